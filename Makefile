@@ -1,0 +1,28 @@
+# The two commands of the README, and the developers' own. PYTHON picks the interpreter for the environment.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format clean
+
+demo: .venv/installed        ## train the quickstart and print its comparison
+	$(BIN)/bnexp run configs/quickstart.yaml
+
+test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MNIST for the tests that need it
+	$(BIN)/pytest
+
+lint: .venv/installed        ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,46 @@
+"""What arms can be compared by: the columns of trials.csv that hold one result per trial."""
+
+import pandas as pd
+
+from bnexp.errors import InputError, nearest
+
+METRICS = {
+    "final_test_accuracy": "test_accuracy",
+    "final_val_accuracy": "val_accuracy",
+    "final_train_accuracy": "train_accuracy",
+    "best_val_accuracy": "val_accuracy",
+    "test_accuracy_at_best_val": "test_accuracy",
+    "final_train_loss": "train_accuracy",
+}
+"""Every metric, with the accuracy in curves.csv that is held against the threshold beside it."""
+
+_DEFAULTS = ("final_test_accuracy", "final_val_accuracy", "final_train_accuracy")
+
+
+def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
+    """Return the metric asked for, or the first of test, validation and training accuracy that was measured.
+
+    Raises:
+        InputError: the metric is unknown, or an accuracy that no trial of this run has.
+    """
+    measured = [name for name in METRICS if trials[name].notna().any()]
+    if metric is None:
+        return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[-1])
+    if metric not in METRICS:
+        raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
+    # A blank loss is a trial that left all bounds; a blank accuracy was never measured.
+    if measured and metric not in measured and not lower_is_better(metric):
+        raise InputError(f"{metric} was not measured in this run; measured: {', '.join(measured)}")
+    return metric
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell whether a smaller value is the better one."""
+    return metric.endswith("loss")
+
+
+def metric_text(metric: str, value: float | None, *, sign: bool = False, blank: str = "-") -> str:
+    """Write a value of the metric for people: three decimals of an accuracy, three digits of a loss."""
+    if value is None:
+        return blank
+    return format(value, ("+" if sign else "") + (".3g" if lower_is_better(metric) else ".3f"))

@@ -1,0 +1,31 @@
+"""The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
+
+import sys
+
+import typer
+
+from bnexp.cli import compare, listing, run, show
+from bnexp.errors import BnexpError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bnexp",
+    help="What does batch normalization do here? Train with and without it, and compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("compare")(compare.compare)
+app.command("show")(show.show)
+app.command("list")(listing.list_runs)
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
+    try:
+        app(standalone_mode=True)
+    except BnexpError as error:
+        print(f"bnexp: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

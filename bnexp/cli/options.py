@@ -1,0 +1,35 @@
+"""Options that several commands share, and what the shell may complete them with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def complete_config(incomplete: str) -> list[str]:
+    """Shipped configurations, and YAML files here."""
+    from bnexp.config.shipped import shipped
+
+    files = [str(path) for path in Path().glob(f"{incomplete}*.yaml")]
+    return [name for name in (*shipped(), *files) if name.startswith(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Run folders in runs/."""
+    return [path.parent.name for path in Path("runs").glob(f"{incomplete}*/config.yaml")]
+
+
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Run folders, their names, or names of experiments; none: the newest run of every experiment.",
+        autocompletion=complete_run,
+    ),
+]
+
+DEFAULT_RUNS = Path("runs")

@@ -1,0 +1,58 @@
+"""`bnexp show`: what a configuration or a run means, without training it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
+
+Arguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG|RUN [KEY=VALUE]...",
+        help="A YAML file, a shipped configuration's name or a run folder; then settings to override.",
+        autocompletion=complete_config,
+    ),
+]
+
+
+def show(
+    arguments: Arguments,
+    runs: Runs = DEFAULT_RUNS,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
+    from bnexp.cli.output import print_json, print_table
+    from bnexp.config.load import load
+
+    path, overrides = _target(arguments, runs)
+    config = load(path, overrides)
+    from bnexp.overview import overview  # imports torch
+
+    seen = overview(config, device)
+    if as_json:
+        print_json(seen.as_json())
+    elif not quiet:
+        typer.echo(seen.yaml())
+        for table in seen.tables():
+            print_table(table)
+            typer.echo()
+        typer.echo(seen.summary())
+
+
+def _target(arguments: list[str], runs: Path) -> tuple[Path, list[str]]:
+    from bnexp.cli.run import split
+    from bnexp.errors import InputError
+    from bnexp.store.reader import find_run
+
+    first, overrides = arguments[0], arguments[1:]
+    try:
+        return split([first])[0][0], overrides
+    except InputError as no_config:
+        try:
+            return find_run(first, runs).path / "config.yaml", overrides
+        except InputError:
+            raise no_config from None

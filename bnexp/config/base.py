@@ -1,0 +1,42 @@
+"""The base of every settings model, and the number types that configurations are made of."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Frozen, no unknown keys, no infinities; the line under a field is its documentation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Turn a short form of this section into the mapping it stands for; sections may override it.
+
+        Raises:
+            ValueError: the short form is none that the section knows.
+        """
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        return cls.expand(value)
+
+
+def _not_bool(value: Any) -> Any:
+    # Python counts True as 1; in a configuration `lr: true` is a slip of the pen.
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_not_bool)]
+Integer = Annotated[int, BeforeValidator(_not_bool)]
+
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+Count = Annotated[Integer, Field(ge=1)]
+Size = Annotated[Integer, Field(ge=0)]

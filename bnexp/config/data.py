@@ -1,0 +1,28 @@
+"""Which images a trial trains on, and how they are scaled."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from bnexp.config.base import Number, Settings, Size
+
+DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
+
+
+class DataSettings(Settings):
+    """The `data:` section. Train and validation images come from one fixed training order."""
+
+    name: DataName = "mnist"
+    """Data set; digits is bundled, image_folder reads any tree of pictures, the others are downloaded once."""
+    root: str | None = None
+    """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/ and test/<class>/."""
+    train_size: Size | None = None
+    """Train on the first N images of the training order; null = all that validation leaves."""
+    val_size: Size | None = None
+    """Validate on the last N images of the training order; null = 5000, or a tenth where there are under 20,000."""
+    test_size: Size | None = None
+    """Test on the first N test images; null = all, 0 = never look at them."""
+    normalize: Literal["none", "unit", "standard"] = "standard"
+    """none (0-255), unit (min-max to [0, 1]) or standard (zero mean and unit variance per channel)."""
+    feature_scale: dict[Size, Number] = Field(default={})
+    """Factors that single pixels (index into C·H·W) are multiplied with after normalisation."""

@@ -1,0 +1,56 @@
+"""Dotted keys: which ones there are, and putting a value under one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from bnexp.config.base import Settings
+from bnexp.errors import nearest
+
+
+def leaf_keys(section: type[Settings], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted key of every setting below a section, in the order of declaration."""
+    for name, field in section.model_fields.items():
+        below = _section(field.annotation)
+        if below is None:
+            yield prefix + name
+        else:
+            yield from leaf_keys(below, f"{prefix}{name}.")
+
+
+def check_key(section: type[Settings], key: str) -> None:
+    """Raise ValueError with the nearest known name unless the key names a setting or a section of settings."""
+    here: type[Settings] | None = section
+    for part in key.split("."):
+        if here is None or part not in here.model_fields:
+            raise ValueError(f"unknown key{nearest_key(section, key)}")
+        here = _section(here.model_fields[part].annotation)
+
+
+def nearest_key(section: type[Settings], key: str) -> str:
+    """Return " (nearest: …)" for a wrong key: the same last name elsewhere, or the closest spelling."""
+    known = list(leaf_keys(section))
+    last = key.rsplit(".", 1)[-1]
+    same_name = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last]
+    return f" (nearest: {same_name[0]})" if same_name else nearest(key, known)
+
+
+def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
+    """Set a dotted key in a raw configuration, opening sections and their short forms on the way.
+
+    Raises:
+        ValueError: something that is no section stands in the way.
+    """
+    *path, last = key.split(".")
+    here: type[Settings] | None = section
+    for part in path:
+        here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
+        inner = raw.get(part)
+        inner = {} if inner is None else here.expand(inner) if here else inner
+        if not isinstance(inner, dict):
+            raise ValueError(f"{part} is not a section with keys of its own")
+        raw[part] = raw = dict(inner)
+    raw[last] = value
+
+
+def _section(annotation: Any) -> type[Settings] | None:
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None

@@ -1,0 +1,110 @@
+"""One experiment: a base setting, the arms, the sweep and the seeds; and the settings of one trial in it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from bnexp.config.base import Settings, Size
+from bnexp.config.data import DataSettings
+from bnexp.config.dotted import check_key, put
+from bnexp.config.model import ModelSettings, NormSettings
+from bnexp.config.sweep import Point, points, values
+from bnexp.config.train import TrainSettings
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+BUILT_IN_ARMS = ("none", "before", "after")
+
+
+class TrialSettings(Settings):
+    """All that decides a trial besides its seed."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def _trial_key(key: str) -> str:
+    check_key(TrialSettings, key)
+    return key
+
+
+def _seeds(value: Any) -> Any:
+    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+TrialKey = Annotated[str, AfterValidator(_trial_key)]
+Values = Annotated[tuple[Any, ...], BeforeValidator(values)]
+
+
+class ExperimentConfig(TrialSettings):
+    """A configuration file in its resolved form: loading what `model_dump` gives returns an equal object."""
+
+    name: Annotated[str, Field(pattern=NAME, max_length=100)]
+    """Names the run folder: letters, digits and _ . + - only."""
+    question: str = ""
+    """What the experiment is to answer."""
+    arms: dict[Annotated[str, Field(pattern=NAME)], dict[TrialKey, Any]] = Field(default=None, validate_default=True)
+    """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
+    probes: tuple[()] = ()
+    """Measurements that leave the training as it is."""
+    grid: dict[TrialKey, Values] = Field(default={})
+    """Swept settings, crossed: a list of values each, or logspace, linspace, range."""
+    zip: dict[TrialKey, Values] = Field(default={})
+    """Swept settings, paired up: lists of equal length."""
+    seeds: Annotated[tuple[Size, ...], BeforeValidator(_seeds), Field(min_length=1)] = (0, 1, 2)
+    """The seeds, or how many of 0, 1, 2, …"""
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """Dotted keys of the grid columns, in the order of the file."""
+        return (*self.zip, *self.grid)
+
+    def points(self) -> list[Point]:
+        """Every grid point, in the order in which trials are numbered."""
+        return points(self.grid, self.zip)
+
+    def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
+        """Settings of the trials of one arm at one grid point; the arm has the last word.
+
+        Raises:
+            pydantic.ValidationError: the values don't go together.
+        """
+        raw: dict[str, Any] = {section: getattr(self, section).model_dump() for section in TrialSettings.model_fields}
+        for key, value in {**point, **self.arms[arm]}.items():
+            put(raw, key, value, TrialSettings)
+        return TrialSettings.model_validate(raw)
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _name_arms(cls, value: Any, info: ValidationInfo) -> Any:
+        model = info.data.get("model")
+        norm = model.norm if isinstance(model, ModelSettings) else NormSettings()
+        if value is None:
+            value = ["none"] if norm.kind == "none" else ["none", norm.placement]
+        if isinstance(value, list | tuple):
+            value = dict.fromkeys(value)
+        if not isinstance(value, Mapping) or not value:
+            raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
+        return {name: _built_in(name, norm) if overrides is None else overrides for name, overrides in value.items()}
+
+    @model_validator(mode="after")
+    def _sweep_agrees(self) -> Self:
+        lengths = {key: len(column) for key, column in self.zip.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+            raise ValueError(f"zip pairs values up, so its lists need one length: {listed}")
+        if both := set(self.zip) & set(self.grid):
+            raise ValueError(f"{sorted(both)[0]} stands in both grid and zip")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed is listed twice")
+        return self
+
+
+def _built_in(name: str, norm: NormSettings) -> dict[str, Any]:
+    if name not in BUILT_IN_ARMS:
+        raise ValueError(f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping with its overrides")
+    if name == "none":
+        return {"model.norm.kind": "none"}
+    kind = {"model.norm.kind": "batch"} if norm.kind == "none" else {}
+    return kind | {"model.norm.placement": name}

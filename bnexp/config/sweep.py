@@ -1,0 +1,77 @@
+"""The sweep grammar: lists and ranges of values, crossed by `grid:` and paired up by `zip:`."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from bnexp.errors import nearest
+
+Point = dict[str, Any]
+"""One combination of the swept values, by dotted key."""
+
+
+def values(written: Any) -> tuple[Any, ...]:
+    """Return the values that a sweep's right-hand side stands for.
+
+    A list stands for itself; `{linspace: [first, last, n]}` and `{logspace: [first, last, n]}` for n
+    values evenly spaced (in ratio) between two end values; `{range: [first, last, step]}` for a
+    progression that includes `last` where a step meets it.
+
+    Raises:
+        ValueError: neither of these, or no value at all.
+    """
+    if isinstance(written, Mapping):
+        return _ranged(written)
+    if not isinstance(written, list | tuple):
+        raise ValueError(f"expected a list of values or one of {', '.join(_RANGES)}")
+    if not written:
+        raise ValueError("expected at least one value, the list is empty")
+    return tuple(written)
+
+
+def points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """Return every grid point: the paired settings side by side, crossed with the product of the others.
+
+    The last key of the grid varies fastest. Without any sweep there is one point with nothing in it.
+    """
+    rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] if paired else [{}]
+    return [row | dict(zip(grid, combination, strict=True)) for row in rows for combination in product(*grid.values())]
+
+
+def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
+    if len(written) != 1 or (kind := next(iter(written))) not in _RANGES:
+        names = [str(name) for name in written if name not in _RANGES]
+        raise ValueError(f"expected one of {', '.join(_RANGES)}{nearest(names[0], list(_RANGES)) if names else ''}")
+    arguments = written[kind]
+    numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
+    if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
+        raise ValueError(f"{kind} takes three numbers")
+    return _RANGES[kind](*arguments)
+
+
+def _logspace(first: float, last: float, count: float) -> tuple[float, ...]:
+    if first * last <= 0:
+        raise ValueError("logspace needs end values other than 0 and of one sign (they are values, not exponents)")
+    return tuple(np.geomspace(first, last, _count("logspace", count)).tolist())
+
+
+def _linspace(first: float, last: float, count: float) -> tuple[float, ...]:
+    return tuple(np.linspace(first, last, _count("linspace", count)).tolist())
+
+
+def _range(first: float, last: float, step: float) -> tuple[float, ...]:
+    if step == 0 or (last - first) / step < 0:
+        raise ValueError("range [first, last, step] never reaches its last value")
+    # A tenth of a step keeps 0.1 + 0.1 + 0.1 from missing 0.3.
+    return tuple(first + i * step for i in range(int((last - first) / step + 0.1) + 1))
+
+
+def _count(kind: str, count: float) -> int:
+    if count < 1 or count != int(count):
+        raise ValueError(f"{kind} [first, last, n] needs a whole number n above 0")
+    return int(count)
+
+
+_RANGES = {"logspace": _logspace, "linspace": _linspace, "range": _range}

@@ -1,0 +1,101 @@
+"""How a trial is trained: steps, batches, optimiser, schedule, clipping, precision."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, PlainValidator, model_validator
+
+from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
+
+DEFAULT_EPOCHS = 10
+
+
+def _record_at(value: Any) -> Any:
+    if value == "epoch":
+        return value
+    steps = value if isinstance(value, list | tuple) else []
+    if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step > 0 for step in steps):
+        raise ValueError("expected epoch, or a list of steps counted from 1")
+    return tuple(sorted(set(steps)))
+
+
+class ClipSettings(Settings):
+    """Gradient clipping, each trial by its own gradient; null = off. Applied in this order."""
+
+    value: Positive | None = None
+    """Clamp every component to ±value (changes the direction)."""
+    norm_per_tensor: Positive | None = None
+    """Shrink each weight tensor's gradient to this norm (Keras' clipnorm)."""
+    norm_global: Positive | None = None
+    """Shrink the whole gradient to this norm (PyTorch's clip_grad_norm_)."""
+
+
+class ScheduleOptions(Settings):
+    """Shape of the learning-rate schedule; each schedule reads the options that it names."""
+
+    step_every: Count = 10
+    """step: epochs between drops."""
+    factor: Positive = 0.1
+    """step: what each drop multiplies the rate with."""
+    warmup: Fraction = 0.1
+    """warmup_cosine: share of all steps in which the rate rises from 0; one_cycle: share in which it climbs."""
+    floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
+    """cosine, warmup_cosine: where the rate ends, as a fraction of lr."""
+    start: Annotated[Positive, Field(le=1)] = 0.04
+    """one_cycle: where the rate starts, as a fraction of lr; it ends at a ten-thousandth of that."""
+
+
+class TrainSettings(Settings):
+    """The `train:` section. Rates, momentum, decay and clipping may differ within a trial group."""
+
+    epochs: Count | None = None
+    """Passes over the training images; null = 10 unless `steps` is given."""
+    steps: Count | None = None
+    """Updates to make, instead of epochs."""
+    batch_size: Count = 128
+    """Images per update."""
+    sampling: Literal["epoch", "replacement"] = "epoch"
+    """Draw each epoch without replacement, or every batch anew with replacement."""
+    drop_last: bool = True
+    """Leave out the last, smaller batch of an epoch."""
+    optimizer: Literal["sgd", "adam", "adamw", "nadam", "rmsprop"] = "sgd"
+    """Update rule, as in torch.optim."""
+    lr: NonNegative = 0.1
+    """Learning rate."""
+    momentum: Fraction = 0.0
+    """Momentum of sgd and rmsprop."""
+    nesterov: bool = False
+    """Nesterov's form of sgd's momentum."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Decay rates of the two moments of adam, adamw and nadam."""
+    weight_decay: NonNegative = 0.0
+    """L2 coefficient (adamw: decoupled) on the weights."""
+    decay_all: bool = False
+    """Decay biases and norm parameters too."""
+    label_smoothing: Fraction = 0.0
+    """Share of the target spread over all classes."""
+    schedule: Literal["constant", "step", "cosine", "one_cycle", "warmup_cosine"] = "constant"
+    """How the rate changes over the steps."""
+    schedule_options: ScheduleOptions = ScheduleOptions()
+    clip: ClipSettings = ClipSettings()
+    augment: Literal["none"] = "none"
+    """Random changes to the training images."""
+    precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
+    """Arithmetic; tf32 acts on GPUs only, fp64 is for checks."""
+    record_at: Annotated[Literal["epoch"] | tuple[int, ...], PlainValidator(_record_at)] = "epoch"
+    """When to measure: after each epoch, or after these steps; the last step is always recorded."""
+    stop_diverged: bool = False
+    """Stop training a trial at the first record at the end of an epoch that shows it diverged."""
+    checkpoint_every: Positive = 60
+    """Seconds between checkpoints."""
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Updates that a trial makes in all."""
+        return self.steps or (self.epochs or DEFAULT_EPOCHS) * steps_per_epoch
+
+    @model_validator(mode="after")
+    def _budget_and_momentum_agree(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("epochs and steps exclude each other: give one of them")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov: true needs optimizer sgd and a momentum above 0")
+        return self

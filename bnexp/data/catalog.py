@@ -1,0 +1,119 @@
+"""What a data set will hold once it is loaded: image shape, classes, split sizes, steps per epoch.
+
+Torch-free, so that plans and cost estimates answer at once. Shapes: C channels, H, W.
+"""
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Literal
+
+from bnexp.config.data import DataSettings
+from bnexp.data import picture_tree
+from bnexp.errors import ConfigError, Problem
+
+Sampling = Literal["epoch", "replacement"]
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """Size of one image and of every split."""
+
+    image: tuple[int, int, int]
+    """C, H, W."""
+    classes: int
+    train: int
+    """Images to train on."""
+    val: int
+    """Images to validate on; 0 = none."""
+    test: int
+    """Images to test on; 0 = none."""
+
+
+KNOWN_SETS = {
+    "digits": DataShape(image=(1, 8, 8), classes=10, train=1437, val=0, test=360),
+    "mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
+    "fashion_mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
+    "cifar10": DataShape(image=(3, 32, 32), classes=10, train=50_000, val=0, test=10_000),
+    "cifar100": DataShape(image=(3, 32, 32), classes=100, train=50_000, val=0, test=10_000),
+}
+"""Whole data sets as published, before validation images are split off."""
+
+
+def describe(settings: DataSettings) -> DataShape:
+    """Return what `load` will return, without reading the images of the known sets.
+
+    Raises:
+        InputError: the sizes do not fit, a scaled pixel does not exist, or the image folder is not one.
+    """
+    if settings.name != "image_folder":
+        return subset(settings, KNOWN_SETS[settings.name])
+    tree = picture_tree.scan(settings.root)
+    image = picture_tree.image_shape(tree)
+    return subset(settings, DataShape(image, len(tree.classes), train=len(tree.train), val=0, test=len(tree.test)))
+
+
+def subset(settings: DataSettings, whole: DataShape) -> DataShape:
+    """Cut a whole data set to the sizes asked for.
+
+    Raises:
+        ConfigError: every size that does not fit and every scaled pixel that does not exist.
+    """
+    val = _default_val_size(whole.train) if settings.val_size is None else settings.val_size
+    train = whole.train - val if settings.train_size is None else settings.train_size
+    test = whole.test if settings.test_size is None else settings.test_size
+    shape = replace(whole, train=train, val=val, test=test)
+    if problems := [*_size_problems(settings.name, shape, whole), *_pixel_problems(settings, shape)]:
+        raise ConfigError(problems)
+    return shape
+
+
+def steps_per_epoch(images: int, batch_size: int, sampling: Sampling, drop_last: bool) -> int:
+    """Return the updates in one pass over `images` training images.
+
+    Raises:
+        ConfigError: dropping the last, smaller batch would leave no batch at all.
+    """
+    if sampling == "replacement":
+        return max(1, images // batch_size)
+    if not drop_last:
+        return -(-images // batch_size)
+    if batch_size > images:
+        message = f"{batch_size} is more than the {images} training images; lower it, or set train.drop_last=false"
+        raise ConfigError([Problem("", "train.batch_size", message)])
+    return images // batch_size
+
+
+def _default_val_size(images: int) -> int:
+    return images // 10 if images < 20_000 else 5_000
+
+
+def _size_problems(name: str, shape: DataShape, whole: DataShape) -> list[Problem]:
+    train, val, test = shape.train, shape.val, shape.test
+    problems = {}
+    if val >= whole.train:
+        problems["data.val_size"] = (
+            f"{val} of the {whole.train} training images of {name} leave none to train on; lower it"
+        )
+    elif train == 0:
+        problems["data.train_size"] = "0 leaves no image to train on; give at least 1, or null for all"
+    elif train + val > whole.train:
+        spare = f", or data.val_size to {whole.train - train}" if train <= whole.train else ""
+        problems["data.train_size"] = (
+            f"{train} images, and {val} for validation (data.val_size), are more than the {whole.train} training "
+            f"images of {name}; lower data.train_size to {whole.train - val}{spare}"
+        )
+    if test > whole.test:
+        problems["data.test_size"] = (
+            f"{test} is more than the {whole.test} test images of {name}; lower it, or null for all"
+        )
+    return [Problem("", key, message) for key, message in problems.items()]
+
+
+def _pixel_problems(settings: DataSettings, shape: DataShape) -> list[Problem]:
+    pixels = prod(shape.image)
+    size = "x".join(map(str, shape.image))
+    return [
+        Problem("", "data.feature_scale", f"no pixel {index}; a {size} image has pixels 0 to {pixels - 1}")
+        for index in settings.feature_scale
+        if index >= pixels
+    ]

@@ -1,0 +1,80 @@
+"""A data set ready for training: three splits of bytes on the device, and the way to make them inputs.
+
+Shapes: N images of one split, P = C·H·W pixels of a flattened image.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bnexp.config.data import DataSettings
+from bnexp.data import digits, image_folder, torchvision_sets
+from bnexp.data.catalog import DataShape, subset
+from bnexp.data.normalize import Normalization, fit
+from bnexp.data.raw import RawImages
+
+READERS: dict[str, Callable[[DataSettings], RawImages]] = {
+    "digits": digits.read,
+    "mnist": torchvision_sets.read,
+    "fashion_mnist": torchvision_sets.read,
+    "cifar10": torchvision_sets.read,
+    "cifar100": torchvision_sets.read,
+    "image_folder": image_folder.read,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels for one purpose, on the device; images stay bytes, a quarter of their size as floats."""
+
+    images_NP: UInt8[Tensor, "N P"]
+    labels_N: Int64[Tensor, " N"]
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a trial trains, validates and is tested on."""
+
+    shape: DataShape
+    train: Split
+    val: Split
+    test: Split
+    normalization: Normalization
+    """Fitted on the images of `train`."""
+
+    def inputs(self, images_P: UInt8[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
+        """Return images as normalised network inputs; a new tensor of the dtype the set was loaded with."""
+        return self.normalization(images_P)
+
+
+def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Dataset:
+    """Read a data set, cut it to size and fit its normalisation; missing files are downloaded.
+
+    Raises:
+        InputError: the files are missing, damaged or not as expected, or the sizes asked for do not fit.
+    """
+    raw = READERS[settings.name](settings)
+    shape, images = subset(settings, raw.shape), len(raw.train_images_NCHW)
+
+    def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], part: slice) -> Split:
+        images_NP = torch.from_numpy(images_NCHW[part]).flatten(start_dim=1)
+        return Split(images_NP.to(device), torch.from_numpy(labels_N[part]).to(device))
+
+    train = slice(0, shape.train)
+    return Dataset(
+        shape,
+        train=split(raw.train_images_NCHW, raw.train_labels_N, train),
+        val=split(raw.train_images_NCHW, raw.train_labels_N, slice(images - shape.val, images)),
+        test=split(raw.test_images_NCHW, raw.test_labels_N, slice(0, shape.test)),
+        normalization=fit(
+            torch.from_numpy(raw.train_images_NCHW[train]), settings.normalize, settings.feature_scale, device, dtype
+        ),
+    )

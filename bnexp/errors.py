@@ -1,0 +1,46 @@
+"""Everything bnexp can refuse to do, with the exit code that goes with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class BnexpError(Exception):
+    """The machine failed the run: a message for the reader, never a traceback."""
+
+    exit_code = 1
+
+
+class InputError(BnexpError):
+    """What was asked for can't be done as written; nothing has been changed on disk."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a configuration."""
+
+    source: str
+    """The file it stands in, or "command line"."""
+    key: str
+    """Dotted key; empty where the file as a whole is meant."""
+    message: str
+    """The value, what was expected, and the nearest known name."""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.source, self.key, self.message) if part)
+
+
+class ConfigError(InputError):
+    """A configuration that can't be run; lists every problem at once."""
+
+    def __init__(self, problems: Sequence[Problem]):
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def nearest(name: object, known: Sequence[str]) -> str:
+    """Return " (nearest: …)" for the known name closest to a misspelt one, or nothing."""
+    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
+    return f" (nearest: {close[0]})" if close else ""

@@ -1,0 +1,1 @@
+"""Where trial groups run: this process."""

@@ -1,0 +1,56 @@
+"""Initial weights: drawn once for each seed and layer, then shaped by each trial's scheme and scale."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.config.model import InitSettings
+from bnexp.nn.linear import Linear
+from bnexp.streams import stream_seed
+
+Weight = Float[Tensor, "in out"]
+
+
+def _gain(variance: Callable[[int, int], float]) -> Callable[[Weight], Weight]:
+    return lambda z: z * math.sqrt(variance(*z.shape))
+
+
+def _orthogonal(z: Weight) -> Weight:
+    """Return the orthogonal factor of z (Saxe et al. 2014); the signs make the draw uniform."""
+    tall = z if z.shape[0] >= z.shape[1] else z.T
+    q, r = torch.linalg.qr(tall)
+    signed: Tensor = q * r.diagonal().sign()
+    return signed if z.shape[0] >= z.shape[1] else signed.T
+
+
+SCHEMES: dict[str, Callable[[Weight], Weight]] = {
+    "normal": _gain(lambda fan_in, fan_out: 1.0),
+    "xavier": _gain(lambda fan_in, fan_out: 2 / (fan_in + fan_out)),  # Glorot & Bengio 2010
+    "he": _gain(lambda fan_in, fan_out: 2 / fan_in),  # He et al. 2015
+    "lecun": _gain(lambda fan_in, fan_out: 1 / fan_in),  # LeCun et al. 1998
+    "orthogonal": _orthogonal,
+}
+"""From standard normal draws (in, out) to weights, by the name in model.init.scheme."""
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[int]) -> None:
+    """Set every linear layer's weights; trial k gets the draws of seeds[k] shaped by inits[k].
+
+    Layers are counted from the input, each with a stream of its own, so that networks of different
+    depth share their first layers. Biases stay at 0.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    for index, layer in enumerate(layers):
+        draws = {seed: _standard_normal(seed, index, layer.weight.shape[1:]) for seed in set(seeds)}
+        for k, (init, seed) in enumerate(zip(inits, seeds, strict=True)):
+            layer.weight[k] = init.scale * SCHEMES[init.scheme](draws[seed])
+
+
+def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:
+    # On the CPU and in float64 whatever the run's device and precision: the same network everywhere.
+    generator = torch.Generator().manual_seed(stream_seed(seed, "weights", layer))
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)

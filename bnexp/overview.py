@@ -1,0 +1,123 @@
+"""What an experiment comes to before it is trained: its layers, trials and groups, and what they will take."""
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import yaml
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.data.catalog import describe
+from bnexp.executors.local import choose_device
+from bnexp.nn.table import LayerRow, layer_table
+from bnexp.plan import TrialGroup, groups, trials
+from bnexp.report.table import Table
+from bnexp.training.estimate import Estimate, estimate
+
+TABLES = 4
+"""Layer tables shown at most; a sweep over depth has one for every depth."""
+
+
+@dataclass(frozen=True)
+class GroupOverview:
+    """One trial group."""
+
+    group: TrialGroup
+    layers: tuple[LayerRow, ...]
+    estimate: Estimate
+
+    def label(self) -> str:
+        """Arms of the group, and the grid values that all its trials share."""
+        first = self.group.trials[0]
+        shared = {k: v for k, v in first.point.items() if all(t.point[k] == v for t in self.group.trials)}
+        return " ".join([", ".join(self.group.arms), *(f"{key}={value}" for key, value in shared.items())])
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that `bnexp show` shows."""
+
+    config: ExperimentConfig
+    device: str
+    groups: tuple[GroupOverview, ...]
+
+    def yaml(self) -> str:
+        """The resolved configuration."""
+        text: str = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return text
+
+    def tables(self) -> list[Table]:
+        """A layer table for each group, the first few of them."""
+        return [_layers(each) for each in self.groups[:TABLES]]
+
+    def summary(self) -> str:
+        """The groups with their sizes and estimates, and the sum."""
+        count = sum(len(each.group.trials) for each in self.groups)
+        seconds = sum(each.estimate.seconds for each in self.groups)
+        lines = [
+            f"  {len(each.group.trials)} trials ({each.label()}): about {_time(each.estimate.seconds)}, "
+            f"{each.estimate.bytes / 2**20:.0f} MiB"
+            for each in self.groups
+        ]
+        if len(self.groups) > TABLES:
+            lines.append(f"  Layers of the first {TABLES} of {len(self.groups)} groups are shown; --json has them all.")
+        return "\n".join(
+            [f"{count} trials in {len(self.groups)} groups on {self.device}, about {_time(seconds)}:", *lines]
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "device": self.device,
+            "groups": [
+                {
+                    "label": each.label(),
+                    "trials": list(each.group.numbers),
+                    "layers": [asdict(layer) for layer in each.layers],
+                    "parameters": sum(layer.parameters for layer in each.layers),
+                    "trainable": sum(layer.trainable for layer in each.layers),
+                    **asdict(each.estimate),
+                }
+                for each in self.groups
+            ],
+        }
+
+
+def overview(config: ExperimentConfig, device: str = "auto") -> Overview:
+    """Work out what an experiment comes to; times a few steps, reads no images.
+
+    Raises:
+        InputError: the device can't be had, or batches don't fit the data.
+    """
+    chosen = choose_device(device)
+    seen = []
+    for group in groups(trials(config)):
+        shape = describe(group.settings.data)
+        layers = layer_table(group.settings.model, prod(shape.image), shape.classes)
+        seen.append(GroupOverview(group, tuple(layers), estimate(group, shape, chosen)))
+    return Overview(config, str(chosen), tuple(seen))
+
+
+def _layers(seen: GroupOverview) -> Table:
+    rows = [
+        (layer.name, layer.kind, str(layer.output), *map(_number, (layer.parameters, layer.trainable, layer.fixed)))
+        for layer in seen.layers
+    ]
+    totals = (
+        sum(layer.parameters for layer in seen.layers),
+        sum(layer.trainable for layer in seen.layers),
+        sum(layer.fixed for layer in seen.layers),
+    )
+    headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
+    return Table(headers, (*rows, ("total", "", "", *map(_number, totals))), title=seen.label())
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

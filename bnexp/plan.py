@@ -1,0 +1,139 @@
+"""What will be trained: the trials of an experiment, and the groups in which they train at once."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.sweep import Point
+from bnexp.errors import Problem
+
+CONTINUOUS = (
+    "model.dropout",
+    "model.init.scheme",
+    "model.init.scale",
+    "train.lr",
+    "train.momentum",
+    "train.weight_decay",
+    "train.schedule",
+    "train.schedule_options",
+    "train.clip",
+)
+"""Settings that may differ within a group: they are tensors over the trials. All others shape the computation."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: an arm at a grid point with a seed."""
+
+    number: int
+    """Position in the experiment; `trial` in every table."""
+    arm: str
+    point: Point
+    seed: int
+    settings: TrialSettings
+
+
+@dataclass(frozen=True)
+class TrialGroup:
+    """Trials whose computation has the same shapes, ordered by seed; they train along one tensor axis K."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def settings(self) -> TrialSettings:
+        """Settings of the first trial: all trials agree on them but for the continuous ones."""
+        return self.trials[0].settings
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The trials' numbers, in their order along K."""
+        return tuple(trial.number for trial in self.trials)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that occur in the group."""
+        return tuple(dict.fromkeys(trial.arm for trial in self.trials))
+
+    @property
+    def shared_seeds(self) -> tuple[int, ...]:
+        """The distinct seeds where each has the same number of trials, so that those share batches; else one a trial."""
+        counts = Counter(trial.seed for trial in self.trials)
+        even = len(set(counts.values())) == 1
+        return tuple(counts if even else (trial.seed for trial in self.trials))
+
+    def only(self, numbers: Iterable[int]) -> "TrialGroup":
+        """Return the group of some of the trials, in the same order."""
+        wanted = set(numbers)
+        return TrialGroup(tuple(trial for trial in self.trials if trial.number in wanted))
+
+
+def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
+    """Return every trial, numbered grid point by grid point, arm by arm, seed by seed."""
+    cells = [(arm, point) for point in config.points() for arm in config.arms]
+    described = [(arm, point, config.settings(arm, point)) for arm, point in cells]
+    return tuple(
+        Trial(number, arm, point, seed, settings)
+        for number, (arm, point, settings, seed) in enumerate(
+            (arm, point, settings, seed) for arm, point, settings in described for seed in config.seeds
+        )
+    )
+
+
+def groups(trials: Sequence[Trial]) -> tuple[TrialGroup, ...]:
+    """Return the trials in groups of equal shape, each ordered by seed so that a seed's trials stand together."""
+    keyed: dict[str, list[Trial]] = {}
+    for trial in trials:
+        keyed.setdefault(_shape_key(trial.settings), []).append(trial)
+    return tuple(TrialGroup(tuple(sorted(group, key=lambda trial: trial.seed))) for group in keyed.values())
+
+
+def run_name(config: ExperimentConfig) -> str:
+    """Name of the run folder: the experiment's name and eight digits of the hash of everything else."""
+    rest = config.model_dump(mode="json", exclude={"name"})
+    return f"{config.name}-{_digest(rest)[:8]}"
+
+
+def misfits(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
+    """Yield what can't be trained on this many images: batches that don't fit, or batches of one under BN."""
+    for settings in {trial.settings.train.batch_size: trial.settings for trial in trials}.values():
+        batch = settings.train.batch_size
+        if batch > train_images:
+            yield Problem(
+                source,
+                "train.batch_size",
+                f"{batch}: larger than the {train_images} training images; lower it or raise data.train_size",
+            )
+    for trial in trials:
+        if trial.settings.model.norm.kind == "batch" and _smallest_batch(trial.settings, train_images) == 1:
+            yield Problem(
+                source,
+                "train.batch_size",
+                f"{trial.settings.train.batch_size}: leaves a batch of one image out of {train_images}, "
+                "which batch normalization can't normalise; change it, or set train.drop_last: true",
+            )
+
+
+def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
+    train = settings.train
+    if train.drop_last or train.sampling == "replacement":
+        return train.batch_size
+    return train_images % train.batch_size or train.batch_size
+
+
+def _shape_key(settings: TrialSettings) -> str:
+    raw = settings.model_dump(mode="json")
+    for key in CONTINUOUS:
+        *path, last = key.split(".")
+        section: dict[str, Any] = raw
+        for part in path:
+            section = section[part]
+        del section[last]
+    return _digest(raw)
+
+
+def _digest(raw: Any) -> str:
+    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()

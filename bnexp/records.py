@@ -1,0 +1,76 @@
+"""What training reports: a record per trial group and moment, and how each trial ended."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+OutcomeKind = Literal["completed", "diverged", "failed"]
+
+MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
+"""What is measured at every record, in evaluation mode; accuracies are fractions in [0, 1]."""
+
+CURVE_COLUMNS = ("trial", "epoch", "step", *MEASURES, "lr", "seconds")
+"""Columns of curves.csv."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One moment of a trial group; every tuple has one entry per trial, in the order of `trials`."""
+
+    trials: tuple[int, ...]
+    """Numbers of the trials, as in trials.csv."""
+    epoch: int
+    """The epoch that `step` lies in, counted from 1; 0 is before training."""
+    step: int
+    """Updates made so far."""
+    measures: dict[str, tuple[float, ...]]
+    """Values by the names in MEASURES; a name is missing where its split has no images."""
+    lr: tuple[float, ...]
+    """Learning rate of the last update made (before training: of the first one to come)."""
+    seconds: float
+    """Each trial's share of the time trained so far: the group's seconds over its trials, evaluation left out."""
+    diverged_step: tuple[int | None, ...]
+    """The step at which each trial's loss left all bounds, or None."""
+
+    def rows(self) -> Iterator[dict[str, float | int | None]]:
+        """Yield one row of curves.csv per trial."""
+        for k, trial in enumerate(self.trials):
+            measures = {name: self.measures[name][k] if name in self.measures else None for name in MEASURES}
+            place = {"trial": trial, "epoch": self.epoch, "step": self.step}
+            yield {**place, **measures, "lr": self.lr[k], "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trial ended."""
+
+    trial: int
+    kind: OutcomeKind
+    diverged_step: int | None = None
+    """The step at which the loss left all bounds (kind diverged)."""
+    reason: str = ""
+    """What broke (kind failed)."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A trial group between two epochs, on the host: what continues it, or what it ended with."""
+
+    trials: tuple[int, ...]
+    """Numbers of the trials, in the order of every array's first axis."""
+    epoch: int
+    step: int
+    seconds: float
+    """Seconds that the group has trained."""
+    arrays: dict[str, np.ndarray]
+    """The state by name: `network.…` are the weights and running statistics, the rest is the training's own."""
+
+    def only(self, trials: Iterable[int]) -> "Snapshot":
+        """Return the snapshot of some of the trials, in the same order."""
+        wanted = set(trials)
+        kept = [k for k, number in enumerate(self.trials) if number in wanted]
+        numbers = tuple(self.trials[k] for k in kept)
+        arrays = {name: array[kept] for name, array in self.arrays.items()}
+        return Snapshot(numbers, self.epoch, self.step, self.seconds, arrays)

@@ -1,0 +1,1 @@
+"""What people look at: tables, summaries and figures of a comparison."""

@@ -1,0 +1,45 @@
+"""What `bnexp list` shows: a row per run or per shipped configuration."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bnexp.analysis.compare import headline
+from bnexp.analysis.runs import compare_run
+from bnexp.config.load import load
+from bnexp.config.shipped import shipped
+from bnexp.report.table import Table
+from bnexp.store.reader import RunRecord, find_runs
+
+Row = dict[str, str]
+
+
+def config_rows() -> list[Row]:
+    """Return name, data set and question of every shipped configuration."""
+    configs = [load(path) for path in shipped().values()]
+    return [{"name": config.name, "data": config.data.name, "question": config.question} for config in configs]
+
+
+def run_rows(runs: Path) -> list[Row]:
+    """Return name, state, progress and headline of every run, oldest first."""
+    return [
+        {
+            "run": run.path.name,
+            "state": _state(run),
+            "trials": f"{run.finished}/{len(run.trials)}",
+            "headline": headline(compare_run(run)) if run.finished else "",
+        }
+        for run in find_runs(runs)
+    ]
+
+
+def listing_table(rows: Sequence[Row], empty: str) -> Table:
+    """Return rows as a table, or the line that says why there are none."""
+    if not rows:
+        return Table(headers=(empty,), rows=())
+    return Table(headers=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
+
+
+def _state(run: RunRecord) -> str:
+    if not run.complete:
+        return "unfinished"
+    return "failed trials" if (run.trials["outcome"] == "failed").any() else "complete"

@@ -1,0 +1,26 @@
+"""Where every random number comes from: a stream of its own for each (seed, purpose, index).
+
+Nothing random is ever saved. A stream's generator seed is derived from the trial's seed, the
+stream's name and an index, so any draw can be repeated alone:
+
+=========  ==================  ===========================================================
+stream     index               what is drawn, in order
+=========  ==================  ===========================================================
+weights    layer, from 0       float64 standard normals of shape (in, out)
+batches    epoch, from 1       the epoch's order of images
+dropout    epoch, from 1       uniforms of shape (batch, features), step by step, layer by layer
+=========  ==================  ===========================================================
+
+Weights and batches are drawn on the CPU whatever the device; dropout on the device.
+"""
+
+import hashlib
+from typing import Literal
+
+Stream = Literal["weights", "batches", "dropout"]
+
+
+def stream_seed(seed: int, stream: Stream, index: int) -> int:
+    """Seed for the generator of one stream: the first 8 bytes of a SHA-256, halved to fit 63 bits."""
+    digest = hashlib.sha256(f"bnexp/{seed}/{stream}/{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

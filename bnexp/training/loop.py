@@ -1,0 +1,151 @@
+"""The training loop: a generator that yields a record whenever one is due, and neither prints nor writes."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bnexp.config.train import TrainSettings
+from bnexp.data.batches import batch_orders
+from bnexp.data.catalog import steps_per_epoch
+from bnexp.data.dataset import Dataset
+from bnexp.plan import TrialGroup
+from bnexp.records import MEASURES, EpochRecord, Snapshot
+from bnexp.training.numerics import dtype_of, numerics
+from bnexp.training.schedules import Clock, rates
+from bnexp.training.trainee import Trainee
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A record, which trials it is the last of, and the way to their state at that moment."""
+
+    record: EpochRecord
+    ended: tuple[int, ...]
+    """Trials that will not be trained further."""
+    snapshot: Callable[[], Snapshot]
+    """Copies the state to the host; call it before asking for the next record."""
+    resumable: bool
+    """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
+
+
+def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> Iterator[Progress]:
+    """Train a group and yield its records: before training, whenever `record_at` says, and after the last step.
+
+    Args:
+        group: trials that train at once.
+        data: their images, on the device to train on.
+        resume: where these trials go on; its own moment is not recorded again.
+    """
+    with numerics(group.settings.train, data.train.labels_N.device):
+        yield from _Run(group, data, resume).records()
+
+
+def moments(settings: TrainSettings, per_epoch: int) -> list[int]:
+    """Return the steps after which a record is due, the last step always among them."""
+    total = settings.total_steps(per_epoch)
+    due = range(per_epoch, total, per_epoch) if settings.record_at == "epoch" else settings.record_at
+    return [*(step for step in due if step < total), total]
+
+
+def total_steps(group: TrialGroup, data: Dataset) -> int:
+    """Return the updates that each trial of a group makes."""
+    train = group.settings.train
+    return train.total_steps(steps_per_epoch(len(data.train), train.batch_size, train.sampling, train.drop_last))
+
+
+class _Run:
+    """One pass through a group's training, from its start or from a snapshot."""
+
+    def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None):
+        self._train, self._data, self._device = group.settings.train, data, data.train.labels_N.device
+        self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
+        self._per_epoch = steps_per_epoch(len(data.train), *self._batching)
+        self._total = self._train.total_steps(self._per_epoch)
+        self._trainee = Trainee(group, data)
+        self._epoch = self._step = 0
+        self._seconds = 0.0
+        if resume:
+            self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
+            self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
+
+    def records(self) -> Iterator[Progress]:
+        due = set(moments(self._train, self._per_epoch))
+        if self._step == 0:
+            yield self._progress(self._rates()[0])
+        while self._step < self._total:
+            self._epoch += 1
+            ended: tuple[int, ...] = ()
+            started = time.perf_counter()
+            for batch_SB, rate_K in zip(self._batches(), self._rates(), strict=False):
+                self._step += 1
+                self._trainee.update(batch_SB, rate_K[:, None], self._step)
+                if self._step in due:
+                    self._stop_clock(started)
+                    progress = self._progress(rate_K)
+                    ended = progress.ended
+                    yield progress
+                    started = time.perf_counter()
+                if self._step == self._total:
+                    return
+            self._stop_clock(started)
+            if ended and not self._drop(ended):
+                return
+
+    def _batches(self) -> Sequence[Int[Tensor, "S B"]]:
+        """Begin the epoch's random streams; return its batches of image numbers, a row for each distinct seed."""
+        self._trainee.uniforms.start_epoch(self._epoch)
+        seeds = self._trainee.group.shared_seeds
+        order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching)
+        batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)
+        return batches
+
+    def _rates(self) -> Float[Tensor, "steps K"]:
+        """Return the rates of an epoch from the current step on."""
+        clocks = [Clock(self._step + i, self._total, self._per_epoch) for i in range(self._per_epoch)]
+        table = rates([trial.settings.train for trial in self._trainee.group.trials], clocks)
+        return torch.from_numpy(table).to(self._device, dtype_of(self._train.precision))
+
+    def _drop(self, ended: Sequence[int]) -> bool:
+        """Go on without some trials; return whether any is left."""
+        left = [number for number in self._trainee.group.numbers if number not in ended]
+        if left:
+            self._trainee = self._trainee.only(left)
+        return bool(left)
+
+    def _stop_clock(self, started: float) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self._seconds += time.perf_counter() - started
+
+    def _progress(self, rate_K: Float[Tensor, " K"]) -> Progress:
+        trials = self._trainee.group.numbers
+        # The one moment at which the host reads the device.
+        diverged, *rows, lr = torch.cat([self._trainee.evaluate(self._step), rate_K[None].double()]).tolist()
+        splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
+        names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
+        record = EpochRecord(
+            trials,
+            self._epoch,
+            self._step,
+            {name: tuple(row) for name, row in zip(names, rows, strict=True)},
+            tuple(lr),
+            self._seconds / len(trials),
+            tuple(int(step) or None for step in diverged),
+        )
+        whole = self._step % self._per_epoch == 0
+        return Progress(record, self._ended(record, whole), self._snapshot, whole)
+
+    def _ended(self, record: EpochRecord, whole: bool) -> tuple[int, ...]:
+        if self._step == self._total:
+            return record.trials
+        if not (whole and self._train.stop_diverged):
+            return ()
+        return tuple(trial for trial, step in zip(record.trials, record.diverged_step, strict=True) if step)
+
+    def _snapshot(self) -> Snapshot:
+        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._trainee.state().items()}
+        return Snapshot(self._trainee.group.numbers, self._epoch, self._step, self._seconds, arrays)

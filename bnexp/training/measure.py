@@ -1,0 +1,53 @@
+"""Loss and accuracy of every trial over a split, in evaluation mode."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional as F
+
+from bnexp.data.dataset import Dataset, Split
+
+CHUNK_NUMBERS = 2**21
+"""Numbers of one layer's output held at a time over all trials: fits caches, still fills products."""
+
+Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
+
+
+def losses(
+    logits_KBC: Float[Tensor, "K B C"], labels_SB: Int[Tensor, "S B"], label_smoothing: float = 0.0
+) -> Float[Tensor, "K B"]:
+    """Return the cross-entropy of every trial and image; labels are shared by all trials, or one row a seed."""
+    trials, batch, classes = logits_KBC.shape
+    labels_KB = labels_SB.repeat_interleave(trials // len(labels_SB), dim=0)
+    flat = F.cross_entropy(
+        logits_KBC.reshape(-1, classes), labels_KB.flatten(), reduction="none", label_smoothing=label_smoothing
+    )
+    return flat.view(trials, batch)
+
+
+@torch.no_grad()
+def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Split) -> Float[Tensor, "2 K"]:
+    """Return mean loss and accuracy of each trial, in float64 and still on the device.
+
+    Accuracy takes the largest logit, the first NaN where there is one.
+
+    Args:
+        forward: the K networks in evaluation mode.
+        trials: K.
+        width: units of the widest layer, which sets how many images pass at a time.
+        data: scales the images.
+        split: what to measure on.
+    """
+    totals_2K = torch.zeros(2, trials, dtype=torch.float64, device=split.labels_N.device)
+    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS // (trials * width))):
+        logits_KBC = forward(data.inputs(images_BP)[None])
+        totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=torch.float64)
+        totals_2K[1] += (logits_KBC.argmax(-1) == labels_B).sum(1)
+    return totals_2K / len(split)
+
+
+def chunks(split: Split, size: int) -> Iterator[tuple[UInt8[Tensor, "B P"], Int[Tensor, " B"]]]:
+    """Yield a split's images and labels in file order, `size` at a time."""
+    yield from zip(split.images_NP.split(size), split.labels_N.split(size), strict=True)

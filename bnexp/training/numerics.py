@@ -1,0 +1,36 @@
+"""The arithmetic that a precision stands for, and the library switches that go with it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from bnexp.config.train import TrainSettings
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the type that parameters and images are kept in: bf16 and tf32 only shorten products."""
+    return torch.float64 if precision == "fp64" else torch.float32
+
+
+@contextmanager
+def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
+    """Set the switches while a group trains, and put them back.
+
+    Denormal numbers are flushed to zero on the CPU: with tiny initial weights they slow products down
+    and carry no information.
+    """
+    products = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    flushed = device.type == "cpu" and torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        if flushed:
+            torch.set_flush_denormal(False)
+
+
+def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
+    """Return the context for a forward pass: bfloat16 products under bf16, no change otherwise."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")

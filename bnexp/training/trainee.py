@@ -1,0 +1,113 @@
+"""A trial group in training: networks, optimiser, divergence flags, and the step that updates them."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bnexp.data.dataset import Dataset
+from bnexp.nn.build import build
+from bnexp.nn.flat import FlatParameters
+from bnexp.nn.population import refit_statistics
+from bnexp.plan import TrialGroup
+from bnexp.training.clipping import Clipping
+from bnexp.training.measure import chunks, losses, measure
+from bnexp.training.numerics import autocast, dtype_of
+from bnexp.training.optimizers import OPTIMIZERS, Decay
+
+DIVERGED_FACTOR = 1e3
+"""A trial diverges when its batch loss passes this many times that of its first batch, or is not finite."""
+
+State = Mapping[str, Tensor]
+
+
+class Trainee:
+    """K trials of one shape and everything that their next update depends on besides data and step number.
+
+    Args:
+        group: the trials.
+        data: the images, on the device that trains.
+    """
+
+    def __init__(self, group: TrialGroup, data: Dataset):
+        settings, trials = [trial.settings for trial in group.trials], len(group.trials)
+        self.group, self.data, self._train = group, data, settings[0].train
+        self._device = data.train.labels_N.device
+        self._width = max(settings[0].model.widths)
+        self.network, self.uniforms = build(
+            [each.model for each in settings],
+            [trial.seed for trial in group.trials],
+            data.train.images_NP.shape[1],
+            data.shape.classes,
+            self._device,
+            dtype_of(self._train.precision),
+        )
+        self._flat = FlatParameters(self.network)
+        theta_KP, rules = self._flat.values_KP, [each.train for each in settings]
+        decay = Decay(rules, self._flat.decayed_P, theta_KP)
+        self._optimizer = OPTIMIZERS[self._train.optimizer](rules, decay, theta_KP)
+        self._clip = Clipping.of([train.clip for train in rules], theta_KP)
+        self._limit_K = theta_KP.new_full((trials,), float("inf"))
+        self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self._device)
+
+    def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: int) -> None:
+        """Make one update from a batch of image numbers per seed; the host reads nothing back.
+
+        Args:
+            batch_SB: indices into the training images.
+            rate_K1: learning rates.
+            step: number of this update, from 1.
+        """
+        self.network.train()
+        images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
+        logits_KBC = self._forward(self.data.inputs(images_SBP))
+        loss_K = losses(logits_KBC, labels_SB, self._train.label_smoothing).mean(1)
+        grad_KP = self._clip(self._flat.gradient(loss_K.sum()), self._flat.sizes)
+        self._optimizer.step(self._flat.values_KP, grad_KP, rate_K1)
+        self._watch(loss_K.detach(), step)
+
+    def evaluate(self, step: int) -> Float[Tensor, "M K"]:
+        """Return the diverged step (0: not) and then loss and accuracy on each split with images, one row each."""
+        self.network.eval()
+        if self.group.settings.model.norm.statistics == "population":
+            batches = chunks(self.data.train, self._train.batch_size)
+            whole = (x for x, _ in batches if len(x) == self._train.batch_size)
+            refit_statistics(self.network, (self.data.inputs(x)[None] for x in whole))
+        splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
+        trials = len(self.group.trials)
+        rows_MK = torch.cat([measure(self._forward, trials, self._width, self.data, split) for split in splits])
+        self._flag(~rows_MK[0].isfinite(), step)
+        return torch.cat([self._diverged_K[None].double(), rows_MK])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training goes on from; every tensor has the trials in front. These are no copies."""
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        optimizer = {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state.items()}
+        return network | optimizer | {"limit": self._limit_K, "diverged": self._diverged_K}
+
+    def load(self, state: State) -> None:
+        """Take over a state from `state()` of the same trials."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+
+    def only(self, numbers: list[int]) -> "Trainee":
+        """Return the trainee of some of the trials, with their state."""
+        kept = torch.tensor([k for k, number in enumerate(self.group.numbers) if number in numbers])
+        smaller = Trainee(self.group.only(numbers), self.data)
+        smaller.load({name: tensor[kept.to(tensor.device)] for name, tensor in self.state().items()})
+        return smaller
+
+    def _forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B C"]:
+        with autocast(self._train, self._device):
+            logits_KBC: Tensor = self.network(x_SBC)
+        return logits_KBC.to(x_SBC.dtype)
+
+    def _watch(self, loss_K: Float[Tensor, " K"], step: int) -> None:
+        if step == 1:
+            self._limit_K.copy_(DIVERGED_FACTOR * loss_K)
+        # Written so that a NaN, which is below nothing, counts as above.
+        self._flag(~(loss_K <= self._limit_K), step)
+
+    def _flag(self, bad_K: Tensor, step: int) -> None:
+        self._diverged_K.masked_fill_(bad_K & (self._diverged_K == 0), step)

@@ -1,0 +1,196 @@
+"""Rows and headline against numbers worked out by hand, by SciPy, and by a slow reference."""
+
+import json
+from dataclasses import asdict
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from bnexp.analysis.compare import compare_arms, headline
+from bnexp.errors import InputError
+
+ARMS = ["none", "before"]
+NONE, BEFORE = [0.1, 0.2, 0.3], [0.9, 0.91, 0.95]
+
+
+def three_seeds() -> list[dict]:
+    return [
+        {"arm": arm, "seed": seed, "accuracy": value}
+        for arm, values in (("none", NONE), ("before", BEFORE))
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_three_seeds_against_scipy(make_run) -> None:
+    baseline, before = compare_arms(*make_run(*three_seeds()), grid_keys=[], arms=ARMS).rows
+    low, high = stats.ttest_rel(BEFORE, NONE).confidence_interval()
+    assert (before.arm, before.baseline, before.n, before.pairs, before.p) == ("before", "none", 3, 3, 0.25)
+    assert before.mean == pytest.approx(np.mean(BEFORE))
+    assert (before.low, before.high) == pytest.approx(tuple(stats.ttest_1samp(BEFORE, 0).confidence_interval()))
+    assert (before.difference_low, before.difference_high) == pytest.approx((low, high))
+    assert (baseline.mean, baseline.n, baseline.pairs) == (pytest.approx(0.2), 3, 0)
+    assert (baseline.difference, baseline.difference_low, baseline.p) == (None, None, None)
+
+
+def test_a_diverged_trial_counts_and_a_failed_or_unfinished_one_does_not(make_run) -> None:
+    rows = three_seeds()
+    rows[0]["outcome"], rows[4]["outcome"] = "diverged", "failed"
+    rows.append({"arm": "before", "seed": 3, "outcome": None})
+    comparison = compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS)
+    baseline, before = comparison.rows
+    assert (baseline.n, baseline.mean, baseline.diverged) == (3, pytest.approx(0.2), 1)
+    assert (before.n, before.mean, before.failed) == (2, pytest.approx(0.925), 1)
+    assert (before.pairs, before.difference) == (2, pytest.approx((0.8 + 0.65) / 2))
+    assert (comparison.finished, comparison.planned) == (6, 7)
+
+
+def test_an_arm_that_always_diverges_is_measured_like_any_other(make_run) -> None:
+    rows = [{**row, "outcome": "diverged", "accuracy": 0.1} if row["arm"] == "none" else row for row in three_seeds()]
+    baseline, before = compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS).rows
+    assert (baseline.n, baseline.diverged, baseline.mean) == (3, 3, pytest.approx(0.1))
+    assert (baseline.epochs_to_threshold, baseline.reached) == (None, 0)
+    assert before.difference == pytest.approx(np.mean(BEFORE) - 0.1)
+
+
+def test_a_trial_without_a_partner_counts_in_the_mean_alone(make_run) -> None:
+    rows = three_seeds()
+    del rows[0]
+    _, before = compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS).rows
+    assert (before.n, before.pairs, before.difference) == (3, 2, pytest.approx((0.71 + 0.65) / 2))
+
+
+def test_one_seed_has_a_difference_without_an_interval(make_run) -> None:
+    comparison = compare_arms(*make_run(*three_seeds()[::3]), grid_keys=[], arms=ARMS)
+    before = comparison.rows[1]
+    assert (before.n, before.mean, before.low, before.difference) == (1, 0.9, None, pytest.approx(0.8))
+    assert (before.difference_low, before.p) == (None, None)
+    assert headline(comparison) == "before 0.900 vs none 0.100 final_test_accuracy, +0.800, n = 1"
+
+
+def test_a_loss_that_is_not_finite_is_not_passed_over(make_run) -> None:
+    rows = three_seeds()
+    rows[1] |= {"loss": np.nan, "outcome": "diverged"}
+    rows[2] |= {"loss": np.inf, "outcome": "diverged"}
+    comparison = compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS, metric="final_train_loss")
+    baseline, before = comparison.rows
+    assert (baseline.n, baseline.mean, before.mean) == (3, None, 0.5)
+    assert (before.pairs, before.difference, before.p) == (3, None, None)
+    assert headline(comparison) == "before 0.5 vs none not finite final_train_loss, n = 3"
+    json.dumps(asdict(comparison), allow_nan=False)
+
+
+def test_epochs_to_the_threshold_are_censored_not_dropped(make_run) -> None:
+    curves = [[0.1, 0.5, 0.9], [0.1, 0.2], [0.1, 0.85, 0.9]]
+    rows = [{"arm": "before", "seed": seed, "accuracy": 0.5, "curve": curve} for seed, curve in enumerate(curves)]
+    frames = make_run(*rows)
+    (row,) = compare_arms(*frames, grid_keys=[], arms=["before"]).rows
+    assert (row.epochs_to_threshold, row.reached) == (2, 2)
+    (row,) = compare_arms(*frames, grid_keys=[], arms=["before"], threshold=0.85).rows
+    assert (row.epochs_to_threshold, row.reached) == (2, 2)
+    (row,) = compare_arms(*frames, grid_keys=[], arms=["before"], threshold=0.95).rows
+    assert (row.epochs_to_threshold, row.reached) == (None, 0)
+
+
+def test_the_baseline_is_none_or_the_first_arm_or_the_one_asked_for(make_run) -> None:
+    frames = make_run(*three_seeds())
+    assert compare_arms(*frames, grid_keys=[], arms=["before", "none"]).baseline == "none"
+    assert compare_arms(*frames, grid_keys=[], arms=["before"]).baseline == "before"
+    swapped = compare_arms(*frames, grid_keys=[], arms=ARMS, baseline="before")
+    assert [row.difference for row in swapped.rows] == [pytest.approx(0.2 - np.mean(BEFORE)), None]
+    with pytest.raises(InputError, match=r"no arm is named 'befor' \(nearest: before\); arms: none, before"):
+        compare_arms(*frames, grid_keys=[], arms=ARMS, baseline="befor")
+
+
+def test_nothing_finished_yet_is_no_error(make_run) -> None:
+    rows = [{"arm": arm, "seed": 0, "outcome": None} for arm in ARMS]
+    trials, curves = make_run(*rows)
+    comparison = compare_arms(trials, curves[:0], grid_keys=[], arms=ARMS)
+    assert [(row.n, row.mean, row.difference) for row in comparison.rows] == [(0, None, None)] * 2
+    assert headline(comparison) == "no result yet, 0 of 2 trials finished"
+
+
+def grid_run(make_run, gain: float, points: int = 3):
+    """Two seeds at each learning rate; BN gains `gain`, which may be a loss, everywhere."""
+    places = [(lr, arm, seed) for lr in range(points) for arm in ARMS for seed in range(2)]
+    accuracies = [0.3 + 0.1 * lr + 0.01 * seed + (gain if arm == "before" else 0) for lr, arm, seed in places]
+    names = ("train.lr", "arm", "seed", "accuracy")
+    return make_run(*(dict(zip(names, (*place, a), strict=True)) for place, a in zip(places, accuracies, strict=True)))
+
+
+def test_the_headline_pairs_means_over_the_grid(make_run) -> None:
+    comparison = compare_arms(*grid_run(make_run, 0.2), grid_keys=["train.lr"], arms=ARMS)
+    assert headline(comparison) == (
+        "before 0.605 vs none 0.405 final_test_accuracy, +0.200 [+0.200, +0.200], n = 2, mean of 3 grid points"
+    )
+
+
+def test_the_headline_admits_a_loss(make_run) -> None:
+    comparison = compare_arms(*grid_run(make_run, -0.25, points=1), grid_keys=["train.lr"], arms=ARMS)
+    assert headline(comparison).startswith("before 0.055 vs none 0.305 final_test_accuracy, -0.250 [-0.250, -0.250]")
+
+
+def test_the_headline_takes_the_best_arm_where_less_is_better(make_run) -> None:
+    losses = {"none": 0.5, "before": 0.2, "after": 0.4}
+    frames = make_run(*({"arm": arm, "seed": 0, "accuracy": 0.5, "loss": loss} for arm, loss in losses.items()))
+    comparison = compare_arms(*frames, grid_keys=[], arms=list(losses), metric="final_train_loss")
+    assert headline(comparison) == "before 0.2 vs none 0.5 final_train_loss, -0.3, n = 1"
+
+
+def test_a_single_arm_has_a_headline_of_its_own(make_run) -> None:
+    comparison = compare_arms(*make_run(*three_seeds()), grid_keys=[], arms=["before"])
+    assert headline(comparison) == "before 0.920 final_test_accuracy, n = 3"
+
+
+def random_run(points: int, seeds: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A run of two arms in random order with every outcome, built without loops."""
+    random = np.random.default_rng(0)
+    index = pd.MultiIndex.from_product([range(points), ARMS, range(seeds)], names=["train.lr", "arm", "seed"])
+    trials = index.to_frame(index=False).sample(frac=1, random_state=0, ignore_index=True)
+    accuracy = random.integers(0, 1000, len(trials)) / 1000
+    outcome = random.choice(["completed", "diverged", "failed"], len(trials), p=[0.7, 0.2, 0.1])
+    blank = dict.fromkeys(["final_val_accuracy", "best_val_accuracy", "test_accuracy_at_best_val"], np.nan)
+    results = {"final_test_accuracy": accuracy, "final_train_accuracy": accuracy, "final_train_loss": 1 - accuracy}
+    trials = trials.assign(trial=range(len(trials)), outcome=outcome, **results, **blank)
+    curves = pd.DataFrame({"trial": trials["trial"].repeat(10), "epoch": np.tile(np.arange(10), len(trials))})
+    return trials, curves.assign(step=curves["epoch"], seconds=0.0, test_accuracy=random.random(len(curves)))
+
+
+def test_every_row_equals_a_slow_reference() -> None:
+    trials, curves = random_run(points=20, seeds=4)
+    comparison = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS, threshold=0.95)
+    finished = trials[trials["outcome"] != "failed"]
+    places = list(dict.fromkeys(zip(trials["train.lr"], trials["arm"], strict=True)))
+    assert [(row.point["train.lr"], row.arm) for row in comparison.rows] == places
+    for row in comparison.rows:
+        at_point = finished[finished["train.lr"] == row.point["train.lr"]]
+        mine = at_point[at_point["arm"] == row.arm].set_index("seed")["final_test_accuracy"]
+        baseline = at_point[at_point["arm"] == "none"].set_index("seed")["final_test_accuracy"]
+        assert (row.n, row.mean) == (len(mine), pytest.approx(mine.mean()) if len(mine) else None)
+        if row.arm == "before":
+            differences = (mine - baseline).dropna()
+            assert row.pairs == len(differences)
+            assert row.difference == (pytest.approx(differences.mean()) if len(differences) else None)
+
+
+def test_overall_pairs_each_seeds_mean_over_its_pairs() -> None:
+    trials, curves = random_run(points=20, seeds=4)
+    overall = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS).overall[1]
+    wide = trials[trials["outcome"] != "failed"].pivot(
+        index=["seed", "train.lr"], columns="arm", values="final_test_accuracy"
+    )
+    by_seed = wide.dropna().groupby("seed").mean()
+    low, high = stats.ttest_rel(by_seed["before"], by_seed["none"]).confidence_interval()
+    assert (overall.arm, overall.seeds) == ("before", 4)
+    assert (overall.mean, overall.baseline_mean) == pytest.approx((by_seed["before"].mean(), by_seed["none"].mean()))
+    assert (overall.difference_low, overall.difference_high) == pytest.approx((low, high))
+
+
+def test_ten_thousand_trials_take_no_time() -> None:
+    trials, curves = random_run(points=1_000, seeds=5)
+    start = perf_counter()
+    comparison = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS)
+    assert len(comparison.rows) == 2_000
+    assert perf_counter() - start < 5  # about 0.3 s on two cores

@@ -1,0 +1,82 @@
+"""Loading: splits are cut where the catalogue says, and the normalisation sees the training images alone."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bnexp.config.data import DataSettings
+from bnexp.data import digits
+from bnexp.data.catalog import describe
+from bnexp.data.dataset import Dataset, load
+from bnexp.errors import InputError
+
+
+def load_cpu(**settings) -> Dataset:
+    return load(DataSettings(**settings), torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"train_size": 100, "val_size": 20, "test_size": 30}, {"val_size": 0, "test_size": 0}]
+)
+def test_splits_have_the_described_shape(sizes: dict[str, int]) -> None:
+    data = load_cpu(name="digits", **sizes)
+    assert data.shape == describe(DataSettings(name="digits", **sizes))
+    for split, images in ((data.train, data.shape.train), (data.val, data.shape.val), (data.test, data.shape.test)):
+        assert len(split) == images
+        assert split.images_NP.shape == (images, 64)
+        assert split.images_NP.dtype == torch.uint8
+        assert split.labels_N.shape == (images,)
+        assert split.labels_N.dtype == torch.int64
+        assert data.inputs(split.images_NP).shape == (images, 64)
+
+
+def test_train_is_first_and_val_is_last() -> None:
+    raw = digits.read(DataSettings(name="digits"))
+    data = load_cpu(name="digits", train_size=100, val_size=20, test_size=30)
+    images_NP, labels_N = raw.train_images_NCHW.reshape(1437, 64), raw.train_labels_N
+    assert (data.train.images_NP.numpy() == images_NP[:100]).all()
+    assert (data.val.images_NP.numpy() == images_NP[-20:]).all()
+    assert (data.train.labels_N.numpy() == labels_N[:100]).all()
+    assert (data.val.labels_N.numpy() == labels_N[-20:]).all()
+    assert (data.test.labels_N.numpy() == raw.test_labels_N[:30]).all()
+
+
+def test_normalisation_is_fitted_on_the_training_images_alone() -> None:
+    data = load_cpu(name="digits", train_size=100)
+    inputs_NP = data.inputs(data.train.images_NP)
+    assert inputs_NP.dtype == torch.float32
+    assert inputs_NP.mean().abs() < 1e-6
+    assert inputs_NP.var(correction=0) == pytest.approx(1, abs=1e-5)
+    assert data.inputs(data.val.images_NP).mean().abs() > 1e-3
+    other = load_cpu(name="digits", train_size=100, val_size=5, test_size=0)
+    assert torch.equal(other.normalization.shift_P, data.normalization.shift_P)
+
+
+def test_scaling_and_feature_scale_reach_the_inputs() -> None:
+    plain = load_cpu(name="digits", normalize="none")
+    scaled = load_cpu(name="digits", normalize="unit", feature_scale={20: 50.0})
+    images_NP = plain.train.images_NP
+    assert torch.equal(plain.inputs(images_NP), images_NP.float())
+    expected_NP = images_NP / torch.tensor(255.0)
+    expected_NP[:, 20] *= 50
+    assert torch.equal(scaled.inputs(images_NP), expected_NP)
+
+
+def test_sizes_that_do_not_fit() -> None:
+    with pytest.raises(InputError, match=r"^data.train_size: 1437 images, and 143 for validation"):
+        load_cpu(name="digits", train_size=1437)
+
+
+def test_image_folder_as_described(pictures: Path) -> None:
+    settings = {"name": "image_folder", "root": str(pictures), "val_size": 2}
+    data = load_cpu(**settings)
+    assert data.shape == describe(DataSettings(**settings))
+    assert sorted([*data.train.labels_N.tolist(), *data.val.labels_N.tolist()]) == [0, 0, 0, 1, 1, 1]
+
+
+def test_real_mnist(real_mnist: str) -> None:
+    data = load_cpu(name="mnist", root=real_mnist, train_size=1000)
+    assert data.shape == describe(DataSettings(name="mnist", train_size=1000))
+    assert data.train.labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert data.inputs(data.train.images_NP).std(correction=0) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,132 @@
+"""Pictures become arrays in a fixed order, odd ones are named, and the cache is never trusted blindly."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bnexp.config.data import DataSettings
+from bnexp.data import image_folder
+from bnexp.data.raw import RawImages, fixed_order
+from bnexp.errors import InputError
+
+
+def read(root: Path) -> RawImages:
+    return image_folder.read(DataSettings(name="image_folder", root=str(root)))
+
+
+def refused(root: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read(root)
+    return str(caught.value)
+
+
+def same(left: RawImages, right: RawImages) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(vars(left).values(), vars(right).values(), strict=True))
+
+
+@pytest.fixture
+def cache_folder(shared_folder: Path) -> Path:
+    return shared_folder / "image_folder_cache"
+
+
+def test_pictures_with_their_labels_in_the_fixed_order(pictures: Path) -> None:
+    raw = read(pictures)
+    raw.check(raw.shape)
+    values = [(10, 0, 0), (20, 0, 0), (30, 0, 0), (0, 0, 10), (0, 0, 20), (0, 0, 30)]
+    order = fixed_order(6)
+    assert raw.train_images_NCHW.shape == (6, 3, 3, 4)
+    assert [tuple(image[:, 1, 2]) for image in raw.train_images_NCHW] == [values[i] for i in order]
+    assert raw.train_labels_N.tolist() == [int(i >= 3) for i in order]
+    assert raw.classes == 2
+
+
+def test_rows_and_columns_stay_apart(pictures: Path) -> None:
+    pixels_HWC = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    for path in (pictures / "test").rglob("*.png"):
+        Image.fromarray(pixels_HWC).save(path)
+    assert np.array_equal(read(pictures).test_images_NCHW[0], pixels_HWC.transpose(2, 0, 1))
+
+
+def test_grayscale(pictures: Path) -> None:
+    for path in pictures.rglob("*.png"):
+        Image.new("L", (4, 3), 77).save(path)
+    raw = read(pictures)
+    assert raw.train_images_NCHW.shape == (6, 1, 3, 4)
+    assert (raw.train_images_NCHW == 77).all()
+
+
+def test_a_picture_of_another_size(pictures: Path) -> None:
+    odd = pictures / "test" / "cat" / "0.png"
+    Image.new("RGB", (5, 3)).save(odd)
+    first = pictures / "train" / "cat" / "0.png"
+    expected = f"data.root: {odd} is 5x3 pixels, but {first} is 4x3; resize the pictures to one size"
+    assert refused(pictures) == expected
+
+
+@pytest.mark.parametrize("length", [0, 30, 45])
+def test_an_unreadable_picture(pictures: Path, cache_folder: Path, length: int) -> None:
+    odd = pictures / "train" / "dog" / "1.png"
+    odd.write_bytes(odd.read_bytes()[:length])
+    message = refused(pictures)
+    assert message.startswith(f"data.root: {odd} can't be used as a picture: ")
+    assert message.endswith("; replace or remove it")
+    assert not cache_folder.exists()
+
+
+def test_deep_pictures_are_refused_not_clipped(pictures: Path) -> None:
+    odd = pictures / "train" / "cat" / "0.png"
+    Image.fromarray(np.full((3, 4), 1000, dtype=np.uint16)).save(odd)
+    assert f"{odd} can't be used as a picture: mode I;16 has more than 8 bits a channel" in refused(pictures)
+
+
+def test_the_second_time_nothing_is_decoded(pictures: Path, cache_folder: Path, monkeypatch) -> None:
+    first = read(pictures)
+    assert len(list(cache_folder.iterdir())) == 1
+    monkeypatch.setattr(image_folder, "_decode", None)
+    assert same(read(pictures), first)
+
+
+def test_a_changed_picture_is_decoded_again(pictures: Path) -> None:
+    read(pictures)
+    changed = pictures / "train" / "cat" / "0.png"
+    Image.new("RGB", (4, 3), (9, 9, 9)).save(changed)
+    os.utime(changed, ns=(1, 1))
+    assert (read(pictures).train_images_NCHW == 9).all(axis=(1, 2, 3)).sum() == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "other", "pickled"])
+def test_a_damaged_cache_is_rebuilt(pictures: Path, cache_folder: Path, damage: str) -> None:
+    first = read(pictures)
+    (cache,) = cache_folder.iterdir()
+    whole = cache.read_bytes()
+    if damage == "cut":
+        cache.write_bytes(whole[:-50])
+    elif damage == "flipped":
+        position = whole.index(b"\x0a\x0a\x0a\x0a")  # within the pixels of a picture of value 10
+        cache.write_bytes(whole[:position] + b"\x0b" + whole[position + 1 :])
+    elif damage == "other":
+        np.savez(cache, train=first.train_images_NCHW)
+    else:
+        np.savez(cache, train=np.array([{}]), test=np.array([{}]))
+    assert same(read(pictures), first)
+    assert cache.read_bytes() == whole or damage != "cut"
+    assert [path.name for path in cache_folder.iterdir()] == [cache.name]
+
+
+def test_without_a_cache_folder_it_still_works(pictures: Path, shared_folder: Path) -> None:
+    shared_folder.parent.mkdir()
+    shared_folder.write_text("a file where the folder should be")
+    assert read(pictures).shape.train == 6
+
+
+def test_a_failed_write_leaves_no_part(pictures: Path, cache_folder: Path, monkeypatch) -> None:
+    def fail(file, **arrays) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    assert read(pictures).shape.train == 6
+    assert list(cache_folder.iterdir()) == []

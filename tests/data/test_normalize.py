@@ -1,0 +1,76 @@
+"""Normalisation has the properties its names promise, for any images, and looks at nothing but its own."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bnexp.data.normalize import Normalization, fit
+
+CPU = torch.device("cpu")
+SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
+IMAGES = SHAPES.flatmap(lambda shape: arrays(np.uint8, shape)).map(torch.from_numpy)
+
+
+def fit64(images_NCHW: torch.Tensor, scaling, feature_scale: dict[int, float] | None = None) -> Normalization:
+    return fit(images_NCHW, scaling, feature_scale or {}, CPU, torch.float64)
+
+
+@given(IMAGES)
+def test_none_keeps_the_bytes(images_NCHW: torch.Tensor) -> None:
+    images_NP = images_NCHW.flatten(1)
+    inputs_NP = fit64(images_NCHW, "none")(images_NP)
+    assert inputs_NP.dtype == torch.float64
+    assert torch.equal(inputs_NP, images_NP.double())
+
+
+@given(IMAGES)
+def test_unit_spans_0_to_1(images_NCHW: torch.Tensor) -> None:
+    inputs_NP = fit64(images_NCHW, "unit")(images_NCHW.flatten(1))
+    constant = images_NCHW.min() == images_NCHW.max()
+    assert inputs_NP.min() == 0
+    assert inputs_NP.max() == (0 if constant else 1)
+
+
+@given(IMAGES)
+def test_standard_has_mean_0_and_variance_1_per_channel(images_NCHW: torch.Tensor) -> None:
+    inputs_NCHW = fit64(images_NCHW, "standard")(images_NCHW.flatten(1)).view(images_NCHW.shape)
+    for channel, bytes_NHW in zip(inputs_NCHW.unbind(1), images_NCHW.unbind(1), strict=True):
+        constant = bytes_NHW.min() == bytes_NHW.max()
+        assert channel.mean().abs() < 1e-12
+        assert channel.var(correction=0) == pytest.approx(0 if constant else 1, abs=1e-12)
+        assert not constant or (channel == 0).all()
+
+
+@given(IMAGES, st.sampled_from(["none", "unit", "standard"]))
+def test_order_is_kept(images_NCHW: torch.Tensor, scaling) -> None:
+    pixels = images_NCHW[0].numel()
+    ramp_VP = torch.arange(256, dtype=torch.uint8)[:, None].expand(256, pixels)
+    assert (fit64(images_NCHW, scaling)(ramp_VP).diff(dim=0) > 0).all()
+
+
+@given(IMAGES, st.sampled_from(["none", "unit", "standard"]), st.floats(-100, 100), st.data())
+def test_feature_scale_multiplies_one_pixel(images_NCHW: torch.Tensor, scaling, factor: float, data) -> None:
+    images_NP = images_NCHW.flatten(1)
+    pixel = data.draw(st.integers(0, images_NP.shape[1] - 1))
+    expected_NP = fit64(images_NCHW, scaling)(images_NP)
+    expected_NP[:, pixel] *= factor
+    assert torch.equal(fit64(images_NCHW, scaling, {pixel: factor})(images_NP), expected_NP)
+
+
+def test_moments_equal_numpy_s() -> None:
+    images_NCHW = torch.randint(256, (40, 3, 5, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    fitted = fit64(images_NCHW, "standard")
+    assert fitted.shift_P.view(3, 30)[:, 0].numpy() == pytest.approx(images_NCHW.numpy().mean((0, 2, 3)), rel=1e-14)
+    assert fitted.spread_P.view(3, 30)[:, 29].numpy() == pytest.approx(images_NCHW.numpy().std((0, 2, 3)), rel=1e-14)
+
+
+def test_any_leading_axes_and_the_images_are_left_alone() -> None:
+    images_SBP = torch.arange(24, dtype=torch.uint8).view(2, 3, 4)
+    fitted = fit(images_SBP.view(6, 1, 2, 2), "standard", {1: 2.0}, CPU, torch.float32)
+    inputs_SBP = fitted(images_SBP)
+    assert inputs_SBP.dtype == torch.float32
+    assert torch.equal(inputs_SBP[1, 2], fitted(images_SBP[1, 2]))
+    assert torch.equal(images_SBP.flatten(), torch.arange(24, dtype=torch.uint8))

@@ -1,0 +1,215 @@
+"""Downloaded sets: read in file order, damage is named, and a failed download leaves no trace."""
+
+import pickle
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torchvision.datasets
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bnexp.config.data import DataSettings
+from bnexp.data import torchvision_sets
+from bnexp.data.catalog import KNOWN_SETS, DataShape
+from bnexp.errors import InputError
+
+MNIST = DataSettings(name="mnist")
+TINY = DataShape((1, 28, 28), 10, train=7, val=0, test=3)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue in which MNIST has 7 + 3 images and CIFAR-10 10 + 2."""
+    monkeypatch.setitem(KNOWN_SETS, "mnist", TINY)
+    monkeypatch.setitem(KNOWN_SETS, "cifar10", DataShape((3, 32, 32), 10, train=10, val=0, test=2))
+
+
+@pytest.fixture
+def raw_folder(shared_folder: Path, write_mnist: Callable[..., None], tiny: None) -> Path:
+    """The files of that small MNIST."""
+    write_mnist(shared_folder / "MNIST" / "raw")
+    return shared_folder / "MNIST" / "raw"
+
+
+def refused(data: DataSettings = MNIST) -> str:
+    with pytest.raises(InputError) as caught:
+        torchvision_sets.read(data)
+    return str(caught.value)
+
+
+def test_real_mnist(real_mnist: str) -> None:
+    raw = torchvision_sets.read(DataSettings(name="mnist", root=real_mnist))
+    assert raw.shape == KNOWN_SETS["mnist"]
+    assert raw.train_labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert raw.test_labels_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert raw.train_images_NCHW.mean() == pytest.approx(33.318, abs=1e-3)
+
+
+def test_truncated_real_mnist(real_mnist: str, shared_folder: Path) -> None:
+    raw = shared_folder / "MNIST" / "raw"
+    shutil.copytree(Path(real_mnist) / "MNIST" / "raw", raw)
+    with open(raw / "train-images-idx3-ubyte", "r+b") as file:
+        file.truncate(10_000_000)
+    assert refused().startswith(f"data.name: the files of mnist in {raw} are damaged (")
+
+
+def test_mnist_files_are_read_in_their_order(raw_folder: Path) -> None:
+    raw = torchvision_sets.read(MNIST)
+    assert raw.shape == TINY
+    assert raw.train_images_NCHW.tobytes() == (raw_folder / "train-images-idx3-ubyte").read_bytes()[16:]
+    assert raw.test_labels_N.tolist() == [0, 1, 2]
+
+
+def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = torchvision_sets.SOURCES["cifar10"]
+    files = [[name, None] for name in source.files[:-1]]
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", files[:5])
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", files[5:])
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "names", "md5": None})
+    folder = shared_folder / source.folder
+    folder.mkdir(parents=True)
+    images_NP = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
+    for i, (name, _) in enumerate(files):
+        batch = {"data": images_NP[2 * i : 2 * i + 2], "labels": [i, 9 - i]}
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"names": list("abcdefghij")}))
+    raw = torchvision_sets.read(DataSettings(name="cifar10"))
+    assert np.array_equal(raw.train_images_NCHW.reshape(10, 3072), images_NP[:10])
+    assert np.array_equal(raw.test_images_NCHW.reshape(2, 3072), images_NP[10:])
+    assert raw.train_labels_N.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _other_magic(path: Path) -> None:
+    path.write_bytes(b"\x00\x00\x99\x99" + path.read_bytes()[4:])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_cut, _other_magic, _empty])
+@pytest.mark.parametrize("name", torchvision_sets.SOURCES["mnist"].files)
+def test_damaged_mnist(raw_folder: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(raw_folder / name)
+    message = refused()
+    assert message.startswith(f"data.name: the files of mnist in {raw_folder} are damaged (")
+    assert message.endswith("); delete that folder and run again to download them anew")
+    assert "damaged ()" not in message
+
+
+@given(position=st.integers(0, 15), value=st.integers(0, 255))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+def test_no_header_byte_leads_to_a_traceback(raw_folder: Path, position: int, value: int) -> None:
+    path = raw_folder / "train-images-idx3-ubyte"
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[:position] + bytes([value]) + whole[position + 1 :])
+        if path.read_bytes() == whole:
+            assert torchvision_sets.read(MNIST).shape == TINY
+        else:
+            assert "are damaged" in refused()
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("labels", "cause"),
+    [
+        (bytes([0, 0, 8, 1, 0, 0, 0, 6, *range(6)]), "(6 labels for 7 train images)"),
+        (bytes([0, 0, 8, 1, 0, 0, 0, 7, *range(4, 11)]), "(train labels from 4 to 10, expected 0 to 9)"),
+    ],
+)
+def test_labels_that_do_not_fit(raw_folder: Path, labels: bytes, cause: str) -> None:
+    (raw_folder / "train-labels-idx1-ubyte").write_bytes(labels)
+    assert cause in refused()
+
+
+def test_another_number_of_images(raw_folder: Path, write_mnist: Callable[..., None]) -> None:
+    write_mnist(raw_folder, train=8)
+    assert "(train images of shape (8, 1, 28, 28), expected (7, 1, 28, 28))" in refused()
+
+
+def test_corrupted_cifar(shared_folder: Path) -> None:
+    source = torchvision_sets.SOURCES["cifar100"]
+    (shared_folder / source.folder).mkdir(parents=True)
+    for name in source.files:
+        (shared_folder / source.folder / name).write_bytes(b"not a pickle")
+    message = refused(DataSettings(name="cifar100"))
+    assert message.startswith(f"data.name: the files of cifar100 in {shared_folder / source.folder} are damaged (")
+
+
+@pytest.mark.parametrize("name", torchvision_sets.SOURCES)
+def test_without_a_network(name, shared_folder: Path, tmp_path: Path, no_network: None) -> None:
+    source = torchvision_sets.SOURCES[name]
+    message = refused(DataSettings(name=name))
+    assert message.startswith(f"data.name: {name} is not in {shared_folder}, and downloading it failed (")
+    assert "Name or service not known" in message
+    assert "connect to the internet and run the same command again" in message
+    assert f"{source.files[0]}, " in message
+    assert f"into {shared_folder / source.folder}" in message
+    assert f"or set BNEXP_DATA or data.root to a folder that has them in its {source.folder}\n" in message
+    assert message.endswith("use data.name=digits, which is bundled")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["data.root", "BNEXP_DATA"])
+def test_a_file_is_no_folder(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setenv("BNEXP_DATA", str(file))
+    data = DataSettings(name="mnist", root=str(file) if key == "data.root" else None)
+    assert refused(data) == f"{key}: {file} is not a folder; set it to the folder that holds the data sets"
+
+
+def test_download_puts_whole_files_in_place(
+    shared_folder: Path, tmp_path: Path, write_mnist: Callable[..., None], tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeouts = []
+
+    def fetch(self: torchvision.datasets.MNIST) -> None:
+        timeouts.append(socket.getdefaulttimeout())
+        write_mnist(Path(self.raw_folder))
+        (Path(self.raw_folder) / "train-images-idx3-ubyte.gz").write_text("the archive, of no more use")
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
+    assert torchvision_sets.read(MNIST).shape == TINY
+    raw_folder = shared_folder / "MNIST" / "raw"
+    assert {path.name for path in raw_folder.iterdir()} == set(torchvision_sets.SOURCES["mnist"].files)
+    assert list(tmp_path.iterdir()) == [tmp_path / "shared"]
+    assert list(shared_folder.parent.iterdir()) == [shared_folder]
+    assert timeouts == [30.0]
+    assert socket.getdefaulttimeout() is None
+    torchvision_sets.read(MNIST)
+    assert len(timeouts) == 1
+
+
+def test_download_keeps_files_that_are_there(
+    raw_folder: Path, write_mnist: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, missing = raw_folder / "train-images-idx3-ubyte", raw_folder / "t10k-labels-idx1-ubyte"
+    kept.write_bytes(kept.read_bytes()[:-1] + b"\x7b")
+    missing.unlink()
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", lambda self: write_mnist(Path(self.raw_folder)))
+    assert torchvision_sets.read(MNIST).train_images_NCHW.flat[-1] == 0x7B
+    assert missing.exists()
+
+
+def test_an_interrupted_download_leaves_nothing(
+    tmp_path: Path, write_mnist: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(self: torchvision.datasets.MNIST) -> None:
+        write_mnist(Path(self.raw_folder))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
+    with pytest.raises(KeyboardInterrupt):
+        torchvision_sets.read(MNIST)
+    assert list(tmp_path.iterdir()) == []

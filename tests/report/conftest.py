@@ -1,0 +1,87 @@
+"""Comparisons and runs as the report gets them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnexp.analysis.comparison import ArmRow, Comparison
+
+BASELINE_ROW = ArmRow(
+    point={"model.init.scale": 0.0073564},
+    arm="none",
+    baseline="none",
+    n=3,
+    mean=0.1182,
+    low=0.1001,
+    high=0.1363,
+    difference=None,
+    difference_low=None,
+    difference_high=None,
+    p=None,
+    pairs=0,
+    diverged=1,
+    failed=0,
+    epochs_to_threshold=None,
+    reached=0,
+)
+
+BEFORE_ROW = replace(
+    BASELINE_ROW,
+    arm="before",
+    mean=1 / 3,
+    low=0.3,
+    high=0.36,
+    difference=0.2151,
+    difference_low=0.19,
+    difference_high=0.24,
+    p=0.25,
+    pairs=3,
+    diverged=0,
+    epochs_to_threshold=3,
+    reached=2,
+)
+
+
+@pytest.fixture
+def comparison() -> Comparison:
+    """Two arms at one grid point, three seeds."""
+    return Comparison(
+        metric="final_test_accuracy",
+        baseline="none",
+        threshold=0.9,
+        grid_keys=("model.init.scale",),
+        rows=(BASELINE_ROW, BEFORE_ROW),
+        overall=(),
+        finished=6,
+        planned=6,
+    )
+
+
+@pytest.fixture
+def run_frames():
+    """Return a function from accuracies of shape (point, arm, seed, epoch) to trials and curves of a run.
+
+    NaN is an epoch without a record; arms are named by place, grid values are 1, 2, … under train.lr.
+    """
+    return _run_frames
+
+
+def _run_frames(accuracy: np.ndarray, arms: tuple[str, ...] = ("none", "before")) -> tuple[pd.DataFrame, pd.DataFrame]:
+    places = list(np.ndindex(accuracy.shape[:3]))
+    trials = pd.DataFrame(
+        [
+            {"arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed"}
+            for point, arm, seed in places
+        ]
+    )
+    trials.insert(0, "trial", range(len(trials)))
+    curves = pd.DataFrame(
+        [
+            {"trial": trial, "epoch": epoch, "step": 10 * epoch, "test_accuracy": value}
+            for trial, place in enumerate(places)
+            for epoch, value in enumerate(accuracy[place])
+        ]
+    ).dropna()
+    return trials, curves.assign(train_accuracy=0.5, val_accuracy=np.nan)

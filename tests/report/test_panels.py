@@ -1,0 +1,81 @@
+"""What a panel shows: means and bands worked out by hand, and diverged trials to their end."""
+
+import numpy as np
+import pytest
+
+from bnexp.report.panels import make_panels
+
+ARMS = ("none", "before")
+ONE_POINT = np.array([[[[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], [[0.1, 0.8, 0.9], [0.1, 0.9, 0.9]]]])
+
+
+def panels_of(frames, limit: int = 16, keys: tuple[str, ...] = ("train.lr",), arms: tuple[str, ...] = ARMS):
+    return make_panels(*frames, grid_keys=keys, arms=arms, column="test_accuracy", limit=limit)
+
+
+def test_mean_and_band_over_seeds(run_frames) -> None:
+    panels = panels_of(run_frames(ONE_POINT))
+    (panel,) = panels.panels
+    none, before = panel.curves
+    assert (panels.axis, panels.total, panel.point) == ("epoch", 1, {"train.lr": 1.0})
+    assert (none.arm, none.seeds, none.ends) == ("none", 2, ())
+    assert none.x.tolist() == [0, 1, 2]
+    assert none.mean == pytest.approx([0.1, 0.3, 0.4])
+    assert none.low == pytest.approx([0.1, 0.2, 0.3])
+    assert none.high == pytest.approx([0.1, 0.4, 0.5])
+    assert before.mean == pytest.approx([0.1, 0.85, 0.9])
+
+
+def test_a_diverged_trial_that_stopped_keeps_its_last_value(run_frames) -> None:
+    accuracy = ONE_POINT.copy()
+    accuracy[0, 0, 1] = [0.1, 0.05, np.nan]
+    trials, curves = run_frames(accuracy)
+    trials.loc[1, "outcome"] = "diverged"
+    none = panels_of((trials, curves)).panels[0].curves[0]
+    assert none.ends == ((1.0, 0.05),)
+    assert none.mean == pytest.approx([0.1, 0.125, 0.175])
+    assert none.low[-1] == 0.05
+
+
+def test_an_unfinished_trial_ends_where_it_is(run_frames) -> None:
+    accuracy = ONE_POINT.copy()
+    accuracy[0, 0, 1] = [0.1, 0.4, np.nan]
+    trials, curves = run_frames(accuracy)
+    trials["outcome"] = None
+    none = panels_of((trials, curves)).panels[0].curves[0]
+    assert none.mean == pytest.approx([0.1, 0.3, 0.3])
+    assert none.ends == ()
+
+
+def test_failed_trials_and_arms_without_a_record_are_left_out(run_frames) -> None:
+    trials, curves = run_frames(ONE_POINT)
+    trials.loc[0, "outcome"] = "failed"
+    (panel,) = panels_of((trials, curves[curves["trial"] < 2])).panels
+    assert [(curve.arm, curve.seeds) for curve in panel.curves] == [("none", 1)]
+
+
+def test_several_records_in_an_epoch_are_drawn_by_step(run_frames) -> None:
+    trials, curves = run_frames(ONE_POINT)
+    panels = panels_of((trials, curves.assign(epoch=curves["epoch"] // 2)))
+    assert panels.axis == "step"
+    assert panels.panels[0].curves[0].x.tolist() == [0, 10, 20]
+
+
+def test_points_are_chosen_evenly_with_both_ends(run_frames) -> None:
+    frames = run_frames(np.full((40, 2, 1, 2), 0.5))
+    panels = panels_of(frames)
+    chosen = [panel.point["train.lr"] for panel in panels.panels]
+    assert (len(chosen), chosen[0], chosen[-1], panels.total) == (16, 1.0, 40.0, 40)
+    assert set(np.diff(chosen)) == {2.0, 3.0}
+    assert len(panels_of(frames, limit=50).panels) == 40
+
+
+def test_without_a_grid_there_is_one_panel(run_frames) -> None:
+    panels = panels_of(run_frames(ONE_POINT), keys=())
+    assert [panel.point for panel in panels.panels] == [{}]
+
+
+def test_nothing_recorded_yet_is_an_empty_panel(run_frames) -> None:
+    trials, curves = run_frames(ONE_POINT)
+    (panel,) = panels_of((trials, curves[:0])).panels
+    assert panel.curves == ()
