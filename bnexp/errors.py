@@ -1,7 +1,8 @@
 """Everything bnexp can refuse to do, with the exit code that goes with it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 
@@ -38,6 +39,15 @@ class ConfigError(InputError):
     def __init__(self, problems: Sequence[Problem]):
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__("\n".join(map(str, self.problems)))
+
+
+@contextmanager
+def naming(source: str) -> Iterator[None]:
+    """Put the name of the configuration on problems that were found where it isn't known."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError([replace(each, source=each.source or source) for each in error.problems]) from None
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

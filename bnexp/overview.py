@@ -8,9 +8,11 @@ import yaml
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import describe
+from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device
 from bnexp.nn.table import LayerRow, layer_table
-from bnexp.plan import TrialGroup, groups, trials
+from bnexp.plan import TrialGroup, groups, misfits, trials
+from bnexp.report.labels import counted
 from bnexp.report.table import Table
 from bnexp.training.estimate import Estimate, estimate
 
@@ -52,18 +54,17 @@ class Overview:
 
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
-        count = sum(len(each.group.trials) for each in self.groups)
+        trials = counted(sum(len(each.group.trials) for each in self.groups), "trial")
         seconds = sum(each.estimate.seconds for each in self.groups)
         lines = [
-            f"  {len(each.group.trials)} trials ({each.label()}): about {_time(each.estimate.seconds)}, "
+            f"  {counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.estimate.seconds)}, "
             f"{each.estimate.bytes / 2**20:.0f} MiB"
             for each in self.groups
         ]
         if len(self.groups) > TABLES:
             lines.append(f"  Layers of the first {TABLES} of {len(self.groups)} groups are shown; --json has them all.")
-        return "\n".join(
-            [f"{count} trials in {len(self.groups)} groups on {self.device}, about {_time(seconds)}:", *lines]
-        )
+        head = f"{trials} in {counted(len(self.groups), 'group')} on {self.device}, about {_time(seconds)}:"
+        return "\n".join([head, *lines])
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
@@ -84,7 +85,7 @@ class Overview:
         }
 
 
-def overview(config: ExperimentConfig, device: str = "auto") -> Overview:
+def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -> Overview:
     """Work out what an experiment comes to; times a few steps, reads no images.
 
     Raises:
@@ -93,7 +94,10 @@ def overview(config: ExperimentConfig, device: str = "auto") -> Overview:
     chosen = choose_device(device)
     seen = []
     for group in groups(trials(config)):
-        shape = describe(group.settings.data)
+        with naming(source):
+            shape = describe(group.settings.data)
+        if problems := list(misfits(group.trials, shape.train, source)):
+            raise ConfigError(problems)
         layers = layer_table(group.settings.model, prod(shape.image), shape.classes)
         seen.append(GroupOverview(group, tuple(layers), estimate(group, shape, chosen)))
     return Overview(config, str(chosen), tuple(seen))

@@ -60,7 +60,7 @@ class TrialGroup:
 
     @property
     def shared_seeds(self) -> tuple[int, ...]:
-        """The distinct seeds where each has the same number of trials, so that those share batches; else one a trial."""
+        """The distinct seeds where each has as many trials, which then share batches; else the seed of each trial."""
         counts = Counter(trial.seed for trial in self.trials)
         even = len(set(counts.values())) == 1
         return tuple(counts if even else (trial.seed for trial in self.trials))

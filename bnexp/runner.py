@@ -1,29 +1,22 @@
 """Running one experiment from configuration to finished run folder; `bnexp run` and scripts both call this."""
 
 import os
-import platform
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.errors import ConfigError, InputError
+from bnexp.environment import environment
+from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, Event, Job, choose_device, data_key, execute, load_data
 from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
-from bnexp.records import Outcome
+from bnexp.recording import Recorder
 from bnexp.report.folder import write_report_files
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.reader import RunRecord
+from bnexp.store.reader import RunRecord, finished_run
 from bnexp.store.writer import RunWriter
-from bnexp.training.loop import Progress
 
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
@@ -57,11 +50,10 @@ def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: 
     planned = trials(config)
     together = groups(planned)
     chosen = choose_device(device)
-    datasets = load_data(together, chosen)
-    problems = [
-        problem for group in together for problem in misfits(group.trials, len(datasets[data_key(group)].train), source)
-    ]
-    if problems:
+    with naming(source):
+        datasets = load_data(together, chosen)
+    images = [(group, len(datasets[data_key(group)].train)) for group in together]
+    if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
         raise ConfigError(problems)
     return Plan(config, runs / run_name(config), planned, together, chosen, datasets)
 
@@ -69,13 +61,13 @@ def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: 
 def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
     """Train what is left of a plan and return its finished run folder.
 
-    A folder that is complete already is returned as it is. Interrupted, the folder keeps every record
-    of the epochs up to its checkpoints, and the same call continues it.
+    A folder that is complete already is returned as it is. Interrupted, the folder keeps every trial
+    that has ended and every checkpoint, and the same call continues from there.
     """
-    if RunRecord.exists(plan.path) and RunRecord(plan.path).complete:
-        return RunRecord(plan.path)
+    if done := finished_run(plan.path):
+        return done
     jobs, writer, checkpoints = _open(plan)
-    recorder = _Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
+    recorder = Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
     for event in execute(jobs, plan.datasets):
         recorder(event)
         watch(event)
@@ -85,47 +77,11 @@ def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
     return finished
 
 
-class _Recorder:
-    """Turns events into files: records as they come, checkpoints by time, weights and outcomes as trials end."""
-
-    def __init__(self, writer: RunWriter, checkpoints: Checkpoints, every: float):
-        self._writer, self._checkpoints, self._every = writer, checkpoints, every
-        self._saved = time.monotonic()
-
-    def __call__(self, event: Event) -> None:
-        if event.progress:
-            self._advance(event.job.index, event.progress)
-        else:
-            self._fail(event.job.group, event.failure)
-
-    def _advance(self, group: int, progress: Progress) -> None:
-        record, ended = progress.record, progress.ended
-        self._writer.append(record)
-        if ended:
-            self._checkpoints.finish(group, progress.snapshot().only(ended))
-            steps = dict(zip(record.trials, record.diverged_step, strict=True))
-            self._writer.end(_outcome(number, steps[number]) for number in ended)
-        if len(ended) == len(record.trials):
-            self._checkpoints.drop(group)
-        elif progress.resumable and time.monotonic() - self._saved > self._every:
-            self._checkpoints.save(group, progress.snapshot())
-            self._saved = time.monotonic()
-
-    def _fail(self, group: TrialGroup, failure: str) -> None:
-        reason = failure.strip().splitlines()[-1]
-        self._writer.log(f"trials {', '.join(map(str, group.numbers))} failed\n{failure}")
-        self._writer.end(Outcome(number, "failed", reason=reason) for number in group.numbers)
-
-
-def _outcome(trial: int, diverged_step: int | None) -> Outcome:
-    return Outcome(trial, "diverged" if diverged_step else "completed", diverged_step)
-
-
 def _open(plan: Plan) -> tuple[list[Job], RunWriter, Checkpoints]:
     """Return what is left to train, with the writer of the new or continued folder."""
     checkpoints = Checkpoints(plan.path)
     if not RunRecord.exists(plan.path):
-        writer = RunWriter.create(plan.path, plan.config, plan.trials, _environment(plan))
+        writer = RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device))
         return [Job(i, group) for i, group in enumerate(plan.groups)], writer, checkpoints
     left = RunRecord(plan.path).unfinished
     jobs = [_rest(i, group, left, checkpoints) for i, group in enumerate(plan.groups) if left & set(group.numbers)]
@@ -138,32 +94,6 @@ def _rest(index: int, group: TrialGroup, left: set[int], checkpoints: Checkpoint
     if snapshot is None or not set(group.numbers) <= set(snapshot.trials):
         return Job(index, group)
     return Job(index, group, snapshot.only(group.numbers))
-
-
-def _environment(plan: Plan) -> dict[str, Any]:
-    packages = ("torch", "torchvision", "numpy", "pydantic")
-    device = torch.cuda.get_device_name(plan.device) if plan.device.type == "cuda" else platform.processor()
-    return {
-        "bnexp": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "platform": platform.platform(),
-        "device": str(plan.device),
-        "device_name": device or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "engine": "local",
-        "commit": _commit(),
-        "command": sys.argv,
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit of the folder that the command is given in, if it is a repository."""
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
 
 
 def _check_folder(runs: Path) -> None:

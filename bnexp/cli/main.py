@@ -7,8 +7,6 @@ import typer
 from bnexp.cli import compare, listing, run, show
 from bnexp.errors import BnexpError
 
-INTERRUPTED = 130
-
 app = typer.Typer(
     name="bnexp",
     help="What does batch normalization do here? Train with and without it, and compare.",

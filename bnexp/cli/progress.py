@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp.executors.local import Event, data_key
+from bnexp.report.labels import counted
 from bnexp.runner import Plan, Watch
 from bnexp.training.loop import total_steps
 
@@ -19,8 +20,8 @@ def watching(plan: Plan, *, silent: bool) -> Iterator[Watch]:
     if silent:
         yield lambda event: None
         return
-    sizes = f"{len(plan.trials)} trials ({', '.join(plan.config.arms)}) in {len(plan.groups)} groups"
-    typer.echo(f"{plan.path.name}: {sizes} on {plan.device}")
+    trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
+    typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.device}")
     tally = Tally(plan)
     if not sys.stdout.isatty():
         yield lambda event: _print_end(event, tally)

@@ -1,11 +1,15 @@
 """`bnexp run`: train every trial of each configuration and write its run folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
+
+if TYPE_CHECKING:
+    from bnexp.config.experiment import ExperimentConfig
+    from bnexp.store.reader import RunRecord
 
 Arguments = Annotated[
     list[str],
@@ -26,33 +30,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Train every trial of each configuration; the same command again continues, or shows what is done."""
-    from bnexp.analysis.runs import compare_run
-    from bnexp.cli.output import print_json, print_table
-    from bnexp.cli.progress import watching
     from bnexp.config.load import load
-    from bnexp.report.comparison_table import comparison_table
-    from bnexp.report.summary import comparison_json
 
-    configs = [(path, load(path, overrides)) for paths, overrides in [split(arguments)] for path in paths]
-    from bnexp.runner import prepare  # imports torch: only once the configurations are known to be good
-    from bnexp.runner import run as train
-
-    plans = [prepare(config, runs, device, str(path)) for path, config in configs]
-    finished = []
-    for plan in plans:
-        try:
-            with watching(plan, silent=quiet or as_json) as watch:
-                finished.append(train(plan, watch))
-        except KeyboardInterrupt:
-            typer.echo(f"bnexp: interrupted; {plan.path} keeps what is done, the same command continues it", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-    compared = [(record, compare_run(record)) for record in finished]
-    if as_json:
-        print_json([{"run": record.path.name, **comparison_json(comparison)} for record, comparison in compared])
-    elif not quiet:
-        for record, comparison in compared:
-            print_table(comparison_table(comparison, title=record.config.question or record.path.name))
-            typer.echo(f"\n{record.path}: summary.md, summary.csv, curves.png, trials.csv, curves.csv")
+    paths, overrides = split(arguments)
+    configs = [(path, load(path, overrides)) for path in paths]
+    finished = _train(configs, runs, device, silent=quiet or as_json)
+    _report(finished, as_json=as_json, quiet=quiet)
     if any((record.trials["outcome"] == "failed").any() for record in finished):
         raise typer.Exit(1)
 
@@ -71,3 +54,41 @@ def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
     if not paths:
         raise InputError("no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs")
     return paths, overrides
+
+
+def _train(
+    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, device: str, *, silent: bool
+) -> "list[RunRecord]":
+    from bnexp.plan import run_name
+    from bnexp.store.reader import finished_run
+
+    done = [finished_run(runs / run_name(config)) for _, config in configs]
+    if all(done):
+        return [record for record in done if record]
+    from bnexp.cli.progress import watching  # imports torch: not before there is something to train
+    from bnexp.runner import prepare, run
+
+    finished = []
+    for plan in [prepare(config, runs, device, str(path)) for path, config in configs]:
+        try:
+            with watching(plan, silent=silent) as watch:
+                finished.append(run(plan, watch))
+        except KeyboardInterrupt:
+            typer.echo(f"bnexp: interrupted; {plan.path} keeps what is done, the same command continues it", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    return finished
+
+
+def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
+    from bnexp.analysis.runs import compare_run
+    from bnexp.cli.output import print_json, print_table
+    from bnexp.report.comparison_table import comparison_table
+    from bnexp.report.summary import comparison_json
+
+    compared = [(record, compare_run(record)) for record in finished]
+    if as_json:
+        print_json([{"run": record.path.name, **comparison_json(comparison)} for record, comparison in compared])
+    elif not quiet:
+        for record, comparison in compared:
+            print_table(comparison_table(comparison, title=record.config.question or record.path.name))
+            typer.echo(f"\n{record.path}: summary.md, summary.csv, curves.png, trials.csv, curves.csv")

@@ -32,7 +32,7 @@ def show(
     config = load(path, overrides)
     from bnexp.overview import overview  # imports torch
 
-    seen = overview(config, device)
+    seen = overview(config, device, str(path))
     if as_json:
         print_json(seen.as_json())
     elif not quiet:

@@ -1,12 +1,12 @@
 """A table of strings and its three renderings: for the terminal, for pipes, and for Markdown."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from textwrap import fill
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -57,7 +57,7 @@ class _Fitted:
 
     table: Table
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         if self.table.title:
             yield Text(f"{self.table.title}\n", style="bold")
         widths = _widths(self.table)

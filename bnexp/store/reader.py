@@ -69,6 +69,11 @@ class RunRecord:
 _MISSING = ["", "nan"]
 
 
+def finished_run(path: Path) -> RunRecord | None:
+    """Return the run in a folder if every trial of it has ended."""
+    return RunRecord(path) if RunRecord.exists(path) and RunRecord(path).complete else None
+
+
 def find_runs(runs: Path) -> list[RunRecord]:
     """Return the runs in a folder, oldest first."""
     folders = [path.parent for path in runs.glob("*/config.yaml")] if runs.is_dir() else []

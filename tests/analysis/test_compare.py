@@ -82,6 +82,15 @@ def test_a_loss_that_is_not_finite_is_not_passed_over(make_run) -> None:
     json.dumps(asdict(comparison), allow_nan=False)
 
 
+def test_a_single_loss_that_is_not_finite_hides_the_mean_over_the_grid(make_run) -> None:
+    rows = [{**row, "train.lr": lr} for lr in (0.1, 1.0) for row in three_seeds()]
+    rows[0] |= {"loss": np.nan, "outcome": "diverged"}
+    frames = make_run(*rows)
+    comparison = compare_arms(*frames, grid_keys=["train.lr"], arms=ARMS, metric="final_train_loss")
+    assert [row.difference for row in comparison.rows] == [None, None, None, 0]
+    assert (comparison.overall[1].baseline_mean, comparison.overall[1].difference) == (None, None)
+
+
 def test_epochs_to_the_threshold_are_censored_not_dropped(make_run) -> None:
     curves = [[0.1, 0.5, 0.9], [0.1, 0.2], [0.1, 0.85, 0.9]]
     rows = [{"arm": "before", "seed": seed, "accuracy": 0.5, "curve": curve} for seed, curve in enumerate(curves)]

@@ -58,6 +58,8 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
 def test_any_arm_name_is_shown_as_it_is(run_frames, name: str, tmp_path: Path) -> None:
     figure = figure_of(run_frames(np.full((1, 2, 1, 3), 0.5), (name, "before")), (name, "before"), title=name)
     assert legend_of(figure) == [name, "before"]
+    shown = [*figure.subfigs[0].legends[0].get_texts(), *(text for part in figure.subfigs for text in part.texts)]
+    assert not any(text.get_parse_math() for text in shown)  # or "$x$" would lose its dollars
     figure.savefig(tmp_path / "figure.png")
 
 
@@ -65,7 +67,7 @@ def test_nothing_overlaps(run_frames, tmp_path: Path) -> None:
     trials, curves = run_frames(np.full((5, 3, 2, 3), 0.5), ("none", "a long name " * 4, "after"))
     figure = figure_of((trials, curves), tuple(trials["arm"].unique()), title="A question as long as this? " * 5)
     figure.savefig(tmp_path / "figure.png")
-    top, middle, bottom = figure.subfigs
+    top, _, bottom = figure.subfigs
     heading, legend = top.texts[0].get_window_extent(), top.legends[0].get_window_extent()
     panels = [axes.get_tightbbox() for axes in figure.axes]
     assert figure.bbox.y1 > heading.y1 and heading.y0 >= legend.y1 - 1

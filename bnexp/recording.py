@@ -1,0 +1,52 @@
+"""Turning what an executor yields into the run folder's files."""
+
+import time
+
+from bnexp.executors.local import Event
+from bnexp.plan import TrialGroup
+from bnexp.records import Outcome
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.writer import RunWriter
+from bnexp.training.loop import Progress
+
+
+class Recorder:
+    """Writes records as they come, checkpoints by time, weights and outcomes as trials end.
+
+    Args:
+        writer: of the run folder.
+        checkpoints: of the run folder.
+        every: seconds between checkpoints.
+    """
+
+    def __init__(self, writer: RunWriter, checkpoints: Checkpoints, every: float):
+        self._writer, self._checkpoints, self._every = writer, checkpoints, every
+        self._saved = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if event.progress:
+            self._advance(event.job.index, event.progress)
+        else:
+            self._fail(event.job.group, event.failure)
+
+    def _advance(self, group: int, progress: Progress) -> None:
+        record, ended = progress.record, progress.ended
+        self._writer.append(record)
+        if ended:
+            self._checkpoints.finish(group, progress.snapshot().only(ended))
+            steps = dict(zip(record.trials, record.diverged_step, strict=True))
+            self._writer.end(_outcome(number, steps[number]) for number in ended)
+        if len(ended) == len(record.trials):
+            self._checkpoints.drop(group)
+        elif progress.resumable and time.monotonic() - self._saved > self._every:
+            self._checkpoints.save(group, progress.snapshot())
+            self._saved = time.monotonic()
+
+    def _fail(self, group: TrialGroup, failure: str) -> None:
+        reason = failure.strip().splitlines()[-1]
+        self._writer.log(f"trials {', '.join(map(str, group.numbers))} failed\n{failure}")
+        self._writer.end(Outcome(number, "failed", reason=reason) for number in group.numbers)
+
+
+def _outcome(trial: int, diverged_step: int | None) -> Outcome:
+    return Outcome(trial, "diverged" if diverged_step else "completed", diverged_step)
