@@ -1,5 +1,5 @@
-"""Shared by all tests: shapes and types of every annotated function are checked while they run."""
+"""Shared by all tests: shapes and types of functions that take tensors are checked while they run."""
 
 from jaxtyping import install_import_hook
 
-install_import_hook("bnexp", "beartype.beartype")
+install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.training"], "beartype.beartype")

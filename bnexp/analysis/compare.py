@@ -123,10 +123,10 @@ def _row(cell: Any, point: dict[str, Any], baseline: str) -> ArmRow:
 
 def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str) -> Iterator[Overall]:
     pairs = paired[paired["paired"]].groupby(["arm", "seed"])[["value", "partner"]]
-    by_seed = pairs.mean(skipna=False).reset_index()  # a loss that isn't finite stays visible
+    by_seed = pairs.mean(skipna=False).reset_index().to_records(index=False)  # a loss that isn't finite stays visible
     for arm in arms:
         seeds = by_seed[by_seed["arm"] == arm]
-        if seeds.empty:
+        if not len(seeds):
             continue
         treated = seeds if arm != baseline else seeds[:0]
         difference = paired_difference(treated["value"], treated["partner"])

@@ -4,11 +4,15 @@ The seed is the unit: one value per seed goes in. Whatever can't be known comes 
 NaN: no value at all, a value that isn't finite, or fewer than two values where a spread is needed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Values = np.ndarray | Sequence[float | int]
+"""One value per seed."""
 
 EXACT_PAIRS = 16
 """Up to this many pairs every sign assignment is tried; beyond, RESAMPLES random ones."""
@@ -36,7 +40,7 @@ class PairedDifference(Interval):
     pairs: int
 
 
-def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return the mean of independent values and its Student t interval at the level."""
     sample = np.asarray(values, dtype=float)
     if sample.size == 0 or not np.isfinite(sample).all():
@@ -48,7 +52,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, mean - margin, mean + margin)
 
 
-def paired_difference(treated: ArrayLike, baseline: ArrayLike, level: float = 0.95) -> PairedDifference:
+def paired_difference(treated: Values, baseline: Values, level: float = 0.95) -> PairedDifference:
     """Return the mean paired difference with its t interval at the level and its sign-flip p.
 
     Values at the same place form a pair, so both need the same length.
@@ -60,7 +64,7 @@ def paired_difference(treated: ArrayLike, baseline: ArrayLike, level: float = 0.
     return PairedDifference(interval.mean, interval.low, interval.high, p, pairs=differences.size)
 
 
-def sign_flip_p(differences: ArrayLike) -> float | None:
+def sign_flip_p(differences: Values) -> float | None:
     """Return the share of sign assignments whose absolute mean is at least the one observed.
 
     Without an effect every difference is as likely with the other sign, so with n pairs p is at

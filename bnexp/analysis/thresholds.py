@@ -2,7 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+
+from bnexp.analysis.intervals import Values
 
 
 def first_reached(curves: pd.DataFrame, column: str, threshold: float) -> pd.DataFrame:
@@ -15,7 +16,7 @@ def first_reached(curves: pd.DataFrame, column: str, threshold: float) -> pd.Dat
     return reached.drop_duplicates("trial").set_index("trial")[["epoch", "step", "seconds"]]
 
 
-def censored_median(times: ArrayLike) -> float | None:
+def censored_median(times: Values) -> float | None:
     """Return the earliest time by which at least half of the trials are there, or None if fewer ever are.
 
     NaN is a trial that never got there. It counts as later than all others, which is exact however

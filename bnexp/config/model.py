@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Positive, Settings
 from bnexp.errors import nearest
@@ -78,11 +78,11 @@ class ModelSettings(Settings):
     """Multi-layer perceptron on the flattened image."""
     depth: Count | None = None
     """Hidden layers; null = as many as `width` lists, 10 where width is one number."""
-    width: Annotated[int | tuple[int, ...], PlainValidator(_width)] = 100
+    width: Annotated[int | tuple[int, ...], BeforeValidator(_width)] = 100
     """Units of every hidden layer, or a list with one number a layer."""
     activation: ActivationName = "sigmoid"
     """The nonlinearity after each hidden layer."""
-    bias: Annotated[Literal["auto"] | bool, PlainValidator(_bias)] = "auto"
+    bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
     """Biases of the linear layers; auto leaves out those that a directly following BN would cancel."""
     residual: bool = False
     """Skip connections around every two hidden layers after the first."""

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
+from bnexp.config.sweep import values
 
 DEFAULT_EPOCHS = 10
 
@@ -12,9 +13,12 @@ DEFAULT_EPOCHS = 10
 def _record_at(value: Any) -> Any:
     if value == "epoch":
         return value
-    steps = value if isinstance(value, list | tuple) else []
+    try:
+        steps = values(value)
+    except ValueError:
+        steps = ()
     if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step > 0 for step in steps):
-        raise ValueError("expected epoch, or a list of steps counted from 1")
+        raise ValueError("expected epoch, or a list or range of steps counted from 1")
     return tuple(sorted(set(steps)))
 
 
@@ -81,8 +85,11 @@ class TrainSettings(Settings):
     """Random changes to the training images."""
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     """Arithmetic; tf32 acts on GPUs only, fp64 is for checks."""
-    record_at: Annotated[Literal["epoch"] | tuple[int, ...], PlainValidator(_record_at)] = "epoch"
-    """When to measure: after each epoch, or after these steps; the last step is always recorded."""
+    record_at: Annotated[Literal["epoch"] | tuple[int, ...], BeforeValidator(_record_at)] = "epoch"
+    """When to measure: after each epoch, or after these steps (a list or `{range: [first, last, step]}`).
+
+    Before training and after the last step is always measured.
+    """
     stop_diverged: bool = False
     """Stop training a trial at the first record at the end of an epoch that shows it diverged."""
     checkpoint_every: Positive = 60

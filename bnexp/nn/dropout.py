@@ -30,7 +30,9 @@ class SeedUniforms:
 
     def draw(self, batch: int, features: int) -> Float[Tensor, "K B C"]:
         """Return the next (batch, features) uniforms in [0, 1) of every trial's seed, in float32."""
-        drawn = [torch.rand(batch, features, generator=g, device=self._device) for g in self._generators]
+        drawn = [
+            torch.rand(batch, features, generator=g, dtype=torch.float32, device=self._device) for g in self._generators
+        ]
         return torch.stack(drawn)[self._seed_K]
 
 
@@ -48,7 +50,7 @@ class Dropout(nn.Module):
     def __init__(self, rates: Sequence[float], uniforms: SeedUniforms):
         super().__init__()
         self.uniforms = uniforms
-        self.register_buffer("rate_K11", torch.tensor(rates)[:, None, None], persistent=False)
+        self.register_buffer("rate_K11", torch.tensor(rates, dtype=torch.float32)[:, None, None], persistent=False)
         self.register_buffer(
             "gain_K11", 1 / (1 - torch.tensor(rates, dtype=torch.float64))[:, None, None], persistent=False
         )

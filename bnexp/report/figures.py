@@ -53,7 +53,7 @@ def curve_figure(panels: Panels, *, arms: Sequence[str], label: str, title: str)
     columns = _columns(len(panels.panels))
     rows = -(-len(panels.panels) // columns)
     width = 5.6 if columns == 1 else 8.0
-    heading, caption = fill(title, int(width * _LETTERS * 0.75)), fill(_caption(panels), int(width * _LETTERS))
+    heading, caption = fill(title, int(width * _LETTERS * 0.75)), fill(_caption(panels), int(width * _LETTERS * 1.1))
     handles = _legend_handles(panels, arms)
     legend_columns = _legend_columns(handles, width)
     heights = (
@@ -108,7 +108,7 @@ def _caption(panels: Panels) -> str:
     else:
         parts.append(f"line: mean over {seeds} seeds; band: lowest to highest seed")
     if any(curve.ends for curve in curves):
-        parts.append("a diverged trial counts on with its last value")
+        parts.append("a diverged trial keeps its last value")
     return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -20,7 +19,7 @@ class Clipping:
     norm_global_K1: Float[Tensor, "K 1"] | None
 
     @classmethod
-    def of(cls, settings: Sequence[ClipSettings], like: Tensor) -> Self:
+    def of(cls, settings: Sequence[ClipSettings], like: Tensor) -> "Clipping":
         """Collect the trials' settings on the device and in the precision of a tensor."""
 
         def column(name: str) -> Tensor | None:

@@ -4,8 +4,8 @@ Parameters, gradients and state are matrices (K, P); rates, momentum and decay a
 every trial may have its own. Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; NAdam: Dozat 2016.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -19,17 +19,6 @@ NADAM_MOMENTUM_DECAY = 4e-3
 
 Matrix = Float[Tensor, "K P"]
 Column = Float[Tensor, "K 1"]
-
-
-class Optimizer(Protocol):
-    """One update rule with its state."""
-
-    state: dict[str, Tensor]
-    """Tensors with K in front: all that continuing needs."""
-
-    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
-        """Update the parameters in place."""
-        ...
 
 
 class Decay:
@@ -56,7 +45,27 @@ class Decay:
             theta_KP.mul_(1 - rate_K1 * self._rate_KP)
 
 
-class SGD:
+class Optimizer(ABC):
+    """One update rule with its state.
+
+    Args:
+        settings: of each trial, equal in the optimiser and its betas.
+        decay: their weight decay.
+        theta_KP: the parameters that will be updated.
+    """
+
+    state: dict[str, Tensor]
+    """Tensors with K in front: all that continuing needs."""
+
+    @abstractmethod
+    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix): ...
+
+    @abstractmethod
+    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
+        """Update the parameters in place."""
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum, also in Nesterov's form."""
 
     def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
@@ -73,7 +82,7 @@ class SGD:
         theta_KP.addcmul_(grad_KP, rate_K1, value=-1)
 
 
-class Adam:
+class Adam(Optimizer):
     """Adam with the penalty in the gradient (adam) or decoupled from it (adamw)."""
 
     decoupled = False
@@ -123,7 +132,7 @@ class NAdam(Adam):
         theta_KP.addcdiv_(direction_KP * rate_K1, root_KP, value=-1)
 
 
-class RMSprop:
+class RMSprop(Optimizer):
     """The gradient over the root of its running square (Tieleman & Hinton 2012), with optional momentum."""
 
     def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
@@ -143,9 +152,5 @@ class RMSprop:
         theta_KP.addcmul_(direction_KP, rate_K1, value=-1)
 
 
-class _Rule(Protocol):
-    def __call__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix) -> Optimizer: ...
-
-
-OPTIMIZERS: dict[str, _Rule] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": NAdam, "rmsprop": RMSprop}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": NAdam, "rmsprop": RMSprop}
 """Update rules by the name in train.optimizer."""

@@ -51,14 +51,14 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
     (marks,) = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert marks.get_xydata().tolist() == [[2, 0.5]]
     assert legend_of(figure) == ["none", "before", "diverged"]
-    assert any("A diverged trial counts on with its last value." in text.replace("\n", " ") for text in texts(figure))
+    assert any("A diverged trial keeps its last value." in text.replace("\n", " ") for text in texts(figure))
 
 
 @pytest.mark.parametrize("name", ["_hidden", "half a $", "$x$", "a name " * 12])
 def test_any_arm_name_is_shown_as_it_is(run_frames, name: str, tmp_path: Path) -> None:
     figure = figure_of(run_frames(np.full((1, 2, 1, 3), 0.5), (name, "before")), (name, "before"), title=name)
     assert legend_of(figure) == [name, "before"]
-    shown = [*figure.subfigs[0].legends[0].get_texts(), *(text for part in figure.subfigs for text in part.texts)]
+    shown = [*figure.subfigs[0].legends[0].get_texts(), *(text for part in figure.subfigs[::2] for text in part.texts)]
     assert not any(text.get_parse_math() for text in shown)  # or "$x$" would lose its dollars
     figure.savefig(tmp_path / "figure.png")
 
@@ -70,7 +70,8 @@ def test_nothing_overlaps(run_frames, tmp_path: Path) -> None:
     top, _, bottom = figure.subfigs
     heading, legend = top.texts[0].get_window_extent(), top.legends[0].get_window_extent()
     panels = [axes.get_tightbbox() for axes in figure.axes]
-    assert figure.bbox.y1 > heading.y1 and heading.y0 >= legend.y1 - 1
+    assert figure.bbox.y1 > heading.y1
+    assert heading.y0 >= legend.y1 - 1
     assert legend.y0 >= max(panel.y1 for panel in panels) - 1
     assert bottom.texts[0].get_window_extent().y1 < min(panel.y0 for panel in panels)
     assert all(text.get_window_extent().x1 < figure.bbox.x1 for text in (*top.texts, *bottom.texts))

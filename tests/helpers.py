@@ -1,0 +1,76 @@
+"""What the tests share: the tolerances, all of them, and small experiments on made-up images."""
+
+import numpy as np
+import torch
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.data.catalog import DataShape
+from bnexp.data.dataset import Dataset, Split
+from bnexp.data.normalize import fit
+from bnexp.plan import TrialGroup, groups, trials
+from bnexp.records import EpochRecord
+from bnexp.training.loop import Progress, train
+from bnexp.training.numerics import dtype_of
+
+TOGETHER_FLOAT64 = 1e-8
+"""Relative difference allowed between trials trained together and alone over up to 20 steps, in float64."""
+PLAIN_FLOAT64 = 1e-8
+"""The same against a plain PyTorch program."""
+FLOAT32 = 2e-4
+"""Relative difference allowed in float32 with SGD over a few dozen steps."""
+EXACT_FLOAT64 = 1e-12
+"""Relative difference allowed between two ways to compute one formula in float64."""
+
+
+def experiment(**raw: object) -> ExperimentConfig:
+    """A configuration from keywords, small unless they say otherwise."""
+    return resolve({"name": "test", "seeds": 1, "arms": ["before"]} | raw, "test")
+
+
+def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: int = 32, side: int = 4) -> Dataset:
+    """Random images of side × side pixels in three classes that a network can tell apart."""
+    rng = np.random.default_rng(7)
+    count = train_images + val + test
+    labels_N = torch.from_numpy(rng.integers(0, 3, count))
+    images_NCHW = rng.integers(0, 200, (count, 1, side, side))
+    images_NCHW[np.arange(count), 0, labels_N.numpy(), 0] += 55
+    images_NP = torch.from_numpy(images_NCHW.astype(np.uint8)).flatten(1)
+    settings = group.settings
+    whole = images_NP[:train_images].view(-1, 1, side, side)
+    scaling = fit(
+        whole,
+        settings.data.normalize,
+        settings.data.feature_scale,
+        torch.device("cpu"),
+        dtype_of(settings.train.precision),
+    )
+    splits = [
+        Split(x, y) for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
+    ]
+    return Dataset(DataShape((1, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+
+
+def only_group(config: ExperimentConfig) -> TrialGroup:
+    """The group of an experiment whose trials all have one shape."""
+    (group,) = groups(trials(config))
+    return group
+
+
+def finished(group: TrialGroup, data: Dataset | None = None) -> list[Progress]:
+    """Train a group to its end."""
+    return list(train(group, data or made_up_data(group)))
+
+
+def curve(records: list[EpochRecord], trial: int) -> np.ndarray:
+    """All measures of one trial, a row per record."""
+    return np.array([[row[record.trials.index(trial)] for row in record.measures.values()] for record in records])
+
+
+def assert_close(actual: object, expected: object, relative: float) -> None:
+    """Compare arrays by their largest difference relative to the largest expected number."""
+    a, b = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
+    assert a.shape == b.shape
+    scale = max(float(np.abs(b).max()), 1e-30) if b.size else 1.0
+    worst = float(np.abs(a - b).max()) / scale if b.size else 0.0
+    assert worst <= relative, f"relative difference {worst:.2e} > {relative:.0e}"
