@@ -74,3 +74,32 @@ def assert_close(actual: object, expected: object, relative: float) -> None:
     scale = max(float(np.abs(b).max()), 1e-30) if b.size else 1.0
     worst = float(np.abs(a - b).max()) / scale if b.size else 0.0
     assert worst <= relative, f"relative difference {worst:.2e} > {relative:.0e}"
+
+
+EXACT_FLOAT32 = 2e-6
+"""Relative difference allowed between two ways to compute one formula in float32."""
+NEAR_FLOAT64 = 1e-9
+"""Relative difference allowed against torch.optim over dozens of steps, and against printed digits that are rounded."""
+PRINTED_DIGITS = 1e-7
+"""Relative difference allowed to a number that a book prints with seven digits."""
+SAMPLED_STD = 0.01
+"""Relative difference allowed between the standard deviation of 10^5 draws and the true one."""
+SAMPLED_SHARE = 0.006
+"""Difference allowed between a share counted over 2·10^5 draws and the probability."""
+SAMPLED_MEAN = 0.03
+"""Relative difference allowed between the mean over 2·10^5 draws, of which nine in ten may be zeros, and the true one."""
+CONVERGED = 1e-4
+"""Loss that counts as reaching the minimum of a quadratic that starts near 1."""
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers in float64, the same at every call."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Fill a module's parameters with noise, in float64, so that none of them is at a value that hides faults."""
+    module.double()
+    for number, parameter in enumerate(module.parameters()):
+        parameter.data = noise(*parameter.shape, seed=1000 * seed + number)
+    return module

@@ -1,0 +1,82 @@
+"""All parameters as one matrix: its cells are the model's own, its rows the trials."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bnexp.config.model import ModelSettings
+from bnexp.nn.build import build
+from bnexp.nn.flat import FlatParameters
+from bnexp.nn.linear import Linear
+from tests.helpers import EXACT_FLOAT64, assert_close, noise
+
+SEEDS = [0, 0, 4]
+NETWORKS: dict[str, dict[str, Any]] = {
+    "plain": {"norm": "none"},
+    "batch norm": {"norm": {"input": True}, "bias": True},
+    "layer norm after": {"norm": {"kind": "layer", "placement": "after"}},
+    "gamma only": {"norm": {"affine": "gamma"}},
+}
+
+
+def network(seeds: list[int], name: str = "batch norm") -> nn.Module:
+    settings = ModelSettings.model_validate({"depth": 2, "width": 6, **NETWORKS[name]})
+    return build([settings] * len(seeds), seeds, 9, 3, torch.device("cpu"), torch.float64)[0]
+
+
+def loss(model: nn.Module) -> torch.Tensor:
+    logits_KBC: torch.Tensor = model(noise(1, 8, 9, seed=3))
+    return logits_KBC.square().mean((1, 2)).sum()
+
+
+def test_writing_a_row_changes_the_parameters_of_that_trial_alone() -> None:
+    model = network(SEEDS)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    FlatParameters(model).values_KP[1] = 7.0
+    for name, parameter in model.named_parameters():
+        assert bool((parameter[1] == 7).all())
+        assert torch.equal(parameter[[0, 2]], before[name][[0, 2]])
+
+
+def test_writing_a_parameter_shows_in_the_matrix() -> None:
+    model = network(SEEDS)
+    flat = FlatParameters(model)
+    with torch.no_grad():
+        next(model.parameters()).fill_(5.0)
+    assert bool((flat.values_KP[:, : flat.sizes[0]] == 5).all())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_flattening_changes_no_value_and_orders_columns_like_the_model(name: str) -> None:
+    model = network(SEEDS, name)
+    expected = torch.cat([parameter.detach().flatten(1) for parameter in model.parameters()], dim=1)
+    output = loss(model)
+    flat = FlatParameters(model)
+    assert torch.equal(flat.values_KP, expected)
+    assert flat.sizes == [parameter[0].numel() for parameter in model.parameters()]
+    assert torch.equal(loss(model), output)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) -> None:
+    model = network(SEEDS, name)
+    gradient_KP = FlatParameters(model).gradient(loss(model))
+    for k, seed in enumerate(SEEDS):
+        alone = network([seed], name)
+        loss(alone).backward()
+        gradients = [parameter.grad.flatten() for parameter in alone.parameters() if parameter.grad is not None]
+        assert_close(gradient_KP[k], torch.cat(gradients), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weight_decay_is_for_the_weights_of_linear_layers_only(name: str) -> None:
+    model = network(SEEDS, name)
+    flat = FlatParameters(model)
+    flat.values_KP.zero_()
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.weight.data.fill_(1)
+    assert torch.equal(flat.decayed_P, flat.values_KP[0] == 1)
+    assert 0 < int(flat.decayed_P.sum()) < len(flat.decayed_P)

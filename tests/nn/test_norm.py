@@ -1,0 +1,162 @@
+"""K norm layers at once against K of torch's own: outputs, gradients, running statistics, and what γ and β do."""
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bnexp.config.model import NormKind, NormSettings
+from bnexp.nn.norm import NORMS, BatchNorm, GroupNorm, LayerNorm, Norm
+from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
+
+TRIALS, BATCH, FEATURES, GROUPS = 3, 5, 6, 2
+AFFINE = {"both": {"gamma", "beta"}, "gamma": {"gamma"}, "beta": {"beta"}, "none": set()}
+
+
+def make(kind: str, seed: int = 0, **settings: object) -> Norm:
+    """A norm layer of K trials with random γ and β."""
+    norm = NORMS[kind](TRIALS, FEATURES, NormSettings.model_validate({"kind": kind, "groups": GROUPS, **settings}))
+    randomized(norm, seed)
+    return norm
+
+
+def one_of(norm: Norm, k: int) -> nn.BatchNorm1d:
+    """torch's batch norm with the parameters of trial k."""
+    assert isinstance(norm, BatchNorm)
+    alone = nn.BatchNorm1d(FEATURES, eps=norm.eps, momentum=norm.momentum).double()
+    alone.weight.data, alone.bias.data = norm.gamma[k].detach().clone(), norm.beta[k].detach().clone()
+    return alone
+
+
+def batch(number: int) -> torch.Tensor:
+    return (2 + number) * noise(TRIALS, BATCH, FEATURES, seed=50 + number) + number
+
+
+def reference(kind: str, norm: Norm, x_BC: torch.Tensor, k: int) -> torch.Tensor:
+    """torch's function for one trial; batch norm in training."""
+    gamma, beta = norm.gamma[k], norm.beta[k]
+    if kind == "batch":
+        return F.batch_norm(x_BC, None, None, gamma, beta, training=True, eps=norm.eps)
+    if kind == "layer":
+        return F.layer_norm(x_BC, (FEATURES,), gamma, beta, norm.eps)
+    return F.group_norm(x_BC, GROUPS, gamma, beta, norm.eps)
+
+
+def test_every_kind_of_the_configuration_has_its_layer() -> None:
+    assert set(NORMS) == set(get_args(NormKind)) - {"none"}
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.7, 1.0])
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+def test_batch_norms_together_equal_torchs_alone_in_training_and_evaluation(momentum: float, eps: float) -> None:
+    norm = make("batch", momentum=momentum, eps=eps)
+    assert isinstance(norm, BatchNorm)
+    alone = [one_of(norm, k) for k in range(TRIALS)]
+    for number in range(4):
+        x_KBC = batch(number)
+        expected = torch.stack([alone[k](x_KBC[k]) for k in range(TRIALS)])
+        assert_close(norm(x_KBC).detach(), expected.detach(), EXACT_FLOAT64)
+    assert_close(norm.running_mean, torch.stack([each.running_mean for each in alone]), EXACT_FLOAT64)
+    assert_close(norm.running_var, torch.stack([each.running_var for each in alone]), EXACT_FLOAT64)
+    norm.eval()
+    expected = torch.stack([alone[k].eval()(batch(9)[k]) for k in range(TRIALS)])
+    assert_close(norm(batch(9)).detach(), expected.detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_outputs_and_gradients_equal_torchs_functions(kind: str) -> None:
+    norm, x_KBC = make(kind), batch(1).requires_grad_()
+    weights_KBC = noise(TRIALS, BATCH, FEATURES, seed=77)
+    wanted = [x_KBC, *norm.parameters()]
+    by_hand_KBC = torch.stack([reference(kind, norm, x_KBC[k], k) for k in range(TRIALS)])
+    assert_close(norm(x_KBC).detach(), by_hand_KBC.detach(), EXACT_FLOAT64)
+    together = torch.autograd.grad((norm(x_KBC) * weights_KBC).sum(), wanted)
+    by_hand = torch.autograd.grad((by_hand_KBC * weights_KBC).sum(), wanted)
+    for one, other in zip(together, by_hand, strict=True):
+        assert_close(one, other, EXACT_FLOAT64)
+
+
+def test_the_unbiased_variance_is_averaged_but_the_batch_is_normalised_with_the_biased_one() -> None:
+    norm = make("batch", momentum=1.0, affine="none", eps=1e-12)
+    assert isinstance(norm, BatchNorm)
+    x_KBC = batch(2)
+    assert_close(norm(x_KBC).var(1, correction=0), torch.ones(TRIALS, FEATURES), EXACT_FLOAT64)
+    assert_close(norm.running_var, x_KBC.var(1, correction=1), EXACT_FLOAT64)
+    assert_close(norm.running_mean, x_KBC.mean(1), EXACT_FLOAT64)
+
+
+def test_evaluation_leaves_the_running_statistics_as_they_are() -> None:
+    norm = make("batch").eval()
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    norm(batch(3))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in norm.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["layer", "group"])
+def test_layer_and_group_norm_are_the_same_in_evaluation_and_keep_nothing(kind: str) -> None:
+    norm = make(kind)
+    trained = norm(batch(1))
+    assert torch.equal(norm.eval()(batch(1)), trained)
+    assert set(norm.state_dict()) == {"gamma", "beta"}
+
+
+def test_one_group_is_layer_norm() -> None:
+    settings = NormSettings(kind="group", groups=1)
+    group, layer = GroupNorm(TRIALS, FEATURES, settings), LayerNorm(TRIALS, FEATURES, settings)
+    assert_close(randomized(group)(batch(1)).detach(), randomized(layer)(batch(1)).detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("affine", AFFINE)
+def test_only_the_affine_parameters_asked_for_are_learned(kind: str, affine: str) -> None:
+    assert {name for name, _ in make(kind, affine=affine).named_parameters()} == AFFINE[affine]
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("affine", AFFINE)
+def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affine: str) -> None:
+    partly, whole = make(kind, affine=affine), make(kind)
+    ones, zeros = torch.ones(TRIALS, FEATURES).double(), torch.zeros(TRIALS, FEATURES).double()
+    whole.gamma.data = partly.gamma.detach().clone() if "gamma" in AFFINE[affine] else ones
+    whole.beta.data = partly.beta.detach().clone() if "beta" in AFFINE[affine] else zeros
+    assert_close(partly(batch(1)).detach(), whole(batch(1)).detach(), EXACT_FLOAT64)
+    assert torch.equal(partly.gamma, ones) == ("gamma" not in AFFINE[affine])
+    assert torch.equal(partly.beta, zeros) == ("beta" not in AFFINE[affine])
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_gamma_starts_at_one_and_beta_at_zero(kind: str) -> None:
+    norm = NORMS[kind](TRIALS, FEATURES, NormSettings(kind="batch", groups=GROUPS))
+    assert torch.equal(norm.gamma, torch.ones(TRIALS, FEATURES))
+    assert torch.equal(norm.beta, torch.zeros(TRIALS, FEATURES))
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("affine", ["both", "none"])
+def test_gradients_pass_the_numerical_check(kind: str, affine: str) -> None:
+    # The running statistics change at every pass; in training they don't touch the output.
+    norm = make(kind, affine=affine, momentum=0.1)
+    parameters = tuple(norm.parameters())
+    names = [name for name, _ in norm.named_parameters()]
+
+    def call(x_KBC: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = torch.func.functional_call(norm, dict(zip(names, values, strict=True)), (x_KBC,))
+        return output
+
+    assert torch.autograd.gradcheck(call, (batch(1).requires_grad_(), *parameters))
+
+
+def test_a_batch_of_one_cannot_be_normalised_in_training_but_can_in_evaluation() -> None:
+    norm, x_KBC = make("batch"), batch(1)[:, :1]
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm(x_KBC)
+    assert norm.eval()(x_KBC).shape == (TRIALS, 1, FEATURES)
+
+
+def test_one_trial_with_nan_changes_no_other() -> None:
+    norm, x_KBC = make("batch"), batch(1)
+    clean = norm(x_KBC)
+    x_KBC[1] = float("nan")
+    assert torch.equal(norm(x_KBC)[[0, 2]], clean[[0, 2]])

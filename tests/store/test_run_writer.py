@@ -1,0 +1,193 @@
+"""Writing run folders: what stands in them when, and what a continued one keeps to the byte."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.config.load import load
+from bnexp.errors import InputError
+from bnexp.plan import trials
+from bnexp.store.writer import FORMAT_VERSION, RunWriter
+from tests.helpers import experiment
+from tests.store.conftest import MadeRun, MakeRun
+
+
+def rows(run: MadeRun, file: str = "curves.csv") -> list[str]:
+    """The lines of a file below its header."""
+    return run.text(file).splitlines()[1:]
+
+
+def places(run: MadeRun) -> list[tuple[int, int]]:
+    """(trial, epoch) of every row of curves.csv."""
+    return list(run.read().curves[["trial", "epoch"]].itertuples(index=False, name=None))
+
+
+def test_a_new_folder_has_what_the_contract_lists(make_run: MakeRun) -> None:
+    run = make_run()
+    assert {path.name for path in run.path.iterdir()} == {
+        "config.yaml",
+        "environment.json",
+        "trials.csv",
+        "curves.csv",
+        "checkpoints",
+    }
+    assert json.loads(run.text("environment.json"))["format"] == FORMAT_VERSION
+    assert load(run.path / "config.yaml") == run.config
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    config = experiment()
+    with pytest.raises(InputError, match="can't be made a run folder"):
+        RunWriter.create(tmp_path / "runs" / "x", config, trials(config), {})
+
+
+def test_a_folder_whose_making_was_interrupted_can_be_made_again(make_run: MakeRun) -> None:
+    run = make_run()
+    # config.yaml comes last: without it the folder is none yet.
+    (run.path / "config.yaml").unlink()
+    made = RunWriter.create(run.path, run.config, run.trials, {})
+    assert load(made.path / "config.yaml") == run.config
+
+
+def test_records_are_on_disk_as_soon_as_they_are_appended(make_run: MakeRun) -> None:
+    run = make_run()
+    run.record(0, 0.25)
+    assert rows(run)[0] == "0,0,0,0.25,0.25,0.25,0.25,0.25,0.25,0.1,0.0"
+    run.record(1)
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_what_a_split_without_images_would_say_is_left_blank(make_run: MakeRun) -> None:
+    from bnexp.records import EpochRecord
+
+    run = make_run(arms=["none"])
+    measured = {"train_loss": (math.nan,), "train_accuracy": (0.5,)}
+    run.writer.append(EpochRecord((0,), 1, 6, measured, (0.1,), 2.5, (6,)))
+    assert rows(run) == ["0,1,6,nan,0.5,,,,,0.1,2.5"]
+
+
+def test_an_outcome_is_entered_with_the_final_and_best_numbers(make_run: MakeRun) -> None:
+    run = make_run()
+    run.record(0, 0.5)
+    run.record(1, 0.25)
+    run.end(1)
+    assert rows(run, "trials.csv") == [
+        "0,none,0,,,,,,,,,,",
+        "1,before,0,completed,,,0.35,0.35,0.35,0.35,0.6,0.6,0.3333333333333333",
+    ]
+
+
+def test_closing_enters_the_end(make_run: MakeRun) -> None:
+    run = make_run()
+    run.writer.close()
+    about = json.loads(run.text("environment.json"))
+    assert about["started"] <= about["ended"]
+    assert about["device"] == "cpu"
+
+
+def test_log_lines_carry_the_time(make_run: MakeRun) -> None:
+    run = make_run()
+    run.writer.log("Traceback\n  line\n")
+    run.writer.log("more")
+    assert [line.split(" ", 1)[1] for line in run.text("log.txt").splitlines()] == ["Traceback", "  line", "more"]
+
+
+# Continuing
+
+
+def half_done(make_run: MakeRun, **raw: Any) -> MadeRun:
+    """Two epochs of both trials; trial 0 has ended, trial 1 has not."""
+    run = make_run(**raw)
+    for epoch, value in enumerate((0.1, 0.7, 1 / 3)):
+        run.record(epoch, value)
+    run.end(0)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kept", "left"),
+    [({"t1": 12}, [0, 1, 2]), ({"t1": 6}, [0, 1]), ({"t1": 0}, [0]), ({}, []), ({"t0": 0, "t1": 6}, [0, 1])],
+)
+def test_records_after_the_checkpoint_are_dropped_and_those_of_ended_trials_kept(
+    make_run: MakeRun, kept: dict[str, int], left: list[int]
+) -> None:
+    run = half_done(make_run).reopened(**kept)
+    assert [epoch for trial, epoch in places(run) if trial == 0] == [0, 1, 2]
+    assert [epoch for trial, epoch in places(run) if trial == 1] == left
+
+
+def test_what_is_kept_stays_to_the_byte(make_run: MakeRun) -> None:
+    run = make_run()
+    for epoch in range(60):
+        run.record(epoch, (epoch + 1) / 7919)
+    run.record(60, test_loss=(math.nan, math.inf), train_loss=(math.nan, 1e300))
+    run.end(0, kind="diverged", diverged_step=12)
+    before = run.text("curves.csv")
+    assert run.reopened(t1=360).text("curves.csv") == before
+
+
+def test_a_half_written_line_is_gone_when_the_next_record_comes(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    with (run.path / "curves.csv").open("a") as file:
+        file.write("1,3,18,0.5")
+    continued = run.reopened(t1=12)
+    continued.record(3, 0.5, (1,))
+    assert places(continued)[-2:] == [(1, 2), (1, 3)]
+    continued.writer.close()
+
+
+def test_final_and_best_numbers_come_from_all_records_also_those_before_the_interruption(make_run: MakeRun) -> None:
+    run = half_done(make_run).reopened(t1=12)
+    run.record(3, 0.2, (1,))
+    run.end(1)
+    assert rows(run, "trials.csv")[1].split(",")[6:] == [*[repr(0.2 + 0.1)] * 4, *[repr(0.7 + 0.1)] * 2, "1.0"]
+    run.writer.close()
+
+
+GRIDS: dict[str, dict[str, list[Any]]] = {
+    "whole and broken numbers": {"train.lr": [1, 0.1]},
+    "null": {"train.clip.value": [None, 1]},
+    "words": {"model.activation": ["relu", "tanh"]},
+    "lists": {"model.width": [[300, 100], [5]]},
+    "truth values": {"model.residual": [True, False]},
+    "small numbers": {"model.init.scale": [1e-5, 123456789]},
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    "outcome",
+    [{}, {"kind": "diverged", "diverged_step": 12}, {"kind": "failed", "reason": 'RuntimeError: "a", b'}],
+    ids=["completed", "diverged", "failed"],
+)
+def test_rows_of_ended_trials_stay_to_the_byte(make_run: MakeRun, grid: str, outcome: dict[str, Any]) -> None:
+    run = make_run(arms=["none", "before"], grid=GRIDS[grid])
+    run.record(0, 1 / 3)
+    run.record(1, 2 / 7919, val_accuracy=(0.9, 0.8, 0.7, 0.6))
+    run.end(0, **outcome)
+    run.end(2)
+    before = rows(run, "trials.csv")
+    continued = run.reopened(t1=6, t3=6)
+    continued.end(3)
+    after = rows(continued, "trials.csv")
+    assert after[:3] == before[:3]
+    assert after[3].split(",")[-1] == before[2].split(",")[-1] == repr(1 / 3)
+
+
+def test_numbers_of_a_diverged_trial_survive_an_interruption(make_run: MakeRun) -> None:
+    run = make_run(arms=["none"])
+    run.record(0, train_loss=(math.nan,))
+    continued = run.reopened(t0=0)
+    continued.end(0, kind="diverged", diverged_step=1)
+    assert rows(continued, "trials.csv")[0].split(",")[3:7] == ["diverged", "1", "", "nan"]
+
+
+def test_nothing_ended_is_entered_twice_when_continued(make_run: MakeRun) -> None:
+    run = half_done(make_run).reopened(t1=12)
+    run.end(1)
+    assert [row.split(",")[0] for row in rows(run, "trials.csv")] == ["0", "1"]
+    assert run.read().complete

@@ -1,0 +1,366 @@
+"""From configuration to run folder: interrupted, broken and repeated runs give what an undisturbed one gives."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+from torch import nn
+
+from bnexp import runner
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import load
+from bnexp.executors.local import Event
+from bnexp.nn.build import build
+from bnexp.runner import prepare, run
+from bnexp.store.reader import RunRecord
+from bnexp.training.trainee import Trainee
+from tests.helpers import FLOAT32, assert_close, experiment
+
+SELDOM, OFTEN = 1e9, 1e-9
+"""Seconds between checkpoints: none at all, or one at every record that can be continued."""
+RECORDS = 8
+"""Of a whole run: two groups with a record before training and three epochs."""
+
+
+def tiny(every: float = SELDOM, **train: Any) -> ExperimentConfig:
+    """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges."""
+    return experiment(
+        name="tiny",
+        data={"name": "digits", "train_size": 160, "val_size": 40, "test_size": 40},
+        model={"depth": 2, "width": 8, "activation": "relu", "dropout": 0.2},
+        arms=["none", "before"],
+        train={"epochs": 3, "batch_size": 32, "momentum": 0.9, "checkpoint_every": every} | train,
+        grid={"train.lr": [0.1, 1e30]},
+    )
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the pictures, which take most of the time of a tiny run."""
+    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
+
+
+class Interrupt(KeyboardInterrupt):
+    """What Ctrl-C raises, but not taken for one by pytest."""
+
+
+def interrupted(config: ExperimentConfig, runs: Path, moment: int) -> None:
+    """Run until the given event, counted from 1, and stop there."""
+    events: list[Event] = []
+
+    def watch(event: Event) -> None:
+        events.append(event)
+        if len(events) == moment:
+            raise Interrupt
+
+    with pytest.raises(Interrupt):
+        run(prepare(config, runs, "cpu"), watch)
+
+
+def table(record: RunRecord, file: str) -> list[dict[str, str]]:
+    """A CSV file as text, without the seconds, which no two runs share."""
+    with (record.path / file).open(newline="") as opened:
+        return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(opened)]
+
+
+def results(record: RunRecord) -> dict[str, Any]:
+    """All that two runs of one experiment should share."""
+    weights = {path.name: load_file(path) for path in sorted((record.path / "checkpoints").iterdir())}
+    curves = sorted(table(record, "curves.csv"), key=lambda row: (int(row["trial"]), int(row["step"])))
+    return {
+        "trials": table(record, "trials.csv"),
+        "curves": curves,
+        "weights": {name: {key: array.tobytes() for key, array in arrays.items()} for name, arrays in weights.items()},
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], dict[str, Any]]:
+    """The results of a run that nothing interrupts."""
+
+    @cache
+    def made(every: float) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runner, "write_report_files", lambda record: None)
+            return results(run(prepare(tiny(every), tmp_path_factory.mktemp("undisturbed"), "cpu")))
+
+    return made
+
+
+def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Callable[[float], dict[str, Any]]) -> None:
+    found = undisturbed(SELDOM)
+    assert len(found["curves"]) == 2 * RECORDS
+    assert [row["outcome"] for row in found["trials"]] == ["completed", "completed", "diverged", "diverged"]
+    assert list(found["weights"]) == ["weights-000-15.safetensors", "weights-001-15.safetensors"]
+    assert undisturbed(OFTEN) == found
+
+
+# Interruptions
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
+@pytest.mark.parametrize("moments", [[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]])
+def test_a_continued_run_equals_an_undisturbed_one(
+    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moments: list[int], every: float
+) -> None:
+    for moment in moments:
+        interrupted(tiny(every), tmp_path, moment)
+    found = results(run(prepare(tiny(every), tmp_path, "cpu")))
+    for part, expected in undisturbed(every).items():
+        assert found[part] == expected
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize(("every", "saved"), [(SELDOM, []), (OFTEN, ["group-000.safetensors"])])
+def test_checkpoints_come_as_often_as_asked_for(tmp_path: Path, every: float, saved: list[str]) -> None:
+    interrupted(tiny(every), tmp_path, 3)
+    assert [path.name for path in tmp_path.glob("*/checkpoints/*")] == saved
+
+
+@pytest.mark.usefixtures("without_report")
+def test_what_a_checkpoint_holds_is_not_trained_again(tmp_path: Path) -> None:
+    interrupted(tiny(OFTEN), tmp_path, 3)
+    steps: list[int] = []
+    run(prepare(tiny(OFTEN), tmp_path, "cpu"), lambda event: steps.append(event.progress.record.step))  # type: ignore[union-attr]
+    assert steps == [10, 15, 0, 5, 10, 15]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_damaged_checkpoint_only_costs_time(tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]) -> None:
+    interrupted(tiny(OFTEN), tmp_path, 3)
+    (file,) = tmp_path.glob("*/checkpoints/*")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert results(run(prepare(tiny(OFTEN), tmp_path, "cpu"))) == undisturbed(OFTEN)
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("every", [SELDOM, OFTEN])
+def test_trials_that_were_stopped_stay_stopped_when_the_others_are_continued(tmp_path: Path, every: float) -> None:
+    config = tiny(every, stop_diverged=True)
+    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+    interrupted(config, tmp_path, 3)
+    parts = run(prepare(config, tmp_path, "cpu"))
+    assert whole.curves.groupby("trial")["step"].max().tolist() == [15, 15, 5, 5]
+    assert parts.trials["outcome"].tolist() == whole.trials["outcome"].tolist()
+    for name in ("train_loss", "val_accuracy"):
+        learned = [record.curves.query("trial < 2").sort_values(["trial", "step"])[name] for record in (parts, whole)]
+        assert_close(learned[0], learned[1], FLOAT32)
+
+
+def test_an_interruption_after_the_last_record_still_leads_to_a_whole_folder(tmp_path: Path) -> None:
+    interrupted(tiny(), tmp_path, RECORDS)
+    record = run(prepare(tiny(), tmp_path, "cpu"))
+    assert {"summary.csv", "summary.md", "curves.png"} <= {path.name for path in record.path.iterdir()}
+    assert record.environment["ended"] is not None
+
+
+@pytest.mark.usefixtures("without_report")
+def test_an_interrupted_run_puts_the_librarys_switches_back_and_closes_its_files(tmp_path: Path) -> None:
+    torch.set_float32_matmul_precision("high")
+    try:
+        interrupted(tiny(), tmp_path, 2)
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert not [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
+
+
+def test_a_finished_run_is_shown_as_it_is(tmp_path: Path) -> None:
+    first = run(prepare(tiny(), tmp_path, "cpu"))
+    before = {path: path.stat().st_mtime_ns for path in first.path.rglob("*")}
+    events: list[Event] = []
+    assert run(prepare(tiny(), tmp_path, "cpu"), events.append) == first
+    assert events == []
+    assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*")} == before
+
+
+def test_preparing_writes_nothing(tmp_path: Path) -> None:
+    plan = prepare(tiny(), tmp_path / "runs", "cpu")
+    assert plan.path.parent == tmp_path / "runs"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Failures
+
+
+Break = Callable[[Callable[[Trainee], bool]], None]
+
+
+@pytest.fixture
+def break_updates(monkeypatch: pytest.MonkeyPatch) -> Break:
+    """Make the updates of some groups raise from step 6 on, the first of the second epoch."""
+    update = Trainee.update
+
+    def make(affected: Callable[[Trainee], bool]) -> None:
+        def breaking(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: int) -> None:
+            if affected(self) and step == 6:
+                raise RuntimeError("the device is gone")
+            update(self, batch_SB, rate_K1, step)
+
+        monkeypatch.setattr(Trainee, "update", breaking)
+
+    return make
+
+
+def without_norm(trainee: Trainee) -> bool:
+    return trainee.group.settings.model.norm.kind == "none"
+
+
+def test_a_group_that_breaks_is_an_outcome_and_the_others_finish(
+    tmp_path: Path, break_updates: Break, undisturbed: Callable[[float], dict[str, Any]]
+) -> None:
+    break_updates(without_norm)
+    record = run(prepare(tiny(), tmp_path, "cpu"))
+    failed = [row for row in table(record, "trials.csv") if row["arm"] == "none"]
+    assert [(row["outcome"], row["reason"]) for row in failed] == [("failed", "RuntimeError: the device is gone")] * 2
+    expected = undisturbed(SELDOM)
+    assert table(record, "trials.csv")[1::2] == expected["trials"][1::2]
+    log = (record.path / "log.txt").read_text()
+    assert "trials 0, 2 failed" in log
+    assert "Traceback (most recent call last)" in log
+    assert "in breaking" in log
+    # What was measured before stays.
+    assert failed[0]["final_train_accuracy"] == expected["curves"][1]["train_accuracy"]
+    assert [row["step"] for row in table(record, "curves.csv") if row["trial"] == "0"] == ["0", "5"]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_group_that_broke_leaves_nothing_to_continue(tmp_path: Path, break_updates: Break) -> None:
+    break_updates(without_norm)
+    record = run(prepare(tiny(OFTEN), tmp_path, "cpu"))
+    assert [path.name for path in (record.path / "checkpoints").iterdir()] == ["weights-001-15.safetensors"]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_trials_that_had_ended_before_their_group_broke_keep_their_outcome(
+    tmp_path: Path, break_updates: Break
+) -> None:
+    break_updates(without_norm)
+    record = run(prepare(tiny(stop_diverged=True), tmp_path, "cpu"))
+    assert record.trials["outcome"].tolist() == ["failed", "completed", "diverged", "diverged"]
+    assert record.trials["final_train_accuracy"].notna().all()
+
+
+@pytest.mark.parametrize("kinds", [{"none"}, {"none", "batch"}], ids=["one", "all"])
+def test_groups_that_break_before_their_first_record_fail_without_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: set[str]
+) -> None:
+    def breaking(models: Any, *args: Any) -> tuple[nn.Module, Any]:
+        if models[0].norm.kind in kinds:
+            raise MemoryError("no room for the weights")
+        return build(models, *args)
+
+    monkeypatch.setattr("bnexp.training.trainee.build", breaking)
+    record = run(prepare(tiny(), tmp_path, "cpu"))
+    failed = record.trials[record.trials["outcome"] == "failed"]
+    assert set(failed["arm"]) == {"none"} if len(kinds) == 1 else {"none", "before"}
+    assert set(failed["reason"]) == {"MemoryError: no room for the weights"}
+    assert failed["final_train_loss"].isna().all()
+    assert record.complete
+
+
+# What stands in the folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
+    """One whole run, with its report."""
+    yield run(prepare(tiny(), tmp_path_factory.mktemp("finished"), "cpu"))
+
+
+def test_a_diverged_trial_is_a_result_with_its_step_and_its_accuracies(finished: RunRecord) -> None:
+    diverged = finished.trials[finished.trials["outcome"] == "diverged"]
+    assert list(diverged["train.lr"]) == [1e30, 1e30]
+    assert diverged["diverged_step"].between(1, 2).all()
+    accuracies = [name for name in finished.trials.columns if "accuracy" in name]
+    assert len(accuracies) == 5
+    assert diverged[accuracies].apply(lambda column: column.between(0, 1)).all(axis=None)
+    assert finished.trials.loc[finished.trials["outcome"] == "completed", "diverged_step"].isna().all()
+
+
+def test_the_numbers_of_a_trial_are_those_of_its_curve(finished: RunRecord) -> None:
+    for row in finished.trials.to_dict("records"):
+        curve = finished.curves[finished.curves["trial"] == row["trial"]].sort_values("step")
+        last, best = curve.iloc[-1], curve.iloc[int(np.argmax(curve["val_accuracy"]))]
+        assert row["final_test_accuracy"] == last["test_accuracy"]
+        assert row["best_val_accuracy"] == best["val_accuracy"]
+        assert row["test_accuracy_at_best_val"] == best["test_accuracy"]
+        assert row["seconds"] == last["seconds"] > 0
+
+
+def test_the_folder_has_what_the_contract_lists(finished: RunRecord) -> None:
+    names = {"config.yaml", "environment.json", "trials.csv", "curves.csv", "summary.csv", "summary.md", "curves.png"}
+    assert {path.name for path in finished.path.iterdir()} == names | {"checkpoints"}
+    about = json.loads((finished.path / "environment.json").read_text())
+    assert about["started"] < about["ended"]
+    assert {"format", "torch", "device", "threads", "engine", "commit", "command"} <= about.keys()
+
+
+def test_final_weights_are_kept_for_every_trial_under_the_networks_own_names(finished: RunRecord) -> None:
+    plan = prepare(tiny(), finished.path.parent, "cpu")
+    for index, group in enumerate(plan.groups):
+        trained = load_file(finished.path / "checkpoints" / f"weights-{index:03}-15.safetensors")
+        network = Trainee(group, next(iter(plan.datasets.values()))).network
+        assert {name: array.shape for name, array in trained.items()} == {
+            name: tuple(tensor.shape) for name, tensor in network.state_dict().items()
+        }
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from bnexp import runner
+from bnexp.config.load import load
+runner.write_report_files = lambda record: None
+print(runner.run(runner.prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).path)
+"""
+
+
+def test_fresh_processes_give_the_same_curves_to_the_bit(tmp_path: Path, finished: RunRecord) -> None:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(finished.path / "config.yaml"), str(tmp_path / hashing)],
+            env=os.environ | {"PYTHONHASHSEED": hashing},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for hashing in ("1", "2")
+    ]
+    answers = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    one, other = (results(RunRecord(Path(answer.strip()))) for answer in answers)
+    assert one["curves"] == other["curves"] == results(finished)["curves"]
+    assert one["weights"] == other["weights"]
+
+
+# The figure of the book
+
+
+@pytest.mark.usefixtures("without_report")
+def test_the_scale_of_the_initial_weights_matters_less_with_batch_norm_but_not_everywhere(tmp_path: Path) -> None:
+    data = os.environ.get("BNEXP_DATA")
+    if not data or not (Path(data) / "MNIST" / "raw").is_dir():
+        pytest.skip(f"no MNIST/raw in BNEXP_DATA={data}: it names the folder of data sets")
+    config = load(
+        Path(__file__).parents[1] / "configs" / "init_scale.yaml", ["grid.model.init.scale=[0.2929, 0.007356]"]
+    )
+    record = run(prepare(config, tmp_path, "cpu"))
+    curves = record.curves.merge(record.trials[["trial", "arm", "model.init.scale"]])
+    large, small = (
+        {arm: curve["train_accuracy"] for arm, curve in at.groupby("arm")}
+        for _, at in sorted(curves.groupby("model.init.scale"), reverse=True)
+    )
+    assert small["before"].max() >= 0.99
+    assert small["none"].max() < 0.2
+    assert large["before"].iloc[-1] < large["none"].iloc[-1] - 0.1

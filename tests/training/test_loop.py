@@ -1,0 +1,309 @@
+"""The training loop: when it records, what the records say, how divergence shows, and that it keeps to itself."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bnexp.plan import TrialGroup
+from bnexp.records import MEASURES
+from bnexp.training.loop import Progress, moments, total_steps, train
+from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
+from tests.helpers import FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
+
+PER_EPOCH = 6
+"""96 made-up images in batches of 16."""
+BLOWS_UP = 1e30
+"""A learning rate whose first update ruins the network."""
+
+
+def group(rates: tuple[float, ...] = (0.1,), model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
+    budget = {} if "steps" in train else {"epochs": 2}
+    return only_group(
+        experiment(
+            model={"depth": 2, "width": 8, "activation": "relu"} | (model or {}),
+            arms=["none"],
+            train={"batch_size": 16} | budget | train,
+            grid={"train.lr": list(rates)},
+        )
+    )
+
+
+def places(progress: list[Progress]) -> list[tuple[int, int]]:
+    return [(each.record.epoch, each.record.step) for each in progress]
+
+
+# When it records
+
+
+def test_records_come_before_training_and_after_every_epoch() -> None:
+    assert places(finished(group(epochs=3))) == [(0, 0), (1, 6), (2, 12), (3, 18)]
+
+
+@pytest.mark.parametrize(
+    ("record_at", "expected"),
+    [
+        ([1, 4, 9], [(0, 0), (1, 1), (1, 4), (2, 9), (2, 12)]),
+        ([12], [(0, 0), (2, 12)]),
+        ([6, 7], [(0, 0), (1, 6), (2, 7), (2, 12)]),
+        ([5000], [(0, 0), (2, 12)]),
+        ({"range": [2, 12, 5]}, [(0, 0), (1, 2), (2, 7), (2, 12)]),
+    ],
+)
+def test_a_list_of_steps_is_recorded_with_the_epoch_that_each_lies_in(
+    record_at: object, expected: list[tuple[int, int]]
+) -> None:
+    assert places(finished(group(record_at=record_at))) == expected
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(1, [(0, 0), (1, 1)]), (6, [(0, 0), (1, 6)]), (8, [(0, 0), (1, 6), (2, 8)]), (12, [(0, 0), (1, 6), (2, 12)])],
+)
+def test_training_ends_at_its_last_step_also_within_an_epoch(steps: int, expected: list[tuple[int, int]]) -> None:
+    assert places(finished(group(steps=steps))) == expected
+
+
+def test_a_smaller_last_batch_counts_as_a_step() -> None:
+    assert places(finished(group(batch_size=40, drop_last=False))) == [(0, 0), (1, 3), (2, 6)]
+    assert places(finished(group(batch_size=40, drop_last=True))) == [(0, 0), (1, 2), (2, 4)]
+
+
+def test_the_plan_of_records_and_steps_is_known_beforehand() -> None:
+    some = group(steps=8, record_at=[3])
+    assert moments(some.settings.train, PER_EPOCH) == [3, 8]
+    assert total_steps(some, made_up_data(some)) == 8
+
+
+def test_random_streams_begin_anew_with_the_epoch_so_only_its_end_can_be_continued() -> None:
+    progress = finished(group(record_at=[3, 6, 9]))
+    assert [each.resumable for each in progress] == [True, False, True, False, True]
+
+
+def test_all_trials_end_with_the_last_record() -> None:
+    progress = finished(group((0.1, 0.2)))
+    assert [each.ended for each in progress] == [(), (), (0, 1)]
+
+
+# What the records say
+
+
+def test_what_has_no_images_is_not_measured() -> None:
+    some = group()
+    with_val = finished(some, made_up_data(some, val=8))
+    without = finished(some, made_up_data(some, val=0, test=0))
+    assert tuple(with_val[0].record.measures) == MEASURES
+    assert tuple(without[0].record.measures) == ("train_loss", "train_accuracy")
+    assert next(without[0].record.rows())["val_loss"] is None
+
+
+def test_measures_are_those_of_the_trained_networks() -> None:
+    some = group((0.1, 0.2))
+    data, (*_, last) = made_up_data(some), finished(some)
+    network = Trainee(some, data).network
+    state = last.snapshot().arrays
+    network.load_state_dict({name: torch.from_numpy(state[f"network.{name}"]) for name in network.state_dict()})
+    logits_KBC = network.eval()(data.inputs(data.test.images_NP)[None])
+    for k in range(2):
+        loss = torch.nn.functional.cross_entropy(logits_KBC[k], data.test.labels_N).item()
+        correct = (logits_KBC[k].argmax(-1) == data.test.labels_N).double().mean().item()
+        assert_close(last.record.measures["test_loss"][k], loss, FLOAT32)
+        assert last.record.measures["test_accuracy"][k] == correct
+
+
+def test_the_rate_of_a_record_is_that_of_the_last_update_or_before_training_of_the_first() -> None:
+    some = group((0.1, 0.4), schedule="cosine", precision="fp64", record_at=[1, 7])
+    expected = [[lr * (1 + math.cos(math.pi * step / 12)) / 2 for lr in (0.1, 0.4)] for step in (0, 0, 6, 11)]
+    assert_close([each.record.lr for each in finished(some)], expected, 1e-12)
+
+
+@pytest.mark.parametrize("model", [{"dropout": 0.3}, {"norm": {"statistics": "population"}}])
+def test_recording_more_often_changes_no_bit_of_the_training(model: dict[str, Any]) -> None:
+    arms = {"only": {}}
+    raw = {"model": {"depth": 2, "width": 8, "dropout": 0.1} | model, "arms": arms}
+    seldom = only_group(experiment(**raw, train={"batch_size": 16, "epochs": 2}))
+    often = only_group(experiment(**raw, train={"batch_size": 16, "epochs": 2, "record_at": {"range": [1, 12, 1]}}))
+    by_step = {each.record.step: each.record for each in finished(often)}
+    assert len(by_step) == 13
+    for each in finished(seldom):
+        assert by_step[each.record.step].measures == each.record.measures
+
+
+@pytest.mark.parametrize(("schedule", "warmup"), [("warmup_cosine", 0.9), ("one_cycle", 0.9), ("warmup_cosine", 0.0)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_training_shorter_than_an_epoch_finds_its_rates(schedule: str, warmup: float, steps: int) -> None:
+    some = group(steps=steps, schedule=schedule, schedule_options={"warmup": warmup})
+    assert places(finished(some)) == [(0, 0), (1, steps)]
+
+
+class Clock:
+    """A clock that moves only when told to, in place of the loop's."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """An update takes a second and an evaluation a thousand."""
+    clock, update, evaluate = Clock(), Trainee.update, Trainee.evaluate
+
+    def slow_update(self: Trainee, *args: Any) -> None:
+        clock.now += 1
+        update(self, *args)
+
+    def slow_evaluate(self: Trainee, *args: Any) -> torch.Tensor:
+        clock.now += 1000
+        return evaluate(self, *args)
+
+    monkeypatch.setattr("bnexp.training.loop.time", clock)
+    monkeypatch.setattr(Trainee, "update", slow_update)
+    monkeypatch.setattr(Trainee, "evaluate", slow_evaluate)
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
+def test_seconds_are_each_trials_share_of_the_updates_without_the_evaluations() -> None:
+    progress = finished(group((0.1, 0.2), record_at=[1, 4, 7]))
+    assert [each.record.seconds for each in progress] == [0.0, 0.5, 2.0, 3.5, 6.0]
+
+
+def test_what_the_caller_does_between_records_costs_no_seconds(clock: Clock) -> None:
+    some, seconds = group((0.1, 0.2)), []
+    for each in train(some, made_up_data(some)):
+        clock.now += 50
+        seconds.append(each.record.seconds)
+    assert seconds == [0.0, 3.0, 6.0]
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_trials_shares_add_up_to_the_groups_time_when_one_is_dropped() -> None:
+    progress = finished(group((0.1, BLOWS_UP), epochs=3, stop_diverged=True))
+    last = {trial: each.record.seconds for each in progress for trial in each.record.trials}
+    assert last == {1: 3.0, 0: 3.0 + 12.0}
+
+
+def test_seconds_never_fall() -> None:
+    seconds = [each.record.seconds for each in finished(group(epochs=4))]
+    assert seconds[0] == 0
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > seconds[1] > 0
+
+
+# Divergence
+
+
+def test_the_diverged_step_is_the_one_whose_batch_loss_is_no_number() -> None:
+    # The first update ruins the weights, so the loss of the second batch is the first to show it.
+    records = [each.record for each in finished(group((0.1, BLOWS_UP)))]
+    assert [record.diverged_step for record in records] == [(None, None), (None, 2), (None, 2)]
+
+
+def test_an_evaluation_that_is_no_number_flags_too() -> None:
+    last = finished(group((0.1, BLOWS_UP), steps=1))[-1].record
+    assert last.diverged_step == (None, 1)
+    assert math.isnan(last.measures["train_loss"][1])
+
+
+def test_nothing_has_diverged_before_training_and_a_hopeless_start_does_so_at_the_first_step() -> None:
+    some = group(model={"init": {"scheme": "normal", "scale": 1e25}})
+    records = [each.record for each in finished(some)]
+    assert not math.isfinite(records[0].measures["train_loss"][0])
+    assert [record.diverged_step for record in records] == [(None,), (1,), (1,)]
+
+
+def step_of(trainee: Trainee, number: int) -> None:
+    """An update that changes no parameter, so that only the test changes the loss."""
+    batch_SB, rate_K1 = torch.arange(16)[None], torch.zeros(len(trainee.group.trials), 1)
+    trainee.update(batch_SB, rate_K1, number)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(0.9, 0), (1.1, 2)])
+def test_a_loss_of_a_thousand_times_the_first_flags_and_a_little_less_does_not(factor: float, expected: int) -> None:
+    some = group((0.1, 0.2))
+    trainee = Trainee(some, made_up_data(some))
+    bias_KC = trainee.network.get_parameter("output.bias").data[:, 0]
+    trainee.network.get_parameter("output.weight").data.zero_()
+    # With equal logits the loss is log 3; with two classes far ahead, the images of the third cost the difference.
+    step_of(trainee, 1)
+    third = (trainee.data.train.labels_N[:16] == 2).double().mean().item()
+    bias_KC[1] = torch.tensor([1.0, 1.0, 0.0]) * factor * DIVERGED_FACTOR * math.log(3) / third
+    step_of(trainee, 2)
+    step_of(trainee, 3)
+    assert trainee.state()["diverged"].tolist() == [0, expected]
+
+
+@pytest.mark.parametrize("size", [1e37, math.inf])
+def test_a_first_loss_that_is_infinite_or_whose_thousandfold_is_still_lets_divergence_show(size: float) -> None:
+    some = group((0.1, 0.2))
+    trainee = Trainee(some, made_up_data(some))
+    trainee.network.get_parameter("output.weight").data.zero_()
+    bias_KC = trainee.network.get_parameter("output.bias").data[:, 0]
+    bias_KC[1] = torch.tensor([0.0, 0.0, -size])
+    step_of(trainee, 1)
+    bias_KC[1] = torch.tensor([0.0, 0.0, -math.inf])
+    step_of(trainee, 2)
+    assert trainee.state()["diverged"].tolist() == [0, 1 if math.isinf(size) else 2]
+
+
+def test_without_stop_diverged_every_trial_goes_on() -> None:
+    assert [each.record.trials for each in finished(group((0.1, BLOWS_UP)))] == [(0, 1)] * 3
+
+
+def test_stop_diverged_drops_the_trial_at_the_end_of_the_epoch_and_the_others_go_on() -> None:
+    some = group((0.1, BLOWS_UP, 0.2), model={"dropout": 0.2}, epochs=3, stop_diverged=True, record_at=[3, 6, 9, 12])
+    data = made_up_data(some)
+    progress = finished(some, data)
+    assert [each.record.trials for each in progress] == [(0, 1, 2)] * 3 + [(0, 2)] * 3
+    assert [each.ended for each in progress] == [(), (), (1,), (), (), (0, 2)]
+    left = [each.record for each in finished(some.only([0, 2]), data)]
+    for number in (0, 2):
+        assert_close(curve([each.record for each in progress], number), curve(left, number), FLOAT32)
+
+
+def test_training_ends_when_no_trial_is_left() -> None:
+    progress = finished(group((BLOWS_UP, 2 * BLOWS_UP), epochs=5, stop_diverged=True))
+    assert places(progress) == [(0, 0), (1, 6)]
+    assert progress[-1].ended == (0, 1)
+
+
+def test_accuracies_of_a_diverged_trial_are_still_fractions() -> None:
+    last = finished(group((BLOWS_UP,)))[-1].record
+    some = made_up_data(group())
+    # argmax takes the first NaN, so every image counts as class 0.
+    assert last.measures["test_accuracy"][0] == float((some.test.labels_N == 0).double().mean())
+
+
+# Keeping to itself
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_training_neither_prints_nor_writes(empty_folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    progress = finished(group((0.1, BLOWS_UP), stop_diverged=True))
+    assert len(progress) == 3
+    assert capfd.readouterr() == ("", "")
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_training_neither_uses_nor_moves_the_global_random_state() -> None:
+    some = group(model={"dropout": 0.3})
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = finished(some)[-1].record.measures
+    assert torch.equal(torch.rand(3), expected)
+    np.random.seed(5)
+    torch.manual_seed(2)
+    assert finished(some)[-1].record.measures == first

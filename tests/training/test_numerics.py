@@ -1,0 +1,96 @@
+"""The library's switches: set while a group trains, and as they were afterwards, whatever happens."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from bnexp.config.train import TrainSettings
+from bnexp.plan import TrialGroup
+from bnexp.training.loop import train
+from bnexp.training.numerics import autocast, dtype_of, numerics
+from bnexp.training.trainee import Trainee
+from tests.helpers import experiment, finished, made_up_data, only_group
+
+CPU = torch.device("cpu")
+
+
+def flushes() -> bool:
+    """Whether denormal numbers become zero."""
+    return bool((torch.tensor([1e-310], dtype=torch.float64) * 0.5 == 0).all())
+
+
+@pytest.fixture(autouse=True)
+def switches_as_found() -> Iterator[None]:
+    """Keep the tests here from changing the arithmetic of others."""
+    products, flushed = torch.get_float32_matmul_precision(), flushes()
+    yield
+    torch.set_float32_matmul_precision(products)
+    torch.set_flush_denormal(flushed)
+
+
+def switches() -> tuple[str, bool]:
+    return torch.get_float32_matmul_precision(), flushes()
+
+
+def group(precision: str = "fp32") -> TrialGroup:
+    return only_group(
+        experiment(
+            model={"depth": 1, "width": 4}, train={"epochs": 2, "batch_size": 16, "precision": precision}, arms=["none"]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "products"), [("fp32", "highest"), ("tf32", "high"), ("bf16", "highest"), ("fp64", "highest")]
+)
+def test_switches_while_a_group_trains(precision: str, products: str) -> None:
+    with numerics(TrainSettings.model_validate({"precision": precision}), CPU):
+        assert switches() == (products, True)
+
+
+@pytest.mark.parametrize("products", ["highest", "high", "medium"])
+def test_the_precision_of_products_is_put_back_after_training(products: str) -> None:
+    torch.set_float32_matmul_precision(products)
+    finished(group("tf32"))
+    assert torch.get_float32_matmul_precision() == products
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+def test_the_treatment_of_denormals_is_put_back_after_training(flushed: bool) -> None:
+    torch.set_flush_denormal(flushed)
+    finished(group())
+    assert flushes() == flushed
+
+
+def test_switches_are_put_back_after_a_training_that_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = switches()
+
+    def broken(self: Trainee, *args: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Trainee, "update", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        finished(group("tf32"))
+    assert switches() == before
+
+
+def test_switches_are_put_back_when_the_caller_stops_listening() -> None:
+    before, some = switches(), group("tf32")
+    running = train(some, made_up_data(some))
+    next(running)
+    assert switches() == ("high", True)
+    running.close()  # type: ignore[attr-defined]
+    assert switches() == before
+
+
+def test_parameters_are_kept_in_single_precision_but_for_checks() -> None:
+    kept = {name: dtype_of(name) for name in ("fp32", "tf32", "bf16", "fp64")}
+    assert kept == {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.float32, "fp64": torch.float64}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_products_are_short_under_bf16_only(precision: str, dtype: torch.dtype) -> None:
+    x = torch.ones(2, 2)
+    with autocast(TrainSettings.model_validate({"precision": precision}), CPU):
+        assert (x @ x).dtype == dtype

@@ -1,0 +1,198 @@
+"""Update rules in four ways: equal to torch.optim, bitwise repeatable, convergent, and trials left to themselves."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from bnexp.config.train import TrainSettings
+from bnexp.training.optimizers import OPTIMIZERS, Decay, Optimizer
+from tests.helpers import CONVERGED, EXACT_FLOAT64, NEAR_FLOAT64, assert_close, noise
+
+STEPS, NUMBERS = 30, 7
+DECAYED_P = torch.arange(NUMBERS) < 4
+RATES, DECAYS, MOMENTA = (0.1, 0.02, 0.003), (0.0, 0.01, 0.3), (0.0, 0.5, 0.9)
+BETAS = (0.8, 0.95)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule of ours with the torch.optim class that it should equal."""
+
+    name: str
+    torchs: Callable[..., torch.optim.Optimizer]
+    momenta: tuple[float, ...] = (0.0, 0.0, 0.0)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def of_torch(self, k: int) -> dict[str, Any]:
+        momentum = {"momentum": self.momenta[k]} if self.name in ("sgd", "rmsprop") else {}
+        nesterov = {"nesterov": True} if self.settings.get("nesterov") else {}
+        return momentum | nesterov | ({"betas": BETAS} if "adam" in self.name else {})
+
+    def of_trial(self, k: int, **more: Any) -> TrainSettings:
+        return TrainSettings.model_validate(
+            {
+                "optimizer": self.name,
+                "lr": RATES[k],
+                "momentum": self.momenta[k],
+                "weight_decay": DECAYS[k],
+                "betas": BETAS,
+                **self.settings,
+                **more,
+            }
+        )
+
+
+RULES = {
+    "sgd": Rule("sgd", torch.optim.SGD),
+    "sgd with momentum": Rule("sgd", torch.optim.SGD, MOMENTA),
+    "sgd with nesterov": Rule("sgd", torch.optim.SGD, (0.3, 0.5, 0.9), {"nesterov": True}),
+    "adam": Rule("adam", torch.optim.Adam),
+    "adamw": Rule("adamw", torch.optim.AdamW),
+    "nadam": Rule("nadam", torch.optim.NAdam),
+    "rmsprop": Rule("rmsprop", torch.optim.RMSprop),
+    "rmsprop with momentum": Rule("rmsprop", torch.optim.RMSprop, MOMENTA),
+}
+
+
+@pytest.fixture(params=RULES)
+def rule(request: pytest.FixtureRequest) -> Rule:
+    return RULES[request.param]
+
+
+@pytest.fixture
+def float64_scalars() -> Iterator[None]:
+    """Let torch.optim keep its own step counts and products in float64: NAdam's float32 ones are off by 1e-8."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def rates(step: int, trials: list[int]) -> torch.Tensor:
+    """Rates (K, 1) that change from step to step, as under a schedule."""
+    return torch.tensor([[RATES[k] * (1 + step % 3) / 2] for k in trials], dtype=torch.float64)
+
+
+def gradients(step: int) -> torch.Tensor:
+    return noise(3, NUMBERS, seed=500 + step)
+
+
+def make(rule: Rule, theta_KP: torch.Tensor, trials: list[int], **more: Any) -> Optimizer:
+    settings = [rule.of_trial(k, **more) for k in trials]
+    return OPTIMIZERS[rule.name](settings, Decay(settings, DECAYED_P, theta_KP), theta_KP)
+
+
+def trained(rule: Rule, trials: list[int], **more: Any) -> tuple[torch.Tensor, Optimizer]:
+    """Parameters and optimiser after thirty steps of random gradients."""
+    theta_KP = noise(3, NUMBERS)[trials].clone()
+    optimizer = make(rule, theta_KP, trials, **more)
+    for step in range(STEPS):
+        optimizer.step(theta_KP, gradients(step)[trials], rates(step, trials))
+    return theta_KP, optimizer
+
+
+def by_torch(rule: Rule, k: int, decayed_P: torch.Tensor) -> torch.Tensor:
+    """The same for one trial by torch.optim, with one parameter group that decays and one that doesn't."""
+    parts = [noise(3, NUMBERS)[k, part].clone() for part in (decayed_P, ~decayed_P)]
+    groups = [{"params": [parts[0]], "weight_decay": DECAYS[k]}, {"params": [parts[1]], "weight_decay": 0.0}]
+    optimizer = rule.torchs(groups, lr=RATES[k], **rule.of_torch(k))
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = rates(step, [k]).item()
+        for values, part in zip(parts, (decayed_P, ~decayed_P), strict=True):
+            values.grad = gradients(step)[k, part].clone()
+        optimizer.step()
+    whole = torch.empty(NUMBERS)
+    whole[decayed_P], whole[~decayed_P] = parts
+    return whole
+
+
+def test_every_optimizer_of_the_configuration_is_there() -> None:
+    assert set(OPTIMIZERS) == set(get_args(TrainSettings.model_fields["optimizer"].annotation))
+
+
+@pytest.mark.usefixtures("float64_scalars")
+@pytest.mark.parametrize("decay_all", [False, True])
+def test_three_trials_equal_three_of_torchs(rule: Rule, decay_all: bool) -> None:
+    theta_KP, _ = trained(rule, [0, 1, 2], decay_all=decay_all)
+    decayed_P = torch.ones_like(DECAYED_P) if decay_all else DECAYED_P
+    assert_close(theta_KP, torch.stack([by_torch(rule, k, decayed_P) for k in range(3)]), NEAR_FLOAT64)
+
+
+def test_decay_reaches_its_columns_only(rule: Rule) -> None:
+    plain_KP, _ = trained(rule, [0, 1, 2], weight_decay=0.0)
+    decayed_KP, _ = trained(rule, [0, 1, 2])
+    changed = ~torch.isclose(plain_KP, decayed_KP, rtol=EXACT_FLOAT64, atol=0)
+    # The first trial's decay is 0.
+    assert torch.equal(changed, torch.stack([torch.zeros_like(DECAYED_P), DECAYED_P, DECAYED_P]))
+
+
+def test_the_same_steps_give_the_same_bits(rule: Rule) -> None:
+    (one, first), (other, second) = trained(rule, [0, 1, 2]), trained(rule, [0, 1, 2])
+    assert torch.equal(one, other)
+    assert all(torch.equal(tensor, second.state[name]) for name, tensor in first.state.items())
+
+
+@pytest.mark.parametrize("trials", [[0], [2], [1, 2]])
+def test_a_trial_does_not_depend_on_its_company(rule: Rule, trials: list[int]) -> None:
+    assert_close(trained(rule, trials)[0], trained(rule, [0, 1, 2])[0][trials], EXACT_FLOAT64)
+
+
+def test_every_tensor_of_the_state_has_the_trials_in_front(rule: Rule) -> None:
+    _, optimizer = trained(rule, [0, 1])
+    assert {len(tensor) for tensor in optimizer.state.values()} <= {2}
+    assert bool(optimizer.state) == (rule.name != "sgd" or any(rule.momenta))
+
+
+def test_a_state_copied_over_continues_to_the_bit(rule: Rule) -> None:
+    theta_KP, optimizer = trained(rule, [0, 1, 2])
+    copy_KP = theta_KP.clone()
+    copy = make(rule, copy_KP, [0, 1, 2])
+    for name, tensor in copy.state.items():
+        tensor.copy_(optimizer.state[name])
+    for each, values_KP in ((optimizer, theta_KP), (copy, copy_KP)):
+        each.step(values_KP, gradients(99), rates(0, [0, 1, 2]))
+    assert torch.equal(theta_KP, copy_KP)
+
+
+def test_a_trial_with_nan_in_its_gradient_changes_no_other(rule: Rule) -> None:
+    results = []
+    for bad in (1.0, float("nan")):
+        theta_KP = noise(3, NUMBERS)
+        optimizer, gradient_KP = make(rule, theta_KP, [0, 1, 2]), gradients(0)
+        gradient_KP[1] *= bad
+        optimizer.step(theta_KP, gradient_KP, rates(0, [0, 1, 2]))
+        results.append(theta_KP)
+    assert torch.equal(results[0][[0, 2]], results[1][[0, 2]])
+    assert bool(results[1][1].isnan().all())
+
+
+def test_a_rate_of_zero_moves_nothing(rule: Rule) -> None:
+    theta_KP = noise(3, NUMBERS)
+    make(rule, theta_KP, [0, 1, 2]).step(theta_KP, gradients(0), torch.zeros(3, 1).double())
+    assert torch.equal(theta_KP, noise(3, NUMBERS))
+
+
+def test_the_minimum_of_a_quadratic_is_found(rule: Rule) -> None:
+    curvature_P, theta_KP = torch.linspace(0.5, 2, NUMBERS).double(), noise(3, NUMBERS)
+    optimizer = make(rule, theta_KP, [0, 1, 2], weight_decay=0.0)
+    for step in range(600):
+        # The rate falls, since rules that divide by the gradient's size otherwise circle the minimum.
+        rate = (0.5 if rule.name == "sgd" else 0.05) * 0.99**step
+        optimizer.step(theta_KP, curvature_P * theta_KP, torch.full((3, 1), rate).double())
+    assert float((curvature_P * theta_KP.square()).sum(1).max()) < CONVERGED
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam"])
+def test_the_first_step_has_the_length_of_the_rate_whatever_the_gradient(name: str) -> None:
+    rule = Rule(name, torch.optim.Adam)
+    steps = []
+    for size in (1.0, 1e4):
+        theta_KP = torch.zeros(3, NUMBERS).double()
+        make(rule, theta_KP, [0, 1, 2]).step(theta_KP, size * gradients(0), rates(0, [0, 1, 2]))
+        steps.append(theta_KP)
+    # 1e-8 is added to the root of the second moment, against gradients of 0.01 and more.
+    assert torch.allclose(steps[0], steps[1], rtol=1e-5)
+    assert torch.equal(steps[0].sign(), -gradients(0).sign())

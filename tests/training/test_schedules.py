@@ -1,0 +1,160 @@
+"""Learning rates against torch.optim.lr_scheduler, and at the ends of every schedule."""
+
+from itertools import pairwise
+from typing import Any, get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from torch.optim import lr_scheduler
+
+from bnexp.config.train import ScheduleOptions, TrainSettings
+from bnexp.training.schedules import SCHEDULES, Clock, rates
+from tests.helpers import EXACT_FLOAT64, assert_close
+
+LR = 0.3
+OFTEN = (
+    ("constant", {}),
+    ("step", {"step_every": 2, "factor": 0.5}),
+    ("cosine", {"floor": 0.1}),
+    ("one_cycle", {"warmup": 0.3}),
+    ("warmup_cosine", {"warmup": 0.3, "floor": 0.1}),
+)
+
+
+def curve(schedule: str, total: int, per_epoch: int = 5, **options: Any) -> list[float]:
+    """The rate at each step of a training."""
+    train = TrainSettings.model_validate({"lr": LR, "schedule": schedule, "schedule_options": options})
+    found: list[float] = rates([train], [Clock(step, total, per_epoch) for step in range(total)])[:, 0].tolist()
+    return found
+
+
+def by_torch(scheduler: type[lr_scheduler.LRScheduler], total: int, **arguments: Any) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
+    schedule, found = scheduler(optimizer, **arguments), []
+    for _ in range(total):
+        found.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+        if len(found) == total - 1 and scheduler is lr_scheduler.OneCycleLR:
+            # torch's own object refuses a step after the last.
+            found.append(float(optimizer.param_groups[0]["lr"]))
+            break
+    return found
+
+
+def test_every_schedule_of_the_configuration_is_there() -> None:
+    assert set(SCHEDULES) == set(get_args(TrainSettings.model_fields["schedule"].annotation))
+
+
+@pytest.mark.parametrize(("every", "per_epoch"), [(1, 4), (3, 5)])
+def test_step_equals_torchs(every: int, per_epoch: int) -> None:
+    expected = by_torch(lr_scheduler.StepLR, 40, step_size=every * per_epoch, gamma=0.5)
+    assert_close(curve("step", 40, per_epoch, step_every=every, factor=0.5), expected, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("total", [1, 2, 40])
+@pytest.mark.parametrize("floor", [0.0, 0.2])
+def test_cosine_equals_torchs(total: int, floor: float) -> None:
+    expected = by_torch(lr_scheduler.CosineAnnealingLR, total, T_max=total, eta_min=floor * LR)
+    assert_close(curve("cosine", total, floor=floor), expected, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("total", [7, 40])
+@pytest.mark.parametrize("warmup", [0.3, 0.5, 0.9])
+@pytest.mark.parametrize("start", [0.04, 1.0])
+def test_one_cycle_equals_torchs(total: int, warmup: float, start: float) -> None:
+    expected = by_torch(
+        lr_scheduler.OneCycleLR,
+        total,
+        max_lr=LR,
+        total_steps=total,
+        pct_start=warmup,
+        anneal_strategy="cos",
+        cycle_momentum=False,
+        div_factor=1 / start,
+        final_div_factor=1e4,
+    )
+    assert_close(curve("one_cycle", total, warmup=warmup, start=start), expected, EXACT_FLOAT64)
+
+
+def test_a_constant_rate_stays() -> None:
+    assert curve("constant", 9) == [LR] * 9
+
+
+def test_step_drops_at_the_first_step_of_the_epoch() -> None:
+    found = curve("step", 21, per_epoch=5, step_every=2, factor=0.5)
+    assert [found[i] for i in (0, 9, 10, 19, 20)] == [LR, LR, LR / 2, LR / 2, LR / 4]
+
+
+def test_cosine_starts_at_the_rate_is_half_way_down_in_the_middle_and_one_step_short_of_the_floor_at_the_end() -> None:
+    found = curve("cosine", 10, floor=0.2)
+    assert found[0] == LR
+    assert_close(found[5], LR * (1 + 0.2) / 2, EXACT_FLOAT64)
+    assert found == sorted(found, reverse=True)
+    assert 0.2 * LR < found[-1] < 0.25 * LR
+
+
+def test_warm_up_rises_evenly_to_the_rate_holds_it_for_two_steps_and_then_falls() -> None:
+    found = curve("warmup_cosine", 20, warmup=0.2)
+    assert_close(found[:5], [LR / 4, LR / 2, 3 * LR / 4, LR, LR], EXACT_FLOAT64)
+    assert all(later < earlier for earlier, later in pairwise(found[4:]))
+    assert found[-1] > 0
+
+
+def test_without_warm_up_the_schedule_is_the_cosine() -> None:
+    assert_close(curve("warmup_cosine", 20, warmup=0.0, floor=0.1), curve("cosine", 20, floor=0.1), EXACT_FLOAT64)
+
+
+def test_one_cycle_starts_low_peaks_at_the_end_of_the_warm_up_and_ends_at_next_to_nothing() -> None:
+    found = curve("one_cycle", 20, warmup=0.25, start=0.04)
+    assert_close([found[0], found[4], found[-1]], [0.04 * LR, LR, 0.04e-4 * LR], EXACT_FLOAT64)
+    assert found.index(max(found)) == 4
+    assert found[:5] == sorted(found[:5])
+    assert found[4:] == sorted(found[4:], reverse=True)
+
+
+@pytest.mark.parametrize(("schedule", "options"), OFTEN)
+def test_a_training_of_a_single_step_has_a_rate(schedule: str, options: dict[str, Any]) -> None:
+    (only,) = curve(schedule, 1, **options)
+    assert 0 < only <= LR
+
+
+def test_one_cycle_without_warm_up_falls_from_the_first_step_on() -> None:
+    found = curve("one_cycle", 10, warmup=0.0)
+    assert found == sorted(found, reverse=True)
+    assert 0.9 * LR < found[0] <= LR
+
+
+@given(
+    schedule=st.sampled_from(sorted(SCHEDULES)),
+    total=st.integers(1, 300),
+    per_epoch=st.integers(1, 50),
+    warmup=st.floats(0, 1, exclude_max=True),
+    start=st.floats(1e-6, 1),
+    floor=st.floats(0, 1),
+    factor=st.floats(1e-6, 1),
+    step_every=st.integers(1, 20),
+)
+@limits(max_examples=150, deadline=None, derandomize=True)
+def test_rates_stay_between_zero_and_the_rate(schedule: str, total: int, per_epoch: int, **options: Any) -> None:
+    found = curve(schedule, total, per_epoch, **options)
+    assert min(found) >= 0
+    assert max(found) <= LR * (1 + EXACT_FLOAT64)
+
+
+def test_every_trial_has_its_own_rate_and_schedule() -> None:
+    trains = [
+        TrainSettings(lr=0.3, schedule="cosine"),
+        TrainSettings(lr=0.1, schedule="cosine"),
+        TrainSettings(lr=0.3),
+        TrainSettings(lr=0.3, schedule="cosine", schedule_options=ScheduleOptions(floor=0.5)),
+    ]
+    table = rates(trains, [Clock(step, 12, 4) for step in (3, 6)])
+    assert table.shape == (2, 4)
+    alone = [rates([train], [Clock(step, 12, 4) for step in (3, 6)])[:, 0] for train in trains]
+    assert_close(table.T, alone, EXACT_FLOAT64)
+    assert_close(table[:, 1] * 3, table[:, 0], EXACT_FLOAT64)
+    assert table[1, 0] < table[1, 3] < table[1, 2] == 0.3
