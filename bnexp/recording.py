@@ -2,8 +2,7 @@
 
 import time
 
-from bnexp.executors.local import Event
-from bnexp.plan import TrialGroup
+from bnexp.executors.local import Event, Job
 from bnexp.records import Outcome
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
@@ -27,7 +26,7 @@ class Recorder:
         if event.progress:
             self._advance(event.job.index, event.progress)
         else:
-            self._fail(event.job.group, event.failure)
+            self._fail(event.job, event.failure)
 
     def _advance(self, group: int, progress: Progress) -> None:
         record, ended = progress.record, progress.ended
@@ -42,7 +41,9 @@ class Recorder:
             self._checkpoints.save(group, progress.snapshot())
             self._saved = time.monotonic()
 
-    def _fail(self, group: TrialGroup, failure: str) -> None:
+    def _fail(self, job: Job, failure: str) -> None:
+        group = job.group.only(self._writer.unfinished)
+        self._checkpoints.drop(job.index)
         reason = failure.strip().splitlines()[-1]
         self._writer.log(f"trials {', '.join(map(str, group.numbers))} failed\n{failure}")
         self._writer.end(Outcome(number, "failed", reason=reason) for number in group.numbers)

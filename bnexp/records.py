@@ -63,7 +63,7 @@ class Snapshot:
     epoch: int
     step: int
     seconds: float
-    """Seconds that the group has trained."""
+    """Each trial's share of the time trained so far."""
     arrays: dict[str, np.ndarray]
     """The state by name: `network.…` are the weights and running statistics, the rest is the training's own."""
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,13 +69,17 @@ def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
         return done
     jobs, writer, checkpoints = _open(plan)
     recorder = Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
-    for event in execute(jobs, plan.datasets):
-        recorder(event)
-        watch(event)
-    writer.close()
-    finished = RunRecord(plan.path)
-    write_report_files(finished)
-    return finished
+    try:
+        with closing(execute(jobs, plan.datasets)) as events:
+            for event in events:
+                recorder(event)
+                watch(event)
+    finally:
+        writer.close()
+    write_report_files(RunRecord(plan.path))
+    # Last: a run counts as finished from here on, its tables and picture included.
+    writer.finish()
+    return RunRecord(plan.path)
 
 
 def _open(plan: Plan) -> tuple[list[Job], RunWriter, Checkpoints]:

@@ -6,7 +6,7 @@ stream's name and an index, so any draw can be repeated alone:
 =========  ==================  ===========================================================
 stream     index               what is drawn, in order
 =========  ==================  ===========================================================
-weights    layer, from 0       float64 standard normals of shape (in, out)
+weights    layer, from 0       float64 standard normals of shape (out, in)
 batches    epoch, from 1       the epoch's order of images
 dropout    epoch, from 1       uniforms of shape (batch, features), step by step, layer by layer
 =========  ==================  ===========================================================

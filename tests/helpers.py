@@ -87,7 +87,9 @@ SAMPLED_STD = 0.01
 SAMPLED_SHARE = 0.006
 """Difference allowed between a share counted over 2·10^5 draws and the probability."""
 SAMPLED_MEAN = 0.03
-"""Relative difference allowed between the mean over 2·10^5 draws, of which nine in ten may be zeros, and the true one."""
+"""Relative difference allowed between a mean over 2·10^5 draws, nine in ten of them zeros, and the true one."""
+ADAM_EPS_EFFECT = 1e-5
+"""Relative difference that Adam's ε of 1e-8 makes to a step from gradients of 0.01 and more."""
 CONVERGED = 1e-4
 """Loss that counts as reaching the minimum of a quadratic that starts near 1."""
 

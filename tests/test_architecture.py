@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"analysis", "config", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},
-    "recording": {"executors", "plan", "records", "store", "training"},
+    "recording": {"executors", "records", "store", "training"},
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "report", "training"},
     "runner": {"config", "environment", "errors", "executors", "plan", "recording", "report", "store"},
     # the door

@@ -1,7 +1,8 @@
 """Training groups in this process, one after the other, on one device."""
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -70,11 +71,12 @@ def data_key(group: TrialGroup) -> str:
     return f"{settings.data.model_dump_json()} {dtype_of(settings.train.precision)}"
 
 
-def execute(jobs: Sequence[Job], datasets: Datasets) -> Iterator[Event]:
+def execute(jobs: Sequence[Job], datasets: Datasets) -> Generator[Event, None, None]:
     """Train the jobs in turn and yield what happens; a job that breaks doesn't stop the others."""
     for job in jobs:
         try:
-            for progress in train(job.group, datasets[data_key(job.group)], job.resume):
-                yield Event(job, progress)
+            with closing(train(job.group, datasets[data_key(job.group)], job.resume)) as records:
+                for progress in records:
+                    yield Event(job, progress)
         except Exception:  # whatever breaks one group is that group's outcome
             yield Event(job, failure=traceback.format_exc())

@@ -11,7 +11,7 @@ from bnexp.config.model import InitSettings
 from bnexp.nn.linear import Linear
 from bnexp.streams import stream_seed
 
-Weight = Float[Tensor, "in out"]
+Weight = Float[Tensor, "out in"]
 
 
 def _gain(variance: Callable[[int, int], float]) -> Callable[[Weight], Weight]:
@@ -27,13 +27,13 @@ def _orthogonal(z: Weight) -> Weight:
 
 
 SCHEMES: dict[str, Callable[[Weight], Weight]] = {
-    "normal": _gain(lambda fan_in, fan_out: 1.0),
-    "xavier": _gain(lambda fan_in, fan_out: 2 / (fan_in + fan_out)),  # Glorot & Bengio 2010
-    "he": _gain(lambda fan_in, fan_out: 2 / fan_in),  # He et al. 2015
-    "lecun": _gain(lambda fan_in, fan_out: 1 / fan_in),  # LeCun et al. 1998
+    "normal": _gain(lambda fan_out, fan_in: 1.0),
+    "xavier": _gain(lambda fan_out, fan_in: 2 / (fan_in + fan_out)),  # Glorot & Bengio 2010
+    "he": _gain(lambda fan_out, fan_in: 2 / fan_in),  # He et al. 2015
+    "lecun": _gain(lambda fan_out, fan_in: 1 / fan_in),  # LeCun et al. 1998
     "orthogonal": _orthogonal,
 }
-"""From standard normal draws (in, out) to weights, by the name in model.init.scheme."""
+"""From standard normal draws (out, in) to weights, by the name in model.init.scheme."""
 
 
 @torch.no_grad()

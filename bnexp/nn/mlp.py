@@ -40,7 +40,7 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "S B in"]) -> Float[Tensor, "K B classes"]:
         """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
-        x_KBC = self.input(share_input(x, self.trials))
+        x_KBC = self.input(share_input(x, self.trials)) if len(self.input) else x
         skip = None
         for index, layer in enumerate(self.hidden):
             x_KBC = layer(x_KBC)
@@ -53,7 +53,7 @@ class MLP(nn.Module):
 
 
 def share_input(x: Float[Tensor, "S B in"], trials: int) -> Float[Tensor, "K B in"]:
-    """Hand S inputs to K trials, K/S neighbours each; without a copy where all share one."""
+    """Hand S inputs to K trials, K/S neighbours each."""
     shared = len(x)
     if shared in (1, trials):
         return x.expand(trials, -1, -1)

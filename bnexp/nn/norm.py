@@ -63,8 +63,8 @@ class BatchNorm(Norm):
             ValueError: a batch of one in training mode.
         """
         trials, batch, features = x_KBC.shape
-        y_BX = F.batch_norm(
-            x_KBC.transpose(0, 1).reshape(batch, trials * features),
+        y_1XB = F.batch_norm(
+            x_KBC.mT.reshape(1, trials * features, batch),
             self.running_mean.view(-1),
             self.running_var.view(-1),
             self.gamma.reshape(-1),
@@ -73,7 +73,7 @@ class BatchNorm(Norm):
             self.momentum,
             self.eps,
         )
-        return y_BX.view(batch, trials, features).transpose(0, 1)
+        return y_1XB.view(trials, features, batch).mT
 
 
 class LayerNorm(Norm):

@@ -22,6 +22,9 @@ def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]
     model.eval()
     for norm in norms:
         norm.train()
+        # The first batch weighs 1, but 0 times an old NaN or infinity would still be NaN.
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1)
     for count, batch in enumerate(batches, start=1):
         for norm in norms:
             norm.momentum = 1 / count  # a running average with this momentum is the mean so far

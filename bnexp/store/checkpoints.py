@@ -55,7 +55,7 @@ class Checkpoints:
                 float(about["seconds"]),
                 arrays,
             )
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:

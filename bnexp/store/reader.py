@@ -37,7 +37,8 @@ class RunRecord:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """trials.csv: every planned trial; `outcome` is missing where it has not ended."""
-        return pd.read_csv(io.BytesIO(whole_lines(self.path / "trials.csv")), keep_default_na=False, na_values=_MISSING)
+        text = io.BytesIO(whole_lines(self.path / "trials.csv"))
+        return pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -70,8 +71,9 @@ _MISSING = ["", "nan"]
 
 
 def finished_run(path: Path) -> RunRecord | None:
-    """Return the run in a folder if every trial of it has ended."""
-    return RunRecord(path) if RunRecord.exists(path) and RunRecord(path).complete else None
+    """Return the run in a folder if every trial of it has ended and its tables are written."""
+    run = RunRecord(path)
+    return run if RunRecord.exists(path) and run.complete and run.environment["ended"] else None
 
 
 def find_runs(runs: Path) -> list[RunRecord]:

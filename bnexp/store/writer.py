@@ -1,19 +1,21 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
+import csv
+import io
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-import pandas as pd
 import yaml
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, EpochRecord, Outcome
-from bnexp.store.files import csv_text, replace
+from bnexp.store.files import csv_text, replace, whole_lines
 from bnexp.store.outcomes import TRIAL_COLUMNS, trial_row
 from bnexp.store.reader import RunRecord
 
@@ -46,7 +48,7 @@ class RunWriter:
             InputError: the folder can't be made.
         """
         try:
-            (path / "checkpoints").mkdir(parents=True)
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{path}: can't be made a run folder ({error.strerror}); choose another with --runs"
@@ -74,14 +76,14 @@ class RunWriter:
         """
         record, writer = RunRecord(path), cls(path, trials, config.swept)
         ended = set(record.trials.loc[record.trials["outcome"].notna(), "trial"])
-        curves = record.curves
-        last = curves["trial"].map(lambda number: float("inf") if number in ended else kept.get(number, -1))
-        curves = curves[curves["step"] <= last]
-        replace(path / "curves.csv", curves.to_csv(index=False))
-        for row in _plain(record.trials[record.trials["trial"].isin(ended)]):
-            writer._rows[row["trial"]] = row
-        for row in _plain(curves[~curves["trial"].isin(ended)]):
-            writer._records.setdefault(row["trial"], []).append(row)
+        last = {**kept, **dict.fromkeys(ended, sys.maxsize)}
+        curves = [row for row in _cells(path / "curves.csv") if int(row["step"]) <= last.get(int(row["trial"]), -1)]
+        replace(path / "curves.csv", csv_text(CURVE_COLUMNS, curves))
+        writer._rows |= {int(row["trial"]): row for row in _cells(path / "trials.csv") if int(row["trial"]) in ended}
+        for row in curves:
+            if int(row["trial"]) not in ended:
+                numbers = {name: float(cell) if cell else None for name, cell in row.items()}
+                writer._records.setdefault(int(row["trial"]), []).append(numbers)
         return writer
 
     def append(self, record: EpochRecord) -> None:
@@ -101,15 +103,23 @@ class RunWriter:
             self._rows[outcome.trial] = trial_row(self._trials[outcome.trial], rows, outcome)
         self._write_trials()
 
+    @property
+    def unfinished(self) -> list[int]:
+        """Numbers of the trials without an outcome."""
+        return [number for number, row in self._rows.items() if not row.get("outcome")]
+
     def log(self, text: str) -> None:
         """Add lines to log.txt."""
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.writelines(f"{_now()} {line}\n" for line in text.splitlines())
 
     def close(self) -> None:
-        """Enter the time of the end."""
+        """Let go of curves.csv."""
         if self._curves is not None:
             self._curves.close()
+
+    def finish(self) -> None:
+        """Enter the time of the end."""
         environment = json.loads((self.path / "environment.json").read_text())
         replace(self.path / "environment.json", json.dumps(environment | {"ended": _now()}, indent=2) + "\n")
 
@@ -118,9 +128,9 @@ class RunWriter:
         replace(self.path / "trials.csv", csv_text(columns, self._rows.values()))
 
 
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(name): value for name, value in row.items()} for row in rows]
+def _cells(path: Path) -> list[dict[str, str]]:
+    # As text, not through pandas: numbers that are written again must not change a digit.
+    return list(csv.DictReader(io.StringIO(whole_lines(path).decode(), newline="")))
 
 
 def _now() -> str:

@@ -1,7 +1,7 @@
 """The training loop: a generator that yields a record whenever one is due, and neither prints nor writes."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ class Progress:
     """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
 
 
-def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> Iterator[Progress]:
+def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> Generator[Progress, None, None]:
     """Train a group and yield its records: before training, whenever `record_at` says, and after the last step.
 
     Args:
@@ -68,13 +68,14 @@ class _Run:
         self._trainee = Trainee(group, data)
         self._epoch = self._step = 0
         self._seconds = 0.0
+        self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
             self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
 
     def records(self) -> Iterator[Progress]:
         due = set(moments(self._train, self._per_epoch))
-        if self._step == 0:
+        if not self._resumed:
             yield self._progress(self._rates()[0])
         while self._step < self._total:
             self._epoch += 1
@@ -105,7 +106,8 @@ class _Run:
 
     def _rates(self) -> Float[Tensor, "steps K"]:
         """Return the rates of an epoch from the current step on."""
-        clocks = [Clock(self._step + i, self._total, self._per_epoch) for i in range(self._per_epoch)]
+        steps = range(self._step, min(self._step + self._per_epoch, self._total))
+        clocks = [Clock(step, self._total, self._per_epoch) for step in steps]
         table = rates([trial.settings.train for trial in self._trainee.group.trials], clocks)
         return torch.from_numpy(table).to(self._device, dtype_of(self._train.precision))
 
@@ -119,7 +121,8 @@ class _Run:
     def _stop_clock(self, started: float) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self._seconds += time.perf_counter() - started
+        # Shares, so that they still add up to the group's time after trials were dropped.
+        self._seconds += (time.perf_counter() - started) / len(self._trainee.group.trials)
 
     def _progress(self, rate_K: Float[Tensor, " K"]) -> Progress:
         trials = self._trainee.group.numbers
@@ -133,7 +136,7 @@ class _Run:
             self._step,
             {name: tuple(row) for name, row in zip(names, rows, strict=True)},
             tuple(lr),
-            self._seconds / len(trials),
+            self._seconds,
             tuple(int(step) or None for step in diverged),
         )
         whole = self._step % self._per_epoch == 0

@@ -22,13 +22,19 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
     """
     products = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    before = _flushes_denormals()
     flushed = device.type == "cpu" and torch.set_flush_denormal(True)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(products)
         if flushed:
-            torch.set_flush_denormal(False)
+            torch.set_flush_denormal(before)
+
+
+def _flushes_denormals() -> bool:
+    # torch can set this but not tell it.
+    return bool((torch.tensor(1e-310, dtype=torch.float64) * 0.5) == 0)
 
 
 def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:

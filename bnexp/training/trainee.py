@@ -107,7 +107,7 @@ class Trainee:
         if step == 1:
             self._limit_K.copy_(DIVERGED_FACTOR * loss_K)
         # Written so that a NaN, which is below nothing, counts as above.
-        self._flag(~(loss_K <= self._limit_K), step)
+        self._flag(~(loss_K.isfinite() & (loss_K <= self._limit_K)), step)
 
     def _flag(self, bad_K: Tensor, step: int) -> None:
         self._diverged_K.masked_fill_(bad_K & (self._diverged_K == 0), step)

@@ -24,14 +24,14 @@ STD = {
 
 
 def drawn(*inits: InitSettings, seeds: list[int] | None = None, shape: tuple[int, int] = (6, 5)) -> torch.Tensor:
-    """Weights (K, in, out) of a single layer in float64."""
+    """Weights (K, out, in) of a single layer in float64."""
     layer = Linear(len(inits), *shape).double()
     initialize(nn.Sequential(layer), inits, seeds or [0] * len(inits))
     return layer.weight.detach()
 
 
 def weights(seeds: list[int], dtype: torch.dtype = torch.float64, **model: Any) -> list[torch.Tensor]:
-    """Weights (K, in, out) of every linear layer of a network."""
+    """Weights (K, out, in) of every linear layer of a network."""
     settings = ModelSettings.model_validate({"depth": 2, "width": 6, **model})
     network, _ = build([settings] * len(seeds), seeds, 9, 3, torch.device("cpu"), dtype)
     return [module.weight.detach() for module in network.modules() if isinstance(module, Linear)]
@@ -58,13 +58,13 @@ def test_scale_multiplies_the_weights_exactly(scheme: str, scale: float) -> None
 @pytest.mark.parametrize("shape", [(30, 20), (20, 30), (25, 25)], ids=["tall", "wide", "square"])
 def test_orthogonal_weights_keep_lengths(shape: tuple[int, int]) -> None:
     (weight,) = drawn(InitSettings(scheme="orthogonal"), shape=shape)
-    gram = weight.T @ weight if shape[0] >= shape[1] else weight @ weight.T
+    gram = weight.T @ weight if len(weight) >= weight.shape[1] else weight @ weight.T
     assert_close(gram, torch.eye(min(shape)), EXACT_FLOAT64)
 
 
 def test_orthogonal_weights_have_no_preferred_sign() -> None:
     # The QR factor alone is not uniform; with R's diagonal made positive it is.
-    z, q = drawn(InitSettings(scheme="normal"), InitSettings(scheme="orthogonal"), shape=(30, 20))
+    z, q = drawn(InitSettings(scheme="normal"), InitSettings(scheme="orthogonal"), shape=(20, 30))
     r = q.T @ z
     assert bool((r.diagonal() > 0).all())
     assert_close(q @ r.triu(), z, EXACT_FLOAT64)

@@ -11,7 +11,7 @@ TRIALS, BATCH, FEATURES, UNITS = 3, 7, 5, 4
 
 
 def alone(layer: Linear, x_BC: torch.Tensor, k: int) -> torch.Tensor:
-    return F.linear(x_BC, layer.weight[k].T, None if layer.bias is None else layer.bias[k, 0])
+    return F.linear(x_BC, layer.weight[k], None if layer.bias is None else layer.bias[k])
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -32,12 +32,26 @@ def test_gradients_are_those_of_each_layer_alone(bias: bool) -> None:
             assert_close(one[k], other[k], EXACT_FLOAT64)
 
 
-def test_a_shared_input_needs_no_copy() -> None:
-    layer, x_1BC = randomized(Linear(TRIALS, FEATURES, UNITS)), noise(1, BATCH, FEATURES)
-    shared, copied = layer(x_1BC.expand(TRIALS, -1, -1)), layer(x_1BC.repeat(TRIALS, 1, 1))
-    assert_close(shared.detach(), copied.detach(), EXACT_FLOAT64)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("inputs", [1, 2, 6])
+def test_inputs_are_shared_by_neighbouring_trials(inputs: int, bias: bool) -> None:
+    layer, x_SBC = randomized(Linear(6, FEATURES, UNITS, bias=bias)), noise(inputs, BATCH, FEATURES)
+    own = layer(x_SBC.repeat_interleave(6 // inputs, dim=0))
+    assert_close(layer(x_SBC).detach(), own.detach(), EXACT_FLOAT64)
+
+
+def test_the_output_lies_in_memory_as_batch_norm_reads_it() -> None:
+    output = randomized(Linear(TRIALS, FEATURES, UNITS))(noise(TRIALS, BATCH, FEATURES))
+    assert output.mT.is_contiguous()
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, ["weight", "bias"]), (False, ["weight"])])
 def test_without_a_bias_there_is_no_parameter_for_it(bias: bool, expected: list[str]) -> None:
     assert [name for name, _ in Linear(2, 3, 4, bias=bias).named_parameters()] == expected
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_shared_input_gives_products_of_the_same_precision(bias: bool) -> None:
+    layer, x_SBC = Linear(6, FEATURES, UNITS, bias=bias), torch.ones(2, BATCH, FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x_SBC).dtype == layer(x_SBC.repeat_interleave(3, dim=0)).dtype == torch.bfloat16

@@ -120,7 +120,7 @@ def by_hand(built: MLP, x_BC: torch.Tensor, k: int, residual: bool) -> torch.Ten
     activations = []
     for layer in built.hidden:
         linear, norm = layer.get_submodule("linear"), layer.get_submodule("norm")
-        z_BC = x_BC @ linear.get_parameter("weight")[k]
+        z_BC = x_BC @ linear.get_parameter("weight")[k].T
         z_BC = (z_BC - z_BC.mean(0)) / (z_BC.var(0, correction=0) + 1e-5).sqrt()
         x_BC = torch.tanh(norm.get_parameter("gamma")[k] * z_BC + norm.get_parameter("beta")[k])
         if residual and len(activations) in (2, 4):
@@ -128,7 +128,7 @@ def by_hand(built: MLP, x_BC: torch.Tensor, k: int, residual: bool) -> torch.Ten
         activations.append(x_BC)
     output = built.output
     assert output.bias is not None
-    return x_BC @ output.weight[k] + output.bias[k]
+    return x_BC @ output.weight[k].T + output.bias[k]
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -143,7 +143,7 @@ def test_the_forward_pass_equals_one_written_by_hand(residual: bool, depth: int)
 def test_widths_may_differ_from_layer_to_layer() -> None:
     built = network(depth=None, width=[5, 7, 4])
     shapes = [tuple(layer.get_submodule("linear").get_parameter("weight").shape) for layer in built.hidden]
-    assert [*shapes, tuple(built.output.weight.shape)] == [(1, 9, 5), (1, 5, 7), (1, 7, 4), (1, 4, 3)]
+    assert [*shapes, tuple(built.output.weight.shape)] == [(1, 5, 9), (1, 7, 5), (1, 4, 7), (1, 3, 4)]
 
 
 def test_one_input_for_all_trials_is_shared_without_a_copy() -> None:

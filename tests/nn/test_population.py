@@ -47,7 +47,8 @@ def transcription(model: nn.Module, k: int) -> list[tuple[torch.Tensor, torch.Te
             gamma, beta, eps = layer.gamma[k], layer.beta[k], layer.eps
             several = [gamma * (x - x.mean(0)) / (x.var(0, correction=0) + eps).sqrt() + beta for x in several]
         elif type(layer).__name__ == "Linear":
-            several = [x @ layer.get_parameter("weight")[k] + layer.get_parameter("bias")[k, 0] for x in several]
+            weight, bias = layer.get_parameter("weight")[k], layer.get_parameter("bias")[k]
+            several = [x @ weight.T + bias for x in several]
         elif type(layer).__name__ == "Tanh":
             several = [x.tanh() for x in several]
     return found

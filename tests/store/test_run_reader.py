@@ -43,6 +43,9 @@ def test_a_run_is_complete_when_every_trial_has_an_outcome(make_run: MakeRun) ->
     run.end(0)
     assert (run.read().finished, run.read().unfinished, finished_run(run.path)) == (1, {1}, None)
     run.end(1, kind="diverged", diverged_step=3)
+    run.writer.close()
+    assert finished_run(run.path) is None
+    run.writer.finish()
     assert run.read().complete
     assert finished_run(run.path) == run.read()
 

@@ -81,9 +81,10 @@ def test_an_outcome_is_entered_with_the_final_and_best_numbers(make_run: MakeRun
     ]
 
 
-def test_closing_enters_the_end(make_run: MakeRun) -> None:
+def test_finishing_enters_the_end(make_run: MakeRun) -> None:
     run = make_run()
     run.writer.close()
+    run.writer.finish()
     about = json.loads(run.text("environment.json"))
     assert about["started"] <= about["ended"]
     assert about["device"] == "cpu"

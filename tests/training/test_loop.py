@@ -13,7 +13,7 @@ from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES
 from bnexp.training.loop import Progress, moments, total_steps, train
 from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
-from tests.helpers import FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
+from tests.helpers import EXACT_FLOAT64, FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
 
 PER_EPOCH = 6
 """96 made-up images in batches of 16."""
@@ -118,7 +118,7 @@ def test_measures_are_those_of_the_trained_networks() -> None:
 def test_the_rate_of_a_record_is_that_of_the_last_update_or_before_training_of_the_first() -> None:
     some = group((0.1, 0.4), schedule="cosine", precision="fp64", record_at=[1, 7])
     expected = [[lr * (1 + math.cos(math.pi * step / 12)) / 2 for lr in (0.1, 0.4)] for step in (0, 0, 6, 11)]
-    assert_close([each.record.lr for each in finished(some)], expected, 1e-12)
+    assert_close([each.record.lr for each in finished(some)], expected, EXACT_FLOAT64)
 
 
 @pytest.mark.parametrize("model", [{"dropout": 0.3}, {"norm": {"statistics": "population"}}])
@@ -229,7 +229,7 @@ def step_of(trainee: Trainee, number: int) -> None:
 def test_a_loss_of_a_thousand_times_the_first_flags_and_a_little_less_does_not(factor: float, expected: int) -> None:
     some = group((0.1, 0.2))
     trainee = Trainee(some, made_up_data(some))
-    bias_KC = trainee.network.get_parameter("output.bias").data[:, 0]
+    bias_KC = trainee.network.get_parameter("output.bias").data
     trainee.network.get_parameter("output.weight").data.zero_()
     # With equal logits the loss is log 3; with two classes far ahead, the images of the third cost the difference.
     step_of(trainee, 1)
@@ -240,12 +240,27 @@ def test_a_loss_of_a_thousand_times_the_first_flags_and_a_little_less_does_not(f
     assert trainee.state()["diverged"].tolist() == [0, expected]
 
 
+@pytest.mark.parametrize("way", ["load", "only"])
+def test_the_bounds_of_the_first_loss_still_hold_after_an_interruption(way: str) -> None:
+    some = group((0.1, 0.2))
+    trainee = Trainee(some, made_up_data(some))
+    step_of(trainee, 1)
+    if way == "only":
+        continued = trainee.only([1])
+    else:
+        continued = Trainee(some, made_up_data(some))
+        continued.load(trainee.state())
+    continued.network.get_parameter("output.bias").data[-1] = torch.tensor([1e6, 1e6, 0.0])
+    step_of(continued, 2)
+    assert continued.state()["diverged"].tolist() == ([2] if way == "only" else [0, 2])
+
+
 @pytest.mark.parametrize("size", [1e37, math.inf])
 def test_a_first_loss_that_is_infinite_or_whose_thousandfold_is_still_lets_divergence_show(size: float) -> None:
     some = group((0.1, 0.2))
     trainee = Trainee(some, made_up_data(some))
     trainee.network.get_parameter("output.weight").data.zero_()
-    bias_KC = trainee.network.get_parameter("output.bias").data[:, 0]
+    bias_KC = trainee.network.get_parameter("output.bias").data
     bias_KC[1] = torch.tensor([0.0, 0.0, -size])
     step_of(trainee, 1)
     bias_KC[1] = torch.tensor([0.0, 0.0, -math.inf])

@@ -47,8 +47,8 @@ def plain_network(placement: str, rate: float, inputs: int) -> nn.Sequential:
     linears = [layer for layer in network if isinstance(layer, nn.Linear)]
     for index, linear in enumerate(linears):
         fan_out, fan_in = linear.weight.shape
-        z = torch.randn(fan_in, fan_out, dtype=torch.float64, generator=stream(SEED, "weights", index))
-        linear.weight.data = (z * (2 / (fan_in + fan_out)) ** 0.5).T.contiguous()
+        z = torch.randn(fan_out, fan_in, dtype=torch.float64, generator=stream(SEED, "weights", index))
+        linear.weight.data = z * (2 / (fan_in + fan_out)) ** 0.5
         if linear.bias is not None:
             linear.bias.data.zero_()
     return network
@@ -130,7 +130,7 @@ def test_a_trial_by_hand(name: str, placement: str, rate: float) -> None:
     for index, norm in enumerate(norms):
         assert_close(state[f"network.hidden.{index}.norm.running_mean"][0], norm.running_mean, PLAIN_FLOAT64)
         assert_close(state[f"network.hidden.{index}.norm.running_var"][0], norm.running_var, PLAIN_FLOAT64)
-        assert_close(state[f"network.hidden.{index}.linear.weight"][0].T, linears[index].weight.detach(), PLAIN_FLOAT64)
+        assert_close(state[f"network.hidden.{index}.linear.weight"][0], linears[index].weight.detach(), PLAIN_FLOAT64)
 
 
 def test_initial_weights_are_the_documented_draws_exactly() -> None:
@@ -138,5 +138,5 @@ def test_initial_weights_are_the_documented_draws_exactly() -> None:
         experiment(model={"depth": 2, "width": WIDTH, "init": {"scheme": "normal", "scale": 0.5}}, seeds=[SEED])
     )
     network = Trainee(group, made_up_data(group)).network
-    z = torch.randn(16, WIDTH, dtype=torch.float64, generator=stream(SEED, "weights", 0))
+    z = torch.randn(WIDTH, 16, dtype=torch.float64, generator=stream(SEED, "weights", 0))
     assert torch.equal(network.get_parameter("hidden.0.linear.weight")[0], (0.5 * z).float())

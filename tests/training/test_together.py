@@ -27,7 +27,7 @@ def experiments(draw: st.DrawFn) -> dict[str, object]:
     return {
         "model": {
             "depth": draw(st.integers(1, 4)),
-            "width": draw(st.sampled_from([4, 8])),
+            "width": draw(st.sampled_from([8, 12])),
             "activation": draw(st.sampled_from(ACTIVATIONS)),
             "residual": draw(st.booleans()),
             "bias": draw(st.sampled_from(["auto", True, False])),

@@ -1,0 +1,68 @@
+"""What the shell completes, which words are overrides, and help for every command."""
+
+from pathlib import Path
+
+import pytest
+
+from bnexp.cli.options import complete_config, complete_run
+from bnexp.cli.run import split
+from bnexp.config.shipped import shipped
+from bnexp.errors import InputError
+from tests.cli.command import Command, Trained
+
+
+def test_configurations_are_completed_by_shipped_name_and_by_file(here: Path) -> None:
+    (here / "quick.yaml").touch()
+    (here / "notes.txt").touch()
+    assert complete_config("qui") == ["quickstart", "quick.yaml"]
+    assert complete_config("hands") == ["hands_on_elu", "hands_on_elu_before"]
+    assert complete_config("") == [*shipped(), "quick.yaml"]
+    assert complete_config("xyzzy") == []
+
+
+def test_files_in_folders_are_completed(here: Path) -> None:
+    (here / "configs").mkdir()
+    (here / "configs" / "own.yaml").touch()
+    assert complete_config("configs/o") == ["configs/own.yaml"]
+
+
+@pytest.mark.parametrize("incomplete", ["[", "**", "/", "a/b/c", "..", "\\"])
+def test_odd_beginnings_complete_to_nothing_or_something_but_never_fail(here: Path, incomplete: str) -> None:
+    assert [name for name in complete_config(incomplete) if not name.startswith(incomplete)] == []
+    assert [name for name in complete_run(incomplete) if not name.startswith(incomplete)] == []
+
+
+def test_runs_are_completed(runs: Path, trained: Trained) -> None:
+    (runs / "no-run").mkdir()
+    assert complete_run("ti") == complete_run("") == [trained.path.name]
+    assert complete_run("x") == []
+
+
+def test_words_with_an_equals_sign_are_overrides_unless_they_are_files(here: Path) -> None:
+    (here / "a=b.yaml").touch()
+    (here / "c.yaml").touch()
+    assert split(["a=b.yaml", "x=1", "c.yaml", "y={z: 1}"]) == ([Path("a=b.yaml"), Path("c.yaml")], ["x=1", "y={z: 1}"])
+
+
+def test_the_same_override_twice_is_given_twice(here: Path) -> None:
+    assert split(["quickstart", "x=1", "x=2", "x=1"])[1] == ["x=1", "x=2", "x=1"]
+
+
+@pytest.mark.parametrize("words", [[], ["x=1"]])
+def test_without_a_configuration_there_is_nothing_to_do(words: list[str]) -> None:
+    with pytest.raises(InputError, match="no configuration given"):
+        split(words)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["compare"], ["show"], ["list"]])
+def test_every_command_has_help(cli: Command, command: list[str]) -> None:
+    shown = cli(*command, "--help")
+    assert (shown.code, shown.err) == (0, "")
+    assert "Usage: " in shown.out
+    assert all(option in shown.out for option in ("--runs", "--json", "--quiet") if command)
+
+
+def test_without_a_command_the_help_is_shown(cli: Command) -> None:
+    shown = cli()
+    assert "run" in shown.out + shown.err
+    assert "Usage: " in shown.out + shown.err

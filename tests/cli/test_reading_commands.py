@@ -1,0 +1,227 @@
+"""`bnexp compare`, `list` and `show`: what they say about runs and configurations, for people and for scripts."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bnexp.config.load import resolve
+from bnexp.config.reader import parse
+from bnexp.config.shipped import shipped
+from tests.cli.command import Command, Trained, tree
+
+
+@pytest.fixture
+def name(trained: Trained) -> str:
+    return trained.path.name
+
+
+def test_compare_prints_the_table_that_the_run_ended_with(
+    runs: Path, cli: Command, trained: Trained, name: str
+) -> None:
+    result = cli("compare")
+    assert (result.code, result.err) == (0, "")
+    head, blank, table = result.out.split("\n", 2)
+    assert (head, blank) == (name, "")
+    assert table in trained.result.out
+
+
+@pytest.mark.parametrize("written", ["tiny", "{name}", "runs/{name}", "runs/{name}/"])
+def test_a_run_is_found_by_experiment_by_name_and_by_path(runs: Path, cli: Command, name: str, written: str) -> None:
+    assert [run["run"] for run in cli("compare", written.format(name=name), "--json").json()] == [name]
+
+
+def test_compare_json_holds_what_summary_csv_holds(runs: Path, cli: Command, trained: Trained) -> None:
+    (run,) = cli("compare", "--json").json()
+    summary = trained.table("summary.csv")
+    assert run["run"] == trained.path.name
+    assert (run["metric"], run["baseline"], run["grid_keys"]) == ("final_test_accuracy", "none", ["train.lr"])
+    assert (run["finished"], run["planned"]) == (8, 8)
+    for column in ("mean", "low", "high", "difference", "p"):
+        found = [row[column] for row in run["rows"]]
+        assert found == [None if value != value else value for value in summary[column]]
+    assert [row["point"] for row in run["rows"]] == [{"train.lr": rate} for rate in (0.1, 0.1, 1.0, 1.0)]
+
+
+def test_compare_takes_metric_baseline_and_threshold(runs: Path, cli: Command) -> None:
+    options = ("--metric", "best_val_accuracy", "--baseline", "before", "--threshold", "0.05", "--json")
+    (run,) = cli("compare", *options).json()
+    assert (run["metric"], run["baseline"], run["threshold"]) == ("best_val_accuracy", "before", 0.05)
+    assert {row["arm"] for row in run["rows"] if row["difference"] is not None} == {"none"}
+    assert {row["epochs_to_threshold"] for row in run["rows"]} <= {0, 1}
+
+
+@pytest.mark.parametrize("word", ["compare", "list"])
+def test_quiet_prints_nothing(runs: Path, cli: Command, word: str) -> None:
+    assert (cli(word, "--quiet").code, cli(word, "--quiet").out) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "command", [["compare"], ["list"], ["list", "configs"], ["show", "exp.yaml"], ["show", "tiny"]]
+)
+def test_reading_writes_nothing(runs: Path, cli: Command, here: Path, command: list[str]) -> None:
+    before = tree(here)
+    for options in ([], ["--json"], ["--quiet"]):
+        assert cli(*command, *options).code == 0
+    assert tree(here) == before
+
+
+def test_compare_without_a_name_takes_the_newest_run_of_every_experiment(runs: Path, cli: Command, name: str) -> None:
+    for copy, started in (("tiny-00000000", "1999"), ("tiny-ffffffff", "2999"), ("other-1-00000000", "1999")):
+        shutil.copytree(runs / name, runs / copy)
+        about = runs / copy / "environment.json"
+        about.write_text(about.read_text().replace('"started": "20', f'"started": "{started}', 1))
+    assert [run["run"] for run in cli("compare", "--json").json()] == ["other-1-00000000", "tiny-ffffffff"]
+    assert [run["run"] for run in cli("compare", "tiny", "--json").json()] == ["tiny-ffffffff"]
+    assert [run["run"] for run in cli("list", "--json").json()][-1] == "tiny-ffffffff"
+
+
+METRICS = (
+    "final_test_accuracy, final_val_accuracy, final_train_accuracy, best_val_accuracy, test_accuracy_at_best_val, "
+    "final_train_loss"
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tinny"], "tinny: no such run in runs; there are {name}"),
+        (["{name}x"], "{name}x: no such run in runs (nearest: {name}); there are {name}"),
+        (["tiny", "nope"], "nope: no such run in runs; there are {name}"),
+        (["--runs", "away"], "away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),
+        (["tiny", "--runs", "away"], "tiny: no such run in away; there are none yet: train one with bnexp run"),
+        (["--metric", "acuracy"], f"unknown metric 'acuracy' (nearest: best_val_accuracy); known: {METRICS}"),
+        (["--baseline", "after"], "no arm is named 'after'; arms: none, before"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_there_is(
+    runs: Path, cli: Command, name: str, words: list[str], message: str
+) -> None:
+    result = cli("compare", *(word.format(name=name) for word in words))
+    assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name)}\n")
+
+
+def test_list_says_state_progress_and_headline(runs: Path, cli: Command, name: str) -> None:
+    (row,) = cli("list", "--json").json()
+    assert (row["run"], row["state"], row["trials"]) == (name, "complete", "8/8")
+    assert row["headline"].startswith("before 0.")
+    header, line = cli("list").out.splitlines()
+    assert header.split() == ["run", "state", "trials", "headline"]
+    assert line.startswith(f"{name}  complete  8/8     before 0.")
+
+
+def test_list_without_runs(cli: Command) -> None:
+    assert cli("list").out == "No runs in runs yet: bnexp run configs/quickstart.yaml trains one.\n"
+    assert cli("list", "--json").json() == []
+    assert cli("list").code == 0
+
+
+def test_list_configs_says_name_data_and_question(cli: Command) -> None:
+    rows = {row["name"]: row for row in cli("list", "configs", "--json").json()}
+    assert list(rows) == list(shipped())
+    assert rows["quickstart"]["data"] == "digits"
+    assert rows["quickstart"]["question"].endswith("?")
+    text = cli("list", "configs").out
+    assert all(name in text for name in rows)
+
+
+def test_a_half_written_last_line_is_ignored(runs: Path, cli: Command, name: str) -> None:
+    before = cli("compare").out, cli("list").out
+    for file in ("curves.csv", "trials.csv"):
+        with (runs / name / file).open("a") as text:
+            text.write("7,2,8,0.1")
+    assert (cli("compare").out, cli("list").out) == before
+
+
+def without(file: str) -> Callable[[Path], None]:
+    return lambda run: (run / file).unlink()
+
+
+def garbled(file: str) -> Callable[[Path], int]:
+    return lambda run: (run / file).write_text("{[: nothing,\n,,,")
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (without, "environment.json"),
+        (without, "trials.csv"),
+        (without, "curves.csv"),
+        (garbled, "environment.json"),
+        (garbled, "trials.csv"),
+        (garbled, "config.yaml"),
+    ],
+)
+def test_a_damaged_run_is_named_and_hides_no_other(
+    runs: Path, cli: Command, name: str, damage: Callable[[str], Callable[[Path], None]], file: str
+) -> None:
+    shutil.copytree(runs / name, runs / "broken-00000000")
+    damage(file)(runs / "broken-00000000")
+    listed = cli("list")
+    assert listed.code == 0
+    assert f"{name}  complete" in listed.out
+    compared = cli("compare", "broken-00000000")
+    assert compared.code == 2 or (file, compared.code) == ("environment.json", 0)
+    assert "Traceback" not in compared.err
+
+
+def test_show_prints_what_the_configuration_resolves_to(runs: Path, cli: Command, trained: Trained) -> None:
+    text = cli("show", "exp.yaml").out
+    resolved = parse(text[: text.index("\n\n")], "show")
+    assert resolve(resolved, "show") == resolve(parse((trained.path / "config.yaml").read_text(), "run"), "run")
+
+
+@pytest.mark.parametrize(
+    "written", ["exp.yaml", "tiny", "{name}", "runs/{name}", "runs/{name}/", "runs/{name}/config.yaml"]
+)
+def test_show_of_a_configuration_and_of_a_run_say_the_same(runs: Path, cli: Command, name: str, written: str) -> None:
+    shown = cli("show", written.format(name=name), "--json")
+    assert (shown.code, shown.err) == (0, "")
+    groups = shown.json()["groups"]
+    assert shown.json()["config"]["name"] == "tiny"
+    assert [group["label"] for group in groups] == ["none", "before"]
+    assert sorted(number for group in groups for number in group["trials"]) == list(range(8))
+    assert [group["parameters"] for group in groups] == [1482, 1482 - 32 + 128]
+
+
+def test_show_takes_overrides(runs: Path, cli: Command) -> None:
+    for target in ("exp.yaml", "tiny"):
+        shown = cli("show", target, "model.width=[8]", "model.depth=null", "arms=[none]", "--json").json()
+        assert shown["config"]["model"]["width"] == [8]
+        assert [group["parameters"] for group in shown["groups"]] == [64 * 8 + 8 + 8 * 10 + 10]
+
+
+def test_show_quiet_prints_nothing(experiment: Path, cli: Command) -> None:
+    assert cli("show", experiment, "--quiet").out == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "norms", "totals"),
+    [
+        ("hands_on_elu", ["3,136", "1,200", "400"], ["271,346", "268,978", "2,368"]),
+        ("hands_on_elu_before", ["3,136", "1,200", "400"], ["270,946", "268,578", "2,368"]),
+    ],
+)
+def test_show_prints_the_layers_of_the_book(cli: Command, config: str, norms: list[str], totals: list[str]) -> None:
+    rows = [line.split() for line in cli("show", f"configs/{config}.yaml").out.splitlines()]
+    assert [row[3] for row in rows if row[1:2] == ["BatchNorm"]] == norms
+    assert [row[1:] for row in rows if row[:1] == ["total"]] == [totals]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nope"], "bnexp: nope: no such file, nor a shipped configuration; shipped are "),
+        (["exp.yaml", "nope"], "bnexp: command line: nope: expected dotted.key=value\n"),
+        (["exp.yaml", "train.lrr=1"], "bnexp: command line: train.lrr=1: unknown key (nearest: train.lr)\n"),
+    ],
+)
+def test_show_refuses_what_is_not_there(runs: Path, cli: Command, words: list[str], message: str) -> None:
+    result = cli("show", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(message)
+
+
+def test_show_of_what_is_no_run_lists_the_runs_too(runs: Path, cli: Command, name: str) -> None:
+    assert name in cli("show", f"{name[:-1]}x").err

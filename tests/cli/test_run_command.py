@@ -1,0 +1,235 @@
+"""`bnexp run`: the same again, continuing, overriding, failing, and the exit codes."""
+
+import errno
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bnexp import runner
+from bnexp.config.load import load
+from bnexp.executors import local
+from bnexp.plan import TrialGroup, run_name
+from bnexp.store.reader import RunRecord
+from tests.cli.command import Command, Trained, tree, without_seconds
+
+SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "seeds=1", "grid={}")
+
+
+def only_run(runs: Path) -> RunRecord:
+    (path,) = runs.iterdir()
+    return RunRecord(path)
+
+
+def test_the_same_command_again_trains_nothing_and_shows_the_result(runs: Path, cli: Command, trained: Trained) -> None:
+    before = tree(runs)
+    again = cli("run", "exp.yaml")
+    assert (again.code, again.err) == (0, "")
+    assert tree(runs) == before
+    assert trained.result.out.endswith(again.out)
+    assert "Does a tiny network learn" in again.out
+
+
+def test_the_same_curves_bit_for_bit_in_another_process(experiment: Path, cli: Command, trained: Trained) -> None:
+    assert cli("run", experiment).code == 0
+    curves = without_seconds(only_run(Path("runs")).curves)
+    pd.testing.assert_frame_equal(curves, without_seconds(trained.table("curves.csv")), check_exact=True)
+
+
+def test_quiet_prints_nothing(experiment: Path, cli: Command) -> None:
+    for _ in range(2):
+        done = cli("run", experiment, *SMALL, "--quiet")
+        assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_json_prints_the_comparison_alone(experiment: Path, cli: Command) -> None:
+    (run,) = cli("run", experiment, *SMALL, "--json").json()
+    assert run["run"] == only_run(Path("runs")).path.name
+    assert [row["arm"] for row in run["rows"]] == ["none", "before"]
+    assert [row["low"] for row in run["rows"]] == [None, None]
+
+
+def test_overrides_make_another_run_beside_the_first(runs: Path, cli: Command) -> None:
+    before = tree(runs)
+    assert cli("run", "exp.yaml", *SMALL, "train.lr=0.5", "--quiet").code == 0
+    (path,) = (path for path in runs.iterdir() if path.name not in before)
+    assert path.name == run_name(load(Path("exp.yaml"), [*SMALL, "train.lr=0.5"]))
+    assert RunRecord(path).config.train.lr == 0.5
+    assert {name: content for name, content in tree(runs).items() if name in before} == before
+
+
+def test_runs_go_where_they_are_told(experiment: Path, cli: Command, here: Path) -> None:
+    assert cli("run", experiment, *SMALL, "--runs", "some/where", "--quiet").code == 0
+    assert only_run(Path("some/where")).complete
+    assert not (here / "runs").exists()
+
+
+def test_several_configurations_are_trained_in_turn(experiment: Path, cli: Command, here: Path) -> None:
+    (here / "second.yaml").write_text(experiment.read_text().replace("tiny", "second"))
+    done = cli("run", "exp.yaml", "second.yaml", *SMALL)
+    assert done.code == 0
+    assert done.out.index("\nruns/tiny-") < done.out.index("\nruns/second-")
+    assert sorted(path.name.rpartition("-")[0] for path in Path("runs").iterdir()) == ["second", "tiny"]
+
+
+def test_one_wrong_configuration_among_several_stops_all(experiment: Path, cli: Command, here: Path) -> None:
+    (here / "wrong.yaml").write_text("data: {name: digits}\ntrain: {batch_size: 2000}")
+    refused = cli("run", "exp.yaml", "wrong.yaml")
+    assert refused.code == 2
+    assert "wrong.yaml: train.batch_size: 2000: larger than" in refused.err
+    assert not Path("runs").exists()
+
+
+def test_an_override_may_be_longer_than_a_file_name(experiment: Path, cli: Command) -> None:
+    rates = ",".join(f"0.{number:04}" for number in range(1, 61))
+    assert cli("run", experiment, *SMALL[:-1], f"grid.train.lr=[{rates}]", "--quiet").code == 0
+    assert len(only_run(Path("runs")).trials) == 120
+
+
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file(experiment: Path, cli: Command, here: Path) -> None:
+    experiment.rename(here / "lr=1.yaml")
+    assert cli("run", "lr=1.yaml", *SMALL, "--quiet").code == 0
+    assert only_run(Path("runs")).config.name == "tiny"
+
+
+@pytest.mark.parametrize("name", ["08", "1e5", "2026", "no", "null.1"])
+def test_a_name_that_looks_like_something_else_is_kept(cli: Command, experiment: Path, here: Path, name: str) -> None:
+    experiment.rename(here / f"{name}.yaml")
+    (here / f"{name}.yaml").write_text((here / f"{name}.yaml").read_text().replace("name: tiny\n", ""))
+    assert cli("run", f"{name}.yaml", *SMALL, "--quiet").code == 0
+    assert only_run(Path("runs")).config.name == name
+
+
+def test_columns_of_every_kind_can_be_swept_and_compared(experiment: Path, cli: Command) -> None:
+    grid = "grid={model.width: [[8, 8], [8, 4], 8], model.bias: [auto, true]}"
+    pairs = "zip={train.clip.value: [null, 1e-3], train.schedule: [constant, cosine]}"
+    done = cli("run", experiment, *SMALL[1:-1], "model.depth=null", grid, pairs, "--json")
+    (run,) = done.json()
+    assert run["grid_keys"] == ["train.clip.value", "train.schedule", "model.width", "model.bias"]
+    assert len(run["rows"]) == 2 * 3 * 2 * 2
+    assert {row["pairs"] for row in run["rows"] if row["arm"] == "before"} == {1}
+
+
+def test_without_validation_and_test_images_there_are_blanks_and_a_comparison(experiment: Path, cli: Command) -> None:
+    (run,) = cli("run", experiment, *SMALL, "data.val_size=0", "data.test_size=0", "--json").json()
+    assert run["metric"] == "final_train_accuracy"
+    record = only_run(Path("runs"))
+    assert record.trials[["final_val_accuracy", "final_test_accuracy", "best_val_accuracy"]].isna().all(axis=None)
+    assert record.curves["train_accuracy"].between(0, 1).all()
+
+
+def test_a_diverged_trial_is_a_result_and_no_failure(experiment: Path, cli: Command) -> None:
+    done = cli("run", experiment, *SMALL, "train.lr=1e30", "model.activation=relu", "train.epochs=3", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert done.json()[0]["rows"][0]["diverged"] == 1
+    trial = only_run(Path("runs")).trials.iloc[0]
+    assert trial["outcome"] == "diverged"
+    assert trial["diverged_step"] >= 1
+    assert 0 <= trial["final_test_accuracy"] <= 1
+
+
+def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = runner.execute
+
+    def interrupted(*arguments: Any) -> Iterator[Any]:
+        yield from islice(execute(*arguments), events)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "execute", interrupted)
+
+
+@pytest.mark.parametrize(("events", "finished"), [(0, 0), (2, 0), (3, 4), (5, 4)])
+@pytest.mark.parametrize("seconds", [60, 1e-9])
+def test_interrupted_and_continued_equals_uninterrupted(
+    experiment: Path, cli: Command, trained: Trained, events: int, finished: int, seconds: float
+) -> None:
+    command = ("run", experiment, f"train.checkpoint_every={seconds}")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupt_after(events, monkeypatch)
+        stopped = cli(*command)
+    run = only_run(Path("runs"))
+    assert stopped.code == 130
+    assert (
+        stopped.err == f"bnexp: interrupted; runs/{run.path.name} keeps what is done, the same command continues it\n"
+    )
+    assert run.finished == finished
+    assert cli("list", "--json").json()[0]["trials"] == f"{finished}/8"
+    assert cli(*command).code == 0
+    curves = without_seconds(only_run(Path("runs")).curves)
+    pd.testing.assert_frame_equal(curves, without_seconds(trained.table("curves.csv")), check_exact=True)
+    numbers = [name for name in run.trials.columns if name != "seconds"]
+    pd.testing.assert_frame_equal(only_run(Path("runs")).trials[numbers], trained.table("trials.csv")[numbers])
+    assert not list(run.path.glob("checkpoints/group-*"))
+
+
+def test_a_folder_that_an_accident_left_empty_is_used(runs: Path, cli: Command, trained: Trained) -> None:
+    """Between making the folder and its config.yaml there is a moment in which the power can go."""
+    folder = runs / trained.path.name
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert cli("run", "exp.yaml").code == 0
+    assert RunRecord(folder).complete
+
+
+def break_groups_of(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = local.train
+
+    def broken(group: TrialGroup, *arguments: Any) -> Iterator[Any]:
+        if arm in group.arms:
+            raise RuntimeError("kaboom")
+        yield from train(group, *arguments)
+
+    monkeypatch.setattr(local, "train", broken)
+
+
+def test_a_group_that_breaks_fails_its_trials_and_no_others(
+    experiment: Path, cli: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_groups_of("none", monkeypatch)
+    done = cli("run", experiment)
+    assert done.code == 1
+    assert "Traceback" not in done.out + done.err
+    assert "failed: RuntimeError: kaboom" in done.out
+    run = only_run(Path("runs"))
+    by_arm = run.trials.groupby("arm")
+    assert by_arm.get_group("none")["outcome"].unique().tolist() == ["failed"]
+    assert by_arm.get_group("none")["reason"].unique().tolist() == ["RuntimeError: kaboom"]
+    assert by_arm.get_group("before")["outcome"].unique().tolist() == ["completed"]
+    log = (run.path / "log.txt").read_text()
+    assert "Traceback (most recent call last):" in log
+    assert "kaboom" in log
+    assert cli("list", "--json").json()[0]["state"] == "failed trials"
+
+
+def test_where_every_group_breaks_there_is_still_an_answer(
+    experiment: Path, cli: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for arm in ("none", "before"):
+        break_groups_of(arm, monkeypatch)
+    assert cli("run", experiment).code == 1
+    assert cli("run", experiment, "--quiet").code == 1
+    (compared,) = cli("compare", "--json").json()
+    assert [row["n"] for row in compared["rows"]] == [0] * 4
+
+
+@pytest.mark.parametrize("writes", [0, 5])
+def test_a_full_disk_ends_the_run_in_words(
+    experiment: Path, cli: Command, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    left = iter(range(writes))
+
+    def fsync(file: int) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    done = cli("run", experiment)
+    assert done.code == 1
+    assert done.err.startswith("bnexp: ")
+    assert "No space left on device" in done.err
+    assert "Traceback" not in done.err

@@ -1,0 +1,48 @@
+"""What trains nothing answers at once: without importing torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys
+from bnexp.cli.main import main
+try:
+    main()
+finally:
+    heavy = {"torch", "torchvision", "matplotlib", "sklearn", "scipy.stats"} & set(sys.modules)
+    print(*sorted(heavy), file=sys.stderr)
+"""
+
+
+def loaded(folder: Path, *words: str) -> set[str]:
+    command = [sys.executable, "-c", PROGRAM, *words]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"], ["list", "configs"]])
+def test_help_and_list_load_nothing_heavy(here: Path, words: list[str]) -> None:
+    assert not loaded(here, *words) & {"torch", "torchvision", "matplotlib", "sklearn"}
+
+
+@pytest.mark.parametrize("words", [["list"], ["compare"], ["compare", "--json"], ["run", "exp.yaml"]])
+def test_finished_runs_are_read_without_torch(runs: Path, words: list[str]) -> None:
+    assert not loaded(runs.parent, *words) & {"torch", "torchvision"}
+
+
+def test_a_refused_configuration_is_refused_without_torch(here: Path) -> None:
+    (here / "exp.yaml").write_text("train: {lr: -1}")
+    command = [sys.executable, "-X", "importtime", "-m", "bnexp", "run", "exp.yaml"]
+    ended = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert "exp.yaml: train.lr: -1: expected a number" in ended.stderr
+    imported = {
+        line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")
+    }
+    assert "bnexp.config.load" in imported
+    assert "torch" not in imported

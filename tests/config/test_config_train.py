@@ -1,0 +1,73 @@
+"""The train section: budgets, record moments, and settings that exclude each other."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
+
+
+@pytest.mark.parametrize(
+    ("raw", "steps"),
+    [({}, 7 * DEFAULT_EPOCHS), ({"epochs": 3}, 21), ({"steps": 5}, 5), ({"epochs": None, "steps": 5}, 5)],
+)
+def test_updates_in_all(raw: dict[str, Any], steps: int) -> None:
+    assert TrainSettings.model_validate(raw).total_steps(steps_per_epoch=7) == steps
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved"),
+    [
+        ("epoch", "epoch"),
+        ([3, 1, 1], (1, 3)),
+        ({"range": [1, 191, 10]}, tuple(range(1, 192, 10))),
+        ({"range": [1, 20, 10]}, (1, 11)),
+    ],
+)
+def test_record_at(written: object, resolved: object) -> None:
+    assert TrainSettings.model_validate({"record_at": written}).record_at == resolved
+
+
+@pytest.mark.parametrize("written", ["epochs", [0], [1.5], [True], [], {"linspace": [1, 2, 2]}, None, 3])
+def test_record_at_refuses_all_else(refused: Callable[..., list[str]], written: object) -> None:
+    (line,) = refused({"train": {"record_at": written}})
+    assert line.startswith("exp.yaml: train.record_at: ")
+    assert line.endswith("expected epoch, or a list or range of steps counted from 1")
+
+
+NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({"nesterov": True}, NESTEROV),
+        ({"nesterov": True, "momentum": 0.9, "optimizer": "adam"}, NESTEROV),
+        ({"epochs": 3, "steps": 5}, "train: epochs and steps exclude each other: give one of them"),
+        (
+            {"optimizer": "sdg"},
+            'train.optimizer: "sdg": expected one of sgd, adam, adamw, nadam, rmsprop (nearest: sgd)',
+        ),
+        (
+            {"schedule": "cosin"},
+            'train.schedule: "cosin": expected one of constant, step, cosine, one_cycle, warmup_cosine '
+            "(nearest: cosine)",
+        ),
+        ({"betas": [0.9, 1]}, "train.betas.1: 1: expected a number less than 1"),
+        ({"clip": {"value": 0}}, "train.clip.value: 0: expected a number greater than 0"),
+        ({"clip": 1}, "train.clip: 1: expected a mapping of keys"),
+        (
+            {"schedule_options": {"step": 3}},
+            "train.schedule_options.step: unknown key (nearest: train.schedule_options.start)",
+        ),
+        ({"learning_rate": 1}, "train.learning_rate: unknown key"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
+    (found,) = refused({"train": raw})
+    assert found.startswith(f"exp.yaml: {line}")
+
+
+def test_nesterov_with_momentum_is_fine() -> None:
+    assert TrainSettings.model_validate({"nesterov": True, "momentum": 0.9}).nesterov

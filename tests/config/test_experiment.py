@@ -1,0 +1,349 @@
+"""One experiment: arms, sweep and seeds in every short form, and the settings of single trials."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.load import resolve
+from bnexp.config.model import NormSettings
+from bnexp.config.train import TrainSettings
+
+NONE = {"model.norm.kind": "none"}
+
+
+def experiment(**raw: Any) -> ExperimentConfig:
+    return resolve({"name": "exp"} | raw, "exp.yaml")
+
+
+@pytest.mark.parametrize(
+    ("norm", "arms", "resolved"),
+    [
+        ({}, None, {"none": NONE, "before": {"model.norm.placement": "before"}}),
+        ("after", None, {"none": NONE, "after": {"model.norm.placement": "after"}}),
+        ("layer", None, {"none": NONE, "before": {"model.norm.placement": "before"}}),
+        ("none", None, {"none": NONE}),
+        (
+            {},
+            ["none", "before", "after"],
+            {"none": NONE, "before": {"model.norm.placement": "before"}, "after": {"model.norm.placement": "after"}},
+        ),
+        ({}, ["after"], {"after": {"model.norm.placement": "after"}}),
+        ("none", ["after"], {"after": {"model.norm.kind": "batch", "model.norm.placement": "after"}}),
+        ({}, {"none": None, "wide": {"model.width": 200}}, {"none": NONE, "wide": {"model.width": 200}}),
+        ({}, {"plain": {}}, {"plain": {}}),
+    ],
+)
+def test_arms_in_every_form(norm: object, arms: object, resolved: dict[str, Any]) -> None:
+    assert experiment(model={"norm": norm}, arms=arms).arms == resolved
+
+
+def test_arms_left_out_are_none_and_the_placement_of_the_model() -> None:
+    assert list(experiment(model={"norm": "after"}).arms) == ["none", "after"]
+
+
+def test_arms_keep_the_order_in_which_they_are_written() -> None:
+    assert list(experiment(arms=["after", "none", "before"]).arms) == ["after", "none", "before"]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "resolved"), [(1, (0,)), (3, (0, 1, 2)), ([5, 2], (5, 2)), ([0], (0,)), ((7, 8), (7, 8))]
+)
+def test_seeds_in_every_form(seeds: object, resolved: tuple[int, ...]) -> None:
+    assert experiment(seeds=seeds).seeds == resolved
+
+
+def test_defaults_need_nothing_but_a_name() -> None:
+    config = experiment()
+    assert (config.grid, config.zip, config.seeds, config.question, config.probes) == ({}, {}, (0, 1, 2), "", ())
+    assert (config.data.name, config.model.widths, config.train.lr) == ("mnist", (100,) * 10, 0.1)
+
+
+def test_swept_keys_are_the_columns_zip_first() -> None:
+    config = experiment(grid={"train.lr": [1], "model.depth": [2]}, zip={"train.momentum": [0.5]})
+    assert config.swept == ("train.momentum", "train.lr", "model.depth")
+    assert config.points() == [{"train.momentum": 0.5, "train.lr": 1, "model.depth": 2}]
+
+
+@pytest.mark.parametrize(
+    ("arm", "kind", "placement"),
+    [("none", "none", "before"), ("before", "batch", "before"), ("after", "batch", "after")],
+)
+def test_an_arm_changes_the_norm_and_nothing_else(arm: str, kind: str, placement: str) -> None:
+    config = experiment(model={"depth": 3, "norm": {"eps": 1e-3}}, train={"lr": 0.5}, arms=["none", "before", "after"])
+    settings = config.settings(arm, {})
+    assert settings.model.norm == NormSettings.model_validate({"kind": kind, "placement": placement, "eps": 1e-3})
+    assert settings.model_copy(update={"model": config.model}) == TrialSettings(
+        data=config.data, model=config.model, train=config.train
+    )
+
+
+def test_the_arm_none_takes_the_norm_of_the_input_out_too() -> None:
+    assert experiment(model={"norm": {"input": True}}).settings("none", {}).model.norm.kind == "none"
+
+
+@pytest.mark.parametrize("kind", ["layer", "group"])
+def test_other_kinds_of_norm_are_placed_by_the_same_arms(kind: str) -> None:
+    config = experiment(model={"norm": kind, "width": 16}, arms=["none", "after"])
+    assert config.settings("after", {}).model.norm == NormSettings.model_validate({"kind": kind, "placement": "after"})
+    assert config.settings("none", {}).model.norm.kind == "none"
+
+
+def test_a_grid_point_sets_values_and_the_arm_has_the_last_word() -> None:
+    config = experiment(
+        arms={"plain": {}, "slow": {"train.lr": 1e-3}}, grid={"train.lr": [1], "model.init.scale": [0.5]}
+    )
+    (point,) = config.points()
+    assert config.settings("plain", point).train == TrainSettings(lr=1)
+    assert config.settings("slow", point).train == TrainSettings(lr=1e-3)
+    assert config.settings("slow", point).model.init.scale == 0.5
+
+
+def test_a_grid_may_sweep_short_forms() -> None:
+    config = experiment(arms=["before"], grid={"model.norm": ["layer", "batch"], "model.init": ["he"]})
+    assert [config.settings("before", point).model.norm.kind for point in config.points()] == ["layer", "batch"]
+    assert config.settings("before", config.points()[0]).model.init.scheme == "he"
+
+
+def test_settings_that_exclude_each_other_make_no_trial() -> None:
+    config = experiment(model={"width": [4, 4]})
+    with pytest.raises(ValidationError, match="depth 3 does not fit"):
+        config.settings("none", {"model.depth": 3})
+
+
+@pytest.mark.parametrize("name", ["a", "0", "deep_sigmoid", "a.b-c+d_E", "2026", "x" * 100])
+def test_names_of_letters_digits_and_a_few_signs(name: str) -> None:
+    assert experiment(name=name).name == name
+
+
+SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or digit"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("runs/a", '"runs/a"'),
+        ("..", '".."'),
+        ("../a", '"../a"'),
+        ("/tmp/a", '"/tmp/a"'),
+        ("a\\b", '"a\\\\b"'),
+        ("-rf", '"-rf"'),
+        (".hidden", '".hidden"'),
+        ("", '""'),
+        ("a b", '"a b"'),
+        ("größe", '"größe"'),
+        ("a\n", '"a\\n"'),
+        ("a\x00", '"a\\u0000"'),
+    ],
+)
+def test_names_that_could_leave_the_folder_are_refused(
+    refused: Callable[..., list[str]], name: str, shown: str
+) -> None:
+    assert refused({"name": name}) == [f"exp.yaml: name: {shown}: {SIGNS}"]
+
+
+@pytest.mark.parametrize("name", ["runs/a", "..", "-rf", ".hidden", "a b", "größe"])
+def test_names_of_arms_follow_the_same_rule(refused: Callable[..., list[str]], name: str) -> None:
+    assert refused({"arms": {name: {}}}) == [f"exp.yaml: arms.{name}: {SIGNS}"]
+
+
+@pytest.mark.parametrize("length", [101, 300])
+def test_a_name_too_long_for_a_folder_is_refused(refused: Callable[..., list[str]], length: int) -> None:
+    (line,) = refused({"name": "x" * length})
+    assert line.startswith('exp.yaml: name: "xxx')
+    assert "at most 100 characters" in line
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize(("name", "shown"), [(3, "3"), (None, "null"), (["a"], '["a"]'), (True, "true")])
+def test_a_name_is_text(refused: Callable[..., list[str]], name: object, shown: str) -> None:
+    assert refused({"name": name}) == [f"exp.yaml: name: {shown}: expected a string"]
+
+
+WRONG_ARMS = "expected a list of none, before, after, or a mapping from arm names to overrides"
+
+
+@pytest.mark.parametrize(
+    ("arms", "line"),
+    [
+        ([], f"arms: []: {WRONG_ARMS}"),
+        ({}, f"arms: {WRONG_ARMS}"),
+        ("before", f'arms: "before": {WRONG_ARMS}'),
+        (3, f"arms: 3: {WRONG_ARMS}"),
+        (["befor"], 'arms: ["befor"]: befor: expected one of none, before, after, or a mapping with its overrides'),
+        ({"wide": None}, "arms: wide: expected one of none, before, after, or a mapping with its overrides"),
+        ({"wide": [1]}, "arms.wide: [1]: expected a mapping of keys"),
+        ({"wide": {"model.widht": 3}}, "arms.wide.model.widht: unknown key (nearest: model.width)"),
+        ({"wide": {"seeds": 3}}, "arms.wide.seeds: unknown key"),
+        ({"slow": {"train.lr": -1}}, "arms.slow.train.lr: -1: expected a number greater than or equal to 0"),
+        ({1: {}}, "arms.1: expected a string"),
+    ],
+)  # fmt: skip
+def test_wrong_arms_are_refused_in_words(refused: Callable[..., list[str]], arms: object, line: str) -> None:
+    assert refused({"arms": arms}) == [f"exp.yaml: {line}"]
+
+
+@pytest.mark.parametrize("arms", [[["none"]], [{"wide": {"model.width": 3}}], [None], [1.5], [["none"], "before"]])
+def test_a_list_of_arms_holds_names_only(refused: Callable[..., list[str]], arms: list[object]) -> None:
+    (line,) = refused({"arms": arms})
+    assert line.startswith("exp.yaml: arms: ")
+    assert "expected one of none, before, after" in line or WRONG_ARMS in line
+
+
+@pytest.mark.parametrize("seeds", [0, -1, [], True, None, "many", 2.5])
+def test_seeds_that_are_none_are_refused_in_words(refused: Callable[..., list[str]], seeds: object) -> None:
+    (line,) = refused({"seeds": seeds})
+    assert line.startswith(f"exp.yaml: seeds: {json.dumps(seeds)}: ")
+    assert not any(jargon in line for jargon in ("tuple", "Value", "validation"))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "line"),
+    [
+        ([-1], "seeds.0: -1: expected a number greater than or equal to 0"),
+        ([1.5], "seeds.0: 1.5: expected an integer, got a number with a fractional part"),
+        ([0, True], "seeds.1: true: expected a number"),
+    ],
+)
+def test_a_wrong_seed_is_refused_by_its_place(refused: Callable[..., list[str]], seeds: object, line: str) -> None:
+    assert refused({"seeds": seeds}) == [f"exp.yaml: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "key", "words"),
+    [
+        ({"seeds": [1, 2, 1]}, "seeds", "listed twice"),
+        ({"zip": {"train.lr": [1, 2], "train.momentum": [0]}}, "zip", "train.lr has 2, train.momentum has 1"),
+        ({"zip": {"train.lr": [1]}, "grid": {"train.lr": [1]}}, "zip", "train.lr stands in both grid and zip"),
+    ],
+)
+def test_a_sweep_that_does_not_agree_names_its_key(
+    refused: Callable[..., list[str]], raw: dict[str, Any], key: str, words: str
+) -> None:
+    (line,) = refused(raw)
+    assert line.startswith(f"exp.yaml: {key}: ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"grid": {"train.lr": [0.1, 1, 0.1]}},
+        {"grid": {"train.lr": [1, 1.0]}},
+        {"grid": {"train.lr": {"linspace": [1, 1, 3]}}},
+        {"grid": {"model.width": [[8, 8], [8, 8]]}},
+        {"zip": {"train.lr": [1, 1], "train.momentum": [0.5, 0.5]}},
+    ],
+)
+def test_a_grid_point_given_twice_is_refused_like_a_seed_given_twice(
+    refused: Callable[..., list[str]], raw: dict[str, Any]
+) -> None:
+    assert "twice" in "".join(refused(raw))
+
+
+def test_zip_may_repeat_one_value_as_long_as_the_pairs_differ() -> None:
+    zipped = {"train.lr": [1, 1], "train.momentum": [0, 0.5]}
+    assert len(experiment(zip=zipped).points()) == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "line"),
+    [
+        ({"train.lr": []}, "grid.train.lr: []: expected at least one value, the list is empty"),
+        (
+            {"train.lr": 0.1},
+            "grid.train.lr: 0.1: expected a list of values or one of logspace, linspace, range",
+        ),
+        ({"train.lrr": [1]}, "grid.train.lrr: unknown key (nearest: train.lr)"),
+        ({"lr": [1]}, "grid.lr: unknown key (nearest: train.lr)"),
+        ({"seeds": [1]}, "grid.seeds: unknown key"),
+        ({"name": ["a"]}, "grid.name: unknown key (nearest: data.name)"),
+        ({"train.lr": [1, -1]}, "grid.train.lr[1]: -1: expected a number greater than or equal to 0"),
+        ({"train.lr": [True]}, "grid.train.lr[0]: true: expected a number"),
+        (
+            {"model.norm": ["befor"]},
+            'grid.model.norm[0]: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, '
+            "group (nearest: before)",
+        ),
+        ({"train.lr": {"logspace": [1, 2]}}, "grid.train.lr: logspace takes three numbers"),
+        ([], "grid: []: expected a mapping of keys"),
+        (["train.lr"], 'grid: ["train.lr"]: expected a mapping of keys'),
+        (None, "grid: null: expected a mapping of keys"),
+    ],
+)
+@pytest.mark.parametrize("section", ["grid", "zip"])
+def test_a_wrong_sweep_is_refused_in_words(
+    refused: Callable[..., list[str]], section: str, grid: object, line: str
+) -> None:
+    assert refused({section: grid}) == [f"exp.yaml: {line.replace('grid', section, 1)}"]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "value"),
+    [({"linspace": [-1, 1, 3]}, "-1.0"), ({"range": [-1, 1, 1]}, "-1"), ({"logspace": [-1, -1, 1]}, "-1.0")],
+)
+def test_a_range_with_a_wrong_value_is_refused_once_and_where_it_stands(
+    refused: Callable[..., list[str]], sweep: object, value: str
+) -> None:
+    (line,) = refused({"grid": {"train.lr": sweep}})
+    assert line.startswith("exp.yaml: grid.train.lr")
+    assert line.endswith(f"{value}: expected a number greater than or equal to 0")
+
+
+def test_whole_numbers_may_be_spaced_evenly() -> None:
+    config = experiment(grid={"model.width": {"linspace": [100, 300, 3]}})
+    assert [config.settings("none", point).model.width for point in config.points()] == [100, 200, 300]
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (
+            {"arms": {"two": {"model.width": [8, 8]}, "any": {}}, "grid": {"model.depth": [2, 3]}},
+            "model: depth 3 does not fit the 2 layers that width lists (arm two)",
+        ),
+        (
+            {"arms": {"nesterov": {"train.nesterov": True}, "any": {}}, "grid": {"train.momentum": [0, 0.9]}},
+            "train: nesterov: true needs optimizer sgd and a momentum above 0 (arm nesterov)",
+        ),
+        (
+            {"arms": {"group": {"model.norm.kind": "group"}, "any": {}}, "grid": {"model.width": [8, 12]}},
+            "model: norm.groups 8 does not divide the width 12 (arm group)",
+        ),
+        (
+            {"arms": {"short": {"train.steps": 5}, "any": {}}, "train": {"epochs": 3}},
+            "train: epochs and steps exclude each other: give one of them (arm short)",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_one_arm_at_one_grid_point_names_the_arm(
+    refused: Callable[..., list[str]], raw: dict[str, Any], line: str
+) -> None:
+    assert refused(raw) == [f"exp.yaml: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({"nme": 1}, "nme: unknown key (nearest: name)"),
+        ({"lr": 1}, "lr: unknown key (nearest: train.lr)"),
+        ({"optimiser": "sgd"}, "optimiser: unknown key (nearest: train.optimizer)"),
+        ({"xyzzy": 1}, "xyzzy: unknown key"),
+        ({"train": [1]}, "train: [1]: expected a mapping of keys"),
+        ({"model": None}, "model: null: expected a mapping of keys"),
+        ({"question": 3}, "question: 3: expected a string"),
+    ],
+)
+def test_wrong_keys_and_sections_are_refused_in_words(
+    refused: Callable[..., list[str]], raw: dict[str, Any], line: str
+) -> None:
+    assert refused(raw) == [f"exp.yaml: {line}"]
+
+
+def test_probes_of_later_versions_are_refused_in_words(refused: Callable[..., list[str]]) -> None:
+    (line,) = refused({"probes": ["gradients"]})
+    assert line.startswith("exp.yaml: probes: ")
+    assert "Tuple" not in line

@@ -1,0 +1,119 @@
+"""The shipped configurations load and plan, say what they are for, and are found by name."""
+
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from bnexp.config.load import load
+from bnexp.config.shipped import find, shipped
+from bnexp.data.catalog import KNOWN_SETS, subset
+from bnexp.errors import InputError
+from bnexp.plan import groups, misfits, trials
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(CONFIGS.glob("*.yaml"))
+REQUIRED = {
+    "quickstart",
+    "deep_sigmoid",
+    "init_scale",
+    "hands_on_elu",
+    "hands_on_elu_before",
+    "learning_rate",
+    "dropout",
+}
+
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+def test_the_configurations_that_were_promised_are_there() -> None:
+    assert {path.stem for path in FILES} >= REQUIRED
+
+
+@each_file
+def test_a_shipped_file_loads_under_its_own_name(path: Path) -> None:
+    assert load(path).name == path.stem
+
+
+@each_file
+def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
+    config = load(path)
+    planned = trials(config)
+    assert len(planned) == len(config.arms) * len(config.points()) * len(config.seeds)
+    assert sorted(n for group in groups(planned) for n in group.numbers) == list(range(len(planned)))
+    train_images = subset(config.data, KNOWN_SETS[config.data.name]).train
+    assert list(misfits(planned, train_images, str(path))) == []
+
+
+@each_file
+def test_the_header_says_question_command_and_what_to_expect(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    header = list(takewhile(lambda line: line.startswith("#"), lines))
+    assert re.match(r"# Question: .*\?", header[0])
+    assert re.match(rf"# Run: +bnexp run configs/{path.stem}\.yaml( |$)", header[1])
+    assert re.match(r"# Expect: +\w", header[2])
+    assert load(path).question.endswith("?")
+
+
+def test_quickstart_needs_no_download() -> None:
+    assert load(CONFIGS / "quickstart.yaml").data.name == "digits"
+
+
+def test_shipped_lists_every_file_by_name_in_alphabetical_order() -> None:
+    assert shipped() == {path.stem: path for path in FILES}
+    assert list(shipped()) == sorted(shipped())
+
+
+@pytest.mark.parametrize("written", ["quickstart", "configs/quickstart.yaml", "./configs/quickstart.yaml"])
+def test_a_shipped_file_is_found_from_an_empty_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find(written) == CONFIGS / "quickstart.yaml"
+
+
+def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path("configs/quickstart.yaml")
+    own.parent.mkdir()
+    own.touch()
+    assert find(str(own)) == own
+    assert find(str(tmp_path / own)) == tmp_path / own
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_shipped_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quickstart").mkdir()
+    assert find("quickstart") == CONFIGS / "quickstart.yaml"
+
+
+@pytest.mark.parametrize(
+    ("written", "nearest"),
+    [
+        ("quikstart", "quickstart"),
+        ("configs/init_scal.yaml", "init_scale"),
+        ("dropuot.yaml", "dropout"),
+        ("hands_on_elu_befor", "hands_on_elu_before"),
+    ],
+)
+def test_a_misspelt_name_shows_the_nearest_and_all_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, nearest: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        find(written)
+    assert str(caught.value) == (
+        f"{written}: no such file, nor a shipped configuration (nearest: {nearest}); shipped are {', '.join(shipped())}"
+    )
+
+
+@pytest.mark.parametrize("written", ["elsewhere/quickstart.yaml", "xyzzy", "quickstart.yml", "x" * 300, "x/" * 3000])
+def test_what_is_not_there_is_refused_without_a_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no such file, nor a shipped configuration"):
+        find(written)

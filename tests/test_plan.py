@@ -1,0 +1,282 @@
+"""What will be trained: the order of the trials, the groups they train in, and the name of their folder."""
+
+from typing import Any
+
+import pytest
+
+from bnexp.config.dotted import leaf_keys
+from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.load import resolve
+from bnexp.errors import Problem
+from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
+
+CONTINUOUS: dict[str, Any] = {
+    "model.dropout": 0.5,
+    "model.init.scheme": "he",
+    "model.init.scale": 0.5,
+    "train.lr": 0.5,
+    "train.momentum": 0.9,
+    "train.weight_decay": 0.5,
+    "train.schedule": "cosine",
+    "train.schedule_options.step_every": 3,
+    "train.schedule_options.factor": 0.5,
+    "train.schedule_options.warmup": 0.5,
+    "train.schedule_options.floor": 0.5,
+    "train.schedule_options.start": 0.5,
+    "train.clip.value": 0.5,
+    "train.clip.norm_per_tensor": 0.5,
+    "train.clip.norm_global": 0.5,
+}
+SHAPING: dict[str, Any] = {
+    "data.name": "digits",
+    "data.root": "elsewhere",
+    "data.train_size": 100,
+    "data.val_size": 100,
+    "data.test_size": 100,
+    "data.normalize": "unit",
+    "data.feature_scale": {3: 2.0},
+    "model.depth": 2,
+    "model.width": 8,
+    "model.activation": "relu",
+    "model.bias": True,
+    "model.residual": True,
+    "model.dropout_at": "before_norm",
+    "model.norm.kind": "layer",
+    "model.norm.placement": "after",
+    "model.norm.input": True,
+    "model.norm.affine": "none",
+    "model.norm.momentum": 0.5,
+    "model.norm.eps": 0.5,
+    "model.norm.statistics": "population",
+    "model.norm.groups": 4,
+    "train.epochs": 3,
+    "train.steps": 3,
+    "train.batch_size": 16,
+    "train.sampling": "replacement",
+    "train.drop_last": False,
+    "train.optimizer": "adam",
+    "train.nesterov": True,
+    "train.betas": [0.5, 0.5],
+    "train.decay_all": True,
+    "train.label_smoothing": 0.5,
+    "train.precision": "fp64",
+    "train.record_at": [1, 2],
+    "train.stop_diverged": True,
+    "train.checkpoint_every": 1,
+}
+WITHOUT_A_CHOICE = {"model.family", "train.augment"}
+"""Settings that have one value as yet."""
+
+
+def experiment(**raw: Any) -> ExperimentConfig:
+    return resolve({"name": "exp", "arms": {"plain": {}}, "seeds": 1} | raw, "exp.yaml")
+
+
+def grouped(**raw: Any) -> tuple[TrialGroup, ...]:
+    return groups(trials(experiment(**raw)))
+
+
+def test_trials_are_numbered_point_by_point_arm_by_arm_seed_by_seed() -> None:
+    planned = trials(experiment(grid={"train.lr": [1, 2]}, arms=["none", "after"], seeds=[7, 3]))
+    assert [(t.number, t.point["train.lr"], t.arm, t.seed) for t in planned] == [
+        (0, 1, "none", 7),
+        (1, 1, "none", 3),
+        (2, 1, "after", 7),
+        (3, 1, "after", 3),
+        (4, 2, "none", 7),
+        (5, 2, "none", 3),
+        (6, 2, "after", 7),
+        (7, 2, "after", 3),
+    ]
+
+
+def test_a_trial_knows_its_settings() -> None:
+    first, second = trials(experiment(grid={"train.lr": [1, 2]}, arms={"slow": {"train.momentum": 0.5}}))
+    assert (first.settings.train.lr, second.settings.train.lr) == (1.0, 2.0)
+    assert first.settings.train.momentum == second.settings.train.momentum == 0.5
+    assert first.settings.model == TrialSettings().model
+
+
+def test_every_setting_is_either_continuous_or_shaping() -> None:
+    assert {*CONTINUOUS, *SHAPING} | WITHOUT_A_CHOICE == set(leaf_keys(TrialSettings))
+
+
+def two_arms(key: str, value: Any) -> dict[str, Any]:
+    # What can't stand alone gets company in both arms, so that they differ by the key alone.
+    company = {"train.momentum": 0.5} if key == "train.nesterov" else {}
+    return {"arms": {"default": company, "other": company | {key: value}}}
+
+
+@pytest.mark.parametrize(("key", "value"), CONTINUOUS.items())
+def test_a_continuous_setting_may_differ_within_a_group(key: str, value: Any) -> None:
+    (group,) = grouped(**two_arms(key, value))
+    assert group.arms == ("default", "other")
+
+
+@pytest.mark.parametrize(("key", "value"), SHAPING.items())
+def test_a_setting_that_shapes_the_computation_splits_groups(key: str, value: Any) -> None:
+    assert [group.arms for group in grouped(**two_arms(key, value))] == [("default",), ("other",)]
+
+
+def test_two_ways_of_writing_one_shape_make_one_group() -> None:
+    (group,) = grouped(arms={"a": {"model.width": 8}, "b": {"model.norm": "before", "model.width": 8}})
+    assert group.numbers == (0, 1)
+
+
+def test_groups_stand_in_the_order_of_their_first_trial_and_hold_every_trial_once() -> None:
+    found = grouped(grid={"model.depth": [2, 1]}, arms=["after", "none"], seeds=2)
+    assert [(group.settings.model.depth, *group.arms) for group in found] == [
+        (2, "after"),
+        (2, "none"),
+        (1, "after"),
+        (1, "none"),
+    ]
+    assert sorted(number for group in found for number in group.numbers) == list(range(8))
+
+
+def test_a_group_is_ordered_by_seed_and_within_a_seed_by_number() -> None:
+    (group,) = grouped(grid={"train.lr": [1, 2]}, seeds=[5, 0, 3])
+    assert group.numbers == (1, 4, 2, 5, 0, 3)
+    assert [trial.seed for trial in group.trials] == [0, 0, 3, 3, 5, 5]
+    assert [trial.settings.train.lr for trial in group.trials] == [1, 2, 1, 2, 1, 2]
+    assert group.settings == group.trials[0].settings
+
+
+@pytest.mark.parametrize(
+    ("kept", "shared"),
+    [
+        ((0, 1, 2, 3), (0, 1)),
+        ((0, 2), (0,)),
+        ((0, 3), (0, 1)),
+        ((0, 1, 2), (0, 0, 1)),
+        ((3,), (1,)),
+    ],
+)
+def test_seeds_share_batches_where_each_has_as_many_trials(kept: tuple[int, ...], shared: tuple[int, ...]) -> None:
+    (group,) = grouped(grid={"train.lr": [1, 2]}, seeds=2)
+    assert group.numbers == (0, 2, 1, 3)
+    assert group.only(kept).shared_seeds == shared
+
+
+@pytest.mark.parametrize("kept", [(1, 2), [2, 1], {2, 1}, iter((2, 1))])
+def test_only_some_trials_of_a_group_keep_their_order(kept: Any) -> None:
+    (group,) = grouped(grid={"train.lr": [1, 2]}, seeds=2)
+    assert group.only(kept).numbers == (2, 1)
+    assert group.numbers == (0, 2, 1, 3)
+
+
+def test_only_ignores_trials_of_other_groups() -> None:
+    (group,) = grouped(seeds=2)
+    assert group.only([1, 9]).numbers == (1,)
+
+
+def planned(norm: str = "before", **train: Any) -> tuple[Trial, ...]:
+    return trials(experiment(model={"norm": norm}, train=train, seeds=2))
+
+
+@pytest.mark.parametrize(
+    ("train", "images"),
+    [
+        ({"batch_size": 100}, 100),
+        ({"batch_size": 2}, 100),
+        ({"batch_size": 33}, 100),
+        ({"batch_size": 33, "drop_last": False}, 99),
+        ({"batch_size": 33, "drop_last": False}, 101),
+        ({"batch_size": 33, "drop_last": False, "sampling": "replacement"}, 100),
+    ],
+)
+def test_batches_that_fit(train: dict[str, Any], images: int) -> None:
+    assert list(misfits(planned(**train), images, "exp.yaml")) == []
+
+
+def test_a_batch_larger_than_the_data_is_a_misfit_once() -> None:
+    assert list(misfits(planned(batch_size=101), 100, "exp.yaml")) == [
+        Problem(
+            "exp.yaml",
+            "train.batch_size",
+            "101: larger than the 100 training images; lower it or raise data.train_size",
+        )
+    ]
+
+
+def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
+    sizes = trials(experiment(grid={"train.batch_size": [50, 101, 102]}, seeds=2))
+    assert [each.message.split(":")[0] for each in misfits(sizes, 100, "exp.yaml")] == ["101", "102"]
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"batch_size": 1},
+        {"batch_size": 1, "sampling": "replacement"},
+        {"batch_size": 33, "drop_last": False},
+        {"batch_size": 99, "drop_last": False},
+    ],
+)
+def test_a_batch_of_one_under_batch_norm_is_a_misfit(train: dict[str, Any]) -> None:
+    problem = Problem(
+        "exp.yaml",
+        "train.batch_size",
+        f"{train['batch_size']}: leaves a batch of one image out of 100, which batch normalization can't normalise; "
+        "change it, or set train.drop_last: true",
+    )
+    assert set(misfits(planned(**train), 100, "exp.yaml")) == {problem}
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_a_batch_of_one_without_batch_norm_is_none(norm: str) -> None:
+    assert list(misfits(planned(norm, batch_size=1), 100, "exp.yaml")) == []
+
+
+def test_a_batch_of_one_in_one_arm_is_enough() -> None:
+    mixed = trials(experiment(arms=["none", "before"], train={"batch_size": 1}))
+    assert len(set(misfits(mixed, 100, "exp.yaml"))) == 1
+
+
+def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:
+    name, _, digest = run_name(experiment(name="my-study")).rpartition("-")
+    assert name == "my-study"
+    assert len(digest) == 8
+    assert int(digest, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": 2},
+        {"question": "?"},
+        {"train": {"lr": 0.2}},
+        {"data": {"name": "digits"}},
+        {"grid": {"train.lr": [0.1]}},
+        {"zip": {"train.lr": [0.1]}},
+        {"arms": {"plain": {"train.lr": 0.1}}},
+        {"arms": {"other": {}}},
+    ],
+)
+def test_the_hash_is_of_everything_but_the_name(change: dict[str, Any]) -> None:
+    assert run_name(experiment(**change)) != run_name(experiment())
+    assert run_name(experiment(name="other"))[-8:] == run_name(experiment())[-8:]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"arms": ["none", "before"]}, {"arms": ["before", "none"]}),
+        ({"arms": {"a": {}, "b": {"train.lr": 1}}}, {"arms": {"b": {"train.lr": 1}, "a": {}}}),
+        (
+            {"grid": {"train.lr": [1, 2], "model.depth": [3, 4]}},
+            {"grid": {"model.depth": [3, 4], "train.lr": [1, 2]}},
+        ),
+        (
+            {"zip": {"train.lr": [1, 2], "model.depth": [3, 4]}},
+            {"zip": {"model.depth": [3, 4], "train.lr": [1, 2]}},
+        ),
+        ({"seeds": [0, 1]}, {"seeds": [1, 0]}),
+    ],
+)
+def test_runs_of_one_name_have_the_same_columns_and_number_their_trials_alike(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    """A run that was interrupted under one order would else continue with the trials of the other."""
+    first, second = experiment(**one), experiment(**other)
+    assert run_name(first) != run_name(second) or (first.swept, trials(first)) == (second.swept, trials(second))
