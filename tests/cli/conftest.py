@@ -76,12 +76,6 @@ def in_a_process(folder: Path, *words: object) -> Result:
     return Result(ended.returncode, ended.stdout, ended.stderr)
 
 
-@pytest.fixture
-def process(here: Path) -> Command:
-    """The command in a process of its own."""
-    return lambda *words: in_a_process(here, *words)
-
-
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """`bnexp run exp.yaml`, once for all tests; they must leave it as it is."""

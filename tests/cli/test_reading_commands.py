@@ -158,9 +158,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(
 ) -> None:
     shutil.copytree(runs / name, runs / "broken-00000000")
     damage(file)(runs / "broken-00000000")
-    listed = cli("list")
-    assert listed.code == 0
-    assert f"{name}  complete" in listed.out
+    listed = cli("list", "--json").json()
+    assert [row["state"] for row in listed if row["run"] == name] == ["complete"]
+    assert "broken-00000000" in [row["run"] for row in listed]
     compared = cli("compare", "broken-00000000")
     assert compared.code == 2 or (file, compared.code) == ("environment.json", 0)
     assert "Traceback" not in compared.err
