@@ -4,9 +4,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import yaml
-
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.reader import to_yaml
 from bnexp.data.catalog import describe
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device
@@ -45,8 +44,7 @@ class Overview:
 
     def yaml(self) -> str:
         """The resolved configuration."""
-        text: str = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        return text
+        return to_yaml(self.config.model_dump(mode="json"))
 
     def tables(self) -> list[Table]:
         """A layer table for each group, the first few of them."""

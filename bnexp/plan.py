@@ -94,6 +94,7 @@ def groups(trials: Sequence[Trial]) -> tuple[TrialGroup, ...]:
 def run_name(config: ExperimentConfig) -> str:
     """Name of the run folder: the experiment's name and eight digits of the hash of everything else."""
     rest = config.model_dump(mode="json", exclude={"name"})
+    # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
 
 
@@ -136,4 +137,4 @@ def _shape_key(settings: TrialSettings) -> str:
 
 
 def _digest(raw: Any) -> str:
-    return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(raw).encode()).hexdigest()

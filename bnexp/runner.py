@@ -10,7 +10,7 @@ import torch
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.environment import environment
-from bnexp.errors import ConfigError, InputError, naming
+from bnexp.errors import BnexpError, ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, Event, Job, choose_device, data_key, execute, load_data
 from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.recording import Recorder
@@ -67,6 +67,13 @@ def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
     """
     if done := finished_run(plan.path):
         return done
+    try:
+        return _run(plan, watch)
+    except OSError as error:
+        raise BnexpError(f"{plan.path}: {error.strerror}; the same command continues once that is mended") from error
+
+
+def _run(plan: Plan, watch: Watch) -> RunRecord:
     jobs, writer, checkpoints = _open(plan)
     recorder = Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
     try:
@@ -87,6 +94,7 @@ def _open(plan: Plan) -> tuple[list[Job], RunWriter, Checkpoints]:
     checkpoints = Checkpoints(plan.path)
     if not RunRecord.exists(plan.path):
         writer = RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device))
+        writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.device}")
         return [Job(i, group) for i, group in enumerate(plan.groups)], writer, checkpoints
     left = RunRecord(plan.path).unfinished
     jobs = [_rest(i, group, left, checkpoints) for i, group in enumerate(plan.groups) if left & set(group.numbers)]
@@ -103,7 +111,9 @@ def _rest(index: int, group: TrialGroup, left: set[int], checkpoints: Checkpoint
 
 def _check_folder(runs: Path) -> None:
     """Refuse a place that can't hold run folders before anything is trained."""
-    existing = next(place for place in (runs, *runs.absolute().parents) if place.exists())
+    existing = next(place for place in (runs, *runs.absolute().parents) if os.path.exists(place))
+    if any(len(os.fsencode(part)) > 255 for part in runs.parts):
+        raise InputError(f"{runs}: can't hold runs, since the name is too long; choose a folder with --runs")
     if not existing.is_dir():
         raise InputError(f"{runs}: can't hold runs, since {existing} is a file; choose a folder with --runs")
     if not os.access(existing, os.W_OK):

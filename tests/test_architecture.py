@@ -27,7 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"errors", "store"},
-    "report": {"analysis", "config", "store"},
+    "report": {"errors", "analysis", "config", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},
     "recording": {"executors", "records", "store", "training"},

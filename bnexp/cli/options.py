@@ -1,5 +1,6 @@
 """Options that several commands share, and what the shell may complete them with."""
 
+from glob import escape, glob
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,13 @@ def complete_config(incomplete: str) -> list[str]:
     """Shipped configurations, and YAML files here."""
     from bnexp.config.shipped import shipped
 
-    files = [str(path) for path in Path().glob(f"{incomplete}*.yaml")]
+    files = glob(f"{escape(incomplete)}*.yaml")
     return [name for name in (*shipped(), *files) if name.startswith(incomplete)]
 
 
 def complete_run(incomplete: str) -> list[str]:
     """Run folders in runs/."""
-    return [path.parent.name for path in Path("runs").glob(f"{incomplete}*/config.yaml")]
+    return [Path(path).parent.name for path in glob(f"runs/{escape(incomplete)}*/config.yaml")]
 
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")]

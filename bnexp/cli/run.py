@@ -1,5 +1,6 @@
 """`bnexp run`: train every trial of each configuration and write its run folder."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,7 @@ def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
     from bnexp.config.shipped import find
     from bnexp.errors import InputError
 
-    overrides = [word for word in arguments if "=" in word and not Path(word).exists()]
+    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
     paths = [find(word) for word in arguments if word not in overrides]
     if not paths:
         raise InputError("no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs")

@@ -46,13 +46,15 @@ def show(
 def _target(arguments: list[str], runs: Path) -> tuple[Path, list[str]]:
     from bnexp.cli.run import split
     from bnexp.errors import InputError
-    from bnexp.store.reader import find_run
+    from bnexp.store.reader import RunRecord, find_run
 
     first, overrides = arguments[0], arguments[1:]
+    if RunRecord.exists(Path(first)):
+        return Path(first) / "config.yaml", overrides
     try:
         return split([first])[0][0], overrides
     except InputError as no_config:
         try:
             return find_run(first, runs).path / "config.yaml", overrides
-        except InputError:
-            raise no_config from None
+        except InputError as no_run:
+            raise InputError(f"{no_config}\n{no_run}") from None

@@ -1,9 +1,9 @@
 """One experiment: a base setting, the arms, the sweep and the seeds; and the settings of one trial in it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from bnexp.config.base import Settings, Size
 from bnexp.config.data import DataSettings
@@ -30,11 +30,40 @@ def _trial_key(key: str) -> str:
 
 
 def _seeds(value: Any) -> Any:
-    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = range(value)
+    elif not isinstance(value, list | tuple):
+        raise ValueError("expected a number of seeds or a list of them")
+    if not value:
+        raise ValueError("expected at least one seed")
+    if len({repr(seed) for seed in value}) < len(value):
+        raise ValueError("a seed is listed twice")
+    return list(value)
+
+
+def _plain(value: Any) -> Any:
+    # As JSON would have it, so that a value reads the same from every file.
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _probes(value: Any) -> Any:
+    if value not in ([], ()):
+        raise ValueError("expected an empty list: there are no probes yet")
+    return value
+
+
+def _once(column: tuple[Any, ...]) -> tuple[Any, ...]:
+    for i, value in enumerate(column):
+        if value in column[:i]:
+            raise ValueError(f"{value} is listed twice")
+    return column
 
 
 TrialKey = Annotated[str, AfterValidator(_trial_key)]
-Values = Annotated[tuple[Any, ...], BeforeValidator(values)]
+Value = Annotated[Any, BeforeValidator(_plain)]
+Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
 
 
 class ExperimentConfig(TrialSettings):
@@ -44,15 +73,15 @@ class ExperimentConfig(TrialSettings):
     """Names the run folder: letters, digits and _ . + - only."""
     question: str = ""
     """What the experiment is to answer."""
-    arms: dict[Annotated[str, Field(pattern=NAME)], dict[TrialKey, Any]] = Field(default=None, validate_default=True)
+    arms: dict[Annotated[str, Field(pattern=NAME)], dict[TrialKey, Value]] = Field(default=None, validate_default=True)
     """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
-    probes: tuple[()] = ()
+    probes: Annotated[tuple[()], BeforeValidator(_probes)] = ()
     """Measurements that leave the training as it is."""
-    grid: dict[TrialKey, Values] = Field(default={})
+    grid: dict[TrialKey, Annotated[Values, AfterValidator(_once)]] = Field(default={})
     """Swept settings, crossed: a list of values each, or logspace, linspace, range."""
     zip: dict[TrialKey, Values] = Field(default={})
     """Swept settings, paired up: lists of equal length."""
-    seeds: Annotated[tuple[Size, ...], BeforeValidator(_seeds), Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Size, ...], BeforeValidator(_seeds)] = (0, 1, 2)
     """The seeds, or how many of 0, 1, 2, …"""
 
     @property
@@ -81,27 +110,38 @@ class ExperimentConfig(TrialSettings):
         model = info.data.get("model")
         norm = model.norm if isinstance(model, ModelSettings) else NormSettings()
         if value is None:
-            value = ["none"] if norm.kind == "none" else ["none", norm.placement]
+            value = default_arms(norm)
         if isinstance(value, list | tuple):
+            if not all(isinstance(name, str) for name in value):
+                raise ValueError(f"expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping from names to overrides")
             value = dict.fromkeys(value)
         if not isinstance(value, Mapping) or not value:
             raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
-        return {name: _built_in(name, norm) if overrides is None else overrides for name, overrides in value.items()}
+        return {name: built_in(name, norm) if overrides is None else overrides for name, overrides in value.items()}
 
-    @model_validator(mode="after")
-    def _sweep_agrees(self) -> Self:
-        lengths = {key: len(column) for key, column in self.zip.items()}
+    @field_validator("zip")
+    @classmethod
+    def _pairs_agree(cls, paired: dict[str, tuple[Any, ...]], info: ValidationInfo) -> dict[str, tuple[Any, ...]]:
+        lengths = {key: len(column) for key, column in paired.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
             raise ValueError(f"zip pairs values up, so its lists need one length: {listed}")
-        if both := set(self.zip) & set(self.grid):
+        if both := set(paired) & set(info.data.get("grid", {})):
             raise ValueError(f"{sorted(both)[0]} stands in both grid and zip")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("a seed is listed twice")
-        return self
+        rows = list(zip(*paired.values(), strict=True))
+        for i, row in enumerate(rows):
+            if row in rows[:i]:
+                raise ValueError(f"{', '.join(map(str, row))} is listed twice")
+        return paired
 
 
-def _built_in(name: str, norm: NormSettings) -> dict[str, Any]:
+def default_arms(norm: NormSettings) -> list[str]:
+    """Return the arms of an experiment that names none."""
+    return ["none"] if norm.kind == "none" else ["none", norm.placement]
+
+
+def built_in(name: str, norm: NormSettings) -> dict[str, Any]:
+    """Return the overrides of an arm that needs no description."""
     if name not in BUILT_IN_ARMS:
         raise ValueError(f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping with its overrides")
     if name == "none":

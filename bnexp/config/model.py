@@ -20,6 +20,8 @@ def _bias(value: Any) -> Any:
 
 
 def _width(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():  # as of a linspace
+        value = int(value)
     units = value if isinstance(value, list | tuple) else [value]
     if not units or not all(isinstance(unit, int) and not isinstance(unit, bool) and unit > 0 for unit in units):
         raise ValueError("expected a whole number of units above 0, or a list of them")

@@ -1,5 +1,6 @@
 """YAML as people mean it: `1e-4` is a number, `no` is a word, and a key given twice is a mistake."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,22 @@ for _tag, _pattern, _first in (
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
 
 
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's safe dumper, which also puts quotes around text that only the loader above takes for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: [*yaml.SafeDumper.yaml_implicit_resolvers.get(first, []), *_Loader.yaml_implicit_resolvers.get(first, [])]
+    for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+}
+
+
+def to_yaml(value: Any) -> str:
+    """Return a value as YAML that `parse` reads back to it, and so does any other reader."""
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
+
+
 def parse(text: str, source: str) -> Any:
     """Return what a piece of YAML says.
 
@@ -42,12 +59,16 @@ def parse(text: str, source: str) -> Any:
         InputError: it is not YAML; the message names the source, line and column.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)
+        json.dumps(value, default=str, skipkeys=True)  # which goes round in circles where an alias holds itself
+        return value
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         raise InputError(f"{source}:{place} not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except RecursionError:
+        raise InputError(f"{source}: not valid YAML: nested too deeply") from None
+    except (yaml.YAMLError, ValueError, KeyError) as error:
         raise InputError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from None
 
 

@@ -1,5 +1,6 @@
 """The configurations that come with bnexp, and finding the file that a name stands for."""
 
+import os
 from pathlib import Path
 
 from bnexp.errors import InputError, nearest
@@ -22,11 +23,11 @@ def find(written: str) -> Path:
     Raises:
         InputError: neither a file nor a shipped name; the message lists what there is.
     """
-    path = Path(written)
-    if path.exists():
+    path, known = Path(written), shipped()
+    named = path.stem in known and str(path) in (path.stem, f"configs/{path.stem}.yaml")
+    if os.path.isfile(path) or (os.path.exists(path) and not named):  # unlike Path's own, never an error
         return path
-    known = shipped()
-    if path.stem in known and str(path) in (path.stem, f"configs/{path.stem}.yaml"):
+    if named:
         return known[path.stem]
     hint = nearest(path.stem, list(known))
     raise InputError(f"{written}: no such file, nor a shipped configuration{hint}; shipped are {', '.join(known)}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
         raise ValueError(f"{kind} takes three numbers")
+    if not all(map(isfinite, arguments)):
+        raise ValueError(f"{kind} takes three finite numbers")
     return _RANGES[kind](*arguments)
 
 
@@ -64,8 +67,12 @@ def _linspace(first: float, last: float, count: float) -> tuple[float, ...]:
 def _range(first: float, last: float, step: float) -> tuple[float, ...]:
     if step == 0 or (last - first) / step < 0:
         raise ValueError("range [first, last, step] never reaches its last value")
-    # A tenth of a step keeps 0.1 + 0.1 + 0.1 from missing 0.3.
-    return tuple(first + i * step for i in range(int((last - first) / step + 0.1) + 1))
+    steps = (last - first) / step
+    # Rounding keeps 0.1 + 0.1 + 0.1 from missing 0.3.
+    meets = abs(steps - round(steps)) < 1e-6
+    count = round(steps) if meets else int(steps)
+    inner = [first + i * step for i in range(count + 1)]
+    return tuple([*inner[:-1], type(inner[-1])(last)] if meets and count else inner)
 
 
 def _count(kind: str, count: float) -> int:

@@ -1,5 +1,6 @@
 """Training groups in this process, one after the other, on one device."""
 
+import re
 import traceback
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -46,11 +47,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdecimal()):
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
         raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:i")
-    count = torch.cuda.device_count() if kind == "cuda" else 1
-    if int(index or 0) >= count:
+    count = torch.cuda.device_count()
+    if name != "cpu" and int(name.partition(":")[2] or 0) >= count:
         raise InputError(f"--device {name}: this machine has {count or 'no'} CUDA devices; use --device cpu or auto")
     return torch.device(name)
 

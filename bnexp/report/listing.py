@@ -7,6 +7,7 @@ from bnexp.analysis.compare import headline
 from bnexp.analysis.runs import compare_run
 from bnexp.config.load import load
 from bnexp.config.shipped import shipped
+from bnexp.errors import InputError
 from bnexp.report.table import Table
 from bnexp.store.reader import RunRecord, find_runs
 
@@ -21,15 +22,19 @@ def config_rows() -> list[Row]:
 
 def run_rows(runs: Path) -> list[Row]:
     """Return name, state, progress and headline of every run, oldest first."""
-    return [
-        {
+    return [_run_row(run) for run in find_runs(runs)]
+
+
+def _run_row(run: RunRecord) -> Row:
+    try:
+        return {
             "run": run.path.name,
             "state": _state(run),
             "trials": f"{run.finished}/{len(run.trials)}",
             "headline": headline(compare_run(run)) if run.finished else "",
         }
-        for run in find_runs(runs)
-    ]
+    except InputError as error:
+        return {"run": run.path.name, "state": "damaged", "trials": "", "headline": str(error)}
 
 
 def listing_table(rows: Sequence[Row], empty: str) -> Table:

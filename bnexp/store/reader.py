@@ -2,7 +2,9 @@
 
 import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,24 +33,29 @@ class RunRecord:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, command line, start and end."""
-        found: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        with _damaged(self.path / "environment.json"):
+            found: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
         return found
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """trials.csv: every planned trial; `outcome` is missing where it has not ended."""
-        text = io.BytesIO(whole_lines(self.path / "trials.csv"))
-        return pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
+        with _damaged(self.path / "trials.csv"):
+            text = io.BytesIO(whole_lines(self.path / "trials.csv"))
+            table = pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
+            return table.astype({"trial": int, "outcome": object})
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        return pd.read_csv(io.BytesIO(whole_lines(self.path / "curves.csv")))
+        with _damaged(self.path / "curves.csv"):
+            table = pd.read_csv(io.BytesIO(whole_lines(self.path / "curves.csv")))
+            return table.astype({"trial": int})
 
     @staticmethod
     def exists(path: Path) -> bool:
         """Whether a folder holds a run."""
-        return (path / "config.yaml").is_file()
+        return os.path.isfile(path / "config.yaml")  # unlike Path's own, never an error
 
     @property
     def unfinished(self) -> set[int]:
@@ -123,4 +130,15 @@ def _experiment(folder: str) -> str:
 
 
 def _started(path: Path) -> str:
-    return str(json.loads((path / "environment.json").read_text()).get("started", ""))
+    try:
+        return str(json.loads((path / "environment.json").read_text()).get("started", ""))
+    except (OSError, ValueError):
+        return ""
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: missing or damaged ({error})") from error

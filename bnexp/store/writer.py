@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-import yaml
-
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.reader import to_yaml
 from bnexp.errors import InputError
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, EpochRecord, Outcome
@@ -60,7 +59,7 @@ class RunWriter:
         writer = cls(path, trials, config.swept)
         writer._write_trials()
         # Last: a folder is a run from here on.
-        replace(path / "config.yaml", yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+        replace(path / "config.yaml", to_yaml(resolved))
         return writer
 
     @classmethod

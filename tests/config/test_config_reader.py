@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import load
@@ -54,6 +54,7 @@ def test_numbers_in_a_file_and_in_an_override_are_the_same(tmp_path: Path, text:
     assert from_file == from_command_line
 
 
+@settings(deadline=None)
 @given(
     number=st.floats(allow_nan=False, allow_infinity=False), form=st.sampled_from(["{!r}", "{:e}", "{:.17E}", "{:g}"])
 )
@@ -116,6 +117,7 @@ def test_odd_yaml_is_refused_and_never_a_python_error(text: str) -> None:
     assert "not valid YAML" in message
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=40))
 @example("{? a")
 @example("- !<!> x")
@@ -128,6 +130,7 @@ def test_no_text_at_all_is_a_python_error(text: str) -> None:
 letters = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=8)
 
 
+@settings(deadline=None)
 @given(value=st.recursive(letters | st.integers() | st.booleans() | st.none(), st.lists, max_leaves=5))
 def test_json_is_yaml(value: Any) -> None:
     assert parse(json.dumps(value), "exp.yaml") == value

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import resolve
@@ -113,6 +113,7 @@ def without_repeated_rows(raw: dict[str, Any]) -> dict[str, Any]:
 raw_configurations = configurations().map(without_repeated_rows)
 
 
+@settings(deadline=None)
 @given(raw=raw_configurations)
 def test_loading_what_a_configuration_resolves_to_gives_it_again(raw: dict[str, Any]) -> None:
     config = resolve(raw, "exp.yaml")
@@ -121,6 +122,7 @@ def test_loading_what_a_configuration_resolves_to_gives_it_again(raw: dict[str, 
     assert resolve(json.loads(json.dumps(config.model_dump(mode="json"))), "json") == config
 
 
+@settings(deadline=None, max_examples=40)
 @given(raw=raw_configurations)
 @example(raw={"name": "08"})
 @example(raw={"name": "1e5"})
@@ -141,6 +143,7 @@ def test_the_file_that_a_run_keeps_loads_to_the_same_configuration(
     assert run_name(RunRecord(folder).config) == run_name(config)
 
 
+@settings(deadline=None, max_examples=40)
 @given(raw=raw_configurations)
 def test_the_file_that_a_run_keeps_says_the_same_to_other_programs(
     tmp_path_factory: pytest.TempPathFactory, raw: dict[str, Any]
@@ -151,6 +154,7 @@ def test_the_file_that_a_run_keeps_says_the_same_to_other_programs(
     assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) == read_mapping(folder / "config.yaml")
 
 
+@settings(deadline=None)
 @given(raw=raw_configurations, other=names)
 def test_run_names_do_not_hang_on_the_name_nor_on_the_way_of_writing(raw: dict[str, Any], other: str) -> None:
     config = resolve(raw, "exp.yaml")
@@ -159,6 +163,7 @@ def test_run_names_do_not_hang_on_the_name_nor_on_the_way_of_writing(raw: dict[s
     assert run_name(resolve(json.loads(config.model_dump_json()), "json")) == run_name(config)
 
 
+@settings(deadline=None)
 @given(raw=raw_configurations, seed=st.integers(0, 99))
 def test_run_names_hang_on_all_else(raw: dict[str, Any], seed: int) -> None:
     config = resolve(raw, "exp.yaml")

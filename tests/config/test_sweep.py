@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.sweep import points, values
@@ -47,6 +47,7 @@ def test_what_a_sweep_stands_for(written: Any, expected: tuple[Any, ...]) -> Non
     assert [type(value) for value in values(written)] == [type(value) for value in expected]
 
 
+@settings(deadline=None)
 @given(first=ENDS, last=ENDS, count=st.integers(2, 50))
 def test_linspace_holds_both_ends_and_as_many_values_as_asked_for(first: float, last: float, count: int) -> None:
     found = values({"linspace": [first, last, count]})
@@ -54,6 +55,7 @@ def test_linspace_holds_both_ends_and_as_many_values_as_asked_for(first: float, 
     assert sorted(found, reverse=last < first) == list(found)
 
 
+@settings(deadline=None)
 @given(first=st.floats(1e-6, 1e6), last=st.floats(1e-6, 1e6), count=st.integers(2, 50))
 def test_logspace_holds_both_ends_and_steps_by_one_ratio(first: float, last: float, count: int) -> None:
     found = values({"logspace": [first, last, count]})
@@ -62,12 +64,14 @@ def test_logspace_holds_both_ends_and_steps_by_one_ratio(first: float, last: flo
     assert all(math.isclose(b / a, ratio, rel_tol=1e-9) for a, b in pairwise(found))
 
 
+@settings(deadline=None)
 @given(first=st.integers(-50, 50), last=st.integers(-50, 50), step=st.integers(1, 20))
 def test_range_over_whole_numbers_is_pythons_with_the_end_included(first: int, last: int, step: int) -> None:
     assume(first <= last)
     assert values({"range": [first, last, step]}) == tuple(range(first, last + 1, step))
 
 
+@settings(deadline=None)
 @given(first=ENDS, steps=st.integers(0, 40), step=st.sampled_from([0.1, 0.2, 0.05, 1e-3, 0.3, -0.1]))
 def test_range_includes_its_end_exactly_where_a_step_meets_it(first: float, steps: int, step: float) -> None:
     last = round(first + steps * step, 6)
@@ -75,6 +79,7 @@ def test_range_includes_its_end_exactly_where_a_step_meets_it(first: float, step
     assert (found[0], found[-1], len(found)) == (first, last, steps + 1)
 
 
+@settings(deadline=None)
 @given(first=ENDS, last=ENDS, step=st.floats(0.5, 100).map(lambda step: round(step, 2)))
 def test_range_never_passes_its_end(first: float, last: float, step: float) -> None:
     assume(first < last)

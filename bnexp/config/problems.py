@@ -1,0 +1,57 @@
+"""What pydantic found wrong, said for the person who wrote the configuration."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from bnexp.config.dotted import nearest_key
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.errors import nearest
+
+Finding = tuple[str, str]
+"""A dotted key, and what is wrong with its value."""
+
+WORDS = (
+    ("Input should be", "expected"),
+    ("a valid ", "a "),
+    ("a integer", "an integer"),
+    ("expected greater", "expected a number greater"),
+    ("expected less", "expected a number less"),
+)
+"""From pydantic's way of putting things to ours."""
+
+
+def explain(error: ValidationError) -> Iterator[Finding]:
+    """Yield everything that a validation found."""
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"] if part != "[key]")
+        yield key, _message(item, key)
+
+
+def _message(item: Mapping[str, Any], key: str) -> str:
+    if item["type"] == "extra_forbidden":
+        return f"unknown key{nearest_key(ExperimentConfig, key)}"
+    expected = _expected(item)
+    # A check across keys names them in its own words, and a wrong key is named already: no value then.
+    if isinstance(item["input"], Mapping) or "[key]" in item["loc"] or not key:
+        return expected
+    shown = json.dumps(item["input"], default=str, ensure_ascii=False)
+    return f"{shown if len(shown) <= 60 else shown[:57] + '…'}: {expected}"
+
+
+def _expected(item: Mapping[str, Any]) -> str:
+    kind, message = item["type"], item["msg"]
+    if kind == "value_error":
+        return str(item["ctx"]["error"])
+    if kind == "string_pattern_mismatch":
+        return "expected letters, digits and _ . + - only, beginning with a letter or digit"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        return "expected a mapping of keys"
+    if kind == "literal_error":
+        known = [name.strip("'") for name in item["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        return f"expected one of {', '.join(known)}{nearest(item['input'], known)}"
+    for theirs, ours in WORDS:
+        message = message.replace(theirs, ours)
+    return str(message)
