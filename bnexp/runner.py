@@ -69,6 +69,8 @@ def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
         return done
     try:
         return _run(plan, watch)
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: not the folder's fault
     except OSError as error:
         raise BnexpError(f"{plan.path}: {error.strerror}; the same command continues once that is mended") from error
 

@@ -117,7 +117,7 @@ class ExperimentConfig(TrialSettings):
             value = dict.fromkeys(value)
         if not isinstance(value, Mapping) or not value:
             raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
-        return {name: built_in(name, norm) if overrides is None else overrides for name, overrides in value.items()}
+        return {name: _arm(name, overrides, norm) for name, overrides in value.items()}
 
     @field_validator("zip")
     @classmethod
@@ -140,11 +140,19 @@ def default_arms(norm: NormSettings) -> list[str]:
     return ["none"] if norm.kind == "none" else ["none", norm.placement]
 
 
-def built_in(name: str, norm: NormSettings) -> dict[str, Any]:
-    """Return the overrides of an arm that needs no description."""
+def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
+    """Return an arm's overrides; the built-in names keep their meaning whatever else is overridden."""
     if name not in BUILT_IN_ARMS:
-        raise ValueError(f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping with its overrides")
-    if name == "none":
-        return {"model.norm.kind": "none"}
-    kind = {"model.norm.kind": "batch"} if norm.kind == "none" else {}
-    return kind | {"model.norm.placement": name}
+        if overrides is None:
+            raise ValueError(f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping with its overrides")
+        return overrides
+    meant = {"model.norm.kind": "none"} if name == "none" else {"model.norm.placement": name}
+    given = {} if overrides is None else overrides
+    if not isinstance(given, Mapping):
+        return given  # refused as what it is
+    for key, value in meant.items():
+        if given.get(key, value) != value:
+            raise ValueError(f"{name} means {key}: {value}; give an arm with {key}: {given[key]} another name")
+    if name != "none" and norm.kind == "none":
+        meant["model.norm.kind"] = "batch"
+    return meant | dict(given)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bnexp.config.dotted import check_key, put
-from bnexp.config.experiment import BUILT_IN_ARMS, ExperimentConfig, built_in, default_arms
+from bnexp.config.experiment import ExperimentConfig, default_arms
 from bnexp.config.model import ModelSettings, NormSettings
 from bnexp.config.reader import parse
 
@@ -32,16 +32,9 @@ def override(raw: dict[str, Any], written: str) -> None:
     elif section == "arms":
         arm, _, setting = rest.partition(".")
         arms = _mapping(_written_arms(raw), section)
-        raw["arms"] = {**arms, arm: _with(arms.get(arm, {}), arm, setting, value, raw) if setting else value}
+        raw["arms"] = {**arms, arm: {**_mapping(arms.get(arm), f"arms.{arm}"), setting: value} if setting else value}
     else:
         raw[section] = {**_mapping(raw.get(section), section), rest: value}
-
-
-def _with(overrides: Any, arm: str, setting: str, value: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an arm's overrides with one more."""
-    if overrides is None and arm in BUILT_IN_ARMS:
-        overrides = built_in(arm, _norm(raw))
-    return {**_mapping(overrides, f"arms.{arm}"), setting: value}
 
 
 def _mapping(written: Any, place: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.config.load import resolve
 from bnexp.config.model import NormSettings
 from bnexp.config.train import TrainSettings
+from bnexp.errors import ConfigError
 
 NONE = {"model.norm.kind": "none"}
 
@@ -347,3 +348,19 @@ def test_probes_of_later_versions_are_refused_in_words(refused: Callable[..., li
     (line,) = refused({"probes": ["gradients"]})
     assert line.startswith("exp.yaml: probes: ")
     assert "Tuple" not in line
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"), [("none", {"model.norm.kind": "none"}), ("after", {"model.norm.placement": "after"})]
+)
+def test_a_built_in_arm_keeps_its_meaning_beside_overrides(name: str, meaning: dict[str, str]) -> None:
+    config = resolve({"name": "exp", "arms": {name: {"train.lr": 1}}}, "exp.yaml")
+    assert config.arms == {name: {**meaning, "train.lr": 1}}
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"), [("none", "model.norm.kind", "layer"), ("before", "model.norm.placement", "after")]
+)
+def test_a_built_in_arm_can_not_be_made_another(name: str, key: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} means {key}: .*; give an arm with {key}: {value} another name"):
+        resolve({"name": "exp", "arms": {name: {key: value}}}, "exp.yaml")
