@@ -301,7 +301,7 @@ def test_the_numbers_of_a_trial_are_those_of_its_curve(finished: RunRecord) -> N
 
 def test_the_folder_has_what_the_contract_lists(finished: RunRecord) -> None:
     names = {"config.yaml", "environment.json", "trials.csv", "curves.csv", "summary.csv", "summary.md", "curves.png"}
-    assert {path.name for path in finished.path.iterdir()} == names | {"checkpoints"}
+    assert {path.name for path in finished.path.iterdir()} == names | {"checkpoints", "log.txt"}
     about = json.loads((finished.path / "environment.json").read_text())
     assert about["started"] < about["ended"]
     assert {"format", "torch", "device", "threads", "engine", "commit", "command"} <= about.keys()

@@ -1,6 +1,5 @@
 """The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
 
-import os
 import sys
 
 import typer
@@ -23,9 +22,6 @@ app.command("list")(listing.list_runs)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
-    # Threads that wait for each other should sleep, not spin: where other programs want the same cores,
-    # spinning made small products five times slower (41 s against 8 s, two busy programs on two cores).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=True)
     except BnexpError as error:

@@ -102,7 +102,7 @@ class TrainSettings(Settings):
     @model_validator(mode="after")
     def _budget_and_momentum_agree(self) -> Self:
         if self.steps is not None and self.epochs is not None:
-            raise ValueError("epochs and steps exclude each other: give one of them")
+            raise ValueError("epochs and steps exclude each other: give one of them, and null for the other")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: true needs optimizer sgd and a momentum above 0")
         return self
