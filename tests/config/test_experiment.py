@@ -316,7 +316,7 @@ def test_whole_numbers_may_be_spaced_evenly() -> None:
         ),
         (
             {"arms": {"short": {"train.steps": 5}, "any": {}}, "train": {"epochs": 3}},
-            "train: epochs and steps exclude each other: give one of them (arm short)",
+            "train: epochs and steps exclude each other: give one of them, and null for the other (arm short)",
         ),
     ],
 )
