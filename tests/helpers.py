@@ -7,7 +7,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
-from bnexp.data.normalize import fit
+from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
 from bnexp.training.loop import Progress, train
@@ -19,6 +19,8 @@ PLAIN_FLOAT64 = 1e-8
 """The same against a plain PyTorch program."""
 FLOAT32 = 2e-4
 """Relative difference allowed in float32 with SGD over a few dozen steps."""
+GPU_FLOAT64 = 1e-7
+"""Relative difference allowed between a GPU and the CPU over a few dozen steps, in float64."""
 EXACT_FLOAT64 = 1e-12
 """Relative difference allowed between two ways to compute one formula in float64."""
 
@@ -49,6 +51,18 @@ def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: 
         Split(x, y) for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
     return Dataset(DataShape((1, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+
+
+def on_device(data: Dataset, device: torch.device) -> Dataset:
+    """The same images on another device."""
+
+    def moved(split: Split) -> Split:
+        return Split(split.images_NP.to(device), split.labels_N.to(device))
+
+    fitted = data.normalization
+    factor_P = None if fitted.factor_P is None else fitted.factor_P.to(device)
+    scaling = Normalization(fitted.shift_P.to(device), fitted.spread_P.to(device), factor_P)
+    return Dataset(data.shape, moved(data.train), moved(data.val), moved(data.test), scaling)
 
 
 def only_group(config: ExperimentConfig) -> TrialGroup:

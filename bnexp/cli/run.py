@@ -1,11 +1,11 @@
 """`bnexp run`: train every trial of each configuration and write its run folder."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bnexp.cli.arguments import split
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
 
 if TYPE_CHECKING:
@@ -39,22 +39,6 @@ def run(
     _report(finished, as_json=as_json, quiet=quiet)
     if any((record.trials["outcome"] == "failed").any() for record in finished):
         raise typer.Exit(1)
-
-
-def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
-    """Tell configurations from overrides: an override has a `=` and is no file.
-
-    Raises:
-        InputError: no configuration, or one that can't be found.
-    """
-    from bnexp.config.shipped import find
-    from bnexp.errors import InputError
-
-    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
-    paths = [find(word) for word in arguments if word not in overrides]
-    if not paths:
-        raise InputError("no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs")
-    return paths, overrides
 
 
 def _train(

@@ -1,10 +1,10 @@
 """`bnexp show`: what a configuration or a run means, without training it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bnexp.cli.arguments import config_or_run
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
 
 Arguments = Annotated[
@@ -28,7 +28,8 @@ def show(
     from bnexp.cli.output import print_json, print_table
     from bnexp.config.load import load
 
-    path, overrides = _target(arguments, runs)
+    word, *overrides = arguments
+    path = config_or_run(word, runs)
     config = load(path, overrides)
     from bnexp.overview import overview  # imports torch
 
@@ -41,20 +42,3 @@ def show(
             print_table(table)
             typer.echo()
         typer.echo(seen.summary())
-
-
-def _target(arguments: list[str], runs: Path) -> tuple[Path, list[str]]:
-    from bnexp.cli.run import split
-    from bnexp.errors import InputError
-    from bnexp.store.reader import RunRecord, find_run
-
-    first, overrides = arguments[0], arguments[1:]
-    if RunRecord.exists(Path(first)):
-        return Path(first) / "config.yaml", overrides
-    try:
-        return split([first])[0][0], overrides
-    except InputError as no_config:
-        try:
-            return find_run(first, runs).path / "config.yaml", overrides
-        except InputError as no_run:
-            raise InputError(f"{no_config}\n{no_run}") from None

@@ -74,6 +74,7 @@ class _Run:
             self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
 
     def records(self) -> Iterator[Progress]:
+        """Train to the end, or until no trial is left."""
         due = set(moments(self._train, self._per_epoch))
         if not self._resumed:
             yield self._progress(self._rates()[0])

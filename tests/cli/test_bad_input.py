@@ -100,7 +100,10 @@ SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or d
             "arms: [befor]",
             'arms: ["befor"]: befor: expected one of none, before, after, or a mapping with its overrides',
         ),
-        ("train: {epochs: 1, steps: 1}", "train: epochs and steps exclude each other: give one of them, and null for the other"),
+        (
+            "train: {epochs: 1, steps: 1}",
+            "train: epochs and steps exclude each other: give one of them, and null for the other",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", ["run", "show"])

@@ -44,7 +44,10 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
     [
         ({"nesterov": True}, NESTEROV),
         ({"nesterov": True, "momentum": 0.9, "optimizer": "adam"}, NESTEROV),
-        ({"epochs": 3, "steps": 5}, "train: epochs and steps exclude each other: give one of them, and null for the other"),
+        (
+            {"epochs": 3, "steps": 5},
+            "train: epochs and steps exclude each other: give one of them, and null for the other",
+        ),
         (
             {"optimizer": "sdg"},
             'train.optimizer: "sdg": expected one of sgd, adam, adamw, nadam, rmsprop (nearest: sgd)',
