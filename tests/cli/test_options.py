@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.cli.arguments import split
 from bnexp.cli.options import complete_config, complete_run
-from bnexp.cli.run import split
 from bnexp.config.shipped import shipped
 from bnexp.errors import InputError
 from tests.cli.command import Command, Trained
