@@ -13,7 +13,7 @@ from bnexp.data.normalize import fit
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.loop import moments
-from bnexp.training.numerics import dtype_of, numerics
+from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.trainee import Trainee
 
 TIMED_TRIALS = 8
@@ -60,10 +60,12 @@ def _seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float
     data = _noise(few, shape, device)
     with numerics(train, device):
         trainee = Trainee(few, data)
+        numbers = trainee.parameters * train.batch_size * len(group.trials)
         batch_SB = torch.randint(len(data.train), (len(few.shared_seeds), train.batch_size), device=device)
         rate_K1 = torch.zeros(len(few.trials), 1, device=device, dtype=dtype_of(train.precision))
-        step = _time(lambda: trainee.update(batch_SB, rate_K1, 1), device)
-        image = _time(lambda: trainee.evaluate(1).tolist(), device) / len(data.train)
+        with threads(numbers, device):
+            step = _time(lambda: trainee.update(batch_SB, rate_K1, 1), device)
+            image = _time(lambda: trainee.evaluate(1).tolist(), device) / len(data.train)
     images = shape.train + shape.val + shape.test
     spent = step * train.total_steps(per_epoch) + image * images * (1 + len(moments(train, per_epoch)))
     return spent * len(group.trials) / len(few.trials)

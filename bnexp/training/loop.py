@@ -14,7 +14,7 @@ from bnexp.data.catalog import steps_per_epoch
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES, EpochRecord, Snapshot
-from bnexp.training.numerics import dtype_of, numerics
+from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.trainee import Trainee
 
@@ -40,8 +40,11 @@ def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> G
         data: their images, on the device to train on.
         resume: where these trials go on; its own moment is not recorded again.
     """
-    with numerics(group.settings.train, data.train.labels_N.device):
-        yield from _Run(group, data, resume).records()
+    device = data.train.labels_N.device
+    with numerics(group.settings.train, device):
+        run = _Run(group, data, resume)
+        with threads(run.numbers, device):
+            yield from run.records()
 
 
 def moments(settings: TrainSettings, per_epoch: int) -> list[int]:
@@ -72,6 +75,11 @@ class _Run:
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
             self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
+
+    @property
+    def numbers(self) -> int:
+        """Parameters times images of an update, over all trials."""
+        return self._trainee.parameters * self._train.batch_size * len(self._trainee.group.trials)
 
     def records(self) -> Iterator[Progress]:
         """Train to the end, or until no trial is left."""

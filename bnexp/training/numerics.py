@@ -7,6 +7,11 @@ import torch
 
 from bnexp.config.train import TrainSettings
 
+SMALL_UPDATE = 5e7
+"""Below this an update takes one thread. On two cores, two were no faster than one at 0.9e7 (hands_on_elu) and 1.9e7
+(quickstart), and 1.7 times as fast at 1.9e8 (init_scale); where another program wants the cores, two small ones that
+wait for each other took two to five times as long."""
+
 
 def dtype_of(precision: str) -> torch.dtype:
     """Return the type that parameters and images are kept in: bf16 and tf32 only shorten products."""
@@ -30,6 +35,23 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(products)
         if flushed:
             torch.set_flush_denormal(before)
+
+
+@contextmanager
+def threads(numbers: int, device: torch.device) -> Iterator[None]:
+    """Use one thread for small updates, and put the count back.
+
+    Args:
+        numbers: parameters times images of an update, over all trials; a product takes about 6 operations each.
+        device: the setting matters on the CPU alone.
+    """
+    before = torch.get_num_threads()
+    if device.type == "cpu" and numbers < SMALL_UPDATE:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _flushes_denormals() -> bool:

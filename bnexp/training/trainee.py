@@ -51,6 +51,11 @@ class Trainee:
         self._limit_K = theta_KP.new_full((trials,), float("inf"))
         self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self._device)
 
+    @property
+    def parameters(self) -> int:
+        """Learned numbers of one trial."""
+        return self._flat.values_KP.shape[1]
+
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: int) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
 

@@ -1,6 +1,7 @@
 """The library's switches: set while a group trains, and as they were afterwards, whatever happens."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from bnexp.config.train import TrainSettings
 from bnexp.plan import TrialGroup
 from bnexp.training.loop import train
-from bnexp.training.numerics import autocast, dtype_of, numerics
+from bnexp.training.numerics import autocast, dtype_of, numerics, threads
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, finished, made_up_data, only_group
 
@@ -94,3 +95,16 @@ def test_products_are_short_under_bf16_only(precision: str, dtype: torch.dtype) 
     x = torch.ones(2, 2)
     with autocast(TrainSettings.model_validate({"precision": precision}), CPU):
         assert (x @ x).dtype == dtype
+
+
+@pytest.mark.parametrize(("numbers", "expected"), [(1, 1), (10**12, 2)], ids=["small", "large"])
+def test_small_updates_take_one_thread_and_the_count_is_put_back(numbers: int, expected: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with suppress(ZeroDivisionError), threads(numbers, torch.device("cpu")):
+            assert torch.get_num_threads() == expected
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
