@@ -54,7 +54,8 @@ class _SharedProduct(torch.autograd.Function):
     """W x of every trial with the input of its seed: a product per seed, written in place side by side.
 
     Written out because a batched product over all trials wants a copy of the input for every trial,
-    and autograd over slices a second copy of the gradient: a quarter of the time of a large sweep.
+    and autograd over slices a second copy of the gradient. The copied input alone made this layer 1.3
+    times as slow (320 trials of 10 seeds, 784 to 100 units, batch 100, two CPU cores).
     The input must not need a gradient: shared inputs are images.
     """
 
