@@ -45,9 +45,11 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
     """
     layers = [module for module in model.modules() if isinstance(module, Linear)]
     for index, layer in enumerate(layers):
-        draws = {seed: _standard_normal(seed, index, layer.weight.shape[1:]) for seed in set(seeds)}
-        for k, (init, seed) in enumerate(zip(inits, seeds, strict=True)):
-            layer.weight[k] = init.scale * SCHEMES[init.scheme](draws[seed])
+        shape = layer.weight.shape[1:]
+        wanted = [(init.scheme, seed) for init, seed in zip(inits, seeds, strict=True)]
+        drawn = {(scheme, seed): SCHEMES[scheme](_standard_normal(seed, index, shape)) for scheme, seed in set(wanted)}
+        for k, (init, key) in enumerate(zip(inits, wanted, strict=True)):
+            layer.weight[k] = init.scale * drawn[key]
 
 
 def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 
 class Linear(nn.Module):
@@ -31,27 +30,25 @@ class Linear(nn.Module):
         """Return each trial's product with its own weight; S inputs are shared by K/S neighbouring trials each.
 
         In memory the output is (K, out, B), which the next product, and batch norm with its K·out
-        channels, read without a copy. Neither is a shared input copied.
+        channels, read without a copy. Nor is a shared input copied.
         """
-        trials, inputs = len(self.weight), len(x_SBC)
-        if inputs not in (1, trials):
+        if len(x_SBC) < len(self.weight):
             dtype = _product_dtype(x_SBC)
             y_KCB: Tensor = _SharedProduct.apply(self.weight.to(dtype), x_SBC.to(dtype))
             return (y_KCB if self.bias is None else y_KCB + self.bias.to(dtype)[..., None]).mT
-        x_KCB = x_SBC.mT.expand(trials, -1, -1)
         if self.bias is None:
-            return torch.bmm(self.weight, x_KCB).mT
-        return torch.baddbmm(self.bias[..., None], self.weight, x_KCB).mT
+            return torch.bmm(self.weight, x_SBC.mT).mT
+        return torch.baddbmm(self.bias[..., None], self.weight, x_SBC.mT).mT
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
-    # Autocast knows torch's own products, not the one below.
+    # Autocast knows torch's own products, not the ones below.
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class _SharedProduct(torch.autograd.Function):
-    """W x of every trial with the input of its seed: a product per seed, written in place side by side.
+    """W x of every trial with the input of its seed: for each seed one plain product over all its trials' weights.
 
     Written out because a batched product over all trials wants a copy of the input for every trial,
     and autograd over slices a second copy of the gradient. The copied input alone made this layer 1.3
@@ -61,20 +58,37 @@ class _SharedProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight_KCI: Tensor, x_SBI: Tensor) -> Tensor:
-        ctx.save_for_backward(weight_KCI, x_SBI)
+        ctx.save_for_backward(x_SBI)
         trials, units, _ = weight_KCI.shape
         y_KCB = x_SBI.new_empty(trials, units, x_SBI.shape[1])
-        share = trials // len(x_SBI)
-        for x_BI, weight, y in zip(x_SBI, weight_KCI.split(share), y_KCB.split(share), strict=True):
-            torch.bmm(weight, x_BI.mT.expand(share, -1, -1), out=y)
+        for x_BI, weight_RI, y_RB in zip(x_SBI, *_rows_per_input(len(x_SBI), weight_KCI, y_KCB), strict=True):
+            torch.mm(weight_RI, x_BI.mT, out=y_RB)
         return y_KCB
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        weight_KCI, x_SBI = ctx.saved_tensors
-        grad_KCI = torch.empty(weight_KCI.shape, dtype=weight_KCI.dtype, device=weight_KCI.device)
-        share = len(weight_KCI) // len(x_SBI)
-        for x_BI, grad_y, grad in zip(x_SBI, grads[0].split(share), grad_KCI.split(share), strict=True):
-            torch.bmm(grad_y, x_BI.expand(share, -1, -1), out=grad)
-        return grad_KCI, None
+        (x_SBI,) = ctx.saved_tensors
+        return _SharedOuter.apply(grads[0], x_SBI), None
+
+
+class _SharedOuter(torch.autograd.Function):
+    """g xᵀ of every trial with the input of its seed: the gradient of the weights of a shared product."""
+
+    @staticmethod
+    def forward(ctx: Any, grad_KCB: Tensor, x_SBI: Tensor) -> Tensor:
+        ctx.save_for_backward(x_SBI)
+        trials, units, _ = grad_KCB.shape
+        y_KCI = x_SBI.new_empty(trials, units, x_SBI.shape[2])
+        for x_BI, grad_RB, y_RI in zip(x_SBI, *_rows_per_input(len(x_SBI), grad_KCB, y_KCI), strict=True):
+            torch.mm(grad_RB, x_BI, out=y_RI)
+        return y_KCI
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x_SBI,) = ctx.saved_tensors
+        return _SharedProduct.apply(grads[0], x_SBI), None
+
+
+def _rows_per_input(inputs: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Cut tensors (K, C, …) by the seeds that share an input, each piece a matrix with R = K/S·C rows."""
+    return [tensor.contiguous().flatten(0, 1).chunk(inputs) for tensor in tensors]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bnexp.config.train import ClipSettings
+from bnexp.nn.parameters import Matrices
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,24 @@ class Clipping:
 
         return cls(column("value"), column("norm_per_tensor"), column("norm_global"))
 
-    def __call__(self, grad_KP: Float[Tensor, "K P"], sizes: Sequence[int]) -> Float[Tensor, "K P"]:
-        """Return the gradient clipped by value, then by the norm of each tensor, then by the global norm.
-
-        Args:
-            grad_KP: the gradient of every trial.
-            sizes: numbers per trial of each parameter tensor, in the order of the columns.
-        """
+    def __call__(self, gradient: Matrices) -> Matrices:
+        """Return the gradient clipped by value, then by the norm of each tensor, then by the global norm."""
         if self.value_K1 is not None:
-            grad_KP = grad_KP.clamp(-self.value_K1, self.value_K1)
+            gradient = [grad_KP.clamp(-self.value_K1, self.value_K1) for grad_KP in gradient]
         if self.norm_per_tensor_K1 is not None:
-            parts = grad_KP.split(list(sizes), dim=1)
-            grad_KP = torch.cat([_shrink(part, self.norm_per_tensor_K1) for part in parts], dim=1)
+            factors = [_factor(norm_K1, self.norm_per_tensor_K1) for norm_K1 in _norms(gradient)]
+            gradient = [grad_KP * factor_K1 for grad_KP, factor_K1 in zip(gradient, factors, strict=True)]
         if self.norm_global_K1 is not None:
-            grad_KP = _shrink(grad_KP, self.norm_global_K1)
-        return grad_KP
+            whole_K1 = torch.linalg.vector_norm(torch.cat(_norms(gradient), dim=1), dim=1, keepdim=True)
+            factor_K1 = _factor(whole_K1, self.norm_global_K1)
+            gradient = [grad_KP * factor_K1 for grad_KP in gradient]
+        return gradient
 
 
-def _shrink(grad_KP: Float[Tensor, "K P"], limit_K1: Float[Tensor, "K 1"]) -> Float[Tensor, "K P"]:
+def _norms(gradient: Matrices) -> list[Float[Tensor, "K 1"]]:
+    return [torch.linalg.vector_norm(grad_KP, dim=1, keepdim=True) for grad_KP in gradient]
+
+
+def _factor(norm_K1: Float[Tensor, "K 1"], limit_K1: Float[Tensor, "K 1"]) -> Float[Tensor, "K 1"]:
     # The 1e-6 is torch.nn.utils.clip_grad_norm_'s; where there is no limit, ∞/∞ must not make a NaN.
-    norm_K1 = torch.linalg.vector_norm(grad_KP, dim=1, keepdim=True)
-    factor_K1 = torch.where(limit_K1.isinf(), 1.0, limit_K1 / (norm_K1 + 1e-6)).clamp(max=1.0)
-    return grad_KP * factor_K1
+    return torch.where(limit_K1.isinf(), 1.0, limit_K1 / (norm_K1 + 1e-6)).clamp(max=1.0)

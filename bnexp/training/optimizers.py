@@ -1,48 +1,25 @@
 """Update rules over the trial axis, equal to torch.optim's step for step.
 
-Parameters, gradients and state are matrices (K, P); rates, momentum and decay are columns (K, 1), so
-every trial may have its own. Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; NAdam: Dozat 2016.
+Parameters, gradients and state are lists of matrices with a row per trial; rates, momentum and decay are
+columns (K, 1), so every trial may have its own. The _foreach functions take a whole list in one call.
+Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; NAdam: Dozat 2016.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from bnexp.config.train import TrainSettings
+from bnexp.nn.parameters import Matrices
 
 ADAM_EPS = 1e-8
 RMSPROP_ALPHA = 0.99
 NADAM_MOMENTUM_DECAY = 4e-3
 
-Matrix = Float[Tensor, "K P"]
 Column = Float[Tensor, "K 1"]
-
-
-class Decay:
-    """Weight decay of K trials on the columns that it applies to.
-
-    Args:
-        settings: of each trial.
-        decayed_P: columns that are decayed unless decay_all is set.
-        like: the parameters, for device and precision.
-    """
-
-    def __init__(self, settings: Sequence[TrainSettings], decayed_P: Bool[Tensor, " P"], like: Matrix):
-        rates = [train.weight_decay for train in settings]
-        mask_P = torch.ones_like(decayed_P) if settings[0].decay_all else decayed_P
-        self._rate_KP = like.new_tensor(rates)[:, None] * mask_P if any(rates) else None
-
-    def l2(self, theta_KP: Matrix, grad_KP: Matrix) -> Matrix:
-        """Return the gradient with the penalty's gradient added."""
-        return grad_KP if self._rate_KP is None else torch.addcmul(grad_KP, theta_KP, self._rate_KP)
-
-    def decoupled(self, theta_KP: Matrix, rate_K1: Column) -> None:
-        """Shrink the parameters themselves, in place."""
-        if self._rate_KP is not None:
-            theta_KP.mul_(1 - rate_K1 * self._rate_KP)
 
 
 class Optimizer(ABC):
@@ -50,36 +27,62 @@ class Optimizer(ABC):
 
     Args:
         settings: of each trial, equal in the optimiser and its betas.
-        decay: their weight decay.
-        theta_KP: the parameters that will be updated.
+        thetas: the parameters to update, in place.
+        decayed: to which of them weight decay applies, unless decay_all is set.
     """
 
-    state: dict[str, Tensor]
-    """Tensors with K in front: all that continuing needs."""
+    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
+        self._thetas, like = list(thetas), thetas[0]
+        self._matrices: dict[str, list[Tensor]] = {}
+        self._columns: dict[str, Column] = {}
+        self._betas = settings[0].betas
+        self._momentum_K1 = like.new_tensor([train.momentum for train in settings])[:, None]
+        rates = [train.weight_decay for train in settings]
+        # A rate of 0 for what isn't decayed; no list at all where nothing is.
+        rate_K1, zero_K1 = like.new_tensor(rates)[:, None], like.new_zeros(len(like), 1)
+        each = [rate_K1 if settings[0].decay_all or flag else zero_K1 for flag in decayed]
+        self._decays = each if any(rates) else None
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Tensors with K in front: all that continuing needs."""
+        numbered = {f"{name}.{i}": each for name, list_ in self._matrices.items() for i, each in enumerate(list_)}
+        return numbered | self._columns
 
     @abstractmethod
-    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix): ...
+    def step(self, grads: Matrices, rate_K1: Column) -> None:
+        """Update the parameters."""
 
-    @abstractmethod
-    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
-        """Update the parameters in place."""
+    def _remember(self, name: str) -> None:
+        self._matrices[name] = [torch.zeros_like(theta_KP) for theta_KP in self._thetas]
+
+    def _l2(self, grads: Matrices) -> list[Tensor]:
+        """Return the gradient with the penalty's gradient added."""
+        if self._decays is None:
+            return list(grads)
+        return list(torch._foreach_addcmul(list(grads), self._thetas, self._decays))
+
+    def _each(self, column_K1: Column) -> list[Column]:
+        return [column_K1] * len(self._thetas)
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, also in Nesterov's form."""
 
-    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
-        momenta = [train.momentum for train in settings]
-        self._decay, self._nesterov = decay, settings[0].nesterov
-        self._momentum_K1 = theta_KP.new_tensor(momenta)[:, None]
-        self.state = {"velocity": torch.zeros_like(theta_KP)} if any(momenta) else {}
+    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
+        super().__init__(settings, thetas, decayed)
+        self._nesterov = settings[0].nesterov
+        if any(train.momentum for train in settings):
+            self._remember("velocity")
 
-    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
-        grad_KP = self._decay.l2(theta_KP, grad_KP)
-        if self.state:
-            velocity_KP = self.state["velocity"].mul_(self._momentum_K1).add_(grad_KP)
-            grad_KP = torch.addcmul(grad_KP, velocity_KP, self._momentum_K1) if self._nesterov else velocity_KP
-        theta_KP.addcmul_(grad_KP, rate_K1, value=-1)
+    def step(self, grads: Matrices, rate_K1: Column) -> None:
+        directions = self._l2(grads)
+        if velocities := self._matrices.get("velocity"):
+            momenta = self._each(self._momentum_K1)
+            torch._foreach_mul_(velocities, momenta)
+            torch._foreach_add_(velocities, directions)
+            directions = list(torch._foreach_addcmul(directions, velocities, momenta)) if self._nesterov else velocities
+        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
 
 
 class Adam(Optimizer):
@@ -87,26 +90,32 @@ class Adam(Optimizer):
 
     decoupled = False
 
-    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
-        self._decay, self._betas = decay, settings[0].betas
-        count_K1 = theta_KP.new_zeros(len(theta_KP), 1, dtype=torch.float64)
-        self.state = {"first": torch.zeros_like(theta_KP), "second": torch.zeros_like(theta_KP), "count": count_K1}
+    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
+        super().__init__(settings, thetas, decayed)
+        self._remember("first")
+        self._remember("second")
+        self._columns["count"] = thetas[0].new_zeros(len(settings), 1, dtype=torch.float64)
 
-    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
-        if self.decoupled:
-            self._decay.decoupled(theta_KP, rate_K1)
-        else:
-            grad_KP = self._decay.l2(theta_KP, grad_KP)
+    def step(self, grads: Matrices, rate_K1: Column) -> None:
+        if not self.decoupled:
+            grads = self._l2(grads)
+        elif self._decays is not None:
+            torch._foreach_mul_(self._thetas, [1 - rate_K1 * decay_K1 for decay_K1 in self._decays])
         beta1, beta2 = self._betas
-        count_K1 = self.state["count"].add_(1)
-        first_KP = self.state["first"].lerp_(grad_KP, 1 - beta1)
-        second_KP = self.state["second"].mul_(beta2).addcmul_(grad_KP, grad_KP, value=1 - beta2)
-        root_KP = second_KP.sqrt().div_((1 - beta2**count_K1).sqrt().to(theta_KP)).add_(ADAM_EPS)
-        self._apply(theta_KP, grad_KP, first_KP, root_KP, rate_K1)
+        count_K1 = self._columns["count"].add_(1)
+        firsts, seconds = self._matrices["first"], self._matrices["second"]
+        torch._foreach_lerp_(firsts, list(grads), 1 - beta1)
+        torch._foreach_mul_(seconds, beta2)
+        torch._foreach_addcmul_(seconds, list(grads), list(grads), value=1 - beta2)
+        roots = list(torch._foreach_sqrt(seconds))
+        torch._foreach_div_(roots, self._each((1 - beta2**count_K1).sqrt().to(rate_K1)))
+        torch._foreach_add_(roots, ADAM_EPS)
+        torch._foreach_addcdiv_(self._thetas, self._directions(list(grads), rate_K1), roots, value=-1)
 
-    def _apply(self, theta_KP: Matrix, grad_KP: Matrix, first_KP: Matrix, root_KP: Matrix, rate_K1: Column) -> None:
-        corrected_K1 = rate_K1 / (1 - self._betas[0] ** self.state["count"]).to(theta_KP)
-        theta_KP.addcdiv_(first_KP * corrected_K1, root_KP, value=-1)
+    def _directions(self, grads: list[Tensor], rate_K1: Column) -> list[Tensor]:
+        """Return the rate times the mean gradient, corrected for its start at zero."""
+        corrected_K1 = rate_K1 / (1 - self._betas[0] ** self._columns["count"]).to(rate_K1)
+        return list(torch._foreach_mul(self._matrices["first"], self._each(corrected_K1)))
 
 
 class AdamW(Adam):
@@ -118,38 +127,42 @@ class AdamW(Adam):
 class NAdam(Adam):
     """Adam with Nesterov momentum whose coefficient warms up."""
 
-    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
-        super().__init__(settings, decay, theta_KP)
-        self.state["product"] = torch.ones_like(self.state["count"])
+    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
+        super().__init__(settings, thetas, decayed)
+        self._columns["product"] = torch.ones_like(self._columns["count"])
 
-    def _apply(self, theta_KP: Matrix, grad_KP: Matrix, first_KP: Matrix, root_KP: Matrix, rate_K1: Column) -> None:
-        count_K1, beta1 = self.state["count"], self._betas[0]
+    def _directions(self, grads: list[Tensor], rate_K1: Column) -> list[Tensor]:
+        count_K1, beta1 = self._columns["count"], self._betas[0]
         now_K1, next_K1 = (beta1 * (1 - 0.5 * 0.96 ** (t * NADAM_MOMENTUM_DECAY)) for t in (count_K1, count_K1 + 1))
-        product_K1 = self.state["product"].mul_(now_K1)
-        grad_share_K1 = ((1 - now_K1) / (1 - product_K1)).to(theta_KP)
-        first_share_K1 = (next_K1 / (1 - product_K1 * next_K1)).to(theta_KP)
-        direction_KP = torch.addcmul(grad_KP * grad_share_K1, first_KP, first_share_K1)
-        theta_KP.addcdiv_(direction_KP * rate_K1, root_KP, value=-1)
+        product_K1 = self._columns["product"].mul_(now_K1)
+        grad_share_K1 = rate_K1 * ((1 - now_K1) / (1 - product_K1)).to(rate_K1)
+        first_share_K1 = rate_K1 * (next_K1 / (1 - product_K1 * next_K1)).to(rate_K1)
+        directions = list(torch._foreach_mul(grads, self._each(grad_share_K1)))
+        torch._foreach_addcmul_(directions, self._matrices["first"], self._each(first_share_K1))
+        return directions
 
 
 class RMSprop(Optimizer):
     """The gradient over the root of its running square (Tieleman & Hinton 2012), with optional momentum."""
 
-    def __init__(self, settings: Sequence[TrainSettings], decay: Decay, theta_KP: Matrix):
-        momenta = [train.momentum for train in settings]
-        self._decay = decay
-        self._momentum_K1 = theta_KP.new_tensor(momenta)[:, None]
-        self.state = {"square": torch.zeros_like(theta_KP)}
-        if any(momenta):
-            self.state["velocity"] = torch.zeros_like(theta_KP)
+    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
+        super().__init__(settings, thetas, decayed)
+        self._remember("square")
+        if any(train.momentum for train in settings):
+            self._remember("velocity")
 
-    def step(self, theta_KP: Matrix, grad_KP: Matrix, rate_K1: Column) -> None:
-        grad_KP = self._decay.l2(theta_KP, grad_KP)
-        square_KP = self.state["square"].mul_(RMSPROP_ALPHA).addcmul_(grad_KP, grad_KP, value=1 - RMSPROP_ALPHA)
-        direction_KP = grad_KP / square_KP.sqrt().add_(ADAM_EPS)
-        if "velocity" in self.state:
-            direction_KP = self.state["velocity"].mul_(self._momentum_K1).add_(direction_KP)
-        theta_KP.addcmul_(direction_KP, rate_K1, value=-1)
+    def step(self, grads: Matrices, rate_K1: Column) -> None:
+        penalised, squares = self._l2(grads), self._matrices["square"]
+        torch._foreach_mul_(squares, RMSPROP_ALPHA)
+        torch._foreach_addcmul_(squares, penalised, penalised, value=1 - RMSPROP_ALPHA)
+        roots = list(torch._foreach_sqrt(squares))
+        torch._foreach_add_(roots, ADAM_EPS)
+        directions = list(torch._foreach_div(penalised, roots))
+        if velocities := self._matrices.get("velocity"):
+            torch._foreach_mul_(velocities, self._each(self._momentum_K1))
+            torch._foreach_add_(velocities, directions)
+            directions = velocities
+        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": NAdam, "rmsprop": RMSprop}

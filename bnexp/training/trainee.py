@@ -8,13 +8,13 @@ from torch import Tensor
 
 from bnexp.data.dataset import Dataset
 from bnexp.nn.build import build
-from bnexp.nn.flat import FlatParameters
+from bnexp.nn.parameters import Parameters
 from bnexp.nn.population import refit_statistics
 from bnexp.plan import TrialGroup
 from bnexp.training.clipping import Clipping
 from bnexp.training.measure import chunks, losses, measure
 from bnexp.training.numerics import autocast, dtype_of
-from bnexp.training.optimizers import OPTIMIZERS, Decay
+from bnexp.training.optimizers import OPTIMIZERS
 
 DIVERGED_FACTOR = 1e3
 """A trial diverges when its batch loss passes this many times that of its first batch, or is not finite."""
@@ -43,18 +43,17 @@ class Trainee:
             self._device,
             dtype_of(self._train.precision),
         )
-        self._flat = FlatParameters(self.network)
-        theta_KP, rules = self._flat.values_KP, [each.train for each in settings]
-        decay = Decay(rules, self._flat.decayed_P, theta_KP)
-        self._optimizer = OPTIMIZERS[self._train.optimizer](rules, decay, theta_KP)
-        self._clip = Clipping.of([train.clip for train in rules], theta_KP)
-        self._limit_K = theta_KP.new_full((trials,), float("inf"))
+        self._parameters, rules = Parameters(self.network), [each.train for each in settings]
+        thetas, decayed = self._parameters.matrices, self._parameters.decayed
+        self._optimizer = OPTIMIZERS[self._train.optimizer](rules, thetas, decayed)
+        self._clip = Clipping.of([train.clip for train in rules], thetas[0])
+        self._limit_K = thetas[0].new_full((trials,), float("inf"))
         self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self._device)
 
     @property
     def parameters(self) -> int:
         """Learned numbers of one trial."""
-        return self._flat.values_KP.shape[1]
+        return len(self._parameters)
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: int) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -68,8 +67,7 @@ class Trainee:
         images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
         logits_KBC = self._forward(self.data.inputs(images_SBP))
         loss_K = losses(logits_KBC, labels_SB, self._train.label_smoothing).mean(1)
-        grad_KP = self._clip(self._flat.gradient(loss_K.sum()), self._flat.sizes)
-        self._optimizer.step(self._flat.values_KP, grad_KP, rate_K1)
+        self._optimizer.step(self._clip(self._parameters.gradient(loss_K.sum())), rate_K1)
         self._watch(loss_K.detach(), step)
 
     def evaluate(self, step: int) -> Float[Tensor, "M K"]:

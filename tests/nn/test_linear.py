@@ -40,9 +40,23 @@ def test_inputs_are_shared_by_neighbouring_trials(inputs: int, bias: bool) -> No
     assert_close(layer(x_SBC).detach(), own.detach(), EXACT_FLOAT64)
 
 
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_first_and_second_derivatives_of_shared_products_are_right(inputs: int) -> None:
+    layer, x_SBC = randomized(Linear(4, 3, 2)), noise(inputs, 5, 3, seed=9)
+
+    def output(weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        called = torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x_SBC,))
+        return called.square()
+
+    parameters = tuple(parameter.detach().requires_grad_() for parameter in layer.parameters())
+    assert torch.autograd.gradcheck(output, parameters)
+    assert torch.autograd.gradgradcheck(output, parameters)
+
+
 def test_the_output_lies_in_memory_as_batch_norm_reads_it() -> None:
-    output = randomized(Linear(TRIALS, FEATURES, UNITS))(noise(TRIALS, BATCH, FEATURES))
-    assert output.mT.is_contiguous()
+    for inputs in (1, TRIALS):
+        output = randomized(Linear(TRIALS, FEATURES, UNITS))(noise(inputs, BATCH, FEATURES))
+        assert output.mT.is_contiguous()
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(True, ["weight", "bias"]), (False, ["weight"])])

@@ -16,7 +16,7 @@ SIZES = [4, 3, 5]
 
 def clipped(grad_KP: torch.Tensor, *clips: dict[str, Any], sizes: list[int] | None = None) -> torch.Tensor:
     clipping = Clipping.of([ClipSettings.model_validate(clip) for clip in clips], grad_KP)
-    return clipping(grad_KP, sizes or [grad_KP.shape[1]])
+    return torch.cat(list(clipping(grad_KP.split(sizes or grad_KP.shape[1], dim=1))), dim=1)
 
 
 def gradient(trials: int = 3) -> torch.Tensor:
@@ -83,8 +83,8 @@ def test_value_comes_first_then_each_tensor_then_the_whole() -> None:
 
 
 def test_without_any_threshold_the_gradient_is_handed_through() -> None:
-    grad_KP = gradient()
-    assert clipped(grad_KP, {}, {}, {}) is grad_KP
+    gradients = gradient().split(SIZES, dim=1)
+    assert Clipping.of([ClipSettings()] * 3, gradients[0])(gradients) is gradients
 
 
 @pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])

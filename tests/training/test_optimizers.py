@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from bnexp.config.train import TrainSettings
-from bnexp.training.optimizers import OPTIMIZERS, Decay, Optimizer
+from bnexp.training.optimizers import OPTIMIZERS, Optimizer
 from tests.helpers import ADAM_EPS_EFFECT, CONVERGED, EXACT_FLOAT64, NEAR_FLOAT64, assert_close, noise
 
-STEPS, NUMBERS = 30, 7
-DECAYED_P = torch.arange(NUMBERS) < 4
+STEPS, SIZES = 30, [4, 2, 1]
+NUMBERS, DECAYED = sum(SIZES), [True, False, False]
+DECAYED_P = torch.arange(NUMBERS) < SIZES[0]
 RATES, DECAYS, MOMENTA = (0.1, 0.02, 0.003), (0.0, 0.01, 0.3), (0.0, 0.5, 0.9)
 BETAS = (0.8, 0.95)
 
@@ -80,8 +81,13 @@ def gradients(step: int) -> torch.Tensor:
 
 
 def make(rule: Rule, theta_KP: torch.Tensor, trials: list[int], **more: Any) -> Optimizer:
+    """An optimiser of three tensors that are columns of one matrix."""
     settings = [rule.of_trial(k, **more) for k in trials]
-    return OPTIMIZERS[rule.name](settings, Decay(settings, DECAYED_P, theta_KP), theta_KP)
+    return OPTIMIZERS[rule.name](settings, theta_KP.split(SIZES, dim=1), DECAYED)
+
+
+def advance(optimizer: Optimizer, grad_KP: torch.Tensor, rate_K1: torch.Tensor) -> None:
+    optimizer.step(grad_KP.split(SIZES, dim=1), rate_K1)
 
 
 def trained(rule: Rule, trials: list[int], **more: Any) -> tuple[torch.Tensor, Optimizer]:
@@ -89,7 +95,7 @@ def trained(rule: Rule, trials: list[int], **more: Any) -> tuple[torch.Tensor, O
     theta_KP = noise(3, NUMBERS)[trials].clone()
     optimizer = make(rule, theta_KP, trials, **more)
     for step in range(STEPS):
-        optimizer.step(theta_KP, gradients(step)[trials], rates(step, trials))
+        advance(optimizer, gradients(step)[trials], rates(step, trials))
     return theta_KP, optimizer
 
 
@@ -152,8 +158,8 @@ def test_a_state_copied_over_continues_to_the_bit(rule: Rule) -> None:
     copy = make(rule, copy_KP, [0, 1, 2])
     for name, tensor in copy.state.items():
         tensor.copy_(optimizer.state[name])
-    for each, values_KP in ((optimizer, theta_KP), (copy, copy_KP)):
-        each.step(values_KP, gradients(99), rates(0, [0, 1, 2]))
+    for each in (optimizer, copy):
+        advance(each, gradients(99), rates(0, [0, 1, 2]))
     assert torch.equal(theta_KP, copy_KP)
 
 
@@ -163,7 +169,7 @@ def test_a_trial_with_nan_in_its_gradient_changes_no_other(rule: Rule) -> None:
         theta_KP = noise(3, NUMBERS)
         optimizer, gradient_KP = make(rule, theta_KP, [0, 1, 2]), gradients(0)
         gradient_KP[1] *= bad
-        optimizer.step(theta_KP, gradient_KP, rates(0, [0, 1, 2]))
+        advance(optimizer, gradient_KP, rates(0, [0, 1, 2]))
         results.append(theta_KP)
     assert torch.equal(results[0][[0, 2]], results[1][[0, 2]])
     assert bool(results[1][1].isnan().all())
@@ -171,7 +177,7 @@ def test_a_trial_with_nan_in_its_gradient_changes_no_other(rule: Rule) -> None:
 
 def test_a_rate_of_zero_moves_nothing(rule: Rule) -> None:
     theta_KP = noise(3, NUMBERS)
-    make(rule, theta_KP, [0, 1, 2]).step(theta_KP, gradients(0), torch.zeros(3, 1).double())
+    advance(make(rule, theta_KP, [0, 1, 2]), gradients(0), torch.zeros(3, 1).double())
     assert torch.equal(theta_KP, noise(3, NUMBERS))
 
 
@@ -181,7 +187,7 @@ def test_the_minimum_of_a_quadratic_is_found(rule: Rule) -> None:
     for step in range(600):
         # The rate falls, since rules that divide by the gradient's size otherwise circle the minimum.
         rate = (0.5 if rule.name == "sgd" else 0.05) * 0.99**step
-        optimizer.step(theta_KP, curvature_P * theta_KP, torch.full((3, 1), rate).double())
+        advance(optimizer, curvature_P * theta_KP, torch.full((3, 1), rate).double())
     assert float((curvature_P * theta_KP.square()).sum(1).max()) < CONVERGED
 
 
@@ -191,7 +197,7 @@ def test_the_first_step_has_the_length_of_the_rate_whatever_the_gradient(name: s
     steps = []
     for size in (1.0, 1e4):
         theta_KP = torch.zeros(3, NUMBERS).double()
-        make(rule, theta_KP, [0, 1, 2]).step(theta_KP, size * gradients(0), rates(0, [0, 1, 2]))
+        advance(make(rule, theta_KP, [0, 1, 2]), size * gradients(0), rates(0, [0, 1, 2]))
         steps.append(theta_KP)
     assert torch.allclose(steps[0], steps[1], rtol=ADAM_EPS_EFFECT)
     assert torch.equal(steps[0].sign(), -gradients(0).sign())

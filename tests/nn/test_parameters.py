@@ -1,4 +1,4 @@
-"""All parameters as one matrix: its cells are the model's own, its rows the trials."""
+"""Parameters as matrices: their cells are the model's own, their rows the trials."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
-from bnexp.nn.flat import FlatParameters
 from bnexp.nn.linear import Linear
+from bnexp.nn.parameters import Parameters
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 
 SEEDS = [0, 0, 4]
@@ -34,35 +34,26 @@ def loss(model: nn.Module) -> torch.Tensor:
 def test_writing_a_row_changes_the_parameters_of_that_trial_alone() -> None:
     model = network(SEEDS)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    FlatParameters(model).values_KP[1] = 7.0
+    for matrix_KP in Parameters(model).matrices:
+        matrix_KP[1] = 7.0
     for name, parameter in model.named_parameters():
         assert bool((parameter[1] == 7).all())
         assert torch.equal(parameter[[0, 2]], before[name][[0, 2]])
 
 
-def test_writing_a_parameter_shows_in_the_matrix() -> None:
-    model = network(SEEDS)
-    flat = FlatParameters(model)
-    with torch.no_grad():
-        next(model.parameters()).fill_(5.0)
-    assert bool((flat.values_KP[:, : flat.sizes[0]] == 5).all())
-
-
 @pytest.mark.parametrize("name", NETWORKS)
-def test_flattening_changes_no_value_and_orders_columns_like_the_model(name: str) -> None:
+def test_there_is_a_matrix_for_every_parameter_in_the_order_of_the_model(name: str) -> None:
     model = network(SEEDS, name)
-    expected = torch.cat([parameter.detach().flatten(1) for parameter in model.parameters()], dim=1)
-    output = loss(model)
-    flat = FlatParameters(model)
-    assert torch.equal(flat.values_KP, expected)
-    assert flat.sizes == [parameter[0].numel() for parameter in model.parameters()]
-    assert torch.equal(loss(model), output)
+    parameters = Parameters(model)
+    expected = [parameter.detach().flatten(1) for parameter in model.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(parameters.matrices, expected, strict=True))
+    assert len(parameters) == sum(parameter[0].numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) -> None:
     model = network(SEEDS, name)
-    gradient_KP = FlatParameters(model).gradient(loss(model))
+    gradient_KP = torch.cat(list(Parameters(model).gradient(loss(model))), dim=1)
     for k, seed in enumerate(SEEDS):
         alone = network([seed], name)
         loss(alone).backward()
@@ -73,10 +64,7 @@ def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) ->
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weight_decay_is_for_the_weights_of_linear_layers_only(name: str) -> None:
     model = network(SEEDS, name)
-    flat = FlatParameters(model)
-    flat.values_KP.zero_()
-    for module in model.modules():
-        if isinstance(module, Linear):
-            module.weight.data.fill_(1)
-    assert torch.equal(flat.decayed_P, flat.values_KP[0] == 1)
-    assert 0 < int(flat.decayed_P.sum()) < len(flat.decayed_P)
+    weights = {module.weight.data_ptr() for module in model.modules() if isinstance(module, Linear)}
+    parameters = Parameters(model)
+    assert parameters.decayed == [matrix.data_ptr() in weights for matrix in parameters.matrices]
+    assert 0 < sum(parameters.decayed) < len(parameters.decayed)
