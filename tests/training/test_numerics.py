@@ -1,5 +1,7 @@
 """The library's switches: set while a group trains, and as they were afterwards, whatever happens."""
 
+import platform
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -108,3 +110,17 @@ def test_small_updates_take_one_thread_and_the_count_is_put_back(numbers: int, e
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep freed memory")
+def test_memory_that_tensors_freed_serves_the_next_ones() -> None:
+    def use() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        tensors = [torch.ones(6 * 2**20) for _ in range(4)]  # 24 MiB each
+        del tensors
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with numerics(TrainSettings(), CPU):
+        use()
+        pages = 4 * 24 * 2**20 // resource.getpagesize()
+        assert sum(use() for _ in range(5)) < pages / 10
