@@ -15,23 +15,26 @@ class SeedUniforms:
     Args:
         seeds: seed of each of the K trials, equal ones side by side.
         device: where the draws are made.
+
+    Attributes:
+        generators: one for each distinct seed.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device):
         self._seeds = tuple(dict.fromkeys(seeds))
-        self._generators = [torch.Generator(device) for _ in self._seeds]
+        self.generators = [torch.Generator(device) for _ in self._seeds]
         self._seed_K = torch.tensor([self._seeds.index(seed) for seed in seeds], device=device)
         self._device = device
 
     def start_epoch(self, epoch: int) -> None:
         """Begin the dropout stream of an epoch."""
-        for seed, generator in zip(self._seeds, self._generators, strict=True):
+        for seed, generator in zip(self._seeds, self.generators, strict=True):
             generator.manual_seed(stream_seed(seed, "dropout", epoch))
 
     def draw(self, batch: int, features: int) -> Float[Tensor, "K B C"]:
         """Return the next (batch, features) uniforms in [0, 1) of every trial's seed, in float32."""
         drawn = [
-            torch.rand(batch, features, generator=g, dtype=torch.float32, device=self._device) for g in self._generators
+            torch.rand(batch, features, generator=g, dtype=torch.float32, device=self._device) for g in self.generators
         ]
         return torch.stack(drawn)[self._seed_K]
 

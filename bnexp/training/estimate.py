@@ -12,6 +12,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
+from bnexp.training.graphs import updater
 from bnexp.training.loop import moments
 from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.trainee import Trainee
@@ -63,8 +64,10 @@ def _seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float
         numbers = trainee.parameters * train.batch_size * len(group.trials)
         batch_SB = torch.randint(len(data.train), (len(few.shared_seeds), train.batch_size), device=device)
         rate_K1 = torch.zeros(len(few.trials), 1, device=device, dtype=dtype_of(train.precision))
+        first = torch.ones((), dtype=torch.int64, device=device)
         with threads(numbers, device):
-            step = _time(lambda: trainee.update(batch_SB, rate_K1, 1), device)
+            update = updater(trainee)
+            step = _time(lambda: update(batch_SB, rate_K1, first), device)
             image = _time(lambda: trainee.evaluate(1).tolist(), device) / len(data.train)
     images = shape.train + shape.val + shape.test
     spent = step * train.total_steps(per_epoch) + image * images * (1 + len(moments(train, per_epoch)))

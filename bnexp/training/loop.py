@@ -14,6 +14,7 @@ from bnexp.data.catalog import steps_per_epoch
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES, EpochRecord, Snapshot
+from bnexp.training.graphs import updater
 from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.trainee import Trainee
@@ -75,6 +76,7 @@ class _Run:
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
             self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
+        self._update = updater(self._trainee)
 
     @property
     def numbers(self) -> int:
@@ -90,9 +92,10 @@ class _Run:
             self._epoch += 1
             ended: tuple[int, ...] = ()
             started = time.perf_counter()
-            for batch_SB, rate_K in zip(self._batches(), self._rates(), strict=False):
+            steps = torch.arange(self._step, self._step + self._per_epoch, device=self._device) + 1
+            for batch_SB, rate_K, step in zip(self._batches(), self._rates(), steps, strict=False):
                 self._step += 1
-                self._trainee.update(batch_SB, rate_K[:, None], self._step)
+                self._update(batch_SB, rate_K[:, None], step)
                 if self._step in due:
                     self._stop_clock(started)
                     progress = self._progress(rate_K)
@@ -125,6 +128,7 @@ class _Run:
         left = [number for number in self._trainee.group.numbers if number not in ended]
         if left:
             self._trainee = self._trainee.only(left)
+            self._update = updater(self._trainee)
         return bool(left)
 
     def _stop_clock(self, started: float) -> None:

@@ -33,14 +33,14 @@ class Trainee:
     def __init__(self, group: TrialGroup, data: Dataset):
         settings, trials = [trial.settings for trial in group.trials], len(group.trials)
         self.group, self.data, self._train = group, data, settings[0].train
-        self._device = data.train.labels_N.device
+        self.device = data.train.labels_N.device
         self._width = max(settings[0].model.widths)
         self.network, self.uniforms = build(
             [each.model for each in settings],
             [trial.seed for trial in group.trials],
             data.train.images_NP.shape[1],
             data.shape.classes,
-            self._device,
+            self.device,
             dtype_of(self._train.precision),
         )
         self._parameters, rules = Parameters(self.network), [each.train for each in settings]
@@ -48,20 +48,20 @@ class Trainee:
         self._optimizer = OPTIMIZERS[self._train.optimizer](rules, thetas, decayed)
         self._clip = Clipping.of([train.clip for train in rules], thetas[0])
         self._limit_K = thetas[0].new_full((trials,), float("inf"))
-        self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self._device)
+        self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self.device)
 
     @property
     def parameters(self) -> int:
         """Learned numbers of one trial."""
         return len(self._parameters)
 
-    def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: int) -> None:
+    def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
 
         Args:
             batch_SB: indices into the training images.
             rate_K1: learning rates.
-            step: number of this update, from 1.
+            step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
         """
         self.network.train()
         images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
@@ -102,15 +102,15 @@ class Trainee:
         return smaller
 
     def _forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B C"]:
-        with autocast(self._train, self._device):
+        with autocast(self._train, self.device):
             logits_KBC: Tensor = self.network(x_SBC)
         return logits_KBC.to(x_SBC.dtype)
 
-    def _watch(self, loss_K: Float[Tensor, " K"], step: int) -> None:
-        if step == 1:
-            self._limit_K.copy_(DIVERGED_FACTOR * loss_K)
-        # Written so that a NaN, which is below nothing, counts as above.
-        self._flag(~(loss_K.isfinite() & (loss_K <= self._limit_K)), step)
+    def _watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
+        # A finite limit, so that an infinite loss is above it; written so that NaN, which is below nothing, is too.
+        limit_K = (DIVERGED_FACTOR * loss_K).clamp(max=torch.finfo(loss_K.dtype).max)
+        self._limit_K.copy_(torch.where(step == 1, limit_K, self._limit_K))
+        self._flag(~(loss_K <= self._limit_K), step)
 
-    def _flag(self, bad_K: Tensor, step: int) -> None:
-        self._diverged_K.masked_fill_(bad_K & (self._diverged_K == 0), step)
+    def _flag(self, bad_K: Tensor, step: int | Tensor) -> None:
+        self._diverged_K.copy_(torch.where(bad_K & (self._diverged_K == 0), step, self._diverged_K))

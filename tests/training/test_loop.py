@@ -222,7 +222,7 @@ def test_nothing_has_diverged_before_training_and_a_hopeless_start_does_so_at_th
 def step_of(trainee: Trainee, number: int) -> None:
     """An update that changes no parameter, so that only the test changes the loss."""
     batch_SB, rate_K1 = torch.arange(16)[None], torch.zeros(len(trainee.group.trials), 1)
-    trainee.update(batch_SB, rate_K1, number)
+    trainee.update(batch_SB, rate_K1, torch.tensor(number))
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(0.9, 0), (1.1, 2)])

@@ -1,0 +1,86 @@
+"""A recorded update, repeated: the numbers of the plain one, to the bit."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bnexp.plan import TrialGroup
+from bnexp.training import loop
+from bnexp.training.graphs import GraphedUpdate, updater
+from bnexp.training.trainee import Trainee
+from tests.helpers import experiment, finished, made_up_data, only_group
+from tests.training.emulated_graph import emulated_graph
+
+
+def group(model: dict[str, Any] | None = None, seeds: Any = 2, rates: Any = (0.1, 0.02), **train: Any) -> TrialGroup:
+    return only_group(
+        experiment(
+            model={"depth": 2, "width": 8} | (model or {}),
+            train={"batch_size": 16, "epochs": 3} | train,
+            grid={"train.lr": list(rates)},
+            seeds=seeds,
+        )
+    )
+
+
+CASES: dict[str, TrialGroup] = {
+    "plain": group(),
+    "one trial": group(seeds=1, rates=(0.1,)),
+    "257 trials": group(seeds=1, rates=[0.1 + i / 1000 for i in range(257)]),
+    "dropout": group({"dropout": 0.3}),
+    "smaller last batch": group({"dropout": 0.3}, batch_size=20, drop_last=False),
+    "schedule": group(schedule="one_cycle"),
+    "momentum": group(momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": group(optimizer="adam", weight_decay=0.01),
+    "adamw": group(optimizer="adamw", weight_decay=0.01),
+    "nadam": group(optimizer="nadam"),
+    "rmsprop": group(optimizer="rmsprop", momentum=0.5),
+    "clipping": group(clip={"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}),
+    "input norm": group({"norm": {"input": True, "placement": "after"}}),
+    "layer norm": group({"norm": {"kind": "layer"}}),
+    "group norm": group({"norm": {"kind": "group", "groups": 2}, "residual": True}),
+    "bf16": group(precision="bf16"),
+    "smoothed labels": group(label_smoothing=0.1),
+    "stops diverged": group({"activation": "relu"}, rates=(0.1, 1e30), stop_diverged=True),
+    "records within an epoch": group(record_at=[1, 4, 7]),
+    "population statistics": group({"norm": {"statistics": "population"}}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    some, data = CASES[name], made_up_data(CASES[name])
+    plain = finished(some, data)
+    monkeypatch.setattr(loop, "updater", lambda trainee: GraphedUpdate(trainee, emulated_graph))
+    for one, other in zip(finished(some, data), plain, strict=True):
+        assert repr(one.record.measures) == repr(other.record.measures)  # as text, so that NaN equals NaN
+        assert one.record.diverged_step == other.record.diverged_step
+        assert one.record.lr == other.record.lr
+
+
+def test_recording_leaves_the_state_as_it_was() -> None:
+    some = group(optimizer="nadam")
+    trainee, untouched = (Trainee(some, made_up_data(some)) for _ in range(2))
+    GraphedUpdate(trainee, emulated_graph)
+    assert all(torch.equal(trainee.state()[name], tensor) for name, tensor in untouched.state().items())
+
+
+def test_the_emulation_refuses_what_a_graph_cannot_do() -> None:
+    number = torch.zeros(1)
+    with pytest.raises(AssertionError, match="hand a number to the host"):
+        emulated_graph(lambda: number.fill_(number.item()) and None, [])
+
+
+def test_the_emulation_repeats_no_python() -> None:
+    calls, number = [], torch.zeros(1)
+    repeat = emulated_graph(lambda: calls.append(number.add_(1)), [])
+    made = len(calls)
+    repeat()
+    assert (len(calls), number.item()) == (made, made + 1)
+
+
+def test_the_cpu_updates_plainly() -> None:
+    some = group()
+    trainee = Trainee(some, made_up_data(some))
+    assert updater(trainee) == trainee.update
