@@ -9,11 +9,13 @@ from bnexp.config.reader import to_yaml
 from bnexp.data.catalog import describe
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device
+from bnexp.executors.planning import fitted, free_memory, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials
 from bnexp.report.labels import counted
 from bnexp.report.table import Table
-from bnexp.training.estimate import Estimate, estimate
+from bnexp.training.estimate import estimated_seconds
+from bnexp.training.memory import Footprint, footprint
 
 TABLES = 4
 """Layer tables shown at most; a sweep over depth has one for every depth."""
@@ -25,7 +27,10 @@ class GroupOverview:
 
     group: TrialGroup
     layers: tuple[LayerRow, ...]
-    estimate: Estimate
+    seconds: float
+    """Training and evaluation together, estimated."""
+    bytes: int
+    """What it takes besides the images, estimated."""
 
     def label(self) -> str:
         """Arms of the group, and the grid values that all its trials share."""
@@ -40,35 +45,49 @@ class Overview:
 
     config: ExperimentConfig
     device: str
+    free: int
+    """Bytes that the device has to spare."""
     groups: tuple[GroupOverview, ...]
+    """In the order in which they train."""
 
     def yaml(self) -> str:
         """The resolved configuration."""
         return to_yaml(self.config.model_dump(mode="json"))
 
     def tables(self) -> list[Table]:
-        """A layer table for each group, the first few of them."""
-        return [_layers(each) for each in self.groups[:TABLES]]
+        """A layer table for each shape, the first few of them."""
+        return [_layers(each) for each in self._shapes[:TABLES]]
 
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
         trials = counted(sum(len(each.group.trials) for each in self.groups), "trial")
-        seconds = sum(each.estimate.seconds for each in self.groups)
+        seconds = sum(each.seconds for each in self.groups)
         lines = [
-            f"  {counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.estimate.seconds)}, "
-            f"{each.estimate.bytes / 2**20:.0f} MiB"
+            f"  {counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
+            f"{gibibytes(each.bytes)}"
             for each in self.groups
         ]
-        if len(self.groups) > TABLES:
-            lines.append(f"  Layers of the first {TABLES} of {len(self.groups)} groups are shown; --json has them all.")
-        head = f"{trials} in {counted(len(self.groups), 'group')} on {self.device}, about {_time(seconds)}:"
+        if len(self._shapes) > TABLES:
+            lines.append(
+                f"  Layers of the first {TABLES} of {len(self._shapes)} shapes are shown; --json has them all."
+            )
+        head = (
+            f"{trials} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
+            f"({gibibytes(self.free)} free), about {_time(seconds)}:"
+        )
         return "\n".join([head, *lines])
+
+    @property
+    def _shapes(self) -> list[GroupOverview]:
+        """The first group of every shape: a large group may have been cut."""
+        return list({each.layers: each for each in reversed(self.groups)}.values())[::-1]
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
         return {
             "config": self.config.model_dump(mode="json"),
             "device": self.device,
+            "free_bytes": self.free,
             "groups": [
                 {
                     "label": each.label(),
@@ -76,7 +95,8 @@ class Overview:
                     "layers": [asdict(layer) for layer in each.layers],
                     "parameters": sum(layer.parameters for layer in each.layers),
                     "trainable": sum(layer.trainable for layer in each.layers),
-                    **asdict(each.estimate),
+                    "seconds": each.seconds,
+                    "bytes": each.bytes,
                 }
                 for each in self.groups
             ],
@@ -90,15 +110,28 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
         InputError: the device can't be had, or batches don't fit the data.
     """
     chosen = choose_device(device)
-    seen = []
-    for group in groups(trials(config)):
+    shapes = {}
+    whole = groups(trials(config))
+    for group in whole:
         with naming(source):
-            shape = describe(group.settings.data)
+            shapes[group.settings.data] = shape = describe(group.settings.data)
         if problems := list(misfits(group.trials, shape.train, source)):
             raise ConfigError(problems)
+
+    def size(group: TrialGroup) -> Footprint:
+        return footprint(group, shapes[group.settings.data], chosen)
+
+    def look(group: TrialGroup) -> GroupOverview:
+        shape = shapes[group.settings.data]
         layers = layer_table(group.settings.model, prod(shape.image), shape.classes)
-        seen.append(GroupOverview(group, tuple(layers), estimate(group, shape, chosen)))
-    return Overview(config, str(chosen), tuple(seen))
+        return GroupOverview(
+            group, tuple(layers), estimated_seconds(group, shape, chosen), size(group).of(len(group.trials))
+        )
+
+    free = free_memory(chosen)
+    with naming(source):
+        planned = fitted(whole, size, free, chosen)
+    return Overview(config, str(chosen), free, tuple(look(group) for group in planned))
 
 
 def _layers(seen: GroupOverview) -> Table:

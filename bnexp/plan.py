@@ -5,11 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeVar
 
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.config.sweep import Point
 from bnexp.errors import Problem
+
+T = TypeVar("T")
 
 CONTINUOUS = (
     "model.dropout",
@@ -91,6 +94,20 @@ def groups(trials: Sequence[Trial]) -> tuple[TrialGroup, ...]:
     return tuple(TrialGroup(tuple(sorted(group, key=lambda trial: trial.seed))) for group in keyed.values())
 
 
+def parts(group: TrialGroup, most: int) -> tuple[TrialGroup, ...]:
+    """Cut a group into parts of at most `most` trials: whole seeds where they fit, whose trials then share batches."""
+    by_seed: dict[int, list[Trial]] = {}
+    for trial in group.trials:
+        by_seed.setdefault(trial.seed, []).append(trial)
+    largest = max(map(len, by_seed.values()))
+    if largest > most:
+        return tuple(TrialGroup(part) for trials in by_seed.values() for part in _evenly(trials, most))
+    return tuple(
+        TrialGroup(tuple(trial for trials in seeds for trial in trials))
+        for seeds in _evenly(list(by_seed.values()), most // largest)
+    )
+
+
 def run_name(config: ExperimentConfig) -> str:
     """Name of the run folder: the experiment's name and eight digits of the hash of everything else."""
     rest = config.model_dump(mode="json", exclude={"name"})
@@ -134,6 +151,13 @@ def _shape_key(settings: TrialSettings) -> str:
             section = section[part]
         del section[last]
     return _digest(raw)
+
+
+def _evenly(items: Sequence[T], most: int) -> Iterator[tuple[T, ...]]:
+    """Cut a sequence into as few runs of at most `most` items as can be, of lengths that differ by one at most."""
+    count = -(-len(items) // most)
+    bounds = [len(items) * i // count for i in range(count + 1)]
+    return (tuple(items[first:last]) for first, last in pairwise(bounds))
 
 
 def _digest(raw: Any) -> str:

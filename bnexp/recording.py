@@ -1,6 +1,7 @@
 """Turning what an executor yields into the run folder's files."""
 
 import time
+from collections.abc import Sequence
 
 from bnexp.executors.local import Event, Job
 from bnexp.records import Outcome
@@ -24,7 +25,9 @@ class Recorder:
 
     def __call__(self, event: Event) -> None:
         if event.progress:
-            self._advance(event.job.index, event.progress)
+            self._advance(event.job.number, event.progress)
+        elif event.parts:
+            self._cut(event.job, event.parts)
         else:
             self._fail(event.job, event.failure)
 
@@ -41,9 +44,21 @@ class Recorder:
             self._checkpoints.save(group, progress.snapshot())
             self._saved = time.monotonic()
 
+    def _cut(self, job: Job, parts: Sequence[Job]) -> None:
+        self._checkpoints.drop(job.number)
+        for part in parts:
+            if part.resume:
+                self._checkpoints.save(part.number, part.resume)
+        self._writer.rewind({n: part.resume.step if part.resume else -1 for part in parts for n in part.group.numbers})
+        sizes = ", ".join(str(len(part.group.trials)) for part in parts)
+        where = f"step {parts[0].resume.step}" if parts[0].resume else "the start"
+        self._writer.log(
+            f"{len(job.group.trials)} trials ran out of memory together; going on with {sizes} from {where}"
+        )
+
     def _fail(self, job: Job, failure: str) -> None:
         group = job.group.only(self._writer.unfinished)
-        self._checkpoints.drop(job.index)
+        self._checkpoints.drop(job.number)
         reason = failure.strip().splitlines()[-1]
         self._writer.log(f"trials {', '.join(map(str, group.numbers))} failed\n{failure}")
         self._writer.end(Outcome(number, "failed", reason=reason) for number in group.numbers)

@@ -12,12 +12,14 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.environment import environment
 from bnexp.errors import BnexpError, ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, Event, Job, choose_device, data_key, execute, load_data
+from bnexp.executors.planning import fitted, free_memory
 from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.recording import Recorder
 from bnexp.report.folder import write_report_files
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.store.writer import RunWriter
+from bnexp.training.memory import Footprint, footprint
 
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
@@ -31,6 +33,7 @@ class Plan:
     path: Path
     trials: tuple[Trial, ...]
     groups: tuple[TrialGroup, ...]
+    """In the order in which they train."""
     device: torch.device
     datasets: Datasets
 
@@ -45,7 +48,8 @@ def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: 
         source: names the configuration in messages.
 
     Raises:
-        InputError: the device, the data or the folder can't be had, or batches don't fit the data.
+        InputError: the device, the data or the folder can't be had, batches don't fit the data, or a trial
+            doesn't fit the memory.
     """
     _check_folder(runs)
     planned = trials(config)
@@ -56,7 +60,13 @@ def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: 
     images = [(group, len(datasets[data_key(group)].train)) for group in together]
     if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
         raise ConfigError(problems)
-    return Plan(config, runs / run_name(config), planned, together, chosen, datasets)
+
+    def size(group: TrialGroup) -> Footprint:
+        return footprint(group, datasets[data_key(group)].shape, chosen)
+
+    with naming(source):
+        fit = fitted(together, size, free_memory(chosen), chosen)
+    return Plan(config, runs / run_name(config), planned, tuple(fit), chosen, datasets)
 
 
 def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
@@ -79,7 +89,7 @@ def _run(plan: Plan, watch: Watch) -> RunRecord:
     jobs, writer, checkpoints = _open(plan)
     recorder = Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
     try:
-        with closing(execute(jobs, plan.datasets)) as events:
+        with closing(execute(jobs, plan.datasets, checkpoints.load)) as events:
             for event in events:
                 recorder(event)
                 watch(event)
@@ -97,18 +107,19 @@ def _open(plan: Plan) -> tuple[list[Job], RunWriter, Checkpoints]:
     if not RunRecord.exists(plan.path):
         writer = RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device))
         writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.device}")
-        return [Job(i, group) for i, group in enumerate(plan.groups)], writer, checkpoints
+        return [Job.new(group) for group in plan.groups], writer, checkpoints
     left = RunRecord(plan.path).unfinished
-    jobs = [_rest(i, group, left, checkpoints) for i, group in enumerate(plan.groups) if left & set(group.numbers)]
+    jobs = _interrupted(plan, left, checkpoints)
     kept = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
+    untouched = left - kept.keys()
+    jobs += [Job.new(group.only(untouched)) for group in plan.groups if untouched & set(group.numbers)]
     return jobs, RunWriter.reopen(plan.path, plan.config, plan.trials, kept), checkpoints
 
 
-def _rest(index: int, group: TrialGroup, left: set[int], checkpoints: Checkpoints) -> Job:
-    group, snapshot = group.only(left), checkpoints.load(index)
-    if snapshot is None or not set(group.numbers) <= set(snapshot.trials):
-        return Job(index, group)
-    return Job(index, group, snapshot.only(group.numbers))
+def _interrupted(plan: Plan, left: set[int], checkpoints: Checkpoints) -> list[Job]:
+    """Return the groups that checkpoints continue, as they were cut then; today's cut may be another."""
+    found = checkpoints.unfinished(left)
+    return [Job(number, TrialGroup(tuple(plan.trials[n] for n in each.trials)), each) for number, each in found.items()]
 
 
 def _check_folder(runs: Path) -> None:

@@ -32,8 +32,9 @@ def watching(plan: Plan, *, silent: bool) -> Iterator[Watch]:
 
         def draw(event: Event) -> None:
             tally.see(event)
-            epoch = f"epoch {event.progress.record.epoch}" if event.progress else "failed"
-            bar.update(task, completed=tally.worked, description=f"{tally.counts()}  {epoch}  {tally.accuracies()}")
+            bar.update(
+                task, completed=tally.worked, description=f"{tally.counts()}  {_news(event)}  {tally.accuracies()}"
+            )
 
         yield draw
 
@@ -52,6 +53,8 @@ class Tally:
 
     def see(self, event: Event) -> None:
         """Take an event in."""
+        if event.parts:
+            return
         if event.progress is None:
             self._ended.update(event.job.group.numbers)
             return
@@ -78,9 +81,17 @@ class Tally:
         return "  ".join(f"{arm} {fmean(found):.3f}" for arm, found in by_arm.items())
 
 
+def _news(event: Event) -> str:
+    if event.parts:
+        return f"out of memory: going on with {len(event.parts[0].group.trials)} trials at once"
+    return f"epoch {event.progress.record.epoch}" if event.progress else "failed"
+
+
 def _print_end(event: Event, tally: Tally) -> None:
     tally.see(event)
-    if event.progress is None:
+    if event.parts:
+        typer.echo(f"  {tally.counts()}  {_news(event)}")
+    elif event.progress is None:
         typer.echo(f"  {tally.counts()}  failed: {event.failure.strip().splitlines()[-1]}")
     elif event.progress.ended:
         record = event.progress.record

@@ -1,8 +1,10 @@
 """Training groups in this process, one after the other, on one device."""
 
+import gc
 import re
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -10,10 +12,12 @@ import torch
 
 from bnexp.data.dataset import Dataset, load
 from bnexp.errors import InputError
-from bnexp.plan import TrialGroup
+from bnexp.plan import TrialGroup, parts
 from bnexp.records import Snapshot
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
+
+TOO_LARGE = "one trial alone is too large for the memory; lower train.batch_size, model.width or model.depth"
 
 Datasets = Mapping[str, Dataset]
 """Loaded data sets by `data_key`."""
@@ -23,20 +27,31 @@ Datasets = Mapping[str, Dataset]
 class Job:
     """One group to train: all of it, or what an interruption left."""
 
-    index: int
-    """Place of the group in the plan."""
+    number: int
+    """Names the group: the number of a trial that was in it from its start."""
     group: TrialGroup
     resume: Snapshot | None = None
+
+    @classmethod
+    def new(cls, group: TrialGroup, resume: Snapshot | None = None) -> "Job":
+        """Return the job of a group that has no name yet."""
+        return cls(group.numbers[0], group, resume)
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job: a record, or a failure, after which nothing more comes of it."""
+    """Something that happened to a job: a record, a cut, or a failure; after the last two nothing more comes of it."""
 
     job: Job
     progress: Progress | None = None
+    parts: tuple[Job, ...] = ()
+    """Jobs that go on in its place, since its trials didn't fit into memory together."""
     failure: str = ""
     """Traceback of what broke the group."""
+
+
+Latest = Callable[[int], Snapshot | None]
+"""Finds the newest snapshot of a job by its number."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -71,12 +86,47 @@ def data_key(group: TrialGroup) -> str:
     return f"{settings.data.model_dump_json()} {dtype_of(settings.train.precision)}"
 
 
-def execute(jobs: Sequence[Job], datasets: Datasets) -> Generator[Event, None, None]:
-    """Train the jobs in turn and yield what happens; a job that breaks doesn't stop the others."""
-    for job in jobs:
+def execute(
+    jobs: Sequence[Job], datasets: Datasets, latest: Latest = lambda number: None
+) -> Generator[Event, None, None]:
+    """Train the jobs in turn and yield what happens; a job that breaks doesn't stop the others.
+
+    A job whose trials don't fit into memory together is cut in two, and each half goes on from the newest
+    snapshot, or from the start.
+    """
+    waiting = deque(jobs)
+    while waiting:
+        job = waiting.popleft()
+        left = set(job.group.numbers)
         try:
             with closing(train(job.group, datasets[data_key(job.group)], job.resume)) as records:
                 for progress in records:
                     yield Event(job, progress)
-        except Exception:  # whatever breaks one group is that group's outcome
-            yield Event(job, failure=traceback.format_exc())
+                    left -= set(progress.ended)
+            continue
+        except Exception as error:  # whatever breaks one group is that group's outcome
+            failure, full = traceback.format_exc(), _out_of_memory(error)
+        # Outside the except clause, whose error holds on to the tensors.
+        _release_memory()
+        if full and len(left) > 1:
+            halves = _halves(job.group.only(left), latest(job.number) or job.resume)
+            yield Event(job, parts=halves)
+            waiting.extendleft(reversed(halves))
+        else:
+            yield Event(job, failure=failure + TOO_LARGE if full else failure)
+
+
+def _halves(group: TrialGroup, resume: Snapshot | None) -> tuple[Job, ...]:
+    halves = parts(group, -(-len(group.trials) // 2))
+    return tuple(Job.new(half, resume and resume.only(half.numbers)) for half in halves)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises no type of its own.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _release_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

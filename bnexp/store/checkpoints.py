@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,9 +18,9 @@ WEIGHTS = "network."
 class Checkpoints:
     """The `checkpoints/` folder of a run.
 
-    Groups are numbered by their place in the plan. `group-N.safetensors` continues group N;
-    `weights-N-STEP.safetensors` holds the weights of its trials that ended at a step. Every array has the
-    trials of its file in front; the file's metadata lists them.
+    A group has the number of a trial that was in it from its start, and so in no other group.
+    `group-N.safetensors` continues group N; `weights-N-STEP.safetensors` holds the weights of its trials that
+    ended at a step. Every array has the trials of its file in front; the file's metadata lists them.
     """
 
     def __init__(self, run: Path):
@@ -27,7 +28,7 @@ class Checkpoints:
 
     def save(self, group: int, snapshot: Snapshot) -> None:
         """Keep what continues a group."""
-        self._write(self._folder / f"group-{group:03}.safetensors", snapshot)
+        self._write(self._path(group), snapshot)
 
     def finish(self, group: int, snapshot: Snapshot) -> None:
         """Keep the final weights of trials of a group."""
@@ -39,13 +40,12 @@ class Checkpoints:
 
     def drop(self, group: int) -> None:
         """Remove what would continue a group."""
-        (self._folder / f"group-{group:03}.safetensors").unlink(missing_ok=True)
+        self._path(group).unlink(missing_ok=True)
 
     def load(self, group: int) -> Snapshot | None:
         """Return what continues a group, or None where there is nothing (readable)."""
-        path = self._folder / f"group-{group:03}.safetensors"
         try:
-            with safe_open(path, framework="np") as file:
+            with safe_open(self._path(group), framework="np") as file:
                 about = file.metadata()
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             return Snapshot(
@@ -57,6 +57,26 @@ class Checkpoints:
             )
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
+
+    def unfinished(self, trials: Collection[int]) -> dict[int, Snapshot]:
+        """Return what continues some of the trials, by group; files of no further use are removed.
+
+        Where several files hold a trial, as when a group was being cut while the process stopped, the one
+        that got furthest counts.
+        """
+        numbers = [int(path.stem.partition("-")[2]) for path in sorted(self._folder.glob("group-*.safetensors"))]
+        found = [(number, snapshot) for number in numbers if (snapshot := self.load(number))]
+        left, kept = set(trials), dict[int, Snapshot]()
+        for number, snapshot in sorted(found, key=lambda pair: -pair[1].step):
+            if mine := left & set(snapshot.trials):
+                left -= mine
+                kept[number] = snapshot.only(mine)
+        for number in set(numbers) - kept.keys():
+            self.drop(number)
+        return kept
+
+    def _path(self, group: int) -> Path:
+        return self._folder / f"group-{group:03}.safetensors"
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:
         about = {

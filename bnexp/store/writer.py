@@ -75,15 +75,31 @@ class RunWriter:
         """
         record, writer = RunRecord(path), cls(path, trials, config.swept)
         ended = set(record.trials.loc[record.trials["outcome"].notna(), "trial"])
-        last = {**kept, **dict.fromkeys(ended, sys.maxsize)}
-        curves = [row for row in _cells(path / "curves.csv") if int(row["step"]) <= last.get(int(row["trial"]), -1)]
-        replace(path / "curves.csv", csv_text(CURVE_COLUMNS, curves))
         writer._rows |= {int(row["trial"]): row for row in _cells(path / "trials.csv") if int(row["trial"]) in ended}
-        for row in curves:
-            if int(row["trial"]) not in ended:
-                numbers = {name: float(cell) if cell else None for name, cell in row.items()}
-                writer._records.setdefault(int(row["trial"]), []).append(numbers)
+        writer.rewind({**dict.fromkeys(record.unfinished, -1), **kept})
         return writer
+
+    def rewind(self, kept: Mapping[int, int]) -> None:
+        """Drop records that will be made again.
+
+        Args:
+            kept: for each trial that is affected, the last step that stays (-1: none). Trials that have
+                ended are not affected.
+        """
+        self.close()
+        last = {trial: step for trial, step in kept.items() if trial in self.unfinished}
+        curves = [
+            row
+            for row in _cells(self.path / "curves.csv")
+            if int(row["step"]) <= last.get(int(row["trial"]), sys.maxsize)
+        ]
+        replace(self.path / "curves.csv", csv_text(CURVE_COLUMNS, curves))
+        self._records = {}
+        unfinished = set(self.unfinished)
+        for row in curves:
+            if int(row["trial"]) in unfinished:
+                numbers = {name: float(cell) if cell else None for name, cell in row.items()}
+                self._records.setdefault(int(row["trial"]), []).append(numbers)
 
     def append(self, record: EpochRecord) -> None:
         """Add a record's rows to curves.csv."""
@@ -116,6 +132,7 @@ class RunWriter:
         """Let go of curves.csv."""
         if self._curves is not None:
             self._curves.close()
+            self._curves = None
 
     def finish(self) -> None:
         """Enter the time of the end."""

@@ -1,16 +1,13 @@
-"""What training a group will take: memory by counting, seconds by timing a few steps on made-up images."""
+"""The time that training a group will take, by timing a few steps on made-up images."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import prod
 
 import torch
 
 from bnexp.data.catalog import DataShape, steps_per_epoch
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
-from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.graphs import updater
 from bnexp.training.loop import moments
@@ -20,41 +17,14 @@ from bnexp.training.trainee import Trainee
 TIMED_TRIALS = 8
 """Trials that are timed at most; more are taken to need time in proportion."""
 TIMED_STEPS = 5
-MATRICES = {"sgd": 3, "adam": 6, "adamw": 6, "nadam": 7, "rmsprop": 6}
-"""Matrices (K, P) alive in an update, state and temporaries included: parameters, gradients (twice), moments."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a group will take."""
-
-    seconds: float
-    """Training and evaluation, measured on the device and scaled up."""
-    bytes: int
-    """Parameters, optimiser and activations; the images come on top."""
-
-
-def estimate(group: TrialGroup, shape: DataShape, device: torch.device) -> Estimate:
-    """Return what a group will take on a device, without its data.
+def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float:
+    """Return what training and evaluating a group will take on a device: measured on a few trials, and scaled up.
 
     Raises:
         ConfigError: batches don't fit the data.
     """
-    return Estimate(_seconds(group, shape, device), memory(group, shape))
-
-
-def memory(group: TrialGroup, shape: DataShape) -> int:
-    """Return the bytes that a group needs at the height of a step."""
-    settings, features = group.settings, prod(shape.image)
-    layers = layer_table(settings.model, features, shape.classes)
-    parameters = sum(layer.parameters for layer in layers)
-    # Every layer's output is kept for the backward pass, and its gradient beside it in turn.
-    activations = settings.train.batch_size * (features + 2 * sum(layer.output for layer in layers))
-    numbers = parameters * MATRICES[settings.train.optimizer] + activations
-    return int(len(group.trials) * numbers * dtype_of(settings.train.precision).itemsize)
-
-
-def _seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float:
     train = group.settings.train
     per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
     few = TrialGroup(group.trials[:TIMED_TRIALS])

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from bnexp.data.dataset import Dataset, Split
 
-CHUNK_NUMBERS = 2**21
-"""Numbers of one layer's output held at a time over all trials: fits caches, still fills products."""
+CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
+"""Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
+(2^17 to 2^21 were tried); on a GPU they keep launches few."""
 
 Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
 
@@ -36,12 +37,13 @@ def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Spl
     Args:
         forward: the K networks in evaluation mode.
         trials: K.
-        width: units of the widest layer, which sets how many images pass at a time.
+        width: units of the widest layer; it sets how many images pass at a time.
         data: scales the images.
         split: what to measure on.
     """
     totals_2K = torch.zeros(2, trials, dtype=torch.float64, device=split.labels_N.device)
-    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS // (trials * width))):
+    largest = max(trials * width, split.images_NP.shape[1])
+    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[totals_2K.device.type] // largest)):
         logits_KBC = forward(data.inputs(images_BP)[None])
         totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=torch.float64)
         totals_2K[1] += (logits_KBC.argmax(-1) == labels_B).sum(1)

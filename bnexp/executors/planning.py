@@ -1,0 +1,54 @@
+"""Which trials train at once on a device: as many of a shape as its free memory holds."""
+
+from collections.abc import Callable, Sequence
+
+import psutil
+import torch
+
+from bnexp.errors import InputError
+from bnexp.plan import TrialGroup, parts
+from bnexp.training.memory import Footprint
+
+USABLE = 0.85
+"""Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
+
+FootprintOf = Callable[[TrialGroup], Footprint]
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that a device has to spare at this moment."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def fitted(
+    groups: Sequence[TrialGroup], footprint_of: FootprintOf, free: int, device: torch.device
+) -> list[TrialGroup]:
+    """Cut groups that don't fit into the free memory, and put the largest first.
+
+    Args:
+        groups: trials of one shape each.
+        footprint_of: what a group takes.
+        free: bytes to spare on the device.
+        device: on a GPU a trial that seems too large is still tried; on a CPU trying could take the machine down.
+
+    Raises:
+        InputError: one trial alone doesn't fit a CPU's memory.
+    """
+    sized = []
+    for group in groups:
+        footprint = footprint_of(group)
+        most = footprint.most(int(USABLE * free))
+        if most == 0 and device.type == "cpu":
+            raise InputError(
+                f"one trial ({group.trials[0].arm}) takes about {gibibytes(footprint.of(1))} and "
+                f"{gibibytes(free)} are free; lower train.batch_size, model.width or model.depth"
+            )
+        sized += [(footprint.of(len(part.trials)), part) for part in parts(group, max(1, most))]
+    return [part for _, part in sorted(sized, key=lambda pair: -pair[0])]
+
+
+def gibibytes(count: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,52 @@
+"""The memory that training a group takes, by counting what is alive at the height of a step."""
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from bnexp.data.catalog import DataShape
+from bnexp.nn.table import layer_table
+from bnexp.plan import TrialGroup
+from bnexp.training.measure import CHUNK_NUMBERS
+from bnexp.training.numerics import dtype_of
+
+STATE = {"sgd": 1, "adam": 2, "adamw": 2, "nadam": 2, "rmsprop": 2}
+"""Numbers per parameter that an optimiser keeps from step to step at most."""
+UPDATE = {"sgd": 2, "adam": 4, "adamw": 3, "nadam": 4, "rmsprop": 4}
+"""Numbers per parameter alive in an update besides: the gradient with and without the penalty, roots, directions."""
+CHUNK_TENSORS = 4
+"""Tensors of a chunk's size that are alive while a split is measured."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes that a group takes besides the images."""
+
+    per_trial: int
+    """Parameters, optimiser and the activations of a batch."""
+    shared: int
+    """What measuring takes, however many the trials."""
+
+    def of(self, trials: int) -> int:
+        """Bytes of a group of so many trials."""
+        return self.shared + trials * self.per_trial
+
+    def most(self, room: int) -> int:
+        """Trials that fit; 0 where not even one does."""
+        return max(0, (room - self.shared) // self.per_trial)
+
+
+def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Footprint:
+    """Count what a group takes on a device."""
+    settings, features = group.settings, prod(shape.image)
+    layers = layer_table(settings.model, features, shape.classes)
+    parameters = sum(layer.parameters for layer in layers)
+    outputs = [layer.output for layer in layers]
+    # The backward pass needs every layer's output, and has the gradients of two of them in hand.
+    activations = settings.train.batch_size * (features + sum(outputs) + 2 * max(outputs))
+    optimizer = settings.train.optimizer
+    step = max(parameters + activations, UPDATE[optimizer] * parameters)
+    numbers = (1 + STATE[optimizer]) * parameters + step
+    size = dtype_of(settings.train.precision).itemsize
+    return Footprint(numbers * size, CHUNK_TENSORS * CHUNK_NUMBERS[device.type] * size)

@@ -1,0 +1,70 @@
+"""Groups that don't fit a device are cut, the largest come first, and a trial too large for a CPU is refused."""
+
+import pytest
+import torch
+
+from bnexp.errors import InputError
+from bnexp.executors.planning import USABLE, fitted, free_memory, gibibytes
+from bnexp.plan import TrialGroup, groups, trials
+from bnexp.training.memory import Footprint
+from tests.helpers import experiment
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def two_groups() -> tuple[TrialGroup, ...]:
+    """Six trials with BN and six without."""
+    config = experiment(
+        arms=["none", "before"], model={"depth": 1, "width": 4}, grid={"train.lr": [0.1, 0.2, 0.3]}, seeds=2
+    )
+    return groups(trials(config))
+
+
+def size(group: TrialGroup) -> Footprint:
+    """BN's trials take twice the memory."""
+    return Footprint(per_trial=200 if group.arms == ("before",) else 100, shared=50)
+
+
+def planned(free: float, device: torch.device = CPU) -> list[tuple[str, int]]:
+    return [(group.arms[0], len(group.trials)) for group in fitted(two_groups(), size, int(free), device)]
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (1250, [("before", 6), ("none", 6)]),
+        (1249, [("none", 6), ("before", 3), ("before", 3)]),
+        (250, [("before", 1)] * 6 + [("none", 2), ("none", 1), ("none", 2), ("none", 1)]),
+    ],
+)
+def test_what_does_not_fit_is_cut_and_the_largest_comes_first(room: int, expected: list[tuple[str, int]]) -> None:
+    found = planned(room / USABLE + 1)
+    assert sorted(found) == sorted(expected)
+    takes = [size(group).of(len(group.trials)) for group in fitted(two_groups(), size, int(room / USABLE + 1), CPU)]
+    assert takes == sorted(takes, reverse=True)
+
+
+def test_no_trial_is_lost_or_doubled() -> None:
+    for room in (250, 300, 700, 10_000):
+        parts = fitted(two_groups(), size, int(room / USABLE + 1), CPU)
+        assert sorted(number for part in parts for number in part.numbers) == list(range(12))
+
+
+def test_one_trial_too_large_for_the_cpu_is_refused_with_the_numbers_and_a_remedy() -> None:
+    with pytest.raises(
+        InputError, match=r"one trial \(before\) takes about 0 MiB and 0 MiB are free; lower train.batch"
+    ):
+        planned(200)
+
+
+def test_one_trial_too_large_for_a_gpu_is_tried_alone() -> None:
+    assert planned(100, GPU) == [("before", 1)] * 6 + [("none", 1)] * 6
+
+
+def test_free_memory_is_that_of_the_machine() -> None:
+    assert 2**26 < free_memory(CPU) < 2**50
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 MiB"), (2**20, "1 MiB"), (3 * 2**29, "1.5 GiB")])
+def test_bytes_are_written_for_people(count: int, text: str) -> None:
+    assert gibibytes(count) == text

@@ -1,0 +1,90 @@
+"""The memory that a group will take, by counting; held against what torch really allocates."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bnexp.data.catalog import DataShape
+from bnexp.plan import TrialGroup
+from bnexp.training.memory import STATE, UPDATE, Footprint, footprint
+from bnexp.training.optimizers import OPTIMIZERS
+from bnexp.training.trainee import Trainee
+from tests.helpers import experiment, made_up_data, only_group
+
+SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
+
+
+def group(trials: int = 1, model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
+    return only_group(
+        experiment(
+            model={"depth": 2, "width": 8} | (model or {}),
+            train={"batch_size": 16, "epochs": 2} | train,
+            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
+        )
+    )
+
+
+def size(some: TrialGroup) -> Footprint:
+    return footprint(some, SHAPE, CPU)
+
+
+def test_memory_per_trial_does_not_depend_on_the_trials() -> None:
+    assert size(group(7)) == size(group())
+
+
+def test_a_group_takes_what_is_shared_and_its_trials() -> None:
+    assert Footprint(per_trial=10, shared=5).of(3) == 35
+
+
+@pytest.mark.parametrize(("room", "trials"), [(0, 0), (5, 0), (14, 0), (15, 1), (24, 1), (25, 2), (1005, 100)])
+def test_as_many_trials_fit_as_there_is_room_for(room: int, trials: int) -> None:
+    assert Footprint(per_trial=10, shared=5).most(room) == trials
+
+
+@pytest.mark.parametrize(
+    ("larger", "train"),
+    [({"width": 16}, {}), ({"depth": 4}, {}), ({}, {"batch_size": 32}), ({}, {"optimizer": "adam"})],
+)
+def test_memory_grows_with_what_takes_memory(larger: dict[str, Any], train: dict[str, Any]) -> None:
+    assert size(group(model=larger, **train)).per_trial > size(group()).per_trial
+
+
+def test_double_precision_takes_twice_the_memory() -> None:
+    single, double = size(group()), size(group(precision="fp64"))
+    assert (double.per_trial, double.shared) == (2 * single.per_trial, 2 * single.shared)
+
+
+def test_every_optimizer_has_its_count_of_matrices() -> None:
+    assert set(STATE) == set(UPDATE) == set(OPTIMIZERS)
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "many weights": {"depth": 2, "width": 160},
+    "many activations": {"depth": 6, "width": 24, "activation": "gelu"},
+    "no norm": {"norm": "none"},
+    "dropout": {"dropout": 0.5},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, model: str) -> None:
+    train = {"optimizer": optimizer, "weight_decay": 0.1, "momentum": 0.9, "batch_size": 64}
+    some = group(16, {"depth": 3, "width": 48} | MODELS[model], **train)
+    data = made_up_data(some, 256)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        trainee = Trainee(some, data)
+        for step in (1, 2):
+            batch_SB = torch.arange(64)[None]
+            trainee.update(batch_SB, torch.full((16, 1), 0.01), torch.tensor(step))
+    counted = 16 * size(some).per_trial
+    assert 0.65 * counted < _peak(seen) < counted
+
+
+def _peak(seen: profile) -> int:
+    """The most bytes that were allocated at once."""
+    changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    alive = torch.tensor([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]).cumsum(0)
+    return int(alive.max())
