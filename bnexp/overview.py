@@ -8,14 +8,14 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.data.catalog import describe
 from bnexp.errors import ConfigError, naming
-from bnexp.executors.local import choose_device
+from bnexp.executors.local import choose_device, data_key
 from bnexp.executors.planning import fitted, free_memory, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials
 from bnexp.report.labels import counted
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds
-from bnexp.training.memory import Footprint, footprint
+from bnexp.training.memory import footprint
 
 TABLES = 4
 """Layer tables shown at most; a sweep over depth has one for every depth."""
@@ -110,27 +110,22 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
         InputError: the device can't be had, or batches don't fit the data.
     """
     chosen = choose_device(device)
-    shapes = {}
-    whole = groups(trials(config))
+    shapes, whole = {}, groups(trials(config))
     for group in whole:
         with naming(source):
-            shapes[group.settings.data] = shape = describe(group.settings.data)
+            shapes[data_key(group)] = shape = describe(group.settings.data)
         if problems := list(misfits(group.trials, shape.train, source)):
             raise ConfigError(problems)
 
-    def size(group: TrialGroup) -> Footprint:
-        return footprint(group, shapes[group.settings.data], chosen)
-
     def look(group: TrialGroup) -> GroupOverview:
-        shape = shapes[group.settings.data]
+        shape = shapes[data_key(group)]
         layers = layer_table(group.settings.model, prod(shape.image), shape.classes)
-        return GroupOverview(
-            group, tuple(layers), estimated_seconds(group, shape, chosen), size(group).of(len(group.trials))
-        )
+        bytes_ = footprint(group, shape, chosen).of(len(group.trials))
+        return GroupOverview(group, tuple(layers), estimated_seconds(group, shape, chosen), bytes_)
 
     free = free_memory(chosen)
     with naming(source):
-        planned = fitted(whole, size, free, chosen)
+        planned = fitted(whole, lambda group: shapes[data_key(group)], free, chosen)
     return Overview(config, str(chosen), free, tuple(look(group) for group in planned))
 
 

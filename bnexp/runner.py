@@ -19,7 +19,6 @@ from bnexp.report.folder import write_report_files
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.store.writer import RunWriter
-from bnexp.training.memory import Footprint, footprint
 
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
@@ -61,11 +60,8 @@ def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: 
     if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
         raise ConfigError(problems)
 
-    def size(group: TrialGroup) -> Footprint:
-        return footprint(group, datasets[data_key(group)].shape, chosen)
-
     with naming(source):
-        fit = fitted(together, size, free_memory(chosen), chosen)
+        fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)
     return Plan(config, runs / run_name(config), planned, tuple(fit), chosen, datasets)
 
 

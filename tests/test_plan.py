@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.config.load import resolve
 from bnexp.errors import Problem
-from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.plan import Trial, TrialGroup, groups, misfits, parts, run_name, trials
 
 CONTINUOUS: dict[str, Any] = {
     "model.dropout": 0.5,
@@ -280,3 +282,31 @@ def test_runs_of_one_name_have_the_same_columns_and_number_their_trials_alike(
     """A run that was interrupted under one order would else continue with the trials of the other."""
     first, second = experiment(**one), experiment(**other)
     assert run_name(first) != run_name(second) or (first.swept, trials(first)) == (second.swept, trials(second))
+
+
+# Parts
+
+
+@given(st.integers(1, 7), st.integers(1, 5), st.integers(1, 40), st.data())
+def test_parts_hold_every_trial_once_in_order_and_are_small_enough(
+    rates: int, seeds: int, most: int, data: st.DataObject
+) -> None:
+    (whole,) = groups(
+        trials(experiment(arms=["before"], grid={"train.lr": [0.1 + i for i in range(rates)]}, seeds=seeds))
+    )
+    some = whole.only(data.draw(st.sets(st.sampled_from(whole.numbers), min_size=1)))
+    cut = parts(some, most)
+    assert [number for part in cut for number in part.numbers] == list(some.numbers)
+    assert all(1 <= len(part.trials) <= most for part in cut)
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"), [(12, [12]), (20, [12]), (11, [4, 8]), (8, [4, 8]), (7, [4, 4, 4]), (4, [4, 4, 4]), (3, [2] * 6)]
+)
+def test_the_trials_of_a_seed_stay_together_where_they_fit(most: int, sizes: list[int]) -> None:
+    rates = [0.1, 0.2, 0.3, 0.4]
+    (whole,) = groups(trials(experiment(arms=["before"], grid={"train.lr": rates}, seeds=3)))
+    cut = parts(whole, most)
+    assert [len(part.trials) for part in cut] == sizes
+    # Shared batches: as many as there are seeds, not as trials.
+    assert [len(part.shared_seeds) for part in cut] == [max(1, size // 4) for size in sizes]

@@ -24,7 +24,7 @@ from bnexp.nn.build import build
 from bnexp.runner import prepare, run
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
-from tests.helpers import FLOAT32, assert_close, experiment
+from tests.helpers import FLOAT32, TOGETHER_FLOAT64, assert_close, experiment
 
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
@@ -118,7 +118,7 @@ def test_a_continued_run_equals_an_undisturbed_one(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize(("every", "saved"), [(SELDOM, []), (OFTEN, ["group-000.safetensors"])])
+@pytest.mark.parametrize(("every", "saved"), [(SELDOM, []), (OFTEN, ["group-001.safetensors"])])
 def test_checkpoints_come_as_often_as_asked_for(tmp_path: Path, every: float, saved: list[str]) -> None:
     interrupted(tiny(every), tmp_path, 3)
     assert [path.name for path in tmp_path.glob("*/checkpoints/*")] == saved
@@ -258,16 +258,72 @@ def test_groups_that_break_before_their_first_record_fail_without_numbers(
 ) -> None:
     def breaking(models: Any, *args: Any) -> tuple[nn.Module, Any]:
         if models[0].norm.kind in kinds:
-            raise MemoryError("no room for the weights")
+            raise RuntimeError("no room for the weights")
         return build(models, *args)
 
     monkeypatch.setattr("bnexp.training.trainee.build", breaking)
     record = run(prepare(tiny(), tmp_path, "cpu"))
     failed = record.trials[record.trials["outcome"] == "failed"]
     assert set(failed["arm"]) == {"none"} if len(kinds) == 1 else {"none", "before"}
-    assert set(failed["reason"]) == {"MemoryError: no room for the weights"}
+    assert set(failed["reason"]) == {"RuntimeError: no room for the weights"}
     assert failed["final_train_loss"].isna().all()
     assert record.complete
+
+
+# Running out of memory
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
+@pytest.mark.parametrize("from_step", [1, 6, 11])
+def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_step: int, every: float
+) -> None:
+    config = tiny(every, precision="fp64")
+    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+    update = Trainee.update
+
+    def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+        if len(self.group.trials) > 1 and step >= from_step:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        update(self, batch_SB, rate_K1, step)
+
+    monkeypatch.setattr(Trainee, "update", limited)
+    cut = run(prepare(config, tmp_path / "cut", "cpu"))
+    places = [[(row["trial"], row["step"]) for row in table(record, "curves.csv")] for record in (whole, cut)]
+    assert sorted(places[0]) == sorted(places[1])
+    assert list(cut.trials["outcome"]) == list(whole.trials["outcome"])
+    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (cut, whole)]
+    for name in ("train_loss", "test_accuracy"):
+        assert_close(learned[0][name], learned[1][name], TOGETHER_FLOAT64)
+    place = "the start" if every == SELDOM else f"step {from_step - 1}"
+    assert f"2 trials ran out of memory together; going on with 1, 1 from {place}" in (cut.path / "log.txt").read_text()
+    assert sorted(path.name[:11] for path in (cut.path / "checkpoints").iterdir()) == [
+        f"weights-{number:03}" for number in range(4)
+    ]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_an_interruption_after_a_cut_continues_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny(OFTEN, precision="fp64")
+    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+    update = Trainee.update
+
+    def limited(self: Trainee, *args: torch.Tensor) -> None:
+        if len(self.group.trials) > 1 and args[2] >= 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        update(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainee, "update", limited)
+        # Two records of the group, the cut, and a record of the first part.
+        interrupted(config, tmp_path, 4)
+    saved = sorted(path.name for path in tmp_path.glob("tiny-*/checkpoints/group*"))
+    assert saved == ["group-001.safetensors", "group-003.safetensors"]
+    parts = run(prepare(config, tmp_path, "cpu"))
+    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (parts, whole)]
+    assert_close(learned[0]["train_loss"], learned[1]["train_loss"], TOGETHER_FLOAT64)
+    assert len(parts.curves) == len(whole.curves)
 
 
 # What stands in the folder
@@ -309,8 +365,8 @@ def test_the_folder_has_what_the_contract_lists(finished: RunRecord) -> None:
 
 def test_final_weights_are_kept_for_every_trial_under_the_networks_own_names(finished: RunRecord) -> None:
     plan = prepare(tiny(), finished.path.parent, "cpu")
-    for index, group in enumerate(plan.groups):
-        trained = load_file(finished.path / "checkpoints" / f"weights-{index:03}-15.safetensors")
+    for group in plan.groups:
+        trained = load_file(finished.path / "checkpoints" / f"weights-{group.numbers[0]:03}-15.safetensors")
         network = Trainee(group, next(iter(plan.datasets.values()))).network
         assert {name: array.shape for name, array in trained.items()} == {
             name: tuple(tensor.shape) for name, tensor in network.state_dict().items()

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 import psutil
 import torch
 
+from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
-from bnexp.training.memory import Footprint
+from bnexp.training.memory import footprint
 
 USABLE = 0.85
 """Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
 
-FootprintOf = Callable[[TrialGroup], Footprint]
+ShapeOf = Callable[[TrialGroup], DataShape]
 
 
 def free_memory(device: torch.device) -> int:
@@ -22,14 +23,12 @@ def free_memory(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def fitted(
-    groups: Sequence[TrialGroup], footprint_of: FootprintOf, free: int, device: torch.device
-) -> list[TrialGroup]:
+def fitted(groups: Sequence[TrialGroup], shape_of: ShapeOf, free: int, device: torch.device) -> list[TrialGroup]:
     """Cut groups that don't fit into the free memory, and put the largest first.
 
     Args:
         groups: trials of one shape each.
-        footprint_of: what a group takes.
+        shape_of: what a group trains on.
         free: bytes to spare on the device.
         device: on a GPU a trial that seems too large is still tried; on a CPU trying could take the machine down.
 
@@ -38,14 +37,14 @@ def fitted(
     """
     sized = []
     for group in groups:
-        footprint = footprint_of(group)
-        most = footprint.most(int(USABLE * free))
+        takes = footprint(group, shape_of(group), device)
+        most = takes.most(int(USABLE * free))
         if most == 0 and device.type == "cpu":
             raise InputError(
-                f"one trial ({group.trials[0].arm}) takes about {gibibytes(footprint.of(1))} and "
+                f"one trial ({group.trials[0].arm}) takes about {gibibytes(takes.of(1))} and "
                 f"{gibibytes(free)} are free; lower train.batch_size, model.width or model.depth"
             )
-        sized += [(footprint.of(len(part.trials)), part) for part in parts(group, max(1, most))]
+        sized += [(takes.of(len(part.trials)), part) for part in parts(group, max(1, most))]
     return [part for _, part in sorted(sized, key=lambda pair: -pair[0])]
 
 

@@ -64,7 +64,8 @@ class Checkpoints:
         Where several files hold a trial, as when a group was being cut while the process stopped, the one
         that got furthest counts.
         """
-        numbers = [int(path.stem.partition("-")[2]) for path in sorted(self._folder.glob("group-*.safetensors"))]
+        files = [path for path in sorted(self._folder.glob("group-*.safetensors")) if path.is_file()]
+        numbers = [int(path.stem[len("group-") :]) for path in files if path.stem[len("group-") :].isdecimal()]
         found = [(number, snapshot) for number in numbers if (snapshot := self.load(number))]
         left, kept = set(trials), dict[int, Snapshot]()
         for number, snapshot in sorted(found, key=lambda pair: -pair[1].step):

@@ -180,9 +180,9 @@ def test_show_of_a_configuration_and_of_a_run_say_the_same(runs: Path, cli: Comm
     assert (shown.code, shown.err) == (0, "")
     groups = shown.json()["groups"]
     assert shown.json()["config"]["name"] == "tiny"
-    assert [group["label"] for group in groups] == ["none", "before"]
+    assert [group["label"] for group in groups] == ["before", "none"]
     assert sorted(number for group in groups for number in group["trials"]) == list(range(8))
-    assert [group["parameters"] for group in groups] == [1482, 1482 - 32 + 128]
+    assert [group["parameters"] for group in groups] == [1482 - 32 + 128, 1482]
 
 
 def test_show_takes_overrides(runs: Path, cli: Command) -> None:

@@ -3,13 +3,16 @@
 import pytest
 import torch
 
+from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
+from bnexp.executors import planning
 from bnexp.executors.planning import USABLE, fitted, free_memory, gibibytes
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import Footprint
 from tests.helpers import experiment
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
+SHAPE = DataShape(image=(1, 4, 4), classes=3, train=96, val=0, test=32)
 
 
 def two_groups() -> tuple[TrialGroup, ...]:
@@ -20,13 +23,22 @@ def two_groups() -> tuple[TrialGroup, ...]:
     return groups(trials(config))
 
 
-def size(group: TrialGroup) -> Footprint:
+def size(group: TrialGroup, shape: DataShape = SHAPE, device: torch.device = CPU) -> Footprint:
     """BN's trials take twice the memory."""
     return Footprint(per_trial=200 if group.arms == ("before",) else 100, shared=50)
 
 
-def planned(free: float, device: torch.device = CPU) -> list[tuple[str, int]]:
-    return [(group.arms[0], len(group.trials)) for group in fitted(two_groups(), size, int(free), device)]
+@pytest.fixture(autouse=True)
+def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "footprint", size)
+
+
+def cut(room: float, device: torch.device = CPU) -> list[TrialGroup]:
+    return fitted(two_groups(), lambda group: SHAPE, int(room / USABLE + 1), device)
+
+
+def planned(room: float, device: torch.device = CPU) -> list[tuple[str, int]]:
+    return [(group.arms[0], len(group.trials)) for group in cut(room, device)]
 
 
 @pytest.mark.parametrize(
@@ -38,16 +50,14 @@ def planned(free: float, device: torch.device = CPU) -> list[tuple[str, int]]:
     ],
 )
 def test_what_does_not_fit_is_cut_and_the_largest_comes_first(room: int, expected: list[tuple[str, int]]) -> None:
-    found = planned(room / USABLE + 1)
-    assert sorted(found) == sorted(expected)
-    takes = [size(group).of(len(group.trials)) for group in fitted(two_groups(), size, int(room / USABLE + 1), CPU)]
+    assert sorted(planned(room)) == sorted(expected)
+    takes = [size(group).of(len(group.trials)) for group in cut(room)]
     assert takes == sorted(takes, reverse=True)
 
 
 def test_no_trial_is_lost_or_doubled() -> None:
     for room in (250, 300, 700, 10_000):
-        parts = fitted(two_groups(), size, int(room / USABLE + 1), CPU)
-        assert sorted(number for part in parts for number in part.numbers) == list(range(12))
+        assert sorted(number for part in cut(room) for number in part.numbers) == list(range(12))
 
 
 def test_one_trial_too_large_for_the_cpu_is_refused_with_the_numbers_and_a_remedy() -> None:

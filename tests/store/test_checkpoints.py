@@ -73,6 +73,43 @@ def test_what_is_kept_at_the_end_are_the_networks_under_their_own_names(
     assert checkpoints.load(2) is None
 
 
+def numbered(step: int, *trials: int) -> Snapshot:
+    """A snapshot whose array holds the trials' numbers."""
+    return Snapshot(trials, step // 6, step, 0.5, {"x": np.array(trials)})
+
+
+def test_what_is_unfinished_is_found_by_its_trials_and_the_rest_is_removed(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    checkpoints.save(0, numbered(6, 0, 2, 4))
+    checkpoints.save(1, numbered(6, 1, 3))
+    (tmp_path / "checkpoints" / "group-7.safetensors").write_bytes(b"damaged")
+    found = checkpoints.unfinished([2, 4, 5])
+    assert {number: (each.trials, each.arrays["x"].tolist()) for number, each in found.items()} == {0: ((2, 4), [2, 4])}
+    assert [path.name for path in (tmp_path / "checkpoints").glob("group-00*")] == ["group-000.safetensors"]
+
+
+def test_of_two_checkpoints_with_a_trial_the_one_that_got_furthest_counts(checkpoints: Checkpoints) -> None:
+    checkpoints.save(0, numbered(6, 0, 2, 4, 6))
+    checkpoints.save(4, numbered(12, 4, 6))
+    found = checkpoints.unfinished([0, 2, 4, 6])
+    assert {number: (each.trials, each.step) for number, each in found.items()} == {0: ((0, 2), 6), 4: ((4, 6), 12)}
+
+
+def test_a_cut_that_was_stopped_halfway_loses_nothing(checkpoints: Checkpoints) -> None:
+    checkpoints.save(0, numbered(6, 0, 2, 4, 6))
+    checkpoints.save(4, numbered(6, 4, 6))
+    found = checkpoints.unfinished([0, 2, 4, 6])
+    assert sorted(trial for each in found.values() for trial in each.trials) == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("name", ["group-x.safetensors", "group-.safetensors"])
+def test_files_with_other_names_are_left_alone(checkpoints: Checkpoints, tmp_path: Path, name: str) -> None:
+    (tmp_path / "checkpoints" / name).write_bytes(b"")
+    assert checkpoints.unfinished([0]) == {}
+    assert (tmp_path / "checkpoints" / name).exists()
+
+
 def test_trials_that_end_at_another_step_have_a_file_of_their_own(checkpoints: Checkpoints, tmp_path: Path) -> None:
     checkpoints.finish(0, SNAPSHOT.only([4]))
     checkpoints.finish(0, Snapshot((9,), 4, 24, 0.5, ARRAYS).only([9]))
@@ -115,3 +152,4 @@ def test_a_damaged_checkpoint_counts_as_absent(checkpoints: Checkpoints, file: P
 def test_a_folder_in_its_place_counts_as_absent(checkpoints: Checkpoints, tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "group-000.safetensors").mkdir()
     assert checkpoints.load(0) is None
+    assert checkpoints.unfinished([0]) == {}

@@ -192,3 +192,25 @@ def test_nothing_ended_is_entered_twice_when_continued(make_run: MakeRun) -> Non
     run.end(1)
     assert [row.split(",")[0] for row in rows(run, "trials.csv")] == ["0", "1"]
     assert run.read().complete
+
+
+# Going back
+
+
+def test_records_that_will_be_made_again_are_dropped_and_all_others_stay(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    run.writer.rewind({0: -1, 1: 6})
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+    run.record(2, 0.25, (1,))
+    run.end(1)
+    assert places(run)[-1] == (1, 2)
+    assert rows(run, "trials.csv")[1].split(",")[6:8] == ["0.35", "0.35"]
+
+
+def test_going_back_before_the_first_record_leaves_none(make_run: MakeRun) -> None:
+    run = make_run()
+    run.record(0)
+    run.writer.rewind({0: -1, 1: -1})
+    assert rows(run) == []
+    run.record(0)
+    assert places(run) == [(0, 0), (1, 0)]

@@ -56,7 +56,7 @@ def test_pieces_give_what_the_whole_gives(data: Dataset, images: int, monkeypatc
         seen.append(x_SBC.shape[1])
         return linear(2)(x_SBC)
 
-    monkeypatch.setattr(module, "CHUNK_NUMBERS", images * 2 * WIDTH)
+    monkeypatch.setitem(module.CHUNK_NUMBERS, "cpu", images * 2 * WIDTH)
     assert_close(measure(counting, 2, WIDTH, data, data.train), whole, EXACT_FLOAT64)
     assert sum(seen) == 53
     assert max(seen) == min(images, 53)
@@ -64,7 +64,7 @@ def test_pieces_give_what_the_whole_gives(data: Dataset, images: int, monkeypatc
 
 def test_more_trials_than_fit_at_a_time_pass_image_by_image(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(linear(2), 2, WIDTH, data, data.test)
-    monkeypatch.setattr(module, "CHUNK_NUMBERS", 1)
+    monkeypatch.setitem(module.CHUNK_NUMBERS, "cpu", 1)
     assert_close(measure(linear(2), 2, WIDTH, data, data.test), whole, EXACT_FLOAT64)
 
 
