@@ -20,12 +20,10 @@ def losses(
     logits_KBC: Float[Tensor, "K B C"], labels_SB: Int[Tensor, "S B"], label_smoothing: float = 0.0
 ) -> Float[Tensor, "K B"]:
     """Return the cross-entropy of every trial and image; labels are shared by all trials, or one row a seed."""
-    trials, batch, classes = logits_KBC.shape
-    labels_KB = labels_SB.repeat_interleave(trials // len(labels_SB), dim=0)
-    flat = F.cross_entropy(
-        logits_KBC.reshape(-1, classes), labels_KB.flatten(), reduction="none", label_smoothing=label_smoothing
-    )
-    return flat.view(trials, batch)
+    labels_KB = labels_SB.repeat_interleave(len(logits_KBC) // len(labels_SB), dim=0)
+    # Over the middle axis, in the order in which the logits lie in memory: 4 to 12 times as fast as over a last one
+    # of ten classes (16 and 320 trials, two CPU cores).
+    return F.cross_entropy(logits_KBC.mT, labels_KB, reduction="none", label_smoothing=label_smoothing)
 
 
 @torch.no_grad()
@@ -46,7 +44,8 @@ def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Spl
     for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[totals_2K.device.type] // largest)):
         logits_KBC = forward(data.inputs(images_BP)[None])
         totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=torch.float64)
-        totals_2K[1] += (logits_KBC.argmax(-1) == labels_B).sum(1)
+        # Not argmax, which took ten times as long here; both give the first of equal logits and the first NaN.
+        totals_2K[1] += (logits_KBC.mT.max(1).indices == labels_B).sum(1)
     return totals_2K / len(split)
 
 

@@ -63,7 +63,8 @@ class Trainee:
             rate_K1: learning rates.
             step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
         """
-        self.network.train()
+        if not self.network.training:
+            self.network.train()
         images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
         logits_KBC = self._forward(self.data.inputs(images_SBP))
         loss_K = losses(logits_KBC, labels_SB, self._train.label_smoothing).mean(1)

@@ -78,6 +78,15 @@ def test_accuracy_takes_the_first_nan_like_numpy(data: Dataset, row: list[float]
     assert found_2K[1, 0] == share
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_accuracy_takes_what_argmax_takes(data: Dataset, seed: int) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    few = torch.tensor([-math.inf, -1.0, 0.0, 1.0, math.inf, math.nan]).double()  # ties everywhere, NaN in many rows
+    logits_KBC = few[torch.randint(6, (7, 53, 4), generator=draw)]
+    found_2K = measure(lambda x: logits_KBC, 7, WIDTH, data, data.train)
+    assert found_2K[1].equal((logits_KBC.argmax(-1) == data.train.labels_N).double().mean(1))
+
+
 def test_what_is_recorded_is_the_loss_without_label_smoothing() -> None:
     settings = {"model": {"depth": 1, "width": 8}, "train": {"batch_size": 16, "precision": "fp64"}}
     plain = only_group(experiment(**settings))

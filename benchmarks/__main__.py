@@ -1,0 +1,43 @@
+"""Run the benchmarks and print their tables as Markdown: `python -m benchmarks [NAME ...]`."""
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from benchmarks import against_loops, gpu, processes, recording, trials_at_once
+from benchmarks.timing import machine
+
+CPU = torch.device("cpu")
+ON_CPU: dict[str, Callable[[], str]] = {
+    "Against one network at a time": against_loops.run,
+    "Trials at once": lambda: trials_at_once.run(CPU),
+    "Recording": recording.run,
+    "Whole commands": processes.run,
+}
+ON_GPU: dict[str, Callable[[], str]] = {
+    "On a GPU": lambda: gpu.run(torch.device("cuda")),
+    "Trials at once on a GPU": lambda: trials_at_once.run(torch.device("cuda")),
+}
+
+
+def main(words: list[str]) -> int:
+    """Run the sections whose titles contain one of the words, or all."""
+    if not (Path(os.environ.get("BNEXP_DATA", "")) / "MNIST" / "raw").is_dir():
+        print("the benchmarks train on MNIST: set BNEXP_DATA to the folder that holds MNIST/raw", file=sys.stderr)
+        return 2
+    sections = ON_CPU | (ON_GPU if torch.cuda.is_available() else {})
+    for title, run in sections.items():
+        if not words or any(word.lower() in title.lower() for word in words):
+            where = machine(torch.device("cuda") if title in ON_GPU else CPU)
+            print(f"### {title}\n\n{where}; {platform.system()}\n\n{run()}\n", flush=True)
+    if not torch.cuda.is_available():
+        print("No CUDA device here: the sections on a GPU were left out.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

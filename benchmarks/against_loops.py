@@ -1,0 +1,88 @@
+"""init_scale, 32 trials: bnexp against programs that train one network at a time, and against the floor."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from benchmarks.rivals import in_memory, lightning_trainer, loader, numpy_book
+from benchmarks.study import Loaded, Study, load_study
+from benchmarks.timing import Timed, in_turn
+from bnexp.training.loop import train
+
+Program = Callable[[Study, float, bool], float]
+SIDE, PRODUCTS = 2048, 10
+"""Size and number of the matrix products that tell the machine's rate."""
+FEW = 4
+"""Trials that slow programs train; their time for all is extrapolated."""
+PEERS = {
+    "plain PyTorch, tensors in memory": (in_memory.train, "1.8×", "2.5×"),
+    "NumPy, float64": (numpy_book.train, "4×", "6×"),
+    "plain PyTorch, torchvision and DataLoader": (loader.train, "12×", "18×"),
+}
+"""Programs that train all trials, with the ratio to reach and the ratio to aim at."""
+LIGHTNING = {
+    "Lightning Trainer and DataLoader": (lightning_trainer.train, "25×", "35×"),
+    "the same without logger, checkpoints, bars, summary": (partial(lightning_trainer.train, bare=True), "", ""),
+}
+"""Programs that train only a few trials."""
+
+
+def run(rounds: int = 3) -> str:
+    """Return the table as Markdown."""
+    loaded = load_study([], torch.device("cpu"))
+    study = loaded.study
+    few = [study.arms[i * len(study.arms) // FEW + 2] for i in range(FEW)]
+    programs: dict[str, Callable[[], object]] = {"bnexp": partial(_ours, loaded), "floor": _products}
+    programs |= {name: partial(_all, program, study, study.arms) for name, (program, _, _) in PEERS.items()}
+    programs |= {name: partial(_all, program, study, few) for name, (program, _, _) in LIGHTNING.items()}
+    for warm_up in (partial(_all, program, study, few[:1]) for program in (in_memory.train, lightning_trainer.train)):
+        warm_up()
+    times = in_turn(programs, rounds)
+    return _table(times, study, rounds)
+
+
+def _ours(loaded: Loaded) -> None:
+    for group in loaded.groups:
+        for _ in train(group, loaded.data):
+            pass
+
+
+def _all(program: Program, study: Study, arms: list[tuple[float, bool]]) -> list[float]:
+    return [program(study, scale, norm) for scale, norm in arms]
+
+
+def _products() -> None:
+    a, b = torch.rand(2, SIDE, SIDE)
+    for _ in range(PRODUCTS):
+        a @ b
+
+
+def _table(times: dict[str, Timed], study: Study, rounds: int) -> str:
+    ours = times["bnexp"]
+    rate = PRODUCTS * 2 * SIDE**3 / times["floor"].median
+    floor = study.operations() / rate
+    rows = [
+        "| program | seconds: median (range) | bnexp is faster by | to reach | to aim at |",
+        "|---|---|---|---|---|",
+        f"| bnexp | {ours} | | | |",
+    ]
+    for name, (_, least, aim) in PEERS.items():
+        rows.append(f"| {name} | {times[name]} | {times[name].median / ours.median:.1f}× | {least} | {aim} |")
+    trials = len(study.arms)
+    for name, (_, least, aim) in LIGHTNING.items():
+        whole = times[name].median * trials / FEW
+        few = f"{whole:.0f}, extrapolated from {FEW} trials: {times[name]}"
+        rows.append(f"| {name} | {few} | {whole / ours.median:.1f}× | {least} | {aim} |")
+    return "\n".join(
+        [
+            f"{trials} trials, {study.steps} steps of {study.batch_size} images, {len(study.measured_at)} measurements "
+            f"on {len(study.labels_N)} images; {rounds} rounds, the programs in turn.",
+            "",
+            *rows,
+            "",
+            f"Floor: {study.operations() / 1e9:.0f} Gflop in matrix products, at {rate / 1e9:.0f} Gflop/s (float32, "
+            f"{SIDE} × {SIDE}, measured in the same rounds) {floor:.2f} s. bnexp takes {ours.median / floor:.2f} times "
+            "that (to reach 2, to aim at 1.4).",
+        ]
+    )

@@ -1,0 +1,66 @@
+"""Timing programs in turn, so that a slow minute of the machine touches all of them."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import numpy
+import torch
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of one program, round by round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return median(self.seconds)
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f} ({min(self.seconds):.2f} to {max(self.seconds):.2f})"
+
+
+def in_turn(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timed]:
+    """Run every program once a round and return the times by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            seconds[name].append(timed(program))
+    return {name: Timed(tuple(each)) for name, each in seconds.items()}
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return the seconds that an act takes, work on a GPU included."""
+    wait()
+    started = time.perf_counter()
+    act()
+    wait()
+    return time.perf_counter() - started
+
+
+def wait() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def machine(device: torch.device) -> str:
+    """Name the hardware and the versions, for the head of a table."""
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{_processor()}, {torch.get_num_threads()} threads"
+    return f"{hardware}; Python {platform.python_version()}, torch {torch.__version__}, NumPy {numpy.__version__}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
