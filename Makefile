@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
 
 test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MNIST for the tests that need it
 	$(BIN)/pytest
+
+bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; some 20 minutes on two cores
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks
 
 lint: .venv/installed        ## style and types
 	$(BIN)/ruff check .

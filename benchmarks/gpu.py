@@ -33,7 +33,8 @@ def _against_loop(device: torch.device, rounds: int) -> str:
     loaded = load_study(["seeds=10"], device)
     study = loaded.study
     few = [study.arms[i * len(study.arms) // FEW + 2] for i in range(FEW)]
-    _all(loaded), _few(loaded, few[:1])
+    _all(loaded)
+    _few(loaded, few[:1])
     times = in_turn({"bnexp": partial(_all, loaded), "loop": partial(_few, loaded, few)}, rounds)
     count = sum(len(group.trials) for group in loaded.groups)
     loop = times["loop"].median * count / FEW
@@ -61,10 +62,9 @@ def _kernel_share(device: torch.device) -> str:
     for group in loaded.groups:
         step = _stepper(group, loaded.data, device)
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-            for _ in range(STEPS):
-                step()
+            _repeat(step, STEPS)
             wait()
-        seconds = timed(lambda step=step: [step() for _ in range(STEPS)])
+        seconds = timed(partial(_repeat, step, STEPS))
         kernels = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
         shares.append(f"{', '.join(group.arms)} {100 * kernels / seconds:.0f} % of {1000 * seconds / STEPS:.2f} ms")
     return f"Share of a step's time in kernels, {STEPS} steps of each group: {'; '.join(shares)} (to reach: 80 %)."
@@ -86,16 +86,20 @@ def _whole_epoch(device: torch.device) -> str:
     for group in groups(trials(config)):
         step = _stepper(group, _noise(group, device), device)
         with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
-            for _ in range(60_000 // 128):
-                step()
+            _repeat(step, 60_000 // 128)
         waits = sum(event.count for event in seen.key_averages() if event.key in SYNCHRONIZING)
-        seconds = timed(lambda step=step: [step() for _ in range(60_000 // 128)])
+        seconds = timed(partial(_repeat, step, 60_000 // 128))
         # The profiler itself waits once, when it stops.
         found.append(f"{', '.join(group.arms)} {seconds:.2f} s and {waits} waiting calls")
     return (
         "An epoch of 60,000 images at batch 128, 10 × 100 sigmoid, 8 seeds an arm (made-up images of MNIST's shape): "
         f"{'; '.join(found)} (to reach: no host synchronisation inside the epoch)."
     )
+
+
+def _repeat(act: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        act()
 
 
 def _stepper(group: TrialGroup, data: Dataset, device: torch.device) -> Callable[[], None]:

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.study import CONFIG
@@ -21,18 +21,18 @@ def run(rounds: int = 5) -> str:
         (many,) = (runs / "many").iterdir()
         seconds: dict[str, list[float]] = {name: [] for name in TARGETS}
         for _ in range(rounds):
-            for name, arguments in {
+            commands: dict[str, list[str | Path]] = {
                 "bnexp --help": ["--help"],
                 "bnexp run configs/init_scale.yaml": ["run", CONFIG, "--runs", runs / "fresh"],
                 "bnexp compare (1,000 trials)": ["compare", many],
-            }.items():
-                seconds[name].append(timed(lambda arguments=arguments: _bnexp(*arguments)))
+            }
+            for name, words in commands.items():
+                seconds[name].append(timed(partial(_bnexp, *words)))
             shutil.rmtree(runs / "fresh")
     rows = ["| command | seconds: median (range) | to reach |", "|---|---|---|"]
     rows += [f"| `{name}` | {Timed(tuple(each))} | {TARGETS[name]} |" for name, each in seconds.items()]
     return "\n".join([f"{rounds} runs of each, in turn; the compared run has 1,024 trials.", "", *rows])
 
 
-def _bnexp(*arguments: str | Path) -> None:
-    command: Sequence[str] = [sys.executable, "-m", "bnexp", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+def _bnexp(*words: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "bnexp", *words], check=True, stdout=subprocess.DEVNULL)

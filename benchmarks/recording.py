@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from benchmarks.study import CONFIG
@@ -44,6 +45,6 @@ def _train(plan: Plan) -> float:
     spent = 0.0
     with closing(execute([Job.new(group) for group in plan.groups], plan.datasets)) as events:
         for event in events:
-            spent += timed(lambda event=event: recorder(event))
+            spent += timed(partial(recorder, event))
     writer.close()
     return spent

@@ -19,7 +19,7 @@ def train(study: Study, scale: float, norm: bool) -> float:
         logits_NC = model(images_NP)
         F.cross_entropy(logits_NC, labels_N).item()
         model.train()
-        return (logits_NC.argmax(1) == labels_N).double().mean().item()
+        return float((logits_NC.argmax(1) == labels_N).double().mean())
 
     accuracy = measure()
     for step in range(1, study.steps + 1):

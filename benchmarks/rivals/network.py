@@ -13,7 +13,7 @@ def network(study: Study, scale: float, norm: bool) -> nn.Sequential:
         layers += [nn.Linear(fan_in, fan_out, bias=not norm)]
         layers += [nn.BatchNorm1d(fan_out, eps=study.eps, momentum=study.momentum)] if norm else []
         layers += [nn.ReLU()]
-    model = nn.Sequential(*layers, nn.Linear(*study.widths[-2:]))
+    model = nn.Sequential(*layers, nn.Linear(study.widths[-2], study.widths[-1]))
     with torch.no_grad():
         for layer in model:
             if isinstance(layer, nn.Linear):

