@@ -121,9 +121,13 @@ def _halves(group: TrialGroup, resume: Snapshot | None) -> tuple[Job, ...]:
     return tuple(Job.new(half, resume and resume.only(half.numbers)) for half in halves)
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether memory ran out, in this error or in one that it hides: a capture that breaks off raises its own."""
+    if error is None:
+        return False
     # On the CPU torch raises no type of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    here = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return here or _out_of_memory(error.__cause__ or error.__context__)
 
 
 def _release_memory() -> None:

@@ -25,7 +25,7 @@ def dtype_of(precision: str) -> torch.dtype:
 
 @contextmanager
 def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
-    """Set the switches while a group trains, and put them back.
+    """Set the switches while a group trains, and put them back; a GPU is made the current one.
 
     Denormal numbers are flushed to zero on the CPU: with tiny initial weights they slow products down
     and carry no information.
@@ -37,7 +37,9 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
     before = _flushes_denormals()
     flushed = device.type == "cpu" and torch.set_flush_denormal(True)
     try:
-        yield
+        # Streams and graphs belong to the current GPU, and no GPU is -1.
+        with torch.cuda.device(device if device.type == "cuda" else -1):
+            yield
     finally:
         torch.set_float32_matmul_precision(products)
         if flushed:

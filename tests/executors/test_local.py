@@ -131,6 +131,21 @@ def test_the_cpus_own_error_counts_as_out_of_memory(monkeypatch: pytest.MonkeyPa
     assert not any(event.failure for event in seen)
 
 
+def test_out_of_memory_is_seen_behind_the_error_that_it_caused(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Trainee.update
+
+    def hidden(self: Trainee, *args: torch.Tensor) -> None:
+        if len(self.group.trials) > 3:
+            try:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            finally:
+                raise RuntimeError("the capture was invalidated")
+        update(self, *args)
+
+    monkeypatch.setattr(Trainee, "update", hidden)
+    assert [len(part.group.trials) for event in events(group()) for part in event.parts] == [3, 3]
+
+
 def test_another_error_is_a_failure_however_many_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Trainee, *args: torch.Tensor) -> None:
         raise RuntimeError("the device is gone")

@@ -1,11 +1,17 @@
-"""The same training on a GPU: same start and batches, curves to float tolerance."""
+"""The same training on a GPU: same start and batches, curves to float tolerance, and nothing waits inside an epoch."""
+
+from collections.abc import Iterator
 
 import pytest
 import torch
 
+from bnexp.executors.local import Job, data_key, execute
 from bnexp.plan import groups, trials
+from bnexp.training import loop
+from bnexp.training.graphs import updater
 from bnexp.training.trainee import Trainee
-from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, on_device
+from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, on_device, only_group
+from tests.training.test_graphs import CASES, group
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,18 +28,76 @@ def test_a_group_trains_on_the_gpu_as_on_the_cpu(optimizer: str) -> None:
         grid={"train.lr": [0.01, 0.003]},
         seeds=2,
     )
-    for group in groups(trials(config)):
-        data = made_up_data(group)
+    for some in groups(trials(config)):
+        data = made_up_data(some)
         there = on_device(data, torch.device("cuda"))
-        on_cpu = [each.record for each in finished(group, data)]
-        on_gpu = [each.record for each in finished(group, there)]
-        for number in group.numbers:
+        on_cpu = [each.record for each in finished(some, data)]
+        on_gpu = [each.record for each in finished(some, there)]
+        for number in some.numbers:
             assert_close(curve(on_gpu, number), curve(on_cpu, number), GPU_FLOAT64)
 
 
 def test_initial_weights_are_the_cpus_exactly() -> None:
-    (group,) = groups(trials(experiment(model={"depth": 2, "width": 8}, seeds=2)))
-    data = made_up_data(group)
-    here, there = Trainee(group, data), Trainee(group, on_device(data, torch.device("cuda")))
+    some = only_group(experiment(model={"depth": 2, "width": 8}, seeds=2))
+    data = made_up_data(some)
+    here, there = Trainee(some, data), Trainee(some, on_device(data, torch.device("cuda")))
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"bf16", "stops diverged"}))
+def test_replaying_the_captured_update_equals_launching_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = group(**{"precision": "fp64"} | CASES[name])
+    data = on_device(made_up_data(some), torch.device("cuda"))
+    replayed = [each.record for each in finished(some, data)]
+    monkeypatch.setattr(loop, "updater", lambda trainee: trainee.update)
+    launched = [each.record for each in finished(some, data)]
+    for number in some.numbers:
+        assert_close(curve(replayed, number), curve(launched, number), GPU_FLOAT64)
+
+
+@pytest.fixture
+def no_waiting() -> Iterator[None]:
+    """Make every call that waits for the GPU an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    yield
+    torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("name", ["plain", "dropout", "adam", "clipping", "bf16"])
+def test_an_update_never_waits_for_the_gpu(name: str, request: pytest.FixtureRequest) -> None:
+    some = group(**CASES[name])
+    trainee = Trainee(some, on_device(made_up_data(some), torch.device("cuda")))
+    update = updater(trainee)
+    batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device="cuda")
+    rate_K1 = torch.full((len(some.trials), 1), 0.1, device="cuda")
+    step = torch.ones((), dtype=torch.int64, device="cuda")
+    request.getfixturevalue("no_waiting")
+    for act in (update, trainee.update):
+        act(batch_SB, rate_K1, step)
+
+
+def test_a_group_that_does_not_fit_is_cut_and_gives_the_same_curves() -> None:
+    some = only_group(
+        experiment(
+            model={"depth": 3, "width": 1024},
+            train={"batch_size": 32, "epochs": 2, "precision": "fp64", "lr": 0.01},
+            seeds=32,
+        )
+    )
+    data = on_device(made_up_data(some), torch.device("cuda"))
+    whole = [each.record for each in finished(some, data)]
+    torch.cuda.empty_cache()
+    # 32 trials have 2.2 million parameters of 8 bytes each, and as many gradients: 1.1 GB.
+    room = torch.cuda.memory_reserved() + 0.9e9
+    torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        seen = list(execute([Job.new(some)], {data_key(some): data}))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any(event.parts for event in seen)
+    assert not any(event.failure for event in seen)
+    for number in some.numbers:
+        (last,) = (event.job for event in seen if event.progress and number in event.progress.ended)
+        records = [event.progress.record for event in seen if event.progress and event.job is last]
+        assert_close(curve(records, number), curve(whole, number), GPU_FLOAT64)

@@ -24,33 +24,35 @@ def group(model: dict[str, Any] | None = None, seeds: Any = 2, rates: Any = (0.1
     )
 
 
-CASES: dict[str, TrialGroup] = {
-    "plain": group(),
-    "one trial": group(seeds=1, rates=(0.1,)),
-    "257 trials": group(seeds=1, rates=[0.1 + i / 1000 for i in range(257)]),
-    "dropout": group({"dropout": 0.3}),
-    "smaller last batch": group({"dropout": 0.3}, batch_size=20, drop_last=False),
-    "schedule": group(schedule="one_cycle"),
-    "momentum": group(momentum=0.9, nesterov=True, weight_decay=0.01),
-    "adam": group(optimizer="adam", weight_decay=0.01),
-    "adamw": group(optimizer="adamw", weight_decay=0.01),
-    "nadam": group(optimizer="nadam"),
-    "rmsprop": group(optimizer="rmsprop", momentum=0.5),
-    "clipping": group(clip={"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}),
-    "input norm": group({"norm": {"input": True, "placement": "after"}}),
-    "layer norm": group({"norm": {"kind": "layer"}}),
-    "group norm": group({"norm": {"kind": "group", "groups": 2}, "residual": True}),
-    "bf16": group(precision="bf16"),
-    "smoothed labels": group(label_smoothing=0.1),
-    "stops diverged": group({"activation": "relu"}, rates=(0.1, 1e30), stop_diverged=True),
-    "records within an epoch": group(record_at=[1, 4, 7]),
-    "population statistics": group({"norm": {"statistics": "population"}}),
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "one trial": {"seeds": 1, "rates": (0.1,)},
+    "257 trials": {"seeds": 1, "rates": [0.1 + i / 1000 for i in range(257)]},
+    "dropout": {"model": {"dropout": 0.3}},
+    "smaller last batch": {"model": {"dropout": 0.3}, "batch_size": 20, "drop_last": False},
+    "schedule": {"schedule": "one_cycle"},
+    "momentum": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "adam": {"optimizer": "adam", "weight_decay": 0.01},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
+    "nadam": {"optimizer": "nadam"},
+    "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5},
+    "clipping": {"clip": {"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}},
+    "input norm": {"model": {"norm": {"input": True, "placement": "after"}}},
+    "layer norm": {"model": {"norm": {"kind": "layer"}}},
+    "group norm": {"model": {"norm": {"kind": "group", "groups": 2}, "residual": True}},
+    "bf16": {"precision": "bf16"},
+    "smoothed labels": {"label_smoothing": 0.1},
+    "stops diverged": {"model": {"activation": "relu"}, "rates": (0.1, 1e30), "stop_diverged": True},
+    "records within an epoch": {"record_at": [1, 4, 7]},
+    "population statistics": {"model": {"norm": {"statistics": "population"}}},
 }
+"""Arguments of `group` by what is special about it."""
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    some, data = CASES[name], made_up_data(CASES[name])
+    some = group(**CASES[name])
+    data = made_up_data(some)
     plain = finished(some, data)
     monkeypatch.setattr(loop, "updater", lambda trainee: GraphedUpdate(trainee, emulated_graph))
     for one, other in zip(finished(some, data), plain, strict=True):
