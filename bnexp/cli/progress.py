@@ -32,6 +32,8 @@ def watching(plan: Plan, *, silent: bool) -> Iterator[Watch]:
 
         def draw(event: Event) -> None:
             tally.see(event)
+            if event.parts:
+                bar.console.print(_news(event))
             bar.update(
                 task, completed=tally.worked, description=f"{tally.counts()}  {_news(event)}  {tally.accuracies()}"
             )

@@ -9,13 +9,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from bnexp import runner
 from bnexp.config.load import load
 from bnexp.executors import local
 from bnexp.plan import TrialGroup, run_name
 from bnexp.store.reader import RunRecord
+from bnexp.training.trainee import Trainee
 from tests.cli.command import Command, Trained, tree, without_seconds
+from tests.helpers import FLOAT32
 
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "seeds=1", "grid={}")
 
@@ -130,6 +133,29 @@ def test_a_diverged_trial_is_a_result_and_no_failure(experiment: Path, cli: Comm
     assert trial["outcome"] == "diverged"
     assert trial["diverged_step"] >= 1
     assert 0 <= trial["final_test_accuracy"] <= 1
+
+
+def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
+    experiment: Path, cli: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = Trainee.update
+
+    def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+        if len(self.group.trials) > 2 and step > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        update(self, batch_SB, rate_K1, step)
+
+    monkeypatch.setattr(Trainee, "update", limited)
+    done = cli("run", experiment)
+    assert (done.code, done.err) == (0, "")
+    said = [line.strip() for line in done.out.splitlines() if "memory" in line]
+    assert said == [f"{done}/8 trials  out of memory: going on with 2 trials at once" for done in (0, 4)]
+    run = only_run(Path("runs"))
+    logged = [line for line in (run.path / "log.txt").read_text().splitlines() if "memory" in line]
+    assert len(logged) == 2
+    assert all("4 trials ran out of memory together; going on with 2, 2 from the start" in line for line in logged)
+    cut, whole = (each.curves.set_index(["trial", "step"])["train_loss"] for each in (run, RunRecord(trained.path)))
+    pd.testing.assert_series_equal(cut.sort_index(), whole.sort_index(), rtol=FLOAT32)
 
 
 def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch) -> None:
