@@ -70,6 +70,8 @@ class Snapshot:
     def only(self, trials: Iterable[int]) -> "Snapshot":
         """Return the snapshot of some of the trials, in the same order."""
         wanted = set(trials)
+        if wanted.issuperset(self.trials):
+            return self
         kept = [k for k, number in enumerate(self.trials) if number in wanted]
         numbers = tuple(self.trials[k] for k in kept)
         arrays = {name: array[kept] for name, array in self.arrays.items()}

@@ -79,6 +79,8 @@ def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
         raise  # nobody reads the output any more: not the folder's fault
     except OSError as error:
         raise BnexpError(f"{plan.path}: {error.strerror}; the same command continues once that is mended") from error
+    except MemoryError as error:
+        raise BnexpError(f"{plan.path}: too little memory to save it; the same command continues with more") from error
 
 
 def _run(plan: Plan, watch: Watch) -> RunRecord:

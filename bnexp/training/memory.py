@@ -15,6 +15,8 @@ STATE = {"sgd": 1, "adam": 2, "adamw": 2, "nadam": 2, "rmsprop": 2}
 """Numbers per parameter that an optimiser keeps from step to step at most."""
 UPDATE = {"sgd": 2, "adam": 4, "adamw": 3, "nadam": 4, "rmsprop": 4}
 """Numbers per parameter alive in an update besides: the gradient with and without the penalty, roots, directions."""
+HOST_COPIES = 3
+"""Copies of the state that saving it takes on the host: the snapshot, and two while the file is put together."""
 CHUNK_TENSORS = 4
 """Tensors of a chunk's size that are alive while a split is measured."""
 
@@ -46,7 +48,9 @@ def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Foot
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
     activations = settings.train.batch_size * (features + sum(outputs) + 2 * max(outputs))
     optimizer = settings.train.optimizer
+    state = (1 + STATE[optimizer]) * parameters
     step = max(parameters + activations, UPDATE[optimizer] * parameters)
-    numbers = (1 + STATE[optimizer]) * parameters + step
+    saving = HOST_COPIES * state if device.type == "cpu" else 0
+    numbers = state + max(step, saving)
     size = dtype_of(settings.train.precision).itemsize
     return Footprint(numbers * size, CHUNK_TENSORS * CHUNK_NUMBERS[device.type] * size)

@@ -15,6 +15,7 @@ from bnexp import runner
 from bnexp.config.load import load
 from bnexp.executors import local
 from bnexp.plan import TrialGroup, run_name
+from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
 from tests.cli.command import Command, Trained, tree, without_seconds
@@ -241,6 +242,24 @@ def test_where_every_group_breaks_there_is_still_an_answer(
     assert cli("run", experiment, "--quiet").code == 1
     (compared,) = cli("compare", "--json").json()
     assert [row["n"] for row in compared["rows"]] == [0] * 4
+
+
+def test_too_little_memory_to_save_ends_the_run_in_words(
+    experiment: Path, cli: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **more: object) -> bytes:
+        raise MemoryError
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(checkpoints, "save", full)
+        done = cli("run", experiment)
+    assert done.code == 1
+    assert (
+        done.err
+        == f"bnexp: runs/{trained.path.name}: too little memory to save it; the same command continues with more\n"
+    )
+    assert cli("run", experiment).code == 0
+    assert only_run(Path("runs")).finished == 8
 
 
 @pytest.mark.parametrize("writes", [0, 5])

@@ -1,5 +1,7 @@
 """The memory that a group will take, by counting; held against what torch really allocates."""
 
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup
-from bnexp.training.memory import STATE, UPDATE, Footprint, footprint
+from bnexp.records import Snapshot
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.training.memory import HOST_COPIES, STATE, UPDATE, Footprint, footprint
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, made_up_data, only_group
@@ -79,8 +83,23 @@ def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, mo
         for step in (1, 2):
             batch_SB = torch.arange(64)[None]
             trainee.update(batch_SB, torch.full((16, 1), 0.01), torch.tensor(step))
-    counted = 16 * size(some).per_trial
+    counted = 16 * footprint(some, SHAPE, torch.device("cuda")).per_trial
     assert 0.65 * counted < _peak(seen) < counted
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_on_the_cpu_the_copies_that_saving_makes_count(optimizer: str, tmp_path: Path) -> None:
+    some = group(16, {"depth": 2, "width": 160}, optimizer=optimizer, momentum=0.9)
+    trainee, checkpoints = Trainee(some, made_up_data(some)), Checkpoints(tmp_path)
+    state = sum(tensor.nbytes for tensor in trainee.state().values())
+    (tmp_path / "checkpoints").mkdir()
+    tracemalloc.start()
+    arrays = {name: tensor.numpy().copy() for name, tensor in trainee.state().items()}
+    checkpoints.save(0, Snapshot(some.numbers, 1, 1, 0.0, arrays))
+    copies = tracemalloc.get_traced_memory()[1] / state
+    tracemalloc.stop()
+    assert HOST_COPIES - 1 < copies < HOST_COPIES + 0.1
+    assert 16 * size(some).per_trial > (1 + copies) * state
 
 
 def _peak(seen: profile) -> int:
