@@ -3,34 +3,59 @@
 from dataclasses import dataclass
 from typing import Any
 
+Point = dict[str, Any]
+"""Grid key to value, in the order of the grid keys; None for null."""
+
 
 @dataclass(frozen=True)
 class ArmRow:
-    """One arm at one grid point; None is what can't be known or, in the baseline's own row, doesn't apply."""
+    """One arm at one grid point, or over several; None is what can't be known or, at the baseline, doesn't apply."""
 
-    point: dict[str, Any]
-    """Grid key to value, in the order of the grid keys."""
+    point: Point
     arm: str
     baseline: str
     n: int
-    """Trials that finished: completed or diverged."""
+    """Seeds with a finished trial, completed or diverged: the values behind the mean."""
     mean: float | None
-    """Of the metric over the n trials, as are low and high."""
+    """Of the metric over the n seeds, diverged trials included, as are low and high: a 95 % Student t interval."""
     low: float | None
     high: float | None
     difference: float | None
     """Mean of arm - baseline over the pairs."""
     difference_low: float | None
     difference_high: float | None
+    effect: float | None
+    """Mean difference over the differences' standard deviation, d_z, with Hedges' correction."""
     p: float | None
-    """Of the sign-flip test over the pairs."""
+    """Of the two-sided sign-flip test over the pairs."""
     pairs: int
-    """Trials whose partner in the baseline finished too; 0 in the baseline's own row."""
+    """Seeds whose trial in the baseline finished too; 0 in the baseline's own row."""
+    better: int
+    """Pairs in which the arm did better than the baseline."""
+    trials: int
+    """Finished trials: n, or more where a row takes several grid points together."""
     diverged: int
+    diverged_low: float | None
+    """95 % Wilson interval of the rate diverged / trials."""
+    diverged_high: float | None
+    survivors_mean: float | None
+    """Mean over the trials that did not diverge; None where none did, since it is the mean then, or all."""
     failed: int
+    gap: float | None
+    """Final training accuracy - final test accuracy (validation, where there is no test), over the finished trials."""
     epochs_to_threshold: int | None
-    """The epoch by which half of the n trials had reached the threshold; None where fewer ever did."""
+    """The epoch by which half of the finished trials had reached the threshold; None where fewer ever did."""
     reached: int
+    restricted_epochs: float | None
+    """Mean of the epochs to the threshold, the budget counting for trials that never got there."""
+    first: int
+    """Pairs in which the arm got to the threshold and the baseline later or never."""
+    seconds_to_threshold: float | None
+    """Median, censored like the epochs."""
+    seconds_per_epoch: float | None
+    """Median over the finished trials; a trial's share of the time of the group that it trained in."""
+    step_cost: float | None
+    """Median over the pairs of the time of a step, arm / baseline."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +69,76 @@ class Overall:
     difference: float | None
     difference_low: float | None
     difference_high: float | None
+    bootstrap_low: float | None
+    """95 % BCa bootstrap interval of the difference, from ten seeds on."""
+    bootstrap_high: float | None
+    effect: float | None
     p: float | None
     seeds: int
+    better: int
+    """Seeds in which the arm did better."""
+
+
+@dataclass(frozen=True)
+class BestRow:
+    """One arm at the grid point where its mean validation accuracy was highest, measured on the test images."""
+
+    arm: str
+    baseline: str
+    point: Point
+    validation: float
+    """Mean final validation accuracy there, by which the point was chosen."""
+    n: int
+    mean: float | None
+    """Of the final test accuracy, as are low and high."""
+    low: float | None
+    high: float | None
+    difference: float | None
+    """To the baseline at its own best point, paired over seeds."""
+    difference_low: float | None
+    difference_high: float | None
+    effect: float | None
+    p: float | None
+    pairs: int
+    better: int
+    candidates: int
+    """Grid points that the arm had to choose from."""
+    epochs: int
+    """Epochs that all its trials took together."""
+    edges: tuple[str, ...]
+    """Grid keys whose chosen value is the smallest or the largest of three or more that were tried."""
+
+
+@dataclass(frozen=True)
+class RobustnessRow:
+    """One arm along one swept axis of numbers, over all seeds and all other grid keys."""
+
+    axis: str
+    arm: str
+    baseline: str
+    values: int
+    """How many values the axis has."""
+    worst: float | None
+    """The lowest mean of the metric along the axis (of a loss, the highest)."""
+    worst_at: float | None
+    best: float | None
+    best_at: float | None
+    spread: float | None
+    """Between the two."""
+    usable: int
+    """Values at which at least 90 % of the trials ended finite and more than 0.02 above chance."""
+    usable_low: float | None
+    """Ends of the longest stretch of usable values."""
+    usable_high: float | None
+    width: float | None
+    """usable_high / usable_low; None without a stretch, or where the axis has values that aren't positive."""
+    width_ratio: float | None
+    """The width over the baseline's."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a run says about its arms; intervals cover 95 %."""
+    """What one or several runs say about their arms; intervals cover 95 %."""
 
     metric: str
     baseline: str
@@ -61,6 +149,16 @@ class Comparison:
     """By grid point and arm, in the order in which they first come in trials.csv."""
     overall: tuple[Overall, ...]
     """One per arm with pairs, in the order of the arms; the baseline's pairs it with itself."""
+    best: tuple[BestRow, ...]
+    """One per arm; empty without validation images or with a single grid point."""
+    robustness: tuple[RobustnessRow, ...]
+    """One per axis and arm; empty without a swept axis of numbers."""
     finished: int
     """Trials with an outcome, failed ones included."""
     planned: int
+    warnings: tuple[str, ...] = ()
+    """Where the tables could mislead."""
+    differs: tuple[str, ...] = ()
+    """Of several runs: what differs between them, and how."""
+    left_out: tuple[str, ...] = ()
+    """Of several runs: what is not in the comparison, and why."""

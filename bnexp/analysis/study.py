@@ -1,0 +1,37 @@
+"""What is compared: the trials of one run, or of several joined by their settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bnexp.config.experiment import TrialSettings
+
+
+@dataclass(frozen=True)
+class Study:
+    """Trials and curves under numbers of their own, and what is known about their arms."""
+
+    name: str
+    """Name of the run folder; of several, joined by " + "."""
+    question: str
+    """What the experiment asks; of several, the questions in turn."""
+    runs: tuple[str, ...]
+    """Names of the run folders."""
+    trials: pd.DataFrame
+    """trials.csv with `run`, the folder's name, and `number`, the trial's number there, beside a `trial` of its own."""
+    curves: pd.DataFrame
+    """curves.csv with the new `trial`."""
+    grid_keys: tuple[str, ...]
+    """Settings that tell grid points apart: those swept, and those that differ between the runs."""
+    arms: tuple[str, ...]
+    settings: Mapping[str, TrialSettings]
+    """An arm's settings at its first grid point."""
+    chance: float | None
+    """Accuracy of guessing; None where the number of classes isn't known."""
+    environments: Mapping[str, Mapping[str, object]]
+    """environment.json of every run."""
+    differs: tuple[str, ...] = ()
+    """What differs between the runs, and how: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
+    left_out: tuple[str, ...] = ()
+    """What is not in the tables, and why."""
