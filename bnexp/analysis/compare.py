@@ -1,4 +1,4 @@
-"""Every arm against the baseline: means over seeds, paired differences, and the headline of a run.
+"""Every arm against the baseline: means over seeds, paired differences, rates and times.
 
 A pair is two trials equal in seed and in every grid value. Diverged trials count with what was
 measured; failed and unfinished ones are left out, and counted. Where a finished trial's value isn't
@@ -6,17 +6,21 @@ finite (a loss that left all bounds) the mean is None: leaving the trial out wou
 """
 
 from collections.abc import Iterator, Sequence
-from math import inf
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.comparison import ArmRow, Comparison, Overall
+from bnexp.analysis.best import best_rows
+from bnexp.analysis.columns import full_key
+from bnexp.analysis.comparison import Comparison, Overall
+from bnexp.analysis.effects import bootstrap_interval, effect_size
 from bnexp.analysis.intervals import mean_interval, paired_difference
-from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better, metric_text
-from bnexp.analysis.pairing import cells, grid_points, pair_trials
-from bnexp.analysis.thresholds import censored_median, first_reached
+from bnexp.analysis.measures import measured
+from bnexp.analysis.metrics import choose_metric, lower_is_better
+from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
+from bnexp.analysis.robustness import robustness_rows
+from bnexp.analysis.rows import arm_row, better
 from bnexp.errors import InputError, nearest
 
 
@@ -29,62 +33,45 @@ def compare_arms(
     metric: str | None = None,
     baseline: str | None = None,
     threshold: float = 0.9,
+    by: Sequence[str] | None = None,
+    chance: float | None = None,
 ) -> Comparison:
-    """Compare the arms of one run, finished or not.
+    """Compare the arms of trials, finished or not.
 
-    The metric defaults to the test accuracy, or what else was measured; the baseline to the arm
-    `none`, or the first arm. The threshold is an accuracy.
+    Args:
+        trials: as in trials.csv.
+        curves: as in curves.csv.
+        grid_keys: columns that tell grid points apart.
+        arms: in the order in which they are to come.
+        metric: defaults to the test accuracy, or what else was measured.
+        baseline: defaults to the arm `none`, or the first arm.
+        threshold: an accuracy.
+        by: the grid keys that get a row of their own; the others are averaged over, seed by seed. Default: all.
+        chance: accuracy of guessing, for the usable range; default: what was measured before training.
 
     Raises:
-        InputError: an unknown or unmeasured metric, or a baseline that is no arm of the run.
+        InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.
     """
-    metric = choose_metric(trials, metric)
-    baseline = _choose_baseline(arms, baseline)
+    metric, baseline = choose_metric(trials, metric), _choose_baseline(arms, baseline)
+    keys = tuple(grid_keys) if by is None else _choose_keys(by, grid_keys)
     trials = trials[trials["arm"].isin(list(arms))]
-    paired = pair_trials(trials, grid_keys=grid_keys, metric=metric, baseline=baseline)
-    reached = first_reached(curves, METRICS[metric], threshold)
-    paired["epoch"] = reached["epoch"].reindex(paired["trial"]).to_numpy(dtype=float)
-    points = grid_points(trials, grid_keys)
+    paired = pair_trials(trials, measured(trials, curves, metric, threshold), grid_keys=grid_keys, baseline=baseline)
+    paired["budget"] = paired.groupby("point")["epochs"].transform("max")
+    points, places = grid_points(trials, keys), point_numbers(trials, keys)
     return Comparison(
         metric=metric,
         baseline=baseline,
         threshold=threshold,
-        grid_keys=tuple(grid_keys),
-        rows=tuple(_row(cell, points[cell["point"][0]], baseline) for cell in cells(paired)),
-        overall=tuple(_overall(paired, arms, baseline)),
+        grid_keys=keys,
+        rows=tuple(arm_row(cell, points[place], baseline, metric) for place, cell in cells(paired, places)),
+        overall=tuple(_overall(paired, arms, baseline, metric)),
+        best=best_rows(trials, paired, grid_keys=grid_keys, arms=arms, baseline=baseline),
+        robustness=robustness_rows(
+            trials, paired, curves, grid_keys=grid_keys, arms=arms, baseline=baseline, metric=metric, chance=chance
+        ),
         finished=int(trials["outcome"].notna().sum()),
         planned=len(trials),
     )
-
-
-def headline(comparison: Comparison) -> str:
-    """Say in one phrase how the best arm did against the baseline, over all grid points.
-
-    The best arm is the one with the best difference, and that may still be a loss.
-    """
-    metric, baseline = comparison.metric, comparison.baseline
-    if not comparison.overall:
-        return f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
-    best = max(comparison.overall, key=lambda row: _rank(row, comparison))
-    phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
-    if best.arm != baseline:
-        phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
-    phrase += f" {metric}"
-    if best.difference is not None:
-        phrase += f", {metric_text(metric, best.difference, sign=True)}"
-    if best.difference_low is not None:
-        ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
-        phrase += f" [{', '.join(ends)}]"
-    points = len({tuple(row.point.items()) for row in comparison.rows})
-    return f"{phrase}, n = {best.seeds}" + (f", mean of {points} grid points" if points > 1 else "")
-
-
-def _rank(row: Overall, comparison: Comparison) -> tuple[bool, float]:
-    """Order arms by their gain over the baseline: below all gains one that isn't finite, lowest the baseline."""
-    treated = row.arm != comparison.baseline
-    if row.difference is None:
-        return treated, -inf
-    return treated, -row.difference if lower_is_better(comparison.metric) else row.difference
 
 
 def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:
@@ -95,48 +82,36 @@ def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:
     return baseline
 
 
-def _row(cell: Any, point: dict[str, Any], baseline: str) -> ArmRow:
-    finished, arm = cell[cell["finished"]], str(cell["arm"][0])
-    pairs = finished[finished["paired"] & (arm != baseline)]
-    mean = mean_interval(finished["value"])
-    difference = paired_difference(pairs["value"], pairs["partner"])
-    epoch = censored_median(finished["epoch"])
-    return ArmRow(
-        point=point,
-        arm=arm,
-        baseline=baseline,
-        n=len(finished),
-        mean=mean.mean,
-        low=mean.low,
-        high=mean.high,
-        difference=difference.mean,
-        difference_low=difference.low,
-        difference_high=difference.high,
-        p=difference.p,
-        pairs=difference.pairs,
-        diverged=int(np.sum(cell["outcome"] == "diverged")),
-        failed=int(np.sum(cell["outcome"] == "failed")),
-        epochs_to_threshold=None if epoch is None else int(epoch),
-        reached=int(np.sum(~np.isnan(finished["epoch"]))),
-    )
+def _choose_keys(by: Sequence[str], grid_keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(full_key(key, grid_keys) for key in by))
 
 
-def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str) -> Iterator[Overall]:
-    pairs = paired[paired["paired"]].groupby(["arm", "seed"])[["value", "partner"]]
+def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metric: str) -> Iterator[Overall]:
+    pairs = paired[paired["paired"]].groupby(["arm", "seed"])[["value", "partner_value"]]
     by_seed = pairs.mean(skipna=False).reset_index().to_records(index=False)  # a loss that isn't finite stays visible
     for arm in arms:
         seeds = by_seed[by_seed["arm"] == arm]
-        if not len(seeds):
-            continue
-        treated = seeds if arm != baseline else seeds[:0]
-        difference = paired_difference(treated["value"], treated["partner"])
-        yield Overall(
-            arm=arm,
-            mean=mean_interval(seeds["value"]).mean,
-            baseline_mean=mean_interval(seeds["partner"]).mean,
-            difference=difference.mean,
-            difference_low=difference.low,
-            difference_high=difference.high,
-            p=difference.p,
-            seeds=len(seeds),
-        )
+        if len(seeds):
+            yield _overall_row(arm, seeds, treated=arm != baseline, metric=metric)
+
+
+def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall:
+    values, partners = (seeds[name] if treated else seeds[name][:0] for name in ("value", "partner_value"))
+    with np.errstate(invalid="ignore"):
+        differences = values - partners
+    difference = paired_difference(values, partners)
+    bootstrap = bootstrap_interval(differences)
+    return Overall(
+        arm=arm,
+        mean=mean_interval(seeds["value"]).mean,
+        baseline_mean=mean_interval(seeds["partner_value"]).mean,
+        difference=difference.mean,
+        difference_low=difference.low,
+        difference_high=difference.high,
+        bootstrap_low=bootstrap and bootstrap[0],
+        bootstrap_high=bootstrap and bootstrap[1],
+        effect=effect_size(differences),
+        p=difference.p,
+        seeds=len(seeds),
+        better=better(differences, lower=lower_is_better(metric)),
+    )

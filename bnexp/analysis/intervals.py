@@ -93,6 +93,14 @@ def _random_signed_sums(sample: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @lru_cache
+def normal_quantile(level: float) -> float:
+    """Return how many standard deviations either side of the mean hold a share `level` of a normal distribution."""
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
+
+
+@lru_cache
 def _t_quantile(freedom: int, level: float) -> float:
     from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second its import takes
 

@@ -1,4 +1,4 @@
-"""Which trials belong together: cells of one grid point and arm, and pairs that differ by the arm alone."""
+"""Which trials belong together: cells of some grid values and an arm, and pairs that differ by the arm alone."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,20 +6,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+PARTNERS = ("value", "epoch", "seconds_per_step")
+"""Measures of the baseline's trial that stand beside a trial's own."""
 
-def pair_trials(trials: pd.DataFrame, *, grid_keys: Sequence[str], metric: str, baseline: str) -> pd.DataFrame:
-    """Return a row per trial, in the order of `trials`, with its place, its value and its partner's value.
+
+def pair_trials(
+    trials: pd.DataFrame, measures: pd.DataFrame, *, grid_keys: Sequence[str], baseline: str
+) -> pd.DataFrame:
+    """Return a row per trial, in the order of `trials`, with its place, its measures and its partner's.
 
     Columns: `trial`, `arm`, `seed`, `outcome`; `point`, the number of the grid point in order of
-    appearance; `finished` (completed or diverged); `value` of the metric; `partner`, the value of the
+    appearance; `finished` (completed or diverged); the measures; `partner_…` for each of PARTNERS, of the
     baseline's trial with the same seed and grid point; `paired`, whether both of them finished.
     """
     frame = trials[["trial", "arm", "seed", "outcome"]].reset_index(drop=True)
     frame["point"] = point_numbers(trials, grid_keys)
-    frame["value"] = trials[metric].to_numpy(dtype=float)
+    frame = pd.concat([frame, measures.reset_index(drop=True)], axis=1)
     frame["finished"] = frame["outcome"].isin(["completed", "diverged"])
     baselines = frame[frame["finished"] & (frame["arm"] == baseline)]
-    partners = baselines[["point", "seed", "value"]].rename(columns={"value": "partner"})
+    partners = baselines[["point", "seed", *PARTNERS]].rename(columns={name: f"partner_{name}" for name in PARTNERS})
     frame = frame.merge(partners, how="left", on=["point", "seed"], validate="many_to_one", indicator="match")
     # The partner's value may itself be NaN (a loss), so the match decides, not the value.
     frame["paired"] = frame["finished"] & (frame["match"] == "both")
@@ -42,12 +47,18 @@ def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str
     return [{str(key): None if pd.isna(value) else value for key, value in point.items()} for point in points]
 
 
-def cells(paired: pd.DataFrame) -> Iterator[Any]:
-    """Yield the trials of each grid point and arm, in order of appearance, as a record array.
+def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]:
+    """Yield each place and, arm by arm, its trials as a record array, in order of appearance.
 
     A record array reads like a frame (`cell["value"]`), and thousands of them cost next to nothing.
+
+    Args:
+        paired: trials as from `pair_trials`.
+        places: number of the row of the table that each trial belongs to.
     """
-    numbers = paired.groupby(["point", "arm"], sort=False).ngroup().to_numpy()
+    numbers = paired.assign(place=places).groupby(["place", "arm"], sort=False).ngroup().to_numpy()
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    yield from np.split(paired.to_records(index=False)[order], starts)[1:]
+    records = paired.to_records(index=False)[order]
+    for start, cell in zip(starts, np.split(records, starts)[1:], strict=True):
+        yield int(places[order[start]]), cell

@@ -1,7 +1,15 @@
-"""The comparison that a run folder holds."""
+"""The comparison that run folders hold."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.fairness import fairness
+from bnexp.analysis.filters import filtered
+from bnexp.analysis.joining import join, measured_only
+from bnexp.analysis.metrics import choose_metric
+from bnexp.analysis.study import Study
 from bnexp.store.reader import RunRecord
 
 
@@ -13,12 +21,51 @@ def compare_run(
     Raises:
         InputError: no such metric or baseline in the run.
     """
-    return compare_arms(
-        run.trials,
-        run.curves,
-        grid_keys=run.config.swept,
-        arms=tuple(run.config.arms),
+    return compare_study(study_of([run]), metric=metric, baseline=baseline, threshold=threshold)
+
+
+def study_of(runs: Sequence[RunRecord], condition: str | None = None) -> Study:
+    """Join runs, and keep the trials that meet a condition; see join and filtered.
+
+    Raises:
+        InputError: a damaged folder, or a condition that can't be read or leaves no trial.
+    """
+    study = join(runs)
+    return study if condition is None else filtered(study, condition)
+
+
+def compare_study(
+    study: Study,
+    *,
+    metric: str | None = None,
+    baseline: str | None = None,
+    threshold: float = 0.9,
+    by: Sequence[str] | None = None,
+    only_changed: bool = False,
+) -> Comparison:
+    """Compare the arms of a study; see compare_arms.
+
+    Args:
+        study: the trials.
+        metric, baseline, threshold, by: see compare_arms.
+        only_changed: leave out grid keys that have a single value.
+
+    Raises:
+        InputError: no such metric, baseline or key.
+    """
+    metric = choose_metric(study.trials, metric)
+    study = measured_only(study, metric)
+    if by is None and only_changed:
+        by = [key for key in study.grid_keys if study.trials[key].nunique(dropna=False) > 1]
+    comparison = compare_arms(
+        study.trials,
+        study.curves,
+        grid_keys=study.grid_keys,
+        arms=study.arms,
         metric=metric,
         baseline=baseline,
         threshold=threshold,
+        by=by,
+        chance=study.chance,
     )
+    return replace(comparison, warnings=fairness(study, comparison), differs=study.differs, left_out=study.left_out)

@@ -28,3 +28,13 @@ def censored_median(times: Values) -> float | None:
     ordered = np.sort(sample)  # NaN last
     median = ordered[(sample.size - 1) // 2]
     return None if np.isnan(median) else float(median)
+
+
+def restricted_mean(times: Values, budgets: Values) -> float | None:
+    """Return the mean of min(time, budget), where NaN, a trial that never got there, takes its whole budget.
+
+    The restricted mean survival time: with one budget for all it is the area under the share of trials that
+    are not there yet (Royston & Parmar 2013, doi:10.1186/1471-2288-13-152). None without trials.
+    """
+    times, budgets = np.asarray(times, dtype=float), np.asarray(budgets, dtype=float)
+    return float(np.fmin(times, budgets).mean()) if times.size else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bnexp.analysis.compare import headline
+from bnexp.analysis.headline import headline
 from bnexp.analysis.runs import compare_run
 from bnexp.config.load import load
 from bnexp.config.shipped import shipped

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bnexp.analysis.compare import compare_arms, headline
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.headline import headline
 from bnexp.errors import InputError
 
 ARMS = ["none", "before"]

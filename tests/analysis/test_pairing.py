@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bnexp.analysis.measures import MEASURES
 from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
 
 KEYS = ["train.clip", "model.activation"]
@@ -23,6 +24,11 @@ def trials() -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["arm", "seed", *KEYS, "outcome", "score"])
     return frame.assign(trial=range(10, 18))
+
+
+def measures(trials: pd.DataFrame) -> pd.DataFrame:
+    """The score as every measure."""
+    return pd.DataFrame(dict.fromkeys(MEASURES, trials["score"]))
 
 
 def test_points_are_numbered_as_they_appear_and_blanks_are_values(trials: pd.DataFrame) -> None:
@@ -46,15 +52,24 @@ def test_values_of_points_are_plain_python(trials: pd.DataFrame) -> None:
 
 
 def test_partners_share_seed_and_point_and_both_finished(trials: pd.DataFrame) -> None:
-    paired = pair_trials(trials, grid_keys=KEYS, metric="score", baseline="none").set_index("trial")
+    paired = pair_trials(trials, measures(trials), grid_keys=KEYS, baseline="none").set_index("trial")
     assert paired.index.tolist() == trials["trial"].tolist()
     assert paired.index[paired["paired"]].tolist() == [10, 11, 14, 15, 16]
-    assert paired.loc[11, "partner"] == 0.1
-    assert np.isnan(paired.loc[14, "partner"])  # the baseline finished without a finite value: a pair all the same
+    assert paired.loc[11, "partner_value"] == 0.1
+    assert np.isnan(
+        paired.loc[14, "partner_value"]
+    )  # the baseline finished without a finite value: a pair all the same
     assert paired["finished"].tolist() == [True, True, True, False, True, True, True, False]
 
 
 def test_cells_come_as_they_appear(trials: pd.DataFrame) -> None:
-    paired = pair_trials(trials, grid_keys=KEYS, metric="score", baseline="none")
-    assert [cell["trial"].tolist() for cell in cells(paired)] == [[10, 16], [11, 14], [12], [13], [15], [17]]
-    assert list(cells(paired[:0])) == []
+    paired = pair_trials(trials, measures(trials), grid_keys=KEYS, baseline="none")
+    found = [(place, cell["trial"].tolist()) for place, cell in cells(paired, point_numbers(trials, KEYS))]
+    assert found == [(0, [10, 16]), (0, [11, 14]), (1, [12]), (1, [13]), (2, [15]), (2, [17])]
+    assert list(cells(paired[:0], point_numbers(trials[:0], KEYS))) == []
+
+
+def test_cells_can_take_several_points_together(trials: pd.DataFrame) -> None:
+    paired = pair_trials(trials, measures(trials), grid_keys=KEYS, baseline="none")
+    found = [(place, cell["trial"].tolist()) for place, cell in cells(paired, point_numbers(trials, KEYS[1:]))]
+    assert found == [(0, [10, 13, 16]), (0, [11, 12, 14]), (1, [15]), (1, [17])]

@@ -1,0 +1,99 @@
+"""Each arm at its best: the grid point is chosen on validation images, and then measured on test images."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bnexp.analysis.columns import is_number
+from bnexp.analysis.comparison import BestRow
+from bnexp.analysis.effects import effect_size
+from bnexp.analysis.intervals import mean_interval, paired_difference
+from bnexp.analysis.pairing import grid_points
+from bnexp.analysis.rows import better
+
+CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
+FEWEST_VALUES = 3
+"""Values that an axis needs for the end of it to say that the best may lie beyond."""
+
+
+def best_rows(
+    trials: pd.DataFrame, paired: pd.DataFrame, *, grid_keys: Sequence[str], arms: Sequence[str], baseline: str
+) -> tuple[BestRow, ...]:
+    """Return a row per arm; none with a single grid point, or where validation or test images are missing.
+
+    Args:
+        trials: as in trials.csv.
+        paired: the same trials in the same order, from `bnexp.analysis.pairing.pair_trials`.
+        grid_keys: columns that tell grid points apart.
+        arms: in the order in which they are to come.
+        baseline: the arm that the others are compared to.
+    """
+    points = grid_points(trials, grid_keys)
+    frame = paired.assign(
+        chosen_by=trials[CHOSEN_BY].to_numpy(dtype=float), measured=trials[MEASURED].to_numpy(dtype=float)
+    )
+    frame = frame[frame["finished"] & frame["chosen_by"].notna() & frame["measured"].notna()]
+    if len(points) < 2 or frame.empty:
+        return ()
+    best = {arm: _best_point(frame[frame["arm"] == arm]) for arm in arms}
+    at_best = {
+        arm: frame[(frame["arm"] == arm) & (frame["point"] == point)].set_index("seed") for arm, point in best.items()
+    }
+    return tuple(
+        _row(arm, at_best, baseline, points[point], _choice(frame[frame["arm"] == arm], points, point))
+        for arm, point in best.items()
+        if point is not None
+    )
+
+
+def _best_point(trials: pd.DataFrame) -> int | None:
+    """Return the point of the highest mean validation accuracy among those that most seeds finished."""
+    if trials.empty:
+        return None
+    by_point = trials.groupby("point")["chosen_by"].agg(["mean", "count"])
+    whole = by_point[by_point["count"] == by_point["count"].max()]
+    return int(whole["mean"].idxmax())
+
+
+def _choice(trials: pd.DataFrame, points: list[dict[str, Any]], chosen: int) -> dict[str, Any]:
+    tried = [points[number] for number in trials["point"].unique()]
+    return {
+        "validation": float(trials.loc[trials["point"] == chosen, "chosen_by"].mean()),
+        "candidates": len(tried),
+        "epochs": int(trials["epochs"].sum()),
+        "edges": tuple(_edges(tried, points[chosen])),
+    }
+
+
+def _edges(tried: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> Iterator[str]:
+    for key, value in chosen.items():
+        values = {point[key] for point in tried}
+        if len(values) >= FEWEST_VALUES and all(map(is_number, values)) and value in (min(values), max(values)):
+            yield key
+
+
+def _row(
+    arm: str, at_best: dict[str, pd.DataFrame], baseline: str, point: dict[str, Any], choice: dict[str, Any]
+) -> BestRow:
+    mine, other = at_best[arm]["measured"], at_best[baseline]["measured"]
+    seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
+    treated, partners = mine[seeds].to_numpy(), other[seeds].to_numpy()
+    mean, difference = mean_interval(mine.to_numpy()), paired_difference(treated, partners)
+    return BestRow(
+        arm=arm,
+        baseline=baseline,
+        point=point,
+        n=len(mine),
+        mean=mean.mean,
+        low=mean.low,
+        high=mean.high,
+        difference=difference.mean,
+        difference_low=difference.low,
+        difference_high=difference.high,
+        effect=effect_size(treated - partners),
+        p=difference.p,
+        pairs=difference.pairs,
+        better=better(treated - partners, lower=False),
+        **choice,
+    )

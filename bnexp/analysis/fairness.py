@@ -1,0 +1,98 @@
+"""The fairness check: where the tables of a comparison could mislead, and why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.study import Study
+from bnexp.config.experiment import TrialSettings
+
+FEWEST_SEEDS = 6
+"""With fewer pairs no exact sign-flip p can fall below 0.05."""
+
+
+def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """Return a line for everything that could mislead; none where nothing does."""
+    others = [arm for arm in study.arms if arm != comparison.baseline]
+    return tuple(
+        line
+        for lines in (
+            _few(comparison),
+            _unpaired(comparison),
+            _budgets(study, comparison, others),
+            _biases(study.settings, study.arms),
+            _two_changes(study.settings, comparison.baseline, others),
+            _decayed(study, others),
+            _edges(comparison),
+        )
+        for line in lines
+    )
+
+
+def _few(comparison: Comparison) -> Iterator[str]:
+    pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline]
+    if pairs and min(pairs) < FEWEST_SEEDS:
+        count = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
+        yield f"few seeds: {count} pairs a row; an exact p below 0.05 takes {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
+
+
+def _unpaired(comparison: Comparison) -> Iterator[str]:
+    alone = sum(row.n - row.pairs for row in comparison.rows if row.arm != row.baseline)
+    if alone:
+        yield f"unpaired: {alone} trials have no finished partner in {comparison.baseline}; differences leave them out"
+    if comparison.finished < comparison.planned:
+        yield f"unfinished: {comparison.planned - comparison.finished} of {comparison.planned} trials have not ended"
+
+
+def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Iterator[str]:
+    base = study.settings[comparison.baseline].train
+    for arm in others:
+        train = study.settings[arm].train
+        for key in ("epochs", "steps", "batch_size"):
+            mine, theirs = getattr(train, key), getattr(base, key)
+            if mine != theirs:
+                yield f"unequal budgets: train.{key} is {mine} in {arm} and {theirs} in {comparison.baseline}"
+    counts = study.trials["arm"].value_counts()
+    for arm in others:
+        if counts[arm] != counts[comparison.baseline]:
+            yield (
+                f"unequal budgets: {arm} has {counts[arm]} trials and "
+                f"{comparison.baseline} {counts[comparison.baseline]}"
+            )
+
+
+def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Iterator[str]:
+    before = [arm for arm in arms if _norm_follows_linear(settings[arm])]
+    kept = [arm for arm in before if settings[arm].model.bias is True]
+    if kept and len(kept) < len(before):
+        yield (
+            f"bias: {', '.join(kept)} keeps the biases that BN subtracts again (model.bias: true), "
+            f"{', '.join(arm for arm in before if arm not in kept)} does not"
+        )
+
+
+def _norm_follows_linear(settings: TrialSettings) -> bool:
+    norm = settings.model.norm
+    return norm.kind == "batch" and norm.placement == "before"
+
+
+def _two_changes(settings: Mapping[str, TrialSettings], baseline: str, others: Sequence[str]) -> Iterator[str]:
+    base = settings[baseline]
+    for arm in others:
+        mine = settings[arm]
+        if mine.train.lr != base.train.lr and mine.model.init != base.model.init:
+            yield f"two changes: {arm} differs from {baseline} in both its learning rate and its initial weights"
+
+
+def _decayed(study: Study, others: Sequence[str]) -> Iterator[str]:
+    swept = "train.weight_decay" in study.grid_keys
+    for arm in others:
+        train = study.settings[arm].train
+        if train.decay_all and (train.weight_decay or swept) and study.settings[arm].model.norm.kind != "none":
+            yield f"weight decay: in {arm} it shrinks BN's γ and β too (train.decay_all: true)"
+
+
+def _edges(comparison: Comparison) -> Iterator[str]:
+    for row in comparison.best:
+        for key in row.edges:
+            value = f"{row.point[key]:.4g}"
+            yield f"at the edge: the best {key} of {row.arm} is {value}, an end of the grid; better may lie beyond"

@@ -1,0 +1,110 @@
+"""`--filter`: which trials to compare, as a condition on their columns."""
+
+import ast
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from bnexp.analysis.columns import full_key
+from bnexp.analysis.joining import with_trials
+from bnexp.analysis.metrics import METRICS
+from bnexp.analysis.study import Study
+from bnexp.errors import InputError
+
+EXAMPLE = 'for example --filter "train.lr>0.1 and arm!=after"'
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+WORDS = {"true": True, "false": False, "null": None}
+
+
+def filtered(study: Study, condition: str) -> Study:
+    """Return the study of the trials that meet a condition.
+
+    Columns are `arm`, `seed`, `run`, `outcome`, grid keys (whole, or their last part) and metrics; they are
+    compared with ==, !=, <, <=, >, >= or `in [...]`, joined by and, or, not and brackets. A word that is no
+    column is a text: `arm!=after`.
+
+    Raises:
+        InputError: it can't be read, names no column, compares what has no order, or leaves no trial.
+    """
+    try:
+        tree = ast.parse(condition.strip(), mode="eval").body
+    except SyntaxError as error:
+        raise InputError(f"--filter {condition}: can't be read ({error.msg}); {EXAMPLE}") from None
+    known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
+    kept = study.trials[_Reader(study.trials, known, condition).mask(tree)]
+    if kept.empty:
+        raise InputError(f"--filter {condition}: no trial is left of {len(study.trials)}")
+    return with_trials(study, kept.reset_index(drop=True))
+
+
+class _Reader:
+    """Turns a parsed condition into a column of booleans."""
+
+    def __init__(self, trials: pd.DataFrame, known: tuple[str, ...], condition: str):
+        self._trials, self._known, self._condition = trials, known, condition
+
+    def mask(self, node: ast.expr) -> "pd.Series[bool]":
+        if isinstance(node, ast.BoolOp):
+            masks = [self.mask(value) for value in node.values]
+            join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+            for other in masks[1:]:
+                masks[0] = join(masks[0], other)
+            return masks[0]
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ~self.mask(node.operand)
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            masks = [self._compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:], strict=False)]
+            return pd.concat(masks, axis=1).all(axis=1)
+        raise self._refuse("expected a comparison")
+
+    def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> "pd.Series[bool]":
+        if not self._column(left) and not self._column(right):
+            full_key(ast.unparse(left), self._known)  # raises, and names what is near
+        a, b = self._side(left), self._side(right)
+        if isinstance(comparison, ast.In | ast.NotIn) and isinstance(b, list):
+            inside = a.isin(b)
+            return inside if isinstance(comparison, ast.In) else ~inside
+        if type(comparison) not in COMPARISONS:
+            raise self._refuse(f"{ast.unparse(right)}: `in` takes a list, as in arm in [none, before]")
+        if a is None or b is None:
+            blank = (b if a is None else a).isna()
+            return blank if isinstance(comparison, ast.Eq) else ~blank
+        try:
+            result: pd.Series[bool] = COMPARISONS[type(comparison)](a, b)
+        except TypeError:
+            raise self._refuse(f"{ast.unparse(left)} and {ast.unparse(right)} have no order") from None
+        return result
+
+    def _side(self, node: ast.expr) -> Any:
+        column = self._column(node)
+        return self._trials[column] if column else self._value(node)
+
+    def _column(self, node: ast.expr) -> str | None:
+        if not isinstance(node, ast.Name | ast.Attribute):
+            return None
+        written = ast.unparse(node)
+        ending = [key for key in self._known if key == written or key.endswith(f".{written}")]
+        return full_key(written, self._known) if ending or "." in written else None
+
+    def _value(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.Name):
+            return WORDS.get(node.id, node.id)
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self._value(item) for item in node.elts]
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            raise self._refuse(f"{ast.unparse(node)}: expected a number, a text or a list") from None
+
+    def _refuse(self, why: str) -> InputError:
+        return InputError(f"--filter {self._condition}: {why}; {EXAMPLE}")

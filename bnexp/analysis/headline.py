@@ -1,0 +1,36 @@
+"""A comparison in one phrase."""
+
+from math import inf
+
+from bnexp.analysis.comparison import Comparison, Overall
+from bnexp.analysis.metrics import lower_is_better, metric_text
+
+
+def headline(comparison: Comparison) -> str:
+    """Say in one phrase how the best arm did against the baseline, over all grid points.
+
+    The best arm is the one with the best difference, and that may still be a loss.
+    """
+    metric, baseline = comparison.metric, comparison.baseline
+    if not comparison.overall:
+        return f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
+    best = max(comparison.overall, key=lambda row: _rank(row, comparison))
+    phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
+    if best.arm != baseline:
+        phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
+    phrase += f" {metric}"
+    if best.difference is not None:
+        phrase += f", {metric_text(metric, best.difference, sign=True)}"
+    if best.difference_low is not None:
+        ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
+        phrase += f" [{', '.join(ends)}]"
+    points = len({tuple(row.point.items()) for row in comparison.rows})
+    return f"{phrase}, n = {best.seeds}" + (f", mean of {points} grid points" if points > 1 else "")
+
+
+def _rank(row: Overall, comparison: Comparison) -> tuple[bool, float]:
+    """Order arms by their gain over the baseline: below all gains one that isn't finite, lowest the baseline."""
+    treated = row.arm != comparison.baseline
+    if row.difference is None:
+        return treated, -inf
+    return treated, -row.difference if lower_is_better(comparison.metric) else row.difference

@@ -1,0 +1,44 @@
+"""What one trial contributes to a comparison: its value, its gap, and how long it took to get somewhere."""
+
+import numpy as np
+import pandas as pd
+
+from bnexp.analysis.metrics import METRICS
+from bnexp.analysis.thresholds import first_reached
+
+MEASURES = ("value", "gap", "epoch", "there", "seconds_per_epoch", "seconds_per_step", "epochs")
+"""Columns of `measured`."""
+
+
+def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold: float) -> pd.DataFrame:
+    """Return MEASURES of every trial, in the order of `trials`; NaN is what was not measured.
+
+    `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
+    nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
+    `epochs` how many were recorded.
+    """
+    numbers = trials["trial"]
+    reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
+    last = curves.sort_values("step", kind="stable").drop_duplicates("trial", keep="last").set_index("trial")
+    last = last.reindex(numbers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pd.DataFrame(
+            {
+                "value": trials[metric].to_numpy(dtype=float),
+                "gap": (trials["final_train_accuracy"] - _unseen(trials)).to_numpy(dtype=float),
+                "epoch": reached["epoch"].to_numpy(dtype=float),
+                "there": reached["seconds"].to_numpy(dtype=float),
+                "seconds_per_epoch": _ratio(last["seconds"], last["epoch"]),
+                "seconds_per_step": _ratio(last["seconds"], last["step"]),
+                "epochs": last["epoch"].to_numpy(dtype=float),
+            }
+        )
+
+
+def _unseen(trials: pd.DataFrame) -> pd.Series:
+    tested = trials["final_test_accuracy"]
+    return tested if tested.notna().any() else trials["final_val_accuracy"]
+
+
+def _ratio(seconds: pd.Series, count: pd.Series) -> np.ndarray:
+    return np.where(count > 0, seconds.to_numpy(dtype=float) / count.to_numpy(dtype=float), np.nan)

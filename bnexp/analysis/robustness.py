@@ -1,0 +1,107 @@
+"""How much an arm minds a setting: its worst case, its spread and its usable range along a swept axis."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+
+from bnexp.analysis.columns import is_number
+from bnexp.analysis.comparison import RobustnessRow
+from bnexp.analysis.metrics import lower_is_better
+
+ABOVE_CHANCE = 0.02
+"""A trial that ends no further above chance has not been trained."""
+USABLE_SHARE = 0.9
+"""Share of the trials at a value that must have been trained."""
+ACCURACIES = ("test_accuracy", "val_accuracy", "train_accuracy")
+
+
+def robustness_rows(
+    trials: pd.DataFrame,
+    paired: pd.DataFrame,
+    curves: pd.DataFrame,
+    *,
+    grid_keys: Sequence[str],
+    arms: Sequence[str],
+    baseline: str,
+    metric: str,
+    chance: float | None,
+) -> tuple[RobustnessRow, ...]:
+    """Return a row for each swept axis of numbers and each arm.
+
+    Args:
+        trials: as in trials.csv.
+        paired: the same trials in the same order, from `bnexp.analysis.pairing.pair_trials`.
+        curves: as in curves.csv.
+        grid_keys: columns that tell grid points apart.
+        arms: in the order in which they are to come.
+        baseline: the arm whose range the others' are held against.
+        metric: what worst and best are of.
+        chance: accuracy of guessing; None: the mean accuracy before training.
+    """
+    accuracy = next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
+    if chance is None:
+        chance = float(curves.loc[curves["step"] == 0, accuracy].mean())
+    trained = (paired["outcome"] == "completed") & (trials[f"final_{accuracy}"].to_numpy() > chance + ABOVE_CHANCE)
+    axes = {key: trials[key].to_numpy() for key in grid_keys}
+    found: list[RobustnessRow] = []
+    for axis, column in axes.items():
+        values = pd.unique(column)
+        if len(values) < 2 or not all(map(is_number, values)):
+            continue
+        frame = paired.assign(at=column.astype(float), trained=trained)
+        frame = frame[frame["finished"] & frame["at"].notna()]
+        rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in arms]
+        found += _with_ratios(rows, baseline)
+    return tuple(found)
+
+
+def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) -> RobustnessRow:
+    at = trials.groupby("at")
+    means, usable = at["value"].apply(_mean), at["trained"].mean() >= USABLE_SHARE
+    ranked = means.sort_values(ascending=not lower, kind="stable")
+    if not np.isfinite(means).all():
+        ranked = ranked[:0]  # a loss without bounds has no worst case
+    ends = list(zip(ranked.tolist(), ranked.index.tolist(), strict=True))
+    (worst, worst_at), (best, best_at) = (ends[0], ends[-1]) if ends else ((None, None), (None, None))
+    low, high = longest_stretch(means.index.to_numpy(), usable.to_numpy(dtype=bool))
+    return RobustnessRow(
+        axis=axis,
+        arm=arm,
+        baseline=baseline,
+        values=len(means),
+        worst=worst,
+        worst_at=worst_at,
+        best=best,
+        best_at=best_at,
+        spread=None if worst is None or best is None else abs(best - worst),
+        usable=int(usable.sum()),
+        usable_low=low,
+        usable_high=high,
+        width=high / low if low is not None and high is not None and means.index.min() > 0 else None,
+        width_ratio=None,
+    )
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean(skipna=False))
+
+
+def longest_stretch(values: np.ndarray, good: np.ndarray) -> tuple[float | None, float | None]:
+    """Return the ends of the longest run of good values, in their order; the first of equally long ones."""
+    marked = groupby(zip(values, good, strict=True), key=lambda pair: bool(pair[1]))
+    runs = [[value for value, _ in run] for is_good, run in marked if is_good]
+    if not runs:
+        return None, None
+    longest = max(runs, key=len)
+    return float(longest[0]), float(longest[-1])
+
+
+def _with_ratios(rows: list[RobustnessRow], baseline: str) -> Iterator[RobustnessRow]:
+    widths = {row.arm: row.width for row in rows}
+    base = widths.get(baseline)
+    for row in rows:
+        ratio = row.width / base if row.arm != baseline and row.width is not None and base else None
+        yield replace(row, width_ratio=ratio)

@@ -1,0 +1,80 @@
+"""One row of a comparison: an arm's finished trials at a grid point, or over several, as statistics over seeds."""
+
+from typing import Any
+
+import numpy as np
+
+from bnexp.analysis.comparison import ArmRow, Point
+from bnexp.analysis.effects import effect_size
+from bnexp.analysis.intervals import Values, mean_interval, paired_difference
+from bnexp.analysis.metrics import lower_is_better
+from bnexp.analysis.rates import wilson_interval
+from bnexp.analysis.thresholds import censored_median, restricted_mean
+
+
+@np.errstate(divide="ignore", invalid="ignore")  # inf − inf, and steps too short for the clock
+def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
+    """Return the row of a cell from `bnexp.analysis.pairing.cells`, with `budget` in epochs beside the measures."""
+    finished, arm = cell[cell["finished"]], str(cell["arm"][0])
+    pairs = finished[finished["paired"] & (arm != baseline)]
+    values, (treated, partners) = by_seed(finished, "value")[0], by_seed(pairs, "value", "partner_value")
+    mean, difference = mean_interval(values), paired_difference(treated, partners)
+    differences = treated - partners
+    diverged = finished["outcome"] == "diverged"
+    rate = wilson_interval(int(diverged.sum()), len(finished))
+    epoch = censored_median(finished["epoch"])
+    return ArmRow(
+        point=point,
+        arm=arm,
+        baseline=baseline,
+        n=len(values),
+        mean=mean.mean,
+        low=mean.low,
+        high=mean.high,
+        difference=difference.mean,
+        difference_low=difference.low,
+        difference_high=difference.high,
+        effect=effect_size(differences),
+        p=difference.p,
+        pairs=difference.pairs,
+        better=better(differences, lower=lower_is_better(metric)),
+        trials=len(finished),
+        diverged=int(diverged.sum()),
+        diverged_low=rate and rate[0],
+        diverged_high=rate and rate[1],
+        survivors_mean=mean_interval(finished["value"][~diverged]).mean if diverged.any() else None,
+        failed=int(np.sum(cell["outcome"] == "failed")),
+        gap=mean_interval(finished["gap"]).mean,
+        epochs_to_threshold=None if epoch is None else int(epoch),
+        reached=int(np.sum(~np.isnan(finished["epoch"]))),
+        restricted_epochs=restricted_mean(finished["epoch"], finished["budget"]),
+        first=_first(pairs["epoch"], pairs["partner_epoch"]),
+        seconds_to_threshold=censored_median(finished["there"]),
+        seconds_per_epoch=_median(finished["seconds_per_epoch"]),
+        step_cost=_median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]),
+    )
+
+
+def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:
+    """Return each seed's mean of each column; where a seed has one trial, that is its value."""
+    seeds, places = np.unique(trials["seed"], return_inverse=True)
+    if len(seeds) == len(trials):
+        return [np.asarray(trials[name], dtype=float) for name in columns]
+    counts = np.bincount(places)
+    return [np.bincount(places, weights=trials[name]) / counts for name in columns]
+
+
+def better(differences: Values, *, lower: bool) -> int:
+    """Count the pairs in which the arm did better than the baseline; a tie is no win."""
+    sample = np.asarray(differences, dtype=float)
+    return int(np.sum(sample < 0 if lower else sample > 0))
+
+
+def _first(epochs: np.ndarray, partners: np.ndarray) -> int:
+    # NaN is never: later than every epoch.
+    return int(np.sum(np.nan_to_num(epochs, nan=np.inf) < np.nan_to_num(partners, nan=np.inf)))
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else None
