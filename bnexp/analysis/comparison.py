@@ -126,7 +126,7 @@ class RobustnessRow:
     spread: float | None
     """Between the two."""
     usable: int
-    """Values at which at least 90 % of the trials ended finite and more than 0.02 above chance."""
+    """Values at which, at some setting of the other keys, 90 % of the seeds ended finite and 0.02 above chance."""
     usable_low: float | None
     """Ends of the longest stretch of usable values."""
     usable_high: float | None

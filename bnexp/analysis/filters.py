@@ -11,7 +11,7 @@ from bnexp.analysis.columns import full_key
 from bnexp.analysis.joining import with_trials
 from bnexp.analysis.metrics import METRICS
 from bnexp.analysis.study import Study
-from bnexp.errors import InputError
+from bnexp.errors import InputError, nearest
 
 EXAMPLE = 'for example --filter "train.lr>0.1 and arm!=after"'
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -22,6 +22,7 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+OUTCOMES = ("completed", "diverged", "failed")
 WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -71,19 +72,29 @@ class _Reader:
         if not self._column(left) and not self._column(right):
             full_key(ast.unparse(left), self._known)  # raises, and names what is near
         a, b = self._side(left), self._side(right)
+        self._check_texts(self._column(left) or self._column(right), b if self._column(left) else a)
         if isinstance(comparison, ast.In | ast.NotIn) and isinstance(b, list):
-            inside = a.isin(b)
+            inside: pd.Series[bool] = a.isin(b)
             return inside if isinstance(comparison, ast.In) else ~inside
         if type(comparison) not in COMPARISONS:
             raise self._refuse(f"{ast.unparse(right)}: `in` takes a list, as in arm in [none, before]")
         if a is None or b is None:
-            blank = (b if a is None else a).isna()
+            blank: pd.Series[bool] = (b if a is None else a).isna()
             return blank if isinstance(comparison, ast.Eq) else ~blank
         try:
             result: pd.Series[bool] = COMPARISONS[type(comparison)](a, b)
         except TypeError:
             raise self._refuse(f"{ast.unparse(left)} and {ast.unparse(right)} have no order") from None
         return result
+
+    def _check_texts(self, column: str | None, value: Any) -> None:
+        """Refuse a text that the column never holds: a misspelt arm would select everything, or nothing."""
+        if column is None or isinstance(value, pd.Series):
+            return
+        held = [*OUTCOMES] if column == "outcome" else [*map(str, self._trials[column].dropna().unique())]
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and text not in held:
+                raise self._refuse(f"{column} is never {text!r}{nearest(text, held)}; it is one of {', '.join(held)}")
 
     def _side(self, node: ast.expr) -> Any:
         column = self._column(node)

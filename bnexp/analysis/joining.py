@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnexp.analysis.metrics import METRICS, choose_metric
 from bnexp.analysis.study import Study
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.data.catalog import KNOWN_SETS
@@ -17,17 +18,19 @@ VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
 
 
-def join(runs: Sequence[RunRecord]) -> Study:
+def join(runs: Sequence[RunRecord], metric: str | None = None) -> Study:
     """Return the trials of all runs under one set of columns.
 
     Settings that are swept in one of the runs, or differ between them, become grid keys. A trial with the arm,
-    the seed and the settings of one in an earlier run is left out, as is a run of which nothing has finished.
+    the seed and the settings of one in an earlier run is left out, as is a run without a finished trial or without
+    the metric, by default that of `choose_metric`.
 
     Raises:
-        InputError: a run folder is damaged.
+        InputError: a run folder is damaged, or no such metric.
     """
-    finished = [run for run in runs if run.finished] or list(runs[:1])
-    left_out = [f"{run.path.name}: no trial has finished" for run in runs if run not in finished]
+    metric = choose_metric(pd.concat([run.trials[list(METRICS)] for run in runs]), metric)
+    left_out = [f"{run.path.name}: {why}" for run in runs if (why := _useless(run, metric))]
+    finished = [run for run in runs if not _useless(run, metric)] or list(runs[:1])
     bases = {run.path.name: _flat(run.config) for run in finished}
     keys = _grid_keys([run.config for run in finished], list(bases.values()))
     arms = _arm_names([run.config for run in finished])
@@ -55,17 +58,6 @@ def join(runs: Sequence[RunRecord]) -> Study:
     )
 
 
-def measured_only(study: Study, metric: str) -> Study:
-    """Return the study without runs in which the metric was not measured, and say so."""
-    measured = study.trials.groupby("run", sort=False)[metric].apply(lambda values: values.notna().any())
-    missing = [str(run) for run, there in measured.items() if not there]
-    if not missing or len(missing) == len(study.runs):
-        return study
-    trials = study.trials[~study.trials["run"].isin(missing)].reset_index(drop=True)
-    said = tuple(f"{run}: {metric} was not measured" for run in missing)
-    return replace(with_trials(study, trials), left_out=(*study.left_out, *said))
-
-
 def with_trials(study: Study, trials: pd.DataFrame) -> Study:
     """Return the study of some of its trials; arms that none of them has are gone."""
     there = set(trials["arm"])
@@ -75,6 +67,12 @@ def with_trials(study: Study, trials: pd.DataFrame) -> Study:
         curves=study.curves[study.curves["trial"].isin(trials["trial"])],
         arms=tuple(arm for arm in study.arms if arm in there),
     )
+
+
+def _useless(run: RunRecord, metric: str) -> str:
+    if not run.finished:
+        return "no trial has finished"
+    return "" if run.trials[metric].notna().any() else f"{metric} was not measured"
 
 
 def _flat(config: ExperimentConfig) -> dict[str, Any]:
@@ -119,11 +117,12 @@ def _arm_names(configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
 
 
 def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
-    found: dict[str, TrialSettings] = {}
-    for config, names in zip(configs, arms, strict=True):
-        for arm, name in names.items():
-            found.setdefault(name, config.settings(arm, config.points()[0]))
-    return found
+    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart."""
+    overrides = {
+        name: config.arms[arm] for config, names in zip(configs, arms, strict=True) for arm, name in names.items()
+    }
+    ground = configs[0].model_copy(update={"arms": overrides})
+    return {name: ground.settings(name, ground.points()[0]) for name in overrides}
 
 
 def _chance(configs: Sequence[ExperimentConfig]) -> float | None:

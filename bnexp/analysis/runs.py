@@ -7,8 +7,7 @@ from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.fairness import fairness
 from bnexp.analysis.filters import filtered
-from bnexp.analysis.joining import join, measured_only
-from bnexp.analysis.metrics import choose_metric
+from bnexp.analysis.joining import join
 from bnexp.analysis.study import Study
 from bnexp.store.reader import RunRecord
 
@@ -21,16 +20,16 @@ def compare_run(
     Raises:
         InputError: no such metric or baseline in the run.
     """
-    return compare_study(study_of([run]), metric=metric, baseline=baseline, threshold=threshold)
+    return compare_study(study_of([run], metric=metric), metric=metric, baseline=baseline, threshold=threshold)
 
 
-def study_of(runs: Sequence[RunRecord], condition: str | None = None) -> Study:
-    """Join runs, and keep the trials that meet a condition; see join and filtered.
+def study_of(runs: Sequence[RunRecord], *, condition: str | None = None, metric: str | None = None) -> Study:
+    """Join the runs that have a metric, and keep the trials that meet a condition; see join and filtered.
 
     Raises:
-        InputError: a damaged folder, or a condition that can't be read or leaves no trial.
+        InputError: a damaged folder, no such metric, or a condition that can't be read or leaves no trial.
     """
-    study = join(runs)
+    study = join(runs, metric)
     return study if condition is None else filtered(study, condition)
 
 
@@ -53,8 +52,6 @@ def compare_study(
     Raises:
         InputError: no such metric, baseline or key.
     """
-    metric = choose_metric(study.trials, metric)
-    study = measured_only(study, metric)
     if by is None and only_changed:
         by = [key for key in study.grid_keys if study.trials[key].nunique(dropna=False) > 1]
     comparison = compare_arms(

@@ -26,7 +26,7 @@ class Study:
     """Settings that tell grid points apart: those swept, and those that differ between the runs."""
     arms: tuple[str, ...]
     settings: Mapping[str, TrialSettings]
-    """An arm's settings at its first grid point."""
+    """An arm's settings at the first grid point of the first run."""
     chance: float | None
     """Accuracy of guessing; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]

@@ -1,14 +1,55 @@
 """`bnexp compare`: BN against no BN over one or many runs."""
 
-from typing import Annotated
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
 
+if TYPE_CHECKING:
+    from bnexp.analysis.comparison import Comparison
+    from bnexp.analysis.study import Study
+
+
+class View(StrEnum):
+    """What of a comparison is shown."""
+
+    main = "main"
+    equal = "equal"
+    overall = "overall"
+    best = "best"
+    robust = "robust"
+    diverged = "diverged"
+    time = "time"
+    all = "all"
+
+
+class Format(StrEnum):
+    """How a comparison is written."""
+
+    table = "table"
+    md = "md"
+    csv = "csv"
+    json = "json"
+    latex = "latex"
+
+
 Metric = Annotated[str | None, typer.Option(help="Column of trials.csv to compare; default: final test accuracy.")]
 Baseline = Annotated[str | None, typer.Option(help="Arm that the others are compared to; default: none.")]
 Threshold = Annotated[float, typer.Option(help="Accuracy for `epochs to …`.")]
+Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time.")]
+Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="Grid key with rows of its own; the others are averaged over. Repeatable."),
+]
+Sort = Annotated[str | None, typer.Option(help="Column to sort the rows by, the best first, e.g. difference.")]
+Top = Annotated[int | None, typer.Option(min=1, help="Show only so many rows.")]
+OnlyChanged = Annotated[bool, typer.Option("--only-changed", help="Leave out settings that have a single value.")]
+Formats = Annotated[Format, typer.Option("--format", help="How to write it; csv: the rows of the view.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where a warning says that a table could mislead.")]
+Plot = Annotated[bool, typer.Option("--plot", help="Draw the learning curves in the terminal, too.")]
 
 
 def compare(
@@ -16,21 +57,38 @@ def compare(
     metric: Metric = None,
     baseline: Baseline = None,
     threshold: Threshold = 0.9,
+    view: Views = View.main,
+    condition: Filter = None,
+    by: By = None,
+    sort: Sort = None,
+    top: Top = None,
+    only_changed: OnlyChanged = False,
+    form: Formats = Format.table,
+    check: Check = False,
+    plot: Plot = False,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare the arms of finished or running experiments, with intervals over seeds."""
-    from bnexp.analysis.runs import compare_run
-    from bnexp.cli.output import print_json, print_table
-    from bnexp.report.comparison_table import comparison_table
-    from bnexp.report.summary import comparison_json
+    """Compare the arms of finished or running experiments, with intervals over seeds.
+
+    Runs that are named are joined by their settings; without a name every experiment is compared by itself.
+    """
+    from bnexp.analysis.order import ordered
+    from bnexp.analysis.runs import compare_study, study_of
+    from bnexp.cli.output import print_comparisons
     from bnexp.store.reader import find_some
 
     found = find_some(runs_wanted or [], runs)
-    compared = [(run, compare_run(run, metric=metric, baseline=baseline, threshold=threshold)) for run in found]
-    if as_json:
-        print_json([{"run": run.path.name, **comparison_json(comparison)} for run, comparison in compared])
-    elif not quiet:
-        for run, comparison in compared:
-            print_table(comparison_table(comparison, title=run.path.name))
+    together = [found] if runs_wanted else [[run] for run in found]
+    compared: list[tuple[Study, Comparison]] = []
+    for some in together:
+        study = study_of(some, condition=condition, metric=metric)
+        comparison = compare_study(
+            study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed
+        )
+        compared.append((study, ordered(comparison, sort, top)))
+    if not quiet:
+        print_comparisons(compared, view=view, form=Format.json if as_json else form, plot=plot)
+    if check and any(comparison.warnings for _, comparison in compared):
+        raise typer.Exit(1)

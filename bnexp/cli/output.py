@@ -1,22 +1,93 @@
-"""Printing: tables drawn for a terminal, plain lines in a pipe, JSON for scripts."""
+"""Printing: tables drawn for a terminal, plain lines in a pipe, other formats and JSON for scripts."""
 
 import json
+import shutil
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bnexp.report.table import Table, to_rich, to_text
 
+if TYPE_CHECKING:
+    from bnexp.analysis.comparison import Comparison
+    from bnexp.analysis.study import Study
 
-def print_table(table: Table) -> None:
-    """Print a table as the place it goes to can show it."""
+MOST_PLOTS = 4
+"""Panels drawn in a terminal."""
+
+
+def print_table(*tables: Table) -> None:
+    """Print tables as the place they go to can show them."""
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(to_rich(table))
+        console = Console()
+        for number, table in enumerate(tables):
+            console.print(*[""] * bool(number), to_rich(table), sep="\n")
     else:
-        print(to_text(table), end="")
+        print("\n".join(to_text(table) for table in tables), end="")
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; an infinity or NaN in it would be a fault, not output."""
     print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_comparisons(
+    compared: "Sequence[tuple[Study, Comparison]]", *, view: str = "main", form: str = "table", plot: bool = False
+) -> None:
+    """Print comparisons in a format: table, md, csv, json or latex."""
+    if form == "json":
+        print_json([_as_json(study, comparison) for study, comparison in compared])
+        return
+    for number, (study, comparison) in enumerate(compared):
+        if number:
+            print()
+        if form == "table":
+            print_views(comparison, view, study.name)
+        else:
+            print(_written(study, comparison, view, form), end="")
+        if plot:
+            print("\n" + "\n".join(_plots(study, comparison)))
+
+
+def _as_json(study: "Study", comparison: "Comparison") -> dict[str, Any]:
+    from bnexp.report.summary import comparison_json
+
+    return {"run": study.name, "runs": list(study.runs), **comparison_json(comparison)}
+
+
+def print_views(comparison: "Comparison", view: str, title: str) -> None:
+    """Print the tables of a view, and under them what to be careful about."""
+    from bnexp.report.views import remarks, tables
+
+    print_table(*tables(comparison, view, title))
+    if lines := remarks(comparison):
+        print("\n" + "\n".join(lines))
+
+
+def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> str:
+    from bnexp.report.summary import latex, markdown, summary_csv
+    from bnexp.report.views import tables
+
+    if form == "csv":
+        return summary_csv(comparison, view)
+    return latex(tables(comparison, view, study.name)) if form == "latex" else markdown(comparison, view, study.name)
+
+
+def _plots(study: "Study", comparison: "Comparison") -> Iterator[str]:
+    from bnexp.analysis.metrics import METRICS
+    from bnexp.report.panels import make_panels
+    from bnexp.report.terminal_plot import plot_curves
+
+    column = METRICS[comparison.metric]
+    panels = make_panels(
+        study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, limit=MOST_PLOTS
+    )
+    yield plot_curves(
+        panels,
+        arms=study.arms,
+        label=column.replace("_", " "),
+        width=min(120, shutil.get_terminal_size().columns),
+        colour=sys.stdout.isatty(),
+    )

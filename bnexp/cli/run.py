@@ -21,6 +21,7 @@ Arguments = Annotated[
     ),
 ]
 INTERRUPTED = 130
+REPORT_FILES = ("summary.md", "summary.csv", "curves.png")
 
 
 def run(
@@ -65,15 +66,16 @@ def _train(
 
 
 def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
-    from bnexp.analysis.runs import compare_run
-    from bnexp.cli.output import print_json, print_table
-    from bnexp.report.comparison_table import comparison_table
-    from bnexp.report.summary import comparison_json
+    if quiet:
+        return
+    from bnexp.analysis.runs import compare_study, study_of
+    from bnexp.cli.output import print_comparisons, print_views
 
-    compared = [(record, compare_run(record)) for record in finished]
+    studies = [study_of([record]) for record in finished]
+    compared = [(study, compare_study(study)) for study in studies]
     if as_json:
-        print_json([{"run": record.path.name, **comparison_json(comparison)} for record, comparison in compared])
-    elif not quiet:
-        for record, comparison in compared:
-            print_table(comparison_table(comparison, title=record.config.question or record.path.name))
-            typer.echo(f"\n{record.path}: summary.md, summary.csv, curves.png, trials.csv, curves.csv")
+        print_comparisons(compared, form="json")
+        return
+    for record, (study, comparison) in zip(finished, compared, strict=True):
+        print_views(comparison, "main", study.question or study.name)
+        typer.echo(f"\n{record.path}: {', '.join(REPORT_FILES)}, trials.csv, curves.csv")

@@ -1,36 +1,95 @@
-"""The comparison for other programs and for the run folder: CSV, JSON and a Markdown page."""
+"""A comparison for other programs and for the run folder: CSV, JSON, LaTeX and a Markdown page."""
 
 import csv
 import io
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from math import isfinite
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, Comparison
-from bnexp.report.comparison_table import comparison_table
-from bnexp.report.table import to_markdown
+from bnexp.report.table import Table, to_markdown
+from bnexp.report.views import remarks, rows_of, tables
 
-ROW_COLUMNS = tuple(name for name in ArmRow.__dataclass_fields__ if name != "point")
+ROW_COLUMNS = tuple(field.name for field in fields(ArmRow) if field.name != "point")
 """Columns of summary.csv between the grid keys and `threshold`: the fields of a row under their own names."""
 
 
-def summary_csv(comparison: Comparison) -> str:
-    """Return summary.csv: `metric`, a column per grid key, ROW_COLUMNS, `threshold`; full precision, blank for None."""
+def summary_csv(comparison: Comparison, view: str = "equal") -> str:
+    """Return a view's rows: `metric`, a column per grid key, their fields, `threshold`; blank for None."""
+    rows = rows_of(comparison, view)
+    names = [field.name for field in fields(rows[0]) if field.name != "point"] if rows else list(ROW_COLUMNS)
+    keys = list(rows[0].point) if rows and hasattr(rows[0], "point") else []
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("metric", *comparison.grid_keys, *ROW_COLUMNS, "threshold"))
-    for row in comparison.rows:
-        point = [row.point[key] for key in comparison.grid_keys]
-        values = [getattr(row, name) for name in ROW_COLUMNS]
+    writer.writerow(("metric", *(keys if rows else comparison.grid_keys), *names, "threshold"))
+    for row in rows:
+        values = [_cell(getattr(row, name)) for name in names]
+        point = [row.point[key] for key in keys]
         writer.writerow([comparison.metric, *point, *values, comparison.threshold])
     return file.getvalue()
 
 
 def summary_markdown(comparison: Comparison, title: str, question: str = "") -> str:
-    """Return summary.md: the title, the question the experiment asks, the table and its notes."""
+    """Return summary.md: the title, the question the experiment asks, the tables, their notes and remarks."""
     head = [f"# {title}", question.strip()] if question.strip() else [f"# {title}"]
-    return "\n\n".join([*head, to_markdown(comparison_table(comparison))])
+    return "\n\n".join([*head, markdown(comparison)])
+
+
+def markdown(comparison: Comparison, view: str = "main", title: str = "") -> str:
+    """Return the tables of a view for a pull request or a page."""
+    remarked = "".join(f"- {line}\n" for line in remarks(comparison))
+    return "\n".join([*(to_markdown(table) for table in tables(comparison, view, title)), *filter(None, [remarked])])
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as dictionaries, lists and numbers that json writes as they are."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(comparison).items()}
+    """Return the comparison as dictionaries, lists and numbers for json, with null for what isn't finite."""
+    plain: dict[str, Any] = _plain(asdict(comparison))
+    return plain
+
+
+def latex(found: Sequence[Table]) -> str:
+    """Return tables as LaTeX tabulars for the booktabs package, title and notes as comments."""
+    return "\n".join(_tabular(table) for table in found)
+
+
+def _tabular(table: Table) -> str:
+    lines = [
+        *(f"% {line}" for line in filter(None, [table.title])),
+        rf"\begin{{tabular}}{{{'l' * len(table.headers)}}}",
+        r"\toprule",
+        _latex_row(table.headers),
+        r"\midrule",
+        *map(_latex_row, table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *(f"% {note}" for note in table.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "×": r"$\times$",
+    "\n": " ",
+}
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -1,0 +1,185 @@
+"""The views of a comparison: equal settings, overall, each arm at its best, robustness, time, divergence."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
+from bnexp.analysis.metrics import metric_text
+from bnexp.report.comparison_table import (
+    Column,
+    comparison_table,
+    epochs_text,
+    estimate,
+    filled,
+    grid_columns,
+    number_text,
+    p_text,
+)
+from bnexp.report.labels import point_texts, short_keys, value_text
+from bnexp.report.table import Table
+
+CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
+
+
+def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:
+    """Return the tables of a view that have rows; `main` is all but time, `all` is all.
+
+    The first bears the title, with its own behind it where it isn't that of equal settings.
+    """
+    wanted = [name for name in VIEWS if view in (name, "all") or (view == "main" and name != "time")]
+    found = [table for name in wanted if (table := VIEWS[name](comparison)).rows]
+    if not found:
+        return (Table(headers=(f"nothing to show as {view}",), rows=(), title=title),)
+    first = found[0].title
+    found[0] = replace(found[0], title=f"{title}: {first[0].lower()}{first[1:]}" if title and first else title or first)
+    return tuple(found)
+
+
+def rows_of(comparison: Comparison, view: str) -> Sequence[Any]:
+    """Return the records behind a view, for CSV; of `main` and `all` those of equal settings."""
+    records: Mapping[str, Sequence[Any]] = {
+        "overall": comparison.overall,
+        "best": comparison.best,
+        "robust": comparison.robustness,
+    }
+    return records.get(view, comparison.rows)
+
+
+def _overall(comparison: Comparison) -> Table:
+    metric, points = comparison.metric, {tuple(row.point.items()) for row in comparison.rows}
+    columns: list[Column[Overall]] = [
+        ("arm", lambda row: row.arm),
+        ("seeds", lambda row: str(row.seeds)),
+        (metric.replace("_", " "), lambda row: metric_text(metric, row.mean)),
+        (
+            f"difference to {comparison.baseline}",
+            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
+        ),
+        ("effect", lambda row: number_text(row.effect, "+.1f")),
+        ("p", lambda row: p_text(row.p)),
+        ("better", lambda row: f"{row.better}/{row.seeds}" if row.arm != comparison.baseline else "-"),
+    ]
+    if any(row.bootstrap_low is not None for row in comparison.overall):
+        columns.insert(4, ("bootstrap", lambda row: _interval(metric, row.bootstrap_low, row.bootstrap_high)))
+    rows = comparison.overall if len(points) > 1 else ()
+    notes = [f"Each seed's mean over its pairs at {len(points)} grid points; statistics over the seeds."]
+    if len(columns) > 7:
+        notes.append("bootstrap: 95 % BCa interval of the difference.")
+    return filled(columns, rows, "Over all grid points", notes)
+
+
+def _best(comparison: Comparison) -> Table:
+    columns: list[Column[BestRow]] = [
+        ("arm", lambda row: row.arm),
+        ("best point", lambda row: ", ".join(point_texts(row.point)) + (" (edge)" if row.edges else "")),
+        (CHOSEN_BY.replace("_", " "), lambda row: metric_text(CHOSEN_BY, row.validation)),
+        ("n", lambda row: str(row.n)),
+        (MEASURED.replace("_", " "), lambda row: estimate(MEASURED, row.mean, row.low, row.high)),
+        (
+            f"difference to {comparison.baseline}",
+            lambda row: estimate(MEASURED, row.difference, row.difference_low, row.difference_high, sign=True),
+        ),
+        ("effect", lambda row: number_text(row.effect, "+.1f")),
+        ("p", lambda row: p_text(row.p)),
+        ("better", lambda row: f"{row.better}/{row.pairs}" if row.pairs else "-"),
+        ("chosen from", lambda row: f"{row.candidates} points, {row.epochs:,} epochs"),
+    ]
+    notes = [
+        "The point of the highest mean validation accuracy over the seeds; the test images chose nothing.",
+        "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
+    ]
+    return filled(columns, comparison.best, "Each arm at its best", notes)
+
+
+def _robust(comparison: Comparison) -> Table:
+    metric = comparison.metric
+    columns: list[Column[RobustnessRow]] = [
+        ("axis", lambda row: short_keys([row.axis])[row.axis]),
+        ("arm", lambda row: row.arm),
+        (f"worst {metric.replace('_', ' ')}", lambda row: _at(metric, row.worst, row.worst_at)),
+        ("best", lambda row: _at(metric, row.best, row.best_at)),
+        ("spread", lambda row: metric_text(metric, row.spread)),
+        ("usable", lambda row: f"{row.usable}/{row.values}"),
+        ("usable range", _range),
+        ("width", lambda row: "-" if row.width is None else f"{row.width:,.4g}×"),
+        (f"width to {comparison.baseline}", lambda row: "-" if row.width_ratio is None else f"{row.width_ratio:,.3g}×"),
+    ]
+    notes = [
+        "worst, best: lowest and highest mean along the axis, over all seeds and other settings.",
+        "usable: 90 % of the seeds end finite and 0.02 above chance, at the best of the other settings; "
+        "range: the longest stretch.",
+    ]
+    return filled(columns, comparison.robustness, "Robustness", notes)
+
+
+def _time(comparison: Comparison) -> Table:
+    threshold = f"{comparison.threshold:g}"
+    columns: list[Column[ArmRow]] = [
+        *grid_columns(comparison),
+        (f"epochs to {threshold}", epochs_text),
+        ("reached", lambda row: f"{row.reached}/{row.trials}"),
+        ("first", lambda row: f"{row.first}/{row.pairs}" if row.pairs else "-"),
+        ("restricted mean", lambda row: number_text(row.restricted_epochs)),
+        (f"seconds to {threshold}", lambda row: number_text(row.seconds_to_threshold)),
+        ("seconds per epoch", lambda row: number_text(row.seconds_per_epoch)),
+        ("cost of a step", lambda row: "-" if row.step_cost is None else f"{row.step_cost:.2f}×"),
+        ("gap", lambda row: number_text(row.gap, "+.3f")),
+    ]
+    notes = [
+        f"epochs, seconds to {threshold}: medians; a trial that never got there counts as later than all others.",
+        "first: pairs in which the arm was there first. restricted mean: of the epochs, at most the budget.",
+        "seconds: a trial's share of the time of the trials that trained at once. gap: training - test accuracy.",
+    ]
+    return filled(columns, comparison.rows, "Time and cost", notes)
+
+
+def _diverged(comparison: Comparison) -> Table:
+    metric = comparison.metric
+    columns: list[Column[ArmRow]] = [
+        *grid_columns(comparison),
+        ("diverged", lambda row: f"{row.diverged}/{row.trials}"),
+        ("rate", lambda row: _rate(row)),
+        (f"{metric.replace('_', ' ')}, all trials", lambda row: metric_text(metric, row.mean)),
+        ("survivors only", lambda row: metric_text(metric, row.survivors_mean)),
+    ]
+    rows = [row for row in comparison.rows if row.diverged]
+    notes = ["rate: 95 % Wilson interval. Means with diverged trials in; the survivors' mean flatters the arm."]
+    return filled(columns, rows, "Diverged trials", notes)
+
+
+VIEWS: dict[str, Callable[[Comparison], Table]] = {
+    "equal": comparison_table,
+    "overall": _overall,
+    "best": _best,
+    "robust": _robust,
+    "diverged": _diverged,
+    "time": _time,
+}
+"""Tables by the name in --view, in the order in which they are shown."""
+
+
+def remarks(comparison: Comparison) -> tuple[str, ...]:
+    """Return what to know beside the tables: what differs between runs, what is left out, what could mislead."""
+    said = {"Differs": comparison.differs, "Left out": comparison.left_out, "Careful": comparison.warnings}
+    return tuple(f"{word}: {line}." for word, lines in said.items() for line in lines)
+
+
+def _interval(metric: str, low: float | None, high: float | None) -> str:
+    return "-" if low is None else f"[{metric_text(metric, low, sign=True)}, {metric_text(metric, high, sign=True)}]"
+
+
+def _at(metric: str, value: float | None, place: float | None) -> str:
+    return "-" if value is None else f"{metric_text(metric, value)} at {value_text(place)}"
+
+
+def _range(row: RobustnessRow) -> str:
+    if row.usable_low is None or row.usable_high is None:
+        return "none"
+    return f"{row.usable_low:.4g} to {row.usable_high:.4g}"
+
+
+def _rate(row: ArmRow) -> str:
+    if row.diverged_low is None or row.diverged_high is None:
+        return "-"
+    return f"{row.diverged / row.trials:.2f} [{row.diverged_low:.2f}, {row.diverged_high:.2f}]"
