@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from bnexp.cli import compare, listing, run, show
+from bnexp.cli import compare, listing, report, run, show
 from bnexp.errors import BnexpError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("show")(show.show)
 app.command("list")(listing.list_runs)
 

@@ -7,6 +7,7 @@ import typer
 
 from bnexp.cli.arguments import split
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
+from bnexp.cli.report import TensorBoard, write_tensorboard
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
@@ -28,6 +29,7 @@ def run(
     arguments: Arguments,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    tensorboard: TensorBoard = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,6 +39,9 @@ def run(
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
     finished = _train(configs, runs, device, silent=quiet or as_json)
+    if tensorboard:
+        for record in finished:
+            write_tensorboard(record)
     _report(finished, as_json=as_json, quiet=quiet)
     if any((record.trials["outcome"] == "failed").any() for record in finished):
         raise typer.Exit(1)

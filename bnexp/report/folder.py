@@ -1,6 +1,10 @@
-"""The files of a run folder that people look at: summary.csv, summary.md and curves.png."""
+"""The files that people look at: tables and a picture after every run, all pictures and the page on request."""
 
+from pathlib import Path
+
+from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_run
+from bnexp.analysis.study import Study
 from bnexp.report.figures import default_curve_metric, draw_curves
 from bnexp.report.summary import summary_csv, summary_markdown
 from bnexp.store.files import replace
@@ -21,3 +25,20 @@ def write_report_files(run: RunRecord) -> None:
         title=config.question or config.name,
         path=run.path / "curves.png",
     )
+
+
+def write_report(study: Study, comparison: Comparison, page: Path, pictures: Path) -> list[Path]:
+    """Write the page and every picture that applies; return their paths.
+
+    Args:
+        study: the trials.
+        comparison: of that study.
+        page: where the HTML page goes.
+        pictures: folder of the pictures; made where it is missing.
+    """
+    from bnexp.report import page as html  # templates and charts: not needed after a run
+    from bnexp.report.pictures import write_pictures
+
+    replace(page, html.page(study, comparison))
+    pictures.mkdir(exist_ok=True)
+    return [page, *write_pictures(study, comparison, pictures)]

@@ -1,0 +1,181 @@
+"""`bnexp compare`: what it shows, in which form, of which trials, and what it warns about."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command
+
+SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100")
+
+
+@pytest.fixture
+def name(runs: Path) -> str:
+    (path,) = runs.iterdir()
+    return path.name
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_main_view_has_every_table_that_applies_and_the_warnings_last(runs: Path, cli: Command, name: str) -> None:
+    lines = cli("compare").out.splitlines()
+    titles = [name, "Over all grid points", "Each arm at its best", "Robustness"]
+    assert [line for line in lines if line in titles] == titles
+    assert lines[-1] == "Careful: few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)."
+
+
+@pytest.mark.parametrize(
+    ("view", "header"),
+    [
+        ("equal", "lr   arm     n  final test accuracy"),
+        ("overall", "arm     seeds  final test accuracy"),
+        ("best", "arm     best point"),
+        ("robust", "axis  arm     worst final test accuracy"),
+        ("time", "lr   arm     epochs to 0.9  reached  first"),
+    ],
+)
+def test_a_view_is_one_table(runs: Path, cli: Command, name: str, view: str, header: str) -> None:
+    lines = cli("compare", "--view", view).out.splitlines()
+    assert lines[0].startswith(name)
+    assert lines[2].startswith(header)
+    assert sum(line == "" for line in lines) == 3  # under the title, above the notes, above the warnings
+
+
+def test_a_view_without_rows_says_so(runs: Path, cli: Command) -> None:
+    assert "nothing to show as diverged" in cli("compare", "--view", "diverged").out
+
+
+def test_csv_json_and_markdown_hold_the_same_rows(runs: Path, cli: Command) -> None:
+    options = ("compare", "--filter", "lr<0.5", "--sort", "mean")
+    rows = table(cli(*options, "--format", "csv").out)
+    (run,) = cli(*options, "--json").json()
+    assert cli(*options, "--format", "json").out == cli(*options, "--json").out
+    assert [(row["train.lr"], row["arm"]) for row in rows] == [
+        (str(row["point"]["train.lr"]), row["arm"]) for row in run["rows"]
+    ]
+    assert [float(row["mean"]) for row in rows] == [row["mean"] for row in run["rows"]]
+    assert [row["mean"] for row in run["rows"]] == sorted((row["mean"] for row in run["rows"]), reverse=True)
+    markdown = cli(*options, "--format", "md").out
+    for row in run["rows"]:
+        assert f"| 0.1 | {row['arm']} | 2 | {row['mean']:.3f} [" in markdown
+    assert "- Careful: few seeds" in markdown
+
+
+@pytest.mark.parametrize("view", ["overall", "best", "robust"])
+def test_csv_of_another_view(runs: Path, cli: Command, view: str) -> None:
+    rows = table(cli("compare", "--view", view, "--format", "csv").out)
+    (run,) = cli("compare", "--json").json()
+    key = {"overall": "overall", "best": "best", "robust": "robustness"}[view]
+    assert [row["arm"] for row in rows] == [row["arm"] for row in run[key]]
+
+
+def test_latex_is_a_tabular_with_what_latex_would_take_for_its_own_escaped(runs: Path, cli: Command) -> None:
+    text = cli("compare", "--format", "latex", "--view", "equal").out
+    assert r"\begin{tabular}{llllllllll}" in text
+    body = text[text.index(r"\toprule") : text.index(r"\end{tabular}")].splitlines()
+    rows = [line for line in body if line.endswith(r"\\")]
+    assert len(rows) == 5
+    assert all(line.count(" & ") == 9 for line in rows)
+    assert text.splitlines()[0].startswith("% ")
+
+
+def test_a_filter_holds_in_every_format(runs: Path, cli: Command) -> None:
+    for form in ("table", "md", "csv", "json", "latex"):
+        text = cli("compare", "--filter", "arm!=before", "--format", form).out
+        assert "none" in text
+        assert "before" not in text.replace("flatters", "")
+
+
+def test_top_keeps_the_best_rows(runs: Path, cli: Command) -> None:
+    (run,) = cli("compare", "--sort", "difference", "--top", "1", "--json").json()
+    (whole,) = cli("compare", "--json").json()
+    (row,) = run["rows"]
+    assert row["difference"] == max(row["difference"] for row in whole["rows"] if row["difference"] is not None)
+
+
+def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None:
+    assert cli("run", experiment, *SMALL, "grid.model.init.scale=[0.1, 1]", "--quiet").code == 0
+    (whole,) = cli("compare", "--json").json()
+    (by_rate,) = cli("compare", "--by", "lr", "--json").json()
+    assert by_rate["grid_keys"] == ["train.lr"]
+    assert [(row["point"], row["n"], row["trials"]) for row in by_rate["rows"][::2]] == [
+        ({"train.lr": rate}, 2, 4) for rate in (0.1, 1.0)
+    ]
+    for row in by_rate["rows"]:
+        parts = [
+            each["mean"]
+            for each in whole["rows"]
+            if each["arm"] == row["arm"] and row["point"].items() <= each["point"].items()
+        ]
+        assert row["mean"] == pytest.approx(sum(parts) / 2)
+    refused = cli("compare", "--by", "depth")
+    assert (refused.code, refused.err) == (2, "bnexp: depth: no such column; there are train.lr, model.init.scale\n")
+
+
+def test_only_changed_leaves_out_settings_with_one_value(runs: Path, cli: Command) -> None:
+    (run,) = cli("compare", "--filter", "lr==1", "--only-changed", "--json").json()
+    assert run["grid_keys"] == []
+    (run,) = cli("compare", "--filter", "lr==1", "--json").json()
+    assert run["grid_keys"] == ["train.lr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--filter", "arm!=befor"],
+            "--filter arm!=befor: arm is never 'befor' (nearest: before); it is one of none, before; "
+            'for example --filter "train.lr>0.1 and arm!=after"',
+        ),
+        (["--filter", "lr>5"], "--filter lr>5: no trial is left of 8"),
+        (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
+    ],
+)
+def test_what_can_not_be_done_is_refused(runs: Path, cli: Command, words: list[str], message: str) -> None:
+    result = cli("compare", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"bnexp: {message}")
+
+
+def test_check_turns_warnings_into_exit_1(experiment: Path, cli: Command) -> None:
+    assert cli("run", experiment, *SMALL, "seeds=6", "grid={}", "--quiet").code == 0
+    clean = cli("compare", "--check")
+    assert (clean.code, "Careful" in clean.out) == (0, False)
+    assert cli("run", experiment, *SMALL, "seeds=2", "grid={}", "--quiet").code == 0
+    assert cli("compare", "--check").code == 1
+    assert cli("compare").code == 0
+
+
+def test_runs_that_are_named_are_joined_by_their_settings(experiment: Path, cli: Command) -> None:
+    for arm in ("none", "before"):
+        assert cli("run", experiment, *SMALL, f"arms=[{arm}]", f"name={arm}", "grid={}", "--quiet").code == 0
+    (joined,) = cli("compare", "none", "before", "--json").json()
+    assert [run.rpartition("-")[0] for run in joined["runs"]] == ["none", "before"]
+    _, before = joined["rows"]
+    assert (before["arm"], before["pairs"]) == ("before", 2)
+    assert before["difference"] is not None
+    alone = cli("compare", "--json").json()
+    assert [len(run["rows"]) for run in alone] == [1, 1]
+
+
+def test_what_differs_and_what_is_left_out_is_said(runs: Path, experiment: Path, cli: Command) -> None:
+    assert cli("run", "exp.yaml", "name=other", "model.width=8", "model.depth=1", "--quiet").code == 0
+    assert cli("run", "exp.yaml", "name=third", "seeds=1", "--quiet").code == 0
+    lines = cli("compare", "tiny", "other", "third").out.splitlines()
+    (width,) = (line for line in lines if line.startswith("Differs: model.width"))
+    assert "8 in other-" in width
+    (left,) = (line for line in lines if line.startswith("Left out: third-"))
+    assert left.endswith("4 trials that an earlier run has too (same arm, seed and settings).")
+
+
+def test_json_is_json_whatever_diverged(experiment: Path, cli: Command) -> None:
+    done = ("run", experiment, *SMALL, "train.lr=1e30", "model.activation=relu", "grid={}", "--quiet")
+    assert cli(*done).code == 0
+    (run,) = cli("compare", "--metric", "final_train_loss", "--json").json()
+    assert [row["mean"] for row in run["rows"]].count(None) >= 1
+    assert json.dumps(run, allow_nan=False)
