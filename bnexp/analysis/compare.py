@@ -56,7 +56,9 @@ def compare_arms(
     keys = tuple(grid_keys) if by is None else _choose_keys(by, grid_keys)
     trials = trials[trials["arm"].isin(list(arms))]
     paired = pair_trials(trials, measured(trials, curves, metric, threshold), grid_keys=grid_keys, baseline=baseline)
-    paired["budget"] = paired.groupby("point")["epochs"].transform("max")
+    longest = np.zeros(paired["point"].max() + 1 if len(paired) else 0)
+    np.fmax.at(longest, paired["point"], paired["epochs"])
+    paired["budget"] = longest[paired["point"]]
     points, places = grid_points(trials, keys), point_numbers(trials, keys)
     return Comparison(
         metric=metric,

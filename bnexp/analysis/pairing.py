@@ -21,14 +21,24 @@ def pair_trials(
     """
     frame = trials[["trial", "arm", "seed", "outcome"]].reset_index(drop=True)
     frame["point"] = point_numbers(trials, grid_keys)
-    frame = pd.concat([frame, measures.reset_index(drop=True)], axis=1)
+    frame[measures.columns] = measures.to_numpy()
     frame["finished"] = frame["outcome"].isin(["completed", "diverged"])
-    baselines = frame[frame["finished"] & (frame["arm"] == baseline)]
-    partners = baselines[["point", "seed", *PARTNERS]].rename(columns={name: f"partner_{name}" for name in PARTNERS})
-    frame = frame.merge(partners, how="left", on=["point", "seed"], validate="many_to_one", indicator="match")
-    # The partner's value may itself be NaN (a loss), so the match decides, not the value.
-    frame["paired"] = frame["finished"] & (frame["match"] == "both")
-    return frame.drop(columns="match")
+    partner = _partners(frame, (frame["finished"] & (frame["arm"] == baseline)).to_numpy())
+    for name in PARTNERS:
+        frame[f"partner_{name}"] = np.where(partner >= 0, frame[name].to_numpy()[partner], np.nan)
+    # The partner's value may itself be NaN (a loss), so its place decides, not the value.
+    frame["paired"] = frame["finished"] & (partner >= 0)
+    return frame
+
+
+def _partners(frame: pd.DataFrame, is_baseline: np.ndarray) -> np.ndarray:
+    """Return the row of each trial's partner, -1 where there is none."""
+    seeds, known = pd.factorize(frame["seed"])
+    places = frame["point"].to_numpy() * len(known) + seeds
+    row_at = np.full(places.max(initial=-1) + 1, -1)
+    row_at[places[is_baseline]] = np.flatnonzero(is_baseline)
+    partners: np.ndarray = row_at[places]
+    return partners
 
 
 def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
@@ -56,7 +66,8 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
         paired: trials as from `pair_trials`.
         places: number of the row of the table that each trial belongs to.
     """
-    numbers = paired.assign(place=places).groupby(["place", "arm"], sort=False).ngroup().to_numpy()
+    arms, names = pd.factorize(paired["arm"])
+    numbers, _ = pd.factorize(places * len(names) + arms)  # in order of appearance
     order = np.argsort(numbers, kind="stable")
     starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     records = paired.to_records(index=False)[order]
