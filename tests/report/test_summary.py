@@ -3,17 +3,20 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.report.summary import comparison_json, summary_csv, summary_markdown
+from bnexp.report.summary import ROW_COLUMNS, comparison_json, latex, summary_csv, summary_markdown
+from bnexp.report.table import Table
 
 CONTRACT = ["arm", "baseline", "n", "mean", "low", "high", "difference", "difference_low", "difference_high", "p"]
 
 
 def test_csv_keeps_the_contract_and_full_precision(comparison: Comparison) -> None:
     header, baseline, before = csv.reader(io.StringIO(summary_csv(comparison)))
-    assert header[:12] == ["metric", "model.init.scale", *CONTRACT]
-    assert header[12:] == ["pairs", "diverged", "failed", "epochs_to_threshold", "reached", "threshold"]
+    assert set(header) >= {"metric", "model.init.scale", "threshold", "diverged", *CONTRACT}
+    assert header[:9] == ["metric", "model.init.scale", *CONTRACT[:7]]
+    assert header[2:-1] == list(ROW_COLUMNS)
     row = dict(zip(header, before, strict=True))
     assert float(row["mean"]) == 1 / 3
     assert (row["metric"], row["model.init.scale"]) == ("final_test_accuracy", "0.0073564")
@@ -32,3 +35,31 @@ def test_json_is_what_json_gives_back(comparison: Comparison) -> None:
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["rows"][1]["mean"] == 1 / 3
     assert document["grid_keys"] == ["model.init.scale"]
+
+
+def test_remarks_stand_under_the_tables(comparison: Comparison) -> None:
+    remarked = replace(comparison, warnings=("few seeds",), differs=("train.lr: 1 in a",), left_out=("b: nothing",))
+    text = summary_markdown(remarked, "x")
+    assert text.endswith("\n\n- Differs: train.lr: 1 in a.\n- Left out: b: nothing.\n- Careful: few seeds.\n")
+
+
+def test_infinities_are_null(comparison: Comparison) -> None:
+    point = {"model.init.scale": float("inf")}
+    document = comparison_json(replace(comparison, rows=(replace(comparison.rows[0], point=point),)))
+    assert document["rows"][0]["point"] == {"model.init.scale": None}
+
+
+def test_latex_takes_nothing_for_its_own() -> None:
+    table = Table(("a_b", "50 %"), (("x & y", "#1 $z$ {~^}\\"), ("<0.001", "3×")), "100 % title", ("a % note",))
+    assert latex([table]).splitlines() == [
+        "% 100 % title",
+        r"\begin{tabular}{ll}",
+        r"\toprule",
+        r"a\_b & 50 \% \\",
+        r"\midrule",
+        r"x \& y & \#1 \$z\$ \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} \\",
+        r"\textless{}0.001 & 3$\times$ \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        "% a % note",
+    ]

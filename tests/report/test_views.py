@@ -1,0 +1,173 @@
+"""Every view holds what the comparison holds, and appears only where it says something."""
+
+from dataclasses import replace
+
+import pytest
+
+from bnexp.analysis.comparison import BestRow, Comparison, Overall, RobustnessRow
+from bnexp.report.views import VIEWS, remarks, rows_of, tables
+
+OVERALL = Overall(
+    arm="before",
+    mean=0.6,
+    baseline_mean=0.4,
+    difference=0.2,
+    difference_low=0.1,
+    difference_high=0.3,
+    bootstrap_low=0.11,
+    bootstrap_high=0.29,
+    effect=1.25,
+    p=0.002,
+    seeds=10,
+    better=9,
+)
+BEST = BestRow(
+    arm="before",
+    baseline="none",
+    point={"model.init.scale": 0.1},
+    validation=0.91,
+    n=3,
+    mean=0.9,
+    low=0.88,
+    high=0.92,
+    difference=0.1,
+    difference_low=0.05,
+    difference_high=0.15,
+    effect=2.0,
+    p=0.25,
+    pairs=3,
+    better=3,
+    candidates=16,
+    epochs=960,
+    edges=("model.init.scale",),
+)
+ROBUST = RobustnessRow(
+    axis="model.init.scale",
+    arm="before",
+    baseline="none",
+    values=16,
+    worst=0.11,
+    worst_at=0.0001,
+    best=0.98,
+    best_at=0.1,
+    spread=0.87,
+    usable=12,
+    usable_low=0.001,
+    usable_high=1.0,
+    width=1000.0,
+    width_ratio=250.0,
+)
+
+
+@pytest.fixture
+def whole(comparison: Comparison) -> Comparison:
+    """A comparison with something in every view: two grid points, a best, an axis, a diverged trial."""
+    other = replace(comparison.rows[1], point={"model.init.scale": 1.0})
+    return replace(comparison, rows=(*comparison.rows, other), overall=(OVERALL,), best=(BEST,), robustness=(ROBUST,))
+
+
+def cells(comparison: Comparison, view: str, row: int = 0) -> dict[str, str]:
+    (table,) = tables(comparison, view)
+    return dict(zip(table.headers, table.rows[row], strict=True))
+
+
+def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
+    titles = [table.title for table in tables(whole, title="a run")]
+    assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
+    assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
+    assert len(tables(whole, "all")) == len(VIEWS)
+
+
+def test_a_view_alone_bears_the_title_and_its_own(whole: Comparison) -> None:
+    assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
+
+
+def test_views_without_rows_are_left_out(comparison: Comparison) -> None:
+    assert [table.title for table in tables(comparison)] == ["", "Diverged trials"]
+    (nothing,) = tables(comparison, "best", "a run")
+    assert (nothing.title, nothing.headers) == ("a run", ("nothing to show as best",))
+
+
+def test_overall(whole: Comparison) -> None:
+    assert cells(whole, "overall") == {
+        "arm": "before",
+        "seeds": "10",
+        "final test accuracy": "0.600",
+        "difference to none": "+0.200 [+0.100, +0.300]",
+        "bootstrap": "[+0.110, +0.290]",
+        "effect": "+1.2",
+        "p": "0.002",
+        "better": "9/10",
+    }
+    plain = replace(whole, overall=(replace(OVERALL, bootstrap_low=None, bootstrap_high=None),))
+    assert "bootstrap" not in cells(plain, "overall")
+
+
+def test_best(whole: Comparison) -> None:
+    assert cells(whole, "best") == {
+        "arm": "before",
+        "best point": "init.scale 0.1 (edge)",
+        "final val accuracy": "0.910",
+        "n": "3",
+        "final test accuracy": "0.900 [0.880, 0.920]",
+        "difference to none": "+0.100 [+0.050, +0.150]",
+        "effect": "+2.0",
+        "p": "0.250",
+        "better": "3/3",
+        "chosen from": "16 points, 960 epochs",
+    }
+
+
+def test_robustness(whole: Comparison) -> None:
+    assert cells(whole, "robust") == {
+        "axis": "init.scale",
+        "arm": "before",
+        "worst final test accuracy": "0.110 at 0.0001",
+        "best": "0.980 at 0.1",
+        "spread": "0.870",
+        "usable": "12/16",
+        "usable range": "0.001 to 1",
+        "width": "1,000×",
+        "width to none": "250×",
+    }
+    unusable = replace(ROBUST, usable=0, usable_low=None, usable_high=None, width=None, width_ratio=None, worst=None)
+    found = cells(replace(whole, robustness=(unusable,)), "robust")
+    assert (found["worst final test accuracy"], found["usable range"], found["width"]) == ("-", "none", "-")
+
+
+def test_time(whole: Comparison) -> None:
+    assert cells(whole, "time", row=1) == {
+        "init.scale": "0.007356",
+        "arm": "before",
+        "epochs to 0.9": "3",
+        "reached": "2/3",
+        "first": "2/3",
+        "restricted mean": "9",
+        "seconds to 0.9": "0.2",
+        "seconds per epoch": "0.07",
+        "cost of a step": "1.40×",
+        "gap": "+0.010",
+    }
+
+
+def test_diverged_trials_have_a_rate_and_the_survivors_beside_all(whole: Comparison) -> None:
+    assert cells(whole, "diverged") == {
+        "init.scale": "0.007356",
+        "arm": "none",
+        "diverged": "1/3",
+        "rate": "0.33 [0.06, 0.79]",
+        "final test accuracy, all trials": "0.118",
+        "survivors only": "0.125",
+    }
+
+
+def test_remarks_are_sentences(comparison: Comparison) -> None:
+    said = replace(comparison, warnings=("few seeds: 3",), differs=("lr: 1 in a, 2 in b",), left_out=("c: nothing",))
+    assert remarks(said) == ("Differs: lr: 1 in a, 2 in b.", "Left out: c: nothing.", "Careful: few seeds: 3.")
+
+
+def test_rows_of_a_view_are_its_records(whole: Comparison) -> None:
+    assert rows_of(whole, "best") == (BEST,)
+    assert rows_of(whole, "robust") == (ROBUST,)
+    assert rows_of(whole, "overall") == (OVERALL,)
+    assert rows_of(whole, "main") == rows_of(whole, "time") == whole.rows
