@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bnexp.report.table import Table, to_rich, to_text
@@ -48,7 +48,7 @@ def print_comparisons(
         else:
             print(_written(study, comparison, view, form), end="")
         if plot:
-            print("\n" + "\n".join(_plots(study, comparison)))
+            print("\n" + _plot(study, comparison), end="")
 
 
 def _as_json(study: "Study", comparison: "Comparison") -> dict[str, Any]:
@@ -75,7 +75,7 @@ def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> 
     return latex(tables(comparison, view, study.name)) if form == "latex" else markdown(comparison, view, study.name)
 
 
-def _plots(study: "Study", comparison: "Comparison") -> Iterator[str]:
+def _plot(study: "Study", comparison: "Comparison") -> str:
     from bnexp.analysis.metrics import METRICS
     from bnexp.report.panels import make_panels
     from bnexp.report.terminal_plot import plot_curves
@@ -84,7 +84,7 @@ def _plots(study: "Study", comparison: "Comparison") -> Iterator[str]:
     panels = make_panels(
         study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, limit=MOST_PLOTS
     )
-    yield plot_curves(
+    return plot_curves(
         panels,
         arms=study.arms,
         label=column.replace("_", " "),

@@ -34,6 +34,10 @@ def report(
     from bnexp.report.folder import write_report
     from bnexp.store.reader import find_some
 
+    if tensorboard:
+        from bnexp.report.tensorboard import check_installed
+
+        check_installed()
     found = find_some(runs_wanted or [], runs)
     together = [found] if runs_wanted else [[run] for run in found]
     written: list[Path] = []
@@ -43,7 +47,7 @@ def report(
         page, pictures = _places(some, runs)
         written += write_report(study, comparison, page, pictures)
     if tensorboard:
-        written += [events for run in found if (events := write_tensorboard(run))]
+        written += [write_tensorboard(run) for run in found]
     if as_json:
         print_json([str(path) for path in written])
     elif not quiet:

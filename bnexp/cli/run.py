@@ -36,6 +36,10 @@ def run(
     """Train every trial of each configuration; the same command again continues, or shows what is done."""
     from bnexp.config.load import load
 
+    if tensorboard:
+        from bnexp.report.tensorboard import check_installed
+
+        check_installed()  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
     finished = _train(configs, runs, device, silent=quiet or as_json)

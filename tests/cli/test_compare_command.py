@@ -179,3 +179,12 @@ def test_json_is_json_whatever_diverged(experiment: Path, cli: Command) -> None:
     (run,) = cli("compare", "--metric", "final_train_loss", "--json").json()
     assert [row["mean"] for row in run["rows"]].count(None) >= 1
     assert json.dumps(run, allow_nan=False)
+
+
+def test_plot_draws_the_curves_under_the_tables(runs: Path, cli: Command, name: str) -> None:
+    plain, plotted = cli("compare").out, cli("compare", "--plot").out
+    assert plotted.startswith(plain)
+    drawn = plotted.removeprefix(plain)
+    assert "lr 0.1" in drawn
+    assert "o none" in drawn
+    assert "\x1b" not in drawn  # no colours in a pipe

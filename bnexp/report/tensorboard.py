@@ -1,0 +1,179 @@
+"""A run for TensorBoard: an event file per trial, with its curves, its settings and how it ended.
+
+TensorBoard's own protocol buffers and record writer make the files; neither torch nor TensorFlow is imported. The
+lighter of its two writers is used on purpose: the other one imports TensorFlow wherever that is installed.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from importlib.util import find_spec
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bnexp.errors import InputError
+from bnexp.report.labels import point_texts, value_text
+from bnexp.store.reader import RunRecord
+
+FINAL = (
+    "final_train_loss",
+    "final_train_accuracy",
+    "final_val_accuracy",
+    "final_test_accuracy",
+    "best_val_accuracy",
+    "test_accuracy_at_best_val",
+    "diverged_step",
+)
+"""Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
+
+_NO_SCALAR = ("trial", "epoch", "step", "seconds")
+_SUFFIX = ".bnexp"
+"""Ends the name of every event file, and tells them from those of other programs."""
+_LONGEST = 100
+"""Letters of a trial's name before its seed and number."""
+
+
+def check_installed() -> None:
+    """Do nothing where TensorBoard can be imported.
+
+    Raises:
+        InputError: it can't.
+    """
+    if find_spec("tensorboard") is None:
+        raise InputError("TensorBoard is not installed: pip install 'bnexp[tensorboard]'")
+
+
+def write_events(run: RunRecord, folder: Path) -> int:
+    """Write a run as TensorBoard event files and return the number of trials in them.
+
+    Every trial that has a record or an outcome gets a sub-folder. Its scalars are the columns of curves.csv under
+    their own names, at the record's step and at the run's start plus the trial's seconds; blanks and values that
+    are not finite are left out. Its hyperparameters are arm, seed and grid values; the FINAL numbers follow as
+    `final/…`. A folder of earlier events is replaced as a whole.
+
+    Raises:
+        InputError: TensorBoard is not installed, or the folder can't be written or holds other files.
+    """
+    check_installed()
+    started = datetime.fromisoformat(run.environment["started"]).timestamp()
+    curves = {trial: records.sort_values("step") for trial, records in run.curves.groupby("trial")}
+    trials = run.trials[run.trials["trial"].isin(list(curves)) | run.trials["outcome"].notna()]
+    with _replacing(folder) as beside:
+        for row in trials.to_dict("records"):
+            trial = {str(name): value for name, value in row.items()}
+            settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
+            path = beside / trial_name(trial["trial"], settings) / f"events.out.tfevents.{int(started)}{_SUFFIX}"
+            _write(path, _events(trial, settings, curves.get(trial["trial"], run.curves[:0]), started))
+    return len(trials)
+
+
+def trial_name(number: int, settings: Mapping[str, Any]) -> str:
+    """Return a trial's arm, grid values, seed and number as a name for a folder, allowed on any system."""
+    point = {key: value for key, value in settings.items() if key not in ("arm", "seed")}
+    # Without a dot in the arm, since Windows reads con.5 as the console.
+    arm = _safe(str(settings["arm"])).replace(".", "-").strip("-") or "arm"
+    parts = [arm, *(_safe(text.replace(" ", "=", 1)) for text in point_texts(point))]
+    return f"{'_'.join(parts)[:_LONGEST]}_seed={settings['seed']}_trial={number}"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.+=-]+", "-", text)
+
+
+def _setting(value: Any) -> bool | float | str:
+    """Return a grid value as TensorBoard takes it: what is no number for JSON becomes its text."""
+    if isinstance(value, bool | int | str):
+        return value
+    if value is None or np.isnan(value):
+        return value_text(None)
+    return value if isfinite(value) else value_text(value)
+
+
+def _events(
+    trial: Mapping[str, Any], settings: Mapping[str, Any], records: pd.DataFrame, started: float
+) -> Iterator[Any]:
+    """Yield a trial's events in order of time; while a run goes on, later files only add to earlier ones."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+
+    yield Event(wall_time=started, file_version="brain.Event:2")
+    # Without a name of its own, every trial is a row of the table, also beside other runs with the same settings.
+    yield Event(wall_time=started, summary=hparams_pb(dict(settings), trial_id="", start_time_secs=started))
+    measures = records.drop(columns=[*_NO_SCALAR]).select_dtypes("number")
+    names = [str(name) for name in measures]
+    step, now = 0, started
+    for step, seconds, values in zip(records["step"], records["seconds"], measures.to_numpy(), strict=True):
+        now = started + seconds
+        yield Event(wall_time=now, step=step, summary=_scalars(dict(zip(names, values, strict=True))))
+    if isinstance(trial["outcome"], str):
+        final = {f"final/{name.removeprefix('final_')}": trial[name] for name in FINAL}
+        yield Event(wall_time=now, step=step, summary=_scalars(final))
+        yield Event(wall_time=now, step=step, summary=_end(trial["outcome"], now))
+
+
+def _scalars(values: Mapping[str, float]) -> Any:
+    """Return a summary of the values that are finite in TensorBoard's precision, float32."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    largest = float(np.finfo(np.float32).max)
+    return Summary(
+        value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if abs(value) <= largest]
+    )
+
+
+def _end(outcome: str, now: float) -> Any:
+    """Return the summary that ends a trial in the HPARAMS tab; that a trial diverged is a result, no failure."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+    status = api_pb2.STATUS_FAILURE if outcome == "failed" else api_pb2.STATUS_SUCCESS
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=now)
+    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=info))
+    value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
+    return Summary(value=[value])
+
+
+def _write(path: Path, events: Iterator[Any]) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        writer = RecordWriter(file)
+        for event in events:
+            writer.write(event.SerializeToString())
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Hand out a folder beside the given one that takes its place at the end, or vanishes after an error.
+
+    Raises:
+        InputError: something stands there that was not written here, or the system refuses.
+    """
+    if folder.exists() and (not folder.is_dir() or not _is_ours(folder)):
+        raise InputError(f"{folder}: holds other files than event files of bnexp; name a folder of its own")
+    beside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{role}") for role in ("new", "old"))
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if folder.exists():
+            folder.rename(old)
+        beside.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written ({error.strerror})") from None
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    return all(path.is_dir() or path.name.endswith(_SUFFIX) for path in folder.rglob("*"))

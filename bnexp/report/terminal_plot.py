@@ -1,0 +1,224 @@
+"""Learning curves as text: for a look at a run where there is nothing but a terminal.
+
+Lines are drawn in Braille dots. Every arm has a marker and a colour of its own, and the markers of the arms take turns
+along x, so that curves which lie on one another can be told apart, in colour or without.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.cells import cell_len, set_cell_size
+
+from bnexp.report.labels import point_texts
+from bnexp.report.panels import ArmCurve, Panel, Panels
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an arm is drawn."""
+
+    marker: str
+    colour: int | None
+    """Of the 256 that terminals know, one that can be seen on black and on white; None: the colour of text."""
+
+
+_KNOWN = {"none": Look("o", None), "before": Look("#", 33), "after": Look("+", 172)}
+_DIVERGED = "x"
+_OTHER_MARKERS = "*@%=&ABCDEFGHIJKLMNPQRSTUVWYZ"
+_OTHER_COLOURS = (35, 167, 170, 74)
+
+_ROWS = 13
+"""Lines from y = 0 to y = 1, with a tick at every third of them."""
+_Y_TICKS = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
+_Y_AXIS = 5
+"""Columns that the y axis takes."""
+_NARROWEST, _WIDEST = 38, 90
+"""Columns of a panel."""
+_GAP = 2
+"""Columns between two panels."""
+_MARKERS = 12
+"""Markers along a curve of many records, about."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What all panels share."""
+
+    width: int
+    low: float
+    high: float
+    """Where x begins and ends."""
+    axis: str
+    looks: dict[str, Look]
+    colour: bool
+
+
+def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, colour: bool) -> str:
+    """Return the mean curves as lines of text ending in a newline, a plot per panel, side by side where they fit.
+
+    y reaches from 0 to 1, and x is the same in every panel. No line is wider than `width`, unless that is below 38.
+    Without `colour` there are no escape sequences. What plotext's own figure held before is lost.
+    """
+    width = max(width, _NARROWEST)
+    curves = [curve for panel in panels.panels for curve in panel.curves]
+    if not curves:
+        return _shortened(f"{label}: nothing recorded yet", width) + "\n"
+    columns = _columns(len(panels.panels), width)
+    size = min((width - _GAP * (columns - 1)) // columns, _WIDEST)
+    frame = _Frame(size, *_span(curves), panels.axis, arm_looks(arms), colour)
+    with _plotext() as plotext:
+        blocks = [[*_title(panel, size), *_plot(plotext, panel, frame)] for panel in panels.panels]
+    plots = [line for i in range(0, len(blocks), columns) for line in ("", *_beside(blocks[i : i + columns], size))]
+    lines = [_heading(label, curves), *plots, "", *_legend(curves, frame, width), *_notes(panels, curves)]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
+    """Return the look of each arm: its own for none, before and after, by position for all other names."""
+    others = [arm for arm in arms if arm not in _KNOWN]
+    drawn = {
+        arm: Look(_OTHER_MARKERS[i % len(_OTHER_MARKERS)], _OTHER_COLOURS[i % len(_OTHER_COLOURS)])
+        for i, arm in enumerate(others)
+    }
+    return {arm: _KNOWN.get(arm) or drawn[arm] for arm in arms}
+
+
+@contextmanager
+def _plotext() -> Iterator[Any]:
+    """Hand out plotext, whose one figure may be as large as asked; leave it as it is after import."""
+    import plotext  # slow to import
+
+    plotext.terminal.limit(width=False, height=False)
+    try:
+        yield plotext
+    finally:
+        plotext.terminal.limit()
+        plotext.figure.clear().theme("default")
+
+
+def _plot(plotext: Any, panel: Panel, frame: _Frame) -> list[str]:
+    """Return a panel's axes and curves as lines that are all as wide as the panel."""
+    figure = plotext.figure
+    figure.clear().theme("colorless").axes(False, side=1)
+    figure.plot_size(frame.width, _ROWS + 3)  # the axis, its numbers and its name
+    # With half a cell more on every side, all that is at a tick is in the middle of the tick's line or column.
+    half_y, half_x = 0.5 / (_ROWS - 1), 0.5 * (frame.high - frame.low) / (frame.width - _Y_AXIS - 1)
+    x_ticks = ticks(frame.low, frame.high, (frame.width - _Y_AXIS) // 8, whole=frame.axis != "seconds")
+    figure.ruler("y", "left").lim(-half_y, 1 + half_y).alignment(lim="edge").ticks(list(_Y_TICKS), _Y_TICKS.values())
+    figure.ruler("x", "lower").lim(frame.low - half_x, frame.high + half_x).alignment(lim="edge")
+    figure.ruler("x", "lower").ticks(list(x_ticks), list(x_ticks.values()))
+    figure.label(frame.axis, axis="x")
+
+    def draw(x: Iterable[float], y: Iterable[float], symbol: str, look: Look, line: bool = False) -> None:
+        marker = plotext.marker(symbol, pixel=plotext.pixel(foreground=look.colour))
+        figure.draw(figure.signal(list(x), list(y), marker=marker).lines(line))
+
+    shown = [(curve, frame.looks[curve.arm], *_finite(curve)) for curve in panel.curves]
+    for _, look, x, y in shown:
+        draw(x, y, "braille", look, line=True)
+    for i, (_, look, x, y) in enumerate(shown):
+        turns = _turns(len(x), i, len(shown))
+        draw(x[turns], y[turns], look.marker, look)
+    for curve, look, _, _ in shown:
+        ends = [end for end in curve.ends if np.isfinite(end).all()]
+        draw((x for x, _ in ends), (y for _, y in ends), _DIVERGED, look)
+    text: str = figure.build().string(colorless=not frame.colour)
+    return text.removesuffix("\n").split("\n")
+
+
+def ticks(low: float, high: float, most: int, *, whole: bool) -> dict[float, str]:
+    """Return about as many round numbers between two ends as asked, with their texts: 20k where all are thousands."""
+    rough = (high - low) / max(most, 1)
+    unit = 10.0 ** np.floor(np.log10(rough))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough * (1 - 1e-9))
+    step = max(step, 1.0) if whole else step
+    values = step * np.arange(np.ceil(low / step), np.floor(high / step) + 1)
+    letter, size = next(((letter, size) for letter, size in (("M", 1e6), ("k", 1e3)) if step % size == 0), ("", 1.0))
+    return {value: f"{value / size:.10g}{letter if value else ''}" for value in values.tolist()}
+
+
+def _turns(records: int, place: int, curves: int) -> slice:
+    """Return the records that bear the marker of a panel's curve: no two curves the same, if there are enough."""
+    every = max(1, min(curves, records // 4), records // _MARKERS)
+    return slice(place * every // curves, None, every)
+
+
+def _finite(curve: ArmCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points that can be drawn: a line to any other makes plotext end the whole process."""
+    x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.mean, dtype=float)
+    finite = np.isfinite(x) & np.isfinite(y)
+    return x[finite], y[finite]
+
+
+def _span(curves: Sequence[ArmCurve]) -> tuple[float, float]:
+    """Return where x begins and ends; a single record has some room behind it."""
+    x = np.concatenate([_finite(curve)[0] for curve in curves])
+    low, high = (float(x.min()), float(x.max())) if x.size else (0.0, 1.0)
+    return low, high if high > low else low + 1
+
+
+def _columns(count: int, width: int) -> int:
+    """Return how many panels stand side by side: as many as fit, spread evenly over the rows that it takes."""
+    rows = -(-count // min(count, (width + _GAP) // (_NARROWEST + _GAP)))
+    return -(-count // rows)
+
+
+def _beside(blocks: Sequence[list[str]], width: int) -> list[str]:
+    """Return panels next to one another, the plots at one height whatever the length of the titles."""
+    height = max(map(len, blocks))
+    full = [[" " * width] * (height - len(block)) + block for block in blocks]
+    return [(" " * _GAP).join(parts) for parts in zip(*full, strict=True)]
+
+
+def _title(panel: Panel, width: int) -> list[str]:
+    texts = [*point_texts(panel.point), *([] if panel.curves else ["nothing recorded yet"])]
+    lines = [", ".join(line) for line in _packed(texts, ", ", width)]
+    return [set_cell_size(line, width) for line in lines]
+
+
+def _heading(label: str, curves: Sequence[ArmCurve]) -> str:
+    seeds = max(curve.seeds for curve in curves)
+    return f"{label}, one seed" if seeds == 1 else f"{label}, mean over {seeds} seeds"
+
+
+def _legend(curves: Sequence[ArmCurve], frame: _Frame, width: int) -> list[str]:
+    drawn = {curve.arm for curve in curves}
+    looks = [(f"{look.marker} {arm}", look.colour) for arm, look in frame.looks.items() if arm in drawn]
+    if any(curve.ends for curve in curves):
+        looks.append((f"{_DIVERGED} diverged", None))
+    colours = iter([colour if frame.colour else None for _, colour in looks])
+    lines = _packed([text for text, _ in looks], "   ", width)
+    return ["   ".join(_painted(text, next(colours)) for text in line) for line in lines]
+
+
+def _notes(panels: Panels, curves: Sequence[ArmCurve]) -> list[str]:
+    notes = []
+    if len(panels.panels) < panels.total:
+        notes.append(f"Showing {len(panels.panels)} of {panels.total} grid points.")
+    if any(curve.ends for curve in curves):
+        notes.append("A diverged trial keeps its last value.")
+    return notes
+
+
+def _painted(text: str, colour: int | None) -> str:
+    return text if colour is None else f"\x1b[38;5;{colour}m{text}\x1b[0m"
+
+
+def _packed(texts: Sequence[str], gap: str, width: int) -> list[list[str]]:
+    """Return the texts in lines that are no wider than asked, each of them whole unless it is wider by itself."""
+    lines: list[list[str]] = []
+    for text in (_shortened(text, width) for text in texts):
+        if lines and cell_len(gap.join([*lines[-1], text])) <= width:
+            lines[-1].append(text)
+        else:
+            lines.append([text])
+    return lines
+
+
+def _shortened(text: str, width: int) -> str:
+    """Return a text that takes one line of at most a width, in columns of a terminal, and no control over it."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"

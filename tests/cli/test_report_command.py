@@ -1,0 +1,87 @@
+"""`bnexp report`: the page, the pictures and the event files, in a run's folder or beside several."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Command, tree
+
+PICTURES = {f"{name}.{kind}" for name in ("curves", "time", "differences", "ranges") for kind in ("png", "svg")}
+SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "grid={}", "seeds=1")
+
+
+@pytest.fixture
+def run(runs: Path) -> Path:
+    (path,) = runs.iterdir()
+    return path
+
+
+def test_a_runs_report_lies_in_its_folder(runs: Path, cli: Command, run: Path) -> None:
+    before = set(tree(run))
+    done = cli("report")
+    assert (done.code, done.err) == (0, "")
+    assert set(tree(run)) - before == {"report.html", *PICTURES} - {"curves.png"}
+    assert {Path(line).name for line in done.out.splitlines()} == {"report.html", *PICTURES}
+    assert all(Path(line).is_file() for line in done.out.splitlines())
+    assert "Does a tiny network learn the digits?" in (run / "report.html").read_text()
+
+
+def test_again_it_replaces_what_it_wrote(runs: Path, cli: Command, run: Path) -> None:
+    cli("report")
+    once = tree(run)
+    assert cli("report", "tiny", "--json").json() == [str(path) for path in map(Path, cli("report").out.splitlines())]
+    again = tree(run)
+    assert set(again) == set(once)
+    assert [name for name in once if name.endswith(("png", "svg")) and once[name] != again[name]] == []
+
+
+def test_several_runs_have_one_page_beside_them(runs: Path, cli: Command, run: Path) -> None:
+    shutil.copytree(run, runs / "other-00000000")
+    (runs / "other-00000000" / "config.yaml").write_text((run / "config.yaml").read_text().replace("tiny", "other"))
+    assert cli("report", "tiny", "other").code == 0
+    assert (runs / "report.html").is_file()
+    assert {path.name for path in (runs / "report").iterdir()} == PICTURES
+    assert not (run / "report.html").exists()
+    assert [row["run"] for row in cli("list", "--json").json()] == ["other-00000000", run.name]
+
+
+def test_a_filter_and_a_metric_hold_in_the_report(runs: Path, cli: Command, run: Path) -> None:
+    assert cli("report", "--filter", "lr<0.5", "--metric", "final_train_accuracy", "--quiet").code == 0
+    page = (run / "report.html").read_text()
+    assert "final train accuracy" in page
+    refused = cli("report", "--filter", "rl<0.5")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("bnexp: rl: no such column (nearest:") or "rl: no such column" in refused.err
+
+
+@pytest.mark.parametrize("command", [["report"], ["run", "exp.yaml"]])
+def test_tensorboard_writes_a_folder_per_trial(runs: Path, cli: Command, run: Path, command: list[str]) -> None:
+    assert cli(*command, "--tensorboard", "--quiet").code == 0
+    folders = sorted(path.name for path in (run / "tensorboard").iterdir())
+    assert len(folders) == 8
+    assert folders[0] == "before_lr=0.1_seed=0_trial=2"
+    assert all(len(list((run / "tensorboard" / name).iterdir())) == 1 for name in folders)
+
+
+@pytest.mark.parametrize("command", [["report"], ["run", "exp.yaml", "train.lr=0.3", *SMALL]])
+def test_without_tensorboard_nothing_is_begun(
+    runs: Path, cli: Command, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    before = tree(runs)
+    refused = cli(*command, "--tensorboard")
+    assert refused.code == 2
+    assert refused.err == "bnexp: TensorBoard is not installed: pip install 'bnexp[tensorboard]'\n"
+    assert tree(runs) == before
+
+
+def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: Path) -> None:
+    rows = (run / "trials.csv").read_text().splitlines()
+    blank = [",".join([*line.split(",")[:4], *[""] * (line.count(",") - 3)]) for line in rows[1:]]
+    (run / "trials.csv").write_text("\n".join([rows[0], *blank]) + "\n")
+    (run / "curves.csv").write_text((run / "curves.csv").read_text().splitlines()[0] + "\n")
+    done = cli("report")
+    assert (done.code, done.err) == (0, "")
+    assert (run / "report.html").is_file()

@@ -1,0 +1,298 @@
+"""Curves as text: each is where it belongs, has its own marker and colour, and fits whatever the names and width."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import plotext
+import pytest
+from rich.cells import cell_len
+
+from bnexp.report.panels import ArmCurve, Panels, make_panels
+from bnexp.report.terminal_plot import arm_looks, plot_curves, ticks
+
+ARMS = ("none", "before")
+ODD_NAMES = ("$x$", "日本語の腕", "half a [bold", "長い名前" * 30, "a long name " * 9, "two\nlines\tand\x1b[31mred")
+
+
+def panels_of(frames, arms: tuple[str, ...] = ARMS, limit: int = 4, keys: tuple[str, ...] = ("train.lr",)) -> Panels:
+    return make_panels(*frames, grid_keys=keys, arms=arms, column="test_accuracy", limit=limit)
+
+
+def plot(panels: Panels, arms: tuple[str, ...] = ARMS, width: int = 80, colour: bool = False) -> str:
+    return plot_curves(panels, arms=arms, label="test accuracy", width=width, colour=colour)
+
+
+def constant(*values: float, records: int = 24, points: int = 1) -> np.ndarray:
+    """Accuracies of arms that never change, one seed."""
+    return np.broadcast_to(np.array(values)[None, :, None, None], (points, len(values), 1, records))
+
+
+def with_curves(panels: Panels, *curves: ArmCurve) -> Panels:
+    (panel,) = panels.panels
+    return replace(panels, panels=(replace(panel, curves=curves),))
+
+
+def canvas(text: str) -> list[str]:
+    """The lines of a single plot between its axes, from y = 1 down to y = 0."""
+    return [re.split("[│┤]", line)[1] for line in text.splitlines() if re.match(" *[0-9.]*[│┤]", line)]
+
+
+def rows_of(marker: str, text: str) -> set[int]:
+    return {number for number, line in enumerate(canvas(text)) if marker in line}
+
+
+def uncoloured(text: str) -> str:
+    plain = re.sub("\x1b\\[[0-9;]*m", "", text)
+    return "\n".join(line.rstrip() for line in plain.split("\n"))
+
+
+@pytest.mark.parametrize(("value", "tick"), [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")])
+def test_a_value_is_in_the_line_of_its_tick(run_frames, value: float, tick: str) -> None:
+    text = plot(panels_of(run_frames(constant(value), ("none",))))
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{tick}┤")]
+    assert line.count("o") >= 6
+    assert sum(row.count("o") for row in canvas(text)) == line.count("o")
+
+
+def test_lines_of_the_plot_are_rounded_to(run_frames) -> None:
+    arms = ("none", "before", "after", "wide")
+    text = plot(panels_of(run_frames(constant(0.21, 0.29, 0.46, 0.54), arms), arms), arms)
+    assert [rows_of(marker, text) for marker in "o#+*"] == [{9}, {9}, {6}, {6}]
+    text = plot(panels_of(run_frames(constant(0.20, 0.30, 0.45, 0.55), arms), arms), arms)
+    assert [rows_of(marker, text) for marker in "o#+*"] == [{10}, {8}, {7}, {5}]
+
+
+def test_columns_of_the_plot_are_rounded_to(run_frames) -> None:
+    row = canvas(plot(panels_of(run_frames(constant(0.5, records=21), ("none",))), width=60))[6]
+    places = [place for place, letter in enumerate(row) if letter == "o"]
+    assert places == np.linspace(0, 54, 21).round().tolist()
+
+
+def test_the_mean_over_seeds_is_drawn(run_frames) -> None:
+    text = plot(panels_of(run_frames(np.array([[[[0.25] * 9, [0.75] * 9]]]), ("none",))))
+    assert rows_of("o", text) == {6}
+    assert text.startswith("test accuracy, mean over 2 seeds\n")
+
+
+def test_a_curve_goes_from_its_first_record_to_its_last(run_frames) -> None:
+    rows = canvas(plot(panels_of(run_frames(np.linspace(0, 1, 13)[None, None, None], ("none",)))))
+    places = [row.index("o") for row in rows]
+    assert places == pytest.approx(np.linspace(74, 0, 13), abs=0.5)
+    assert (places[0], places[6], places[12]) == (74, 37, 0)
+
+
+def test_records_are_joined_by_a_line(run_frames) -> None:
+    rows = canvas(plot(panels_of(run_frames(np.array([[[[0, 1]]]]), ("none",)))))
+    assert all(row.strip() for row in rows)
+    assert [row for row in rows if "o" in row] == [rows[0], rows[12]]
+    dots = "".join(rows[1:12]).replace(" ", "")
+    assert all("\u2800" < letter <= "\u28ff" for letter in dots)
+
+
+def test_every_arm_has_its_own_marker_and_the_legend_says_which(run_frames) -> None:
+    arms = ("none", "before", "after", "wide")
+    text = plot(panels_of(run_frames(constant(0, 0.25, 0.5, 0.75), arms), arms), arms)
+    assert [rows_of(marker, text) for marker in "o#+*"] == [{12}, {9}, {6}, {3}]
+    assert "\no none   # before   + after   * wide\n" in text
+
+
+def test_curves_that_lie_on_one_another_both_show(run_frames) -> None:
+    arms = ("none", "before", "after")
+    line = canvas(plot(panels_of(run_frames(constant(0.5, 0.5, 0.5), arms), arms), arms))[6]
+    assert min(line.count(marker) for marker in "o#+") >= 6
+
+
+def test_known_arms_look_the_same_everywhere_and_twenty_others_differ() -> None:
+    others = [f"arm{i}" for i in range(20)]
+    looks = arm_looks([*others, "none"])
+    assert looks["none"] == arm_looks(["after", "none"])["none"]
+    assert len({look.marker for look in looks.values()}) == 21
+    assert not {"x", "#", "+"} & {look.marker for look in looks.values()}
+
+
+def test_without_colour_there_is_no_escape_sequence(run_frames) -> None:
+    arms = ("none", "before", "\x1b[31mred")
+    frames = run_frames(constant(0.2, 0.4, 0.6), arms)
+    assert "\x1b" not in plot(panels_of(frames, arms), arms)
+
+
+def test_colour_changes_nothing_but_the_colours(run_frames) -> None:
+    arms = ("none", "before", "after", "wide")
+    panels = panels_of(run_frames(constant(0.2, 0.4, 0.6, 0.8, points=3), arms), arms)
+    coloured = plot(panels, arms, colour=True)
+    assert uncoloured(coloured) == plot(panels, arms)
+    looks = arm_looks(arms)
+    assert looks["none"].colour is None
+    for arm in arms[1:]:
+        start = f"\x1b[38;5;{looks[arm].colour}m"
+        assert f"{start}{looks[arm].marker} {arm}\x1b[0m" in coloured
+        drawn = re.findall(f"{re.escape(start)}([^\x1b]*)", coloured[: coloured.rindex("o none")])
+        letters = "".join(drawn)
+        assert letters.count(looks[arm].marker) >= 3 * 6
+        assert set(letters) <= {looks[arm].marker, *map(chr, range(0x2801, 0x2900))}
+    assert len({looks[arm].colour for arm in arms}) == 4
+
+
+def test_a_panel_per_grid_point_with_its_title(run_frames) -> None:
+    text = plot(panels_of(run_frames(constant(0.2, 0.4, points=3))), width=40)
+    assert [line for line in text.splitlines() if line.startswith("lr")] == ["lr 1", "lr 2", "lr 3"]
+    assert text.count("└┬") == 3
+    assert "Showing" not in text
+
+
+def test_fewer_panels_than_grid_points_are_said(run_frames) -> None:
+    text = plot(panels_of(run_frames(constant(0.2, 0.4, points=9))))
+    assert "Showing 4 of 9 grid points.\n" in text
+    assert text.count("└┬") == 4
+
+
+@pytest.mark.parametrize(("width", "rows"), [(40, 4), (77, 4), (78, 2), (117, 2), (118, 2), (158, 1)])
+def test_panels_stand_side_by_side_where_they_fit(run_frames, width: int, rows: int) -> None:
+    text = plot(panels_of(run_frames(constant(0.2, 0.4, points=4))), width=width)
+    assert sum("└┬" in line for line in text.splitlines()) == rows
+
+
+def test_panels_side_by_side_are_level_whatever_their_titles(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4, points=2))
+    trials["model.first"] = np.where(trials["train.lr"] == 1, "short", "a value that takes a whole line")
+    trials["model.second"] = trials["model.first"]
+    lines = plot(panels_of((trials, curves), keys=("train.lr", "model.first", "model.second"))).splitlines()
+    assert lines[2:5] == [
+        " " * 41 + "lr 2",
+        " " * 41 + "first a value that takes a whole line",
+        "lr 1, first short, second short".ljust(41) + "second a value that takes a whole line",
+    ]
+    ticked = [line for line in lines if "┤" in line]
+    assert len(ticked) == 5
+    assert {(line.index("┤"), line.rindex("┤")) for line in ticked} == {(4, 45)}
+
+
+def test_without_a_grid_there_is_no_title(run_frames) -> None:
+    lines = plot(panels_of(run_frames(constant(0.2, 0.4)), keys=())).splitlines()
+    assert lines[:2] == ["test accuracy, one seed", ""]
+    assert lines[2].startswith("   1┤")
+
+
+@pytest.mark.parametrize("width", [38, 40, 53, 80, 100, 200])
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_is_wider_than_asked_whatever_the_names(run_frames, width: int, colour: bool) -> None:
+    trials, curves = run_frames(constant(*np.linspace(0, 1, len(ODD_NAMES)), points=3), ODD_NAMES)
+    trials["model.a_setting_with_a_name"] = "a value with many words and more"
+    panels = panels_of((trials, curves), ODD_NAMES, keys=("train.lr", "model.a_setting_with_a_name"))
+    text = uncoloured(plot(panels, ODD_NAMES, width, colour))
+    assert max(map(cell_len, text.splitlines())) <= width
+    assert all(marker in text for marker in "*@%=&A")
+    assert "* $x$" in text
+    assert "@ 日本語の腕" in text
+    assert "% half a [bold" in text
+    assert "A two?lines?and?[31mred" in text
+
+
+def test_too_narrow_a_terminal_gets_the_narrowest_plot(run_frames) -> None:
+    panels = panels_of(run_frames(constant(0.2, 0.4)))
+    assert plot(panels, width=5) == plot(panels, width=0) == plot(panels, width=38)
+
+
+def test_the_terminal_at_hand_does_not_matter(run_frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    panels = panels_of(run_frames(constant(0.2, 0.4)))
+    before = plot(panels)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("LINES", "5")
+    assert plot(panels) == before
+
+
+def test_the_axis_has_round_numbers_and_a_name(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4, records=21))
+    lines = plot(panels_of((trials, curves)), width=60).splitlines()
+    (place,) = [number for number, line in enumerate(lines) if "└┬" in line]
+    assert lines[place + 1].split() == ["0", "5", "10", "15", "20"]
+    assert lines[place + 2].strip() == "epoch"
+    # Each number stands under its tick.
+    stubs = [match.start() for match in re.finditer("┬", lines[place])]
+    assert all(lines[place + 1][stub - 1 : stub + 2].strip() for stub in stubs)
+
+
+def test_steps_and_seconds_are_named_and_numbered(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4, records=21))
+    by_step = curves.assign(epoch=curves["epoch"] // 2, step=curves["step"] * 1000)
+    numbers, name = plot(panels_of((trials, by_step))).splitlines()[-4:-2]
+    assert (numbers.split(), name.split()) == (["0", "50k", "100k", "150k", "200k"], ["step"])
+    panels = panels_of((trials, curves))
+    quick = [replace(curve, x=curve.x / 100) for curve in panels.panels[0].curves]
+    numbers, name = plot(replace(with_curves(panels, *quick), axis="seconds")).splitlines()[-4:-2]
+    assert (numbers.split(), name.split()) == (["0", "0.05", "0.1", "0.15", "0.2"], ["seconds"])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "whole", "expected"),
+    [
+        (0, 20, 4, True, ["0", "5", "10", "15", "20"]),
+        (0, 1, 9, True, ["0", "1"]),
+        (0, 1, 5, False, ["0", "0.2", "0.4", "0.6", "0.8", "1"]),
+        (3, 8, 5, True, ["3", "4", "5", "6", "7", "8"]),
+        (0, 2500, 5, True, ["0", "500", "1000", "1500", "2000", "2500"]),
+        (0, 23437, 5, True, ["0", "5k", "10k", "15k", "20k"]),
+        (0, 3.2e6, 4, True, ["0", "1M", "2M", "3M"]),
+        (0, 10, 0, True, ["0", "10"]),
+    ],
+)
+def test_ticks(low: float, high: float, most: int, whole: bool, expected: list[str]) -> None:
+    assert list(ticks(low, high, most, whole=whole).values()) == expected
+
+
+def test_nothing_recorded_yet_is_said(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4))
+    assert plot(panels_of((trials, curves[:0]))) == "test accuracy: nothing recorded yet\n"
+
+
+def test_a_panel_without_records_beside_others_keeps_its_place(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4, points=2))
+    text = plot(panels_of((trials, curves[curves["trial"] < 2])))
+    assert "lr 2, nothing recorded yet" in text
+    assert text.count("└┬") == 2
+
+
+def test_a_single_record_is_a_marker(run_frames, capsys: pytest.CaptureFixture[str]) -> None:
+    text = plot(panels_of(run_frames(constant(0.25, 0.75, records=1))))
+    assert [row.strip() for row in canvas(text) if row.strip()] == ["#", "o"]
+    assert capsys.readouterr() == ("", "")  # plotext prints a warning when an axis has no length
+
+
+def test_what_is_not_finite_is_left_out(run_frames) -> None:
+    panels = panels_of(run_frames(constant(0.5), ("none",)))
+    (curve,) = panels.panels[0].curves
+    mean = np.array([0.5, np.nan, np.inf, -np.inf] * 6)
+    some = replace(curve, mean=mean, ends=((3.0, np.nan), (np.nan, 0.2), (np.inf, np.inf)))
+    assert rows_of("o", plot(with_curves(panels, some))) == {6}
+    nothing = plot(with_curves(panels, replace(curve, mean=np.full(24, np.nan))))
+    assert {row.strip() for row in canvas(nothing)} == {""}
+    assert "o none" in nothing
+
+
+def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None:
+    trials, curves = run_frames(constant(0.25, 0.75, records=9))
+    trials.loc[0, "outcome"] = "diverged"
+    curves = curves[(curves["trial"] == 1) | (curves["epoch"] <= 4)]
+    text = plot(panels_of((trials, curves)))
+    assert rows_of("x", text) == {9}
+    assert canvas(text)[9].index("x") == 37  # epoch 4 of 8 on 75 columns
+    assert "o none   # before   x diverged\nA diverged trial keeps its last value.\n" in text
+    assert "diverged" not in plot(panels_of(run_frames(constant(0.2, 0.4))))
+
+
+def test_plotext_is_left_as_it_is_found_after_import(run_frames) -> None:
+    def picture() -> str:
+        plotext.figure.draw(plotext.figure.signal([1, 2, 3], [10, 30, 20]).lines(True).label("a line"))
+        text: str = plotext.figure.build().string()
+        plotext.figure.clear()
+        return text
+
+    plotext.terminal.limit()
+    plotext.figure.clear().theme("default")
+    before, terminal = picture(), repr(plotext.terminal)
+    plotext.figure.title("left behind").draw(plotext.figure.signal([0, 1], [0.9, 0.9], marker="Q"))
+    text = plot(panels_of(run_frames(constant(0.2, 0.4))))
+    assert "left behind" not in text
+    assert "Q" not in text
+    assert (picture(), repr(plotext.terminal)) == (before, terminal)
