@@ -102,8 +102,8 @@ def _robust(comparison: Comparison) -> Table:
         ("spread", lambda row: metric_text(metric, row.spread)),
         ("usable", lambda row: f"{row.usable}/{row.values}"),
         ("usable range", _range),
-        ("width", lambda row: "-" if row.width is None else f"{row.width:,.4g}×"),
-        (f"width to {comparison.baseline}", lambda row: "-" if row.width_ratio is None else f"{row.width_ratio:,.3g}×"),
+        ("width", lambda row: _times(row.width)),
+        (f"width to {comparison.baseline}", lambda row: _times(row.width_ratio)),
     ]
     notes = [
         "worst, best: lowest and highest mean along the axis, over all seeds and other settings.",
@@ -177,6 +177,12 @@ def _range(row: RobustnessRow) -> str:
     if row.usable_low is None or row.usable_high is None:
         return "none"
     return f"{row.usable_low:.4g} to {row.usable_high:.4g}"
+
+
+def _times(ratio: float | None) -> str:
+    if ratio is None:
+        return "-"
+    return f"{ratio:,.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
 
 
 def _rate(row: ArmRow) -> str:
