@@ -8,7 +8,7 @@ import pandas as pd
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import mean_interval, paired_difference
+from bnexp.analysis.intervals import differences, mean_interval, paired_difference
 from bnexp.analysis.pairing import grid_points
 from bnexp.analysis.rows import better
 
@@ -80,6 +80,7 @@ def _row(
     seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
     treated, partners = mine[seeds].to_numpy(), other[seeds].to_numpy()
     mean, difference = mean_interval(mine.to_numpy()), paired_difference(treated, partners)
+    changes = differences(treated, partners)
     return BestRow(
         arm=arm,
         baseline=baseline,
@@ -91,9 +92,9 @@ def _row(
         difference=difference.mean,
         difference_low=difference.low,
         difference_high=difference.high,
-        effect=effect_size(treated - partners),
+        effect=effect_size(changes),
         p=difference.p,
         pairs=difference.pairs,
-        better=better(treated - partners, lower=False),
+        better=better(changes, lower=False),
         **choice,
     )

@@ -15,7 +15,7 @@ from bnexp.analysis.best import best_rows
 from bnexp.analysis.columns import full_key
 from bnexp.analysis.comparison import Comparison, Overall
 from bnexp.analysis.effects import bootstrap_interval, effect_size
-from bnexp.analysis.intervals import mean_interval, paired_difference
+from bnexp.analysis.intervals import differences, mean_interval, paired_difference
 from bnexp.analysis.measures import measured
 from bnexp.analysis.metrics import choose_metric, lower_is_better
 from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
@@ -56,7 +56,7 @@ def compare_arms(
     keys = tuple(grid_keys) if by is None else _choose_keys(by, grid_keys)
     trials = trials[trials["arm"].isin(list(arms))]
     paired = pair_trials(trials, measured(trials, curves, metric, threshold), grid_keys=grid_keys, baseline=baseline)
-    longest = np.zeros(paired["point"].max() + 1 if len(paired) else 0)
+    longest = np.full(paired["point"].max() + 1 if len(paired) else 0, np.nan)
     np.fmax.at(longest, paired["point"], paired["epochs"])
     paired["budget"] = longest[paired["point"]]
     points, places = grid_points(trials, keys), point_numbers(trials, keys)
@@ -71,6 +71,7 @@ def compare_arms(
         robustness=robustness_rows(
             trials, paired, curves, grid_keys=grid_keys, arms=arms, baseline=baseline, metric=metric, chance=chance
         ),
+        points=int(paired["point"].nunique()),
         finished=int(trials["outcome"].notna().sum()),
         planned=len(trials),
     )
@@ -99,10 +100,8 @@ def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metric: s
 
 def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall:
     values, partners = (seeds[name] if treated else seeds[name][:0] for name in ("value", "partner_value"))
-    with np.errstate(invalid="ignore"):
-        differences = values - partners
-    difference = paired_difference(values, partners)
-    bootstrap = bootstrap_interval(differences)
+    difference, changes = paired_difference(values, partners), differences(values, partners)
+    bootstrap = bootstrap_interval(changes)
     return Overall(
         arm=arm,
         mean=mean_interval(seeds["value"]).mean,
@@ -112,8 +111,8 @@ def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall
         difference_high=difference.high,
         bootstrap_low=bootstrap and bootstrap[0],
         bootstrap_high=bootstrap and bootstrap[1],
-        effect=effect_size(differences),
+        effect=effect_size(changes),
         p=difference.p,
         seeds=len(seeds),
-        better=better(differences, lower=lower_is_better(metric)),
+        better=better(changes, lower=lower_is_better(metric)),
     )

@@ -49,7 +49,8 @@ class ArmRow:
     restricted_epochs: float | None
     """Mean of the epochs to the threshold, the budget counting for trials that never got there."""
     first: int
-    """Pairs in which the arm got to the threshold and the baseline later or never."""
+    """Pairs in which the arm got to the threshold and the baseline later or never; over several grid points, seeds
+    in which that came more often than the other way round."""
     seconds_to_threshold: float | None
     """Median, censored like the epochs."""
     seconds_per_epoch: float | None
@@ -117,7 +118,7 @@ class RobustnessRow:
     arm: str
     baseline: str
     values: int
-    """How many values the axis has."""
+    """At how many values of the axis a trial of the arm has finished."""
     worst: float | None
     """The lowest mean of the metric along the axis (of a loss, the highest)."""
     worst_at: float | None
@@ -156,6 +157,8 @@ class Comparison:
     finished: int
     """Trials with an outcome, failed ones included."""
     planned: int
+    points: int = 1
+    """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     warnings: tuple[str, ...] = ()
     """Where the tables could mislead."""
     differs: tuple[str, ...] = ()

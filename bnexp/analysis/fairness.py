@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
+
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.pairing import point_numbers
 from bnexp.analysis.study import Study
 from bnexp.config.experiment import TrialSettings
+from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 
 FEWEST_SEEDS = 6
 """With fewer pairs no exact sign-flip p can fall below 0.05."""
@@ -17,7 +21,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         line
         for lines in (
             _few(comparison),
-            _unpaired(comparison),
+            _unpaired(study, comparison),
             _budgets(study, comparison, others),
             _biases(study.settings, study.arms),
             _two_changes(study.settings, comparison.baseline, others),
@@ -35,29 +39,35 @@ def _few(comparison: Comparison) -> Iterator[str]:
         yield f"few seeds: {count} pairs a row; an exact p below 0.05 takes {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
 
 
-def _unpaired(comparison: Comparison) -> Iterator[str]:
-    alone = sum(row.n - row.pairs for row in comparison.rows if row.arm != row.baseline)
-    if alone:
-        yield f"unpaired: {alone} trials have no finished partner in {comparison.baseline}; differences leave them out"
-    if comparison.finished < comparison.planned:
-        yield f"unfinished: {comparison.planned - comparison.finished} of {comparison.planned} trials have not ended"
+def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
+    # By trials: a row over several grid points has pairs of seeds.
+    trials = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
+    finished = trials[trials["outcome"].isin(["completed", "diverged"])]
+    places, theirs = pd.MultiIndex.from_frame(finished[["point", "seed"]]), finished["arm"] == comparison.baseline
+    if alone := int((~theirs & ~places.isin(places[theirs])).sum()):
+        some = "1 trial has" if alone == 1 else f"{alone} trials have"
+        yield f"unpaired: {some} no finished partner in {comparison.baseline}; differences leave them out"
+    if open_ := comparison.planned - comparison.finished:
+        some = f"{open_} of {comparison.planned} trials"
+        yield f"unfinished: {some} {'has' if open_ == 1 else 'have'} not ended"
 
 
 def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Iterator[str]:
-    base = study.settings[comparison.baseline].train
+    base = _budget(study.settings[comparison.baseline].train)
     for arm in others:
-        train = study.settings[arm].train
-        for key in ("epochs", "steps", "batch_size"):
-            mine, theirs = getattr(train, key), getattr(base, key)
-            if mine != theirs:
-                yield f"unequal budgets: train.{key} is {mine} in {arm} and {theirs} in {comparison.baseline}"
+        for key, mine in _budget(study.settings[arm].train).items():
+            if mine != base[key]:
+                yield f"unequal budgets: train.{key} is {mine} in {arm} and {base[key]} in {comparison.baseline}"
     counts = study.trials["arm"].value_counts()
     for arm in others:
         if counts[arm] != counts[comparison.baseline]:
-            yield (
-                f"unequal budgets: {arm} has {counts[arm]} trials and "
-                f"{comparison.baseline} {counts[comparison.baseline]}"
-            )
+            many = "1 trial" if counts[arm] == 1 else f"{counts[arm]} trials"
+            yield f"unequal budgets: {arm} has {many} and {comparison.baseline} {counts[comparison.baseline]}"
+
+
+def _budget(train: TrainSettings) -> dict[str, object]:
+    epochs = "null" if train.steps else train.epochs or DEFAULT_EPOCHS
+    return {"epochs": epochs, "steps": train.steps or "null", "batch_size": train.batch_size}
 
 
 def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Iterator[str]:
@@ -88,7 +98,7 @@ def _decayed(study: Study, others: Sequence[str]) -> Iterator[str]:
     for arm in others:
         train = study.settings[arm].train
         if train.decay_all and (train.weight_decay or swept) and study.settings[arm].model.norm.kind != "none":
-            yield f"weight decay: in {arm} it shrinks BN's γ and β too (train.decay_all: true)"
+            yield f"weight decay: in {arm} it shrinks the norm's γ and β too (train.decay_all: true)"
 
 
 def _edges(comparison: Comparison) -> Iterator[str]:

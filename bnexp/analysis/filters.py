@@ -1,6 +1,7 @@
 """`--filter`: which trials to compare, as a condition on their columns."""
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -36,12 +37,15 @@ def filtered(study: Study, condition: str) -> Study:
     Raises:
         InputError: it can't be read, names no column, compares what has no order, or leaves no trial.
     """
+    known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
+        mask = _Reader(study.trials, known, condition).mask(tree)
     except SyntaxError as error:
         raise InputError(f"--filter {condition}: can't be read ({error.msg}); {EXAMPLE}") from None
-    known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
-    kept = study.trials[_Reader(study.trials, known, condition).mask(tree)]
+    except (RecursionError, MemoryError):
+        raise InputError(f"--filter {condition}: can't be read (too deeply nested); {EXAMPLE}") from None
+    kept = study.trials[mask]
     if kept.empty:
         raise InputError(f"--filter {condition}: no trial is left of {len(study.trials)}")
     return with_trials(study, kept.reset_index(drop=True))
@@ -70,17 +74,22 @@ class _Reader:
 
     def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> "pd.Series[bool]":
         if not self._column(left) and not self._column(right):
-            full_key(ast.unparse(left), self._known)  # raises, and names what is near
+            wrong = right if isinstance(right, ast.Name) and not isinstance(left, ast.Name) else left
+            full_key(ast.unparse(wrong), self._known)  # raises, and names what is near
         a, b = self._side(left), self._side(right)
         self._check_texts(self._column(left) or self._column(right), b if self._column(left) else a)
         if isinstance(comparison, ast.In | ast.NotIn) and isinstance(b, list):
-            inside: pd.Series[bool] = a.isin(b)
+            inside: pd.Series[bool] = a.isin(b) | (a.isna() & (None in b))
             return inside if isinstance(comparison, ast.In) else ~inside
-        if type(comparison) not in COMPARISONS:
+        if isinstance(comparison, ast.In | ast.NotIn) or isinstance(a, list) or isinstance(b, list):
             raise self._refuse(f"{ast.unparse(right)}: `in` takes a list, as in arm in [none, before]")
-        if a is None or b is None:
+        if type(comparison) not in COMPARISONS:
+            raise self._refuse("expected ==, !=, <, <=, >, >= or in")
+        if (a is None or b is None) and isinstance(comparison, ast.Eq | ast.NotEq):
             blank: pd.Series[bool] = (b if a is None else a).isna()
             return blank if isinstance(comparison, ast.Eq) else ~blank
+        if a is None or b is None:
+            raise self._refuse("null has no order")
         try:
             result: pd.Series[bool] = COMPARISONS[type(comparison)](a, b)
         except TypeError:
@@ -108,14 +117,20 @@ class _Reader:
         return full_key(written, self._known) if ending or "." in written else None
 
     def _value(self, node: ast.expr) -> Any:
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self._single(item) for item in node.elts]
+        return self._single(node)
+
+    def _single(self, node: ast.expr) -> Any:
         if isinstance(node, ast.Name):
             return WORDS.get(node.id, node.id)
-        if isinstance(node, ast.List | ast.Tuple):
-            return [self._value(item) for item in node.elts]
         try:
-            return ast.literal_eval(node)
-        except ValueError:
-            raise self._refuse(f"{ast.unparse(node)}: expected a number, a text or a list") from None
+            value = ast.literal_eval(node)
+            if value is None or isinstance(value, str) or math.isfinite(value):  # a whole number may be too large
+                return value
+        except (ValueError, TypeError, OverflowError):
+            pass
+        raise self._refuse(f"{ast.unparse(node)}: expected a number, a text or a list")
 
     def _refuse(self, why: str) -> InputError:
         return InputError(f"--filter {self._condition}: {why}; {EXAMPLE}")

@@ -24,8 +24,8 @@ def headline(comparison: Comparison) -> str:
     if best.difference_low is not None:
         ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
         phrase += f" [{', '.join(ends)}]"
-    points = len({tuple(row.point.items()) for row in comparison.rows})
-    return f"{phrase}, n = {best.seeds}" + (f", mean of {points} grid points" if points > 1 else "")
+    points = f", mean of {comparison.points} grid points" if comparison.points > 1 else ""
+    return f"{phrase}, n = {best.seeds}{points}"
 
 
 def _rank(row: Overall, comparison: Comparison) -> tuple[bool, float]:

@@ -19,6 +19,11 @@ EXACT_PAIRS = 16
 
 RESAMPLES = 9_999
 
+ROUNDING = 1e-10
+"""What differs by less, relatively, differs by rounding. Accuracies are multiples of 1/N and means of such."""
+LARGEST = 1e150
+"""Values beyond it count as not finite: their squares would be."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -43,7 +48,7 @@ class PairedDifference(Interval):
 def mean_interval(values: Values, level: float = 0.95) -> Interval:
     """Return the mean of independent values and its Student t interval at the level."""
     sample = np.asarray(values, dtype=float)
-    if sample.size == 0 or not np.isfinite(sample).all():
+    if sample.size == 0 or not bounded(sample):
         return Interval(None, None, None)
     mean = float(sample.mean())
     if sample.size < 2:
@@ -57,11 +62,26 @@ def paired_difference(treated: Values, baseline: Values, level: float = 0.95) ->
 
     Values at the same place form a pair, so both need the same length.
     """
+    sample = differences(treated, baseline)
+    interval = mean_interval(sample, level)
+    return PairedDifference(interval.mean, interval.low, interval.high, sign_flip_p(sample), pairs=sample.size)
+
+
+def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
+    """Return treated - baseline, pair by pair: 0 where they are equal but for rounding.
+
+    Equal means, summed in another order, may differ in the last digit, and that must not become a win in every seed.
+    """
+    ours, theirs = np.asarray(treated, dtype=float), np.asarray(baseline, dtype=float)
     with np.errstate(invalid="ignore"):  # inf - inf: two losses that left all bounds have no difference
-        differences = np.subtract(treated, baseline, dtype=float)
-    interval = mean_interval(differences, level)
-    p = sign_flip_p(differences)
-    return PairedDifference(interval.mean, interval.low, interval.high, p, pairs=differences.size)
+        found = ours - theirs
+    equal = np.abs(found) < ROUNDING * np.maximum(np.abs(ours), np.abs(theirs))
+    return np.asarray(np.where(equal, 0.0, found))
+
+
+def bounded(values: NDArray[np.float64]) -> bool:
+    """Tell whether one can reckon with all values: none is NaN, infinite, or beyond LARGEST."""
+    return bool((np.abs(values) <= LARGEST).all())
 
 
 def sign_flip_p(differences: Values) -> float | None:
@@ -72,10 +92,10 @@ def sign_flip_p(differences: Values) -> float | None:
     the same on every call. None below two pairs or where a difference isn't finite.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < 2 or not np.isfinite(sample).all():
+    if sample.size < 2 or not bounded(sample):
         return None
-    # Accuracies are multiples of 1/N, so ties are common; rounding must not break them.
-    bound = abs(sample.sum()) - 1e-12 * np.abs(sample).sum()
+    # Ties are common; rounding must not break them.
+    bound = abs(sample.sum()) - ROUNDING * np.abs(sample).sum()
     if sample.size <= EXACT_PAIRS:
         return float(np.mean(np.abs(_all_signed_sums(sample)) >= bound))
     hits = int(np.sum(np.abs(_random_signed_sums(sample)) >= bound))

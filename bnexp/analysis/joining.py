@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
-from bnexp.analysis.metrics import METRICS, choose_metric
+from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.study import Study
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.data.catalog import KNOWN_SETS
 from bnexp.store.reader import RunRecord
 
 NOT_COMPARED = ("data.root", "train.checkpoint_every")
-"""Settings without an influence on what is measured."""
+"""Settings without an influence on what is measured; of image_folder the root says which images."""
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
 
@@ -21,39 +23,38 @@ VERSIONS = ("bnexp", "torch", "device_name")
 def join(runs: Sequence[RunRecord], metric: str | None = None) -> Study:
     """Return the trials of all runs under one set of columns.
 
-    Settings that are swept in one of the runs, or differ between them, become grid keys. A trial with the arm,
-    the seed and the settings of one in an earlier run is left out, as is a run without a finished trial or without
-    the metric, by default that of `choose_metric`.
+    Settings that are swept in one of the runs, or differ between them, become grid keys. Of trials with the same
+    arm, seed and settings the first that finished stays; the others are left out, as is a run without a finished
+    trial or without the metric, by default that of `choose_metric`.
 
     Raises:
         InputError: a run folder is damaged, or no such metric.
     """
     metric = choose_metric(pd.concat([run.trials[list(METRICS)] for run in runs]), metric)
-    left_out = [f"{run.path.name}: {why}" for run in runs if (why := _useless(run, metric))]
     finished = [run for run in runs if not _useless(run, metric)] or list(runs[:1])
-    bases = {run.path.name: _flat(run.config) for run in finished}
-    keys = _grid_keys([run.config for run in finished], list(bases.values()))
-    arms = _arm_names([run.config for run in finished])
-    frames = [_trials(run, keys, bases[run.path.name], arms[i]) for i, run in enumerate(finished)]
+    left_out = [f"{run.path.name}: {_useless(run, metric)}" for run in runs if run not in finished]
+    names, configs = _names(finished), [run.config for run in finished]
+    bases = [_flat(config) for config in configs]
+    keys, arms = _grid_keys(configs, bases), _arm_names(names, configs)
+    frames = [_trials(*each, keys) for each in zip(finished, names, bases, arms, strict=True)]
     offsets = [sum(map(len, frames[:i])) for i in range(len(frames))]
     trials = pd.concat([frame.assign(trial=frame["trial"] + at) for frame, at in zip(frames, offsets, strict=True)])
     curves = pd.concat([r.curves.assign(trial=r.curves["trial"] + at) for r, at in zip(finished, offsets, strict=True)])
-    repeated = trials.duplicated(["arm", "seed", *keys]).to_numpy()
-    left_out += _repeats(trials[repeated])
+    repeated = _repeated(trials, ["arm", "seed", *keys])
+    left_out += _repeats(trials["run"].to_numpy(), repeated, trials.duplicated(["arm", "seed", *keys]).to_numpy())
     trials = trials[~repeated].reset_index(drop=True)
-    names = tuple(bases)
     return Study(
-        name=" + ".join(names),
-        question=" ".join(dict.fromkeys(run.config.question for run in finished if run.config.question)),
-        runs=names,
+        name=" + ".join(dict.fromkeys(names)),
+        question=" ".join(dict.fromkeys(config.question for config in configs if config.question)),
+        runs=tuple(dict.fromkeys(names)),
         trials=trials,
         curves=curves[curves["trial"].isin(trials["trial"])].reset_index(drop=True),
         grid_keys=keys,
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
-        settings=_settings([run.config for run in finished], arms),
-        chance=_chance([run.config for run in finished]),
-        environments={run.path.name: run.environment for run in finished},
-        differs=tuple(_differences(finished, bases)),
+        settings=_settings(configs, arms),
+        chance=_chance(configs),
+        environments={name: run.environment for name, run in zip(names, finished, strict=True)},
+        differs=tuple(_differences(finished, names, bases)),
         left_out=tuple(left_out),
     )
 
@@ -72,12 +73,22 @@ def with_trials(study: Study, trials: pd.DataFrame) -> Study:
 def _useless(run: RunRecord, metric: str) -> str:
     if not run.finished:
         return "no trial has finished"
-    return "" if run.trials[metric].notna().any() else f"{metric} was not measured"
+    # A blank loss is one that left all bounds.
+    measured = lower_is_better(metric) or run.trials[metric].notna().any()
+    return "" if measured else f"{metric} was not measured"
+
+
+def _names(runs: Sequence[RunRecord]) -> list[str]:
+    """Return what each run is called: its folder's name, or its path where two folders have one name."""
+    folders = [path.name for path in {run.path for run in runs}]
+    return [str(run.path) if folders.count(run.path.name) > 1 else run.path.name for run in runs]
 
 
 def _flat(config: ExperimentConfig) -> dict[str, Any]:
     raw = {section: getattr(config, section).model_dump(mode="json") for section in TrialSettings.model_fields}
-    return {key: value for key, value in _leaves(raw, "") if key not in NOT_COMPARED}
+    ignored = [key for key in NOT_COMPARED if key != "data.root" or config.data.name != "image_folder"]
+    sections = tuple(f"{key}." for key in config.swept)  # swept as a whole: what is in them differs by trial
+    return {key: value for key, value in _leaves(raw, "") if key not in ignored and not key.startswith(sections)}
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -96,54 +107,87 @@ def _grid_keys(configs: Sequence[ExperimentConfig], bases: Sequence[Mapping[str,
     return tuple(dict.fromkeys((*swept, *differing)))
 
 
-def _trials(run: RunRecord, keys: Sequence[str], base: Mapping[str, Any], arms: Mapping[str, str]) -> pd.DataFrame:
+def _trials(
+    run: RunRecord, name: str, base: Mapping[str, Any], arms: Mapping[str, str], keys: Sequence[str]
+) -> pd.DataFrame:
     own = run.trials
+    swept = {key: _typed(own[key], values) for key, values in {**run.config.zip, **run.config.grid}.items()}
     fixed = {key: base.get(key) for key in keys if key not in own}
-    named = own.assign(arm=own["arm"].map(arms), run=run.path.name, number=own["trial"])
+    named = own.assign(arm=own["arm"].map(arms), run=name, number=own["trial"], **swept)
     return pd.concat([named, pd.DataFrame(fixed, index=own.index, dtype=object)], axis=1).infer_objects()
 
 
-def _arm_names(configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
+def _typed(column: pd.Series, values: Sequence[Any]) -> pd.Series:
+    """Return a swept column with its numbers as numbers: trials.csv has but texts where one value is a text."""
+    written = {str(value): value for value in values if isinstance(value, int | float)}
+    return column if pd.api.types.is_numeric_dtype(column) else column.map(lambda cell: written.get(cell, cell))
+
+
+def _arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
     """Return, run by run, what each arm is called: by its name, unless an earlier run means something else by it."""
-    meanings: dict[str, Any] = {}
+    meanings: dict[str, dict[str, Any]] = {}
     named: list[dict[str, str]] = []
-    for config in configs:
+    for run, config in zip(runs, configs, strict=True):
         own = {}
         for arm, overrides in config.arms.items():
-            name = arm if meanings.setdefault(arm, overrides) == overrides else f"{arm} of {config.name}"
-            own[arm] = name
+            known = meanings.setdefault(arm, {arm: overrides})
+            new = f"{arm} of {config.name}"
+            new = f"{arm} of {run}" if new in known else new
+            own[arm] = next((name for name, meaning in known.items() if meaning == overrides), new)
+            known[own[arm]] = overrides
         named.append(own)
     return named
 
 
 def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
-    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart."""
-    overrides = {
-        name: config.arms[arm] for config, names in zip(configs, arms, strict=True) for arm, name in names.items()
-    }
-    ground = configs[0].model_copy(update={"arms": overrides})
-    return {name: ground.settings(name, ground.points()[0]) for name in overrides}
+    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart.
+
+    Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
+    """
+    own = {name: (config, arm) for config, names in zip(configs, arms, strict=True) for arm, name in names.items()}
+    ground = configs[0].model_copy(update={"arms": {name: config.arms[arm] for name, (config, arm) in own.items()}})
+    found = {}
+    for name, (config, arm) in own.items():
+        try:
+            found[name] = ground.settings(name, ground.points()[0])
+        except ValidationError:
+            found[name] = config.settings(arm, config.points()[0])
+    return found
 
 
 def _chance(configs: Sequence[ExperimentConfig]) -> float | None:
-    classes = {KNOWN_SETS[config.data.name].classes if config.data.name in KNOWN_SETS else None for config in configs}
+    swept = {point.get("data.name", config.data.name) for config in configs for point in config.points()}
+    classes = {KNOWN_SETS[name].classes if name in KNOWN_SETS else None for name in swept}
     (count,) = classes if len(classes) == 1 else (None,)
     return 1 / count if count else None
 
 
-def _repeats(trials: pd.DataFrame) -> Iterator[str]:
-    for run, count in trials["run"].value_counts(sort=False).items():
-        many = "1 trial" if count == 1 else f"{count} trials"
-        yield f"{run}: {many} that an earlier run has too (same arm, seed and settings)"
+def _repeated(trials: pd.DataFrame, keys: list[str]) -> np.ndarray:
+    """Mark the trials that an earlier one repeats; a finished one counts as earlier than one that isn't."""
+    open_ = ~trials["outcome"].isin(["completed", "diverged"]).to_numpy()
+    order = np.argsort(open_, kind="stable")
+    repeated = np.empty(len(trials), dtype=bool)
+    repeated[order] = trials.iloc[order].duplicated(keys)
+    return repeated
 
 
-def _differences(runs: Sequence[RunRecord], bases: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    every = dict.fromkeys(key for base in bases.values() for key in base)
-    about = {run.path.name: {name: run.environment.get(name) for name in VERSIONS} for run in runs}
+def _repeats(runs: np.ndarray, repeated: np.ndarray, later: np.ndarray) -> Iterator[str]:
+    for run in dict.fromkeys(runs):
+        for some, other in ((later, "an earlier run has too"), (~later, "a later run finished")):
+            if count := int(np.sum(repeated & some & (runs == run))):
+                many = "1 trial" if count == 1 else f"{count} trials"
+                yield f"{run}: {many} that {other} (same arm, seed and settings)"
+
+
+def _differences(runs: Sequence[RunRecord], names: Sequence[str], bases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    every = dict.fromkeys(key for base in bases for key in base)
+    about = [
+        {**base, **{key: run.environment.get(key) for key in VERSIONS}} for run, base in zip(runs, bases, strict=True)
+    ]
     for key in (*every, *VERSIONS):
-        values = {name: {**base, **about[name]}.get(key) for name, base in bases.items()}
-        if len({repr(value) for value in values.values()}) > 1:
-            yield f"{key}: " + ", ".join(f"{_text(value)} in {name}" for name, value in values.items())
+        values = [each.get(key) for each in about]
+        if len({repr(value) for value in values}) > 1:
+            yield f"{key}: " + ", ".join(f"{_text(value)} in {name}" for value, name in zip(values, names, strict=True))
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,7 @@ def robustness_rows(
     axes = {key: trials[key].to_numpy() for key in grid_keys}
     found: list[RobustnessRow] = []
     for axis, column in axes.items():
-        values = pd.unique(column)
+        values = pd.unique(column[~pd.isna(column)])
         if len(values) < 2 or not all(map(is_number, values)):
             continue
         frame = paired.assign(at=column.astype(float), trained=trained)

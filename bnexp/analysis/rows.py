@@ -6,7 +6,7 @@ import numpy as np
 
 from bnexp.analysis.comparison import ArmRow, Point
 from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import Values, mean_interval, paired_difference
+from bnexp.analysis.intervals import Values, differences, mean_interval, paired_difference
 from bnexp.analysis.metrics import lower_is_better
 from bnexp.analysis.rates import wilson_interval
 from bnexp.analysis.thresholds import censored_median, restricted_mean
@@ -19,7 +19,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     pairs = finished[finished["paired"] & (arm != baseline)]
     values, (treated, partners) = by_seed(finished, "value")[0], by_seed(pairs, "value", "partner_value")
     mean, difference = mean_interval(values), paired_difference(treated, partners)
-    differences = treated - partners
+    changes = differences(treated, partners)
     diverged = finished["outcome"] == "diverged"
     rate = wilson_interval(int(diverged.sum()), len(finished))
     epoch = censored_median(finished["epoch"])
@@ -34,10 +34,10 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         difference=difference.mean,
         difference_low=difference.low,
         difference_high=difference.high,
-        effect=effect_size(differences),
+        effect=effect_size(changes),
         p=difference.p,
         pairs=difference.pairs,
-        better=better(differences, lower=lower_is_better(metric)),
+        better=better(changes, lower=lower_is_better(metric)),
         trials=len(finished),
         diverged=int(diverged.sum()),
         diverged_low=rate and rate[0],
@@ -48,7 +48,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         epochs_to_threshold=None if epoch is None else int(epoch),
         reached=int(np.sum(~np.isnan(finished["epoch"]))),
         restricted_epochs=restricted_mean(finished["epoch"], finished["budget"]),
-        first=_first(pairs["epoch"], pairs["partner_epoch"]),
+        first=_first(pairs),
         seconds_to_threshold=censored_median(finished["there"]),
         seconds_per_epoch=_median(finished["seconds_per_epoch"]),
         step_cost=_median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]),
@@ -70,9 +70,12 @@ def better(differences: Values, *, lower: bool) -> int:
     return int(np.sum(sample < 0 if lower else sample > 0))
 
 
-def _first(epochs: np.ndarray, partners: np.ndarray) -> int:
+def _first(pairs: Any) -> int:
     # NaN is never: later than every epoch.
-    return int(np.sum(np.nan_to_num(epochs, nan=np.inf) < np.nan_to_num(partners, nan=np.inf)))
+    mine, theirs = (np.nan_to_num(pairs[name], nan=np.inf) for name in ("epoch", "partner_epoch"))
+    _, places = np.unique(pairs["seed"], return_inverse=True)
+    lead = np.bincount(places, weights=(mine < theirs)) - np.bincount(places, weights=(mine > theirs))
+    return int(np.sum(lead > 0))
 
 
 def _median(values: np.ndarray) -> float | None:

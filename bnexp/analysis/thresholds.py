@@ -34,7 +34,9 @@ def restricted_mean(times: Values, budgets: Values) -> float | None:
     """Return the mean of min(time, budget), where NaN, a trial that never got there, takes its whole budget.
 
     The restricted mean survival time: with one budget for all it is the area under the share of trials that
-    are not there yet (Royston & Parmar 2013, doi:10.1186/1471-2288-13-152). None without trials.
+    are not there yet (Royston & Parmar 2013, doi:10.1186/1471-2288-13-152). None without trials, or where neither
+    a time nor a budget is known.
     """
     times, budgets = np.asarray(times, dtype=float), np.asarray(budgets, dtype=float)
-    return float(np.fmin(times, budgets).mean()) if times.size else None
+    mean = float(np.fmin(times, budgets).mean()) if times.size else np.nan
+    return None if np.isnan(mean) else mean

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bnexp.analysis.pairing import grid_points, point_numbers
 
-Axis = Literal["epoch", "step"]
+Axis = Literal["epoch", "step", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ArmCurve:
 
     arm: str
     x: np.ndarray
-    """Epochs or steps, rising."""
+    """Epochs, steps or seconds, never falling."""
     seeds: int
     mean: np.ndarray
     low: np.ndarray
@@ -55,38 +55,57 @@ def make_panels(
     arms: Sequence[str],
     column: str,
     limit: int,
+    timed: bool = False,
 ) -> Panels:
     """Return at most `limit` panels, evenly spaced over the grid points with the first and the last.
 
-    x is the epoch, or the step where a trial has several records in one epoch. A diverged trial that
-    stopped early keeps its last value from there on, as it does in the table; failed trials are left out.
+    x is the epoch, or the step where a trial has several records in one epoch; if timed, the mean over
+    the seeds of the seconds until then. A diverged trial that stopped early keeps its last value from
+    there on, as it does in the table; failed trials are left out.
     """
     axis: Axis = "step" if curves.duplicated(["trial", "epoch"]).any() else "epoch"
     points = grid_points(trials, grid_keys)
-    chosen = np.linspace(0, len(points) - 1, min(limit, len(points))).round().astype(int)
+    chosen = evenly(len(points), limit)
     trials = trials.assign(point=point_numbers(trials, grid_keys)).query("outcome != 'failed' and point in @chosen")
     records = curves[curves["trial"].isin(trials["trial"])].dropna(subset=[column])
     wide = records.pivot(index="trial", columns=axis, values=column)
+    times = records.pivot(index="trial", columns=axis, values="seconds") if timed else None
     cells = dict(list(trials.groupby(["point", "arm"])))
-    drawn = [[_curve(cells[i, arm], arm, wide) for arm in arms if (i, arm) in cells] for i in chosen]
+    drawn = [[_curve(cells[i, arm], arm, wide, times) for arm in arms if (i, arm) in cells] for i in chosen]
     panels = [Panel(points[i], tuple(filter(None, row))) for i, row in zip(chosen, drawn, strict=True)]
-    return Panels(axis=axis, panels=tuple(panels), total=len(points))
+    return Panels(axis="seconds" if timed else axis, panels=tuple(panels), total=len(points))
 
 
-def _curve(cell: pd.DataFrame, arm: str, wide: pd.DataFrame) -> ArmCurve | None:
+def evenly(count: int, limit: int) -> list[int]:
+    """Return at most `limit` of the numbers below `count`, evenly spaced, with the first and the last."""
+    return [int(place) for place in np.linspace(0, count - 1, min(limit, count)).round()]
+
+
+def _curve(cell: pd.DataFrame, arm: str, wide: pd.DataFrame, times: pd.DataFrame | None) -> ArmCurve | None:
     """Return the curve of a grid point's trials of one arm; None without a record."""
     table = wide[wide.index.isin(cell["trial"])].dropna(axis="columns", how="all")
     if table.empty:
         return None
+    x = table.columns.to_numpy() if times is None else _elapsed(times.loc[table.index, table.columns])
     diverged = table.loc[table.index.isin(cell.loc[cell["outcome"] == "diverged", "trial"])]
-    last = [trial.dropna() for _, trial in diverged.iterrows()]
+    stops = [(np.flatnonzero(trial.notna())[-1], trial.dropna().iloc[-1]) for _, trial in diverged.iterrows()]
     table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
     return ArmCurve(
         arm=arm,
-        x=table.columns.to_numpy(),
+        x=x,
         seeds=len(table),
         mean=table.mean().to_numpy(),
         low=table.min().to_numpy(),
         high=table.max().to_numpy(),
-        ends=tuple((float(trial.index[-1]), float(trial.iloc[-1])) for trial in last),
+        ends=tuple((float(x[place]), float(value)) for place, value in stops),
     )
+
+
+def _elapsed(times: pd.DataFrame) -> np.ndarray:
+    """Return the mean over the trials of the seconds at each record.
+
+    From record to record, so that time doesn't jump where a trial slower or faster than the rest stops.
+    """
+    steps = times.diff(axis="columns")
+    steps.iloc[:, 0] = times.iloc[:, 0]
+    return steps.mean().fillna(0).cumsum().to_numpy()

@@ -1,14 +1,22 @@
-"""Runs small enough to be worked out by hand."""
+"""Runs small enough to be worked out by hand: as frames, and as folders."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bnexp.plan import Trial, run_name, trials
+from bnexp.records import MEASURES, EpochRecord, Outcome
+from bnexp.store.reader import RunRecord
+from bnexp.store.writer import RunWriter
+from tests.helpers import experiment
+
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 MakeRun = Callable[..., Frames]
+MakeFolder = Callable[..., RunRecord]
 
 
 @pytest.fixture
@@ -18,24 +26,72 @@ def make_run() -> MakeRun:
 
 
 def _make_run(*rows: Mapping[str, Any]) -> Frames:
-    """A trial gives arm, seed, its grid values and `accuracy`; `outcome`, `loss` and `curve` where they matter."""
+    """A trial gives arm, seed, its grid values and `accuracy`; where they matter also how it ended and got there.
+
+    `outcome`, `loss`, `val` and `train` are final values (the training accuracy is `accuracy` by default), `curve`
+    the accuracies from before training on, an epoch apart, and `pace` the seconds that an epoch of ten steps took.
+    """
     trials, curves = [], []
     for trial, given in enumerate(rows):
-        row = {"outcome": "completed", "loss": 0.5, **given}
-        accuracy, loss = row.pop("accuracy", np.nan), row.pop("loss")
-        curve = row.pop("curve", [0.1, accuracy])
-        trials.append({"trial": trial, **row, **_results(accuracy, loss)})
+        row = {"outcome": "completed", "loss": 0.5, "val": np.nan, "pace": 0.5, **given}
+        accuracy = row.pop("accuracy", np.nan)
+        curve, pace = row.pop("curve", [0.1, accuracy]), row.pop("pace")
+        results = _results(accuracy, row.pop("train", accuracy), row.pop("val"), row.pop("loss"))
+        trials.append({"trial": trial, **row, **results})
         curves += [
-            {"trial": trial, "epoch": epoch, "step": 10 * epoch, "seconds": epoch / 2, **_measures(value)}
+            {"trial": trial, "epoch": epoch, "step": 10 * epoch, "seconds": epoch * pace, **_measures(value)}
             for epoch, value in enumerate(curve)
         ]
     return pd.DataFrame(trials), pd.DataFrame(curves)
 
 
-def _results(accuracy: float, loss: float) -> dict[str, float]:
-    measured = {"final_train_accuracy": accuracy, "final_test_accuracy": accuracy, "final_train_loss": loss}
-    return {**measured, "final_val_accuracy": np.nan, "best_val_accuracy": np.nan, "test_accuracy_at_best_val": np.nan}
+def _results(test: float, train: float, val: float, loss: float) -> dict[str, float]:
+    measured = {"final_train_accuracy": train, "final_test_accuracy": test, "final_train_loss": loss}
+    best = {"best_val_accuracy": val, "test_accuracy_at_best_val": np.nan if np.isnan(val) else test}
+    return {**measured, "final_val_accuracy": val, **best}
 
 
 def _measures(accuracy: float) -> dict[str, float]:
     return {"train_accuracy": accuracy, "val_accuracy": np.nan, "test_accuracy": accuracy}
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """Return a function from an experiment's keywords to its run folder, as a reader finds it.
+
+    Every trial has records at epochs 0, 1 and 2 and has completed, unless `outcomes` says otherwise (None: not
+    ended). `accuracy` and `loss` are functions of the trial, `measures` the names of what was measured, `among` the
+    folder's folder.
+    """
+
+    def make(
+        *,
+        outcomes: Mapping[int, str | None] | None = None,
+        accuracy: Callable[[Trial], float] = lambda trial: 0.5,
+        loss: Callable[[Trial], float] = lambda trial: 0.3,
+        measures: Iterable[str] = MEASURES,
+        environment: Mapping[str, Any] | None = None,
+        among: str = "runs",
+        **raw: Any,
+    ) -> RunRecord:
+        config = experiment(**{"arms": ["none", "before"], "data": {"name": "digits"}} | raw)
+        planned = trials(config)
+        writer = RunWriter.create(tmp_path / among / run_name(config), config, planned, environment or {})
+        for epoch in range(3):
+            writer.append(_record(epoch, planned, {name: loss if "loss" in name else accuracy for name in measures}))
+        ended = {trial.number: "completed" for trial in planned} | dict(outcomes or {})
+        writer.end(Outcome(number, kind) for number, kind in ended.items() if kind)
+        writer.close()
+        return RunRecord(writer.path)
+
+    return make
+
+
+def _record(epoch: int, planned: tuple[Trial, ...], values: Mapping[str, Callable[[Trial], float]]) -> EpochRecord:
+    numbers = tuple(trial.number for trial in planned)
+    measured = {
+        name: tuple(0.1 if epoch == 0 and "accuracy" in name else value(trial) for trial in planned)
+        for name, value in values.items()
+    }
+    rates, diverged = (0.1,) * len(numbers), (None,) * len(numbers)
+    return EpochRecord(numbers, epoch, 10 * epoch, measured, rates, epoch / 2, diverged)

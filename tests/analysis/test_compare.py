@@ -11,6 +11,8 @@ from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.headline import headline
+from bnexp.analysis.order import ordered
+from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.errors import InputError
 
 ARMS = ["none", "before"]
@@ -137,6 +139,14 @@ def test_the_headline_pairs_means_over_the_grid(make_run) -> None:
     )
 
 
+def test_the_headline_counts_the_grid_points_whichever_rows_are_shown(make_run) -> None:
+    comparison = compare_arms(*grid_run(make_run, 0.2), grid_keys=["train.lr"], arms=ARMS)
+    together = compare_arms(*grid_run(make_run, 0.2), grid_keys=["train.lr"], arms=ARMS, by=[])
+    assert (comparison.points, together.points) == (3, 3)
+    assert headline(together) == headline(comparison)
+    assert headline(ordered(comparison, "mean", 1)) == headline(comparison)
+
+
 def test_the_headline_admits_a_loss(make_run) -> None:
     comparison = compare_arms(*grid_run(make_run, -0.25, points=1), grid_keys=["train.lr"], arms=ARMS)
     assert headline(comparison).startswith("before 0.055 vs none 0.305 final_test_accuracy, -0.250 [-0.250, -0.250]")
@@ -204,3 +214,95 @@ def test_ten_thousand_trials_take_no_time() -> None:
     comparison = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS)
     assert len(comparison.rows) == 2_000
     assert perf_counter() - start < 5  # about 0.3 s on two cores
+
+
+def two_keys(make_run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    places = [(lr, depth, arm, seed) for lr in (1, 2) for depth in (3, 4) for arm in ARMS for seed in range(2)]
+    names = ("train.lr", "model.depth", "arm", "seed", "accuracy")
+    accuracies = [lr / 10 + depth / 100 + seed / 1000 + (arm == "before") * lr / 10 for lr, depth, arm, seed in places]
+    return make_run(*(dict(zip(names, (*at, a), strict=True)) for at, a in zip(places, accuracies, strict=True)))
+
+
+KEYS = ["train.lr", "model.depth"]
+
+
+@pytest.mark.parametrize("by", [["train.lr"], ["lr"], ["lr", "train.lr"]])
+def test_by_a_key_averages_over_the_others(make_run, by: list[str]) -> None:
+    comparison = compare_arms(*two_keys(make_run), grid_keys=KEYS, arms=ARMS, by=by)
+    assert comparison.grid_keys == ("train.lr",)
+    assert [(row.point, row.arm, row.n, row.trials, row.pairs) for row in comparison.rows] == [
+        ({"train.lr": lr}, arm, 2, 4, 2 * (arm == "before")) for lr in (1, 2) for arm in ARMS
+    ]
+    assert [row.mean for row in comparison.rows] == pytest.approx([0.1355, 0.2355, 0.2355, 0.4355])
+    assert [row.difference for row in comparison.rows[1::2]] == pytest.approx([0.1, 0.2])
+
+
+def test_by_changes_the_rows_and_nothing_else(make_run) -> None:
+    frames = two_keys(make_run)
+    whole = compare_arms(*frames, grid_keys=KEYS, arms=ARMS)
+    turned = compare_arms(*frames, grid_keys=KEYS, arms=ARMS, by=KEYS[::-1])
+    assert [set(row.point.items()) for row in turned.rows] == [set(row.point.items()) for row in whole.rows]
+    assert turned.grid_keys == tuple(KEYS[::-1])
+    together = compare_arms(*frames, grid_keys=KEYS, arms=ARMS, by=[])
+    for found in (turned, together):
+        assert found.overall == whole.overall
+        assert found.best == whole.best
+        assert found.robustness == whole.robustness
+    overall, row = together.overall[1], together.rows[1]
+    assert row.p == overall.p
+    for name in ("mean", "difference", "difference_low", "difference_high", "effect"):
+        assert getattr(row, name) == pytest.approx(getattr(overall, name))
+
+
+def test_by_an_unknown_key_is_refused(make_run) -> None:
+    message = r"^depht: no such column \(nearest: model\.depth\); there are train\.lr, model\.depth$"
+    with pytest.raises(InputError, match=message):
+        compare_arms(*two_keys(make_run), grid_keys=KEYS, arms=ARMS, by=["depht"])
+
+
+def test_a_study_without_the_keys_that_do_not_change(make_folder) -> None:
+    study = study_of([make_folder(grid={"train.lr": [0.1, 0.5], "model.depth": [3], "train.clip.value": [None]})])
+    assert compare_study(study).grid_keys == ("train.lr", "model.depth", "train.clip.value")
+    changed = compare_study(study, only_changed=True)
+    assert changed.grid_keys == ("train.lr",)
+    assert [row.point for row in changed.rows] == [{"train.lr": lr} for lr in (0.1, 0.1, 0.5, 0.5)]
+    assert compare_study(study, only_changed=True, by=["depth"]).grid_keys == ("model.depth",)
+    assert compare_study(study_of([make_folder(grid={"train.lr": [0.1]})]), only_changed=True).rows[0].point == {}
+
+
+def test_null_and_a_value_are_a_change(make_folder) -> None:
+    runs = [make_folder(name="a", train={"clip": {"value": 1.0}}), make_folder(name="b")]
+    assert compare_study(study_of(runs), only_changed=True).grid_keys == ("train.clip.value",)
+
+
+def test_a_study_says_what_is_to_be_known_about_it(make_folder) -> None:
+    runs = [
+        make_folder(name="a", seeds=2),
+        make_folder(name="b", seeds=2, model={"depth": 3}),
+        make_folder(name="c", outcomes={0: None, 1: None}),
+        make_folder(name="d", seeds=1),
+    ]
+    comparison = compare_study(study_of(runs))
+    first, second, third, last = (run.path.name for run in runs)
+    assert comparison.warnings == ("few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)",)
+    assert comparison.differs == (f"model.depth: null in {first}, 3 in {second}, null in {last}",)
+    assert comparison.left_out == (
+        f"{third}: no trial has finished",
+        f"{last}: 2 trials that an earlier run has too (same arm, seed and settings)",
+    )
+    json.dumps(asdict(comparison), allow_nan=False)
+
+
+def test_a_run_alone_differs_from_nothing(make_folder) -> None:
+    run = make_folder(seeds=6)
+    comparison = compare_run(run)
+    assert (comparison.warnings, comparison.differs, comparison.left_out) == ((), (), ())
+    assert comparison == compare_study(study_of([run]))
+    assert (comparison.finished, comparison.planned, comparison.points) == (12, 12, 1)
+
+
+def test_threshold_baseline_and_metric_reach_the_rows(make_folder) -> None:
+    run = make_folder(seeds=2, accuracy=lambda trial: 0.5 + 0.1 * trial.seed, loss=lambda trial: 2.0)
+    comparison = compare_run(run, metric="final_train_loss", baseline="before", threshold=0.55)
+    assert (comparison.metric, comparison.baseline, comparison.threshold) == ("final_train_loss", "before", 0.55)
+    assert [(row.mean, row.reached, row.epochs_to_threshold) for row in comparison.rows] == [(2.0, 1, 1)] * 2

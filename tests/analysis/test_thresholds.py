@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bnexp.analysis.thresholds import censored_median, first_reached
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.thresholds import censored_median, first_reached, restricted_mean
+from tests.helpers import NEAR_FLOAT64
 
 NEVER = np.nan
 
@@ -50,3 +52,87 @@ def test_median_is_kaplan_and_meiers(times: list[int | None]) -> None:
     there = survival.quantiles[np.isclose(survival.probabilities, 0.5) | (survival.probabilities < 0.5)]
     expected = there[0] if there.size and there[0] != budget else None
     assert censored_median([NEVER if time is None else time for time in times]) == expected
+
+
+BUDGET = 10
+TABLE = [
+    # the arm's times, the baseline's at the same seeds, the arm's median, its restricted mean, pairs that it leads in
+    ([2, 3, 4, 5, 6], [4, 4, 4, 4, 4], 4, 4.0, 2),
+    ([2, 3, NEVER, NEVER, 6], [4, 4, 4, 4, 4], 6, (2 + 3 + 10 + 10 + 6) / 5, 2),
+    ([2, NEVER, NEVER, NEVER, 6], [NEVER, NEVER, 4, 4, 4], None, (2 + 10 + 10 + 10 + 6) / 5, 1),
+    ([2, 8, NEVER, NEVER], [3, 8, NEVER, 1], 8, (2 + 8 + 10 + 10) / 4, 1),
+    ([NEVER] * 3, [NEVER, NEVER, 10], None, 10.0, 0),
+    ([10, 10, 10], [NEVER] * 3, 10, 10.0, 3),
+    ([0, 0], [1, NEVER], 0, 0.0, 2),
+]
+
+
+def curve(time: float) -> list[float]:
+    """Accuracies after each epoch of the budget that reach 0.9 at a time, and then fall again."""
+    return [0.95 if epoch == time else 0.1 for epoch in range(BUDGET + 1)]
+
+
+@pytest.mark.parametrize(("times", "others", "median", "mean", "first"), TABLE)
+def test_a_table_worked_out_by_hand(make_run, times, others, median, mean, first) -> None:
+    assert censored_median(times) == median
+    assert restricted_mean(times, [BUDGET] * len(times)) == pytest.approx(mean)
+    rows = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5, "curve": curve(time)}
+        for arm, each in (("none", others), ("before", times))
+        for seed, time in enumerate(each)
+    ]
+    row = compare_arms(*make_run(*rows), grid_keys=[], arms=["none", "before"]).rows[1]
+    assert (row.epochs_to_threshold, row.first, row.pairs) == (median, first, len(times))
+    assert row.restricted_epochs == pytest.approx(mean)
+    assert row.reached == sum(not np.isnan(time) for time in times)
+    assert row.seconds_to_threshold == (None if median is None else median / 2)
+
+
+def test_a_trial_that_stopped_early_is_charged_the_whole_budget(make_run) -> None:
+    rows = [
+        {"arm": "none", "seed": 0, "accuracy": 0.1, "outcome": "diverged", "curve": [0.1, 0.1]},
+        {"arm": "none", "seed": 1, "accuracy": 0.9, "curve": curve(6)},
+    ]
+    (row,) = compare_arms(*make_run(*rows), grid_keys=[], arms=["none"]).rows
+    assert (row.restricted_epochs, row.epochs_to_threshold) == ((BUDGET + 6) / 2, 6)
+
+
+def test_the_budget_is_that_of_the_grid_point(make_run) -> None:
+    rows = [
+        {"arm": "none", "seed": 0, "train.epochs": epochs, "accuracy": 0.1, "curve": [0.1] * (epochs + 1)}
+        for epochs in (3, 8)
+    ]
+    frames = make_run(*rows)
+    budgets = [row.restricted_epochs for row in compare_arms(*frames, grid_keys=["train.epochs"], arms=["none"]).rows]
+    assert budgets == [3, 8]
+    (row,) = compare_arms(*frames, grid_keys=["train.epochs"], arms=["none"], by=[]).rows
+    assert row.restricted_epochs == (3 + 8) / 2
+
+
+def test_each_trial_has_a_budget_of_its_own() -> None:
+    assert restricted_mean([2, NEVER, NEVER], [5, 5, 9]) == (2 + 5 + 9) / 3
+
+
+def test_without_trials_or_budgets_there_is_no_restricted_mean() -> None:
+    assert restricted_mean([], []) is None
+    assert restricted_mean([NEVER], [np.nan]) is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_median_and_restricted_mean_are_those_of_scipys_survival_function(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    budget, trials = 30, int(random.integers(5, 60))
+    times = np.ceil(random.exponential(25, trials))  # a trial may get there in its last epoch
+    reached = times <= budget
+    censored = np.where(reached, times, budget)
+    survival = stats.ecdf(stats.CensoredData.right_censored(censored, ~reached)).sf
+    known = np.where(reached, times, NEVER)
+
+    ends = np.append(survival.quantiles[survival.quantiles < budget], budget)
+    heights = np.append(1, survival.probabilities[: len(ends) - 1])
+    area = float(np.sum(heights * np.diff(ends, prepend=0)))
+    assert restricted_mean(known, np.full(trials, budget)) == pytest.approx(area, rel=NEAR_FLOAT64)
+
+    half = survival.quantiles[survival.probabilities <= 0.5 + NEAR_FLOAT64]
+    expected = half[0] if half.size and reached[times == half[0]].any() else None
+    assert censored_median(known) == expected

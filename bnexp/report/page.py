@@ -1,0 +1,67 @@
+"""The report as one HTML page: readable from a file without network, its charts drawn by the plotly.js inside it."""
+
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.study import Study
+from bnexp.report.page_arms import arm_looks
+from bnexp.report.page_charts import chart_data, embedded
+from bnexp.report.page_records import baseline_table, environment_table, settings_table, trials_table
+from bnexp.report.page_tables import comparison_tables
+from bnexp.report.page_verdict import verdict
+
+SCRIPTS = ("charts.js", "page.js")
+
+
+def page(study: Study, comparison: Comparison) -> str:
+    """Return the page of a comparison of a study's arms.
+
+    Names that come from configurations are text wherever they stand: the template escapes them, the charts'
+    numbers are JSON that can't end its script element, and the script writes text nodes only.
+    """
+    arms = {arm: i for i, arm in enumerate(study.arms)}
+    charts = chart_data(study, comparison)
+    return _template().render(
+        study=study,
+        comparison=comparison,
+        metric=comparison.metric.replace("_", " "),
+        verdict=verdict(comparison, study.settings),
+        looks=arm_looks(study.arms),
+        tables=comparison_tables(comparison, arms),
+        trials=trials_table(study, arms),
+        arm_settings=settings_table(study.settings, comparison.baseline),
+        baseline_settings=baseline_table(study.settings, comparison.baseline),
+        environments=environment_table(study.environments),
+        charts=charts,
+        data=Markup(embedded(charts)),
+        style=_asset("page.css"),
+        plotly=_plotly(),
+        scripts=[_asset(name) for name in SCRIPTS],
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("bnexp.report", "page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _asset(name: str) -> Markup:
+    return Markup(files("bnexp.report").joinpath("page", name).read_text(encoding="utf-8"))
+
+
+def _plotly() -> Markup:
+    """Return plotly.js, with what would end its script element written another way."""
+    from plotly.offline import get_plotlyjs  # only a page needs it
+
+    return Markup(get_plotlyjs().replace("</script", "<\\/script").replace("<!--", "<\\!--"))

@@ -1,0 +1,187 @@
+"""The tables of a comparison on the page: equal settings, at its best, robustness, time and cost, divergence."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
+from bnexp.report.labels import short_keys
+from bnexp.report.page_cells import (
+    MISSING,
+    Cell,
+    Column,
+    PageTable,
+    estimate,
+    grid_columns,
+    number,
+    p_cell,
+    page_table,
+    share,
+)
+
+
+def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
+    """Return the tables that have something to show; arms are numbered as the page's switches."""
+    return tuple(table for table in _tables(comparison, arms) if table.rows)
+
+
+def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTable]:
+    if comparison.points > 1:
+        about = "Each seed's mean over its pairs, then statistics over the seeds."
+        yield page_table("overall", "Over all grid points", about, _overall(comparison), comparison.overall, arms)
+    about = "All arms with the same settings, the arm's own overrides aside."
+    yield page_table("equal", "Equal settings", about, _equal(comparison), comparison.rows, arms, grouped=True)
+    about = "Where the mean validation accuracy was highest, measured on the test images."
+    yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
+    about = "Along one swept setting, over all seeds and all other settings."
+    yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
+    about = "What the threshold took, in epochs and in seconds, and what a step costs."
+    yield page_table("time", "Time and cost", about, _time(comparison), comparison.rows, arms, grouped=True)
+    where = [row.point for row in comparison.rows if row.diverged]
+    rows = [row for row in comparison.rows if row.point in where]
+    about = "Grid points where a trial left all bounds. Means count diverged trials at their real value."
+    yield page_table("diverged", "Diverged trials", about, _diverged(comparison), rows, arms, grouped=True)
+
+
+def _arm() -> Column[Any]:
+    return Column("arm", lambda row: Cell(row.arm), "arm")
+
+
+def _difference(comparison: Comparison) -> list[Column[Any]]:
+    """Columns of a difference to the baseline; its size and its chance."""
+
+    def difference(row: Any) -> Cell:
+        return estimate(comparison.metric, row.difference, row.difference_low, row.difference_high, sign=True)
+
+    return [
+        Column(f"difference to {comparison.baseline}", difference),
+        Column("p", lambda row: p_cell(row.p)),
+        Column("effect d_z", lambda row: number(row.effect, "+.1f")),
+    ]
+
+
+def _equal(comparison: Comparison) -> list[Column[ArmRow]]:
+    metric = comparison.metric
+    columns: list[Column[ArmRow]] = [
+        *grid_columns(comparison.grid_keys, comparison.rows),
+        _arm(),
+        Column("n", lambda row: Cell(str(row.n))),
+        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
+        *_difference(comparison),
+        Column("better", lambda row: share(row.better, row.pairs)),
+        Column("train − test gap", lambda row: number(row.gap, "+.3f")),
+    ]
+    if any(row.failed for row in comparison.rows):
+        columns.append(Column("failed", lambda row: Cell(str(row.failed))))
+    return columns
+
+
+def _overall(comparison: Comparison) -> list[Column[Overall]]:
+    metric = comparison.metric
+    columns: list[Column[Overall]] = [
+        _arm(),
+        Column("seeds", lambda row: Cell(str(row.seeds))),
+        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, None, None)),
+        Column(f"{comparison.baseline}’s", lambda row: estimate(metric, row.baseline_mean, None, None)),
+        *_difference(comparison),
+        Column("better", lambda row: share(row.better, row.seeds if row.arm != comparison.baseline else 0)),
+    ]
+    if any(row.bootstrap_low is not None for row in comparison.overall):
+        columns.append(Column("bootstrap interval", lambda row: _bootstrap(metric, row)))
+    return columns
+
+
+def _bootstrap(metric: str, row: Overall) -> Cell:
+    if row.bootstrap_low is None:
+        return Cell(MISSING)
+    return Cell(estimate(metric, None, row.bootstrap_low, row.bootstrap_high, sign=True).detail, row.bootstrap_low)
+
+
+def _best(comparison: Comparison) -> list[Column[BestRow]]:
+    keys = tuple(comparison.best[0].point) if comparison.best else ()
+    accuracy = "final_test_accuracy"
+    return [
+        _arm(),
+        *grid_columns(keys, comparison.best),
+        Column("validation", lambda row: number(row.validation, ".3f")),
+        Column("n", lambda row: Cell(str(row.n))),
+        Column("final test accuracy", lambda row: estimate(accuracy, row.mean, row.low, row.high)),
+        Column(
+            f"difference to {comparison.baseline} at its best",
+            lambda row: estimate(accuracy, row.difference, row.difference_low, row.difference_high, sign=True),
+        ),
+        Column("p", lambda row: p_cell(row.p)),
+        Column("effect d_z", lambda row: number(row.effect, "+.1f")),
+        Column("better", lambda row: share(row.better, row.pairs)),
+        Column("chosen from", lambda row: Cell(f"{row.candidates} points", row.candidates)),
+        Column("epochs spent", lambda row: number(row.epochs, ",d")),
+        Column("at the edge of", lambda row: Cell(", ".join(short_keys(row.edges).values()) or MISSING), "text"),
+    ]
+
+
+def _robustness(comparison: Comparison) -> list[Column[RobustnessRow]]:
+    metric = comparison.metric
+    return [
+        Column("along", lambda row: Cell(next(iter(short_keys([row.axis]).values()))), "text"),
+        _arm(),
+        Column("worst", lambda row: _at(metric, row.worst, row.worst_at)),
+        Column("best", lambda row: _at(metric, row.best, row.best_at)),
+        Column("spread", lambda row: estimate(metric, row.spread, None, None)),
+        Column("usable values", lambda row: share(row.usable, row.values)),
+        Column("usable range", _usable),
+        Column("width", lambda row: _times(row.width)),
+        Column(f"width / {comparison.baseline}’s", lambda row: _times(row.width_ratio)),
+    ]
+
+
+def _at(metric: str, value: float | None, place: float | None) -> Cell:
+    cell = estimate(metric, value, None, None)
+    return Cell(cell.text, cell.sort, f"at {number(place, '.4g').text}" if place is not None else "")
+
+
+def _usable(row: RobustnessRow) -> Cell:
+    if row.usable_low is None or row.usable_high is None:
+        return Cell("none")
+    return Cell(f"{row.usable_low:.4g} to {row.usable_high:.4g}", row.usable_low)
+
+
+def _times(value: float | None) -> Cell:
+    cell = number(value, ",.0f" if value is not None and value >= 1000 else ".3g")
+    return cell if value is None else Cell(f"{cell.text}×", cell.sort)
+
+
+def _time(comparison: Comparison) -> list[Column[ArmRow]]:
+    threshold = f"{comparison.threshold:g}"
+    return [
+        *grid_columns(comparison.grid_keys, comparison.rows),
+        _arm(),
+        Column(f"epochs to {threshold}", lambda row: _reached(row, row.epochs_to_threshold)),
+        Column("reached by", lambda row: share(row.reached, row.trials)),
+        Column("first in", lambda row: share(row.first, row.pairs)),
+        Column("restricted epochs", lambda row: number(row.restricted_epochs)),
+        Column("seconds per epoch", lambda row: number(row.seconds_per_epoch)),
+        Column("step cost", lambda row: _times(row.step_cost)),
+        Column(f"seconds to {threshold}", lambda row: _reached(row, row.seconds_to_threshold)),
+    ]
+
+
+def _reached(row: ArmRow, value: float | None) -> Cell:
+    return number(value, missing="not reached" if row.n else MISSING)
+
+
+def _diverged(comparison: Comparison) -> list[Column[ArmRow]]:
+    metric = comparison.metric
+    return [
+        *grid_columns(comparison.grid_keys, comparison.rows),
+        _arm(),
+        Column("diverged", lambda row: share(row.diverged, row.trials)),
+        Column("rate", _rate),
+        Column("mean of all", lambda row: estimate(metric, row.mean, None, None)),
+        Column("mean of the survivors", lambda row: estimate(metric, row.survivors_mean, None, None)),
+    ]
+
+
+def _rate(row: ArmRow) -> Cell:
+    rate = number(row.diverged / row.trials if row.trials else None, ".2f")
+    if row.diverged_low is None or row.diverged_high is None:
+        return rate
+    return Cell(rate.text, rate.sort, f"[{row.diverged_low:.2f}, {row.diverged_high:.2f}]")

@@ -1,0 +1,77 @@
+"""Every figure that a comparison has something for, as PNG to look at and as SVG to put into a document."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from bnexp.analysis.columns import is_number
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.metrics import METRICS
+from bnexp.analysis.study import Study
+from bnexp.report.difference_plot import difference_figure
+from bnexp.report.figures import curves_figure, default_curve_metric
+from bnexp.report.heat_map import heat_map_figure
+from bnexp.report.range_bars import usable_range_figure
+from bnexp.report.sheet import picture
+from bnexp.report.time_plot import time_figure
+from bnexp.store.files import replace
+
+_KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+
+
+def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[Path, ...]:
+    """Write curves, time, differences, ranges and heat_map, as far as they apply; return the files.
+
+    Args:
+        study: the trials and their curves.
+        comparison: of that study.
+        folder: where the files go; it has to be there.
+    """
+    written = []
+    for name, figure in _figures(study, comparison):
+        for kind in _KINDS:
+            path = folder / f"{name}.{kind}"
+            replace(path, picture(figure, kind))
+            written.append(path)
+    return tuple(written)
+
+
+def _figures(study: Study, comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and the figure of each picture."""
+    title, arms, rows, metric = study.question or study.name, study.arms, comparison.rows, comparison.metric
+    yield "curves", _curves(study, metric, title, timed=False)
+    if study.curves["seconds"].max() > 0:
+        yield "time", _curves(study, metric, title, timed=True)
+    if any(row.arm != comparison.baseline for row in rows):
+        yield (
+            "differences",
+            difference_figure(rows, baseline=comparison.baseline, arms=arms, metric=metric, title=title),
+        )
+    if comparison.robustness:
+        tried = {row.axis: study.trials[row.axis].unique().tolist() for row in comparison.robustness}
+        yield "ranges", usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried)
+    if crossed := _crossed(comparison):
+        yield "heat_map", heat_map_figure(rows, x=crossed[0], y=crossed[1], arms=arms, metric=metric, title=title)
+
+
+def _curves(study: Study, metric: str, title: str, *, timed: bool) -> Figure:
+    """Return the curves of the accuracy that goes with the metric, where it was recorded."""
+    column = METRICS[metric]
+    if study.curves[column].isna().all():
+        column = default_curve_metric(study.curves)
+    draw = time_figure if timed else curves_figure
+    return draw(study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, title=title)
+
+
+def _crossed(comparison: Comparison) -> tuple[str, str] | None:
+    """Return the first two grid keys of numbers that are crossed: not one value of the one at each of the other."""
+    points = [row.point for row in comparison.rows]
+    numbers = [key for key in comparison.grid_keys if all(is_number(point[key]) for point in points)]
+    for x, y in combinations(numbers, 2):
+        pairs = {(point[x], point[y]) for point in points}
+        if len(pairs) > max(len({at for at, _ in pairs}), len({at for _, at in pairs})):
+            return x, y
+    return None

@@ -1,0 +1,168 @@
+"""Each arm at its best: validation chooses, the test images measure, and nothing else is looked at."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bnexp.analysis.best import FEWEST_VALUES
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.comparison import BestRow
+from bnexp.analysis.effects import effect_size
+
+ARMS = ["none", "before"]
+KEY = "train.lr"
+Scores = Mapping[tuple[str, object], Sequence[tuple[float, float]]]
+"""By arm and grid value, each seed's validation and test accuracy."""
+
+
+def trials(scores: Scores, key: str = KEY) -> list[dict]:
+    return [
+        {"arm": arm, "seed": seed, key: at, "val": val, "accuracy": test}
+        for (arm, at), values in scores.items()
+        for seed, (val, test) in enumerate(values)
+    ]
+
+
+def best(make_run, *rows: dict, **options) -> tuple[BestRow, ...]:
+    keys = [key for key in rows[0] if "." in key]
+    return compare_arms(*make_run(*rows), grid_keys=keys, arms=ARMS, **options).best
+
+
+LURED: Scores = {
+    ("none", 0.1): [(0.70, 0.60), (0.72, 0.62), (0.74, 0.64)],
+    ("none", 1.0): [(0.60, 0.99), (0.62, 0.99), (0.61, 0.99)],  # what the test images would choose
+    ("before", 0.1): [(0.50, 0.95), (0.52, 0.95), (0.51, 0.95)],
+    ("before", 1.0): [(0.80, 0.70), (0.79, 0.75), (0.81, 0.68)],
+}
+
+
+def test_validation_images_choose_and_test_images_measure(make_run) -> None:
+    none, before = best(make_run, *trials(LURED))
+    assert (none.point, before.point) == ({KEY: 0.1}, {KEY: 1.0})
+    assert (none.validation, before.validation) == (pytest.approx(0.72), pytest.approx(0.80))
+    assert (none.n, none.mean) == (3, pytest.approx(0.62))
+    ours, theirs = [0.70, 0.75, 0.68], [0.60, 0.62, 0.64]
+    test = stats.ttest_rel(ours, theirs).confidence_interval()
+    assert (before.mean, before.difference) == (pytest.approx(0.71), pytest.approx(0.09))
+    assert (before.low, before.high) == pytest.approx(tuple(stats.ttest_1samp(ours, 0).confidence_interval()))
+    assert (before.difference_low, before.difference_high) == pytest.approx((test.low, test.high))
+    assert (before.pairs, before.better, before.p) == (3, 3, 0.25)
+    assert before.effect == pytest.approx(effect_size(np.subtract(ours, theirs)))
+    assert (none.baseline, none.difference, none.p, none.pairs, none.better) == ("none", None, None, 0, 0)
+
+
+def test_changing_the_test_accuracies_changes_no_choice(make_run) -> None:
+    rows = trials(LURED)
+    chosen = [row.point for row in best(make_run, *rows)]
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        again = best(make_run, *({**row, "accuracy": random.random()} for row in rows))
+        assert [row.point for row in again] == chosen
+
+
+def test_the_metric_in_view_changes_nothing(make_run) -> None:
+    rows = trials(LURED)
+    assert best(make_run, *rows, metric="final_train_loss") == best(make_run, *rows)
+    assert best(make_run, *rows, by=[]) == best(make_run, *rows)
+
+
+def test_a_point_that_fewer_seeds_finished_is_not_chosen(make_run) -> None:
+    rows = trials(LURED)
+    better = [row for row in rows if row["arm"] == "before" and row[KEY] == 1.0]
+    better[1]["outcome"] = "failed"  # two lucky seeds out of three
+    assert best(make_run, *rows)[1].point == {KEY: 0.1}
+    better[1]["outcome"] = None
+    assert best(make_run, *rows)[1].point == {KEY: 0.1}
+    better[1]["outcome"] = "diverged"  # measured like any other
+    assert best(make_run, *rows)[1].point == {KEY: 1.0}
+
+
+def test_where_no_point_is_whole_those_most_seeds_finished_compete(make_run) -> None:
+    rows = [row for row in trials(LURED) if row["seed"] < 2 or row["arm"] == "none"]
+    assert [row.point for row in best(make_run, *rows)] == [{KEY: 0.1}, {KEY: 1.0}]
+    assert best(make_run, *rows)[1].n == 2
+
+
+def test_pairs_are_by_seed_across_different_points(make_run) -> None:
+    rows = trials(LURED)[::-1]  # neither order nor place pairs
+    gone = next(row for row in rows if (row["arm"], row[KEY], row["seed"]) == ("none", 0.1, 0))
+    gone["outcome"] = "failed"
+    lured = next(row for row in rows if (row["arm"], row[KEY], row["seed"]) == ("none", 1.0, 0))
+    lured["outcome"] = "failed"
+    _, before = best(make_run, *rows)
+    assert (before.n, before.pairs, before.difference) == (3, 2, pytest.approx((0.75 - 0.62 + 0.68 - 0.64) / 2))
+
+
+def test_of_equal_points_the_first_is_taken(make_run) -> None:
+    scores = {(arm, lr): [(0.5, 0.1 * lr)] for arm in ARMS for lr in (3, 1, 2)}
+    assert [row.point for row in best(make_run, *trials(scores))] == [{KEY: 3}, {KEY: 3}]
+
+
+def grid(values: Sequence[object], chosen: object) -> Scores:
+    return {(arm, value): [(0.9 if value == chosen else 0.5, 0.5)] for arm in ARMS for value in values}
+
+
+@pytest.mark.parametrize(
+    ("values", "chosen", "edges"),
+    [
+        ([0.1, 1.0, 10.0], 0.1, (KEY,)),
+        ([0.1, 1.0, 10.0], 10.0, (KEY,)),
+        ([0.1, 1.0, 10.0], 1.0, ()),
+        ([10.0, 0.1, 1.0], 10.0, (KEY,)),  # the order in the file doesn't matter
+        ([10, 1, 100, 0], 0, (KEY,)),
+        ([0.1, 10.0], 10.0, ()),  # two values have no middle
+        (["he", "xavier", "normal"], "he", ()),
+        ([True, False], True, ()),
+        ([None, 1.0, 5.0], 5.0, ()),  # null may lie beyond
+    ],
+)
+def test_the_end_of_an_axis_is_an_edge(make_run, values, chosen, edges) -> None:
+    for row in best(make_run, *trials(grid(values, chosen))):
+        assert (row.point, row.edges) == ({KEY: chosen}, edges)
+
+
+def test_every_axis_has_its_own_edges(make_run) -> None:
+    rows = [
+        {"arm": arm, "seed": 0, KEY: lr, "model.depth": depth, "val": lr - abs(depth - 2), "accuracy": 0.5}
+        for arm in ARMS
+        for lr in (0.1, 0.2, 0.3)
+        for depth in (1, 2, 3)
+    ]
+    (row, _) = best(make_run, *rows)
+    assert (row.point, row.edges) == ({KEY: 0.3, "model.depth": 2}, (KEY,))
+    assert FEWEST_VALUES == 3
+
+
+def test_what_an_arm_was_given_to_choose_from_is_counted(make_run) -> None:
+    rows = trials(grid([0.1, 1.0, 10.0], 1.0))
+    rows = [{**row, "curve": [0.1] * (4 + row["seed"])} for row in rows if (row["arm"], row[KEY]) != ("before", 10.0)]
+    rows[0]["outcome"] = "failed"
+    none, before = best(make_run, *rows)
+    assert (none.candidates, none.epochs) == (2, 6)
+    assert (before.candidates, before.epochs) == (2, 6)
+
+
+def test_an_arm_without_a_finished_trial_has_no_row(make_run) -> None:
+    rows = [row | ({"outcome": "failed"} if row["arm"] == "none" else {}) for row in trials(LURED)]
+    (before,) = best(make_run, *rows)
+    assert (before.arm, before.n, before.pairs, before.difference, before.better) == ("before", 3, 0, None, 0)
+
+
+def test_without_validation_images_or_a_choice_there_is_nothing(make_run) -> None:
+    rows = trials(LURED)
+    assert best(make_run, *({**row, "val": np.nan} for row in rows)) == ()
+    assert best(make_run, *({**row, "accuracy": np.nan} for row in rows)) == ()
+    assert best(make_run, *(row for row in rows if row[KEY] == 1.0)) == ()
+    frames = make_run(*({**row, "outcome": None} for row in rows))
+    assert compare_arms(*frames, grid_keys=[KEY], arms=ARMS).best == ()
+    frames = make_run(*({name: value for name, value in row.items() if name != KEY} for row in rows[::6]))
+    assert compare_arms(*frames, grid_keys=[], arms=ARMS).best == ()
+
+
+def test_best_rows_are_in_the_order_of_the_arms(make_run) -> None:
+    frames = make_run(*trials(LURED))
+    found = compare_arms(*frames, grid_keys=[KEY], arms=ARMS[::-1], baseline="before").best
+    assert [(row.arm, row.baseline) for row in found] == [("before", "before"), ("none", "before")]
+    assert found[1].difference == pytest.approx(-0.09)

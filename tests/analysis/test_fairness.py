@@ -1,0 +1,169 @@
+"""Every warning comes when it should, word for word, and a fair study of six seeds gives none."""
+
+import pytest
+
+from bnexp.analysis.runs import compare_study, study_of
+
+SIX = {"seeds": 6}
+FEW = "few seeds: {} pairs a row; an exact p below 0.05 takes 6 (seeds: 6)"
+
+
+def warnings(*runs, condition=None, **options) -> tuple[str, ...]:
+    return compare_study(study_of(runs, condition=condition), **options).warnings
+
+
+def test_a_fair_study_of_six_seeds_gives_none(make_folder) -> None:
+    assert warnings(make_folder(**SIX)) == ()
+    assert warnings(make_folder(**SIX, arms=["none", "before", "after"], grid={"train.lr": [0.1, 0.5]})) == ()
+
+
+def test_of_one_arm_nothing_can_be_unfair(make_folder) -> None:
+    assert warnings(make_folder(arms=["none"], seeds=1)) == ()
+
+
+def test_diverged_trials_are_results_and_give_none(make_folder) -> None:
+    assert warnings(make_folder(**SIX, outcomes={0: "diverged", 7: "diverged"})) == ()
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_few_seeds(make_folder, seeds: int) -> None:
+    assert warnings(make_folder(seeds=seeds)) == (FEW.format(seeds),)
+
+
+def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
+    # Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
+    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={8: "failed", 18: "failed", 19: "failed"})
+    assert warnings(run) == (FEW.format("4 to 5"),)
+    assert warnings(run, by=[]) == ()  # averaged over the rates, six seeds have pairs
+
+
+def test_trials_without_a_partner(make_folder) -> None:
+    one = make_folder(seeds=7, outcomes={0: "failed"})
+    assert warnings(one) == ("unpaired: 1 trial has no finished partner in none; differences leave them out",)
+    two = make_folder(seeds=8, outcomes={0: "failed", 1: "failed"})
+    assert warnings(two) == ("unpaired: 2 trials have no finished partner in none; differences leave them out",)
+    assert warnings(two, baseline="before") == ()  # there, what is left out is the baseline's
+
+
+def test_they_are_counted_where_rows_take_grid_points_together(make_folder) -> None:
+    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={0: "failed"})
+    line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
+    assert warnings(run) == (FEW.format("5 to 6"), line)
+    assert warnings(run, by=[]) == (line,)
+
+
+def test_partners_are_looked_for_at_null_too(make_folder) -> None:
+    run = make_folder(**SIX, grid={"train.clip.norm_global": [None, 1.0]})
+    assert warnings(run) == ()
+
+
+def test_unfinished_trials(make_folder) -> None:
+    one = make_folder(seeds=7, outcomes={13: None})
+    assert warnings(one) == ("unfinished: 1 of 14 trials has not ended",)
+    two = make_folder(seeds=8, outcomes={7: None, 15: None})
+    assert warnings(two) == ("unfinished: 2 of 16 trials have not ended",)
+
+
+@pytest.mark.parametrize(
+    ("base", "overrides", "lines"),
+    [
+        ({"epochs": 5}, {"train.epochs": 7}, ["train.epochs is 7 in long and 5 in none"]),
+        ({"batch_size": 32}, {"train.batch_size": 64}, ["train.batch_size is 64 in long and 32 in none"]),
+        ({"steps": 50}, {"train.steps": 60}, ["train.steps is 60 in long and 50 in none"]),
+        (
+            {"epochs": 5},
+            {"train.epochs": None, "train.steps": 60},
+            ["train.epochs is null in long and 5 in none", "train.steps is 60 in long and null in none"],
+        ),
+        ({}, {"train.epochs": 7}, ["train.epochs is 7 in long and 10 in none"]),
+        ({}, {"train.epochs": 10}, []),  # the default, written out
+        ({}, {"train.epochs": None}, []),
+    ],
+)
+def test_unequal_budgets(make_folder, base: dict, overrides: dict, lines: list[str]) -> None:
+    run = make_folder(**SIX, train=base, arms={"none": None, "long": overrides})
+    assert warnings(run) == tuple(f"unequal budgets: {line}" for line in lines)
+
+
+def test_unequal_numbers_of_trials(make_folder) -> None:
+    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]})
+    assert warnings(run, condition="arm==before or lr==0.1") == (
+        FEW.format("0 to 6"),
+        "unpaired: 6 trials have no finished partner in none; differences leave them out",
+        "unequal budgets: before has 12 trials and none 6",
+    )
+    assert warnings(run, condition="arm==none or seed==0 and lr==0.1") == (
+        FEW.format(1),
+        "unequal budgets: before has 1 trial and none 12",
+    )
+
+
+def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
+    kept = {"model.norm.placement": "before", "model.bias": True}
+    line = "bias: kept, more keeps the biases that BN subtracts again (model.bias: true), before does not"
+    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "kept": kept, "more": kept})) == (line,)
+    assert warnings(make_folder(**SIX, arms={"none": None, "kept": kept})) == ()  # all alike
+    after = {"model.norm.placement": "after", "model.bias": True}
+    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "late": after})) == ()  # nothing cancels
+
+
+def test_two_changes_at_once(make_folder) -> None:
+    both = {"train.lr": 1.0, "model.init": "he"}
+    line = "two changes: tuned differs from none in both its learning rate and its initial weights"
+    assert warnings(make_folder(**SIX, arms={"none": None, "tuned": both})) == (line,)
+    assert warnings(make_folder(**SIX, arms={"none": None, "tuned": both}), baseline="tuned") == (
+        "two changes: none differs from tuned in both its learning rate and its initial weights",
+    )
+    for key, value in both.items():
+        assert warnings(make_folder(**SIX, arms={"none": None, "tuned": {key: value}})) == ()
+
+
+def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
+    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
+    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True})) == (line,)
+    swept = {"grid": {"train.weight_decay": [0.0, 0.01]}}
+    assert warnings(make_folder(**SIX, train={"decay_all": True}, **swept)) == (line,)
+    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01})) == ()
+    assert warnings(make_folder(**SIX, train={"decay_all": True})) == ()
+    plain = make_folder(
+        **SIX,
+        train={"weight_decay": 0.01, "decay_all": True},
+        arms={"none": None, "low": {"train.lr": 0.01, "model.norm.kind": "none"}},
+    )
+    assert warnings(plain) == ()
+
+
+def test_the_best_at_the_end_of_the_grid(make_folder) -> None:
+    best = {"none": 0.1, "before": 1e6}
+    run = make_folder(
+        **SIX,
+        grid={"train.lr": [0.01, 0.1, 1e6]},
+        accuracy=lambda trial: 0.9 if trial.point["train.lr"] == best[trial.arm] else 0.5,
+    )
+    assert warnings(run) == (
+        "at the edge: the best train.lr of before is 1e+06, an end of the grid; better may lie beyond",
+    )
+
+
+def test_two_runs_that_go_together_give_none(make_folder) -> None:
+    runs = [make_folder(name=arm, arms=[arm], **SIX) for arm in ("none", "before")]
+    assert warnings(*runs) == ()
+
+
+def test_two_runs_that_do_not_go_together(make_folder) -> None:
+    runs = [
+        make_folder(name="a", arms=["none"], **SIX, train={"lr": 0.1}),
+        make_folder(name="b", arms=["before"], **SIX, train={"lr": 0.5}),
+    ]
+    assert warnings(*runs) == (
+        FEW.format(0),
+        "unpaired: 6 trials have no finished partner in none; differences leave them out",
+    )
+
+
+def test_settings_that_differ_between_runs_are_grid_keys_and_no_warning(make_folder) -> None:
+    runs = [
+        make_folder(name="a", **SIX),
+        make_folder(name="b", **SIX, train={"lr": 1.0, "epochs": 3, "batch_size": 64}, model={"init": "he"}),
+    ]
+    assert warnings(*runs) == ()

@@ -1,0 +1,295 @@
+"""Runs become one study: trials meet by their settings, whichever run trained them, and nothing goes unsaid."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bnexp.analysis.joining import join, with_trials
+from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.study import Study
+from bnexp.errors import InputError
+from bnexp.store.reader import RunRecord
+
+
+def names(*runs: RunRecord) -> list[str]:
+    return [run.path.name for run in runs]
+
+
+def pairs(study: Study) -> list[tuple]:
+    """Of every row of the comparison the values of the grid keys, the arm, its trials, and its pairs."""
+    return [(*row.point.values(), row.arm, row.n, row.pairs) for row in compare_study(study).rows]
+
+
+def test_one_run_is_itself_with_two_more_columns(make_folder) -> None:
+    run = make_folder(name="a", question="Why?", grid={"train.lr": [0.1, 0.5]}, seeds=2)
+    study = join([run])
+    (name,) = names(run)
+    assert (study.name, study.runs, study.question) == (name, (name,), "Why?")
+    assert (study.grid_keys, study.arms) == (("train.lr",), ("none", "before"))
+    assert (study.differs, study.left_out, study.chance) == ((), (), 0.1)
+    pd.testing.assert_frame_equal(study.trials[run.trials.columns], run.trials, check_dtype=False)
+    assert study.trials["run"].tolist() == [name] * 8
+    assert study.trials["number"].tolist() == study.trials["trial"].tolist() == list(range(8))
+    assert study.curves.equals(run.curves)
+    assert study.settings["none"].model.norm.kind == "none"
+    assert study.settings["before"].model.norm.kind == "batch"
+    assert study.settings["none"].train.lr == 0.1
+
+
+def test_arms_of_two_runs_with_the_same_settings_pair(make_folder) -> None:
+    runs = [
+        make_folder(name="plain", question="Slow?", arms=["none"], seeds=3, accuracy=lambda trial: 0.5),
+        make_folder(name="bn", question="Fast?", arms=["before"], seeds=3, accuracy=lambda trial: 0.6),
+    ]
+    study = join(runs)
+    assert (study.grid_keys, study.arms, study.differs, study.left_out) == ((), ("none", "before"), (), ())
+    assert (study.name, study.question) == (" + ".join(names(*runs)), "Slow? Fast?")
+    comparison = compare_study(study)
+    before = comparison.rows[1]
+    assert (before.pairs, before.difference, before.better) == (3, pytest.approx(0.1), 3)
+    assert (comparison.finished, comparison.planned) == (6, 6)
+
+
+def test_trials_have_numbers_of_their_own_and_curves_follow_them(make_folder) -> None:
+    runs = [
+        make_folder(name="a", arms=["none"], seeds=3, accuracy=lambda trial: 0.2 + trial.seed / 100),
+        make_folder(name="b", seeds=[1, 5], accuracy=lambda trial: 0.6 + trial.seed / 100),
+    ]
+    study = join(runs)
+    trials = study.trials.set_index("trial")
+    assert trials.index.is_unique
+    # Seed 1 without BN stands in both.
+    assert trials["number"].tolist() == [0, 1, 2, 1, 2, 3]
+    assert trials["run"].tolist() == [names(*runs)[number] for number in (0, 0, 0, 1, 1, 1)]
+    assert study.curves.groupby("trial").size().to_dict() == dict.fromkeys(trials.index, 3)
+    last = study.curves[study.curves["epoch"] == 2].set_index("trial")["test_accuracy"]
+    assert last.to_dict() == trials["final_test_accuracy"].to_dict()
+    assert last.tolist() == pytest.approx([0.20, 0.21, 0.22, 0.65, 0.61, 0.65])
+
+
+def test_swept_in_one_run_and_fixed_in_the_other(make_folder) -> None:
+    swept = make_folder(name="a", arms=["none"], grid={"train.lr": [0.1, 0.5]})
+    fixed = make_folder(name="b", arms=["before"], train={"lr": 0.5})
+    study = join([swept, fixed])
+    assert study.grid_keys == ("train.lr",)
+    assert pairs(study) == [(0.1, "none", 1, 0), (0.5, "none", 1, 0), (0.5, "before", 1, 1)]
+    first, second = names(swept, fixed)
+    assert study.differs == (f"train.lr: 0.1 in {first}, 0.5 in {second}",)
+    assert pairs(join([fixed, swept])) == [(0.5, "before", 1, 1), (0.1, "none", 1, 0), (0.5, "none", 1, 0)]
+
+
+def test_settings_that_differ_become_grid_keys(make_folder) -> None:
+    runs = [
+        make_folder(name="a", train={"lr": 0.1, "epochs": 5}, model={"depth": 3}),
+        make_folder(name="b", train={"lr": 0.1, "epochs": 7}, model={"depth": 4}),
+    ]
+    study = join(runs)
+    assert study.grid_keys == ("model.depth", "train.epochs")
+    assert pairs(study) == [(3, 5, "none", 1, 0), (3, 5, "before", 1, 1), (4, 7, "none", 1, 0), (4, 7, "before", 1, 1)]
+    first, second = names(*runs)
+    assert study.differs == (
+        f"model.depth: 3 in {first}, 4 in {second}",
+        f"train.epochs: 5 in {first}, 7 in {second}",
+    )
+
+
+def test_settings_without_an_influence_do_not_keep_trials_apart(make_folder) -> None:
+    runs = [
+        make_folder(name="a", arms=["none"], data={"name": "digits", "root": "here"}),
+        make_folder(name="b", arms=["before"], train={"checkpoint_every": 5}),
+    ]
+    assert join(runs).grid_keys == ()
+    assert pairs(join(runs)) == [("none", 1, 0), ("before", 1, 1)]
+
+
+def test_two_image_folders_are_two_data_sets(make_folder) -> None:
+    runs = [
+        make_folder(name=arm, arms=[arm], data={"name": "image_folder", "root": root})
+        for arm, root in (("none", "cats"), ("before", "dogs"))
+    ]
+    assert join(runs).grid_keys == ("data.root",)
+    assert pairs(join(runs)) == [("cats", "none", 1, 0), ("dogs", "before", 1, 0)]
+    assert join(runs).chance is None
+
+
+def test_null_is_a_setting_like_any_other(make_folder) -> None:
+    swept = make_folder(name="a", arms=["none"], seeds=2, grid={"train.clip.norm_global": [None, 1.0]})
+    fixed = make_folder(name="b", seeds=2)
+    study = join([swept, fixed])
+    assert pairs(study) == [(None, "none", 2, 0), (1.0, "none", 2, 0), (None, "before", 2, 2)]
+    assert study.left_out == (f"{names(fixed)[0]}: 2 trials that an earlier run has too (same arm, seed and settings)",)
+
+
+def test_lists_are_settings_too(make_folder) -> None:
+    swept = make_folder(name="a", arms=["none"], model={"depth": None}, grid={"model.width": [[100, 50], 100]})
+    lists = make_folder(name="b", arms=["before"], model={"width": [100, 50]})
+    number = make_folder(name="c", arms=["before"], model={"width": 100})
+    assert pairs(join([swept, lists])) == [("100 50", "none", 1, 0), (100, "none", 1, 0), ("100 50", "before", 1, 1)]
+    assert pairs(join([swept, number])) == [("100 50", "none", 1, 0), (100, "none", 1, 0), (100, "before", 1, 1)]
+
+
+def test_numbers_and_truths_among_texts_are_what_they_are(make_folder) -> None:
+    swept = make_folder(name="a", arms=["none"], grid={"model.bias": ["auto", True]})
+    fixed = make_folder(name="b", arms=["before"], model={"bias": True})
+    assert pairs(join([swept, fixed])) == [("auto", "none", 1, 0), (True, "none", 1, 0), (True, "before", 1, 1)]
+    assert len(study_of([swept], condition="bias == true").trials) == 1
+    assert len(study_of([swept], condition="bias == auto").trials) == 1
+
+
+def test_a_section_swept_as_a_whole_gives_no_wrong_setting(make_folder) -> None:
+    swept = make_folder(name="a", arms=["none"], grid={"model.init": ["he", "lecun"]})
+    fixed = make_folder(name="b", arms=["before"], model={"init": "he"})
+    assert {tuple(point.values())[:2] for point in (row.point for row in compare_study(join([swept, fixed])).rows)} == {
+        ("he", None),
+        ("lecun", None),
+        (None, "he"),
+    }
+
+
+def test_trials_that_two_runs_have_count_once(make_folder) -> None:
+    runs = [
+        make_folder(name="a", seeds=[0, 1], accuracy=lambda trial: 0.5),
+        make_folder(name="b", seeds=[1, 2], accuracy=lambda trial: 0.9),
+        make_folder(name="c", arms=["none"], seeds=[2], accuracy=lambda trial: 0.1),
+    ]
+    study = join(runs)
+    assert pairs(study) == [("none", 3, 0), ("before", 3, 3)]
+    assert study.trials["final_test_accuracy"].tolist() == [0.5] * 4 + [0.9] * 2
+    _, second, third = names(*runs)
+    assert study.left_out == (
+        f"{second}: 2 trials that an earlier run has too (same arm, seed and settings)",
+        f"{third}: 1 trial that an earlier run has too (same arm, seed and settings)",
+    )
+
+
+def test_of_two_that_are_the_same_the_one_that_finished_counts(make_folder) -> None:
+    runs = [
+        make_folder(name="a", seeds=2, outcomes={0: None, 1: "failed"}, accuracy=lambda trial: 0.5),
+        make_folder(name="b", seeds=2, outcomes={3: "failed"}, accuracy=lambda trial: 0.9),
+    ]
+    study = join(runs)
+    assert sorted(pairs(study)) == [("before", 2, 2), ("none", 2, 0)]
+    first, second = names(*runs)
+    assert study.trials[["run", "number"]].to_numpy().tolist() == [[first, 2], [first, 3], [second, 0], [second, 1]]
+    assert study.left_out == (
+        f"{first}: 2 trials that a later run finished (same arm, seed and settings)",
+        f"{second}: 2 trials that an earlier run has too (same arm, seed and settings)",
+    )
+
+
+def test_an_arm_that_means_something_else_gets_a_name_of_its_own(make_folder) -> None:
+    meanings = [("one", 0.5), ("two", 1.0), ("two", 2.0), ("three", 1.0), ("three", 0.5)]
+    runs = [
+        make_folder(name=name, seeds=[seed], arms={"none": None, "fast": {"train.lr": rate}})
+        for seed, (name, rate) in enumerate(meanings)
+    ]
+    study = join(runs)
+    third = f"fast of {names(*runs)[2]}"
+    assert study.arms == ("none", "fast", "fast of two", third)
+    assert pairs(study) == [("none", 5, 0), ("fast", 2, 2), ("fast of two", 2, 2), (third, 1, 1)]
+    assert [study.settings[arm].train.lr for arm in study.arms] == [0.1, 0.5, 1.0, 2.0]
+
+
+def test_an_arm_that_can_not_be_on_the_first_runs_ground_is_on_its_own(make_folder) -> None:
+    runs = [
+        make_folder(name="a", arms=["none"], model={"width": 100}),
+        make_folder(name="b", arms={"none": None, "groups": {"model.norm.kind": "group"}}, model={"width": 64}),
+    ]
+    study = join(runs)
+    assert (study.settings["groups"].model.width, study.settings["none"].model.width) == (64, 100)
+    assert compare_study(study).rows[-1].pairs == 1
+
+
+def test_a_run_with_nothing_finished_is_left_out(make_folder) -> None:
+    done = make_folder(name="a")
+    waiting = make_folder(name="b", seeds=[1], outcomes={0: None, 1: None})
+    for runs in ([done, waiting], [waiting, done]):
+        study = join(runs)
+        assert (study.runs, len(study.trials)) == ((done.path.name,), 2)
+        assert study.left_out == (f"{waiting.path.name}: no trial has finished",)
+
+
+def test_alone_it_is_a_study_all_the_same(make_folder) -> None:
+    waiting = make_folder(name="b", outcomes={0: None, 1: None})
+    study = join([waiting])
+    assert (len(study.trials), study.left_out) == (2, ())
+    assert compare_study(study).finished == 0
+    other = make_folder(name="c", outcomes={0: None, 1: None})
+    assert join([waiting, other]).left_out == (f"{other.path.name}: no trial has finished",)
+
+
+def test_a_run_without_the_metric_is_left_out(make_folder) -> None:
+    tested = make_folder(name="a", seeds=[0])
+    unseen = make_folder(name="b", seeds=[1], measures=["train_loss", "train_accuracy"])
+    assert join([tested, unseen]).left_out == (f"{unseen.path.name}: final_test_accuracy was not measured",)
+    assert join([unseen, tested]).runs == (tested.path.name,)
+    assert join([tested, unseen], "final_train_accuracy").left_out == ()
+    assert compare_study(join([unseen])).metric == "final_train_accuracy"
+    with pytest.raises(InputError, match="final_val_accuracy was not measured in this run; measured: final_train_acc"):
+        join([unseen], "final_val_accuracy")
+
+
+def test_a_run_that_diverged_everywhere_has_a_loss(make_folder) -> None:
+    lost = make_folder(name="a", outcomes={0: "diverged", 1: "diverged"}, loss=lambda trial: np.nan)
+    fine = make_folder(name="b", train={"lr": 0.5})
+    study = join([lost, fine], "final_train_loss")
+    assert (study.left_out, len(study.trials)) == ((), 4)
+
+
+def test_environments_are_kept_and_their_differences_said(make_folder) -> None:
+    here = {"bnexp": "1.0", "torch": "2.15.0", "device_name": "x86_64", "cores": 2}
+    runs = [
+        make_folder(name="a", environment=here),
+        make_folder(name="b", seeds=[1], environment=here | {"device_name": "NVIDIA H100", "cores": 16}),
+    ]
+    study = join(runs)
+    first, second = names(*runs)
+    assert study.differs == (f"device_name: x86_64 in {first}, NVIDIA H100 in {second}",)
+    assert [study.environments[name]["cores"] for name in (first, second)] == [2, 16]
+    assert join(runs[:1]).differs == ()
+
+
+def test_folders_of_one_name_are_told_apart(make_folder) -> None:
+    runs = [
+        make_folder(name="a", arms=["none"], train={"lr": 0.5}, among="here"),
+        make_folder(name="b", arms=["before"], train={"lr": 0.1}, among="there"),
+    ]
+    runs = [RunRecord(run.path.rename(run.path.parent / "run")) for run in runs]
+    study = join(runs)
+    assert study.runs == tuple(str(run.path) for run in runs)
+    assert pairs(study) == [(0.5, "none", 1, 0), (0.1, "before", 1, 0)]
+    assert study.differs == (f"train.lr: 0.5 in {runs[0].path}, 0.1 in {runs[1].path}",)
+    assert join([runs[0], runs[0]]).runs == ("run",)
+
+
+def test_the_same_run_twice_is_itself(make_folder) -> None:
+    run = make_folder(name="a", seeds=2)
+    study = join([run, run])
+    assert (study.runs, len(study.trials)) == ((run.path.name,), 4)
+    assert study.left_out == (f"{run.path.name}: 4 trials that an earlier run has too (same arm, seed and settings)",)
+
+
+@pytest.mark.parametrize(
+    ("names_of_sets", "chance"),
+    [(["digits"], 0.1), (["cifar100"], 0.01), (["digits", "mnist"], 0.1), (["digits", "cifar100"], None)],
+)
+def test_chance_is_one_in_so_many_classes(make_folder, names_of_sets: list[str], chance: float | None) -> None:
+    runs = [make_folder(name=name, data={"name": name}) for name in names_of_sets]
+    assert join(runs).chance == chance
+    swept = make_folder(name="swept", grid={"data.name": names_of_sets})
+    assert join([swept]).chance == chance
+
+
+def test_a_damaged_run_is_refused_by_name(make_folder) -> None:
+    run = make_folder(name="a")
+    (run.path / "trials.csv").unlink()
+    with pytest.raises(InputError, match=r"a-\w+/trials\.csv: missing or damaged"):
+        join([RunRecord(run.path)])
+
+
+def test_some_of_the_trials_are_a_study_of_their_arms_and_curves(make_folder) -> None:
+    study = join([make_folder(name="a", seeds=2)])
+    some = with_trials(study, study.trials[study.trials["arm"] == "before"])
+    assert (some.arms, some.trials["trial"].tolist()) == (("before",), [2, 3])
+    assert set(some.curves["trial"]) == {2, 3}
+    assert study.arms == ("none", "before")

@@ -1,0 +1,238 @@
+"""How much an arm minds a setting: worst, best and spread along an axis, and where it can be used at all."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.comparison import RobustnessRow
+from bnexp.analysis.robustness import ABOVE_CHANCE, USABLE_SHARE, longest_stretch
+
+ARMS = ["none", "before"]
+LR = "train.lr"
+CHANCE = 0.1
+Scores = Mapping[str, Mapping[object, Sequence[float]]]
+"""By arm and value of the axis, each seed's accuracy."""
+
+
+def trials(scores: Scores, key: str = LR) -> list[dict]:
+    return [
+        {"arm": arm, "seed": seed, key: at, "accuracy": accuracy}
+        for arm, along in scores.items()
+        for at, accuracies in along.items()
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def robustness(make_run, *rows: dict, arms: Sequence[str] = ARMS, **options) -> tuple[RobustnessRow, ...]:
+    keys = [key for key in rows[0] if "." in key]
+    found = compare_arms(*make_run(*rows), grid_keys=keys, arms=arms, **{"chance": CHANCE} | options).robustness
+    json.dumps([asdict(row) for row in found], allow_nan=False)
+    return found
+
+
+def along(make_run, values: Mapping[object, Sequence[float]], **options) -> RobustnessRow:
+    (row,) = robustness(make_run, *trials({"none": values}), arms=["none"], **options)
+    return row
+
+
+def usable(make_run, values: Mapping[object, Sequence[float]], **options) -> tuple:
+    row = along(make_run, values, **options)
+    return row.usable, row.usable_low, row.usable_high, row.width
+
+
+def test_both_arms_by_hand(make_run) -> None:
+    none, before = robustness(
+        make_run,
+        *trials(
+            {
+                "none": {0.01: [0.3, 0.5], 0.1: [0.6, 0.8], 1.0: [0.1, 0.1], 10.0: [0.1, 0.1]},
+                "before": {0.01: [0.2, 0.4], 0.1: [0.8, 0.8], 1.0: [0.9, 0.7], 10.0: [0.5, 0.3]},
+            }
+        ),
+    )
+    assert asdict(none) == {
+        "axis": LR,
+        "arm": "none",
+        "baseline": "none",
+        "values": 4,
+        "worst": pytest.approx(0.1),
+        "worst_at": 1.0,
+        "best": pytest.approx(0.7),
+        "best_at": 0.1,
+        "spread": pytest.approx(0.6),
+        "usable": 2,
+        "usable_low": 0.01,
+        "usable_high": 0.1,
+        "width": pytest.approx(10),
+        "width_ratio": None,
+    }
+    assert asdict(before) == {
+        "axis": LR,
+        "arm": "before",
+        "baseline": "none",
+        "values": 4,
+        "worst": pytest.approx(0.3),
+        "worst_at": 0.01,
+        "best": pytest.approx(0.8),
+        "best_at": 1.0,  # of 0.1 and 1.0 alike, the last
+        "spread": pytest.approx(0.5),
+        "usable": 4,
+        "usable_low": 0.01,
+        "usable_high": 10.0,
+        "width": pytest.approx(1000),
+        "width_ratio": pytest.approx(100),
+    }
+
+
+@pytest.mark.parametrize(("seeds", "needed"), [(10, 9), (20, 18), (30, 27), (6, 6), (9, 9), (1, 1)])
+def test_nine_seeds_in_ten_make_a_value_usable_and_one_fewer_does_not(make_run, seeds: int, needed: int) -> None:
+    def share(trained: int) -> list[float]:
+        return [0.5] * trained + [CHANCE] * (seeds - trained)
+
+    assert usable(make_run, {1: share(needed), 2: share(needed - 1)}) == (1, 1, 1, 1)
+    assert USABLE_SHARE == 0.9
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.01, 0.2, 0.5])
+def test_two_points_above_chance_is_not_enough_and_a_little_more_is(make_run, chance: float) -> None:
+    at, above = round(chance + 0.02, 4), round(chance + 0.0201, 4)
+    assert usable(make_run, {1: [at], 2: [above]}, chance=chance) == (1, 2, 2, 1)
+    assert ABOVE_CHANCE == 0.02
+
+
+def test_a_diverged_trial_has_not_been_trained_whatever_it_ends_at(make_run) -> None:
+    rows = trials({"none": {1: [0.9], 2: [0.9]}})
+    rows[1]["outcome"] = "diverged"
+    (row,) = robustness(make_run, *rows, arms=["none"])
+    assert (row.usable, row.usable_high, row.worst) == (1, 1, 0.9)
+
+
+def test_failed_and_unfinished_trials_say_nothing(make_run) -> None:
+    rows = trials({"none": {1: [0.9, 0.1], 2: [0.9, 0.1], 3: [0.2]}})
+    rows[1]["outcome"], rows[3]["outcome"], rows[4]["outcome"] = "failed", None, "failed"
+    (row,) = robustness(make_run, *rows, arms=["none"])
+    assert (row.values, row.usable, row.worst) == (2, 2, 0.9)
+
+
+def test_chance_is_by_default_what_was_measured_before_training(make_run) -> None:
+    rows = [{**row, "curve": [0.3, row["accuracy"]]} for row in trials({"none": {1: [0.31], 2: [0.33]}})]
+    (row,) = robustness(make_run, *rows, arms=["none"], chance=None)
+    assert (row.usable, row.usable_low) == (1, 2)
+    (row,) = robustness(make_run, *rows, arms=["none"])
+    assert row.usable == 2
+
+
+def test_a_value_is_usable_at_the_best_of_the_other_settings(make_run) -> None:
+    rows = [
+        {"arm": "none", "seed": seed, LR: lr, "model.depth": depth, "accuracy": accuracy}
+        for lr, depth, accuracies in ((1, 2, [0.1, 0.1]), (1, 5, [0.5, 0.5]), (2, 2, [0.5, 0.1]), (2, 5, [0.1, 0.5]))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    by_rate, by_depth = robustness(make_run, *rows, arms=["none"])
+    assert (by_rate.axis, by_rate.usable, by_rate.usable_low) == (LR, 1, 1)
+    assert (by_rate.worst, by_rate.best) == (pytest.approx(0.3), pytest.approx(0.3))
+    assert (by_depth.axis, by_depth.usable, by_depth.usable_low) == ("model.depth", 1, 5)
+    assert (by_depth.worst, by_depth.worst_at) == (pytest.approx(0.2), 2)
+
+
+@pytest.mark.parametrize(
+    ("good", "ends"),
+    [
+        ("", (None, None)),
+        ("-", (None, None)),
+        ("x", (1, 1)),
+        ("x-xx", (3, 4)),
+        ("xx-xx", (1, 2)),  # the first of equally long ones
+        ("-xxx-xx", (2, 4)),
+        ("xxxx", (1, 4)),
+    ],
+)
+def test_the_longest_stretch(good: str, ends: tuple[float | None, float | None]) -> None:
+    values = np.arange(1, len(good) + 1)
+    assert longest_stretch(values, np.array([mark == "x" for mark in good])) == ends
+
+
+def test_a_gap_ends_the_stretch_and_the_order_in_the_file_does_not_matter(make_run) -> None:
+    good, bad = [0.5], [CHANCE]
+    assert usable(make_run, {8: good, 1: good, 4: good, 2: bad}) == (3, 4, 8, 2)
+
+
+@pytest.mark.parametrize("values", [(0, 1, 10), (-1, 1, 10)])
+def test_an_axis_with_zero_or_less_has_a_range_but_no_width(make_run, values: tuple[float, ...]) -> None:
+    assert usable(make_run, {value: [0.5] for value in values}) == (3, values[0], 10, None)
+
+
+def test_nothing_usable_has_neither_range_nor_width(make_run) -> None:
+    assert usable(make_run, {1: [0.1], 2: [0.1]}) == (0, None, None, None)
+
+
+def test_where_nothing_is_usable_in_the_baseline_there_is_no_ratio(make_run) -> None:
+    none, before = robustness(make_run, *trials({"none": {1: [0.1], 2: [0.1]}, "before": {1: [0.5], 2: [0.5]}}))
+    assert (none.usable, none.width, before.width, before.width_ratio) == (0, None, 2, None)
+    none, before = robustness(make_run, *trials({"none": {1: [0.5], 2: [0.5]}, "before": {1: [0.1], 2: [0.1]}}))
+    assert (none.width, before.width, before.width_ratio) == (2, None, None)
+
+
+def test_an_arm_that_finished_nothing_has_a_row_of_blanks(make_run) -> None:
+    rows = trials({"none": {1: [0.5], 2: [0.5]}, "before": {1: [0.5], 2: [0.5]}})
+    for row in rows[2:]:
+        row["outcome"] = "failed"
+    _, before = robustness(make_run, *rows)
+    assert (before.values, before.worst, before.worst_at, before.spread, before.usable) == (0, None, None, None, 0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["he", "xavier"],  # texts have no order
+        [True, False],
+        ["100 50", 100],
+        [1.0],  # a single value is no axis
+        [None, 1.0],
+        [None],
+    ],
+)
+def test_what_is_no_axis_of_numbers_has_no_row(make_run, values: list) -> None:
+    assert robustness(make_run, *trials({"none": {value: [0.5] for value in values}}), arms=["none"]) == ()
+
+
+def test_null_is_no_place_on_an_axis(make_run) -> None:
+    row = along(make_run, {None: [0.2], 1.0: [0.5], 5.0: [0.6]})
+    assert (row.values, row.worst, row.worst_at, row.usable_high) == (2, 0.5, 1, 5)
+
+
+def test_without_a_grid_there_is_no_row(make_run) -> None:
+    frames = make_run({"arm": "none", "seed": 0, "accuracy": 0.5})
+    assert compare_arms(*frames, grid_keys=[], arms=["none"]).robustness == ()
+
+
+def test_of_a_loss_the_highest_is_the_worst(make_run) -> None:
+    rows = trials({"none": {1: [0.5], 2: [0.1], 3: [0.6]}})
+    for row, loss in zip(rows, (0.4, 2.3, 0.2), strict=True):
+        row["loss"] = loss
+    (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
+    assert (row.worst, row.worst_at, row.best, row.best_at) == (2.3, 2, 0.2, 3)
+    assert row.spread == pytest.approx(2.1)
+    assert (row.usable, row.usable_low) == (2, 1)  # by accuracy, as ever
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_without_bounds_has_no_worst_case(make_run, bad: float) -> None:
+    rows = trials({"none": {1: [0.5], 2: [0.1]}})
+    rows[1] |= {"loss": bad, "outcome": "diverged"}
+    (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
+    assert (row.worst, row.worst_at, row.best, row.spread, row.usable) == (None, None, None, None, 1)
+
+
+def test_untested_runs_are_judged_by_validation_then_by_training_accuracy(make_run) -> None:
+    rows = [{**row, "val": 0.5, "train": 0.1} for row in trials({"none": {1: [0.1], 2: [0.1]}})]
+    trials_, curves = make_run(*rows)
+    untested = trials_.assign(final_test_accuracy=np.nan)
+    unseen = untested.assign(final_val_accuracy=np.nan)
+    options = {"grid_keys": [LR], "arms": ["none"], "chance": CHANCE}
+    found = [compare_arms(each, curves, **options).robustness[0].usable for each in (trials_, untested, unseen)]
+    assert found == [0, 2, 0]

@@ -1,0 +1,262 @@
+"""Every field of a row, of a study that was worked out by hand."""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.comparison import ArmRow
+from bnexp.analysis.rows import better, by_seed
+from tests.helpers import NEAR_FLOAT64
+
+ARMS = ["none", "before"]
+STUDY = [
+    # arm, seed, outcome, final test and training accuracy, curve, seconds per epoch
+    ("none", 0, "completed", 0.80, 0.85, [0.1, 0.6, 0.7, 0.8], 1.0),
+    ("none", 1, "completed", 0.70, 0.80, [0.1, 0.5, 0.6, 0.7], 2.0),
+    ("none", 2, "diverged", 0.60, 0.62, [0.1, 0.6], 1.0),
+    ("none", 3, "failed", 0.99, 0.99, [0.1, 0.99], 9.0),
+    ("before", 0, "completed", 0.90, 0.92, [0.1, 0.9, 0.9, 0.9], 1.5),
+    ("before", 1, "completed", 0.75, 0.80, [0.1, 0.2, 0.3, 0.75], 2.5),
+    ("before", 2, "completed", 0.65, 0.66, [0.1, 0.2, 0.65, 0.65], 3.0),
+    ("before", 3, "completed", 0.95, 0.99, [0.1, 0.8, 0.9, 0.95], 4.0),
+    ("before", 4, None, np.nan, np.nan, [0.1, 0.7], 5.0),
+]
+NAMES = ("arm", "seed", "outcome", "accuracy", "train", "curve", "pace")
+
+
+def study(**everywhere) -> list[dict]:
+    return [dict(zip(NAMES, row, strict=True)) | everywhere for row in STUDY]
+
+
+def rows(make_run, *trials, **options) -> tuple[ArmRow, ...]:
+    keys = [key for key in trials[0] if "." in key]
+    return compare_arms(*make_run(*trials), grid_keys=keys, arms=ARMS, threshold=0.7, **options).rows
+
+
+def close(row: ArmRow) -> dict:
+    return {name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in row.items()}
+
+
+BASELINE = {
+    "point": {},
+    "arm": "none",
+    "baseline": "none",
+    "n": 3,
+    "mean": 0.7,
+    # 0.7 ± 4.302653 · 0.1 / √3
+    "low": 0.4515862,
+    "high": 0.9484138,
+    "difference": None,
+    "difference_low": None,
+    "difference_high": None,
+    "effect": None,
+    "p": None,
+    "pairs": 0,
+    "better": 0,
+    "trials": 3,
+    "diverged": 1,
+    # Wilson: (1/3 + 1.920729/3 ± 1.959964 · √(2/27 + 0.960365/9)) / (1 + 3.841459/3)
+    "diverged_low": 0.0614919,
+    "diverged_high": 0.7923404,
+    "survivors_mean": 0.75,
+    "failed": 1,
+    "gap": (0.05 + 0.10 + 0.02) / 3,
+    "epochs_to_threshold": 3,
+    "reached": 2,
+    "restricted_epochs": (2 + 3 + 3) / 3,
+    "first": 0,
+    "seconds_to_threshold": 6.0,
+    "seconds_per_epoch": 1.0,
+    "step_cost": None,
+}
+TREATED = {
+    "point": {},
+    "arm": "before",
+    "baseline": "none",
+    "n": 4,
+    "mean": 0.8125,
+    # 0.8125 ± 3.182446 · √(0.056875 / 3) / 2
+    "low": 0.5934053,
+    "high": 1.0315947,
+    "difference": 0.2 / 3,
+    # 0.2/3 ± 4.302653 · 0.0288675 / √3
+    "difference_low": -0.00504421,
+    "difference_high": 0.1383775,
+    "effect": 4 / 3**0.5 / np.pi**0.5,
+    "p": 0.25,
+    "pairs": 3,
+    "better": 3,
+    "trials": 4,
+    "diverged": 0,
+    "diverged_low": 0.0,
+    "diverged_high": 0.4898908,
+    "survivors_mean": None,
+    "failed": 0,
+    "gap": (0.02 + 0.05 + 0.01 + 0.04) / 4,
+    "epochs_to_threshold": 1,
+    "reached": 3,
+    "restricted_epochs": (1 + 3 + 3 + 1) / 4,
+    "first": 1,
+    "seconds_to_threshold": 4.0,
+    "seconds_per_epoch": 2.75,
+    "step_cost": 1.5,
+}
+
+
+def test_every_field_by_hand(make_run) -> None:
+    baseline, treated = rows(make_run, *study())
+    assert asdict(baseline) == close(BASELINE)
+    assert asdict(treated) == close(TREATED)
+
+
+def test_of_a_loss_less_is_better(make_run) -> None:
+    losses = {"none": [0.5, 0.6, 0.7], "before": [0.4, 0.5, 0.8]}
+    trials = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": loss}
+        for arm, values in losses.items()
+        for seed, loss in enumerate(values)
+    ]
+    _, row = rows(make_run, *trials, metric="final_train_loss")
+    assert (row.mean, row.difference, row.better) == (pytest.approx(1.7 / 3), pytest.approx(-0.1 / 3), 2)
+    assert row.effect < 0
+    _, row = rows(make_run, *trials)
+    assert (row.difference, row.better, row.p) == (0, 0, 1)  # of accuracy they are ties
+
+
+def grid_study() -> list[dict]:
+    """Three seeds at two learning rates; at the second, seed 2 has no baseline."""
+    found = [
+        {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": accuracy, "curve": [0.1, accuracy]}
+        for lr, arm, accuracies in (
+            (0.1, "none", [0.5, 0.6, 0.7]),
+            (0.1, "before", [0.7, 0.7, 0.7]),
+            (1.0, "none", [0.3, 0.3, 0.2]),
+            (1.0, "before", [0.8, 0.5, 0.9]),
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    return [row | ({"outcome": "failed"} if row["accuracy"] == 0.2 else {}) for row in found]
+
+
+def test_grid_points_are_taken_together_seed_by_seed(make_run) -> None:
+    baseline, row = rows(make_run, *grid_study(), by=[])
+    assert (baseline.n, baseline.mean, baseline.trials) == (3, pytest.approx((0.4 + 0.45 + 0.7) / 3), 5)
+    assert (row.n, row.trials, row.mean) == (3, 6, pytest.approx((0.75 + 0.6 + 0.8) / 3))
+    # Seed 2 has a pair at the first learning rate only, and there it is a tie.
+    differences = [0.75 - 0.4, 0.6 - 0.45, 0]
+    assert (row.pairs, row.better, row.difference) == (3, 2, pytest.approx(np.mean(differences)))
+    assert row.p == 0.5
+    assert row.point == {}
+
+
+def test_a_lead_in_time_is_counted_by_seed_too(make_run) -> None:
+    # Seed 0 leads at both learning rates; seed 1 at one; seed 2 at its only pair nobody.
+    _, row = rows(make_run, *grid_study(), by=[])
+    assert [each.first for each in rows(make_run, *grid_study())] == [0, 2, 0, 1]
+    assert (row.first, row.pairs) == (2, 3)
+
+
+def test_leads_on_both_sides_cancel(make_run) -> None:
+    trials = [
+        {"arm": arm, "seed": 0, "train.lr": lr, "accuracy": 0.5, "curve": curve}
+        for lr, swapped in ((0.1, False), (0.2, True), (0.3, False))
+        for arm, curve in zip(ARMS[:: -1 if swapped else 1], ([0.1, 0.1, 0.9], [0.1, 0.9]), strict=True)
+    ]
+    assert [row.first for row in rows(make_run, *trials, by=[])] == [0, 1]
+    assert [row.first for row in rows(make_run, *trials[:4], by=[])] == [0, 0]
+
+
+def test_equal_means_over_a_grid_are_a_tie_in_whatever_order_they_are_summed(make_run) -> None:
+    accuracies = {"none": [0.1, 0.2, 0.3], "before": [0.3, 0.2, 0.1]}
+    trials = [
+        {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": accuracies[arm][lr], "loss": accuracies[arm][lr]}
+        for lr in range(3)
+        for arm in ARMS
+        for seed in range(6)
+    ]
+    for metric in ("final_test_accuracy", "final_train_loss"):
+        _, row = rows(make_run, *trials, by=[], metric=metric)
+        assert (row.difference, row.p, row.better, row.effect) == (0, 1, 0, None)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(make_run, bad: float) -> None:
+    trials = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5 + seed / 10, "loss": 0.3 if arm == "none" else 0.2}
+        for arm in ARMS
+        for seed in range(3)
+    ]
+    trials[1] |= {"loss": bad, "outcome": "diverged"}
+    baseline, row = rows(make_run, *trials, metric="final_train_loss")
+    assert (baseline.n, baseline.mean, baseline.low, baseline.diverged) == (3, None, None, 1)
+    assert baseline.survivors_mean == pytest.approx(0.3)
+    assert (row.mean, row.pairs, row.difference, row.effect, row.p) == (pytest.approx(0.2), 3, None, None, None)
+    assert row.better == (3 if np.isinf(bad) else 2)  # better than infinity, but not than what isn't known
+    assert (row.gap, baseline.gap) == (0, 0)
+    json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
+
+
+def test_losses_near_the_end_of_the_numbers_overflow_nothing(make_run) -> None:
+    trials = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": 1e308 if arm == "none" else 0.2}
+        for arm in ARMS
+        for seed in range(3)
+    ]
+    baseline, row = rows(make_run, *trials, metric="final_train_loss")
+    assert (baseline.mean, row.difference, row.p) == (None, None, None)
+    assert (row.mean, row.better) == (pytest.approx(0.2), 3)
+    json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
+
+
+def test_the_gap_is_to_validation_images_where_nothing_was_tested(make_run) -> None:
+    trials, curves = make_run({"arm": "none", "seed": 0, "accuracy": 0.9, "train": 0.95, "val": 0.85})
+    (row,) = compare_arms(trials, curves, grid_keys=[], arms=["none"]).rows
+    assert row.gap == pytest.approx(0.05)
+    untested = trials.assign(final_test_accuracy=np.nan)
+    (row,) = compare_arms(untested, curves, grid_keys=[], arms=["none"]).rows
+    assert row.gap == pytest.approx(0.10)
+    unseen = untested.assign(final_val_accuracy=np.nan)
+    (row,) = compare_arms(unseen, curves, grid_keys=[], arms=["none"]).rows
+    assert row.gap is None
+
+
+def test_steps_too_short_for_the_clock_have_no_cost(make_run) -> None:
+    trials = [
+        {"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace}
+        for arm, paces in (("none", [0.0, 1.0]), ("before", [1.0, 3.0]))
+        for seed, pace in enumerate(paces)
+    ]
+    assert [row.step_cost for row in rows(make_run, *trials)] == [None, pytest.approx(3)]
+    assert [row.step_cost for row in rows(make_run, *trials[::2])] == [None, None]
+
+
+def test_finished_trials_without_records_have_no_times(make_run) -> None:
+    trials, curves = make_run(*study())
+    found = compare_arms(trials, curves[:0], grid_keys=[], arms=ARMS, threshold=0.7).rows
+    for row in found:
+        assert (row.epochs_to_threshold, row.restricted_epochs, row.seconds_per_epoch) == (None, None, None)
+    assert (found[1].step_cost, found[1].difference) == (None, pytest.approx(0.2 / 3))
+
+
+def test_by_seed_keeps_columns_together() -> None:
+    trials = np.rec.fromarrays([[2, 0, 2, 0, 2], [1.0, 2, 3, 4, 8], [0.0, 1, 0, 3, 3]], names="seed,value,other")
+    values, others = by_seed(trials, "value", "other")
+    assert (values.tolist(), others.tolist()) == ([3, 4], [2, 1])
+    (single,) = by_seed(trials[:2], "value")
+    assert single.tolist() == [1, 2]
+
+
+def test_a_tie_is_no_win() -> None:
+    assert better([0.1, 0, -0.1, 0.2], lower=False) == 2
+    assert better([0.1, 0, -0.1, 0.2], lower=True) == 1
+    assert better([np.nan, np.inf, -np.inf], lower=True) == 1
+
+
+def test_the_tolerance_of_a_tie_is_no_win_either(make_run) -> None:
+    trials = [{"arm": "none", "seed": 0, "accuracy": 0.5}, {"arm": "before", "seed": 0, "accuracy": 0.5 + NEAR_FLOAT64}]
+    assert rows(make_run, *trials)[1].better == 1
+    trials[1]["accuracy"] = float(np.nextafter(0.5, 1))
+    assert rows(make_run, *trials)[1].better == 0
