@@ -56,6 +56,9 @@ def test_the_wheel_carries_the_package_and_the_shipped_configurations(wheel: Pat
         assert inside[f"bnexp/shipped/{name}"] == (ROOT / "configs" / name).read_bytes()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "bnexp").rglob("*.py")}
     assert modules == {name for name in inside if name.endswith(".py")}
+    assets = {str(path.relative_to(ROOT)) for path in (ROOT / "bnexp" / "report" / "html" / "assets").iterdir()}
+    assert assets
+    assert assets <= set(inside)
     assert not [name for name in inside if name.startswith(("tests/", "configs/", "runs/"))]
 
 

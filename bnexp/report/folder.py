@@ -36,9 +36,9 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         page: where the HTML page goes.
         pictures: folder of the pictures; made where it is missing.
     """
-    from bnexp.report import page as html  # templates and charts: not needed after a run
+    from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
     from bnexp.report.pictures import write_pictures
 
-    replace(page, html.page(study, comparison))
+    replace(page, html(study, comparison))
     pictures.mkdir(exist_ok=True)
     return [page, *write_pictures(study, comparison, pictures)]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.page import page as page_of
-from tests.report.page_fixtures import HOSTILE, compared, study
+from bnexp.report.html.page import page as page_of
+from tests.report.html.made_up_study import HOSTILE, compared, study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright isn't installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.page import page
-from bnexp.report.page_arms import ON_DARK, arm_looks
-from bnexp.report.page_charts import chart_data, embedded
-from bnexp.report.page_records import environment_table, settings_table, trials_table
-from bnexp.report.page_tables import comparison_tables
+from bnexp.report.html.arms import ON_DARK, arm_looks
+from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.page import page
+from bnexp.report.html.records import environment_table, settings_table, trials_table
+from bnexp.report.html.tables import comparison_tables
 from bnexp.report.style import KNOWN, arm_styles
-from tests.report.page_fixtures import HOSTILE, compared, settings, study
+from tests.report.html.made_up_study import HOSTILE, compared, settings, study
 
 LARGEST = 8_000_000
 """Bytes of a page with 1,000 trials of 100 records."""

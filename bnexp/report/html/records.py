@@ -11,8 +11,8 @@ import pandas as pd
 from bnexp.analysis.study import Study
 from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import TrialSettings
+from bnexp.report.html.cells import MISSING, Cell, Kind, PageTable, Row, estimate, grid_cell, grid_kind, number
 from bnexp.report.labels import counted, short_keys, value_text
-from bnexp.report.page_cells import MISSING, Cell, Kind, PageTable, Row, estimate, grid_cell, grid_kind, number
 
 _NUMBERS = (
     "final_train_loss",

@@ -8,8 +8,8 @@ from typing import Literal
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.metrics import lower_is_better
 from bnexp.config.experiment import TrialSettings
+from bnexp.report.html.cells import measure, p_cell
 from bnexp.report.labels import counted, point_texts
-from bnexp.report.page_cells import measure, p_cell
 
 FEW = 3
 """Grid points that a sentence names one by one."""

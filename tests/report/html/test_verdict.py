@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.page_verdict import Verdict, verdict
-from tests.report.page_fixtures import compared, study
+from bnexp.report.html.verdict import Verdict, verdict
+from tests.report.html.made_up_study import compared, study
 
 
 def verdict_of(made: Study, **options: object) -> Verdict:

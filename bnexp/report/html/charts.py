@@ -11,9 +11,9 @@ from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.metrics import METRICS, lower_is_better
 from bnexp.analysis.pairing import grid_points, point_numbers
 from bnexp.analysis.study import Study
+from bnexp.report.html.arms import LINE_WIDTH, arm_looks
+from bnexp.report.html.curves import curve_data, rounded
 from bnexp.report.labels import point_texts, short_keys, value_text
-from bnexp.report.page_arms import LINE_WIDTH, arm_looks
-from bnexp.report.page_curves import curve_data, rounded
 from bnexp.report.panels import evenly
 
 LOG_SPAN = 10

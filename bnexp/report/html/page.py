@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.study import Study
-from bnexp.report.page_arms import arm_looks
-from bnexp.report.page_charts import chart_data, embedded
-from bnexp.report.page_records import baseline_table, environment_table, settings_table, trials_table
-from bnexp.report.page_tables import comparison_tables
-from bnexp.report.page_verdict import verdict
+from bnexp.report.html.arms import arm_looks
+from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.records import baseline_table, environment_table, settings_table, trials_table
+from bnexp.report.html.tables import comparison_tables
+from bnexp.report.html.verdict import verdict
 
 SCRIPTS = ("charts.js", "page.js")
 
@@ -47,7 +47,7 @@ def page(study: Study, comparison: Comparison) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("bnexp.report", "page"),
+        loader=PackageLoader("bnexp.report.html", "assets"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -57,7 +57,7 @@ def _template() -> Template:
 
 
 def _asset(name: str) -> Markup:
-    return Markup(files("bnexp.report").joinpath("page", name).read_text(encoding="utf-8"))
+    return Markup(files("bnexp.report.html").joinpath("assets", name).read_text(encoding="utf-8"))
 
 
 def _plotly() -> Markup:

@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
-from bnexp.report.labels import short_keys
-from bnexp.report.page_cells import (
+from bnexp.report.html.cells import (
     MISSING,
     Cell,
     Column,
@@ -17,6 +16,7 @@ from bnexp.report.page_cells import (
     page_table,
     share,
 )
+from bnexp.report.labels import short_keys
 
 
 def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
