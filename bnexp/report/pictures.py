@@ -51,7 +51,7 @@ def _figures(study: Study, comparison: Comparison) -> Iterator[tuple[str, Figure
             difference_figure(rows, baseline=comparison.baseline, arms=arms, metric=metric, title=title),
         )
     if comparison.robustness:
-        tried = {row.axis: study.trials[row.axis].unique().tolist() for row in comparison.robustness}
+        tried = {row.axis: study.trials[row.axis].dropna().unique().tolist() for row in comparison.robustness}
         yield "ranges", usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried)
     if crossed := _crossed(comparison):
         yield "heat_map", heat_map_figure(rows, x=crossed[0], y=crossed[1], arms=arms, metric=metric, title=title)

@@ -69,8 +69,7 @@ def test_lines_go_down_by_grid_point_and_arm() -> None:
     axes = figure_of(ROWS).axes[0]
     assert heights(axes) == sorted(heights(axes))
     assert axes.yaxis_inverted()
-    first, second = axes.get_yticks()
-    assert heights(axes)[1] < (first + second) / 2 < heights(axes)[2]
+    assert np.reshape(heights(axes), (2, 2)).mean(axis=1) == pytest.approx(axes.get_yticks())
 
 
 def test_a_mark_is_full_where_the_interval_leaves_out_0() -> None:
@@ -86,6 +85,14 @@ def test_arms_look_as_in_every_figure() -> None:
     before, after = figure.subfigs[0].legends[0].get_lines()
     assert (before.get_color(), before.get_linestyle(), before.get_marker()) == ("#0072B2", "-", "o")
     assert (after.get_color(), after.get_linestyle(), after.get_marker()) == ("#E69F00", "-.", "D")
+
+
+def test_seven_other_arms_have_markers_of_their_own() -> None:
+    marks_of = arm_marks((*ARMS, *(f"arm{i}" for i in range(7))))
+    assert len({mark.marker for mark in marks_of.values()}) == 10
+    figure = figure_of([treated(0.1, arm, 0.1) for arm in ("x", "y")], ("none", "x", "y"))
+    x, y = figure.subfigs[0].legends[0].get_lines()
+    assert x.get_marker() != y.get_marker()
 
 
 def test_zero_is_a_line_in_sight_with_room_on_both_sides() -> None:

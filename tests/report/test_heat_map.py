@@ -187,6 +187,15 @@ def test_values_that_are_no_numbers_keep_their_order() -> None:
     assert labels(axes.get_yticklabels()) == ["xavier", "he", "$x$"]
 
 
+def test_of_many_slanted_values_some_are_written() -> None:
+    figure = figure_of(crossed(np.geomspace(1e-3, 10, 100).tolist(), (1.0,), ("none",)), ("none",))
+    (axes,) = maps_of(figure)
+    words(figure)
+    every = np.diff([axes.transData.transform((place, 0))[0] for place in axes.get_xticks()]) / figure.dpi
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {45}
+    assert 0.15 < every.min() < 0.3
+
+
 def test_nothing_finished_yet() -> None:
     assert "Nothing finished yet." in words(figure_of([]))
     waiting = [replace(row, n=0, trials=0, mean=None) for row in crossed(XS, YS, ARMS)]
@@ -194,7 +203,8 @@ def test_nothing_finished_yet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("across", "up", "arms"), [(1, 1, 1), (2, 2, 9), (10, 10, 3), (16, 16, 2), (32, 4, 4), (4, 32, 2), (100, 1, 2)]
+    ("across", "up", "arms"),
+    [(1, 1, 1), (2, 2, 9), (10, 10, 3), (16, 16, 2), (32, 4, 4), (4, 32, 2), (100, 1, 2), (1, 100, 2)],
 )
 def test_nothing_overlaps(across: int, up: int, arms: int) -> None:
     names = tuple(f"arm{i}" for i in range(arms))

@@ -128,6 +128,12 @@ def test_curves_are_of_the_metric_where_they_were_recorded(tmp_path: Path) -> No
     assert "test accuracy" in written_texts(tmp_path / "curves.svg")
 
 
+def test_a_blank_among_the_values_of_an_axis_is_no_value_tried(tmp_path: Path) -> None:
+    trials = TABLES[0].assign(**{"train.lr": [1.0, 2.0] + [np.nan] * (len(TABLES[0]) - 2)})
+    write_pictures(study_of((trials, TABLES[1][:0])), comparison_of(CROSSED), tmp_path)
+    assert {"1", "2", "values tried"} <= set(written_texts(tmp_path / "ranges.svg"))
+
+
 def test_the_question_is_the_title_or_else_the_name(tmp_path: Path) -> None:
     for question, title in (("Why?", "Why?"), ("", "a-run")):
         for path in write_pictures(study_of(TABLES, question=question), comparison_of(CROSSED), tmp_path)[1::2]:

@@ -34,6 +34,12 @@ def test_seconds_are_the_mean_over_the_seeds() -> None:
     assert none.get_xdata() == pytest.approx([0, 0.2, 0.4])
 
 
+def test_the_first_record_need_not_be_before_training() -> None:
+    trials, curves = run_tables(RISING, seconds=(0.1, 0.25))
+    none = figure_of((trials, curves[curves["epoch"] > 0])).axes[0].lines[0]
+    assert none.get_xdata() == pytest.approx([0.1, 0.2])
+
+
 def test_time_does_not_run_back_where_the_slower_trial_stops() -> None:
     accuracy = RISING.copy()
     accuracy[0, 0, 1, 2] = np.nan
