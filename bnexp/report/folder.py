@@ -5,7 +5,7 @@ from pathlib import Path
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_run
 from bnexp.analysis.study import Study
-from bnexp.report.figures import default_curve_metric, draw_curves
+from bnexp.report.figures.curves import default_curve_metric, draw_curves
 from bnexp.report.summary import summary_csv, summary_markdown
 from bnexp.store.files import replace
 from bnexp.store.reader import RunRecord
@@ -36,8 +36,8 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         page: where the HTML page goes.
         pictures: folder of the pictures; made where it is missing.
     """
+    from bnexp.report.figures.pictures import write_pictures
     from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
-    from bnexp.report.pictures import write_pictures
 
     replace(page, html(study, comparison))
     pictures.mkdir(exist_ok=True)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnexp.analysis.comparison import ArmRow, RobustnessRow
-from bnexp.report.lettering import missing_letters
-from bnexp.report.sheet import DPI
+from bnexp.report.figures.lettering import missing_letters
+from bnexp.report.figures.sheet import DPI
 
 ODD_NAMES = (
     "_hidden",

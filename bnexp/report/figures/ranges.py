@@ -10,10 +10,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.robustness import ABOVE_CHANCE, USABLE_SHARE
+from bnexp.report.figures.lettering import wrapped
+from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, sentences
 from bnexp.report.labels import short_keys, value_text
-from bnexp.report.lettering import wrapped
 from bnexp.report.marks import ArmMark, arm_marks
-from bnexp.report.sheet import GREY, PALE, SMALL, dress, make_sheet, sentences
 from bnexp.report.style import ArmStyle, arm_styles
 
 _WIDTH, _BAR, _AXIS, _NAMES = 8.0, 0.28, 0.62, 1.8

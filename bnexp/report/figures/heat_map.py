@@ -19,11 +19,11 @@ from matplotlib.patches import Patch, Rectangle
 
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.metrics import lower_is_better
-from bnexp.report.heat_cells import HeatCell, HeatMaps, make_heat_maps
-from bnexp.report.heat_layout import TINY, HeatLayout, heat_layout
+from bnexp.report.figures.heat_cells import HeatCell, HeatMaps, make_heat_maps
+from bnexp.report.figures.heat_layout import TINY, HeatLayout, heat_layout
+from bnexp.report.figures.lettering import inches
+from bnexp.report.figures.sheet import GREY, SMALL, dress, make_sheet, sentences
 from bnexp.report.labels import counted, short_keys, value_text
-from bnexp.report.lettering import inches
-from bnexp.report.sheet import GREY, SMALL, dress, make_sheet, sentences
 from bnexp.report.style import ArmStyle, arm_styles
 
 _BAR = 0.15

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.metrics import lower_is_better
-from bnexp.report.difference_lines import Block, Blocks, Difference, make_blocks
+from bnexp.report.figures.difference_lines import Block, Blocks, Difference, make_blocks
+from bnexp.report.figures.lettering import inches, shortened, wrapped
+from bnexp.report.figures.sheet import GREY, LINE, PALE, SMALL, dress, make_sheet, sentences
 from bnexp.report.labels import point_texts
-from bnexp.report.lettering import inches, shortened, wrapped
 from bnexp.report.marks import ArmMark, arm_marks
-from bnexp.report.sheet import GREY, LINE, PALE, SMALL, dress, make_sheet, sentences
 from bnexp.report.style import ArmStyle, arm_styles
 
 _WIDTH, _NAMES, _HALF = 8.0, 2.2, 1.3

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.report.difference_plot import difference_figure
+from bnexp.report.figures.differences import difference_figure
 from bnexp.report.marks import arm_marks
 from bnexp.report.style import arm_styles
-from tests.report.made_up import ODD_NAMES, arm_row, faults, words
+from tests.report.figures.made_up import ODD_NAMES, arm_row, faults, words
 
 ARMS = ("none", "before", "after")
 

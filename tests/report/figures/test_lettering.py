@@ -2,8 +2,8 @@
 
 import pytest
 
-from bnexp.report.lettering import inches, shortened, wrapped
-from tests.report.made_up import ODD_NAMES
+from bnexp.report.figures.lettering import inches, shortened, wrapped
+from tests.report.figures.made_up import ODD_NAMES
 
 
 def test_widths_grow_with_the_letters_their_size_and_their_weight() -> None:

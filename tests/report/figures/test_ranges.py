@@ -6,10 +6,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import RobustnessRow
+from bnexp.report.figures.ranges import usable_range_figure, width_text
 from bnexp.report.marks import arm_marks
-from bnexp.report.range_bars import usable_range_figure, width_text
 from bnexp.report.style import arm_styles
-from tests.report.made_up import ODD_NAMES, faults, robustness, words
+from tests.report.figures.made_up import ODD_NAMES, faults, robustness, words
 
 ARMS = ("none", "before", "after")
 ROWS = [

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures import curves_figure
-from bnexp.report.time_plot import time_figure
-from tests.report.made_up import ODD_NAMES, faults, run_tables, words
+from bnexp.report.figures.curves import curves_figure
+from bnexp.report.figures.time import time_figure
+from tests.report.figures.made_up import ODD_NAMES, faults, run_tables, words
 
 ARMS = ("none", "before")
 RISING = np.array([[[[0.1, 0.2, 0.4], [0.1, 0.4, 0.6]], [[0.1, 0.7, 0.8], [0.1, 0.9, 1.0]]]])

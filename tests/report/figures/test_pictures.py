@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.study import Study
-from bnexp.report.pictures import write_pictures
-from tests.report.made_up import ODD_NAMES, arm_row, crossed, faults, robustness, run_tables
+from bnexp.report.figures.pictures import write_pictures
+from tests.report.figures.made_up import ODD_NAMES, arm_row, crossed, faults, robustness, run_tables
 
 ARMS = ("none", "before")
 
@@ -157,7 +157,7 @@ def test_matplotlibs_settings_stay_as_they_were(tmp_path: Path) -> None:
 
 
 def test_pyplot_stays_out() -> None:
-    code = "import sys, bnexp.report.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, bnexp.report.figures.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures import curve_figure, default_curve_metric, draw_curves
+from bnexp.report.figures.curves import curve_figure, default_curve_metric, draw_curves
 from bnexp.report.panels import make_panels
 
 ARMS = ("none", "before")

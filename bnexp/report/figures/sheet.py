@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Bbox
 
-from bnexp.report.lettering import inches, missing_letters, wrapped
+from bnexp.report.figures.lettering import inches, missing_letters, wrapped
 
 DPI = 120
 

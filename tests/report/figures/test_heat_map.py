@@ -9,9 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.report.heat_map import heat_map_figure
+from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.style import arm_styles
-from tests.report.made_up import ODD_NAMES, arm_row, crossed, faults, words
+from tests.report.figures.made_up import ODD_NAMES, arm_row, crossed, faults, words
 
 XS, YS, ARMS = (0.01, 0.1, 1.0), (0.5, 2.0), ("none", "before")
 

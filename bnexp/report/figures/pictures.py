@@ -11,12 +11,12 @@ from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.metrics import METRICS
 from bnexp.analysis.study import Study
-from bnexp.report.difference_plot import difference_figure
-from bnexp.report.figures import curves_figure, default_curve_metric
-from bnexp.report.heat_map import heat_map_figure
-from bnexp.report.range_bars import usable_range_figure
-from bnexp.report.sheet import picture
-from bnexp.report.time_plot import time_figure
+from bnexp.report.figures.curves import curves_figure, default_curve_metric
+from bnexp.report.figures.differences import difference_figure
+from bnexp.report.figures.heat_map import heat_map_figure
+from bnexp.report.figures.ranges import usable_range_figure
+from bnexp.report.figures.sheet import picture
+from bnexp.report.figures.time import time_figure
 from bnexp.store.files import replace
 
 _KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")

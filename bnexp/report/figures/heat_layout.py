@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from bnexp.report.lettering import inches, wrapped
-from bnexp.report.sheet import SMALL
+from bnexp.report.figures.lettering import inches, wrapped
+from bnexp.report.figures.sheet import SMALL
 
 TINY = SMALL - 1.5
 """Size of the text in cells, in points."""

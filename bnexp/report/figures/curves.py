@@ -9,10 +9,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from bnexp.report.figures.lettering import inches, wrapped
+from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, picture, sentences
 from bnexp.report.labels import point_texts
-from bnexp.report.lettering import inches, wrapped
 from bnexp.report.panels import ArmCurve, Panels, make_panels
-from bnexp.report.sheet import GREY, PALE, SMALL, dress, make_sheet, picture, sentences
 from bnexp.report.style import ArmStyle, arm_styles
 
 _NARROW, _WIDE = 5.6, 8.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bnexp.report.figures import curve_figure
+from bnexp.report.figures.curves import curve_figure
 from bnexp.report.panels import make_panels
 
 

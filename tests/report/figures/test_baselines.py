@@ -2,7 +2,7 @@
 
 After a change of the looks that is meant, look at the new pictures and store them:
 
-    python -m tests.report.test_baselines
+    python -m tests.report.figures.test_baselines
 """
 
 from collections.abc import Callable
@@ -17,23 +17,20 @@ from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.report.difference_plot import difference_figure
-from bnexp.report.figures import curves_figure
-from bnexp.report.heat_map import heat_map_figure
-from bnexp.report.range_bars import usable_range_figure
+from bnexp.report.figures.curves import curves_figure
+from bnexp.report.figures.differences import difference_figure
+from bnexp.report.figures.heat_map import heat_map_figure
+from bnexp.report.figures.ranges import usable_range_figure
+from bnexp.report.figures.time import time_figure
 from bnexp.report.style import KNOWN
-from bnexp.report.time_plot import time_figure
-from tests.report.made_up import arm_row, crossed, robustness, run_tables
+from tests.helpers import PICTURE_RMS
+from tests.report.figures.made_up import arm_row, crossed, robustness, run_tables
 
 FOLDER = Path(__file__).parent / "baselines"
 DPI = 60
 
 DRAWN_WITH = "3.11"
 """Matplotlib draws letters a little otherwise in every minor version, which is more than some real changes make."""
-
-# Root mean square over all pixels, each 0 to 255. On the same version nothing differs at all; the smallest of
-# the changes below, two lines of ten pixels that swap colours, makes 2.9.
-TOLERANCE = 0.5
 
 ARMS = ("none", "before", "after")
 TITLE = "Does a made-up network learn?"
@@ -116,7 +113,7 @@ def draw(make: Callable[[], Figure], path: Path) -> Path:
     return path
 
 
-def difference(name: str, make: Callable[[], Figure], folder: Path, tolerance: float = TOLERANCE) -> str | None:
+def difference(name: str, make: Callable[[], Figure], folder: Path, tolerance: float = PICTURE_RMS) -> str | None:
     """What Matplotlib says about a figure that isn't like the stored picture."""
     return compare_images(str(FOLDER / f"{name}.png"), str(draw(make, folder / f"{name}.png")), tolerance)
 
@@ -128,7 +125,7 @@ same_letters = pytest.mark.skipif(
 
 
 def test_the_pictures_are_of_the_version_that_is_installed_for_tests() -> None:
-    pinned = (Path(__file__).parents[2] / "constraints.txt").read_text()
+    pinned = (Path(__file__).parents[3] / "constraints.txt").read_text()
     assert f"\nmatplotlib=={DRAWN_WITH}." in pinned
 
 

@@ -1,0 +1,1 @@
+"""The pictures of a comparison, drawn with Matplotlib for the screen and for paper."""
