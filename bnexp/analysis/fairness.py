@@ -22,6 +22,8 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         for lines in (
             _few(comparison),
             _unpaired(study, comparison),
+            _failed(study),
+            _chosen(study),
             _budgets(study, comparison, others),
             _biases(study.settings, study.arms),
             _two_changes(study.settings, comparison.baseline, others),
@@ -50,6 +52,18 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
     if open_ := comparison.planned - comparison.finished:
         some = f"{open_} of {comparison.planned} trials"
         yield f"unfinished: {some} {'has' if open_ == 1 else 'have'} not ended"
+
+
+def _failed(study: Study) -> Iterator[str]:
+    failed = study.trials.loc[study.trials["outcome"] == "failed", "arm"].value_counts()
+    if len(failed):
+        listed = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
+        yield f"failed trials: {listed}; they are in no mean"
+
+
+def _chosen(study: Study) -> Iterator[str]:
+    if study.chosen_by:
+        yield f"chosen by results: the filter looks at {', '.join(study.chosen_by)}; what is left is no fair sample"
 
 
 def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,8 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.GtE: operator.ge,
 }
 OUTCOMES = ("completed", "diverged", "failed")
+RESULTS = ("outcome", *METRICS)
+"""Columns that are known only after training."""
 WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -38,9 +41,9 @@ def filtered(study: Study, condition: str) -> Study:
         InputError: it can't be read, names no column, compares what has no order, or leaves no trial.
     """
     known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
+    reader = _Reader(study.trials, known, condition)
     try:
-        tree = ast.parse(condition.strip(), mode="eval").body
-        mask = _Reader(study.trials, known, condition).mask(tree)
+        mask = reader.mask(ast.parse(condition.strip(), mode="eval").body)
     except SyntaxError as error:
         raise InputError(f"--filter {condition}: can't be read ({error.msg}); {EXAMPLE}") from None
     except (RecursionError, MemoryError):
@@ -48,7 +51,8 @@ def filtered(study: Study, condition: str) -> Study:
     kept = study.trials[mask]
     if kept.empty:
         raise InputError(f"--filter {condition}: no trial is left of {len(study.trials)}")
-    return with_trials(study, kept.reset_index(drop=True))
+    looked_at = tuple(name for name in RESULTS if name in reader.used)
+    return replace(with_trials(study, kept.reset_index(drop=True)), chosen_by=looked_at)
 
 
 class _Reader:
@@ -56,6 +60,8 @@ class _Reader:
 
     def __init__(self, trials: pd.DataFrame, known: tuple[str, ...], condition: str):
         self._trials, self._known, self._condition = trials, known, condition
+        self.used: set[str] = set()
+        """Columns that the condition names."""
 
     def mask(self, node: ast.expr) -> "pd.Series[bool]":
         if isinstance(node, ast.BoolOp):
@@ -107,6 +113,7 @@ class _Reader:
 
     def _side(self, node: ast.expr) -> Any:
         column = self._column(node)
+        self.used |= {column} if column else set()
         return self._trials[column] if column else self._value(node)
 
     def _column(self, node: ast.expr) -> str | None:

@@ -31,6 +31,8 @@ class Study:
     """Accuracy of guessing; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]
     """environment.json of every run."""
+    chosen_by: tuple[str, ...] = ()
+    """Columns of results by which trials were chosen: what is left is no fair sample."""
     differs: tuple[str, ...] = ()
     """What differs between the runs, and how: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
     left_out: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ def rows_of(comparison: Comparison, view: str) -> Sequence[Any]:
 
 
 def _overall(comparison: Comparison) -> Table:
-    metric, points = comparison.metric, {tuple(row.point.items()) for row in comparison.rows}
+    metric, points = comparison.metric, comparison.points
     columns: list[Column[Overall]] = [
         ("arm", lambda row: row.arm),
         ("seeds", lambda row: str(row.seeds)),
@@ -62,10 +62,12 @@ def _overall(comparison: Comparison) -> Table:
     ]
     if any(row.bootstrap_low is not None for row in comparison.overall):
         columns.insert(4, ("bootstrap", lambda row: _interval(metric, row.bootstrap_low, row.bootstrap_high)))
-    rows = comparison.overall if len(points) > 1 else ()
-    notes = [f"Each seed's mean over its pairs at {len(points)} grid points; statistics over the seeds."]
+    rows = comparison.overall if points > 1 else ()
+    notes = [f"Each seed's mean over its pairs at {points} grid points; statistics over the seeds."]
     if len(columns) > 7:
-        notes.append("bootstrap: 95 % BCa interval of the difference.")
+        notes.append(
+            "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
+        )
     return filled(columns, rows, "Over all grid points", notes)
 
 
@@ -86,7 +88,8 @@ def _best(comparison: Comparison) -> Table:
         ("chosen from", lambda row: f"{row.candidates} points, {row.epochs:,} epochs"),
     ]
     notes = [
-        "The point of the highest mean validation accuracy over the seeds; the test images chose nothing.",
+        "The point of the highest mean validation accuracy over the seeds; the test images chose nothing. The same "
+        "seeds choose and are measured, which flatters every arm a little.",
         "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)

@@ -33,23 +33,28 @@ def test_few_seeds(make_folder, seeds: int) -> None:
 def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
     # Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={8: "failed", 18: "failed", 19: "failed"})
-    assert warnings(run) == (FEW.format("4 to 5"),)
-    assert warnings(run, by=[]) == ()  # averaged over the rates, six seeds have pairs
+    failed = "failed trials: 3 of before; they are in no mean"
+    assert warnings(run) == (FEW.format("4 to 5"), failed)
+    assert warnings(run, by=[]) == (failed,)  # averaged over the rates, six seeds have pairs
 
 
 def test_trials_without_a_partner(make_folder) -> None:
     one = make_folder(seeds=7, outcomes={0: "failed"})
-    assert warnings(one) == ("unpaired: 1 trial has no finished partner in none; differences leave them out",)
+    failed = "failed trials: {} of none; they are in no mean"
+    line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
+    assert warnings(one) == (line, failed.format(1))
     two = make_folder(seeds=8, outcomes={0: "failed", 1: "failed"})
-    assert warnings(two) == ("unpaired: 2 trials have no finished partner in none; differences leave them out",)
-    assert warnings(two, baseline="before") == ()  # there, what is left out is the baseline's
+    line = "unpaired: 2 trials have no finished partner in none; differences leave them out"
+    assert warnings(two) == (line, failed.format(2))
+    assert warnings(two, baseline="before") == (failed.format(2),)  # there, what is left out is the baseline's
 
 
 def test_they_are_counted_where_rows_take_grid_points_together(make_folder) -> None:
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={0: "failed"})
     line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
-    assert warnings(run) == (FEW.format("5 to 6"), line)
-    assert warnings(run, by=[]) == (line,)
+    failed = "failed trials: 1 of none; they are in no mean"
+    assert warnings(run) == (FEW.format("5 to 6"), line, failed)
+    assert warnings(run, by=[]) == (line, failed)
 
 
 def test_partners_are_looked_for_at_null_too(make_folder) -> None:
@@ -167,3 +172,16 @@ def test_settings_that_differ_between_runs_are_grid_keys_and_no_warning(make_fol
         make_folder(name="b", **SIX, train={"lr": 1.0, "epochs": 3, "batch_size": 64}, model={"init": "he"}),
     ]
     assert warnings(*runs) == ()
+
+
+@pytest.mark.parametrize(
+    ("condition", "columns"),
+    [
+        ("outcome==completed", "outcome"),
+        ("final_test_accuracy>0 and outcome!=failed", "outcome, final_test_accuracy"),
+    ],
+)
+def test_a_filter_that_looks_at_results(make_folder, condition: str, columns: str) -> None:
+    line = f"chosen by results: the filter looks at {columns}; what is left is no fair sample"
+    assert warnings(make_folder(**SIX), condition=condition) == (line,)
+    assert warnings(make_folder(**SIX), condition="seed<6") == ()

@@ -148,7 +148,7 @@ class Shares:
 @cache
 def studies(effect: float, count: int) -> Shares:
     """Studies of six seeds: arms differ by the effect, in units of a pair's noise; seeds differ far more."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(round(10 * effect))
     seeds, noise = random.normal(0, 3, (count, 6)), random.normal(0, np.sqrt(0.5), (2, count, 6))
     baselines, treated = seeds + noise[0], seeds + noise[1] + effect
     pairs = [paired_difference(*study) for study in zip(treated, baselines, strict=True)]

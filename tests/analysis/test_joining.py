@@ -71,7 +71,7 @@ def test_swept_in_one_run_and_fixed_in_the_other(make_folder) -> None:
     swept = make_folder(name="a", arms=["none"], grid={"train.lr": [0.1, 0.5]})
     fixed = make_folder(name="b", arms=["before"], train={"lr": 0.5})
     study = join([swept, fixed])
-    assert study.grid_keys == ("train.lr",)
+    assert (study.grid_keys, study.trials["train.lr"].dtype) == (("train.lr",), float)
     assert pairs(study) == [(0.1, "none", 1, 0), (0.5, "none", 1, 0), (0.5, "before", 1, 1)]
     first, second = names(swept, fixed)
     assert study.differs == (f"train.lr: 0.1 in {first}, 0.5 in {second}",)

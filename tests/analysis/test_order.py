@@ -35,7 +35,9 @@ def test_every_column_is_of_one_kind() -> None:
 
 @pytest.mark.parametrize("column", LARGE_IS_GOOD)
 def test_of_counts_the_largest_comes_first(comparison: Comparison, column: str) -> None:
-    assert rates(ordered(with_values(comparison, column, 1, 5, 0, 2), column, None)) == [1, 4, 3, 2]
+    for metric in ("final_test_accuracy", "final_train_loss"):
+        given = replace(with_values(comparison, column, 1, 5, 0, 2), metric=metric)
+        assert rates(ordered(given, column, None)) == [1, 4, 3, 2]
 
 
 @pytest.mark.parametrize("column", SMALL_IS_GOOD)

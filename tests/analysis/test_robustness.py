@@ -222,8 +222,8 @@ def test_of_a_loss_the_highest_is_the_worst(make_run) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_without_bounds_has_no_worst_case(make_run, bad: float) -> None:
-    rows = trials({"none": {1: [0.5], 2: [0.1]}})
-    rows[1] |= {"loss": bad, "outcome": "diverged"}
+    rows = trials({"none": {1: [0.5, 0.5], 2: [0.5, 0.1]}})
+    rows[3] |= {"loss": bad, "outcome": "diverged"}
     (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
     assert (row.worst, row.worst_at, row.best, row.spread, row.usable) == (None, None, None, None, 1)
 

@@ -63,7 +63,9 @@ ROBUST = RobustnessRow(
 def whole(comparison: Comparison) -> Comparison:
     """A comparison with something in every view: two grid points, a best, an axis, a diverged trial."""
     other = replace(comparison.rows[1], point={"model.init.scale": 1.0})
-    return replace(comparison, rows=(*comparison.rows, other), overall=(OVERALL,), best=(BEST,), robustness=(ROBUST,))
+    return replace(
+        comparison, rows=(*comparison.rows, other), overall=(OVERALL,), best=(BEST,), robustness=(ROBUST,), points=2
+    )
 
 
 def cells(comparison: Comparison, view: str, row: int = 0) -> dict[str, str]:
@@ -101,6 +103,11 @@ def test_overall(whole: Comparison) -> None:
     }
     plain = replace(whole, overall=(replace(OVERALL, bootstrap_low=None, bootstrap_high=None),))
     assert "bootstrap" not in cells(plain, "overall")
+
+
+def test_overall_counts_the_grid_points_of_the_trials_not_of_the_rows_shown(whole: Comparison) -> None:
+    (table,) = tables(replace(whole, rows=whole.rows[:1], points=16), "overall")
+    assert "Each seed's mean over its pairs at 16 grid points; statistics over the seeds." in table.notes
 
 
 def test_best(whole: Comparison) -> None:
