@@ -91,7 +91,8 @@ def _known(panel: Sequence[RobustnessRow], tried: Sequence[float]) -> list[float
 def _caption(rows: Sequence[RobustnessRow], tried: Mapping[str, Sequence[float]]) -> str:
     ends = {key: (min(values), max(values)) for key, values in tried.items()}
     open_ended = any({row.usable_low, row.usable_high} & {*ends.get(row.axis, ())} for row in rows)
-    usable = f"at least {100 * USABLE_SHARE:.0f} % of the trials ended finite and more than {ABOVE_CHANCE} above chance"
+    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds ended finite and {ABOVE_CHANCE} above chance"
+    usable = f"{trained}, at the best of the other settings"
     return sentences(
         f"bar: the longest stretch of values at which {usable}"
         if rows
