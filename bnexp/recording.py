@@ -45,10 +45,11 @@ class Recorder:
             self._saved = time.monotonic()
 
     def _cut(self, job: Job, parts: Sequence[Job]) -> None:
-        self._checkpoints.drop(job.number)
-        for part in parts:
-            if part.resume:
-                self._checkpoints.save(part.number, part.resume)
+        resumed = {part.number: part.resume for part in parts if part.resume}
+        for number, snapshot in resumed.items():
+            self._checkpoints.save(number, snapshot)
+        if job.number not in resumed:  # last, so that at no moment there is nothing to go on from
+            self._checkpoints.drop(job.number)
         self._writer.rewind({n: part.resume.step if part.resume else -1 for part in parts for n in part.group.numbers})
         sizes = ", ".join(str(len(part.group.trials)) for part in parts)
         where = f"step {parts[0].resume.step}" if parts[0].resume else "the start"
