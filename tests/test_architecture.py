@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "executors": {"data", "errors", "plan", "records", "training"},
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
-    "analysis": {"config", "data", "errors", "store"},
+    "analysis": {"config", "data", "errors", "records", "store"},
     "report": {"errors", "analysis", "config", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},

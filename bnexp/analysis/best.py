@@ -7,10 +7,9 @@ import pandas as pd
 
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
-from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import differences, mean_interval, paired_difference
+from bnexp.analysis.intervals import mean_interval
 from bnexp.analysis.pairing import grid_points
-from bnexp.analysis.rows import better
+from bnexp.analysis.rows import paired_fields
 
 CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
 FEWEST_VALUES = 3
@@ -79,8 +78,7 @@ def _row(
     mine, other = at_best[arm]["measured"], at_best[baseline]["measured"]
     seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
     treated, partners = mine[seeds].to_numpy(), other[seeds].to_numpy()
-    mean, difference = mean_interval(mine.to_numpy()), paired_difference(treated, partners)
-    changes = differences(treated, partners)
+    mean = mean_interval(mine.to_numpy())
     return BestRow(
         arm=arm,
         baseline=baseline,
@@ -89,12 +87,7 @@ def _row(
         mean=mean.mean,
         low=mean.low,
         high=mean.high,
-        difference=difference.mean,
-        difference_low=difference.low,
-        difference_high=difference.high,
-        effect=effect_size(changes),
-        p=difference.p,
-        pairs=difference.pairs,
-        better=better(changes, lower=False),
+        pairs=len(treated),
+        **paired_fields(treated, partners, lower=False),
         **choice,
     )

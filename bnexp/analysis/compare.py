@@ -14,13 +14,13 @@ import pandas as pd
 from bnexp.analysis.best import best_rows
 from bnexp.analysis.columns import full_key
 from bnexp.analysis.comparison import Comparison, Overall
-from bnexp.analysis.effects import bootstrap_interval, effect_size
-from bnexp.analysis.intervals import differences, mean_interval, paired_difference
+from bnexp.analysis.effects import bootstrap_interval
+from bnexp.analysis.intervals import differences, mean_interval
 from bnexp.analysis.measures import measured
 from bnexp.analysis.metrics import choose_metric, lower_is_better
 from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
 from bnexp.analysis.robustness import robustness_rows
-from bnexp.analysis.rows import arm_row, better
+from bnexp.analysis.rows import arm_row, paired_fields
 from bnexp.errors import InputError, nearest
 
 
@@ -100,19 +100,13 @@ def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metric: s
 
 def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall:
     values, partners = (seeds[name] if treated else seeds[name][:0] for name in ("value", "partner_value"))
-    difference, changes = paired_difference(values, partners), differences(values, partners)
-    bootstrap = bootstrap_interval(changes)
+    bootstrap = bootstrap_interval(differences(values, partners))
     return Overall(
         arm=arm,
         mean=mean_interval(seeds["value"]).mean,
         baseline_mean=mean_interval(seeds["partner_value"]).mean,
-        difference=difference.mean,
-        difference_low=difference.low,
-        difference_high=difference.high,
         bootstrap_low=bootstrap and bootstrap[0],
         bootstrap_high=bootstrap and bootstrap[1],
-        effect=effect_size(changes),
-        p=difference.p,
         seeds=len(seeds),
-        better=better(changes, lower=lower_is_better(metric)),
+        **paired_fields(values, partners, lower=lower_is_better(metric)),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.pairing import point_numbers
+from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.study import Study
 from bnexp.config.experiment import TrialSettings
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
@@ -44,7 +44,7 @@ def _few(comparison: Comparison) -> Iterator[str]:
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
     # By trials: a row over several grid points has pairs of seeds.
     trials = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
-    finished = trials[trials["outcome"].isin(["completed", "diverged"])]
+    finished = trials[trials["outcome"].isin(FINISHED)]
     places, theirs = pd.MultiIndex.from_frame(finished[["point", "seed"]]), finished["arm"] == comparison.baseline
     if alone := int((~theirs & ~places.isin(places[theirs])).sum()):
         some = "1 trial has" if alone == 1 else f"{alone} trials have"

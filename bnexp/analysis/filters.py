@@ -5,7 +5,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from bnexp.analysis.joining import with_trials
 from bnexp.analysis.metrics import METRICS
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError, nearest
+from bnexp.records import OutcomeKind
 
 EXAMPLE = 'for example --filter "train.lr>0.1 and arm!=after"'
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -24,7 +25,6 @@ COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-OUTCOMES = ("completed", "diverged", "failed")
 RESULTS = ("outcome", *METRICS)
 """Columns that are known only after training."""
 WORDS = {"true": True, "false": False, "null": None}
@@ -64,6 +64,7 @@ class _Reader:
         """Columns that the condition names."""
 
     def mask(self, node: ast.expr) -> "pd.Series[bool]":
+        """Return whether each trial meets the condition that a node says."""
         if isinstance(node, ast.BoolOp):
             masks = [self.mask(value) for value in node.values]
             join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
@@ -106,7 +107,7 @@ class _Reader:
         """Refuse a text that the column never holds: a misspelt arm would select everything, or nothing."""
         if column is None or isinstance(value, pd.Series):
             return
-        held = [*OUTCOMES] if column == "outcome" else [*map(str, self._trials[column].dropna().unique())]
+        held = [*get_args(OutcomeKind)] if column == "outcome" else [*map(str, self._trials[column].dropna().unique())]
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and text not in held:
                 raise self._refuse(f"{column} is never {text!r}{nearest(text, held)}; it is one of {', '.join(held)}")

@@ -14,7 +14,8 @@ def headline(comparison: Comparison) -> str:
     metric, baseline = comparison.metric, comparison.baseline
     if not comparison.overall:
         return f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
-    best = max(comparison.overall, key=lambda row: _rank(row, comparison))
+    # The baseline's own row only where there is no other.
+    best = max(comparison.overall, key=lambda row: (row.arm != baseline, gain(row, comparison)))
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
     if best.arm != baseline:
         phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
@@ -28,9 +29,8 @@ def headline(comparison: Comparison) -> str:
     return f"{phrase}, n = {best.seeds}{points}"
 
 
-def _rank(row: Overall, comparison: Comparison) -> tuple[bool, float]:
-    """Order arms by their gain over the baseline: below all gains one that isn't finite, lowest the baseline."""
-    treated = row.arm != comparison.baseline
+def gain(row: Overall, comparison: Comparison) -> float:
+    """Return how much better an arm did than the baseline; lowest where the difference isn't finite."""
     if row.difference is None:
-        return treated, -inf
-    return treated, -row.difference if lower_is_better(comparison.metric) else row.difference
+        return -inf
+    return -row.difference if lower_is_better(comparison.metric) else row.difference

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
+from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.data.catalog import KNOWN_SETS
@@ -164,7 +165,7 @@ def _chance(configs: Sequence[ExperimentConfig]) -> float | None:
 
 def _repeated(trials: pd.DataFrame, keys: list[str]) -> np.ndarray:
     """Mark the trials that an earlier one repeats; a finished one counts as earlier than one that isn't."""
-    open_ = ~trials["outcome"].isin(["completed", "diverged"]).to_numpy()
+    open_ = ~trials["outcome"].isin(FINISHED).to_numpy()
     order = np.argsort(open_, kind="stable")
     repeated = np.empty(len(trials), dtype=bool)
     repeated[order] = trials.iloc[order].duplicated(keys)

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+FINISHED = ("completed", "diverged")
+"""Outcomes with a result."""
 PARTNERS = ("value", "epoch", "seconds_per_step")
 """Measures of the baseline's trial that stand beside a trial's own."""
 
@@ -22,7 +24,7 @@ def pair_trials(
     frame = trials[["trial", "arm", "seed", "outcome"]].reset_index(drop=True)
     frame["point"] = point_numbers(trials, grid_keys)
     frame[measures.columns] = measures.to_numpy()
-    frame["finished"] = frame["outcome"].isin(["completed", "diverged"])
+    frame["finished"] = frame["outcome"].isin(FINISHED)
     partner = _partners(frame, (frame["finished"] & (frame["arm"] == baseline)).to_numpy())
     for name in PARTNERS:
         frame[f"partner_{name}"] = np.where(partner >= 0, frame[name].to_numpy()[partner], np.nan)

@@ -18,8 +18,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     finished, arm = cell[cell["finished"]], str(cell["arm"][0])
     pairs = finished[finished["paired"] & (arm != baseline)]
     values, (treated, partners) = by_seed(finished, "value")[0], by_seed(pairs, "value", "partner_value")
-    mean, difference = mean_interval(values), paired_difference(treated, partners)
-    changes = differences(treated, partners)
+    mean = mean_interval(values)
     diverged = finished["outcome"] == "diverged"
     rate = wilson_interval(int(diverged.sum()), len(finished))
     epoch = censored_median(finished["epoch"])
@@ -31,13 +30,8 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         mean=mean.mean,
         low=mean.low,
         high=mean.high,
-        difference=difference.mean,
-        difference_low=difference.low,
-        difference_high=difference.high,
-        effect=effect_size(changes),
-        p=difference.p,
-        pairs=difference.pairs,
-        better=better(changes, lower=lower_is_better(metric)),
+        pairs=len(treated),
+        **paired_fields(treated, partners, lower=lower_is_better(metric)),
         trials=len(finished),
         diverged=int(diverged.sum()),
         diverged_low=rate and rate[0],
@@ -53,6 +47,19 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         seconds_per_epoch=_median(finished["seconds_per_epoch"]),
         step_cost=_median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]),
     )
+
+
+def paired_fields(treated: Values, partners: Values, *, lower: bool) -> dict[str, Any]:
+    """Return what every kind of row says of its pairs; if lower, less is better."""
+    found, changes = paired_difference(treated, partners), differences(treated, partners)
+    return {
+        "difference": found.mean,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "effect": effect_size(changes),
+        "p": found.p,
+        "better": better(changes, lower=lower),
+    }
 
 
 def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:

@@ -77,12 +77,10 @@ def compare(
     from bnexp.analysis.order import ordered
     from bnexp.analysis.runs import compare_study, study_of
     from bnexp.cli.output import print_comparisons
-    from bnexp.store.reader import find_some
+    from bnexp.store.reader import find_together
 
-    found = find_some(runs_wanted or [], runs)
-    together = [found] if runs_wanted else [[run] for run in found]
     compared: list[tuple[Study, Comparison]] = []
-    for some in together:
+    for some in find_together(runs_wanted or [], runs):
         study = study_of(some, condition=condition, metric=metric)
         comparison = compare_study(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed

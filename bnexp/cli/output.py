@@ -23,7 +23,9 @@ def print_table(*tables: Table) -> None:
 
         console = Console()
         for number, table in enumerate(tables):
-            console.print(*[""] * bool(number), to_rich(table), sep="\n")
+            if number:
+                console.print()
+            console.print(to_rich(table))
     else:
         print("\n".join(to_text(table) for table in tables), end="")
 

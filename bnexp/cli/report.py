@@ -32,14 +32,13 @@ def report(
     from bnexp.analysis.runs import compare_study, study_of
     from bnexp.cli.output import print_json
     from bnexp.report.folder import write_report
-    from bnexp.store.reader import find_some
+    from bnexp.store.reader import find_together
 
     if tensorboard:
         from bnexp.report.tensorboard import check_installed
 
         check_installed()
-    found = find_some(runs_wanted or [], runs)
-    together = [found] if runs_wanted else [[run] for run in found]
+    together = find_together(runs_wanted or [], runs)
     written: list[Path] = []
     for some in together:
         study = study_of(some, condition=condition, metric=metric)
@@ -47,7 +46,7 @@ def report(
         page, pictures = _places(some, runs)
         written += write_report(study, comparison, page, pictures)
     if tensorboard:
-        written += [write_tensorboard(run) for run in found]
+        written += [write_tensorboard(run) for some in together for run in some]
     if as_json:
         print_json([str(path) for path in written])
     elif not quiet:

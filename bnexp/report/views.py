@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bnexp.analysis.best import CHOSEN_BY, MEASURED
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
 from bnexp.analysis.metrics import metric_text
 from bnexp.report.comparison_table import (
@@ -18,8 +19,6 @@ from bnexp.report.comparison_table import (
 )
 from bnexp.report.labels import point_texts, short_keys, value_text
 from bnexp.report.table import Table
-
-CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
 
 
 def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:

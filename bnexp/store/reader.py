@@ -125,6 +125,16 @@ def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
     return found
 
 
+def find_together(written: Sequence[str], runs: Path) -> list[list[RunRecord]]:
+    """Return what belongs into one comparison each: all runs asked for, or without any every experiment's newest.
+
+    Raises:
+        InputError: as find_some.
+    """
+    found = find_some(written, runs)
+    return [found] if written else [[run] for run in found]
+
+
 def _experiment(folder: str) -> str:
     return folder.rpartition("-")[0]
 

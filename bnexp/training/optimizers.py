@@ -97,6 +97,7 @@ class Adam(Optimizer):
         self._columns["count"] = thetas[0].new_zeros(len(settings), 1, dtype=torch.float64)
 
     def step(self, grads: Matrices, rate_K1: Column) -> None:
+        """Make one update of every trial from its gradients, at its rate."""
         if not self.decoupled:
             grads = self._l2(grads)
         elif self._decays is not None:

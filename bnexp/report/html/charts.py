@@ -9,7 +9,7 @@ import pandas as pd
 
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.metrics import METRICS, lower_is_better
-from bnexp.analysis.pairing import grid_points, point_numbers
+from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers
 from bnexp.analysis.study import Study
 from bnexp.report.html.arms import LINE_WIDTH, arm_looks
 from bnexp.report.html.curves import curve_data, rounded
@@ -64,7 +64,7 @@ def _trials(study: Study, metric: str) -> dict[str, list[Any]]:
     numbers = {arm: i for i, arm in enumerate(study.arms)}
     frame = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
     value = pd.to_numeric(frame[metric]).map(rounded)
-    shown = frame["outcome"].isin(["completed", "diverged"]) & value.notna() & frame["arm"].isin(numbers)
+    shown = frame["outcome"].isin(FINISHED) & value.notna() & frame["arm"].isin(numbers)
     frame = frame[shown]
     return {
         "trial": frame["trial"].tolist(),

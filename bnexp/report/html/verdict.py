@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Literal
 
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
+from bnexp.analysis.headline import gain
 from bnexp.analysis.metrics import lower_is_better
 from bnexp.config.experiment import TrialSettings
 from bnexp.report.html.cells import measure, p_cell
@@ -39,7 +39,7 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
         return Verdict("unknown", heading, (f"None of {counted(comparison.planned, 'trial')} has ended.",))
     if not treated:
         return Verdict("unknown", *_nothing_to_compare(comparison, so_far))
-    best = max(treated, key=lambda row: _gain(row, comparison))
+    best = max(treated, key=lambda row: gain(row, comparison))
     tone = _tone(best, comparison)
     sentences = (_numbers(best, comparison), *_doubts(best), *_elsewhere(best, comparison), so_far)
     name = _subject(best.arm, comparison.baseline, settings)
@@ -57,19 +57,12 @@ def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple
     return "Nothing to compare.", (reason, *filter(None, (so_far,)))
 
 
-def _gain(row: Overall, comparison: Comparison) -> float:
-    """Return how much better the arm is; lowest where the difference isn't finite."""
-    if row.difference is None:
-        return -inf
-    return -row.difference if lower_is_better(comparison.metric) else row.difference
-
-
 def _tone(row: Overall, comparison: Comparison) -> Tone:
     if row.difference_low is None or row.difference_high is None:
         return "unknown"
     if row.difference_low <= 0 <= row.difference_high:
         return "unclear"
-    return "better" if _gain(row, comparison) > 0 else "worse"
+    return "better" if gain(row, comparison) > 0 else "worse"
 
 
 def _subject(arm: str, baseline: str, settings: Mapping[str, TrialSettings]) -> str:
