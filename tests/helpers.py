@@ -1,5 +1,7 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -69,6 +71,17 @@ def only_group(config: ExperimentConfig) -> TrialGroup:
     """The group of an experiment whose trials all have one shape."""
     (group,) = groups(trials(config))
     return group
+
+
+def rates_group(trials: int = 1, model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
+    """A small network with so many learning rates, as one group."""
+    return only_group(
+        experiment(
+            model={"depth": 2, "width": 8} | (model or {}),
+            train={"batch_size": 16, "epochs": 2} | train,
+            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
+        )
+    )
 
 
 def finished(group: TrialGroup, data: Dataset | None = None) -> list[Progress]:

@@ -7,42 +7,31 @@ import torch
 
 from bnexp.data.catalog import DataShape
 from bnexp.errors import ConfigError
-from bnexp.plan import TrialGroup
 from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
-from tests.helpers import experiment, only_group
+from tests.helpers import rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
 
-def group(trials: int = 1, model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
-    return only_group(
-        experiment(
-            model={"depth": 2, "width": 8} | (model or {}),
-            train={"batch_size": 16, "epochs": 2} | train,
-            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
-        )
-    )
-
-
 @pytest.mark.parametrize("train", [{}, {"optimizer": "nadam"}, {"drop_last": False}, {"sampling": "replacement"}])
 def test_seconds_are_positive(train: dict[str, Any]) -> None:
-    assert estimated_seconds(group(2, **train), SHAPE, CPU) > 0
+    assert estimated_seconds(rates_group(2, **train), SHAPE, CPU) > 0
 
 
 def test_only_a_few_trials_are_timed_and_the_rest_taken_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bnexp.training.estimate._time", lambda act, device: 1.0)
-    few, many = (estimated_seconds(group(times * TIMED_TRIALS), SHAPE, CPU) for times in (1, 4))
+    few, many = (estimated_seconds(rates_group(times * TIMED_TRIALS), SHAPE, CPU) for times in (1, 4))
     assert many == pytest.approx(4 * few)
 
 
 def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     # An act takes a second: 6 updates an epoch, and 1.5 images' worth of evaluation at each record.
     monkeypatch.setattr("bnexp.training.estimate._time", lambda act, device: 1.0)
-    one, two = (estimated_seconds(group(epochs=epochs), SHAPE, CPU) for epochs in (1, 2))
+    one, two = (estimated_seconds(rates_group(epochs=epochs), SHAPE, CPU) for epochs in (1, 2))
     evaluation = (96 + 16 + 32) / 256
     assert (one, two) == (pytest.approx(6 + 2 * evaluation), pytest.approx(12 + 3 * evaluation))
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="200 is more than the 96 training images"):
-        estimated_seconds(group(batch_size=200), SHAPE, CPU)
+        estimated_seconds(rates_group(batch_size=200), SHAPE, CPU)

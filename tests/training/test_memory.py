@@ -15,19 +15,9 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.training.memory import HOST_COPIES, STATE, UPDATE, Footprint, footprint
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trainee import Trainee
-from tests.helpers import experiment, made_up_data, only_group
+from tests.helpers import made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
-
-
-def group(trials: int = 1, model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
-    return only_group(
-        experiment(
-            model={"depth": 2, "width": 8} | (model or {}),
-            train={"batch_size": 16, "epochs": 2} | train,
-            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
-        )
-    )
 
 
 def size(some: TrialGroup) -> Footprint:
@@ -35,7 +25,7 @@ def size(some: TrialGroup) -> Footprint:
 
 
 def test_memory_per_trial_does_not_depend_on_the_trials() -> None:
-    assert size(group(7)) == size(group())
+    assert size(rates_group(7)) == size(rates_group())
 
 
 def test_a_group_takes_what_is_shared_and_its_trials() -> None:
@@ -52,11 +42,11 @@ def test_as_many_trials_fit_as_there_is_room_for(room: int, trials: int) -> None
     [({"width": 16}, {}), ({"depth": 4}, {}), ({}, {"batch_size": 32}), ({}, {"optimizer": "adam"})],
 )
 def test_memory_grows_with_what_takes_memory(larger: dict[str, Any], train: dict[str, Any]) -> None:
-    assert size(group(model=larger, **train)).per_trial > size(group()).per_trial
+    assert size(rates_group(model=larger, **train)).per_trial > size(rates_group()).per_trial
 
 
 def test_double_precision_takes_twice_the_memory() -> None:
-    single, double = size(group()), size(group(precision="fp64"))
+    single, double = size(rates_group()), size(rates_group(precision="fp64"))
     assert (double.per_trial, double.shared) == (2 * single.per_trial, 2 * single.shared)
 
 
@@ -76,7 +66,7 @@ MODELS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, model: str) -> None:
     train = {"optimizer": optimizer, "weight_decay": 0.1, "momentum": 0.9, "batch_size": 64}
-    some = group(16, {"depth": 3, "width": 48} | MODELS[model], **train)
+    some = rates_group(16, {"depth": 3, "width": 48} | MODELS[model], **train)
     data = made_up_data(some, 256)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         trainee = Trainee(some, data)
@@ -89,7 +79,7 @@ def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, mo
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_on_the_cpu_the_copies_that_saving_makes_count(optimizer: str, tmp_path: Path) -> None:
-    some = group(16, {"depth": 2, "width": 160}, optimizer=optimizer, momentum=0.9)
+    some = rates_group(16, {"depth": 2, "width": 160}, optimizer=optimizer, momentum=0.9)
     trainee, checkpoints = Trainee(some, made_up_data(some)), Checkpoints(tmp_path)
     state = sum(tensor.nbytes for tensor in trainee.state().values())
     (tmp_path / "checkpoints").mkdir()

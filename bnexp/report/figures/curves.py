@@ -46,9 +46,14 @@ def curves_figure(
     column: str,
     title: str,
     max_panels: int = 16,
+    timed: bool = False,
 ) -> Figure:
-    """Return the learning curves over epochs, or steps where an epoch has several records."""
-    panels = make_panels(trials, curves, grid_keys=grid_keys, arms=arms, column=column, limit=max_panels)
+    """Return the learning curves over epochs, steps where an epoch has several records, or, if timed, seconds.
+
+    A trial's seconds are its share of the time of the group that it trained in, so arms can be held
+    against each other where their groups were equally large. column is an accuracy of curves.csv.
+    """
+    panels = make_panels(trials, curves, grid_keys=grid_keys, arms=arms, column=column, limit=max_panels, timed=timed)
     return curve_figure(panels, arms=arms, label=column.replace("_", " "), title=title)
 
 

@@ -16,7 +16,6 @@ from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.figures.sheet import picture
-from bnexp.report.figures.time import time_figure
 from bnexp.store.files import replace
 
 _KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
@@ -62,8 +61,15 @@ def _curves(study: Study, metric: str, title: str, *, timed: bool) -> Figure:
     column = METRICS[metric]
     if study.curves[column].isna().all():
         column = default_curve_metric(study.curves)
-    draw = time_figure if timed else curves_figure
-    return draw(study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, title=title)
+    return curves_figure(
+        study.trials,
+        study.curves,
+        grid_keys=study.grid_keys,
+        arms=study.arms,
+        column=column,
+        title=title,
+        timed=timed,
+    )
 
 
 def _crossed(comparison: Comparison) -> tuple[str, str] | None:

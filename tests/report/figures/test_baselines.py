@@ -21,7 +21,6 @@ from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.figures.ranges import usable_range_figure
-from bnexp.report.figures.time import time_figure
 from bnexp.report.style import KNOWN
 from tests.helpers import PICTURE_RMS
 from tests.report.figures.made_up import arm_row, crossed, robustness, run_tables
@@ -43,7 +42,7 @@ def curves_of() -> Figure:
 
 def time_of() -> Figure:
     tables, keys = _runs()
-    return time_figure(*tables, **keys)
+    return curves_figure(*tables, **keys, timed=True)
 
 
 def _runs() -> tuple[tuple, dict]:

@@ -6,7 +6,6 @@ import pytest
 from matplotlib.figure import Figure
 
 from bnexp.report.figures.curves import curves_figure
-from bnexp.report.figures.time import time_figure
 from tests.report.figures.made_up import ODD_NAMES, faults, run_tables, words
 
 ARMS = ("none", "before")
@@ -15,7 +14,7 @@ KEYS = {"grid_keys": ("train.lr",), "column": "test_accuracy", "title": "A quest
 
 
 def figure_of(tables: tuple[pd.DataFrame, pd.DataFrame], arms: tuple[str, ...] = ARMS, **more: object) -> Figure:
-    return time_figure(*tables, arms=arms, **{**KEYS, **more})
+    return curves_figure(*tables, arms=arms, **{**KEYS, **more}, timed=True)
 
 
 def test_means_stand_at_their_seconds() -> None:
