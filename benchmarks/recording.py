@@ -9,8 +9,8 @@ from benchmarks.study import CONFIG
 from benchmarks.timing import Timed, timed
 from bnexp.config.load import load
 from bnexp.executors.local import Job, execute
+from bnexp.preparing import Plan, prepare
 from bnexp.recording import Recorder
-from bnexp.runner import Plan, prepare
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 

@@ -86,6 +86,16 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     )
 
 
+def identities(trials: Sequence[Trial]) -> Iterator[tuple[str, str, int]]:
+    """Yield what each trial shares with its repetitions alone: a digest of all settings that matter, arm and seed."""
+    digests: dict[int, str] = {}
+    for trial in trials:
+        # Trials of one arm and grid point share their settings: once is enough.
+        if id(trial.settings) not in digests:
+            digests[id(trial.settings)] = _digest(_without(trial.settings, trial.settings.no_influence))
+        yield digests[id(trial.settings)], trial.arm, trial.seed
+
+
 def groups(trials: Sequence[Trial]) -> tuple[TrialGroup, ...]:
     """Return the trials in groups of equal shape, each ordered by seed so that a seed's trials stand together."""
     keyed: dict[str, list[Trial]] = {}
@@ -143,14 +153,18 @@ def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
 
 
 def _shape_key(settings: TrialSettings) -> str:
+    return _digest(_without(settings, CONTINUOUS))
+
+
+def _without(settings: TrialSettings, keys: Iterable[str]) -> dict[str, Any]:
     raw = settings.model_dump(mode="json")
-    for key in CONTINUOUS:
+    for key in keys:
         *path, last = key.split(".")
         section: dict[str, Any] = raw
         for part in path:
             section = section[part]
         del section[last]
-    return _digest(raw)
+    return raw
 
 
 def _evenly(items: Sequence[T], most: int) -> Iterator[tuple[T, ...]]:

@@ -32,7 +32,7 @@ class EpochRecord:
     seconds: float
     """Each trial's share of the time trained so far: the group's seconds over its trials, evaluation left out."""
     diverged_step: tuple[int | None, ...]
-    """The step at which each trial's loss left all bounds, or None."""
+    """The step at which each trial's loss, or a number of its state, left all bounds; or None."""
 
     def rows(self) -> Iterator[dict[str, float | int | None]]:
         """Yield one row of curves.csv per trial."""
@@ -49,7 +49,7 @@ class Outcome:
     trial: int
     kind: OutcomeKind
     diverged_step: int | None = None
-    """The step at which the loss left all bounds (kind diverged)."""
+    """The step at which the loss, or a number of the state, left all bounds (kind diverged)."""
     reason: str = ""
     """What broke (kind failed)."""
 

@@ -1,131 +1,87 @@
-"""Running one experiment from configuration to finished run folder; `bnexp run` and scripts both call this."""
+"""Running one experiment from its plan to the finished run folder; `bnexp run` and scripts both call this."""
 
-import os
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-import torch
-
-from bnexp.config.experiment import ExperimentConfig
-from bnexp.environment import environment
-from bnexp.errors import BnexpError, ConfigError, InputError, naming
-from bnexp.executors.local import Datasets, Event, Job, choose_device, data_key, execute, load_data
-from bnexp.executors.planning import fitted, free_memory
-from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.errors import BnexpError
+from bnexp.executors.local import Event, execute
+from bnexp.interrupts import Interrupts
+from bnexp.opening import Opened, opened
+from bnexp.preparing import Plan
 from bnexp.recording import Recorder
 from bnexp.report.folder import write_report_files
-from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.reader import RunRecord, finished_run
-from bnexp.store.writer import RunWriter
+from bnexp.store.files import refusal
+from bnexp.store.reader import DamagedRunError, RunRecord, finished_run
 
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
+Begin = Callable[[Opened], None]
+"""Called once, with what is left to train and why."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A checked experiment with its data in memory: nothing has been written yet."""
-
-    config: ExperimentConfig
-    path: Path
-    trials: tuple[Trial, ...]
-    groups: tuple[TrialGroup, ...]
-    """In the order in which they train."""
-    device: torch.device
-    datasets: Datasets
-
-
-def prepare(config: ExperimentConfig, runs: Path, device: str = "auto", source: str = "") -> Plan:
-    """Work out what will be trained, load the data, and check that all fits together.
-
-    Args:
-        config: the experiment.
-        runs: folder of the run folders.
-        device: auto, cpu, cuda or cuda:i.
-        source: names the configuration in messages.
-
-    Raises:
-        InputError: the device, the data or the folder can't be had, batches don't fit the data, or a trial
-            doesn't fit the memory.
-    """
-    _check_folder(runs)
-    planned = trials(config)
-    together = groups(planned)
-    chosen = choose_device(device)
-    with naming(source):
-        datasets = load_data(together, chosen)
-    images = [(group, len(datasets[data_key(group)].train)) for group in together]
-    if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
-        raise ConfigError(problems)
-
-    with naming(source):
-        fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)
-    return Plan(config, runs / run_name(config), planned, tuple(fit), chosen, datasets)
-
-
-def run(plan: Plan, watch: Watch = lambda event: None) -> RunRecord:
+def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda opened: None) -> RunRecord:
     """Train what is left of a plan and return its finished run folder.
 
-    A folder that is complete already is returned as it is. Interrupted, the folder keeps every trial
-    that has ended and every checkpoint, and the same call continues from there.
+    A folder that is complete already is returned as it is. Whatever stops it, the folder keeps every trial that has
+    ended, every record and the checkpoints, and the same call continues from there.
+
+    Raises:
+        InputError: another process has the run, or its folder can't be made.
+        BnexpError: the folder can't be written, or a trial failed and the plan says to stop then.
+        KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
-    if done := finished_run(plan.path):
+    if done := finished(plan):
         return done
-    try:
-        return _run(plan, watch)
-    except BrokenPipeError:
-        raise  # nobody reads the output any more: not the folder's fault
-    except OSError as error:
-        raise BnexpError(f"{plan.path}: {error.strerror}; the same command continues once that is mended") from error
-    except MemoryError as error:
-        raise BnexpError(f"{plan.path}: too little memory to save it; the same command continues with more") from error
-
-
-def _run(plan: Plan, watch: Watch) -> RunRecord:
-    jobs, writer, checkpoints = _open(plan)
-    recorder = Recorder(writer, checkpoints, plan.config.train.checkpoint_every)
-    try:
-        with closing(execute(jobs, plan.datasets, checkpoints.load)) as events:
-            for event in events:
-                recorder(event)
-                watch(event)
-    finally:
-        writer.close()
-    write_report_files(RunRecord(plan.path))
-    # Last: a run counts as finished from here on, its tables and picture included.
-    writer.finish()
+    with _said(plan.path), Interrupts() as interrupts, opened(plan) as folder:
+        begin(folder)
+        writer = folder.writer
+        recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
+        try:
+            with closing(execute(folder.jobs, plan.datasets, recorder.latest)) as events:
+                for event in events:
+                    with interrupts.held_off():
+                        recorder(event)
+                    watch(event)
+                    if event.failure and plan.options.fail_fast:
+                        raise BnexpError(_stopped(plan, event))
+                    interrupts.deliver()
+        except KeyboardInterrupt:
+            with interrupts.held_off():
+                recorder.interrupt()
+            raise
+        writer.arrange()
+        write_report_files(RunRecord(plan.path))
+        # Last: a run counts as finished from here on, its tables and picture included.
+        writer.finish()
     return RunRecord(plan.path)
 
 
-def _open(plan: Plan) -> tuple[list[Job], RunWriter, Checkpoints]:
-    """Return what is left to train, with the writer of the new or continued folder."""
-    checkpoints = Checkpoints(plan.path)
-    if not RunRecord.exists(plan.path):
-        writer = RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device))
-        writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.device}")
-        return [Job.new(group) for group in plan.groups], writer, checkpoints
-    left = RunRecord(plan.path).unfinished
-    jobs = _interrupted(plan, left, checkpoints)
-    kept = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
-    untouched = left - kept.keys()
-    jobs += [Job.new(group.only(untouched)) for group in plan.groups if untouched & set(group.numbers)]
-    return jobs, RunWriter.reopen(plan.path, plan.config, plan.trials, kept), checkpoints
+def finished(plan: Plan) -> RunRecord | None:
+    """Return the run of a plan if there is nothing left to do."""
+    done = None if plan.options.rerun else finished_run(plan.path)
+    again = done and plan.options.retry_failed and (done.trials["outcome"] == "failed").any()
+    return None if again else done
 
 
-def _interrupted(plan: Plan, left: set[int], checkpoints: Checkpoints) -> list[Job]:
-    """Return the groups that checkpoints continue, as they were cut then; today's cut may be another."""
-    found = checkpoints.unfinished(left)
-    return [Job(number, TrialGroup(tuple(plan.trials[n] for n in each.trials)), each) for number, each in found.items()]
+def _stopped(plan: Plan, event: Event) -> str:
+    return (
+        f"{plan.path}: {event.failure.strip().splitlines()[-1]}; stopped at the first failure, as --fail-fast says; "
+        "the same command goes on with the other trials, with --retry-failed with these too"
+    )
 
 
-def _check_folder(runs: Path) -> None:
-    """Refuse a place that can't hold run folders before anything is trained."""
-    existing = next(place for place in (runs, *runs.absolute().parents) if os.path.exists(place))
-    if any(len(os.fsencode(part)) > 255 for part in runs.parts):
-        raise InputError(f"{runs}: can't hold runs, since the name is too long; choose a folder with --runs")
-    if not existing.is_dir():
-        raise InputError(f"{runs}: can't hold runs, since {existing} is a file; choose a folder with --runs")
-    if not os.access(existing, os.W_OK):
-        raise InputError(f"{runs}: can't hold runs, since {existing} is not writable; choose a folder with --runs")
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Say in one line what the machine refused."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: not the folder's fault
+    except (OSError, DamagedRunError) as error:
+        refused = error if isinstance(error, OSError) else error.refused
+        if not refused:  # files went missing while training wrote them
+            raise BnexpError(f"{error}; the same command restores what it can") from error
+        raise refusal(path, refused) from error
+    except MemoryError as error:
+        raise BnexpError(f"{path}: too little memory to save it; the same command continues with more") from error

@@ -1,5 +1,6 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
+from bnexp.store.checksums import Checksums, checksum
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 
@@ -53,6 +55,14 @@ def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: 
         Split(x, y) for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
     return Dataset(DataShape((1, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+
+
+def rewrite(path: Path, content: str) -> None:
+    """Change a file of a run folder as its writer would, checksum and all."""
+    path.write_text(content)
+    sums = Checksums(path.parent)
+    sums.add([checksum(content.encode())])
+    sums.close()
 
 
 def on_device(data: Dataset, device: torch.device) -> Dataset:

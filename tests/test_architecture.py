@@ -30,12 +30,16 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "analysis", "config", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},
+    "interrupts": set(),
+    "preparing": {"bnexp", "config", "errors", "executors", "plan", "store"},
+    "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
     "recording": {"executors", "records", "store", "training"},
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "report", "training"},
-    "runner": {"config", "environment", "errors", "executors", "plan", "recording", "report", "store"},
+    "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "config", "errors", "executors", "overview", "plan", "report", "runner", "store", "training"
+        "analysis", "config", "errors", "executors", "opening", "overview", "plan", "preparing", "report", "runner",
+        "store", "training",
     },
     "__main__": {"cli"},
     "bnexp": set(),

@@ -11,23 +11,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from bnexp import runner
+from bnexp import preparing, recording, runner
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
+from bnexp.errors import BnexpError
 from bnexp.executors.local import Event
 from bnexp.nn.build import build
-from bnexp.runner import prepare, run
+from bnexp.opening import Opened
+from bnexp.preparing import Options, prepare
+from bnexp.runner import run
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
-from tests.helpers import FLOAT32, TOGETHER_FLOAT64, assert_close, experiment
+from tests.helpers import TOGETHER_FLOAT64, assert_close, experiment
 
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every copy and checkpoint that is asked for, whatever share of the time it takes."""
+    for share in ("HELD_SHARE", "SAVED_SHARE"):
+        monkeypatch.setattr(recording, share, float("inf"))
+
+
 RECORDS = 8
 """Of a whole run: two groups with a record before training and three epochs."""
 
@@ -50,17 +65,23 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "write_report_files", lambda record: None)
 
 
-def interrupted(config: ExperimentConfig, runs: Path, moment: int) -> None:
+class Killed(BaseException):
+    """Stops a run as SIGKILL does: nothing is saved on the way out."""
+
+
+def interrupted(
+    config: ExperimentConfig, runs: Path, moment: int, how: type[BaseException] = Killed, **options: bool
+) -> None:
     """Run until the given event, counted from 1, and stop there."""
     events: list[Event] = []
 
     def watch(event: Event) -> None:
         events.append(event)
         if len(events) == moment:
-            raise KeyboardInterrupt
+            raise how
 
-    with pytest.raises(KeyboardInterrupt):
-        run(prepare(config, runs, "cpu"), watch)
+    with pytest.raises(how):
+        run(prepare(config, runs, "cpu", options=Options(**options)), watch)
 
 
 def table(record: RunRecord, file: str) -> list[dict[str, str]]:
@@ -72,10 +93,9 @@ def table(record: RunRecord, file: str) -> list[dict[str, str]]:
 def results(record: RunRecord) -> dict[str, Any]:
     """All that two runs of one experiment should share."""
     weights = {path.name: load_file(path) for path in sorted((record.path / "checkpoints").iterdir())}
-    curves = sorted(table(record, "curves.csv"), key=lambda row: (int(row["trial"]), int(row["step"])))
     return {
         "trials": table(record, "trials.csv"),
-        "curves": curves,
+        "curves": table(record, "curves.csv"),
         "weights": {name: {key: array.tobytes() for key, array in arrays.items()} for name, arrays in weights.items()},
     }
 
@@ -152,10 +172,20 @@ def test_trials_that_were_stopped_stay_stopped_when_the_others_are_continued(
     interrupted(config, tmp_path, moment)
     parts = run(prepare(config, tmp_path, "cpu"))
     assert whole.curves.groupby("trial")["step"].max().tolist() == [15, 15, 5, 5]
-    assert parts.trials["outcome"].tolist() == whole.trials["outcome"].tolist()
-    for name in ("train_loss", "val_accuracy"):
-        learned = [record.curves.query("trial < 2").sort_values(["trial", "step"])[name] for record in (parts, whole)]
-        assert_close(learned[0], learned[1], FLOAT32)
+    # To the bit, since a group is trained again in the company that it had.
+    assert results(parts) == results(whole)
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("moment", range(1, RECORDS))
+def test_an_interruption_saves_all_that_was_recorded(
+    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moment: int
+) -> None:
+    config, steps = tiny(SELDOM), list[int]()
+    interrupted(config, tmp_path, moment, KeyboardInterrupt)
+    record = run(prepare(config, tmp_path, "cpu"), lambda event: steps.append(event.progress.record.step))  # type: ignore[union-attr]
+    assert steps == [0, 5, 10, 15, 0, 5, 10, 15][moment:]
+    assert results(record) == undisturbed(SELDOM)
 
 
 def test_an_interruption_after_the_last_record_still_leads_to_a_whole_folder(tmp_path: Path) -> None:
@@ -231,7 +261,8 @@ def test_a_group_that_breaks_is_an_outcome_and_the_others_finish(
     assert "Traceback (most recent call last)" in log
     assert "in breaking" in log
     # What was measured before stays.
-    assert failed[0]["final_train_accuracy"] == expected["curves"][1]["train_accuracy"]
+    (first,) = (row for row in expected["curves"] if (row["trial"], row["step"]) == ("0", "5"))
+    assert failed[0]["final_train_accuracy"] == first["train_accuracy"]
     assert [row["step"] for row in table(record, "curves.csv") if row["trial"] == "0"] == ["0", "5"]
 
 
@@ -270,6 +301,145 @@ def test_groups_that_break_before_their_first_record_fail_without_numbers(
     assert record.complete
 
 
+@pytest.mark.usefixtures("without_report")
+def test_failed_trials_are_trained_again_when_asked_to(
+    tmp_path: Path, break_updates: Break, undisturbed: Callable[[float], dict[str, Any]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        update = Trainee.update
+        break_updates(without_norm)
+        run(prepare(tiny(), tmp_path, "cpu"))
+        patch.setattr(Trainee, "update", update)
+        # Without being asked to, a failure is an outcome.
+        assert (run(prepare(tiny(), tmp_path, "cpu")).trials["outcome"] == "failed").sum() == 2
+        seen: list[Event] = []
+        again = run(prepare(tiny(), tmp_path, "cpu", options=Options(retry_failed=True)), seen.append)
+    assert {event.job.group.arms for event in seen} == {("none",)}
+    assert results(again) == undisturbed(SELDOM)
+
+
+@pytest.mark.usefixtures("without_report")
+def test_the_first_failure_stops_the_run_when_asked_to(
+    tmp_path: Path, break_updates: Break, undisturbed: Callable[[float], dict[str, Any]]
+) -> None:
+    update, broken = Trainee.update, tiny()
+    break_updates(lambda trainee: not without_norm(trainee))
+    with pytest.raises(BnexpError) as error:
+        run(prepare(broken, tmp_path, "cpu", options=Options(fail_fast=True)))
+    (path,) = tmp_path.iterdir()
+    assert str(error.value) == (
+        f"{path}: RuntimeError: the device is gone; stopped at the first failure, as --fail-fast says; "
+        "the same command goes on with the other trials, with --retry-failed with these too"
+    )
+    assert error.value.exit_code == 1
+    assert RunRecord(path).trials["outcome"].fillna("").tolist() == ["", "failed", "", "failed"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainee, "update", update)
+        record = run(prepare(broken, tmp_path, "cpu", options=Options(retry_failed=True)))
+    assert results(record) == undisturbed(SELDOM)
+
+
+# The same experiment with more in it, or anew
+
+
+@pytest.mark.usefixtures("without_report")
+def test_what_an_earlier_run_has_is_taken_over(tmp_path: Path) -> None:
+    small = tiny()
+    first = run(prepare(small, tmp_path, "cpu"))
+    larger = tiny().model_copy(update={"seeds": (0, 1), "grid": {"train.lr": (1e30, 0.05, 0.1)}})
+    opened: list[Opened] = []
+    trained: set[int] = set()
+    record = run(prepare(larger, tmp_path, "cpu"), lambda event: trained.update(event.job.group.numbers), opened.append)
+    assert opened[0].news == (f"4 trials taken over from {first.path.name}, 8 to go",)
+    key = ["arm", "seed", "train.lr"]
+    rows = record.trials.set_index(key)
+    assert trained == set(rows.loc[[(a, s, r) for a, s, r in rows.index if s == 1 or r == 0.05], "trial"])
+    old = first.trials.set_index(key)
+    pd.testing.assert_frame_equal(rows.loc[old.index].drop(columns="trial"), old.drop(columns="trial"))
+    for place, number in old["trial"].items():
+        mine = record.curves.query(f"trial == {rows.loc[place, 'trial']}").drop(columns="trial")
+        theirs = first.curves.query(f"trial == {number}").drop(columns="trial")
+        pd.testing.assert_frame_equal(mine.reset_index(drop=True), theirs.reset_index(drop=True))
+        assert weights_of(record, rows.loc[place, "trial"]) == weights_of(first, number)
+    assert record.complete
+    assert results(first) == results(RunRecord(first.path))
+
+
+def weights_of(record: RunRecord, trial: int) -> dict[str, bytes]:
+    """The final weights of a trial."""
+    (found,) = (each.only([trial]) for each in Checkpoints(record.path).weights() if trial in each.trials)
+    return {name: array.tobytes() for name, array in found.arrays.items()}
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize(
+    "why", ["other name", "other version", "other setting", "failed", "no weights", "damaged", "rerun"]
+)
+def test_what_is_no_result_of_the_same_trial_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_updates: Break, why: str
+) -> None:
+    if why == "failed":
+        break_updates(without_norm)
+    first = run(prepare(tiny(), tmp_path, "cpu"))
+    larger: dict[str, Any] = {"seeds": (0, 1)}
+    if why == "other name":
+        larger["name"] = "other"
+    if why == "other setting":
+        larger["model"] = first.config.model.model_copy(update={"width": 9})
+    if why == "no weights":
+        (first.path / "checkpoints" / "weights-000-15.safetensors").unlink()
+    if why == "damaged":
+        with (first.path / "trials.csv").open("a") as file:
+            file.write("nonsense")
+            file.write("\n")
+    if why == "other version":
+        monkeypatch.setattr(preparing, "__version__", "0.0.1")
+    plan = prepare(tiny().model_copy(update=larger), tmp_path, "cpu", options=Options(rerun=why == "rerun"))
+    taken = [number for takeover in plan.takeovers for number in takeover.numbers.values()]
+    assert taken == ([1, 3] if why in ("failed", "no weights") else [])
+
+
+@pytest.mark.usefixtures("without_report")
+def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(tmp_path: Path) -> None:
+    run(prepare(tiny(), tmp_path, "cpu"))
+    plan = prepare(tiny(OFTEN), tmp_path, "cpu")
+    assert [len(takeover.numbers) for takeover in plan.takeovers] == [4]
+    assert plan.groups == ()
+    assert run(plan).complete
+
+
+@pytest.mark.usefixtures("without_report")
+@pytest.mark.parametrize("moment", [1, 3, 5])
+def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path, moment: int) -> None:
+    larger = tiny().model_copy(update={"seeds": (0, 1)})
+    for runs in (tmp_path / "whole", tmp_path / "parts"):
+        run(prepare(tiny(), runs, "cpu"))
+    whole = run(prepare(larger, tmp_path / "whole", "cpu"))
+    interrupted(larger, tmp_path / "parts", moment)
+    assert prepare(larger, tmp_path / "parts", "cpu").takeovers == ()
+    parts = run(prepare(larger, tmp_path / "parts", "cpu"))
+    assert results(parts) == results(whole)
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_run_made_anew_keeps_the_old_one_under_a_number(
+    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]
+) -> None:
+    first = run(prepare(tiny(), tmp_path, "cpu"))
+    kept = {path.relative_to(first.path): path.read_bytes() for path in first.path.rglob("*") if path.is_file()}
+    for number in (1, 2):
+        events: list[Event] = []
+        again = run(prepare(tiny(), tmp_path, "cpu", options=Options(rerun=True)), events.append)
+        assert len(events) == RECORDS
+        assert results(again) == undisturbed(SELDOM)
+        assert RunRecord(tmp_path / f"{first.path.name}.{number}").complete
+    old = tmp_path / f"{first.path.name}.1"
+    assert {name: (old / name).read_bytes() for name in kept if name.name[0] != "."} == {
+        name: content for name, content in kept.items() if name.name[0] != "."
+    }
+    assert [each.path.name for each in find_runs(tmp_path)] == [old.name, f"{first.path.name}.2", first.path.name]
+
+
 # Running out of memory
 
 
@@ -282,6 +452,8 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
     config = tiny(every, precision="fp64")
     whole = run(prepare(config, tmp_path / "whole", "cpu"))
     update = Trainee.update
+    if every == SELDOM:
+        monkeypatch.setattr(recording._Pace, "due", False)  # nothing to go on from
 
     def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and step >= from_step:
@@ -296,7 +468,7 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
     learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (cut, whole)]
     for name in ("train_loss", "test_accuracy"):
         assert_close(learned[0][name], learned[1][name], TOGETHER_FLOAT64)
-    place = "the start" if every == SELDOM else f"step {from_step - 1}"
+    place = "the start" if every == SELDOM or from_step == 1 else f"step {from_step - 1}"
     assert f"2 trials ran out of memory together; going on with 1, 1 from {place}" in (cut.path / "log.txt").read_text()
     assert sorted(path.name[:11] for path in (cut.path / "checkpoints").iterdir()) == [
         f"weights-{number:03}" for number in range(4)
@@ -357,7 +529,8 @@ def test_the_numbers_of_a_trial_are_those_of_its_curve(finished: RunRecord) -> N
 
 def test_the_folder_has_what_the_contract_lists(finished: RunRecord) -> None:
     names = {"config.yaml", "environment.json", "trials.csv", "curves.csv", "summary.csv", "summary.md", "curves.png"}
-    assert {path.name for path in finished.path.iterdir()} == names | {"checkpoints", "log.txt"}
+    shown = {path.name for path in finished.path.iterdir() if path.name[0] != "."}
+    assert shown == names | {"checkpoints", "checksums.txt", "log.txt"}
     about = json.loads((finished.path / "environment.json").read_text())
     assert about["started"] < about["ended"]
     assert {"format", "torch", "device", "threads", "engine", "commit", "command"} <= about.keys()
@@ -378,8 +551,9 @@ import sys
 from pathlib import Path
 from bnexp import runner
 from bnexp.config.load import load
+from bnexp.preparing import prepare
 runner.write_report_files = lambda record: None
-print(runner.run(runner.prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).path)
+print(runner.run(prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).path)
 """
 
 

@@ -15,8 +15,6 @@ from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.data.catalog import KNOWN_SETS
 from bnexp.store.reader import RunRecord
 
-NOT_COMPARED = ("data.root", "train.checkpoint_every")
-"""Settings without an influence on what is measured; of image_folder the root says which images."""
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
 
@@ -87,9 +85,9 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
 
 def _flat(config: ExperimentConfig) -> dict[str, Any]:
     raw = {section: getattr(config, section).model_dump(mode="json") for section in TrialSettings.model_fields}
-    ignored = [key for key in NOT_COMPARED if key != "data.root" or config.data.name != "image_folder"]
     sections = tuple(f"{key}." for key in config.swept)  # swept as a whole: what is in them differs by trial
-    return {key: value for key, value in _leaves(raw, "") if key not in ignored and not key.startswith(sections)}
+    leaves = ((key, value) for key, value in _leaves(raw, "") if not key.startswith(sections))
+    return {key: value for key, value in leaves if key not in config.no_influence}
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -27,7 +27,8 @@ def config_or_run(word: str, runs: Path) -> Path:
         InputError: none of these; the message lists what there is.
     """
     from bnexp.errors import InputError
-    from bnexp.store.reader import RunRecord, find_run
+    from bnexp.store.finding import find_run
+    from bnexp.store.reader import RunRecord
 
     if RunRecord.exists(Path(word)):
         return Path(word) / "config.yaml"

@@ -76,11 +76,11 @@ def compare(
     """
     from bnexp.analysis.order import ordered
     from bnexp.analysis.runs import compare_study, study_of
-    from bnexp.cli.output import print_comparisons
-    from bnexp.store.reader import find_together
+    from bnexp.cli.output import print_comparisons, warn
+    from bnexp.store.finding import find_together
 
     compared: list[tuple[Study, Comparison]] = []
-    for some in find_together(runs_wanted or [], runs):
+    for some in find_together(runs_wanted or [], runs, warn):
         study = study_of(some, condition=condition, metric=metric)
         comparison = compare_study(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed

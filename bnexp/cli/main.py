@@ -1,6 +1,7 @@
 """The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -26,5 +27,13 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except BnexpError as error:
-        print(f"bnexp: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _end(str(error), error.exit_code)
+    except OSError as error:  # outside of training, which says more
+        _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), BnexpError.exit_code)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    from bnexp.cli.output import plain  # loads what draws tables
+
+    print(f"bnexp: {plain(message)}", file=sys.stderr)
+    sys.exit(code)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bnexp.config.text import escaped
 from bnexp.report.table import Table, to_rich, to_text
 
 if TYPE_CHECKING:
@@ -16,23 +17,34 @@ MOST_PLOTS = 4
 """Panels drawn in a terminal."""
 
 
+def warn(message: str) -> None:
+    """Say something that the answer is the poorer for, where no script takes it for the answer."""
+    print(f"bnexp: {plain(message)}", file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """Return text that moves no cursor and changes no colours: names of folders can hold anything."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
 def print_table(*tables: Table) -> None:
     """Print tables as the place they go to can show them."""
     if sys.stdout.isatty():
         from rich.console import Console
 
         console = Console()
-        for number, table in enumerate(tables):
+        for number, table in enumerate(map(_plain_table, tables)):
             if number:
                 console.print()
             console.print(to_rich(table))
     else:
-        print("\n".join(to_text(table) for table in tables), end="")
+        print("\n".join(to_text(_plain_table(table)) for table in tables), end="")
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON; an infinity or NaN in it would be a fault, not output."""
-    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    print("".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text))
 
 
 def print_comparisons(
@@ -48,9 +60,14 @@ def print_comparisons(
         if form == "table":
             print_views(comparison, view, study.name)
         else:
-            print(_written(study, comparison, view, form), end="")
+            print(plain(_written(study, comparison, view, form)), end="")
         if plot:
             print("\n" + _plot(study, comparison), end="")
+
+
+def _plain_table(table: Table) -> Table:
+    rows = tuple(tuple(map(plain, row)) for row in table.rows)
+    return Table(tuple(map(plain, table.headers)), rows, plain(table.title), tuple(map(plain, table.notes)))
 
 
 def _as_json(study: "Study", comparison: "Comparison") -> dict[str, Any]:
@@ -65,7 +82,7 @@ def print_views(comparison: "Comparison", view: str, title: str) -> None:
 
     print_table(*tables(comparison, view, title))
     if lines := remarks(comparison):
-        print("\n" + "\n".join(lines))
+        print("\n" + plain("\n".join(lines)))
 
 
 def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> str:

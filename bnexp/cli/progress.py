@@ -1,44 +1,61 @@
 """Progress of a run: a live line in a terminal, a line per finished group in a pipe."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from statistics import fmean
+from typing import Self
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp.executors.local import Event, data_key
+from bnexp.opening import Opened
+from bnexp.preparing import Plan
 from bnexp.report.labels import counted
-from bnexp.runner import Plan, Watch
 from bnexp.training.loop import total_steps
 
 
-@contextmanager
-def watching(plan: Plan, *, silent: bool) -> Iterator[Watch]:
-    """Say what will be trained, and hand out the function that shows events as they come."""
-    if silent:
-        yield lambda event: None
-        return
-    trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
-    typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.device}")
-    tally = Tally(plan)
-    if not sys.stdout.isatty():
-        yield lambda event: _print_end(event, tally)
-        return
-    columns = BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("", total=tally.work)
+class Watching:
+    """Shows a run, from what there is to train to its end; the progress bar stands while it is entered."""
 
-        def draw(event: Event) -> None:
-            tally.see(event)
+    def __init__(self, plan: Plan, *, silent: bool):
+        self._plan, self._silent, self._tally = plan, silent, Tally(plan)
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def begin(self, opened: Opened) -> None:
+        """Say what will be trained, and what was found."""
+        for line in opened.damage:
+            typer.echo(f"bnexp: {self._plan.path}: {line}", err=True)
+        self._tally.skip(set(opened.writer.ended))
+        if self._silent:
+            return
+        plan = self._plan
+        trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
+        typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.device}")
+        for line in opened.news:
+            typer.echo(f"  {line}")
+        if sys.stdout.isatty():
+            columns = BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
+            self._bar = Progress(*columns, transient=True)
+            self._bar.add_task("", total=self._tally.work)
+            self._bar.start()
+
+    def see(self, event: Event) -> None:
+        """Show what happened."""
+        self._tally.see(event)
+        if self._bar:
             if event.parts:
-                bar.console.print(_news(event))
-            bar.update(
-                task, completed=tally.worked, description=f"{tally.counts()}  {_news(event)}  {tally.accuracies()}"
-            )
-
-        yield draw
+                self._bar.console.print(_news(event))
+            description = f"{self._tally.counts()}  {_news(event)}  {self._tally.accuracies()}"
+            self._bar.update(self._bar.task_ids[0], completed=self._tally.worked, description=description)
+        elif not self._silent:
+            _print_end(event, self._tally)
 
 
 class Tally:
@@ -52,6 +69,10 @@ class Tally:
         self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)]) for g in plan.groups for n in g.numbers}
         self.work = sum(self._steps_of.values())
         """Updates of all trials."""
+
+    def skip(self, ended: set[int]) -> None:
+        """Count trials that had ended before."""
+        self._ended |= ended
 
     def see(self, event: Event) -> None:
         """Take an event in."""
@@ -69,7 +90,7 @@ class Tally:
     @property
     def worked(self) -> int:
         """Updates made, those of ended trials counted in full."""
-        return sum(self._steps_of[n] if n in self._ended else self._steps.get(n, 0) for n in self._arm)
+        return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
 
     def counts(self) -> str:
         """Trials that have ended, of all."""
@@ -90,7 +111,6 @@ def _news(event: Event) -> str:
 
 
 def _print_end(event: Event, tally: Tally) -> None:
-    tally.see(event)
     if event.parts:
         typer.echo(f"  {tally.counts()}  {_news(event)}")
     elif event.progress is None:

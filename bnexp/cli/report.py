@@ -30,15 +30,15 @@ def report(
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
     """
     from bnexp.analysis.runs import compare_study, study_of
-    from bnexp.cli.output import print_json
+    from bnexp.cli.output import plain, print_json, warn
     from bnexp.report.folder import write_report
-    from bnexp.store.reader import find_together
+    from bnexp.store.finding import find_together
 
     if tensorboard:
         from bnexp.report.tensorboard import check_installed
 
         check_installed()
-    together = find_together(runs_wanted or [], runs)
+    together = find_together(runs_wanted or [], runs, warn)
     written: list[Path] = []
     for some in together:
         study = study_of(some, condition=condition, metric=metric)
@@ -50,7 +50,7 @@ def report(
     if as_json:
         print_json([str(path) for path in written])
     elif not quiet:
-        typer.echo("\n".join(map(str, written)))
+        typer.echo(plain("\n".join(map(str, written))))
 
 
 def write_tensorboard(run: "RunRecord") -> Path:

@@ -21,6 +21,11 @@ Arguments = Annotated[
         autocompletion=complete_config,
     ),
 ]
+Rerun = Annotated[
+    bool, typer.Option("--rerun", help="Train anew; the run that is there is kept under a number: NAME-HASH.1.")
+]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")]
 INTERRUPTED = 130
 REPORT_FILES = ("summary.md", "summary.csv", "curves.png")
 
@@ -29,11 +34,17 @@ def run(
     arguments: Arguments,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    rerun: Rerun = False,
+    retry_failed: RetryFailed = False,
+    fail_fast: FailFast = False,
     tensorboard: TensorBoard = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train every trial of each configuration; the same command again continues, or shows what is done."""
+    """Train every trial of each configuration; the same command again continues, or shows what is done.
+
+    Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
+    """
     from bnexp.config.load import load
 
     if tensorboard:
@@ -42,36 +53,54 @@ def run(
         check_installed()  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
-    finished = _train(configs, runs, device, silent=quiet or as_json)
+    finished = _finished(configs, runs, retry_failed) if not rerun else None
+    if finished is None:
+        finished = _train(configs, runs, device, (rerun, retry_failed, fail_fast), silent=quiet or as_json)
     if tensorboard:
         for record in finished:
             write_tensorboard(record)
     _report(finished, as_json=as_json, quiet=quiet)
-    if any((record.trials["outcome"] == "failed").any() for record in finished):
+    if any(map(_failed, finished)):
         raise typer.Exit(1)
 
 
-def _train(
-    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, device: str, *, silent: bool
-) -> "list[RunRecord]":
+def _finished(
+    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, retry_failed: bool
+) -> "list[RunRecord] | None":
+    """Return the runs if there is nothing to train, which takes no torch."""
     from bnexp.plan import run_name
     from bnexp.store.reader import finished_run
 
-    done = [finished_run(runs / run_name(config)) for _, config in configs]
-    if all(done):
-        return [record for record in done if record]
-    from bnexp.cli.progress import watching  # imports torch: not before there is something to train
-    from bnexp.runner import prepare, run
+    done = [record for _, config in configs if (record := finished_run(runs / run_name(config)))]
+    return None if len(done) < len(configs) or (retry_failed and any(map(_failed, done))) else done
 
-    finished = []
-    for plan in [prepare(config, runs, device, str(path)) for path, config in configs]:
-        try:
-            with watching(plan, silent=silent) as watch:
-                finished.append(run(plan, watch))
-        except KeyboardInterrupt:
-            typer.echo(f"bnexp: interrupted; {plan.path} keeps what is done, the same command continues it", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+
+def _train(
+    configs: "list[tuple[Path, ExperimentConfig]]",
+    runs: Path,
+    device: str,
+    options: tuple[bool, bool, bool],
+    *,
+    silent: bool,
+) -> "list[RunRecord]":
+    path, finished = runs, []
+    try:
+        from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
+        from bnexp.preparing import Options, prepare
+        from bnexp.runner import run
+
+        for plan in [prepare(config, runs, device, str(path), Options(*options)) for path, config in configs]:
+            path = plan.path
+            with Watching(plan, silent=silent) as watching:
+                finished.append(run(plan, watching.see, watching.begin))
+    except KeyboardInterrupt:
+        typer.echo(f"bnexp: interrupted; {path} keeps what is done, the same command continues it", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     return finished
+
+
+def _failed(record: "RunRecord") -> bool:
+    return bool((record.trials["outcome"] == "failed").any())
 
 
 def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
@@ -88,3 +117,5 @@ def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
     for record, (study, comparison) in zip(finished, compared, strict=True):
         print_views(comparison, "main", study.question or study.name)
         typer.echo(f"\n{record.path}: {', '.join(REPORT_FILES)}, trials.csv, curves.csv")
+        if failed := int((record.trials["outcome"] == "failed").sum()):
+            typer.echo(f"{failed} of {len(record.trials)} trials failed, see log.txt; --retry-failed trains them again")

@@ -32,8 +32,11 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
+LARGEST_INTEGER = 2**63 - 1
+"""What 64 bits hold, as tables and tensors do."""
+
 Number = Annotated[float, BeforeValidator(_not_bool)]
-Integer = Annotated[int, BeforeValidator(_not_bool)]
+Integer = Annotated[int, BeforeValidator(_not_bool), Field(le=LARGEST_INTEGER)]
 
 Positive = Annotated[Number, Field(gt=0)]
 NonNegative = Annotated[Number, Field(ge=0)]

@@ -6,23 +6,42 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bnexp.config.dotted import check_key, put
+from bnexp.config.dotted import is_key, put
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.plain import odd_values
 from bnexp.config.problems import Finding, explain
 from bnexp.config.sweep import values
+from bnexp.config.yaml_limits import LARGEST
+
+MOST_FINDINGS = 100
+"""Problems that are said at once of each kind: the first of them are enough to read."""
+LONGEST_RESOLVED = LARGEST // 8
+"""Characters of the resolved form as JSON. YAML takes up to five times as many, and it has to be read again."""
 
 
 def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding]]:
     """Return the configuration, or None, and all that is wrong with it."""
+    if odd := _first(odd_values(raw)):
+        return None, odd
     config, found = None, []
     try:
         config = ExperimentConfig.model_validate(raw)
     except ValidationError as error:
-        found = list(explain(error))
-    found += [problem for key, value, place in _swept_values(raw) for problem in _explain_value(key, value, place)]
+        found = _first(explain(error))
+    found += _first(problem for each in _swept_values(raw) for problem in _explain_value(*each))
     if config and not found:
-        found = list(dict.fromkeys(_conflicts(config)))
+        found = list(_too_long(config)) or _first(_conflicts(config))
     return config, found
+
+
+def _first(findings: Iterator[Finding]) -> list[Finding]:
+    """Return what was found, each once; of very many the first ones."""
+    kept: dict[Finding, None] = {}
+    for each in findings:
+        if len(kept) == MOST_FINDINGS:
+            return [*kept, ("", "and more; mend these first")]
+        kept[each] = None
+    return list(kept)
 
 
 def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -30,11 +49,9 @@ def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     for section in ("grid", "zip"):
         columns = raw.get(section)
         for key, column in columns.items() if isinstance(columns, dict) else ():
-            if isinstance(column, list):
-                yield from ((key, value, f"{section}.{key}[{i}]") for i, value in enumerate(column))
-            elif isinstance(column, Mapping):
-                with suppress(ValueError):  # said already, for the range
-                    yield from ((key, value, f"{section}.{key}") for value in values(column))
+            with suppress(ValueError):  # said already, for the column
+                for i, value in enumerate(values(column)):
+                    yield key, value, f"{section}.{key}[{i}]" if isinstance(column, list) else f"{section}.{key}"
     arms = raw.get("arms")
     for arm, settings in arms.items() if isinstance(arms, dict) else ():
         for key, value in settings.items() if isinstance(settings, dict) else ():
@@ -43,9 +60,7 @@ def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 def _explain_value(key: Any, value: Any, place: str) -> Iterator[Finding]:
     alone: dict[str, Any] = {}
-    try:
-        check_key(TrialSettings, str(key))
-    except ValueError:
+    if not is_key(TrialSettings, str(key)):
         return  # said already, for the key
     try:
         put(alone, key, value, TrialSettings)
@@ -66,3 +81,12 @@ def _conflicts(config: ExperimentConfig) -> Iterator[Finding]:
             except ValidationError as error:
                 for key, message in explain(error):
                     yield key, f"{message} (arm {arm})"
+
+
+def _too_long(config: ExperimentConfig) -> Iterator[Finding]:
+    if (length := len(config.model_dump_json())) > LONGEST_RESOLVED:
+        yield (
+            "",
+            f"written out it takes {length:,} characters, more than {LONGEST_RESOLVED:,}; "
+            "shorten seeds, grid, zip, arms, model.width or train.record_at",
+        )

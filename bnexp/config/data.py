@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from bnexp.config.base import Number, Settings, Size
+from bnexp.config.text import Line
 
 DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 
@@ -14,7 +15,7 @@ class DataSettings(Settings):
 
     name: DataName = "mnist"
     """Data set; digits is bundled, image_folder reads any tree of pictures, the others are downloaded once."""
-    root: str | None = None
+    root: Line | None = None
     """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/ and test/<class>/."""
     train_size: Size | None = None
     """Train on the first N images of the training order; null = all that validation leaves."""
@@ -25,4 +26,4 @@ class DataSettings(Settings):
     normalize: Literal["none", "unit", "standard"] = "standard"
     """none (0-255), unit (min-max to [0, 1]) or standard (zero mean and unit variance per channel)."""
     feature_scale: dict[Size, Number] = Field(default={})
-    """Factors that single pixels (index into C·H·W) are multiplied with after normalisation."""
+    """Factors that single pixels (index into C·H·W) are multiplied with after normalisation; none may overflow."""

@@ -17,13 +17,20 @@ def leaf_keys(section: type[Settings], prefix: str = "") -> Iterator[str]:
             yield from leaf_keys(below, f"{prefix}{name}.")
 
 
-def check_key(section: type[Settings], key: str) -> None:
-    """Raise ValueError with the nearest known name unless the key names a setting or a section of settings."""
+def is_key(section: type[Settings], key: str) -> bool:
+    """Tell whether the key names a setting or a section of settings."""
     here: type[Settings] | None = section
     for part in key.split("."):
         if here is None or part not in here.model_fields:
-            raise ValueError(f"unknown key{nearest_key(section, key)}")
+            return False
         here = _section(here.model_fields[part].annotation)
+    return True
+
+
+def check_key(section: type[Settings], key: str) -> None:
+    """Raise ValueError with the nearest known name unless the key names a setting or a section of settings."""
+    if not is_key(section, key):
+        raise ValueError(f"unknown key{nearest_key(section, key)}")
 
 
 def nearest_key(section: type[Settings], key: str) -> str:

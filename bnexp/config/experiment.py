@@ -1,18 +1,27 @@
 """One experiment: a base setting, the arms, the sweep and the seeds; and the settings of one trial in it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from math import prod
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from bnexp.config.base import Settings, Size
 from bnexp.config.data import DataSettings
-from bnexp.config.dotted import check_key, put
+from bnexp.config.dotted import is_key, put
 from bnexp.config.model import ModelSettings, NormSettings
-from bnexp.config.sweep import Point, points, values
+from bnexp.config.sweep import Point, count_points, points, repeated, values
+from bnexp.config.text import Lines
 from bnexp.config.train import TrainSettings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+LONGEST_NAME = 100
+"""Characters of the names of experiments and arms: folders and legends are named after them."""
+MOST_SEEDS = 10_000
+"""Seeds of an experiment."""
+MOST_TRIALS = 100_000
+"""Trials of an experiment: arms × grid points × seeds."""
 BUILT_IN_ARMS = ("none", "before", "after")
 
 
@@ -23,19 +32,28 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
 
+    @property
+    def no_influence(self) -> tuple[str, ...]:
+        """Keys that have no influence on what is measured; of an image folder the root says which images."""
+        return ("train.checkpoint_every", *(["data.root"] if self.data.name != "image_folder" else []))
+
 
 def _trial_key(key: str) -> str:
-    check_key(TrialSettings, key)
+    # Without the nearest known name, which takes long to find for very many wrong keys: only some of them are said.
+    if not is_key(TrialSettings, key):
+        raise PydanticCustomError("unknown_key", "unknown key")
     return key
 
 
 def _seeds(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
-        value = range(value)
+        value = range(min(value, MOST_SEEDS + 1))
     elif not isinstance(value, list | tuple):
         raise ValueError("expected a number of seeds or a list of them")
     if not value:
         raise ValueError("expected at least one seed")
+    if len(value) > MOST_SEEDS:
+        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds")
     if len({repr(seed) for seed in value}) < len(value):
         raise ValueError("a seed is listed twice")
     return list(value)
@@ -55,12 +73,12 @@ def _probes(value: Any) -> Any:
 
 
 def _once(column: tuple[Any, ...]) -> tuple[Any, ...]:
-    for i, value in enumerate(column):
-        if value in column[:i]:
-            raise ValueError(f"{value} is listed twice")
+    if again := repeated(column):
+        raise ValueError(f"{again[0]} is listed twice")
     return column
 
 
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
 TrialKey = Annotated[str, AfterValidator(_trial_key)]
 Value = Annotated[Any, BeforeValidator(_plain)]
 Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
@@ -69,11 +87,11 @@ Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
 class ExperimentConfig(TrialSettings):
     """A configuration file in its resolved form: loading what `model_dump` gives returns an equal object."""
 
-    name: Annotated[str, Field(pattern=NAME, max_length=100)]
+    name: Name
     """Names the run folder: letters, digits and _ . + - only."""
-    question: str = ""
+    question: Lines = ""
     """What the experiment is to answer."""
-    arms: dict[Annotated[str, Field(pattern=NAME)], dict[TrialKey, Value]] = Field(default=None, validate_default=True)
+    arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
     """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
     probes: Annotated[tuple[()], BeforeValidator(_probes)] = ()
     """Measurements that leave the training as it is."""
@@ -128,11 +146,20 @@ class ExperimentConfig(TrialSettings):
             raise ValueError(f"zip pairs values up, so its lists need one length: {listed}")
         if both := set(paired) & set(info.data.get("grid", {})):
             raise ValueError(f"{sorted(both)[0]} stands in both grid and zip")
-        rows = list(zip(*paired.values(), strict=True))
-        for i, row in enumerate(rows):
-            if row in rows[:i]:
-                raise ValueError(f"{', '.join(map(str, row))} is listed twice")
+        if again := repeated(list(zip(*paired.values(), strict=True))):
+            raise ValueError(f"{', '.join(map(str, again[0]))} is listed twice")
         return paired
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        factors = len(self.arms), count_points(self.grid, self.zip), len(self.seeds)
+        if prod(factors) > MOST_TRIALS:
+            sizes = "{:,} arms × {:,} grid points × {:,} seeds".format(*factors)
+            raise ValueError(
+                f"{sizes} are {prod(factors):,} trials, and an experiment has at most {MOST_TRIALS:,}; "
+                "shorten grid, zip or seeds, or split it"
+            )
+        return self
 
 
 def default_arms(norm: NormSettings) -> list[str]:

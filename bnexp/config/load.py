@@ -8,6 +8,7 @@ from bnexp.config.check import check
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.overrides import override
 from bnexp.config.reader import read_mapping
+from bnexp.config.text import printable
 from bnexp.errors import ConfigError, InputError, Problem
 
 COMMAND_LINE = "command line"
@@ -33,17 +34,19 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
     Raises:
         ConfigError: lists every problem.
     """
+    if not isinstance(raw, Mapping):
+        raise ConfigError([Problem(source, "", "expected a mapping of keys")])
     merged = dict(raw)
     problems: list[Problem] = []
     for written in overrides:
         try:
             override(merged, written)
         except (ValueError, InputError) as error:
-            problems.append(Problem(COMMAND_LINE, written, str(error)))
+            problems.append(Problem(COMMAND_LINE, printable(written), printable(str(error))))
     config, found = check(merged)
     # What is wrong without the overrides too is the file's fault.
     in_file = set(check(raw)[1]) if overrides and found else found
-    problems += [Problem(source if each in in_file else COMMAND_LINE, *each) for each in found]
+    problems += [Problem(source if each in in_file else COMMAND_LINE, *map(printable, each)) for each in found]
     if problems or config is None:
         raise ConfigError(problems)
     return config

@@ -11,6 +11,10 @@ ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "t
 NormKind = Literal["none", "batch", "layer", "group"]
 Placement = Literal["before", "after"]
 DEFAULT_DEPTH = 10
+MOST_LAYERS = 1_000
+"""Hidden layers."""
+MOST_UNITS = 1_000_000
+"""Units of a layer."""
 
 
 def _bias(value: Any) -> Any:
@@ -25,6 +29,8 @@ def _width(value: Any) -> Any:
     units = value if isinstance(value, list | tuple) else [value]
     if not units or not all(isinstance(unit, int) and not isinstance(unit, bool) and unit > 0 for unit in units):
         raise ValueError("expected a whole number of units above 0, or a list of them")
+    if len(units) > MOST_LAYERS or max(units) > MOST_UNITS:
+        raise ValueError(f"expected at most {MOST_LAYERS:,} layers of at most {MOST_UNITS:,} units")
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
@@ -78,7 +84,7 @@ class ModelSettings(Settings):
 
     family: Literal["mlp"] = "mlp"
     """Multi-layer perceptron on the flattened image."""
-    depth: Count | None = None
+    depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
     """Hidden layers; null = as many as `width` lists, 10 where width is one number."""
     width: Annotated[int | tuple[int, ...], BeforeValidator(_width)] = 100
     """Units of every hidden layer, or a list with one number a layer."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bnexp.config.dotted import nearest_key
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.errors import nearest
 
 Finding = tuple[str, str]
@@ -15,6 +15,8 @@ Finding = tuple[str, str]
 
 WORDS = (
     ("Input should be", "expected"),
+    ("String should have", "expected"),
+    ("Keys should be strings", "expected text as a key"),
     ("a valid ", "a "),
     ("a integer", "an integer"),
     ("expected greater", "expected a number greater"),
@@ -33,6 +35,8 @@ def explain(error: ValidationError) -> Iterator[Finding]:
 def _message(item: Mapping[str, Any], key: str) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown key{nearest_key(ExperimentConfig, key)}"
+    if item["type"] == "unknown_key":
+        return f"unknown key{nearest_key(TrialSettings, item['input'])}"
     expected = _expected(item)
     # A check across keys names them in its own words, and a wrong key is named already: no value then.
     if isinstance(item["input"], Mapping) or "[key]" in item["loc"] or not key:

@@ -1,13 +1,22 @@
 """The sweep grammar: lists and ranges of values, crossed by `grid:` and paired up by `zip:`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from math import isfinite
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bnexp.errors import nearest
+
+MOST_VALUES = 10_000
+"""Values that a list or a range of a sweep has at most."""
+
+
+class TooManyError(ValueError):
+    """A list or a range of more than MOST_VALUES."""
+
 
 Point = dict[str, Any]
 """One combination of the swept values, by dotted key."""
@@ -22,6 +31,7 @@ def values(written: Any) -> tuple[Any, ...]:
 
     Raises:
         ValueError: neither of these, or no value at all.
+        TooManyError: more than MOST_VALUES.
     """
     if isinstance(written, Mapping):
         return _ranged(written)
@@ -29,6 +39,7 @@ def values(written: Any) -> tuple[Any, ...]:
         raise ValueError(f"expected a list of values or one of {', '.join(_RANGES)}")
     if not written:
         raise ValueError("expected at least one value, the list is empty")
+    _few("the list", len(written))
     return tuple(written)
 
 
@@ -39,6 +50,29 @@ def points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequence[Any]
     """
     rows = [dict(zip(paired, row, strict=True)) for row in zip(*paired.values(), strict=True)] if paired else [{}]
     return [row | dict(zip(grid, combination, strict=True)) for row in rows for combination in product(*grid.values())]
+
+
+def count_points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequence[Any]]) -> int:
+    """Return how many grid points there are, without making them."""
+    return prod(map(len, grid.values())) * (len(next(iter(paired.values()))) if paired else 1)
+
+
+def repeated(column: Sequence[Any]) -> list[Any]:
+    """Return the values that equal one further up."""
+    seen: set[Any] = set()
+    again = []
+    for value in column:
+        key = _hashable(value)
+        if key in seen:
+            again.append(value)
+        seen.add(key)
+    return again
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return frozenset((name, _hashable(inner)) for name, inner in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
@@ -55,19 +89,25 @@ def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
 
 
 def _logspace(first: float, last: float, count: float) -> tuple[float, ...]:
-    if first * last <= 0:
+    if first == 0 or last == 0 or (first > 0) != (last > 0):
         raise ValueError("logspace needs end values other than 0 and of one sign (they are values, not exponents)")
-    return tuple(np.geomspace(first, last, _count("logspace", count)).tolist())
+    return _spaced(np.geomspace, first, last, _count("logspace", count))
 
 
 def _linspace(first: float, last: float, count: float) -> tuple[float, ...]:
-    return tuple(np.linspace(first, last, _count("linspace", count)).tolist())
+    return _spaced(np.linspace, first, last, _count("linspace", count))
+
+
+def _spaced(space: Callable[..., NDArray[np.float64]], first: float, last: float, count: int) -> tuple[float, ...]:
+    with np.errstate(all="ignore"):  # what leaves all bounds is refused as a value
+        return tuple(space(float(first), float(last), count).tolist())
 
 
 def _range(first: float, last: float, step: float) -> tuple[float, ...]:
     if step == 0 or (last - first) / step < 0:
         raise ValueError("range [first, last, step] never reaches its last value")
     steps = (last - first) / step
+    _few("range", steps + 1)
     # Rounding keeps 0.1 + 0.1 + 0.1 from missing 0.3.
     meets = abs(steps - round(steps)) < 1e-6
     count = round(steps) if meets else int(steps)
@@ -78,6 +118,12 @@ def _range(first: float, last: float, step: float) -> tuple[float, ...]:
 def _count(kind: str, count: float) -> int:
     if count < 1 or count != int(count):
         raise ValueError(f"{kind} [first, last, n] needs a whole number n above 0")
+    return _few(kind, int(count))
+
+
+def _few(what: str, count: float) -> int:
+    if count > MOST_VALUES:
+        raise TooManyError(f"{what} has {count:,.12g} values; at most {MOST_VALUES:,} are possible")
     return int(count)
 
 

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
-from bnexp.config.sweep import values
+from bnexp.config.sweep import TooManyError, values
 
 DEFAULT_EPOCHS = 10
+MOST_UPDATES = 1_000_000
+"""Epochs, or steps where they are given instead. There is a record per epoch, which may be as short as a step."""
 
 
 def _record_at(value: Any) -> Any:
@@ -15,11 +17,16 @@ def _record_at(value: Any) -> Any:
         return value
     try:
         steps = values(value)
+    except TooManyError:
+        raise
     except ValueError:
         steps = ()
     if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step > 0 for step in steps):
         raise ValueError("expected epoch, or a list or range of steps counted from 1")
     return tuple(sorted(set(steps)))
+
+
+Budget = Annotated[Count, Field(le=MOST_UPDATES)]
 
 
 class ClipSettings(Settings):
@@ -51,9 +58,9 @@ class ScheduleOptions(Settings):
 class TrainSettings(Settings):
     """The `train:` section. Rates, momentum, decay and clipping may differ within a trial group."""
 
-    epochs: Count | None = None
+    epochs: Budget | None = None
     """Passes over the training images; null = 10 unless `steps` is given."""
-    steps: Count | None = None
+    steps: Budget | None = None
     """Updates to make, instead of epochs."""
     batch_size: Count = 128
     """Images per update."""

@@ -17,6 +17,7 @@ from bnexp.data import digits, image_folder, torchvision_sets
 from bnexp.data.catalog import DataShape, subset
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages
+from bnexp.errors import InputError
 
 READERS: dict[str, Callable[[DataSettings], RawImages]] = {
     "digits": digits.read,
@@ -59,9 +60,16 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
     """Read a data set, cut it to size and fit its normalisation; missing files are downloaded.
 
     Raises:
-        InputError: the files are missing, damaged or not as expected, or the sizes asked for do not fit.
+        InputError: the files are missing, damaged or not as expected, the sizes asked for do not fit, or a
+            scaled pixel overflows.
     """
     raw = READERS[settings.name](settings)
+    for half, images_NCHW, labels_N in (
+        ("train", raw.train_images_NCHW, raw.train_labels_N),
+        ("test", raw.test_images_NCHW, raw.test_labels_N),
+    ):
+        if flaw := _flaw(images_NCHW, labels_N, raw.train_images_NCHW.shape[1:], raw.classes):
+            raise InputError(f"data.name: {settings.name} can't be trained on: {half} {flaw}")
     shape, images = subset(settings, raw.shape), len(raw.train_images_NCHW)
 
     def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], part: slice) -> Split:
@@ -78,3 +86,15 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
             torch.from_numpy(raw.train_images_NCHW[train]), settings.normalize, settings.feature_scale, device, dtype
         ),
     )
+
+
+def _flaw(images: np.ndarray, labels: np.ndarray, image: tuple[int, ...], classes: int) -> str:
+    """Name what is wrong with half a data set, or nothing; later it would be an error of the device, or none."""
+    if images.dtype != np.uint8 or images.ndim != 4:
+        return f"images of {images.dtype} and shape {images.shape}, expected uint8 and (N, C, H, W)"
+    if images.shape[1:] != image:
+        return f"images of shape {images.shape[1:]}, but train images of shape {image}"
+    if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        return f"labels of {labels.dtype} and shape {labels.shape}, expected int64 and {images.shape[:1]}"
+    outside = labels[(labels < 0) | (labels >= classes)]
+    return f"label {outside[0]}, expected 0 to {classes - 1}" if len(outside) else ""

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from math import prod
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from bnexp.data.folders import shared_folder
@@ -25,13 +27,45 @@ def path_for(tree: PictureTree) -> Path:
     return shared_folder() / "image_folder_cache" / f"{tree.root.name}-{digest.hexdigest()[:32]}.npz"
 
 
-def read(path: Path) -> Arrays | None:
-    """Return the arrays, or None where the file is missing or damaged (its checksums tell)."""
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {split: arrays[split] for split in ("train", "test")}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+def read(path: Path, tree: PictureTree, size: tuple[int, int], room: int) -> Arrays | None:
+    """Return the arrays of a tree, or None where the file is missing, damaged or of another content.
+
+    What the file says of itself is looked at before memory is taken for it, and its checksums while it is read.
+
+    Args:
+        path: the file.
+        tree: whose pictures they are.
+        size: H, W of every picture.
+        room: bytes that the arrays may take.
+    """
+    counts = {"train": len(tree.train), "test": len(tree.test)}
+    allowed = [{split: (count, channels, *size) for split, count in counts.items()} for channels in (1, 3)]
+    if not os.path.isfile(path):
         return None
+    try:
+        with ZipFile(path) as archive:
+            shapes = {split: _shape(archive, split) for split in counts}
+            if shapes not in allowed or sum(map(prod, shapes.values())) > room:
+                return None
+            return {split: _array(archive, split) for split in counts}
+    except Exception:  # a damaged file breaks in zipfile, zlib or NumPy, each of which has its own errors
+        return None
+
+
+def _shape(archive: ZipFile, split: str) -> tuple[int, ...]:
+    with archive.open(f"{split}.npy") as member:
+        if npy.read_magic(member) != (1, 0):  # as np.savez writes them
+            raise ValueError("another version of the format")
+        shape, _, dtype = npy.read_array_header_1_0(member)
+    if dtype != np.uint8:
+        raise ValueError(f"numbers of type {dtype}")
+    return tuple(shape)
+
+
+def _array(archive: ZipFile, split: str) -> NDArray[np.uint8]:
+    with archive.open(f"{split}.npy") as member:
+        array: NDArray[np.uint8] = npy.read_array(member, allow_pickle=False)
+    return array
 
 
 def write(path: Path, arrays: Arrays) -> None:

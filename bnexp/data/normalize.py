@@ -3,7 +3,7 @@
 Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 from typing import Literal
@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
+
+from bnexp.errors import ConfigError, Problem
 
 Scaling = Literal["none", "unit", "standard"]
 
@@ -39,18 +41,37 @@ def fit(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Normalization:
-    """Fit the transform on at least one image; a constant image or channel is shifted but not stretched."""
+    """Fit the transform on at least one image; a constant image or channel is shifted but not stretched.
+
+    Raises:
+        ConfigError: a factor takes a pixel beyond the largest number of the dtype.
+    """
     channels, pixels = images_NCHW.shape[1], images_NCHW[0].numel()
     fitted_C = torch.tensor(_shift_and_spread(images_NCHW, scaling), dtype=torch.float64)
     shift_C, spread_C = fitted_C.unbind(dim=1)
     factor_P = torch.ones(pixels, dtype=torch.float64)
     for index, factor in feature_scale.items():
         factor_P[index] = factor
-    return Normalization(
+    fitted = Normalization(
         shift_C.repeat_interleave(pixels // channels).to(device, dtype),
         spread_C.repeat_interleave(pixels // channels).to(device, dtype),
         factor_P.to(device, dtype) if feature_scale else None,
     )
+    if problems := list(_overflows(fitted, feature_scale)):
+        raise ConfigError(problems)
+    return fitted
+
+
+def _overflows(fitted: Normalization, feature_scale: Mapping[int, float]) -> Iterator[Problem]:
+    # Inputs rise or fall with the byte, so the two ends tell of all.
+    dtype, device = fitted.shift_P.dtype, fitted.shift_P.device
+    ends_VP = torch.tensor([0, 255], dtype=torch.uint8, device=device)[:, None].expand(-1, len(fitted.shift_P))
+    finite_P = fitted(ends_VP).isfinite().all(0).tolist()
+    largest = f"the largest number of {str(dtype).removeprefix('torch.')}, {torch.finfo(dtype).max:.1e}"
+    remedy = "lower it" if dtype == torch.float64 else "lower it, or set train.precision: fp64"
+    for index, factor in feature_scale.items():
+        if not finite_P[index]:
+            yield Problem("", "data.feature_scale", f"{factor:g} takes pixel {index} beyond {largest}; {remedy}")
 
 
 def _shift_and_spread(images_NCHW: UInt8[Tensor, "N C H W"], scaling: Scaling) -> list[tuple[float, float]]:

@@ -9,7 +9,8 @@ from bnexp.config.load import load
 from bnexp.config.shipped import shipped
 from bnexp.errors import InputError
 from bnexp.report.table import Table
-from bnexp.store.reader import RunRecord, find_runs
+from bnexp.store.finding import find_runs
+from bnexp.store.reader import RunRecord
 
 Row = dict[str, str]
 

@@ -1,7 +1,5 @@
 """A comparison for other programs and for the run folder: CSV, JSON, LaTeX and a Markdown page."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from math import isfinite
@@ -10,6 +8,7 @@ from typing import Any
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.report.table import Table, to_markdown
 from bnexp.report.views import remarks, rows_of, tables
+from bnexp.store.cells import cell, csv_line
 
 ROW_COLUMNS = tuple(field.name for field in fields(ArmRow) if field.name != "point")
 """Columns of summary.csv between the grid keys and `threshold`: the fields of a row under their own names."""
@@ -20,14 +19,12 @@ def summary_csv(comparison: Comparison, view: str = "equal") -> str:
     rows = rows_of(comparison, view)
     names = [field.name for field in fields(rows[0]) if field.name != "point"] if rows else list(ROW_COLUMNS)
     keys = list(rows[0].point) if rows and hasattr(rows[0], "point") else []
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("metric", *(keys if rows else comparison.grid_keys), *names, "threshold"))
+    lines = [("metric", *(keys if rows else comparison.grid_keys), *names, "threshold")]
     for row in rows:
-        values = [_cell(getattr(row, name)) for name in names]
+        values = [getattr(row, name) for name in names]
         point = [row.point[key] for key in keys]
-        writer.writerow([comparison.metric, *point, *values, comparison.threshold])
-    return file.getvalue()
+        lines.append((comparison.metric, *point, *values, comparison.threshold))
+    return "".join(csv_line(map(cell, line)).decode() + "\n" for line in lines)
 
 
 def summary_markdown(comparison: Comparison, title: str, question: str = "") -> str:
@@ -81,10 +78,6 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "×": r"$\times$",
     "\n": " ",
 }
-
-
-def _cell(value: Any) -> Any:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def _plain(value: Any) -> Any:

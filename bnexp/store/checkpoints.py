@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
-from collections.abc import Collection
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from zlib import crc32
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -20,7 +23,8 @@ class Checkpoints:
 
     A group has the number of a trial that was in it from its start, and so in no other group.
     `group-N.safetensors` continues group N; `weights-N-STEP.safetensors` holds the weights of its trials that
-    ended at a step. Every array has the trials of its file in front; the file's metadata lists them.
+    ended at a step. Every array has the trials of its file in front; the file's metadata lists them, and holds a
+    checksum over everything in the file.
     """
 
     def __init__(self, run: Path):
@@ -35,46 +39,50 @@ class Checkpoints:
         weights = {
             name.removeprefix(WEIGHTS): array for name, array in snapshot.arrays.items() if name.startswith(WEIGHTS)
         }
-        name = f"weights-{group:03}-{snapshot.step}.safetensors"
-        self._write(self._folder / name, dataclasses.replace(snapshot, arrays=weights))
+        self.keep(group, dataclasses.replace(snapshot, arrays=weights))
+
+    def keep(self, group: int, weights: Snapshot) -> None:
+        """Keep final weights that nothing else is among."""
+        self._write(self._folder / f"weights-{group:03}-{weights.step}.safetensors", weights)
 
     def drop(self, group: int) -> None:
         """Remove what would continue a group."""
         self._path(group).unlink(missing_ok=True)
 
     def load(self, group: int) -> Snapshot | None:
-        """Return what continues a group, or None where there is nothing (readable)."""
-        try:
-            with safe_open(self._path(group), framework="np") as file:
-                about = file.metadata()
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return Snapshot(
-                tuple(json.loads(about["trials"])),
-                int(about["epoch"]),
-                int(about["step"]),
-                float(about["seconds"]),
-                arrays,
-            )
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            return None
+        """Return what continues a group, or None where there is nothing that is as it was written."""
+        return _read(self._path(group))
 
-    def unfinished(self, trials: Collection[int]) -> dict[int, Snapshot]:
-        """Return what continues some of the trials, by group; files of no further use are removed.
+    @property
+    def numbers(self) -> set[int]:
+        """The groups that there is a file of, readable or not."""
+        stems = [path.stem.removeprefix("group-") for path in self._folder.glob("group-*.safetensors")]
+        return {int(stem) for stem in stems if stem.isdecimal()}
 
-        Where several files hold a trial, as when a group was being cut while the process stopped, the one
-        that got furthest counts.
+    def furthest(self, trials: Collection[int], usable: Callable[[Snapshot], bool]) -> dict[int, Snapshot]:
+        """Return what continues some of the trials, by group, and the trials that are trained along with them.
+
+        Where several files hold a trial, as when a group was being cut while the process stopped, the one that
+        got furthest counts.
+
+        Args:
+            trials: numbers of the trials to continue.
+            usable: says whether training can go on from a snapshot.
         """
-        files = [path for path in sorted(self._folder.glob("group-*.safetensors")) if path.is_file()]
-        numbers = [int(path.stem[len("group-") :]) for path in files if path.stem[len("group-") :].isdecimal()]
-        found = [(number, snapshot) for number in numbers if (snapshot := self.load(number))]
-        left, kept = set(trials), dict[int, Snapshot]()
-        for number, snapshot in sorted(found, key=lambda pair: -pair[1].step):
-            if mine := left & set(snapshot.trials):
-                left -= mine
-                kept[number] = snapshot.only(mine)
-        for number in set(numbers) - kept.keys():
-            self.drop(number)
+        found = [(number, snapshot) for number in sorted(self.numbers) if (snapshot := self.load(number))]
+        left, kept, covered = set(trials), dict[int, Snapshot](), set[int]()
+        for number, whole in sorted(found, key=lambda pair: -pair[1].step):
+            snapshot = whole.only(set(whole.trials) - covered)
+            if left & set(snapshot.trials) and usable(snapshot):
+                covered |= set(snapshot.trials)
+                kept[number] = snapshot
         return kept
+
+    def weights(self) -> Iterator[Snapshot]:
+        """Yield the final weights of trials, file by file; files that are damaged are left out."""
+        for path in sorted(self._folder.glob("weights-*.safetensors")):
+            if snapshot := _read(path):
+                yield snapshot
 
     def _path(self, group: int) -> Path:
         return self._folder / f"group-{group:03}.safetensors"
@@ -86,4 +94,29 @@ class Checkpoints:
             "step": str(snapshot.step),
             "seconds": repr(snapshot.seconds),
         }
-        replace(path, save(snapshot.arrays, metadata=about))
+        sum_ = {"checksum": str(_checksum(about, snapshot.arrays))}
+        replace(path, save(snapshot.arrays, metadata=about | sum_))
+
+
+def _read(path: Path) -> Snapshot | None:
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
+    try:
+        with safe_open(path, framework="np") as file:
+            about = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        if int(about.pop("checksum")) != _checksum(about, arrays):
+            return None
+        trials = tuple(json.loads(about["trials"]))
+        return Snapshot(trials, int(about["epoch"]), int(about["step"]), float(about["seconds"]), arrays)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _checksum(about: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> int:
+    """Return a checksum over the numbers, their shapes and types, and what is said about them."""
+    shapes = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
+    sum_ = crc32(repr((sorted(about.items()), sorted(shapes.items()))).encode())
+    for _, array in sorted(arrays.items()):
+        sum_ = crc32(np.ascontiguousarray(array).data, sum_)
+    return sum_

@@ -1,11 +1,15 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and a crash never loses what was there before."""
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import shutil
+import time
+from errno import ENOENT
 from pathlib import Path
-from typing import Any
+
+from bnexp.errors import BnexpError, InputError
+
+SYNC_EVERY = 1.0
+"""Seconds after which what was appended is flushed to the disk: what a power failure can lose."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -21,14 +25,65 @@ def replace(path: Path, content: str | bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
-    """Return rows as CSV: blanks for None, numbers with every digit that matters, true text quoted where needed."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    if header:
-        writer.writeheader()
-    writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
-    return text.getvalue()
+def refusal(run: Path, error: OSError) -> BnexpError:
+    """Return what to say where the system refuses what a run folder needs; of what is in a file's way, the name too."""
+    in_the_way = error.filename2 or error.filename if isinstance(error, IsADirectoryError) else None
+    reason = f"{Path(in_the_way).name}: {error.strerror}" if in_the_way else error.strerror
+    return BnexpError(f"{run}: {reason}; the same command continues once that is mended")
+
+
+def refuse_link(run: Path) -> None:
+    """Refuse a run folder that leads elsewhere.
+
+    Raises:
+        InputError: it is a link.
+    """
+    if run.is_symlink():
+        raise InputError(f"{run}: is a link, but runs are written into folders; remove it, or choose another --runs")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder within a run folder, and that too.
+
+    Raises:
+        InputError: it can't be made, or the run folder leads elsewhere.
+    """
+    refuse_link(path.parent)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"{path.parent}: can't be made a run folder ({error.strerror}); choose another with --runs"
+        raise InputError(reason) from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed `replace` left beside its target; nobody else may be writing in the folder."""
+    for path in folder.glob(".*.*"):
+        if path.suffix[1:].isdecimal():
+            path.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Keep a copy of a damaged file under a name of its own, and return it; what is no file is moved there."""
+    copies = (path.with_name(f"{path.name}.damaged-{number}") for number in range(1, 10**6))
+    copy = next(copy for copy in copies if not os.path.lexists(copy))
+    if path.is_file():
+        shutil.copyfile(path, copy)
+    else:
+        path.rename(copy)
+    return copy
+
+
+def read(path: Path) -> bytes:
+    """Return what is in a file; a pipe that nobody writes into isn't waited for.
+
+    Raises:
+        FileNotFoundError: there is none, or something that is no file.
+        OSError: it can't be read.
+    """
+    if path.exists() and not path.is_file():
+        raise FileNotFoundError(ENOENT, "Not a file", str(path))
+    return path.read_bytes()
 
 
 def whole_lines(path: Path) -> bytes:
@@ -37,8 +92,38 @@ def whole_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _cell(value: Any) -> Any:
-    # One spelling of a swept list or mapping, whatever quotes Python would print it with.
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return value
+class Appender:
+    """A file that only grows: every append reaches the system at once, and the disk within a second or at `sync`."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        # Without a buffer, so that what a full disk refused isn't tried again on closing.
+        self._file = path.open("ab", buffering=0)
+        self._synced = time.monotonic()
+
+    def append(self, content: bytes) -> None:
+        """Add to the end.
+
+        Raises:
+            OSError: the disk is full, or the file has been removed.
+        """
+        rest = memoryview(content)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        if time.monotonic() - self._synced >= SYNC_EVERY:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until all of it is on the disk.
+
+        Raises:
+            FileNotFoundError: the file is gone; the system would go on writing into nothing.
+        """
+        os.fsync(self._file.fileno())
+        if os.fstat(self._file.fileno()).st_nlink == 0:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(self._path))
+        self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()

@@ -1,10 +1,10 @@
-"""Reading run folders: one run as tables, or all runs of a `runs/` folder."""
+"""Reading one run folder as tables; what is not as it was written is an error that names the file."""
 
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,48 +14,84 @@ import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
-from bnexp.config.reader import read_mapping
-from bnexp.errors import InputError, nearest
-from bnexp.store.files import whole_lines
+from bnexp.config.reader import parse
+from bnexp.errors import InputError
+from bnexp.store.cells import meant
+from bnexp.store.checksums import Known, checksum
+from bnexp.store.files import read, refusal
+from bnexp.store.pictures import whole_png
+from bnexp.store.tables import Tables, examine
+
+CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
+SUMMARIES = ("summary.md", "summary.csv")
+"""Written when a run finishes; no command reads them, people do."""
+PICTURE = "curves.png"
+"""Written then, too, and again by every report."""
+FORMAT_VERSION = 2
+"""Of the run folder; environment.json says which one a folder has."""
+PAUSE = 0.1
+"""Seconds after which tables that look damaged are read again: a writer may have been between two files."""
+
+# An arm named none or a swept value "null" is a name, not a gap.
+_MISSING = ["", "nan"]
+
+
+class DamagedRunError(InputError):
+    """Files of a run folder are missing, or not as they were written."""
+
+    @property
+    def refused(self) -> OSError | None:
+        """Why the machine doesn't say what is in a file, which may be whole."""
+        cause = self.__cause__
+        return cause if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) else None
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder, read as it is at this moment; a run in progress has fewer outcomes and records."""
+    """A run folder, read as it is at this moment; a run in progress has fewer outcomes and records.
+
+    Every property raises DamagedRunError where its file is not as it was written, and InputError where the folder is of
+    another format than this version reads.
+    """
 
     path: Path
 
     @cached_property
     def config(self) -> ExperimentConfig:
         """The resolved configuration."""
-        return resolve(read_mapping(self.path / "config.yaml"), str(self.path / "config.yaml"))
+        place = self.path / CONFIG
+        return resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, command line, start and end."""
-        with _damaged(self.path / "environment.json"):
-            found: dict[str, Any] = json.loads((self.path / "environment.json").read_text())
+        try:
+            found = json.loads(self._content(ENVIRONMENT))
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):  # another file in its place
+            raise DamagedRunError(f"{self.path / ENVIRONMENT}: not as it was written")
         return found
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """trials.csv: every planned trial; `outcome` is missing where it has not ended."""
-        with _damaged(self.path / "trials.csv"):
-            text = io.BytesIO(whole_lines(self.path / "trials.csv"))
-            table = pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
-            return table.astype({"trial": int, "outcome": object})
+        text = io.BytesIO(self._tables.trials_csv)
+        table = pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
+        for name in table.columns:
+            if not pd.api.types.is_numeric_dtype(table[name]):
+                table[name] = table[name].map(meant)
+        return table.astype({"trial": int, "outcome": object})
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        with _damaged(self.path / "curves.csv"):
-            table = pd.read_csv(io.BytesIO(whole_lines(self.path / "curves.csv")))
-            return table.astype({"trial": int})
+        return pd.read_csv(io.BytesIO(self._tables.curves_csv)).astype({"trial": int})
 
     @staticmethod
     def exists(path: Path) -> bool:
         """Whether a folder holds a run."""
-        return os.path.isfile(path / "config.yaml")  # unlike Path's own, never an error
+        return os.path.isfile(path / CONFIG)  # unlike Path's own, never an error
 
     @property
     def unfinished(self) -> set[int]:
@@ -72,83 +108,97 @@ class RunRecord:
         """Whether every trial has an outcome."""
         return self.finished == len(self.trials)
 
+    def check(self) -> None:
+        """Read everything.
 
-# An arm named none or a swept value "null" is a name, not a gap.
-_MISSING = ["", "nan"]
+        Raises:
+            InputError: something can't be read, or is not as it was written.
+        """
+        _ = self.config, self.environment, self.trials, self.curves
+
+    @cached_property
+    def _tables(self) -> Tables:
+        tables = self._examined()
+        if tables.faults:
+            time.sleep(PAUSE)
+            tables = self._examined()
+        if tables.faults:
+            raise DamagedRunError("; ".join(f"{self.path / fault.file}: {fault.message}" for fault in tables.faults))
+        return tables
+
+    def _examined(self) -> Tables:
+        config = self.config
+        try:
+            return examine(self.path, config)
+        except OSError as error:
+            raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
+
+    def _content(self, name: str) -> bytes:
+        """Return a file that is as it was written."""
+        check_format(self.path)
+        try:
+            content = read(self.path / name)
+            known = Known(self.path)
+        except OSError as error:
+            raise DamagedRunError(f"{self.path / name}: {(error.strerror or 'missing').lower()}") from error
+        if checksum(content) not in known:
+            why = "can't be checked, checksums.txt is missing" if known.missing else "not as it was written"
+            raise DamagedRunError(f"{self.path / name}: {why}")
+        return content
+
+
+def check_format(run: Path) -> None:
+    """Refuse a run folder of another format; one that doesn't say which is left to the checksums.
+
+    Raises:
+        InputError: the format is not FORMAT_VERSION.
+    """
+    try:
+        about = json.loads(read(run / ENVIRONMENT))
+        found = about.get("format") if isinstance(about, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return
+    if type(found) is not int or found == FORMAT_VERSION:
+        return
+    if found > FORMAT_VERSION:
+        raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
+    raise InputError(
+        f"{run}: written by an earlier bnexp (format {found}, this one reads {FORMAT_VERSION}); "
+        "train it anew with bnexp run --rerun"
+    )
+
+
+def recorded_groups(path: Path) -> list[list[int]]:
+    """Return the groups in which the trials of a run are trained, by the trials' numbers; empty where that isn't known.
+
+    Raises:
+        InputError: the folder is of another format.
+        BnexpError: it can't be read.
+    """
+    try:
+        return groups_of(RunRecord(path).environment) if RunRecord.exists(path) else []
+    except DamagedRunError as error:
+        if error.refused:
+            raise refusal(path, error.refused) from error
+        return []
+
+
+def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
+    """Return the groups that environment.json holds, as words to keep it short."""
+    return [[int(number) for number in group.split()] for group in environment.get("groups", ())]
 
 
 def finished_run(path: Path) -> RunRecord | None:
-    """Return the run in a folder if every trial of it has ended and its tables are written."""
+    """Return the run in a folder if every trial of it has ended and its tables are written, all as it should be.
+
+    Raises:
+        InputError: the folder is of another format.
+    """
     run = RunRecord(path)
-    return run if RunRecord.exists(path) and run.complete and run.environment["ended"] else None
-
-
-def find_runs(runs: Path) -> list[RunRecord]:
-    """Return the runs in a folder, oldest first."""
-    folders = [path.parent for path in runs.glob("*/config.yaml")] if runs.is_dir() else []
-    return [RunRecord(path) for path in sorted(folders, key=lambda path: (_started(path), path.name))]
-
-
-def newest_runs(runs: Path) -> list[RunRecord]:
-    """Return the newest run of every experiment, in the order of their names."""
-    newest = {_experiment(run.path.name): run for run in find_runs(runs)}
-    return [newest[name] for name in sorted(newest)]
-
-
-def find_run(written: str, runs: Path) -> RunRecord:
-    """Return the run meant by a folder's path, a folder's name in `runs`, or an experiment's name (the newest).
-
-    Raises:
-        InputError: no such run; the message says which there are.
-    """
-    for path in (Path(written), runs / written):
-        if RunRecord.exists(path):
-            return RunRecord(path)
-    known = find_runs(runs)
-    named = [run for run in known if _experiment(run.path.name) == written]
-    if named:
-        return named[-1]
-    names = [run.path.name for run in known]
-    there = f"there are {', '.join(names)}" if names else "there are none yet: train one with bnexp run"
-    raise InputError(f"{written}: no such run in {runs}{nearest(written, names)}; {there}")
-
-
-def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
-    """Return the runs asked for, or without any the newest run of every experiment.
-
-    Raises:
-        InputError: one is not there, or nothing was asked for and there is no run at all.
-    """
-    found = [find_run(name, runs) for name in written] if written else newest_runs(runs)
-    if not found:
-        raise InputError(f"{runs}: no runs here yet; train one with bnexp run configs/quickstart.yaml")
-    return found
-
-
-def find_together(written: Sequence[str], runs: Path) -> list[list[RunRecord]]:
-    """Return what belongs into one comparison each: all runs asked for, or without any every experiment's newest.
-
-    Raises:
-        InputError: as find_some.
-    """
-    found = find_some(written, runs)
-    return [found] if written else [[run] for run in found]
-
-
-def _experiment(folder: str) -> str:
-    return folder.rpartition("-")[0]
-
-
-def _started(path: Path) -> str:
     try:
-        return str(json.loads((path / "environment.json").read_text()).get("started", ""))
-    except (OSError, ValueError):
-        return ""
-
-
-@contextmanager
-def _damaged(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: missing or damaged ({error})") from error
+        ended = RunRecord.exists(path) and run.complete and run.environment["ended"]
+        known = Known(path) if ended else None
+        sound = known and all(checksum(read(path / name)) in known for name in SUMMARIES)
+        return run if sound and whole_png(read(path / PICTURE)) else None
+    except (DamagedRunError, OSError):
+        return None

@@ -1,24 +1,39 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
-import csv
-import io
 import json
-import sys
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.errors import InputError
 from bnexp.plan import Trial
-from bnexp.records import CURVE_COLUMNS, EpochRecord, Outcome
-from bnexp.store.files import csv_text, replace, whole_lines
-from bnexp.store.outcomes import TRIAL_COLUMNS, trial_row
-from bnexp.store.reader import RunRecord
+from bnexp.records import EpochRecord, Outcome
+from bnexp.store.cells import csv_text
+from bnexp.store.checksums import NAME as CHECKSUMS
+from bnexp.store.checksums import Checksums, chain, checksum, seal
+from bnexp.store.curves import Curves
+from bnexp.store.files import make_folder, remove_leftovers, replace, set_aside
+from bnexp.store.outcomes import trial_row
+from bnexp.store.reader import (
+    CONFIG,
+    ENVIRONMENT,
+    FORMAT_VERSION,
+    LOG,
+    PICTURE,
+    SUMMARIES,
+    DamagedRunError,
+    RunRecord,
+    check_format,
+    groups_of,
+)
+from bnexp.store.tables import CURVES, TRIALS, Fault, cells_of, examine, trial_columns
 
-FORMAT_VERSION = 1
+Groups = Sequence[Sequence[int]]
+"""Numbers of the trials that train together, group by group in the order in which they train."""
 
 
 class RunWriter:
@@ -26,127 +41,257 @@ class RunWriter:
 
     Args:
         path: the run folder, which exists.
+        config: the experiment.
         trials: every planned trial.
-        swept: dotted keys of the grid columns.
+        environment: what environment.json holds.
     """
 
-    def __init__(self, path: Path, trials: Sequence[Trial], swept: Sequence[str]):
+    def __init__(self, path: Path, config: ExperimentConfig, trials: Sequence[Trial], environment: Mapping[str, Any]):
         self.path = path
-        self._trials, self._swept = {trial.number: trial for trial in trials}, tuple(swept)
-        self._rows: dict[int, dict[str, Any]] = {t.number: trial_row(t, [], None) for t in trials}
-        self._records: dict[int, list[dict[str, Any]]] = {}
-        self._curves: TextIO | None = None
+        self.notes: tuple[str, ...] = ()
+        """What was damaged in a folder that is continued."""
+        self._trials, self._columns = {trial.number: trial for trial in trials}, trial_columns(config)
+        self._rows = {trial.number: self._line(trial_row(trial, [], None)) for trial in trials}
+        self._ended: set[int] = set()
+        self._environment, self._config = dict(environment), to_yaml(config.model_dump(mode="json"))
+        self._checksums = Checksums(path)
+        self._curves = Curves(path, self._checksums, self._place)
+        self._places = _places(self.groups)
 
     @classmethod
     def create(
-        cls, path: Path, config: ExperimentConfig, trials: Sequence[Trial], environment: Mapping[str, Any]
+        cls,
+        path: Path,
+        config: ExperimentConfig,
+        trials: Sequence[Trial],
+        environment: Mapping[str, Any],
+        groups: Groups = (),
+        taken: Mapping[int, Sequence[bytes]] | None = None,
     ) -> Self:
-        """Make a run folder with the configuration, the environment, and no outcomes.
+        """Make a run folder with the configuration and the environment.
+
+        Args:
+            path: the folder.
+            config: the experiment.
+            trials: every planned trial.
+            environment: versions, device and the like.
+            groups: see regroup.
+            taken: rows of trials.csv and then of curves.csv of the trials that have an outcome already, by number.
 
         Raises:
             InputError: the folder can't be made.
         """
-        try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{path}: can't be made a run folder ({error.strerror}); choose another with --runs"
-            ) from None
-        resolved = config.model_dump(mode="json")
-        started = {"format": FORMAT_VERSION, **environment, "started": _now(), "ended": None}
-        replace(path / "environment.json", json.dumps(started, indent=2) + "\n")
-        replace(path / "curves.csv", csv_text(CURVE_COLUMNS, []))
-        writer = cls(path, trials, config.swept)
-        writer._write_trials()
-        # Last: a folder is a run from here on.
-        replace(path / "config.yaml", to_yaml(resolved))
-        return writer
+        _make(path)
+        writer = cls(path, config, trials, {**_new(groups), **environment})
+        rows = dict(taken or {})
+        writer._ended = set(rows)
+        writer._rows |= {number: row for number, (row, *_) in rows.items()}
+        chains = [(row, chain(records)) for row, *records in rows.values()]
+        sums = [each for row, sums in chains for each in (*sums, seal(row, sums[-1] if sums else 0))]
+        return writer._begun({number: records for number, (_, *records) in rows.items()}, sums)
 
     @classmethod
-    def reopen(cls, path: Path, config: ExperimentConfig, trials: Sequence[Trial], kept: Mapping[int, int]) -> Self:
-        """Continue a run folder.
+    def restore(
+        cls,
+        path: Path,
+        config: ExperimentConfig,
+        trials: Sequence[Trial],
+        environment: Mapping[str, Any],
+        groups: Groups = (),
+        *,
+        retry_failed: bool = False,
+    ) -> Self:
+        """Continue a run folder with all of it that is as it was written; what is damaged is kept under another name.
 
         Args:
             path: the folder.
             config: its configuration.
             trials: every planned trial.
-            kept: for each unfinished trial that goes on from a checkpoint, the step it goes on from; the
-                records of all other unfinished trials are dropped.
+            environment, groups: stand in for an environment.json that is damaged.
+            retry_failed: forget the outcome of trials that failed.
+
+        Raises:
+            InputError: the folder is of another format, or something else is in its place.
+            OSError: it can't be read or written.
         """
-        record, writer = RunRecord(path), cls(path, trials, config.swept)
-        ended = set(record.trials.loc[record.trials["outcome"].notna(), "trial"])
-        writer._rows |= {int(row["trial"]): row for row in _cells(path / "trials.csv") if int(row["trial"]) in ended}
-        writer.rewind({**dict.fromkeys(record.unfinished, -1), **kept})
-        return writer
-
-    def rewind(self, kept: Mapping[int, int]) -> None:
-        """Drop records that will be made again.
-
-        Args:
-            kept: for each trial that is affected, the last step that stays (-1: none). Trials that have
-                ended are not affected.
-        """
-        self.close()
-        last = {trial: step for trial, step in kept.items() if trial in self.unfinished}
-        curves = [
-            row
-            for row in _cells(self.path / "curves.csv")
-            if int(row["step"]) <= last.get(int(row["trial"]), sys.maxsize)
-        ]
-        replace(self.path / "curves.csv", csv_text(CURVE_COLUMNS, curves))
-        self._records = {}
-        unfinished = set(self.unfinished)
-        for row in curves:
-            if int(row["trial"]) in unfinished:
-                numbers = {name: float(cell) if cell else None for name, cell in row.items()}
-                self._records.setdefault(int(row["trial"]), []).append(numbers)
-
-    def append(self, record: EpochRecord) -> None:
-        """Add a record's rows to curves.csv."""
-        rows = list(record.rows())
-        if self._curves is None:
-            self._curves = (self.path / "curves.csv").open("a", encoding="utf-8", newline="")
-        self._curves.write(csv_text(CURVE_COLUMNS, rows, header=False))
-        self._curves.flush()
-        for trial, row in zip(record.trials, rows, strict=True):
-            self._records.setdefault(trial, []).append(row)
-
-    def end(self, outcomes: Iterable[Outcome]) -> None:
-        """Enter how trials ended, with their final numbers, into trials.csv."""
-        for outcome in outcomes:
-            rows = self._records.pop(outcome.trial, [])
-            self._rows[outcome.trial] = trial_row(self._trials[outcome.trial], rows, outcome)
-        self._write_trials()
+        check_format(path)
+        _make(path)
+        tables, about, damaged = examine(path, config), *_other_files(path)
+        notes = [_set_aside(path, fault) for fault in (*damaged, *tables.faults)] + _cleared(path)
+        writer = cls(path, config, trials, {**(about or {**_new(groups), **environment}), "ended": None})
+        writer.notes = tuple(notes)
+        at = writer._columns.index("outcome")
+        failed = {number for number, row in tables.outcomes.items() if cells_of(row)[at] == "failed"}
+        writer._ended = set(tables.outcomes) - (failed if retry_failed else set())
+        writer._rows |= {number: tables.outcomes[number] for number in writer._ended}
+        return writer._begun(tables.records)
 
     @property
     def unfinished(self) -> list[int]:
         """Numbers of the trials without an outcome."""
-        return [number for number, row in self._rows.items() if not row.get("outcome")]
+        return [number for number in self._rows if number not in self._ended]
+
+    @property
+    def ended(self) -> list[int]:
+        """Numbers of the trials with an outcome."""
+        return [number for number in self._rows if number in self._ended]
+
+    @property
+    def groups(self) -> Groups:
+        """The groups in which the trials are trained."""
+        return groups_of(self._environment)
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What environment.json holds."""
+        return self._environment
+
+    def regroup(self, groups: Groups) -> None:
+        """Enter which trials train together from now on."""
+        if _written(groups) != self._environment.get("groups"):
+            self._environment["groups"], self._places = _written(groups), _places(groups)
+            self._write_environment()
+
+    def reaches(self, trial: int, step: int) -> bool:
+        """Whether a trial that is being trained has its record of a step."""
+        return self._curves.reaches(trial, step)
+
+    def go_back(self, steps: Mapping[int, int]) -> None:
+        """Begin anew after the given steps of trials (-1: at the start); those that have ended are not affected.
+
+        Records beyond stay in the file until they are made again.
+        """
+        for trial, step in steps.items():
+            if trial not in self._ended:
+                self._curves.go_back(trial, step)
+
+    def append(self, record: EpochRecord) -> None:
+        """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along."""
+        self._curves.append([row for row in record.rows() if row["trial"] not in self._ended])
+
+    def end(self, outcomes: Iterable[Outcome]) -> None:
+        """Enter how trials ended, with their final numbers, into trials.csv."""
+        new = {outcome.trial: outcome for outcome in outcomes if outcome.trial not in self._ended}
+        sums: list[int] = []
+        for number, (records, last) in self._curves.end(new).items():
+            row = self._rows[number] = self._line(trial_row(self._trials[number], records, new[number]))
+            sums += [checksum(row), seal(row, last)]
+        if new:
+            self._ended.update(new)
+            self._checksums.add(sums)
+            self.sync()  # so that on the disk no outcome is without its records
+            self._write_trials()
 
     def log(self, text: str) -> None:
         """Add lines to log.txt."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
             file.writelines(f"{_now()} {line}\n" for line in text.splitlines())
 
-    def close(self) -> None:
-        """Let go of curves.csv."""
-        if self._curves is not None:
-            self._curves.close()
-            self._curves = None
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk."""
+        self._curves.sync()
+
+    def arrange(self) -> None:
+        """Put the records into the order in which an undisturbed run writes them."""
+        self._curves.arrange()
 
     def finish(self) -> None:
-        """Enter the time of the end."""
-        environment = json.loads((self.path / "environment.json").read_text())
-        replace(self.path / "environment.json", json.dumps(environment | {"ended": _now()}, indent=2) + "\n")
+        """Enter the time of the end, and what the summaries look like from here on."""
+        summaries = [self.path / name for name in SUMMARIES]
+        self._checksums.add(checksum(path.read_bytes()) for path in summaries if path.exists())
+        self._environment["ended"] = _now()
+        self._write_environment()
+
+    def close(self) -> None:
+        """Let go of all files."""
+        self._curves.close()
+        self._checksums.close()
+
+    def _place(self, trial: int) -> tuple[int, int]:
+        return self._places.get(trial, (-1, trial))  # what is in no group was there before them
+
+    def _line(self, row: Mapping[str, Any]) -> bytes:
+        return csv_text(self._columns, [row], header=False).rstrip("\n").encode()
+
+    def _begun(self, records: Mapping[int, Sequence[bytes]], sums: Iterable[int] = ()) -> Self:
+        """Write every file, those of the tables with what is there already."""
+        try:
+            self._checksums.add([*sums, *map(checksum, self._rows.values())])
+            self._write_environment()
+            self._curves.restore(records, self.unfinished)
+            self._write_trials()
+            # Last: a folder is a run from here on.
+            self._write(CONFIG, self._config)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _write_environment(self) -> None:
+        self._write(ENVIRONMENT, json.dumps(self._environment, indent=2) + "\n")
 
     def _write_trials(self) -> None:
-        columns = ("trial", "arm", "seed", *self._swept, *TRIAL_COLUMNS)
-        replace(self.path / "trials.csv", csv_text(columns, self._rows.values()))
+        header = csv_text(self._columns, []).encode()
+        replace(self.path / TRIALS, header + b"".join(row + b"\n" for row in self._rows.values()))
+
+    def _write(self, name: str, content: str) -> None:
+        self._checksums.add([checksum(content.encode())])
+        self._checksums.sync()  # so that on the disk nothing is without its checksum
+        replace(self.path / name, content)
 
 
-def _cells(path: Path) -> list[dict[str, str]]:
-    # As text, not through pandas: numbers that are written again must not change a digit.
-    return list(csv.DictReader(io.StringIO(whole_lines(path).decode(), newline="")))
+def _make(path: Path) -> None:
+    """Make the folders of a run, without what a process that was killed left in them."""
+    make_folder(path / "checkpoints")
+    for folder in (path, path / "checkpoints"):
+        remove_leftovers(folder)
+
+
+def _new(groups: Groups) -> dict[str, Any]:
+    return {"format": FORMAT_VERSION, "started": _now(), "ended": None, "groups": _written(groups)}
+
+
+def _written(groups: Groups) -> list[str]:
+    # As words: a number on a line of its own would make a long file.
+    return [" ".join(map(str, group)) for group in groups]
+
+
+def _places(groups: Groups) -> dict[int, tuple[int, int]]:
+    return {trial: (number, place) for number, group in enumerate(groups) for place, trial in enumerate(group)}
+
+
+def _other_files(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
+    """Return environment.json, and which of it and config.yaml are damaged."""
+    record, about, damaged = RunRecord(path), None, []
+    try:
+        about = record.environment
+    except InputError as error:
+        damaged.append(Fault(ENVIRONMENT, _why(error, path / ENVIRONMENT)))
+    try:
+        _ = record.config
+    except InputError as error:
+        damaged.append(Fault(CONFIG, _why(error, path / CONFIG)))
+    return about, damaged
+
+
+def _why(error: InputError, path: Path) -> str:
+    if isinstance(error, DamagedRunError) and error.refused:
+        raise error.refused
+    return str(error).removeprefix(f"{path}: ")
+
+
+def _set_aside(path: Path, fault: Fault) -> str:
+    """Keep what is about to be replaced; return what there is to say."""
+    files = (TRIALS, CURVES) if fault.file == CHECKSUMS else (fault.file,)
+    kept = [set_aside(path / name).name for name in files if os.path.lexists(path / name)]
+    return f"{fault} (kept as {', '.join(kept)})" if kept else str(fault)
+
+
+def _cleared(path: Path) -> list[str]:
+    """Move away what stands where a file is to be and is none; return what there is to say."""
+    names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
+    odd = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
+    return [f"{name}: not a file (kept as {set_aside(path / name).name})" for name in odd]
 
 
 def _now() -> str:

@@ -31,7 +31,11 @@ class Clipping:
         return cls(column("value"), column("norm_per_tensor"), column("norm_global"))
 
     def __call__(self, gradient: Matrices) -> Matrices:
-        """Return the gradient clipped by value, then by the norm of each tensor, then by the global norm."""
+        """Return the gradient clipped by value, then by the norm of each tensor, then by the global norm.
+
+        An infinite component is clamped like any large one. What has no finite norm can't be shrunk to one: it becomes
+        NaN, so that the trial diverges, and doesn't stand still on a gradient of zero.
+        """
         if self.value_K1 is not None:
             gradient = [grad_KP.clamp(-self.value_K1, self.value_K1) for grad_KP in gradient]
         if self.norm_per_tensor_K1 is not None:
@@ -50,4 +54,5 @@ def _norms(gradient: Matrices) -> list[Float[Tensor, "K 1"]]:
 
 def _factor(norm_K1: Float[Tensor, "K 1"], limit_K1: Float[Tensor, "K 1"]) -> Float[Tensor, "K 1"]:
     # The 1e-6 is torch.nn.utils.clip_grad_norm_'s; where there is no limit, ∞/∞ must not make a NaN.
-    return torch.where(limit_K1.isinf(), 1.0, limit_K1 / (norm_K1 + 1e-6)).clamp(max=1.0)
+    factor_K1 = torch.where(norm_K1.isinf(), torch.nan, limit_K1 / (norm_K1 + 1e-6))
+    return torch.where(limit_K1.isinf(), 1.0, factor_K1).clamp(max=1.0)

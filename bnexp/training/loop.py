@@ -150,7 +150,8 @@ class _Run:
             {name: tuple(row) for name, row in zip(names, rows, strict=True)},
             tuple(lr),
             self._seconds,
-            tuple(int(step) or None for step in diverged),
+            # A fault that is there before training counts from the first step on.
+            tuple(int(step) if 0 < step <= self._step else None for step in diverged),
         )
         whole = self._step % self._per_epoch == 0
         return Progress(record, self._ended(record, whole), self._snapshot, whole)

@@ -1,6 +1,7 @@
 """Learning-rate schedules: pure functions of the step."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ def rates(trains: Sequence[TrainSettings], clocks: Sequence[Clock]) -> Float64[n
     curves = {(train.schedule, train.schedule_options): np.empty(0) for train in trains}
     for name, options in curves:
         curves[name, options] = np.array([SCHEDULES[name](options, clock) for clock in clocks])
-    return np.stack([train.lr * curves[train.schedule, train.schedule_options] for train in trains], axis=1)
+    with np.errstate(over="ignore"):  # an infinite rate is for the training to meet
+        return np.stack([train.lr * curves[train.schedule, train.schedule_options] for train in trains], axis=1)
 
 
 def _constant(options: ScheduleOptions, clock: Clock) -> float:
@@ -35,7 +37,11 @@ def _constant(options: ScheduleOptions, clock: Clock) -> float:
 
 
 def _step(options: ScheduleOptions, clock: Clock) -> float:
-    return float(options.factor ** (clock.step // (options.step_every * clock.per_epoch)))
+    drops = clock.step // (options.step_every * clock.per_epoch)
+    try:
+        return options.factor**drops
+    except OverflowError:
+        return sys.float_info.max  # not infinity, which times a rate of 0 is no number
 
 
 def _cosine(options: ScheduleOptions, clock: Clock) -> float:

@@ -1,5 +1,10 @@
 """Bad input: said in words, exit code 2, no traceback, and nothing written anywhere."""
 
+import json
+import os
+import pickle
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -263,6 +268,119 @@ def test_a_data_root_that_is_none(refused: Refused, written: Written, here: Path
     assert refused("run", path) == (
         f"bnexp: data.root: {here / 'exp.yaml'} is not a folder; set it to the folder that holds the data sets\n"
     )
+
+
+TOO_MUCH = "with its aliases written out it is larger than 524,288 characters"
+TAGS = "is not used here; write text, numbers, lists and mappings without a tag"
+LAUGHS = "\n".join(["k0: &k0 [ha]", *(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 10)}]" for i in range(1, 30))])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LAUGHS, f"exp.yaml: line 6, column 10: not valid YAML: {TOO_MUCH}"),
+        ("a: &a [*a]", "exp.yaml: line 1, column 8: not valid YAML: *a holds itself"),
+        ("[" * 100_000, "exp.yaml: line 1, column 51: not valid YAML: nested more than 50 levels deep"),
+        ("question: !!python/object/apply:os.mkdir [ran]",
+         f"exp.yaml: line 1, column 11: not valid YAML: !!python/object/apply:os.mkdir {TAGS}"),
+        ("data: {root: !!binary aGk=}", f"exp.yaml: line 1, column 14: not valid YAML: !!binary {TAGS}"),
+        (b"#" * 600_000,
+         "exp.yaml: larger than 512 KiB, which no configuration needs to be; ranges stand for long lists"),
+        ("name: exp".encode("utf-16"), "exp.yaml: not a text file in UTF-8"),
+        ("seeds: 1000000000", "exp.yaml: seeds: 1000000000: expected at most 10,000 seeds"),
+        ("seeds: [9223372036854775808]",
+         "exp.yaml: seeds.0: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
+        ("grid: {train.lr: {linspace: [0, 1, 1000000000]}}",
+         "exp.yaml: grid.train.lr: linspace has 1,000,000,000 values; at most 10,000 are possible"),
+        ("grid: {train.lr: {linspace: [0, 1, 500]}, train.momentum: {linspace: [0, 0.5, 500]}}",
+         "exp.yaml: 2 arms × 250,000 grid points × 3 seeds are 1,500,000 trials, and an experiment has at most "
+         "100,000; shorten grid, zip or seeds, or split it"),
+        ("model: {depth: 1000000000}",
+         "exp.yaml: model.depth: 1000000000: expected a number less than or equal to 1000"),
+        ("train: {epochs: 1000000000}",
+         "exp.yaml: train.epochs: 1000000000: expected a number less than or equal to 1000000"),
+        ('question: "\\e]0;title\\a"',
+         'exp.yaml: question: "\\u001b]0;title\\u0007": expected text without control characters'),
+        ('"\\e[31mkey": 1', "exp.yaml: \\x1b[31mkey: unknown key"),
+        ('data: {name: image_folder, root: "a\\0b"}',
+         'exp.yaml: data.root: "a\\u0000b": expected text of one line without control characters'),
+        ("data: {name: image_folder, root: ~nobody-of-that-name/a}",
+         "data.root: ~nobody-of-that-name/a: no home folder is known for it; write the whole path"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_hostile_files_are_refused_at_once(
+    refused: Refused, written: Written, command: str, content: str | bytes, message: str
+) -> None:
+    started = time.process_time()
+    assert refused(command, written(content)) == f"bnexp: {message}\n"
+    assert time.process_time() - started < 2
+
+
+def test_a_hostile_override(refused: Refused, written: Written) -> None:
+    message = refused("run", written(DIGITS), f"train={LAUGHS}")
+    assert message.startswith("bnexp: command line: train=k0: &k0 [ha]\\nk1: ")
+    assert message.endswith(f"{TOO_MUCH}\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("/dev/zero", "/dev/zero: larger than 512 KiB"), ("/dev/null", "/dev/null: expected a mapping of keys")],
+)
+def test_a_device_as_a_configuration(refused: Refused, path: str, message: str) -> None:
+    assert refused("run", path).startswith(f"bnexp: {message}")
+
+
+def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
+    command = [sys.executable, "-m", "bnexp", "show", "/dev/stdin", "--quiet"]
+    for content, code in ((DIGITS, 0), ("[" * 1000, 2), ("#" * 10_000_000, 2)):
+        ended = subprocess.run(command, input=content, cwd=here, capture_output=True, text=True, timeout=120)
+        assert (ended.returncode, ended.stdout) == (code, "")
+        assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../escaped", "/tmp/escaped", "..", "a/../../b", "exp\n", "\x1b[2J", "x" * 300, "\uff0e\uff0e\u2215escaped"],
+)
+def test_no_name_leaves_the_runs_folder(refused: Refused, written: Written, name: str) -> None:
+    for message in (
+        refused("run", written(f"{DIGITS}name: {json.dumps(name)}\n")),
+        refused("run", written(DIGITS), f"name={json.dumps(name)}"),
+    ):
+        assert ": name: " in message
+        assert message.strip().isprintable()
+
+
+class _Making:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_in_the_place_of_cifar_is_not_unpickled(refused: Refused, written: Written, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
+        (folder / name).write_bytes(pickle.dumps(_Making(tmp_path / "ran")))
+    message = refused("run", written("data: {name: cifar10}"))
+    assert message.startswith(f"bnexp: data.name: the files of cifar10 in {folder} are damaged (")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"just words", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%PDF-1.4\n"])
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_a_picture_that_is_none(refused: Refused, written: Written, here: Path, command: str, content: bytes) -> None:
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (here / "pictures" / place).mkdir(parents=True)
+        (here / "pictures" / place / "0.png").write_bytes(content)
+    message = refused(command, written("data: {name: image_folder, root: pictures}"))
+    assert message.startswith(f"bnexp: data.root: {here}/pictures/train/a/0.png can't be used as a picture: ")
+    assert message.endswith("; replace or remove it\n")
 
 
 LAYOUT = "image_folder needs pictures under train/<class>/ and test/<class>/"

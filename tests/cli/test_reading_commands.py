@@ -10,6 +10,7 @@ from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.config.shipped import shipped
 from tests.cli.command import Command, Trained, tree
+from tests.helpers import rewrite
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_compare_without_a_name_takes_the_newest_run_of_every_experiment(runs: P
     for copy, started in (("tiny-00000000", "1999"), ("tiny-ffffffff", "2999"), ("other-1-00000000", "1999")):
         shutil.copytree(runs / name, runs / copy)
         about = runs / copy / "environment.json"
-        about.write_text(about.read_text().replace('"started": "20', f'"started": "{started}', 1))
+        rewrite(about, about.read_text().replace('"started": "20', f'"started": "{started}', 1))
     assert [run["run"] for run in cli("compare", "--json").json()] == ["other-1-00000000", "tiny-ffffffff"]
     assert [run["run"] for run in cli("compare", "tiny", "--json").json()] == ["tiny-ffffffff"]
     assert [run["run"] for run in cli("list", "--json").json()][-1] == "tiny-ffffffff"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Command, tree
+from tests.helpers import rewrite
 
 PICTURES = {f"{name}.{kind}" for name in ("curves", "time", "differences", "ranges") for kind in ("png", "svg")}
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "grid={}", "seeds=1")
@@ -39,7 +40,7 @@ def test_again_it_replaces_what_it_wrote(runs: Path, cli: Command, run: Path) ->
 
 def test_several_runs_have_one_page_beside_them(runs: Path, cli: Command, run: Path) -> None:
     shutil.copytree(run, runs / "other-00000000")
-    (runs / "other-00000000" / "config.yaml").write_text((run / "config.yaml").read_text().replace("tiny", "other"))
+    rewrite(runs / "other-00000000" / "config.yaml", (run / "config.yaml").read_text().replace("tiny", "other"))
     assert cli("report", "tiny", "other").code == 0
     assert (runs / "report.html").is_file()
     assert {path.name for path in (runs / "report").iterdir()} == PICTURES

@@ -42,7 +42,7 @@ def test_the_folder_is_named_after_the_resolved_configuration(trained: Trained) 
 
 
 def test_the_folder_holds_what_the_contract_names_and_nothing_half_written(trained: Trained) -> None:
-    assert {path.name for path in trained.path.iterdir()} == {
+    assert {path.name for path in trained.path.iterdir()} - {".lock", ".owner.json"} == {
         "config.yaml",
         "environment.json",
         "trials.csv",
@@ -51,6 +51,7 @@ def test_the_folder_holds_what_the_contract_names_and_nothing_half_written(train
         "summary.md",
         "curves.png",
         "log.txt",
+        "checksums.txt",
         "checkpoints",
     }
     assert {path.name for path in trained.folder.iterdir()} == {"exp.yaml", "runs"}
@@ -64,7 +65,7 @@ def test_config_yaml_reloads_to_the_same_configuration(trained: Trained) -> None
 
 def test_environment_json_says_what_it_ran_on(trained: Trained) -> None:
     about = json.loads((trained.path / "environment.json").read_text())
-    assert about["format"] == 1
+    assert about["format"] == 2
     assert about["bnexp"] == bnexp.__version__
     assert about["engine"] == "local"
     assert about["command"][1:] == ["run", "exp.yaml"]

@@ -1,9 +1,10 @@
 """Fixtures of the data tests: private folders, tiny files of every kind, and the real MNIST where there is one."""
 
 import os
+import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Ends a test that waits."""
+
+    def end(*_: object) -> None:
+        pytest.fail("waited for five seconds")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(5)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def _write_mnist(folder: Path, train: int = 7, test: int = 3) -> None:

@@ -1,14 +1,17 @@
 """Loading: splits are cut where the catalogue says, and the normalisation sees the training images alone."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits
+from bnexp.data import dataset, digits
 from bnexp.data.catalog import describe
 from bnexp.data.dataset import Dataset, load
+from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
 
 
@@ -80,3 +83,72 @@ def test_real_mnist(real_mnist: str) -> None:
     assert data.shape == describe(DataSettings(name="mnist", train_size=1000))
     assert data.train.labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert data.inputs(data.train.images_NP).std(correction=0) == pytest.approx(1, abs=1e-5)
+
+
+def raw_images(train: int = 20, test: int = 4) -> RawImages:
+    rng = np.random.default_rng(0)
+    images_NCHW = rng.integers(0, 256, (train + test, 1, 3, 3), dtype=np.uint8)
+    labels_N = np.arange(train + test) % 3
+    return RawImages(images_NCHW[:train], labels_N[:train], images_NCHW[train:], labels_N[train:], classes=3)
+
+
+def spoilt(field: str, change) -> RawImages:
+    raw = raw_images()
+    # Past the constructor, whose types the tests check and a run doesn't.
+    object.__setattr__(raw, field, change(getattr(raw, field)))
+    return raw
+
+
+def labelled(label: int):
+    return lambda labels_N: np.where(np.arange(len(labels_N)) == 2, label, labels_N)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (spoilt("train_labels_N", labelled(3)), "train label 3, expected 0 to 2"),
+        (spoilt("train_labels_N", labelled(-1)), "train label -1, expected 0 to 2"),
+        (spoilt("test_labels_N", labelled(7)), "test label 7, expected 0 to 2"),
+        (
+            spoilt("test_labels_N", lambda y: y.astype(float)),
+            "test labels of float64 and shape (4,), expected int64 and (4,)",
+        ),
+        (spoilt("train_labels_N", lambda y: y[:-1]), "train labels of int64 and shape (19,), expected int64 and (20,)"),
+        (
+            spoilt("train_images_NCHW", lambda x: x.astype(np.float32)),
+            "train images of float32 and shape (20, 1, 3, 3), expected uint8 and (N, C, H, W)",
+        ),
+        (
+            spoilt("train_images_NCHW", lambda x: x[:, 0]),
+            "train images of uint8 and shape (20, 3, 3), expected uint8 and (N, C, H, W)",
+        ),
+        (
+            spoilt("test_images_NCHW", lambda x: x[..., :2]),
+            "test images of shape (1, 3, 2), but train images of shape (1, 3, 3)",
+        ),
+    ],
+)
+def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(
+    raw: RawImages, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(dataset.READERS, "image_folder", lambda settings: raw)
+    with pytest.raises(InputError, match=rf"^data\.name: image_folder can't be trained on: {re.escape(expected)}$"):
+        load_cpu(name="image_folder", root="pictures")
+
+
+@pytest.mark.parametrize("test", [0, 4])
+def test_a_set_without_test_images_or_with_an_unseen_class_is_fine(test: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = raw_images(test=test)
+    raw.train_labels_N[raw.train_labels_N == 1] = 0
+    monkeypatch.setitem(dataset.READERS, "image_folder", lambda settings: raw)
+    data = load_cpu(name="image_folder", root="pictures", val_size=2)
+    assert (data.shape.classes, len(data.test)) == (3, test)
+    assert set(data.train.labels_N.tolist()) == {0, 2}
+
+
+def test_a_factor_beyond_floats_is_refused_unless_the_precision_holds_it() -> None:
+    settings = DataSettings(name="digits", feature_scale={3: 1e300})
+    with pytest.raises(InputError, match=r"^data\.feature_scale: 1e\+300 takes pixel 3 beyond .*: fp64$"):
+        load(settings, torch.device("cpu"), torch.float32)
+    data = load(settings, torch.device("cpu"), torch.float64)
+    assert data.inputs(data.train.images_NP).isfinite().all()

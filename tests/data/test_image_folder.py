@@ -1,7 +1,12 @@
 """Pictures become arrays in a fixed order, odd ones are named, and the cache is never trusted blindly."""
 
 import os
+import re
+import struct
+import tracemalloc
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -114,6 +119,130 @@ def test_a_damaged_cache_is_rebuilt(pictures: Path, cache_folder: Path, damage: 
     assert same(read(pictures), first)
     assert cache.read_bytes() == whole or damage != "cut"
     assert [path.name for path in cache_folder.iterdir()] == [cache.name]
+
+
+IMAGES = {"train": (6, 3, 3, 4), "test": (2, 3, 3, 4)}
+"""Shapes of the arrays in the cache of the eight pictures."""
+
+
+def npz(path: Path, dtype: str = "|u1", shapes: Mapping[str, object] = IMAGES, version: bytes = b"\x01\x00") -> None:
+    """Write a cache whose headers say what they are told to, with a few kilobytes behind them."""
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for split, shape in shapes.items():
+            header = repr({"descr": dtype, "fortran_order": False, "shape": shape}).ljust(117).encode() + b"\n"
+            length = struct.pack("<H" if version == b"\x01\x00" else "<I", len(header))
+            archive.writestr(f"{split}.npy", b"\x93NUMPY" + version + length + header + bytes(8192))
+
+
+def _bytes(path: Path) -> None:
+    npz(path)
+
+
+def _floats(path: Path) -> None:
+    npz(path, dtype="<f4")
+
+
+def _objects(path: Path) -> None:
+    npz(path, dtype="|O")
+
+
+def _more(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"train": (7, 3, 3, 4)})
+
+
+def _larger(path: Path) -> None:
+    npz(path, shapes={"train": (6, 3, 4, 4), "test": (2, 3, 4, 4)})
+
+
+def _mixed(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"test": (2, 1, 3, 4)})
+
+
+def _flat(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"train": (6 * 36,)})
+
+
+def _two_channels(path: Path) -> None:
+    npz(path, shapes={"train": (6, 2, 3, 4), "test": (2, 2, 3, 4)})
+
+
+def _bomb(path: Path) -> None:
+    npz(path, shapes={"train": (6, 3, 2**20, 2**20), "test": (2, 3, 2**20, 2**20)})
+
+
+def _negative(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"train": (-6, 3, 3, 4)})
+
+
+def _words(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"train": "__import__('os').system('touch ran')"})
+
+
+def _newer(path: Path) -> None:
+    npz(path, version=b"\x03\x00")
+
+
+def _no_zip(path: Path) -> None:
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    path.with_suffix(".npy").replace(path)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _short(path: Path) -> None:
+    with ZipFile(path, "w") as archive:
+        for split in IMAGES:
+            archive.writestr(f"{split}.npy", b"\x93NUMPY\x01\x00")
+
+
+def _encrypted(path: Path) -> None:
+    npz(path)
+    content = path.read_bytes()
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        for at in [match.start() for match in re.finditer(re.escape(signature), content)]:
+            content = content[: at + offset] + b"\x01" + content[at + offset + 1 :]
+    path.write_bytes(content)
+
+
+OTHERS = [
+    _floats, _objects, _more, _larger, _mixed, _flat, _two_channels, _bomb, _negative, _words, _newer, _no_zip, _empty,
+    _short, _encrypted,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", OTHERS)
+def test_a_cache_of_anything_else_is_as_good_as_none(
+    pictures: Path, cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = read(pictures)
+    (cache,) = cache_folder.iterdir()
+    whole = cache.read_bytes()
+    write(cache)
+    tracemalloc.start()
+    assert same(read(pictures), first)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    assert cache.read_bytes() == whole
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_cache_that_looks_right_is_believed(pictures: Path, cache_folder: Path) -> None:
+    read(pictures)
+    (cache,) = cache_folder.iterdir()
+    _bytes(cache)
+    assert (read(pictures).train_images_NCHW == 0).all()
+
+
+def test_a_cache_that_is_a_pipe_is_not_waited_for(pictures: Path, cache_folder: Path, impatient: None) -> None:
+    first = read(pictures)
+    (cache,) = cache_folder.iterdir()
+    cache.unlink()
+    os.mkfifo(cache)
+    assert same(read(pictures), first)
+    assert cache.is_file()
 
 
 def test_without_a_cache_folder_it_still_works(pictures: Path, shared_folder: Path) -> None:

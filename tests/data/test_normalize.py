@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from bnexp.data.normalize import Normalization, fit
+from bnexp.errors import ConfigError
 
 CPU = torch.device("cpu")
 SHAPES = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
@@ -74,3 +75,42 @@ def test_any_leading_axes_and_the_images_are_left_alone() -> None:
     assert inputs_SBP.dtype == torch.float32
     assert torch.equal(inputs_SBP[1, 2], fitted(images_SBP[1, 2]))
     assert torch.equal(images_SBP.flatten(), torch.arange(24, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
+def test_a_pixel_that_is_always_zero_is_an_ordinary_input(scaling) -> None:
+    images_NCHW = torch.randint(1, 256, (20, 2, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images_NCHW[:, :, 0, 0] = 0
+    inputs_NP = fit64(images_NCHW, scaling)(images_NCHW.flatten(1))
+    bytes_NC = images_NCHW.double().transpose(0, 1).flatten(1)
+    formulas = {
+        "none": torch.zeros(2),
+        "unit": torch.zeros(2),
+        "standard": -bytes_NC.mean(1) / bytes_NC.std(1, correction=0),
+    }
+    corners_NC = inputs_NP.view(20, 2, 9)[:, :, 0]
+    assert corners_NC.numpy() == pytest.approx(formulas[scaling].expand(20, 2).numpy(), rel=1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(torch.float32, 1e300), (torch.float32, -3e38), (torch.float64, -1.7e308)]
+)
+def test_a_factor_that_takes_a_pixel_beyond_floats_is_refused(scaling, dtype: torch.dtype, factor: float) -> None:
+    images_NCHW = torch.tensor([0, 10, 20, 30], dtype=torch.uint8).view(1, 1, 2, 2)
+    with pytest.raises(ConfigError) as caught:
+        fit(images_NCHW, scaling, {0: 2.0, 1: factor, 3: factor}, CPU, dtype)
+    single = dtype == torch.float32
+    beyond = "float32, 3.4e+38" if single else "float64, 1.8e+308"
+    remedy = "lower it, or set train.precision: fp64" if single else "lower it"
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"data.feature_scale: {factor:g} takes pixel {pixel} beyond the largest number of {beyond}; {remedy}"
+        for pixel in (1, 3)
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(torch.float32, 1e35), (torch.float64, 1e300)])
+def test_a_huge_factor_that_floats_can_hold_is_taken(dtype: torch.dtype, factor: float) -> None:
+    images_NCHW = torch.tensor([0, 10, 20, 255], dtype=torch.uint8).view(1, 1, 2, 2)
+    fitted = fit(images_NCHW, "none", {3: factor}, CPU, dtype)
+    assert fitted(images_NCHW.flatten(1))[0, 3] == torch.tensor(255 * factor, dtype=dtype)

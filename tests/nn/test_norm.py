@@ -160,3 +160,27 @@ def test_one_trial_with_nan_changes_no_other() -> None:
     clean = norm(x_KBC)
     x_KBC[1] = float("nan")
     assert torch.equal(norm(x_KBC)[[0, 2]], clean[[0, 2]])
+
+
+@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("value", [0.0, 37.0, -8.0])
+@pytest.mark.parametrize("training", [True, False])
+def test_features_without_variance_become_beta_and_gradients_stay_finite(
+    kind: str, value: float, training: bool
+) -> None:
+    norm = make(kind, momentum=1.0)
+    x_KBC = torch.full((TRIALS, BATCH, FEATURES), value, dtype=torch.float64, requires_grad=True)
+    norm(x_KBC)  # the running statistics, where there are any: mean of that value and variance 0
+    y_KBC = norm.train(training)(x_KBC)
+    assert_close(y_KBC.detach(), norm.beta.detach()[:, None].expand_as(y_KBC), EXACT_FLOAT64)
+    gradients = torch.autograd.grad(y_KBC.square().sum(), [x_KBC, norm.gamma, norm.beta])
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("eps", [1e-30, 1e-5, 1e10])
+def test_where_running_variances_are_zero_evaluation_divides_by_the_root_of_eps(eps: float) -> None:
+    norm = make("batch", momentum=1.0, eps=eps)
+    norm(torch.full((TRIALS, BATCH, FEATURES), 3.0, dtype=torch.float64))
+    x_KBC = batch(1)
+    expected = norm.gamma[:, None] * (x_KBC - 3) / eps**0.5 + norm.beta[:, None]
+    assert_close(norm.eval()(x_KBC).detach(), expected.detach(), EXACT_FLOAT64)

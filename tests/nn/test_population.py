@@ -102,3 +102,24 @@ def test_dropout_draws_nothing() -> None:
     refit_statistics(model, batches())
     model.train(), untouched.train()
     assert torch.equal(model(batches()[0]), untouched(batches()[0]))
+
+
+@pytest.mark.parametrize("kind", ["none", "layer", "group"])
+def test_batches_of_one_pass_where_there_is_no_batch_norm(kind: str) -> None:
+    model = network(norm={"kind": kind, "groups": 2})
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    refit_statistics(model, [batch[:, :1] for batch in batches()])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_batches_of_one_are_refused_under_batch_norm_as_in_training() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        refit_statistics(network(), [batch[:, :1] for batch in batches()])
+
+
+def test_equal_images_have_a_variance_of_zero_and_a_finite_output() -> None:
+    model, image = network(norm={"input": True}), torch.full((1, SIZE, INPUTS), 37.0, dtype=torch.float64)
+    refit_statistics(model, [image] * 3)
+    for norm in norms(model):
+        assert norm.running_var.max() < EXACT_FLOAT64 * norm.eps
+    assert model(image).isfinite().all()

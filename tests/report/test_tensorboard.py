@@ -184,7 +184,7 @@ def test_later_files_only_add_to_earlier_ones(tmp_path: Path) -> None:
     run, folder = make_run(tmp_path / "run", ended=False), tmp_path / "events"
     write_events(run, folder)
     early = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*tfevents*")}
-    writer = RunWriter.reopen(run.path, run.config, trials(run.config), dict.fromkeys(range(12), 99))
+    writer = RunWriter.restore(run.path, run.config, trials(run.config), {})
     writer.end(Outcome(number, "completed") for number in range(12))
     writer.close()
     write_events(RunRecord(run.path), folder)

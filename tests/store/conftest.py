@@ -1,7 +1,7 @@
 """Run folders written by hand, record by record, without training anything."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class MadeRun:
     config: ExperimentConfig
     trials: tuple[Trial, ...]
     writer: RunWriter
+    opened: list["MadeRun"] = field(default_factory=list)
+    """Writers that must be closed."""
 
     def record(self, epoch: int, value: float = 0.5, numbers: tuple[int, ...] | None = None, **given: Any) -> None:
         """Append a record six steps an epoch; every measure of trial n is `value` + n/10."""
@@ -35,13 +37,16 @@ class MadeRun:
         """Enter how trials ended."""
         self.writer.end(Outcome(number, **{"kind": "completed", **outcome}) for number in numbers)
 
-    def reopened(self, **kept: int) -> "MadeRun":
-        """Continue with a new writer; keywords `t0=6` give the step that trial 0 goes on from."""
+    def restored(self, **kept: Any) -> "MadeRun":
+        """Continue with a new writer; keywords `t0=6` give the step that trial 0 goes on from, others are its own."""
         self.writer.close()
-        steps = {int(name[1:]): step for name, step in kept.items()}
-        return MadeRun(
-            self.path, self.config, self.trials, RunWriter.reopen(self.path, self.config, self.trials, steps)
-        )
+        steps = {int(name[1:]): step for name, step in kept.items() if name[1:].isdecimal()}
+        more = {name: value for name, value in kept.items() if not name[1:].isdecimal()}
+        writer = RunWriter.restore(self.path, self.config, self.trials, {"device": "cpu"}, **more)
+        writer.go_back(dict.fromkeys(writer.unfinished, -1) | steps)
+        made = MadeRun(self.path, self.config, self.trials, writer)
+        self.opened.append(made)
+        return made
 
     def text(self, file: str) -> str:
         """A file of the folder, as it is on disk."""
@@ -63,10 +68,13 @@ def make_run(tmp_path: Path) -> Any:
     def make(**raw: Any) -> MadeRun:
         config = experiment(**{"arms": ["none", "before"]} | raw)
         path = tmp_path / "runs" / run_name(config)
-        writer = RunWriter.create(path, config, trials(config), {"device": "cpu"})
-        made.append(MadeRun(path, config, trials(config), writer))
+        planned = trials(config)
+        together = [trial.number for trial in planned]
+        writer = RunWriter.create(path, config, planned, {"device": "cpu"}, [together])
+        made.append(MadeRun(path, config, planned, writer))
         return made[-1]
 
     yield make
     for run in made:
-        run.writer.close()
+        for each in (run, *run.opened):
+            each.writer.close()

@@ -78,36 +78,47 @@ def numbered(step: int, *trials: int) -> Snapshot:
     return Snapshot(trials, step // 6, step, 0.5, {"x": np.array(trials)})
 
 
-def test_what_is_unfinished_is_found_by_its_trials_and_the_rest_is_removed(
+def furthest(checkpoints: Checkpoints, *trials: int) -> dict[int, tuple[tuple[int, ...], int, list[int]]]:
+    """Trials, step and array of what continues some trials, by group."""
+    found = checkpoints.furthest(trials, lambda snapshot: True)
+    return {number: (each.trials, each.step, each.arrays["x"].tolist()) for number, each in found.items()}
+
+
+def test_what_continues_some_trials_continues_all_that_were_saved_with_them(
     checkpoints: Checkpoints, tmp_path: Path
 ) -> None:
     checkpoints.save(0, numbered(6, 0, 2, 4))
     checkpoints.save(1, numbered(6, 1, 3))
     (tmp_path / "checkpoints" / "group-7.safetensors").write_bytes(b"damaged")
-    found = checkpoints.unfinished([2, 4, 5])
-    assert {number: (each.trials, each.arrays["x"].tolist()) for number, each in found.items()} == {0: ((2, 4), [2, 4])}
-    assert [path.name for path in (tmp_path / "checkpoints").glob("group-00*")] == ["group-000.safetensors"]
+    assert furthest(checkpoints, 2, 4, 5) == {0: ((0, 2, 4), 6, [0, 2, 4])}
+    assert checkpoints.numbers == {0, 1, 7}
+
+
+def test_what_training_can_not_go_on_from_is_left_out(checkpoints: Checkpoints) -> None:
+    checkpoints.save(0, numbered(6, 0, 2))
+    checkpoints.save(2, numbered(12, 2))
+    found = checkpoints.furthest([0, 2], lambda snapshot: snapshot.step < 12)
+    assert {number: each.trials for number, each in found.items()} == {0: (0, 2)}
 
 
 def test_of_two_checkpoints_with_a_trial_the_one_that_got_furthest_counts(checkpoints: Checkpoints) -> None:
     checkpoints.save(0, numbered(6, 0, 2, 4, 6))
     checkpoints.save(4, numbered(12, 4, 6))
-    found = checkpoints.unfinished([0, 2, 4, 6])
-    assert {number: (each.trials, each.step) for number, each in found.items()} == {0: ((0, 2), 6), 4: ((4, 6), 12)}
+    assert furthest(checkpoints, 0, 2, 4, 6) == {0: ((0, 2), 6, [0, 2]), 4: ((4, 6), 12, [4, 6])}
 
 
 def test_a_cut_that_was_stopped_halfway_loses_nothing(checkpoints: Checkpoints) -> None:
     checkpoints.save(0, numbered(6, 0, 2, 4, 6))
     checkpoints.save(4, numbered(6, 4, 6))
-    found = checkpoints.unfinished([0, 2, 4, 6])
-    assert sorted(trial for each in found.values() for trial in each.trials) == [0, 2, 4, 6]
+    found = furthest(checkpoints, 0, 2, 4, 6)
+    assert sorted(trial for trials, *_ in found.values() for trial in trials) == [0, 2, 4, 6]
 
 
 @pytest.mark.parametrize("name", ["group-x.safetensors", "group-.safetensors"])
 def test_files_with_other_names_are_left_alone(checkpoints: Checkpoints, tmp_path: Path, name: str) -> None:
     (tmp_path / "checkpoints" / name).write_bytes(b"")
-    assert checkpoints.unfinished([0]) == {}
-    assert (tmp_path / "checkpoints" / name).exists()
+    assert furthest(checkpoints, 0) == {}
+    assert checkpoints.numbers == set()
 
 
 def test_trials_that_end_at_another_step_have_a_file_of_their_own(checkpoints: Checkpoints, tmp_path: Path) -> None:
@@ -122,6 +133,21 @@ def test_a_checkpoint_cut_short_anywhere_counts_as_absent(checkpoints: Checkpoin
     for end in range(len(content)):
         file.write_bytes(content[:end])
         assert checkpoints.load(2) is None
+
+
+def test_every_bit_of_a_checkpoint_counts(checkpoints: Checkpoints, file: Path) -> None:
+    content = file.read_bytes()
+    for at in range(len(content)):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+        assert checkpoints.load(2) is None, f"byte {at} of {len(content)}"
+
+
+def test_weights_are_read_file_by_file_and_damaged_ones_left_out(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for trials, step in (((4,), 18), ((9,), 24)):
+        checkpoints.finish(4, Snapshot(trials, 3, step, 0.5, ARRAYS).only(trials))
+    assert [(each.trials, each.step) for each in checkpoints.weights()] == [((4,), 18), ((9,), 24)]
+    (tmp_path / "checkpoints" / "weights-004-18.safetensors").write_bytes(b"")
+    assert [each.trials for each in checkpoints.weights()] == [(9,)]
 
 
 def _spoilt(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
@@ -152,4 +178,4 @@ def test_a_damaged_checkpoint_counts_as_absent(checkpoints: Checkpoints, file: P
 def test_a_folder_in_its_place_counts_as_absent(checkpoints: Checkpoints, tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / "group-000.safetensors").mkdir()
     assert checkpoints.load(0) is None
-    assert checkpoints.unfinished([0]) == {}
+    assert furthest(checkpoints, 0) == {}

@@ -1,49 +1,15 @@
-"""Files that are whole or not there, and CSV that keeps every digit."""
+"""Files that are whole or not there, appended to so that no crash loses what was there."""
 
-import csv
-import math
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from bnexp.store.files import csv_text, replace, whole_lines
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, ""),
-        (0.1 + 0.2, "0.30000000000000004"),
-        (1e-300, "1e-300"),
-        (math.nan, "nan"),
-        (-math.inf, "-inf"),
-        (7, "7"),
-        (True, "True"),
-        ("plain", "plain"),
-        ("a, b", '"a, b"'),
-        ('say "no"', '"say ""no"""'),
-        ([300, 100], "300 100"),
-        ((300, 100), "300 100"),
-        (np.float64(0.1), "0.1"),
-    ],
-)
-def test_how_a_value_is_written(value: object, expected: str) -> None:
-    assert csv_text(["x", "y"], [{"x": value, "y": 1}]) == f"x,y\n{expected},1\n"
-
-
-def test_columns_are_written_in_their_order_with_blanks_for_what_a_row_lacks() -> None:
-    rows = [{"b": 2, "a": 1}, {"c": 3, "more": 9}]
-    assert csv_text(["a", "b", "c"], rows) == "a,b,c\n1,2,\n,,3\n"
-    assert csv_text(["a", "b", "c"], rows, header=False) == "1,2,\n,,3\n"
-
-
-def test_every_float_reads_back_as_itself() -> None:
-    numbers = np.random.default_rng(0).standard_normal(500) * 10.0 ** np.arange(-250, 250)
-    text = csv_text(["x"], [{"x": float(number)} for number in numbers])
-    assert [float(row["x"]) for row in csv.DictReader(text.splitlines())] == numbers.tolist()
+from bnexp.errors import InputError
+from bnexp.store import files
+from bnexp.store.files import Appender, make_folder, remove_leftovers, replace, set_aside, whole_lines
 
 
 @pytest.mark.parametrize(
@@ -84,3 +50,73 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
         replace(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".trials.csv.4711", ".lock", ".owner.json", "curves.csv", ".hidden.txt"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden.txt", ".lock", ".owner.json", "curves.csv"]
+
+
+def test_damaged_files_are_kept_under_names_of_their_own(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / "file").write_text(f"damaged {number}")
+        assert set_aside(tmp_path / "file") == tmp_path / f"file.damaged-{number}"
+    assert [(tmp_path / f"file.damaged-{n}").read_text() for n in (1, 2)] == ["damaged 1", "damaged 2"]
+
+
+def test_a_link_is_no_place_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"run: is a link, but runs are written into folders; remove it"):
+        make_folder(tmp_path / "run" / "checkpoints")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# Appending
+
+
+def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
+    for content in (b"a\n", b"b\n"):
+        file = Appender(tmp_path / "file")
+        file.append(content)
+        assert (tmp_path / "file").read_bytes().endswith(content)
+        file.close()
+    assert (tmp_path / "file").read_bytes() == b"a\nb\n"
+
+
+def test_what_is_appended_reaches_the_disk_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, clock = [], [0.0]
+    monkeypatch.setattr(files.os, "fsync", lambda file: synced.append(clock[0]))
+    monkeypatch.setattr(files.time, "monotonic", lambda: clock[0])
+    file = Appender(tmp_path / "file")
+    for moment in range(35):
+        clock[0] = moment / 10
+        file.append(b"a")
+    file.close()
+    assert synced == [1.0, 2.0, 3.0]
+
+
+def test_a_write_that_is_taken_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Reluctant:
+        written = b""
+
+        def write(self, content: memoryview) -> int:
+            self.written += bytes(content[:3])
+            return min(3, len(content))
+
+    file = Appender(tmp_path / "file")
+    file.close()
+    monkeypatch.setattr(file, "_file", Reluctant())
+    file.append(b"0123456789")
+    assert file._file.written == b"0123456789"  # type: ignore[attr-defined]
+
+
+def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
+    file = Appender(tmp_path / "file")
+    (tmp_path / "file").unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        file.sync()
+    file.close()
+    assert (error.value.errno, error.value.filename) == (errno.ENOENT, str(tmp_path / "file"))

@@ -8,16 +8,18 @@ import pytest
 
 from bnexp.errors import InputError
 from bnexp.records import CURVE_COLUMNS
+from bnexp.store.finding import find_run, find_runs, find_some, newest_runs
 from bnexp.store.outcomes import TRIAL_COLUMNS
-from bnexp.store.reader import RunRecord, find_run, find_runs, find_some, finished_run, newest_runs
+from bnexp.store.pictures import SIGNATURE
+from bnexp.store.reader import PICTURE, SUMMARIES, RunRecord, finished_run
+from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 
 
 def made_at(make_run: MakeRun, started: str, name: str, lr: float = 0.1) -> MadeRun:
     """A run with a time of its own choice."""
     run = make_run(name=name, train={"lr": lr})
-    about = json.loads(run.text("environment.json")) | {"started": started}
-    (run.path / "environment.json").write_text(json.dumps(about))
+    rewrite(run.path / "environment.json", json.dumps(json.loads(run.text("environment.json")) | {"started": started}))
     return run
 
 
@@ -43,11 +45,15 @@ def test_a_run_is_complete_when_every_trial_has_an_outcome(make_run: MakeRun) ->
     run.end(0)
     assert (run.read().finished, run.read().unfinished, finished_run(run.path)) == (1, {1}, None)
     run.end(1, kind="diverged", diverged_step=3)
-    run.writer.close()
     assert finished_run(run.path) is None
+    for name in SUMMARIES:
+        (run.path / name).write_text("whatever")
+    (run.path / PICTURE).write_bytes(SIGNATURE + b"\0\0\0\0IEND\xaeB`\x82")
     run.writer.finish()
     assert run.read().complete
     assert finished_run(run.path) == run.read()
+    (run.path / "summary.csv").write_text("whatever else")
+    assert finished_run(run.path) is None
 
 
 @pytest.mark.parametrize("arm", ["none", "null", "NA", "True", "1", "007", "1e5"])
@@ -69,12 +75,6 @@ def test_a_last_line_that_is_still_being_written_is_no_row_and_no_error(make_run
         pd.testing.assert_frame_equal(run.read().curves, whole[:-1])
     file.write_bytes(content)
     pd.testing.assert_frame_equal(run.read().curves, whole)
-
-
-def test_a_header_alone_that_is_still_being_written_is_an_empty_table(make_run: MakeRun) -> None:
-    run = make_run()
-    (run.path / "trials.csv").write_bytes((run.path / "trials.csv").read_bytes()[:-5])
-    assert list(run.read().trials["trial"]) == [0]
 
 
 def test_numbers_read_back_to_the_last_digit(make_run: MakeRun) -> None:

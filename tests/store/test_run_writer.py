@@ -10,7 +10,8 @@ import pytest
 from bnexp.config.load import load
 from bnexp.errors import InputError
 from bnexp.plan import trials
-from bnexp.store.writer import FORMAT_VERSION, RunWriter
+from bnexp.store.reader import FORMAT_VERSION
+from bnexp.store.writer import RunWriter
 from tests.helpers import experiment
 from tests.store.conftest import MadeRun, MakeRun
 
@@ -32,6 +33,7 @@ def test_a_new_folder_has_what_the_contract_lists(make_run: MakeRun) -> None:
         "environment.json",
         "trials.csv",
         "curves.csv",
+        "checksums.txt",
         "checkpoints",
     }
     assert json.loads(run.text("environment.json"))["format"] == FORMAT_VERSION
@@ -50,6 +52,7 @@ def test_a_folder_whose_making_was_interrupted_can_be_made_again(make_run: MakeR
     # config.yaml comes last: without it the folder is none yet.
     (run.path / "config.yaml").unlink()
     made = RunWriter.create(run.path, run.config, run.trials, {})
+    made.close()
     assert load(made.path / "config.yaml") == run.config
 
 
@@ -83,7 +86,6 @@ def test_an_outcome_is_entered_with_the_final_and_best_numbers(make_run: MakeRun
 
 def test_finishing_enters_the_end(make_run: MakeRun) -> None:
     run = make_run()
-    run.writer.close()
     run.writer.finish()
     about = json.loads(run.text("environment.json"))
     assert about["started"] <= about["ended"]
@@ -109,16 +111,23 @@ def half_done(make_run: MakeRun, **raw: Any) -> MadeRun:
     return run
 
 
-@pytest.mark.parametrize(
-    ("kept", "left"),
-    [({"t1": 12}, [0, 1, 2]), ({"t1": 6}, [0, 1]), ({"t1": 0}, [0]), ({}, []), ({"t0": 0, "t1": 6}, [0, 1])],
-)
-def test_records_after_the_checkpoint_are_dropped_and_those_of_ended_trials_kept(
-    make_run: MakeRun, kept: dict[str, int], left: list[int]
-) -> None:
-    run = half_done(make_run).reopened(**kept)
-    assert [epoch for trial, epoch in places(run) if trial == 0] == [0, 1, 2]
-    assert [epoch for trial, epoch in places(run) if trial == 1] == left
+@pytest.mark.parametrize("kept", [{"t1": 12}, {"t1": 6}, {"t1": 0}, {}, {"t0": 0, "t1": 6}])
+def test_records_stay_as_they_are_until_they_are_made_again(make_run: MakeRun, kept: dict[str, int]) -> None:
+    run = half_done(make_run)
+    before = run.text("curves.csv")
+    continued = run.restored(**kept)
+    assert continued.text("curves.csv") == before
+    step = kept.get("t1", -1)
+    for epoch in range(step // 6 + 1, 2):
+        continued.record(epoch, 0.9, (1,))
+        assert continued.text("curves.csv") == before
+    if step < 12:
+        continued.record(2, 0.9, (1,))
+    losses = continued.read().curves.query("trial == 1")["train_loss"].tolist()
+    old = [0.1 + 0.1, 0.7 + 0.1, 1 / 3 + 0.1]
+    made_again = 2 - step // 6
+    assert losses == [*old[: 3 - made_again], *[0.9 + 0.1] * made_again]
+    assert places(continued) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
 
 
 def test_what_is_kept_stays_to_the_byte(make_run: MakeRun) -> None:
@@ -128,21 +137,21 @@ def test_what_is_kept_stays_to_the_byte(make_run: MakeRun) -> None:
     run.record(60, test_loss=(math.nan, math.inf), train_loss=(math.nan, 1e300))
     run.end(0, kind="diverged", diverged_step=12)
     before = run.text("curves.csv")
-    assert run.reopened(t1=360).text("curves.csv") == before
+    assert run.restored(t1=360).text("curves.csv") == before
 
 
 def test_a_half_written_line_is_gone_when_the_next_record_comes(make_run: MakeRun) -> None:
     run = half_done(make_run)
     with (run.path / "curves.csv").open("a") as file:
         file.write("1,3,18,0.5")
-    continued = run.reopened(t1=12)
+    continued = run.restored(t1=12)
     continued.record(3, 0.5, (1,))
     assert places(continued)[-2:] == [(1, 2), (1, 3)]
     continued.writer.close()
 
 
 def test_final_and_best_numbers_come_from_all_records_also_those_before_the_interruption(make_run: MakeRun) -> None:
-    run = half_done(make_run).reopened(t1=12)
+    run = half_done(make_run).restored(t1=12)
     run.record(3, 0.2, (1,))
     run.end(1)
     assert rows(run, "trials.csv")[1].split(",")[6:] == [*[repr(0.2 + 0.1)] * 4, *[repr(0.7 + 0.1)] * 2, "1.0"]
@@ -172,7 +181,7 @@ def test_rows_of_ended_trials_stay_to_the_byte(make_run: MakeRun, grid: str, out
     run.end(0, **outcome)
     run.end(2)
     before = rows(run, "trials.csv")
-    continued = run.reopened(t1=6, t3=6)
+    continued = run.restored(t1=6, t3=6)
     continued.end(3)
     after = rows(continued, "trials.csv")
     assert after[:3] == before[:3]
@@ -182,13 +191,13 @@ def test_rows_of_ended_trials_stay_to_the_byte(make_run: MakeRun, grid: str, out
 def test_numbers_of_a_diverged_trial_survive_an_interruption(make_run: MakeRun) -> None:
     run = make_run(arms=["none"])
     run.record(0, train_loss=(math.nan,))
-    continued = run.reopened(t0=0)
+    continued = run.restored(t0=0)
     continued.end(0, kind="diverged", diverged_step=1)
     assert rows(continued, "trials.csv")[0].split(",")[3:7] == ["diverged", "1", "", "nan"]
 
 
 def test_nothing_ended_is_entered_twice_when_continued(make_run: MakeRun) -> None:
-    run = half_done(make_run).reopened(t1=12)
+    run = half_done(make_run).restored(t1=12)
     run.end(1)
     assert [row.split(",")[0] for row in rows(run, "trials.csv")] == ["0", "1"]
     assert run.read().complete
@@ -197,20 +206,94 @@ def test_nothing_ended_is_entered_twice_when_continued(make_run: MakeRun) -> Non
 # Going back
 
 
-def test_records_that_will_be_made_again_are_dropped_and_all_others_stay(make_run: MakeRun) -> None:
+def test_a_trial_that_goes_back_keeps_its_records_until_they_are_made_again(make_run: MakeRun) -> None:
     run = half_done(make_run)
-    run.writer.rewind({0: -1, 1: 6})
-    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2)]
+    before = run.text("curves.csv")
+    run.writer.go_back({0: -1, 1: 6})
+    assert run.text("curves.csv") == before
     run.record(2, 0.25, (1,))
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
+    assert rows(run)[-1].split(",")[3] == "0.35"
     run.end(1)
-    assert places(run)[-1] == (1, 2)
     assert rows(run, "trials.csv")[1].split(",")[6:8] == ["0.35", "0.35"]
+    assert run.read().complete
 
 
-def test_going_back_before_the_first_record_leaves_none(make_run: MakeRun) -> None:
+def test_a_trial_that_ends_before_it_has_caught_up_has_the_records_of_its_last_attempt(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    run.writer.go_back({1: -1})
+    run.record(0, 0.25, (1,))
+    run.end(1, kind="failed", reason="RuntimeError: gone")
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (0, 2)]
+    assert run.read().trials["final_train_loss"].tolist() == [1 / 3, 0.35]
+
+
+def test_going_back_twice_goes_back(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    run.writer.go_back({1: 6})
+    run.writer.go_back({1: 0})
+    run.record(1, 0.2, (1,))
+    run.record(2, 0.2, (1,))
+    run.record(3, 0.2, (1,))
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2), (1, 3)]
+    assert run.read().curves.query("trial == 1")["train_loss"].tolist()[1:] == [0.2 + 0.1] * 3
+
+
+def test_trials_of_a_record_catch_up_each_at_its_time(make_run: MakeRun) -> None:
+    # As when a kill came between the rows of one record.
     run = make_run()
     run.record(0)
-    run.writer.rewind({0: -1, 1: -1})
-    assert rows(run) == []
-    run.record(0)
-    assert places(run) == [(0, 0), (1, 0)]
+    run.record(1, 0.5, (0,))
+    run.writer.go_back({0: -1, 1: -1})
+    run.record(0, 0.9)
+    assert run.read().curves["train_loss"].tolist() == [0.5, 0.9 + 0.1, 0.5]
+    run.record(1, 0.9)
+    assert run.read().curves["train_loss"].tolist() == [0.9, 0.9 + 0.1] * 2
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_records_are_put_into_the_order_of_an_undisturbed_run(make_run: MakeRun) -> None:
+    run = make_run(seeds=2)
+    run.writer.regroup([[0, 1], [2, 3]])
+    for numbers in ((2, 3), (0, 1)):
+        for epoch in (0, 1):
+            run.record(epoch, 0.5, numbers)
+    run.end(0, 1, 2, 3)
+    run.writer.arrange()
+    assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)]
+    assert run.read().complete
+
+
+def test_what_a_trial_does_after_its_end_is_not_recorded(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    before = run.text("trials.csv")
+    run.record(3, 0.9)
+    run.end(0, kind="diverged", diverged_step=3)
+    assert places(run)[-1] == (1, 3)
+    assert len(places(run)) == 7
+    assert run.text("trials.csv") == before
+
+
+def test_failed_trials_can_be_forgotten(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    run.end(1, kind="failed", reason="RuntimeError: gone")
+    assert run.restored().writer.unfinished == []
+    again = run.restored(retry_failed=True)
+    assert again.writer.unfinished == [1]
+    assert again.read().trials["outcome"].fillna("").tolist() == ["completed", ""]
+    assert len(places(again)) == 6
+
+
+def test_what_will_be_trained_together_is_kept(make_run: MakeRun) -> None:
+    run = make_run(seeds=3)
+    run.writer.regroup([[3, 4], [5], [0, 1, 2]])
+    assert run.read().environment["groups"] == ["3 4", "5", "0 1 2"]
+    assert run.restored().writer.groups == [[3, 4], [5], [0, 1, 2]]
+
+
+def test_a_run_that_is_continued_has_not_ended(make_run: MakeRun) -> None:
+    run = half_done(make_run)
+    run.end(1)
+    run.writer.finish()
+    assert run.read().environment["ended"]
+    assert run.restored().read().environment["ended"] is None

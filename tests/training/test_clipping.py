@@ -103,5 +103,30 @@ def test_a_gradient_out_of_bounds_changes_no_other_trial(kind: str, bad: float) 
     assert torch.equal(clipped(grad_KP, *clips, sizes=SIZES)[0], clipped(clean_KP, *clips, sizes=SIZES)[0])
 
 
-def test_a_gradient_of_zero_stays_zero() -> None:
-    assert torch.equal(clipped(torch.zeros(1, 4), {"norm_global": 1.0}), torch.zeros(1, 4))
+@pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])
+@pytest.mark.parametrize("limit", [1e-30, 1.0, 1e38])
+def test_a_gradient_of_zero_stays_zero(kind: str, limit: float) -> None:
+    zeros_KP = torch.zeros(2, sum(SIZES))
+    assert torch.equal(clipped(zeros_KP, {kind: limit}, {}, sizes=SIZES), zeros_KP)
+
+
+def test_a_tensor_of_zeros_stays_zero_beside_one_that_is_clipped() -> None:
+    grad_KP = gradient(1)
+    grad_KP[:, :4] = 0
+    assert torch.equal(clipped(grad_KP, {"norm_per_tensor": 0.1}, sizes=SIZES)[:, :4], grad_KP[:, :4])
+
+
+def test_an_infinite_component_is_clamped_like_any_large_one() -> None:
+    grad_KP = torch.tensor([[math.inf, -math.inf, 0.5, math.nan]])
+    expected_KP = torch.tensor([[1.0, -1.0, 0.5, math.nan]])
+    assert torch.equal(clipped(grad_KP, {"value": 1.0}).nan_to_num(7.0), expected_KP.nan_to_num(7.0))
+
+
+@pytest.mark.parametrize("component", [math.inf, -math.inf, math.nan, 1e30])
+def test_what_has_no_finite_norm_becomes_nan_and_not_a_gradient_of_zero(component: float) -> None:
+    grad_KP = torch.ones(1, sum(SIZES))
+    grad_KP[0, 5] = component  # the square of 1e30 is beyond float32
+    first, second, third = clipped(grad_KP, {"norm_per_tensor": 0.5}, sizes=SIZES).split(SIZES, dim=1)
+    assert second.isnan().all()
+    assert round(float(first.norm()), 4) == round(float(third.norm()), 4) == 0.5
+    assert clipped(grad_KP, {"norm_global": 0.5}, sizes=SIZES).isnan().all()

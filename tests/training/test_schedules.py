@@ -1,5 +1,6 @@
 """Learning rates against torch.optim.lr_scheduler, and at the ends of every schedule."""
 
+import sys
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -158,3 +159,12 @@ def test_every_trial_has_its_own_rate_and_schedule() -> None:
     assert_close(table.T, alone, EXACT_FLOAT64)
     assert_close(table[:, 1] * 3, table[:, 0], EXACT_FLOAT64)
     assert table[1, 0] < table[1, 3] < table[1, 2] == 0.3
+
+
+@pytest.mark.parametrize("lr", [0.0, 0.5, 1.0, 1e300])
+def test_a_factor_that_grows_beyond_floats_stays_at_the_largest(lr: float) -> None:
+    options = {"step_every": 1, "factor": 10.0}
+    train = TrainSettings.model_validate({"lr": lr, "schedule": "step", "schedule_options": options})
+    at_308, at_999 = rates([train], [Clock(308, 1000, 1), Clock(999, 1000, 1)])[:, 0].tolist()
+    assert at_308 == lr * 1e308
+    assert at_999 == lr * sys.float_info.max

@@ -14,6 +14,7 @@ from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, pic
 from bnexp.report.labels import point_texts
 from bnexp.report.panels import ArmCurve, Panels, make_panels
 from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.store.files import replace
 
 _NARROW, _WIDE = 5.6, 8.0
 """Widths in inches: of a figure with one panel, and with several."""
@@ -34,7 +35,7 @@ def draw_curves(
     figure = curves_figure(
         trials, curves, grid_keys=grid_keys, arms=arms, column=metric_column, title=title, max_panels=max_panels
     )
-    path.write_bytes(picture(figure, "png"))
+    replace(path, picture(figure, "png"))
 
 
 def curves_figure(

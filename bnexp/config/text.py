@@ -1,0 +1,44 @@
+"""Text of a configuration: which letters it may hold, and how it is shown where it may hold any."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+LONGEST_LINE = 4_096
+"""Characters of a line: of a path in Linux."""
+LONGEST_LINES = 2_000
+"""Characters of a text of several lines."""
+LONGEST_SHOWN = 500
+"""Characters of a message that can quote what was written."""
+
+# What moves the cursor, changes colours or turns text around once it is printed, and what UTF-8 can't write.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(text: str) -> str:
+    """Return text for one line of a terminal: what isn't printable is written as in Python."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def printable(text: str) -> str:
+    """Return text for one line of a terminal, cut short where it is long."""
+    return escaped(text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…")
+
+
+def _one_line(text: str) -> str:
+    if _CONTROLS.search(text):
+        raise ValueError("expected text of one line without control characters")
+    return text
+
+
+def _lines(text: str) -> str:
+    if _CONTROLS.search(text.replace("\n", "").replace("\t", "")):
+        raise ValueError("expected text without control characters")
+    return text
+
+
+Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
+"""Text of one line."""
+Lines = Annotated[str, Field(max_length=LONGEST_LINES), AfterValidator(_lines)]
+"""Text of any number of lines, with tabs."""

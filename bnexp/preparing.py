@@ -1,0 +1,104 @@
+"""Before anything is written: what an experiment will train, where, on which data, and what it needn't train again."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bnexp import __version__
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.errors import ConfigError, InputError, naming
+from bnexp.executors.local import Datasets, choose_device, data_key, load_data
+from bnexp.executors.planning import fitted, free_memory
+from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.store.files import refuse_link
+from bnexp.store.lock import check_free
+from bnexp.store.reader import RunRecord, check_format, recorded_groups
+from bnexp.store.takeover import Takeover, find_takeovers
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run treats what is there already, and what fails."""
+
+    rerun: bool = False
+    """Keep the run that is there under a number, and train everything anew."""
+    retry_failed: bool = False
+    """Train trials again that failed."""
+    fail_fast: bool = False
+    """Stop at the first trial that fails."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked experiment with its data in memory: nothing has been written yet."""
+
+    config: ExperimentConfig
+    path: Path
+    trials: tuple[Trial, ...]
+    groups: tuple[TrialGroup, ...]
+    """In the order in which they train; trials that are taken over are in none."""
+    takeovers: tuple[Takeover, ...]
+    device: torch.device
+    datasets: Datasets
+    options: Options
+
+
+def prepare(
+    config: ExperimentConfig, runs: Path, device: str = "auto", source: str = "", options: Options | None = None
+) -> Plan:
+    """Work out what will be trained, load the data, and check that all fits together.
+
+    A run that is there already keeps the groups that it began with, since results depend on them in the last bits.
+
+    Args:
+        config: the experiment.
+        runs: folder of the run folders.
+        device: auto, cpu, cuda or cuda:i.
+        source: names the configuration in messages.
+        options: how to treat what is there already, and what fails.
+
+    Raises:
+        InputError: the device, the data or the folder can't be had, another process has the run, batches don't fit
+            the data, or a trial doesn't fit the memory.
+    """
+    options = options or Options()
+    path, chosen, planned = runs / run_name(config), choose_device(device), trials(config)
+    _check_folder(runs)
+    _check_run(path, options)
+    takeovers = [] if options.rerun or RunRecord.exists(path) else _takeovers(runs, path, config, planned)
+    taken = {number for takeover in takeovers for number in takeover.numbers}
+    together = groups([trial for trial in planned if trial.number not in taken])
+    if not options.rerun and (recorded := recorded_groups(path)):
+        together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
+    with naming(source):
+        datasets = load_data(together, chosen)
+    images = [(group, len(datasets[data_key(group)].train)) for group in together]
+    if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
+        raise ConfigError(problems)
+    with naming(source):
+        fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)
+    return Plan(config, path, planned, tuple(fit), tuple(takeovers), chosen, datasets, options)
+
+
+def _takeovers(runs: Path, path: Path, config: ExperimentConfig, planned: tuple[Trial, ...]) -> list[Takeover]:
+    return find_takeovers(runs, path, config, planned, __version__)
+
+
+def _check_run(path: Path, options: Options) -> None:
+    refuse_link(path)
+    check_free(path)
+    if not options.rerun:
+        check_format(path)
+
+
+def _check_folder(runs: Path) -> None:
+    """Refuse a place that can't hold run folders before anything is trained."""
+    existing = next(place for place in (runs, *runs.absolute().parents) if os.path.exists(place))
+    if any(len(os.fsencode(part)) > 255 for part in runs.parts):
+        raise InputError(f"{runs}: can't hold runs, since the name is too long; choose a folder with --runs")
+    if not existing.is_dir():
+        raise InputError(f"{runs}: can't hold runs, since {existing} is a file; choose a folder with --runs")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"{runs}: can't hold runs, since {existing} is not writable; choose a folder with --runs")

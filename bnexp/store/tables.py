@@ -1,0 +1,139 @@
+"""The two tables of a run folder, each row held against its checksum."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.records import CURVE_COLUMNS
+from bnexp.store.cells import csv_text
+from bnexp.store.checksums import NAME as CHECKSUMS
+from bnexp.store.checksums import Known, checksum, seal
+from bnexp.store.files import whole_lines
+from bnexp.store.outcomes import TRIAL_COLUMNS
+
+TRIALS, CURVES = "trials.csv", "curves.csv"
+NAMED = 5
+"""Trials that a message lists."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in a run folder that is not as it was written."""
+
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What of trials.csv and curves.csv is as it was written; rows are whole lines without their line breaks."""
+
+    outcomes: dict[int, bytes]
+    """Rows of trials.csv of the trials that have ended, and whose records are all there."""
+    records: dict[int, list[bytes]]
+    """Rows of curves.csv by trial, up to the first that is not sound."""
+    trials_csv: bytes
+    """The file."""
+    curves_csv: bytes
+    """The file, but for a last line that is still being written."""
+    faults: tuple[Fault, ...]
+
+
+def trial_columns(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the columns of trials.csv."""
+    return ("trial", "arm", "seed", *config.swept, *TRIAL_COLUMNS)
+
+
+def cells_of(line: bytes) -> list[str]:
+    """Return the cells of a row, as text."""
+    return next(csv.reader([line.decode()]))
+
+
+def examine(run: Path, config: ExperimentConfig) -> Tables:
+    """Read both tables and check every row; what is missing or damaged becomes a fault, never an error.
+
+    Raises:
+        OSError: a file is there but can't be read.
+    """
+    # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
+    trials_csv, curves_csv = (_content(run / name) for name in (TRIALS, CURVES))
+    known = Known(run)
+    if known.missing:
+        fault = Fault(CHECKSUMS, "missing, so that nothing can be checked")
+        return Tables({}, {}, trials_csv or b"", curves_csv or b"", (fault,))
+    numbers = range(len(config.points()) * len(config.arms) * len(config.seeds))
+    ended, trial_faults = _outcomes(trials_csv, trial_columns(config), numbers, known)
+    records, last, bad = _records(curves_csv, numbers, known)
+    unsealed = {number for number, row in ended.items() if seal(row, last.get(number, 0)) not in known}
+    return Tables(
+        {number: row for number, row in ended.items() if number not in unsealed},
+        records,
+        trials_csv or b"",
+        curves_csv or b"",
+        (*trial_faults, *_curve_faults(curves_csv, sorted(bad | unsealed))),
+    )
+
+
+def _content(path: Path) -> bytes | None:
+    return whole_lines(path) if path.is_file() else None
+
+
+def _outcomes(
+    content: bytes | None, columns: Sequence[str], numbers: range, known: Known
+) -> tuple[dict[int, bytes], list[Fault]]:
+    """Return the sound rows of ended trials, and what is wrong with the file."""
+    if content is None:
+        return {}, [Fault(TRIALS, "missing")]
+    header, *lines = content.split(b"\n")[:-1] or [b""]
+    if header.decode(errors="replace") + "\n" != csv_text(columns, []):
+        return {}, [Fault(TRIALS, "the first line is not as it was written")]
+    rows = {_number(line): line for line in lines if checksum(line) in known}
+    lost = [number for number in numbers if number not in rows]
+    at = columns.index("outcome")
+    ended = {number: rows[number] for number in numbers if number in rows and cells_of(rows[number])[at]}
+    if lost:
+        return ended, [Fault(TRIALS, f"missing or not as it was written: {_named(lost)}")]
+    return ended, [Fault(TRIALS, "has rows that nobody wrote")] if len(lines) > len(numbers) else []
+
+
+def _records(
+    content: bytes | None, numbers: range, known: Known
+) -> tuple[dict[int, list[bytes]], dict[int, int], set[int]]:
+    """Return the sound rows by trial, the checksum of each trial's last one, and the trials with others."""
+    sound: dict[int, list[bytes]] = {}
+    last: dict[int, int] = {}
+    bad: set[int] = set()
+    for line in (content or b"").split(b"\n")[1:-1]:
+        number = _number(line)
+        value = checksum(line, last.get(number, 0))
+        if number in bad or number not in numbers or value not in known:
+            bad.add(number)
+        else:
+            last[number] = value
+            sound.setdefault(number, []).append(line)
+    return sound, last, bad
+
+
+def _curve_faults(content: bytes | None, bad: Sequence[int]) -> list[Fault]:
+    if content is None:
+        return [Fault(CURVES, "missing")]
+    if content.partition(b"\n")[0] != ",".join(CURVE_COLUMNS).encode():
+        return [Fault(CURVES, "the first line is not as it was written")]
+    return [Fault(CURVES, f"missing or not as they were written: records of {_named(bad)}")] if bad else []
+
+
+def _number(line: bytes) -> int:
+    """Return the trial that a row is about, -1 where it doesn't say."""
+    first = line.partition(b",")[0]
+    return int(first) if first.isdigit() and len(first) < 10 else -1
+
+
+def _named(numbers: Sequence[int]) -> str:
+    known = [number for number in numbers if number >= 0]
+    shown = ", ".join(map(str, known[:NAMED])) + (", …" if len(known) > NAMED else "")
+    return f"trial {shown}" if len(known) == 1 else f"trials {shown}" if known else "unknown trials"

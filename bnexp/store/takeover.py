@@ -1,0 +1,83 @@
+"""Trials that an earlier run of the same experiment has already: taken over, so that only what was added is trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.errors import InputError
+from bnexp.plan import Trial, identities, trials
+from bnexp.store.cells import cell, csv_line
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.finding import experiment_of, find_runs
+from bnexp.store.outcomes import TRIAL_COLUMNS
+from bnexp.store.reader import RunRecord
+from bnexp.store.tables import cells_of, examine
+
+RESULTS = ("completed", "diverged")
+"""Outcomes that are worth taking over."""
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Trials of one earlier run."""
+
+    run: Path
+    numbers: dict[int, int]
+    """Of each trial that is taken over: its number in the new run, and that in the earlier one."""
+
+    def rows(self, planned: Sequence[Trial]) -> dict[int, list[bytes]]:
+        """Return each trial's row of trials.csv and then its rows of curves.csv, under the new numbers."""
+        tables, taken = examine(self.run, RunRecord(self.run).config), {}
+        for new, old in self.numbers.items():
+            trial, result = planned[new], cells_of(tables.outcomes[old])[-len(TRIAL_COLUMNS) :]
+            row = csv_line([new, trial.arm, trial.seed, *map(cell, trial.point.values()), *result])
+            taken[new] = [row, *(b"%d,%b" % (new, line.partition(b",")[2]) for line in tables.records.get(old, ()))]
+        return taken
+
+    def copy_weights(self, to: Checkpoints) -> None:
+        """Keep the trials' final weights in the new run, too."""
+        new = {old: number for number, old in self.numbers.items()}
+        for weights in Checkpoints(self.run).weights():
+            if mine := [old for old in weights.trials if old in new]:
+                numbers = tuple(new[old] for old in mine)
+                to.keep(numbers[0], replace(weights.only(mine), trials=numbers))
+
+
+def find_takeovers(
+    runs: Path, path: Path, config: ExperimentConfig, planned: Sequence[Trial], version: str
+) -> list[Takeover]:
+    """Return which trials can be had from earlier runs, each from the newest that has it.
+
+    Args:
+        runs: folder of the run folders.
+        path: the new run, which is none of the earlier ones.
+        config: its experiment; earlier runs have its name.
+        planned: its trials; a trial is the same where arm, seed and all settings that matter are.
+        version: of bnexp, which is the earlier run's too.
+    """
+    wanted = dict(zip(identities(planned), range(len(planned)), strict=True))
+    found = []
+    for run in reversed(find_runs(runs)):
+        if wanted and run.path != path and experiment_of(run.path) == config.name:
+            there = _there(run, version)
+            numbers = {wanted.pop(identity): number for identity, number in there.items() if identity in wanted}
+            if numbers:
+                found.append(Takeover(run.path, dict(sorted(numbers.items()))))
+    return found
+
+
+def _there(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
+    """Return the results of a run, with weights, by what identifies them; none where it is damaged."""
+    try:
+        run.check()
+    except InputError:
+        return {}
+    if run.environment.get("bnexp") != version:
+        return {}
+    ended = set(run.trials.loc[run.trials["outcome"].isin(RESULTS), "trial"])
+    if not ended:
+        return {}
+    ended &= {number for weights in Checkpoints(run.path).weights() for number in weights.trials}
+    every = trials(run.config)
+    return {identity: n for n, identity in enumerate(identities(every)) if n in ended}

@@ -1,0 +1,319 @@
+"""Whatever a file or the command line says, it is an experiment that can be written down and planned, or a refusal."""
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bnexp.config.dotted import leaf_keys
+from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.load import load, resolve
+from bnexp.config.reader import parse, to_yaml
+from bnexp.config.shipped import shipped
+from bnexp.errors import BnexpError
+from bnexp.plan import run_name, trials
+
+EXAMPLES_BYTES = 600
+"""Files of any bytes or any text."""
+EXAMPLES_STRUCTURES = 1_000
+"""Nested values under true and false keys, each as a file and as a script passes them."""
+EXAMPLES_NEAR = 400
+"""Configurations that are right but for one value."""
+EXAMPLES_MUTATED = 700
+"""Shipped files with bytes, lines or words gone, doubled or changed."""
+EXAMPLES_OVERRIDES = 700
+"""Lists of overrides of a small configuration."""
+SECONDS = 1.0
+"""Of the processor that loading may take."""
+LONGEST_LINE = 1_100
+"""Characters of a line of a refusal."""
+FEW = 200
+"""Trials that are made, not only counted."""
+
+SMALL = b"model: {depth: 2, width: [8, 4]}\ntrain: {steps: 9, clip: {value: 1}}\ngrid: {train.lr: [0.1, 1]}\n"
+SHIPPED = {name: path.read_bytes() for name, path in shipped().items()}
+
+
+def fuzzed(examples: int) -> settings:
+    """The same examples in the same order every time, and none kept on the disk."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to write examples into."""
+    return tmp_path_factory.mktemp("fuzz") / "exp.yaml"
+
+
+def loaded(content: bytes, place: Path, overrides: Sequence[str] = ()) -> ExperimentConfig | None:
+    """Load a file, as the command does."""
+    place.write_bytes(content)
+    return outcome(lambda: load(place, overrides))
+
+
+def outcome(attempt: Callable[[], ExperimentConfig]) -> ExperimentConfig | None:
+    """Return the sound configuration that an attempt gives, or None where it is refused in words."""
+    started, refusal = time.process_time(), None
+    try:
+        config = attempt()
+    except BnexpError as error:
+        refusal = error
+    assert time.process_time() - started < SECONDS
+    if refusal is None:
+        check(config)
+        return config
+    lines = str(refusal).splitlines()
+    assert refusal.exit_code == 2
+    assert lines
+    assert all(line.strip() and line.isprintable() and len(line) < LONGEST_LINE for line in lines)
+    return None
+
+
+def check(config: ExperimentConfig) -> None:
+    """An accepted configuration is the same after it was written down, names a folder, and can be planned."""
+    text = to_yaml(config.model_dump(mode="json"))
+    raw = parse(text, "config.yaml")
+    again = resolve(raw, "config.yaml")
+    assert again == config
+    assert run_name(again) == run_name(config)
+    assert "/" not in run_name(config)
+    assert yaml.safe_load(text) == raw
+    count = len(config.arms) * len(config.points()) * len(config.seeds)
+    if count <= FEW:
+        assert [trial.number for trial in trials(config)] == list(range(count))
+
+
+KEYS = [*leaf_keys(ExperimentConfig), "data", "model", "train", "model.norm", "model.init", "train.clip"]
+SECTIONS = sorted(ExperimentConfig.model_fields)
+WORDS = [
+    "mnist", "digits", "mlp", "relu", "sigmoid", "auto", "xavier", "he", "batch", "layer", "group", "none", "before",
+    "after", "epoch", "sgd", "adam", "cosine", "step", "fp32", "unit", "logspace", "linspace", "range", "train.lr",
+]  # fmt: skip
+NUMBERS = (
+    st.integers(-2, 12)
+    | st.sampled_from([0.0, 0.1, 1e-4, 1.0, 0.5, -0.0, 1e308, 5e-324, float("nan"), float("inf"), -float("inf")])
+    | st.sampled_from([2**31, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**19, 10**100, 10**400, -(10**400), -(2**63)])
+    | st.floats()
+)
+TEXTS = (
+    st.sampled_from(WORDS) | st.text(max_size=12) | st.sampled_from(["", "\x00", "\ud800", "x" * 300, "../a", "1e5"])
+)
+SCALARS = NUMBERS | TEXTS | st.booleans() | st.none()
+ODD = st.binary(max_size=4) | st.dates() | st.just(datetime.datetime(2020, 1, 1)) | st.just({1, 2}) | st.just(1j)
+NAMES = st.sampled_from([*SECTIONS, *KEYS, *WORDS]) | TEXTS | st.none() | st.integers(0, 3) | st.booleans() | NUMBERS
+
+
+def nested(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values of all shapes, with short forms and ranges among them."""
+    ranges = st.fixed_dictionaries(
+        {}, optional={kind: st.lists(NUMBERS, max_size=4) for kind in ("logspace", "linspace", "range")}
+    )
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4) | ranges,
+        max_leaves=8,
+    )
+
+
+def under(section: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Values for a top-level key: mostly a mapping of keys that it knows."""
+    if section in TrialSettings.model_fields:
+        known = [key.partition(".")[2].partition(".")[0] for key in leaf_keys(TrialSettings) if key.startswith(section)]
+        return st.dictionaries(st.sampled_from(known) | NAMES, values, max_size=4) | values
+    if section in ("grid", "zip"):
+        return (
+            st.dictionaries(st.sampled_from(KEYS) | NAMES, st.lists(values, max_size=4) | values, max_size=3) | values
+        )
+    if section == "arms":
+        overrides = st.dictionaries(st.sampled_from(KEYS) | NAMES, values, max_size=3) | values
+        return st.dictionaries(NAMES, overrides, max_size=3) | st.lists(NAMES, max_size=3) | values
+    return values
+
+
+def structures(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Raw configurations."""
+    known = st.fixed_dictionaries({}, optional={section: under(section, values) for section in SECTIONS})
+    return st.builds(lambda raw, more: raw | more, known, st.dictionaries(NAMES, values, max_size=1)) | known | values
+
+
+class _AnyDumper(yaml.Dumper):
+    """Writes whatever Python has, tags and aliases included."""
+
+
+@fuzzed(EXAMPLES_BYTES)
+@given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
+def test_files_of_any_bytes(place: Path, content: bytes) -> None:
+    loaded(content, place)
+
+
+@fuzzed(EXAMPLES_STRUCTURES)
+@given(raw=structures(nested(SCALARS | ODD)), as_file=st.booleans())
+def test_values_of_any_shape(place: Path, raw: Any, as_file: bool) -> None:
+    if not as_file:
+        outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
+        return
+    try:
+        text = yaml.dump(raw, Dumper=_AnyDumper, allow_unicode=True)
+    except ValueError:  # of the dumper, for numbers with too many digits
+        return
+    loaded(text.encode(errors="surrogatepass"), place)
+
+
+RIGHT: dict[str, st.SearchStrategy[Any]] = {
+    "train.lr": st.floats(0, 10) | st.integers(0, 3),
+    "train.momentum": st.sampled_from([0, 0.5, 0.9]),
+    "train.record_at": st.lists(st.integers(1, 9), min_size=1) | st.just({"range": [1, 9, 2]}),
+    "train.clip.value": st.none() | st.floats(1e-3, 1),
+    "model.depth": st.none() | st.integers(1, 4),
+    "model.width": st.integers(1, 9),
+    "model.init": st.sampled_from(["he", "xavier"]) | st.just({"scheme": "normal", "scale": 0.1}),
+    "model.norm.eps": st.floats(1e-8, 1),
+    "data.root": st.none() | st.text(st.characters(categories=["L", "M", "N", "P", "S"]), max_size=6),
+    "data.feature_scale": st.dictionaries(st.integers(0, 9), st.floats(0, 1), max_size=2),
+}
+"""Values that stand well together, whichever of them are given."""
+
+
+def swept(length: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Lists of right values under right keys."""
+    columns = {key: st.lists(right, min_size=length, max_size=length, unique_by=repr) for key, right in RIGHT.items()}
+    return st.lists(st.sampled_from(list(RIGHT)), max_size=2, unique=True).flatmap(
+        lambda keys: st.fixed_dictionaries({key: columns[key] for key in keys})
+    )
+
+
+NEAR: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.from_regex(r"\A[a-z][a-z0-9_.+-]{0,9}\Z"),
+    "question": st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=20),
+    "seeds": st.integers(1, 5) | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True),
+    "arms": st.lists(st.sampled_from(["none", "before", "after"]), min_size=1, max_size=3)
+    | st.just({"none": None, "wide": {"model.width": 9}, "bn": {}}),
+    "grid": swept(2),
+    "zip": swept(3),
+}
+
+
+@fuzzed(EXAMPLES_NEAR)
+@given(raw=st.fixed_dictionaries({}, optional=NEAR), key=st.sampled_from(KEYS), value=nested(SCALARS))
+def test_all_but_one_value_is_right(place: Path, raw: dict[str, Any], key: str, value: Any) -> None:
+    section, _, rest = key.partition(".")
+    inner = raw.get(section)
+    damaged = raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
+    for each in (raw, damaged):
+        outcome(lambda each=each: resolve({"name": "exp"} | each, "exp.yaml"))
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    """A shipped file after a few changes."""
+    content = SHIPPED[draw(st.sampled_from(sorted(SHIPPED)))]
+    for _ in range(draw(st.integers(1, 4))):
+        change = draw(st.sampled_from(["cut", "double", "flip", "insert", "line", "word"]))
+        at = draw(st.integers(0, max(len(content) - 1, 0)))
+        end = at + draw(st.integers(1, 30))
+        if change == "cut":
+            content = content[:at] + content[end:]
+        elif change == "double":
+            content = content[:end] + content[at:]
+        elif change == "flip":
+            content = (
+                content[:at]
+                + bytes([content[at] ^ (1 << draw(st.integers(0, 7)))] if content else b"")
+                + content[at + 1 :]
+            )
+        elif change == "insert":
+            piece = draw(
+                st.sampled_from(
+                    [
+                        b"&a ",
+                        b"*a",
+                        b"<<: *a\n",
+                        b"!!binary ",
+                        b"[",
+                        b"{",
+                        b"]",
+                        b"}",
+                        b": ",
+                        b"- ",
+                        b"'",
+                        b"\t",
+                        b"|\n",
+                        b"---\n",
+                        b"\x00",
+                        b"\xff",
+                        b"9" * 30,
+                        b".nan",
+                        b"null",
+                        b"~",
+                    ]
+                )
+            )
+            content = content[:at] + piece + content[at:]
+        elif change == "line":
+            lines = content.splitlines(keepends=True) or [b""]
+            i, j = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
+            lines[i], lines[j] = lines[j], lines[i]
+            content = b"".join(lines[: draw(st.integers(1, len(lines)))])
+        else:
+            words = content.split(b" ")
+            words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from([*WORDS, *KEYS])).encode()
+            content = b" ".join(words)
+    return content
+
+
+@fuzzed(EXAMPLES_MUTATED)
+@given(content=mutated())
+def test_shipped_files_after_damage(place: Path, content: bytes) -> None:
+    loaded(content, place)
+
+
+def written(value: Any) -> str:
+    """A value as it may stand after the equals sign."""
+    try:
+        return yaml.dump(value, Dumper=_AnyDumper, default_flow_style=True, allow_unicode=True).removesuffix("...\n")
+    except ValueError:
+        return str(type(value))
+
+
+RIGHT_OVERRIDE = st.sampled_from(list(RIGHT)).flatmap(
+    lambda key: (
+        st.builds(lambda value: f"{key}={written(value)}", RIGHT[key])
+        | st.builds(lambda values: f"zip.{key}={written(values)}", st.lists(RIGHT[key], min_size=2, max_size=2))
+    )
+)
+OVERRIDE = st.builds(
+    "{}={}".format,
+    st.sampled_from([*KEYS, *(f"{section}.{key}" for section in ("grid", "zip") for key in KEYS)])
+    | st.sampled_from(KEYS).map("arms.a.{}".format)
+    | st.text(max_size=10),
+    (nested(SCALARS) | st.lists(NUMBERS, min_size=1, max_size=3)).map(written) | st.text(max_size=10),
+)
+OVERRIDES = st.lists(RIGHT_OVERRIDE, min_size=1, max_size=3) | st.lists(
+    RIGHT_OVERRIDE | OVERRIDE | st.text(max_size=12), min_size=1, max_size=3
+)
+
+
+@fuzzed(EXAMPLES_OVERRIDES)
+@given(overrides=OVERRIDES)
+def test_overrides_of_right_and_wrong_keys(place: Path, overrides: list[str]) -> None:
+    loaded(SMALL, place, overrides)
+
+
+@pytest.mark.parametrize("content", [SMALL, *SHIPPED.values()], ids=["small", *SHIPPED])
+def test_what_is_fuzzed_is_sound_to_begin_with(place: Path, content: bytes) -> None:
+    """So that a check which refuses everything does not pass for a sound one."""
+    assert loaded(content, place) is not None
+    assert loaded(content, place, ["train.lr=0.5"]) is not None
+    assert loaded(content + b"\nlr: 1", place) is None

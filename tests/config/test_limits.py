@@ -1,0 +1,292 @@
+"""Settings that would fill the memory or the terminal are refused at once, with their number and the limit."""
+
+import json
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from bnexp.config.check import MOST_FINDINGS
+from bnexp.config.experiment import MOST_SEEDS, MOST_TRIALS
+from bnexp.config.load import resolve
+from bnexp.config.model import MOST_LAYERS, MOST_UNITS
+from bnexp.config.sweep import MOST_VALUES
+from bnexp.config.text import LONGEST_LINE, LONGEST_LINES
+from bnexp.config.train import MOST_UPDATES
+from bnexp.config.yaml_limits import DEEPEST
+from bnexp.errors import ConfigError, InputError
+from bnexp.plan import run_name
+from bnexp.streams import stream_seed
+
+Refused = Callable[..., list[str]]
+SECONDS = 1.0
+MEMORY = 16 * 2**20
+"""Bytes of Python objects that a refusal may take."""
+BILLION = 10**9
+HUGE = 10**400
+"""Larger than any float."""
+RANGE = {"range": [1, BILLION, 1]}
+VALUES = "has 1,000,000,000 values; at most 10,000 are possible"
+UNITS = "expected at most 1,000 layers of at most 1,000,000 units"
+CONTROLS = ["\x00", "\x1b[31m", "\x1b]0;title\x07", "\r", "\x7f", "\x9b31m", "\u202e", "\u2066"]
+
+
+@pytest.fixture(autouse=True)
+def cheap() -> Iterator[None]:
+    """Every test here is over quickly and takes little memory."""
+    started = time.process_time()
+    tracemalloc.start()
+    yield
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert taken < MEMORY
+    assert time.process_time() - started < 5 * SECONDS  # tracing makes everything slow
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({"seeds": BILLION}, "seeds: 1000000000: expected at most 10,000 seeds"),
+        ({"seeds": 10**300 - 1}, f"seeds: {'9' * 57}…: expected at most 10,000 seeds"),
+        ({"seeds": HUGE}, "seeds: a whole number of more than 300 digits"),
+        ({"grid": {"train.lr": {"linspace": [0, 1, BILLION]}}}, f"grid.train.lr: linspace {VALUES}"),
+        ({"grid": {"train.lr": {"logspace": [1, 2, BILLION]}}}, f"grid.train.lr: logspace {VALUES}"),
+        ({"grid": {"train.lr": RANGE}}, f"grid.train.lr: range {VALUES}"),
+        ({"zip": {"train.lr": RANGE}}, f"zip.train.lr: range {VALUES}"),
+        ({"grid": {"train.lr": {"range": [0, 1e308, 1e-10]}}},
+         "grid.train.lr: range has inf values; at most 10,000 are possible"),
+        ({"grid": {"train.lr": {"linspace": [0, HUGE, 3]}}},
+         "grid.train.lr.linspace[1]: a whole number of more than 300 digits"),
+        ({"grid": {"train.lr": [0] * 10_001}},
+         f"grid.train.lr: [{'0, ' * 18}0,…: the list has 10,001 values; at most 10,000 are possible"),
+        ({"train": {"record_at": RANGE}}, f"train.record_at: range {VALUES}"),
+        ({"grid": {"train.record_at": [RANGE]}}, f"grid.train.record_at[0]: range {VALUES}"),
+        ({"train": {"epochs": BILLION}},
+         "train.epochs: 1000000000: expected a number less than or equal to 1000000"),
+        ({"train": {"steps": BILLION}}, "train.steps: 1000000000: expected a number less than or equal to 1000000"),
+        ({"model": {"depth": BILLION}}, "model.depth: 1000000000: expected a number less than or equal to 1000"),
+        ({"model": {"width": BILLION}}, f"model.width: 1000000000: {UNITS}"),
+        ({"model": {"width": [3, BILLION]}}, f"model.width: [3, 1000000000]: {UNITS}"),
+        ({"model": {"width": [1] * 1001}}, f"model.width: [{'1, ' * 18}1,…: {UNITS}"),
+        ({"grid": {"model.depth": [2, BILLION]}},
+         "grid.model.depth[1]: 1000000000: expected a number less than or equal to 1000"),
+        ({"arms": {"deep": {"model.depth": BILLION}}},
+         "arms.deep.model.depth: 1000000000: expected a number less than or equal to 1000"),
+        ({"train": {"lr": HUGE}}, "train.lr: a whole number of more than 300 digits"),
+        ({"data": {"train_size": 2**63}},
+         "data.train_size: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
+        ({"train": {"batch_size": 2**63}},
+         "train.batch_size: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
+    ],
+)  # fmt: skip
+def test_what_would_fill_the_memory_is_refused_with_the_limit(refused: Refused, raw: dict[str, Any], line: str) -> None:
+    assert refused(raw) == [f"exp.yaml: {line}"]
+
+
+COLUMN = {"linspace": [0, 0.9, 1000]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "sizes"),
+    [
+        ({"grid": {"train.lr": COLUMN, "train.momentum": COLUMN}, "seeds": 1}, "2 arms × 1,000,000 grid points × 1"),
+        (
+            {"grid": {"train.lr": COLUMN, "train.momentum": COLUMN, "model.dropout": COLUMN}},
+            "2 arms × 1,000,000,000 grid points × 3",
+        ),
+        ({"zip": {"train.lr": COLUMN, "train.momentum": COLUMN}, "seeds": 51}, "2 arms × 1,000 grid points × 51"),
+        ({"arms": {f"a{i}": {} for i in range(101)}, "grid": {"train.lr": COLUMN}, "seeds": 1}, "101 arms × 1,000"),
+        ({"arms": {f"a{i}": {} for i in range(11)}, "seeds": 10_000}, "11 arms × 1 grid points × 10,000 seeds"),
+    ],
+)
+def test_trials_are_counted_before_they_are_made(refused: Refused, raw: dict[str, Any], sizes: str) -> None:
+    (line,) = refused(raw)
+    assert line.startswith(f"exp.yaml: {sizes}")
+    assert line.endswith("and an experiment has at most 100,000; shorten grid, zip or seeds, or split it")
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    arms = {f"a{i}": {} for i in range(MOST_TRIALS // MOST_SEEDS)}
+    assert len(resolve({"name": "exp", "arms": arms, "seeds": MOST_SEEDS}, "x").seeds) == MOST_SEEDS
+    train = {"epochs": MOST_UPDATES, "record_at": {"range": [1, MOST_VALUES, 1]}}
+    config = resolve({"name": "exp", "train": train, "model": {"depth": MOST_LAYERS, "width": MOST_UNITS}}, "x")
+    assert len(config.train.record_at) == MOST_VALUES
+    assert resolve({"name": "exp", "train": {"steps": MOST_UPDATES}}, "x").train.steps == MOST_UPDATES
+
+
+@pytest.mark.parametrize("seed", [2**31, 2**32, 2**53 + 1, 2**63 - 1])
+def test_seeds_have_64_bits(seed: int) -> None:
+    config = resolve({"name": "exp", "seeds": [seed]}, "exp.yaml")
+    assert config.seeds == (seed,)
+    assert 0 <= stream_seed(seed, "batches", 1) < 2**63
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64, 10**100])
+def test_larger_seeds_are_refused_in_words(refused: Refused, seed: int) -> None:
+    (line,) = refused({"seeds": [0, seed]})
+    assert line.startswith(f"exp.yaml: seeds.1: {str(seed)[:57]}")
+    assert line.endswith(": expected a number less than or equal to 9223372036854775807")
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_control_characters_reach_neither_folders_nor_the_terminal(refused: Refused, control: str) -> None:
+    for raw in (
+        {"question": f"Does it{control}help?"},
+        {"data": {"root": f"/data{control}"}},
+        {"grid": {"data.root": [f"/data{control}"]}},
+        {"arms": {"a": {"data.root": f"/data{control}"}}},
+        {"name": f"exp{control}"},
+        {"arms": {f"a{control}": {}}},
+        {f"key{control}": 1},
+        {"train": {"lr": f"0.1{control}", "optimizer": f"sgd{control}"}},
+        {"grid": {f"train.lr{control}": [1]}},
+    ):
+        lines = refused(raw)
+        assert all(line.isprintable() for line in lines)
+        assert all("expected" in line or "unknown key" in line for line in lines)
+
+
+def test_a_question_may_have_lines_and_tabs_but_a_path_may_not(refused: Refused) -> None:
+    question = "Does it help?\n\tOr not – größe, 日本語 🙂?"
+    assert resolve({"name": "exp", "question": question}, "x").question == question
+    for root in ("/data\n", "/da\tta"):
+        (line,) = refused({"data": {"root": root}})
+        assert line.endswith(": expected text of one line without control characters")
+
+
+def test_long_text_is_refused_with_the_limit(refused: Refused) -> None:
+    resolve({"name": "exp", "question": "x" * LONGEST_LINES, "data": {"root": "x" * LONGEST_LINE}}, "x")
+    (line,) = refused({"question": "x" * (LONGEST_LINES + 1)})
+    assert line.endswith("…: expected at most 2000 characters")
+    (line,) = refused({"data": {"root": "x" * (LONGEST_LINE + 1)}})
+    assert line.endswith("…: expected at most 4096 characters")
+
+
+def test_names_of_arms_are_as_long_as_names_of_experiments(refused: Refused) -> None:
+    resolve({"name": "exp", "arms": {"x" * 100: {}}}, "x")
+    for length in (101, 300, 100_000):
+        (line,) = refused({"arms": {"x" * length: {}}})
+        assert line.startswith("exp.yaml: arms.xxx")
+        assert line.endswith(": expected at most 100 characters")
+        assert len(line) < 600
+
+
+LEAVING = [
+    "..", "../a", "a/../../b", "/tmp/a", "//a", "a/b", "a\\..\\b", "~", "~root", "$HOME", "a\x00b", "a\n", "\na", "a\r",
+    "a\x1b[2J", "x" * 101, "x" * 300, "\u2024\u2024\u2215a", "a\u2215b", "\uff0e\uff0e\uff0fa", "ｅｘｐ", "еxp",
+    "ex\u200bp", "exp\u202e", ".", ".git", "-exp", " ", "", "CON:", "a:b", "a|b", "*", "a b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_no_name_leaves_the_folder_of_runs(refused: Refused, name: str) -> None:
+    for lines in (refused({"name": name}), refused({}, f"name={name!r}"), refused({"arms": {name: {}}})):
+        assert len(lines) == 1
+        assert lines[0].isprintable()
+        assert "expected letters, digits and _ . + - only" in lines[0] or "at most 100 characters" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["a..b", "a.", "A-1_b.c+d", "0" * 100])
+def test_names_that_stay_make_one_folder(name: str) -> None:
+    assert run_name(resolve({"name": name}, "x")).rpartition("-")[0] == name
+    assert "/" not in run_name(resolve({"name": name}, "x"))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(b"x", "bytes"), ({1, 2}, "set"), (object(), "object"), (1j, "complex"), (range(3), "range"), ((1, {2}), "set")],
+)
+def test_a_script_is_told_what_no_file_could_hold(refused: Refused, value: object, kind: str) -> None:
+    expected = f"of type {kind}, expected text, a number, true, false, null, a list or a mapping"
+    for raw in (
+        {"question": value}, {"seeds": value}, {"train": {"lr": value}}, {"grid": {"train.lr": [value]}},
+        {"arms": {"a": {"data.root": value}}}, {"data": {"feature_scale": {3: value}}},
+    ):  # fmt: skip
+        (line,) = refused(raw)
+        assert line.endswith(expected)
+
+
+@pytest.mark.parametrize("key", [(1, 2), b"x", frozenset([1]), HUGE, "\ud800"])
+def test_odd_keys_are_refused_where_they_stand(refused: Refused, key: object) -> None:
+    for raw, place in (
+        ({key: 1}, ""), ({"train": {key: 1}}, "train: "),
+        ({"grid": {"train.clip": [{key: 1}]}}, "grid.train.clip[0]: "),
+    ):  # fmt: skip
+        (line,) = refused(raw)
+        assert line.startswith(f"exp.yaml: {place}a key is ")
+
+
+@pytest.mark.parametrize("key", [None, 1, 1.5, True, float("nan")])
+def test_keys_of_settings_are_text(refused: Refused, key: object) -> None:
+    for raw, section in (({key: 1}, ""), ({"train": {key: 1}}, "train.")):
+        (line,) = refused(raw)
+        assert line.startswith(f"exp.yaml: {section}")
+        assert line.endswith(f": {json.dumps(key)}: expected text as a key")
+
+
+def test_what_holds_itself_is_refused(refused: Refused) -> None:
+    inner: list[Any] = []
+    inner.append(inner)
+    (line,) = refused({"seeds": inner})
+    assert line.endswith(f": nested more than {DEEPEST} levels deep")
+
+
+@pytest.mark.parametrize("raw", [None, [1], "name: exp", 3])
+def test_a_configuration_is_a_mapping(raw: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^exp\.yaml: expected a mapping of keys$"):
+        resolve(raw, "exp.yaml")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {f"k{i}": 1 for i in range(20_000)},
+        {"grid": {"train.lr": [-1 - i for i in range(5_000)]}},
+        {"seeds": [-1 - i for i in range(5_000)]},
+        {"zip": {f"k{i}": [1] for i in range(5_000)}},
+        {"arms": {f"a{i}": {"train.lrr": 1} for i in range(5_000)}},
+        {"question": [b"x"] * 5_000},
+    ],
+)
+def test_of_very_many_problems_the_first_are_said(refused: Refused, raw: dict[str, Any]) -> None:
+    lines = refused(raw)
+    assert lines[MOST_FINDINGS:] == ["exp.yaml: and more; mend these first"]
+    assert len(set(lines)) == MOST_FINDINGS + 1
+
+
+def test_the_same_values_in_long_lists_are_found_quickly(refused: Refused) -> None:
+    column = [float(i) for i in range(9_000)]
+    assert refused({"grid": {"train.lr": [*column, 7]}})[0].endswith("7 is listed twice")
+    (line,) = refused({"zip": {"train.lr": [*column, 7], "train.weight_decay": [*column, 7.0]}})
+    assert line.endswith("7, 7.0 is listed twice")
+
+
+def test_equal_lists_and_mappings_are_listed_twice(refused: Refused) -> None:
+    (line,) = refused({"grid": {"model.width": [[3, 4], [4, 3], [3, 4]]}})
+    assert line.endswith("[3, 4] is listed twice")
+    (line,) = refused({"grid": {"model.init": [{"scheme": "he", "scale": 1}, {"scale": 1.0, "scheme": "he"}]}})
+    assert line.endswith("is listed twice")
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("{logspace: [1.0e-200, 1.0e-180, 3]}", 1e-190), ("{logspace: [1, 100000000000000000000000000, 3]}", 1e13)],
+)
+def test_ranges_between_very_small_and_very_large_ends(written: str, value: float) -> None:
+    config = resolve({"name": "exp"}, "x", [f"grid.train.lr={written}"])
+    assert config.grid["train.lr"][1] == pytest.approx(value, rel=1e-12)
+
+
+def test_a_range_wider_than_all_numbers_is_refused_without_a_warning(refused: Refused) -> None:
+    lines = refused(
+        {"grid": {"train.lr": {"linspace": [0, 1.7e308, 3]}, "train.momentum": {"linspace": [-1.7e308, 1.7e308, 3]}}}
+    )
+    assert any(line.endswith("expected a finite number") for line in lines)
+
+
+def test_the_limit_is_an_input_error() -> None:
+    with pytest.raises(InputError) as caught:
+        resolve({"name": "exp", "seeds": BILLION}, "exp.yaml")
+    assert caught.value.exit_code == 2
