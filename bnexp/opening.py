@@ -1,6 +1,6 @@
 """Opening the folder of a run: a new one, with what is taken over; or one that goes on from what stands in it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -74,10 +74,10 @@ def _begun(plan: Plan) -> bool:
 
 
 def _created(plan: Plan) -> RunWriter:
-    taken: dict[int, list[bytes]] = {}
+    taken: dict[int, Sequence[bytes]] = {}
     for takeover in plan.takeovers:
         takeover.copy_weights(Checkpoints(plan.path))
-        taken |= takeover.rows(plan.trials)
+        taken |= takeover.rows
     return RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device), _numbers(plan), taken)
 
 

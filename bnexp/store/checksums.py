@@ -14,6 +14,8 @@ from zlib import crc32
 from bnexp.store.files import Appender
 
 NAME = "checksums.txt"
+OUTCOME = crc32(b"outcome")
+"""What a row of trials.csv goes on from, so that it is no record."""
 
 
 def checksum(content: bytes, before: int = 0) -> int:

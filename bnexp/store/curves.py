@@ -82,6 +82,8 @@ class Curves:
             self._checksums.add(row.sum for row in added)
             self._file = self._file or Appender(self._path)
             self._file.append(b"".join(row.line + b"\n" for row in added))
+            if self._file.due:
+                self.sync()
         self._replace_old(caught_up)
 
     def go_back(self, trial: int, step: int) -> None:
@@ -107,7 +109,7 @@ class Curves:
         self._write(self._lines())
 
     def sync(self) -> None:
-        """Wait until all records are on the disk."""
+        """Wait until all records are on the disk, and before them their checksums."""
         self._checksums.sync()
         if self._file:
             self._file.sync()

@@ -6,6 +6,8 @@ import time
 from errno import ENOENT
 from pathlib import Path
 
+import psutil
+
 from bnexp.errors import BnexpError, InputError
 
 SYNC_EVERY = 1.0
@@ -57,9 +59,10 @@ def make_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed `replace` left beside its target; nobody else may be writing in the folder."""
+    """Remove what a killed `replace` left beside its target; of processes that live, nothing: they may write a report."""
     for path in folder.glob(".*.*"):
-        if path.suffix[1:].isdecimal():
+        process = path.suffix[1:]
+        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
             path.unlink(missing_ok=True)
 
 
@@ -81,7 +84,7 @@ def read(path: Path) -> bytes:
         FileNotFoundError: there is none, or something that is no file.
         OSError: it can't be read.
     """
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not path.is_file():
         raise FileNotFoundError(ENOENT, "Not a file", str(path))
     return path.read_bytes()
 
@@ -93,7 +96,7 @@ def whole_lines(path: Path) -> bytes:
 
 
 class Appender:
-    """A file that only grows: every append reaches the system at once, and the disk within a second or at `sync`."""
+    """A file that only grows: every append reaches the system at once, and the disk at `sync`."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -110,8 +113,11 @@ class Appender:
         rest = memoryview(content)
         while rest:
             rest = rest[self._file.write(rest) :]
-        if time.monotonic() - self._synced >= SYNC_EVERY:
-            self.sync()
+
+    @property
+    def due(self) -> bool:
+        """Whether the last `sync` was SYNC_EVERY ago."""
+        return time.monotonic() - self._synced >= SYNC_EVERY
 
     def sync(self) -> None:
         """Wait until all of it is on the disk.

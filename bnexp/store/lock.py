@@ -14,6 +14,8 @@ from bnexp.errors import InputError
 from bnexp.store.files import read, refusal, replace
 
 LOCK, OWNER = ".lock", ".owner.json"
+PATIENCE = 0.5
+"""Seconds in which a process that only looked whether the lock is free has let go of it again."""
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def check_free(run: Path) -> None:
 
 @contextmanager
 def _taken(run: Path) -> Iterator[None]:
-    lock = FileLock(run / LOCK, blocking=False)
+    lock = FileLock(run / LOCK, timeout=PATIENCE)
     try:
         lock.acquire()
     except Timeout:

@@ -9,7 +9,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.records import CURVE_COLUMNS
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import NAME as CHECKSUMS
-from bnexp.store.checksums import Known, checksum, seal
+from bnexp.store.checksums import OUTCOME, Known, checksum, seal
 from bnexp.store.files import whole_lines
 from bnexp.store.outcomes import TRIAL_COLUMNS
 
@@ -92,7 +92,7 @@ def _outcomes(
     header, *lines = content.split(b"\n")[:-1] or [b""]
     if header.decode(errors="replace") + "\n" != csv_text(columns, []):
         return {}, [Fault(TRIALS, "the first line is not as it was written")]
-    rows = {_number(line): line for line in lines if checksum(line) in known}
+    rows = {_number(line): line for line in lines if checksum(line, OUTCOME) in known}
     lost = [number for number in numbers if number not in rows]
     at = columns.index("outcome")
     ended = {number: rows[number] for number in numbers if number in rows and cells_of(rows[number])[at]}

@@ -1,7 +1,8 @@
 """Trials that an earlier run of the same experiment has already: taken over, so that only what was added is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from errno import ENOENT
 from pathlib import Path
 
 from bnexp.config.experiment import ExperimentConfig
@@ -23,25 +24,24 @@ class Takeover:
     """Trials of one earlier run."""
 
     run: Path
-    numbers: dict[int, int]
+    numbers: Mapping[int, int]
     """Of each trial that is taken over: its number in the new run, and that in the earlier one."""
-
-    def rows(self, planned: Sequence[Trial]) -> dict[int, list[bytes]]:
-        """Return each trial's row of trials.csv and then its rows of curves.csv, under the new numbers."""
-        tables, taken = examine(self.run, RunRecord(self.run).config), {}
-        for new, old in self.numbers.items():
-            trial, result = planned[new], cells_of(tables.outcomes[old])[-len(TRIAL_COLUMNS) :]
-            row = csv_line([new, trial.arm, trial.seed, *map(cell, trial.point.values()), *result])
-            taken[new] = [row, *(b"%d,%b" % (new, line.partition(b",")[2]) for line in tables.records.get(old, ()))]
-        return taken
+    rows: Mapping[int, Sequence[bytes]]
+    """Each one's row of trials.csv and then its rows of curves.csv, under the new numbers."""
 
     def copy_weights(self, to: Checkpoints) -> None:
-        """Keep the trials' final weights in the new run, too."""
+        """Keep the trials' final weights in the new run, too.
+
+        Raises:
+            FileNotFoundError: they have gone since they were found.
+        """
         new = {old: number for number, old in self.numbers.items()}
         for weights in Checkpoints(self.run).weights():
             if mine := [old for old in weights.trials if old in new]:
-                numbers = tuple(new[old] for old in mine)
+                numbers = tuple(new.pop(old) for old in mine)
                 to.keep(numbers[0], replace(weights.only(mine), trials=numbers))
+        if new:
+            raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
 
 
 def find_takeovers(
@@ -60,14 +60,14 @@ def find_takeovers(
     found = []
     for run in reversed(find_runs(runs)):
         if wanted and run.path != path and experiment_of(run.path) == config.name:
-            there = _there(run, version)
+            there = _results(run, version)
             numbers = {wanted.pop(identity): number for identity, number in there.items() if identity in wanted}
             if numbers:
-                found.append(Takeover(run.path, dict(sorted(numbers.items()))))
+                found.append(Takeover(run.path, numbers, _rows(run, numbers, planned)))
     return found
 
 
-def _there(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
+def _results(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
     """Return the results of a run, with weights, by what identifies them; none where it is damaged."""
     try:
         run.check()
@@ -81,3 +81,12 @@ def _there(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
     ended &= {number for weights in Checkpoints(run.path).weights() for number in weights.trials}
     every = trials(run.config)
     return {identity: n for n, identity in enumerate(identities(every)) if n in ended}
+
+
+def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> dict[int, list[bytes]]:
+    tables, rows = examine(run.path, run.config), {}
+    for new, old in numbers.items():
+        trial, result = planned[new], cells_of(tables.outcomes[old])[-len(TRIAL_COLUMNS) :]
+        row = csv_line([new, trial.arm, trial.seed, *map(cell, trial.point.values()), *result])
+        rows[new] = [row, *(b"%d,%b" % (new, line.partition(b",")[2]) for line in tables.records.get(old, ()))]
+    return rows

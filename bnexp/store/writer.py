@@ -14,7 +14,7 @@ from bnexp.plan import Trial
 from bnexp.records import EpochRecord, Outcome
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import NAME as CHECKSUMS
-from bnexp.store.checksums import Checksums, chain, checksum, seal
+from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, seal
 from bnexp.store.curves import Curves
 from bnexp.store.files import make_folder, remove_leftovers, replace, set_aside
 from bnexp.store.outcomes import trial_row
@@ -175,7 +175,7 @@ class RunWriter:
         sums: list[int] = []
         for number, (records, last) in self._curves.end(new).items():
             row = self._rows[number] = self._line(trial_row(self._trials[number], records, new[number]))
-            sums += [checksum(row), seal(row, last)]
+            sums += [checksum(row, OUTCOME), seal(row, last)]
         if new:
             self._ended.update(new)
             self._checksums.add(sums)
@@ -216,7 +216,7 @@ class RunWriter:
     def _begun(self, records: Mapping[int, Sequence[bytes]], sums: Iterable[int] = ()) -> Self:
         """Write every file, those of the tables with what is there already."""
         try:
-            self._checksums.add([*sums, *map(checksum, self._rows.values())])
+            self._checksums.add([*sums, *(checksum(row, OUTCOME) for row in self._rows.values())])
             self._write_environment()
             self._curves.restore(records, self.unfinished)
             self._write_trials()

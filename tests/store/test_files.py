@@ -86,16 +86,18 @@ def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"a\nb\n"
 
 
-def test_what_is_appended_reaches_the_disk_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced, clock = [], [0.0]
-    monkeypatch.setattr(files.os, "fsync", lambda file: synced.append(clock[0]))
+def test_an_appender_says_when_it_is_time_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
     monkeypatch.setattr(files.time, "monotonic", lambda: clock[0])
     file = Appender(tmp_path / "file")
-    for moment in range(35):
-        clock[0] = moment / 10
-        file.append(b"a")
+    due = []
+    for tenth in range(25):
+        clock[0] = tenth / 10
+        due.append(file.due)
+        if file.due:
+            file.sync()
     file.close()
-    assert synced == [1.0, 2.0, 3.0]
+    assert [tenth for tenth, now in enumerate(due) if now] == [10, 20]
 
 
 def test_a_write_that_is_taken_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from bnexp.config.load import load
 from bnexp.errors import InputError
 from bnexp.plan import trials
+from bnexp.store import files
 from bnexp.store.reader import FORMAT_VERSION
 from bnexp.store.writer import RunWriter
 from tests.helpers import experiment
@@ -62,6 +64,20 @@ def test_records_are_on_disk_as_soon_as_they_are_appended(make_run: MakeRun) -> 
     assert rows(run)[0] == "0,0,0,0.25,0.25,0.25,0.25,0.25,0.25,0.1,0.0"
     run.record(1)
     assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1)]
+
+
+def test_records_reach_the_disk_once_a_second_and_their_checksums_before_them(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, clock, synced = make_run(), [0.0], list[tuple[float, str]]()
+    names = {file.stat().st_ino: file.name for file in run.path.iterdir()}
+    monkeypatch.setattr(files.time, "monotonic", lambda: clock[0])
+    run.record(0)  # which opens the file
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append((clock[0], names[os.fstat(file).st_ino])))
+    for tenth in range(1, 25):
+        clock[0] = tenth / 10
+        run.record(tenth)
+    assert synced == [(at, name) for at in (1.0, 2.0) for name in ("checksums.txt", "curves.csv")]
 
 
 def test_what_a_split_without_images_would_say_is_left_blank(make_run: MakeRun) -> None:
