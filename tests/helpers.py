@@ -13,7 +13,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
-from bnexp.store.checksums import Checksums, checksum
+from bnexp.store.checksums import Checksums, file_checksum
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 
@@ -61,7 +61,7 @@ def rewrite(path: Path, content: str) -> None:
     """Change a file of a run folder as its writer would, checksum and all."""
     path.write_text(content)
     sums = Checksums(path.parent)
-    sums.add([checksum(content.encode())])
+    sums.add([file_checksum(path.name, content.encode())])
     sums.close()
 
 

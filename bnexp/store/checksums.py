@@ -23,6 +23,11 @@ def checksum(content: bytes, before: int = 0) -> int:
     return crc32(content, before)
 
 
+def file_checksum(name: str, content: bytes) -> int:
+    """Return the checksum of a whole file, which is that of no other file with the same content."""
+    return crc32(content, crc32(name.encode()))
+
+
 def seal(outcome: bytes, records: int) -> int:
     """Return the checksum of a row of trials.csv that goes on from the trial's last record, 0 where there is none.
 

@@ -6,8 +6,6 @@ import time
 from errno import ENOENT
 from pathlib import Path
 
-import psutil
-
 from bnexp.errors import BnexpError, InputError
 
 SYNC_EVERY = 1.0
@@ -59,7 +57,9 @@ def make_folder(path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed `replace` left beside its target; of processes that live, nothing: they may write a report."""
+    """Remove what a killed `replace` left beside its target; what a process that lives writes, a report, stays."""
+    import psutil  # not where a run is only read
+
     for path in folder.glob(".*.*"):
         process = path.suffix[1:]
         if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):

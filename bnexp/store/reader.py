@@ -17,7 +17,7 @@ from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.errors import InputError
 from bnexp.store.cells import meant
-from bnexp.store.checksums import Known, checksum
+from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
 from bnexp.store.pictures import whole_png
 from bnexp.store.tables import Tables, examine
@@ -65,12 +65,7 @@ class RunRecord:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, command line, start and end."""
-        try:
-            found = json.loads(self._content(ENVIRONMENT))
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):  # another file in its place
-            raise DamagedRunError(f"{self.path / ENVIRONMENT}: not as it was written")
+        found: dict[str, Any] = json.loads(self._content(ENVIRONMENT))
         return found
 
     @cached_property
@@ -141,7 +136,7 @@ class RunRecord:
             known = Known(self.path)
         except OSError as error:
             raise DamagedRunError(f"{self.path / name}: {(error.strerror or 'missing').lower()}") from error
-        if checksum(content) not in known:
+        if file_checksum(name, content) not in known:
             why = "can't be checked, checksums.txt is missing" if known.missing else "not as it was written"
             raise DamagedRunError(f"{self.path / name}: {why}")
         return content
@@ -198,7 +193,7 @@ def finished_run(path: Path) -> RunRecord | None:
     try:
         ended = RunRecord.exists(path) and run.complete and run.environment["ended"]
         known = Known(path) if ended else None
-        sound = known and all(checksum(read(path / name)) in known for name in SUMMARIES)
+        sound = known and all(file_checksum(name, read(path / name)) in known for name in SUMMARIES)
         return run if sound and whole_png(read(path / PICTURE)) else None
     except (DamagedRunError, OSError):
         return None

@@ -14,7 +14,7 @@ from bnexp.plan import Trial
 from bnexp.records import EpochRecord, Outcome
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import NAME as CHECKSUMS
-from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, seal
+from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.curves import Curves
 from bnexp.store.files import make_folder, remove_leftovers, replace, set_aside
 from bnexp.store.outcomes import trial_row
@@ -198,7 +198,7 @@ class RunWriter:
     def finish(self) -> None:
         """Enter the time of the end, and what the summaries look like from here on."""
         summaries = [self.path / name for name in SUMMARIES]
-        self._checksums.add(checksum(path.read_bytes()) for path in summaries if path.exists())
+        self._checksums.add(file_checksum(path.name, path.read_bytes()) for path in summaries if path.exists())
         self._environment["ended"] = _now()
         self._write_environment()
 
@@ -235,7 +235,7 @@ class RunWriter:
         replace(self.path / TRIALS, header + b"".join(row + b"\n" for row in self._rows.values()))
 
     def _write(self, name: str, content: str) -> None:
-        self._checksums.add([checksum(content.encode())])
+        self._checksums.add([file_checksum(name, content.encode())])
         self._checksums.sync()  # so that on the disk nothing is without its checksum
         replace(self.path / name, content)
 

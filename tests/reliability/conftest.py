@@ -1,0 +1,489 @@
+"""What the reliability tests share: a tiny experiment, processes to stop at any moment, and what has to be left then.
+
+Tests hand their work to processes that have torch loaded and have not trained yet. These fork as often as a test
+needs a process to stop, which takes hundredths of a second instead of seconds.
+"""
+
+import gc
+import json
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn, Self
+from zlib import crc32
+
+import pytest
+import sklearn.datasets
+import torch
+from safetensors.numpy import load_file
+
+from bnexp import recording, runner
+from bnexp.cli import progress
+from bnexp.cli.main import main
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.reader import to_yaml
+from bnexp.executors.local import Event
+from bnexp.plan import run_name
+from bnexp.preparing import Options, prepare
+from bnexp.report import folder
+from bnexp.runner import run
+from bnexp.store.files import Appender
+from bnexp.store.files import replace as replace_file
+from bnexp.store.pictures import SIGNATURE
+from bnexp.store.reader import RunRecord, finished_run
+from bnexp.store.tables import examine
+from bnexp.training.trainee import Trainee
+from tests.helpers import experiment
+
+WORKERS = 2
+"""Processes that fork others, at once."""
+PATIENCE = 120.0
+"""Seconds after which something that should have happened counts as not happening, on a machine that is busy."""
+SELDOM, OFTEN = 1e9, 1e-9
+"""Seconds between checkpoints: none at all, or one at every record that can be continued."""
+FILMED = ("trials.csv", "curves.csv", "checksums.txt")
+"""What a reader of a run's tables reads, in this order."""
+LOST = 70
+"""Exit code of a process that has seen a record vanish."""
+
+
+def tiny(every: float = OFTEN, **raw: Any) -> ExperimentConfig:
+    """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges."""
+    train = {"epochs": 3, "batch_size": 32, "momentum": 0.9, "checkpoint_every": every} | raw.pop("train", {})
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "data": {"name": "digits", "train_size": 160, "val_size": 40, "test_size": 40},
+        "model": {"depth": 2, "width": 8, "activation": "relu", "dropout": 0.2},
+        "arms": ["none", "before"],
+        "grid": {"train.lr": [0.1, 1e30]},
+    }
+    return experiment(**settings | raw, train=train)
+
+
+# Processes
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[ProcessPoolExecutor]:
+    """Processes with everything loaded in which nothing was trained: torch can't train in a fork of one that has."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "sklearn.datasets", "bnexp.report.figures.curves", __name__])
+    root = str(Path(__file__).parents[2])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        pool = ProcessPoolExecutor(WORKERS, mp_context=context)
+        finish(pool.submit(_warm_up) for _ in range(WORKERS))  # which starts them
+    with pool:
+        yield pool
+
+
+def _warm_up() -> None:
+    """Do once what takes time the first time: reading the digits, and whatever a report loads."""
+    torch.set_num_threads(1)
+    sklearn.datasets.load_digits = cache(sklearn.datasets.load_digits)
+    with TemporaryDirectory() as place:
+        task = Task(tiny(), Path(place) / "runs")
+        prepare(task.config, task.runs, "cpu")
+        with task.start() as child:
+            assert child.code == 0, child.said
+        folder.write_report_files(RunRecord(task.path))
+    gc.freeze()
+
+
+def finish(futures: Iterable[Future[Any]]) -> list[Any]:
+    """Wait for what workers do; what failed there fails here."""
+    return [future.result(5 * PATIENCE) for future in futures]
+
+
+class Child:
+    """A fork of this process that does one thing; it is gone when the block ends.
+
+    Args:
+        work: what it does.
+        log: gets what it prints to stderr; what it prints to stdout goes beside it.
+    """
+
+    def __init__(self, work: Callable[[], object], log: Path):
+        self._log = log
+        self.pid = os.fork()
+        if not self.pid:
+            _do(work, log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if "code" not in self.__dict__:
+            self.send(signal.SIGKILL)
+            self.send(signal.SIGCONT)
+            assert self.code != 0
+
+    @cached_property
+    def code(self) -> int:
+        """How it ended, after waiting for that; the number of a signal is negative."""
+        until = time.monotonic() + PATIENCE
+        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            if time.monotonic() > until:
+                os.kill(self.pid, signal.SIGKILL)
+                raise TimeoutError(f"no end after {PATIENCE} s: {self.said}")
+            time.sleep(0.002)
+        return os.waitstatus_to_exitcode(ended[1])
+
+    @property
+    def said(self) -> str:
+        """What it has printed to stderr so far."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it hasn't ended."""
+        if "code" in self.__dict__:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.__dict__["code"] = os.waitstatus_to_exitcode(status)
+        return not pid
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something that it should bring about."""
+        until = time.monotonic() + PATIENCE
+        while not happened():
+            assert self.running, f"ended with {self.code} before: {self.said}"
+            assert time.monotonic() < until, f"not after {PATIENCE} s: {self.said}"
+            time.sleep(0.002)
+
+
+def _do(work: Callable[[], object], log: Path) -> NoReturn:
+    code = 1
+    try:
+        for number, path in ((1, log.with_suffix(".out")), (2, log)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (for as long as the process lives)
+        sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+        work()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def command(*words: object) -> None:
+    """Run `bnexp` in this process, which ends with it."""
+    sys.argv = ["bnexp", *map(str, words)]
+    main()
+
+
+# What a process does to its files
+
+
+class Operations:
+    """Counts what this process does to the files below a folder, and calls something before each of them.
+
+    What is appended goes out in two parts, as a system may do it. Nothing is put back: the process is a fork.
+
+    Args:
+        place: folder in which files count.
+        before: called with the number of the operation, from 1, and its name.
+        flush: whether files are really flushed to the disk, which takes most of the time.
+    """
+
+    def __init__(self, place: Path, before: Callable[[int, str], None], *, flush: bool = False):
+        self.names: list[str] = []
+        self.sizes: dict[int, int] = {}
+        """How much of a file is on the disk, by inode, of those that this process wrote."""
+        self._folder, self._before = f"{place}{os.sep}", before
+        self._fsync = os.fsync if flush else lambda number: None
+        self._patch_appender()
+        os.fsync = self._flush  # type: ignore[assignment]
+        sys.addaudithook(self._see)
+
+    def step(self, what: str, path: object) -> None:
+        """Count an operation."""
+        if isinstance(path, str | os.PathLike) and str(path).startswith(self._folder):
+            self.names.append(f"{what} {re.sub(r'[.][0-9]+$', '', os.path.basename(path))}")
+            self._before(len(self.names), self.names[-1])
+
+    def _see(self, event: str, details: tuple[Any, ...]) -> None:
+        to_write = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
+        if to_write or event in ("os.rename", "os.remove", "os.mkdir"):
+            self.step(event, details[0])
+
+    def _flush(self, number: Any) -> None:
+        descriptor = number if isinstance(number, int) else number.fileno()
+        self.step("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+        self._fsync(descriptor)
+        about = os.fstat(descriptor)
+        self.sizes[about.st_ino] = about.st_size
+
+    def _patch_appender(self) -> None:
+        begin, step = Appender.__init__, self.step
+
+        def torn(self: Appender, path: Path) -> None:
+            begin(self, path)
+            self._file = _InTwoParts(self._file, path, step)  # type: ignore[assignment]
+
+        Appender.__init__ = torn  # type: ignore[method-assign]
+
+
+class _InTwoParts:
+    """A file that takes what is written into it in two parts."""
+
+    def __init__(self, file: Any, path: Path, step: Callable[[str, object], None]):
+        self._file, self._path, self._step = file, path, step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, content: bytes) -> int:
+        at = crc32(content) % len(content)
+        self._step("write", self._path)
+        self._file.write(content[:at])
+        self._step("write the rest of", self._path)
+        return at + int(self._file.write(content[at:]))
+
+
+class Watch:
+    """Ends the process if a row of curves.csv goes that was there when this was last called.
+
+    Args:
+        path: the run folder; where there is none any more, it was given another name.
+        but: rows that may go.
+    """
+
+    def __init__(self, path: Path, but: set[bytes]):
+        self._path, self._but, self._seen = path, but, rows(path) - but
+
+    def __call__(self) -> None:
+        now = rows(self._path) - self._but
+        if (lost := self._seen - now) and self._path.exists():
+            print(f"{len(lost)} records are gone: {sorted(lost)[:2]}", file=sys.stderr)
+            os._exit(LOST)
+        self._seen = now
+
+
+# Training in a process
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment to run in a process of its own, and what happens to it."""
+
+    config: ExperimentConfig
+    runs: Path
+    options: Options = field(default_factory=Options)
+    stop: int = 0
+    """The operation on files before which the process is hit; 0 for none."""
+    signal: int = signal.SIGKILL
+    """What it is hit by."""
+    report: bool = False
+    """Whether the real tables and the picture are written in the end, which takes most of the time."""
+    flush: bool = False
+    """Whether files are flushed to the disk."""
+    breaks: bool = False
+    """Whether the groups without BN break in their second epoch."""
+    stuck: str = ""
+    """The operation on files that takes forever."""
+    command: bool = False
+    """Whether the command does it."""
+    filmed: bool = False
+    """Whether what is in its tables is kept, as it is before every operation."""
+    power: bool = False
+    """Whether the power fails at the same moment, so that some of what was not flushed is lost."""
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.runs / run_name(self.config)
+
+    @property
+    def log(self) -> Path:
+        """What the process prints."""
+        return self.runs.with_name(f"{self.runs.name}-{self.path.name}.log")
+
+    @property
+    def answer(self) -> "Answer":
+        """What the process did, if it came to its end."""
+        return Answer(**json.loads(self.log.with_suffix(".json").read_text()))
+
+    @property
+    def trained(self) -> set[tuple[int, int]]:
+        """Trial and step of every record that the process made."""
+        lines = self.log.with_suffix(".trained").read_text().splitlines()
+        return {(int(trial), int(step)) for trial, step in map(str.split, lines)}
+
+    @property
+    def film(self) -> list[dict[str, bytes]]:
+        """The tables before every operation of the process, once there is a run, by the names of their files."""
+        found: list[dict[str, bytes]] = pickle.loads(self.log.with_suffix(".film").read_bytes())
+        return found
+
+    @property
+    def words(self) -> list[str]:
+        """The command that does the same."""
+        file = self.log.with_suffix(".yaml")
+        file.write_text(to_yaml(self.config.model_dump(mode="json")))
+        options = [f"--{name.replace('_', '-')}" for name, value in vars(self.options).items() if value]
+        return ["run", str(file), "--runs", str(self.runs), "--device", "cpu", "--quiet", *options]
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the process has come to where it gets stuck."""
+        return self.log.with_suffix(".stuck").exists()
+
+    def start(self) -> Child:
+        """Begin it."""
+        self.log.with_suffix(".trained").write_text("")
+        for suffix in (".json", ".stuck"):
+            self.log.with_suffix(suffix).unlink(missing_ok=True)
+        return Child(self._train, self.log)
+
+    def _train(self) -> None:
+        take_every_checkpoint()
+        if not self.report:
+            runner.write_report_files = _write_little
+        if self.breaks:
+            _break_updates()
+        watch = Watch(self.path, unsound(self.path, self.config) if self.power else set())
+
+        def before(number: int, name: str) -> None:
+            watch()
+            if self.filmed and RunRecord.exists(self.path):
+                film.append({file: _read(self.path / file) for file in FILMED})
+            if number == self.stop:
+                if self.power:
+                    _fail_power(self.path, operations.sizes, number)
+                os.kill(os.getpid(), self.signal)
+            if name == self.stuck:
+                self.log.with_suffix(".stuck").touch()
+                time.sleep(10 * PATIENCE)
+
+        operations = Operations(self.runs, before, flush=self.flush)
+        damage: list[str] = []
+        film: list[dict[str, bytes]] = []
+        with self.log.with_suffix(".trained").open("a", buffering=1) as trained:
+
+            def see(event: Event) -> None:
+                if event.progress:
+                    record = event.progress.record
+                    trained.writelines(f"{number} {record.step}\n" for number in record.trials)
+
+            if self.command:
+                progress.Watching.see = lambda self, event: see(event)  # type: ignore[method-assign]
+                command(*self.words)
+            plan = prepare(self.config, self.runs, "cpu", options=self.options)
+            run(plan, see, lambda opened: damage.extend(opened.damage))
+        self.log.with_suffix(".film").write_bytes(pickle.dumps(film))
+        self.log.with_suffix(".json").write_text(json.dumps({"operations": operations.names, "damage": damage}))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a process did that came to its end."""
+
+    operations: list[str]
+    damage: list[str]
+
+
+def take_every_checkpoint() -> None:
+    """Leave out that copies and checkpoints may take only a share of the time."""
+    recording.HELD_SHARE = recording.SAVED_SHARE = float("inf")
+
+
+def _write_little(record: RunRecord) -> None:
+    replace_file(record.path / "summary.csv", "metric")
+    replace_file(record.path / "summary.md", "# tiny")
+    (record.path / "curves.png").write_bytes(SIGNATURE + b"\0\0\0\0IEND\xaeB`\x82")
+
+
+def _break_updates() -> None:
+    update = Trainee.update
+
+    def breaking(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+        if step == 6 and self.group.settings.model.norm.kind == "none":
+            raise RuntimeError("the device is gone")
+        update(self, batch_SB, rate_K1, step)
+
+    Trainee.update = breaking  # type: ignore[method-assign]
+
+
+def _fail_power(run_folder: Path, flushed: dict[int, int], number: int) -> None:
+    for path in run_folder.rglob("*"):
+        if path.is_file():
+            about = path.stat()
+            kept = flushed.get(about.st_ino, about.st_size)
+            os.truncate(path, kept + crc32(f"{number} {path.name}".encode()) % (about.st_size - kept + 1))
+
+
+# What is in a run folder
+
+
+def rows(path: Path) -> set[bytes]:
+    """Return the whole rows of a run's curves.csv, without the seconds, which no two runs share."""
+    content = _read(path / "curves.csv")
+    return {line.rpartition(b",")[0] for line in content[: content.rfind(b"\n") + 1].splitlines()[1:]}
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def unsound(path: Path, config: ExperimentConfig) -> set[bytes]:
+    """Return those rows whose checksum is missing."""
+    sound = examine(path, config).records.values()
+    return rows(path) - {line.rpartition(b",")[0] for lines in sound for line in lines}
+
+
+def places(path: Path) -> set[tuple[int, int]]:
+    """Return trial and step of every whole row of a run's curves.csv."""
+    return {(int(trial), int(step)) for trial, _, step, *_ in (row.split(b",") for row in rows(path))}
+
+
+def results(path: Path) -> dict[str, Any]:
+    """Return all that two runs of one experiment share: the tables to the byte but for the seconds, and the weights."""
+    tables = {name: (path / name).read_bytes().splitlines() for name in ("trials.csv", "curves.csv")}
+    weights = {file.name: load_file(file) for file in sorted((path / "checkpoints").glob("weights-*"))}
+    return {
+        **{name: [line.rpartition(b",")[0] for line in lines] for name, lines in tables.items()},
+        "weights": {name: {key: array.tobytes() for key, array in some.items()} for name, some in weights.items()},
+    }
+
+
+def leftovers(path: Path) -> list[str]:
+    """Return the names of files that only a process in training needs."""
+    names = sorted(file.name for file in path.rglob("*"))
+    return [name for name in names if re.fullmatch(r"[.].+[.][0-9]+|group-.*", name)]
+
+
+def check_whole(path: Path, expected: dict[str, Any], where: str = "") -> None:
+    """Fail unless a run is finished, as it should be, and equal to an undisturbed one."""
+    found = results(path)
+    for part in expected:
+        assert found[part] == expected[part], f"{where}: {part} differs: {found[part]}"
+    assert not leftovers(path), f"{where}: {leftovers(path)}"
+    RunRecord(path).check()
+    assert finished_run(path), f"{where}: not finished"

@@ -1,0 +1,310 @@
+"""Whatever lies in runs/ and however it is called: nothing hangs, nothing crashes, nothing reaches the terminal raw."""
+
+import csv
+import io
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bnexp.analysis.runs import compare_run
+from bnexp.cli.main import main
+from bnexp.cli.output import plain
+from bnexp.config.load import resolve
+from bnexp.config.reader import parse
+from bnexp.plan import run_name, trials
+from bnexp.records import MEASURES, EpochRecord, Outcome
+from bnexp.report.folder import write_report_files
+from bnexp.store.reader import RunRecord
+from bnexp.store.writer import RunWriter
+from tests.cli.command import Command, Result
+from tests.helpers import experiment
+from tests.reliability.faults import EXPERIMENT
+from tests.reliability.test_refused_by_the_machine import as_nobody, fast_folder
+
+ESCAPES = (
+    "\x1b[31mred",
+    "\x1b]0;title\x07",
+    "\x9b2J",
+    "a\rb",
+    "a\nb",
+    "a\tb",
+    "a\x7fb",
+    "\u202egpj",
+    "\u2066x",
+    "\x00"[:0] + "\x08",
+)
+"""Names with what clears screens, changes colours and titles, or turns text around."""
+RAW = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+SECONDS = 60
+"""After which a command counts as hanging."""
+
+
+def made_run(runs: Path, **raw: object) -> Path:
+    """A finished run folder that nothing was trained for."""
+    config = experiment(**{"arms": ["none", "before"], "seeds": 2, "grid": {"train.lr": [0.1, 1.0]}} | raw)
+    planned = trials(config)
+    path = runs / run_name(config)
+    groups = [[trial.number for trial in planned]]
+    writer = RunWriter.create(path, config, planned, {"device": "cpu"}, groups)
+    numbers = tuple(groups[0])
+    measures = {name: tuple(0.5 + number / 100 for number in numbers) for name in MEASURES}
+    writer.append(EpochRecord(numbers, 1, 6, measures, (0.1,) * len(numbers), 0.5, (None,) * len(numbers)))
+    writer.end(Outcome(number, "completed") for number in numbers)
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def runs(here: Path) -> Path:
+    """A folder with one healthy run."""
+    made_run(here / "runs", name="healthy")
+    return here / "runs"
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command in this process; an uncaught error fails the test."""
+
+    def command(*words: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Result(int(ended.value.code or 0), *capsys.readouterr())
+
+    return command
+
+
+def healthy(runs: Path) -> str:
+    (name,) = (path.name for path in runs.glob("healthy-*"))
+    return name
+
+
+COMMANDS = ("list", "list --json", "compare", "compare --json", "compare --format md", "compare --format latex")
+
+
+def check_shown(runs: Path, cli: Command) -> None:
+    """Every command that reads ends well, shows the healthy run, and prints nothing raw."""
+    for words in COMMANDS:
+        result = cli(*words.split())
+        assert (result.code, healthy(runs) in result.out) == (0, True) if words != "compare --format latex" else True
+        assert not RAW.search(result.out + result.err), words
+
+
+# Names
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_name_of_a_folder_reaches_no_terminal_raw(runs: Path, cli: Command, name: str, damaged: bool) -> None:
+    run = runs / f"{name}-00000000"
+    shutil.copytree(runs / healthy(runs), run)
+    if damaged:
+        (run / "trials.csv").unlink()
+    check_shown(runs, cli)
+    result = cli("compare", run)
+    assert result.code == (2 if damaged else 0)
+    assert not RAW.search(result.out + result.err)
+    if not damaged:
+        assert not RAW.search(cli("compare", run, "--plot").out)
+
+
+def test_a_name_that_is_no_text_is_shown_as_such(runs: Path, cli: Command) -> None:
+    odd = os.fsdecode(b"latin-\xe9-00000000")
+    shutil.copytree(runs / healthy(runs), runs / odd)
+    check_shown(runs, cli)
+    assert [row["run"] for row in cli("list", "--json").json()].count(odd) == 1
+
+
+def test_names_in_a_terminal_are_made_harmless_too(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bnexp.cli.output import print_table
+    from bnexp.report.table import Table
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    for name in ESCAPES:
+        print_table(Table(headers=("run", name), rows=((name, "1"),), title=name, notes=(name,)))
+        assert not RAW.search(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 300, "x" * 5_000, "../" * 40 + "etc/passwd", "/etc", "/", "..", ".", "", "\x1b[2J", "a\nb", "~", "*", "-"],
+)
+@pytest.mark.parametrize("word", ["compare", "report"])
+def test_whatever_is_asked_for_by_name_is_answered(runs: Path, cli: Command, word: str, name: str) -> None:
+    before = sorted(path for path in runs.rglob("*"))
+    result = cli(word, "--", name)
+    assert (result.code, result.out) == (2, "")
+    assert ": no such run in runs" in result.err
+    assert not RAW.search(result.err)
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_a_run_elsewhere_is_read_by_its_path(runs: Path, here: Path, cli: Command) -> None:
+    elsewhere = made_run(here / "elsewhere" / "runs", name="other")
+    for written in (
+        elsewhere,
+        f"../{here.name}/elsewhere/runs/{elsewhere.name}",
+        f"runs/../elsewhere/runs/{elsewhere.name}",
+    ):
+        assert [run["run"] for run in cli("compare", written, "--json").json()] == [elsewhere.name]
+
+
+# What lies in runs/
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def loop(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def file(path: Path) -> None:
+    path.write_text("not a run")
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+ODD: tuple[Callable[[Path], None], ...] = (pipe, loop, dangling, device, file, folder)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_run_is_passed_over(runs: Path, cli: Command, odd: Callable[[Path], None]) -> None:
+    odd(runs / "odd-00000000")
+    odd(runs / ".hidden")
+    check_shown(runs, cli)
+    assert [row["run"] for row in cli("list", "--json").json()] == [healthy(runs)]
+
+
+@pytest.mark.parametrize("odd", ODD[:4])
+@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "trials.csv", "curves.csv", "checksums.txt"])
+def test_what_is_no_file_is_neither_waited_for_nor_read(
+    runs: Path, cli: Command, odd: Callable[[Path], None], name: str
+) -> None:
+    run = runs / "odd-00000000"
+    shutil.copytree(runs / healthy(runs), run)
+    (run / name).unlink()
+    odd(run / name)
+    check_shown(runs, cli)
+    listed = {row["run"]: row for row in cli("list", "--json").json()}
+    assert listed[run.name]["state"] == "damaged"
+    assert name in listed[run.name]["headline"]
+    assert cli("compare", run.name).code == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can take a file away from itself")
+@pytest.mark.parametrize("name", ["", "config.yaml", "environment.json", "trials.csv", "curves.csv", "checksums.txt"])
+def test_what_may_not_be_read_is_named(monkeypatch: pytest.MonkeyPatch, cli: Command, name: str) -> None:
+    with fast_folder() as here:
+        here.chmod(0o755)
+        monkeypatch.chdir(here)
+        runs = here / "runs"
+        made_run(runs, name="healthy")
+        shutil.copytree(runs / healthy(runs), runs / "odd-00000000")
+        (runs / "odd-00000000" / name).chmod(0)
+        with as_nobody():
+            check_shown(runs, cli)
+            result = cli("list", "--json")
+        states = {row["run"]: row["state"] for row in result.json()}
+        assert states.get("odd-00000000", "damaged") == "damaged"
+        monkeypatch.chdir("/")
+
+
+# Links
+
+
+def test_a_run_is_not_written_through_a_link(here: Path, cli: Command) -> None:
+    (here / "exp.yaml").write_text(EXPERIMENT)
+    name = run_name(resolve(parse(EXPERIMENT, "exp"), "exp"))
+    (here / "elsewhere").mkdir()
+    (here / "runs").mkdir()
+    (here / "runs" / name).symlink_to(here / "elsewhere")
+    for words in ([], ["--rerun"]):
+        result = cli("run", "exp.yaml", *words)
+        reason = "is a link, but runs are written into folders; remove it, or choose another --runs"
+        assert (result.code, result.out, result.err) == (2, "", f"bnexp: runs/{name}: {reason}\n")
+    assert list((here / "elsewhere").iterdir()) == []
+
+
+def test_a_run_is_read_through_a_link(runs: Path, here: Path, cli: Command) -> None:
+    (runs / "linked-00000000").symlink_to(runs / healthy(runs))
+    assert {row["run"] for row in cli("list", "--json").json()} == {healthy(runs), "linked-00000000"}
+    assert cli("compare", "linked").code == 0
+
+
+# Text in a run that is meant to do harm
+
+
+FORMULAS = ("=1+1", "+1", "-1+1", "@SUM(A1)", "'=1", '=HYPERLINK("http://x")')
+
+
+def cells(text: str) -> Iterator[str]:
+    for row in csv.reader(io.StringIO(text)):
+        yield from row
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_no_cell_is_run_by_a_spreadsheet(here: Path, cli: Command, formula: str) -> None:
+    run = made_run(here / "runs", grid={"data.root": [formula, "plain"]})
+    write_report_files(RunRecord(run))
+    written = [(run / file).read_text() for file in ("trials.csv", "summary.csv")]
+    written += [
+        cli("compare", "--format", "csv", "--view", view).out for view in ("equal", "overall", "best", "robust")
+    ]
+    for text in written:
+        assert not [cell for cell in cells(text) if cell[:1] in "=+-@" and not number(cell)]
+    assert all(f"'{formula}" in set(cells(text)) for text in written[:3])
+    assert formula in set(RunRecord(run).trials["data.root"])
+    assert formula in {row.point["data.root"] for row in compare_run(RunRecord(run)).rows}
+
+
+def number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return not cell
+    return True
+
+
+def test_a_reason_with_escapes_is_kept_harmless(runs: Path, cli: Command) -> None:
+    config = experiment(name="bad", arms=["none", "before"])
+    path, planned = runs / run_name(config), trials(config)
+    writer = RunWriter.create(path, config, planned, {"device": "cpu"}, [[0, 1]])
+    writer.end([Outcome(0, "failed", reason="\x1b]0;x\x07=1+1"), Outcome(1, "failed", reason="=\x9bA1")])
+    writer.close()
+    assert not RAW.search((path / "trials.csv").read_text())
+    assert list(RunRecord(path).trials["reason"]) == [" ]0;x =1+1", "= A1"]
+    check_shown(runs, cli)
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x9b", "\x07", "\r", "\u202e", "\udce9"])
+def test_plain_text_keeps_lines_and_letters_and_nothing_else(sign: str) -> None:
+    assert plain("γ = 1\nok") == "γ = 1\nok"
+    assert sign not in plain(f"a{sign}b")

@@ -1,0 +1,202 @@
+"""SIGKILL at any moment costs time, never a record: the same command leads to what an undisturbed run leads to."""
+
+import random
+import shutil
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.preparing import Options
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.reader import RunRecord
+from bnexp.store.tables import cells_of, examine
+from tests.reliability.conftest import (
+    PATIENCE,
+    SELDOM,
+    WORKERS,
+    Task,
+    check_whole,
+    finish,
+    results,
+    rows,
+    tiny,
+)
+
+KILLS = 50
+"""SIGKILLs at random moments, each followed by the same command."""
+MOST: int | None = 40
+"""Operations of the first variant at which it is killed, evenly spread; None takes each of its 150."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "checkpoints": {},
+    "no checkpoints": {"every": SELDOM},
+    "stop diverged": {"every": SELDOM, "train": {"stop_diverged": True}},
+    "records within epochs": {"train": {"record_at": [2, 5, 8, 10, 13], "stop_diverged": True}},
+    "taken over": {"grid": {"train.lr": [1e30, 0.05, 0.1]}},
+    "rerun": {},
+    "retry failed": {},
+    "report": {},
+}
+
+
+def first(variant: str, runs: Path) -> Task:
+    """Return what the command of a variant does where it is given for the first time, after what went before."""
+    earlier = Task(tiny(), runs, breaks=variant == "retry failed")
+    if variant in ("taken over", "rerun", "retry failed"):
+        with earlier.start() as child:
+            assert child.code == 0, child.said
+    options = Options(rerun=variant == "rerun", retry_failed=variant == "retry failed")
+    return Task(tiny(**VARIANTS[variant]), runs, options, report=variant == "report")
+
+
+def again(task: Task) -> Task:
+    """Return what continues a task: the same command, but without --rerun where that has begun anew already."""
+    anew = RunRecord.exists(task.path) and task.path.with_name(f"{task.path.name}.1").exists()
+    rerun = task.options.rerun and not anew
+    return replace(task, options=replace(task.options, rerun=rerun), stop=0)
+
+
+def undisturbed(variant: str, folder: Path) -> tuple[Task, dict[str, Any]]:
+    """Prepare a variant in folder/begun, and run it in a copy; return the task of the copy, and its results."""
+    task = first(variant, folder / "begun")
+    (folder / "begun").mkdir(exist_ok=True)
+    shutil.copytree(folder / "begun", folder / "whole")
+    whole, new = replace(task, runs=folder / "whole"), replace(task, runs=folder / "new")
+    for each in (whole, new):
+        with each.start() as child:
+            assert child.code == 0, child.said
+    if variant != "taken over":  # whose rows come in another order
+        check_whole(whole.path, results(new.path), variant)
+    return whole, results(whole.path)
+
+
+def survive(task: Task, runs: Path, expected: dict[str, Any], hits: list[int], where: str) -> None:
+    """Kill a task at one operation after the other, a process each; then let it finish, and check what is there."""
+    shutil.copytree(task.runs.with_name("begun"), runs)
+    task = replace(task, runs=runs)
+    for stop in hits:
+        with replace(task, stop=stop).start() as child:
+            assert child.code in (-signal.SIGKILL, 0), f"{where}: {child.said}"
+        if task.power:
+            check_flushed(task, where)
+        task = again(task)
+    with task.start() as child:
+        assert child.code == 0, f"{where}: {child.said}"
+    check_whole(task.path, expected, where)
+    damaged = {line.partition(":")[0] for line in task.answer.damage}
+    assert damaged <= ({"curves.csv"} if task.power else set()), f"{where}: {task.answer.damage}"
+    shutil.rmtree(runs)
+
+
+def check_done(task: Task) -> None:
+    """Fail unless the same command has nothing to do any more."""
+    files = {path: path.stat().st_mtime_ns for path in task.path.rglob("*")}
+    with replace(task, options=replace(task.options, rerun=False)).start() as child:
+        assert child.code == 0, child.said
+    assert task.trained == set()
+    assert {path: path.stat().st_mtime_ns for path in task.path.rglob("*")} == files
+
+
+def check_flushed(task: Task, where: str) -> None:
+    """Fail unless all that outcomes and checkpoints rest on is on the disk with them."""
+    tables = examine(task.path, task.config)
+    faults = [fault for fault in tables.faults if fault.file != "curves.csv"] if RunRecord.exists(task.path) else []
+    assert not faults, f"{where}: {faults}"
+    if RunRecord.exists(task.path):
+        assert RunRecord(task.path).environment, where  # read, which fails where it is damaged
+        ended = [row for row in tables.trials_csv.splitlines()[1:] if cells_of(row)[4]]
+        assert len(ended) == len(tables.outcomes), f"{where}: {tables}"
+    checkpoints = Checkpoints(task.path)
+    for snapshot in filter(None, map(checkpoints.load, checkpoints.numbers)):
+        for trial in set(snapshot.trials) - tables.outcomes.keys():
+            steps = [int(line.split(b",")[2]) for line in tables.records.get(trial, ())]
+            assert snapshot.step in steps, f"{where}: no record of step {snapshot.step} of trial {trial}"
+
+
+def at_operations(task: Task, expected: dict[str, Any], chosen: list[int], seed: int) -> None:
+    """Kill a task at each of some operations, and every fourth time what continues it, too."""
+    rng, names = random.Random(seed), task.answer.operations
+    for stop in chosen:
+        further = [rng.randrange(1, len(names) // 2)] * (stop % 4 == 0)
+        where = f"killed at {stop} ({names[stop - 1]}), {further}"
+        survive(task, task.runs.with_name(f"{seed}-{stop}"), expected, [stop, *further], where)
+
+
+def stops(names: list[str], most: int | None) -> list[int]:
+    """Return the numbers of all operations; or so many, evenly spread, and in the opening those after each file."""
+    if most is None:
+        return list(range(1, len(names) + 1))
+    opening = names.index("write curves.csv")
+    after = [number for number in range(2, opening) if names[number - 2].startswith("os.rename")]
+    return sorted({1 + i * (len(names) - 1) // most for i in range(most)} | {*after})
+
+
+def everywhere(workers: ProcessPoolExecutor, folder: Path, variant: str, most: int | None, **how: bool) -> None:
+    """Kill a variant at all of its operations, or at so many."""
+    task, expected = workers.submit(undisturbed, variant, folder).result(PATIENCE)
+    chosen, task = stops(task.answer.operations, most), replace(task, **how)
+    finish(workers.submit(at_operations, task, expected, chosen[seed::WORKERS], seed) for seed in range(WORKERS))
+
+
+@pytest.mark.parametrize(("variant", "most"), [(name, MOST if name == "checkpoints" else 6) for name in VARIANTS])
+def test_a_run_that_is_killed_at_an_operation_on_files_becomes_the_undisturbed_one(
+    workers: ProcessPoolExecutor, tmp_path: Path, variant: str, most: int | None
+) -> None:
+    everywhere(workers, tmp_path, variant, most)
+
+
+@pytest.mark.parametrize("variant", ["checkpoints", "stop diverged"])
+def test_what_was_flushed_to_the_disk_survives_a_power_failure_and_the_rest_is_trained_again(
+    workers: ProcessPoolExecutor, tmp_path: Path, variant: str
+) -> None:
+    everywhere(workers, tmp_path, variant, 14, power=True)
+
+
+def at_random(variant: str, folder: Path, kills: int, seed: int) -> None:
+    """Kill a variant and what continues it so many times, at random moments; let it finish in between and after."""
+    whole, expected = undisturbed(variant, folder)
+    began = time.monotonic()
+    with replace(whole, runs=folder / "timed", flush=True).start() as child:
+        assert child.code == 0, child.said
+    duration = time.monotonic() - began
+    rng, left = random.Random(seed), kills
+    for number in count():
+        task = replace(whole, runs=folder / str(number), flush=True)
+        shutil.copytree(folder / "begun", task.runs)
+        while left and hit(task, rng.uniform(0, duration)):
+            left -= 1
+            task = again(task)
+        with again(task).start() as child:
+            assert child.code == 0, f"{number}: {child.said}"
+        check_whole(task.path, expected, str(number))
+        if not left:
+            check_done(task)
+            return
+
+
+def hit(task: Task, seconds: float) -> bool:
+    """Kill a task after some time, and return whether it was still there then; no record of before may be gone."""
+    before = rows(task.path)
+    with task.start() as child:
+        time.sleep(seconds)
+        child.send(signal.SIGKILL)
+        assert child.code in (-signal.SIGKILL, 0), child.said
+    assert before <= rows(task.path) or task.options.rerun
+    return child.code != 0
+
+
+def test_fifty_kills_at_random_moments_lose_nothing(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    share = [KILLS // len(VARIANTS) + (i < KILLS % len(VARIANTS)) for i in range(len(VARIANTS))]
+    assert sum(share) == KILLS
+    for variant in VARIANTS:
+        (tmp_path / variant).mkdir()
+    finish(
+        workers.submit(at_random, variant, tmp_path / variant, kills, seed)
+        for seed, (variant, kills) in enumerate(zip(VARIANTS, share, strict=True))
+    )

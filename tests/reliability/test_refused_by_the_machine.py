@@ -1,0 +1,372 @@
+"""Full disks, vanished folders, too few files: one clear line, and the same command continues to the same result."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from bnexp import runner
+from bnexp.errors import BnexpError, InputError
+from bnexp.executors.local import Event
+from tests.reliability.faults import (
+    ERRORS,
+    EVENTS,
+    EXPERIMENT,
+    Disk,
+    Made,
+    fast_folder,
+    in_a_child,
+    made_runs,
+    replayed,
+    results,
+    stopping,
+    trained_again,
+    unhurried,
+)
+
+FAULTS = 600
+"""At least so many single operations on files are refused, each in a run of its own."""
+SAID = re.compile(r"[^\n:]+: ([^\n]+); the same command (continues once that is mended|restores what it can)")
+"""What a run says that the machine stopped."""
+NOT_MADE = re.compile(r"[^\n]+: can't be made a run folder \([^\n]+\); choose another with --runs")
+"""What it says where not even the folder could be made."""
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Made]:
+    with made_runs() as made:
+        yield made
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder with exp.yaml in it."""
+    with fast_folder() as folder:
+        (folder / "exp.yaml").write_text(EXPERIMENT)
+        yield folder
+
+
+@pytest.fixture
+def replay(made: Made) -> Iterator[None]:
+    """Let runs replay the recorded training."""
+    with pytest.MonkeyPatch.context() as patch:
+        replayed(patch, made)
+        yield
+
+
+def rows(run: Path) -> set[bytes]:
+    """The records in a run folder, wherever in the file, without the seconds."""
+    file = run / "curves.csv"
+    whole = file.read_bytes().split(b"\n")[1:-1] if file.exists() else []
+    return {row.rpartition(b",")[0] for row in whole}
+
+
+def refused(act: Callable[[], object]) -> str:
+    """Do what the machine refuses; return what is said of it, which is one line of the known words."""
+    with pytest.raises(BnexpError) as caught:
+        act()
+    said = str(caught.value)
+    if caught.type is InputError:
+        assert NOT_MADE.fullmatch(said), said
+    else:
+        assert (SAID.fullmatch(said) is not None, caught.value.exit_code) == (True, 1), said
+    return said
+
+
+# A disk that refuses the n-th operation
+
+
+def begin(how: str, made: Made, runs: Path) -> Path:
+    """Lay out what a run starts from: nothing, an interrupted run, or one with a damaged row in each table."""
+    if how == "new":
+        shutil.rmtree(runs, ignore_errors=True)
+        return runs / made.finished.name
+    run = made.copy("unfinished", runs)
+    if how == "damaged":
+        for file in (run / "trials.csv", run / "curves.csv"):
+            head, first, *others = file.read_bytes().split(b"\n")
+            file.write_bytes(b"\n".join([head, first + b"1", *others]))
+    return run
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize(
+    ("how", "lasting", "reading"),
+    [
+        ("new", False, False),
+        ("new", True, False),
+        ("unfinished", False, True),
+        ("unfinished", True, True),
+        ("damaged", True, False),
+    ],
+)
+def test_whatever_operation_is_refused_nothing_is_lost(
+    made: Made, folder: Path, how: str, lasting: bool, reading: bool
+) -> None:
+    stopped = number = 0
+    while True:
+        number += 1
+        run = begin(how, made, folder / "runs")
+        before = {row for row in rows(run) if how != "damaged" or not row.startswith(b"1,")}
+        disk = Disk(folder / "runs", number, ERRORS[(number + lasting) % len(ERRORS)], lasting, reading)
+        seen: list[Event] = []
+        with disk.failing():
+            stopped += run_or_say(folder / "runs", seen)
+        if len(disk.done) < number:
+            break
+        assert before | {row for event in seen for row in rows_of(event, made)} <= rows(run), disk.done[number - 1]
+        assert results(trained_again(folder / "runs").path) == made.results, disk.done[number - 1]
+    TRIED[how, lasting] = number - 1
+    assert stopped >= 0.8 * (number - 1)  # the others hit what can be done without
+
+
+TRIED: dict[tuple[str, bool], int] = {}
+
+
+def test_that_were_as_many_operations_as_is_said() -> None:
+    if len(TRIED) < 5:
+        pytest.skip("not all of them ran")
+    assert sum(TRIED.values()) >= FAULTS
+
+
+def run_or_say(runs: Path, seen: list[Event]) -> bool:
+    """Run; return whether it was stopped, which it must say in the known words."""
+    try:
+        trained_again(runs, seen.append)
+    except BnexpError as error:
+        caught = error
+        refused(lambda: _raise(caught))
+        return True
+    return False
+
+
+def _raise(error: BnexpError) -> None:
+    raise error
+
+
+def rows_of(event: Event, made: Made) -> set[bytes]:
+    """The rows of curves.csv that an event stands for."""
+    assert event.progress is not None
+    record = event.progress.record
+    wanted = {(b"%d" % trial, b"%d" % record.step) for trial in record.trials}
+    return {row for row in rows(made.finished) if (row.split(b",")[0], row.split(b",")[2]) in wanted}
+
+
+# Real disks
+
+
+@contextmanager
+def mounted(place: Path, options: str) -> Iterator[None]:
+    """A small disk in memory at a place."""
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("may not mount a small disk here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def remount(place: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+
+
+SIZES = range(8, 88, 8)
+"""KiB of disks that are too small."""
+
+
+@pytest.mark.usefixtures("replay")
+def test_a_disk_that_is_full_is_said_and_more_room_continues_the_run(made: Made, folder: Path) -> None:
+    (folder / "unused").mkdir()
+    for number, size in enumerate(SIZES):
+        disk = folder / str(number)
+        with mounted(disk, f"size={size}k"):
+            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))
+            kept = rows(disk / made.finished.name)
+            remount(disk, "size=1m")
+            assert results(trained_again(disk).path) == made.results
+            assert kept <= rows(disk / made.finished.name)
+
+
+@pytest.mark.usefixtures("replay")
+def test_a_disk_without_room_for_another_file_is_said(made: Made, folder: Path) -> None:
+    for inodes in range(5, 14):
+        disk = folder / str(inodes)
+        with mounted(disk, f"size=1m,nr_inodes={inodes}"):
+            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))
+            remount(disk, "nr_inodes=100")
+            assert results(trained_again(disk).path) == made.results
+
+
+@pytest.mark.usefixtures("replay")
+def test_a_read_only_disk_is_refused_before_training_and_still_read(made: Made, folder: Path) -> None:
+    disk = folder / "disk"
+    with mounted(disk, "size=1m"):
+        run = made.copy("unfinished", disk / "runs")
+        remount(disk, "ro")
+        code, said = in_a_child(folder, "run", "exp.yaml", "--runs", "disk/runs")
+        reason = "disk/runs: can't hold runs, since disk/runs is not writable; choose a folder with --runs"
+        assert (code, said) == (2, f"bnexp: {reason}\n")
+        assert in_a_child(folder, "compare", "--runs", "disk/runs") == (0, "")
+        code, said = in_a_child(folder, "report", "--runs", "disk/runs")
+        assert (code, said.count("\n")) == (1, 1)
+        assert said.endswith("Read-only file system\n")
+        remount(disk, "rw")
+        assert results(trained_again(disk / "runs").path) == made.results
+        assert results(run) == made.results
+
+
+def test_a_full_disk_stops_a_real_training_which_then_continues(made: Made, folder: Path) -> None:
+    with mounted(folder / "disk", "size=28k"), pytest.MonkeyPatch.context() as patch:
+        unhurried(patch)
+        assert "No space left on device" in refused(lambda: trained_again(folder / "disk"))
+        remount(folder / "disk", "size=1m")
+        assert results(trained_again(folder / "disk").path) == made.results
+
+
+# Limits of the process
+
+
+def run_words(limit: Callable[[], None] = lambda: None) -> tuple[tuple[str, ...], Callable[[], None]]:
+    return ("run", "exp.yaml", "--runs", "runs"), limit
+
+
+FILE_SIZES = (60, 200, 500, 1_000, 1_500, 3_000, 6_500, 20_000)
+"""Bytes that a file may have at most; a file of every kind is larger than one of them."""
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("size", FILE_SIZES)
+def test_a_limit_on_the_size_of_files_is_said(made: Made, folder: Path, size: int) -> None:
+    words, limit = run_words(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    code, said = in_a_child(folder, *words, before=limit)
+    run = f"runs/{made.finished.name}"
+    assert (code, said) == (1, f"bnexp: {run}: File too large; the same command continues once that is mended\n")
+    assert in_a_child(folder, *words) == (0, "")
+    assert results(folder / run) == made.results
+
+
+def allow_files(more: int) -> None:
+    """Let this process open no more than a few more files than it has open."""
+    free = [number for number in range(1_000) if not os.path.lexists(f"/proc/self/fd/{number}")]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], free[more]))
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("more", range(4))
+@pytest.mark.parametrize("event", [1, 4, EVENTS])
+def test_too_many_open_files_are_said(
+    made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch, event: int, more: int
+) -> None:
+    def execute(*args: object) -> Iterator[Event]:
+        for number, each in enumerate(made.replay(*args), 1):
+            if number == event:
+                allow_files(more)
+            yield each
+
+    words, _ = run_words()
+    monkeypatch.setattr(runner, "execute", execute)
+    code, said = in_a_child(folder, *words)
+    monkeypatch.setattr(runner, "execute", made.replay)
+    run = f"runs/{made.finished.name}"
+    if (code, said) != (0, ""):  # so many files may be enough
+        assert more < 2
+        assert (code, said) == (
+            1,
+            f"bnexp: {run}: Too many open files; the same command continues once that is mended\n",
+        )
+    else:
+        assert more
+    assert in_a_child(folder, *words) == (0, "")
+    assert results(folder / run) == made.results
+
+
+# Folders that vanish, or may not be written any more
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("event", range(1, EVENTS + 1))
+def test_a_folder_that_is_deleted_meanwhile_is_said_and_the_run_begins_anew(
+    made: Made, folder: Path, event: int
+) -> None:
+    run = folder / "runs" / made.finished.name
+    assert "No such file or directory" in refused(
+        lambda: trained_again(folder / "runs", stopping(event, lambda: shutil.rmtree(run)))
+    )
+    assert not run.exists()
+    assert results(trained_again(folder / "runs").path) == made.results
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("event", range(1, EVENTS + 1))
+def test_a_folder_that_is_renamed_meanwhile_continues_under_its_name(made: Made, folder: Path, event: int) -> None:
+    run, elsewhere = folder / "runs" / made.finished.name, folder / "elsewhere"
+    assert "No such file or directory" in refused(
+        lambda: trained_again(folder / "runs", stopping(event, lambda: run.rename(elsewhere)))
+    )
+    kept = rows(elsewhere)
+    elsewhere.rename(run)
+    assert len(kept) >= 2 * event
+    assert results(trained_again(folder / "runs").path) == made.results
+    assert kept <= rows(run)
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("name", ["curves.csv", "checksums.txt"])
+@pytest.mark.parametrize("event", range(1, EVENTS + 1))
+def test_a_table_that_is_deleted_meanwhile_is_said_or_written_again(
+    made: Made, folder: Path, name: str, event: int
+) -> None:
+    path = folder / "runs" / made.finished.name / name
+    with suppress(BnexpError):
+        trained_again(folder / "runs", stopping(event, path.unlink))
+    assert results(trained_again(folder / "runs").path) == made.results
+
+
+def test_an_append_into_a_file_that_is_gone_is_said(made: Made, folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        replayed(patch, made)
+        run, seen = folder / "runs" / made.finished.name, list[Event]()
+
+        def watch(event: Event) -> None:
+            seen.append(event)
+            if len(seen) == 1:
+                (run / "curves.csv").unlink()
+
+        assert "No such file or directory" in refused(lambda: trained_again(folder / "runs", watch))
+        assert len(seen) == 1
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """For the superuser, whom permissions don't stop, be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("event", [1, 3, 4, EVENTS])
+@pytest.mark.parametrize("which", ["", "checkpoints"])
+def test_a_folder_that_may_not_be_written_any_more_is_said(made: Made, folder: Path, event: int, which: str) -> None:
+    run = folder / "runs" / made.finished.name
+    folder.chmod(0o777)
+    with as_nobody():
+        if event == EVENTS and which:
+            return  # nothing more is written there
+        said = refused(lambda: trained_again(folder / "runs", stopping(event, lambda: (run / which).chmod(0o555))))
+        assert "Permission denied" in said
+        (run / which).chmod(0o755)
+        assert results(trained_again(folder / "runs").path) == made.results

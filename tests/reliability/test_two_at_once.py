@@ -1,0 +1,285 @@
+"""Several processes in one folder of runs: one of them writes a run, and nobody reads anything wrong meanwhile."""
+
+import json
+import multiprocessing
+import random
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.preparing import Options
+from bnexp.store.reader import RunRecord
+from bnexp.store.tables import Tables, examine
+from tests.cli.command import tree
+from tests.reliability.conftest import (
+    FILMED,
+    PATIENCE,
+    SELDOM,
+    Child,
+    Operations,
+    Task,
+    check_whole,
+    command,
+    finish,
+    leftovers,
+    results,
+    rows,
+    tiny,
+)
+
+READINGS = 400
+"""Ways to meet the files of a run's tables, of all that there are."""
+MEANWHILE = "fsync .group-001.safetensors"
+"""Where a process stops whose run another one wants: in its second group."""
+
+
+def undisturbed(task: Task) -> dict[str, Any]:
+    """Return the results of a task that nothing stops."""
+    task = Task(task.config, task.runs.with_name("whole"))
+    with task.start() as child:
+        assert child.code == 0, child.said
+    return results(task.path)
+
+
+def content(folder: Path) -> dict[str, tuple[bytes | None, int]]:
+    """Return all that is below a folder, and when it was written, but for locks, which are touched to try them."""
+    return {name: (found, (folder / name).stat().st_mtime_ns) for name, found in tree(folder).items()}
+
+
+def refused(task: Task, options: Options) -> None:
+    """Start the command of a task while another process is at it, which then finishes undisturbed."""
+    expected = undisturbed(task)
+    with replace(task, stuck=MEANWHILE).start() as owner:
+        owner.until(lambda: task.is_stuck)
+        before = content(task.runs)
+        second = Child(lambda: command(*replace(task, options=options).words), task.log.with_suffix(".second"))
+        with second:
+            assert second.code == 2, second.said
+        said = re.fullmatch(
+            r"bnexp: (.+): process (\d+) on (.+), since (.+), is running this experiment; wait for it, or stop it\n",
+            second.said,
+        )
+        assert said, second.said
+        assert said.groups()[:3] == (str(task.path), str(owner.pid), socket.gethostname())
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d", said[4])
+        assert content(task.runs) == before
+        owner.send(signal.SIGKILL)
+        assert owner.code == -signal.SIGKILL
+    # Its lock and its name are still there.
+    assert {".lock", ".owner.json"} <= {path.name for path in task.path.iterdir()}
+    with task.start() as heir:
+        assert heir.code == 0, heir.said
+    assert json.loads((task.path / ".owner.json").read_text())["process"] == heir.pid
+    check_whole(task.path, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"rerun": True}, {"retry_failed": True}], ids=["again", "rerun", "retry"])
+def test_the_second_of_two_is_refused_and_changes_nothing_until_the_first_is_dead(
+    workers: ProcessPoolExecutor, tmp_path: Path, options: dict[str, bool]
+) -> None:
+    finish([workers.submit(refused, Task(tiny(), tmp_path / "runs"), Options(**options))])
+
+
+def race(task: Task, count: int) -> None:
+    """Start the same experiment several times at the same moment."""
+    expected = undisturbed(task)
+    start = multiprocessing.get_context("fork").Event()
+
+    def work(each: Task) -> None:
+        start.wait()
+        command(*each.words)
+
+    with ExitStack() as stack:
+        logs = [task.runs.with_name(f"racer-{number}.log") for number in range(count)]
+        racers = [stack.enter_context(Child(lambda: work(task), log)) for log in logs]
+        start.set()
+        codes = [racer.code for racer in racers]
+    assert set(codes) <= {0, 2}, [racer.said for racer in racers]
+    assert 0 in codes
+    assert all("is running this experiment" in racer.said for racer in racers if racer.code)
+    check_whole(task.path, expected)
+
+
+def test_of_four_that_start_at_once_one_at_least_does_it_and_none_disturbs_it(
+    workers: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    finish(workers.submit(race, Task(tiny(), tmp_path / str(number)), 4) for number in range(1))
+
+
+def side_by_side(tasks: list[Task]) -> None:
+    """Run different experiments in one folder at the same time, each of them in steps with the others."""
+    expected = [undisturbed(task) for task in tasks]
+    with ExitStack() as stack:
+        runs = [stack.enter_context(task.start()) for task in tasks]
+        assert [child.code for child in runs] == [0] * len(tasks), [child.said for child in runs]
+    for task, results_ in zip(tasks, expected, strict=True):
+        check_whole(task.path, results_)
+
+
+def test_different_experiments_train_side_by_side(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    configs = [tiny(), tiny(model={"depth": 1, "width": 8}), tiny(name="other")]
+    finish([workers.submit(side_by_side, [Task(config, tmp_path / "runs") for config in configs])])
+
+
+# Reading meanwhile
+
+
+def moments(film: list[dict[str, bytes]]) -> list[tuple[int, ...]]:
+    """Return from which moments a reader can have the three files that it reads one after the other."""
+    starts = [[i for i, at in enumerate(film) if i == 0 or at[name] != film[i - 1][name]] for name in FILMED]
+    ends = [dict(zip(some, [*some[1:], len(film)], strict=True)) for some in starts]
+
+    def follow(read: tuple[int, ...], now: int) -> Iterator[tuple[int, ...]]:
+        if len(read) == len(FILMED):
+            yield read
+            return
+        for start, end in ends[len(read)].items():
+            if end > now:
+                yield from follow((*read, start), max(now, start))
+
+    return list(follow((), 0))
+
+
+def read_between(task: Task, place: Path, seed: int) -> None:
+    """Read a run's tables in all ways in which a reader can meet their files; none may be wrong."""
+    before = results(task.path)["trials.csv"] if task.options.retry_failed else []
+    with task.start() as child:
+        assert child.code == 0, child.said
+    final, film = results(task.path), task.film
+    place.mkdir()
+    chosen = moments(film)
+    assert len(chosen) > 50
+    random.Random(seed).shuffle(chosen)
+    for read in (*chosen[:READINGS], *((i, i, i) for i in range(len(film)))):
+        for name, at in zip(FILMED, read, strict=True):
+            (place / name).write_bytes(film[at][name])
+        tables = examine(place, task.config)
+        # Where failed trials begin anew between two files, what is read a moment later is right.
+        began = before and film[read[0]]["trials.csv"] == film[0]["trials.csv"] and read[1] > read[0]
+        assert began or not tables.faults, f"{read}: {tables.faults}"
+        check_read(tables, final, before)
+
+
+def check_read(tables: Tables, final: dict[str, Any], before: list[bytes]) -> None:
+    """Fail unless all that was read is in the final tables, or was in those of before."""
+    assert {row.rpartition(b",")[0] for row in tables.outcomes.values()} <= {*final["trials.csv"], *before}
+    for number, lines in tables.records.items():
+        curve = [row for row in final["curves.csv"] if row.startswith(b"%d," % number)]
+        assert [line.rpartition(b",")[0] for line in lines] == curve[: len(lines)]
+
+
+def begun(variant: str, runs: Path) -> Task:
+    """Return a task that goes on from what a variant leaves."""
+    task = Task(tiny(SELDOM), runs)
+    if variant != "new":
+        with replace(task, stop=80 if variant == "continued" else 0, breaks=variant == "retried").start() as child:
+            assert child.code in (0, -signal.SIGKILL), child.said
+    return replace(task, options=Options(retry_failed=variant == "retried"), filmed=True)
+
+
+def read_variant(variant: str, folder: Path) -> None:
+    """Read the tables of a variant while it is written."""
+    read_between(begun(variant, folder / "runs"), folder / "read", seed=0)
+
+
+@pytest.mark.parametrize("variant", ["new", "continued", "retried"])
+def test_whatever_moments_a_reader_meets_the_files_at_it_reads_nothing_wrong(
+    workers: ProcessPoolExecutor, tmp_path: Path, variant: str
+) -> None:
+    finish([workers.submit(read_variant, variant, tmp_path)])
+
+
+def watched(task: Task, at_least: int) -> None:
+    """Read a run by every command, again and again, while it is trained, killed and continued."""
+    over = task.runs.with_name("over")
+    reader = Child(lambda: read_on(task, over), task.runs.with_name("reader.log"))
+    with reader:
+        for left in (at_least, 0):  # the first time it is killed when it has so many rows
+            with task.start() as writer:
+                writer.until(lambda left=left: not writer.running or (left and len(rows(task.path)) >= left))
+                writer.send(signal.SIGKILL)
+        assert writer.code == 0, writer.said
+        over.touch()
+        assert reader.code == 0, reader.said
+    seen = json.loads(task.runs.with_name("reader.json").read_text())
+    final = {row.decode() for row in rows(task.path)}
+    assert min(seen["times"].values()) > 0, seen["times"]
+    assert len(seen["rows"]) > at_least
+    assert set(seen["rows"]) <= final
+    assert results(task.path)["trials.csv"] == undisturbed(task)["trials.csv"]
+
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "list": ("list", "--json"),
+    "compare": ("compare", "--json"),
+    "report": ("report",),
+}
+
+
+def read_on(task: Task, over: Path) -> None:
+    """Read until it is over; an error, or anything on stderr, ends it."""
+    deadline = time.monotonic() + PATIENCE
+    while not RunRecord.exists(task.path):
+        assert time.monotonic() < deadline
+    seen, times = set[bytes](), dict.fromkeys(COMMANDS, 0)
+    while not over.exists():
+        for name, words in COMMANDS.items():
+            out, err = StringIO(), StringIO()
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+                command(*words, "--runs", task.runs)
+            assert ended.value.code in (0, None), f"{name}: {err.getvalue()}"
+            assert err.getvalue() == "", f"{name}: {err.getvalue()}"
+            assert '"damaged"' not in out.getvalue(), out.getvalue()
+            times[name] += 1
+            for _ in range(20):
+                RunRecord(task.path).check()
+                seen |= rows(task.path)
+    answer = {"rows": sorted(row.decode() for row in seen), "times": times}
+    task.runs.with_name("reader.json").write_text(json.dumps(answer))
+
+
+def reporting(task: Task) -> None:
+    """Continue a run while its report is half written."""
+    done, report = task.runs.with_name("done"), task.runs.with_name("report")
+
+    def wait(number: int, name: str) -> None:
+        if name == "os.rename .report.html":
+            report.touch()
+            while not done.exists():
+                time.sleep(0.01)
+
+    def work() -> None:
+        Operations(task.runs, wait)
+        command("report", "--runs", task.runs)
+
+    with replace(task, stop=80).start() as child:
+        assert child.code == -signal.SIGKILL, child.said
+    with Child(work, report.with_suffix(".log")) as reader:
+        reader.until(report.exists)
+        with task.start() as writer:
+            assert writer.code == 0, writer.said
+        done.touch()
+        assert reader.code == 0, reader.said
+    assert (task.path / "report.html").exists()
+    assert not leftovers(task.path)
+
+
+def test_a_run_that_is_continued_while_its_report_is_written_leaves_that_alone(
+    workers: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    finish([workers.submit(reporting, Task(tiny(SELDOM), tmp_path / "runs"))])
+
+
+def test_commands_that_read_a_run_in_training_find_nothing_wrong(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    config = tiny(SELDOM, train={"epochs": 60}, arms=["none", "before", "after"])
+    finish([workers.submit(watched, Task(config, tmp_path / "runs", flush=True), 300)])
