@@ -13,8 +13,9 @@ from bnexp.executors.local import Datasets, choose_device, data_key, load_data
 from bnexp.executors.planning import fitted, free_memory
 from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.store.files import refuse_link
+from bnexp.store.layout import check_format
 from bnexp.store.lock import check_free
-from bnexp.store.reader import RunRecord, check_format, recorded_groups
+from bnexp.store.reader import RunRecord, recorded_groups
 from bnexp.store.takeover import Takeover, find_takeovers
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from bnexp.errors import InputError, nearest
 from bnexp.store.checksums import NAME as CHECKSUMS
 from bnexp.store.files import read
-from bnexp.store.reader import CONFIG, ENVIRONMENT, LOG, RunRecord
+from bnexp.store.layout import CONFIG, ENVIRONMENT, LOG
+from bnexp.store.reader import RunRecord
 
 Warn = Callable[[str], None]
 """Told about every run that is left out, and why."""

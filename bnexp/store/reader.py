@@ -4,7 +4,6 @@ import io
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,16 +18,10 @@ from bnexp.errors import InputError
 from bnexp.store.cells import meant
 from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
+from bnexp.store.layout import CONFIG, ENVIRONMENT, PICTURE, SUMMARIES, check_format, groups_of
 from bnexp.store.pictures import whole_png
 from bnexp.store.tables import Tables, examine
 
-CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
-SUMMARIES = ("summary.md", "summary.csv")
-"""Written when a run finishes; no command reads them, people do."""
-PICTURE = "curves.png"
-"""Written then, too, and again by every report."""
-FORMAT_VERSION = 2
-"""Of the run folder; environment.json says which one a folder has."""
 PAUSE = 0.1
 """Seconds after which tables that look damaged are read again: a writer may have been between two files."""
 
@@ -142,27 +135,6 @@ class RunRecord:
         return content
 
 
-def check_format(run: Path) -> None:
-    """Refuse a run folder of another format; one that doesn't say which is left to the checksums.
-
-    Raises:
-        InputError: the format is not FORMAT_VERSION.
-    """
-    try:
-        about = json.loads(read(run / ENVIRONMENT))
-        found = about.get("format") if isinstance(about, dict) else None
-    except (OSError, ValueError, RecursionError):
-        return
-    if type(found) is not int or found == FORMAT_VERSION:
-        return
-    if found > FORMAT_VERSION:
-        raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
-    raise InputError(
-        f"{run}: written by an earlier bnexp (format {found}, this one reads {FORMAT_VERSION}); "
-        "train it anew with bnexp run --rerun"
-    )
-
-
 def recorded_groups(path: Path) -> list[list[int]]:
     """Return the groups in which the trials of a run are trained, by the trials' numbers; empty where that isn't known.
 
@@ -176,11 +148,6 @@ def recorded_groups(path: Path) -> list[list[int]]:
         if error.refused:
             raise refusal(path, error.refused) from error
         return []
-
-
-def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
-    """Return the groups that environment.json holds, as words to keep it short."""
-    return [[int(number) for number in group.split()] for group in environment.get("groups", ())]
 
 
 def finished_run(path: Path) -> RunRecord | None:

@@ -1,7 +1,6 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,28 +8,16 @@ from typing import Any, Self
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
-from bnexp.errors import InputError
 from bnexp.plan import Trial
 from bnexp.records import EpochRecord, Outcome
 from bnexp.store.cells import csv_text
-from bnexp.store.checksums import NAME as CHECKSUMS
 from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.curves import Curves
-from bnexp.store.files import make_folder, remove_leftovers, replace, set_aside
+from bnexp.store.files import replace
+from bnexp.store.layout import CONFIG, ENVIRONMENT, FORMAT_VERSION, LOG, SUMMARIES, check_format, groups_of
 from bnexp.store.outcomes import trial_row
-from bnexp.store.reader import (
-    CONFIG,
-    ENVIRONMENT,
-    FORMAT_VERSION,
-    LOG,
-    PICTURE,
-    SUMMARIES,
-    DamagedRunError,
-    RunRecord,
-    check_format,
-    groups_of,
-)
-from bnexp.store.tables import CURVES, TRIALS, Fault, cells_of, examine, trial_columns
+from bnexp.store.salvage import make_run_folder, salvage
+from bnexp.store.tables import TRIALS, cells_of, trial_columns
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
@@ -81,7 +68,7 @@ class RunWriter:
         Raises:
             InputError: the folder can't be made.
         """
-        _make(path)
+        make_run_folder(path)
         writer = cls(path, config, trials, {**_new(groups), **environment})
         rows = dict(taken or {})
         writer._ended = set(rows)
@@ -115,16 +102,15 @@ class RunWriter:
             OSError: it can't be read or written.
         """
         check_format(path)
-        _make(path)
-        tables, about, damaged = examine(path, config), *_other_files(path)
-        notes = [_set_aside(path, fault) for fault in (*damaged, *tables.faults)] + _cleared(path)
-        writer = cls(path, config, trials, {**(about or {**_new(groups), **environment}), "ended": None})
-        writer.notes = tuple(notes)
+        make_run_folder(path)
+        found = salvage(path, config)
+        writer = cls(path, config, trials, {**(found.environment or {**_new(groups), **environment}), "ended": None})
+        writer.notes = found.notes
         at = writer._columns.index("outcome")
-        failed = {number for number, row in tables.outcomes.items() if cells_of(row)[at] == "failed"}
-        writer._ended = set(tables.outcomes) - (failed if retry_failed else set())
-        writer._rows |= {number: tables.outcomes[number] for number in writer._ended}
-        return writer._begun(tables.records)
+        failed = {number for number, row in found.outcomes.items() if cells_of(row)[at] == "failed"}
+        writer._ended = set(found.outcomes) - (failed if retry_failed else set())
+        writer._rows |= {number: found.outcomes[number] for number in writer._ended}
+        return writer._begun(found.records)
 
     @property
     def unfinished(self) -> list[int]:
@@ -240,13 +226,6 @@ class RunWriter:
         replace(self.path / name, content)
 
 
-def _make(path: Path) -> None:
-    """Make the folders of a run, without what a process that was killed left in them."""
-    make_folder(path / "checkpoints")
-    for folder in (path, path / "checkpoints"):
-        remove_leftovers(folder)
-
-
 def _new(groups: Groups) -> dict[str, Any]:
     return {"format": FORMAT_VERSION, "started": _now(), "ended": None, "groups": _written(groups)}
 
@@ -258,40 +237,6 @@ def _written(groups: Groups) -> list[str]:
 
 def _places(groups: Groups) -> dict[int, tuple[int, int]]:
     return {trial: (number, place) for number, group in enumerate(groups) for place, trial in enumerate(group)}
-
-
-def _other_files(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
-    """Return environment.json, and which of it and config.yaml are damaged."""
-    record, about, damaged = RunRecord(path), None, []
-    try:
-        about = record.environment
-    except InputError as error:
-        damaged.append(Fault(ENVIRONMENT, _why(error, path / ENVIRONMENT)))
-    try:
-        _ = record.config
-    except InputError as error:
-        damaged.append(Fault(CONFIG, _why(error, path / CONFIG)))
-    return about, damaged
-
-
-def _why(error: InputError, path: Path) -> str:
-    if isinstance(error, DamagedRunError) and error.refused:
-        raise error.refused
-    return str(error).removeprefix(f"{path}: ")
-
-
-def _set_aside(path: Path, fault: Fault) -> str:
-    """Keep what is about to be replaced; return what there is to say."""
-    files = (TRIALS, CURVES) if fault.file == CHECKSUMS else (fault.file,)
-    kept = [set_aside(path / name).name for name in files if os.path.lexists(path / name)]
-    return f"{fault} (kept as {', '.join(kept)})" if kept else str(fault)
-
-
-def _cleared(path: Path) -> list[str]:
-    """Move away what stands where a file is to be and is none; return what there is to say."""
-    names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
-    odd = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
-    return [f"{name}: not a file (kept as {set_aside(path / name).name})" for name in odd]
 
 
 def _now() -> str:

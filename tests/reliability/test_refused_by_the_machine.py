@@ -122,6 +122,7 @@ def test_whatever_operation_is_refused_nothing_is_lost(
             break
         assert before | {row for event in seen for row in rows_of(event, made)} <= rows(run), disk.done[number - 1]
         assert results(trained_again(folder / "runs").path) == made.results, disk.done[number - 1]
+        assert how == "damaged" or not list(run.glob("*.damaged-*"))  # what can't be read may be whole
     TRIED[how, lasting] = number - 1
     assert stopped >= 0.8 * (number - 1)  # the others hit what can be done without
 
