@@ -13,9 +13,10 @@ from bnexp.executors.local import Datasets, choose_device, data_key, load_data
 from bnexp.executors.planning import fitted, free_memory
 from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.store.files import refuse_link
+from bnexp.store.finding import holds_run
 from bnexp.store.layout import check_format
 from bnexp.store.lock import check_free
-from bnexp.store.reader import RunRecord, recorded_groups
+from bnexp.store.reader import recorded_groups
 from bnexp.store.takeover import Takeover, find_takeovers
 
 
@@ -68,7 +69,7 @@ def prepare(
     path, chosen, planned = runs / run_name(config), choose_device(device), trials(config)
     _check_folder(runs)
     _check_run(path, options)
-    takeovers = [] if options.rerun or RunRecord.exists(path) else _takeovers(runs, path, config, planned)
+    takeovers = [] if options.rerun or holds_run(path) else _takeovers(runs, path, config, planned)
     taken = {number for takeover in takeovers for number in takeover.numbers}
     together = groups([trial for trial in planned if trial.number not in taken])
     if not options.rerun and (recorded := recorded_groups(path)):

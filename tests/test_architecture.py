@@ -38,8 +38,8 @@ ALLOWED: dict[str, set[str]] = {
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "config", "errors", "executors", "opening", "overview", "plan", "preparing", "report", "runner",
-        "store", "training",
+        "analysis", "config", "errors", "executors", "interrupts", "opening", "overview", "plan", "preparing", "report",
+        "runner", "store", "training",
     },
     "__main__": {"cli"},
     "bnexp": set(),

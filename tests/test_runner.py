@@ -422,6 +422,19 @@ def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path,
 
 
 @pytest.mark.usefixtures("without_report")
+def test_a_run_that_lost_its_configuration_is_restored_and_takes_nothing_over(
+    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]
+) -> None:
+    interrupted(tiny(), tmp_path, 3)
+    (begun,) = tmp_path.iterdir()
+    run(prepare(tiny(OFTEN), tmp_path, "cpu"))  # which has the same trials
+    (begun / "config.yaml").unlink()
+    plan = prepare(tiny(), tmp_path, "cpu")
+    assert plan.takeovers == ()
+    assert results(run(plan)) == undisturbed(SELDOM)
+
+
+@pytest.mark.usefixtures("without_report")
 def test_a_run_made_anew_keeps_the_old_one_under_a_number(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from bnexp.cli.arguments import split
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
 from bnexp.cli.report import TensorBoard, write_tensorboard
+from bnexp.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
@@ -89,10 +90,11 @@ def _train(
         from bnexp.preparing import Options, prepare
         from bnexp.runner import run
 
-        for plan in [prepare(config, runs, device, str(path), Options(*options)) for path, config in configs]:
-            path = plan.path
-            with Watching(plan, silent=silent) as watching:
-                finished.append(run(plan, watching.see, watching.begin))
+        with Interrupts():  # while data are loaded, too
+            for plan in [prepare(config, runs, device, str(path), Options(*options)) for path, config in configs]:
+                path = plan.path
+                with Watching(plan, silent=silent) as watching:
+                    finished.append(run(plan, watching.see, watching.begin))
     except KeyboardInterrupt:
         typer.echo(f"bnexp: interrupted; {path} keeps what is done, the same command continues it", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -17,7 +17,7 @@ Warn = Callable[[str], None]
 
 def find_runs(runs: Path) -> list[RunRecord]:
     """Return the runs in a folder, oldest first."""
-    folders = [path for path in runs.glob("*") if _holds_run(path)] if runs.is_dir() else []
+    folders = [path for path in runs.glob("*") if holds_run(path)] if runs.is_dir() else []
     return [RunRecord(path) for path in sorted(folders, key=lambda path: (_started(path), path.name))]
 
 
@@ -84,7 +84,7 @@ def experiment_of(folder: Path) -> str:
     return folder.name.rpartition("-")[0]
 
 
-def _holds_run(path: Path) -> bool:
+def holds_run(path: Path) -> bool:
     """Tell whether a folder is a run, be it one that has lost its configuration: that comes before the first log."""
     return any(all(os.path.lexists(path / name) for name in names) for names in ((CONFIG,), (CHECKSUMS, LOG)))
 

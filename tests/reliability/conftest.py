@@ -211,8 +211,8 @@ class Operations:
 
     def __init__(self, place: Path, before: Callable[[int, str], None], *, flush: bool = False):
         self.names: list[str] = []
-        self.sizes: dict[int, int] = {}
-        """How much of a file is on the disk, by inode, of those that this process wrote."""
+        self.flushed = {(at := path.stat()).st_ino: at.st_size for path in place.rglob("*")}
+        """How much of a file is on the disk, by inode."""
         self._folder, self._before = f"{place}{os.sep}", before
         self._fsync = os.fsync if flush else lambda number: None
         self._patch_appender()
@@ -229,13 +229,15 @@ class Operations:
         to_write = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
         if to_write or event in ("os.rename", "os.remove", "os.mkdir"):
             self.step(event, details[0])
+        if event in ("os.rename", "os.remove") and os.path.isfile(gone := details[event == "os.rename"]):
+            self.flushed.pop(os.stat(gone).st_ino, None)  # another file may get the number
 
     def _flush(self, number: Any) -> None:
         descriptor = number if isinstance(number, int) else number.fileno()
         self.step("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
         self._fsync(descriptor)
         about = os.fstat(descriptor)
-        self.sizes[about.st_ino] = about.st_size
+        self.flushed[about.st_ino] = about.st_size
 
     def _patch_appender(self) -> None:
         begin, step = Appender.__init__, self.step
@@ -302,7 +304,7 @@ class Task:
     flush: bool = False
     """Whether files are flushed to the disk."""
     breaks: bool = False
-    """Whether the groups without BN break in their second epoch."""
+    """Whether the group with BN, which is the first, breaks in its second epoch."""
     stuck: str = ""
     """The operation on files that takes forever."""
     command: bool = False
@@ -373,7 +375,7 @@ class Task:
                 film.append({file: _read(self.path / file) for file in FILMED})
             if number == self.stop:
                 if self.power:
-                    _fail_power(self.path, operations.sizes, number)
+                    _fail_power(self.path, operations.flushed, number)
                 os.kill(os.getpid(), self.signal)
             if name == self.stuck:
                 self.log.with_suffix(".stuck").touch()
@@ -421,7 +423,7 @@ def _break_updates() -> None:
     update = Trainee.update
 
     def breaking(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
-        if step == 6 and self.group.settings.model.norm.kind == "none":
+        if step == 6 and self.group.settings.model.norm.kind != "none":
             raise RuntimeError("the device is gone")
         update(self, batch_SB, rate_K1, step)
 
@@ -432,7 +434,7 @@ def _fail_power(run_folder: Path, flushed: dict[int, int], number: int) -> None:
     for path in run_folder.rglob("*"):
         if path.is_file():
             about = path.stat()
-            kept = flushed.get(about.st_ino, about.st_size)
+            kept = min(flushed.get(about.st_ino, 0), about.st_size)
             os.truncate(path, kept + crc32(f"{number} {path.name}".encode()) % (about.st_size - kept + 1))
 
 

@@ -195,15 +195,15 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
     patch.setattr(opening, "environment", lambda device: ran_on)
     patch.setattr(preparing, "load_data", lambda groups, device: plan.datasets)
     patch.setattr(preparing, "fitted", lambda groups, *others: sorted(groups, key=plan.groups.index))
-    remember_configurations(patch)
+    text = writer.to_yaml(tiny().model_dump(mode="json"))
+    patch.setattr(writer, "to_yaml", lambda value: text)
+    _remember_configurations(patch)
 
 
-def remember_configurations(patch: pytest.MonkeyPatch) -> None:
+def _remember_configurations(patch: pytest.MonkeyPatch) -> None:
     """Work out only once what a text means as a configuration, and don't wait before looking again."""
     patch.setattr(reader, "parse", _remembering(reader.parse))
     patch.setattr(reader, "resolve", _remembering(reader.resolve))
-    text = writer.to_yaml(tiny().model_dump(mode="json"))
-    patch.setattr(writer, "to_yaml", lambda value: text)
     patch.setattr(reader, "PAUSE", 0)
 
 
@@ -222,6 +222,19 @@ def _remembering(function: Callable[[Any, str], Any]) -> Callable[[Any, str], An
 def trained_again(runs: Path, watch: Callable[[Event], None] = lambda event: None, **options: bool) -> RunRecord:
     """`bnexp run` of the tiny experiment, in this process."""
     return runner.run(prepare(tiny(), runs, "cpu", options=Options(**options)), watch)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """For the superuser, whom permissions don't stop, be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def in_a_child(folder: Path, *words: str, before: Callable[[], None] = lambda: None) -> tuple[int, str]:

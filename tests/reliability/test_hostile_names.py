@@ -19,12 +19,12 @@ from bnexp.config.reader import parse
 from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.folder import write_report_files
+from bnexp.store import reader
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
 from tests.helpers import experiment
-from tests.reliability.faults import EXPERIMENT
-from tests.reliability.test_refused_by_the_machine import as_nobody, fast_folder
+from tests.reliability.faults import EXPERIMENT, as_nobody, fast_folder
 
 ESCAPES = (
     "\x1b[31mred",
@@ -75,6 +75,7 @@ def runs(here: Path) -> Path:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """The command in this process; an uncaught error fails the test."""
+    monkeypatch.setattr(reader, "PAUSE", 0)
 
     def command(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])

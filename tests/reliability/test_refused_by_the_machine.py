@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EIO
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ import pytest
 from bnexp import runner
 from bnexp.errors import BnexpError, InputError
 from bnexp.executors.local import Event
+from bnexp.store.reader import recorded_groups
 from tests.reliability.faults import (
     ERRORS,
     EVENTS,
     EXPERIMENT,
     Disk,
     Made,
+    as_nobody,
     fast_folder,
     in_a_child,
     made_runs,
@@ -134,6 +137,14 @@ def test_that_were_as_many_operations_as_is_said() -> None:
     if len(TRIED) < 5:
         pytest.skip("not all of them ran")
     assert sum(TRIED.values()) >= FAULTS
+
+
+def test_groups_that_can_not_be_read_are_not_made_up(made: Made, folder: Path) -> None:
+    run = made.copy("unfinished", folder / "runs")
+    with Disk(folder, 1, EIO, True, reading=True).failing():
+        said = refused(lambda: recorded_groups(run))
+    assert said == f"{run}: Input/output error; the same command continues once that is mended"
+    assert recorded_groups(run) == [[1, 3], [0, 2]]
 
 
 def run_or_say(runs: Path, seen: list[Event]) -> bool:
@@ -261,7 +272,7 @@ def allow_files(more: int) -> None:
 
 
 @pytest.mark.usefixtures("replay")
-@pytest.mark.parametrize("more", range(4))
+@pytest.mark.parametrize("more", [0, 1, 3])
 @pytest.mark.parametrize("event", [1, 4, EVENTS])
 def test_too_many_open_files_are_said(
     made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch, event: int, more: int
@@ -343,19 +354,6 @@ def test_an_append_into_a_file_that_is_gone_is_said(made: Made, folder: Path) ->
 
         assert "No such file or directory" in refused(lambda: trained_again(folder / "runs", watch))
         assert len(seen) == 1
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """For the superuser, whom permissions don't stop, be somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.usefixtures("replay")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from bnexp import preparing
 from bnexp.preparing import Options
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import Tables, examine
@@ -90,23 +91,58 @@ def test_the_second_of_two_is_refused_and_changes_nothing_until_the_first_is_dea
     finish([workers.submit(refused, Task(tiny(), tmp_path / "runs"), Options(**options))])
 
 
+def overtaken(task: Task) -> None:
+    """Let another process begin a run anew after a command has made sure that nobody is at it, but before it is."""
+    ready, go = task.runs.with_name("ready"), task.runs.with_name("go")
+    with task.start() as earlier:
+        assert earlier.code == 0, earlier.said
+    anew = replace(task, options=Options(rerun=True), stuck=MEANWHILE)
+    words = anew.words
+
+    def pause(number: int, name: str) -> None:
+        if number == 1:
+            ready.touch()
+            while not go.exists():
+                time.sleep(0.01)
+
+    def work() -> None:
+        preparing.check_free = lambda path: None  # type: ignore[assignment]
+        Operations(task.runs, pause)
+        command(*words)
+
+    with Child(work, task.runs.with_name("late.log")) as late:
+        late.until(ready.exists)
+        with anew.start() as owner:
+            owner.until(lambda: anew.is_stuck)
+            before = content(task.runs)
+            go.touch()
+            assert late.code == 2, late.said
+            assert f"process {owner.pid} on " in late.said
+            assert content(task.runs) == before
+
+
+def test_a_command_that_is_overtaken_leaves_the_other_one_alone(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+    finish([workers.submit(overtaken, Task(tiny(), tmp_path / "runs"))])
+
+
 def race(task: Task, count: int) -> None:
     """Start the same experiment several times at the same moment."""
     expected = undisturbed(task)
-    start = multiprocessing.get_context("fork").Event()
+    start, words = multiprocessing.get_context("fork").Event(), task.words
 
-    def work(each: Task) -> None:
+    def work() -> None:
         start.wait()
-        command(*each.words)
+        command(*words)
 
     with ExitStack() as stack:
         logs = [task.runs.with_name(f"racer-{number}.log") for number in range(count)]
-        racers = [stack.enter_context(Child(lambda: work(task), log)) for log in logs]
+        racers = [stack.enter_context(Child(work, log)) for log in logs]
         start.set()
         codes = [racer.code for racer in racers]
-    assert set(codes) <= {0, 2}, [racer.said for racer in racers]
-    assert 0 in codes
-    assert all("is running this experiment" in racer.said for racer in racers if racer.code)
+    said = [racer.said for racer in racers]
+    assert set(codes) <= {0, 2}, said
+    assert 0 in codes, said
+    assert all("is running this experiment" in text for code, text in zip(codes, said, strict=True) if code), said
     check_whole(task.path, expected)
 
 
@@ -135,7 +171,7 @@ def test_different_experiments_train_side_by_side(workers: ProcessPoolExecutor, 
 
 
 def moments(film: list[dict[str, bytes]]) -> list[tuple[int, ...]]:
-    """Return from which moments a reader can have the three files that it reads one after the other."""
+    """Return the moments at which a reader may read three files, one after the other, where that makes a difference."""
     starts = [[i for i, at in enumerate(film) if i == 0 or at[name] != film[i - 1][name]] for name in FILMED]
     ends = [dict(zip(some, [*some[1:], len(film)], strict=True)) for some in starts]
 
@@ -145,7 +181,7 @@ def moments(film: list[dict[str, bytes]]) -> list[tuple[int, ...]]:
             return
         for start, end in ends[len(read)].items():
             if end > now:
-                yield from follow((*read, start), max(now, start))
+                yield from follow((*read, max(now, start)), max(now, start))
 
     return list(follow((), 0))
 
@@ -157,17 +193,25 @@ def read_between(task: Task, place: Path, seed: int) -> None:
         assert child.code == 0, child.said
     final, film = results(task.path), task.film
     place.mkdir()
+    for name in FILMED:
+        (place / name).touch()
     chosen = moments(film)
     assert len(chosen) > 50
     random.Random(seed).shuffle(chosen)
     for read in (*chosen[:READINGS], *((i, i, i) for i in range(len(film)))):
-        for name, at in zip(FILMED, read, strict=True):
-            (place / name).write_bytes(film[at][name])
-        tables = examine(place, task.config)
+        tables = read_at(film, read, place, task)
         # Where failed trials begin anew between two files, what is read a moment later is right.
         began = before and film[read[0]]["trials.csv"] == film[0]["trials.csv"] and read[1] > read[0]
         assert began or not tables.faults, f"{read}: {tables.faults}"
         check_read(tables, final, before)
+
+
+def read_at(film: list[dict[str, bytes]], read: tuple[int, ...], place: Path, task: Task) -> Tables:
+    """Read the tables, each file as it was at the next of some moments."""
+    left = iter(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: film[next(left)][path.name])
+        return examine(place, task.config)
 
 
 def check_read(tables: Tables, final: dict[str, Any], before: list[bytes]) -> None:
