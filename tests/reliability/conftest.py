@@ -379,7 +379,7 @@ class Task:
                 os.kill(os.getpid(), self.signal)
             if name == self.stuck:
                 self.log.with_suffix(".stuck").touch()
-                time.sleep(10 * PATIENCE)
+                wait()
 
         operations = Operations(self.runs, before, flush=self.flush)
         damage: list[str] = []
@@ -406,6 +406,14 @@ class Answer:
 
     operations: list[str]
     damage: list[str]
+
+
+def wait(happened: Callable[[], object] = lambda: False) -> None:
+    """Wait for something, or forever, in short sleeps: a signal that comes just before one is seen only after it."""
+    until = time.monotonic() + 2 * PATIENCE  # by when whoever started this process has given up
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def take_every_checkpoint() -> None:

@@ -36,6 +36,7 @@ from tests.reliability.conftest import (
     results,
     rows,
     tiny,
+    wait,
 )
 
 AT_RANDOM = 20
@@ -167,7 +168,7 @@ def loading(task: Task) -> None:
 
     def load(*details: object) -> None:
         began.touch()
-        time.sleep(10 * PATIENCE)
+        wait()
 
     def work() -> None:
         preparing.load_data = load  # type: ignore[assignment]

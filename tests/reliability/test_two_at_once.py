@@ -6,7 +6,6 @@ import random
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
@@ -24,7 +23,6 @@ from bnexp.store.tables import Tables, examine
 from tests.cli.command import tree
 from tests.reliability.conftest import (
     FILMED,
-    PATIENCE,
     SELDOM,
     Child,
     Operations,
@@ -36,6 +34,7 @@ from tests.reliability.conftest import (
     results,
     rows,
     tiny,
+    wait,
 )
 
 READINGS = 400
@@ -102,8 +101,7 @@ def overtaken(task: Task) -> None:
     def pause(number: int, name: str) -> None:
         if number == 1:
             ready.touch()
-            while not go.exists():
-                time.sleep(0.01)
+            wait(go.exists)
 
     def work() -> None:
         preparing.check_free = lambda path: None  # type: ignore[assignment]
@@ -272,9 +270,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 def read_on(task: Task, over: Path) -> None:
     """Read until it is over; an error, or anything on stderr, ends it."""
-    deadline = time.monotonic() + PATIENCE
-    while not RunRecord.exists(task.path):
-        assert time.monotonic() < deadline
+    wait(lambda: RunRecord.exists(task.path))
     seen, times = set[bytes](), dict.fromkeys(COMMANDS, 0)
     while not over.exists():
         for name, words in COMMANDS.items():
@@ -296,14 +292,13 @@ def reporting(task: Task) -> None:
     """Continue a run while its report is half written."""
     done, report = task.runs.with_name("done"), task.runs.with_name("report")
 
-    def wait(number: int, name: str) -> None:
+    def pause(number: int, name: str) -> None:
         if name == "os.rename .report.html":
             report.touch()
-            while not done.exists():
-                time.sleep(0.01)
+            wait(done.exists)
 
     def work() -> None:
-        Operations(task.runs, wait)
+        Operations(task.runs, pause)
         command("report", "--runs", task.runs)
 
     with replace(task, stop=80).start() as child:
