@@ -96,7 +96,8 @@ def _train(
                 with Watching(plan, silent=silent) as watching:
                     finished.append(run(plan, watching.see, watching.begin))
     except KeyboardInterrupt:
-        typer.echo(f"bnexp: interrupted; {path} keeps what is done, the same command continues it", err=True)
+        again = "the same command without --rerun" if options[0] else "the same command"
+        typer.echo(f"bnexp: interrupted; {path} keeps what is done, {again} continues it", err=True)
         raise typer.Exit(INTERRUPTED) from None
     return finished
 

@@ -53,7 +53,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".trials.csv.4711", ".lock", ".owner.json", "curves.csv", ".hidden.txt"):
+    for name in (".trials.csv.99999999", ".lock", ".owner.json", "curves.csv", ".hidden.txt"):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden.txt", ".lock", ".owner.json", "curves.csv"]
