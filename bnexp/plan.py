@@ -74,6 +74,18 @@ class TrialGroup:
         return TrialGroup(tuple(trial for trial in self.trials if trial.number in wanted))
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a run treats what is there already, and what fails."""
+
+    rerun: bool = False
+    """Keep the run that is there under a number, and train everything anew."""
+    retry_failed: bool = False
+    """Train trials again that failed."""
+    fail_fast: bool = False
+    """Stop at the first trial that fails."""
+
+
 def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     """Return every trial, numbered grid point by grid point, arm by arm, seed by seed."""
     cells = [(arm, point) for point in config.points() for arm in config.arms]

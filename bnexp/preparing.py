@@ -11,25 +11,13 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, choose_device, data_key, load_data
 from bnexp.executors.planning import fitted, free_memory
-from bnexp.plan import Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.layout import check_format
 from bnexp.store.lock import check_free
 from bnexp.store.reader import recorded_groups
 from bnexp.store.takeover import Takeover, find_takeovers
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a run treats what is there already, and what fails."""
-
-    rerun: bool = False
-    """Keep the run that is there under a number, and train everything anew."""
-    retry_failed: bool = False
-    """Train trials again that failed."""
-    fail_fast: bool = False
-    """Stop at the first trial that fails."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,8 @@ def prepare(
     path, chosen, planned = runs / run_name(config), choose_device(device), trials(config)
     _check_folder(runs)
     _check_run(path, options)
-    takeovers = [] if options.rerun or holds_run(path) else _takeovers(runs, path, config, planned)
+    new = not (options.rerun or holds_run(path))
+    takeovers = find_takeovers(runs, path, config, planned, __version__) if new else []
     taken = {number for takeover in takeovers for number in takeover.numbers}
     together = groups([trial for trial in planned if trial.number not in taken])
     if not options.rerun and (recorded := recorded_groups(path)):
@@ -82,10 +71,6 @@ def prepare(
     with naming(source):
         fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)
     return Plan(config, path, planned, tuple(fit), tuple(takeovers), chosen, datasets, options)
-
-
-def _takeovers(runs: Path, path: Path, config: ExperimentConfig, planned: tuple[Trial, ...]) -> list[Takeover]:
-    return find_takeovers(runs, path, config, planned, __version__)
 
 
 def _check_run(path: Path, options: Options) -> None:

@@ -77,7 +77,7 @@ class Recorder:
         if job.number not in resumed:  # last, so that at no moment there is nothing to go on from
             self._checkpoints.drop(job.number)
         self._writer.go_back({n: part.resume.step if part.resume else -1 for part in parts for n in part.group.numbers})
-        self._writer.regroup([each for group in self._writer.groups for each in _cut(group, parts)])
+        self._writer.regroup([each for group in self._writer.groups for each in _regrouped(group, parts)])
         sizes = ", ".join(str(len(part.group.trials)) for part in parts)
         where = f"step {parts[0].resume.step}" if parts[0].resume and parts[0].resume.step else "the start"
         self._writer.log(
@@ -116,7 +116,7 @@ class _Pace:
         return result
 
 
-def _cut(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[int]]:
+def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[int]]:
     """Yield the parts of a recorded group that was cut, first what of it had ended; or the group, if it wasn't."""
     cut = {number for part in parts for number in part.group.numbers}
     if not cut & set(group):

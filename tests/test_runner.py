@@ -24,7 +24,8 @@ from bnexp.errors import BnexpError
 from bnexp.executors.local import Event
 from bnexp.nn.build import build
 from bnexp.opening import Opened
-from bnexp.preparing import Options, prepare
+from bnexp.plan import Options
+from bnexp.preparing import prepare
 from bnexp.runner import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs

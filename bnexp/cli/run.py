@@ -8,10 +8,11 @@ import typer
 from bnexp.cli.arguments import split
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
 from bnexp.cli.report import TensorBoard, write_tensorboard
-from bnexp.interrupts import Interrupts
+from bnexp.interrupts import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
+    from bnexp.plan import Options
     from bnexp.store.reader import RunRecord
 
 Arguments = Annotated[
@@ -27,8 +28,6 @@ Rerun = Annotated[
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")]
-INTERRUPTED = 130
-REPORT_FILES = ("summary.md", "summary.csv", "curves.png")
 
 
 def run(
@@ -47,6 +46,7 @@ def run(
     Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
     """
     from bnexp.config.load import load
+    from bnexp.plan import Options
 
     if tensorboard:
         from bnexp.report.tensorboard import check_installed
@@ -54,9 +54,10 @@ def run(
         check_installed()  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
-    finished = _finished(configs, runs, retry_failed) if not rerun else None
+    options = Options(rerun, retry_failed, fail_fast)
+    finished = _finished(configs, runs, options)
     if finished is None:
-        finished = _train(configs, runs, device, (rerun, retry_failed, fail_fast), silent=quiet or as_json)
+        finished = _train(configs, runs, device, options, silent=quiet or as_json)
     if tensorboard:
         for record in finished:
             write_tensorboard(record)
@@ -66,39 +67,40 @@ def run(
 
 
 def _finished(
-    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, retry_failed: bool
+    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, options: "Options"
 ) -> "list[RunRecord] | None":
     """Return the runs if there is nothing to train, which takes no torch."""
     from bnexp.plan import run_name
     from bnexp.store.reader import finished_run
 
     done = [record for _, config in configs if (record := finished_run(runs / run_name(config)))]
-    return None if len(done) < len(configs) or (retry_failed and any(map(_failed, done))) else done
+    again = options.rerun or (options.retry_failed and any(map(_failed, done)))
+    return None if again or len(done) < len(configs) else done
 
 
 def _train(
     configs: "list[tuple[Path, ExperimentConfig]]",
     runs: Path,
     device: str,
-    options: tuple[bool, bool, bool],
+    options: "Options",
     *,
     silent: bool,
 ) -> "list[RunRecord]":
     path, finished = runs, []
     try:
         from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
-        from bnexp.preparing import Options, prepare
+        from bnexp.preparing import prepare
         from bnexp.runner import run
 
         with Interrupts():  # while data are loaded, too
-            for plan in [prepare(config, runs, device, str(path), Options(*options)) for path, config in configs]:
+            for plan in [prepare(config, runs, device, str(path), options) for path, config in configs]:
                 path = plan.path
                 with Watching(plan, silent=silent) as watching:
                     finished.append(run(plan, watching.see, watching.begin))
     except KeyboardInterrupt:
-        again = "the same command without --rerun" if options[0] else "the same command"
+        again = "the same command without --rerun" if options.rerun else "the same command"
         typer.echo(f"bnexp: interrupted; {path} keeps what is done, {again} continues it", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(EXIT_CODE) from None
     return finished
 
 
@@ -111,6 +113,7 @@ def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
         return
     from bnexp.analysis.runs import compare_study, study_of
     from bnexp.cli.output import print_comparisons, print_views
+    from bnexp.store.layout import PICTURE, SUMMARIES
 
     studies = [study_of([record]) for record in finished]
     compared = [(study, compare_study(study)) for study in studies]
@@ -119,6 +122,6 @@ def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
         return
     for record, (study, comparison) in zip(finished, compared, strict=True):
         print_views(comparison, "main", study.question or study.name)
-        typer.echo(f"\n{record.path}: {', '.join(REPORT_FILES)}, trials.csv, curves.csv")
+        typer.echo(f"\n{record.path}: {', '.join((*SUMMARIES, PICTURE))}, trials.csv, curves.csv")
         if failed := int((record.trials["outcome"] == "failed").sum()):
             typer.echo(f"{failed} of {len(record.trials)} trials failed, see log.txt; --retry-failed trains them again")

@@ -35,8 +35,8 @@ from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.executors.local import Event
-from bnexp.plan import run_name
-from bnexp.preparing import Options, prepare
+from bnexp.plan import Options, run_name
+from bnexp.preparing import prepare
 from bnexp.report import folder
 from bnexp.runner import run
 from bnexp.store.files import Appender

@@ -25,7 +25,8 @@ from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.errors import BnexpError
 from bnexp.executors.local import Event, Job
-from bnexp.preparing import Options, prepare
+from bnexp.plan import Options
+from bnexp.preparing import prepare
 from bnexp.records import Snapshot
 from bnexp.store import reader, writer
 from bnexp.store.files import replace as replace_file

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.preparing import Options
+from bnexp.plan import Options
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import cells_of, examine

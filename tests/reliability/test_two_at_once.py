@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bnexp import preparing
-from bnexp.preparing import Options
+from bnexp.plan import Options
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import Tables, examine
 from tests.cli.command import tree
