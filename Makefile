@@ -8,7 +8,7 @@ demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
 
 test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MNIST for the tests that need it
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; some 20 minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

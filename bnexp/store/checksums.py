@@ -12,8 +12,8 @@ from pathlib import Path
 from zlib import crc32
 
 from bnexp.store.files import Appender
+from bnexp.store.layout import CHECKSUMS
 
-NAME = "checksums.txt"
 OUTCOME = crc32(b"outcome")
 """What a row of trials.csv goes on from, so that it is no record."""
 
@@ -45,7 +45,7 @@ class Checksums:
     """The checksums of a run folder, to add to."""
 
     def __init__(self, run: Path):
-        self._file = Appender(run / NAME)
+        self._file = Appender(run / CHECKSUMS)
         self._start = b"\n"  # whatever a crash left at the end of the last one
 
     def add(self, values: Iterable[int]) -> None:
@@ -66,7 +66,7 @@ class Known:
     """The checksums of a run folder as they are at this moment, to look up."""
 
     def __init__(self, run: Path):
-        path = run / NAME
+        path = run / CHECKSUMS
         self.missing = not path.is_file()
         self._values = frozenset() if self.missing else frozenset(path.read_bytes().split())
 

@@ -9,7 +9,7 @@ from bnexp.records import CURVE_COLUMNS
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import Checksums, checksum
 from bnexp.store.files import Appender, replace, whole_lines
-from bnexp.store.tables import CURVES
+from bnexp.store.layout import CURVES
 
 NOTHING = -1
 """The step before every record."""

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bnexp.errors import InputError, nearest
-from bnexp.store.checksums import NAME as CHECKSUMS
 from bnexp.store.files import read
-from bnexp.store.layout import CONFIG, ENVIRONMENT, LOG
+from bnexp.store.layout import CHECKSUMS, CONFIG, ENVIRONMENT, LOG
 from bnexp.store.reader import RunRecord
 
 Warn = Callable[[str], None]

@@ -9,6 +9,7 @@ from bnexp.errors import InputError
 from bnexp.store.files import read
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
+TRIALS, CURVES, CHECKSUMS = "trials.csv", "curves.csv", "checksums.txt"
 SUMMARIES = ("summary.md", "summary.csv")
 """Written when a run finishes; no command reads them, people do."""
 PICTURE = "curves.png"

@@ -8,11 +8,10 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
-from bnexp.store.checksums import NAME as CHECKSUMS
 from bnexp.store.files import make_folder, remove_leftovers, set_aside
-from bnexp.store.layout import CONFIG, ENVIRONMENT, LOG, PICTURE, SUMMARIES
+from bnexp.store.layout import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, LOG, PICTURE, SUMMARIES, TRIALS
 from bnexp.store.reader import DamagedRunError, RunRecord
-from bnexp.store.tables import CURVES, TRIALS, Fault, examine
+from bnexp.store.tables import Fault, examine
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from pathlib import Path
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.records import CURVE_COLUMNS
 from bnexp.store.cells import csv_text
-from bnexp.store.checksums import NAME as CHECKSUMS
 from bnexp.store.checksums import OUTCOME, Known, checksum, seal
 from bnexp.store.files import whole_lines
+from bnexp.store.layout import CHECKSUMS, CURVES, TRIALS
 from bnexp.store.outcomes import TRIAL_COLUMNS
 
-TRIALS, CURVES = "trials.csv", "curves.csv"
 NAMED = 5
 """Trials that a message lists."""
 

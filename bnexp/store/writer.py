@@ -14,10 +14,10 @@ from bnexp.store.cells import csv_text
 from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.curves import Curves
 from bnexp.store.files import replace
-from bnexp.store.layout import CONFIG, ENVIRONMENT, FORMAT_VERSION, LOG, SUMMARIES, check_format, groups_of
+from bnexp.store.layout import CONFIG, ENVIRONMENT, FORMAT_VERSION, LOG, SUMMARIES, TRIALS, check_format, groups_of
 from bnexp.store.outcomes import trial_row
 from bnexp.store.salvage import make_run_folder, salvage
-from bnexp.store.tables import TRIALS, cells_of, trial_columns
+from bnexp.store.tables import cells_of, trial_columns
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
