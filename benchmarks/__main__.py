@@ -8,18 +8,20 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import against_loops, gpu, processes, recording, trials_at_once
+from benchmarks import against_loops, convolutions, gpu, gpu_convolutions, processes, recording, trials_at_once
 from benchmarks.timing import machine
 
 CPU = torch.device("cpu")
 ON_CPU: dict[str, Callable[[], str]] = {
     "Against one network at a time": against_loops.run,
     "Trials at once": lambda: trials_at_once.run(CPU),
+    "Convolutions": convolutions.run,
     "Recording": recording.run,
     "Whole commands": processes.run,
 }
 ON_GPU: dict[str, Callable[[], str]] = {
     "On a GPU": lambda: gpu.run(torch.device("cuda")),
+    "Convolutions on a GPU": lambda: gpu_convolutions.run(torch.device("cuda")),
     "Trials at once on a GPU": lambda: trials_at_once.run(torch.device("cuda")),
 }
 

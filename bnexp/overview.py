@@ -1,7 +1,6 @@
 """What an experiment comes to before it is trained: its layers, trials and groups, and what they will take."""
 
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
@@ -92,7 +91,7 @@ class Overview:
                 {
                     "label": each.label(),
                     "trials": list(each.group.numbers),
-                    "layers": [asdict(layer) for layer in each.layers],
+                    "layers": [asdict(layer) | {"output": layer.output} for layer in each.layers],
                     "parameters": sum(layer.parameters for layer in each.layers),
                     "trainable": sum(layer.trainable for layer in each.layers),
                     "seconds": each.seconds,
@@ -119,7 +118,7 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
 
     def look(group: TrialGroup) -> GroupOverview:
         shape = shapes[data_key(group)]
-        layers = layer_table(group.settings.model, prod(shape.image), shape.classes)
+        layers = layer_table(group.settings.model, shape.image, shape.classes)
         bytes_ = footprint(group, shape, chosen).of(len(group.trials))
         return GroupOverview(group, tuple(layers), estimated_seconds(group, shape, chosen), bytes_)
 
@@ -131,7 +130,12 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
 
 def _layers(seen: GroupOverview) -> Table:
     rows = [
-        (layer.name, layer.kind, str(layer.output), *map(_number, (layer.parameters, layer.trainable, layer.fixed)))
+        (
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.shape)),
+            *map(_number, (layer.parameters, layer.trainable, layer.fixed)),
+        )
         for layer in seen.layers
     ]
     totals = (

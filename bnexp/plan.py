@@ -148,7 +148,7 @@ def misfits(trials: Sequence[Trial], train_images: int, source: str) -> Iterator
                 f"{batch}: larger than the {train_images} training images; lower it or raise data.train_size",
             )
     for trial in trials:
-        if trial.settings.model.norm.kind == "batch" and _smallest_batch(trial.settings, train_images) == 1:
+        if trial.settings.model.norm.over_the_batch and _smallest_batch(trial.settings, train_images) == 1:
             yield Problem(
                 source,
                 "train.batch_size",
@@ -165,7 +165,8 @@ def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
 
 
 def _shape_key(settings: TrialSettings) -> str:
-    return _digest(_without(settings, CONTINUOUS))
+    # Fixup brings learned scalars with it; the other schemes differ in numbers only.
+    return _digest([settings.model.init.scheme == "fixup", _without(settings, CONTINUOUS)])
 
 
 def _without(settings: TrialSettings, keys: Iterable[str]) -> dict[str, Any]:

@@ -6,18 +6,20 @@ stream's name and an index, so any draw can be repeated alone:
 =========  ==================  ===========================================================
 stream     index               what is drawn, in order
 =========  ==================  ===========================================================
-weights    layer, from 0       float64 standard normals of shape (out, in)
+weights    layer, from 0       float64 standard normals of the shape of a weight, (out, in) or (out, in, height, width)
 batches    epoch, from 1       the epoch's order of images
-dropout    epoch, from 1       uniforms of shape (batch, features), step by step, layer by layer
+dropout    epoch, from 1       uniforms of a layer's shape without the trials, step by step, layer by layer
+noise      epoch, from 1       as bnexp.nn.noise says, step by step, layer by layer
+augment    epoch, from 1       as bnexp.data.augment says, step by step
 =========  ==================  ===========================================================
 
-Weights and batches are drawn on the CPU whatever the device; dropout on the device.
+Weights and batches are drawn on the CPU whatever the device; the others on the device.
 """
 
 import hashlib
 from typing import Literal
 
-Stream = Literal["weights", "batches", "dropout"]
+Stream = Literal["weights", "batches", "dropout", "noise", "augment"]
 
 
 def stream_seed(seed: int, stream: Stream, index: int) -> int:

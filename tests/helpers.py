@@ -50,9 +50,11 @@ def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: 
         settings.data.feature_scale,
         torch.device("cpu"),
         dtype_of(settings.train.precision),
+        settings.data.whiten_eps,
     )
     splits = [
-        Split(x, y) for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
+        Split(scaling.kept(x), y)
+        for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
     return Dataset(DataShape((1, side, side), 3, train_images, val, test), *splits, normalization=scaling)
 
@@ -73,7 +75,8 @@ def on_device(data: Dataset, device: torch.device) -> Dataset:
 
     fitted = data.normalization
     factor_P = None if fitted.factor_P is None else fitted.factor_P.to(device)
-    scaling = Normalization(fitted.shift_P.to(device), fitted.spread_P.to(device), factor_P)
+    whitening = fitted.whitening and fitted.whitening.to(device)
+    scaling = Normalization(fitted.shift_P.to(device), fitted.spread_P.to(device), factor_P, whitening)
     return Dataset(data.shape, moved(data.train), moved(data.val), moved(data.test), scaling)
 
 

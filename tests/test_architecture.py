@@ -14,14 +14,15 @@ ALLOWED: dict[str, set[str]] = {
     # what the user wrote
     "errors": set(),
     "streams": set(),
+    "draws": {"streams"},
     "records": set(),
     "config": {"errors"},
     # what will be trained
     "plan": {"config", "errors"},
     # the pictures, the networks, the training
-    "data": {"config", "errors", "streams"},
-    "nn": {"config", "streams"},
-    "training": {"config", "data", "nn", "plan", "records"},
+    "data": {"config", "draws", "errors", "streams"},
+    "nn": {"config", "draws", "streams"},
+    "training": {"config", "data", "draws", "nn", "plan", "records"},
     # where it runs
     "executors": {"data", "errors", "plan", "records", "training"},
     # what is kept, what it means, what people look at

@@ -4,10 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from bnexp.config.base import Number, Settings, Size
+from bnexp.config.base import Number, Positive, Settings, Size
 from bnexp.config.text import Line
 
 DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
+Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
 
 
 class DataSettings(Settings):
@@ -23,7 +24,13 @@ class DataSettings(Settings):
     """Validate on the last N images of the training order; null = 5000, or a tenth where there are under 20,000."""
     test_size: Size | None = None
     """Test on the first N test images; null = all, 0 = never look at them."""
-    normalize: Literal["none", "unit", "standard"] = "standard"
-    """none (0-255), unit (min-max to [0, 1]) or standard (zero mean and unit variance per channel)."""
+    normalize: Scaling = "standard"
+    """none (0-255), unit (min-max to [0, 1]), standard (zero mean and unit variance per channel), or after standard
+    also without correlations between pixels: pca_whiten (principal components, the largest variance first) or
+    zca_whiten (still a picture). All are fitted on the training images."""
+    whiten_eps: Positive = 1e-5
+    """pca_whiten, zca_whiten: added to each component's variance λ before its root divides it. Where the training
+    images don't vary, as at MNIST's border, they stay 0, but other images that do are enlarged by 1/√eps."""
     feature_scale: dict[Size, Number] = Field(default={})
-    """Factors that single pixels (index into C·H·W) are multiplied with after normalisation; none may overflow."""
+    """Factors that single pixels (index into C·H·W; under pca_whiten components, from 0) are multiplied with after
+    normalisation; none may overflow."""

@@ -10,7 +10,8 @@ from pydantic_core import PydanticCustomError
 from bnexp.config.base import Settings, Size
 from bnexp.config.data import DataSettings
 from bnexp.config.dotted import is_key, put
-from bnexp.config.model import ModelSettings, NormSettings
+from bnexp.config.model import ModelSettings
+from bnexp.config.norm import NormSettings
 from bnexp.config.sweep import Point, count_points, points, repeated, values
 from bnexp.config.text import Lines
 from bnexp.config.train import TrainSettings
@@ -36,6 +37,15 @@ class TrialSettings(Settings):
     def no_influence(self) -> tuple[str, ...]:
         """Keys that have no influence on what is measured; of an image folder the root says which images."""
         return ("train.checkpoint_every", *(["data.root"] if self.data.name != "image_folder" else []))
+
+    @model_validator(mode="after")
+    def _only_pictures_are_augmented(self) -> Self:
+        if self.data.normalize == "pca_whiten" and self.train.augment != "none":
+            raise ValueError(
+                f"train.augment: {self.train.augment} moves pixels, and data.normalize: pca_whiten leaves none; "
+                "use zca_whiten, or augment: none"
+            )
+        return self
 
 
 def _trial_key(key: str) -> str:

@@ -1,16 +1,14 @@
-"""What network a trial trains: depth, width, activation, norm, dropout and initialisation."""
+"""What network a trial trains: family, depth, width, activation, norm, dropout and initialisation."""
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bnexp.config.base import Count, Fraction, NonNegative, Positive, Settings
-from bnexp.errors import nearest
+from bnexp.config.base import Count, Fraction, NonNegative, Settings
+from bnexp.config.families import USUAL_DEPTH, USUAL_WIDTH, channels
+from bnexp.config.norm import NormSettings
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
-NormKind = Literal["none", "batch", "layer", "group"]
-Placement = Literal["before", "after"]
-DEFAULT_DEPTH = 10
 MOST_LAYERS = 1_000
 """Hidden layers."""
 MOST_UNITS = 1_000_000
@@ -24,6 +22,8 @@ def _bias(value: Any) -> Any:
 
 
 def _width(value: Any) -> Any:
+    if value is None:
+        return None
     if isinstance(value, float) and value.is_integer():  # as of a linspace
         value = int(value)
     units = value if isinstance(value, list | tuple) else [value]
@@ -37,8 +37,12 @@ def _width(value: Any) -> Any:
 class InitSettings(Settings):
     """Initial weights: normally distributed around zero; biases start at zero. Short form: the scheme's name."""
 
-    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal"] = "xavier"
-    """Standard deviation: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); or an orthogonal matrix."""
+    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup"] = "xavier"
+    """Standard deviation: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); or an orthogonal matrix.
+
+    fixup (Zhang et al. 2019) lets a residual network without norm layers train: he, shrunk within the branches, zero in
+    their last layers and in the output layer, with learned scalar biases and multipliers in place of biases.
+    """
     scale: NonNegative = 1.0
     """Factor on the scheme's weights; with `normal` it is the standard deviation itself."""
 
@@ -47,53 +51,27 @@ class InitSettings(Settings):
         return {"scheme": value} if isinstance(value, str) else value
 
 
-class NormSettings(Settings):
-    """The normalisation that the arms put in or leave out. Short form: a placement (then batch), or a kind."""
-
-    kind: NormKind = "batch"
-    """none | batch | layer | group."""
-    placement: Placement = "before"
-    """Before or after each hidden activation."""
-    input: bool = False
-    """Also normalise the network's input."""
-    affine: Literal["both", "gamma", "beta", "none"] = "both"
-    """Which of scale γ and shift β are learned."""
-    momentum: Annotated[Positive, Field(le=1)] = 0.1
-    """Weight of the new batch in the running statistics (PyTorch's convention; Keras writes 1 minus this)."""
-    eps: Positive = 1e-5
-    """Added to the variance under the root."""
-    statistics: Literal["ema", "population"] = "ema"
-    """Evaluate with running averages, or with statistics recomputed over the training images."""
-    groups: Count = 8
-    """Groups of features that group norm normalises over."""
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value in get_args(Placement):
-            return {"kind": "batch", "placement": value}
-        if value in get_args(NormKind):
-            return {"kind": value}
-        known = [*get_args(Placement), *get_args(NormKind)]
-        raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{nearest(value, known)}")
-
-
 class ModelSettings(Settings):
     """The `model:` section."""
 
-    family: Literal["mlp"] = "mlp"
-    """Multi-layer perceptron on the flattened image."""
+    family: Literal["mlp", "vgg", "resnet"] = "mlp"
+    """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
-    """Hidden layers; null = as many as `width` lists, 10 where width is one number."""
-    width: Annotated[int | tuple[int, ...], BeforeValidator(_width)] = 100
-    """Units of every hidden layer, or a list with one number a layer."""
+    """mlp: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
+
+    null = mlp as many as `width` lists, 10 where width is one number; vgg 11; resnet 20.
+    """
+    width: Annotated[int | tuple[int, ...] | None, BeforeValidator(_width)] = None
+    """mlp: units of every hidden layer, or a list with one number a layer; vgg, resnet: channels of the first stage.
+
+    null = mlp 100; vgg 64; resnet 16.
+    """
     activation: ActivationName = "sigmoid"
     """The nonlinearity after each hidden layer."""
     bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
-    """Biases of the linear layers; auto leaves out those that a directly following BN would cancel."""
+    """Biases of the hidden layers; auto leaves out those that a directly following BN would cancel."""
     residual: bool = False
-    """Skip connections around every two hidden layers after the first."""
+    """mlp: skip connections around every two hidden layers after the first."""
     dropout: Fraction = 0.0
     """Probability of dropping a unit in training."""
     dropout_at: Literal["each", "before_norm", "after_norm"] = "each"
@@ -102,20 +80,48 @@ class ModelSettings(Settings):
     norm: NormSettings = NormSettings()
 
     @property
+    def layers(self) -> int:
+        """The depth, whether given or not."""
+        if isinstance(self.width, tuple):
+            return len(self.width)
+        return self.depth or USUAL_DEPTH[self.family]
+
+    @property
     def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer, first to last."""
+        """mlp: units of each hidden layer; vgg, resnet: channels of each stage; first to last."""
         if isinstance(self.width, tuple):
             return self.width
-        return (self.width,) * (self.depth or DEFAULT_DEPTH)
+        width = self.width or USUAL_WIDTH[self.family]
+        return (width,) * self.layers if self.family == "mlp" else channels(self.family, self.layers, width)
 
     @model_validator(mode="after")
     def _layers_agree(self) -> Self:
-        if isinstance(self.width, tuple) and self.depth not in (None, len(self.width)):
-            raise ValueError(f"depth {self.depth} does not fit the {len(self.width)} layers that width lists")
+        if isinstance(self.width, tuple):
+            if self.family != "mlp":
+                raise ValueError(f"width: a {self.family} takes one number, the channels of its first stage")
+            if self.depth not in (None, len(self.width)):
+                raise ValueError(f"depth {self.depth} does not fit the {len(self.width)} layers that width lists")
+        if self.residual and self.family != "mlp":
+            raise ValueError(f"residual: true is for family mlp; {self.family} has the connections that it has")
         if self.residual and len(set(self.widths)) > 1:
             raise ValueError("residual: true needs hidden layers of one width")
-        if self.norm.kind == "group":
-            uneven = [width for width in self.widths if width % self.norm.groups]
-            if uneven:
-                raise ValueError(f"norm.groups {self.norm.groups} does not divide the width {uneven[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        name, size = {
+            "group": ("groups", self.norm.groups),
+            "whiten": ("group_size", self.norm.group_size or 1),
+        }.get(self.norm.kind, ("", 1))
+        if uneven := [width for width in self.widths if width % size]:
+            raise ValueError(f"norm.{name} {size} does not divide the width {uneven[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _fixup_fits(self) -> Self:
+        if self.init.scheme == "fixup":
+            if self.family != "resnet" and not self.residual:
+                raise ValueError("init fixup is for residual networks: family resnet, or mlp with residual: true")
+            if self.norm.kind != "none":
+                raise ValueError("init fixup stands in for norm layers; set norm.kind: none with it")
         return self

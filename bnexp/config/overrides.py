@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from bnexp.config.dotted import check_key, put
 from bnexp.config.experiment import ExperimentConfig, default_arms
-from bnexp.config.model import ModelSettings, NormSettings
+from bnexp.config.model import ModelSettings
+from bnexp.config.norm import NormSettings
 from bnexp.config.reader import parse
 
 KEYED_SECTIONS = ("grid", "zip", "arms")

@@ -27,6 +27,7 @@ def _record_at(value: Any) -> Any:
 
 
 Budget = Annotated[Count, Field(le=MOST_UPDATES)]
+Augment = Literal["none", "flip_crop", "flip_crop_cutout"]
 
 
 class ClipSettings(Settings):
@@ -88,8 +89,9 @@ class TrainSettings(Settings):
     """How the rate changes over the steps."""
     schedule_options: ScheduleOptions = ScheduleOptions()
     clip: ClipSettings = ClipSettings()
-    augment: Literal["none"] = "none"
-    """Random changes to the training images."""
+    augment: Augment = "none"
+    """Random changes to the training images: half of them flipped, all moved by up to an eighth of their side (what
+    moves in is reflected), and with cutout a square of half their side set to 0."""
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     """Arithmetic; tf32 acts on GPUs only, fp64 is for checks."""
     record_at: Annotated[Literal["epoch"] | tuple[int, ...], BeforeValidator(_record_at)] = "epoch"

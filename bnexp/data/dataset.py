@@ -1,14 +1,15 @@
-"""A data set ready for training: three splits of bytes on the device, and the way to make them inputs.
+"""A data set ready for training: three splits of images on the device, and the way to make them inputs.
 
 Shapes: N images of one split, P = C·H·W pixels of a flattened image.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from bnexp.data import digits, image_folder, torchvision_sets
 from bnexp.data.catalog import DataShape, subset
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages
+from bnexp.data.whitening import WHITENINGS, check_room
 from bnexp.errors import InputError
 
 READERS: dict[str, Callable[[DataSettings], RawImages]] = {
@@ -31,9 +33,12 @@ READERS: dict[str, Callable[[DataSettings], RawImages]] = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images and labels for one purpose, on the device; images stay bytes, a quarter of their size as floats."""
+    """Images and labels for one purpose, on the device; images stay bytes, a quarter of their size as floats.
 
-    images_NP: UInt8[Tensor, "N P"]
+    Only whitened images are floats: whitening them takes longer than a small network's step.
+    """
+
+    images_NP: Real[Tensor, "N P"]
     labels_N: Int64[Tensor, " N"]
 
     def __len__(self) -> int:
@@ -51,8 +56,11 @@ class Dataset:
     normalization: Normalization
     """Fitted on the images of `train`."""
 
-    def inputs(self, images_P: UInt8[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
-        """Return images as normalised network inputs; a new tensor of the dtype the set was loaded with."""
+    def inputs(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
+        """Return images of a split as normalised network inputs of the dtype the set was loaded with.
+
+        They are a new tensor, except for whitened images: these are inputs already.
+        """
         return self.normalization(images_P)
 
 
@@ -60,8 +68,8 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
     """Read a data set, cut it to size and fit its normalisation; missing files are downloaded.
 
     Raises:
-        InputError: the files are missing, damaged or not as expected, the sizes asked for do not fit, or a
-            scaled pixel overflows.
+        InputError: the files are missing, damaged or not as expected, the sizes asked for do not fit, a scaled pixel
+            overflows, or whitened images don't fit the free memory.
     """
     raw = READERS[settings.name](settings)
     for half, images_NCHW, labels_N in (
@@ -71,20 +79,29 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         if flaw := _flaw(images_NCHW, labels_N, raw.train_images_NCHW.shape[1:], raw.classes):
             raise InputError(f"data.name: {settings.name} can't be trained on: {half} {flaw}")
     shape, images = subset(settings, raw.shape), len(raw.train_images_NCHW)
+    if settings.normalize in WHITENINGS:
+        kept = shape.train + shape.val + shape.test
+        check_room(settings.normalize, kept, prod(shape.image), device, dtype)
+    train = slice(0, shape.train)
+    normalization = fit(
+        torch.from_numpy(raw.train_images_NCHW[train]),
+        settings.normalize,
+        settings.feature_scale,
+        device,
+        dtype,
+        settings.whiten_eps,
+    )
 
     def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], part: slice) -> Split:
         images_NP = torch.from_numpy(images_NCHW[part]).flatten(start_dim=1)
-        return Split(images_NP.to(device), torch.from_numpy(labels_N[part]).to(device))
+        return Split(normalization.kept(images_NP), torch.from_numpy(labels_N[part]).to(device))
 
-    train = slice(0, shape.train)
     return Dataset(
         shape,
         train=split(raw.train_images_NCHW, raw.train_labels_N, train),
         val=split(raw.train_images_NCHW, raw.train_labels_N, slice(images - shape.val, images)),
         test=split(raw.test_images_NCHW, raw.test_labels_N, slice(0, shape.test)),
-        normalization=fit(
-            torch.from_numpy(raw.train_images_NCHW[train]), settings.normalize, settings.feature_scale, device, dtype
-        ),
+        normalization=normalization,
     )
 
 

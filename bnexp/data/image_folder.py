@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from math import prod
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from bnexp.config.data import DataSettings
@@ -12,6 +11,7 @@ from bnexp.config.text import escaped
 from bnexp.data import image_cache
 from bnexp.data.picture_tree import Picture, PictureTree, first_size, image_shape, opened, scan
 from bnexp.data.raw import RawImages, fixed_order
+from bnexp.data.room import free_memory
 from bnexp.errors import InputError
 
 
@@ -30,11 +30,6 @@ def read(settings: DataSettings) -> RawImages:
         images = _decode_all(tree, train, test)
         image_cache.write(cache, images)
     return RawImages(images["train"], _labels(train), images["test"], _labels(test), len(tree.classes))
-
-
-def free_memory() -> int:
-    """Return the bytes of main memory that are free for the pictures."""
-    return int(psutil.virtual_memory().available)
 
 
 def _shuffled(pictures: Sequence[Picture]) -> list[Picture]:

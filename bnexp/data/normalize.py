@@ -1,20 +1,22 @@
 """From bytes to network inputs: x = (byte - shift) / spread · factor, fitted on the training images alone.
 
+Where the inputs are whitened, `whitening` says what stands in place of the first two steps. That is too slow to be
+done to every batch, so a set keeps whitened images as floats, which only the factor is missing from.
+
 Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Real, UInt8
 from torch import Tensor
 
+from bnexp.config.data import DataSettings, Scaling
+from bnexp.data.whitening import WHITENINGS, Whitening, fit_whitening
 from bnexp.errors import ConfigError, Problem
-
-Scaling = Literal["none", "unit", "standard"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +27,26 @@ class Normalization:
     spread_P: Float[Tensor, " P"]
     """Never 0."""
     factor_P: Float[Tensor, " P"] | None
-    """data.feature_scale; None where no pixel is scaled."""
+    """data.feature_scale; None where no input is scaled."""
+    whitening: Whitening | None = None
+    """What bytes go through in place of shift and spread; None where inputs are not whitened."""
 
-    def __call__(self, images_P: UInt8[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
-        """Return the images as network inputs."""
-        # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
-        inputs_P = images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
+    def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
+        """Return bytes or whitened images as network inputs; the latter, where there are no factors, themselves."""
+        if images_P.is_floating_point():
+            return images_P if self.factor_P is None else images_P * self.factor_P
+        if self.whitening:
+            inputs_P = self.whitening(images_P).to(self.shift_P.dtype)
+        else:
+            # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
+            inputs_P = images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
         return inputs_P if self.factor_P is None else inputs_P.mul_(self.factor_P)
+
+    def kept(self, images_NP: UInt8[Tensor, "N P"]) -> Real[Tensor, "N P"]:
+        """Return images as a data set keeps them, on the device: bytes, or whitened once and for all."""
+        if self.whitening:
+            return self.whitening.of_all(images_NP, self.shift_P.dtype)
+        return images_NP.to(self.shift_P.device)
 
 
 def fit(
@@ -40,38 +55,55 @@ def fit(
     feature_scale: Mapping[int, float],
     device: torch.device,
     dtype: torch.dtype,
+    whiten_eps: float = DataSettings().whiten_eps,
 ) -> Normalization:
     """Fit the transform on at least one image; a constant image or channel is shifted but not stretched.
 
     Raises:
-        ConfigError: a factor takes a pixel beyond the largest number of the dtype.
+        ConfigError: a factor, or whiten_eps, takes a pixel beyond the largest number of the dtype.
     """
     channels, pixels = images_NCHW.shape[1], images_NCHW[0].numel()
     fitted_C = torch.tensor(_shift_and_spread(images_NCHW, scaling), dtype=torch.float64)
-    shift_C, spread_C = fitted_C.unbind(dim=1)
+    shift_P, spread_P = fitted_C.repeat_interleave(pixels // channels, dim=0).unbind(dim=1)
     factor_P = torch.ones(pixels, dtype=torch.float64)
     for index, factor in feature_scale.items():
         factor_P[index] = factor
+    whitening = None
+    if scaling in WHITENINGS:
+        whitening = fit_whitening(images_NCHW.flatten(1), spread_P, scaling, whiten_eps).to(device)
     fitted = Normalization(
-        shift_C.repeat_interleave(pixels // channels).to(device, dtype),
-        spread_C.repeat_interleave(pixels // channels).to(device, dtype),
+        shift_P.to(device, dtype),
+        spread_P.to(device, dtype),
         factor_P.to(device, dtype) if feature_scale else None,
+        whitening,
     )
-    if problems := list(_overflows(fitted, feature_scale)):
+    if problems := list(_overflows(fitted, feature_scale, whiten_eps)):
         raise ConfigError(problems)
     return fitted
 
 
-def _overflows(fitted: Normalization, feature_scale: Mapping[int, float]) -> Iterator[Problem]:
-    # Inputs rise or fall with the byte, so the two ends tell of all.
-    dtype, device = fitted.shift_P.dtype, fitted.shift_P.device
-    ends_VP = torch.tensor([0, 255], dtype=torch.uint8, device=device)[:, None].expand(-1, len(fitted.shift_P))
-    finite_P = fitted(ends_VP).isfinite().all(0).tolist()
+def _overflows(fitted: Normalization, feature_scale: Mapping[int, float], whiten_eps: float) -> Iterator[Problem]:
+    dtype = fitted.shift_P.dtype
     largest = f"the largest number of {str(dtype).removeprefix('torch.')}, {torch.finfo(dtype).max:.1e}"
-    remedy = "lower it" if dtype == torch.float64 else "lower it, or set train.precision: fp64"
+    higher = "" if dtype == torch.float64 else ", or set train.precision: fp64"
+    ends_VP = _ends(fitted)
+    if not ends_VP.isfinite().all():
+        yield Problem("", "data.whiten_eps", f"{whiten_eps:g} takes inputs beyond {largest}; raise it{higher}")
+        return
+    finite_P = fitted(ends_VP).isfinite().all(0).tolist()
     for index, factor in feature_scale.items():
         if not finite_P[index]:
-            yield Problem("", "data.feature_scale", f"{factor:g} takes pixel {index} beyond {largest}; {remedy}")
+            message = f"{factor:g} takes pixel {index} beyond {largest}; lower it{higher}"
+            yield Problem("", "data.feature_scale", message)
+
+
+def _ends(fitted: Normalization) -> Real[Tensor, "2 P"]:
+    """Return what tells of all images, as a set would keep them."""
+    if fitted.whitening:
+        return fitted.whitening.extremes().to(fitted.shift_P.dtype)
+    # Inputs rise or fall with the byte.
+    ends = torch.tensor([0, 255], dtype=torch.uint8, device=fitted.shift_P.device)
+    return ends[:, None].expand(-1, len(fitted.shift_P))
 
 
 def _shift_and_spread(images_NCHW: UInt8[Tensor, "N C H W"], scaling: Scaling) -> list[tuple[float, float]]:

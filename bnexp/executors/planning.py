@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import psutil
 import torch
 
 from bnexp.data.catalog import DataShape
+from bnexp.data.room import free_memory as free_memory
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.memory import footprint
@@ -14,13 +14,6 @@ USABLE = 0.85
 """Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
 
 ShapeOf = Callable[[TrialGroup], DataShape]
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that a device has to spare at this moment."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
 
 
 def fitted(groups: Sequence[TrialGroup], shape_of: ShapeOf, free: int, device: torch.device) -> list[TrialGroup]:

@@ -1,4 +1,7 @@
 """Networks with the trial axis: every tensor of parameters has K trials in front.
 
-Shapes: K trials, S distinct seeds, B batch, C features (in, out of a linear layer), P parameters of one trial.
+Shapes: K trials, S distinct seeds, B batch, C features or channels (in, out of a layer), H height, W width,
+D = K·C channels of all trials side by side, P numbers of a flattened image, or parameters of one trial.
+Activations are x_KBC where layers are fully connected, and x_BDHW, the channels last in memory, where they are
+convolutions: with one trial that is what torch.nn has.
 """

@@ -6,32 +6,47 @@ import torch
 from torch import nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.nn.dropout import SeedUniforms
+from bnexp.draws import SeedDraws
 from bnexp.nn.init import initialize
+from bnexp.nn.kit import Kit
 from bnexp.nn.mlp import MLP
+from bnexp.nn.residual import set_fixup_gains
+from bnexp.nn.resnet import ResNet
+from bnexp.nn.vgg import VGG
 
-FAMILIES = {"mlp": MLP}
+FAMILIES: dict[str, type[MLP | VGG | ResNet]] = {"mlp": MLP, "vgg": VGG, "resnet": ResNet}
 """Network classes by the name in model.family."""
 
 
 def build(
     models: Sequence[ModelSettings],
     seeds: Sequence[int],
-    features: int,
+    image: tuple[int, int, int],
     classes: int,
+    draws: SeedDraws,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
-) -> tuple[nn.Module, SeedUniforms]:
-    """Return the K networks of a trial group as one module, and the source of their dropout draws.
+) -> nn.Module:
+    """Return the K networks of a trial group as one module.
 
     Args:
         models: settings of each trial, equal in everything that shapes the computation.
         seeds: seed of each trial, equal ones side by side.
-        features: pixels of a flattened image.
+        image: C, H, W of an image.
         classes: number of labels.
+        draws: random numbers of the trials, for dropout and noise.
+        device: where the network will be.
+        dtype: of its parameters.
     """
-    uniforms = SeedUniforms(seeds, device)
-    drops = any(model.dropout > 0 for model in models)
-    network = FAMILIES[models[0].family](models, features, classes, uniforms if drops else None).to(dtype)
+    network = skeleton(models, image, classes, draws).to(dtype)
     initialize(network, [model.init for model in models], seeds)
-    return network.to(device), uniforms
+    return network.to(device)
+
+
+def skeleton(
+    models: Sequence[ModelSettings], image: tuple[int, int, int], classes: int, draws: SeedDraws | None = None
+) -> nn.Module:
+    """Return the networks with weights of zero; without draws they have neither dropout nor noise."""
+    network = FAMILIES[models[0].family](Kit(models, draws), image, classes)
+    set_fixup_gains(network)
+    return network

@@ -19,7 +19,10 @@ class Linear(nn.Module):
     Attributes:
         weight: (K, out, in), as in torch.nn.Linear with the trials in front.
         bias: (K, out), or None.
+        fixup_gain: factor on the initial weights under fixup.
     """
+
+    fixup_gain = 1.0
 
     def __init__(self, trials: int, features: int, units: int, *, bias: bool = True):
         super().__init__()

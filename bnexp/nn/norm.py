@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnexp.config.model import NormSettings
+from bnexp.config.norm import NormSettings
+from bnexp.nn.layout import Activations
 
 
 class Norm(nn.Module):
@@ -31,40 +32,82 @@ class Norm(nn.Module):
             else:
                 self.register_buffer(name, start, persistent=False)
 
+    def forward(self, x: Activations) -> Activations:
+        """Normalise activations in either layout."""
+        return self.features(x) if x.ndim == 3 else self.images(x)
+
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        """Normalise what fully connected layers hand on."""
+        raise NotImplementedError
+
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        """Normalise what convolutions hand on."""
+        raise NotImplementedError
+
     def scale_and_shift(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Return γ x + β."""
         return torch.addcmul(self.beta[:, None], x_KBC, self.gamma[:, None])
 
 
-class BatchNorm(Norm):
-    """Normalises every feature of every trial over the batch; running statistics in evaluation.
+class RunningNorm(Norm):
+    """What kinds share that normalise over the batch: a running mean, and what else stands in for it in evaluation.
 
-    One library call over K·C channels, so each trial's statistics are exactly what it would have alone.
-    As in PyTorch the batch is normalised with the biased variance, the unbiased one is averaged, and
     `momentum` weights the new value.
 
     Attributes:
-        running_mean, running_var: (K, C), starting at 0 and 1.
+        running_mean: (K, C), starting at 0.
     """
 
     running_mean: Tensor
-    running_var: Tensor
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         self.momentum = settings.momentum
         self.register_buffer("running_mean", torch.zeros(trials, features))
+
+    def forget(self) -> None:
+        """Put the running statistics back to their start."""
+        self.running_mean.zero_()
+
+
+class BatchNorm(RunningNorm):
+    """Normalises every feature of every trial over the batch and, in images, over all places.
+
+    One library call over K·C channels, so each trial's statistics are exactly what it would have alone.
+    As in PyTorch the batch is normalised with the biased variance, and the unbiased one is averaged.
+
+    Attributes:
+        running_var: (K, C), starting at 1.
+    """
+
+    running_var: Tensor
+
+    def __init__(self, trials: int, features: int, settings: NormSettings):
+        super().__init__(trials, features, settings)
         self.register_buffer("running_var", torch.ones(trials, features))
 
-    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+    def forget(self) -> None:
+        """Put the running statistics back to their start."""
+        super().forget()
+        self.running_var.fill_(1)
+
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Normalise with the batch's statistics and update the running ones, or use those in evaluation.
 
         Raises:
             ValueError: a batch of one in training mode.
         """
         trials, batch, features = x_KBC.shape
-        y_1XB = F.batch_norm(
-            x_KBC.mT.reshape(1, trials * features, batch),
+        y_1DB = self._normalize(x_KBC.mT.reshape(1, trials * features, batch))
+        return y_1DB.view(trials, features, batch).mT
+
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        """As features, over all places of the batch's images."""
+        return self._normalize(x_BDHW)
+
+    def _normalize(self, x: Tensor) -> Tensor:
+        return F.batch_norm(
+            x,
             self.running_mean.view(-1),
             self.running_var.view(-1),
             self.gamma.reshape(-1),
@@ -73,29 +116,33 @@ class BatchNorm(Norm):
             self.momentum,
             self.eps,
         )
-        return y_1XB.view(trials, features, batch).mT
 
 
 class LayerNorm(Norm):
-    """Normalises every sample over its features; the same in training and evaluation."""
+    """Normalises every sample over its features, and in images over all places; the same in training and evaluation."""
 
-    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Normalise over C."""
         return self.scale_and_shift(F.layer_norm(x_KBC, x_KBC.shape[-1:], eps=self.eps))
 
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        """Normalise over C, H and W."""
+        return F.group_norm(x_BDHW, len(self.gamma), self.gamma.flatten(), self.beta.flatten(), self.eps)
+
 
 class GroupNorm(Norm):
-    """Normalises every sample over groups of neighbouring features."""
+    """Normalises every sample over groups of neighbouring features, and in images over all places."""
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         self.shape = (settings.groups, features // settings.groups)
 
-    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Normalise over each group's features."""
         grouped = F.layer_norm(x_KBC.unflatten(-1, self.shape), self.shape[-1:], eps=self.eps)
         return self.scale_and_shift(grouped.flatten(-2))
 
-
-NORMS: dict[str, type[Norm]] = {"batch": BatchNorm, "layer": LayerNorm, "group": GroupNorm}
-"""Norm layers by the name in model.norm.kind."""
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        """Normalise over each group's channels, H and W."""
+        groups = len(self.gamma) * self.shape[0]
+        return F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -15,19 +14,14 @@ class Parameters:
 
     Attributes:
         matrices: views of the parameters; writing here changes the model.
-        decayed: which of them are weights of linear layers, not biases or norm parameters.
+        decayed: which of them are weights of layers, not biases, scalars or norm parameters.
     """
 
     def __init__(self, model: nn.Module):
         named = list(model.named_parameters())
-        self._parameters = [parameter for _, parameter in named]
-        self.matrices: Matrices = [parameter.detach().view(len(parameter), -1) for parameter in self._parameters]
+        self.matrices: Matrices = [parameter.detach().view(len(parameter), -1) for _, parameter in named]
         self.decayed = [name.endswith("weight") for name, _ in named]
 
     def __len__(self) -> int:
         """Numbers that each trial learns."""
         return sum(matrix.shape[1] for matrix in self.matrices)
-
-    def gradient(self, loss: Float[Tensor, ""]) -> Matrices:
-        """Return the gradient of a loss summed over the trials: row k is the gradient of trial k alone."""
-        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, self._parameters)]

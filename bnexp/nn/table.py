@@ -1,12 +1,15 @@
 """The layers of a network with output shapes and parameter counts, as `bnexp show` prints them."""
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.nn.build import FAMILIES
+from bnexp.nn.build import skeleton
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.linear import Linear
 from bnexp.nn.norm import Norm
 
 
@@ -16,12 +19,19 @@ class LayerRow:
 
     name: str
     kind: str
-    output: int
-    """Features that it hands on."""
+    shape: tuple[int, ...]
+    """Of what it hands on for one image: features, or channels, height, width."""
     trainable: int
     """Learned numbers: weights, biases, γ, β."""
     fixed: int
     """Numbers that are kept but not learned: running means and variances."""
+    products: int
+    """Multiplications by weights for one image."""
+
+    @property
+    def output(self) -> int:
+        """Numbers that it hands on for one image."""
+        return prod(self.shape)
 
     @property
     def parameters(self) -> int:
@@ -29,7 +39,7 @@ class LayerRow:
         return self.trainable + self.fixed
 
 
-def layer_table(model: ModelSettings, features: int, classes: int) -> list[LayerRow]:
+def layer_table(model: ModelSettings, image: tuple[int, int, int], classes: int) -> list[LayerRow]:
     """Return the layers in the order in which data pass them. Allocates nothing: runs on torch's meta device."""
     rows: list[LayerRow] = []
 
@@ -37,19 +47,22 @@ def layer_table(model: ModelSettings, features: int, classes: int) -> list[Layer
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             trainable = sum(p.numel() for p in module.parameters())
             kept = [module.get_buffer(name) for name in module.state_dict() if name.startswith("running")]
-            rows.append(LayerRow(name, _kind(module), output.shape[-1], trainable, sum(b.numel() for b in kept)))
+            shape = tuple(output.shape[1:] if output.ndim == 4 else output.shape[2:])
+            weights = module.weight.numel() if isinstance(module, Linear | Conv2d) else 0
+            products = weights * prod(shape[1:])
+            rows.append(LayerRow(name, _kind(module), shape, trainable, sum(b.numel() for b in kept), products))
 
         layer.register_forward_hook(hook)
 
     with torch.device("meta"):
-        network = FAMILIES[model.family]([model], features, classes).eval()
+        network = skeleton([model], image, classes).eval()
         for name, layer in network.named_modules():
-            if not isinstance(layer, nn.Sequential | nn.ModuleList | FAMILIES[model.family]):
+            if not any(layer.children()) and not isinstance(layer, nn.Sequential):
                 describe(name, layer)
-        network(torch.empty(1, 2, features))
+        network(torch.empty(1, 2, prod(image)))
     return rows
 
 
 def _kind(module: nn.Module) -> str:
     name = type(module).__name__
-    return name if isinstance(module, Norm) or name == "Linear" else name.lower()
+    return name if isinstance(module, Norm | Linear | Conv2d) else name.lower()

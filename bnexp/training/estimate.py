@@ -8,15 +8,18 @@ import torch
 from bnexp.data.catalog import DataShape, steps_per_epoch
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
+from bnexp.data.whitening import WHITENINGS
 from bnexp.plan import TrialGroup
 from bnexp.training.graphs import updater
 from bnexp.training.loop import moments
 from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.trainee import Trainee
+from bnexp.training.trial_axis import shard_sizes, trials_at_once
 
 TIMED_TRIALS = 8
-"""Trials that are timed at most; more are taken to need time in proportion."""
-TIMED_STEPS = 5
+"""Trials that are timed at most where they compute at once; more are taken to need time in proportion."""
+TIMED_STEPS, TIMED_SECONDS = 5, 0.5
+"""Steps that are timed, fewer where they take so long together."""
 
 
 def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device) -> float:
@@ -27,15 +30,16 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     """
     train = group.settings.train
     per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
-    few = TrialGroup(group.trials[:TIMED_TRIALS])
+    few = TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
     data = _noise(few, shape, device)
     with numerics(train, device):
         trainee = Trainee(few, data)
-        numbers = trainee.parameters * train.batch_size * len(group.trials)
+        shard = max(shard_sizes(group, device))
+        products = trainee.products * shard // max(shard_sizes(few, device))
         batch_SB = torch.randint(len(data.train), (len(few.shared_seeds), train.batch_size), device=device)
         rate_K1 = torch.zeros(len(few.trials), 1, device=device, dtype=dtype_of(train.precision))
         first = torch.ones((), dtype=torch.int64, device=device)
-        with threads(numbers, device):
+        with threads(products, device):
             update = updater(trainee)
             step = _time(lambda: update(batch_SB, rate_K1, first), device)
             image = _time(lambda: trainee.evaluate(1).tolist(), device) / len(data.train)
@@ -48,10 +52,12 @@ def _time(act: Callable[[], object], device: torch.device) -> float:
     act()  # warm up
     _wait(device)
     started = time.perf_counter()
-    for _ in range(TIMED_STEPS):
+    count = 0
+    while count < TIMED_STEPS and time.perf_counter() - started < TIMED_SECONDS:
         act()
+        count += 1
     _wait(device)
-    return (time.perf_counter() - started) / TIMED_STEPS
+    return (time.perf_counter() - started) / count
 
 
 def _wait(device: torch.device) -> None:
@@ -64,7 +70,11 @@ def _noise(group: TrialGroup, shape: DataShape, device: torch.device) -> Dataset
     count = max(2 * settings.train.batch_size, 256)
     images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     dtype = dtype_of(settings.train.precision)
-    normalization = fit(images, settings.data.normalize, settings.data.feature_scale, device, dtype)
-    split = Split(images.flatten(1).to(device), torch.zeros(count, dtype=torch.int64, device=device))
+    # Whitened images are floats, which take the same time whatever they are: there is no need to fit anything.
+    whitened = settings.data.normalize in WHITENINGS
+    scaling = "standard" if whitened else settings.data.normalize
+    normalization = fit(images, scaling, settings.data.feature_scale, device, dtype)
+    images_NP = images.flatten(1).to(device, dtype if whitened else torch.uint8)
+    split = Split(images_NP, torch.zeros(count, dtype=torch.int64, device=device))
     none = Split(split.images_NP[:0], split.labels_N[:0])
     return Dataset(shape, split, none, none, normalization)

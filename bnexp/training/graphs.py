@@ -49,7 +49,7 @@ class GraphedUpdate:
         self._rate_K1 = torch.zeros(trials, 1, dtype=dtype_of(train.precision), device=trainee.device)
         self._step = torch.ones((), dtype=torch.int64, device=trainee.device)
         before = {name: tensor.clone() for name, tensor in trainee.state().items()}
-        self._repeat = record(self._update, trainee.uniforms.generators)
+        self._repeat = record(self._update, trainee.streams.generators)
         trainee.load(before)
 
     def __call__(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:

@@ -44,7 +44,7 @@ def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> G
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
         run = _Run(group, data, resume)
-        with threads(run.numbers, device):
+        with threads(run.products, device):
             yield from run.records()
 
 
@@ -79,9 +79,9 @@ class _Run:
         self._update = updater(self._trainee)
 
     @property
-    def numbers(self) -> int:
-        """Parameters times images of an update, over all trials."""
-        return self._trainee.parameters * self._train.batch_size * len(self._trainee.group.trials)
+    def products(self) -> int:
+        """Products of weights and activations in a forward pass, over the trials that compute at once."""
+        return self._trainee.products
 
     def records(self) -> Iterator[Progress]:
         """Train to the end, or until no trial is left."""
@@ -110,7 +110,7 @@ class _Run:
 
     def _batches(self) -> Sequence[Int[Tensor, "S B"]]:
         """Begin the epoch's random streams; return its batches of image numbers, a row for each distinct seed."""
-        self._trainee.uniforms.start_epoch(self._epoch)
+        self._trainee.streams.start_epoch(self._epoch)
         seeds = self._trainee.group.shared_seeds
         order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching)
         batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)

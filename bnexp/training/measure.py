@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -49,6 +49,6 @@ def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Spl
     return totals_2K / len(split)
 
 
-def chunks(split: Split, size: int) -> Iterator[tuple[UInt8[Tensor, "B P"], Int[Tensor, " B"]]]:
+def chunks(split: Split, size: int) -> Iterator[tuple[Real[Tensor, "B P"], Int[Tensor, " B"]]]:
     """Yield a split's images and labels in file order, `size` at a time."""
     yield from zip(split.images_NP.split(size), split.labels_N.split(size), strict=True)

@@ -10,6 +10,7 @@ from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.measure import CHUNK_NUMBERS
 from bnexp.training.numerics import dtype_of
+from bnexp.training.trial_axis import trials_at_once
 
 STATE = {"sgd": 1, "adam": 2, "adamw": 2, "nadam": 2, "rmsprop": 2}
 """Numbers per parameter that an optimiser keeps from step to step at most."""
@@ -26,9 +27,9 @@ class Footprint:
     """Bytes that a group takes besides the images."""
 
     per_trial: int
-    """Parameters, optimiser and the activations of a batch."""
+    """Parameters, optimiser and, where all trials compute at once, the activations of a batch."""
     shared: int
-    """What measuring takes, however many the trials."""
+    """What measuring takes, and the activations of trials that compute one after the other."""
 
     def of(self, trials: int) -> int:
         """Bytes of a group of so many trials."""
@@ -42,15 +43,17 @@ class Footprint:
 def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Footprint:
     """Count what a group takes on a device."""
     settings, features = group.settings, prod(shape.image)
-    layers = layer_table(settings.model, features, shape.classes)
+    layers = layer_table(settings.model, shape.image, shape.classes)
     parameters = sum(layer.parameters for layer in layers)
     outputs = [layer.output for layer in layers]
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
     activations = settings.train.batch_size * (features + sum(outputs) + 2 * max(outputs))
     optimizer = settings.train.optimizer
     state = (1 + STATE[optimizer]) * parameters
-    step = max(parameters + activations, UPDATE[optimizer] * parameters)
+    at_once = trials_at_once(settings.model, device)
+    backward = parameters + (activations if at_once is None else 0)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
-    numbers = state + max(step, saving)
+    numbers = state + max(backward, UPDATE[optimizer] * parameters, saving)
+    shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations
     size = dtype_of(settings.train.precision).itemsize
-    return Footprint(numbers * size, CHUNK_TENSORS * CHUNK_NUMBERS[device.type] * size)
+    return Footprint(numbers * size, shared * size)

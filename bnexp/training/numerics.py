@@ -32,13 +32,17 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
     """
     if device.type == "cpu":
         _keep_freed_memory()
-    products = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if settings.precision == "tf32" else "highest")
+    products, tf32 = torch.get_float32_matmul_precision(), settings.precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
     before = _flushes_denormals()
     flushed = device.type == "cpu" and torch.set_flush_denormal(True)
     try:
-        # Streams and graphs belong to the current GPU, and no GPU is -1.
-        with torch.cuda.device(device if device.type == "cuda" else -1):
+        # Streams and graphs belong to the current GPU, and no GPU is -1. Convolutions have a switch of their own, and
+        # their algorithms are worth trying out: shapes stay the same throughout.
+        with (
+            torch.cuda.device(device if device.type == "cuda" else -1),
+            torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=tf32),
+        ):
             yield
     finally:
         torch.set_float32_matmul_precision(products)
@@ -47,15 +51,16 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def threads(numbers: int, device: torch.device) -> Iterator[None]:
+def threads(products: int, device: torch.device) -> Iterator[None]:
     """Use one thread for small updates, and put the count back.
 
     Args:
-        numbers: parameters times images of an update, over all trials; a product takes about 6 operations each.
+        products: of weights and activations in a forward pass, over the trials that compute at once; an update takes
+            about 6 operations for each.
         device: the setting matters on the CPU alone.
     """
     before = torch.get_num_threads()
-    if device.type == "cpu" and numbers < SMALL_UPDATE:
+    if device.type == "cpu" and products < SMALL_UPDATE:
         torch.set_num_threads(1)
     try:
         yield

@@ -2,20 +2,26 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset
+from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.build import build
-from bnexp.nn.parameters import Parameters
+from bnexp.nn.parameters import Matrices, Parameters
 from bnexp.nn.population import refit_statistics
+from bnexp.nn.shards import Shard, shards
+from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.clipping import Clipping
 from bnexp.training.measure import chunks, losses, measure
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS
+from bnexp.training.trial_axis import shard_sizes
 
 DIVERGED_FACTOR = 1e3
 """A trial diverges when its batch loss passes this many times that of its first batch, or of guessing where the first
@@ -36,17 +42,15 @@ class Trainee:
         settings, trials = [trial.settings for trial in group.trials], len(group.trials)
         self.group, self.data, self._train = group, data, settings[0].train
         self.device = data.train.labels_N.device
-        self._width = max(settings[0].model.widths)
-        self.network, self.uniforms = build(
-            [each.model for each in settings],
-            [trial.seed for trial in group.trials],
-            data.train.images_NP.shape[1],
-            data.shape.classes,
-            self.device,
-            dtype_of(self._train.precision),
-        )
-        self._parameters, rules = Parameters(self.network), [each.train for each in settings]
-        thetas, decayed = self._parameters.matrices, self._parameters.decayed
+        seeds, models = [trial.seed for trial in group.trials], [each.model for each in settings]
+        self.streams = SeedStreams(seeds, self.device)
+        self._picture_draws = SeedDraws(self.streams, group.shared_seeds)
+        draws, dtype = SeedDraws(self.streams, seeds), dtype_of(self._train.precision)
+        self.network = build(models, seeds, data.shape.image, data.shape.classes, draws, self.device, dtype)
+        self._shards = shards(self.network, draws, shard_sizes(group, self.device))
+        self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
+        parameters, rules = Parameters(self.network), [each.train for each in settings]
+        thetas, decayed = parameters.matrices, parameters.decayed
         self._optimizer = OPTIMIZERS[self._train.optimizer](rules, thetas, decayed)
         self._clip = Clipping.of([train.clip for train in rules], thetas[0])
         self._guessing = math.log(data.shape.classes)
@@ -54,9 +58,10 @@ class Trainee:
         self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self.device)
 
     @property
-    def parameters(self) -> int:
-        """Learned numbers of one trial."""
-        return len(self._parameters)
+    def products(self) -> int:
+        """Products of weights and activations in a forward pass of one batch, over all trials that compute at once."""
+        each = sum(layer.products for layer in self.layers)
+        return each * self._train.batch_size * max(map(len, self._shards))
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -66,13 +71,13 @@ class Trainee:
             rate_K1: learning rates.
             step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
         """
-        if not self.network.training:
-            self.network.train()
+        self.streams.start_step()
         images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
-        logits_KBC = self._forward(self.data.inputs(images_SBP))
-        loss_K = losses(logits_KBC, labels_SB, self._train.label_smoothing).mean(1)
-        self._optimizer.step(self._clip(self._parameters.gradient(loss_K.sum())), rate_K1)
-        self._watch(loss_K.detach(), step)
+        self._picture_draws.start_pass()
+        x_SBP = training_inputs(self.data, images_SBP, self._train.augment, self._picture_draws)
+        loss_K, gradient = self._backward(x_SBP, labels_SB)
+        self._optimizer.step(self._clip(gradient), rate_K1)
+        self._watch(loss_K, step)
 
     def evaluate(self, step: int) -> Float[Tensor, "M K"]:
         """Return the diverged step (0: not) and then loss and accuracy on each split with images, one row each.
@@ -80,16 +85,9 @@ class Trainee:
         What is not finite before training, at step 0, counts as diverged at step 1.
         """
         norm = self.group.settings.model.norm
-        self.network.eval()
-        if norm.statistics == "population":
-            batches = chunks(self.data.train, self._train.batch_size)
-            whole = (x for x, _ in batches if len(x) == self._train.batch_size)
-            refit_statistics(self.network, (self.data.inputs(x)[None] for x in whole))
-        splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
-        trials = len(self.group.trials)
-        rows_MK = torch.cat([measure(self._forward, trials, self._width, self.data, split) for split in splits])
+        rows_MK = torch.cat([self._evaluate(shard) for shard in self._shards], dim=1)
         # Averages over no batch yet are nothing that the network trains with: what they spoil may be a fine start.
-        if step > 0 or norm.kind != "batch" or norm.statistics == "population":
+        if step > 0 or not norm.over_the_batch or norm.statistics == "population":
             finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
             self._flag(~finite_K, max(step, 1))
         return torch.cat([self._diverged_K[None].double(), rows_MK])
@@ -115,10 +113,39 @@ class Trainee:
         optimizer = {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state.items()}
         return network | optimizer
 
-    def _forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B C"]:
+    def _backward(
+        self, x_SBP: Float[Tensor, "S B P"], labels_SB: Int[Tensor, "S B"]
+    ) -> tuple[Float[Tensor, " K"], Matrices]:
+        """Return every trial's loss and gradient; one shard's activations are gone before the next one computes."""
+        found = []
+        for shard in self._shards:
+            if not shard.network.training:
+                shard.network.train()
+            shard.draws.start_pass()
+            rows = shard.rows(len(x_SBP), len(self.group.trials))
+            logits_KBC = self._forward(shard.network, x_SBP[rows])
+            loss_K = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing).mean(1)
+            found.append((loss_K.detach(), shard.gradient(loss_K.sum())))
+        if len(found) == 1:
+            return found[0]
+        each_loss, gradients = zip(*found, strict=True)
+        return torch.cat(each_loss), [torch.cat(pieces) for pieces in zip(*gradients, strict=True)]
+
+    def _evaluate(self, shard: Shard) -> Float[Tensor, "M K"]:
+        """Return loss and accuracy of some trials on each split with images, one row each."""
+        shard.network.eval()
+        if self.group.settings.model.norm.statistics == "population":
+            batches = chunks(self.data.train, self._train.batch_size)
+            whole = (x for x, _ in batches if len(x) == self._train.batch_size)
+            refit_statistics(shard.network, (self.data.inputs(x)[None] for x in whole))
+        splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
+        forward, largest = partial(self._forward, shard.network), max(layer.output for layer in self.layers)
+        return torch.cat([measure(forward, len(shard), largest, self.data, split) for split in splits])
+
+    def _forward(self, network: nn.Module, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B C"]:
         with autocast(self._train, self.device):
-            logits_KBC: Tensor = self.network(x_SBC)
-        return logits_KBC.to(x_SBC.dtype)
+            logits_KBC: Tensor = network(x_SBP)
+        return logits_KBC.to(x_SBP.dtype)
 
     def _watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
         # A finite limit, so that an infinite loss is above it; written so that NaN, which is below nothing, is too.

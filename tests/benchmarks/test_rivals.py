@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.rivals import in_memory, loader, numpy_book
+from benchmarks.convolutions import SMALL_VGG, group_of, made_up, ours, rival
+from benchmarks.gpu_convolutions import MODELS
+from benchmarks.rivals import convolutional, in_memory, loader, numpy_book
 from benchmarks.study import Study
 from benchmarks.timing import in_turn
+from bnexp.nn.table import layer_table
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 
 needs_mnist = pytest.mark.skipif(
@@ -79,3 +82,27 @@ def test_programs_take_turns() -> None:
     times = in_turn({"one": lambda: calls.append("one"), "two": lambda: calls.append("two")}, rounds=3)
     assert calls == ["one", "two"] * 3
     assert [len(each.seconds) for each in times.values()] == [3, 3]
+
+
+@pytest.mark.parametrize("model", [SMALL_VGG, SMALL_VGG | {"norm": "none"}, *MODELS.values()])
+def test_convolutional_rivals_have_as_many_parameters(model: dict[str, object]) -> None:
+    settings = group_of(model, 1).settings.model
+    if settings.family == "vgg":
+        network = convolutional.vgg(settings.layers, settings.widths, settings.norm.kind != "none")
+    else:
+        network = convolutional.resnet(settings.layers, settings.widths)
+    trainable = sum(layer.trainable for layer in layer_table(settings, (3, 32, 32), 10))
+    assert sum(theta.numel() for theta in network.parameters()) == trainable
+
+
+def test_convolutional_programs_run_as_they_are_timed() -> None:
+    group = group_of(SMALL_VGG | {"width": 2}, 2)
+    data = made_up(group, torch.device("cpu"), 256)
+    ours(group, data, 1, 2)()
+    rival(SMALL_VGG | {"width": 2}, data, 2)()
+    network = convolutional.resnet(8, (2, 4, 8))
+    before = [theta.detach().clone() for theta in network.parameters()]
+    images_NHWC = data.train.images_NP[:16].view(-1, 3, 32, 32).permute(0, 2, 3, 1).contiguous().numpy()
+    pictures = convolutional.Pictures(images_NHWC, data.train.labels_N[:16].tolist())
+    convolutional.loader_epoch(network, pictures, 0.1, 8, workers=0)
+    assert not any(torch.equal(theta, old) for theta, old in zip(network.parameters(), before, strict=True))

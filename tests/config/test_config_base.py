@@ -12,6 +12,7 @@ from bnexp.config.experiment import ExperimentConfig, TrialSettings
 
 NUMBERS = (
     "data.train_size",
+    "data.whiten_eps",
     "model.depth",
     "model.width",
     "model.dropout",
@@ -80,6 +81,7 @@ def test_numbers_too_large_for_a_float_are_infinities(refused: Callable[..., lis
         ("train.epochs", 0, "expected a number greater than or equal to 1"),
         ("train.momentum", 1, "expected a number less than 1"),
         ("model.norm.eps", 0, "expected a number greater than 0"),
+        ("data.whiten_eps", 0, "expected a number greater than 0"),
         ("model.norm.momentum", 1.5, "expected a number less than or equal to 1"),
         ("train.lr", None, "expected a number"),
         ("train.lr", [0.1], "expected a number"),

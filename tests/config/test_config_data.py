@@ -6,16 +6,18 @@ from typing import Any
 import pytest
 
 from bnexp.config.data import DataSettings
+from bnexp.config.load import resolve
 
 
 def test_defaults() -> None:
     data = DataSettings()
-    assert (data.name, data.root, data.train_size, data.val_size, data.normalize) == (
+    assert (data.name, data.root, data.train_size, data.val_size, data.normalize, data.whiten_eps) == (
         "mnist",
         None,
         None,
         None,
         "standard",
+        1e-5,
     )
 
 
@@ -32,8 +34,19 @@ def test_pixels_are_counted_in_whole_numbers_however_a_file_spells_them(scale: d
             'data.name: "minst": expected one of digits, mnist, fashion_mnist, cifar10, cifar100, image_folder '
             "(nearest: mnist)",
         ),
-        ({"normalize": "unt"}, 'data.normalize: "unt": expected one of none, unit, standard (nearest: unit)'),
-        ({"normalize": None}, "data.normalize: null: expected one of none, unit, standard (nearest: none)"),
+        (
+            {"normalize": "unt"},
+            'data.normalize: "unt": expected one of none, unit, standard, pca_whiten, zca_whiten (nearest: unit)',
+        ),
+        (
+            {"normalize": None},
+            "data.normalize: null: expected one of none, unit, standard, pca_whiten, zca_whiten (nearest: none)",
+        ),
+        (
+            {"normalize": "zca"},
+            'data.normalize: "zca": expected one of none, unit, standard, pca_whiten, zca_whiten',
+        ),
+        ({"whiten_eps": -1e-5}, "data.whiten_eps: -1e-05: expected a number greater than 0"),
         ({"train_size": -1}, "data.train_size: -1: expected a number greater than or equal to 0"),
         ({"feature_scale": {-1: 2.0}}, "data.feature_scale.-1: expected a number greater than or equal to 0"),
         ({"feature_scale": [1]}, "data.feature_scale: [1]: expected a mapping of keys"),
@@ -43,3 +56,43 @@ def test_pixels_are_counted_in_whole_numbers_however_a_file_spells_them(scale: d
 )
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
     assert refused({"data": raw}) == [f"exp.yaml: {line}"]
+
+
+WITHOUT_PIXELS = (
+    "train.augment: flip_crop moves pixels, and data.normalize: pca_whiten leaves none; "
+    "use zca_whiten, or augment: none"
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "arm"),
+    [
+        ({"data": {"normalize": "pca_whiten"}, "train": {"augment": "flip_crop"}}, ""),
+        (
+            {
+                "train": {"augment": "flip_crop"},
+                "arms": {"pca": {"data.normalize": "pca_whiten"}, "zca": {"data.normalize": "zca_whiten"}},
+            },
+            " (arm pca)",
+        ),
+        (
+            {
+                "data": {"normalize": "pca_whiten"},
+                "arms": {"plain": {}},
+                "grid": {"train.augment": ["none", "flip_crop"]},
+            },
+            " (arm plain)",
+        ),
+    ],
+)
+def test_principal_components_are_not_moved_like_pixels(
+    refused: Callable[..., list[str]], raw: dict[str, Any], arm: str
+) -> None:
+    assert refused(raw) == [f"exp.yaml: {WITHOUT_PIXELS}{arm}"]
+
+
+@pytest.mark.parametrize("augment", ["none", "flip_crop", "flip_crop_cutout"])
+@pytest.mark.parametrize("normalize", ["none", "unit", "standard", "zca_whiten"])
+def test_pictures_may_be_moved_however_they_are_normalised(normalize: str, augment: str) -> None:
+    raw = {"name": "exp", "data": {"normalize": normalize}, "train": {"augment": augment}}
+    assert resolve(raw, "exp.yaml").train.augment == augment

@@ -100,6 +100,7 @@ SECTIONS = sorted(ExperimentConfig.model_fields)
 WORDS = [
     "mnist", "digits", "mlp", "relu", "sigmoid", "auto", "xavier", "he", "batch", "layer", "group", "none", "before",
     "after", "epoch", "sgd", "adam", "cosine", "step", "fp32", "unit", "logspace", "linspace", "range", "train.lr",
+    "pca_whiten", "zca_whiten", "flip_crop", "flip_crop_cutout", "vgg", "resnet", "whiten", "noisy_batch", "fixup",
 ]  # fmt: skip
 NUMBERS = (
     st.integers(-2, 12)
@@ -181,6 +182,9 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "model.init": st.sampled_from(["he", "xavier"]) | st.just({"scheme": "normal", "scale": 0.1}),
     "model.norm.eps": st.floats(1e-8, 1),
     "data.root": st.none() | st.text(st.characters(categories=["L", "M", "N", "P", "S"]), max_size=6),
+    "data.normalize": st.sampled_from(["none", "unit", "standard", "zca_whiten"]),
+    "data.whiten_eps": st.floats(1e-9, 1),
+    "train.augment": st.sampled_from(["none", "flip_crop", "flip_crop_cutout"]),
     "data.feature_scale": st.dictionaries(st.integers(0, 9), st.floats(0, 1), max_size=2),
 }
 """Values that stand well together, whichever of them are given."""

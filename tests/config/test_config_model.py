@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.model import DEFAULT_DEPTH, InitSettings, ModelSettings, NormSettings
+from bnexp.config.families import USUAL_DEPTH, VGG_STAGES, resnet_blocks, vgg_stages
+from bnexp.config.model import InitSettings, ModelSettings
+from bnexp.config.norm import NormSettings
 
 
 @pytest.mark.parametrize(
@@ -17,6 +19,10 @@ from bnexp.config.model import DEFAULT_DEPTH, InitSettings, ModelSettings, NormS
         ("batch", NormSettings(kind="batch")),
         ("layer", NormSettings(kind="layer")),
         ("group", NormSettings(kind="group")),
+        ("whiten", NormSettings(kind="whiten")),
+        ("noisy_batch", NormSettings(kind="noisy_batch")),
+        ({"addition": "after"}, NormSettings(kind="batch", placement="before", addition="after")),
+        ({"kind": "whiten", "group_size": 4}, NormSettings(kind="whiten", group_size=4)),
         ({"placement": "after", "eps": 1e-3}, NormSettings(placement="after", eps=1e-3)),
     ],
 )
@@ -24,17 +30,18 @@ def test_norm_short_forms(short: object, resolved: NormSettings) -> None:
     assert ModelSettings.model_validate({"norm": short, "width": 16}).norm == resolved
 
 
-@pytest.mark.parametrize("scheme", ["normal", "xavier", "he", "lecun", "orthogonal"])
+@pytest.mark.parametrize("scheme", ["normal", "xavier", "he", "lecun", "orthogonal", "fixup"])
 def test_init_short_form(scheme: str) -> None:
-    assert ModelSettings.model_validate({"init": scheme}).init == InitSettings.model_validate({"scheme": scheme})
-    assert ModelSettings.model_validate({"init": scheme}).init.scale == 1.0
+    model = ModelSettings.model_validate({"init": scheme, "residual": True, "norm": "none"})
+    assert model.init == InitSettings.model_validate({"scheme": scheme})
+    assert model.init.scale == 1.0
 
 
 @pytest.mark.parametrize(
     ("raw", "widths"),
     [
-        ({}, (100,) * DEFAULT_DEPTH),
-        ({"width": 7}, (7,) * DEFAULT_DEPTH),
+        ({}, (100,) * USUAL_DEPTH["mlp"]),
+        ({"width": 7}, (7,) * USUAL_DEPTH["mlp"]),
         ({"depth": 3, "width": 7}, (7, 7, 7)),
         ({"width": [300, 100]}, (300, 100)),
         ({"width": [300, 100], "depth": 2}, (300, 100)),
@@ -42,7 +49,51 @@ def test_init_short_form(scheme: str) -> None:
     ],
 )
 def test_units_of_every_hidden_layer(raw: dict[str, Any], widths: tuple[int, ...]) -> None:
-    assert ModelSettings.model_validate(raw).widths == widths
+    model = ModelSettings.model_validate(raw)
+    assert (model.widths, model.layers) == (widths, len(widths))
+
+
+@pytest.mark.parametrize(
+    ("raw", "layers", "widths"),
+    [
+        ({"family": "vgg"}, 11, (64, 128, 256, 512, 512)),
+        ({"family": "vgg", "depth": 5, "width": 8}, 5, (8, 16, 32)),
+        ({"family": "vgg", "depth": 11, "width": 2}, 11, (2, 4, 8, 16, 16)),
+        ({"family": "vgg", "depth": 13, "width": 1}, 13, (1, 2, 4, 8, 8)),
+        ({"family": "vgg", "depth": 16, "width": 1}, 16, (1, 2, 4, 8, 8)),
+        ({"family": "vgg", "depth": 19, "width": 1}, 19, (1, 2, 4, 8, 8)),
+        ({"family": "resnet"}, 20, (16, 32, 64)),
+        ({"family": "resnet", "depth": 8, "width": 3}, 8, (3, 6, 12)),
+        ({"family": "resnet", "depth": 110, "width": 4.0}, 110, (4, 8, 16)),
+    ],
+)
+def test_channels_of_every_stage(raw: dict[str, Any], layers: int, widths: tuple[int, ...]) -> None:
+    model = ModelSettings.model_validate(raw)
+    assert (model.layers, model.widths) == (layers, widths)
+
+
+@pytest.mark.parametrize(("depth", "linear"), [(5, 1), (11, 3), (13, 3), (16, 3), (19, 3)])
+def test_a_vgg_is_named_after_the_layers_with_weights_that_it_was_published_with(depth: int, linear: int) -> None:
+    assert sum(vgg_stages(depth)) + linear == depth
+    assert len(ModelSettings.model_validate({"family": "vgg", "depth": depth}).widths) == len(vgg_stages(depth))
+
+
+def test_every_vgg_is_among_them() -> None:
+    assert set(VGG_STAGES) == {5, 11, 13, 16, 19}
+
+
+@pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (14, 2), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18)])
+def test_a_resnet_has_three_stages_of_blocks_of_two_layers_a_stem_and_an_output(depth: int, blocks: int) -> None:
+    assert resnet_blocks(depth) == blocks
+    assert 3 * 2 * blocks + 2 == depth
+
+
+@pytest.mark.parametrize(
+    ("kind", "over"),
+    [("none", False), ("batch", True), ("layer", False), ("group", False), ("whiten", True), ("noisy_batch", True)],
+)
+def test_which_kinds_of_norm_need_a_batch(kind: str, over: bool) -> None:
+    assert NormSettings.model_validate({"kind": kind}).over_the_batch is over
 
 
 @pytest.mark.parametrize("bias", ["auto", True, False])
@@ -50,9 +101,30 @@ def test_bias_is_auto_or_a_boolean(bias: object) -> None:
     assert ModelSettings.model_validate({"bias": bias}).bias is bias or bias == "auto"
 
 
-@pytest.mark.parametrize("layers", [{"norm": {"kind": "batch", "groups": 3}}, {"norm": "layer", "width": [7, 9]}])
-def test_the_number_of_groups_matters_to_group_norm_alone(layers: dict[str, Any]) -> None:
-    assert ModelSettings.model_validate(layers).norm.kind != "group"
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"norm": {"kind": "batch", "groups": 3, "group_size": 7}},
+        {"norm": "layer", "width": [7, 9]},
+        {"norm": {"kind": "whiten", "groups": 3}},
+        {"norm": {"kind": "group", "groups": 4, "group_size": 3}},
+        {"norm": "whiten", "width": 7},
+        {"norm": {"kind": "whiten", "group_size": 8}, "width": 8},
+        {"norm": {"kind": "group", "groups": 2}, "family": "resnet", "width": 2},
+    ],
+)
+def test_groups_matter_to_the_kind_of_norm_that_has_them_and_must_divide_there(layers: dict[str, Any]) -> None:
+    assert ModelSettings.model_validate(layers).norm == NormSettings.model_validate(layers["norm"])
+
+
+@pytest.mark.parametrize("network", [{"family": "resnet"}, {"residual": True}, {"residual": True, "depth": 3}])
+def test_fixup_is_for_residual_networks_without_norm(network: dict[str, Any]) -> None:
+    assert ModelSettings.model_validate(network | {"init": "fixup", "norm": "none"}).init.scheme == "fixup"
+
+
+SIX_N = "a resnet has 6n+2 layers; take 8, 14, 20, 32, 44, 56, 110 or another of them"
+FIXUP_NEEDS_BLOCKS = "model: init fixup is for residual networks: family resnet, or mlp with residual: true"
+FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.kind: none with it"
 
 
 @pytest.mark.parametrize(
@@ -65,15 +137,48 @@ def test_the_number_of_groups_matters_to_group_norm_alone(layers: dict[str, Any]
             "model: norm.groups 4 does not divide the width 6",
         ),
         ({"residual": True, "width": [8, 6]}, "model: residual: true needs hidden layers of one width"),
+        ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet'),
+        ({"family": "vgg", "depth": 12}, "model: depth 12: a vgg has 5, 11, 13, 16, 19 layers"),
+        ({"family": "vgg", "depth": 1}, "model: depth 1: a vgg has 5, 11, 13, 16, 19 layers"),
+        *(({"family": "resnet", "depth": depth}, f"model: depth {depth}: {SIX_N}") for depth in (1, 2, 9, 18, 34)),
+        (
+            {"family": "vgg", "width": [8, 16, 32]},
+            "model: width: a vgg takes one number, the channels of its first stage",
+        ),
+        ({"family": "resnet", "width": [8]}, "model: width: a resnet takes one number, the channels of its first stage"),
+        (
+            {"family": "vgg", "residual": True},
+            "model: residual: true is for family mlp; vgg has the connections that it has",
+        ),
+        (
+            {"family": "resnet", "residual": True},
+            "model: residual: true is for family mlp; resnet has the connections that it has",
+        ),
+        (
+            {"family": "resnet", "norm": {"kind": "group", "groups": 8}, "width": 4},
+            "model: norm.groups 8 does not divide the width 4",
+        ),
+        ({"norm": {"kind": "whiten", "group_size": 3}}, "model: norm.group_size 3 does not divide the width 100"),
+        (
+            {"family": "vgg", "width": 4, "norm": {"kind": "whiten", "group_size": 8}},
+            "model: norm.group_size 8 does not divide the width 4",
+        ),
+        ({"norm": {"group_size": 0}}, "model.norm.group_size: 0: expected a number greater than or equal to 1"),
+        ({"norm": {"addition": "behind"}}, 'model.norm.addition: "behind": expected one of before, after'),
+        ({"init": "fixup", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
+        ({"init": "fixup", "family": "vgg", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
+        ({"init": "fixup", "family": "resnet"}, FIXUP_INSTEAD_OF_NORM),
+        ({"init": "fixup", "family": "resnet", "norm": "layer"}, FIXUP_INSTEAD_OF_NORM),
         (
             {"norm": "befor"},
-            'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group '
-            "(nearest: before)",
+            'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group, '
+            "whiten, noisy_batch (nearest: before)",
         ),
         ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys'),
         (
             {"init": "xaver"},
-            'model.init.scheme: "xaver": expected one of normal, xavier, he, lecun, orthogonal (nearest: xavier)',
+            'model.init.scheme: "xaver": expected one of normal, xavier, he, lecun, orthogonal, fixup '
+            "(nearest: xavier)",
         ),
         (
             {"activation": "sigmoyd"},

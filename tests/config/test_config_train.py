@@ -57,6 +57,10 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
             'train.schedule: "cosin": expected one of constant, step, cosine, one_cycle, warmup_cosine '
             "(nearest: cosine)",
         ),
+        (
+            {"augment": "flip"},
+            'train.augment: "flip": expected one of none, flip_crop, flip_crop_cutout (nearest: flip_crop)',
+        ),
         ({"betas": [0.9, 1]}, "train.betas.1: 1: expected a number less than 1"),
         ({"clip": {"value": 0}}, "train.clip.value: 0: expected a number greater than 0"),
         ({"clip": 1}, "train.clip: 1: expected a mapping of keys"),

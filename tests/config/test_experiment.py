@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
 from bnexp.config.load import resolve
-from bnexp.config.model import NormSettings
+from bnexp.config.norm import NormSettings
 from bnexp.config.train import TrainSettings
 from bnexp.errors import ConfigError
 
@@ -86,7 +86,7 @@ def test_the_arm_none_takes_the_norm_of_the_input_out_too() -> None:
     assert experiment(model={"norm": {"input": True}}).settings("none", {}).model.norm.kind == "none"
 
 
-@pytest.mark.parametrize("kind", ["layer", "group"])
+@pytest.mark.parametrize("kind", ["layer", "group", "whiten", "noisy_batch"])
 def test_other_kinds_of_norm_are_placed_by_the_same_arms(kind: str) -> None:
     config = experiment(model={"norm": kind, "width": 16}, arms=["none", "after"])
     assert config.settings("after", {}).model.norm == NormSettings.model_validate({"kind": kind, "placement": "after"})
@@ -267,7 +267,7 @@ def test_zip_may_repeat_one_value_as_long_as_the_pairs_differ() -> None:
         (
             {"model.norm": ["befor"]},
             'grid.model.norm[0]: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, '
-            "group (nearest: before)",
+            "group, whiten, noisy_batch (nearest: before)",
         ),
         ({"train.lr": {"logspace": [1, 2]}}, "grid.train.lr: logspace takes three numbers"),
         ([], "grid: []: expected a mapping of keys"),

@@ -33,14 +33,18 @@ def swept(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(value, min_size=1, max_size=3, unique_by=repr)
 
 
-norms = st.sampled_from(["before", "after", "none", "batch", "layer", "group"]) | optional(
-    kind=st.sampled_from(["none", "batch", "layer", "group"]),
-    placement=st.sampled_from(["before", "after"]),
+kinds = st.sampled_from(["none", "batch", "layer", "group", "whiten", "noisy_batch"])
+placements = st.sampled_from(["before", "after"])
+norms = placements | kinds | optional(
+    kind=kinds,
+    placement=placements,
+    addition=placements,
     input=st.booleans(),
     affine=st.sampled_from(["both", "gamma", "beta", "none"]),
     momentum=small,
     eps=small,
     groups=st.sampled_from([1, 2, 4, 8]),
+    group_size=st.none() | st.sampled_from([1, 2, 4, 8]),
 )
 schemes = st.sampled_from(["normal", "xavier", "he", "lecun", "orthogonal"])
 inits = schemes | optional(scheme=schemes, scale=small)
@@ -60,8 +64,13 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "train.clip.value": st.none() | small,
     "train.record_at": st.just("epoch") | st.just([1, 2]),
     "data.root": st.none() | words,
-    "data.normalize": st.sampled_from(["none", "unit", "standard"]),
+    "data.normalize": st.sampled_from(["none", "unit", "standard", "zca_whiten"]),
+    "data.whiten_eps": small,
+    "train.augment": st.sampled_from(["none", "flip_crop", "flip_crop_cutout"]),
 }
+FAMILIES = st.sampled_from(
+    [{}, {"family": "vgg"}, {"family": "vgg", "depth": 5}, {"family": "resnet"}, {"family": "resnet", "depth": 8.0}]
+)
 ranges = st.sampled_from([{"logspace": [1, 1e-4, 5]}, {"linspace": [0, 1, 4]}, {"range": [0, 3, 1]}])
 
 
@@ -78,6 +87,8 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     arms = draw(st.none() | st.lists(st.sampled_from(["none", "before", "after"]), min_size=1, unique=True) | custom)
     if isinstance(arms, dict):
         arms = {name: {key: draw(KEYS[key]) for key in overrides} for name, overrides in arms.items()}
+    any_depth = "model.depth" not in keys and "model.depth" not in str(arms)
+    family = draw(FAMILIES) if any_depth else {}
     return {
         "name": draw(names),
         "question": draw(words),
@@ -91,6 +102,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
             )
         ),
         "model": {"width": draw(widths)}
+        | family
         | draw(optional(norm=norms, init=inits, bias=st.sampled_from(["auto", True, False]))),
         "train": draw(
             optional(
@@ -138,6 +150,8 @@ def test_loading_what_a_configuration_resolves_to_gives_it_again(raw: dict[str, 
 @example(raw={"name": "exp", "arms": {"1e5": {}, "09": {}, "yes": {}, "2026-01-01": {}}})
 @example(raw={"name": "exp", "arms": {"scaled": {"data.feature_scale": {3: 2.0}}}})
 @example(raw={"name": "exp", "grid": {"data.feature_scale": [{3: 2.0}, {}]}})
+@example(raw={"name": "exp", "model": {"family": "resnet", "init": "fixup", "norm": "none"}, "arms": {"fixup": {}}})
+@example(raw={"name": "exp", "model": {"family": "vgg", "width": None}, "grid": {"model.depth": [5, 19]}})
 def test_the_file_that_a_run_keeps_loads_to_the_same_configuration(
     tmp_path_factory: pytest.TempPathFactory, raw: dict[str, Any]
 ) -> None:

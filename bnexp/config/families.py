@@ -1,0 +1,53 @@
+"""The depths and widths that the network families come in."""
+
+VGG_STAGES = {
+    5: (1, 1, 2),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+"""Convolutions between the poolings by the number of layers with weights, the linear one included (Simonyan & Zisserman
+2015, table 1: A, B, D, E); 5 is a small one of the same make."""
+
+VGG_GROWTH = (1, 2, 4, 8, 8)
+RESNET_GROWTH = (1, 2, 4)
+"""Channels of each stage as multiples of the first stage's."""
+
+USUAL_DEPTH = {"mlp": 10, "vgg": 11, "resnet": 20}
+USUAL_WIDTH = {"mlp": 100, "vgg": 64, "resnet": 16}
+
+
+def resnet_blocks(depth: int) -> int:
+    """Return the blocks of each of the three stages of a network for small pictures (He et al. 2016, section 4.2).
+
+    Raises:
+        ValueError: no such depth.
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"depth {depth}: a resnet has 6n+2 layers; take 8, 14, 20, 32, 44, 56, 110 or another of them")
+    return blocks
+
+
+def vgg_stages(depth: int) -> tuple[int, ...]:
+    """Return the convolutions of each stage.
+
+    Raises:
+        ValueError: no such depth.
+    """
+    if depth not in VGG_STAGES:
+        raise ValueError(f"depth {depth}: a vgg has {', '.join(map(str, VGG_STAGES))} layers")
+    return VGG_STAGES[depth]
+
+
+def channels(family: str, depth: int, width: int) -> tuple[int, ...]:
+    """Return the channels of each stage of a convolutional network.
+
+    Raises:
+        ValueError: no such depth.
+    """
+    if family == "resnet":
+        resnet_blocks(depth)
+        return tuple(width * growth for growth in RESNET_GROWTH)
+    return tuple(width * growth for growth in VGG_GROWTH[: len(vgg_stages(depth))])

@@ -1,0 +1,59 @@
+"""Which normalisation a trial's network has, and where."""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
+
+from bnexp.config.base import Count, Positive, Settings
+from bnexp.errors import nearest
+
+NormKind = Literal["none", "batch", "layer", "group", "whiten", "noisy_batch"]
+Placement = Literal["before", "after"]
+OVER_THE_BATCH = ("batch", "whiten", "noisy_batch")
+"""Kinds that normalise over the images of a batch, and with running statistics in evaluation."""
+
+
+class NormSettings(Settings):
+    """The normalisation that the arms put in or leave out. Short form: a placement (then batch), or a kind."""
+
+    kind: NormKind = "batch"
+    """none | batch | layer | group | whiten | noisy_batch.
+
+    whiten decorrelates the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose
+    mean and scale change at every step (Santurkar et al. 2018).
+    """
+    placement: Placement = "before"
+    """Before or after each hidden activation."""
+    addition: Placement = "before"
+    """Residual blocks: the norm layer of a block's second half stands before the addition, or after it (and there
+    before or after the activation, as placement says)."""
+    input: bool = False
+    """Also normalise the network's input."""
+    affine: Literal["both", "gamma", "beta", "none"] = "both"
+    """Which of scale γ and shift β are learned."""
+    momentum: Annotated[Positive, Field(le=1)] = 0.1
+    """Weight of the new batch in the running statistics (PyTorch's convention; Keras writes 1 minus this)."""
+    eps: Positive = 1e-5
+    """Added to the variance under the root."""
+    statistics: Literal["ema", "population"] = "ema"
+    """Evaluate with running averages, or with statistics recomputed over the training images."""
+    groups: Count = 8
+    """Groups of features that group norm normalises over."""
+    group_size: Count | None = None
+    """whiten: neighbouring features that are decorrelated from each other; null = all of a layer."""
+
+    @property
+    def over_the_batch(self) -> bool:
+        """Whether images are normalised with the statistics of the batch that they are in."""
+        return self.kind in OVER_THE_BATCH
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value in get_args(Placement):
+            return {"kind": "batch", "placement": value}
+        if value in get_args(NormKind):
+            return {"kind": value}
+        known = [*get_args(Placement), *get_args(NormKind)]
+        raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{nearest(value, known)}")

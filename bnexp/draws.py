@@ -1,0 +1,90 @@
+"""Random numbers on the device: drawn once for every distinct seed, and handed to each of its trials.
+
+Shapes: K trials.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from bnexp.streams import Stream, stream_seed
+
+DRAWN: tuple[Stream, ...] = ("dropout", "noise", "augment")
+"""The streams that are drawn step by step on the device, and begin anew with every epoch."""
+
+Sample = Callable[..., Tensor]
+
+
+class SeedStreams:
+    """The random streams of some seeds, and what they drew in the current step.
+
+    Args:
+        seeds: repetitions are ignored.
+        device: where the draws are made.
+
+    Attributes:
+        generators: all that is drawn from.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device):
+        self.device = device
+        self._streams = {(seed, name): torch.Generator(device) for seed in dict.fromkeys(seeds) for name in DRAWN}
+        self.generators = list(self._streams.values())
+        self._drawn: dict[tuple[int, Stream], list[Tensor]] = {}
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begin the streams of an epoch."""
+        for (seed, name), generator in self._streams.items():
+            generator.manual_seed(stream_seed(seed, name, epoch))
+
+    def start_step(self) -> None:
+        """Forget what was drawn: the next draws are new ones."""
+        self._drawn.clear()
+
+    def draw(self, seed: int, name: Stream, place: int, sample: Sample, shape: Sequence[int]) -> Tensor:
+        """Return a seed's draw at a place of a stream, counted from 0 in the step: a new one, or that made before."""
+        drawn = self._drawn.setdefault((seed, name), [])
+        if place == len(drawn):
+            generator = self._streams[seed, name]
+            drawn.append(sample(*shape, generator=generator, dtype=torch.float32, device=self.device))
+        return drawn[place]
+
+
+class SeedDraws:
+    """The draws of K trials; those of one seed get the same, also where they compute one after the other.
+
+    Args:
+        streams: what is drawn from.
+        seeds: seed of each of the K trials, equal ones side by side.
+    """
+
+    def __init__(self, streams: SeedStreams, seeds: Sequence[int]):
+        self._streams, self._trial_seeds = streams, tuple(seeds)
+        self._seeds = tuple(dict.fromkeys(seeds))
+        # On the device beforehand: a CUDA graph can't copy from the host.
+        self._row_K = torch.tensor([self._seeds.index(seed) for seed in seeds], device=streams.device)
+        self._places: dict[Stream, int] = {}
+
+    def of(self, trials: slice) -> "SeedDraws":
+        """Return the draws of some of the trials."""
+        return SeedDraws(self._streams, self._trial_seeds[trials])
+
+    def start_pass(self) -> None:
+        """Count from the first draw of the step again."""
+        self._places.clear()
+
+    def uniform(self, stream: Stream, *shape: int) -> Float[Tensor, "K ..."]:
+        """Return every trial's next uniforms in [0, 1)."""
+        return self._next(stream, torch.rand, shape)
+
+    def normal(self, stream: Stream, *shape: int) -> Float[Tensor, "K ..."]:
+        """Return every trial's next standard normals."""
+        return self._next(stream, torch.randn, shape)
+
+    def _next(self, stream: Stream, sample: Sample, shape: Sequence[int]) -> Tensor:
+        place = self._places.get(stream, 0)
+        self._places[stream] = place + 1
+        drawn = [self._streams.draw(seed, stream, place, sample, shape) for seed in self._seeds]
+        return torch.stack(drawn)[self._row_K]

@@ -1,0 +1,130 @@
+"""What hidden layers are made of: weights, activation, and the places for a norm layer and for dropout."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from bnexp.config.model import ModelSettings
+from bnexp.draws import SeedDraws
+from bnexp.nn.activation import ACTIVATIONS
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.dropout import Dropout
+from bnexp.nn.linear import Linear
+from bnexp.nn.noise import Noise
+from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Norm
+from bnexp.nn.scalar import ScalarBias
+from bnexp.nn.whiten import Whiten
+
+NORMS: dict[str, type[Norm]] = {
+    "batch": BatchNorm,
+    "layer": LayerNorm,
+    "group": GroupNorm,
+    "whiten": Whiten,
+    "noisy_batch": BatchNorm,
+}
+"""Norm layers by the name in model.norm.kind; behind noisy_batch's there is noise."""
+
+Steps = Iterable[tuple[str, nn.Module]]
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Makes the layers of K trials.
+
+    Whatever the arm, layers, activations and dropout keep their places: a norm layer is put in between or left out.
+    """
+
+    models: Sequence[ModelSettings]
+    """Settings of each trial; they differ in dropout and init only."""
+    draws: SeedDraws | None
+    """Random numbers for dropout and noise; None where nothing will be trained."""
+
+    @property
+    def model(self) -> ModelSettings:
+        """The settings that all trials share."""
+        return self.models[0]
+
+    @property
+    def trials(self) -> int:
+        """K."""
+        return len(self.models)
+
+    @property
+    def fixup(self) -> bool:
+        """Whether learned scalars take the place of biases."""
+        return self.model.init.scheme == "fixup"
+
+    def linear(self, features: int, units: int, *, norm_next: bool | None = None) -> Linear:
+        """Return a hidden fully connected layer; whether a norm place comes next decides about its bias."""
+        return Linear(self.trials, features, units, bias=self._bias(norm_next))
+
+    def conv(self, features: int, channels: int, *, stride: int = 1, norm_next: bool | None = None) -> Conv2d:
+        """Return a convolution; `norm_next` as in linear."""
+        return Conv2d(self.trials, features, channels, stride=stride, bias=self._bias(norm_next))
+
+    def output(self, features: int, classes: int) -> Linear:
+        """Return the output layer."""
+        return Linear(self.trials, features, classes)
+
+    def scalar_before(self) -> nn.Sequential:
+        """Return what stands before a layer with weights under fixup: a scalar bias; nothing else."""
+        return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
+
+    def input(self, features: int) -> nn.Sequential:
+        """Return what stands before the first layer: the input's norm layer, or nothing."""
+        return sequence(self.norm_place(features) if self.model.norm.input else ())
+
+    def hidden(self, name: str, layer: nn.Module, features: int) -> nn.Sequential:
+        """Return a hidden layer: weights, activation, norm where placement says, dropout."""
+
+        def steps() -> Steps:
+            yield name, layer
+            yield from self.activated(features)
+
+        return sequence(steps())
+
+    def activated(self, features: int, *, norm: bool = True) -> Steps:
+        """Yield what follows the weights: activation, norm where placement says, dropout."""
+        placement = self.model.norm.placement if norm else ""
+        if placement == "before":
+            yield from self.norm_place(features)
+        if self.fixup:
+            yield "inner_bias", ScalarBias(self.trials)
+        yield "activation", ACTIVATIONS[self.model.activation]()
+        if placement == "after":
+            yield from self.norm_place(features)
+        if self.model.dropout_at == "each":
+            yield from self._dropout()
+
+    def norm_place(self, features: int) -> Steps:
+        """Yield what stands where a norm layer belongs, with or without the norm."""
+        model = self.model
+        if model.dropout_at == "before_norm":
+            yield from self._dropout()
+        if model.norm.kind != "none":
+            yield "norm", NORMS[model.norm.kind](self.trials, features, model.norm)
+        if model.norm.kind == "noisy_batch" and self.draws is not None:
+            yield "noise", Noise(self.trials, features, self.draws)
+        if model.dropout_at == "after_norm":
+            yield from self._dropout()
+
+    def _dropout(self) -> Steps:
+        if self.draws is not None and any(model.dropout > 0 for model in self.models):
+            yield "dropout", Dropout([model.dropout for model in self.models], self.draws)
+
+    def _bias(self, norm_next: bool | None) -> bool:
+        """Whether a hidden layer has a bias: on request, or unless scalars stand in or BN comes next and cancels it."""
+        model = self.model
+        if model.bias != "auto":
+            return bool(model.bias)
+        if norm_next is None:
+            norm_next = model.norm.placement == "before"
+        cancelled = norm_next and model.norm.over_the_batch and model.dropout_at != "before_norm"
+        return not (self.fixup or cancelled)
+
+
+def sequence(steps: Steps) -> nn.Sequential:
+    """Return named modules as one."""
+    return nn.Sequential(OrderedDict(steps))

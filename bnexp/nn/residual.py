@@ -1,0 +1,89 @@
+"""Residual blocks, and Fixup, which lets them train without norm layers.
+
+A block is activation(x + second(activation(first(x)))) (He et al. 2016, arXiv:1512.03385). Fixup: Zhang et al. 2019,
+arXiv:1901.09321, section 3.
+"""
+
+from collections.abc import Callable, Iterator
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.kit import Kit, Steps, sequence
+from bnexp.nn.layout import Activations
+from bnexp.nn.linear import Linear
+from bnexp.nn.scalar import ScalarMultiplier
+
+LAYERS_OF_A_BRANCH = 2
+"""m in Fixup's rule."""
+
+Weights = Linear | Conv2d
+Joined = Float[Tensor, "K B C"] | Float[Tensor, "B E h w"]
+"""What a block hands on: activations, in images perhaps of other channels and sides."""
+Shortcut = Callable[[Activations], Joined]
+
+
+class ResidualBlock(nn.Module):
+    """Two layers and a way around them.
+
+    The first is like any hidden layer. The norm layer of the second stands before the addition, where `placement`
+    doesn't move it, or after it, and there before or after the activation.
+
+    Args:
+        kit: makes the layers.
+        layers: makes the two layers with weights, given whether a norm place comes next (None: as in any layer).
+        features: what each of them hands on.
+        shortcut: brings the input to the shape of the output; None where it has that shape.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        layers: tuple[Callable[[bool | None], Weights], Callable[[bool | None], Weights]],
+        features: int,
+        shortcut: Shortcut | None = None,
+    ):
+        super().__init__()
+        self._shortcut = shortcut
+        early = kit.model.norm.addition == "before"
+        first, second = layers[0](None), layers[1](early)
+        self.first = sequence((*_weights(kit, first), *kit.activated(features)))
+        self.second = sequence((*_weights(kit, second), *_branch_end(kit, features, norm=early)))
+        self.joined = sequence(kit.activated(features, norm=not early))
+
+    def forward(self, x: Activations) -> Joined:
+        """Return the activated sum of the input and the branch."""
+        skip = x if self._shortcut is None else self._shortcut(x)
+        joined: Joined = self.joined(skip + self.second(self.first(x)))
+        return joined
+
+
+def set_fixup_gains(network: nn.Module) -> None:
+    """Tell the layers of a network of L blocks how fixup scales their initial weights.
+
+    L^(−1/(2m−2)) in a branch of m layers, 0 in its last one, and 0 in the network's last layer.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
+    for block in blocks:
+        (first,), (second,) = _with_weights(block.first), _with_weights(block.second)
+        first.fixup_gain = len(blocks) ** (-1 / (2 * LAYERS_OF_A_BRANCH - 2))
+        second.fixup_gain = 0.0
+    [*_, last] = _with_weights(network)
+    last.fixup_gain = 0.0
+
+
+def _with_weights(network: nn.Module) -> Iterator[Weights]:
+    return (module for module in network.modules() if isinstance(module, Weights))
+
+
+def _weights(kit: Kit, layer: Weights) -> Steps:
+    yield from kit.scalar_before().named_children()
+    yield "linear" if isinstance(layer, Linear) else "conv", layer
+
+
+def _branch_end(kit: Kit, features: int, *, norm: bool) -> Steps:
+    if kit.fixup:
+        yield "multiplier", ScalarMultiplier(kit.trials)
+    if norm:
+        yield from kit.norm_place(features)

@@ -1,0 +1,71 @@
+"""The residual networks for small pictures (He et al. 2016, arXiv:1512.03385, section 4.2).
+
+One convolution, three stages of n blocks, the second and third at half the size and twice the channels, the average
+over all places, and one linear layer: 6n+2 layers. Shortcuts have no weights (option A).
+"""
+
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bnexp.config.families import resnet_blocks
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.kit import Kit
+from bnexp.nn.layout import pooled_features, share_images, trials_of
+from bnexp.nn.residual import ResidualBlock
+
+
+class ResNet(nn.Module):
+    """K networks of one shape.
+
+    Args:
+        kit: makes the layers.
+        image: C, H, W of an image.
+        classes: units of the output layer.
+    """
+
+    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+        super().__init__()
+        self._image = image
+        blocks, features = resnet_blocks(kit.model.layers), kit.model.widths[0]
+        self.input = kit.input(image[0])
+        self.stem = kit.hidden("conv", kit.conv(image[0], features), features)
+        self.stages = nn.ModuleList()
+        for channels in kit.model.widths:
+            first = _block(kit, features, channels)
+            self.stages.append(nn.Sequential(first, *(_block(kit, channels, channels) for _ in range(blocks - 1))))
+            features = channels
+        self.before_output = kit.scalar_before()
+        self.output = kit.output(features, classes)
+
+    def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
+        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
+        trials = trials_of(self)
+        x_BDHW = self.stem(self.input(share_images(x_SBP, self._image, trials, apart=len(self.input) > 0)))
+        for stage in self.stages:
+            x_BDHW = stage(x_BDHW)
+        logits_KBC: Tensor = self.output(self.before_output(pooled_features(x_BDHW, trials)))
+        return logits_KBC
+
+
+def _block(kit: Kit, features: int, channels: int) -> ResidualBlock:
+    grows = channels > features
+
+    def first(norm_next: bool | None) -> Conv2d:
+        return kit.conv(features, channels, stride=2 if grows else 1, norm_next=norm_next)
+
+    def second(norm_next: bool | None) -> Conv2d:
+        return kit.conv(channels, channels, norm_next=norm_next)
+
+    shortcut = partial(_padded, features=features, channels=channels) if grows else None
+    return ResidualBlock(kit, (first, second), channels, shortcut)
+
+
+def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:
+    """Return every second pixel, with channels of zeros behind each trial's own."""
+    halved_BKCHW = x_BDHW[:, :, ::2, ::2].unflatten(1, (-1, features))
+    padded_BDHW = F.pad(halved_BKCHW, (0, 0, 0, 0, 0, channels - features)).flatten(1, 2)
+    return padded_BDHW.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,59 @@
+"""Some of K networks as a network of their own, in the same memory.
+
+Where a library is faster with few trials at once, the trials of a group compute in shards, one after the other.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.draws import SeedDraws
+from bnexp.nn.parameters import Matrices
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Neighbouring trials that compute at once."""
+
+    network: nn.Module
+    draws: SeedDraws
+    first: int
+    """The first of them, and …"""
+    end: int
+    """… the one after the last."""
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    def rows(self, inputs: int, trials: int) -> slice:
+        """Return which of S inputs, shared by K/S neighbouring trials each, these trials take."""
+        return slice(self.first * inputs // trials, (self.end - 1) * inputs // trials + 1)
+
+    def gradient(self, loss: Float[Tensor, ""]) -> Matrices:
+        """Return the gradient of a loss summed over these trials: row k is the gradient of trial k alone."""
+        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, list(self.network.parameters()))]
+
+
+def shards(network: nn.Module, draws: SeedDraws, sizes: Sequence[int]) -> list[Shard]:
+    """Cut K networks along the trials into networks of the given sizes.
+
+    Parameters and buffers are views: whatever changes in the one changes in the other.
+    """
+    if len(sizes) == 1:
+        return [Shard(network, draws, 0, sizes[0])]
+    return [_shard(network, draws, first, end) for first, end in pairwise(accumulate(sizes, initial=0))]
+
+
+def _shard(network: nn.Module, draws: SeedDraws, first: int, end: int) -> Shard:
+    trials = slice(first, end)
+    own_draws = draws.of(trials)
+    # What deepcopy finds in its memo it doesn't copy.
+    memo: dict[int, object] = {id(draws): own_draws}
+    memo |= {id(theta): nn.Parameter(theta.detach()[trials]) for theta in network.parameters()}
+    memo |= {id(buffer): buffer[trials] for buffer in network.buffers()}
+    return Shard(copy.deepcopy(network, memo), own_draws, first, end)

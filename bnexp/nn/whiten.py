@@ -1,0 +1,104 @@
+"""Whitening of a layer's batch: what batch norm is the cheap part of.
+
+Decorrelated batch normalization (Huang et al. 2018, arXiv:1804.08450) in ZCA form, by an eigendecomposition whose
+gradient is written so that equal eigenvalues do no harm. Shapes: G groups of g features, N = B or B·H·W samples.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bnexp.config.norm import NormSettings
+from bnexp.nn.norm import RunningNorm
+
+
+class Whiten(RunningNorm):
+    """Gives the features of a batch mean zero and, within each group, the identity for covariance; then γ and β.
+
+    In evaluation with the running mean and covariance (the unbiased one is averaged). The symmetric root (ZCA) keeps
+    the features as near to what they were as can be.
+
+    Attributes:
+        running_covariance: (K, G, g, g), starting at the identity.
+    """
+
+    running_covariance: Tensor
+
+    def __init__(self, trials: int, features: int, settings: NormSettings):
+        super().__init__(trials, features, settings)
+        size = settings.group_size or features
+        identity = torch.eye(size).expand(trials, features // size, size, size).clone()
+        self.register_buffer("running_covariance", identity)
+
+    def forget(self) -> None:
+        """Put the running statistics back to their start."""
+        super().forget()
+        self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
+
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        """Whiten over the batch and update the running statistics, or use those in evaluation."""
+        return self._whiten(x_KBC.mT).mT
+
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        """As features, over all places of the batch's images."""
+        batch, _, height, width = x_BDHW.shape
+        x_DBHW = x_BDHW.transpose(0, 1)
+        y_KCN = self._whiten(x_DBHW.reshape(*self.gamma.shape, -1))
+        y_BDHW = y_KCN.reshape(-1, batch, height, width).transpose(0, 1)
+        return y_BDHW.contiguous(memory_format=torch.channels_last)
+
+    def _whiten(self, x_KCN: Float[Tensor, "K C N"]) -> Float[Tensor, "K C N"]:
+        # In full precision: products of bfloat16 leave no covariance to invert.
+        with torch.autocast("cuda" if x_KCN.is_cuda else "cpu", enabled=False):
+            whole_KCN = x_KCN.to(self.gamma.dtype)
+            mean_KC, covariance = self._statistics(whole_KCN)
+            centred_KGgN = (whole_KCN - mean_KC[..., None]).unflatten(1, covariance.shape[1:3])
+            white_KCN = (inverse_root(covariance, self.eps) @ centred_KGgN).flatten(1, 2)
+            return torch.addcmul(self.beta[..., None], white_KCN, self.gamma[..., None]).to(x_KCN.dtype)
+
+    def _statistics(self, x_KCN: Float[Tensor, "K C N"]) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K G g g"]]:
+        """Return the mean and covariance to whiten with."""
+        if not self.training:
+            return self.running_mean, self.running_covariance
+        samples, mean_KC = x_KCN.shape[-1], x_KCN.mean(-1)
+        centred_KGgN = (x_KCN - mean_KC[..., None]).unflatten(1, self.running_covariance.shape[1:3])
+        covariance_KGgg = centred_KGgN @ centred_KGgN.mT / samples
+        with torch.no_grad():
+            self.running_mean.lerp_(mean_KC, self.momentum)
+            self.running_covariance.lerp_(covariance_KGgg * (samples / (samples - 1)), self.momentum)
+        return mean_KC, covariance_KGgg
+
+
+def inverse_root(covariance: Float[Tensor, "*batch g g"], eps: float) -> Float[Tensor, "*batch g g"]:
+    """Return (Σ + ε)^(−1/2) of symmetric matrices, NaN throughout where one holds a number that is not finite."""
+    finite = covariance.isfinite().all(-1).all(-1)[..., None, None]
+    # The decomposition refuses all matrices for the sake of one.
+    root: Tensor = _InverseRoot.apply(torch.where(finite, covariance, torch.ones_like(covariance)), eps)
+    return torch.where(finite, root, torch.nan)
+
+
+class _InverseRoot(torch.autograd.Function):
+    """U (Λ + ε)^(−1/2) Uᵀ, with the derivative of Daleckii and Krein (Bhatia 1997, theorem V.3.3).
+
+    In U's basis the derivative multiplies by the divided differences of λ^(−1/2), which are
+    −1 / (r_i r_j (r_i + r_j)) with r = √(λ + ε): nothing is divided by λ_i − λ_j, as in the derivative of U alone.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, covariance: Tensor, eps: float) -> Tensor:
+        values, vectors = torch.linalg.eigh(covariance)
+        roots = (values.clamp(min=0) + eps).sqrt()  # rounding may leave an eigenvalue of 0 below it
+        ctx.save_for_backward(roots, vectors)
+        root: Tensor = (vectors / roots[..., None, :]) @ vectors.mT
+        return root
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        roots, vectors = ctx.saved_tensors
+        rows, columns = roots[..., :, None], roots[..., None, :]
+        inner = vectors.mT @ grads[0] @ vectors / -(rows * columns * (rows + columns))
+        return vectors @ inner @ vectors.mT, None
