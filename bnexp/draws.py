@@ -43,6 +43,10 @@ class SeedStreams:
         """Forget what was drawn: the next draws are new ones."""
         self._drawn.clear()
 
+    def keep(self, seeds: Sequence[int]) -> None:
+        """Forget what other seeds drew in this step: they will not ask again."""
+        self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] in seeds}
+
     def draw(self, seed: int, name: Stream, place: int, sample: Sample, shape: Sequence[int]) -> Tensor:
         """Return a seed's draw at a place of a stream, counted from 0 in the step: a new one, or that made before."""
         drawn = self._drawn.setdefault((seed, name), [])
@@ -72,8 +76,9 @@ class SeedDraws:
         return SeedDraws(self._streams, self._trial_seeds[trials])
 
     def start_pass(self) -> None:
-        """Count from the first draw of the step again."""
+        """Count from the first draw of the step again; other seeds are done, or begin afterwards."""
         self._places.clear()
+        self._streams.keep(self._seeds)
 
     def uniform(self, stream: Stream, *shape: int) -> Float[Tensor, "K ..."]:
         """Return every trial's next uniforms in [0, 1)."""

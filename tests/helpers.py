@@ -34,16 +34,18 @@ def experiment(**raw: object) -> ExperimentConfig:
     return resolve({"name": "test", "seeds": 1, "arms": ["before"]} | raw, "test")
 
 
-def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: int = 32, side: int = 4) -> Dataset:
+def made_up_data(
+    group: TrialGroup, train_images: int = 96, val: int = 0, test: int = 32, side: int = 4, channels: int = 1
+) -> Dataset:
     """Random images of side × side pixels in three classes that a network can tell apart."""
     rng = np.random.default_rng(7)
     count = train_images + val + test
     labels_N = torch.from_numpy(rng.integers(0, 3, count))
-    images_NCHW = rng.integers(0, 200, (count, 1, side, side))
+    images_NCHW = rng.integers(0, 200, (count, channels, side, side))
     images_NCHW[np.arange(count), 0, labels_N.numpy(), 0] += 55
     images_NP = torch.from_numpy(images_NCHW.astype(np.uint8)).flatten(1)
     settings = group.settings
-    whole = images_NP[:train_images].view(-1, 1, side, side)
+    whole = images_NP[:train_images].view(-1, channels, side, side)
     scaling = fit(
         whole,
         settings.data.normalize,
@@ -56,7 +58,7 @@ def made_up_data(group: TrialGroup, train_images: int = 96, val: int = 0, test: 
         Split(scaling.kept(x), y)
         for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
-    return Dataset(DataShape((1, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+    return Dataset(DataShape((channels, side, side), 3, train_images, val, test), *splits, normalization=scaling)
 
 
 def rewrite(path: Path, content: str) -> None:
@@ -86,13 +88,15 @@ def only_group(config: ExperimentConfig) -> TrialGroup:
     return group
 
 
-def rates_group(trials: int = 1, model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
+def rates_group(trials: int = 1, model: dict[str, Any] | None = None, seeds: int = 1, **train: Any) -> TrialGroup:
     """A small network with so many learning rates, as one group."""
     return only_group(
         experiment(
             model={"depth": 2, "width": 8} | (model or {}),
+            arms={"only": {}},
             train={"batch_size": 16, "epochs": 2} | train,
             grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
+            seeds=seeds,
         )
     )
 

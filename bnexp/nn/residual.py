@@ -47,7 +47,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self._shortcut = shortcut
         early = kit.model.norm.addition == "before"
-        first, second = layers[0](None), layers[1](early)
+        # Behind the addition the norm layer cancels the second's bias just as well, if it stands before the activation.
+        first, second = layers[0](None), layers[1](early or None)
         self.first = sequence((*_weights(kit, first), *kit.activated(features)))
         self.second = sequence((*_weights(kit, second), *_branch_end(kit, features, norm=early)))
         self.joined = sequence(kit.activated(features, norm=not early))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
+from bnexp.draws import SeedDraws
 from bnexp.nn.build import skeleton
 from bnexp.nn.conv import Conv2d
 from bnexp.nn.linear import Linear
@@ -39,8 +40,13 @@ class LayerRow:
         return self.trainable + self.fixed
 
 
-def layer_table(model: ModelSettings, image: tuple[int, int, int], classes: int) -> list[LayerRow]:
-    """Return the layers in the order in which data pass them. Allocates nothing: runs on torch's meta device."""
+def layer_table(
+    model: ModelSettings, image: tuple[int, int, int], classes: int, draws: SeedDraws | None = None
+) -> list[LayerRow]:
+    """Return the layers in the order in which data pass them, with draws also those that only training has.
+
+    Allocates nothing: runs on torch's meta device.
+    """
     rows: list[LayerRow] = []
 
     def describe(name: str, layer: nn.Module) -> None:
@@ -55,7 +61,7 @@ def layer_table(model: ModelSettings, image: tuple[int, int, int], classes: int)
         layer.register_forward_hook(hook)
 
     with torch.device("meta"):
-        network = skeleton([model], image, classes).eval()
+        network = skeleton([model], image, classes, draws).eval()
         for name, layer in network.named_modules():
             if not any(layer.children()) and not isinstance(layer, nn.Sequential):
                 describe(name, layer)

@@ -27,7 +27,10 @@ WARM_UPS = 3
 
 def updater(trainee: Trainee) -> Update:
     """Return the fastest way to update a group on its device; the numbers are those of `Trainee.update`."""
-    return GraphedUpdate(trainee, cuda_graph) if trainee.device.type == "cuda" else trainee.update
+    # The decomposition that whitening takes reads its outcome on the host, which a capture can't.
+    capturable = trainee.group.settings.model.norm.kind != "whiten"
+    graphed = trainee.device.type == "cuda" and capturable
+    return GraphedUpdate(trainee, cuda_graph) if graphed else trainee.update
 
 
 class GraphedUpdate:

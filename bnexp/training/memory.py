@@ -6,6 +6,7 @@ from math import prod
 import torch
 
 from bnexp.data.catalog import DataShape
+from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.measure import CHUNK_NUMBERS
@@ -16,6 +17,8 @@ STATE = {"sgd": 1, "adam": 2, "adamw": 2, "nadam": 2, "rmsprop": 2}
 """Numbers per parameter that an optimiser keeps from step to step at most."""
 UPDATE = {"sgd": 2, "adam": 4, "adamw": 3, "nadam": 4, "rmsprop": 4}
 """Numbers per parameter alive in an update besides: the gradient with and without the penalty, roots, directions."""
+TWICE = ("dropout", "noise", "Whiten")
+"""Kinds of layers that keep more than their output until the step ends: what they drew, or the centred input."""
 HOST_COPIES = 3
 """Copies of the state that saving it takes on the host: the snapshot, and two while the file is put together."""
 CHUNK_TENSORS = 4
@@ -43,11 +46,13 @@ class Footprint:
 def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Footprint:
     """Count what a group takes on a device."""
     settings, features = group.settings, prod(shape.image)
-    layers = layer_table(settings.model, shape.image, shape.classes)
+    draws = SeedDraws(SeedStreams([0], torch.device("cpu")), [0])
+    layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
-    outputs = [layer.output for layer in layers]
+    largest = max(layer.output for layer in layers)
+    kept = sum(layer.output * (2 if layer.kind in TWICE else 1) for layer in layers)
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
-    activations = settings.train.batch_size * (features + sum(outputs) + 2 * max(outputs))
+    activations = settings.train.batch_size * (features + kept + 2 * largest)
     optimizer = settings.train.optimizer
     state = (1 + STATE[optimizer]) * parameters
     at_once = trials_at_once(settings.model, device)

@@ -5,55 +5,21 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from bnexp.nn.dropout import Dropout, SeedUniforms
+from bnexp.nn.dropout import Dropout
 from tests.helpers import EXACT_FLOAT32, SAMPLED_MEAN, SAMPLED_SHARE, assert_close, noise
+from tests.nn.plain import generator, seed_draws
 
-CPU = torch.device("cpu")
 BATCH, FEATURES = 400, 500
 
 
-def started(seeds: Sequence[int], epoch: int = 1) -> SeedUniforms:
-    uniforms = SeedUniforms(seeds, CPU)
-    uniforms.start_epoch(epoch)
-    return uniforms
-
-
 def dropout(rates: Sequence[float], seeds: Sequence[int]) -> Dropout:
-    return Dropout(rates, started(seeds))
-
-
-def test_trials_of_a_seed_share_their_uniforms_and_seeds_differ() -> None:
-    u_KBC = started([3, 3, 8, 8]).draw(6, 5)
-    assert torch.equal(u_KBC[0], u_KBC[1])
-    assert torch.equal(u_KBC[2], u_KBC[3])
-    assert not torch.equal(u_KBC[0], u_KBC[2])
-
-
-@pytest.mark.parametrize("company", [[8], [3, 8], [8, 9, 10]])
-def test_the_uniforms_of_a_seed_do_not_depend_on_its_company(company: list[int]) -> None:
-    assert torch.equal(started(company).draw(6, 5)[company.index(8)], started([3, 3, 8]).draw(6, 5)[2])
-
-
-def test_the_stream_runs_on_within_an_epoch_and_begins_anew_at_the_next() -> None:
-    uniforms = started([0])
-    first, second = uniforms.draw(6, 5), uniforms.draw(6, 5)
-    assert not torch.equal(first, second)
-    uniforms.start_epoch(1)
-    assert torch.equal(uniforms.draw(6, 5), first)
-    uniforms.start_epoch(2)
-    assert not torch.equal(uniforms.draw(6, 5), first)
-
-
-def test_uniforms_lie_in_the_half_open_interval() -> None:
-    u_KBC = started([0]).draw(BATCH, FEATURES)
-    assert 0 <= float(u_KBC.min()) < SAMPLED_SHARE
-    assert 1 - SAMPLED_SHARE < float(u_KBC.max()) < 1
+    return Dropout(rates, seed_draws(seeds))
 
 
 def test_a_unit_falls_where_its_uniform_is_below_the_rate_of_the_trial() -> None:
     rates = [0.0, 0.2, 0.7]
     dropped_KBC = dropout(rates, [4, 4, 4])(torch.ones(3, 6, 5)) == 0
-    u_BC = started([4]).draw(6, 5)[0]
+    u_BC = torch.rand(6, 5, generator=generator(4, "dropout"))
     assert torch.equal(dropped_KBC, torch.stack([u_BC < torch.tensor(rate) for rate in rates]))
 
 
@@ -88,7 +54,7 @@ def test_a_rate_of_zero_changes_no_bit_beside_a_trial_that_drops() -> None:
 def test_evaluation_returns_the_input_and_draws_nothing() -> None:
     layer, x_KBC = dropout([0.5], [0]), torch.ones(1, 6, 5)
     assert layer.eval()(x_KBC) is x_KBC
-    assert torch.equal(layer.uniforms.draw(6, 5), started([0]).draw(6, 5))
+    assert torch.equal(layer.train()(x_KBC), dropout([0.5], [0])(x_KBC))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -96,3 +62,26 @@ def test_precision_changes_neither_the_draws_nor_the_dtype(dtype: torch.dtype) -
     y_KBC = dropout([0.4], [0]).to(dtype)(torch.ones(1, 60, 50, dtype=dtype))
     assert y_KBC.dtype == dtype
     assert torch.equal(y_KBC == 0, dropout([0.4], [0])(torch.ones(1, 60, 50)) == 0)
+
+
+def test_in_pictures_every_pixel_falls_on_its_own_by_uniforms_with_the_channels_last() -> None:
+    rates, (batch, channels, height, width) = [0.2, 0.0, 0.7], (4, 3, 5, 6)
+    x_BDHW = torch.ones(batch, 3 * channels, height, width)
+    dropped_BKCHW = (dropout(rates, [4, 4, 6])(x_BDHW) == 0).unflatten(1, (3, channels))
+    for k, (rate, seed) in enumerate(zip(rates, [4, 4, 6], strict=True)):
+        u_BHWC = torch.rand(batch, height, width, channels, generator=generator(seed, "dropout"))
+        assert torch.equal(dropped_BKCHW[:, k], (u_BHWC < torch.tensor(rate)).permute(0, 3, 1, 2))
+
+
+def test_in_pictures_kept_numbers_grow_by_each_trials_own_factor() -> None:
+    rates = [0.1, 0.5, 0.9]
+    x_BDHW = noise(4, 6, 5, 5).float()
+    y_BDHW = dropout(rates, [0, 0, 1])(x_BDHW)
+    for k, rate in enumerate(rates):
+        x, y = x_BDHW[:, 2 * k : 2 * k + 2], y_BDHW[:, 2 * k : 2 * k + 2]
+        assert_close(y[y != 0], x[y != 0] / (1 - rate), EXACT_FLOAT32)
+
+
+def test_pictures_stay_channels_last() -> None:
+    x_BDHW = torch.ones(4, 6, 5, 5).contiguous(memory_format=torch.channels_last)
+    assert dropout([0.5, 0.2], [0, 1])(x_BDHW).is_contiguous(memory_format=torch.channels_last)

@@ -1,5 +1,6 @@
 """Initial weights: their spread, what makes them differ, and above all what doesn't."""
 
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -8,33 +9,41 @@ from torch import nn
 
 from bnexp.config.model import InitSettings, ModelSettings
 from bnexp.nn.build import build
+from bnexp.nn.conv import Conv2d
 from bnexp.nn.init import SCHEMES, initialize
 from bnexp.nn.linear import Linear
 from bnexp.streams import stream_seed
 from tests.helpers import EXACT_FLOAT64, SAMPLED_STD, assert_close
+from tests.nn.plain import CPU, seed_draws
 
 FAN_IN, FAN_OUT = 400, 300
-STD = {
-    "normal": 1.0,
-    "xavier": (2 / (FAN_IN + FAN_OUT)) ** 0.5,
-    "he": (2 / FAN_IN) ** 0.5,
-    "lecun": (1 / FAN_IN) ** 0.5,
-    "orthogonal": (1 / FAN_IN) ** 0.5,
+STD: dict[str, Callable[[int, int], float]] = {
+    "normal": lambda fan_in, fan_out: 1.0,
+    "xavier": lambda fan_in, fan_out: (2 / (fan_in + fan_out)) ** 0.5,
+    "he": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
+    "lecun": lambda fan_in, fan_out: (1 / fan_in) ** 0.5,
+    "orthogonal": lambda fan_in, fan_out: (1 / max(fan_in, fan_out)) ** 0.5,
+    "fixup": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
 }
 
 
-def drawn(*inits: InitSettings, seeds: list[int] | None = None, shape: tuple[int, int] = (6, 5)) -> torch.Tensor:
-    """Weights (K, out, in) of a single layer in float64."""
-    layer = Linear(len(inits), *shape).double()
+def drawn(
+    *inits: InitSettings,
+    seeds: list[int] | None = None,
+    shape: tuple[int, int] = (6, 5),
+    make: type[Linear | Conv2d] = Linear,
+) -> torch.Tensor:
+    """Weights (K, out, in, …) of a single layer in float64; the shape is (in, out)."""
+    layer = make(len(inits), *shape).double()
     initialize(nn.Sequential(layer), inits, seeds or [0] * len(inits))
     return layer.weight.detach()
 
 
 def weights(seeds: list[int], dtype: torch.dtype = torch.float64, **model: Any) -> list[torch.Tensor]:
-    """Weights (K, out, in) of every linear layer of a network."""
+    """Weights (K, out, in, …) of every linear layer and convolution of a network."""
     settings = ModelSettings.model_validate({"depth": 2, "width": 6, **model})
-    network, _ = build([settings] * len(seeds), seeds, 9, 3, torch.device("cpu"), dtype)
-    return [module.weight.detach() for module in network.modules() if isinstance(module, Linear)]
+    network = build([settings] * len(seeds), seeds, (1, 3, 3), 3, seed_draws(seeds), CPU, dtype)
+    return [module.weight.detach() for module in network.modules() if isinstance(module, Linear | Conv2d)]
 
 
 def test_every_scheme_of_the_configuration_is_there() -> None:
@@ -44,8 +53,30 @@ def test_every_scheme_of_the_configuration_is_there() -> None:
 @pytest.mark.parametrize("scheme", STD)
 def test_the_spread_of_a_scheme(scheme: str) -> None:
     weight = drawn(InitSettings(scheme=scheme), shape=(FAN_IN, FAN_OUT))
-    assert abs(float(weight.std()) / STD[scheme] - 1) < SAMPLED_STD
-    assert abs(float(weight.mean())) < SAMPLED_STD * STD[scheme]
+    std = STD[scheme](FAN_IN, FAN_OUT)
+    assert abs(float(weight.std()) / std - 1) < SAMPLED_STD
+    assert abs(float(weight.mean())) < SAMPLED_STD * std
+
+
+@pytest.mark.parametrize("scheme", sorted(set(STD) - {"orthogonal"}))
+@pytest.mark.parametrize(("features", "channels"), [(80, 160), (160, 80)])
+def test_the_fans_of_a_convolution_are_its_inputs_and_outputs_times_the_places_of_its_kernel(
+    scheme: str, features: int, channels: int
+) -> None:
+    weight = drawn(InitSettings(scheme=scheme), shape=(features, channels), make=Conv2d)
+    assert weight.shape == (1, channels, features, 3, 3)
+    assert abs(float(weight.std()) / STD[scheme](9 * features, 9 * channels) - 1) < SAMPLED_STD
+
+
+def test_fans_are_torchs() -> None:
+    weight = drawn(InitSettings(), shape=(7, 11), make=Conv2d)[0]
+    fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(weight)
+    assert (fan_in, fan_out) == (7 * 9, 11 * 9)
+    normal, xavier, he, lecun = drawn(
+        *(InitSettings(scheme=scheme) for scheme in ("normal", "xavier", "he", "lecun")), shape=(7, 11), make=Conv2d
+    )
+    for other, scheme in ((xavier, "xavier"), (he, "he"), (lecun, "lecun")):
+        assert_close(other, normal * STD[scheme](fan_in, fan_out), EXACT_FLOAT64)
 
 
 @pytest.mark.parametrize("scheme", STD)
@@ -60,6 +91,18 @@ def test_orthogonal_weights_keep_lengths(shape: tuple[int, int]) -> None:
     (weight,) = drawn(InitSettings(scheme="orthogonal"), shape=shape)
     gram = weight.T @ weight if len(weight) >= weight.shape[1] else weight @ weight.T
     assert_close(gram, torch.eye(min(shape)), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("shape", [(2, 30), (5, 6), (2, 18)], ids=["tall", "wide", "square"])
+def test_orthogonal_convolutions_are_orthogonal_as_matrices_with_a_row_per_output(shape: tuple[int, int]) -> None:
+    (weight,) = drawn(InitSettings(scheme="orthogonal"), shape=shape, make=Conv2d)
+    (normal,) = drawn(InitSettings(scheme="normal"), shape=shape, make=Conv2d)
+    flat, drawn_flat = weight.reshape(len(weight), -1), normal.reshape(len(normal), -1)
+    tall, drawn_tall = (flat, drawn_flat) if len(flat) >= flat.shape[1] else (flat.T, drawn_flat.T)
+    assert_close(tall.T @ tall, torch.eye(tall.shape[1]), EXACT_FLOAT64)
+    # The draws span what the weights span, in this order: column j is drawn of the first j + 1.
+    r = tall.T @ drawn_tall
+    assert_close(r.triu(), r, EXACT_FLOAT64)
 
 
 def test_orthogonal_weights_have_no_preferred_sign() -> None:
@@ -103,6 +146,31 @@ def test_arms_start_from_the_same_weights_bit_for_bit(arm: str) -> None:
         assert torch.equal(one, other)
 
 
+FAMILIES = {"vgg": 5, "resnet": 8}
+CONV_ARMS = {arm: raw for arm, raw in ARMS.items() if arm != "residual"} | {
+    "addition": {"norm": {"addition": "after"}},
+    "group": {"norm": {"kind": "group", "groups": 2}},
+    "whiten": {"norm": {"kind": "whiten", "group_size": 2}},
+    "noisy": {"norm": "noisy_batch"},
+}
+
+
+@pytest.mark.parametrize("arm", CONV_ARMS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_arms_of_convolutions_start_from_the_same_weights_bit_for_bit(family: str, arm: str) -> None:
+    base = {"family": family, "depth": FAMILIES[family], "width": 4}
+    for one, other in zip(weights([0, 3], **base), weights([0, 3], **base | CONV_ARMS[arm]), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_fixup_shapes_the_draws_of_he() -> None:
+    base: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "norm": "none"}
+    he, fixup = weights([3], init="he", **base), weights([3], init="fixup", **base)
+    ratios = [1.0, *[3**-0.5, 0.0] * 3, 0.0]
+    for one, other, ratio in zip(he, fixup, ratios, strict=True):
+        assert_close(other, ratio * one, EXACT_FLOAT64)
+
+
 def test_networks_of_different_depth_share_their_first_layers() -> None:
     shallow, deep = weights([2], depth=2), weights([2], depth=5)
     assert all(torch.equal(one, other) for one, other in zip(shallow[:2], deep[:2], strict=True))
@@ -115,15 +183,34 @@ def test_float32_weights_are_the_float64_draws_rounded() -> None:
         assert torch.equal(rounded, exact.float())
 
 
-def test_every_layer_draws_from_its_own_documented_stream() -> None:
-    for index, weight in enumerate(weights([4], init={"scheme": "normal"})):
+@pytest.mark.parametrize(
+    ("raw", "shapes"),
+    [
+        ({}, [(6, 9), (6, 6), (3, 6)]),
+        (
+            {"family": "vgg", "depth": 5, "width": 2},
+            [(2, 1, 3, 3), (4, 2, 3, 3), (8, 4, 3, 3), (8, 8, 3, 3), (3, 8)],
+        ),
+        (
+            {"family": "resnet", "depth": 8, "width": 2},
+            [(2, 1, 3, 3), *[(2, 2, 3, 3)] * 2, (4, 2, 3, 3), (4, 4, 3, 3), (8, 4, 3, 3), (8, 8, 3, 3), (3, 8)],
+        ),
+    ],
+    ids=["mlp", "vgg", "resnet"],
+)
+def test_every_layer_draws_from_its_own_documented_stream(raw: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
+    assert [tuple(weight[0].shape) for weight in weights([4], **raw)] == shapes
+    for index, weight in enumerate(weights([4], init={"scheme": "normal"}, **raw)):
         generator = torch.Generator().manual_seed(stream_seed(4, "weights", index))
         assert torch.equal(weight[0], torch.randn(*weight[0].shape, generator=generator, dtype=torch.float64))
 
 
-def test_biases_start_at_zero() -> None:
-    settings = ModelSettings(depth=2, width=6, bias=True)
-    network, _ = build([settings], [0], 9, 3, torch.device("cpu"))
+@pytest.mark.parametrize(
+    ("family", "depth", "count"), [("mlp", 2, 3), ("vgg", 5, 5), ("resnet", 8, 8)], ids=["mlp", "vgg", "resnet"]
+)
+def test_biases_start_at_zero(family: str, depth: int, count: int) -> None:
+    settings = ModelSettings.model_validate({"family": family, "depth": depth, "width": 6, "bias": True})
+    network = build([settings], [0], (1, 3, 3), 3, seed_draws([0]), CPU)
     biases = [tensor for name, tensor in network.named_parameters() if name.endswith("bias")]
-    assert len(biases) == 3
+    assert len(biases) == count
     assert all(torch.equal(bias, torch.zeros_like(bias)) for bias in biases)

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bnexp.config.load import load
 from bnexp.config.model import ModelSettings
-from bnexp.nn.build import build
+from bnexp.nn.build import skeleton
 from bnexp.nn.table import LayerRow, layer_table
+from tests.nn.plain import seed_draws
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def shipped_table(name: str) -> list[LayerRow]:
     config = load(CONFIGS / name)
     (arm,) = config.arms
-    return layer_table(config.settings(arm, {}).model, 784, 10)
+    return layer_table(config.settings(arm, {}).model, (1, 28, 28), 10)
 
 
 def totals(rows: list[LayerRow]) -> tuple[int, int, int]:
@@ -40,15 +40,58 @@ def test_the_book_network_with_batch_norm_before_the_activation_and_no_biases() 
 
 
 def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on() -> None:
-    rows = layer_table(ModelSettings(width=(5, 7), activation="relu"), 9, 3)
-    assert [(row.name, row.kind, row.output) for row in rows] == [
-        ("hidden.0.linear", "Linear", 5),
-        ("hidden.0.norm", "BatchNorm", 5),
-        ("hidden.0.activation", "relu", 5),
-        ("hidden.1.linear", "Linear", 7),
-        ("hidden.1.norm", "BatchNorm", 7),
-        ("hidden.1.activation", "relu", 7),
-        ("output", "Linear", 3),
+    rows = layer_table(ModelSettings(width=(5, 7), activation="relu"), (1, 3, 3), 3)
+    assert [(row.name, row.kind, row.shape, row.output, row.products) for row in rows] == [
+        ("hidden.0.linear", "Linear", (5,), 5, 45),
+        ("hidden.0.norm", "BatchNorm", (5,), 5, 0),
+        ("hidden.0.activation", "relu", (5,), 5, 0),
+        ("hidden.1.linear", "Linear", (7,), 7, 35),
+        ("hidden.1.norm", "BatchNorm", (7,), 7, 0),
+        ("hidden.1.activation", "relu", (7,), 7, 0),
+        ("output", "Linear", (3,), 3, 21),
+    ]
+
+
+def test_rows_of_convolutions_have_channels_and_sides_and_a_product_for_every_weight_at_every_place() -> None:
+    rows = layer_table(ModelSettings(family="resnet", depth=8, width=4, activation="relu"), (3, 9, 6), 5)
+    assert [
+        (row.name, row.kind, row.shape, row.output, row.products) for row in rows if "stages.2" not in row.name
+    ] == [
+        ("stem.conv", "Conv2d", (4, 9, 6), 216, 27 * 216),
+        ("stem.norm", "BatchNorm", (4, 9, 6), 216, 0),
+        ("stem.activation", "relu", (4, 9, 6), 216, 0),
+        ("stages.0.0.first.conv", "Conv2d", (4, 9, 6), 216, 36 * 216),
+        ("stages.0.0.first.norm", "BatchNorm", (4, 9, 6), 216, 0),
+        ("stages.0.0.first.activation", "relu", (4, 9, 6), 216, 0),
+        ("stages.0.0.second.conv", "Conv2d", (4, 9, 6), 216, 36 * 216),
+        ("stages.0.0.second.norm", "BatchNorm", (4, 9, 6), 216, 0),
+        ("stages.0.0.joined.activation", "relu", (4, 9, 6), 216, 0),
+        ("stages.1.0.first.conv", "Conv2d", (8, 5, 3), 120, 36 * 120),
+        ("stages.1.0.first.norm", "BatchNorm", (8, 5, 3), 120, 0),
+        ("stages.1.0.first.activation", "relu", (8, 5, 3), 120, 0),
+        ("stages.1.0.second.conv", "Conv2d", (8, 5, 3), 120, 72 * 120),
+        ("stages.1.0.second.norm", "BatchNorm", (8, 5, 3), 120, 0),
+        ("stages.1.0.joined.activation", "relu", (8, 5, 3), 120, 0),
+        ("output", "Linear", (5,), 5, 80),
+    ]
+
+
+def test_the_poolings_of_a_vgg_have_rows() -> None:
+    rows = layer_table(
+        ModelSettings(family="vgg", depth=5, width=2, activation="relu", norm={"kind": "none"}), (1, 7, 7), 3
+    )
+    assert [(row.name, row.kind, row.shape) for row in rows] == [
+        ("stages.0.0.conv", "Conv2d", (2, 7, 7)),
+        ("stages.0.0.activation", "relu", (2, 7, 7)),
+        ("stages.0.1", "maxpool2d", (2, 3, 3)),
+        ("stages.1.0.conv", "Conv2d", (4, 3, 3)),
+        ("stages.1.0.activation", "relu", (4, 3, 3)),
+        ("stages.1.1", "maxpool2d", (4, 1, 1)),
+        ("stages.2.0.conv", "Conv2d", (8, 1, 1)),
+        ("stages.2.0.activation", "relu", (8, 1, 1)),
+        ("stages.2.1.conv", "Conv2d", (8, 1, 1)),
+        ("stages.2.1.activation", "relu", (8, 1, 1)),
+        ("output", "Linear", (3,)),
     ]
 
 
@@ -61,15 +104,23 @@ def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on
         {"norm": {"affine": "none", "placement": "after"}},
         {"norm": "layer"},
         {"norm": {"kind": "group", "groups": 2}, "residual": True},
+        {"norm": {"kind": "whiten", "group_size": 3}},
+        {"norm": {"kind": "noisy_batch", "input": True}},
+        {"norm": "none", "residual": True, "init": "fixup"},
+        {"family": "vgg", "depth": 5, "norm": {"kind": "whiten", "group_size": 3}},
+        {"family": "vgg", "depth": 11, "norm": "after"},
+        {"family": "resnet", "depth": 8, "norm": {"addition": "after"}},
+        {"family": "resnet", "depth": 14, "norm": "none", "init": "fixup"},
     ],
 )
 def test_the_table_counts_what_the_network_has(raw: dict[str, Any]) -> None:
     model = ModelSettings.model_validate({"depth": 3, "width": 6, **raw})
-    network, _ = build([model], [0], 9, 3, torch.device("cpu"))
+    image = (3, 8, 8)
+    network = skeleton([model], image, 3, seed_draws([0]))
     learned = sum(parameter.numel() for parameter in network.parameters())
     state = sum(tensor.numel() for tensor in network.state_dict().values())
-    assert totals(layer_table(model, 9, 3)) == (state, learned, state - learned)
+    assert totals(layer_table(model, image, 3)) == (state, learned, state - learned)
 
 
 def test_a_network_too_large_for_any_memory_can_be_described() -> None:
-    assert totals(layer_table(ModelSettings(width=(10**6, 10**6), norm={"kind": "none"}), 784, 10))[0] > 10**12
+    assert totals(layer_table(ModelSettings(width=(10**6, 10**6), norm={"kind": "none"}), (1, 28, 28), 10))[0] > 10**12

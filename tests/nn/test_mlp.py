@@ -8,12 +8,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnexp.config.model import ActivationName, ModelSettings
+from bnexp.config.norm import NormKind
 from bnexp.nn.activation import ACTIVATIONS
-from bnexp.nn.dropout import SeedUniforms
-from bnexp.nn.mlp import MLP, hidden_bias, share_input
-from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
+from bnexp.nn.kit import Kit
+from bnexp.nn.mlp import MLP
+from bnexp.nn.residual import ResidualBlock
+from tests.helpers import noise
+from tests.nn.plain import assert_equals_plain, seed_draws
 
-INPUTS, CLASSES, WIDTH = 9, 3, 6
+IMAGE, CLASSES, WIDTH = (1, 3, 3), 3, 6
 
 
 def settings(**raw: Any) -> ModelSettings:
@@ -21,8 +24,8 @@ def settings(**raw: Any) -> ModelSettings:
 
 
 def network(trials: int = 1, drops: bool = False, **raw: Any) -> MLP:
-    uniforms = SeedUniforms([0] * trials, torch.device("cpu")) if drops else None
-    return MLP([settings(**raw)] * trials, INPUTS, CLASSES, uniforms)
+    draws = seed_draws([0] * trials) if drops else None
+    return MLP(Kit([settings(**raw)] * trials, draws), IMAGE, CLASSES)
 
 
 def names(layer: nn.Module) -> list[str]:
@@ -89,8 +92,14 @@ def test_without_the_norm_dropout_keeps_its_place(where: str, placement: str) ->
         assert [name for name in names(one) if name != "norm"] == names(other)
 
 
-def test_without_uniforms_there_is_no_dropout() -> None:
-    assert "dropout" not in str(network(dropout_at="each")).lower()
+def test_without_draws_there_is_no_dropout_and_no_noise() -> None:
+    raw: dict[str, Any] = {"dropout": 0.5, "norm": "noisy_batch"}
+    assert names(network(drops=True, **raw).hidden[0]) == ["linear", "norm", "noise", "activation", "dropout"]
+    assert names(network(drops=False, **raw).hidden[0]) == ["linear", "norm", "activation"]
+
+
+def test_a_rate_of_zero_in_all_trials_leaves_no_dropout() -> None:
+    assert "dropout" not in names(network(drops=True, dropout=0.0).hidden[0])
 
 
 @pytest.mark.parametrize(
@@ -103,63 +112,54 @@ def test_without_uniforms_there_is_no_dropout() -> None:
         ({"norm": "group"}, True),
         ({"norm": "before", "dropout_at": "before_norm"}, True),
         ({"norm": "before", "dropout_at": "after_norm"}, False),
+        ({"norm": "whiten"}, False),
+        ({"norm": "noisy_batch"}, False),
+        ({"norm": {"kind": "whiten", "placement": "after"}}, True),
         ({"norm": "before", "bias": True}, True),
         ({"norm": "none", "bias": False}, False),
         ({"norm": {"placement": "after", "input": True}}, True),
     ],
 )
 def test_auto_leaves_the_bias_out_where_batch_norm_comes_next(raw: dict[str, Any], expected: bool) -> None:
-    assert hidden_bias(settings(width=8, **raw)) is expected
-    built = MLP([settings(width=8, **raw)], INPUTS, CLASSES)
+    built = network(width=8, **raw)
     assert [layer.get_submodule("linear").bias is not None for layer in built.hidden] == [expected, expected]
     assert built.output.bias is not None
-
-
-def by_hand(built: MLP, x_BC: torch.Tensor, k: int, residual: bool) -> torch.Tensor:
-    """The logits of trial k with tanh and batch norm before it, in training; blocks of two layers after the first."""
-    activations = []
-    for layer in built.hidden:
-        linear, norm = layer.get_submodule("linear"), layer.get_submodule("norm")
-        z_BC = x_BC @ linear.get_parameter("weight")[k].T
-        z_BC = (z_BC - z_BC.mean(0)) / (z_BC.var(0, correction=0) + 1e-5).sqrt()
-        x_BC = torch.tanh(norm.get_parameter("gamma")[k] * z_BC + norm.get_parameter("beta")[k])
-        if residual and len(activations) in (2, 4):
-            x_BC = x_BC + activations[-2]
-        activations.append(x_BC)
-    output = built.output
-    assert output.bias is not None
-    return x_BC @ output.weight[k].T + output.bias[k]
 
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 6])
 def test_the_forward_pass_equals_one_written_by_hand(residual: bool, depth: int) -> None:
-    built, x_KBC = network(trials=2, depth=depth, residual=residual), noise(2, 8, INPUTS, seed=5)
-    randomized(built)
-    expected = torch.stack([by_hand(built, x_KBC[k], k, residual) for k in range(2)])
-    assert_close(built(x_KBC).detach(), expected.detach(), EXACT_FLOAT64)
+    assert_equals_plain({"depth": depth, "width": WIDTH, "activation": "tanh", "residual": residual}, IMAGE)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("placement", ["before", "after"])
+@pytest.mark.parametrize("kind", get_args(NormKind))
+def test_with_every_norm_the_forward_pass_equals_one_written_by_hand(kind: str, placement: str, residual: bool) -> None:
+    norm = {"kind": kind, "placement": placement, "groups": 2, "group_size": 3}
+    for extra in ({"input": True}, {"addition": "after"}) if residual else ({"input": True},):
+        raw: dict[str, Any] = {"depth": 4, "width": WIDTH, "activation": "tanh", "residual": residual, "dropout": 0.3}
+        if kind == "group" and extra.get("input"):
+            norm["groups"] = 3  # divides the pixels, too
+        assert_equals_plain(raw | {"norm": norm | extra}, IMAGE)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("addition", ["before", "after"])
+def test_with_dropout_the_forward_pass_equals_one_written_by_hand(where: str, addition: str, residual: bool) -> None:
+    norm = {"addition": addition, "input": True}
+    raw = {"depth": 4, "width": WIDTH, "residual": residual, "dropout": 0.4, "dropout_at": where, "norm": norm}
+    assert_equals_plain(raw, IMAGE)
+
+
+def test_a_residual_network_is_its_first_layer_then_pairs_and_with_an_even_depth_a_layer_more() -> None:
+    for depth, expected in {1: "L", 2: "LL", 3: "LB", 4: "LBL", 7: "LBBB"}.items():
+        layers = network(depth=depth, residual=True).hidden
+        assert "".join("B" if isinstance(layer, ResidualBlock) else "L" for layer in layers) == expected
 
 
 def test_widths_may_differ_from_layer_to_layer() -> None:
     built = network(depth=None, width=[5, 7, 4])
     shapes = [tuple(layer.get_submodule("linear").get_parameter("weight").shape) for layer in built.hidden]
     assert [*shapes, tuple(built.output.weight.shape)] == [(1, 5, 9), (1, 7, 5), (1, 4, 7), (1, 3, 4)]
-
-
-def test_one_input_for_all_trials_is_shared_without_a_copy() -> None:
-    x = noise(1, 4, INPUTS)
-    shared = share_input(x, 3)
-    assert shared.shape == (3, 4, INPUTS)
-    assert shared.data_ptr() == x.data_ptr()
-    assert shared.stride(0) == 0
-
-
-def test_one_input_per_trial_is_taken_as_it_is() -> None:
-    x = noise(3, 4, INPUTS)
-    assert torch.equal(share_input(x, 3), x)
-
-
-@pytest.mark.parametrize(("seeds", "trials"), [(2, 4), (2, 6), (3, 6)])
-def test_one_input_per_seed_goes_to_the_neighbouring_trials_of_that_seed(seeds: int, trials: int) -> None:
-    x = noise(seeds, 4, INPUTS)
-    assert torch.equal(share_input(x, trials), x.repeat_interleave(trials // seeds, dim=0))

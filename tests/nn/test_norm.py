@@ -1,15 +1,16 @@
 """K norm layers at once against K of torch's own: outputs, gradients, running statistics, and what γ and β do."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from bnexp.config.model import NormKind, NormSettings
-from bnexp.nn.norm import NORMS, BatchNorm, GroupNorm, LayerNorm, Norm
+from bnexp.config.norm import OVER_THE_BATCH, NormKind, NormSettings
+from bnexp.nn.kit import NORMS
+from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Norm, RunningNorm
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
+from tests.nn.plain import PlainWhitening
 
 TRIALS, BATCH, FEATURES, GROUPS = 3, 5, 6, 2
 AFFINE = {"both": {"gamma", "beta"}, "gamma": {"gamma"}, "beta": {"beta"}, "none": set()}
@@ -34,14 +35,41 @@ def batch(number: int) -> torch.Tensor:
     return (2 + number) * noise(TRIALS, BATCH, FEATURES, seed=50 + number) + number
 
 
-def reference(kind: str, norm: Norm, x_BC: torch.Tensor, k: int) -> torch.Tensor:
-    """torch's function for one trial; batch norm in training."""
-    gamma, beta = norm.gamma[k], norm.beta[k]
-    if kind == "batch":
-        return F.batch_norm(x_BC, None, None, gamma, beta, training=True, eps=norm.eps)
-    if kind == "layer":
-        return F.layer_norm(x_BC, (FEATURES,), gamma, beta, norm.eps)
-    return F.group_norm(x_BC, GROUPS, gamma, beta, norm.eps)
+def pictures(number: int) -> torch.Tensor:
+    """Images (B, K·C, H, W), the channels last in memory."""
+    x_BDHW = (2 + number) * noise(BATCH, TRIALS * FEATURES, 4, 3, seed=70 + number) + number
+    return x_BDHW.contiguous(memory_format=torch.channels_last)
+
+
+def activations(layout: str, number: int) -> torch.Tensor:
+    return {"features": batch, "images": pictures}[layout](number)
+
+
+def of_trial(x: torch.Tensor, k: int) -> torch.Tensor:
+    """The activations of one trial, as torch.nn has them."""
+    return x[k] if x.ndim == 3 else x[:, k * FEATURES : (k + 1) * FEATURES]
+
+
+def together(each: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(each) if each[0].ndim == 2 else torch.cat(each, dim=1)
+
+
+def references(kind: str, norm: Norm, layout: str = "features") -> list[nn.Module]:
+    """torch's modules with the parameters of each trial."""
+    momentum = norm.momentum if isinstance(norm, RunningNorm) else 0.0
+    batch_norm = nn.BatchNorm1d if layout == "features" else nn.BatchNorm2d
+    found: list[nn.Module] = []
+    for k in range(TRIALS):
+        one: Any = {
+            "batch": lambda: batch_norm(FEATURES, norm.eps, momentum),
+            "noisy_batch": lambda: batch_norm(FEATURES, norm.eps, momentum),
+            "layer": lambda: nn.GroupNorm(1, FEATURES, norm.eps),
+            "group": lambda: nn.GroupNorm(GROUPS, FEATURES, norm.eps),
+            "whiten": lambda: PlainWhitening(FEATURES, None, momentum, norm.eps),
+        }[kind]().double()
+        one.weight, one.bias = (nn.Parameter(theta[k].detach().clone()) for theta in (norm.gamma, norm.beta))
+        found.append(one)
+    return found
 
 
 def test_every_kind_of_the_configuration_has_its_layer() -> None:
@@ -65,17 +93,73 @@ def test_batch_norms_together_equal_torchs_alone_in_training_and_evaluation(mome
     assert_close(norm(batch(9)).detach(), expected.detach(), EXACT_FLOAT64)
 
 
+@pytest.mark.parametrize("layout", ["features", "images"])
 @pytest.mark.parametrize("kind", NORMS)
-def test_outputs_and_gradients_equal_torchs_functions(kind: str) -> None:
-    norm, x_KBC = make(kind), batch(1).requires_grad_()
-    weights_KBC = noise(TRIALS, BATCH, FEATURES, seed=77)
-    wanted = [x_KBC, *norm.parameters()]
-    by_hand_KBC = torch.stack([reference(kind, norm, x_KBC[k], k) for k in range(TRIALS)])
-    assert_close(norm(x_KBC).detach(), by_hand_KBC.detach(), EXACT_FLOAT64)
-    together = torch.autograd.grad((norm(x_KBC) * weights_KBC).sum(), wanted)
-    by_hand = torch.autograd.grad((by_hand_KBC * weights_KBC).sum(), wanted)
-    for one, other in zip(together, by_hand, strict=True):
-        assert_close(one, other, EXACT_FLOAT64)
+def test_outputs_and_gradients_equal_torchs_modules(kind: str, layout: str) -> None:
+    # A large ε: a batch smaller than its features leaves whitening eigenvalues of 0.
+    norm, x = make(kind, eps=0.1), activations(layout, 1).requires_grad_()
+    alone = references(kind, norm, layout)
+    by_hand = together([one(of_trial(x, k)) for k, one in enumerate(alone)])
+    y, weights = norm(x), noise(*x.shape, seed=77)
+    assert_close(y.detach(), by_hand.detach(), EXACT_FLOAT64)
+    dx, dgamma, dbeta = torch.autograd.grad((y * weights).sum(), [x, norm.gamma, norm.beta])
+    learned = [theta for one in alone for theta in (one.get_parameter("weight"), one.get_parameter("bias"))]
+    expected_x, *expected = torch.autograd.grad((by_hand * weights).sum(), [x, *learned])
+    assert_close(dx, expected_x, EXACT_FLOAT64)
+    assert_close(dgamma, torch.stack(expected[::2]), EXACT_FLOAT64)
+    assert_close(dbeta, torch.stack(expected[1::2]), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 1.0])
+@pytest.mark.parametrize("kind", NORMS)
+def test_on_images_several_batches_and_evaluation_equal_torchs_modules(kind: str, momentum: float) -> None:
+    norm = make(kind, momentum=momentum)
+    alone = references(kind, norm, "images")
+    for number in range(4):
+        if number == 3:
+            norm.eval()
+        x_BDHW = pictures(number)
+        expected = together([one.train(norm.training)(of_trial(x_BDHW, k)) for k, one in enumerate(alone)])
+        assert_close(norm(x_BDHW).detach(), expected.detach(), EXACT_FLOAT64)
+    kept = [name for name in norm.state_dict() if name.startswith("running")]
+    assert len(kept) == (2 if kind in OVER_THE_BATCH else 0)
+    for name in kept:
+        assert_close(norm.get_buffer(name), torch.stack([one.get_buffer(name) for one in alone]), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_images_of_one_pixel_are_features(kind: str) -> None:
+    norm, x_KBC = make(kind), batch(1)
+    x_BDHW = x_KBC.transpose(0, 1).flatten(1)[..., None, None]
+    y_BKC = norm(x_BDHW).view(BATCH, TRIALS, FEATURES)
+    assert_close(y_BKC.transpose(0, 1).detach(), norm(x_KBC).detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("kind", OVER_THE_BATCH)
+def test_over_the_batch_every_place_of_an_image_is_a_sample(kind: str) -> None:
+    norm, x_BDHW = make(kind), pictures(1)
+    x_KNC = x_BDHW.unflatten(1, (TRIALS, FEATURES)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+    y_KNC = norm(x_BDHW).unflatten(1, (TRIALS, FEATURES)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+    assert_close(y_KNC.detach(), norm(x_KNC).detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", NORMS)
+def test_images_stay_channels_last(kind: str, training: bool) -> None:
+    norm = make(kind).float().train(training)
+    assert norm(pictures(1).float()).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", ["features", "images"])
+@pytest.mark.parametrize("kind", NORMS)
+def test_the_company_of_a_trial_changes_nothing(kind: str, layout: str) -> None:
+    norm, x = make(kind), activations(layout, 1)
+    settings = NormSettings.model_validate({"kind": kind, "groups": GROUPS})
+    for k in range(TRIALS):
+        alone = NORMS[kind](1, FEATURES, settings).double()
+        alone.gamma.data, alone.beta.data = norm.gamma[k : k + 1].detach(), norm.beta[k : k + 1].detach()
+        y = alone(of_trial(x, k)[None] if layout == "features" else of_trial(x, k))
+        assert_close(of_trial(norm(x), k).detach(), y.reshape(of_trial(x, k).shape).detach(), EXACT_FLOAT64)
 
 
 def test_the_unbiased_variance_is_averaged_but_the_batch_is_normalised_with_the_biased_one() -> None:
@@ -137,7 +221,7 @@ def test_gamma_starts_at_one_and_beta_at_zero(kind: str) -> None:
 @pytest.mark.parametrize("affine", ["both", "none"])
 def test_gradients_pass_the_numerical_check(kind: str, affine: str) -> None:
     # The running statistics change at every pass; in training they don't touch the output.
-    norm = make(kind, affine=affine, momentum=0.1)
+    norm = make(kind, affine=affine, momentum=0.1, eps=0.1)
     parameters = tuple(norm.parameters())
     names = [name for name, _ in norm.named_parameters()]
 
@@ -155,11 +239,20 @@ def test_a_batch_of_one_cannot_be_normalised_in_training_but_can_in_evaluation()
     assert norm.eval()(x_KBC).shape == (TRIALS, 1, FEATURES)
 
 
-def test_one_trial_with_nan_changes_no_other() -> None:
-    norm, x_KBC = make("batch"), batch(1)
-    clean = norm(x_KBC)
-    x_KBC[1] = float("nan")
-    assert torch.equal(norm(x_KBC)[[0, 2]], clean[[0, 2]])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("layout", ["features", "images"])
+@pytest.mark.parametrize("kind", NORMS)
+def test_one_trial_with_nan_or_infinity_changes_no_other(kind: str, layout: str, number: float) -> None:
+    norm, spoilt, x = make(kind), make(kind), activations(layout, 1)
+    bad = x.clone()
+    of_trial(bad, 1)[2, 3] = number
+    clean, y = norm(x), spoilt(bad)
+    for k in (0, 2):
+        assert torch.equal(of_trial(y, k), of_trial(clean, k))
+        assert all(torch.equal(spoilt.state_dict()[name][k], kept[k]) for name, kept in norm.state_dict().items())
+    if kind in OVER_THE_BATCH:
+        hit = of_trial(y, 1).isnan()
+        assert bool((hit if kind == "whiten" else hit[:, 3]).all())
 
 
 @pytest.mark.parametrize("kind", NORMS)

@@ -7,10 +7,14 @@ import torch
 from torch import nn
 
 from bnexp.config.model import ModelSettings
+from bnexp.config.norm import OVER_THE_BATCH
 from bnexp.nn.build import build
-from bnexp.nn.norm import BatchNorm
+from bnexp.nn.norm import BatchNorm, RunningNorm
 from bnexp.nn.population import refit_statistics
+from bnexp.nn.whiten import Whiten
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
+from tests.nn.plain import CPU, PlainDropout, PlainNoise, plain, seed_draws, take_over
+from tests.nn.plain import network as moved_network
 
 SEEDS, BATCHES, SIZE, INPUTS = [0, 4], 5, 7, 9
 
@@ -19,8 +23,7 @@ def network(**raw: Any) -> nn.Module:
     settings = ModelSettings.model_validate(
         {"depth": 2, "width": 6, "activation": "tanh", "bias": True, "dropout": 0.5, **raw}
     )
-    model, uniforms = build([settings] * 2, SEEDS, INPUTS, 3, torch.device("cpu"), torch.float64)
-    uniforms.start_epoch(1)
+    model = build([settings] * 2, SEEDS, (1, 3, 3), 3, seed_draws(SEEDS), CPU, torch.float64)
     for parameter in model.parameters():
         parameter.data += 0.1 * noise(*parameter.shape, seed=parameter.numel())
     return model
@@ -52,6 +55,54 @@ def transcription(model: nn.Module, k: int) -> list[tuple[torch.Tensor, torch.Te
         elif type(layer).__name__ == "Tanh":
             several = [x.tanh() for x in several]
     return found
+
+
+def layer_after_layer(made: nn.Sequential, several: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """The same for one trial of plain layers: what each norm layer saw of every batch, averaged over the batches."""
+    found = []
+    for layer in made:
+        if isinstance(layer, PlainDropout | PlainNoise):
+            continue
+        kept: list[dict[str, torch.Tensor]] = []
+        if hasattr(layer, "running_mean"):
+            layer.momentum = 1.0
+        outputs = []
+        for x in several:
+            outputs.append(layer(x).detach())
+            kept.append({name: buffer.clone() for name, buffer in layer.named_buffers() if name.startswith("running")})
+        several = outputs
+        if kept[0]:
+            found.append({name: torch.stack([each[name] for each in kept]).mean(0) for name in kept[0]})
+    return found
+
+
+@pytest.mark.parametrize("kind", OVER_THE_BATCH)
+@pytest.mark.parametrize("family", ["mlp", "vgg"])
+def test_every_norm_over_the_batch_averages_without_dropout_or_noise(family: str, kind: str) -> None:
+    image, seeds = (2, 4, 4), [0, 4]
+    raw: dict[str, Any] = {
+        "family": family,
+        "depth": {"mlp": 3, "vgg": 5}[family],
+        "width": 4,
+        "activation": "tanh",
+        "dropout": 0.5,
+        "norm": {"kind": kind, "placement": "after", "input": True, "group_size": 2},
+    }
+    model = moved_network(raw, seeds, image)
+    made = [plain(raw, image) for _ in seeds]
+    for k, each in enumerate(made):
+        take_over(each, model, k)
+    several = [(1 + i) * noise(1, SIZE, 32, seed=60 + i) + i for i in range(BATCHES)]
+    refit_statistics(model, several)
+    layers = [module for module in model.modules() if isinstance(module, RunningNorm)]
+    for k, each in enumerate(made):
+        assert isinstance(each, nn.Sequential)
+        expected = layer_after_layer(each, [x.view(-1, *image) for x in several])
+        assert len(expected) == len(layers) == {"mlp": 4, "vgg": 5}[family]
+        for norm, averages in zip(layers, expected, strict=True):
+            assert set(averages) == {name for name in norm.state_dict() if name.startswith("running")}
+            for name, average in averages.items():
+                assert_close(norm.get_buffer(name)[k], average, EXACT_FLOAT64)
 
 
 @pytest.mark.parametrize("placement", ["before", "after"])
@@ -97,8 +148,22 @@ def test_what_the_running_statistics_were_before_leaves_no_trace(left_over: floa
         assert_close(other.running_var, one.running_var, EXACT_FLOAT64)
 
 
-def test_dropout_draws_nothing() -> None:
-    model, untouched = network(), network()
+@pytest.mark.parametrize("left_over", [1e30, float("inf"), float("nan")])
+def test_nor_does_what_the_running_covariance_was(left_over: float) -> None:
+    fresh, used = network(norm="whiten"), network(norm="whiten")
+    for module in used.modules():
+        if isinstance(module, Whiten):
+            module.running_covariance.fill_(left_over)
+            module.running_mean.fill_(left_over)
+    refit_statistics(fresh, batches())
+    refit_statistics(used, batches())
+    for (name, one), other in zip(fresh.state_dict().items(), used.state_dict().values(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("kind", ["batch", "noisy_batch"])
+def test_dropout_and_noise_draw_nothing(kind: str) -> None:
+    model, untouched = network(norm=kind), network(norm=kind)
     refit_statistics(model, batches())
     model.train(), untouched.train()
     assert torch.equal(model(batches()[0]), untouched(batches()[0]))

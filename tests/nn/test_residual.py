@@ -1,0 +1,220 @@
+"""Residual blocks: what stands in the branch, and what behind the addition; and how Fixup lets them start."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bnexp.config.model import ModelSettings
+from bnexp.nn.build import build, skeleton
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.linear import Linear
+from bnexp.nn.residual import ResidualBlock
+from bnexp.nn.scalar import ScalarBias, ScalarMultiplier
+from tests.helpers import EXACT_FLOAT64, SAMPLED_STD, assert_close, noise, randomized
+from tests.nn.plain import CPU, seed_draws
+
+IMAGE, CLASSES = (2, 4, 4), 3
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 5, "width": 6, "residual": True},
+    "resnet": {"family": "resnet", "depth": 14, "width": 2},
+}
+WEIGHTS = {"mlp": "linear", "resnet": "conv"}
+
+
+def built(family: str, seeds: list[int] | None = None, **raw: Any) -> nn.Module:
+    seeds = seeds or [0]
+    models = [ModelSettings.model_validate(FAMILIES[family] | {"activation": "relu"} | raw)] * len(seeds)
+    return build(models, seeds, IMAGE, CLASSES, seed_draws(seeds), CPU, torch.float64)
+
+
+def fixup(family: str, seeds: list[int] | None = None, **raw: Any) -> nn.Module:
+    return built(family, seeds, norm="none", init="fixup", **raw)
+
+
+def blocks(network: nn.Module) -> list[ResidualBlock]:
+    return [module for module in network.modules() if isinstance(module, ResidualBlock)]
+
+
+def names(block: ResidualBlock) -> tuple[str, str, str]:
+    """The steps of the first layer, of the second up to the addition, and of what follows."""
+    first, second, joined = (
+        " ".join(dict(part.named_children())) for part in (block.first, block.second, block.joined)
+    )
+    return first, second, joined
+
+
+SKELETONS = {
+    ("before", "before"): ("weights norm activation", "weights norm", "activation"),
+    ("before", "after"): ("weights norm activation", "weights", "norm activation"),
+    ("after", "before"): ("weights activation norm", "weights norm", "activation"),
+    ("after", "after"): ("weights activation norm", "weights", "activation norm"),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+@pytest.mark.parametrize(("placement", "addition"), SKELETONS)
+def test_the_norm_stands_where_placement_and_addition_say(
+    placement: str, addition: str, kind: str, family: str
+) -> None:
+    found = blocks(built(family, norm={"kind": kind, "placement": placement, "addition": addition}))
+    assert found
+    for block in found:
+        expected = SKELETONS[placement, addition]
+        assert names(block) == tuple(part.replace("weights", WEIGHTS[family]) for part in expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("placement", "addition"), SKELETONS)
+def test_without_a_norm_all_other_steps_keep_their_places(placement: str, addition: str, family: str) -> None:
+    norm = {"placement": placement, "addition": addition}
+    for dropout_at in ("each", "before_norm", "after_norm"):
+        raw = {"dropout": 0.5, "dropout_at": dropout_at}
+        with_norm, without = built(family, norm=norm, **raw), built(family, norm=norm | {"kind": "none"}, **raw)
+        for one, other in zip(blocks(with_norm), blocks(without), strict=True):
+            assert tuple(" ".join(part.replace("norm", "").split()) for part in names(one)) == names(other)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        ({"placement": "before", "addition": "before"}, (False, False)),
+        ({"placement": "before", "addition": "after"}, (False, False)),
+        ({"placement": "after", "addition": "before"}, (True, False)),
+        ({"placement": "after", "addition": "after"}, (True, True)),
+        ({"kind": "layer"}, (True, True)),
+        ({"kind": "none"}, (True, True)),
+        ({"kind": "whiten"}, (False, False)),
+        ({"kind": "noisy_batch"}, (False, False)),
+    ],
+)
+def test_auto_leaves_out_the_bias_in_front_of_a_norm_over_the_batch(
+    norm: dict[str, Any], expected: tuple[bool, bool], family: str
+) -> None:
+    for block in blocks(built(family, norm=norm)):
+        parts = [part.get_submodule(WEIGHTS[family]) for part in (block.first, block.second)]
+        assert tuple(part.bias is not None for part in parts) == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_block_adds_what_goes_around_it_to_its_branch_before_the_last_activation(family: str) -> None:
+    network = randomized(built(family, [0, 3], norm={"kind": "layer"}))
+    block = blocks(network)[0]
+    x = noise(2, 5, 6) if family == "mlp" else noise(5, 4, 4, 4)
+    expected = torch.relu(x + block.second(block.first(x)))
+    assert_close(block(x).detach(), expected.detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_under_fixup_all_logits_start_at_exactly_zero(family: str) -> None:
+    logits_KBC = fixup(family, [0, 3])(noise(1, 5, 32))
+    assert torch.equal(logits_KBC, torch.zeros(2, 5, CLASSES, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_under_fixup_every_block_starts_as_its_activation_of_what_goes_around_it(family: str) -> None:
+    network = fixup(family)
+    x = noise(1, 5, 6) if family == "mlp" else noise(5, 2, 4, 4)
+    assert torch.equal(blocks(network)[0](x), torch.relu(x))
+
+
+GAINS = [
+    ("mlp", {"depth": 3}, 1),
+    ("mlp", {"depth": 5}, 2),
+    ("mlp", {"depth": 6}, 2),
+    ("mlp", {"depth": 9}, 4),
+    ("resnet", {"depth": 8}, 3),
+    ("resnet", {"depth": 14}, 6),
+]
+
+
+@pytest.mark.parametrize(("family", "raw", "count"), GAINS)
+def test_fixup_shrinks_the_first_layers_of_branches_by_the_root_of_the_number_of_blocks(
+    family: str, raw: dict[str, Any], count: int
+) -> None:
+    network = fixup(family, **raw)
+    assert len(blocks(network)) == count
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            first, second = (part.get_submodule(WEIGHTS[family]) for part in (module.first, module.second))
+            assert (first.fixup_gain, second.fixup_gain) == (count**-0.5, 0.0)
+    within = {id(each) for block in blocks(network) for each in block.modules()}
+    others = [each for each in network.modules() if isinstance(each, Linear | Conv2d) and id(each) not in within]
+    # The stem, the one hidden layer that an even depth leaves over, and the output.
+    left_over = family == "mlp" and raw["depth"] % 2 == 0
+    assert [each.fixup_gain for each in others] == [1.0] * (1 + left_over) + [0.0]
+
+
+def test_the_spread_of_fixups_weights_is_hes_and_shrunk_in_the_branches() -> None:
+    model = ModelSettings.model_validate(
+        {"depth": 9, "width": 400, "residual": True, "norm": "none", "init": {"scheme": "fixup", "scale": 0.5}}
+    )
+    network = build([model], [0], (1, 20, 20), CLASSES, seed_draws([0]), CPU)
+    found = [module for module in network.modules() if isinstance(module, Linear)]
+    he = 0.5 * (2 / 400) ** 0.5
+    assert abs(float(found[0].weight.detach().std()) / he - 1) < SAMPLED_STD
+    for first, second in zip(found[1:-1:2], found[2:-1:2], strict=True):
+        assert abs(float(first.weight.detach().std()) / (he / 2) - 1) < SAMPLED_STD
+        assert not bool(second.weight.any())
+    assert not bool(found[-1].weight.any())
+
+
+@pytest.mark.parametrize(("family", "raw", "count"), GAINS)
+def test_under_fixup_there_are_scalars_before_weights_and_activations_and_no_other_biases(
+    family: str, raw: dict[str, Any], count: int
+) -> None:
+    network = fixup(family, [0, 3], **raw)
+    biases = [module for module in network.modules() if isinstance(module, ScalarBias)]
+    factors = [module for module in network.modules() if isinstance(module, ScalarMultiplier)]
+    # Four biases and a factor a block, one bias for every activation besides, and one before the output.
+    left_over = family == "mlp" and raw["depth"] % 2 == 0
+    assert (len(biases), len(factors)) == (4 * count + 2 + left_over, count)
+    assert all(torch.equal(each.bias, torch.zeros(2, 1).double()) for each in biases)
+    assert all(torch.equal(each.factor, torch.ones(2, 1).double()) for each in factors)
+    vectors = [name for name, theta in network.named_parameters() if name.endswith("bias") and theta.shape != (2, 1)]
+    assert vectors == ["output.bias"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fixups_block_and_the_biases_that_were_asked_for(family: str) -> None:
+    steps = (
+        f"outer_bias {WEIGHTS[family]} inner_bias activation",
+        f"outer_bias {WEIGHTS[family]} multiplier",
+        "inner_bias activation",
+    )
+    assert {names(block) for block in blocks(fixup(family))} == {steps}
+    assert not any(layer.bias is not None for block in blocks(fixup(family)) for layer in weights(block))
+    assert all(layer.bias is not None for block in blocks(fixup(family, bias=True)) for layer in weights(block))
+
+
+def weights(block: ResidualBlock) -> list[Linear | Conv2d]:
+    return [module for module in block.modules() if isinstance(module, Linear | Conv2d)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_schemes_have_no_scalars_and_no_gains(family: str) -> None:
+    network = built(family, norm="none", init="he")
+    assert not any(isinstance(module, ScalarBias | ScalarMultiplier) for module in network.modules())
+    assert all(bool(layer.weight.any()) for block in blocks(network) for layer in weights(block))
+
+
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_a_scalar_is_added_to_or_multiplied_with_its_own_trial(layout: str) -> None:
+    numbers_K1 = torch.tensor([[2.0], [0.5], [-1.0]])
+    bias, factor = ScalarBias(3), ScalarMultiplier(3)
+    bias.bias.data, factor.factor.data = numbers_K1, numbers_K1
+    x = noise(3, 4, 2).float() if layout == "features" else noise(4, 6, 2, 2).float()
+    for k, number in enumerate(numbers_K1[:, 0]):
+        own = [t[k] if layout == "features" else t.chunk(3, dim=1)[k] for t in (x, bias(x), factor(x))]
+        assert torch.equal(own[1], own[0] + number)
+        assert torch.equal(own[2], own[0] * number)
+
+
+def test_a_skeleton_knows_its_gains_without_being_initialised() -> None:
+    model = ModelSettings.model_validate(FAMILIES["resnet"] | {"norm": "none", "init": "fixup"})
+    network = skeleton([model], IMAGE, CLASSES)
+    gains = [module.fixup_gain for module in network.modules() if isinstance(module, Linear | Conv2d)]
+    assert gains == [1.0, *[6**-0.5, 0.0] * 6, 0.0]

@@ -1,0 +1,200 @@
+"""Shards: some of the trials as a network of their own, in the memory of the whole."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bnexp.draws import SeedDraws, SeedStreams
+from bnexp.nn.parameters import Parameters
+from bnexp.nn.population import refit_statistics
+from bnexp.nn.shards import Shard, shards
+from tests.helpers import EXACT_FLOAT64, assert_close, noise
+from tests.nn.plain import CPU, EPOCH, network
+
+IMAGE, BATCH, PIXELS = (2, 4, 4), 6, 32
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 3, "width": 4, "norm": {"input": True}, "dropout": 0.3, "bias": True},
+    "residual mlp, fixup": {"depth": 4, "width": 4, "residual": True, "norm": "none", "init": "fixup"},
+    "vgg, whitening": {
+        "family": "vgg",
+        "depth": 5,
+        "width": 2,
+        "norm": {"kind": "whiten", "group_size": 2},
+        "dropout": 0.3,
+    },
+    "vgg, input": {"family": "vgg", "depth": 5, "width": 2, "norm": {"input": True}},
+    "resnet, noise": {"family": "resnet", "depth": 8, "width": 2, "norm": "noisy_batch", "dropout": 0.3},
+    "resnet, group, no γ": {
+        "family": "resnet",
+        "depth": 8,
+        "width": 2,
+        "norm": {"kind": "group", "groups": 2, "affine": "beta", "addition": "after"},
+    },
+    "resnet, fixup": {"family": "resnet", "depth": 8, "width": 2, "norm": "none", "init": "fixup"},
+}
+CUTS = [[1, 1, 1, 1], [2, 2], [3, 1], [1, 3], [4]]
+SEEDS = [0, 0, 5, 5]
+TRIALS = len(SEEDS)
+
+
+class Group:
+    """Four trials of two seeds, cut into shards, in the order of calls that training makes."""
+
+    def __init__(self, name: str, sizes: list[int]):
+        self.streams = SeedStreams(SEEDS, CPU)
+        self.streams.start_epoch(EPOCH)
+        draws = SeedDraws(self.streams, SEEDS)
+        self.network = network(NETWORKS[name], SEEDS, IMAGE, draws=draws)
+        self.shards = shards(self.network, draws, sizes)
+
+    def step(self, x_SBP: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return logits and gradients of all trials from one pass of every shard."""
+        self.streams.start_step()
+        each = [self._pass(shard, x_SBP) for shard in self.shards]
+        gradients = [torch.cat(rows) for rows in zip(*(gradient for _, gradient in each), strict=True)]
+        return torch.cat([logits for logits, _ in each]), gradients
+
+    def _pass(self, shard: Shard, x_SBP: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        shard.draws.start_pass()
+        logits_KBC = shard.network(x_SBP[shard.rows(len(x_SBP), TRIALS)])
+        return logits_KBC.detach(), list(shard.gradient(logits_KBC.square().mean((1, 2)).sum()))
+
+
+def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Parameters and buffers, those that aren't saved, too."""
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+def alike(one: Iterable[torch.Tensor], other: Iterable[torch.Tensor]) -> None:
+    """Compare gradients as a whole: where batch norm cancels a bias, there is nothing but rounding."""
+    assert_close(
+        *(torch.cat([gradient.flatten(1) for gradient in each], dim=1) for each in (one, other)), EXACT_FLOAT64
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inputs"),
+    # With an input a seed, a shard holds whole seeds or trials of one.
+    [([1, 1, 1, 1], 1), ([1, 1, 1, 1], 2), ([1, 1, 1, 1], 4), ([2, 2], 2), ([2, 2], 4), ([1, 1, 2], 2), ([3, 1], 4)],
+    ids=str,
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shards_compute_what_the_whole_does_step_after_step(name: str, sizes: list[int], inputs: int) -> None:
+    cut, whole = Group(name, sizes), Group(name, [TRIALS])
+    for number in range(2):
+        x_SBP = noise(inputs, BATCH, PIXELS, seed=number)
+        (logits, gradient), (expected, expected_gradient) = cut.step(x_SBP), whole.step(x_SBP)
+        assert_close(logits, expected, EXACT_FLOAT64)
+        alike(gradient, expected_gradient)
+    for one, other in zip(tensors(cut.network).values(), tensors(whole.network).values(), strict=True):
+        assert_close(one.detach(), other.detach(), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) -> None:
+    x_1BP = noise(1, BATCH, PIXELS)
+    _, gradient = Group(name, [TRIALS]).step(x_1BP)
+    for k in range(TRIALS):
+        alone = Group(name, [1] * TRIALS).shards[k]
+        alone.draws.start_pass()
+        alone.network(x_1BP).square().mean().backward()
+        expected = [theta.grad for theta in alone.network.parameters() if theta.grad is not None]
+        alike([each[k : k + 1] for each in gradient], expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_have_the_order_and_shapes_of_the_parameters_matrices(name: str) -> None:
+    group = Group(name, [2, 2])
+    _, gradient = group.step(noise(1, BATCH, PIXELS))
+    assert [one.shape for one in gradient] == [theta.shape for theta in Parameters(group.network).matrices]
+
+
+@pytest.mark.parametrize("sizes", CUTS, ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_and_buffers_are_views_of_the_whole_networks(name: str, sizes: list[int]) -> None:
+    group = Group(name, sizes)
+    whole = tensors(group.network)
+    first = 0
+    for shard, size in zip(group.shards, sizes, strict=True):
+        own = tensors(shard.network)
+        assert list(own) == list(whole)
+        assert (shard.first, shard.end, len(shard)) == (first, first + size, size)
+        for tensor_name, tensor in own.items():
+            all_of_it = whole[tensor_name]
+            assert len(tensor) == size
+            assert tensor.data_ptr() == all_of_it[first].data_ptr()
+            assert tensor.untyped_storage().data_ptr() == all_of_it.untyped_storage().data_ptr()
+        first += size
+
+
+@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]], ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_changes_in_the_one_changes_in_the_other(name: str, sizes: list[int]) -> None:
+    group = Group(name, sizes)
+    last = group.shards[-1]
+    before = {name: tensor.detach().clone() for name, tensor in tensors(group.network).items()}
+    with torch.no_grad():
+        for tensor in tensors(last.network).values():
+            tensor.add_(1)
+    for tensor_name, tensor in tensors(group.network).items():
+        assert torch.equal(tensor[last.first :], before[tensor_name][last.first :] + 1)
+        assert torch.equal(tensor[: last.first], before[tensor_name][: last.first])
+    for matrix_KP in Parameters(group.network).matrices:
+        matrix_KP.fill_(7)
+    assert all(bool((theta == 7).all()) for shard in group.shards for theta in shard.network.parameters())
+
+
+@pytest.mark.parametrize("name", ["mlp", "vgg, whitening", "resnet, noise"])
+def test_running_statistics_and_their_refit_reach_the_whole_network(name: str) -> None:
+    cut, whole = Group(name, [1, 2, 1]), Group(name, [TRIALS])
+    batches = [noise(1, BATCH, PIXELS, seed=number) for number in range(3)]
+    start = running(cut.network)
+    for shard in cut.shards:
+        refit_statistics(shard.network, batches)
+    refit_statistics(whole.network, batches)
+    kept = running(cut.network)
+    assert kept
+    for tensor_name, tensor in running(whole.network).items():
+        assert not torch.equal(kept[tensor_name], start[tensor_name])
+        assert_close(kept[tensor_name], tensor, EXACT_FLOAT64)
+
+
+def running(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.named_buffers() if "running" in name}
+
+
+def test_one_shard_is_the_network_itself() -> None:
+    group = Group("mlp", [TRIALS])
+    assert [shard.network for shard in group.shards] == [group.network]
+
+
+def needed(sizes: list[int], inputs: int) -> Iterator[tuple[Shard, list[int]]]:
+    """Each shard with the inputs that its trials take, counted one by one."""
+    first = 0
+    for size in sizes:
+        shard = Shard(nn.Identity(), SeedDraws(SeedStreams([0], CPU), [0]), first, first + size)
+        yield shard, sorted({k // (sum(sizes) // inputs) for k in range(first, first + size)})
+        first += size
+
+
+@pytest.mark.parametrize(
+    ("sizes", "inputs"),
+    [
+        ([1, 1, 1], 1),
+        ([1, 1, 1], 3),
+        ([2, 1], 1),
+        ([2, 1], 3),
+        ([2, 2], 2),
+        ([4, 2], 3),
+        ([3, 3], 2),
+        ([1] * 6, 2),
+        ([1, 2, 1, 2], 2),
+        ([6], 3),
+    ],
+)
+def test_a_shard_takes_the_inputs_of_its_trials(sizes: list[int], inputs: int) -> None:
+    for shard, expected in needed(sizes, inputs):
+        assert list(range(inputs))[shard.rows(inputs, sum(sizes))] == expected

@@ -1,0 +1,281 @@
+"""Whitening: what a batch becomes, what is kept for evaluation, and a derivative safe at equal eigenvalues."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from bnexp.config.norm import NormSettings
+from bnexp.nn.population import refit_statistics
+from bnexp.nn.whiten import Whiten, inverse_root
+from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
+
+TRIALS, BATCH, FEATURES = 3, 20, 6
+
+
+def make(trials: int = TRIALS, features: int = FEATURES, **settings: object) -> Whiten:
+    """Whitening in float64, without γ and β unless asked for."""
+    layer = Whiten(trials, features, NormSettings.model_validate({"kind": "whiten", "affine": "none", **settings}))
+    return layer.double()
+
+
+def batch(number: int = 0, samples: int = BATCH) -> torch.Tensor:
+    """Correlated features of unlike means and scales."""
+    x_KBC = noise(TRIALS, samples, FEATURES, seed=20 + number) @ noise(TRIALS, FEATURES, FEATURES, seed=40)
+    return (1 + number) * x_KBC + noise(TRIALS, 1, FEATURES, seed=60 + number)
+
+
+def as_images(x_KBC: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The samples as places of images."""
+    return x_KBC.mT.unflatten(2, (-1, height, width)).permute(2, 0, 1, 3, 4).flatten(1, 2)
+
+
+def as_samples(x_BDHW: torch.Tensor) -> torch.Tensor:
+    return x_BDHW.unflatten(1, (TRIALS, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+
+
+def covariance(x_NC: torch.Tensor, correction: int = 0) -> torch.Tensor:
+    found: torch.Tensor = torch.cov(x_NC.T, correction=correction)
+    return found
+
+
+def slow_root(sigma: np.ndarray, eps: float) -> np.ndarray:
+    """(Σ + ε)^(−1/2) by NumPy's singular values, for a symmetric Σ without negative eigenvalues."""
+    u, s, _ = np.linalg.svd(sigma)
+    return (u / np.sqrt(s + eps)) @ u.T
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.3])
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_a_batch_gets_mean_zero_and_the_identity_for_covariance_up_to_eps(layout: str, eps: float) -> None:
+    x_KBC, layer = batch(), make(eps=eps)
+    y_KBC = layer(x_KBC) if layout == "features" else as_samples(layer(as_images(x_KBC, 2, 5)))
+    for x_BC, y_BC in zip(x_KBC, y_KBC, strict=True):
+        values, vectors = torch.linalg.eigh(covariance(x_BC))
+        # ε shrinks each direction by λ / (λ + ε).
+        expected = vectors @ torch.diag(values / (values + eps)) @ vectors.T
+        assert_close(covariance(y_BC), expected, EXACT_FLOAT64)
+        assert float(y_BC.mean(0).abs().max()) < EXACT_FLOAT64
+
+
+def test_the_root_is_symmetric_and_the_features_stay_as_near_as_can_be() -> None:
+    x_KBC = batch()
+    y_KBC = make()(x_KBC)
+    for x_BC, y_BC in zip(x_KBC, y_KBC, strict=True):
+        # Of all whitenings ZCA's covariance with its input is symmetric and has the largest trace.
+        cross = (x_BC - x_BC.mean(0)).T @ y_BC / BATCH
+        assert_close(cross, cross.T, EXACT_FLOAT64)
+        turned, _ = torch.linalg.qr(noise(FEATURES, FEATURES, seed=3))
+        assert float((cross @ turned).trace()) < float(cross.trace())
+        assert float(torch.linalg.eigvalsh(cross).min()) > 0
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 6])
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_it_equals_a_slow_transcription_group_by_group(layout: str, size: int | None) -> None:
+    layer, x_KBC = make(affine="both", group_size=size, eps=1e-3), batch()
+    randomized(layer)
+    y_KBC = layer(x_KBC) if layout == "features" else as_samples(layer(as_images(x_KBC, 5, 2)))
+    for k in range(TRIALS):
+        for start in range(0, FEATURES, size or FEATURES):
+            own = slice(start, start + (size or FEATURES))
+            x_BC = x_KBC[k, :, own].numpy()
+            centred = x_BC - x_BC.mean(0)
+            white = centred @ slow_root(centred.T @ centred / BATCH, 1e-3)
+            gamma, beta = (theta[k, own].detach().numpy() for theta in (layer.gamma, layer.beta))
+            assert_close(y_KBC[k, :, own].detach(), gamma * white + beta, EXACT_FLOAT64)
+
+
+def test_groups_of_one_feature_are_batch_norm() -> None:
+    x_KBC = batch()
+    for k in range(TRIALS):
+        expected = torch.nn.functional.batch_norm(x_KBC[k], None, None, training=True)
+        assert_close(make(group_size=1)(x_KBC)[k], expected, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.6, 1.0])
+@pytest.mark.parametrize("size", [None, 2])
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_means_and_unbiased_covariances_run_with_momentum_and_serve_evaluation(
+    layout: str, size: int | None, momentum: float
+) -> None:
+    layer, groups = make(momentum=momentum, group_size=size), FEATURES // (size or FEATURES)
+    mean = torch.zeros(TRIALS, FEATURES, dtype=torch.float64)
+    sigma = torch.eye(size or FEATURES).double().expand(TRIALS, groups, -1, -1)
+    for number in range(3):
+        x_KBC = batch(number)
+        layer(x_KBC if layout == "features" else as_images(x_KBC, 2, 5))
+        mean = (1 - momentum) * mean + momentum * x_KBC.mean(1)
+        own = [[covariance(x, correction=1) for x in each.chunk(groups, dim=1)] for each in x_KBC]
+        sigma = (1 - momentum) * sigma + momentum * torch.stack([torch.stack(each) for each in own])
+    assert_close(layer.running_mean, mean, EXACT_FLOAT64)
+    assert_close(layer.running_covariance, sigma, EXACT_FLOAT64)
+
+    layer.eval()
+    kept = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    x_KBC = batch(5, samples=4)
+    y_KBC = layer(x_KBC) if layout == "features" else as_samples(layer(as_images(x_KBC, 2, 2)))
+    centred = (x_KBC - mean[:, None]).unflatten(2, (groups, -1))
+    for k in range(TRIALS):
+        white = [centred[k, :, g].numpy() @ slow_root(sigma[k, g].numpy(), 1e-5) for g in range(groups)]
+        assert_close(y_KBC[k], np.concatenate(white, axis=1), EXACT_FLOAT64)
+    assert all(torch.equal(buffer, kept[name]) for name, buffer in layer.named_buffers())
+
+
+def test_before_any_batch_evaluation_divides_by_the_root_of_one_plus_eps() -> None:
+    x_KBC = batch()
+    assert_close(make(eps=0.5).eval()(x_KBC), x_KBC / 1.5**0.5, EXACT_FLOAT64)
+
+
+def test_forgetting_goes_back_to_the_start() -> None:
+    layer, fresh = make(group_size=3), make(group_size=3)
+    layer(batch())
+    layer.forget()
+    assert all(torch.equal(one, other) for one, other in zip(layer.buffers(), fresh.buffers(), strict=True))
+
+
+def test_refitted_statistics_whiten_the_batches_on_average() -> None:
+    network = torch.nn.Sequential(make(eps=1e-12))
+    batches = [batch(number) for number in range(4)]
+    refit_statistics(network, batches)
+    for k in range(TRIALS):
+        mean = torch.stack([x[k].mean(0) for x in batches]).mean(0)
+        sigma = torch.stack([covariance(x[k], correction=1) for x in batches]).mean(0)
+        assert_close(network[0].running_mean[k], mean, EXACT_FLOAT64)
+        assert_close(network[0].running_covariance[k, 0], sigma, EXACT_FLOAT64)
+
+
+def gradients_agree(x: torch.Tensor, **settings: object) -> bool:
+    layer = make(eps=0.05, **settings)
+    return torch.autograd.gradcheck(layer, (x.detach().clone().requires_grad_(),))
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_gradients_pass_the_numerical_check_in_both_layouts(size: int | None) -> None:
+    x_KBC = batch(samples=8)
+    assert gradients_agree(x_KBC, group_size=size)
+    assert gradients_agree(as_images(x_KBC, 2, 2), group_size=size)
+
+
+def orthogonal() -> torch.Tensor:
+    """A batch whose features are uncorrelated and of one variance: all eigenvalues are equal."""
+    q, _ = torch.linalg.qr(torch.cat([torch.ones(8, 1).double(), noise(8, FEATURES)], dim=1))
+    return 8**0.5 * q[None, :, 1:].expand(TRIALS, -1, -1)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_gradients_pass_the_numerical_check_where_eigenvalues_are_equal(size: int | None) -> None:
+    values = torch.linalg.eigvalsh(covariance(orthogonal()[0]))
+    assert_close(values, torch.ones(FEATURES), EXACT_FLOAT64)
+    assert gradients_agree(orthogonal(), group_size=size)
+    assert gradients_agree(as_images(orthogonal(), 2, 2), group_size=size)
+    assert gradients_agree(make(eps=1e-12)(batch(samples=8)))  # white already
+    assert gradients_agree(torch.zeros(TRIALS, 4, FEATURES).double())  # all eigenvalues 0
+
+
+def symmetric(values: list[float], seed: int = 0) -> torch.Tensor:
+    """A matrix with these eigenvalues."""
+    q, _ = torch.linalg.qr(noise(len(values), len(values), seed=seed))
+    return q @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ q.T
+
+
+@limits(max_examples=40, deadline=None, derandomize=True)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.floats(0.1, 10), st.integers(0, 9), st.booleans())
+def test_the_root_of_any_covariance_undoes_it(values: list[float], eps: float, seed: int, double: bool) -> None:
+    sigma = symmetric(values * 2 if double else values, seed)  # also with every eigenvalue twice
+    root = inverse_root(sigma[None], eps)[0]
+    assert_close(root, root.T, EXACT_FLOAT64)
+    assert_close(root, slow_root(sigma.numpy(), eps), EXACT_FLOAT64)
+
+
+def test_eigenvalues_that_rounding_leaves_below_zero_count_as_zero() -> None:
+    for seed in range(8):
+        sigma = symmetric([0.0, 0.0, 100.0], seed)
+        assert bool(inverse_root(sigma, 1e-30).isfinite().all())
+        assert_close(inverse_root(-sigma, 0.25), 2 * torch.eye(3), EXACT_FLOAT64)
+
+
+@limits(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=5), st.integers(0, 9))
+def test_the_derivative_of_the_root_is_that_of_its_equation(values: list[float], seed: int) -> None:
+    # R (Σ + ε) R = 1, so that in any direction dR (Σ + ε) R + R dΣ R + R (Σ + ε) dR = 0.
+    sigma, change = symmetric(values, seed), noise(len(values), len(values), seed=seed + 1)
+    change = change + change.T
+    one = torch.eye(len(values)).double()
+    root, jacobian = inverse_root(sigma, 0.1), torch.autograd.functional.jacobian(lambda s: inverse_root(s, 0.1), sigma)
+    derivative = torch.einsum("abij,ij->ab", jacobian, change)
+    half = derivative @ (sigma + 0.1 * one) @ root
+    assert_close(half + half.T, -root @ change @ root, EXACT_FLOAT64)
+
+
+def test_a_matrix_that_is_not_finite_becomes_nan_and_spoils_no_other() -> None:
+    sigma = torch.stack([symmetric([1.0, 2.0, 3.0], seed) for seed in range(4)])
+    clean = inverse_root(sigma, 1e-5)
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        spoilt = sigma.clone()
+        spoilt[1, 0, 2] = bad
+        root = inverse_root(spoilt, 1e-5)
+        assert torch.equal(root[[0, 2, 3]], clean[[0, 2, 3]])
+        assert bool(root[1].isnan().all())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_a_trial_that_is_not_finite_becomes_nan_and_changes_no_gradient_of_another(layout: str, bad: float) -> None:
+    x_KBC = batch() if layout == "features" else as_images(batch(), 2, 5)
+    spoilt = x_KBC.clone()
+    (spoilt[1] if layout == "features" else spoilt[:, FEATURES : 2 * FEATURES])[0, 2] = bad
+
+    def pass_through(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Whiten]:
+        layer, x = make(affine="both"), x.clone().requires_grad_()
+        y = layer(x)
+        (gradient,) = torch.autograd.grad((y * noise(*y.shape, seed=8)).sum(), x)
+        per_trial = [t if layout == "features" else as_samples(t) for t in (y.detach(), gradient)]
+        return per_trial[0], per_trial[1], layer
+
+    clean, clean_gradient, untouched = pass_through(x_KBC)
+    y, gradient, layer = pass_through(spoilt)
+    others = [0, 2]
+    assert torch.equal(y[others], clean[others])
+    assert torch.equal(gradient[others], clean_gradient[others])
+    assert torch.equal(layer.running_covariance[others], untouched.running_covariance[others])
+    assert bool(y[1].isnan().all())
+    assert bool(gradient[1].isnan().all())
+    assert not bool(layer.running_covariance[1].isfinite().all())
+    later = layer.eval()(x_KBC)
+    later_KNC = later if layout == "features" else as_samples(later)
+    assert [bool(each.isnan().all()) for each in later_KNC] == [False, True, False]
+    assert bool(later_KNC[others].isfinite().all())
+
+
+@pytest.mark.parametrize("samples", [2, 3, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batches_smaller_than_the_features_have_finite_outputs_and_gradients(samples: int, dtype: torch.dtype) -> None:
+    layer, x_KBC = make().to(dtype), batch(samples=samples).to(dtype).requires_grad_()
+    y_KBC = layer(x_KBC)
+    (gradient,) = torch.autograd.grad((y_KBC * noise(*y_KBC.shape, seed=8).to(dtype)).sum(), x_KBC)
+    assert bool(y_KBC.isfinite().all())
+    assert bool(gradient.isfinite().all())
+    assert bool(layer.running_covariance.isfinite().all())
+
+
+def test_numbers_too_large_for_a_covariance_make_their_trial_nan_only() -> None:
+    x_KBC = batch().float()
+    x_KBC[1] *= 1e30
+    y_KBC = make().float()(x_KBC)
+    assert y_KBC.isnan().flatten(1).all(1).tolist() == [False, True, False]
+    assert bool(y_KBC[[0, 2]].isfinite().all())
+
+
+@pytest.mark.parametrize("layout", ["features", "images"])
+def test_under_autocast_half_precision_comes_in_and_goes_out_with_full_precision_between(layout: str) -> None:
+    x = (batch() if layout == "features" else as_images(batch(), 2, 5)).bfloat16()
+    layer, whole = make().float(), make().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layer(x)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, whole(x.float()).bfloat16())
+    assert layer.running_covariance.dtype == torch.float32
+    assert torch.equal(layer.running_covariance, whole.running_covariance)
