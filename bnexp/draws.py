@@ -38,13 +38,14 @@ class SeedStreams:
         """Begin the streams of an epoch."""
         for (seed, name), generator in self._streams.items():
             generator.manual_seed(stream_seed(seed, name, epoch))
+        self.start_step()
 
     def start_step(self) -> None:
         """Forget what was drawn: the next draws are new ones."""
         self._drawn.clear()
 
     def keep(self, seeds: Sequence[int]) -> None:
-        """Forget what other seeds drew in this step: they will not ask again."""
+        """Forget what other seeds drew in this step: trials of one seed compute in neighbouring passes."""
         self._drawn = {key: drawn for key, drawn in self._drawn.items() if key[0] in seeds}
 
     def draw(self, seed: int, name: Stream, place: int, sample: Sample, shape: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device, data_key
 from bnexp.executors.planning import fitted, free_memory, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
-from bnexp.plan import TrialGroup, groups, misfits, trials
+from bnexp.plan import TrialGroup, groups, misfits, trials, uneven_inputs
 from bnexp.report.labels import counted
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds
@@ -113,7 +113,8 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
     for group in whole:
         with naming(source):
             shapes[data_key(group)] = shape = describe(group.settings.data)
-        if problems := list(misfits(group.trials, shape.train, source)):
+        problems = [*misfits(group.trials, shape.train, source), *uneven_inputs(group.trials, shape.image, source)]
+        if problems:
             raise ConfigError(problems)
 
     def look(group: TrialGroup) -> GroupOverview:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any, TypeVar
 
 from bnexp.config.experiment import ExperimentConfig, TrialSettings
@@ -155,6 +156,16 @@ def misfits(trials: Sequence[Trial], train_images: int, source: str) -> Iterator
                 f"{trial.settings.train.batch_size}: leaves a batch of one image out of {train_images}, "
                 "which batch normalization can't normalise; change it, or set train.drop_last: true",
             )
+
+
+def uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: str) -> Iterator[Problem]:
+    """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
+    for model in {trial.settings.model: None for trial in trials}:
+        name, size = model.norm.grouping
+        features = prod(image) if model.family == "mlp" else image[0]
+        if model.norm.input and features % size:
+            message = f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
+            yield Problem(source, "model.norm.input", message)
 
 
 def _smallest_batch(settings: TrialSettings, train_images: int) -> int:

@@ -11,7 +11,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, choose_device, data_key, load_data
 from bnexp.executors.planning import fitted, free_memory
-from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials, uneven_inputs
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.layout import check_format
@@ -65,8 +65,9 @@ def prepare(
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
     with naming(source):
         datasets = load_data(together, chosen)
-    images = [(group, len(datasets[data_key(group)].train)) for group in together]
-    if problems := [problem for group, count in images for problem in misfits(group.trials, count, source)]:
+    shapes = [(group.trials, datasets[data_key(group)].shape) for group in together]
+    problems = [problem for group, shape in shapes for problem in misfits(group, shape.train, source)]
+    if problems := problems + [each for group, shape in shapes for each in uneven_inputs(group, shape.image, source)]:
         raise ConfigError(problems)
     with naming(source):
         fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)

@@ -1,5 +1,7 @@
 """Draws on the device: whose they are, when they repeat, and that nobody's company changes them."""
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -102,6 +104,16 @@ def test_trials_that_compute_one_after_the_other_get_what_they_would_have_got_to
             found.append([shard.uniform("dropout", 4, 3), shard.uniform("dropout", 2)])
         for place in range(2):
             assert torch.equal(torch.cat([each[place] for each in found]), expected[place])
+
+
+def test_a_pass_frees_what_only_other_seeds_drew() -> None:
+    mine = streams([0, 5])
+    early, late = (SeedDraws(mine, [seed]) for seed in (0, 5))
+    kept = [weakref.ref(mine.draw(seed, "dropout", 0, torch.rand, [6])) for seed in (0, 5)]
+    late.start_pass()
+    assert [reference() is None for reference in kept] == [True, False]
+    early.start_pass()
+    assert all(reference() is None for reference in kept)
 
 
 def test_a_shard_that_starts_late_misses_nothing() -> None:

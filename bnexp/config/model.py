@@ -109,10 +109,7 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
-        name, size = {
-            "group": ("groups", self.norm.groups),
-            "whiten": ("group_size", self.norm.group_size or 1),
-        }.get(self.norm.kind, ("", 1))
+        name, size = self.norm.grouping
         if uneven := [width for width in self.widths if width % size]:
             raise ValueError(f"norm.{name} {size} does not divide the width {uneven[0]}")
         return self

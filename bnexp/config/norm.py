@@ -43,6 +43,13 @@ class NormSettings(Settings):
     """whiten: neighbouring features that are decorrelated from each other; null = all of a layer."""
 
     @property
+    def grouping(self) -> tuple[str, int]:
+        """The setting that says how features are grouped, and the number that has to divide them; 1 where any may."""
+        if self.kind == "group":
+            return "groups", self.groups
+        return "group_size", (self.group_size or 1) if self.kind == "whiten" else 1
+
+    @property
     def over_the_batch(self) -> bool:
         """Whether images are normalised with the statistics of the batch that they are in."""
         return self.kind in OVER_THE_BATCH

@@ -69,7 +69,7 @@ class Kit:
         return Linear(self.trials, features, classes)
 
     def scalar_before(self) -> nn.Sequential:
-        """Return what stands before a layer with weights under fixup: a scalar bias; nothing else."""
+        """Return what fixup puts before the layers of a branch and before the output: a scalar bias; else nothing."""
         return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
 
     def input(self, features: int) -> nn.Sequential:

@@ -34,8 +34,13 @@ class Linear(nn.Module):
 
         In memory the output is (K, out, B), which the next product, and batch norm with its K·out
         channels, read without a copy. Nor is a shared input copied.
+
+        Raises:
+            ValueError: S doesn't divide K.
         """
         if len(x_SBC) < len(self.weight):
+            if len(self.weight) % len(x_SBC):
+                raise ValueError(f"{len(x_SBC)} inputs can't be shared by {len(self.weight)} trials")
             dtype = _product_dtype(x_SBC)
             y_KCB: Tensor = _SharedProduct.apply(self.weight.to(dtype), x_SBC.to(dtype))
             return (y_KCB if self.bias is None else y_KCB + self.bias.to(dtype)[..., None]).mT

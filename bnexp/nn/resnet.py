@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from bnexp.config.families import resnet_blocks
 from bnexp.nn.conv import Conv2d
+from bnexp.nn.convolutional import Convolutional
 from bnexp.nn.kit import Kit
-from bnexp.nn.layout import pooled_features, share_images, trials_of
 from bnexp.nn.residual import ResidualBlock
 
 
-class ResNet(nn.Module):
+class ResNet(Convolutional):
     """K networks of one shape.
 
     Args:
@@ -28,27 +28,14 @@ class ResNet(nn.Module):
     """
 
     def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
-        super().__init__()
-        self._image = image
         blocks, features = resnet_blocks(kit.model.layers), kit.model.widths[0]
-        self.input = kit.input(image[0])
-        self.stem = kit.hidden("conv", kit.conv(image[0], features), features)
-        self.stages = nn.ModuleList()
+        stem = kit.hidden("conv", kit.conv(image[0], features), features)
+        stages = nn.Sequential()
         for channels in kit.model.widths:
             first = _block(kit, features, channels)
-            self.stages.append(nn.Sequential(first, *(_block(kit, channels, channels) for _ in range(blocks - 1))))
+            stages.append(nn.Sequential(first, *(_block(kit, channels, channels) for _ in range(blocks - 1))))
             features = channels
-        self.before_output = kit.scalar_before()
-        self.output = kit.output(features, classes)
-
-    def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
-        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
-        trials = trials_of(self)
-        x_BDHW = self.stem(self.input(share_images(x_SBP, self._image, trials, apart=len(self.input) > 0)))
-        for stage in self.stages:
-            x_BDHW = stage(x_BDHW)
-        logits_KBC: Tensor = self.output(self.before_output(pooled_features(x_BDHW, trials)))
-        return logits_KBC
+        super().__init__(kit, image, {"stem": stem, "stages": stages}, features, classes)
 
 
 def _block(kit: Kit, features: int, channels: int) -> ResidualBlock:

@@ -63,7 +63,7 @@ def layer_table(
     with torch.device("meta"):
         network = skeleton([model], image, classes, draws).eval()
         for name, layer in network.named_modules():
-            if not any(layer.children()) and not isinstance(layer, nn.Sequential):
+            if next(layer.children(), None) is None and not isinstance(layer, nn.Sequential):
                 describe(name, layer)
         network(torch.empty(1, 2, prod(image)))
     return rows

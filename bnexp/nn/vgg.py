@@ -4,15 +4,14 @@ Simonyan & Zisserman 2015, arXiv:1409.1556, with the classifier that networks fo
 averaged over what places are left (one), and there are no hidden fully connected layers.
 """
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from bnexp.config.families import vgg_stages
+from bnexp.nn.convolutional import Convolutional
 from bnexp.nn.kit import Kit
-from bnexp.nn.layout import pooled_features, share_images, trials_of
 
 
-class VGG(nn.Module):
+class VGG(Convolutional):
     """K networks of one shape.
 
     Args:
@@ -22,11 +21,8 @@ class VGG(nn.Module):
     """
 
     def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
-        super().__init__()
-        self._image = image
         features, *sides = image
-        self.input = kit.input(features)
-        self.stages = nn.ModuleList()
+        stages = nn.Sequential()
         for convolutions, channels in zip(vgg_stages(kit.model.layers), kit.model.widths, strict=True):
             stage = nn.Sequential()
             for _ in range(convolutions):
@@ -35,15 +31,5 @@ class VGG(nn.Module):
             if min(sides) > 1:
                 stage.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
-            self.stages.append(stage)
-        self.before_output = kit.scalar_before()
-        self.output = kit.output(features, classes)
-
-    def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
-        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
-        trials = trials_of(self)
-        x_BDHW = self.input(share_images(x_SBP, self._image, trials, apart=len(self.input) > 0))
-        for stage in self.stages:
-            x_BDHW = stage(x_BDHW)
-        logits_KBC: Tensor = self.output(self.before_output(pooled_features(x_BDHW, trials)))
-        return logits_KBC
+            stages.append(stage)
+        super().__init__(kit, image, {"stages": stages}, features, classes)

@@ -39,7 +39,11 @@ class Whiten(RunningNorm):
         self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Whiten over the batch and update the running statistics, or use those in evaluation."""
+        """Whiten over the batch and update the running statistics, or use those in evaluation.
+
+        Raises:
+            ValueError: a batch of one in training mode.
+        """
         return self._whiten(x_KBC.mT).mT
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
@@ -64,6 +68,8 @@ class Whiten(RunningNorm):
         if not self.training:
             return self.running_mean, self.running_covariance
         samples, mean_KC = x_KCN.shape[-1], x_KCN.mean(-1)
+        if samples == 1:
+            raise ValueError("whitening needs more than one sample in training")
         centred_KGgN = (x_KCN - mean_KC[..., None]).unflatten(1, self.running_covariance.shape[1:3])
         covariance_KGgg = centred_KGgN @ centred_KGgN.mT / samples
         with torch.no_grad():

@@ -69,3 +69,8 @@ def test_a_shared_input_gives_products_of_the_same_precision(bias: bool) -> None
     layer, x_SBC = Linear(6, FEATURES, UNITS, bias=bias), torch.ones(2, BATCH, FEATURES)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x_SBC).dtype == layer(x_SBC.repeat_interleave(3, dim=0)).dtype == torch.bfloat16
+
+
+def test_inputs_that_cannot_be_shared_evenly_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 inputs can't be shared by 3 trials"):
+        Linear(3, 4, 5)(torch.zeros(2, 6, 4))

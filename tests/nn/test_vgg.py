@@ -129,5 +129,5 @@ def test_activations_stay_channels_last_from_layer_to_layer() -> None:
         if isinstance(each, nn.Sequential) and len(each):
             each.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     built(noise(1, 4, 128).float())
-    assert len(seen) == 3 + 4
+    assert len(seen) == 1 + 3 + 4
     assert all(each.is_contiguous(memory_format=torch.channels_last) for each in seen)
