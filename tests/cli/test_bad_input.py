@@ -181,6 +181,18 @@ ONE = "leaves a batch of one image out of 100, which batch normalization can't n
         ),
         ("train: {batch_size: 1}", f"train.batch_size: 1: {ONE}; change it, or set train.drop_last: true"),
         (
+            "model: {norm: {kind: group, groups: 3, input: true}, width: 9}\ntrain: {batch_size: 50}",
+            "model.norm.input: true: norm.groups 3 does not divide the 64 features of the input; set false",
+        ),
+        (
+            "model: {family: vgg, depth: 5, width: 8, norm: {kind: group, groups: 4, input: true}}\ntrain: {batch_size: 50}",
+            "model.norm.input: true: norm.groups 4 does not divide the 1 features of the input; set false",
+        ),
+        (
+            "model: {width: 9, norm: {kind: whiten, group_size: 9, input: true}}\ntrain: {batch_size: 50}",
+            "model.norm.input: true: norm.group_size 9 does not divide the 64 features of the input; set false",
+        ),
+        (
             "train: {batch_size: 33, drop_last: false}",
             f"train.batch_size: 33: {ONE}; change it, or set train.drop_last: true",
         ),

@@ -145,7 +145,10 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             {"family": "vgg", "width": [8, 16, 32]},
             "model: width: a vgg takes one number, the channels of its first stage",
         ),
-        ({"family": "resnet", "width": [8]}, "model: width: a resnet takes one number, the channels of its first stage"),
+        (
+            {"family": "resnet", "width": [8]},
+            "model: width: a resnet takes one number, the channels of its first stage",
+        ),
         (
             {"family": "vgg", "residual": True},
             "model: residual: true is for family mlp; vgg has the connections that it has",

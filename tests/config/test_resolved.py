@@ -35,16 +35,20 @@ def swept(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 kinds = st.sampled_from(["none", "batch", "layer", "group", "whiten", "noisy_batch"])
 placements = st.sampled_from(["before", "after"])
-norms = placements | kinds | optional(
-    kind=kinds,
-    placement=placements,
-    addition=placements,
-    input=st.booleans(),
-    affine=st.sampled_from(["both", "gamma", "beta", "none"]),
-    momentum=small,
-    eps=small,
-    groups=st.sampled_from([1, 2, 4, 8]),
-    group_size=st.none() | st.sampled_from([1, 2, 4, 8]),
+norms = (
+    placements
+    | kinds
+    | optional(
+        kind=kinds,
+        placement=placements,
+        addition=placements,
+        input=st.booleans(),
+        affine=st.sampled_from(["both", "gamma", "beta", "none"]),
+        momentum=small,
+        eps=small,
+        groups=st.sampled_from([1, 2, 4, 8]),
+        group_size=st.none() | st.sampled_from([1, 2, 4, 8]),
+    )
 )
 schemes = st.sampled_from(["normal", "xavier", "he", "lecun", "orthogonal"])
 inits = schemes | optional(scheme=schemes, scale=small)

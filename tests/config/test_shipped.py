@@ -1,6 +1,7 @@
 """The shipped configurations load and plan, say what they are for, and are found by name."""
 
 import re
+import shlex
 from itertools import takewhile
 from pathlib import Path
 
@@ -22,6 +23,12 @@ REQUIRED = {
     "hands_on_elu_before",
     "learning_rate",
     "dropout",
+    "cifar_vgg",
+    "cifar_resnet_depth",
+    "fixup",
+    "whitening",
+    "batch_size",
+    "hands_on_20x100",
 }
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -54,6 +61,27 @@ def test_the_header_says_question_command_and_what_to_expect(path: Path) -> None
     assert re.match(rf"# Run: +bnexp run configs/{path.stem}\.yaml( |$)", header[1])
     assert re.match(r"# Expect: +\w", header[2])
     assert load(path).question.endswith("?")
+
+
+def smaller(path: Path) -> list[str]:
+    """The overrides that a header gives for a CPU, if it does."""
+    text = " ".join(line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
+    words = re.split(r"Smaller[^:]*: add", text)
+    return shlex.split(words[1].replace(" and ", " ")) if len(words) > 1 else []
+
+
+def test_what_is_meant_for_a_gpu_has_a_smaller_form() -> None:
+    meant = {path.stem for path in FILES if "meant for a GPU" in path.read_text(encoding="utf-8")}
+    assert meant == {"cifar_vgg", "cifar_resnet_depth", "fixup", "batch_size", "hands_on_20x100"}
+    assert {path.stem for path in FILES if smaller(path)} >= meant
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if smaller(path)], ids=lambda path: path.stem)
+def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
+    whole, small = (load(path, overrides) for overrides in ([], smaller(path)))
+    images = [subset(config.data, KNOWN_SETS[config.data.name]).train for config in (whole, small)]
+    assert images[1] * len(trials(small)) < images[0] * len(trials(whole))
+    assert list(misfits(trials(small), images[1], str(path))) == []
 
 
 def test_quickstart_needs_no_download() -> None:
