@@ -78,7 +78,7 @@ def test_no_yaml_mapping(refused: Refused, written: Written, content: str | byte
 
 
 SETS = "digits, mnist, fashion_mnist, cifar10, cifar100, image_folder"
-NORMS = "before, after, none, batch, layer, group"
+NORMS = "before, after, none, batch, layer, group, whiten, noisy_batch"
 SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or digit"
 
 
