@@ -36,7 +36,9 @@ SHAPING: dict[str, Any] = {
     "data.val_size": 100,
     "data.test_size": 100,
     "data.normalize": "unit",
+    "data.whiten_eps": 0.5,
     "data.feature_scale": {3: 2.0},
+    "model.family": "resnet",
     "model.depth": 2,
     "model.width": 8,
     "model.activation": "relu",
@@ -45,12 +47,14 @@ SHAPING: dict[str, Any] = {
     "model.dropout_at": "before_norm",
     "model.norm.kind": "layer",
     "model.norm.placement": "after",
+    "model.norm.addition": "after",
     "model.norm.input": True,
     "model.norm.affine": "none",
     "model.norm.momentum": 0.5,
     "model.norm.eps": 0.5,
     "model.norm.statistics": "population",
     "model.norm.groups": 4,
+    "model.norm.group_size": 4,
     "train.epochs": 3,
     "train.steps": 3,
     "train.batch_size": 16,
@@ -61,13 +65,12 @@ SHAPING: dict[str, Any] = {
     "train.betas": [0.5, 0.5],
     "train.decay_all": True,
     "train.label_smoothing": 0.5,
+    "train.augment": "flip_crop",
     "train.precision": "fp64",
     "train.record_at": [1, 2],
     "train.stop_diverged": True,
     "train.checkpoint_every": 1,
 }
-WITHOUT_A_CHOICE = {"model.family", "train.augment"}
-"""Settings that have one value as yet."""
 
 
 def experiment(**raw: Any) -> ExperimentConfig:
@@ -100,7 +103,7 @@ def test_a_trial_knows_its_settings() -> None:
 
 
 def test_every_setting_is_either_continuous_or_shaping() -> None:
-    assert {*CONTINUOUS, *SHAPING} | WITHOUT_A_CHOICE == set(leaf_keys(TrialSettings))
+    assert {*CONTINUOUS, *SHAPING} == set(leaf_keys(TrialSettings))
 
 
 def two_arms(key: str, value: Any) -> dict[str, Any]:
@@ -118,6 +121,19 @@ def test_a_continuous_setting_may_differ_within_a_group(key: str, value: Any) ->
 @pytest.mark.parametrize(("key", "value"), SHAPING.items())
 def test_a_setting_that_shapes_the_computation_splits_groups(key: str, value: Any) -> None:
     assert [group.arms for group in grouped(**two_arms(key, value))] == [("default",), ("other",)]
+
+
+SCHEMES = ["normal", "xavier", "he", "lecun", "orthogonal"]
+
+
+@pytest.mark.parametrize("network", [{"family": "resnet"}, {"residual": True}])
+def test_fixup_brings_scalars_with_it_and_so_a_group_of_its_own(network: dict[str, Any]) -> None:
+    found = grouped(
+        model=network | {"norm": "none"},
+        grid={"model.init.scheme": [*SCHEMES[:2], "fixup", *SCHEMES[2:]], "model.init.scale": [1, 0.5]},
+    )
+    schemes = [[trial.settings.model.init.scheme for trial in group.trials] for group in found]
+    assert schemes == [[scheme for scheme in SCHEMES for _ in range(2)], ["fixup"] * 2]
 
 
 def test_two_ways_of_writing_one_shape_make_one_group() -> None:
@@ -172,7 +188,7 @@ def test_only_ignores_trials_of_other_groups() -> None:
     assert group.only([1, 9]).numbers == (1,)
 
 
-def planned(norm: str = "before", **train: Any) -> tuple[Trial, ...]:
+def planned(norm: Any = "before", **train: Any) -> tuple[Trial, ...]:
     return trials(experiment(model={"norm": norm}, train=train, seeds=2))
 
 
@@ -215,18 +231,19 @@ def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
         {"batch_size": 99, "drop_last": False},
     ],
 )
-def test_a_batch_of_one_under_batch_norm_is_a_misfit(train: dict[str, Any]) -> None:
+@pytest.mark.parametrize("norm", ["before", "after", "whiten", "noisy_batch"])
+def test_a_batch_of_one_is_a_misfit_where_batches_are_normalised(norm: str, train: dict[str, Any]) -> None:
     problem = Problem(
         "exp.yaml",
         "train.batch_size",
         f"{train['batch_size']}: leaves a batch of one image out of 100, which batch normalization can't normalise; "
         "change it, or set train.drop_last: true",
     )
-    assert set(misfits(planned(**train), 100, "exp.yaml")) == {problem}
+    assert set(misfits(planned(norm, **train), 100, "exp.yaml")) == {problem}
 
 
-@pytest.mark.parametrize("norm", ["none", "layer"])
-def test_a_batch_of_one_without_batch_norm_is_none(norm: str) -> None:
+@pytest.mark.parametrize("norm", ["none", "layer", {"kind": "group", "groups": 4}])
+def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> None:
     assert list(misfits(planned(norm, batch_size=1), 100, "exp.yaml")) == []
 
 

@@ -7,8 +7,8 @@ VGG_STAGES = {
     16: (2, 2, 3, 3, 3),
     19: (2, 2, 4, 4, 4),
 }
-"""Convolutions between the poolings by the number of layers with weights, the linear one included (Simonyan & Zisserman
-2015, table 1: A, B, D, E); 5 is a small one of the same make."""
+"""Convolutions between the poolings by depth. 11 to 19 are A, B, D and E of Simonyan & Zisserman 2015, table 1, whose
+names count the three linear layers there; 5 is a small one of the same make, with the one linear layer it has here."""
 
 VGG_GROWTH = (1, 2, 4, 8, 8)
 RESNET_GROWTH = (1, 2, 4)

@@ -56,11 +56,16 @@ class Kit:
         """Whether learned scalars take the place of biases."""
         return self.model.init.scheme == "fixup"
 
-    def linear(self, features: int, units: int, *, norm_next: bool | None = None) -> Linear:
-        """Return a hidden fully connected layer; whether a norm place comes next decides about its bias."""
+    @property
+    def norm_in_branch(self) -> bool:
+        """Whether the norm layer of a residual block's second half stands before the addition."""
+        return self.model.norm.addition == "before"
+
+    def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
+        """Return a hidden fully connected layer; `norm_next`: a norm place comes next, wherever others stand."""
         return Linear(self.trials, features, units, bias=self._bias(norm_next))
 
-    def conv(self, features: int, channels: int, *, stride: int = 1, norm_next: bool | None = None) -> Conv2d:
+    def conv(self, features: int, channels: int, *, stride: int = 1, norm_next: bool = False) -> Conv2d:
         """Return a convolution; `norm_next` as in linear."""
         return Conv2d(self.trials, features, channels, stride=stride, bias=self._bias(norm_next))
 
@@ -114,14 +119,14 @@ class Kit:
         if self.draws is not None and any(model.dropout > 0 for model in self.models):
             yield "dropout", Dropout([model.dropout for model in self.models], self.draws)
 
-    def _bias(self, norm_next: bool | None) -> bool:
+    def _bias(self, norm_next: bool) -> bool:
         """Whether a hidden layer has a bias: on request, or unless scalars stand in or BN comes next and cancels it."""
         model = self.model
         if model.bias != "auto":
             return bool(model.bias)
-        if norm_next is None:
-            norm_next = model.norm.placement == "before"
-        cancelled = norm_next and model.norm.over_the_batch and model.dropout_at != "before_norm"
+        # Also where an addition comes in between: what is added is the same for all images.
+        followed = norm_next or model.norm.placement == "before"
+        cancelled = followed and model.norm.over_the_batch and model.dropout_at != "before_norm"
         return not (self.fixup or cancelled)
 
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from bnexp.nn.kit import Kit
 from bnexp.nn.layout import share_features, trials_of
-from bnexp.nn.linear import Linear
 from bnexp.nn.residual import ResidualBlock
 
 
@@ -45,10 +44,9 @@ def _plain(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:
 
 def _residual(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:
     """Return the layers with every two after the first as a block; with an even depth the last stands alone."""
-
-    def linear(norm_next: bool | None) -> Linear:
-        return kit.linear(width, width, norm_next=norm_next)
-
     width, pairs = fans[0][1], (len(fans) - 1) // 2
-    blocks = [ResidualBlock(kit, (linear, linear), width) for _ in range(pairs)]
+    blocks = [
+        ResidualBlock(kit, kit.linear(width, width), kit.linear(width, width, norm_next=kit.norm_in_branch), width)
+        for _ in range(pairs)
+    ]
     return [*_plain(kit, fans[:1]), *blocks, *_plain(kit, fans[1 + 2 * pairs :])]

@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
 
     Args:
         kit: makes the layers.
-        layers: makes the two layers with weights, given whether a norm place comes next (None: as in any layer).
+        first, second: the two layers with weights.
         features: what each of them hands on.
         shortcut: brings the input to the shape of the output; None where it has that shape.
     """
@@ -40,18 +40,16 @@ class ResidualBlock(nn.Module):
     def __init__(
         self,
         kit: Kit,
-        layers: tuple[Callable[[bool | None], Weights], Callable[[bool | None], Weights]],
+        first: Weights,
+        second: Weights,
         features: int,
         shortcut: Shortcut | None = None,
     ):
         super().__init__()
         self._shortcut = shortcut
-        early = kit.model.norm.addition == "before"
-        # Behind the addition the norm layer cancels the second's bias just as well, if it stands before the activation.
-        first, second = layers[0](None), layers[1](early or None)
         self.first = sequence((*_weights(kit, first), *kit.activated(features)))
-        self.second = sequence((*_weights(kit, second), *_branch_end(kit, features, norm=early)))
-        self.joined = sequence(kit.activated(features, norm=not early))
+        self.second = sequence((*_weights(kit, second), *_branch_end(kit, features)))
+        self.joined = sequence(kit.activated(features, norm=not kit.norm_in_branch))
 
     def forward(self, x: Activations) -> Joined:
         """Return the activated sum of the input and the branch."""
@@ -83,8 +81,8 @@ def _weights(kit: Kit, layer: Weights) -> Steps:
     yield "linear" if isinstance(layer, Linear) else "conv", layer
 
 
-def _branch_end(kit: Kit, features: int, *, norm: bool) -> Steps:
+def _branch_end(kit: Kit, features: int) -> Steps:
     if kit.fixup:
         yield "multiplier", ScalarMultiplier(kit.trials)
-    if norm:
+    if kit.norm_in_branch:
         yield from kit.norm_place(features)

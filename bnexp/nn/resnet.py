@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.families import resnet_blocks
-from bnexp.nn.conv import Conv2d
 from bnexp.nn.convolutional import Convolutional
 from bnexp.nn.kit import Kit
 from bnexp.nn.residual import ResidualBlock
@@ -40,15 +39,10 @@ class ResNet(Convolutional):
 
 def _block(kit: Kit, features: int, channels: int) -> ResidualBlock:
     grows = channels > features
-
-    def first(norm_next: bool | None) -> Conv2d:
-        return kit.conv(features, channels, stride=2 if grows else 1, norm_next=norm_next)
-
-    def second(norm_next: bool | None) -> Conv2d:
-        return kit.conv(channels, channels, norm_next=norm_next)
-
+    first = kit.conv(features, channels, stride=2 if grows else 1)
+    second = kit.conv(channels, channels, norm_next=kit.norm_in_branch)
     shortcut = partial(_padded, features=features, channels=channels) if grows else None
-    return ResidualBlock(kit, (first, second), channels, shortcut)
+    return ResidualBlock(kit, first, second, channels, shortcut)
 
 
 def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:

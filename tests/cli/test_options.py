@@ -15,7 +15,7 @@ def test_configurations_are_completed_by_shipped_name_and_by_file(here: Path) ->
     (here / "quick.yaml").touch()
     (here / "notes.txt").touch()
     assert complete_config("qui") == ["quickstart", "quick.yaml"]
-    assert complete_config("hands") == ["hands_on_elu", "hands_on_elu_before"]
+    assert complete_config("hands_on_e") == ["hands_on_elu", "hands_on_elu_before"]
     assert complete_config("") == [*shipped(), "quick.yaml"]
     assert complete_config("xyzzy") == []
 

@@ -69,6 +69,26 @@ def test_the_trials_go_on_in_parts_and_equal_those_trained_together(
         assert_close(curve(records, number), curve(whole, number), TOGETHER_FLOAT64)
 
 
+def test_parts_of_a_convolutional_group_equal_those_trained_together(memory: Callable[..., None]) -> None:
+    some = only_group(
+        experiment(
+            model={"family": "resnet", "depth": 8, "width": 4, "dropout": 0.2, "norm": "noisy_batch"},
+            train={"epochs": 2, "batch_size": 32, "augment": "flip_crop", "precision": "fp64"},
+            grid={"train.lr": [0.1, 0.01]},
+            seeds=2,
+        )
+    )
+    whole = [each.record for each in finished(some)]
+    memory(1, from_step=4)
+    seen = events(some)
+    assert not any(event.failure for event in seen)
+    for number in some.numbers:
+        (last,) = (event.job for event in seen if event.progress and number in event.progress.ended)
+        records = [event.progress.record for event in seen if event.progress and event.job is last]
+        assert len(last.group.trials) == 1
+        assert_close(curve(records, number), curve(whole, number), TOGETHER_FLOAT64)
+
+
 def test_parts_go_on_from_the_newest_snapshot(memory: Callable[..., None]) -> None:
     some = group()
     snapshots: dict[int, Snapshot] = {}

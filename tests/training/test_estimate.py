@@ -1,5 +1,6 @@
 """The seconds that a group will take, measured on a few steps."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -7,9 +8,12 @@ import torch
 
 from bnexp.data.catalog import DataShape
 from bnexp.errors import ConfigError
+from bnexp.training import estimate, trial_axis
 from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
-from tests.helpers import rates_group
+from bnexp.training.trainee import Trainee
+from tests.helpers import experiment, made_up_data, only_group, rates_group
 
+VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4}
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
 
@@ -32,6 +36,45 @@ def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch
     assert (one, two) == (pytest.approx(6 + 2 * evaluation), pytest.approx(12 + 3 * evaluation))
 
 
+@pytest.mark.parametrize("model", [{"family": "vgg", "depth": 5}, {"family": "resnet", "depth": 8, "norm": "whiten"}])
+def test_seconds_of_convolutions_are_positive(model: dict[str, Any]) -> None:
+    assert estimated_seconds(rates_group(2, model), SHAPE, CPU) > 0
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_where_few_compute_at_once_so_many_are_timed(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bnexp.training.estimate._time", lambda act, device: 1.0)
+    for module in (estimate, trial_axis):
+        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+    timed, six = (estimated_seconds(rates_group(k, VGG), SHAPE, CPU) for k in (at_once, 6))
+    assert six == pytest.approx(6 / at_once * timed)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_what_is_timed_takes_as_many_threads_as_the_training_will(
+    at_once: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (estimate, trial_axis):
+        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+    seen: list[int] = []
+
+    def recorded(products: int, device: torch.device) -> AbstractContextManager[None]:
+        seen.append(products)
+        return nullcontext()
+
+    monkeypatch.setattr(estimate, "threads", recorded)
+    some = rates_group(2 * TIMED_TRIALS, VGG)
+    estimated_seconds(some, SHAPE, CPU)
+    assert seen == [Trainee(some, made_up_data(some)).products]
+
+
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="200 is more than the 96 training images"):
         estimated_seconds(rates_group(batch_size=200), SHAPE, CPU)
+
+
+@pytest.mark.parametrize("normalize", ["pca_whiten", "zca_whiten"])
+def test_whitening_is_not_fitted_to_estimate_the_time(normalize: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.linalg, "eigh", None)
+    some = only_group(experiment(model={"depth": 2, "width": 8}, data={"normalize": normalize}))
+    assert estimated_seconds(some, DataShape((3, 32, 32), 10, train=256, val=0, test=0), CPU) > 0

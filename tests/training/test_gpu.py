@@ -1,17 +1,19 @@
 """The same training on a GPU: same start and batches, curves to float tolerance, and nothing waits inside an epoch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
 from bnexp.executors.local import Job, data_key, execute
 from bnexp.plan import groups, trials
-from bnexp.training import loop
+from bnexp.training import loop, trial_axis
 from bnexp.training.graphs import updater
 from bnexp.training.trainee import Trainee
 from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, on_device, only_group
-from tests.training.test_graphs import CASES, group
+from tests.training.test_convolutional_learning import LEARNERS, learned, learner
+from tests.training.test_graphs import CASES, RESNET, VGG, group
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,8 +39,49 @@ def test_a_group_trains_on_the_gpu_as_on_the_cpu(optimizer: str) -> None:
             assert_close(curve(on_gpu, number), curve(on_cpu, number), GPU_FLOAT64)
 
 
-def test_initial_weights_are_the_cpus_exactly() -> None:
-    some = only_group(experiment(model={"depth": 2, "width": 8}, seeds=2))
+IMAGE_NETWORKS: dict[str, dict[str, Any]] = {
+    "vgg": VGG | {"norm": "before"},
+    "vgg without norm": VGG | {"norm": "none"},
+    "resnet": RESNET | {"norm": {"placement": "after", "addition": "after"}},
+    "resnet with layer norm": RESNET | {"norm": "layer"},
+    "resnet with group norm": RESNET | {"norm": {"kind": "group", "groups": 2}},
+    "whitened resnet": RESNET | {"norm": {"kind": "whiten", "group_size": 2}},
+    "fixup": RESNET | {"norm": "none", "init": "fixup"},
+}
+
+
+@pytest.mark.parametrize("at_once", [1, 2, None])
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+def test_convolutions_train_on_the_gpu_as_on_the_cpu(
+    name: str, at_once: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
+    some = only_group(
+        experiment(
+            model=IMAGE_NETWORKS[name],
+            arms={"only": {}},
+            train={"epochs": 3, "batch_size": 16, "lr": 0.05, "momentum": 0.9, "precision": "fp64"},
+            grid={"train.weight_decay": [0, 0.01]},
+            seeds=2,
+        )
+    )
+    data = made_up_data(some, side=6, channels=3)
+    on_cpu = [each.record for each in finished(some, data)]
+    on_gpu = [each.record for each in finished(some, on_device(data, torch.device("cuda")))]
+    for number in some.numbers:
+        assert_close(curve(on_gpu, number), curve(on_cpu, number), GPU_FLOAT64)
+
+
+@pytest.mark.parametrize("model", LEARNERS)
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_convolutions_learn_in_every_precision(precision: str, model: str) -> None:
+    some = learner(model, precision)
+    assert learned(finished(some, on_device(made_up_data(some), torch.device("cuda"))))
+
+
+@pytest.mark.parametrize("model", [{}, VGG, RESNET])
+def test_initial_weights_are_the_cpus_exactly(model: dict[str, Any]) -> None:
+    some = only_group(experiment(model={"depth": 2, "width": 8} | model, seeds=2))
     data = made_up_data(some)
     here, there = Trainee(some, data), Trainee(some, on_device(data, torch.device("cuda")))
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
@@ -64,7 +107,10 @@ def no_waiting() -> Iterator[None]:
     torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("name", ["plain", "dropout", "adam", "clipping", "bf16"])
+WITHOUT_WAITING = ["plain", "dropout", "adam", "clipping", "bf16", "noise", "augmentation", "vgg", "resnet", "fixup"]
+
+
+@pytest.mark.parametrize("name", WITHOUT_WAITING)
 def test_an_update_never_waits_for_the_gpu(name: str, request: pytest.FixtureRequest) -> None:
     some = group(**CASES[name])
     trainee = Trainee(some, on_device(made_up_data(some), torch.device("cuda")))

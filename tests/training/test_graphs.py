@@ -6,16 +6,26 @@ import pytest
 import torch
 
 from bnexp.plan import TrialGroup
-from bnexp.training import loop
+from bnexp.training import graphs, loop, trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, finished, made_up_data, only_group
 from tests.training.emulated_graph import emulated_graph
 
+VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"}
+RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
 
-def group(model: dict[str, Any] | None = None, seeds: Any = 2, rates: Any = (0.1, 0.02), **train: Any) -> TrialGroup:
+
+def group(
+    model: dict[str, Any] | None = None,
+    seeds: Any = 2,
+    rates: Any = (0.1, 0.02),
+    arms: Any = ("before",),
+    **train: Any,
+) -> TrialGroup:
     return only_group(
         experiment(
+            arms=arms,
             model={"depth": 2, "width": 8} | (model or {}),
             train={"batch_size": 16, "epochs": 3} | train,
             grid={"train.lr": list(rates)},
@@ -37,7 +47,7 @@ CASES: dict[str, dict[str, Any]] = {
     "nadam": {"optimizer": "nadam"},
     "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5},
     "clipping": {"clip": {"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}},
-    "input norm": {"model": {"norm": {"input": True, "placement": "after"}}},
+    "input norm": {"model": {"norm": {"input": True, "placement": "after"}}, "arms": ["after"]},
     "layer norm": {"model": {"norm": {"kind": "layer"}}},
     "group norm": {"model": {"norm": {"kind": "group", "groups": 2}, "residual": True}},
     "bf16": {"precision": "bf16"},
@@ -45,6 +55,11 @@ CASES: dict[str, dict[str, Any]] = {
     "stops diverged": {"model": {"activation": "relu"}, "rates": (0.1, 1e30), "stop_diverged": True},
     "records within an epoch": {"record_at": [1, 4, 7]},
     "population statistics": {"model": {"norm": {"statistics": "population"}}},
+    "noise": {"model": {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1]},
+    "augmentation": {"augment": "flip_crop_cutout"},
+    "vgg": {"model": VGG | {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1], "augment": "flip_crop_cutout"},
+    "resnet": {"model": RESNET | {"dropout": 0.3}, "batch_size": 20, "drop_last": False, "augment": "flip_crop"},
+    "fixup": {"model": RESNET | {"init": "fixup", "norm": "none"}, "arms": {"fixup": {}}, "optimizer": "adam"},
 }
 """Arguments of `group` by what is special about it."""
 
@@ -59,6 +74,12 @@ def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatc
         assert repr(one.record.measures) == repr(other.record.measures)  # as text, so that NaN equals NaN
         assert one.record.diverged_step == other.record.diverged_step
         assert one.record.lr == other.record.lr
+
+
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_shards_are_recorded_too(at_once: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
+    test_repeating_the_recorded_update_gives_the_same_bits("vgg", monkeypatch)
 
 
 def test_recording_leaves_the_state_as_it_was() -> None:
@@ -86,3 +107,14 @@ def test_the_cpu_updates_plainly() -> None:
     some = group()
     trainee = Trainee(some, made_up_data(some))
     assert updater(trainee) == trainee.update
+
+
+@pytest.mark.parametrize(("kind", "graphed"), [("batch", True), ("noisy_batch", True), ("whiten", False)])
+def test_a_gpu_repeats_a_graph_unless_whitening_wants_the_host(
+    kind: str, graphed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = group(model={"norm": kind})
+    trainee = Trainee(some, made_up_data(some))
+    trainee.device = torch.device("cuda")
+    monkeypatch.setattr(graphs, "GraphedUpdate", lambda trainee, record: record)
+    assert updater(trainee) == (graphs.cuda_graph if graphed else trainee.update)

@@ -12,7 +12,9 @@ from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.training.memory import HOST_COPIES, STATE, UPDATE, Footprint, footprint
+from bnexp.training import memory, trial_axis
+from bnexp.training.measure import CHUNK_NUMBERS
+from bnexp.training.memory import CHUNK_TENSORS, HOST_COPIES, STATE, UPDATE, Footprint, footprint
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trainee import Trainee
 from tests.helpers import made_up_data, rates_group
@@ -67,14 +69,68 @@ MODELS: dict[str, dict[str, Any]] = {
 def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, model: str) -> None:
     train = {"optimizer": optimizer, "weight_decay": 0.1, "momentum": 0.9, "batch_size": 64}
     some = rates_group(16, {"depth": 3, "width": 48} | MODELS[model], **train)
-    data = made_up_data(some, 256)
+    measured, counted = measured_and_counted(some)
+    assert 0.6 * counted < measured < counted
+
+
+DRAWING: dict[str, dict[str, Any]] = {
+    "dropout": {"dropout": 0.5, "depth": 8},
+    "noise": {"norm": "noisy_batch"},
+    "noise and dropout": {"norm": "noisy_batch", "dropout": 0.5, "depth": 8},
+    "whitening": {"norm": "whiten"},
+    "whitening and dropout": {"norm": {"kind": "whiten", "group_size": 8}, "dropout": 0.5},
+}
+
+
+@pytest.mark.parametrize("model", DRAWING)
+@pytest.mark.parametrize(("rates", "seeds"), [(16, 1), (1, 16)])
+def test_what_layers_draw_counts_also_where_every_trial_has_a_seed_of_its_own(
+    rates: int, seeds: int, model: str
+) -> None:
+    some = rates_group(rates, {"depth": 3, "width": 48} | DRAWING[model], seeds, batch_size=64)
+    measured, counted = measured_and_counted(some)
+    assert 0.55 * counted < measured < counted
+
+
+IMAGES: dict[str, dict[str, Any]] = {
+    "vgg": {"family": "vgg", "depth": 5},
+    "vgg with dropout": {"family": "vgg", "depth": 5, "dropout": 0.3},
+    "resnet": {"family": "resnet", "depth": 8, "norm": {"placement": "after", "addition": "after"}},
+    "resnet with noise": {"family": "resnet", "depth": 8, "norm": "noisy_batch"},
+    "whitened resnet": {"family": "resnet", "depth": 8, "norm": "whiten"},
+    "fixup": {"family": "resnet", "depth": 8, "norm": "none", "init": "fixup"},
+}
+
+
+@pytest.mark.parametrize("model", IMAGES)
+@pytest.mark.parametrize("at_once", [1, 2, None])
+def test_convolutions_take_what_is_counted_for_the_trials_that_compute_at_once(
+    at_once: int | None, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (memory, trial_axis):
+        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+    some = rates_group(2, {"width": 8, "activation": "relu"} | IMAGES[model], 3, batch_size=64)
+    measured, counted = measured_and_counted(some, side=8)
+    assert 0.5 * counted < measured < counted
+
+
+def test_trials_that_compute_one_after_the_other_share_the_memory_of_their_activations() -> None:
+    some, many = (size(rates_group(1, {"family": "vgg", "depth": 5}, batch_size=batch)) for batch in (16, 64))
+    assert some.per_trial == many.per_trial
+    assert some.shared < many.shared
+
+
+def measured_and_counted(some: TrialGroup, side: int = 4) -> tuple[int, int]:
+    """The most bytes that two steps allocate at once, and what is counted for them."""
+    data, trials = made_up_data(some, 256, side=side), len(some.trials)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         trainee = Trainee(some, data)
         for step in (1, 2):
-            batch_SB = torch.arange(64)[None]
-            trainee.update(batch_SB, torch.full((16, 1), 0.01), torch.tensor(step))
-    counted = 16 * footprint(some, SHAPE, torch.device("cuda")).per_trial
-    assert 0.65 * counted < _peak(seen) < counted
+            batch_SB = torch.arange(64).expand(len(some.shared_seeds), -1)
+            trainee.update(batch_SB, torch.full((trials, 1), 0.01), torch.tensor(step))
+    takes = footprint(some, data.shape, torch.device("cuda"))
+    measuring = 4 * CHUNK_TENSORS * CHUNK_NUMBERS["cuda"]
+    return _peak(seen), takes.of(trials) - measuring
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

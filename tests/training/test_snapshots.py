@@ -25,6 +25,21 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
     },
     "replacement and a few steps more": {"train": {"sampling": "replacement", "epochs": None, "steps": 21}},
     "records within epochs": {"train": {"record_at": [3, 6, 10, 12, 20]}},
+    "vgg with dropout, noise and augmentation": {
+        "model": {"family": "vgg", "depth": 5, "width": 4, "dropout": 0.3, "norm": "noisy_batch"},
+        "train": {"augment": "flip_crop_cutout", "momentum": 0.9, "batch_size": 32},
+        "seeds": [4, 1],
+    },
+    "whitened resnet": {
+        "model": {"family": "resnet", "depth": 8, "width": 4, "norm": {"kind": "whiten", "group_size": 2}},
+        "train": {"optimizer": "adam", "lr": 0.01, "batch_size": 32},
+    },
+    "fixup": {
+        "model": {"family": "resnet", "depth": 8, "width": 4, "init": "fixup", "norm": "none", "dropout": 0.2},
+        "arms": {"fixup": {}},
+        "train": {"augment": "flip_crop", "batch_size": 32},
+        "seeds": 2,
+    },
 }
 
 

@@ -1,0 +1,171 @@
+"""Convolutional trials together equal the same alone, whether they compute at once or in shards one after the other."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from bnexp.data.dataset import Dataset
+from bnexp.plan import TrialGroup
+from bnexp.records import EpochRecord
+from bnexp.training import trial_axis
+from bnexp.training.loop import train
+from tests.helpers import TOGETHER_FLOAT64, assert_close, curve, experiment, made_up_data, only_group
+
+KINDS = ["none", "batch", "layer", "group", "whiten", "noisy_batch"]
+PLACES = ["before", "after"]
+AT_ONCE = [1, 2, 3, None]
+
+
+def trained(group: TrialGroup, data: Dataset, at_once: int | None) -> list[EpochRecord]:
+    """The records of a training in which at most so many trials compute at once; None: all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
+        return [progress.record for progress in train(group, data)]
+
+
+@st.composite
+def experiments(draw: st.DrawFn) -> dict[str, Any]:
+    """Small random experiments with images, whose trials differ in what may differ within a group."""
+    family, kind = draw(st.sampled_from(["vgg", "resnet", "resnet", "mlp"])), draw(st.sampled_from(KINDS))
+    optimizer = draw(st.sampled_from(["sgd", "sgd", "adam"]))
+    residual = family == "mlp" and draw(st.booleans())
+    blocks = family == "resnet" or residual
+    schemes = ["he", "xavier", "orthogonal", *(["fixup"] * 3 if blocks and kind == "none" else [])]
+    return {
+        "model": {
+            "family": family,
+            "depth": {"vgg": 5, "resnet": 8, "mlp": 3}[family],
+            "width": 4 if family != "mlp" else 8,
+            "activation": draw(st.sampled_from(["relu", "tanh", "gelu"])),
+            "residual": residual,
+            # Under Adam a bias that norm cancels drifts by rounding noise.
+            "bias": draw(st.sampled_from(["auto", True, False])) if optimizer == "sgd" else "auto",
+            "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm"])),
+            "init": {"scheme": draw(st.sampled_from(schemes)), "scale": 0.8},
+            "norm": {
+                "kind": kind,
+                "placement": draw(st.sampled_from(PLACES)),
+                "addition": draw(st.sampled_from(PLACES)),
+                "input": draw(st.booleans()) and kind not in ("group", "whiten"),
+                "affine": draw(st.sampled_from(["both", "gamma", "beta", "none"])),
+                "statistics": draw(st.sampled_from(["ema", "population"])),
+                "groups": 2,
+                # Few enough that a batch has more images: else rounding decides about the eigenvectors.
+                "group_size": 2,
+            },
+        },
+        "arms": {"only": {}},
+        "train": {
+            "steps": draw(st.integers(2, 7)),
+            "batch_size": draw(st.sampled_from([8, 15])),
+            "drop_last": draw(st.booleans()),
+            "optimizer": optimizer,
+            "lr": 0.05 if optimizer == "sgd" else 0.002,
+            "momentum": draw(st.sampled_from([0.0, 0.9])),
+            "weight_decay": 0.01,
+            "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
+            "clip": draw(st.sampled_from([{}, {"norm_global": 0.5}])),
+            "augment": draw(st.sampled_from(["none", "flip_crop", "flip_crop_cutout"])),
+            "precision": "fp64",
+        },
+        "grid": {
+            "model.dropout": draw(st.sampled_from([[0.0], [0.2, 0.5]])),
+            "train.weight_decay": [0.0, 0.01],
+        },
+        "seeds": draw(st.sampled_from([[0], [3, 1], [2, 0, 5]])),
+    }
+
+
+NORMS = [
+    ("vgg", "none", "before", "before"),
+    ("resnet", "none", "before", "before"),
+    ("fixup", "none", "before", "before"),
+    *(("mlp", kind, place, "before") for kind in ("whiten", "noisy_batch") for place in PLACES),
+    *(("vgg", kind, place, "before") for kind in KINDS[1:] for place in PLACES),
+    *(("resnet", kind, place, addition) for kind in KINDS[1:] for place in PLACES for addition in PLACES),
+]
+"""Every kind of norm in every place, by family; fixup is a resnet without."""
+
+
+@pytest.mark.parametrize(("family", "kind", "placement", "addition"), NORMS)
+def test_shards_equal_the_trial_alone_with_every_norm_everywhere(
+    family: str, kind: str, placement: str, addition: str
+) -> None:
+    norm = {"kind": kind, "placement": placement, "addition": addition, "groups": 2, "group_size": 2}
+    network = {"mlp": ("mlp", 2, 8), "vgg": ("vgg", 5, 4)}.get(family, ("resnet", 8, 4))
+    whole = only_group(
+        experiment(
+            model=dict(zip(("family", "depth", "width"), network, strict=True))
+            | {"activation": "relu", "init": "fixup" if family == "fixup" else "he", "norm": norm},
+            arms={"only": {}},
+            train={"steps": 3, "batch_size": 8, "lr": 0.05, "augment": "flip_crop", "precision": "fp64"},
+            grid={"model.dropout": [0.0, 0.3]},
+            seeds=[4, 1],
+        )
+    )
+    data = made_up_data(whole, train_images=24, test=0, side=8)
+    group = whole.only(whole.numbers[1:])  # seeds of one trial and of two, which compute in two shards
+    together = trained(group, data, 2 if family == "mlp" else 1)
+    at_once = trained(whole, data, None)
+    for number in group.numbers:
+        assert_close(curve(together, number), curve(at_once, number), TOGETHER_FLOAT64)
+    alone = trained(whole.only([group.numbers[-1]]), data, None)
+    assert_close(curve(together, group.numbers[-1]), curve(alone, group.numbers[-1]), TOGETHER_FLOAT64)
+
+
+@given(experiments(), st.sampled_from(AT_ONCE), st.booleans())
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # shrinking a failure takes minutes
+    suppress_health_check=list(HealthCheck),
+)
+def test_together_equals_alone_however_many_compute_at_once(
+    raw: dict[str, Any], at_once: int | None, uneven: bool
+) -> None:
+    whole = only_group(experiment(**raw))
+    group = whole.only(whole.numbers[1:]) if uneven else whole
+    data = made_up_data(whole, train_images=36, test=8, side=8 if raw["train"]["augment"] != "none" else 5)
+    together = trained(group, data, at_once)
+    for number in {group.numbers[0], group.numbers[len(group.trials) // 2], group.numbers[-1]}:
+        alone = trained(group.only([number]), data, None)
+        assert_close(curve(together, number), curve(alone, number), TOGETHER_FLOAT64)
+
+
+def test_a_trial_that_leaves_takes_nothing_from_those_in_other_shards() -> None:
+    raw = {
+        "model": {"family": "vgg", "depth": 5, "width": 4, "activation": "relu", "dropout": 0.2},
+        "arms": ["none"],
+        "train": {
+            "epochs": 3,
+            "batch_size": 12,
+            "stop_diverged": True,
+            "augment": "flip_crop_cutout",
+            "precision": "fp64",
+        },
+        "grid": {"train.lr": [0.1, 1e200, 0.05]},
+        "seeds": 2,
+    }
+    group = only_group(experiment(**raw))
+    data = made_up_data(group, train_images=36, side=8)
+    # The second epoch starts with four trials of two seeds, in shards of two.
+    together, left = trained(group, data, 2), group.only([0, 1, 4, 5])
+    assert [record.trials for record in together] == [group.numbers] * 2 + [left.numbers] * 2
+    for number in left.numbers:
+        alone = trained(group.only([number]), data, None)
+        assert_close(curve(together, number), curve(alone, number), TOGETHER_FLOAT64)
+
+
+def test_the_order_in_which_seeds_are_listed_changes_nothing() -> None:
+    model = {"family": "resnet", "depth": 8, "width": 4, "dropout": 0.2, "norm": "noisy_batch"}
+    train = {"steps": 3, "batch_size": 12, "augment": "flip_crop", "precision": "fp64"}
+    one, other = (
+        only_group(experiment(model=model, arms={"only": {}}, train=train, seeds=seeds)) for seeds in ([0, 7], [7, 0])
+    )
+    data = made_up_data(one, train_images=36, side=8)
+    first, second = trained(one, data, 1), trained(other, data, 1)
+    for number in (0, 1):
+        assert_close(curve(first, number), curve(second, 1 - number), TOGETHER_FLOAT64)
