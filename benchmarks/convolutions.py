@@ -1,13 +1,14 @@
 """Convolutional networks: bnexp's updates beside plain loops', alone and many at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from unittest.mock import patch
 
 import torch
 
 from benchmarks.rivals import convolutional
-from benchmarks.timing import in_turn
+from benchmarks.timing import after_warm_up, in_turn
 from bnexp.config.load import resolve
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
@@ -21,55 +22,73 @@ from bnexp.training.trainee import Trainee
 BATCH, LR = 128, 0.05
 SMALL_VGG = {"family": "vgg", "depth": 5, "width": 32, "activation": "relu", "init": "he", "norm": "before"}
 """The one that trains on a CPU."""
+PERCEPTRON = {"depth": 3, "width": 100, "activation": "relu", "init": "he"}
 TOGETHER = (1, 4, 16)
 """Trials of a group."""
+KINDS: dict[str, object] = {
+    "none": "none",
+    "batch": "batch",
+    "noisy_batch": "noisy_batch",
+    "layer": "layer",
+    "group": {"kind": "group", "groups": 4},
+    "whiten": "whiten",
+    "whiten, groups of 4": {"kind": "whiten", "group_size": 4},
+}
+COSTS = {
+    "small VGG, 1 trial": (SMALL_VGG, 1, 4),
+    "3×100 perceptron, 16 trials": (PERCEPTRON, 16, 20),
+}
+"""Networks whose steps are timed with each kind of norm: settings, trials, steps of a round."""
 
 Act = Callable[[], None]
 
 
 def run(rounds: int = 5, steps: int = 4) -> str:
-    """Return the table for a CPU as Markdown: the small VGG, per trial and step."""
+    """Return the tables for a CPU as Markdown, per trial and step."""
     device = torch.device("cpu")
-    kinds = {"none": False, "before": True}
-    acts: dict[str, Act] = {}
-    for norm in kinds:
-        model = SMALL_VGG | {"norm": norm}
-        acts[f"{norm} loop"] = rival(model, made_up(group_of(model, 1), device), steps)
-        for count in TOGETHER:
-            for at_once in dict.fromkeys((1, count)):
-                group = group_of(model, count)
-                acts[f"{norm} {count} {at_once}"] = ours(group, made_up(group, device), at_once, steps)
-    with numerics(group.settings.train, device):
-        times = in_turn(acts, rounds + 1)
-    milliseconds = {
-        name: [1000 * each / steps / _count(name) for each in timed.seconds[1:]] for name, timed in times.items()
-    }
+    with numerics(group_of(SMALL_VGG, 1).settings.train, device):
+        return "\n\n".join([_against_loop(device, rounds, steps), _norm_kinds(device, rounds)])
+
+
+def _against_loop(device: torch.device, rounds: int, steps: int) -> str:
     rows = ["| norm | trials | computing at once | ms per trial and step | loop | ratio |", "|---|---|---|---|---|---|"]
-    for name, found in milliseconds.items():
-        norm, *rest = name.split()
-        if rest != ["loop"]:
-            loop = milliseconds[f"{norm} loop"]
-            ratio = _median([theirs / our for theirs, our in zip(loop, found, strict=True)])
-            rows.append(
-                f"| {norm} | {rest[0]} | {rest[1]} | {_median(found):.1f} | {_median(loop):.1f} | {ratio:.2f}× |"
-            )
-    return "\n".join(
-        [
-            f"VGG of 5 layers, 32 to 128 channels, 3×32×32 pixels, batch {BATCH}, SGD with momentum; {steps} steps a "
-            f"round, {rounds} rounds after a first one, in turn; ratio: median over the rounds (to reach: 0.95×).",
-            "",
-            *rows,
-        ]
+    for norm in ("none", "before"):
+        model = SMALL_VGG | {"norm": norm}
+        sizes = [(count, at_once) for count in TOGETHER for at_once in dict.fromkeys((1, count))]
+        acts = {"loop": rival(model, made_up(group_of(model, 1), device), steps)}
+        for count, at_once in sizes:
+            group = group_of(model, count)
+            acts[f"{count} {at_once}"] = ours(group, made_up(group, device), at_once, steps)
+        times = after_warm_up(in_turn(acts, rounds + 1))
+        loop = times["loop"]
+        for count, at_once in sizes:
+            found = times[f"{count} {at_once}"]
+            ratio = median(count * one / many for one, many in zip(loop.seconds, found.seconds, strict=True))
+            each, plain = (1000 * seconds / steps for seconds in (found.median / count, loop.median))
+            rows.append(f"| {norm} | {count} | {at_once} | {each:.1f} | {plain:.1f} | {ratio:.2f}× |")
+    head = (
+        f"VGG of 5 layers, 32 to 128 channels, 3×32×32 pixels, batch {BATCH}, SGD with momentum; {steps} steps a "
+        f"round, {rounds} rounds after a first one, in turn; ratio: median over the rounds (to reach: 0.95×)."
     )
+    return "\n".join([head, "", *rows])
 
 
-def _count(name: str) -> int:
-    words = name.split()
-    return 1 if words[1] == "loop" else int(words[1])
-
-
-def _median(numbers: Sequence[float]) -> float:
-    return float(torch.tensor(numbers).median())
+def _norm_kinds(device: torch.device, rounds: int) -> str:
+    """Time a step with each kind of norm, and whitening in groups."""
+    rows = ["| network | " + " | ".join(KINDS) + " |", "|---" * (1 + len(KINDS)) + "|"]
+    for name, (model, count, steps) in COSTS.items():
+        acts = {}
+        for kind, norm in KINDS.items():
+            group = group_of(model | {"norm": norm}, count)
+            acts[kind] = ours(group, made_up(group, device), None, steps)
+        times = after_warm_up(in_turn(acts, rounds + 1))
+        cells = [f"{times[kind].median / times['batch'].median:.2f}×" for kind in KINDS]
+        milliseconds = 1000 * times["batch"].median / steps / count
+        rows.append(f"| {name}: batch {milliseconds:.2f} ms | " + " | ".join(cells) + " |")
+    head = (
+        f"Time of a step per trial, over that with batch norm; medians of {rounds} rounds after a first one, in turn."
+    )
+    return "\n".join([head, "", *rows])
 
 
 def group_of(model: dict[str, object], count: int, precision: str = "fp32") -> TrialGroup:

@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmarks.convolutions import BATCH, LR, Act, group_of, made_up, ours
 from benchmarks.rivals import convolutional
-from benchmarks.timing import in_turn
+from benchmarks.timing import after_warm_up, in_turn
 from bnexp.config.model import ModelSettings
 
 STEPS, EPOCH = 100, 50_000
@@ -45,7 +45,7 @@ def _single(name: str, model: dict[str, object], device: torch.device, rounds: i
     loader = partial(convolutional.loader_epoch, _network(settings).to(device), pictures, LR, BATCH, WORKERS)
     acts: dict[str, Act] = {"bnexp": ours(group, data, None, STEPS), "tuned": tuned, "loader": loader}
     images = {"bnexp": STEPS * BATCH, "tuned": STEPS * BATCH, "loader": EPOCH // BATCH * BATCH}
-    times = in_turn(acts, rounds)
+    times = after_warm_up(in_turn(acts, rounds + 1))
     rates = {each: images[each] / timed.median for each, timed in times.items()}
     tuned_ratio, loader_ratio = rates["bnexp"] / rates["tuned"], rates["bnexp"] / rates["loader"]
     return (
@@ -61,7 +61,7 @@ def _together(device: torch.device, rounds: int) -> str:
         one, many = group_of(model, 1, "bf16"), group_of(model, TRIALS, "bf16")
         acts = {"one": ours(one, made_up(one, device), None, STEPS)}
         acts |= {str(size): ours(many, made_up(many, device), size, STEPS) for size in (1, 2, 4, 8)}
-        times = in_turn(acts, rounds)
+        times = after_warm_up(in_turn(acts, rounds + 1))
         alone = TRIALS * times.pop("one").median
         rows += [
             f"| {name} | {size} | {1000 * timed.median / STEPS:.2f} | {alone / timed.median:.2f}× |"

@@ -34,6 +34,11 @@ def in_turn(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
     return {name: Timed(tuple(each)) for name, each in seconds.items()}
 
 
+def after_warm_up(times: Mapping[str, Timed]) -> dict[str, Timed]:
+    """Return the times without the first round."""
+    return {name: Timed(each.seconds[1:]) for name, each in times.items()}
+
+
 def timed(act: Callable[[], object]) -> float:
     """Return the seconds that an act takes, work on a GPU included."""
     wait()

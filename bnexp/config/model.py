@@ -119,6 +119,8 @@ class ModelSettings(Settings):
         if self.init.scheme == "fixup":
             if self.family != "resnet" and not self.residual:
                 raise ValueError("init fixup is for residual networks: family resnet, or mlp with residual: true")
+            if self.residual and self.layers < 3:
+                raise ValueError("init fixup needs a residual block: depth 3 or more")
             if self.norm.kind != "none":
                 raise ValueError("init fixup stands in for norm layers; set norm.kind: none with it")
         return self

@@ -36,11 +36,14 @@ class NormSettings(Settings):
     eps: Positive = 1e-5
     """Added to the variance under the root."""
     statistics: Literal["ema", "population"] = "ema"
-    """Evaluate with running averages, or with statistics recomputed over the training images."""
+    """Evaluate with running averages, or with statistics recomputed over the training images (not augmented)."""
     groups: Count = 8
     """Groups of features that group norm normalises over."""
     group_size: Count | None = None
-    """whiten: neighbouring features that are decorrelated from each other; null = all of a layer."""
+    """whiten: neighbouring features that are decorrelated from each other; null = all of a layer.
+
+    Where they are not far fewer than the images of a batch, what is left in training is mostly chance.
+    """
 
     @property
     def grouping(self) -> tuple[str, int]:

@@ -74,7 +74,7 @@ class Kit:
         return Linear(self.trials, features, classes)
 
     def scalar_before(self) -> nn.Sequential:
-        """Return what fixup puts before the layers of a branch and before the output: a scalar bias; else nothing."""
+        """Return what fixup puts before every layer but the first: a scalar bias; without fixup nothing."""
         return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
 
     def input(self, features: int) -> nn.Sequential:
@@ -83,12 +83,7 @@ class Kit:
 
     def hidden(self, name: str, layer: nn.Module, features: int) -> nn.Sequential:
         """Return a hidden layer: weights, activation, norm where placement says, dropout."""
-
-        def steps() -> Steps:
-            yield name, layer
-            yield from self.activated(features)
-
-        return sequence(steps())
+        return sequence([(name, layer), *self.activated(features)])
 
     def activated(self, features: int, *, norm: bool = True) -> Steps:
         """Yield what follows the weights: activation, norm where placement says, dropout."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.kit import Kit
+from bnexp.nn.kit import Kit, sequence
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.residual import ResidualBlock
 
@@ -49,4 +49,8 @@ def _residual(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:
         ResidualBlock(kit, kit.linear(width, width), kit.linear(width, width, norm_next=kit.norm_in_branch), width)
         for _ in range(pairs)
     ]
-    return [*_plain(kit, fans[:1]), *blocks, *_plain(kit, fans[1 + 2 * pairs :])]
+    alone = [
+        sequence([*kit.scalar_before().named_children(), *layer.named_children()])
+        for layer in _plain(kit, fans[1 + 2 * pairs :])
+    ]
+    return [*_plain(kit, fans[:1]), *blocks, *alone]

@@ -30,7 +30,7 @@ class Noise(nn.Module):
 
     def __init__(self, trials: int, features: int, draws: SeedDraws):
         super().__init__()
-        # Buffers carry device and precision, and are cut with the trials.
+        # Only for its shape: buffers are cut with the trials.
         self.register_buffer("like_KC", torch.zeros(trials, features), persistent=False)
         self.draws = draws
 

@@ -118,31 +118,31 @@ class BatchNorm(RunningNorm):
         )
 
 
-class LayerNorm(Norm):
-    """Normalises every sample over its features, and in images over all places; the same in training and evaluation."""
-
-    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Normalise over C."""
-        return self.scale_and_shift(F.layer_norm(x_KBC, x_KBC.shape[-1:], eps=self.eps))
-
-    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        """Normalise over C, H and W."""
-        return F.group_norm(x_BDHW, len(self.gamma), self.gamma.flatten(), self.beta.flatten(), self.eps)
-
-
 class GroupNorm(Norm):
-    """Normalises every sample over groups of neighbouring features, and in images over all places."""
+    """Normalises every sample over groups of neighbouring features, and in images over all places.
+
+    The same in training and evaluation.
+    """
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
-        self.shape = (settings.groups, features // settings.groups)
+        self.groups = settings.groups
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Normalise over each group's features."""
-        grouped = F.layer_norm(x_KBC.unflatten(-1, self.shape), self.shape[-1:], eps=self.eps)
-        return self.scale_and_shift(grouped.flatten(-2))
+        x_KBGg = x_KBC.unflatten(-1, (self.groups, -1))
+        return self.scale_and_shift(F.layer_norm(x_KBGg, x_KBGg.shape[-1:], eps=self.eps).flatten(-2))
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
         """Normalise over each group's channels, H and W."""
-        groups = len(self.gamma) * self.shape[0]
-        return F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)
+        groups = len(self.gamma) * self.groups
+        y_BDHW = F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)
+        return y_BDHW.contiguous(memory_format=torch.channels_last)  # which it isn't on a GPU
+
+
+class LayerNorm(GroupNorm):
+    """Normalises every sample over all its features, and in images over all places: a single group."""
+
+    def __init__(self, trials: int, features: int, settings: NormSettings):
+        super().__init__(trials, features, settings)
+        self.groups = 1

@@ -30,6 +30,7 @@ class Whiten(RunningNorm):
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         size = settings.group_size or features
+        self._root: tuple[int, Tensor] | None = None
         identity = torch.eye(size).expand(trials, features // size, size, size).clone()
         self.register_buffer("running_covariance", identity)
 
@@ -55,27 +56,34 @@ class Whiten(RunningNorm):
         return y_BDHW.contiguous(memory_format=torch.channels_last)
 
     def _whiten(self, x_KCN: Float[Tensor, "K C N"]) -> Float[Tensor, "K C N"]:
-        # In full precision: products of bfloat16 leave no covariance to invert.
+        # Not in bfloat16, whose products leave no covariance to invert.
         with torch.autocast("cuda" if x_KCN.is_cuda else "cpu", enabled=False):
             whole_KCN = x_KCN.to(self.gamma.dtype)
-            mean_KC, covariance = self._statistics(whole_KCN)
-            centred_KGgN = (whole_KCN - mean_KC[..., None]).unflatten(1, covariance.shape[1:3])
-            white_KCN = (inverse_root(covariance, self.eps) @ centred_KGgN).flatten(1, 2)
+            mean_KC = whole_KCN.mean(-1) if self.training else self.running_mean
+            centred_KGgN = (whole_KCN - mean_KC[..., None]).unflatten(1, self.running_covariance.shape[1:3])
+            root_KGgg = self._batch_root(mean_KC, centred_KGgN) if self.training else self._running_root()
+            white_KCN = (root_KGgg @ centred_KGgN).flatten(1, 2)
             return torch.addcmul(self.beta[..., None], white_KCN, self.gamma[..., None]).to(x_KCN.dtype)
 
-    def _statistics(self, x_KCN: Float[Tensor, "K C N"]) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K G g g"]]:
-        """Return the mean and covariance to whiten with."""
-        if not self.training:
-            return self.running_mean, self.running_covariance
-        samples, mean_KC = x_KCN.shape[-1], x_KCN.mean(-1)
+    def _batch_root(
+        self, mean_KC: Float[Tensor, "K C"], centred_KGgN: Float[Tensor, "K G g N"]
+    ) -> Float[Tensor, "K G g g"]:
+        """Return what whitens the batch, and let the running statistics learn of it."""
+        samples = centred_KGgN.shape[-1]
         if samples == 1:
             raise ValueError("whitening needs more than one sample in training")
-        centred_KGgN = (x_KCN - mean_KC[..., None]).unflatten(1, self.running_covariance.shape[1:3])
         covariance_KGgg = centred_KGgN @ centred_KGgN.mT / samples
         with torch.no_grad():
             self.running_mean.lerp_(mean_KC, self.momentum)
             self.running_covariance.lerp_(covariance_KGgg * (samples / (samples - 1)), self.momentum)
-        return mean_KC, covariance_KGgg
+        return inverse_root(covariance_KGgg, self.eps)
+
+    def _running_root(self) -> Float[Tensor, "K G g g"]:
+        """Return what whitens in evaluation; decomposed again only where the running covariance has changed."""
+        version = self.running_covariance._version
+        if self._root is None or self._root[0] != version:
+            self._root = version, inverse_root(self.running_covariance, self.eps)
+        return self._root[1]
 
 
 def inverse_root(covariance: Float[Tensor, "*batch g g"], eps: float) -> Float[Tensor, "*batch g g"]:

@@ -36,7 +36,7 @@ def updater(trainee: Trainee) -> Update:
 class GraphedUpdate:
     """An update that is recorded once and repeated with inputs of the same shape.
 
-    Recording runs the update, so the trainee's state is put back afterwards. Dropout draws made meanwhile
+    Recording runs the update, so the trainee's state is put back afterwards. What was drawn meanwhile
     are not taken back: record between epochs, whose start sets the streams anew.
 
     Args:

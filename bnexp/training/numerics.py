@@ -38,7 +38,7 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
     flushed = device.type == "cpu" and torch.set_flush_denormal(True)
     try:
         # Streams and graphs belong to the current GPU, and no GPU is -1. Convolutions have a switch of their own, and
-        # their algorithms are worth trying out: shapes stay the same throughout.
+        # their algorithms are worth trying out: nearly all batches have one shape.
         with (
             torch.cuda.device(device if device.type == "cuda" else -1),
             torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=tf32),

@@ -137,7 +137,8 @@ class Trainee:
         if self.group.settings.model.norm.statistics == "population":
             batches = chunks(self.data.train, self._train.batch_size)
             whole = (x for x, _ in batches if len(x) == self._train.batch_size)
-            refit_statistics(shard.network, (self.data.inputs(x)[None] for x in whole))
+            with autocast(self._train, self.device):
+                refit_statistics(shard.network, (self.data.inputs(x)[None] for x in whole))
         splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
         forward, largest = partial(self._forward, shard.network), max(layer.output for layer in self.layers)
         return torch.cat([measure(forward, len(shard), largest, self.data, split) for split in splits])
