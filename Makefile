@@ -1,14 +1,19 @@
 # The two commands of the README, and the developers' own. PYTHON picks the interpreter for the environment.
 PYTHON ?= python3
 BIN := .venv/bin
+# One more than cores, since some tests wait for processes that they kill.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test test-slow bench lint format clean
 
 demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
 
 test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MNIST for the tests that need it
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-slow: .venv/installed   ## the longest of the tests, which `make test` leaves out
+	$(BIN)/pytest -m slow --numprocesses $(WORKERS)
 
 bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; some 20 minutes on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'

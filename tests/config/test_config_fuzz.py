@@ -159,6 +159,7 @@ def test_files_of_any_bytes(place: Path, content: bytes) -> None:
     loaded(content, place)
 
 
+@pytest.mark.slow
 @fuzzed(EXAMPLES_STRUCTURES)
 @given(raw=structures(nested(SCALARS | ODD)), as_file=st.booleans())
 def test_values_of_any_shape(place: Path, raw: Any, as_file: bool) -> None:
@@ -209,6 +210,7 @@ NEAR: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+@pytest.mark.slow
 @fuzzed(EXAMPLES_NEAR)
 @given(raw=st.fixed_dictionaries({}, optional=NEAR), key=st.sampled_from(KEYS), value=nested(SCALARS))
 def test_all_but_one_value_is_right(place: Path, raw: dict[str, Any], key: str, value: Any) -> None:
@@ -277,6 +279,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return content
 
 
+@pytest.mark.slow
 @fuzzed(EXAMPLES_MUTATED)
 @given(content=mutated())
 def test_shipped_files_after_damage(place: Path, content: bytes) -> None:
@@ -309,6 +312,7 @@ OVERRIDES = st.lists(RIGHT_OVERRIDE, min_size=1, max_size=3) | st.lists(
 )
 
 
+@pytest.mark.slow
 @fuzzed(EXAMPLES_OVERRIDES)
 @given(overrides=OVERRIDES)
 def test_overrides_of_right_and_wrong_keys(place: Path, overrides: list[str]) -> None:

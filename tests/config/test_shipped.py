@@ -61,13 +61,14 @@ def test_the_header_says_question_command_and_what_to_expect(path: Path) -> None
     assert re.match(rf"# Run: +bnexp run configs/{path.stem}\.yaml( |$)", header[1])
     assert re.match(r"# Expect: +\w", header[2])
     assert load(path).question.endswith("?")
+    assert "TIME" not in "".join(header)
 
 
 def smaller(path: Path) -> list[str]:
     """The overrides that a header gives for a CPU, if it does."""
     text = " ".join(line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
     words = re.split(r"Smaller[^:]*: add", text)
-    return shlex.split(words[1].replace(" and ", " ")) if len(words) > 1 else []
+    return shlex.split(words[1].partition("From a folder")[0].replace(" and ", " ")) if len(words) > 1 else []
 
 
 def test_what_is_meant_for_a_gpu_has_a_smaller_form() -> None:

@@ -169,9 +169,9 @@ def test_under_fixup_there_are_scalars_before_weights_and_activations_and_no_oth
     network = fixup(family, [0, 3], **raw)
     biases = [module for module in network.modules() if isinstance(module, ScalarBias)]
     factors = [module for module in network.modules() if isinstance(module, ScalarMultiplier)]
-    # Four biases and a factor a block, one bias for every activation besides, and one before the output.
+    # Four biases and a factor a block, one bias for every activation besides, one before the output and the left-over.
     left_over = family == "mlp" and raw["depth"] % 2 == 0
-    assert (len(biases), len(factors)) == (4 * count + 2 + left_over, count)
+    assert (len(biases), len(factors)) == (4 * count + 2 + 2 * left_over, count)
     assert all(torch.equal(each.bias, torch.zeros(2, 1).double()) for each in biases)
     assert all(torch.equal(each.factor, torch.ones(2, 1).double()) for each in factors)
     vectors = [name for name, theta in network.named_parameters() if name.endswith("bias") and theta.shape != (2, 1)]

@@ -134,6 +134,7 @@ def hit(task: Task, rng: random.Random) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_signals_at_random_moments_cost_no_record(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
     task = Task(tiny(SELDOM), tmp_path, command=True, flush=True)
     finish(workers.submit(at_random, task, AT_RANDOM // WORKERS, seed) for seed in range(WORKERS))

@@ -117,6 +117,7 @@ def test_these_are_as_many_as_is_said() -> None:
     assert EXAMPLES == READ_EXAMPLES + CHECKPOINT_EXAMPLES + RESTORED_EXAMPLES + CONTINUED_EXAMPLES
 
 
+@pytest.mark.slow
 @fuzz(READ_EXAMPLES)
 @given(number=st.integers(0, 1), found=mutations)
 def test_reading_ends_in_what_was_written_or_in_a_message(
@@ -143,6 +144,7 @@ def the_same(one: Snapshot, other: Snapshot) -> bool:
     return (one.trials, one.epoch, one.step, arrays[0]) == (other.trials, other.epoch, other.step, arrays[1])
 
 
+@pytest.mark.slow
 @fuzz(CHECKPOINT_EXAMPLES)
 @given(number=st.integers(0, 1), found=mutations)
 def test_a_state_is_as_it_was_written_or_none(grounds: list[Ground], number: int, found: list[Mutation]) -> None:
@@ -158,6 +160,7 @@ def test_a_state_is_as_it_was_written_or_none(grounds: list[Ground], number: int
     assert (len(weights) == 1) if number == 0 else (state is not None)
 
 
+@pytest.mark.slow
 @fuzz(RESTORED_EXAMPLES)
 @given(number=st.integers(0, 1), found=mutations)
 def test_restoring_keeps_nothing_but_what_was_written(

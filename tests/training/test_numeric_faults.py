@@ -482,6 +482,7 @@ def finite(progress: Progress) -> np.ndarray:
     return np.all([np.isfinite(losses).all(0), *(np.isfinite(each.reshape(3, -1)).all(1) for each in state)], axis=0)
 
 
+@pytest.mark.slow
 @given(extremes())
 @limits(
     max_examples=EXTREME_EXAMPLES,
