@@ -185,7 +185,8 @@ ONE = "leaves a batch of one image out of 100, which batch normalization can't n
             "model.norm.input: true: norm.groups 3 does not divide the 64 features of the input; set false",
         ),
         (
-            "model: {family: vgg, depth: 5, width: 8, norm: {kind: group, groups: 4, input: true}}\ntrain: {batch_size: 50}",
+            "model: {family: vgg, depth: 5, width: 8, norm: {kind: group, groups: 4, input: true}}\n"
+            "train: {batch_size: 50}",
             "model.norm.input: true: norm.groups 4 does not divide the 1 features of the input; set false",
         ),
         (
