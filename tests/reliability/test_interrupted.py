@@ -95,6 +95,7 @@ def at_operations(task: Task, stops: list[int], seed: int) -> None:
         finished(hit, saved, expected, where)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_any_operation_on_files_costs_no_record(

@@ -144,6 +144,7 @@ def everywhere(workers: ProcessPoolExecutor, folder: Path, variant: str, most: i
     finish(workers.submit(at_operations, task, expected, chosen[seed::WORKERS], seed) for seed in range(WORKERS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("variant", "most"), [(name, MOST if name == "checkpoints" else 6) for name in VARIANTS])
 def test_a_run_that_is_killed_at_an_operation_on_files_becomes_the_undisturbed_one(
     workers: ProcessPoolExecutor, tmp_path: Path, variant: str, most: int | None
