@@ -1,7 +1,7 @@
 """Residual blocks, and Fixup, which lets them train without norm layers.
 
 A block is activation(x + second(activation(first(x)))) (He et al. 2016, arXiv:1512.03385). Fixup: Zhang et al. 2019,
-arXiv:1901.09321, section 3; its scalars learn at the rate of all other parameters (the authors' program takes a tenth).
+arXiv:1901.09321, section 3.
 """
 
 from collections.abc import Callable, Iterator

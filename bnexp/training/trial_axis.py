@@ -4,8 +4,8 @@ A fully connected layer is one batched product for all trials, the more the bett
 grouped one, which libraries take less care of, and its activations leave the caches. Measured on two CPU cores
 (`python -m benchmarks convolutions`; torch 2.15.0, small VGG, batch 128, n = 5): against a plain loop over one network
 at a time, one trial at once runs at 0.96 to 1.08 times the speed with 1, 4 or 16 trials, 4 at once at 0.93 to 0.96, 16
-at once at 0.63 to 0.65. So convolutional trials compute one after the other, and the memory that one leaves serves the next.
-Recording, the optimiser and everything else still work on all trials at once.
+at once at 0.63 to 0.65. So convolutional trials compute one after the other, and the memory that one leaves serves the
+next. Recording, the optimiser and everything else still work on all trials at once.
 
 No GPU has been measured yet. There, too, one at once is what a network alone would do, all in a single CUDA graph;
 the same command prints what 2, 4 and 8 at once make of it.

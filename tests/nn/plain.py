@@ -183,7 +183,7 @@ class Plus(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.bias
+        return x + 0.1**0.5 * self.bias
 
 
 class Times(nn.Module):
@@ -194,7 +194,7 @@ class Times(nn.Module):
         self.factor = nn.Parameter(torch.ones(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.factor
+        return x * (1 + 0.1**0.5 * (self.factor - 1))
 
 
 class Layers:

@@ -11,8 +11,8 @@ from bnexp.nn.build import build, skeleton
 from bnexp.nn.conv import Conv2d
 from bnexp.nn.linear import Linear
 from bnexp.nn.residual import ResidualBlock
-from bnexp.nn.scalar import ScalarBias, ScalarMultiplier
-from tests.helpers import EXACT_FLOAT64, SAMPLED_STD, assert_close, noise, randomized
+from bnexp.nn.scalar import SHARE, ScalarBias, ScalarMultiplier
+from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, SAMPLED_STD, assert_close, noise, randomized
 from tests.nn.plain import CPU, seed_draws
 
 IMAGE, CLASSES = (2, 4, 4), 3
@@ -205,12 +205,27 @@ def test_other_schemes_have_no_scalars_and_no_gains(family: str) -> None:
 def test_a_scalar_is_added_to_or_multiplied_with_its_own_trial(layout: str) -> None:
     numbers_K1 = torch.tensor([[2.0], [0.5], [-1.0]])
     bias, factor = ScalarBias(3), ScalarMultiplier(3)
-    bias.bias.data, factor.factor.data = numbers_K1, numbers_K1
+    bias.bias.data, factor.factor.data = numbers_K1 / SHARE, 1 + (numbers_K1 - 1) / SHARE
     x = noise(3, 4, 2).float() if layout == "features" else noise(4, 6, 2, 2).float()
     for k, number in enumerate(numbers_K1[:, 0]):
         own = [t[k] if layout == "features" else t.chunk(3, dim=1)[k] for t in (x, bias(x), factor(x))]
-        assert torch.equal(own[1], own[0] + number)
-        assert torch.equal(own[2], own[0] * number)
+        assert_close(own[1].detach(), own[0] + number, EXACT_FLOAT32)
+        assert_close(own[2].detach(), own[0] * number, EXACT_FLOAT32)
+
+
+@pytest.mark.parametrize("kind", [ScalarBias, ScalarMultiplier])
+def test_a_scalar_learns_at_a_tenth_of_the_rate(kind: type[ScalarBias] | type[ScalarMultiplier]) -> None:
+    layer, x_KBC = kind(1).double(), noise(1, 6, 3)
+    scalar = torch.tensor(float(kind is ScalarMultiplier), dtype=torch.float64, requires_grad=True)
+    ours = torch.optim.SGD(layer.parameters(), lr=0.01, momentum=0.9)
+    theirs = torch.optim.SGD([scalar], lr=0.001, momentum=0.9)
+    for _ in range(5):
+        plain_KBC = x_KBC * scalar if kind is ScalarMultiplier else x_KBC + scalar
+        assert_close(layer(x_KBC).detach(), plain_KBC.detach(), EXACT_FLOAT64)
+        for optimizer, y_KBC in ((ours, layer(x_KBC)), (theirs, plain_KBC)):
+            optimizer.zero_grad()
+            (y_KBC - 1).square().sum().backward()
+            optimizer.step()
 
 
 def test_a_skeleton_knows_its_gains_without_being_initialised() -> None:
