@@ -6,9 +6,10 @@ from typing import Any
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.data.catalog import describe
+from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device, data_key
-from bnexp.executors.planning import fitted, free_memory, gibibytes
+from bnexp.executors.planning import fitted, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials, uneven_inputs
 from bnexp.report.labels import counted

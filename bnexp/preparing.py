@@ -8,9 +8,10 @@ import torch
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, choose_device, data_key, load_data
-from bnexp.executors.planning import fitted, free_memory
+from bnexp.executors.planning import fitted
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials, uneven_inputs
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     # one experiment from end to end
     "environment": {"bnexp"},
     "interrupts": set(),
-    "preparing": {"bnexp", "config", "errors", "executors", "plan", "store"},
+    "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
     "recording": {"executors", "records", "store", "training"},
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "report", "training"},

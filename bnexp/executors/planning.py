@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bnexp.data.catalog import DataShape
-from bnexp.data.room import free_memory as free_memory
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.memory import footprint

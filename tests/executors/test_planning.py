@@ -6,7 +6,8 @@ import torch
 from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
 from bnexp.executors import planning
-from bnexp.executors.planning import USABLE, fitted, free_memory, gibibytes
+from bnexp.data.room import free_memory
+from bnexp.executors.planning import USABLE, fitted, gibibytes
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import Footprint
 from tests.helpers import experiment
