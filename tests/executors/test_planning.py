@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bnexp.data.catalog import DataShape
+from bnexp.data.room import free_memory
 from bnexp.errors import InputError
 from bnexp.executors import planning
-from bnexp.data.room import free_memory
 from bnexp.executors.planning import USABLE, fitted, gibibytes
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import Footprint
