@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
     "recording": {"executors", "records", "store", "training"},
+    "trained": {"data", "errors", "nn", "plan", "records", "store", "training"},
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "report", "training"},
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
