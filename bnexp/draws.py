@@ -3,7 +3,7 @@
 Shapes: K trials.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -36,8 +36,13 @@ class SeedStreams:
 
     def start_epoch(self, epoch: int) -> None:
         """Begin the streams of an epoch."""
+        self.start(dict.fromkeys(DRAWN, epoch))
+
+    def start(self, indices: Mapping[Stream, int]) -> None:
+        """Begin some streams, each with an index of its own."""
         for (seed, name), generator in self._streams.items():
-            generator.manual_seed(stream_seed(seed, name, epoch))
+            if name in indices:
+                generator.manual_seed(stream_seed(seed, name, indices[name]))
         self.start_step()
 
     def start_step(self) -> None:

@@ -14,6 +14,9 @@ MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_lo
 CURVE_COLUMNS = ("trial", "epoch", "step", *MEASURES, "lr", "seconds")
 """Columns of curves.csv."""
 
+PROBE_COLUMNS = ("trial", "epoch", "step", "layer", "probe", "value")
+"""Columns of probes.csv."""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -40,6 +43,29 @@ class EpochRecord:
             measures = {name: self.measures[name][k] if name in self.measures else None for name in MEASURES}
             place = {"trial": trial, "epoch": self.epoch, "step": self.step}
             yield {**place, **measures, "lr": self.lr[k], "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class ProbeRecord:
+    """What the probes found at one moment of a trial group."""
+
+    trials: tuple[int, ...]
+    """Numbers of the trials, as in trials.csv."""
+    epoch: int
+    """The epoch that `step` lies in, counted from 1; 0 is before training."""
+    step: int
+    """Updates made so far."""
+    values: dict[tuple[str, str], tuple[float, ...]]
+    """A value per trial, by layer (empty: the whole network) and what is measured."""
+
+    def rows(self) -> Iterator[dict[str, float | int | str]]:
+        """Yield the rows of probes.csv, trial by trial."""
+        for k, trial in enumerate(self.trials):
+            place = {"trial": trial, "epoch": self.epoch, "step": self.step}
+            yield from (
+                {**place, "layer": layer, "probe": probe, "value": row[k]}
+                for (layer, probe), row in self.values.items()
+            )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ batches    epoch, from 1       the epoch's order of images
 dropout    epoch, from 1       uniforms of a layer's shape without the trials, step by step, layer by layer
 noise      epoch, from 1       as bnexp.nn.noise says, step by step, layer by layer
 augment    epoch, from 1       as bnexp.data.augment says, step by step
+probe      see bnexp.probes    images of batches that only a probe looks at
+landscape  weight, from 0      float64 standard normals: two directions of the shape of a weight
 =========  ==================  ===========================================================
 
 Weights and batches are drawn on the CPU whatever the device; the others on the device.
@@ -19,7 +21,7 @@ Weights and batches are drawn on the CPU whatever the device; the others on the 
 import hashlib
 from typing import Literal
 
-Stream = Literal["weights", "batches", "dropout", "noise", "augment"]
+Stream = Literal["weights", "batches", "dropout", "noise", "augment", "probe", "landscape"]
 
 
 def stream_seed(seed: int, stream: Stream, index: int) -> int:

@@ -12,6 +12,7 @@ from bnexp.config.data import DataSettings
 from bnexp.config.dotted import is_key, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
+from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, points, repeated, values
 from bnexp.config.text import Lines
 from bnexp.config.train import TrainSettings
@@ -76,12 +77,6 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-def _probes(value: Any) -> Any:
-    if value not in ([], ()):
-        raise ValueError("expected an empty list: there are no probes yet")
-    return value
-
-
 def _once(column: tuple[Any, ...]) -> tuple[Any, ...]:
     if again := repeated(column):
         raise ValueError(f"{again[0]} is listed twice")
@@ -103,8 +98,8 @@ class ExperimentConfig(TrialSettings):
     """What the experiment is to answer."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
     """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
-    probes: Annotated[tuple[()], BeforeValidator(_probes)] = ()
-    """Measurements that leave the training as it is."""
+    probes: Probes = ()
+    """Measurements inside the networks, which leave the training as it is; `default` stands for a few cheap ones."""
     grid: dict[TrialKey, Annotated[Values, AfterValidator(_once)]] = Field(default={})
     """Swept settings, crossed: a list of values each, or logspace, linspace, range."""
     zip: dict[TrialKey, Values] = Field(default={})

@@ -43,6 +43,24 @@ def values(written: Any) -> tuple[Any, ...]:
     return tuple(written)
 
 
+def step_numbers(written: Any, least: int) -> tuple[int, ...]:
+    """Return numbers of updates in ascending order, written as a list or a range.
+
+    Raises:
+        ValueError: neither, or a number is no whole one or below `least`.
+        TooManyError: more than MOST_VALUES.
+    """
+    try:
+        steps = values(written)
+    except TooManyError:
+        raise
+    except ValueError:
+        steps = ()
+    if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step >= least for step in steps):
+        raise ValueError(f"expected a list or range of steps counted from {least}")
+    return tuple(sorted(set(steps)))
+
+
 def points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequence[Any]]) -> list[Point]:
     """Return every grid point: the paired settings side by side, crossed with the product of the others.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
-from bnexp.config.sweep import TooManyError, values
+from bnexp.config.sweep import TooManyError, step_numbers
 
 DEFAULT_EPOCHS = 10
 MOST_UPDATES = 1_000_000
@@ -16,14 +16,11 @@ def _record_at(value: Any) -> Any:
     if value == "epoch":
         return value
     try:
-        steps = values(value)
+        return step_numbers(value, least=1)
     except TooManyError:
         raise
-    except ValueError:
-        steps = ()
-    if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step > 0 for step in steps):
-        raise ValueError("expected epoch, or a list or range of steps counted from 1")
-    return tuple(sorted(set(steps)))
+    except ValueError as error:
+        raise ValueError(str(error).replace("expected ", "expected epoch, or ")) from None
 
 
 Budget = Annotated[Count, Field(le=MOST_UPDATES)]

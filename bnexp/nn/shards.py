@@ -49,6 +49,17 @@ def shards(network: nn.Module, draws: SeedDraws, sizes: Sequence[int]) -> list[S
     return [_shard(network, draws, first, end) for first, end in pairwise(accumulate(sizes, initial=0))]
 
 
+def twin(shard: Shard, draws: SeedDraws) -> nn.Module:
+    """Return a network that learns what the shard's learns, since its parameters are the same.
+
+    Its buffers and what it draws are its own: passing through it leaves the shard as it is.
+    """
+    memo: dict[int, object] = {id(shard.draws): draws}
+    memo |= {id(theta): theta for theta in shard.network.parameters()}
+    memo |= {id(buffer): buffer.clone() for buffer in shard.network.buffers()}
+    return copy.deepcopy(shard.network, memo)
+
+
 def _shard(network: nn.Module, draws: SeedDraws, first: int, end: int) -> Shard:
     trials = slice(first, end)
     own_draws = draws.of(trials)

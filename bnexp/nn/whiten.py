@@ -30,7 +30,7 @@ class Whiten(RunningNorm):
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         size = settings.group_size or features
-        self._root: tuple[int, Tensor] | None = None
+        self._root: tuple[tuple[int, int], Tensor] | None = None
         identity = torch.eye(size).expand(trials, features // size, size, size).clone()
         self.register_buffer("running_covariance", identity)
 
@@ -80,9 +80,9 @@ class Whiten(RunningNorm):
 
     def _running_root(self) -> Float[Tensor, "K G g g"]:
         """Return what whitens in evaluation; decomposed again only where the running covariance has changed."""
-        version = self.running_covariance._version
-        if self._root is None or self._root[0] != version:
-            self._root = version, inverse_root(self.running_covariance, self.eps)
+        state = self.running_covariance.data_ptr(), self.running_covariance._version
+        if self._root is None or self._root[0] != state:
+            self._root = state, inverse_root(self.running_covariance, self.eps)
         return self._root[1]
 
 

@@ -8,14 +8,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bnexp.config.probes import ProbeSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.batches import batch_orders
 from bnexp.data.catalog import steps_per_epoch
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
-from bnexp.records import MEASURES, EpochRecord, Snapshot
+from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import updater
 from bnexp.training.numerics import dtype_of, numerics, threads
+from bnexp.training.probing import Probing
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.trainee import Trainee
 
@@ -29,21 +31,28 @@ class Progress:
     """Trials that will not be trained further."""
     snapshot: Callable[[], Snapshot]
     """Copies the state to the host; call it before asking for the next record."""
+    probes: tuple[ProbeRecord, ...]
+    """What was measured inside the networks since the last record."""
+    probing: float
+    """Seconds that such measurements have taken so far, of all trials together."""
     resumable: bool
     """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
 
 
-def train(group: TrialGroup, data: Dataset, resume: Snapshot | None = None) -> Generator[Progress, None, None]:
+def train(
+    group: TrialGroup, data: Dataset, resume: Snapshot | None = None, probes: Sequence[ProbeSettings] = ()
+) -> Generator[Progress, None, None]:
     """Train a group and yield its records: before training, whenever `record_at` says, and after the last step.
 
     Args:
         group: trials that train at once.
         data: their images, on the device to train on.
         resume: where these trials go on; its own moment is not recorded again.
+        probes: what to measure inside the networks on the way.
     """
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
-        run = _Run(group, data, resume)
+        run = _Run(group, data, resume, probes)
         with threads(run.products, device):
             yield from run.records()
 
@@ -64,18 +73,21 @@ def total_steps(group: TrialGroup, data: Dataset) -> int:
 class _Run:
     """One pass through a group's training, from its start or from a snapshot."""
 
-    def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None):
+    def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None, probes: Sequence[ProbeSettings]):
         self._train, self._data, self._device = group.settings.train, data, data.train.labels_N.device
         self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
         self._per_epoch = steps_per_epoch(len(data.train), *self._batching)
         self._total = self._train.total_steps(self._per_epoch)
         self._trainee = Trainee(group, data)
+        self._probing = Probing(self._trainee, probes)
         self._epoch = self._step = 0
         self._seconds = 0.0
         self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
-            self._trainee.load({name: torch.from_numpy(array) for name, array in resume.arrays.items()})
+            state = {name: torch.from_numpy(array) for name, array in resume.arrays.items()}
+            self._trainee.load(state)
+            self._probing.load(state)
         self._update = updater(self._trainee)
 
     @property
@@ -85,23 +97,28 @@ class _Run:
 
     def records(self) -> Iterator[Progress]:
         """Train to the end, or until no trial is left."""
-        due = set(moments(self._train, self._per_epoch))
+        recorded = set(moments(self._train, self._per_epoch))
         if not self._resumed:
-            yield self._progress(self._rates()[0])
+            first_K = self._rates()[0]
+            self._probing.measure(0, 0, first_K, recorded=True)
+            yield self._progress(first_K)
         while self._step < self._total:
             self._epoch += 1
             ended: tuple[int, ...] = ()
-            started = time.perf_counter()
+            started = self._clock()
             steps = torch.arange(self._step, self._step + self._per_epoch, device=self._device) + 1
             for batch_SB, rate_K, step in zip(self._batches(), self._rates(), steps, strict=False):
                 self._step += 1
+                due = self._step in recorded
+                self._probing.before_update(self._step, recorded=due)
                 self._update(batch_SB, rate_K[:, None], step)
-                if self._step in due:
+                self._probing.measure(self._epoch, self._step, rate_K, batch_SB, recorded=due)
+                if due:
                     self._stop_clock(started)
                     progress = self._progress(rate_K)
                     ended = progress.ended
                     yield progress
-                    started = time.perf_counter()
+                    started = self._clock()
                 if self._step == self._total:
                     return
             self._stop_clock(started)
@@ -128,14 +145,19 @@ class _Run:
         left = [number for number in self._trainee.group.numbers if number not in ended]
         if left:
             self._trainee = self._trainee.only(left)
+            self._probing = self._probing.of(self._trainee)
             self._update = updater(self._trainee)
         return bool(left)
+
+    def _clock(self) -> float:
+        """Seconds that run on while a step is made, but not while probes are taken."""
+        return time.perf_counter() - self._probing.seconds
 
     def _stop_clock(self, started: float) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         # Shares, so that they still add up to the group's time after trials were dropped.
-        self._seconds += (time.perf_counter() - started) / len(self._trainee.group.trials)
+        self._seconds += (self._clock() - started) / len(self._trainee.group.trials)
 
     def _progress(self, rate_K: Float[Tensor, " K"]) -> Progress:
         trials = self._trainee.group.numbers
@@ -154,7 +176,8 @@ class _Run:
             tuple(int(step) if 0 < step <= self._step else None for step in diverged),
         )
         whole = self._step % self._per_epoch == 0
-        return Progress(record, self._ended(record, whole), self._snapshot, whole)
+        found = self._probing.take()
+        return Progress(record, self._ended(record, whole), self._snapshot, found, self._probing.seconds, whole)
 
     def _ended(self, record: EpochRecord, whole: bool) -> tuple[int, ...]:
         if self._step == self._total:
@@ -164,5 +187,6 @@ class _Run:
         return tuple(trial for trial, step in zip(record.trials, record.diverged_step, strict=True) if step)
 
     def _snapshot(self) -> Snapshot:
-        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in self._trainee.state().items()}
+        state = self._trainee.state() | self._probing.state()
+        arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
         return Snapshot(self._trainee.group.numbers, self._epoch, self._step, self._seconds, arrays)

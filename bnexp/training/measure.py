@@ -5,25 +5,15 @@ from collections.abc import Callable, Iterator
 import torch
 from jaxtyping import Float, Int, Real
 from torch import Tensor
-from torch.nn import functional as F
 
 from bnexp.data.dataset import Dataset, Split
+from bnexp.nn.loss import losses
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
 (2^17 to 2^21 were tried); on a GPU they keep launches few."""
 
 Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
-
-
-def losses(
-    logits_KBC: Float[Tensor, "K B C"], labels_SB: Int[Tensor, "S B"], label_smoothing: float = 0.0
-) -> Float[Tensor, "K B"]:
-    """Return the cross-entropy of every trial and image; labels are shared by all trials, or one row a seed."""
-    labels_KB = labels_SB.repeat_interleave(len(logits_KBC) // len(labels_SB), dim=0)
-    # Over the middle axis, in the order in which the logits lie in memory: 4 to 12 times as fast as over a last one
-    # of ten classes (16 and 320 trials, two CPU cores).
-    return F.cross_entropy(logits_KBC.mT, labels_KB, reduction="none", label_smoothing=label_smoothing)
 
 
 @torch.no_grad()

@@ -12,13 +12,14 @@ from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.build import build
+from bnexp.nn.loss import losses
 from bnexp.nn.parameters import Matrices, Parameters
 from bnexp.nn.population import refit_statistics
 from bnexp.nn.shards import Shard, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.training.clipping import Clipping
-from bnexp.training.measure import chunks, losses, measure
+from bnexp.training.measure import chunks, measure
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trial_axis import shard_sizes
@@ -47,7 +48,7 @@ class Trainee:
         self._picture_draws = SeedDraws(self.streams, group.shared_seeds)
         draws, dtype = SeedDraws(self.streams, seeds), dtype_of(self._train.precision)
         self.network = build(models, seeds, data.shape.image, data.shape.classes, draws, self.device, dtype)
-        self._shards = shards(self.network, draws, shard_sizes(group, self.device))
+        self.shards = shards(self.network, draws, shard_sizes(group, self.device))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
         thetas, decayed = parameters.matrices, parameters.decayed
@@ -61,7 +62,7 @@ class Trainee:
     def products(self) -> int:
         """Products of weights and activations in a forward pass of one batch, over all trials that compute at once."""
         each = sum(layer.products for layer in self.layers)
-        return each * self._train.batch_size * max(map(len, self._shards))
+        return each * self._train.batch_size * max(map(len, self.shards))
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -85,7 +86,7 @@ class Trainee:
         What is not finite before training, at step 0, counts as diverged at step 1.
         """
         norm = self.group.settings.model.norm
-        rows_MK = torch.cat([self._evaluate(shard) for shard in self._shards], dim=1)
+        rows_MK = torch.cat([self._evaluate(shard) for shard in self.shards], dim=1)
         # Averages over no batch yet are nothing that the network trains with: what they spoil may be a fine start.
         if step > 0 or not norm.over_the_batch or norm.statistics == "population":
             finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
@@ -118,7 +119,7 @@ class Trainee:
     ) -> tuple[Float[Tensor, " K"], Matrices]:
         """Return every trial's loss and gradient; one shard's activations are gone before the next one computes."""
         found = []
-        for shard in self._shards:
+        for shard in self.shards:
             if not shard.network.training:
                 shard.network.train()
             shard.draws.start_pass()

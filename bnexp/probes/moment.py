@@ -1,0 +1,106 @@
+"""What a probe gets to see: the networks at one moment, the data, and the update that was made last."""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from bnexp.config.probes import ProbeSettings
+from bnexp.data.dataset import Dataset
+from bnexp.probes.networks import Batch, Networks, Pass, Theta
+from bnexp.streams import stream_seed
+
+Value = tuple[str, str, Float[Tensor, " K"]]
+"""A layer's name (empty: the whole network), what is measured, and a number per trial."""
+Measure = Callable[["Moment", ProbeSettings], Iterator[Value]]
+
+T = TypeVar("T")
+BATCHES_OF_A_MOMENT = 2**20
+"""Room for the numbers of one moment's batches."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """The update that led to this moment."""
+
+    before: Theta
+    """The parameters that it began with."""
+    numbers_SB: Int[Tensor, "S B"]
+    """Of the images that it was made from."""
+
+
+@dataclass
+class Moment:
+    """K networks after so many updates; what several probes need is worked out once."""
+
+    networks: Networks
+    data: Dataset
+    batch_size: int
+    seeds: tuple[int, ...]
+    """Of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
+    trial_seeds: tuple[int, ...]
+    """Of each of the K trials."""
+    step: int
+    """Updates made so far."""
+    rate_K: Float[Tensor, " K"]
+    """Learning rates of the last update, before training of the first one to come."""
+    update: Update | None
+    memory: MutableMapping[str, Tensor]
+    """What a probe keeps until it is taken again, with the trials in front."""
+    _known: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Any, work: Callable[[], T]) -> T:
+        """Return what some work gives, which is done for the first probe that asks."""
+        if key not in self._known:
+            self._known[key] = work()
+        known: T = self._known[key]
+        return known
+
+    def batches(self, count: int) -> Iterator[Batch]:
+        """Yield the first batches of the training images, the same at every moment; fewer where there are no more."""
+        for i in range(min(count, len(self.data.train) // self.batch_size)):
+            first = i * self.batch_size
+            yield self._batch(torch.arange(first, first + self.batch_size)[None], i)
+
+    def last_batch(self) -> Batch | None:
+        """Return the images that the last update was made from, not augmented."""
+        return None if self.update is None else self._batch(self.update.numbers_SB, BATCHES_OF_A_MOMENT - 1)
+
+    def drawn_batches(self, count: int) -> Iterator[Batch]:
+        """Yield batches drawn with replacement, of each seed its own, the same for all its trials."""
+        for i in range(count):
+            yield self._batch(torch.stack([self._drawn(seed, i) for seed in self.seeds]), i)
+
+    def passes(self, count: int) -> list[Pass]:
+        """Return passes of the first batches."""
+        look = self.networks.look
+        return [self.once(("pass", i), partial(look, batch)) for i, batch in enumerate(self.batches(count))]
+
+    def _drawn(self, seed: int, i: int) -> Int[Tensor, " B"]:
+        generator = torch.Generator().manual_seed(stream_seed(seed, "probe", self._number(i)))
+        return torch.randint(len(self.data.train), (self.batch_size,), generator=generator)
+
+    def _batch(self, numbers_SB: Int[Tensor, "S B"], i: int) -> Batch:
+        numbers_SB = numbers_SB.to(self.data.train.labels_N.device)
+        x_SBP = self.data.inputs(self.data.train.images_NP[numbers_SB])
+        return Batch(x_SBP, self.data.train.labels_N[numbers_SB], i, self._number(i))
+
+    def _number(self, i: int) -> int:
+        """Name one of the moment's batches, of all moments."""
+        return self.step * BATCHES_OF_A_MOMENT + i
+
+
+def wanted(settings: ProbeSettings, name: str) -> bool:
+    """Whether a layer is among those that a probe is to look at."""
+    return settings.layers is None or any(fnmatchcase(name, pattern) for pattern in settings.layers)
+
+
+def norms(tensor: Tensor) -> Float[Tensor, " K"]:
+    """Return each trial's Euclidean norm, which overflows no sooner than a float64 does."""
+    norm_K: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1, dtype=torch.float64)
+    return norm_K

@@ -1,0 +1,163 @@
+"""K networks for probes to look into: they have the trained parameters, and everything else of their own.
+
+Shapes: N samples of a layer, the batch's images or all their places; S inputs shared by K/S neighbouring trials each.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bnexp.draws import SeedDraws, SeedStreams
+from bnexp.nn.conv import Conv2d
+from bnexp.nn.linear import Linear
+from bnexp.nn.loss import losses
+from bnexp.nn.norm import Norm
+from bnexp.nn.shards import Shard, shards, twin
+
+Theta = Mapping[str, Tensor]
+"""Learned tensors (K, …) by name."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that pass at once, and what names the random numbers drawn for them: equal numbers, equal draws."""
+
+    x_SBP: Float[Tensor, "S B P"]
+    labels_SB: Int[Tensor, "S B"]
+    dropout: int
+    """The same at every moment, so that only the networks change."""
+    noise: int
+    """Another at every moment, since that is what noise behind batch norm is there for."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward and backward pass in training mode; layers hand on x_KBC or x_BDHW."""
+
+    loss_K: Float[Tensor, " K"]
+    gradient: Theta
+    inputs: Mapping[str, Tensor]
+    """What came into each activation and norm layer, by its name."""
+    outputs: Mapping[str, Tensor]
+    """What activation, norm and weight layers handed on."""
+    gradient_at: Mapping[str, Tensor]
+    """The loss's gradient with respect to what activation layers handed on."""
+
+
+class Networks:
+    """The networks of a shard, to be passed through at will: neither its buffers nor its random streams notice.
+
+    Training mode throughout, unless a method says otherwise: batch statistics, dropout and noise as in training,
+    but with draws of their own; products in full precision.
+
+    Args:
+        shard: the networks in training.
+        seeds: of its trials.
+        label_smoothing: of their loss.
+
+    Attributes:
+        trials: K.
+        weights: names of the layers with weights, in the order in which data pass them.
+        activations: the activation layers by name, in that order.
+        norms: the norm layers, likewise.
+    """
+
+    def __init__(self, shard: Shard, seeds: Sequence[int], label_smoothing: float):
+        device = next(shard.network.parameters()).device
+        self._streams, self._shard, self._seeds = SeedStreams(seeds, device), shard, tuple(seeds)
+        self._draws = SeedDraws(self._streams, seeds)
+        self.module = twin(shard, self._draws)
+        self._smoothing, self.trials = label_smoothing, len(shard)
+        layers = dict(self.module.named_modules())
+        self.weights = tuple(name for name, layer in layers.items() if isinstance(layer, Linear | Conv2d))
+        self.activations = {name: layer for name, layer in layers.items() if name.endswith("activation")}
+        self.norms = {name: layer for name, layer in layers.items() if isinstance(layer, Norm)}
+
+    def theta(self) -> Theta:
+        """Return the parameters as they are, in the same memory."""
+        return {name: parameter.detach() for name, parameter in self.module.named_parameters()}
+
+    def one_by_one(self) -> Iterator["Networks"]:
+        """Yield each trial's network by itself."""
+        for alone, seed in zip(shards(self.module, self._draws, [1] * self.trials), self._seeds, strict=True):
+            yield Networks(alone, [seed], self._smoothing)
+
+    def restore(self) -> None:
+        """Take the running statistics over from the networks in training, as evaluation needs them."""
+        for mine, trained in zip(self.module.buffers(), self._shard.network.buffers(), strict=True):
+            mine.copy_(trained)
+
+    def logits(self, theta: Theta, batch: Batch) -> Float[Tensor, "K B C"]:
+        """Return the logits in whatever mode the module is in, computed in the type of θ."""
+        # No epoch of the training has such numbers.
+        self._streams.start({"dropout": -1 - batch.dropout, "noise": -1 - batch.noise})
+        self._draws.start_pass()
+        logits_KBC: Tensor = functional_call(self.module, {**theta, **self._buffers(theta)}, (batch.x_SBP,))
+        return logits_KBC
+
+    def loss(self, theta: Theta, batch: Batch) -> Float[Tensor, " K"]:
+        """Return each trial's mean loss over a batch."""
+        self.module.train()
+        return losses(self.logits(theta, batch), batch.labels_SB, self._smoothing).mean(1)
+
+    def gradient(self, theta: Theta, batch: Batch) -> tuple[Float[Tensor, " K"], Theta]:
+        """Return each trial's loss at some parameters and its gradient there."""
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in theta.items()}
+        loss_K = self.loss(leaves, batch)
+        gradients = torch.autograd.grad(loss_K.sum(), list(leaves.values()))
+        return loss_K.detach(), dict(zip(leaves, gradients, strict=True))
+
+    def look(self, batch: Batch) -> Pass:
+        """Pass a batch at the present parameters and keep what the layers hand on."""
+        leaves = {name: tensor.requires_grad_() for name, tensor in self.theta().items()}
+        with self.watching() as (inputs, outputs):
+            loss_K = self.loss(leaves, batch)
+        hidden = [outputs[name] for name in self.activations]
+        found = torch.autograd.grad(loss_K.sum(), [*leaves.values(), *hidden])
+        gradient, gradient_at = found[: len(leaves)], found[len(leaves) :]
+        return Pass(
+            loss_K.detach(),
+            dict(zip(leaves, gradient, strict=True)),
+            {name: inputs[name].detach() for name in (*self.activations, *self.norms)},
+            {name: tensor.detach() for name, tensor in outputs.items()},
+            dict(zip(self.activations, gradient_at, strict=True)),
+        )
+
+    def _buffers(self, theta: Theta) -> Theta:
+        """Return what has to stand in for the buffers where θ is of another type than the networks."""
+        own, asked = (next(iter(each.values())).dtype for each in (self.theta(), theta))
+        if own == asked:
+            return {}
+        return {name: buffer.to(asked) for name, buffer in self.module.named_buffers() if buffer.dtype == own}
+
+    @contextmanager
+    def watching(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """Keep what the layers take in and hand on in the next pass, by their names."""
+        inputs: dict[str, Tensor] = {}
+        outputs: dict[str, Tensor] = {}
+
+        def keep(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
+            def hook(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+                inputs[name], outputs[name] = given[0], output
+
+            return layer.register_forward_hook(hook)
+
+        names = (*self.weights, *self.activations, *self.norms)
+        handles = [keep(name, self.module.get_submodule(name)) for name in names]
+        try:
+            yield inputs, outputs
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def samples(self, x: Tensor) -> Float[Tensor, "K N C"]:
+        """Return what a layer handed on with a row per sample: per image, or per place of every image."""
+        if x.ndim == 3:
+            return x
+        x_KNC: Tensor = x.unflatten(1, (self.trials, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+        return x_KNC

@@ -1,0 +1,34 @@
+"""Every probe by its name in a configuration."""
+
+from bnexp.probes.activations import batch_spread, dead_units, rank, saturation
+from bnexp.probes.gradients import gradient_noise, gradient_norm, update_ratio
+from bnexp.probes.landscape import landscape_slice
+from bnexp.probes.line import effective_smoothness, gradient_predictiveness, loss_variation
+from bnexp.probes.modes import mode_gap
+from bnexp.probes.moment import Measure
+from bnexp.probes.sharpness import sharpness
+from bnexp.probes.shift import covariate_shift, drift, variance_shift
+
+PROBES: dict[str, Measure] = {
+    "gradient_norm": gradient_norm,
+    "update_ratio": update_ratio,
+    "saturation": saturation,
+    "dead_units": dead_units,
+    "drift": drift,
+    "rank": rank,
+    "batch_spread": batch_spread,
+    "variance_shift": variance_shift,
+    "gradient_noise": gradient_noise,
+    "covariate_shift": covariate_shift,
+    "loss_variation": loss_variation,
+    "gradient_predictiveness": gradient_predictiveness,
+    "effective_smoothness": effective_smoothness,
+    "sharpness": sharpness,
+    "landscape_slice": landscape_slice,
+    "mode_gap": mode_gap,
+}
+
+OF_AN_UPDATE = ("update_ratio", "covariate_shift")
+"""Probes that compare the parameters before and after an update."""
+OVER_TIME = (*OF_AN_UPDATE, "drift")
+"""Probes that the weights of one moment don't suffice for."""
