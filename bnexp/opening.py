@@ -1,6 +1,6 @@
 """Opening the folder of a run: a new one, with what is taken over; or one that goes on from what stands in it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -19,6 +19,7 @@ from bnexp.store.files import make_folder
 from bnexp.store.lock import locked
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import examine
+from bnexp.store.taken import TakenTrial
 from bnexp.store.writer import RunWriter
 
 VERSIONS = ("bnexp", "torch", "device_name")
@@ -74,7 +75,7 @@ def _begun(plan: Plan) -> bool:
 
 
 def _created(plan: Plan) -> RunWriter:
-    taken: dict[int, Sequence[bytes]] = {}
+    taken: dict[int, TakenTrial] = {}
     for takeover in plan.takeovers:
         takeover.copy_weights(Checkpoints(plan.path))
         taken |= takeover.rows

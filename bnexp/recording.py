@@ -52,7 +52,7 @@ class Recorder:
 
     def _advance(self, group: int, progress: Progress) -> None:
         record, ended = progress.record, progress.ended
-        self._writer.append(record)
+        self._writer.append(record, progress.probes)
         if ended:
             self._held = None  # there are to be as few copies at once as planning counts on
             self._checkpoints.finish(group, progress.snapshot().only(ended))

@@ -38,7 +38,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ope
         writer = folder.writer
         recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
         try:
-            with closing(execute(folder.jobs, plan.datasets, recorder.latest)) as events:
+            with closing(execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes)) as events:
                 for event in events:
                     with interrupts.held_off():
                         recorder(event)

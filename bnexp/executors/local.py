@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset, load
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
@@ -87,7 +88,10 @@ def data_key(group: TrialGroup) -> str:
 
 
 def execute(
-    jobs: Sequence[Job], datasets: Datasets, latest: Latest = lambda number: None
+    jobs: Sequence[Job],
+    datasets: Datasets,
+    latest: Latest = lambda number: None,
+    probes: Sequence[ProbeSettings] = (),
 ) -> Generator[Event, None, None]:
     """Train the jobs in turn and yield what happens; a job that breaks doesn't stop the others.
 
@@ -99,7 +103,7 @@ def execute(
         job = waiting.popleft()
         left = set(job.group.numbers)
         try:
-            with closing(train(job.group, datasets[data_key(job.group)], job.resume)) as records:
+            with closing(train(job.group, datasets[data_key(job.group)], job.resume, probes)) as records:
                 for progress in records:
                     yield Event(job, progress)
                     left -= set(progress.ended)

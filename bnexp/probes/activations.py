@@ -3,10 +3,10 @@
 All on the same images at every moment, in training mode.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bnexp.config.probes import ProbeSettings
@@ -77,14 +77,11 @@ def batch_spread(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
 
 
 def _handed_on(moment: Moment, layer: str, batches: int) -> Float[Tensor, "K N C"]:
-    return _together([moment.networks.samples(each.outputs[layer]) for each in moment.passes(batches)])
+    found = [moment.networks.samples(each.outputs[layer]) for each in moment.passes(batches)]
+    return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
-def _together(batches: Sequence[Tensor]) -> Tensor:
-    return batches[0] if len(batches) == 1 else torch.cat(list(batches), 1)
-
-
-def _share(hits_KNC: Tensor, of_KNC: Tensor) -> Float[Tensor, " K"]:
+def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, " K"]:
     """Return the share of hits, which of anything that isn't a number is none either."""
-    share_K = hits_KNC.flatten(1).double().mean(1)
-    return torch.where(of_KNC.isnan().flatten(1).any(1), torch.nan, share_K)
+    share_K = hits_KNC.sum((1, 2)) / hits_KNC[0].numel()
+    return torch.where(of_KNC.sum((1, 2)).isnan(), torch.nan, share_K)

@@ -1,21 +1,19 @@
-"""curves.csv in training: records are appended, those of an earlier attempt replaced once they are made again."""
+"""The records of trials in training: appended as they come, those of an earlier attempt replaced once made again."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bnexp.records import CURVE_COLUMNS
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
+from bnexp.store.blocks import Block, block_checksum
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import Checksums, checksum
-from bnexp.store.files import Appender, replace, whole_lines
-from bnexp.store.layout import CURVES
+from bnexp.store.growing import GrowingTable, Place
+from bnexp.store.layout import CURVES, PROBES
 
 NOTHING = -1
 """The step before every record."""
-
-Place = Callable[[int], tuple[int, int]]
-"""Gives a trial's group, by when it is trained, and the trial's place in the group."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +21,8 @@ class _Row:
     step: int
     line: bytes
     numbers: Mapping[str, Any]
+    block: Block
+    """What was measured inside the network since the record before."""
     sum: int
     """Checksum over this and all earlier records of the trial."""
 
@@ -36,53 +36,65 @@ class _Attempt:
     old_until: int = NOTHING
     """Last step that the file has of an earlier attempt, whose records stay there until this one gets as far."""
 
-    def add(self, line: bytes, numbers: Mapping[str, Any]) -> _Row:
-        """Take in a record and its row of the file."""
-        row = _Row(int(numbers["step"]), line, numbers, checksum(line, self.rows[-1].sum if self.rows else 0))
+    def add(self, line: bytes, numbers: Mapping[str, Any], block: Block) -> _Row:
+        """Take in a record: its row of curves.csv, and the rows of probes.csv that came with it."""
+        sum_ = checksum(line, self.rows[-1].sum if self.rows else 0)
+        row = _Row(int(numbers["step"]), line, numbers, block, sum_)
         self.rows.append(row)
         return row
 
 
 class Curves:
-    """The records of the trials that are being trained, in memory and in curves.csv, which this object alone writes.
+    """The records of the trials that are being trained, in memory and in curves.csv and probes.csv.
 
     Args:
         run: the run folder.
         checksums: of that folder.
         place: sorts the records of a step, and groups by when they are trained.
+        probed: whether there is a probes.csv.
     """
 
-    def __init__(self, run: Path, checksums: Checksums, place: Place):
-        self._path, self._checksums, self._place = run / CURVES, checksums, place
-        self._file: Appender | None = None
+    def __init__(self, run: Path, checksums: Checksums, place: Place, *, probed: bool = False):
+        self._checksums = checksums
+        self._curves = GrowingTable(run / CURVES, CURVE_COLUMNS, checksums, place)
+        self._probes = GrowingTable(run / PROBES, PROBE_COLUMNS, checksums, place) if probed else None
         self._attempts: dict[int, _Attempt] = {}
 
-    def restore(self, lines: Mapping[int, Iterable[bytes]], training: Collection[int]) -> None:
-        """Make the file hold some rows and no others, and go on from those of the trials that are to be trained."""
+    def restore(
+        self,
+        lines: Mapping[int, Sequence[bytes]],
+        blocks: Mapping[int, Sequence[Block]],
+        training: Collection[int],
+    ) -> None:
+        """Make the files hold some rows and no others, and go on from those of the trials that are to be trained."""
         for trial in training:
             attempt = self._attempts[trial] = _Attempt()
-            for line in lines.get(trial, ()):
+            own = lines.get(trial, ())
+            for line, block in zip(own, blocks.get(trial, [()] * len(own)), strict=True):
                 cells = zip(CURVE_COLUMNS, line.decode().split(","), strict=True)
-                attempt.add(line, {name: float(cell) if cell else None for name, cell in cells})
-        self._write([line for some in lines.values() for line in some])
+                attempt.add(line, {name: float(cell) if cell else None for name, cell in cells}, block)
+        if self._probes:
+            self._probes.write(line for some in blocks.values() for block in some for line in block)
+        self._curves.write(line for some in lines.values() for line in some)
 
-    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Add a record of each of some trials: to the file, or in place of old ones once those are caught up with."""
+    def append(self, records: Sequence[Mapping[str, Any]], blocks: Mapping[int, Block]) -> None:
+        """Add a record of each of some trials: to the files, or in place of old ones once those are caught up with."""
         added, caught_up = [], []
         lines = csv_text(CURVE_COLUMNS, records, header=False).encode().split(b"\n")
         for line, numbers in zip(lines, records, strict=False):
             trial = numbers["trial"]
             attempt = self._attempts.setdefault(trial, _Attempt())
-            row = attempt.add(line, numbers)
+            row = attempt.add(line, numbers, blocks.get(trial, ()))
             if attempt.old_until == NOTHING:
                 added.append(row)
             elif row.step >= attempt.old_until:
                 caught_up.append(trial)
         if added:
-            self._checksums.add(row.sum for row in added)
-            self._file = self._file or Appender(self._path)
-            self._file.append(b"".join(row.line + b"\n" for row in added))
-            if self._file.due:
+            self._check_in(added)
+            if self._probes:
+                self._probes.append(line for row in added for line in row.block)
+            self._curves.append(row.line for row in added)
+            if self._curves.due:
                 self.sync()
         self._replace_old(caught_up)
 
@@ -106,46 +118,43 @@ class Curves:
 
     def arrange(self) -> None:
         """Put the records into the order in which an undisturbed run writes them."""
-        self._write(self._lines())
+        for table in self._tables:
+            table.write(table.lines())
 
     def sync(self) -> None:
         """Wait until all records are on the disk, and before them their checksums."""
         self._checksums.sync()
-        if self._file:
-            self._file.sync()
+        for table in self._tables:
+            table.sync()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        """Let go of the files."""
+        for table in self._tables:
+            table.close()
+
+    @property
+    def _tables(self) -> list[GrowingTable]:
+        # In this order: a record is there once its row of curves.csv is.
+        return [self._probes, self._curves] if self._probes else [self._curves]
+
+    def _check_in(self, rows: Sequence[_Row]) -> None:
+        self._checksums.add(row.sum for row in rows)
+        if self._probes:
+            self._checksums.add(block_checksum(row.block, row.sum) for row in rows)
 
     def _replace_old(self, trials: Iterable[int]) -> None:
         changed = {trial: at.rows for trial in trials if (at := self._attempts.get(trial)) and at.old_until != NOTHING}
         if not changed:
             return
-        self._checksums.add(row.sum for rows in changed.values() for row in rows)
-        kept = [line for line in self._lines() if _trial(line) not in changed]
-        self._write([*kept, *(row.line for rows in changed.values() for row in rows)])
+        rows = [row for rows in changed.values() for row in rows]
+        self._check_in(rows)
+        if self._probes:
+            _replace(self._probes, changed, [line for row in rows for line in row.block])
+        _replace(self._curves, changed, [row.line for row in rows])
         for trial in changed:
             self._attempts[trial].old_until = NOTHING
 
-    def _lines(self) -> list[bytes]:
-        return whole_lines(self._path).split(b"\n")[1:-1]
 
-    def _write(self, lines: Iterable[bytes]) -> None:
-        """Make the file hold some rows, in order; it is left alone where it does already."""
-        self.close()
-        header = csv_text(CURVE_COLUMNS, []).encode()
-        content = header + b"".join(line + b"\n" for line in sorted(lines, key=self._moment))
-        if not self._path.exists() or self._path.read_bytes() != content:
-            self._checksums.sync()
-            replace(self._path, content)
-
-    def _moment(self, line: bytes) -> tuple[int, int, int]:
-        group, place = self._place(_trial(line))
-        return group, int(line.split(b",", 3)[2]), place
-
-
-def _trial(line: bytes) -> int:
-    return int(line.partition(b",")[0])
+def _replace(table: GrowingTable, trials: Collection[int], lines: Sequence[bytes]) -> None:
+    """Put rows in the place of all that a table has of some trials."""
+    table.write([*(line for line in table.lines() if int(line.partition(b",")[0]) not in trials), *lines])

@@ -15,6 +15,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.errors import InputError
+from bnexp.records import PROBE_COLUMNS
 from bnexp.store.cells import meant
 from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
@@ -75,6 +76,13 @@ class RunRecord:
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
         return pd.read_csv(io.BytesIO(self._tables.curves_csv)).astype({"trial": int})
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """probes.csv: everything that was measured inside the networks so far; no rows without probes."""
+        text = io.BytesIO(self._tables.probes_csv or ",".join(PROBE_COLUMNS).encode())
+        table = pd.read_csv(text, keep_default_na=False, na_values={"value": _MISSING}, dtype={"layer": str})
+        return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
 
     @staticmethod
     def exists(path: Path) -> bool:

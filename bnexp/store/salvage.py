@@ -8,8 +8,9 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
+from bnexp.store.blocks import Block
 from bnexp.store.files import make_folder, remove_leftovers, set_aside
-from bnexp.store.layout import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, LOG, PICTURE, SUMMARIES, TRIALS
+from bnexp.store.layout import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, LOG, PICTURE, PROBES, SUMMARIES, TRIALS
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.tables import Fault, examine
 
@@ -22,6 +23,8 @@ class Salvage:
     """Rows of trials.csv of the trials that have ended."""
     records: Mapping[int, Sequence[bytes]]
     """Rows of curves.csv by trial, up to the first that is not sound."""
+    blocks: Mapping[int, Sequence[Block]]
+    """Rows of probes.csv that came with them; empty without probes."""
     environment: Mapping[str, Any] | None
     """environment.json, if it is sound."""
     notes: tuple[str, ...]
@@ -43,7 +46,7 @@ def salvage(path: Path, config: ExperimentConfig) -> Salvage:
     """
     tables, about, damaged = examine(path, config), *_other_files(path)
     notes = [_put_aside(path, fault) for fault in (*damaged, *tables.faults)] + _cleared(path)
-    return Salvage(tables.outcomes, tables.records, about, tuple(notes))
+    return Salvage(tables.outcomes, tables.records, tables.blocks, about, tuple(notes))
 
 
 def _other_files(path: Path) -> tuple[dict[str, Any] | None, list[Fault]]:
@@ -68,7 +71,7 @@ def _why(error: InputError, path: Path) -> str:
 
 def _put_aside(path: Path, fault: Fault) -> str:
     """Keep what is about to be replaced; return what there is to say."""
-    files = (TRIALS, CURVES) if fault.file == CHECKSUMS else (fault.file,)
+    files = (TRIALS, CURVES, PROBES) if fault.file == CHECKSUMS else (fault.file,)
     kept = [set_aside(path / name).name for name in files if os.path.lexists(path / name)]
     return f"{fault} (kept as {', '.join(kept)})" if kept else str(fault)
 

@@ -1,16 +1,18 @@
-"""The two tables of a run folder, each row held against its checksum."""
+"""The tables of a run folder, each row held against its checksum."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.records import CURVE_COLUMNS
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
+from bnexp.store.blocks import Block, block_checksum, blocks_between, step_of
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import OUTCOME, Known, checksum, seal
 from bnexp.store.files import whole_lines
-from bnexp.store.layout import CHECKSUMS, CURVES, TRIALS
+from bnexp.store.layout import CHECKSUMS, CURVES, PROBES, TRIALS
 from bnexp.store.outcomes import TRIAL_COLUMNS
 
 NAMED = 5
@@ -30,16 +32,20 @@ class Fault:
 
 @dataclass(frozen=True)
 class Tables:
-    """What of trials.csv and curves.csv is as it was written; rows are whole lines without their line breaks."""
+    """What of the tables is as it was written; rows are whole lines without their line breaks."""
 
     outcomes: dict[int, bytes]
     """Rows of trials.csv of the trials that have ended, and whose records are all there."""
     records: dict[int, list[bytes]]
-    """Rows of curves.csv by trial, up to the first that is not sound."""
+    """Rows of curves.csv by trial, up to the first that is not sound, or that came with others that are not."""
+    blocks: dict[int, list[Block]]
+    """The rows of probes.csv that came with each of them; empty without probes."""
     trials_csv: bytes
     """The file."""
     curves_csv: bytes
     """The file, but for a last line that is still being written."""
+    probes_csv: bytes
+    """Likewise; empty without probes."""
     faults: tuple[Fault, ...]
 
 
@@ -54,27 +60,40 @@ def cells_of(line: bytes) -> list[str]:
 
 
 def examine(run: Path, config: ExperimentConfig) -> Tables:
-    """Read both tables and check every row; what is missing or damaged becomes a fault, never an error.
+    """Read the tables and check every row; what is missing or damaged becomes a fault, never an error.
 
     Raises:
         OSError: a file is there but can't be read.
     """
     # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
     trials_csv, curves_csv = (_content(run / name) for name in (TRIALS, CURVES))
+    probes_csv = _content(run / PROBES) if config.probes else b""
     known = Known(run)
     if known.missing:
         fault = Fault(CHECKSUMS, "missing, so that nothing can be checked")
-        return Tables({}, {}, trials_csv or b"", curves_csv or b"", (fault,))
+        return Tables({}, {}, {}, trials_csv or b"", curves_csv or b"", probes_csv or b"", (fault,))
     numbers = range(len(config.points()) * len(config.arms) * len(config.seeds))
     ended, trial_faults = _outcomes(trials_csv, trial_columns(config), numbers, known)
-    records, last, bad = _records(curves_csv, numbers, known)
-    unsealed = {number for number, row in ended.items() if seal(row, last.get(number, 0)) not in known}
+    records, sums, bad = _records(curves_csv, numbers, known)
+    unsealed = {number for number, row in ended.items() if seal(row, sums.get(number, [0])[-1]) not in known}
+    unproved: set[int] = set()
+    blocks: dict[int, list[Block]] = {}
+    if config.probes:
+        blocks = _blocks(probes_csv or b"", records, sums, known)
+        unproved = {number for number, rows in records.items() if len(blocks[number]) < len(rows)}
+        records = {number: rows[: len(blocks[number])] for number, rows in records.items()}
     return Tables(
-        {number: row for number, row in ended.items() if number not in unsealed},
+        {number: row for number, row in ended.items() if number not in unsealed | unproved},
         records,
+        blocks,
         trials_csv or b"",
         curves_csv or b"",
-        (*trial_faults, *_curve_faults(curves_csv, sorted(bad | unsealed))),
+        probes_csv or b"",
+        (
+            *trial_faults,
+            *_record_faults(CURVES, CURVE_COLUMNS, curves_csv, sorted(bad | unsealed)),
+            *(_record_faults(PROBES, PROBE_COLUMNS, probes_csv, sorted(unproved)) if config.probes else ()),
+        ),
     )
 
 
@@ -102,28 +121,43 @@ def _outcomes(
 
 def _records(
     content: bytes | None, numbers: range, known: Known
-) -> tuple[dict[int, list[bytes]], dict[int, int], set[int]]:
-    """Return the sound rows by trial, the checksum of each trial's last one, and the trials with others."""
+) -> tuple[dict[int, list[bytes]], dict[int, list[int]], set[int]]:
+    """Return the sound rows by trial, their checksums, and the trials with others."""
     sound: dict[int, list[bytes]] = {}
-    last: dict[int, int] = {}
+    sums: dict[int, list[int]] = {}
     bad: set[int] = set()
     for line in (content or b"").split(b"\n")[1:-1]:
         number = _number(line)
-        value = checksum(line, last.get(number, 0))
+        value = checksum(line, sums[number][-1] if number in sums else 0)
         if number in bad or number not in numbers or value not in known:
             bad.add(number)
         else:
-            last[number] = value
+            sums.setdefault(number, []).append(value)
             sound.setdefault(number, []).append(line)
-    return sound, last, bad
+    return sound, sums, bad
 
 
-def _curve_faults(content: bytes | None, bad: Sequence[int]) -> list[Fault]:
+def _blocks(
+    content: bytes, records: Mapping[int, Sequence[bytes]], sums: Mapping[int, Sequence[int]], known: Known
+) -> dict[int, list[Block]]:
+    """Return what came with the records of each trial, up to the first block that is not sound."""
+    lines: dict[int, list[bytes]] = {}
+    for line in content.split(b"\n")[1:-1]:
+        lines.setdefault(_number(line), []).append(line)
+    found = {}
+    for number, rows in records.items():
+        own = blocks_between(lines.get(number, ()), [step_of(row) for row in rows])
+        proved = takewhile(lambda pair: block_checksum(*pair) in known, zip(own, sums[number], strict=True))
+        found[number] = [block for block, _ in proved]
+    return found
+
+
+def _record_faults(file: str, columns: Sequence[str], content: bytes | None, bad: Sequence[int]) -> list[Fault]:
     if content is None:
-        return [Fault(CURVES, "missing")]
-    if content.partition(b"\n")[0] != ",".join(CURVE_COLUMNS).encode():
-        return [Fault(CURVES, "the first line is not as it was written")]
-    return [Fault(CURVES, f"missing or not as they were written: records of {_named(bad)}")] if bad else []
+        return [Fault(file, "missing")]
+    if content.partition(b"\n")[0] != ",".join(columns).encode():
+        return [Fault(file, "the first line is not as it was written")]
+    return [Fault(file, f"missing or not as they were written: records of {_named(bad)}")] if bad else []
 
 
 def _number(line: bytes) -> int:

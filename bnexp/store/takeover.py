@@ -1,6 +1,6 @@
 """Trials that an earlier run of the same experiment has already: taken over, so that only what was added is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from errno import ENOENT
 from pathlib import Path
@@ -14,6 +14,7 @@ from bnexp.store.finding import experiment_of, find_runs
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import cells_of, examine
+from bnexp.store.taken import TakenTrial
 
 RESULTS = ("completed", "diverged")
 """Outcomes that are worth taking over."""
@@ -26,8 +27,8 @@ class Takeover:
     run: Path
     numbers: Mapping[int, int]
     """Of each trial that is taken over: its number in the new run, and that in the earlier one."""
-    rows: Mapping[int, Sequence[bytes]]
-    """Each one's row of trials.csv and then its rows of curves.csv, under the new numbers."""
+    rows: Mapping[int, TakenTrial]
+    """Each one's rows, under the new numbers."""
 
     def copy_weights(self, to: Checkpoints) -> None:
         """Keep the trials' final weights in the new run, too.
@@ -52,7 +53,7 @@ def find_takeovers(
     Args:
         runs: folder of the run folders.
         path: the new run, which is none of the earlier ones.
-        config: its experiment; earlier runs have its name.
+        config: its experiment; earlier runs have its name, and took the same probes.
         planned: its trials; a trial is the same where arm, seed and all settings that matter are.
         version: of bnexp, which is the earlier run's too.
     """
@@ -60,20 +61,20 @@ def find_takeovers(
     found = []
     for run in reversed(find_runs(runs)):
         if wanted and run.path != path and experiment_of(run.path) == config.name:
-            there = _results(run, version)
+            there = _results(run, config, version)
             numbers = {wanted.pop(identity): number for identity, number in there.items() if identity in wanted}
             if numbers:
                 found.append(Takeover(run.path, numbers, _rows(run, numbers, planned)))
     return found
 
 
-def _results(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
+def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int], int]:
     """Return the results of a run, with weights, by what identifies them; none where it is damaged."""
     try:
         run.check()
     except InputError:
         return {}
-    if run.environment.get("bnexp") != version:
+    if run.environment.get("bnexp") != version or run.config.probes != config.probes:
         return {}
     ended = set(run.trials.loc[run.trials["outcome"].isin(RESULTS), "trial"])
     if not ended:
@@ -83,10 +84,15 @@ def _results(run: RunRecord, version: str) -> dict[tuple[str, str, int], int]:
     return {identity: n for n, identity in enumerate(identities(every)) if n in ended}
 
 
-def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> dict[int, list[bytes]]:
+def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> dict[int, TakenTrial]:
     tables, rows = examine(run.path, run.config), {}
     for new, old in numbers.items():
         trial, result = planned[new], cells_of(tables.outcomes[old])[-len(TRIAL_COLUMNS) :]
         row = csv_line([new, trial.arm, trial.seed, *map(cell, trial.point.values()), *result])
-        rows[new] = [row, *(b"%d,%b" % (new, line.partition(b",")[2]) for line in tables.records.get(old, ()))]
+        blocks = [_renumbered(block, new) for block in tables.blocks.get(old, ())]
+        rows[new] = TakenTrial(row, _renumbered(tables.records.get(old, ()), new), blocks)
     return rows
+
+
+def _renumbered(lines: Iterable[bytes], trial: int) -> tuple[bytes, ...]:
+    return tuple(b"%d,%b" % (trial, line.partition(b",")[2]) for line in lines)

@@ -9,15 +9,17 @@ from typing import Any, Self
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.plan import Trial
-from bnexp.records import EpochRecord, Outcome
+from bnexp.records import EpochRecord, Outcome, ProbeRecord
+from bnexp.store.blocks import Block, blocks_of
 from bnexp.store.cells import csv_text
-from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
+from bnexp.store.checksums import OUTCOME, Checksums, checksum, file_checksum, seal
 from bnexp.store.curves import Curves
 from bnexp.store.files import replace
 from bnexp.store.layout import CONFIG, ENVIRONMENT, FORMAT_VERSION, LOG, SUMMARIES, TRIALS, check_format, groups_of
 from bnexp.store.outcomes import trial_row
 from bnexp.store.salvage import make_run_folder, salvage
 from bnexp.store.tables import cells_of, trial_columns
+from bnexp.store.taken import TakenTrial
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
@@ -42,7 +44,7 @@ class RunWriter:
         self._ended: set[int] = set()
         self._environment, self._config = dict(environment), to_yaml(config.model_dump(mode="json"))
         self._checksums = Checksums(path)
-        self._curves = Curves(path, self._checksums, self._place)
+        self._curves = Curves(path, self._checksums, self._place, probed=bool(config.probes))
         self._places = _places(self.groups)
 
     @classmethod
@@ -53,7 +55,7 @@ class RunWriter:
         trials: Sequence[Trial],
         environment: Mapping[str, Any],
         groups: Groups = (),
-        taken: Mapping[int, Sequence[bytes]] | None = None,
+        taken: Mapping[int, TakenTrial] | None = None,
     ) -> Self:
         """Make a run folder with the configuration and the environment.
 
@@ -63,19 +65,19 @@ class RunWriter:
             trials: every planned trial.
             environment: versions, device and the like.
             groups: see regroup.
-            taken: rows of trials.csv and then of curves.csv of the trials that have an outcome already, by number.
+            taken: the trials that have an outcome already, by number.
 
         Raises:
             InputError: the folder can't be made.
         """
         make_run_folder(path)
         writer = cls(path, config, trials, {**_new(groups), **environment})
-        rows = dict(taken or {})
-        writer._ended = set(rows)
-        writer._rows |= {number: row for number, (row, *_) in rows.items()}
-        chains = [(row, chain(records)) for row, *records in rows.values()]
-        sums = [each for row, sums in chains for each in (*sums, seal(row, sums[-1] if sums else 0))]
-        return writer._begun({number: records for number, (_, *records) in rows.items()}, sums)
+        known = taken or {}
+        writer._ended = set(known)
+        writer._rows |= {number: each.outcome for number, each in known.items()}
+        sums = [value for each in known.values() for value in each.checksums()]
+        records = {number: each.records for number, each in known.items()}
+        return writer._begun(records, {number: each.blocks for number, each in known.items()}, sums)
 
     @classmethod
     def restore(
@@ -110,7 +112,7 @@ class RunWriter:
         failed = {number for number, row in found.outcomes.items() if cells_of(row)[at] == "failed"}
         writer._ended = set(found.outcomes) - (failed if retry_failed else set())
         writer._rows |= {number: found.outcomes[number] for number in writer._ended}
-        return writer._begun(found.records)
+        return writer._begun(found.records, found.blocks)
 
     @property
     def unfinished(self) -> list[int]:
@@ -151,9 +153,14 @@ class RunWriter:
             if trial not in self._ended:
                 self._curves.go_back(trial, step)
 
-    def append(self, record: EpochRecord) -> None:
-        """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along."""
-        self._curves.append([row for row in record.rows() if row["trial"] not in self._ended])
+    def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
+        """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along.
+
+        Args:
+            record: of the trials.
+            probes: what was measured inside them since the record before, for probes.csv.
+        """
+        self._curves.append([row for row in record.rows() if row["trial"] not in self._ended], blocks_of(probes))
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
         """Enter how trials ended, with their final numbers, into trials.csv."""
@@ -199,12 +206,17 @@ class RunWriter:
     def _line(self, row: Mapping[str, Any]) -> bytes:
         return csv_text(self._columns, [row], header=False).rstrip("\n").encode()
 
-    def _begun(self, records: Mapping[int, Sequence[bytes]], sums: Iterable[int] = ()) -> Self:
+    def _begun(
+        self,
+        records: Mapping[int, Sequence[bytes]],
+        blocks: Mapping[int, Sequence[Block]],
+        sums: Iterable[int] = (),
+    ) -> Self:
         """Write every file, those of the tables with what is there already."""
         try:
             self._checksums.add([*sums, *(checksum(row, OUTCOME) for row in self._rows.values())])
             self._write_environment()
-            self._curves.restore(records, self.unfinished)
+            self._curves.restore(records, blocks, self.unfinished)
             self._write_trials()
             # Last: a folder is a run from here on.
             self._write(CONFIG, self._config)
