@@ -5,16 +5,17 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
-from bnexp.data.catalog import describe
+from bnexp.data.catalog import DataShape, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.local import choose_device, data_key
 from bnexp.executors.planning import fitted, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials, uneven_inputs
+from bnexp.probes.layers import unknown_layers
 from bnexp.report.labels import counted
 from bnexp.report.table import Table
-from bnexp.training.estimate import estimated_seconds
+from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint
 
 TABLES = 4
@@ -28,7 +29,9 @@ class GroupOverview:
     group: TrialGroup
     layers: tuple[LayerRow, ...]
     seconds: float
-    """Training and evaluation together, estimated."""
+    """Training, evaluation and probes together, estimated."""
+    probing: float
+    """The probes' share of them."""
     bytes: int
     """What it takes besides the images, estimated."""
 
@@ -71,6 +74,10 @@ class Overview:
             lines.append(
                 f"  Layers of the first {TABLES} of {len(self._shapes)} shapes are shown; --json has them all."
             )
+        if self.config.probes:
+            probing = sum(each.probing for each in self.groups)
+            share = f"{probing / seconds:.0%} of the time" if seconds else "no time"
+            lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
         head = (
             f"{trials} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
             f"({gibibytes(self.free)} free), about {_time(seconds)}:"
@@ -96,6 +103,7 @@ class Overview:
                     "parameters": sum(layer.parameters for layer in each.layers),
                     "trainable": sum(layer.trainable for layer in each.layers),
                     "seconds": each.seconds,
+                    "probing_seconds": each.probing,
                     "bytes": each.bytes,
                 }
                 for each in self.groups
@@ -118,15 +126,23 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
         if problems:
             raise ConfigError(problems)
 
+    def shape_of(group: TrialGroup) -> DataShape:
+        return shapes[data_key(group)]
+
+    if unknown := [*unknown_layers(whole, shape_of, config.probes, source)]:
+        raise ConfigError(unknown)
+
     def look(group: TrialGroup) -> GroupOverview:
-        shape = shapes[data_key(group)]
+        shape = shape_of(group)
         layers = layer_table(group.settings.model, shape.image, shape.classes)
-        bytes_ = footprint(group, shape, chosen).of(len(group.trials))
-        return GroupOverview(group, tuple(layers), estimated_seconds(group, shape, chosen), bytes_)
+        bytes_ = footprint(group, shape, chosen, config.probes).of(len(group.trials))
+        seconds = estimated_seconds(group, shape, chosen)
+        probing = probing_seconds(group, shape, chosen, config.probes)
+        return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
 
     free = free_memory(chosen)
     with naming(source):
-        planned = fitted(whole, lambda group: shapes[data_key(group)], free, chosen)
+        planned = fitted(whole, shape_of, free, chosen, config.probes)
     return Overview(config, str(chosen), free, tuple(look(group) for group in planned))
 
 

@@ -8,11 +8,13 @@ import torch
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.data.catalog import DataShape
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.local import Datasets, choose_device, data_key, load_data
 from bnexp.executors.planning import fitted
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials, uneven_inputs
+from bnexp.probes.layers import unknown_layers
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.layout import check_format
@@ -66,12 +68,17 @@ def prepare(
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
     with naming(source):
         datasets = load_data(together, chosen)
-    shapes = [(group.trials, datasets[data_key(group)].shape) for group in together]
+
+    def shape_of(group: TrialGroup) -> DataShape:
+        return datasets[data_key(group)].shape
+
+    shapes = [(group.trials, shape_of(group)) for group in together]
     problems = [problem for group, shape in shapes for problem in misfits(group, shape.train, source)]
-    if problems := problems + [each for group, shape in shapes for each in uneven_inputs(group, shape.image, source)]:
+    problems += [each for group, shape in shapes for each in uneven_inputs(group, shape.image, source)]
+    if problems := problems or [*unknown_layers(together, shape_of, config.probes, source)]:
         raise ConfigError(problems)
     with naming(source):
-        fit = fitted(together, lambda group: datasets[data_key(group)].shape, free_memory(chosen), chosen)
+        fit = fitted(together, shape_of, free_memory(chosen), chosen, config.probes)
     return Plan(config, path, planned, tuple(fit), tuple(takeovers), chosen, datasets, options)
 
 

@@ -60,6 +60,9 @@ class Recorder:
             self._writer.end(_outcome(number, steps[number]) for number in ended)
         if len(ended) == len(record.trials):
             self._drop(group)
+            if progress.probing:
+                trials = ", ".join(map(str, record.trials))
+                self._writer.log(f"probes of trials {trials} took {progress.probing:.1f} s")
         elif progress.resumable and (self._held is None or self._hold.due or self._save.due):
             left = [number for number in record.trials if number not in ended]
             held = self._hold.timed(lambda: progress.snapshot().only(left))

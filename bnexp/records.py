@@ -61,11 +61,9 @@ class ProbeRecord:
     def rows(self) -> Iterator[dict[str, float | int | str]]:
         """Yield the rows of probes.csv, trial by trial."""
         for k, trial in enumerate(self.trials):
-            place = {"trial": trial, "epoch": self.epoch, "step": self.step}
-            yield from (
-                {**place, "layer": layer, "probe": probe, "value": row[k]}
-                for (layer, probe), row in self.values.items()
-            )
+            for (layer, probe), row in self.values.items():
+                place = {"trial": trial, "epoch": self.epoch, "step": self.step}
+                yield {**place, "layer": layer, "probe": probe, "value": row[k]}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.data.catalog import DataShape
+from bnexp.draws import SeedDraws
 from bnexp.errors import InputError
 from bnexp.nn.build import skeleton
 from bnexp.plan import Trial, TrialGroup, trials
@@ -34,15 +35,16 @@ class TrainedTrial:
         """Whether every weight and running statistic is a number; those of a diverged trial may not be."""
         return all(torch.from_numpy(array).isfinite().all() for array in self.weights.arrays.values())
 
-    def network(self, shape: DataShape, device: torch.device) -> nn.Module:
-        """Return its network with the final weights, K = 1, in evaluation mode; it has neither dropout nor noise.
+    def network(self, shape: DataShape, device: torch.device, draws: SeedDraws | None = None) -> nn.Module:
+        """Return its network with the final weights, K = 1, in evaluation mode.
 
         Args:
             shape: of the data that it was trained on.
             device: where the network will be.
+            draws: for dropout and noise; without them the network has neither.
         """
         settings = self.trial.settings
-        network = skeleton([settings.model], shape.image, shape.classes).to(dtype_of(settings.train.precision))
+        network = skeleton([settings.model], shape.image, shape.classes, draws).to(dtype_of(settings.train.precision))
         network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.arrays.items()})
         return network.to(device).eval()
 

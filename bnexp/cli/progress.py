@@ -1,6 +1,7 @@
 """Progress of a run: a live line in a terminal, a line per finished group in a pipe."""
 
 import sys
+import time
 from statistics import fmean
 from typing import Self
 
@@ -20,6 +21,7 @@ class Watching:
     def __init__(self, plan: Plan, *, silent: bool):
         self._plan, self._silent, self._tally = plan, silent, Tally(plan)
         self._bar: Progress | None = None
+        self._begun = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -27,6 +29,9 @@ class Watching:
     def __exit__(self, *error: object) -> None:
         if self._bar:
             self._bar.stop()
+        if self._tally.probing and not self._silent:
+            share = self._tally.probing / (time.monotonic() - self._begun)
+            typer.echo(f"  probes took {self._tally.probing:.1f} s, {share:.0%} of the time")
 
     def begin(self, opened: Opened) -> None:
         """Say what will be trained, and what was found."""
@@ -66,6 +71,7 @@ class Tally:
         self._steps: dict[int, int] = {}
         self._ended: set[int] = set()
         self._accuracy: dict[int, float] = {}
+        self._probing: dict[int, float] = {}
         self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)]) for g in plan.groups for n in g.numbers}
         self.work = sum(self._steps_of.values())
         """Updates of all trials."""
@@ -82,6 +88,7 @@ class Tally:
             self._ended.update(event.job.group.numbers)
             return
         record = event.progress.record
+        self._probing[event.job.number] = event.progress.probing
         self._ended.update(event.progress.ended)
         self._steps |= dict.fromkeys(record.trials, record.step)
         shown = record.measures.get("val_accuracy", record.measures["train_accuracy"])
@@ -91,6 +98,11 @@ class Tally:
     def worked(self) -> int:
         """Updates made, those of ended trials counted in full."""
         return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
+
+    @property
+    def probing(self) -> float:
+        """Seconds that probes have taken."""
+        return sum(self._probing.values())
 
     def counts(self) -> str:
         """Trials that have ended, of all."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
@@ -15,7 +16,13 @@ USABLE = 0.85
 ShapeOf = Callable[[TrialGroup], DataShape]
 
 
-def fitted(groups: Sequence[TrialGroup], shape_of: ShapeOf, free: int, device: torch.device) -> list[TrialGroup]:
+def fitted(
+    groups: Sequence[TrialGroup],
+    shape_of: ShapeOf,
+    free: int,
+    device: torch.device,
+    probes: Sequence[ProbeSettings] = (),
+) -> list[TrialGroup]:
     """Cut groups that don't fit into the free memory, and put the largest first.
 
     Args:
@@ -23,13 +30,14 @@ def fitted(groups: Sequence[TrialGroup], shape_of: ShapeOf, free: int, device: t
         shape_of: what a group trains on.
         free: bytes to spare on the device.
         device: on a GPU a trial that seems too large is still tried; on a CPU trying could take the machine down.
+        probes: that are taken while they train.
 
     Raises:
         InputError: one trial alone doesn't fit a CPU's memory.
     """
     sized = []
     for group in groups:
-        takes = footprint(group, shape_of(group), device)
+        takes = footprint(group, shape_of(group), device, probes)
         most = takes.most(int(USABLE * free))
         if most == 0 and device.type == "cpu":
             raise InputError(

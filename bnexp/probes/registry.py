@@ -1,5 +1,8 @@
 """Every probe by its name in a configuration."""
 
+from collections.abc import Iterable
+
+from bnexp.config.probes import ProbeSettings
 from bnexp.probes.activations import batch_spread, dead_units, rank, saturation
 from bnexp.probes.gradients import gradient_noise, gradient_norm, update_ratio
 from bnexp.probes.landscape import landscape_slice
@@ -28,7 +31,14 @@ PROBES: dict[str, Measure] = {
     "mode_gap": mode_gap,
 }
 
+KEEPING = ("gradient_norm", "saturation", "dead_units", "drift", "rank")
+"""Probes that need everything that layers hand on, of all their batches at once."""
 OF_AN_UPDATE = ("update_ratio", "covariate_shift")
 """Probes that compare the parameters before and after an update."""
 OVER_TIME = (*OF_AN_UPDATE, "drift")
 """Probes that the weights of one moment don't suffice for."""
+
+
+def kept_passes(probes: Iterable[ProbeSettings]) -> int:
+    """Return of how many batches everything that layers hand on is kept at a time."""
+    return max((probe.batches or 1 for probe in probes if probe.name in KEEPING), default=0)

@@ -10,8 +10,8 @@ from bnexp.store.files import read
 
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
 TRIALS, CURVES, CHECKSUMS = "trials.csv", "curves.csv", "checksums.txt"
-PROBES = "probes.csv"
-"""Only where the configuration has probes."""
+PROBES, LATE_PROBES = "probes.csv", "late_probes.csv"
+"""Only where the configuration has probes, and where some were taken afterwards."""
 SUMMARIES = ("summary.md", "summary.csv")
 """Written when a run finishes; no command reads them, people do."""
 PICTURE = "curves.png"

@@ -19,7 +19,7 @@ from bnexp.records import PROBE_COLUMNS
 from bnexp.store.cells import meant
 from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
-from bnexp.store.layout import CONFIG, ENVIRONMENT, PICTURE, SUMMARIES, check_format, groups_of
+from bnexp.store.layout import CONFIG, ENVIRONMENT, LATE_PROBES, PICTURE, SUMMARIES, check_format, groups_of
 from bnexp.store.pictures import whole_png
 from bnexp.store.tables import Tables, examine
 
@@ -79,10 +79,14 @@ class RunRecord:
 
     @cached_property
     def probes(self) -> pd.DataFrame:
-        """probes.csv: everything that was measured inside the networks so far; no rows without probes."""
-        text = io.BytesIO(self._tables.probes_csv or ",".join(PROBE_COLUMNS).encode())
-        table = pd.read_csv(text, keep_default_na=False, na_values={"value": _MISSING}, dtype={"layer": str})
-        return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
+        """probes.csv and late_probes.csv: all that was measured inside the networks; no rows where nothing was."""
+        return pd.concat([_probe_table(self._tables.probes_csv), self.late_probes], ignore_index=True)
+
+    @cached_property
+    def late_probes(self) -> pd.DataFrame:
+        """late_probes.csv: what was measured on final weights."""
+        there = os.path.lexists(self.path / LATE_PROBES)
+        return _probe_table(self._content(LATE_PROBES) if there else b"")
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -141,6 +145,12 @@ class RunRecord:
             why = "can't be checked, checksums.txt is missing" if known.missing else "not as it was written"
             raise DamagedRunError(f"{self.path / name}: {why}")
         return content
+
+
+def _probe_table(content: bytes) -> pd.DataFrame:
+    text = io.BytesIO(content or ",".join(PROBE_COLUMNS).encode())
+    table = pd.read_csv(text, keep_default_na=False, na_values={"value": _MISSING}, dtype={"layer": str})
+    return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
 
 
 def recorded_groups(path: Path) -> list[list[int]]:

@@ -1,15 +1,18 @@
 """The time that training a group will take, by timing a few steps on made-up images."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
+from bnexp.config.probes import ProbeSettings
+from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.data.whitening import WHITENINGS
 from bnexp.plan import TrialGroup
+from bnexp.probes.prober import Prober
 from bnexp.training.graphs import updater
 from bnexp.training.loop import moments
 from bnexp.training.numerics import dtype_of, numerics, threads
@@ -30,7 +33,7 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     """
     train = group.settings.train
     per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
-    few = TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
+    few = _few(group, device)
     data = _noise(few, shape, device)
     with numerics(train, device):
         trainee = Trainee(few, data)
@@ -46,6 +49,51 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     images = shape.train + shape.val + shape.test
     spent = step * train.total_steps(per_epoch) + image * images * (1 + len(moments(train, per_epoch)))
     return spent * len(group.trials) / len(few.trials)
+
+
+def probing_seconds(
+    group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings]
+) -> float:
+    """Return what taking the probes of a group will take on a device: each is taken once or more, and scaled up."""
+    if not probes:
+        return 0.0
+    train = group.settings.train
+    per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
+    few = _few(group, device)
+    spent = 0.0
+    with numerics(train, device):
+        trainee = Trainee(few, _noise(few, shape, device))
+        batch_SB = torch.randint(len(trainee.data.train), (len(few.shared_seeds), train.batch_size), device=device)
+        rate_K = torch.full((len(few.trials),), train.lr, device=device, dtype=dtype_of(train.precision))
+        with threads(trainee.products, device):
+            for together in _by_schedule(probes):
+                prober = Prober(few, trainee.network, trainee.shards, trainee.data, together)
+
+                def act(prober: Prober = prober, due: Sequence[ProbeSettings] = together) -> None:
+                    prober.before_update(due)
+                    prober.measure(due, 1, 1, rate_K, batch_SB)
+
+                spent += _time(act, device) * _moments(together[0], train, per_epoch)
+    return spent * len(group.trials) / len(few.trials)
+
+
+def _few(group: TrialGroup, device: torch.device) -> TrialGroup:
+    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
+
+
+def _by_schedule(probes: Sequence[ProbeSettings]) -> list[list[ProbeSettings]]:
+    """Put probes together that are taken at the same moments, and share what they look at."""
+    found: dict[tuple[object, object], list[ProbeSettings]] = {}
+    for probe in probes:
+        found.setdefault((probe.every, probe.at), []).append(probe)
+    return list(found.values())
+
+
+def _moments(probe: ProbeSettings, train: TrainSettings, per_epoch: int) -> int:
+    total = train.total_steps(per_epoch)
+    if probe.at is not None:
+        return sum(step <= total for step in probe.at)
+    return 1 + (len(moments(train, per_epoch)) if probe.every is None else total // probe.every)
 
 
 def _time(act: Callable[[], object], device: torch.device) -> float:

@@ -1,14 +1,17 @@
 """The memory that training a group takes, by counting what is alive at the height of a step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 import torch
 
+from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
+from bnexp.probes.registry import kept_passes
 from bnexp.training.measure import CHUNK_NUMBERS
 from bnexp.training.numerics import dtype_of
 from bnexp.training.trial_axis import trials_at_once
@@ -19,6 +22,8 @@ UPDATE = {"sgd": 2, "adam": 4, "adamw": 3, "nadam": 4, "rmsprop": 4}
 """Numbers per parameter alive in an update besides: the gradient with and without the penalty, roots, directions."""
 TWICE = ("dropout", "noise", "Whiten")
 """Kinds of layers that keep more than their output until the step ends: what they drew, or the centred input."""
+PROBED = 4
+"""Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
 HOST_COPIES = 3
 """Copies of the state that saving it takes on the host: the snapshot, and two while the file is put together."""
 CHUNK_TENSORS = 4
@@ -43,8 +48,10 @@ class Footprint:
         return max(0, (room - self.shared) // self.per_trial)
 
 
-def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Footprint:
-    """Count what a group takes on a device."""
+def footprint(
+    group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings] = ()
+) -> Footprint:
+    """Count what a group takes on a device, with the probes that are taken of it."""
     settings, features = group.settings, prod(shape.image)
     draws = SeedDraws(SeedStreams([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
@@ -52,11 +59,13 @@ def footprint(group: TrialGroup, shape: DataShape, device: torch.device) -> Foot
     largest = max(layer.output for layer in layers)
     kept = sum(layer.output * (2 if layer.kind in TWICE else 1) for layer in layers)
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
-    activations = settings.train.batch_size * (features + kept + 2 * largest)
+    # A probe keeps them, and the gradients that fall on them.
+    batches = 1 + 2 * kept_passes(probes)
+    activations = settings.train.batch_size * (features + batches * kept + 2 * largest)
     optimizer = settings.train.optimizer
     state = (1 + STATE[optimizer]) * parameters
     at_once = trials_at_once(settings.model, device)
-    backward = parameters + (activations if at_once is None else 0)
+    backward = (PROBED if probes else 1) * parameters + (activations if at_once is None else 0)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     numbers = state + max(backward, UPDATE[optimizer] * parameters, saving)
     shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations

@@ -1,0 +1,62 @@
+"""`bnexp probe`: measurements inside finished networks."""
+
+from typing import Annotated, Any
+
+import typer
+
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs
+
+Trials = Annotated[
+    list[int] | None, typer.Option("--trial", min=0, help="Trial to look into, by number. Repeatable; default: all.")
+]
+Wanted = Annotated[
+    list[str],
+    typer.Option("--probe", help="Names with commas in between, or a mapping: '{name: landscape_slice, points: 21}'."),
+]
+
+
+def probe(
+    written: RunName,
+    wanted: Wanted,
+    trials: Trials = None,
+    device: Device = "auto",
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure inside the networks that a run ended with: sharpness, slices of the loss, what statistics do, and more.
+
+    What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
+    """
+    from bnexp.cli.output import print_json, print_table, warn
+    from bnexp.config.reader import parse
+    from bnexp.report.probe_table import probe_table
+    from bnexp.store.finding import find_run
+
+    run = find_run(written, runs)
+    from bnexp.executors.local import choose_device  # imports torch
+    from bnexp.late_probes import probe_run, probe_settings
+
+    entries: list[Any] = []
+    for text in wanted:
+        mapping = text.lstrip().startswith("{")
+        entries += [parse(text, "--probe")] if mapping else [name.strip() for name in text.split(",")]
+    probes = probe_settings(entries)
+    silent = as_json or quiet
+    found = probe_run(run, probes, trials or None, choose_device(device), say=_nothing if silent else warn)
+    rows: list[dict[str, Any]] = [row for record in found for row in record.rows()]
+    if as_json:
+        print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})
+    elif not quiet:
+        import pandas as pd
+
+        print_table(probe_table(run.trials, pd.DataFrame(rows), run.config.swept))
+        typer.echo(f"\n{run.path}: late_probes.csv")
+
+
+def _finite(value: object) -> object:
+    return value if isinstance(value, float) and abs(value) < float("inf") else None
+
+
+def _nothing(text: str) -> None:
+    pass
