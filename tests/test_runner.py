@@ -49,7 +49,10 @@ RECORDS = 8
 
 
 def tiny(every: float = SELDOM, **train: Any) -> ExperimentConfig:
-    """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges."""
+    """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges.
+
+    Probes are taken at every record, and one within the epochs.
+    """
     return experiment(
         name="tiny",
         data={"name": "digits", "train_size": 160, "val_size": 40, "test_size": 40},
@@ -57,6 +60,7 @@ def tiny(every: float = SELDOM, **train: Any) -> ExperimentConfig:
         arms=["none", "before"],
         train={"epochs": 3, "batch_size": 32, "momentum": 0.9, "checkpoint_every": every} | train,
         grid={"train.lr": [0.1, 1e30]},
+        probes=["drift", {"name": "update_ratio", "every": 2}],
     )
 
 
@@ -97,6 +101,7 @@ def results(record: RunRecord) -> dict[str, Any]:
     return {
         "trials": table(record, "trials.csv"),
         "curves": table(record, "curves.csv"),
+        "probes": table(record, "probes.csv"),
         "weights": {name: {key: array.tobytes() for key, array in arrays.items()} for name, arrays in weights.items()},
     }
 
@@ -117,6 +122,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], d
 def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Callable[[float], dict[str, Any]]) -> None:
     found = undisturbed(SELDOM)
     assert len(found["curves"]) == 2 * RECORDS
+    assert {row["step"] for row in found["probes"]} == {str(step) for step in (0, 2, 4, 5, 6, 8, 10, 12, 14, 15)}
+    assert {row["trial"] for row in found["probes"]} == {"0", "1", "2", "3"}
     assert [row["outcome"] for row in found["trials"]] == ["completed", "completed", "diverged", "diverged"]
     assert list(found["weights"]) == ["weights-000-15.safetensors", "weights-001-15.safetensors"]
     assert undisturbed(OFTEN) == found
@@ -544,7 +551,7 @@ def test_the_numbers_of_a_trial_are_those_of_its_curve(finished: RunRecord) -> N
 def test_the_folder_has_what_the_contract_lists(finished: RunRecord) -> None:
     names = {"config.yaml", "environment.json", "trials.csv", "curves.csv", "summary.csv", "summary.md", "curves.png"}
     shown = {path.name for path in finished.path.iterdir() if path.name[0] != "."}
-    assert shown == names | {"checkpoints", "checksums.txt", "log.txt"}
+    assert shown == names | {"probes.csv", "checkpoints", "checksums.txt", "log.txt"}
     about = json.loads((finished.path / "environment.json").read_text())
     assert about["started"] < about["ended"]
     assert {"format", "torch", "device", "threads", "engine", "commit", "command"} <= about.keys()
@@ -585,6 +592,7 @@ def test_fresh_processes_give_the_same_curves_to_the_bit(tmp_path: Path, finishe
     assert [process.returncode for process in started] == [0, 0]
     one, other = (results(RunRecord(Path(answer.strip()))) for answer in answers)
     assert one["curves"] == other["curves"] == results(finished)["curves"]
+    assert one["probes"] == other["probes"] == results(finished)["probes"]
     assert one["weights"] == other["weights"]
 
 

@@ -476,9 +476,11 @@ def places(path: Path) -> set[tuple[int, int]]:
 def results(path: Path) -> dict[str, Any]:
     """Return all that two runs of one experiment share: the tables to the byte but for the seconds, and the weights."""
     tables = {name: (path / name).read_bytes().splitlines() for name in ("trials.csv", "curves.csv")}
+    probes = _read(path / "probes.csv")
     weights = {file.name: load_file(file) for file in sorted((path / "checkpoints").glob("weights-*"))}
     return {
         **{name: [line.rpartition(b",")[0] for line in lines] for name, lines in tables.items()},
+        "probes.csv": probes.splitlines(),
         "weights": {name: {key: array.tobytes() for key, array in some.items()} for name, some in weights.items()},
     }
 

@@ -46,6 +46,7 @@ model: {depth: 2, width: 8, activation: relu, dropout: 0.2}
 arms: [none, before]
 train: {epochs: 3, batch_size: 32, momentum: 0.9, checkpoint_every: 1e-9}
 grid: {train.lr: [0.1, 1e30]}
+probes: [{name: update_ratio, layers: [output]}]
 seeds: 1
 """
 
@@ -103,7 +104,9 @@ class Replay:
         kept = replace(event.progress, snapshot=lambda: copied)
         self.groups.setdefault(event.job.group.numbers, []).append(kept)
 
-    def __call__(self, jobs: Sequence[Job], datasets: Any, latest: Callable[[int], Snapshot | None]) -> Iterator[Event]:
+    def __call__(
+        self, jobs: Sequence[Job], datasets: Any, latest: Callable[[int], Snapshot | None], probes: Any
+    ) -> Iterator[Event]:
         """Yield the events of some jobs; one that goes on does so from exactly the state of that step."""
         for job in jobs:
             self.trained.append(job.group.numbers)

@@ -36,7 +36,7 @@ from tests.reliability.faults import (
     trained_again,
 )
 
-TABLES, DESCRIPTIONS = ("trials.csv", "curves.csv"), ("config.yaml", "environment.json")
+TABLES, DESCRIPTIONS = ("trials.csv", "curves.csv", "probes.csv"), ("config.yaml", "environment.json")
 READ = (*TABLES, *DESCRIPTIONS, "checksums.txt")
 """Files that commands read."""
 OTHERS = ("summary.csv", "summary.md", "curves.png", "log.txt", ".owner.json", ".lock")

@@ -37,7 +37,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "checkpoints": {},
     "no checkpoints": {"every": SELDOM},
     "stop diverged": {"every": SELDOM, "train": {"stop_diverged": True}},
-    "records within epochs": {"train": {"record_at": [2, 5, 8, 10, 13], "stop_diverged": True}},
+    "records within epochs": {
+        "train": {"record_at": [2, 5, 8, 10, 13], "stop_diverged": True},
+        "probes": ["drift", {"name": "update_ratio", "every": 3}],
+    },
     "taken over": {"grid": {"train.lr": [1e30, 0.05, 0.1]}},
     "rerun": {},
     "retry failed": {},
