@@ -1,0 +1,95 @@
+"""Probes of finished trials: what they find on the final weights is what training would have found at its end."""
+
+import numpy as np
+import pytest
+import torch
+
+from bnexp.errors import ConfigError, InputError
+from bnexp.late_probes import probe_run, probe_settings
+from bnexp.preparing import prepare
+from bnexp.runner import run
+from bnexp.store.lock import locked
+from bnexp.store.reader import RunRecord
+from tests.helpers import TOGETHER_FLOAT64, experiment
+
+CPU = torch.device("cpu")
+TAKEN = ["gradient_norm", "variance_shift", "gradient_noise", "effective_smoothness", "sharpness", "mode_gap"]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    config = experiment(
+        data={"name": "digits", "train_size": 160, "val_size": 0, "test_size": 40},
+        model={"depth": 2, "width": 8, "dropout": 0.2},
+        arms=["none", "before"],
+        train={"epochs": 2, "batch_size": 32, "schedule": "cosine", "precision": "fp64"},
+        probes=TAKEN,
+        seeds=2,
+    )
+    return run(prepare(config, tmp_path_factory.mktemp("runs"), "cpu"))
+
+
+def test_they_find_what_training_found_after_its_last_update(record: RunRecord) -> None:
+    # Dropout included, since its draws are named by the moment and not by what was drawn before.
+    probe_run(record, probe_settings(TAKEN), None, CPU)
+    fresh = RunRecord(record.path)
+    late = fresh.late_probes.set_index(["trial", "layer", "probe"])["value"].sort_index()
+    taken = fresh.probes.iloc[: -len(late)]
+    last = taken[taken["step"] == taken["step"].max()].set_index(["trial", "layer", "probe"])["value"].sort_index()
+    assert late.index.equals(last.index)
+    assert np.abs(late / last - 1).max() <= TOGETHER_FLOAT64
+    assert set(fresh.late_probes["step"]) == {10}
+    assert fresh.complete
+
+
+def test_only_the_trials_asked_for_are_measured(record: RunRecord) -> None:
+    found = probe_run(record, probe_settings(["rank"]), [3, 1], CPU)
+    assert [each.trials for each in found] == [(1,), (3,)]
+    late = RunRecord(record.path).late_probes
+    assert set(late.loc[late["probe"] == "rank", "trial"]) == {1, 3}
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(record: RunRecord) -> None:
+    before = (record.path / "checksums.txt").read_bytes()
+    with locked(record.path), pytest.raises(InputError, match="is running this experiment"):
+        probe_run(record, probe_settings(["rank"]), [0], CPU)
+    assert (record.path / "checksums.txt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (["sharpnes"], r"^--probe: sharpnes: expected one of default, .* \(nearest: sharpness\)$"),
+        (
+            ["update_ratio"],
+            "^--probe update_ratio: compares the weights before and after an update, so it is taken in ",
+        ),
+        (["covariate_shift"], "bnexp run CONFIG probes=.covariate_shift.$"),
+        ([{"name": "rank", "every": 2}], "^--probe rank: every and at are for training, which is over; leave them out"),
+        ([{"name": "rank", "at": [2]}], "^--probe rank: every and at are for training"),
+    ],
+)
+def test_what_cant_be_measured_afterwards_is_refused_in_words(written: list[object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        probe_settings(written)
+
+
+def test_a_layer_that_is_not_there_is_named(record: RunRecord) -> None:
+    with pytest.raises(ConfigError, match=r"--probe: probes\.0\.layers: hiden\.0\.activation: no layer has this name"):
+        probe_run(record, probe_settings([{"name": "rank", "layers": ["hiden.0.activation"]}]), None, CPU)
+
+
+def test_a_run_whose_probes_are_others_is_not_taken_over(record: RunRecord) -> None:
+    config = record.config.model_copy(update={"probes": (), "seeds": (0, 1, 2)})
+    assert prepare(config, record.path.parent, "cpu").takeovers == ()
+    more = record.config.model_copy(update={"seeds": (0, 1, 2)})
+    (takeover,) = prepare(more, record.path.parent, "cpu").takeovers
+    assert len(takeover.numbers) == 4
+
+
+def test_what_is_taken_over_brings_its_probes_along(record: RunRecord) -> None:
+    swapped = run(prepare(record.config.model_copy(update={"seeds": (1, 0)}), record.path.parent, "cpu"))
+    key, renumbered = ["trial", "step", "layer", "probe"], {0: 1, 1: 0, 2: 3, 3: 2}
+    found, expected = (table[~table["probe"].str.startswith("rank")] for table in (swapped.probes, record.probes))
+    moved = found.assign(trial=found["trial"].map(renumbered)).set_index(key)["value"].sort_index()
+    assert moved.equals(expected.set_index(key)["value"].sort_index())
