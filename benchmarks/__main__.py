@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import against_loops, convolutions, gpu, gpu_convolutions, processes, recording, trials_at_once
+from benchmarks import against_loops, convolutions, gpu, gpu_convolutions, probes, processes, recording, trials_at_once
 from benchmarks.timing import machine
 
 CPU = torch.device("cpu")
@@ -17,6 +17,7 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Trials at once": lambda: trials_at_once.run(CPU),
     "Convolutions": convolutions.run,
     "Recording": recording.run,
+    "Probes": probes.run,
     "Whole commands": processes.run,
 }
 ON_GPU: dict[str, Callable[[], str]] = {

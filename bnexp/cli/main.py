@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from bnexp.cli import compare, listing, report, run, show
+from bnexp.cli import compare, export, fold, listing, probe, report, run, show
 from bnexp.errors import BnexpError
 
 app = typer.Typer(
@@ -18,6 +18,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("probe")(probe.probe)
+app.command("fold")(fold.fold)
+app.command("export")(export.export)
 app.command("show")(show.show)
 app.command("list")(listing.list_runs)
 

@@ -24,6 +24,10 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run fo
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+RunName = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run folder, its name, or an experiment's name.", autocompletion=complete_run),
+]
 RunNames = Annotated[
     list[str] | None,
     typer.Argument(

@@ -1,0 +1,102 @@
+"""What an export consists of: the module, its numbers, and ONNX."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from bnexp import __version__
+from bnexp.data.dataset import Dataset
+from bnexp.deploy.onnx_files import write_onnx
+from bnexp.nn.folding import folded
+from bnexp.nn.plain import made_of, plain
+from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
+from bnexp.nn.source import WEIGHTS, model_source
+from bnexp.trained import TrainedTrial
+from bnexp.training.numerics import dtype_of
+
+MODULE, ONNX = "model.py", "model.onnx"
+MARK = "Written by bnexp export."
+"""In every module, which may therefore be overwritten."""
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported, and how."""
+
+    run: str
+    trained: TrainedTrial
+    data: Dataset
+    fold: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that it was trained in."""
+        return dtype_of(self.trained.trial.settings.train.precision)
+
+    def network(self, dtype: torch.dtype) -> nn.Sequential:
+        """Return the network, with a layer for pixels in front."""
+        network = self.trained.network(self.data.shape, CPU).to(dtype)
+        layers = folded(network) if self.fold else plain(network)
+        return nn.Sequential(_pixels(self.data, dtype), *layers).eval()
+
+    def about(self) -> str:
+        """Say what the network is, for the documentation of the module."""
+        trial, (channels, height, width) = self.trained.trial, self.data.shape.image
+        lines = [
+            f"Trial {trial.number} of {self.run} (arm {trial.arm}, seed {trial.seed}).",
+            "",
+            f"The network takes pixels from 0 to 255, of any type and shape (B, {channels}, {height}, {width}), scales",
+            f"them as in training, and returns logits of {self.data.shape.classes} classes. {MARK}",
+        ]
+        return "\n".join([*lines, "Its norm layers are folded into the weights beside them."] if self.fold else lines)
+
+    def metadata(self) -> dict[str, str]:
+        """Say the same for programs."""
+        trial, data = self.trained.trial, self.trained.trial.settings.data
+        about = {
+            "bnexp": __version__,
+            "run": self.run,
+            "trial": trial.number,
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "point": trial.point,
+            "image": self.data.shape.image,
+            "classes": self.data.shape.classes,
+            "pixels": [0, 255],
+            "normalize": data.normalize,
+            "feature_scale": data.feature_scale,
+            "folded": self.fold,
+        }
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+    def write(self, folder: Path, *, onnx: bool) -> list[str]:
+        """Write the files and return their names, that one first which says whose they are.
+
+        Raises:
+            Unfoldable: the norm layers can't be folded.
+        """
+        network, image = self.network(self.dtype), self.data.shape.image
+        (folder / MODULE).write_bytes(model_source(network, self.about(), image).encode())
+        (folder / WEIGHTS).write_bytes(save(network.state_dict(), self.metadata()))
+        if not onnx:
+            return [MODULE, WEIGHTS]
+        # ONNX Runtime has no convolutions in float64.
+        write_onnx(self.network(torch.float32), image, folder / ONNX)
+        return [MODULE, WEIGHTS, ONNX]
+
+
+def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
+    """Return the layer that makes inputs of pixels."""
+    fitted, image = data.normalization, data.shape.image
+    factor_P = torch.ones_like(fitted.shift_P) if fitted.factor_P is None else fitted.factor_P
+    factor_CHW = factor_P.to(dtype).view(image)
+    if fitted.whitening:
+        state = {"mean": fitted.whitening.mean_P, "matrix": fitted.whitening.matrix_PP, "factor": factor_CHW}
+        return made_of(WhitenedPixels, state, image)
+    scale = {"shift": fitted.shift_P, "spread": fitted.spread_P}
+    return made_of(ScaledPixels, {n: t.to(dtype).view(image) for n, t in scale.items()} | {"factor": factor_CHW}, image)

@@ -1,0 +1,209 @@
+"""What `bnexp fold` answers: the trials of a run without their norm layers, and how much less time they take."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bnexp.data.dataset import Dataset
+from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial
+from bnexp.deploy.inference import REPETITIONS, Timing, timings
+from bnexp.executors.local import data_key, load_data
+from bnexp.nn.folding import folded
+from bnexp.nn.plain import plain
+from bnexp.nn.table import layer_table
+from bnexp.report.comparison_table import Column, filled, number_text
+from bnexp.report.labels import counted, short_keys, value_text
+from bnexp.report.table import Table
+from bnexp.store.reader import RunRecord
+from bnexp.trained import TrainedTrial, trained_trials
+from bnexp.training.numerics import numerics
+
+TIMED_IMAGES = 256
+"""Training images that are handed to the networks while they are timed."""
+
+Say = Callable[[str], None]
+"""Told about what takes long, before it does."""
+
+
+@dataclass(frozen=True)
+class TimedTrial:
+    """How long the networks of a trial take; others may have the same layers."""
+
+    trial: int
+    arm: str
+    alike: tuple[int, ...]
+    """All trials whose networks have these layers, this one among them: they take the same time."""
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class FoldedRun:
+    """Everything that `bnexp fold` shows."""
+
+    run: str
+    device: str
+    swept: tuple[str, ...]
+    """Dotted keys of the grid."""
+    trials: tuple[FoldedTrial, ...]
+    timed: tuple[TimedTrial, ...]
+
+    @property
+    def inexact(self) -> list[int]:
+        """Trials whose folded network differs by more than rounding explains, which is a fault of bnexp."""
+        return [each.trial.number for each in self.trials if each.proof and not each.proof.exact]
+
+    def tables(self) -> list[Table]:
+        """What was folded, and the times."""
+        title = f"{self.run}: norm layers folded into the weights beside them"
+        proofs = filled(_columns(self.swept), self.trials, title, list(_notes(self.trials)))
+        return [proofs, filled(_TIMES, self.timed, "inference time", _time_notes(self))] if self.timed else [proofs]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return {
+            "run": self.run,
+            "device": self.device,
+            "torch": torch.__version__,
+            "trials": [_trial_json(each) for each in self.trials],
+            "timings": [_timing_json(each) for each in self.timed],
+        }
+
+
+def fold_run(
+    run: RunRecord, wanted: Sequence[int] | None, device: torch.device, *, timing: bool, say: Say = lambda text: None
+) -> FoldedRun:
+    """Fold the norm layers of finished trials away, prove that nothing else has changed, and time the difference.
+
+    Args:
+        run: the run folder; nothing is written into it.
+        wanted: numbers of trials; None for all that have weights.
+        device: where the networks compute.
+        timing: whether to time one trial for each set of layers, which takes a while to compile.
+        say: told before one is timed.
+
+    Raises:
+        InputError: no such trial, it has no weights, or its data can't be had.
+    """
+    found = trained_trials(run, wanted)
+    datasets = load_data([each.group for each in found], device)
+    proven, alike = list[FoldedTrial](), dict[str, list[TrainedTrial]]()
+    for each in found:
+        data = datasets[data_key(each.group)]
+        # Under tf32 a GPU's convolutions would differ in the fourth digit, folded or not.
+        with numerics(each.trial.settings.train.model_copy(update={"precision": "fp32"}), device):
+            proven.append(fold_trial(each, data, device))
+        if proven[-1].proof:
+            alike.setdefault(f"{data.shape.image} {plain(each.network(data.shape, device))}", []).append(each)
+    timed = list[TimedTrial]()
+    for same in alike.values() if timing else ():
+        say(f"timing trial {same[0].trial.number}, as it is and compiled")
+        timed += _timed(same, datasets[data_key(same[0].group)], device)
+    return FoldedRun(run.path.name, str(device), run.config.swept, tuple(proven), tuple(timed))
+
+
+def _timed(same: Sequence[TrainedTrial], data: Dataset, device: torch.device) -> Iterator[TimedTrial]:
+    trial, settings = same[0].trial, same[0].trial.settings
+    with numerics(settings.train, device):
+        network = same[0].network(data.shape, device)
+        layers = layer_table(settings.model, data.shape.image, data.shape.classes)
+        images_BCHW = data.inputs(data.train.images_NP[:TIMED_IMAGES]).unflatten(1, data.shape.image)
+        products = sum(layer.products for layer in layers)
+        alike = tuple(each.trial.number for each in same)
+        for timing in timings(plain(network), folded(network), images_BCHW, products):
+            yield TimedTrial(trial.number, trial.arm, alike, timing)
+
+
+def _columns(swept: Sequence[str]) -> list[Column[FoldedTrial]]:
+    def point(key: str) -> Callable[[FoldedTrial], str]:
+        return lambda row: value_text(row.trial.point[key])
+
+    def proven(write: Callable[[Proof], str]) -> Callable[[FoldedTrial], str]:
+        return lambda row: write(row.proof) if row.proof else "-"
+
+    return [
+        ("trial", lambda row: str(row.trial.number)),
+        *((name, point(key)) for key, name in short_keys(swept).items()),
+        ("arm", lambda row: row.trial.arm),
+        ("seed", lambda row: str(row.trial.seed)),
+        ("folded", lambda row: "yes" if row.proof else "no"),
+        ("error in float64", proven(lambda proof: number_text(proof.float64.largest, ".1e"))),
+        ("in float32", proven(lambda proof: number_text(proof.float32.largest, ".1e"))),
+        ("largest logit", proven(lambda proof: number_text(proof.float64.logit))),
+        ("accuracy", proven(lambda proof: "{:.3f} → {:.3f}".format(*proof.accuracy))),
+        ("same class", proven(lambda proof: f"{proof.same:.2%}")),
+        ("parameters", _parameters),
+    ]
+
+
+def _parameters(row: FoldedTrial) -> str:
+    return f"{row.parameters:,}" + (f" → {row.proof.parameters:,}" if row.proof else "")
+
+
+_TIMES: list[Column[TimedTrial]] = [
+    ("trial", lambda row: str(row.trial)),
+    ("arm", lambda row: row.arm),
+    ("stands for", lambda row: counted(len(row.alike), "trial")),
+    ("batch", lambda row: str(row.timing.batch)),
+    ("mode", lambda row: "compiled" if row.timing.compiled else "eager"),
+    ("before", lambda row: _milliseconds(row.timing.before)),
+    ("after", lambda row: _milliseconds(row.timing.after)),
+    ("ratio", lambda row: "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}×"),
+]
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1000 * seconds:.3g} ms"
+
+
+def _notes(trials: Sequence[FoldedTrial]) -> Iterator[str]:
+    if images := {f"{each.proof.images} {each.proof.split}" for each in trials if each.proof}:
+        yield f"error: the largest difference between logits before and after, over {' and '.join(images)} images."
+    reasons: dict[str, list[int]] = {}
+    for each in trials:
+        if not each.proof:
+            reasons.setdefault(each.reason, []).append(each.trial.number)
+    for reason, numbers in reasons.items():
+        yield f"not folded: {'trial' if len(numbers) == 1 else 'trials'} {', '.join(map(str, numbers))}: {reason}."
+
+
+def _time_notes(found: FoldedRun) -> list[str]:
+    problems = {each.timing.problem for each in found.timed if each.timing.problem}
+    how = f"medians of up to {REPETITIONS} repetitions in turn, on {found.device}; ratio: before over after."
+    return [how, *(f"not compiled: {problem}" for problem in problems)]
+
+
+def _trial_json(each: FoldedTrial) -> dict[str, Any]:
+    trial, proof = each.trial, each.proof
+    about = {"trial": trial.number, "arm": trial.arm, "seed": trial.seed, "point": trial.point}
+    return about | {
+        "folded": proof is not None,
+        "reason": each.reason or None,
+        "split": proof and proof.split,
+        "images": proof and proof.images,
+        "max_error_float64": proof and proof.float64.largest,
+        "relative_error_float64": proof and proof.float64.relative,
+        "max_error_float32": proof and proof.float32.largest,
+        "relative_error_float32": proof and proof.float32.relative,
+        "accuracy_before": proof and proof.accuracy[0],
+        "accuracy_after": proof and proof.accuracy[1],
+        "same_predictions": proof and proof.same,
+        "parameters_before": each.parameters,
+        "parameters_after": proof and proof.parameters,
+    }
+
+
+def _timing_json(each: TimedTrial) -> dict[str, Any]:
+    timing = each.timing
+    return {
+        "trial": each.trial,
+        "arm": each.arm,
+        "trials": list(each.alike),
+        "batch": timing.batch,
+        "compiled": timing.compiled,
+        "seconds_before": timing.before,
+        "seconds_after": timing.after,
+        "ratio": timing.ratio,
+        "problem": timing.problem or None,
+    }

@@ -1,0 +1,101 @@
+"""What a plain network needs that torch.nn hasn't: pixels scaled, whitening, residual blocks, Fixup's scalars.
+
+The source of these classes goes into the model.py of an export, which has torch and nothing else; that is why their
+shapes stand in words here. x is (B, C), or of images (B, C, H, W).
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ScaledPixels(nn.Module):
+    """(pixel - shift) / spread * factor, of pixels from 0 to 255 in any type."""
+
+    shift: Tensor
+    spread: Tensor
+    factor: Tensor
+
+    def __init__(self, image: tuple[int, int, int]):
+        super().__init__()
+        self.image = image
+        for name in ("shift", "spread", "factor"):
+            self.register_buffer(name, torch.ones(image))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.to(self.shift) - self.shift) / self.spread * self.factor
+
+
+class WhitenedPixels(nn.Module):
+    """(pixel - mean) @ matrix * factor over all pixels of an image, from 0 to 255 in any type."""
+
+    mean: Tensor
+    matrix: Tensor
+    factor: Tensor
+
+    def __init__(self, image: tuple[int, int, int]):
+        super().__init__()
+        self.image = image
+        pixels = image[0] * image[1] * image[2]
+        # Components of little variance are small differences of large numbers.
+        self.register_buffer("mean", torch.zeros(pixels, dtype=torch.float64))
+        self.register_buffer("matrix", torch.eye(pixels, dtype=torch.float64))
+        self.register_buffer("factor", torch.ones(image))
+
+    def forward(self, x: Tensor) -> Tensor:
+        white = (x.flatten(1).to(self.mean) - self.mean) @ self.matrix
+        return white.view(-1, *self.image).to(self.factor) * self.factor
+
+
+class Whitening(nn.Module):
+    """weight (x - mean) + bias over the channels, in images at every place alike."""
+
+    mean: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.features = features
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("weight", torch.eye(features))
+        self.register_buffer("bias", torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mapped: Tensor = nn.functional.linear(x.movedim(1, -1) - self.mean, self.weight, self.bias)
+        return mapped.movedim(-1, 1)
+
+
+class Residual(nn.Module):
+    """x + branch(x); where the branch has added channels and halves the sides, x is every second pixel and zeros."""
+
+    def __init__(self, *branch: nn.Module, added: int = 0):
+        super().__init__()
+        self.branch = nn.Sequential(*branch)
+        self.added = added
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added)) if self.added else x
+        joined: Tensor = skip + self.branch(x)
+        return joined
+
+
+class Plus(nn.Module):
+    """x + number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.number
+
+
+class Times(nn.Module):
+    """x * number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.number
