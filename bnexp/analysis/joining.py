@@ -19,12 +19,13 @@ VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
 
 
-def join(runs: Sequence[RunRecord], metric: str | None = None) -> Study:
+def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool = False) -> Study:
     """Return the trials of all runs under one set of columns.
 
     Settings that are swept in one of the runs, or differ between them, become grid keys. Of trials with the same
     arm, seed and settings the first that finished stays; the others are left out, as is a run without a finished
-    trial or without the metric, by default that of `choose_metric`.
+    trial or without the metric, by default that of `choose_metric`. What was measured inside the networks is read
+    only where `probed` asks for it.
 
     Raises:
         InputError: a run folder is damaged, or no such metric.
@@ -37,8 +38,9 @@ def join(runs: Sequence[RunRecord], metric: str | None = None) -> Study:
     keys, arms = _grid_keys(configs, bases), _arm_names(names, configs)
     frames = [_trials(*each, keys) for each in zip(finished, names, bases, arms, strict=True)]
     offsets = [sum(map(len, frames[:i])) for i in range(len(frames))]
-    trials = pd.concat([frame.assign(trial=frame["trial"] + at) for frame, at in zip(frames, offsets, strict=True)])
-    curves = pd.concat([r.curves.assign(trial=r.curves["trial"] + at) for r, at in zip(finished, offsets, strict=True)])
+    trials = _renumbered(frames, offsets)
+    curves = _renumbered([run.curves for run in finished], offsets)
+    probes = _renumbered([run.probes for run in finished], offsets) if probed else None
     repeated = _repeated(trials, ["arm", "seed", *keys])
     left_out += _repeats(trials["run"].to_numpy(), repeated, trials.duplicated(["arm", "seed", *keys]).to_numpy())
     trials = trials[~repeated].reset_index(drop=True)
@@ -55,6 +57,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None) -> Study:
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         differs=tuple(_differences(finished, names, bases)),
         left_out=tuple(left_out),
+        probes=_of_trials(probes, trials),
     )
 
 
@@ -66,7 +69,20 @@ def with_trials(study: Study, trials: pd.DataFrame) -> Study:
         trials=trials,
         curves=study.curves[study.curves["trial"].isin(trials["trial"])],
         arms=tuple(arm for arm in study.arms if arm in there),
+        probes=_of_trials(study.probes, trials),
     )
+
+
+def _of_trials(probes: pd.DataFrame | None, trials: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the rows of probes that are about some trials, None where there are none at all."""
+    if probes is None or probes.empty:
+        return None
+    return probes[probes["trial"].isin(trials["trial"])].reset_index(drop=True)
+
+
+def _renumbered(tables: Sequence[pd.DataFrame], offsets: Sequence[int]) -> pd.DataFrame:
+    """Return the runs' tables as one, each run's trials moved on by its offset."""
+    return pd.concat([table.assign(trial=table["trial"] + at) for table, at in zip(tables, offsets, strict=True)])
 
 
 def _useless(run: RunRecord, metric: str) -> str:

@@ -23,13 +23,15 @@ def compare_run(
     return compare_study(study_of([run], metric=metric), metric=metric, baseline=baseline, threshold=threshold)
 
 
-def study_of(runs: Sequence[RunRecord], *, condition: str | None = None, metric: str | None = None) -> Study:
+def study_of(
+    runs: Sequence[RunRecord], *, condition: str | None = None, metric: str | None = None, probed: bool = False
+) -> Study:
     """Join the runs that have a metric, and keep the trials that meet a condition; see join and filtered.
 
     Raises:
         InputError: a damaged folder, no such metric, or a condition that can't be read or leaves no trial.
     """
-    study = join(runs, metric)
+    study = join(runs, metric, probed=probed)
     return study if condition is None else filtered(study, condition)
 
 

@@ -37,3 +37,5 @@ class Study:
     """What differs between the runs, and how: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
     left_out: tuple[str, ...] = ()
     """What is not in the tables, and why."""
+    probes: pd.DataFrame | None = None
+    """What was measured inside the networks, with the new `trial`; None where there is nothing, or nobody asked."""

@@ -41,7 +41,7 @@ def report(
     together = find_together(runs_wanted or [], runs, warn)
     written: list[Path] = []
     for some in together:
-        study = study_of(some, condition=condition, metric=metric)
+        study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
         page, pictures = _places(some, runs)
         written += write_report(study, comparison, page, pictures)

@@ -37,8 +37,9 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         pictures: folder of the pictures; made where it is missing.
     """
     from bnexp.report.figures.pictures import write_pictures
+    from bnexp.report.figures.probes.pictures import write_probe_pictures
     from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
 
     replace(page, html(study, comparison))
     pictures.mkdir(exist_ok=True)
-    return [page, *write_pictures(study, comparison, pictures)]
+    return [page, *write_pictures(study, comparison, pictures), *write_probe_pictures(study, pictures)]

@@ -27,7 +27,7 @@ def probe_table(trials: pd.DataFrame, probes: pd.DataFrame, grid_keys: Sequence[
     rows = []
     for key, values in shown.groupby(columns, sort=False, dropna=False)["value"]:
         numbers = (values.mean(), values.min(), values.max())
-        rows.append(tuple([*map(value_text, key), str(len(values)), *map(_number, numbers)]))
+        rows.append((*map(value_text, key), str(len(values)), *map(_number, numbers)))
     notes = [f"{SLICE}: {counted(int(sliced.sum()), 'value')}; bnexp report draws them"] if sliced.any() else []
     headers = (*(short.get(column, column) for column in columns), "n", "mean", "least", "largest")
     return Table(headers, tuple(rows), notes=tuple(notes))

@@ -293,3 +293,40 @@ def test_some_of_the_trials_are_a_study_of_their_arms_and_curves(make_folder) ->
     assert (some.arms, some.trials["trial"].tolist()) == (("before",), [2, 3])
     assert set(some.curves["trial"]) == {2, 3}
     assert study.arms == ("none", "before")
+
+
+def probes_of(run: RunRecord) -> pd.DataFrame:
+    """A value per trial that tells its run and its number there."""
+    place = {"epoch": 0, "step": 0, "layer": "output", "probe": "update_ratio"}
+    return pd.DataFrame(
+        [{"trial": trial, **place, "value": f"{run.path.name} {trial}"} for trial in run.trials["trial"]]
+    )
+
+
+def test_probes_follow_the_numbers_of_their_trials(make_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [make_folder(name="a", arms=["none"], seeds=2), make_folder(name="b", seeds=[1, 5])]
+    monkeypatch.setattr(RunRecord, "probes", property(probes_of))
+    assert join(runs).probes is None  # nobody asked
+    study = join(runs, probed=True)
+    trials = study.trials.set_index("trial")
+    assert study.probes is not None
+    assert study.probes.index.tolist() == list(range(5))  # seed 1 without BN stands in both
+    assert [
+        f"{trials.loc[trial, 'run']} {trials.loc[trial, 'number']}" for trial in study.probes["trial"]
+    ] == study.probes["value"].tolist()
+    before = with_trials(study, study.trials[study.trials["arm"] == "before"]).probes
+    assert before is not None
+    assert before["trial"].tolist() == trials.index[trials["arm"] == "before"].tolist()
+
+
+def test_runs_without_probes_have_none(make_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [make_folder(name="a", arms=["none"]), make_folder(name="b", arms=["before"])]
+    assert join(runs, probed=True).probes is None
+    assert with_trials(join(runs, probed=True), join(runs, probed=True).trials).probes is None
+    second = runs[1].path
+    monkeypatch.setattr(
+        RunRecord, "probes", property(lambda run: probes_of(run) if run.path == second else probes_of(run)[:0])
+    )
+    joined = join(runs, probed=True).probes
+    assert joined is not None
+    assert joined["trial"].tolist() == [1]

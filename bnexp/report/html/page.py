@@ -10,6 +10,7 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.study import Study
 from bnexp.report.html.arms import arm_looks
 from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.networks import network_pictures
 from bnexp.report.html.records import baseline_table, environment_table, settings_table, trials_table
 from bnexp.report.html.tables import comparison_tables
 from bnexp.report.html.verdict import verdict
@@ -32,6 +33,7 @@ def page(study: Study, comparison: Comparison) -> str:
         verdict=verdict(comparison, study.settings),
         looks=arm_looks(study.arms),
         tables=comparison_tables(comparison, arms),
+        networks=network_pictures(study),
         trials=trials_table(study, arms),
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),

@@ -26,6 +26,10 @@ ODD_NAMES = (
 """Names that a figure has to show as they are."""
 
 
+TICK = "mathdefault"
+"""In a number that Matplotlib itself writes at a logarithmic axis."""
+
+
 def arm_row(point: dict[str, Any], arm: str, mean: float | None = 0.5, **values: Any) -> ArmRow:
     """A row of six seeds, its difference to the arm none half a tenth either way unless it says otherwise."""
     treated = (
@@ -86,6 +90,70 @@ def run_tables(
     return trials, curves.assign(train_accuracy=0.5, val_accuracy=np.nan)
 
 
+def probe_tables(
+    arms: Sequence[str] = ("none", "before"),
+    *,
+    points: int = 1,
+    seeds: int = 3,
+    depth: int = 6,
+    steps: Sequence[int] = tuple(range(0, 101, 10)),
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Trials and the rows of probes.csv: in the first arm gradients vanish and activations saturate, in others not."""
+    places = list(np.ndindex(points, len(arms), seeds))
+    trials = pd.DataFrame(
+        [
+            {"trial": trial, "arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed"}
+            for trial, (point, arm, seed) in enumerate(places)
+        ]
+    )
+    rows = [
+        {"trial": trial, "epoch": step // 10, "step": step, "layer": layer, "probe": probe, "value": value}
+        for trial, (point, arm, seed) in enumerate(places)
+        for step in steps
+        for (layer, probe), value in _probed(arm, point, seed, depth, step, last=step == steps[-1]).items()
+    ]
+    return trials, pd.DataFrame(rows)
+
+
+def _probed(arm: int, point: int, seed: int, depth: int, step: int, last: bool) -> dict[tuple[str, str], float]:
+    """All that is measured of a trial at one step, by layer and probe."""
+    size, late = (1 + 0.1 * seed) * (1 + 0.5 * point), step / (step + 30)
+    found: dict[tuple[str, str], float] = {}
+    for place in range(depth):
+        vanished = 10.0 ** (0.7 * (place - depth + 1)) if arm == 0 else 1.0
+        weights, activation = f"hidden.{place}.linear", f"hidden.{place}.activation"
+        found[weights, "gradient_norm.scale_free"] = 0.2 * size * vanished * (1 - 0.6 * late)
+        found[weights, "covariate_shift.relative"] = place * size * (0.02 + 0.1 * late) * (1 + arm)
+        found[weights, "covariate_shift.cosine"] = 1 - 0.1 * place * late * (1 if arm else 0.5)
+        found[activation, "saturation"] = min(1.0, late * (place + 1) / depth * size) * (0.9, 0.2, 0.1)[min(arm, 2)]
+        for name, start in (("p15", -1.0), ("p50", 0.1), ("p85", 1.1)):
+            found[activation, f"drift.{name}"] = size * (start + (2.5 * late * np.sin(step / 15) if arm == 0 else 0))
+            found[f"hidden.{place}.norm.output", f"drift.{name}"] = 1e3
+    found |= _landscape(arm, size, late)
+    return found | (_slice(arm, size) if last else {})
+
+
+def _landscape(arm: int, size: float, late: float) -> dict[tuple[str, str], float]:
+    rough = (1.6, 0.4, 0.6)[min(arm, 2)] * size
+    return {
+        ("", "loss_variation.low"): 2.2 - 1.8 * late + 0.1 * size,
+        ("", "loss_variation.high"): 2.3 - 1.8 * late + rough,
+        ("", "gradient_predictiveness.relative_low"): 0.2 * rough,
+        ("", "gradient_predictiveness.relative_high"): rough * (1 + late),
+        ("", "effective_smoothness.scale_free"): 20 * rough * (1 + late),
+    }
+
+
+def _slice(arm: int, size: float) -> dict[tuple[str, str], float]:
+    """A bowl, steeper and less round in the first arm."""
+    steep = (6.0, 1.0, 1.5)[min(arm, 2)] * size
+    return {
+        ("", f"landscape_slice[{x:g} {y:g}]"): 0.02 + steep * (x**2 + (1 if arm else 4) * (y - 0.2 * x) ** 2)
+        for x in np.linspace(-1, 1, 11).round(2)
+        for y in np.linspace(-1, 1, 11).round(2)
+    }
+
+
 def drawn_texts(figure: Figure) -> list[Text]:
     """Every text that reaches the picture, at the resolution of the PNG."""
     figure.set_dpi(DPI)
@@ -107,6 +175,11 @@ def words(figure: Figure) -> list[str]:
     return [" ".join(text.get_text().split()) for text in drawn_texts(figure)]
 
 
+def caption(figure: Figure) -> str:
+    """What stands below the drawing, on one line."""
+    return " ".join(figure.subfigs[-1].texts[0].get_text().split())
+
+
 def faults(figure: Figure) -> list[str]:
     """Texts that leave the figure, overlap another one, or would read a name as a formula."""
     texts = drawn_texts(figure)
@@ -123,5 +196,9 @@ def faults(figure: Figure) -> list[str]:
     return [
         *(f"outside: {shown[i]}" for i in np.flatnonzero(outside)),
         *(f"overlap: {shown[i]} and {shown[j]}" for i, j in np.argwhere(overlapping)),
-        *(f"formula: {shown[i]}" for i, text in enumerate(texts) if "$" in shown[i] and text.get_parse_math()),
+        *(
+            f"formula: {shown[i]}"
+            for i, text in enumerate(texts)
+            if "$" in shown[i] and text.get_parse_math() and TICK not in shown[i]
+        ),
     ]

@@ -7,6 +7,7 @@ After a change of the looks that is meant, look at the new pictures and store th
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -20,10 +21,12 @@ from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
+from bnexp.report.figures.probes.pictures import FIGURES as OF_PROBES
+from bnexp.report.figures.probes.probed import make_probed
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.style import KNOWN
 from tests.helpers import PICTURE_RMS
-from tests.report.figures.made_up import arm_row, crossed, robustness, run_tables
+from tests.report.figures.made_up import arm_row, crossed, probe_tables, robustness, run_tables
 
 FOLDER = Path(__file__).parent / "baselines"
 DPI = 60
@@ -96,13 +99,25 @@ def heat_map_of(rows: list[ArmRow] | None = None) -> Figure:
     )
 
 
+def probes_of(name: str, factor: float = 1) -> Figure:
+    """A picture of made-up probes; the second arm's values may be larger by a factor."""
+    trials, probes = probe_tables(ARMS[:2], seeds=2, depth=3, steps=range(0, 101, 20))
+    probes.loc[probes["trial"] > 1, "value"] *= factor
+    figure = OF_PROBES[name](make_probed(trials, probes, grid_keys=["train.lr"], arms=ARMS[:2]), TITLE)
+    assert figure is not None
+    return figure
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": curves_of,
     "time": time_of,
     "differences": differences_of,
     "ranges": ranges_of,
     "heat_map": heat_map_of,
+    **{name: partial(probes_of, name) for name in OF_PROBES},
 }
+OF_LAYERS = ("gradient_norms", "saturation", "slices", "covariate_shift")
+"""Their colours are of layers or values, and their arms have but names."""
 
 
 def draw(make: Callable[[], Figure], path: Path) -> Path:
@@ -141,7 +156,7 @@ def test_stored_pictures_are_small_and_none_is_left_over() -> None:
 
 
 @same_letters
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in OF_LAYERS])
 def test_swapped_colours_are_seen(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = KNOWN["before"], KNOWN["after"]
     monkeypatch.setitem(KNOWN, "before", replace(before, colour=after.colour))
@@ -165,6 +180,12 @@ def test_a_moved_difference_is_seen(tmp_path: Path) -> None:
 def test_a_wrong_cell_is_seen(tmp_path: Path) -> None:
     rows = _crossed()
     assert difference("heat_map", lambda: heat_map_of([replace(rows[0], mean=0.4), *rows[1:]]), tmp_path) is not None
+
+
+@same_letters
+@pytest.mark.parametrize("name", ["gradient_norms", "slices"])
+def test_other_probes_are_seen(name: str, tmp_path: Path) -> None:
+    assert difference(name, partial(probes_of, name, factor=1.2), tmp_path) is not None
 
 
 def main() -> None:

@@ -157,7 +157,8 @@ def test_matplotlibs_settings_stay_as_they_were(tmp_path: Path) -> None:
 
 
 def test_pyplot_stays_out() -> None:
-    code = "import sys, bnexp.report.figures.pictures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    modules = "bnexp.report.figures.pictures, bnexp.report.figures.probes.pictures"
+    code = f"import sys, {modules}; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
