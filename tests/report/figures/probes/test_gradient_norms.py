@@ -113,8 +113,8 @@ def test_the_caption_says_points_seeds_direction_and_trap() -> None:
     trials, probes = probe_tables(ARMS, points=5, depth=2, steps=(0, 10))
     trials.loc[0, "outcome"] = "diverged"
     assert caption(figure_of(trials, probes)) == (
-        "Showing 3 of 5 grid points. The first layer is at the bottom. Median over 3 seeds. Relative, since with BN "
-        "raw gradients grow as weights shrink. 1 of 18 trials diverged and counts up to there."
+        "Showing 3 of 5 grid points. The first layer is at the bottom. Median over 3 seeds. Times the weights' "
+        "norm, since with BN raw gradients grow as weights shrink. 1 of 18 trials diverged and counts up to there."
     )
 
 
