@@ -5,7 +5,7 @@ import gc
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.training"], "beartype.beartype")
+install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
 
 # The tests' products are tiny: a second thread only waits for the first, for minutes where cores are busy.
 torch.set_num_threads(1)

@@ -158,3 +158,22 @@ SAMPLED_EFFECT = 0.015
 PICTURE_RMS = 0.5
 """Root mean square over all pixels, each 0 to 255, by which a picture may differ from the stored one. On one version of
 Matplotlib nothing differs; the smallest change that the tests make on purpose makes 2.9."""
+DIFFERENCES_FLOAT64 = 1e-8
+"""Relative difference allowed between a gradient and central differences of step 1e-5, in float64."""
+FAR_MEANS_FLOAT64 = 1e-6
+"""Relative difference allowed between two batch norms in float64 where means are up to 1e8 standard deviations from 0:
+8 of the 16 digits are lost when they are subtracted."""
+EXPLOSION = 0.02
+"""Relative difference allowed between the growth of gradients a layer in 30 layers of 128 ReLU units with a batch of
+128 images, and that in infinitely many and wide ones: over several sizes the difference was 0.2 to 1.6 %."""
+SAMPLED_VARIANCE = 0.15
+"""Relative difference allowed between a variance over 60 batches, or the ratio of two, and the true one: the standard
+error of one number's is √(2/59) = 18 %, and here 16 and more are averaged."""
+LANCZOS = 1e-5
+"""Relative difference allowed between an eigenvalue by Lanczos iterations, which are asked for 1e-6, and the true
+one."""
+RANKED_SHARE = 0.05
+"""Difference allowed between the share of a layer's numbers below a percentile of 2,000 of them, and the percentile:
+the standard error of 2,000 independent ones is 1.1 %, and neighbouring places of a picture aren't."""
+SHORT_STEP = 1e-3
+"""Relative difference allowed between a Hessian along a gradient and a change of the gradient over 1e-5 of a step."""

@@ -16,15 +16,17 @@ ALLOWED: dict[str, set[str]] = {
     "streams": set(),
     "draws": {"streams"},
     "records": set(),
+    "reference": set(),
     "config": {"errors"},
     # what will be trained
     "plan": {"config", "errors"},
     # the pictures, the networks, the training
     "data": {"config", "draws", "errors", "streams"},
     "nn": {"config", "draws", "streams"},
-    "training": {"config", "data", "draws", "nn", "plan", "records"},
+    "probes": {"config", "data", "draws", "errors", "nn", "plan", "records", "streams"},
+    "training": {"config", "data", "draws", "nn", "plan", "probes", "records"},
     # where it runs
-    "executors": {"data", "errors", "plan", "records", "training"},
+    "executors": {"config", "data", "errors", "plan", "records", "training"},
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"config", "data", "errors", "records", "store"},
@@ -32,23 +34,27 @@ ALLOWED: dict[str, set[str]] = {
     # one experiment from end to end
     "environment": {"bnexp"},
     "interrupts": set(),
-    "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "store"},
+    "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
     "recording": {"executors", "records", "store", "training"},
-    "trained": {"data", "errors", "nn", "plan", "records", "store", "training"},
-    "overview": {"config", "data", "errors", "executors", "nn", "plan", "report", "training"},
+    "trained": {"data", "draws", "errors", "nn", "plan", "records", "store", "training"},
+    "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training"},
+    "late_probes": {
+        "config", "data", "draws", "errors", "executors", "nn", "probes", "records", "store", "trained", "training",
+    },
+    "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training"},
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "config", "errors", "executors", "interrupts", "opening", "overview", "plan", "preparing", "report",
-        "runner", "store", "training",
+        "analysis", "config", "deploy", "errors", "executors", "interrupts", "late_probes", "opening", "overview",
+        "plan", "preparing", "report", "runner", "store", "training",
     },
     "__main__": {"cli"},
     "bnexp": set(),
 }  # fmt: skip
 """For each package or module below bnexp, what else below bnexp it may import anywhere in its code."""
 
-WITHOUT_TORCH = ("errors", "streams", "records", "config", "plan", "store", "analysis", "report")
+WITHOUT_TORCH = ("errors", "streams", "records", "reference", "config", "plan", "store", "analysis", "report")
 """Packages that can be imported without importing torch, as can the start of the command line."""
 
 LONGEST = 300

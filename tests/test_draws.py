@@ -142,6 +142,21 @@ def test_an_epoch_begins_anew_and_every_epoch_differs() -> None:
     assert torch.equal(first_of(1), one)
 
 
+def test_streams_can_begin_apart_each_with_an_index_of_its_own() -> None:
+    mine = streams([0, 4], epoch=2)
+    trials = SeedDraws(mine, [0, 4])
+    before = trials.uniform("augment", 6)
+    trials.uniform("dropout", 6)
+    mine.start({"dropout": -1, "noise": 7})
+    trials.start_pass()
+    for stream, index in (("dropout", -1), ("noise", 7)):
+        expected = torch.stack([torch.rand(6, generator=generator(seed, stream, index)) for seed in (0, 4)])
+        assert torch.equal(trials.uniform(stream, 6), expected)
+    # One that is not named goes on.
+    both = [torch.rand(2, 6, generator=generator(seed, "augment", 2)) for seed in (0, 4)]
+    assert torch.equal(torch.stack([before, trials.uniform("augment", 6)], 1), torch.stack(both))
+
+
 def test_streams_do_not_disturb_each_other() -> None:
     quiet, busy = draws([0]), draws([0])
     busy.uniform("noise", 1000)

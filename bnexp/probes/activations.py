@@ -83,5 +83,5 @@ def _handed_on(moment: Moment, layer: str, batches: int) -> Float[Tensor, "K N C
 
 def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, " K"]:
     """Return the share of hits, which of anything that isn't a number is none either."""
-    share_K = hits_KNC.sum((1, 2)) / hits_KNC[0].numel()
+    share_K = hits_KNC.sum((1, 2)).double() / hits_KNC[0].numel()
     return torch.where(of_KNC.sum((1, 2)).isnan(), torch.nan, share_K)

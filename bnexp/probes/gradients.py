@@ -1,7 +1,7 @@
 """How large gradients and updates are, layer by layer, and how much a gradient depends on its batch.
 
-A network with batch norm doesn't mind the scale of its weights, L(αW) = L(W), and its gradient goes with 1/α: arms are
-compared by what is relative to the weights.
+Batch norm doesn't mind the scale of the weights before it, L(αW) = L(W), and their gradient goes with 1/α: arms are
+compared by what stays, ‖g‖·‖W‖. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from bnexp.probes.networks import Theta
 
 
 def gradient_norm(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield ‖g‖ of every weight: as it is, by the root of the weight's size, and relative to ‖W‖.
+    """Yield ‖g‖ of every weight: as it is, by the root of the weight's size, relative to ‖W‖, and times ‖W‖.
 
     At activations ‖∂L/∂h‖; of the network the slope of its logarithm against the layers' number: below 0 where the
     gradient grows on its way back, by a factor of e^−slope per layer.
@@ -30,6 +30,7 @@ def gradient_norm(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
             yield layer, "gradient_norm", norm_K
             yield layer, "gradient_norm.rms", norm_K / sqrt(weight[0].numel())
             yield layer, "gradient_norm.relative", norm_K / norms(weight)
+            yield layer, "gradient_norm.scale_free", norm_K * norms(weight)
     # Over all batches the loss is their mean, and its gradient falls on each batch's activations.
     hidden_LK = [
         torch.stack([_of_trials(each.gradient_at[layer], networks.trials) for each in passes]).square().sum(0).sqrt()

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.probes.line import weights_of
-from bnexp.probes.moment import Moment, Value
+from bnexp.probes.moment import Moment, Value, filter_norms
 from bnexp.probes.networks import Theta
 from bnexp.streams import stream_seed
 
@@ -25,7 +24,8 @@ RANGE, POINTS = (-1.0, 1.0), 11
 def landscape_slice(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the training loss at θ + x·d₁ + y·d₂ for a square of x and y, named `landscape_slice[x y]`."""
     networks, theta = moment.networks, moment.networks.theta()
-    first, second = (directions(weights_of(networks), moment.trial_seeds, which) for which in range(2))
+    weights = {layer: theta[f"{layer}.weight"] for layer in networks.weights}
+    first, second = (directions(weights, moment.trial_seeds, which) for which in range(2))
     batches = list(moment.batches(settings.batches or 1))
     coordinates = np.linspace(*(settings.range or RANGE), settings.points or POINTS).round(12).tolist()
     for x in coordinates:
@@ -51,13 +51,7 @@ def directions(weights: Theta, seeds: tuple[int, ...], which: int) -> Theta:
 def _direction(weight: Tensor, seeds: tuple[int, ...], index: int) -> Tensor:
     drawn = {seed: _normals(weight.shape[1:], seed, index) for seed in dict.fromkeys(seeds)}
     direction = torch.stack([drawn[seed] for seed in seeds]).to(weight.device, weight.dtype)
-    return direction * (_lengths(weight) / _lengths(direction))
-
-
-def _lengths(weight: Tensor) -> Tensor:
-    """Return the norm of every filter, (K, out, 1, …)."""
-    lengths: Tensor = torch.linalg.vector_norm(weight, dim=tuple(range(2, weight.ndim)), keepdim=True)
-    return lengths
+    return direction * (filter_norms(weight) / filter_norms(direction))
 
 
 def _normals(shape: torch.Size, seed: int, index: int) -> Tensor:

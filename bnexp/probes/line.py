@@ -1,7 +1,8 @@
 """The loss along its own gradient: how far it varies, how well the gradient predicts, how smooth it is.
 
 Santurkar et al. 2018, arXiv:1805.11604, section 3.2 and figure 4: places θ − s·g for several s at one moment, never
-across moments. The gradient g is the plain one of the first training images, whatever the optimiser makes of it.
+across moments. The gradient g is the plain one of the first training images, whatever the optimiser makes of it. How
+far a step leads depends on the weights' scale: what is free of it takes all in units of the filters' norms.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.probes.gradients import sum_of_squares
-from bnexp.probes.moment import Moment, Value
+from bnexp.probes.moment import Moment, Value, filter_norms
 from bnexp.probes.networks import Networks, Theta
 
 RANGE, POINTS = (0.5, 4.0), 8
@@ -53,37 +54,42 @@ def gradient_predictiveness(moment: Moment, settings: ProbeSettings) -> Iterator
 
 
 def effective_smoothness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield the largest ‖g(θ − s·g) − g(θ)‖ / (s·‖g(θ)‖) on the line, as it is and times ‖W‖² over all weights.
+    """Yield the largest ‖g(θ − s·g) − g(θ)‖ / (s·‖g(θ)‖) on the line, and the same in units of the filters' norms.
 
-    The second doesn't change where the weights of a network with batch norm are scaled; arms are compared by it.
+    With u = θ/‖filter‖ of weights and u = θ of all else, the second is that of L as a function of u, on a line of its
+    own along ∂L/∂u. It doesn't change where filters are scaled that batch norm follows; arms are compared by it.
     """
-    line, networks = _line(moment, settings), moment.networks
-    beta_K = (line.change_RK / (line.step_RK * line.norm_K)).amax(0)
-    yield "", "effective_smoothness", beta_K
-    yield "", "effective_smoothness.scale_free", beta_K * sum_of_squares(weights_of(networks))
+    for name, unit in ("", None), (".scale_free", units(moment.networks)):
+        line = _line(moment, settings, unit)
+        yield "", f"effective_smoothness{name}", (line.change_RK / (line.step_RK * line.norm_K)).amax(0)
 
 
-def weights_of(networks: Networks) -> Theta:
-    """Return the weights of all layers, without biases, scalars, γ and β."""
-    theta = networks.theta()
-    return {layer: theta[f"{layer}.weight"] for layer in networks.weights}
+def units(networks: Networks) -> Theta:
+    """Return what numbers are measured by where their scale is to play no part: the norm of their filter, or of their
+    row of a linear layer; 1 for what is no weight."""
+    weights = [f"{layer}.weight" for layer in networks.weights]
+    theta = networks.theta().items()
+    return {name: filter_norms(each) if name in weights else torch.ones_like(each) for name, each in theta}
 
 
-def _line(moment: Moment, settings: ProbeSettings) -> Line:
+def _line(moment: Moment, settings: ProbeSettings, unit: Theta | None = None) -> Line:
     low, high = settings.range or RANGE
     count, batches = settings.points or POINTS, settings.batches or 1
-    return moment.once(("line", low, high, count, batches), lambda: _look(moment, low, high, count, batches))
+    key = ("line", low, high, count, batches, unit is None)
+    return moment.once(key, lambda: _look(moment, np.geomspace(low, high, count).tolist(), batches, unit))
 
 
-def _look(moment: Moment, low: float, high: float, count: int, batches: int) -> Line:
+def _look(moment: Moment, factors: list[float], batches: int, unit: Theta | None) -> Line:
+    """Look at the line along the gradient with respect to θ / unit."""
     theta = moment.networks.theta()
-    loss_K, gradient = _gradient(moment, theta, batches)
+    unit = unit or {name: torch.ones_like(each) for name, each in theta.items()}
+    loss_K, gradient = _gradient(moment, theta, batches, unit)
     norm_K = sum_of_squares(gradient).sqrt()
     rows = []
-    for factor in np.geomspace(low, high, count).tolist():
+    for factor in factors:
         step_K = factor * moment.rate_K
-        there = {name: each - _per_trial(step_K, each) * gradient[name] for name, each in theta.items()}
-        loss_there_K, other = _gradient(moment, there, batches)
+        there = {name: each - _per_trial(step_K, each) * unit[name] * gradient[name] for name, each in theta.items()}
+        loss_there_K, other = _gradient(moment, there, batches, unit)
         change_K = sum_of_squares({name: other[name] - each for name, each in gradient.items()}).sqrt()
         product_K = torch.stack([_dot(other[name], each) for name, each in gradient.items()]).sum(0)
         cosine_K = product_K / (norm_K * sum_of_squares(other).sqrt())
@@ -92,13 +98,11 @@ def _look(moment: Moment, low: float, high: float, count: int, batches: int) -> 
     return Line(step_RK, loss_RK, change_RK, cosine_RK, loss_K.double(), norm_K)
 
 
-def _gradient(moment: Moment, theta: Theta, batches: int) -> tuple[Tensor, Theta]:
-    """Return the loss and the gradient over some batches."""
+def _gradient(moment: Moment, theta: Theta, batches: int, unit: Theta) -> tuple[Tensor, Theta]:
+    """Return the loss over some batches, and its gradient with respect to θ / unit."""
     found = [moment.networks.gradient(theta, batch) for batch in moment.batches(batches)]
     loss_K = torch.stack([loss_K for loss_K, _ in found]).mean(0)
-    if len(found) == 1:
-        return loss_K, found[0][1]
-    return loss_K, {name: torch.stack([each[name] for _, each in found]).mean(0) for name in theta}
+    return loss_K, {name: unit[name] * torch.stack([each[name] for _, each in found]).mean(0) for name in theta}
 
 
 def _ends(name: str, values_RK: Float[Tensor, "R K"]) -> Iterator[Value]:

@@ -104,3 +104,9 @@ def norms(tensor: Tensor) -> Float[Tensor, " K"]:
     """Return each trial's Euclidean norm, which overflows no sooner than a float64 does."""
     norm_K: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1, dtype=torch.float64)
     return norm_K
+
+
+def filter_norms(weight: Float[Tensor, "K out *rest"]) -> Float[Tensor, "K out *_"]:
+    """Return the norm of every filter, or row of a linear layer, (K, out, 1, …)."""
+    lengths: Tensor = torch.linalg.vector_norm(weight, dim=tuple(range(2, weight.ndim)), keepdim=True)
+    return lengths

@@ -6,13 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.nn.whiten import Whiten
-from bnexp.probes.gradients import sum_of_squares
-from bnexp.probes.line import weights_of
+from bnexp.probes.line import units
 from bnexp.probes.moment import Moment, Value
 from bnexp.probes.networks import Batch, Networks
 
@@ -26,21 +25,23 @@ Product = Callable[[Tensor], Tensor]
 
 
 def sharpness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield the largest eigenvalue λ of ∇²L over all learned numbers, λ·η, and λ·‖W‖² over all weights.
+    """Yield the largest eigenvalue λ of ∇²L over all learned numbers, λ·η, and the eigenvalue in units of the
+    filters' norms: of L as a function of W/‖filter‖ and of all else as it is.
 
     By Lanczos iterations on Hessian-vector products in float64, one trial after the other. A step of plain gradient
-    descent is stable while λ·η < 2. The last form doesn't change where the weights of a network with batch norm are
-    scaled; arms are compared by it. NaN where the iterations don't converge, or the loss is no number.
+    descent is stable while λ·η < 2. The last form doesn't change where filters are scaled that batch norm follows;
+    arms are compared by it. NaN where the iterations don't converge, or the loss is no number.
     """
     networks, batches = moment.networks, list(moment.batches(settings.batches or 1))
     found = [_largest(alone, batches) for alone in networks.one_by_one()]
-    lambda_K = torch.tensor(found, dtype=torch.float64, device=moment.rate_K.device)
+    lambda_K, free_K = torch.tensor(found, dtype=torch.float64, device=moment.rate_K.device).unbind(1)
     yield "", "sharpness", lambda_K
     yield "", "sharpness.times_rate", lambda_K * moment.rate_K
-    yield "", "sharpness.scale_free", lambda_K * sum_of_squares(weights_of(networks))
+    yield "", "sharpness.scale_free", free_K
 
 
-def _largest(alone: Networks, batches: list[Batch]) -> float:
+def _largest(alone: Networks, batches: list[Batch]) -> tuple[float, float]:
+    """Return the eigenvalue as it is, and in units of the filters' norms."""
     theta = {name: tensor.double().requires_grad_() for name, tensor in alone.theta().items()}
     doubled = [replace(batch, x_SBP=batch.x_SBP.double()) for batch in batches]
     leaves = list(theta.values())
@@ -53,28 +54,35 @@ def _largest(alone: Networks, batches: list[Batch]) -> float:
     twice = not any(isinstance(norm, Whiten) for norm in alone.norms.values())
     slope = gradient(leaves, again=twice)
     if not _flat(slope).isfinite().all():
-        return float("nan")
+        return float("nan"), float("nan")
     product = _by_derivative(slope, leaves) if twice else _by_difference(gradient, leaves)
-    return _lanczos(product, sum(leaf.numel() for leaf in leaves), leaves[0].device)
+    unit = _flat([each.double().expand_as(theta[name]) for name, each in units(alone).items()])
+    return _lanczos(product, unit), _lanczos(lambda v: unit * product(unit * v), unit)
 
 
-def _lanczos(product: Product, size: int, device: torch.device) -> float:
+def _lanczos(product: Product, like: Tensor) -> float:
     def matvec(v: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = product(torch.from_numpy(v.ravel()).to(device)).cpu().numpy()
+        found: NDArray[np.float64] = product(torch.from_numpy(v.ravel()).to(like.device)).cpu().numpy()
         return found
 
-    hessian, start = LinearOperator((size, size), matvec, dtype=np.float64), np.random.default_rng(0)
+    size, start = like.numel(), np.random.default_rng(0).standard_normal(like.numel())
+    hessian = LinearOperator((size, size), matvec, dtype=np.float64)
+    first = matvec(start)
+    if not np.isfinite(first).all():
+        return float("nan")
+    if not first.any():  # flat all around, which ARPACK takes for a mistake
+        return 0.0
     try:
         (value,) = eigsh(
             hessian,
             k=1,
             which="LA",
-            v0=start.standard_normal(size),
+            v0=start,
             tol=TOLERANCE,
             maxiter=RESTARTS,
             return_eigenvectors=False,
         )
-    except ArpackNoConvergence:
+    except ArpackError:
         return float("nan")
     return float(value)
 

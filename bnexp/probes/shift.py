@@ -1,6 +1,7 @@
 """How what layers see changes: over time, by the layers before them, and from training to evaluation."""
 
 from collections.abc import Iterator
+from math import gcd
 
 import torch
 from jaxtyping import Float
@@ -94,9 +95,10 @@ def _distributions(moment: Moment, settings: ProbeSettings) -> Iterator[tuple[st
     for layer, norm in networks.norms.items():
         if wanted(settings, layer):
             output_K2C = _mean_and_deviation(_samples(moment, settings, "outputs", layer))
-            beta_K2C = torch.stack([norm.beta.detach(), torch.zeros_like(norm.beta)], 1)
+            gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
+            beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
             yield f"{layer}.input", _mean_and_deviation(_samples(moment, settings, "inputs", layer))
-            yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([norm.gamma, norm.gamma.abs()], 1)
+            yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
             yield f"{layer}.output", output_K2C
 
 
@@ -115,7 +117,12 @@ def _mean_and_deviation(x_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, "K 2 C"]
 def _percentiles(x_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, "P K"]:
     """Return percentiles over samples and units, the lower of two neighbours."""
     x_KM = x_KNC.mT.flatten(1)  # in the order in which they lie in memory
-    x_KM = x_KM[:, :: -(-x_KM.shape[1] // RANKED)]
+    numbers = x_KM.shape[1]
+    stride = -(-numbers // RANKED)
+    # A common divisor would show the same places of every picture, a corner at worst.
+    while gcd(stride, numbers) > 1:
+        stride += 1
+    x_KM = x_KM[:, ::stride]
     places = [int(percentile / 100 * (x_KM.shape[1] - 1)) for percentile in PERCENTILES]
     return torch.stack([x_KM.kthvalue(place + 1, 1).values for place in places])
 

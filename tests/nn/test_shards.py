@@ -10,7 +10,7 @@ from torch import nn
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.parameters import Parameters
 from bnexp.nn.population import refit_statistics
-from bnexp.nn.shards import Shard, shards
+from bnexp.nn.shards import Shard, shards, twin
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, network
 
@@ -164,6 +164,45 @@ def test_running_statistics_and_their_refit_reach_the_whole_network(name: str) -
 
 def running(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in network.named_buffers() if "running" in name}
+
+
+@pytest.mark.parametrize("sizes", [[4], [1, 2, 1]], ids=str)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_twin_computes_what_the_shard_does_and_learns_with_it(name: str, sizes: list[int]) -> None:
+    group, other = Group(name, sizes), Group(name, sizes)
+    for place, shard in enumerate(group.shards):
+        own = other.shards[place].draws
+        copy = twin(shard, own)
+        x_KBP = noise(len(shard), BATCH, PIXELS)
+        for _ in range(2):
+            for each in (group, other):
+                each.streams.start_step()
+            shard.draws.start_pass()
+            own.start_pass()
+            assert torch.equal(copy(x_KBP), shard.network(x_KBP))
+            with torch.no_grad():
+                for theta in shard.network.parameters():
+                    theta.add_(0.1)
+        mine, theirs = (dict(network.named_parameters()) for network in (copy, shard.network))
+        assert {name: theta.data_ptr() for name, theta in mine.items()} == {
+            name: theta.data_ptr() for name, theta in theirs.items()
+        }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_passing_through_a_twin_leaves_buffers_and_draws_of_the_shard_as_they_are(name: str) -> None:
+    group, other = Group(name, [1, 3]), Group(name, [1, 3])
+    last = group.shards[1]
+    before = {name: buffer.clone() for name, buffer in group.network.named_buffers()}
+    streams = [generator.get_state() for generator in group.streams.generators]
+    copy = twin(last, other.shards[1].draws)
+    copy(noise(3, BATCH, PIXELS))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in group.network.named_buffers())
+    assert all(
+        torch.equal(*pair) for pair in zip(streams, (g.get_state() for g in group.streams.generators), strict=True)
+    )
+    kept = dict(copy.named_buffers())
+    assert all(not torch.equal(kept[name], before[name][1:]) for name in kept if name.endswith("running_mean"))
 
 
 def test_one_shard_is_the_network_itself() -> None:

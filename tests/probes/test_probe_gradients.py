@@ -1,0 +1,178 @@
+"""Gradients, updates and their noise against plain PyTorch, differences and NumPy."""
+
+from math import exp, pi, sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bnexp.training.loop import train
+from bnexp.training.trainee import Trainee
+from tests.helpers import (
+    DIFFERENCES_FLOAT64,
+    EXACT_FLOAT64,
+    EXPLOSION,
+    PLAIN_FLOAT64,
+    SAMPLED_VARIANCE,
+    assert_close,
+    made_up_data,
+    rates_group,
+)
+from tests.probes.looking import MODELS, Plain, column, find, in_training, layers_of, probe
+
+STEP = 1e-5
+"""Of central differences."""
+
+
+def differences(loss: Any, numbers: torch.Tensor) -> torch.Tensor:
+    """The gradient of a loss with respect to numbers that it reads anew, by central differences."""
+    found = torch.zeros_like(numbers)
+    with torch.no_grad():
+        for place in np.ndindex(*numbers.shape):
+            before = numbers[place].item()
+            numbers[place] = before + STEP
+            ahead = loss()
+            numbers[place] = before - STEP
+            found[place] = (ahead - loss()) / (2 * STEP)
+            numbers[place] = before
+    return found
+
+
+def test_norms_are_those_of_finite_differences() -> None:
+    trainee = in_training({"depth": 2, "width": 4, "norm": "after", "dropout": 0.3}, batch_size=8, label_smoothing=0.1)
+    found, made = find(trainee, "gradient_norm"), Plain(trainee, 1)
+    weights = [layer.get_parameter("weight") for layer in made.weights]
+    expected = [float(differences(lambda: made.loss(made.batch(0)), weight).norm()) for weight in weights]
+    assert_close(column(found, "gradient_norm", 1), expected, DIFFERENCES_FLOAT64)
+    hidden = [float(differences_at(made, layer).norm()) for layer in made.activations]
+    assert_close(column(found, "gradient_norm.activation", 1), hidden, DIFFERENCES_FLOAT64)
+
+
+def differences_at(made: Plain, layer: nn.Module) -> torch.Tensor:
+    """The gradient with respect to what a layer hands on, by adding to it."""
+    added = torch.zeros(8, 4, dtype=torch.float64)
+    handle = layer.register_forward_hook(lambda module, given, output: output + added)
+    found = differences(lambda: made.loss(made.batch(0)), added)
+    handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_norms_of_every_network_are_plain_pytorchs(name: str, batches: int) -> None:
+    trainee = in_training(MODELS[name])
+    found = find(trainee, {"name": "gradient_norm", "batches": batches})
+    for k in range(2):
+        made = Plain(trainee, k)
+        norms, hidden = plain_norms(made, batches)
+        sizes = [layer.get_parameter("weight") for layer in made.weights]
+        assert_close(column(found, "gradient_norm", k), norms, PLAIN_FLOAT64)
+        each = [norm / sqrt(weight.numel()) for norm, weight in zip(norms, sizes, strict=True)]
+        assert_close(column(found, "gradient_norm.rms", k), each, PLAIN_FLOAT64)
+        each = [norm / float(weight.detach().norm()) for norm, weight in zip(norms, sizes, strict=True)]
+        assert_close(column(found, "gradient_norm.relative", k), each, PLAIN_FLOAT64)
+        each = [norm * float(weight.detach().norm()) for norm, weight in zip(norms, sizes, strict=True)]
+        assert_close(column(found, "gradient_norm.scale_free", k), each, PLAIN_FLOAT64)
+        assert_close(column(found, "gradient_norm.activation", k), hidden, PLAIN_FLOAT64)
+        slope = np.polyfit(range(len(hidden)), np.log(hidden), 1)[0]
+        assert_close(column(found, "gradient_norm.slope", k), [slope], PLAIN_FLOAT64)
+
+
+def plain_norms(made: Plain, batches: int) -> tuple[list[float], list[float]]:
+    """Norms of the gradient of the mean loss over some batches: of weights, and of what activations hand on."""
+    losses, watched = zip(*(made.watch(made.activations, made.batch(i), i) for i in range(batches)), strict=True)
+    hidden = [[output for _, output in pairs] for pairs in watched]
+    weights = [layer.get_parameter("weight") for layer in made.weights]
+    wanted = [*weights, *(output for each in hidden for output in each)]
+    found = [g.flatten() for g in torch.autograd.grad(torch.stack(losses).mean(), wanted)]
+    by_layer = zip(
+        *(found[i : i + len(hidden[0])] for i in range(len(weights), len(found), len(hidden[0]))), strict=True
+    )
+    return [float(g.norm()) for g in found[: len(weights)]], [float(torch.cat(each).norm()) for each in by_layer]
+
+
+@pytest.mark.parametrize(("norm", "factor"), [("before", sqrt(pi / (pi - 1))), ("none", 1.0)])
+def test_gradients_of_deep_relu_networks_explode_with_batch_norm_as_yang_and_others_have_it(
+    norm: str, factor: float
+) -> None:
+    model = {"depth": 30, "width": 128, "activation": "relu", "init": "he", "norm": norm}
+    group = rates_group(1, model, batch_size=128)
+    trainee = Trainee(group, made_up_data(group, train_images=128, side=8))
+    (slope,) = find(trainee, "gradient_norm")["", "gradient_norm.slope"]
+    assert abs(exp(-slope) / factor - 1) < EXPLOSION
+
+
+@pytest.mark.parametrize("family", ["mlp", "vgg"])
+def test_the_update_ratio_is_that_of_the_weights_before_and_after(family: str) -> None:
+    model = {"family": family, "depth": 5, "width": 4}
+    rule = {"momentum": 0.9, "weight_decay": 0.05, "clip": {"norm_global": 0.1}, "record_at": [1, 2, 3, 9]}
+    group = rates_group(2, model, precision="fp64", **rule)
+    before, seen = dict[str, np.ndarray](), 0
+    for progress in train(group, made_up_data(group), probes=[probe({"name": "update_ratio", "every": 1})]):
+        after = {name: array for name, array in progress.snapshot().arrays.items() if name.endswith("weight")}
+        if progress.record.step in (1, 2, 3):
+            (record,) = progress.probes
+            for (layer, name), row in record.values.items():
+                old, new = (arrays[f"network.{layer}.weight"].reshape(2, -1) for arrays in (before, after))
+                expected = np.linalg.norm(new - old, axis=1) / np.linalg.norm(old, axis=1)
+                assert name == "update_ratio"
+                assert_close(row, expected, EXACT_FLOAT64)
+                seen += 1
+        before = after
+    assert seen == 3 * len(before)
+
+
+def test_before_training_there_is_no_update_to_compare() -> None:
+    trainee = in_training(MODELS["mlp"])
+    assert find(trainee, "update_ratio", "covariate_shift") == {}
+
+
+@pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
+def test_gradient_noise_is_the_covariance_over_the_drawn_batches(name: str) -> None:
+    trainee = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
+    found = find(trainee, {"name": "gradient_noise", "batches": 5}, step=3)
+    for k in range(2):
+        made = Plain(trainee, k)
+        gradients = [torch.cat([g.flatten() for g in made.gradient(made.drawn(i, 3), i, 3)]) for i in range(5)]
+        each = torch.stack(gradients).numpy()
+        trace = each.var(0, ddof=1).sum()
+        assert_close(found["", "gradient_noise"][k], trace, PLAIN_FLOAT64)
+        assert_close(found["", "gradient_noise.relative"][k], trace / (each.mean(0) ** 2).sum(), PLAIN_FLOAT64)
+
+
+def test_gradient_noise_falls_with_the_batch_size() -> None:
+    written = {"name": "gradient_noise", "batches": 60}
+    traces = [
+        find(in_training(MODELS["mlp"] | {"norm": "none"}, batch_size=size), written)["", "gradient_noise"][0]
+        for size in (8, 32)
+    ]
+    assert_close(traces[0] / traces[1], 4.0, SAMPLED_VARIANCE)
+
+
+def test_layers_are_chosen_by_patterns() -> None:
+    trainee = in_training(MODELS["mlp"])
+    layers = layers_of(find(trainee, "gradient_norm"), "gradient_norm")
+    assert layers == ["hidden.0.linear", "hidden.1.linear", "hidden.2.linear", "output"]
+    chosen = find(trainee, {"name": "gradient_norm", "layers": ["*.1.*", "output"]})
+    assert layers_of(chosen, "gradient_norm") == ["hidden.1.linear", "output"]
+    assert layers_of(chosen, "gradient_norm.activation") == ["hidden.1.activation"]
+    assert ("", "gradient_norm.slope") in chosen
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+@pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
+def test_the_scale_free_norm_does_not_mind_the_scale_of_weights_before_batch_norm(name: str, factor: float) -> None:
+    trainee = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
+    before = find(trainee, "gradient_norm")
+    layer = layers_of(before, "gradient_norm")[1]
+    with torch.no_grad():
+        trainee.network.get_submodule(layer).get_parameter("weight").mul_(factor)
+    after = find(trainee, "gradient_norm")
+    for each in layers_of(before, "gradient_norm"):
+        assert_close(after[each, "gradient_norm.scale_free"], before[each, "gradient_norm.scale_free"], PLAIN_FLOAT64)
+    assert_close(after[layer, "gradient_norm"] * factor, before[layer, "gradient_norm"], PLAIN_FLOAT64)
+    # What a step changes goes with the square.
+    relative = after[layer, "gradient_norm.relative"] * factor**2
+    assert_close(relative, before[layer, "gradient_norm.relative"], PLAIN_FLOAT64)

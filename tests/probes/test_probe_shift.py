@@ -1,0 +1,221 @@
+"""Drift, covariate shift and variance shift against NumPy and plain PyTorch, written from the papers."""
+
+from math import log
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bnexp.training.trainee import Trainee
+from tests.helpers import (
+    NEAR_FLOAT64,
+    PLAIN_FLOAT64,
+    RANKED_SHARE,
+    SAMPLED_VARIANCE,
+    assert_close,
+    made_up_data,
+    rates_group,
+)
+from tests.probes.looking import (
+    MODELS,
+    Found,
+    Plain,
+    find_over_update,
+    in_training,
+    layers_of,
+    prober,
+    rates,
+    rows,
+    values,
+)
+
+LAYER = "hidden.0.activation"
+Moments = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Means and deviations of units by place."""
+
+
+def twice(trainee: Trainee, batches: int = 1) -> tuple[Found, Found, list[Moments], list[list[np.ndarray]]]:
+    """Drift before and after an update, and of the first trial's plain network what NumPy makes of it."""
+    taking = prober(trainee, {"name": "drift", "batches": batches})
+    due, found, moments, inputs = taking.due(0, True), [], list[Moments](), list[list[np.ndarray]]()
+    for step in range(2):
+        if step:
+            trainee.update(torch.arange(16)[None], 5 * rates(trainee)[:, None], torch.tensor(step))
+        found.append(values(taking.measure(due, 0, step, rates(trainee))))
+        each, pre = plain_moments(Plain(trainee, 0), found[0], batches)
+        moments.append(each)
+        inputs.append(pre)
+    return found[0], found[1], moments, inputs
+
+
+def plain_moments(made: Plain, found: Found, batches: int) -> tuple[Moments, list[np.ndarray]]:
+    """Means and deviations at every place, and what comes into the activations."""
+    watched = [made.watch([*made.activations, *made.norms], made.batch(i), i)[1] for i in range(batches)]
+    pairs = [
+        [np.concatenate([rows(each[place][kind]) for each in watched]) for kind in range(2)]
+        for place in range(len(watched[0]))
+    ]
+    activations = layers_of(found, "drift.p50")
+    moments = {layer: moments_of(x_NC) for layer, (x_NC, _) in zip(activations, pairs, strict=False)}
+    names = [layer.removesuffix("activation") + "norm" for layer in activations]
+    for name, norm, (x_NC, y_NC) in zip(names, made.norms, pairs[len(activations) :], strict=True):
+        gamma, beta = (norm.get_parameter(key).detach().numpy() for key in ("weight", "bias"))
+        moments |= {f"{name}.input": moments_of(x_NC), f"{name}.output": moments_of(y_NC)}
+        moments[f"{name}.normalized"] = moments_of((y_NC - beta) / gamma)
+    return moments, [x_NC for x_NC, _ in pairs[: len(activations)]]
+
+
+def moments_of(x_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x_NC.mean(0), x_NC.std(0)
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+@pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "mlp, groups", "vgg, dropout"])
+def test_drift_is_how_far_means_and_deviations_moved(name: str, batches: int) -> None:
+    trainee = in_training(MODELS[name])
+    for key, theta in trainee.network.named_parameters():
+        if key.endswith("gamma"):
+            theta.data[:, 0] *= -1
+    first, second, (before, after), inputs = twice(trainee, batches)
+    assert layers_of(first, "drift.mean") == []
+    assert set(layers_of(second, "drift.mean")) == set(layers_of(second, "drift.deviation")) == set(after)
+    for place, (mean, deviation) in after.items():
+        was_mean, was_deviation = before[place]
+        moved, stretched = np.abs(mean - was_mean) / was_deviation, np.abs(np.log(deviation / was_deviation))
+        # Normalised units don't move but for rounding.
+        assert_close(1 + second[place, "drift.mean"][0], 1 + moved.mean(), PLAIN_FLOAT64)
+        assert_close(1 + second[place, "drift.deviation"][0], 1 + stretched.mean(), PLAIN_FLOAT64)
+    for found, each in ((first, inputs[0]), (second, inputs[1])):
+        for layer, x_NC in zip(layers_of(found, "drift.p50"), each, strict=True):
+            for percentile in (15, 50, 85):
+                place = percentile * (x_NC.size - 1) // 100
+                expected = np.sort(x_NC, axis=None)[place]
+                assert_close(found[layer, f"drift.p{percentile}"][0], expected, PLAIN_FLOAT64)
+
+
+def test_units_that_are_stretched_and_moved_drift_by_as_much() -> None:
+    trainee = in_training({"depth": 1, "width": 16, "norm": "none"})
+    for theta in trainee.network.hidden.parameters():
+        theta.data.zero_()
+    weight, bias = (trainee.network.get_parameter(f"hidden.0.linear.{name}").data for name in ("weight", "bias"))
+    weight[:] = torch.eye(16)
+    taking = prober(trainee, "drift")
+    due = taking.due(0, True)
+    taking.measure(due, 0, 0, rates(trainee))
+    deviation = trainee.data.inputs(trainee.data.train.images_NP[:16]).numpy().std(0)
+    bias[1] = torch.from_numpy(3 * deviation)
+    moved = values(taking.measure(due, 0, 1, rates(trainee)))
+    assert_close(moved[LAYER, "drift.mean"], [0, 3], NEAR_FLOAT64)
+    assert_close(moved[LAYER, "drift.deviation"] + 1, [1, 1], NEAR_FLOAT64)
+    weight[0] *= -4
+    weight[1] /= 4
+    stretched = values(taking.measure(due, 0, 2, rates(trainee)))
+    # Always against the moment before, not the first one.
+    assert_close(stretched[LAYER, "drift.deviation"], [log(4), log(4)], NEAR_FLOAT64)
+
+
+def test_percentiles_of_large_pictures_see_every_place_of_them() -> None:
+    model = {"family": "vgg", "depth": 5, "width": 8, "norm": "none"}
+    group = rates_group(1, model, batch_size=8)
+    trainee = in_training(group, made_up_data(group, train_images=16, side=32))
+    # Around pictures there is nothing: sums of what is above 0 are smaller at the edge.
+    weight = trainee.network.get_parameter("stages.0.0.conv.weight").data.fill_(1.0)
+    trainee.network.get_parameter("stages.0.0.conv.bias").data.zero_()
+    trainee.data.train.images_NP[:] = trainee.data.train.images_NP // 2 + 128
+    taking = prober(trainee, "drift")
+    found = values(taking.measure(taking.due(0, True), 0, 0, rates(trainee)))
+    made = Plain(trainee, 0)
+    x_NC = rows(made.watch(made.activations[:1], made.batch(0))[1][0][0])
+    assert weight.numel() == 8 * 9
+    for percentile in (15, 50, 85):
+        share = (x_NC <= found["stages.0.0.activation", f"drift.p{percentile}"][0]).mean()
+        assert abs(share - percentile / 100) < RANKED_SHARE
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_covariate_shift_is_that_of_definition_2_1(name: str) -> None:
+    trainee = in_training(MODELS[name], batch_size=8, label_smoothing=0.1)
+    before = [Plain(trainee, k) for k in range(2)]
+    found = find_over_update(trainee, "covariate_shift", step=4)
+    numbers = torch.arange(5, 13)
+    for k in range(2):
+        after = Plain(trainee, k)
+        moving, last = before[k], 2**20 - 1
+        begun = [g.detach() for g in plain_weight_gradients(moving, numbers, last)]
+        for place, layer in enumerate(layers_of(found, "covariate_shift")):
+            other = plain_weight_gradients(moving, numbers, last)[place]
+            g, difference = begun[place], float((begun[place] - other).norm())
+            cosine = float((g * other).sum() / (g.norm() * other.norm()))
+            assert_close(found[layer, "covariate_shift"][k], difference, PLAIN_FLOAT64)
+            assert_close(found[layer, "covariate_shift.relative"][k], difference / float(g.norm()), PLAIN_FLOAT64)
+            assert_close(found[layer, "covariate_shift.cosine"][k], cosine, PLAIN_FLOAT64)
+            move(moving, after, place)
+    first, *later = layers_of(found, "covariate_shift")
+    assert found[first, "covariate_shift"].tolist() == found[first, "covariate_shift.relative"].tolist() == [0, 0]
+    assert all((found[layer, "covariate_shift"] > 0).all() for layer in later)
+
+
+def plain_weight_gradients(made: Plain, numbers: torch.Tensor, i: int) -> list[torch.Tensor]:
+    weights = [layer.get_parameter("weight") for layer in made.weights]
+    return list(torch.autograd.grad(made.loss(numbers, i, 4), weights))
+
+
+def move(made: Plain, target: Plain, place: int) -> None:
+    """Give a layer the parameters of another network, and all that stands behind it up to the next layer."""
+    number = -1
+    for mine, theirs in zip(made.network.modules(), target.network.modules(), strict=True):
+        number += isinstance(mine, nn.Linear | nn.Conv2d)
+        if max(number, 0) == place:
+            for theta, other in zip(mine.parameters(recurse=False), theirs.parameters(recurse=False), strict=True):
+                theta.data = other.detach().clone()
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "vgg, dropout"])
+def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name: str) -> None:
+    trainee = in_training(MODELS[name])
+    trainee.update(torch.arange(16)[None], rates(trainee)[:, None], torch.tensor(1))
+    taking = prober(trainee, {"name": "variance_shift", "batches": 4})
+    found = values(taking.measure(taking.due(0, True), 0, 2, rates(trainee)))
+    layers = layers_of(found, "variance_shift")
+    for k in range(2):
+        running = [norm.get_buffer("running_var").numpy().copy() for norm in Plain(trainee, k).norms]
+        trained, met = (inputs_of_norms(Plain(trainee, k), training) for training in (True, False))
+        for place, layer in enumerate(layers):
+            within = np.mean([x_NC.var(0, ddof=1) for x_NC in trained[place]], axis=0)
+            seen = np.concatenate(met[place]).var(0)
+            for measure, other in (("variance_shift", running[place]), ("variance_shift.reestimated", within)):
+                expected = np.maximum(seen / other, other / seen).mean()
+                assert_close(found[layer, measure][k], expected, PLAIN_FLOAT64)
+
+
+def inputs_of_norms(made: Plain, training: bool) -> list[list[np.ndarray]]:
+    """What comes into each norm layer in four drawn batches."""
+    made.network.train(training)
+    watched = [made.watch(made.norms, made.drawn(i, 2), i, 2)[1] for i in range(4)]
+    return [[rows(pairs[place][0]) for pairs in watched] for place in range(len(made.norms))]
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.5])
+def test_dropout_shifts_the_variance_by_what_inverted_dropout_adds(rate: float) -> None:
+    model = {"depth": 1, "width": 16, "dropout": rate, "dropout_at": "before_norm", "norm": {"momentum": 0.01}}
+    trainee = in_training(model)
+    trainee.network.get_parameter("hidden.0.linear.weight").data[:] = torch.eye(16)
+    trainee.network.get_parameter("hidden.0.linear.bias").data.zero_()
+    taking = prober(trainee, {"name": "variance_shift", "batches": 30})
+    found = values(taking.measure(taking.due(0, True), 0, 0, rates(trainee)))
+    x_NP = trainee.data.inputs(trainee.data.train.images_NP).numpy()
+    mean, variance = x_NP.mean(0), x_NP.var(0)
+    expected = ((variance + rate * mean**2) / (1 - rate) / variance).mean()
+    reestimated = found["hidden.0.norm", "variance_shift.reestimated"]
+    assert_close(reestimated, [expected, expected], SAMPLED_VARIANCE)
+    assert (reestimated > 1.5).all() == (rate > 0)
+    # Running variances begin at 1 and haven't learned anything yet: they lag, whatever the dropout.
+    lag = np.maximum(variance, 1 / variance).mean()
+    assert_close(found["hidden.0.norm", "variance_shift"], [lag, lag], SAMPLED_VARIANCE)
+
+
+def test_only_batch_norm_has_a_variance_to_shift() -> None:
+    for name in ("mlp, groups", "mlp, whitening", "residual mlp, fixup"):
+        taking = prober(in_training(MODELS[name]), "variance_shift")
+        assert taking.measure(taking.due(0, True), 0, 0, torch.tensor([0.1, 0.1])).values == {}
