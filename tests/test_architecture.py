@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"config", "data", "errors", "records", "store"},
-    "report": {"errors", "analysis", "config", "store"},
+    "report": {"errors", "analysis", "config", "records", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},
     "interrupts": set(),

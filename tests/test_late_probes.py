@@ -31,15 +31,16 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
 
 def test_they_find_what_training_found_after_its_last_update(record: RunRecord) -> None:
     # Dropout included, since its draws are named by the moment and not by what was drawn before.
+    taken, key = RunRecord(record.path).probes, ["trial", "layer", "probe"]
     probe_run(record, probe_settings(TAKEN), None, CPU)
-    fresh = RunRecord(record.path)
-    late = fresh.late_probes.set_index(["trial", "layer", "probe"])["value"].sort_index()
-    taken = fresh.probes.iloc[: -len(late)]
-    last = taken[taken["step"] == taken["step"].max()].set_index(["trial", "layer", "probe"])["value"].sort_index()
-    assert late.index.equals(last.index)
-    assert np.abs(late / last - 1).max() <= TOGETHER_FLOAT64
-    assert set(fresh.late_probes["step"]) == {10}
-    assert fresh.complete
+    late = RunRecord(record.path).late_probes
+    assert set(late["step"]) == {10}
+    last = taken[taken["step"] == 10].set_index(key)["value"].sort_index()
+    found = late.set_index(key)["value"].sort_index()
+    assert found.index.equals(last.index)
+    assert np.abs(found / last - 1).max() <= TOGETHER_FLOAT64
+    assert len(RunRecord(record.path).probes) == len(taken)
+    assert RunRecord(record.path).complete
 
 
 def test_only_the_trials_asked_for_are_measured(record: RunRecord) -> None:
@@ -65,18 +66,23 @@ def test_a_run_that_another_process_works_on_is_left_alone(record: RunRecord) ->
             "^--probe update_ratio: compares the weights before and after an update, so it is taken in ",
         ),
         (["covariate_shift"], "bnexp run CONFIG probes=.covariate_shift.$"),
-        ([{"name": "rank", "every": 2}], "^--probe rank: every and at are for training, which is over; leave them out"),
-        ([{"name": "rank", "at": [2]}], "^--probe rank: every and at are for training"),
+        (["{name: rank, every: 2}"], "^--probe rank: every and at are for training, which is over; leave them out"),
+        (["{name: rank, at: [2]}"], "^--probe rank: every and at are for training"),
     ],
 )
-def test_what_cant_be_measured_afterwards_is_refused_in_words(written: list[object], message: str) -> None:
+def test_what_cant_be_measured_afterwards_is_refused_in_words(written: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         probe_settings(written)
 
 
+def test_default_stands_for_what_weights_suffice_for() -> None:
+    names = [probe.name for probe in probe_settings(["default, rank"])]
+    assert names == ["gradient_norm", "saturation", "dead_units", "drift", "rank"]
+
+
 def test_a_layer_that_is_not_there_is_named(record: RunRecord) -> None:
-    with pytest.raises(ConfigError, match=r"--probe: probes\.0\.layers: hiden\.0\.activation: no layer has this name"):
-        probe_run(record, probe_settings([{"name": "rank", "layers": ["hiden.0.activation"]}]), None, CPU)
+    with pytest.raises(ConfigError, match=r"^--probe rank: layers: hiden\.0\.activation: no layer has this name"):
+        probe_run(record, probe_settings(["{name: rank, layers: [hiden.0.activation]}"]), None, CPU)
 
 
 def test_a_run_whose_probes_are_others_is_not_taken_over(record: RunRecord) -> None:

@@ -29,7 +29,6 @@ def probe(
     What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
     """
     from bnexp.cli.output import print_json, print_table, warn
-    from bnexp.config.reader import parse
     from bnexp.report.probe_table import probe_table
     from bnexp.store.finding import find_run
 
@@ -37,20 +36,14 @@ def probe(
     from bnexp.executors.local import choose_device  # imports torch
     from bnexp.late_probes import probe_run, probe_settings
 
-    entries: list[Any] = []
-    for text in wanted:
-        mapping = text.lstrip().startswith("{")
-        entries += [parse(text, "--probe")] if mapping else [name.strip() for name in text.split(",")]
-    probes = probe_settings(entries)
+    probes = probe_settings(wanted)
     silent = as_json or quiet
     found = probe_run(run, probes, trials or None, choose_device(device), say=_nothing if silent else warn)
     rows: list[dict[str, Any]] = [row for record in found for row in record.rows()]
     if as_json:
         print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})
     elif not quiet:
-        import pandas as pd
-
-        print_table(probe_table(run.trials, pd.DataFrame(rows), run.config.swept))
+        print_table(probe_table(run.trials, rows, run.config.swept, [each.name for each in probes]))
         typer.echo(f"\n{run.path}: late_probes.csv")
 
 

@@ -1,6 +1,6 @@
 """Which measurements are taken inside the networks while they train: `probes:`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -31,6 +31,16 @@ DEFAULT = "default"
 """Stands for DEFAULT_PROBES in a configuration."""
 DEFAULT_PROBES: tuple[ProbeName, ...] = ("gradient_norm", "update_ratio", "saturation", "dead_units", "drift")
 """Probes that share one pass over one batch, and together cost little."""
+ALONG_THE_GRADIENT = ("loss_variation", "gradient_predictiveness", "effective_smoothness")
+"""Probes of places on a line; landscape_slice is of a square."""
+OF_THE_NETWORK = (*ALONG_THE_GRADIENT, "sharpness", "landscape_slice", "mode_gap", "gradient_noise")
+"""Probes that have no values of single layers."""
+OF_AN_UPDATE = ("update_ratio", "covariate_shift")
+"""Probes that compare the parameters before and after an update, over its own batch."""
+OVER_BATCHES = ("gradient_noise", "batch_spread")
+"""Probes of how batches differ."""
+NARROWEST = 1e-6
+"""Of a range."""
 MOST_POINTS = 101
 """Points of a line, or of a side of a slice."""
 MOST_BATCHES = 10_000
@@ -52,7 +62,7 @@ class ProbeSettings(Settings):
     layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Only layers with these names, as `bnexp show` prints them; * stands for any letters. null = all that apply."""
     batches: Annotated[Count, Field(le=MOST_BATCHES)] | None = None
-    """Batches of training images that are looked at; null = what suits the probe."""
+    """Batches of training images that are looked at, at most as many as there are; null = what suits the probe."""
     range: tuple[Number, Number] | None = None
     """How far from the weights to look: in multiples of the learning rate along the gradient, for landscape_slice in
     multiples of the weights' own norm; null = 0.5 to 4, and -1 to 1."""
@@ -67,12 +77,27 @@ class ProbeSettings(Settings):
     def _goes_together(self) -> Self:
         if self.every is not None and self.at is not None:
             raise ValueError("every and at exclude each other: give one of them")
-        if self.range and self.range[0] >= self.range[1]:
-            raise ValueError("range: expected the lower end first")
-        line = self.name in ("loss_variation", "gradient_predictiveness", "effective_smoothness")
-        if self.range and line and self.range[0] <= 0:
+        if self.batches == 1 and self.name in OVER_BATCHES:
+            raise ValueError(f"batches: {self.name} is about how batches differ and takes at least 2")
+        if self.range and self.range[1] - self.range[0] < NARROWEST:
+            raise ValueError(f"range: expected the lower end first, and at least {NARROWEST:g} between the ends")
+        if self.range and self.name in ALONG_THE_GRADIENT and self.range[0] <= 0:
             raise ValueError("range: expected multiples of the learning rate above 0")
+        if useless := [
+            option for option, takers in self._without.items() if self.name in takers and option in self._set
+        ]:
+            raise ValueError(f"{useless[0]}: {self.name} has no use for it; leave it out")
         return self
+
+    @property
+    def _set(self) -> list[str]:
+        return [option for option in self._without if getattr(self, option) is not None]
+
+    @property
+    def _without(self) -> dict[str, Sequence[str]]:
+        """Options, and the probes that have no use for them."""
+        pointless = [name for name in get_args(ProbeName) if name not in (*ALONG_THE_GRADIENT, "landscape_slice")]
+        return {"layers": OF_THE_NETWORK, "batches": OF_AN_UPDATE, "range": pointless, "points": pointless}
 
 
 def probe_list(value: Any) -> Any:

@@ -18,6 +18,7 @@ WORDS = (
     ("String should have", "expected"),
     ("Keys should be strings", "expected text as a key"),
     ("a valid ", "a "),
+    ("Field required", "missing"),
     ("a integer", "an integer"),
     ("expected greater", "expected a number greater"),
     ("expected less", "expected a number less"),

@@ -19,8 +19,8 @@ def _record_at(value: Any) -> Any:
         return step_numbers(value, least=1)
     except TooManyError:
         raise
-    except ValueError as error:
-        raise ValueError(str(error).replace("expected ", "expected epoch, or ")) from None
+    except ValueError:
+        raise ValueError("expected epoch, or a list or range of steps counted from 1") from None
 
 
 Budget = Annotated[Count, Field(le=MOST_UPDATES)]

@@ -20,7 +20,7 @@ def saturation(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the share of (sample, unit) of every sigmoid and tanh that are in the flat parts of the curve."""
     for layer, kind in moment.networks.activations.items():
         if isinstance(kind, nn.Sigmoid | nn.Tanh) and wanted(settings, layer):
-            h_KNC = _handed_on(moment, layer, settings.batches or 1)
+            h_KNC = moment.samples("outputs", layer, settings.batches or 1)
             flat_KNC = h_KNC.abs() > HIGH if isinstance(kind, nn.Tanh) else (h_KNC < LOW) | (h_KNC > HIGH)
             yield layer, "saturation", _share(flat_KNC, h_KNC)
 
@@ -32,7 +32,7 @@ def dead_units(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """
     for layer, kind in moment.networks.activations.items():
         if isinstance(kind, nn.ReLU) and wanted(settings, layer):
-            h_KNC = _handed_on(moment, layer, settings.batches or 1)
+            h_KNC = moment.samples("outputs", layer, settings.batches or 1)
             yield layer, "dead_units", _share((h_KNC <= 0).all(1, keepdim=True), h_KNC)
             yield layer, "dead_units.zeros", _share(h_KNC <= 0, h_KNC)
 
@@ -45,7 +45,7 @@ def rank(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """
     for layer in moment.networks.activations:
         if wanted(settings, layer):
-            h_KNC = _handed_on(moment, layer, settings.batches or 1).double()
+            h_KNC = moment.samples("outputs", layer, settings.batches or 1).double()
             _, samples, units = h_KNC.shape
             # H Hᵀ and Hᵀ H have the same trace and the same norm.
             moments = h_KNC.mT @ h_KNC if units <= samples else h_KNC @ h_KNC.mT
@@ -74,11 +74,6 @@ def batch_spread(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
         mean_bKC, square_bKC = torch.stack(sums, 1)
         variance_KC = square_bKC.mean(0) - mean_bKC.mean(0).square()
         yield layer, "batch_spread", (mean_bKC.var(0) / variance_KC).mean(1)
-
-
-def _handed_on(moment: Moment, layer: str, batches: int) -> Float[Tensor, "K N C"]:
-    found = [moment.networks.samples(each.outputs[layer]) for each in moment.passes(batches)]
-    return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
 def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, " K"]:

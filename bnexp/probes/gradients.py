@@ -70,7 +70,7 @@ def gradient_noise(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
             squares_K += norms(each).square()
     mean_square_K = sum_of_squares({name: each / count for name, each in total.items()})
     # The mean of the squares less the square of the mean; rounding may leave less than nothing.
-    trace_K = (squares_K - count * mean_square_K).clamp(min=0) / max(1, count - 1)
+    trace_K = (squares_K - count * mean_square_K).clamp(min=0) / (count - 1)
     yield "", "gradient_noise", trace_K
     yield "", "gradient_noise.relative", trace_K / mean_square_K
 

@@ -34,7 +34,7 @@ def landscape_slice(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
             for layer, direction in first.items():
                 there[f"{layer}.weight"] = theta[f"{layer}.weight"] + x * direction + y * second[layer]
             loss_K = torch.stack([networks.loss(there, batch) for batch in batches]).mean(0)
-            yield "", f"landscape_slice[{x:g} {y:g}]", loss_K
+            yield "", f"landscape_slice[{x:.15g} {y:.15g}]", loss_K
 
 
 def directions(weights: Theta, seeds: tuple[int, ...], which: int) -> Theta:

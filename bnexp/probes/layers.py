@@ -22,7 +22,7 @@ def unknown_layers(
         groups: all trials.
         shape_of: what a group trains on.
         probes: of the experiment.
-        source: names the configuration in messages.
+        source: names the configuration in messages; empty where the probes are an option of the command line.
     """
     if not any(probe.layers for probe in probes):
         return
@@ -33,6 +33,5 @@ def unknown_layers(
         for pattern in probe.layers or ():
             if not any(fnmatchcase(name, pattern) for name in names):
                 hint = nearest(pattern, names) or f" (there are {', '.join(names[:3])}, …)"
-                yield Problem(
-                    source, f"probes.{i}.layers", f"{pattern}: no layer has this name{hint}; bnexp show lists them"
-                )
+                place = f"probes.{i}.layers" if source else f"--probe {probe.name}: layers"
+                yield Problem(source, place, f"{pattern}: no layer has this name{hint}; bnexp show lists them")

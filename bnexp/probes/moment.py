@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -80,6 +80,11 @@ class Moment:
         """Return passes of the first batches."""
         look = self.networks.look
         return [self.once(("pass", i), partial(look, batch)) for i, batch in enumerate(self.batches(count))]
+
+    def samples(self, kind: Literal["inputs", "outputs"], layer: str, batches: int) -> Float[Tensor, "K N C"]:
+        """Return what comes into a layer, or what it hands on, over passes of the first batches."""
+        found = [self.networks.samples(getattr(each, kind)[layer]) for each in self.passes(batches)]
+        return found[0] if len(found) == 1 else torch.cat(found, 1)
 
     def _drawn(self, seed: int, i: int) -> Int[Tensor, " B"]:
         generator = torch.Generator().manual_seed(stream_seed(seed, "probe", self._number(i)))

@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from bnexp.config.probes import ProbeSettings
+from bnexp.config.probes import OF_AN_UPDATE, ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.nn.shards import Shard
 from bnexp.plan import TrialGroup
 from bnexp.probes.moment import Moment, Update
 from bnexp.probes.networks import Networks, Theta
-from bnexp.probes.registry import OF_AN_UPDATE, PROBES
+from bnexp.probes.registry import PROBES
 from bnexp.records import ProbeRecord
 
 
@@ -78,11 +78,12 @@ class Prober:
             batch_SB: numbers of the images of the last update; None before training.
         """
         found: dict[tuple[str, str], list[Tensor]] = {}
-        for part in self._parts:
+        for count, part in enumerate(self._parts, start=1):
             moment = self._moment(part, step, rate_K, batch_SB)
             for probe in due:
                 for layer, name, value_K in PROBES[probe.name](moment, probe):
                     found.setdefault((layer, name), []).append(value_K.detach().double())
+                    assert len(found[layer, name]) == count, f"{name} of {layer or 'the network'} was found twice"
         self._before = {}
         rows = torch.stack([torch.cat(values) for values in found.values()]).tolist() if found else []
         values = {key: tuple(row) for key, row in zip(found, rows, strict=True)}

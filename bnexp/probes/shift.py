@@ -28,7 +28,7 @@ def drift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """
     for layer in moment.networks.activations:
         if wanted(settings, layer):
-            percentiles_PK = _percentiles(_samples(moment, settings, "inputs", layer))
+            percentiles_PK = _percentiles(moment.samples("inputs", layer, settings.batches or 1))
             for percentile, value_K in zip(PERCENTILES, percentiles_PK, strict=True):
                 yield layer, f"drift.p{percentile}", value_K
     for layer, moments_K2C in _distributions(moment, settings):
@@ -91,20 +91,15 @@ def _distributions(moment: Moment, settings: ProbeSettings) -> Iterator[tuple[st
     networks = moment.networks
     for layer in networks.activations:
         if wanted(settings, layer):
-            yield layer, _mean_and_deviation(_samples(moment, settings, "inputs", layer))
+            yield layer, _mean_and_deviation(moment.samples("inputs", layer, settings.batches or 1))
     for layer, norm in networks.norms.items():
         if wanted(settings, layer):
-            output_K2C = _mean_and_deviation(_samples(moment, settings, "outputs", layer))
+            output_K2C = _mean_and_deviation(moment.samples("outputs", layer, settings.batches or 1))
             gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
             beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
-            yield f"{layer}.input", _mean_and_deviation(_samples(moment, settings, "inputs", layer))
+            yield f"{layer}.input", _mean_and_deviation(moment.samples("inputs", layer, settings.batches or 1))
             yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
             yield f"{layer}.output", output_K2C
-
-
-def _samples(moment: Moment, settings: ProbeSettings, kind: str, layer: str) -> Float[Tensor, "K N C"]:
-    found = [moment.networks.samples(getattr(each, kind)[layer]) for each in moment.passes(settings.batches or 1)]
-    return found[0] if len(found) == 1 else torch.cat(found, 1)
 
 
 def _mean_and_deviation(x_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, "K 2 C"]:

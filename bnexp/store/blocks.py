@@ -42,6 +42,11 @@ def blocks_between(lines: Sequence[bytes], steps: Sequence[int]) -> Iterator[Blo
         yield tuple(lines[first:place])
 
 
+def probe_of(name: str) -> str:
+    """Return the probe that a value is of, from what stands in the column `probe`."""
+    return name.partition(".")[0].partition("[")[0]
+
+
 def step_of(line: bytes) -> int:
     """Return the step of a row, −1 where it doesn't say."""
     cells = line.split(b",", 3)

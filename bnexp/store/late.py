@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
+from bnexp.store.blocks import probe_of
 from bnexp.store.cells import csv_text
 from bnexp.store.checksums import Checksums, file_checksum
 from bnexp.store.files import replace
@@ -21,8 +22,8 @@ def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
     """
     rows = [row for record in found for row in record.rows()]
     before = run.late_probes
-    again = {(row["trial"], _probe(str(row["probe"]))) for row in rows}
-    kept = [(trial, _probe(name)) not in again for trial, name in zip(before["trial"], before["probe"], strict=True)]
+    again = {(row["trial"], probe_of(str(row["probe"]))) for row in rows}
+    kept = [(trial, probe_of(name)) not in again for trial, name in zip(before["trial"], before["probe"], strict=True)]
     old = before[kept].to_csv(index=False, header=False, lineterminator="\n", na_rep="nan")
     lines = (old + csv_text(PROBE_COLUMNS, rows, header=False)).splitlines()
     content = "\n".join([",".join(PROBE_COLUMNS), *sorted(lines, key=lambda line: int(line.split(",", 1)[0])), ""])
@@ -35,8 +36,3 @@ def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
         sums.close()
     replace(path, content)
     return path
-
-
-def _probe(name: str) -> str:
-    """Return the probe that a value is of."""
-    return name.partition(".")[0].partition("[")[0]

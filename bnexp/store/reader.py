@@ -16,6 +16,7 @@ from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.errors import InputError
 from bnexp.records import PROBE_COLUMNS
+from bnexp.store.blocks import probe_of
 from bnexp.store.cells import meant
 from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
@@ -79,14 +80,26 @@ class RunRecord:
 
     @cached_property
     def probes(self) -> pd.DataFrame:
-        """probes.csv and late_probes.csv: all that was measured inside the networks; no rows where nothing was."""
-        return pd.concat([_probe_table(self._tables.probes_csv), self.late_probes], ignore_index=True)
+        """probes.csv and late_probes.csv: all that was measured inside the networks; no rows where nothing was.
+
+        What a probe found afterwards stands in for what it had found at that moment.
+        """
+        blocks = self._tables.blocks
+        lines = [line for trial in sorted(blocks) for block in blocks[trial] for line in block]
+        taken, late = _probe_table(b"\n".join(lines)), self.late_probes
+        again = pd.MultiIndex.from_frame(_measurements(late))
+        replaced = pd.MultiIndex.from_frame(_measurements(taken)).isin(again)
+        return pd.concat([taken[~replaced], late], ignore_index=True)
 
     @cached_property
     def late_probes(self) -> pd.DataFrame:
         """late_probes.csv: what was measured on final weights."""
-        there = os.path.lexists(self.path / LATE_PROBES)
-        return _probe_table(self._content(LATE_PROBES) if there else b"")
+        if not os.path.lexists(self.path / LATE_PROBES):
+            return _probe_table(b"")
+        try:
+            return _probe_table(self._content(LATE_PROBES).partition(b"\n")[2])
+        except DamagedRunError as error:
+            raise DamagedRunError(f"{error}; remove it and take the probes again with bnexp probe") from error.__cause__
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -147,10 +160,15 @@ class RunRecord:
         return content
 
 
-def _probe_table(content: bytes) -> pd.DataFrame:
-    text = io.BytesIO(content or ",".join(PROBE_COLUMNS).encode())
+def _probe_table(rows: bytes) -> pd.DataFrame:
+    text = io.BytesIO(",".join(PROBE_COLUMNS).encode() + b"\n" + rows)
     table = pd.read_csv(text, keep_default_na=False, na_values={"value": _MISSING}, dtype={"layer": str})
     return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
+
+
+def _measurements(table: pd.DataFrame) -> pd.DataFrame:
+    """Return of each row which measurement it is from: the trial, the moment and the probe."""
+    return table[["trial", "step"]].assign(probe=table["probe"].map(probe_of))
 
 
 def recorded_groups(path: Path) -> list[list[int]]:

@@ -1,7 +1,7 @@
 """The tables of a run folder, each row held against its checksum."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -44,8 +44,6 @@ class Tables:
     """The file."""
     curves_csv: bytes
     """The file, but for a last line that is still being written."""
-    probes_csv: bytes
-    """Likewise; empty without probes."""
     faults: tuple[Fault, ...]
 
 
@@ -71,30 +69,20 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
     known = Known(run)
     if known.missing:
         fault = Fault(CHECKSUMS, "missing, so that nothing can be checked")
-        return Tables({}, {}, {}, trials_csv or b"", curves_csv or b"", probes_csv or b"", (fault,))
+        return Tables({}, {}, {}, trials_csv or b"", curves_csv or b"", (fault,))
     numbers = range(len(config.points()) * len(config.arms) * len(config.seeds))
     ended, trial_faults = _outcomes(trials_csv, trial_columns(config), numbers, known)
     records, sums, bad = _records(curves_csv, numbers, known)
-    unsealed = {number for number, row in ended.items() if seal(row, sums.get(number, [0])[-1]) not in known}
-    unproved: set[int] = set()
+    bad |= {number for number, row in ended.items() if seal(row, sums.get(number, [0])[-1]) not in known}
+    faults = [*trial_faults, *_record_faults(CURVES, CURVE_COLUMNS, curves_csv, sorted(bad))]
     blocks: dict[int, list[Block]] = {}
     if config.probes:
-        blocks = _blocks(probes_csv or b"", records, sums, known)
-        unproved = {number for number, rows in records.items() if len(blocks[number]) < len(rows)}
+        blocks, unproved, strange = _blocks(probes_csv or b"", records, sums, known, numbers, ended.keys() - bad)
         records = {number: rows[: len(blocks[number])] for number, rows in records.items()}
-    return Tables(
-        {number: row for number, row in ended.items() if number not in unsealed | unproved},
-        records,
-        blocks,
-        trials_csv or b"",
-        curves_csv or b"",
-        probes_csv or b"",
-        (
-            *trial_faults,
-            *_record_faults(CURVES, CURVE_COLUMNS, curves_csv, sorted(bad | unsealed)),
-            *(_record_faults(PROBES, PROBE_COLUMNS, probes_csv, sorted(unproved)) if config.probes else ()),
-        ),
-    )
+        faults += _record_faults(PROBES, PROBE_COLUMNS, probes_csv, sorted(unproved), strange=strange)
+        bad |= unproved
+    sound = {number: row for number, row in ended.items() if number not in bad}
+    return Tables(sound, records, blocks, trials_csv or b"", curves_csv or b"", tuple(faults))
 
 
 def _content(path: Path) -> bytes | None:
@@ -138,26 +126,39 @@ def _records(
 
 
 def _blocks(
-    content: bytes, records: Mapping[int, Sequence[bytes]], sums: Mapping[int, Sequence[int]], known: Known
-) -> dict[int, list[Block]]:
-    """Return what came with the records of each trial, up to the first block that is not sound."""
+    content: bytes,
+    records: Mapping[int, Sequence[bytes]],
+    sums: Mapping[int, Sequence[int]],
+    known: Known,
+    numbers: range,
+    ended: Collection[int],
+) -> tuple[dict[int, list[Block]], set[int], bool]:
+    """Return what came with the records of each trial, up to the first block that is not sound; the trials that have
+    such a block; and whether there are rows that belong to no record, nor to one that is still to be made.
+    """
     lines: dict[int, list[bytes]] = {}
     for line in content.split(b"\n")[1:-1]:
         lines.setdefault(_number(line), []).append(line)
-    found = {}
+    found, strange = {}, False
     for number, rows in records.items():
-        own = blocks_between(lines.get(number, ()), [step_of(row) for row in rows])
+        own = list(blocks_between(lines.get(number, ()), [step_of(row) for row in rows]))
         proved = takewhile(lambda pair: block_checksum(*pair) in known, zip(own, sums[number], strict=True))
         found[number] = [block for block, _ in proved]
-    return found
+        strange |= number in ended and sum(map(len, own)) < len(lines.get(number, ()))
+    unproved = {number for number, rows in records.items() if len(found[number]) < len(rows)}
+    return found, unproved, strange or any(number not in numbers for number in lines)
 
 
-def _record_faults(file: str, columns: Sequence[str], content: bytes | None, bad: Sequence[int]) -> list[Fault]:
+def _record_faults(
+    file: str, columns: Sequence[str], content: bytes | None, bad: Sequence[int], *, strange: bool = False
+) -> list[Fault]:
     if content is None:
         return [Fault(file, "missing")]
     if content.partition(b"\n")[0] != ",".join(columns).encode():
         return [Fault(file, "the first line is not as it was written")]
-    return [Fault(file, f"missing or not as they were written: records of {_named(bad)}")] if bad else []
+    if bad:
+        return [Fault(file, f"missing or not as they were written: records of {_named(bad)}")]
+    return [Fault(file, "has rows that nobody wrote")] if strange else []
 
 
 def _number(line: bytes) -> int:

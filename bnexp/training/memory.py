@@ -11,7 +11,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
-from bnexp.probes.registry import kept_passes
+from bnexp.probes.registry import hessian_batches, kept_passes
 from bnexp.training.measure import CHUNK_NUMBERS
 from bnexp.training.numerics import dtype_of
 from bnexp.training.trial_axis import trials_at_once
@@ -24,6 +24,9 @@ TWICE = ("dropout", "noise", "Whiten")
 """Kinds of layers that keep more than their output until the step ends: what they drew, or the centred input."""
 PROBED = 4
 """Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
+HESSIAN = 12
+"""Numbers per output of a layer while a gradient is derived once more: it keeps up to three, and deriving it takes as
+many again, all in float64."""
 HOST_COPIES = 3
 """Copies of the state that saving it takes on the host: the snapshot, and two while the file is put together."""
 CHUNK_TENSORS = 4
@@ -69,5 +72,6 @@ def footprint(
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     numbers = state + max(backward, UPDATE[optimizer] * parameters, saving)
     shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations
+    shared += HESSIAN * hessian_batches(probes) * settings.train.batch_size * kept
     size = dtype_of(settings.train.precision).itemsize
     return Footprint(numbers * size, shared * size)

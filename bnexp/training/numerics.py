@@ -50,6 +50,11 @@ def numerics(settings: TrainSettings, device: torch.device) -> Iterator[None]:
             torch.set_flush_denormal(before)
 
 
+def full_precision(settings: TrainSettings) -> TrainSettings:
+    """Return the settings with products that aren't shortened: what is measured is to be exact."""
+    return settings if settings.precision == "fp64" else settings.model_copy(update={"precision": "fp32"})
+
+
 @contextmanager
 def threads(products: int, device: torch.device) -> Iterator[None]:
     """Use one thread for small updates, and put the count back.

@@ -9,10 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.config.train import TrainSettings
 from bnexp.probes.prober import Prober
 from bnexp.records import ProbeRecord
-from bnexp.training.numerics import numerics
+from bnexp.training.numerics import full_precision, numerics
 from bnexp.training.trainee import State, Trainee
 
 REMEMBERED = "probe."
@@ -32,7 +31,7 @@ class Probing:
 
     def __init__(self, trainee: Trainee, probes: Sequence[ProbeSettings]):
         self.seconds = 0.0
-        self._trainee, self._probes = trainee, probes
+        self._trainee, self._probes, self._train = trainee, probes, trainee.group.settings.train
         self._prober = Prober(trainee.group, trainee.network, trainee.shards, trainee.data, probes)
         self._found: list[ProbeRecord] = []
 
@@ -62,7 +61,7 @@ class Probing:
     ) -> None:
         """Take the probes that are due after the update with this number, made from this batch."""
         if due := self._prober.due(step, recorded):
-            with self._timed(), numerics(self._exact, self._trainee.device):
+            with self._timed(), numerics(full_precision(self._train), self._trainee.device):
                 self._found.append(self._prober.measure(due, epoch, step, rate_K, batch_SB))
 
     def take(self) -> tuple[ProbeRecord, ...]:
@@ -78,12 +77,6 @@ class Probing:
         """Take over a state of the same trials, in which there may be other things."""
         mine = {name: tensor for name, tensor in state.items() if name.startswith(REMEMBERED)}
         self._prober.load({name.removeprefix(REMEMBERED): tensor for name, tensor in mine.items()})
-
-    @property
-    def _exact(self) -> TrainSettings:
-        """The training's settings with products in full precision."""
-        train = self._trainee.group.settings.train
-        return train if train.precision == "fp64" else train.model_copy(update={"precision": "fp32"})
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

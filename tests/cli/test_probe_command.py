@@ -30,6 +30,14 @@ def test_a_slice_is_for_the_picture(runs: Path, cli: Command) -> None:
     assert "slice[" not in result.out
 
 
+def test_a_probe_that_finds_nothing_to_measure_is_named(runs: Path, cli: Command) -> None:
+    result = cli("probe", "tiny", "--probe", "dead_units,rank", "--trial", 0)
+    assert result.code == 0
+    assert "\ndead_units: there is nothing to measure in these networks\n" in result.out
+    alone = cli("probe", "tiny", "--probe", "dead_units", "--trial", 0)
+    assert (alone.code, "nothing to measure" in alone.out) == (0, True)
+
+
 def test_json_has_every_value_and_nothing_else_on_stdout(runs: Path, cli: Command) -> None:
     result = cli("probe", "tiny", "--probe", "drift", "--trial", 2, "--json")
     assert result.err == ""
@@ -48,7 +56,7 @@ def test_json_has_every_value_and_nothing_else_on_stdout(runs: Path, cli: Comman
         (("tiny", "--probe", "rang"), "bnexp: --probe: rang: expected one of default, gradient_norm"),
         (
             ("tiny", "--probe", "{name: rank, layers: [x]}"),
-            "bnexp: --probe: probes.0.layers: x: no layer has this name",
+            "bnexp: --probe rank: layers: x: no layer has this name",
         ),
         (("tiny", "--probe", "update_ratio"), "bnexp: --probe update_ratio: compares the weights before and after"),
         (("tiny", "--probe", "{name: rank"), "bnexp: --probe"),

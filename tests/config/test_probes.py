@@ -51,7 +51,26 @@ def test_what_is_written_stands_for(written: Any, expected: list[dict[str, Any]]
         ([{"name": "rank", "every": 0}], "probes.0.every: 0: expected a number greater than or equal to 1"),
         ([{"name": "rank", "at": [-1]}], "probes.0.at: [-1]: expected a list or range of steps counted from 0"),
         ([{"name": "rank", "at": 3}], "probes.0.at: 3: expected a list or range of steps counted from 0"),
-        ([{"name": "landscape_slice", "range": [1, 1]}], "probes.0: range: expected the lower end first"),
+        (
+            [{"name": "landscape_slice", "range": [1, 1]}],
+            "probes.0: range: expected the lower end first, and at least 1e-06 between the ends",
+        ),
+        (
+            [{"name": "landscape_slice", "range": [1, 1.0000001]}],
+            "probes.0: range: expected the lower end first, and at least 1e-06 between the ends",
+        ),
+        (
+            [{"name": "gradient_noise", "batches": 1}],
+            "probes.0: batches: gradient_noise is about how batches differ and takes at least 2",
+        ),
+        (
+            [{"name": "batch_spread", "batches": 1}],
+            "probes.0: batches: batch_spread is about how batches differ and takes at least 2",
+        ),
+        ([{"name": "rank", "points": 5}], "probes.0: points: rank has no use for it; leave it out"),
+        ([{"name": "sharpness", "range": [0, 1]}], "probes.0: range: sharpness has no use for it; leave it out"),
+        ([{"name": "update_ratio", "batches": 3}], "probes.0: batches: update_ratio has no use for it; leave it out"),
+        ([{"name": "mode_gap", "layers": ["x"]}], "probes.0: layers: mode_gap has no use for it; leave it out"),
         (
             [{"name": "loss_variation", "range": [0, 1]}],
             "probes.0: range: expected multiples of the learning rate above 0",

@@ -24,7 +24,7 @@ def two_groups() -> tuple[TrialGroup, ...]:
     return groups(trials(config))
 
 
-def size(group: TrialGroup, shape: DataShape = SHAPE, device: torch.device = CPU) -> Footprint:
+def size(group: TrialGroup, shape: DataShape = SHAPE, device: torch.device = CPU, probes: object = ()) -> Footprint:
     """BN's trials take twice the memory."""
     return Footprint(per_trial=200 if group.arms == ("before",) else 100, shared=50)
 

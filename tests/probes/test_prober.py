@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.probes import ProbeSettings
+from bnexp.config.probes import OF_THE_NETWORK, ProbeSettings
 from bnexp.probes.moment import Moment, Value
 from bnexp.probes.registry import OVER_TIME, PROBES
 from bnexp.training.loop import train
@@ -50,7 +50,7 @@ def test_without_probes_there_is_nothing_to_find() -> None:
     assert [(each.probes, each.probing) for each in train(group, made_up_data(group))] == [((), 0.0)] * 2
 
 
-@pytest.mark.parametrize("probe_name", PROBES)
+@pytest.mark.parametrize("probe_name", [name for name in PROBES if name not in OF_THE_NETWORK])
 def test_patterns_that_no_layer_has_leave_only_what_is_of_the_whole_network(probe_name: str) -> None:
     trainee = in_training(MODELS["mlp"] | {"activation": "relu"})
     assert all(layer == "" for layer, _ in find(trainee, short(probe_name, layers=["none*"])))

@@ -387,7 +387,7 @@ def test_only_the_group_of_a_damaged_row_is_trained_again(made: Made, folder: Pa
         assert done.trained == sorted({group_of(line), *going_on}, reverse=True)
         number = int(line.split(b",")[0])
         what = f"missing or not as it was written: trial {number}"
-        if name == "curves.csv":
+        if name != "trials.csv":
             what = f"missing or not as they were written: records of trial {number}"
         assert done.damage == (f"{name}: {what} (kept as {name}.damaged-1)",)
         kept = (run / f"{name}.damaged-1").read_bytes().splitlines(keepends=True)

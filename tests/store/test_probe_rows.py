@@ -48,12 +48,16 @@ def finish(writer: RunWriter) -> RunRecord:
     return RunRecord(writer.path)
 
 
-def test_a_table_has_a_row_for_every_value_in_the_order_of_steps_and_trials(writer: RunWriter) -> None:
+def test_a_table_has_a_row_for_every_value_read_trial_by_trial_and_written_step_by_step(writer: RunWriter) -> None:
     table = finish(writer).probes
     assert table.columns.tolist() == ["trial", "epoch", "step", "layer", "probe", "value"]
-    assert list(zip(table["step"], table["trial"], strict=True))[::2] == [(s, t) for s in (0, 2, 4, 6) for t in NUMBERS]
+    assert list(zip(table["trial"], table["step"], strict=True))[::2] == [(t, s) for t in NUMBERS for s in (0, 2, 4, 6)]
+    with (writer.path / "probes.csv").open() as file:
+        assert [line.split(",")[:3:2] for line in file][1::2] == [
+            [str(t), str(s)] for s in (0, 2, 4, 6) for t in NUMBERS
+        ]
     assert table["layer"].tolist() == ["output", ""] * 8
-    assert table["value"].iloc[[0, 2, 3]].tolist() == [0.5, 1.5, -float("inf")]
+    assert table["value"].iloc[[0, 8, 9]].tolist() == [0.5, 1.5, -float("inf")]
     assert table["value"].isna().sum() == 4
 
 
@@ -97,6 +101,17 @@ def test_a_missing_table_is_seen(writer: RunWriter) -> None:
         run.check()
 
 
+@pytest.mark.parametrize("row", ["0,99,9999,,sharpness,1.0", "77,1,6,,sharpness,1.0", "nonsense"])
+def test_rows_that_nobody_wrote_are_seen_and_removed(writer: RunWriter, row: str) -> None:
+    run, before = finish(writer), (writer.path / "probes.csv").read_bytes()
+    (run.path / "probes.csv").write_bytes(before + row.encode() + b"\n")
+    with pytest.raises(DamagedRunError, match=r"probes\.csv: has rows that nobody wrote$"):
+        RunRecord(run.path).check()
+    RunWriter.restore(run.path, run.config, trials(run.config), {"device": "cpu"}).close()
+    assert (run.path / "probes.csv").read_bytes() == before
+    assert RunRecord(run.path).complete  # nothing had to be trained again
+
+
 def test_rows_of_a_record_that_was_never_written_are_dropped_when_the_run_goes_on(writer: RunWriter) -> None:
     record(writer, 0, probed(0))
     writer.close()
@@ -112,10 +127,10 @@ def test_what_is_made_again_takes_the_place_of_what_was_there(writer: RunWriter)
     record(writer, 0, probed(0))
     record(writer, 6, probed(6, value=2.0))
     writer.go_back({0: 0, 1: 0})
-    assert RunRecord(writer.path).probes["value"].iloc[4] == 2.0
+    assert RunRecord(writer.path).probes["value"].tolist()[2:8:2] == [2.0, 1.5, 3.0]
     record(writer, 6, probed(6, value=3.0))
     table = RunRecord(writer.path).probes
-    assert table["value"].iloc[[0, 2, 4, 6]].tolist() == [0.5, 1.5, 3.0, 4.0]
+    assert table["value"].iloc[[0, 2, 4, 6]].tolist() == [0.5, 3.0, 1.5, 4.0]
     assert len(table) == 8
 
 
@@ -153,12 +168,24 @@ def test_late_probes_replace_what_the_same_probe_found_before(writer: RunWriter)
     assert len(RunRecord(run.path).probes) == 16 + len(late)
 
 
+def test_what_is_found_afterwards_stands_in_for_what_the_probe_found_at_that_moment(writer: RunWriter) -> None:
+    run = finish(writer)
+    add_late_probes(run, [probed(6, value=7.0, probe="rank.share")])
+    table = RunRecord(run.path).probes
+    ranks = table[table["probe"].str.startswith("rank") & (table["trial"] == 0)]
+    assert ranks["step"].tolist() == [0, 2, 4, 6]
+    assert ranks["probe"].tolist()[-2:] == ["rank", "rank.share"]
+    assert ranks["value"].iloc[-1] == 7.0
+
+
 def test_late_probes_that_are_damaged_are_named(writer: RunWriter) -> None:
     run = finish(writer)
     path = add_late_probes(run, [probed(12)])
     content = path.read_text()
     path.write_text(content.replace("0.5", "0.6"))
-    with pytest.raises(DamagedRunError, match=r"late_probes\.csv: not as it was written"):
+    with pytest.raises(
+        DamagedRunError, match=r"late_probes\.csv: not as it was written; remove it and take the probes again"
+    ):
         _ = RunRecord(run.path).probes
     rewrite(path, content)
     assert not RunRecord(run.path).late_probes.empty
