@@ -81,6 +81,7 @@ def test_products_of_probes_are_in_full_precision(precision: str, monkeypatch: p
     assert during == ["high" if precision == "tf32" else "highest"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_under_bf16_values_are_those_of_the_float32_weights(name: str) -> None:
     probes = [short(each) for each in PROBES if each not in OVER_TIME and each != "mode_gap"]

@@ -91,7 +91,9 @@ def test_nor_does_it_at_other_moments(name: str, when: dict[str, Any], steps: li
     assert [record.step for record in probed(found)] == steps
 
 
-@pytest.mark.parametrize("name", ["population", "vgg", "resnet", pytest.param("whitening", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["population", "vgg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening"))]
+)
 def test_all_probes_at_once_change_no_bit(name: str) -> None:
     found = run(group_of(name), [each | {"at": [2]} for each in ALL])
     assert [shown(*each) for each in found] == undisturbed(name)
