@@ -4,11 +4,8 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs, Trials
 
-Trials = Annotated[
-    list[int] | None, typer.Option("--trial", min=0, help="Trial to fold, by its number. Repeatable; default: all.")
-]
 Time = Annotated[bool, typer.Option("--timing/--no-timing", help="Time the networks before and after, compiled too.")]
 
 
@@ -25,7 +22,7 @@ def fold(
 
     Writes nothing; bnexp export --folded writes a trial so.
     """
-    from bnexp.cli.output import print_json, print_table, warn
+    from bnexp.cli.output import print_json, print_table, saying
     from bnexp.errors import BnexpError
     from bnexp.store.finding import find_run
 
@@ -34,8 +31,8 @@ def fold(
     from bnexp.deploy.folding import TOLERANCE
     from bnexp.executors.local import choose_device  # imports torch
 
-    silent = as_json or quiet
-    found = fold_run(run, trials or None, choose_device(device), timing=timing, say=_nothing if silent else warn)
+    say = saying(silent=as_json or quiet)
+    found = fold_run(run, trials or None, choose_device(device), timing=timing, say=say)
     if as_json:
         print_json(found.as_json())
     elif not quiet:
@@ -46,7 +43,3 @@ def fold(
             f"{run.path}: trials {numbers}: the logits differ by more than {TOLERANCE:g} of the largest one in "
             "float64, which rounding doesn't explain: a fault of bnexp; don't use the folded networks"
         )
-
-
-def _nothing(text: str) -> None:
-    pass

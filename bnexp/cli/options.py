@@ -28,6 +28,9 @@ RunName = Annotated[
     str,
     typer.Argument(metavar="RUN", help="A run folder, its name, or an experiment's name.", autocompletion=complete_run),
 ]
+Trials = Annotated[
+    list[int] | None, typer.Option("--trial", min=0, help="A trial, by its number. Repeatable; default: all.")
+]
 RunNames = Annotated[
     list[str] | None,
     typer.Argument(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bnexp.config.text import escaped
@@ -20,6 +20,11 @@ MOST_PLOTS = 4
 def warn(message: str) -> None:
     """Say something that the answer is the poorer for, where no script takes it for the answer."""
     print(f"bnexp: {plain(message)}", file=sys.stderr)
+
+
+def saying(*, silent: bool) -> Callable[[str], None]:
+    """Return what tells how something long goes on, or keeps it to itself."""
+    return (lambda text: None) if silent else warn
 
 
 def plain(text: str) -> str:

@@ -4,11 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs, Trials
 
-Trials = Annotated[
-    list[int] | None, typer.Option("--trial", min=0, help="Trial to look into, by number. Repeatable; default: all.")
-]
 Wanted = Annotated[
     list[str],
     typer.Option("--probe", help="Names with commas in between, or a mapping: '{name: landscape_slice, points: 21}'."),
@@ -28,7 +25,7 @@ def probe(
 
     What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
     """
-    from bnexp.cli.output import print_json, print_table, warn
+    from bnexp.cli.output import print_json, print_table, saying
     from bnexp.report.probe_table import probe_table
     from bnexp.store.finding import find_run
 
@@ -37,8 +34,8 @@ def probe(
     from bnexp.late_probes import probe_run, probe_settings
 
     probes = probe_settings(wanted)
-    silent = as_json or quiet
-    found = probe_run(run, probes, trials or None, choose_device(device), say=_nothing if silent else warn)
+    say = saying(silent=as_json or quiet)
+    found = probe_run(run, probes, trials or None, choose_device(device), say)
     rows: list[dict[str, Any]] = [row for record in found for row in record.rows()]
     if as_json:
         print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})
@@ -49,7 +46,3 @@ def probe(
 
 def _finite(value: object) -> object:
     return value if isinstance(value, float) and abs(value) < float("inf") else None
-
-
-def _nothing(text: str) -> None:
-    pass

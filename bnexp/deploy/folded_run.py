@@ -18,7 +18,7 @@ from bnexp.report.labels import counted, short_keys, value_text
 from bnexp.report.table import Table
 from bnexp.store.reader import RunRecord
 from bnexp.trained import TrainedTrial, trained_trials
-from bnexp.training.numerics import numerics
+from bnexp.training.numerics import full_precision, numerics
 
 TIMED_IMAGES = 256
 """Training images that are handed to the networks while they are timed."""
@@ -92,7 +92,7 @@ def fold_run(
     for each in found:
         data = datasets[data_key(each.group)]
         # Under tf32 a GPU's convolutions would differ in the fourth digit, folded or not.
-        with numerics(each.trial.settings.train.model_copy(update={"precision": "fp32"}), device):
+        with numerics(full_precision(each.trial.settings.train), device):
             proven.append(fold_trial(each, data, device))
         if proven[-1].proof:
             alike.setdefault(f"{data.shape.image} {plain(each.network(data.shape, device))}", []).append(each)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bnexp.config.probes import OF_AN_UPDATE, ProbeSettings
+from bnexp.config.probes import ProbeSettings
 from bnexp.probes.activations import batch_spread, dead_units, rank, saturation
 from bnexp.probes.gradients import gradient_noise, gradient_norm, update_ratio
 from bnexp.probes.landscape import landscape_slice
@@ -33,8 +33,6 @@ PROBES: dict[str, Measure] = {
 
 KEEPING = ("gradient_norm", "saturation", "dead_units", "drift", "rank")
 """Probes that need everything that layers hand on, of all their batches at once."""
-OVER_TIME = (*OF_AN_UPDATE, "drift")
-"""Probes that the weights of one moment don't suffice for."""
 
 
 def hessian_batches(probes: Iterable[ProbeSettings]) -> int:

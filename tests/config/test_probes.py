@@ -6,8 +6,8 @@ from typing import Any, get_args
 import pytest
 
 from bnexp.config.load import resolve
-from bnexp.config.probes import DEFAULT_PROBES, ProbeName, ProbeSettings
-from bnexp.probes.registry import OVER_TIME, PROBES
+from bnexp.config.probes import DEFAULT_PROBES, OF_AN_UPDATE, ProbeName, ProbeSettings
+from bnexp.probes.registry import PROBES
 
 NAMES = ", ".join(["default", *get_args(ProbeName)])
 
@@ -109,7 +109,7 @@ def test_a_slice_may_go_both_ways() -> None:
 
 def test_every_name_has_a_measure_and_every_measure_a_name() -> None:
     assert set(PROBES) == set(get_args(ProbeName))
-    assert set(OVER_TIME) < set(PROBES)
+    assert {*OF_AN_UPDATE, "drift"} < set(PROBES)
 
 
 def test_what_is_resolved_can_be_written_again() -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.probes import OF_THE_NETWORK, ProbeSettings
+from bnexp.config.probes import OF_AN_UPDATE, OF_THE_NETWORK, ProbeSettings
 from bnexp.probes.moment import Moment, Value
-from bnexp.probes.registry import OVER_TIME, PROBES
+from bnexp.probes.registry import PROBES
 from bnexp.training.loop import train
 from bnexp.training.trainee import Trainee
 from tests.helpers import made_up_data, rates_group
@@ -84,7 +84,7 @@ def test_products_of_probes_are_in_full_precision(precision: str, monkeypatch: p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_under_bf16_values_are_those_of_the_float32_weights(name: str) -> None:
-    probes = [short(each) for each in PROBES if each not in OVER_TIME and each != "mode_gap"]
+    probes = [short(each) for each in PROBES if each not in (*OF_AN_UPDATE, "drift", "mode_gap")]
     group = rates_group(1, MODELS[name], epochs=1, precision="bf16")
     *_, last = train(group, made_up_data(group), probes=[probe(each) for each in probes])
     trainee = Trainee(rates_group(1, MODELS[name], epochs=1), made_up_data(group))
