@@ -54,7 +54,10 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
 def probing_seconds(
     group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings]
 ) -> float:
-    """Return what taking the probes of a group will take on a device: each is taken once or more, and scaled up."""
+    """Return what taking the probes of a group will take on a device: each is taken once or more, and scaled up.
+
+    On a few hundred made-up images: mode_gap, which goes through whole splits, takes longer than that.
+    """
     if not probes:
         return 0.0
     one_by_one = [probe for probe in probes if probe.name == "sharpness"]
