@@ -70,9 +70,13 @@ def modules(root: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
-@cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+    return parsed(path.read_text())
+
+
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def part(module: str) -> str:

@@ -211,10 +211,11 @@ def test_a_signal_while_the_report_is_written_leaves_only_the_report_to_do(
     finish([workers.submit(drawing, task)])
 
 
-def test_the_command_itself_is_interrupted_and_continued(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_command_itself_is_interrupted_and_continued(tmp_path: Path, rounds: int) -> None:
     tasks = [Task(tiny(train={"epochs": 10**6}), tmp_path / number.name, signal=number) for number in SIGNALS]
     least = [0] * len(tasks)
-    for _ in range(2):  # the second time it is a continued run that is interrupted
+    for _ in range(rounds):  # the second time it is a continued run that is interrupted
         commands = [subprocess.Popen(command(task), stderr=subprocess.PIPE, env=ENVIRONMENT) for task in tasks]
         for i, (task, process) in enumerate(zip(tasks, commands, strict=True)):
             before = rows(task.path)

@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_at_an_operation_on_files_becomes_the_undisturbed_o
     everywhere(workers, tmp_path, variant, most)
 
 
-@pytest.mark.parametrize("variant", ["checkpoints", "stop diverged"])
+@pytest.mark.parametrize("variant", ["checkpoints", pytest.param("stop diverged", marks=pytest.mark.slow)])
 def test_what_was_flushed_to_the_disk_survives_a_power_failure_and_the_rest_is_trained_again(
     workers: ProcessPoolExecutor, tmp_path: Path, variant: str
 ) -> None:
@@ -195,12 +195,13 @@ def hit(task: Task, seconds: float) -> bool:
     return child.code != 0
 
 
-def test_fifty_kills_at_random_moments_lose_nothing(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
-    share = [KILLS // len(VARIANTS) + (i < KILLS % len(VARIANTS)) for i in range(len(VARIANTS))]
-    assert sum(share) == KILLS
+@pytest.mark.parametrize("kills", [len(VARIANTS), pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_lose_nothing(workers: ProcessPoolExecutor, tmp_path: Path, kills: int) -> None:
+    share = [kills // len(VARIANTS) + (i < kills % len(VARIANTS)) for i in range(len(VARIANTS))]
+    assert sum(share) == kills
     for variant in VARIANTS:
         (tmp_path / variant).mkdir()
     finish(
-        workers.submit(at_random, variant, tmp_path / variant, kills, seed)
-        for seed, (variant, kills) in enumerate(zip(VARIANTS, share, strict=True))
+        workers.submit(at_random, variant, tmp_path / variant, times, seed)
+        for seed, (variant, times) in enumerate(zip(VARIANTS, share, strict=True))
     )

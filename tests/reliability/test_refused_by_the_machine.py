@@ -5,9 +5,11 @@ import re
 import resource
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EIO
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,8 @@ from tests.reliability.faults import (
 
 FAULTS = 600
 """At least so many single operations on files are refused, each in a run of its own."""
+STRIDE = 7
+"""`make test` tries every seventh of them."""
 SAID = re.compile(r"[^\n:]+: ([^\n]+); the same command (continues once that is mended|restores what it can)")
 """What a run says that the machine stopped."""
 NOT_MADE = re.compile(r"[^\n]+: can't be made a run folder \([^\n]+\); choose another with --runs")
@@ -109,12 +113,12 @@ def begin(how: str, made: Made, runs: Path) -> Path:
         ("damaged", True, False),
     ],
 )
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), STRIDE])
 def test_whatever_operation_is_refused_nothing_is_lost(
-    made: Made, folder: Path, how: str, lasting: bool, reading: bool
+    made: Made, folder: Path, stride: int, how: str, lasting: bool, reading: bool
 ) -> None:
-    stopped = number = 0
-    while True:
-        number += 1
+    stopped = tried = 0
+    for number in count(1, stride):
         run = begin(how, made, folder / "runs")
         before = {row for row in rows(run) if how != "damaged" or not row.startswith(b"1,")}
         disk = Disk(folder / "runs", number, ERRORS[(number + lasting) % len(ERRORS)], lasting, reading)
@@ -126,17 +130,20 @@ def test_whatever_operation_is_refused_nothing_is_lost(
         assert before | {row for event in seen for row in rows_of(event, made)} <= rows(run), disk.done[number - 1]
         assert results(trained_again(folder / "runs").path) == made.results, disk.done[number - 1]
         assert how == "damaged" or not list(run.glob("*.damaged-*"))  # what can't be read may be whole
-    TRIED[how, lasting] = number - 1
-    assert stopped >= 0.8 * (number - 1)  # the others hit what can be done without
+        tried += 1
+    TRIED[stride] += tried
+    assert stopped >= 0.8 * tried  # the others hit what can be done without
 
 
-TRIED: dict[tuple[str, bool], int] = {}
+TRIED: Counter[int] = Counter()
+"""Operations that were refused, by the stride from one to the next."""
 
 
-def test_that_were_as_many_operations_as_is_said() -> None:
-    if len(TRIED) < 5:
-        pytest.skip("not all of them ran")
-    assert sum(TRIED.values()) >= FAULTS
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), STRIDE])
+def test_that_were_as_many_operations_as_is_said(stride: int) -> None:
+    if not TRIED[stride]:
+        pytest.skip("they did not run")
+    assert TRIED[stride] >= FAULTS / stride
 
 
 def test_groups_that_can_not_be_read_are_not_made_up(made: Made, folder: Path) -> None:

@@ -43,6 +43,7 @@ def test_networks_learn_with_parameters_in_float32(model: str, precision: str) -
     assert {parameter.dtype for parameter in Trainee(some, data).network.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_a_resnet_of_110_layers_needs_batch_norm_or_fixup() -> None:
     config = experiment(
         data={"name": "digits", "train_size": 160, "val_size": 0, "test_size": 8},
