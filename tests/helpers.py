@@ -1,9 +1,12 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from bnexp.config.experiment import ExperimentConfig
@@ -59,6 +62,15 @@ def made_up_data(
         for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
     return Dataset(DataShape((channels, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+
+
+def crossed(*columns: Sequence[Any], fast: int) -> list[Any]:
+    """Every combination, for parametrize; about one in `fast` is for `make test`, spread over all values."""
+    combinations = product(*map(enumerate, columns))
+    return [
+        pytest.param(*values, marks=() if sum(places) % fast == 0 else pytest.mark.slow)
+        for places, values in (zip(*each, strict=True) for each in combinations)
+    ]
 
 
 def rewrite(path: Path, content: str) -> None:

@@ -31,7 +31,7 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
-from tests.helpers import TOGETHER_FLOAT64, assert_close, experiment
+from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
 
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
@@ -133,8 +133,9 @@ def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Calla
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
-@pytest.mark.parametrize("moments", [[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]])
+@pytest.mark.parametrize(
+    ("moments", "every"), crossed([[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]], [SELDOM, OFTEN], fast=2)
+)
 def test_a_continued_run_equals_an_undisturbed_one(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moments: list[int], every: float
 ) -> None:

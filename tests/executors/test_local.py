@@ -11,7 +11,7 @@ from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.training.loop import train
 from bnexp.training.trainee import Trainee
-from tests.helpers import TOGETHER_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
+from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, curve, experiment, finished, made_up_data, only_group
 
 Limit = Callable[[int], None]
 
@@ -48,9 +48,9 @@ def events(some: TrialGroup, latest: Callable[[int], Snapshot | None] = lambda n
     return list(execute([Job.new(some)], datasets, latest))
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 3])
-@pytest.mark.parametrize("most", [1, 2, 3, 4])
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+@pytest.mark.parametrize(
+    ("seeds", "most", "error"), crossed([1, 2, 3], [1, 2, 3, 4], [torch.OutOfMemoryError, MemoryError], fast=3)
+)
 def test_the_trials_go_on_in_parts_and_equal_those_trained_together(
     memory: Callable[..., None], most: int, seeds: int, error: type[Exception]
 ) -> None:

@@ -23,7 +23,7 @@ from bnexp.store import reader
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
-from tests.helpers import experiment
+from tests.helpers import crossed, experiment
 from tests.reliability.faults import EXPERIMENT, as_nobody, fast_folder
 
 ESCAPES = (
@@ -106,8 +106,7 @@ def check_shown(runs: Path, cli: Command) -> None:
 # Names
 
 
-@pytest.mark.parametrize("name", ESCAPES)
-@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize(("name", "damaged"), crossed(ESCAPES, [False, True], fast=2))
 def test_the_name_of_a_folder_reaches_no_terminal_raw(runs: Path, cli: Command, name: str, damaged: bool) -> None:
     run = runs / f"{name}-00000000"
     shutil.copytree(runs / healthy(runs), run)
@@ -204,8 +203,10 @@ def test_what_is_no_run_is_passed_over(runs: Path, cli: Command, odd: Callable[[
     assert [row["run"] for row in cli("list", "--json").json()] == [healthy(runs)]
 
 
-@pytest.mark.parametrize("odd", ODD[:4])
-@pytest.mark.parametrize("name", ["config.yaml", "environment.json", "trials.csv", "curves.csv", "checksums.txt"])
+@pytest.mark.parametrize(
+    ("odd", "name"),
+    crossed(ODD[:4], ["config.yaml", "environment.json", "trials.csv", "curves.csv", "checksums.txt"], fast=4),
+)
 def test_what_is_no_file_is_neither_waited_for_nor_read(
     runs: Path, cli: Command, odd: Callable[[Path], None], name: str
 ) -> None:

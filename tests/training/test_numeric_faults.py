@@ -20,7 +20,7 @@ from bnexp.records import EpochRecord
 from bnexp.training import measure, trainee
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
-from tests.helpers import EXACT_FLOAT32, assert_close, experiment, finished, made_up_data, only_group
+from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group
 
 KINDS = ["none", "batch", "layer", "group"]
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop"]
@@ -265,9 +265,7 @@ def test_running_statistics_that_are_no_numbers_count_from_the_record(name: str,
 # Beside the others
 
 
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "optimizer", "clip"), crossed(KINDS, OPTIMIZERS, CLIPS, fast=4))
 def test_a_trial_of_no_numbers_changes_no_bit_of_its_neighbours(
     kind: str, optimizer: str, clip: dict[str, float]
 ) -> None:
