@@ -9,7 +9,7 @@ import pandas as pd
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study
 from bnexp.analysis.study import Study
-from bnexp.config.experiment import TrialSettings
+from bnexp.config.trial import TrialSettings
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.config.experiment import TrialSettings
 from bnexp.config.load import resolve
+from bnexp.config.trial import TrialSettings
 from bnexp.report.html.page import page
 from tests.report.html.made_up_study import HOSTILE, compared, study
 

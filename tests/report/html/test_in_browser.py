@@ -1,6 +1,7 @@
 """The page in a browser: it draws, answers to mouse and keyboard, and asks nobody for anything."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ def written(made: Study, folder: Path) -> Path:
     return path
 
 
+def until(tab: Any, condition: str) -> None:
+    """Wait for a condition; Playwright's own way of asking again and again is what the page forbids its scripts."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not tab.evaluate(condition):
+        assert time.monotonic() < end, condition
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def opened(browser: Any) -> Iterator[Open]:
     """Return a function that opens a file; afterwards nothing was complained about and nothing asked for."""
@@ -63,7 +72,7 @@ def opened(browser: Any) -> Iterator[Open]:
         tab.on("dialog", lambda dialog: (events.append(f"dialog {dialog.message}"), dialog.dismiss()))
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(path.as_uri())
-        tab.wait_for_function("document.documentElement.dataset.ready")
+        tab.locator("html[data-ready]").wait_for(state="attached")
         asked[:] = [url for url in asked if not url.startswith("data:") and url != path.as_uri()]
         return tab
 
@@ -113,13 +122,13 @@ def test_a_switch_hides_an_arm_in_every_chart_and_table(opened: Open, swept: Pat
     switch = tab.get_by_role("checkbox", name="before")
     switch.focus()
     tab.keyboard.press("Space")
-    tab.wait_for_function("document.getElementById('clock').data.every(t => t.meta.arm !== 1 || t.visible === false)")
+    until(tab, "document.getElementById('clock').data.every(t => t.meta.arm !== 1 || t.visible === false)")
     assert [set(visible_traces(tab, chart)) for chart in CHARTS] == [{0, 2}, {0, 2}, {2}, {0, 2}]
     assert tab.locator("#curves .scatterlayer .js-line").count() == 3 * 2 * 2
     assert tab.locator("tr[data-arm='1']:visible").count() == 0
     assert tab.locator("#trials tr[data-arm='0']:visible").count() == 9
     switch.click()
-    tab.wait_for_function("document.getElementById('clock').data.every(t => t.visible !== false)")
+    until(tab, "document.getElementById('clock').data.every(t => t.visible !== false)")
     assert tab.locator("#trials tr[data-arm='1']:visible").count() == 9
 
 
@@ -183,7 +192,7 @@ def test_a_point_leads_to_its_row(opened: Open, swept: Path) -> None:
     tab.locator("#finals .hoverlayer .hovertext").wait_for()
     tab.mouse.down()
     tab.mouse.up()
-    tab.wait_for_function("document.activeElement.id.startsWith('trial-')")
+    until(tab, "document.activeElement.id.startsWith('trial-')")
     row = tab.locator(":focus")
     assert row.get_attribute("data-arm") == "2"
     assert row.evaluate("row => row.cells[3].innerText") == "10"
@@ -245,7 +254,7 @@ def test_a_narrow_screen_does_not_scroll_sideways(opened: Open, swept: Path, sch
     assert overflow(tab) == 0
     assert tab.locator("#curves .main-svg").first.bounding_box()["width"] <= NARROW
     tab.set_viewport_size({"width": WIDE, "height": 800})
-    tab.wait_for_function("document.getElementById('curves').layout.width > 900")
+    until(tab, "document.getElementById('curves').layout.width > 900")
     assert overflow(tab) == 0
 
 

@@ -86,7 +86,7 @@ def test_the_pictures_are_drawn_on_white_and_scroll_where_the_screen_is_narrow(h
         tab = browser.new_context(viewport={"width": WIDE, "height": 800}, color_scheme="dark").new_page()
         tab.on("console", lambda message: complaints.append(message.text))
         tab.goto(path.as_uri())
-        tab.wait_for_function("document.documentElement.dataset.ready")
+        tab.locator("html[data-ready]").wait_for(state="attached")
         for width in (WIDE, NARROW):
             tab.set_viewport_size({"width": width, "height": 800})
             drawn = tab.evaluate("[...document.images].map(image => [image.naturalWidth, image.clientWidth])")
