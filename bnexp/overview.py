@@ -5,6 +5,7 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
+from bnexp.config.stages import choosing, must_choose
 from bnexp.data.catalog import DataShape, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
@@ -63,7 +64,7 @@ class Overview:
 
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
-        trials = counted(sum(len(each.group.trials) for each in self.groups), "trial")
+        measured = counted(sum(len(each.group.trials) for each in self.groups), "trial")
         seconds = sum(each.seconds for each in self.groups)
         lines = [
             f"  {counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
@@ -78,8 +79,11 @@ class Overview:
             probing = sum(each.probing for each in self.groups)
             share = f"{probing / seconds:.0%} of the time" if seconds else "no time"
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
+        if must_choose(self.config):
+            count = counted(len(trials(choosing(self.config))), "trial")
+            lines.append(f"  Before them {count} choose among what tune.grid lists, and are not in these figures.")
         head = (
-            f"{trials} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
+            f"{measured} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
             f"({gibibytes(self.free)} free), about {_time(seconds)}:"
         )
         return "\n".join([head, *lines])

@@ -9,8 +9,10 @@ from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
 
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.families import UNITS
 from bnexp.config.sweep import Point
+from bnexp.config.trial import TrialSettings
 from bnexp.errors import Problem
 
 T = TypeVar("T")
@@ -162,7 +164,7 @@ def uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: 
     """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
     for model in {trial.settings.model: None for trial in trials}:
         name, size = model.norm.grouping
-        features = prod(image) if model.family == "mlp" else image[0]
+        features = prod(image) if model.family in UNITS else image[0]
         if model.norm.input and features % size:
             message = f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
             yield Problem(source, "model.norm.input", message)

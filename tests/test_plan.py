@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnexp.config.dotted import leaf_keys
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
+from bnexp.config.trial import TrialSettings
 from bnexp.errors import Problem
 from bnexp.plan import Trial, TrialGroup, groups, misfits, parts, run_name, trials
 

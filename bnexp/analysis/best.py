@@ -1,6 +1,6 @@
 """Each arm at its best: the grid point is chosen on validation images, and then measured on test images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -35,7 +35,7 @@ def best_rows(
     frame = frame[frame["finished"] & frame["chosen_by"].notna() & frame["measured"].notna()]
     if len(points) < 2 or frame.empty:
         return ()
-    best = {arm: _best_point(frame[frame["arm"] == arm]) for arm in arms}
+    best = {arm: best_point(frame[frame["arm"] == arm]) for arm in arms}
     at_best = {
         arm: frame[(frame["arm"] == arm) & (frame["point"] == point)].set_index("seed") for arm, point in best.items()
     }
@@ -46,8 +46,8 @@ def best_rows(
     )
 
 
-def _best_point(trials: pd.DataFrame) -> int | None:
-    """Return the point of the highest mean validation accuracy among those that most seeds finished."""
+def best_point(trials: pd.DataFrame) -> int | None:
+    """Return the `point` of the highest mean `chosen_by` among those that most seeds finished; None without trials."""
     if trials.empty:
         return None
     by_point = trials.groupby("point")["chosen_by"].agg(["mean", "count"])
@@ -61,11 +61,12 @@ def _choice(trials: pd.DataFrame, points: list[dict[str, Any]], chosen: int) -> 
         "validation": float(trials.loc[trials["point"] == chosen, "chosen_by"].mean()),
         "candidates": len(tried),
         "epochs": int(trials["epochs"].sum()),
-        "edges": tuple(_edges(tried, points[chosen])),
+        "edges": tuple(edges(tried, points[chosen])),
     }
 
 
-def _edges(tried: Sequence[dict[str, Any]], chosen: dict[str, Any]) -> Iterator[str]:
+def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried."""
     for key, value in chosen.items():
         values = {point[key] for point in tried}
         if len(values) >= FEWEST_VALUES and all(map(is_number, values)) and value in (min(values), max(values)):

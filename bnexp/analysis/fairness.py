@@ -7,8 +7,8 @@ import pandas as pd
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.study import Study
-from bnexp.config.experiment import TrialSettings
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
+from bnexp.config.trial import TrialSettings
 
 FEWEST_SEEDS = 6
 """With fewer pairs no exact sign-flip p can fall below 0.05."""
@@ -28,7 +28,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _biases(study.settings, study.arms),
             _two_changes(study.settings, comparison.baseline, others),
             _decayed(study, others),
-            _edges(comparison),
+            _edges(study, comparison),
         )
         for line in lines
     )
@@ -115,8 +115,7 @@ def _decayed(study: Study, others: Sequence[str]) -> Iterator[str]:
             yield f"weight decay: in {arm} it shrinks the norm's γ and β too (train.decay_all: true)"
 
 
-def _edges(comparison: Comparison) -> Iterator[str]:
-    for row in comparison.best:
-        for key in row.edges:
-            value = f"{row.point[key]:.4g}"
-            yield f"at the edge: the best {key} of {row.arm} is {value}, an end of the grid; better may lie beyond"
+def _edges(study: Study, comparison: Comparison) -> Iterator[str]:
+    best = [("best", row.arm, key, row.point[key]) for row in comparison.best for key in row.edges]
+    for kind, arm, key, value in (*best, *(("tuned", *each) for each in study.at_edges)):
+        yield f"at the edge: the {kind} {key} of {arm} is {value:.4g}, an end of the grid; better may lie beyond"

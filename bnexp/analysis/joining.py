@@ -11,7 +11,9 @@ from pydantic import ValidationError
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.analysis.tuning import choices_at_edges
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import KNOWN_SETS
 from bnexp.store.reader import RunRecord
 
@@ -55,6 +57,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         settings=_settings(configs, arms),
         chance=_chance(configs),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
+        at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=tuple(_differences(finished, names, bases)),
         left_out=tuple(left_out),
         probes=_of_trials(probes, trials),
@@ -168,6 +171,11 @@ def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, s
         except ValidationError:
             found[name] = config.settings(arm, config.points()[0])
     return found
+
+
+def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, Any]]:
+    for config, names in zip(configs, arms, strict=True):
+        yield from ((names[each.arm], key, each.values[key]) for each, key in choices_at_edges(config))
 
 
 def _chance(configs: Sequence[ExperimentConfig]) -> float | None:

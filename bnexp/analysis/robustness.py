@@ -6,6 +6,7 @@ from itertools import groupby
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import RobustnessRow
@@ -41,10 +42,7 @@ def robustness_rows(
         metric: what worst and best are of.
         chance: accuracy of guessing; None: the mean accuracy before training.
     """
-    accuracy = next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
-    if chance is None:
-        chance = float(curves.loc[curves["step"] == 0, accuracy].mean())
-    trained = (paired["outcome"] == "completed") & (trials[f"final_{accuracy}"].to_numpy() > chance + ABOVE_CHANCE)
+    trained = learned(trials, curves, chance)
     axes = {key: trials[key].to_numpy() for key in grid_keys}
     found: list[RobustnessRow] = []
     for axis, column in axes.items():
@@ -56,6 +54,23 @@ def robustness_rows(
         rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in arms]
         found += _with_ratios(rows, baseline)
     return tuple(found)
+
+
+def learned(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> NDArray[np.bool_]:
+    """Tell of every trial whether it ended finite and more than ABOVE_CHANCE above chance.
+
+    Args:
+        trials: as in trials.csv.
+        curves: as in curves.csv.
+        chance: accuracy of guessing; None: the mean accuracy before training.
+    """
+    accuracy = next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
+    if chance is None:
+        chance = float(curves.loc[curves["step"] == 0, accuracy].mean())
+    found: NDArray[np.bool_] = (
+        (trials["outcome"] == "completed") & (trials[f"final_{accuracy}"] > chance + ABOVE_CHANCE)
+    ).to_numpy(dtype=bool)
+    return found
 
 
 def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) -> RobustnessRow:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from bnexp.config.experiment import TrialSettings
+from bnexp.config.trial import TrialSettings
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Study:
     """environment.json of every run."""
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
+    at_edges: tuple[tuple[str, str, Any], ...] = ()
+    """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()
     """What differs between the runs, and how: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
     left_out: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from bnexp.interrupts import EXIT_CODE, Interrupts
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.plan import Options
+    from bnexp.preparing import Plan
     from bnexp.store.reader import RunRecord
 
 Arguments = Annotated[
@@ -72,8 +73,10 @@ def _finished(
     """Return the runs if there is nothing to train, which takes no torch."""
     from bnexp.plan import run_name
     from bnexp.store.reader import finished_run
+    from bnexp.tuning import decided
 
-    done = [record for _, config in configs if (record := finished_run(runs / run_name(config)))]
+    ready = [config for _, written in configs if (config := decided(written, runs))]
+    done = [record for config in ready if (record := finished_run(runs / run_name(config)))]
     again = options.rerun or (options.retry_failed and any(map(_failed, done)))
     return None if again or len(done) < len(configs) else done
 
@@ -86,22 +89,28 @@ def _train(
     *,
     silent: bool,
 ) -> "list[RunRecord]":
-    path, finished = runs, []
+    path = runs
     try:
+        from bnexp.analysis.tuning import choices_text
         from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
-        from bnexp.preparing import prepare
         from bnexp.runner import run
+        from bnexp.staged import run_staged
+
+        def train(plan: "Plan") -> "RunRecord":
+            nonlocal path
+            path = plan.path
+            if plan.config.tuned and not silent:
+                typer.echo("chosen on validation images: " + choices_text(plan.config))
+            with Watching(plan, silent=silent) as watching:
+                return run(plan, watching.see, watching.begin)
 
         with Interrupts():  # while data are loaded, too
-            for plan in [prepare(config, runs, device, str(path), options) for path, config in configs]:
-                path = plan.path
-                with Watching(plan, silent=silent) as watching:
-                    finished.append(run(plan, watching.see, watching.begin))
+            named = [(str(source), config) for source, config in configs]
+            return list(run_staged(named, runs, device, options, train))
     except KeyboardInterrupt:
         again = "the same command without --rerun" if options.rerun else "the same command"
         typer.echo(f"bnexp: interrupted; {path} keeps what is done, {again} continues it", err=True)
         raise typer.Exit(EXIT_CODE) from None
-    return finished
 
 
 def _failed(record: "RunRecord") -> bool:

@@ -7,10 +7,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from bnexp.config.dotted import is_key, put
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.plain import odd_values
 from bnexp.config.problems import Finding, explain
+from bnexp.config.stages import choosing, must_choose
 from bnexp.config.sweep import values
+from bnexp.config.trial import TrialSettings
 from bnexp.config.yaml_limits import LARGEST
 
 MOST_FINDINGS = 100
@@ -30,7 +32,7 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
         found = _first(explain(error))
     found += _first(problem for each in _swept_values(raw) for problem in _explain_value(*each))
     if config and not found:
-        found = list(_too_long(config)) or _first(_conflicts(config))
+        found = list(_too_long(config)) or _first(_conflicts(choosing(config) if must_choose(config) else config))
     return config, found
 
 
@@ -46,8 +48,9 @@ def _first(findings: Iterator[Finding]) -> list[Finding]:
 
 def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield (dotted key, value, place in the file) of every value in lists of the sweep and in the arms."""
-    for section in ("grid", "zip"):
-        columns = raw.get(section)
+    tune = raw.get("tune")
+    tried = tune.get("grid") if isinstance(tune, dict) else None
+    for section, columns in (("grid", raw.get("grid")), ("zip", raw.get("zip")), ("tune.grid", tried)):
         for key, column in columns.items() if isinstance(columns, dict) else ():
             with suppress(ValueError):  # said already, for the column
                 for i, value in enumerate(values(column)):

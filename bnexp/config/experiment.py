@@ -4,89 +4,21 @@ from collections.abc import Mapping
 from math import prod
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from bnexp.config.base import Settings, Size
-from bnexp.config.data import DataSettings
-from bnexp.config.dotted import is_key, put
+from bnexp.config.dotted import put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.sweep import Point, count_points, points, repeated, values
+from bnexp.config.sweep import Point, count_points, points, repeated
+from bnexp.config.swept import Grid, Seeds, Values
 from bnexp.config.text import Lines
-from bnexp.config.train import TrainSettings
+from bnexp.config.trial import Name, TrialKey, TrialSettings, Value
+from bnexp.config.tuning import MOST_CHOICES, Choice, TuneSettings
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
-LONGEST_NAME = 100
-"""Characters of the names of experiments and arms: folders and legends are named after them."""
-MOST_SEEDS = 10_000
-"""Seeds of an experiment."""
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
 BUILT_IN_ARMS = ("none", "before", "after")
-
-
-class TrialSettings(Settings):
-    """All that decides a trial besides its seed."""
-
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
-
-    @property
-    def no_influence(self) -> tuple[str, ...]:
-        """Keys that have no influence on what is measured; of an image folder the root says which images."""
-        return ("train.checkpoint_every", *(["data.root"] if self.data.name != "image_folder" else []))
-
-    @model_validator(mode="after")
-    def _only_pictures_are_augmented(self) -> Self:
-        if self.data.normalize == "pca_whiten" and self.train.augment != "none":
-            raise ValueError(
-                f"train.augment: {self.train.augment} moves pixels, and data.normalize: pca_whiten leaves none; "
-                "use zca_whiten, or augment: none"
-            )
-        return self
-
-
-def _trial_key(key: str) -> str:
-    # Without the nearest known name, which takes long to find for very many wrong keys: only some of them are said.
-    if not is_key(TrialSettings, key):
-        raise PydanticCustomError("unknown_key", "unknown key")
-    return key
-
-
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = range(min(value, MOST_SEEDS + 1))
-    elif not isinstance(value, list | tuple):
-        raise ValueError("expected a number of seeds or a list of them")
-    if not value:
-        raise ValueError("expected at least one seed")
-    if len(value) > MOST_SEEDS:
-        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds")
-    if len({repr(seed) for seed in value}) < len(value):
-        raise ValueError("a seed is listed twice")
-    return list(value)
-
-
-def _plain(value: Any) -> Any:
-    # As JSON would have it, so that a value reads the same from every file.
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _once(column: tuple[Any, ...]) -> tuple[Any, ...]:
-    if again := repeated(column):
-        raise ValueError(f"{again[0]} is listed twice")
-    return column
-
-
-Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
-TrialKey = Annotated[str, AfterValidator(_trial_key)]
-Value = Annotated[Any, BeforeValidator(_plain)]
-Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
 
 
 class ExperimentConfig(TrialSettings):
@@ -100,12 +32,16 @@ class ExperimentConfig(TrialSettings):
     """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
     probes: Probes = ()
     """Measurements inside the networks, which leave the training as it is; `default` stands for a few cheap ones."""
-    grid: dict[TrialKey, Annotated[Values, AfterValidator(_once)]] = Field(default={})
+    grid: Grid = Field(default={})
     """Swept settings, crossed: a list of values each, or logspace, linspace, range."""
     zip: dict[TrialKey, Values] = Field(default={})
     """Swept settings, paired up: lists of equal length."""
-    seeds: Annotated[tuple[Size, ...], BeforeValidator(_seeds)] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     """The seeds, or how many of 0, 1, 2, …"""
+    tune: TuneSettings = TuneSettings()
+    """What every arm tries at every grid point before it is measured at what suits it best."""
+    tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
+    """What that came to; `bnexp run` fills it in."""
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -117,13 +53,14 @@ class ExperimentConfig(TrialSettings):
         return points(self.grid, self.zip)
 
     def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
-        """Settings of the trials of one arm at one grid point; the arm has the last word.
+        """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
 
         Raises:
             pydantic.ValidationError: the values don't go together.
         """
         raw: dict[str, Any] = {section: getattr(self, section).model_dump() for section in TrialSettings.model_fields}
-        for key, value in {**point, **self.arms[arm]}.items():
+        chosen = next((each.values for each in self.tuned if each.arm == arm and each.point == point), {})
+        for key, value in {**point, **self.arms[arm], **chosen}.items():
             put(raw, key, value, TrialSettings)
         return TrialSettings.model_validate(raw)
 
@@ -164,6 +101,30 @@ class ExperimentConfig(TrialSettings):
                 f"{sizes} are {prod(factors):,} trials, and an experiment has at most {MOST_TRIALS:,}; "
                 "shorten grid, zip or seeds, or split it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_tuned_is_free(self) -> Self:
+        for key in self.tune.grid:
+            if key in self.swept:
+                raise ValueError(f"tune.grid.{key}: is swept too; take it out of tune.grid, or out of grid and zip")
+            if fixed := [arm for arm, overrides in self.arms.items() if key in overrides]:
+                raise ValueError(f"tune.grid.{key}: the arm {fixed[0]} has a value of its own; leave it to the tuning")
+        if self.tune.grid and (cells := len(self.arms) * count_points(self.grid, self.zip)) > MOST_CHOICES:
+            raise ValueError(f"tune: {cells:,} arms × grid points would choose, at most {MOST_CHOICES:,} can")
+        if self.tune.grid and self.data.val_size == 0:
+            raise ValueError("data.val_size: 0 leaves no validation images to tune on; set null, or take out tune")
+        if self.tune.grid and (both := sorted(set(self.seeds) & set(self.tune.seeds))):
+            raise ValueError(f"tune.seeds: {both[0]} is measured too, and would favour what it chose; take other seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _every_arm_chose(self) -> Self:
+        if self.tuned:
+            cells = [(arm, point) for point in self.points() for arm in self.arms]
+            missing = [cell for cell in cells if cell not in [(each.arm, each.point) for each in self.tuned]]
+            if missing or len(self.tuned) != len(cells):
+                raise ValueError("tuned: expected one entry for each arm at each grid point; leave it to bnexp run")
         return self
 
 

@@ -11,7 +11,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.reader import parse
 
-KEYED_SECTIONS = ("grid", "zip", "arms")
+KEYED_SECTIONS = ("grid", "zip", "arms", "tune.grid")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
 
 
@@ -25,15 +25,27 @@ def override(raw: dict[str, Any], written: str) -> None:
     key, equals, text = written.partition("=")
     if not equals or not key:
         raise ValueError("expected dotted.key=value")
-    value = parse(text, "value")
-    section, _, rest = key.partition(".")
-    if section not in KEYED_SECTIONS or not rest:
+    override_with(raw, key, parse(text, "value"))
+
+
+def override_with(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value under a dotted key of a raw configuration.
+
+    Raises:
+        ValueError: no such key, or something that is no section stands in its way.
+    """
+    section = next((name for name in KEYED_SECTIONS if key.startswith(f"{name}.") and key != f"{name}."), "")
+    rest = key.removeprefix(f"{section}.")
+    if not section:
         check_key(ExperimentConfig, key)
         put(raw, key, value, ExperimentConfig)
     elif section == "arms":
         arm, _, setting = rest.partition(".")
         arms = _mapping(_written_arms(raw), section)
         raw["arms"] = {**arms, arm: {**_mapping(arms.get(arm), f"arms.{arm}"), setting: value} if setting else value}
+    elif section == "tune.grid":
+        tune = _mapping(raw.get("tune"), "tune")
+        raw["tune"] = {**tune, "grid": {**_mapping(tune.get("grid"), section), rest: value}}
     else:
         raw[section] = {**_mapping(raw.get(section), section), rest: value}
 

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bnexp.config.base import Settings
 from bnexp.config.dotted import nearest_key
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.trial import TrialSettings
 from bnexp.errors import nearest
 
 Finding = tuple[str, str]
@@ -26,16 +28,16 @@ WORDS = (
 """From pydantic's way of putting things to ours."""
 
 
-def explain(error: ValidationError) -> Iterator[Finding]:
-    """Yield everything that a validation found."""
+def explain(error: ValidationError, section: type[Settings] = ExperimentConfig) -> Iterator[Finding]:
+    """Yield everything that the validation of a section found."""
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")
-        yield key, _message(item, key)
+        yield key, _message(item, key, section)
 
 
-def _message(item: Mapping[str, Any], key: str) -> str:
+def _message(item: Mapping[str, Any], key: str, section: type[Settings]) -> str:
     if item["type"] == "extra_forbidden":
-        return f"unknown key{nearest_key(ExperimentConfig, key)}"
+        return f"unknown key{nearest_key(section, key)}"
     if item["type"] == "unknown_key":
         return f"unknown key{nearest_key(TrialSettings, item['input'])}"
     expected = _expected(item)

@@ -6,12 +6,12 @@ from pathlib import Path
 from bnexp.errors import InputError, nearest
 
 
-def shipped() -> dict[str, Path]:
-    """Return the shipped configuration files by name, in alphabetical order."""
+def shipped(below: str = "") -> dict[str, Path]:
+    """Return the shipped configuration files by name, in alphabetical order; below `claims`, the claims."""
     package = Path(__file__).resolve().parent.parent
     # An installed wheel carries them inside the package; a checkout has them beside it.
     folder = next(place for place in (package / "shipped", package.parent / "configs") if place.is_dir())
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((folder / below).glob("*.yaml"))}
 
 
 def find(written: str) -> Path:

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from bnexp.config.base import Settings
 from bnexp.config.dotted import put
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.trial import TrialSettings
 
 NUMBERS = (
     "data.train_size",

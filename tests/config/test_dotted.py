@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bnexp.config.dotted import check_key, leaf_keys, put
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.trial import TrialSettings
 
 
 def test_leaf_keys_are_all_settings_in_order_of_declaration() -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bnexp.config.experiment import ExperimentConfig, TrialSettings
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.norm import NormSettings
 from bnexp.config.train import TrainSettings
+from bnexp.config.trial import TrialSettings
 from bnexp.errors import ConfigError
 
 NONE = {"model.norm.kind": "none"}

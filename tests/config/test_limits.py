@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bnexp.config.check import MOST_FINDINGS
-from bnexp.config.experiment import MOST_SEEDS, MOST_TRIALS
+from bnexp.config.experiment import MOST_TRIALS
 from bnexp.config.load import resolve
 from bnexp.config.model import MOST_LAYERS, MOST_UNITS
 from bnexp.config.sweep import MOST_VALUES
+from bnexp.config.swept import MOST_SEEDS
 from bnexp.config.text import LONGEST_LINE, LONGEST_LINES
 from bnexp.config.train import MOST_UPDATES
 from bnexp.config.yaml_limits import DEEPEST

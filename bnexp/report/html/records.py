@@ -10,7 +10,7 @@ import pandas as pd
 
 from bnexp.analysis.study import Study
 from bnexp.config.dotted import leaf_keys
-from bnexp.config.experiment import TrialSettings
+from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import MISSING, Cell, Kind, PageTable, Row, estimate, grid_cell, grid_kind, number
 from bnexp.report.labels import counted, short_keys, value_text
 

@@ -7,7 +7,7 @@ from typing import Literal
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.headline import gain
 from bnexp.analysis.metrics import lower_is_better
-from bnexp.config.experiment import TrialSettings
+from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import measure, p_cell
 from bnexp.report.labels import counted, point_texts
 

@@ -1,0 +1,37 @@
+"""The experiments that one with `tune:` stands for: choosing, measuring what was chosen, and measuring all alike."""
+
+from collections.abc import Iterable
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.tuning import Choice, TuneSettings
+
+TUNING = ".tuning"
+"""Ends the name of an experiment that chooses."""
+
+
+def must_choose(config: ExperimentConfig) -> bool:
+    """Tell whether an experiment has to choose before it can be measured."""
+    return bool(config.tune.grid) and not config.tuned
+
+
+def choosing(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
+    return config.model_copy(
+        update={
+            "name": config.name + TUNING,
+            "grid": {**config.grid, **config.tune.grid},
+            "seeds": config.tune.seeds,
+            "tune": TuneSettings(),
+            "probes": (),
+        }
+    )
+
+
+def measuring(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
+    """Return the experiment that measures every arm with what it chose."""
+    return config.model_copy(update={"tuned": tuple(choices)})
+
+
+def untuned(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that measures all arms with the settings as they are written."""
+    return config.model_copy(update={"tune": TuneSettings(), "tuned": ()})

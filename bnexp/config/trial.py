@@ -1,0 +1,59 @@
+"""All that decides one trial besides its seed, and what sweeps and arms may change of it."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bnexp.config.base import Settings
+from bnexp.config.data import DataSettings
+from bnexp.config.dotted import is_key
+from bnexp.config.model import ModelSettings
+from bnexp.config.train import TrainSettings
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+LONGEST_NAME = 100
+"""Characters of the names of experiments and arms: folders and legends are named after them."""
+
+
+class TrialSettings(Settings):
+    """All that decides a trial besides its seed."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+
+    @property
+    def no_influence(self) -> tuple[str, ...]:
+        """Keys that have no influence on what is measured; of an image folder the root says which images."""
+        return ("train.checkpoint_every", *(["data.root"] if self.data.name != "image_folder" else []))
+
+    @model_validator(mode="after")
+    def _only_pictures_are_augmented(self) -> Self:
+        if self.data.normalize == "pca_whiten" and self.train.augment != "none":
+            raise ValueError(
+                f"train.augment: {self.train.augment} moves pixels, and data.normalize: pca_whiten leaves none; "
+                "use zca_whiten, or augment: none"
+            )
+        return self
+
+
+def _trial_key(key: str) -> str:
+    # Without the nearest known name, which takes long to find for very many wrong keys: only some of them are said.
+    if not is_key(TrialSettings, key):
+        raise PydanticCustomError("unknown_key", "unknown key")
+    return key
+
+
+def _plain(value: Any) -> Any:
+    # As JSON would have it, so that a value reads the same from every file.
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+TrialKey = Annotated[str, AfterValidator(_trial_key)]
+"""Dotted key of a setting, or of a section of them."""
+Value = Annotated[Any, BeforeValidator(_plain)]

@@ -1,0 +1,39 @@
+"""Tuning in two stages: every arm chooses on validation images, with seeds of its own, and then is measured anew."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from bnexp.config.base import Settings
+from bnexp.config.swept import Grid, Seeds
+from bnexp.config.trial import Name, TrialKey, Value
+
+MOST_CHOICES = 1_000
+"""Arms × grid points of an experiment that tunes."""
+FIRST_SEED = 1_000
+"""Of tuning, where only their number is given."""
+
+
+def _apart(value: Any) -> Any:
+    """Number seeds so that they are not those of 0, 1, 2, … that are measured."""
+    counted = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return list(range(FIRST_SEED, FIRST_SEED + value)) if counted else value
+
+
+class TuneSettings(Settings):
+    """The `tune:` section. An arm takes what has the highest mean validation accuracy over the tuning seeds."""
+
+    grid: Grid = Field(default={})
+    """What every arm tries at every grid point: lists of values, crossed. Empty: nothing is tuned."""
+    seeds: Annotated[Seeds, BeforeValidator(_apart)] = (FIRST_SEED, FIRST_SEED + 1)
+    """Seeds for choosing, none of those that are measured; or how many of 1000, 1001, …"""
+
+
+class Choice(Settings):
+    """What one arm chose at one grid point."""
+
+    arm: Name
+    point: dict[TrialKey, Value] = Field(default={})
+    """Values of the swept settings."""
+    values: dict[TrialKey, Value]
+    """Values of the tuned ones."""

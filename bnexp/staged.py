@@ -1,0 +1,52 @@
+"""Running experiments in their stages: those that tune choose first, and then everything is measured."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from bnexp.analysis.tuning import choose
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.stages import choosing, measuring, must_choose
+from bnexp.plan import Options
+from bnexp.preparing import Plan, prepare
+from bnexp.store.reader import RunRecord
+from bnexp.tuning import decided
+
+Train = Callable[[Plan], RunRecord]
+"""Trains a plan to its end."""
+
+
+def run_staged(
+    configs: Sequence[tuple[str, ExperimentConfig]], runs: Path, device: str, options: Options, train: Train
+) -> Iterator[RunRecord]:
+    """Train every experiment and yield the finished run of each, in their order.
+
+    The first stage of all of them is prepared before any is trained, so that what is wrong is said at once.
+
+    Args:
+        configs: experiments, each after what names it in messages.
+        runs: folder of the run folders.
+        device: auto, cpu, cuda or cuda:i.
+        options: how to treat what is there already, and what fails.
+        train: trains a plan.
+
+    Raises:
+        InputError: as prepare.
+        BnexpError: as run, or there was nothing to choose from.
+    """
+
+    def prepared(source: str, config: ExperimentConfig) -> Plan:
+        return prepare(config, runs, device, source, options)
+
+    ready = [_ready(config, runs, options) for _, config in configs]
+    plans = [
+        prepared(source, choosing(config) if measured is None else measured)
+        for (source, config), measured in zip(configs, ready, strict=True)
+    ]
+    for plan, (source, config), measured in zip(plans, configs, ready, strict=True):
+        run = train(plan)
+        yield run if measured else train(prepared(source, measuring(config, choose(config, run))))
+
+
+def _ready(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig | None:
+    """Return what can be measured at once; None where something has to be chosen first, or anew."""
+    return None if options.rerun and must_choose(config) else decided(config, runs)

@@ -1,0 +1,123 @@
+"""`tune:`: what may be tuned, with which seeds, and what an experiment that tunes comes to."""
+
+from typing import Any
+
+import pytest
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.config.stages import choosing, measuring, must_choose, untuned
+from bnexp.config.tuning import MOST_CHOICES, Choice
+from bnexp.errors import ConfigError
+
+RATES = {"grid": {"train.lr": [0.1, 1]}, "seeds": 2}
+
+
+def experiment(*overrides: str, **raw: Any) -> ExperimentConfig:
+    return resolve({"name": "exp", "tune": RATES} | raw, "exp.yaml", overrides)
+
+
+def problem(*overrides: str, **raw: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        experiment(*overrides, **raw)
+    return str(caught.value)
+
+
+def choices(config: ExperimentConfig, rate: float = 1) -> list[Choice]:
+    return [Choice(arm=arm, point=point, values={"train.lr": rate}) for point in config.points() for arm in config.arms]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "resolved"), [(1, (1000,)), (3, (1000, 1001, 1002)), ([7, 5], (7, 5)), (None, (1000, 1001))]
+)
+def test_seeds_for_choosing_are_others_than_those_measured(seeds: object, resolved: tuple[int, ...]) -> None:
+    tune = {"grid": RATES["grid"]} | ({} if seeds is None else {"seeds": seeds})
+    assert experiment(tune=tune).tune.seeds == resolved
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            {"seeds": [0, 1000]},
+            "exp.yaml: tune.seeds: 1000 is measured too, and would favour what it chose; take other seeds",
+        ),
+        (
+            {"grid": {"train.lr": [0.1]}},
+            "exp.yaml: tune.grid.train.lr: is swept too; take it out of tune.grid, or out of grid and zip",
+        ),
+        (
+            {"arms": {"none": None, "fast": {"train.lr": 3}}},
+            "exp.yaml: tune.grid.train.lr: the arm fast has a value of its own; leave it to the tuning",
+        ),
+        (
+            {"data": {"val_size": 0}},
+            "exp.yaml: data.val_size: 0 leaves no validation images to tune on; set null, or take out tune",
+        ),
+        (
+            {"tune": {"grid": {"train.lr": [-1]}}},
+            "exp.yaml: tune.grid.train.lr[0]: -1: expected a number greater than or equal to 0",
+        ),
+        ({"tune": {"grid": {"train.rate": [1]}}}, "exp.yaml: tune.grid.train.rate: unknown key (nearest: train.lr)"),
+        ({"tune": {"grid": {"train.lr": [1, 1]}}}, "exp.yaml: tune.grid.train.lr: [1, 1]: 1 is listed twice"),
+        (
+            {"tune": {"grid": {"train.nesterov": [True]}}},
+            "exp.yaml: train: nesterov: true needs optimizer sgd and a momentum above 0 (arm none)",
+        ),
+    ],
+)
+def test_what_can_not_be_tuned_is_said(raw: dict[str, Any], message: str) -> None:
+    assert message in problem(**raw).splitlines()
+
+
+def test_too_many_choices_are_refused() -> None:
+    grid = {"model.init.scale": {"linspace": [0.1, 1, 501]}}
+    assert f"at most {MOST_CHOICES:,} can" in problem(grid=grid)
+
+
+def test_what_is_tuned_can_be_overridden() -> None:
+    config = experiment("tune.grid.train.lr=[5]", "tune.grid.model.init.scale=[1, 2]", "tune.seeds=[9]")
+    assert config.tune.grid == {"train.lr": (5,), "model.init.scale": (1, 2)}
+    assert config.tune.seeds == (9,)
+
+
+def test_choosing_tries_everything_everywhere_with_its_own_seeds() -> None:
+    config = experiment(grid={"model.depth": [1, 2]}, arms=["none", "after"], probes=["default"])
+    stage = choosing(config)
+    assert (stage.name, stage.seeds, stage.probes) == ("exp.tuning", (1000, 1001), ())
+    assert stage.grid == {"model.depth": (1, 2), "train.lr": (0.1, 1)}
+    assert (list(stage.arms), must_choose(config), must_choose(stage)) == (["none", "after"], True, False)
+    assert len(stage.points()) == 4
+
+
+def test_measuring_gives_every_arm_what_it_chose_at_its_grid_point() -> None:
+    config = experiment(grid={"model.depth": [1, 2]}, arms=["none", "after"])
+    values = {("none", 1): 0.1, ("none", 2): 1, ("after", 1): 1, ("after", 2): 0.1}
+    chosen = [
+        Choice(arm=arm, point={"model.depth": depth}, values={"train.lr": rate})
+        for (arm, depth), rate in values.items()
+    ]
+    measured = measuring(config, chosen)
+    found = {
+        (arm, point["model.depth"]): measured.settings(arm, point).train.lr
+        for point in measured.points()
+        for arm in measured.arms
+    }
+    assert found == values
+    assert not must_choose(measured)
+    assert resolve(measured.model_dump(mode="json"), "again") == measured
+
+
+def test_without_tuning_all_arms_have_the_settings_as_written() -> None:
+    config = measuring(experiment(train={"lr": 0.5}), choices(experiment()))
+    plain = untuned(config)
+    assert plain == resolve({"name": "exp", "train": {"lr": 0.5}}, "exp.yaml")
+    assert plain.settings("none", {}).train.lr == 0.5
+
+
+@pytest.mark.parametrize("change", [lambda found: found[:1], lambda found: [*found, found[0]]])
+def test_a_file_with_other_choices_than_its_arms_and_points_is_refused(change: Any) -> None:
+    config = experiment()
+    raw = measuring(config, change(choices(config))).model_dump(mode="json")
+    with pytest.raises(ConfigError, match="tuned: expected one entry for each arm at each grid point"):
+        resolve(raw, "exp.yaml")

@@ -1,0 +1,129 @@
+"""Choosing and then measuring: what is chosen, with which seeds, and what a second call still has to do."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bnexp import runner
+from bnexp.analysis.runs import compare_run
+from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.stages import choosing, measuring, untuned
+from bnexp.errors import BnexpError
+from bnexp.plan import Options, run_name
+from bnexp.preparing import Plan, prepare
+from bnexp.runner import run
+from bnexp.staged import run_staged
+from bnexp.store.reader import RunRecord
+from bnexp.tuning import decided
+from tests.helpers import experiment
+
+RATES = (1e-6, 0.5, 1e3)
+"""The first learns nothing, the last diverges."""
+
+
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
+    monkeypatch.setattr(runner, "finished_run", lambda path: None)
+
+
+def tuned(**raw: Any) -> ExperimentConfig:
+    return experiment(
+        **{
+            "data": {"name": "digits", "train_size": 300, "val_size": 100, "test_size": 100},
+            "model": {"depth": 1, "width": 16, "activation": "relu"},
+            "arms": ["none", "before"],
+            "train": {"epochs": 2, "batch_size": 30},
+            "tune": {"grid": {"train.lr": list(RATES)}, "seeds": 2},
+            "seeds": 2,
+        }
+        | raw
+    )
+
+
+class Training:
+    """Trains plans and remembers what they were."""
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+
+    def __call__(self, plan: Plan) -> RunRecord:
+        self.plans.append(plan)
+        return run(plan)
+
+
+def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRecord, Training]:
+    train = Training()
+    (found,) = run_staged([("exp.yaml", config)], runs, "cpu", Options(**options), train)
+    return found, train
+
+
+def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path) -> None:
+    found, train = staged(tuned(), tmp_path)
+    first, second = train.plans
+    assert first.config == choosing(tuned())
+    assert {trial.seed for trial in first.trials} == {1000, 1001}
+    assert {(trial.seed, trial.settings.train.lr) for trial in second.trials} == {(0, 0.5), (1, 0.5)}
+    assert found.config == measuring(tuned(), second.config.tuned)
+    assert found.path.name == run_name(found.config) != run_name(untuned(tuned()))
+    assert choices_text(found.config) == "none train.lr 0.5; before train.lr 0.5"
+
+
+def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> None:
+    config = tuned(grid={"model.width": [8, 16]})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    trials = record.trials
+    for choice in choose(config, record):
+        mine = trials[(trials["arm"] == choice.arm) & (trials["model.width"] == choice.point["model.width"])]
+        means = mine.groupby("train.lr")["final_val_accuracy"].mean()
+        assert choice.values == {"train.lr": means.idxmax()}
+    assert len(choose(config, record)) == 4
+
+
+def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
+    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    before = choose(tuned(), record)
+    rng = np.random.default_rng(0)
+    record.__dict__["trials"] = record.trials.assign(final_test_accuracy=rng.random(len(record.trials)))
+    assert choose(tuned(), record) == before
+
+
+def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [1e-6, 0.1, 0.5]}, "seeds": 1})
+    found, _ = staged(config, tmp_path)
+    assert {(choice.arm, key) for choice, key in choices_at_edges(found.config)} == {
+        ("none", "train.lr"),
+        ("before", "train.lr"),
+    }
+    assert choices_text(found.config) == "none train.lr 0.5 (edge); before train.lr 0.5 (edge)"
+    line = "at the edge: the tuned train.lr of none is 0.5, an end of the grid; better may lie beyond"
+    assert line in compare_run(found).warnings
+
+
+def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = staged(tuned(), tmp_path)
+    assert decided(tuned(), tmp_path) is None  # without the tables of the report it has not finished
+    monkeypatch.undo()
+    again, train = staged(tuned(), tmp_path)
+    assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
+    assert decided(tuned(), tmp_path) == again.config == found.config
+    _, train = staged(tuned(), tmp_path)
+    assert [plan.config.name for plan in train.plans] == ["test"]
+    _, train = staged(tuned(), tmp_path, rerun=True)
+    assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
+
+
+def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
+    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    failed = record.trials["outcome"].mask(record.trials["arm"] == "before", "failed")
+    record.__dict__["trials"] = record.trials.assign(outcome=failed)
+    with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
+        choose(tuned(), record)
+
+
+def test_an_experiment_without_tuning_has_one_stage(tmp_path: Path) -> None:
+    found, train = staged(untuned(tuned()), tmp_path)
+    assert [plan.config for plan in train.plans] == [untuned(tuned())] == [found.config]
