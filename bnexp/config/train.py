@@ -62,8 +62,9 @@ class TrainSettings(Settings):
     """Updates to make, instead of epochs."""
     batch_size: Count = 128
     """Images per update."""
-    sampling: Literal["epoch", "replacement"] = "epoch"
-    """Draw each epoch without replacement, or every batch anew with replacement."""
+    sampling: Literal["epoch", "replacement", "by_class"] = "epoch"
+    """Draw each epoch without replacement, or every batch anew with replacement; by_class: as epoch, but its images
+    sorted by label, so that a batch holds one class or two, and the batches then in random order."""
     drop_last: bool = True
     """Leave out the last, smaller batch of an epoch."""
     optimizer: Literal["sgd", "adam", "adamw", "nadam", "rmsprop"] = "sgd"

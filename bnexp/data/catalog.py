@@ -11,7 +11,7 @@ from bnexp.config.data import DataSettings
 from bnexp.data import picture_tree
 from bnexp.errors import ConfigError, Problem
 
-Sampling = Literal["epoch", "replacement"]
+Sampling = Literal["epoch", "replacement", "by_class"]
 
 
 @dataclass(frozen=True)

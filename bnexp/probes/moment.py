@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
+from bnexp.data.catalog import Sampling
 from bnexp.data.dataset import Dataset
 from bnexp.probes.networks import Batch, Networks, Pass, Theta
 from bnexp.streams import stream_seed
@@ -41,6 +42,8 @@ class Moment:
     networks: Networks
     data: Dataset
     batch_size: int
+    sampling: Sampling
+    """How training draws its batches."""
     seeds: tuple[int, ...]
     """Of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
     trial_seeds: tuple[int, ...]
@@ -72,7 +75,10 @@ class Moment:
         return None if self.update is None else self._batch(self.update.numbers_SB, BATCHES_OF_A_MOMENT - 1)
 
     def drawn_batches(self, count: int) -> Iterator[Batch]:
-        """Yield batches drawn with replacement, of each seed its own, the same for all its trials."""
+        """Yield batches drawn with replacement, of each seed its own, the same for all its trials.
+
+        Where training sorts images by class, neighbours in that order, so that a batch is of one class or two.
+        """
         for i in range(count):
             yield self._batch(torch.stack([self._drawn(seed, i) for seed in self.seeds]), i)
 
@@ -88,7 +94,13 @@ class Moment:
 
     def _drawn(self, seed: int, i: int) -> Int[Tensor, " B"]:
         generator = torch.Generator().manual_seed(stream_seed(seed, "probe", self._number(i)))
-        return torch.randint(len(self.data.train), (self.batch_size,), generator=generator)
+        if self.sampling != "by_class":
+            return torch.randint(len(self.data.train), (self.batch_size,), generator=generator)
+        first = int(torch.randint(len(self.data.train) - self.batch_size + 1, (), generator=generator))
+        return self._by_class()[first : first + self.batch_size]
+
+    def _by_class(self) -> Int[Tensor, " N"]:
+        return self.once("sorted", lambda: self.data.train.labels_N.cpu().argsort(stable=True))
 
     def _batch(self, numbers_SB: Int[Tensor, "S B"], i: int) -> Batch:
         numbers_SB = numbers_SB.to(self.data.train.labels_N.device)

@@ -113,6 +113,7 @@ class Prober:
             part.networks,
             self._data,
             self._group.settings.train.batch_size,
+            self._group.settings.train.sampling,
             shared[rows],
             self._seeds[first:end],
             step,

@@ -76,6 +76,7 @@ class _Run:
     def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None, probes: Sequence[ProbeSettings]):
         self._train, self._data, self._device = group.settings.train, data, data.train.labels_N.device
         self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
+        self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
         self._per_epoch = steps_per_epoch(len(data.train), *self._batching)
         self._total = self._train.total_steps(self._per_epoch)
         self._trainee = Trainee(group, data)
@@ -129,7 +130,7 @@ class _Run:
         """Begin the epoch's random streams; return its batches of image numbers, a row for each distinct seed."""
         self._trainee.streams.start_epoch(self._epoch)
         seeds = self._trainee.group.shared_seeds
-        order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching)
+        order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching, self._labels_N)
         batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)
         return batches
 

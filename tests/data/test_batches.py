@@ -19,10 +19,10 @@ def test_dropping_the_last_batch_keeps_the_order() -> None:
     assert torch.equal(cut_Sn, whole_Sn[:, :100])
 
 
-@pytest.mark.parametrize("sampling", ["epoch", "replacement"])
+@pytest.mark.parametrize("sampling", ["epoch", "replacement", "by_class"])
 def test_seed_and_epoch_alone_decide(sampling) -> None:
     def draw(seeds: list[int], epoch: int) -> torch.Tensor:
-        return batch_orders(seeds, epoch, 100, 10, sampling, True)
+        return batch_orders(seeds, epoch, 100, 10, sampling, True, torch.arange(100) % 3)
 
     torch.manual_seed(1)
     first_Sn = draw([0, 1, 7], 3)
@@ -41,6 +41,29 @@ def test_replacement_draws_in_range() -> None:
     assert orders_Sn.max() < 50
     assert all(len(row.unique()) < 48 for row in orders_Sn)
     assert batch_orders([0], 1, 5, 8, "replacement", True).shape == (1, 8)
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_by_class_a_batch_is_of_one_class_or_two_neighbours(drop_last: bool) -> None:
+    labels_N = torch.arange(103) % 4
+    orders_Sn = batch_orders([0, 1], 1, 103, 10, "by_class", drop_last, labels_N)
+    assert orders_Sn.shape == (2, 100 if drop_last else 103)
+    for order_n in orders_Sn:
+        assert len(order_n.unique()) == len(order_n)
+        firsts = []
+        for batch in order_n.split(10):
+            labels = labels_N[batch].unique()
+            assert len(labels) <= 2
+            assert labels.max() - labels.min() <= 1
+            firsts.append(int(labels[0]))
+        assert firsts != sorted(firsts)  # no class after the other
+
+
+def test_what_is_left_out_by_class_is_of_any_class() -> None:
+    labels_N = torch.arange(100) // 50
+    orders_Sn = batch_orders(range(20), 1, 100, 30, "by_class", True, labels_N)
+    left = {int(labels_N[i]) for order_n in orders_Sn for i in set(range(100)) - set(order_n.tolist())}
+    assert left == {0, 1}
 
 
 def test_golden_values() -> None:
