@@ -1,4 +1,4 @@
-"""A run for TensorBoard: an event file per trial, with its curves, its settings and how it ended.
+"""A run for TensorBoard: an event file per trial, with its curves, its probes, its settings and how it ended.
 
 TensorBoard's own protocol buffers and record writer make the files; neither torch nor TensorFlow is imported. The
 lighter of its two writers is used on purpose: the other one imports TensorFlow wherever that is installed.
@@ -54,9 +54,10 @@ def write_events(run: RunRecord, folder: Path) -> int:
     """Write a run as TensorBoard event files and return the number of trials in them.
 
     Every trial that has a record or an outcome gets a sub-folder. Its scalars are the columns of curves.csv under
-    their own names, at the record's step and at the run's start plus the trial's seconds; blanks and values that
-    are not finite are left out. Its hyperparameters are arm, seed and grid values; the FINAL numbers follow as
-    `final/…`. A folder of earlier events is replaced as a whole.
+    their own names, at the record's step and at the run's start plus the trial's seconds, and what probes found, as
+    `probe/layer`, or `probe` for the whole network; blanks and values that are not finite are left out. Its
+    hyperparameters are arm, seed and grid values; the FINAL numbers follow as `final/…`. A folder of earlier events is
+    replaced as a whole.
 
     Raises:
         InputError: TensorBoard is not installed, or the folder can't be written or holds other files.
@@ -64,13 +65,16 @@ def write_events(run: RunRecord, folder: Path) -> int:
     check_installed()
     started = datetime.fromisoformat(run.environment["started"]).timestamp()
     curves = {trial: records.sort_values("step") for trial, records in run.curves.groupby("trial")}
+    probes = dict(iter(run.probes.groupby("trial")))
     trials = run.trials[run.trials["trial"].isin(list(curves)) | run.trials["outcome"].notna()]
     with _replacing(folder) as beside:
         for row in trials.to_dict("records"):
             trial = {str(name): value for name, value in row.items()}
             settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
             path = beside / trial_name(trial["trial"], settings) / f"events.out.tfevents.{int(started)}{_SUFFIX}"
-            _write(path, _events(trial, settings, curves.get(trial["trial"], run.curves[:0]), started))
+            records = curves.get(trial["trial"], run.curves[:0])
+            found = probes.get(trial["trial"], run.probes[:0])
+            _write(path, _events(trial, settings, records, found, started))
     return len(trials)
 
 
@@ -97,7 +101,7 @@ def _setting(value: Any) -> bool | float | str:
 
 
 def _events(
-    trial: Mapping[str, Any], settings: Mapping[str, Any], records: pd.DataFrame, started: float
+    trial: Mapping[str, Any], settings: Mapping[str, Any], records: pd.DataFrame, probes: pd.DataFrame, started: float
 ) -> Iterator[Any]:
     """Yield a trial's events in order of time; while a run goes on, later files only add to earlier ones."""
     from tensorboard.compat.proto.event_pb2 import Event
@@ -106,16 +110,26 @@ def _events(
     yield Event(wall_time=started, file_version="brain.Event:2")
     # Without a name of its own, every trial is a row of the table, also beside other runs with the same settings.
     yield Event(wall_time=started, summary=hparams_pb(dict(settings), trial_id="", start_time_secs=started))
-    measures = records.drop(columns=[*_NO_SCALAR]).select_dtypes("number")
-    names = [str(name) for name in measures]
     step, now = 0, started
-    for step, seconds, values in zip(records["step"], records["seconds"], measures.to_numpy(), strict=True):
-        now = started + seconds
-        yield Event(wall_time=now, step=step, summary=_scalars(dict(zip(names, values, strict=True))))
+    for step, values in _by_step(records, probes).items():
+        # Probes may be taken between records.
+        now = started + (float(np.interp(step, records["step"], records["seconds"])) if len(records) else 0.0)
+        yield Event(wall_time=now, step=step, summary=_scalars(values))
     if isinstance(trial["outcome"], str):
         final = {f"final/{name.removeprefix('final_')}": trial[name] for name in FINAL}
         yield Event(wall_time=now, step=step, summary=_scalars(final))
         yield Event(wall_time=now, step=step, summary=_end(trial["outcome"], now))
+
+
+def _by_step(records: pd.DataFrame, probes: pd.DataFrame) -> dict[int, dict[str, float]]:
+    """Return all scalars of a trial by step and name, in the order of the steps."""
+    measures = records.drop(columns=[*_NO_SCALAR]).select_dtypes("number")
+    names, found = [str(name) for name in measures], dict[int, dict[str, float]]()
+    for step, row in zip(records["step"].tolist(), measures.to_numpy().tolist(), strict=True):
+        found[step] = dict(zip(names, row, strict=True))
+    for step, layer, probe, value in probes[["step", "layer", "probe", "value"]].itertuples(index=False):
+        found.setdefault(step, {})[f"{probe}/{layer}" if layer else probe] = value
+    return dict(sorted(found.items()))
 
 
 def _scalars(values: Mapping[str, float]) -> Any:
