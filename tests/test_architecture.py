@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"config", "data", "errors", "records", "store"},
-    "report": {"errors", "analysis", "config", "records", "store"},
+    "report": {"errors", "analysis", "claims", "config", "records", "store"},
     # one experiment from end to end
     "environment": {"bnexp"},
     "interrupts": set(),
@@ -43,18 +43,26 @@ ALLOWED: dict[str, set[str]] = {
         "config", "data", "draws", "errors", "executors", "nn", "probes", "records", "store", "trained", "training",
     },
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training"},
+    "tuning": {"analysis", "config", "plan", "store"},
+    "staged": {"analysis", "config", "plan", "preparing", "store", "tuning"},
+    "claims": {"analysis", "config", "errors", "plan", "store", "tuning"},
+    "checks": {
+        "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
+        "runner", "store", "trained", "training",
+    },
+    "claim_runs": {"bnexp", "checks", "claims", "config", "errors", "plan", "staged"},
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "config", "deploy", "errors", "executors", "interrupts", "late_probes", "opening", "overview",
-        "plan", "preparing", "report", "runner", "store", "training",
+        "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts", "late_probes",
+        "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training", "tuning",
     },
     "__main__": {"cli"},
     "bnexp": set(),
 }  # fmt: skip
 """For each package or module below bnexp, what else below bnexp it may import anywhere in its code."""
 
-WITHOUT_TORCH = ("errors", "streams", "records", "reference", "config", "plan", "store", "analysis", "report")
+WITHOUT_TORCH = ("errors", "streams", "records", "reference", "config", "plan", "store", "analysis", "claims", "report")
 """Packages that can be imported without importing torch, as can the start of the command line."""
 
 LONGEST = 300

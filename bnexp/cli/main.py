@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import typer
 
-from bnexp.cli import compare, export, fold, listing, probe, report, run, show
+from bnexp.cli import claims, compare, export, fold, listing, probe, report, run, show
 from bnexp.errors import BnexpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("report")(report.report)
 app.command("probe")(probe.probe)
 app.command("fold")(fold.fold)
 app.command("export")(export.export)
+app.add_typer(claims.app)
 app.command("show")(show.show)
 app.command("list")(listing.list_runs)
 

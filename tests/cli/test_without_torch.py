@@ -25,7 +25,9 @@ def loaded(folder: Path, *words: str) -> set[str]:
     return set(ended.stderr.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list"], ["list", "configs"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "--help"], ["list"], ["list", "configs"], ["claims", "show", "--help"]]
+)
 def test_help_and_list_load_nothing_heavy(here: Path, words: list[str]) -> None:
     assert not loaded(here, *words) & {"torch", "torchvision", "matplotlib", "sklearn"}
 
@@ -33,6 +35,10 @@ def test_help_and_list_load_nothing_heavy(here: Path, words: list[str]) -> None:
 @pytest.mark.parametrize("words", [["list"], ["compare"], ["compare", "--json"], ["run", "exp.yaml"]])
 def test_finished_runs_are_read_without_torch(runs: Path, words: list[str]) -> None:
     assert not loaded(runs.parent, *words) & {"torch", "torchvision"}
+
+
+def test_verdicts_are_shown_without_torch(here: Path) -> None:
+    assert not loaded(here, "claims", "show", "restores_identity", "trains_faster") & {"torch", "torchvision"}
 
 
 def test_a_refused_configuration_is_refused_without_torch(here: Path) -> None:

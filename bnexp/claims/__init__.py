@@ -1,0 +1,1 @@
+"""What is claimed about batch normalization: the experiments behind each claim, and what their data say of it."""

@@ -1,0 +1,173 @@
+"""From one number per trial to one pair per seed, in the direction of the claim."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from bnexp.analysis.intervals import differences
+from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.robustness import learned
+from bnexp.analysis.study import Study
+from bnexp.claims.values import trial_values
+from bnexp.config.claims import MeasureSettings
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One value of each arm per seed, and by how much they differ in the direction of the claim."""
+
+    seeds: tuple[int, ...]
+    baseline: Float[np.ndarray, " n"]
+    treated: Float[np.ndarray, " n"]
+    change: Float[np.ndarray, " n"]
+    """Positive agrees with the claim."""
+    bound: Bool[np.ndarray, " n"]
+    """Where a value is a bound only: training ended before it got there, or the grid did."""
+    void: str = ""
+    """Why there is nothing to compare, if so."""
+
+
+def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
+    """Return the pairs of a measure: seeds of which both arms have finished and were measured.
+
+    Where the measure has `over`, an axis becomes one number of each arm and seed before arms are compared. Then arms
+    are compared grid point by grid point; a seed's change is the mean over these, or with `change` how much larger it
+    is at one value of a setting than at another. Two bounds are no difference.
+    """
+    table = _table(study, measure)
+    keys = [key for key in study.grid_keys if key not in measure.at]
+    if measure.over:
+        table, keys = _over(table, keys, measure), [key for key in keys if key != measure.over.key]
+    joined = _side_by_side(table, keys, measure)
+    change = differences(_scaled(joined["treated"], measure), _scaled(joined["baseline"], measure))
+    joined["change"] = np.where(joined["bound_treated"] & joined["bound_baseline"], 0.0, change)
+    joined["change"] *= 1 if measure.better == "higher" else -1
+    joined["bound"] = joined["bound_treated"] | joined["bound_baseline"]
+    by_seed = _by_seed(joined, measure)
+    void = ""
+    if len(table) and not table["learned"].any():
+        void = "no trial of either arm learned anything"
+    elif len(joined) and (joined["bound_treated"] & joined["bound_baseline"]).all():
+        void = "neither arm got there in any pair"
+    return Pairs(
+        seeds=tuple(int(seed) for seed in by_seed.index),
+        baseline=by_seed["baseline"].to_numpy(dtype=float),
+        treated=by_seed["treated"].to_numpy(dtype=float),
+        change=by_seed["change"].to_numpy(dtype=float),
+        bound=by_seed["bound"].to_numpy(dtype=bool),
+        void=void,
+    )
+
+
+def pairs_of_rounds(baseline: Sequence[float], treated: Sequence[float], measure: MeasureSettings) -> Pairs:
+    """Return the pairs of what was measured side by side, a pair a round."""
+    joined = pd.DataFrame({"baseline": baseline, "treated": treated})
+    change = differences(_scaled(joined["treated"], measure), _scaled(joined["baseline"], measure))
+    return Pairs(
+        seeds=tuple(range(len(joined))),
+        baseline=joined["baseline"].to_numpy(dtype=float),
+        treated=joined["treated"].to_numpy(dtype=float),
+        change=change * (1 if measure.better == "higher" else -1),
+        bound=np.zeros(len(joined), dtype=bool),
+    )
+
+
+def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
+    """Return the finished trials of both arms at the grid points that count, with value, bound and learned."""
+    trials = study.trials.assign(learned=learned(study.trials, study.curves, study.chance))
+    trials[["value", "bound"]] = trial_values(study, measure).to_numpy()
+    wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
+    for key, value in measure.at.items():
+        wanted &= trials[key] == value
+    return trials[wanted].astype({"value": float, "bound": bool})
+
+
+def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
+    """Return one row for each arm, seed and grid point of the other keys: the axis is one number there."""
+    assert measure.over
+    axis, reduce = measure.over.key, REDUCTIONS[measure.over.by]
+    cells = table.sort_values(axis, kind="stable").groupby(
+        ["arm", "seed", *(key for key in keys if key != axis)], dropna=False, sort=False
+    )
+    rows = [
+        dict(zip(cells.keys, name, strict=True))
+        | dict(zip(("value", "bound"), reduce(cell, axis, measure), strict=True))
+        | {"learned": cell["learned"].any()}
+        for name, cell in cells
+    ]
+    return pd.DataFrame(rows, columns=[*cells.keys, "value", "bound", "learned"])
+
+
+Reduced = tuple[float, bool]
+"""A value, and whether it is a bound only."""
+
+
+def _worst(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> Reduced:
+    values = cell["value"]
+    return (values.min() if measure.better == "higher" else values.max()), bool(cell["bound"].any())
+
+
+def _best(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> Reduced:
+    values = cell["value"]
+    return (values.max() if measure.better == "higher" else values.min()), bool(cell["bound"].any())
+
+
+def _spread(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> Reduced:
+    return cell["value"].max() - cell["value"].min(), bool(cell["bound"].any())
+
+
+def _largest(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> Reduced:
+    """The largest setting at which the trial learned; at the end of the axis, or below its beginning, a bound."""
+    settings, usable = cell[axis].to_numpy(dtype=float), cell["learned"].to_numpy(dtype=bool)
+    return (settings[usable].max(), bool(usable[-1])) if usable.any() else (settings.min(), True)
+
+
+def _slope(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> Reduced:
+    settings = np.log(cell[axis].to_numpy(dtype=float))
+    values = cell["value"].to_numpy(dtype=float)
+    centred = settings - settings.mean()
+    return float(centred @ (np.log(values) if measure.log else values) / (centred @ centred)), False
+
+
+REDUCTIONS: dict[str, Callable[[pd.DataFrame, str, MeasureSettings], Reduced]] = {
+    "worst": _worst,
+    "best": _best,
+    "spread": _spread,
+    "largest": _largest,
+    "slope": _slope,
+}
+"""How an axis becomes one number, by its name in a claim; the cell is sorted along the axis."""
+
+
+def _side_by_side(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
+    """Return the rows of both arms that agree in seed and grid point, where both were measured."""
+    arms = [
+        table[table["arm"] == arm][["seed", *keys, "value", "bound"]].rename(
+            columns={"value": name, "bound": f"bound_{name}"}
+        )
+        for arm, name in ((measure.arm, "treated"), (measure.baseline, "baseline"))
+    ]
+    joined: pd.DataFrame = arms[0].merge(arms[1], on=["seed", *keys])
+    return joined.dropna(subset=["treated", "baseline"]).reset_index(drop=True)
+
+
+def _scaled(values: pd.Series, measure: MeasureSettings) -> np.ndarray:
+    numbers = values.to_numpy(dtype=float)
+    slope = measure.over is not None and measure.over.by == "slope"  # of logarithms already
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(numbers) if measure.of_logarithms and not slope else numbers
+
+
+def _by_seed(joined: pd.DataFrame, measure: MeasureSettings) -> pd.DataFrame:
+    numbers = joined[["seed", "baseline", "treated", "change", "bound"]]
+    if not measure.change:
+        whole: pd.DataFrame = numbers.groupby("seed").mean()
+        return whole
+    ((key, ends),) = measure.change.items()
+    first, last = (numbers[joined[key] == end].groupby("seed").mean() for end in ends)
+    both = first.index.intersection(last.index)
+    moved: pd.DataFrame = last.loc[both] - first.loc[both]
+    return moved.assign(bound=(first.loc[both, "bound"] > 0) | (last.loc[both, "bound"] > 0))

@@ -1,0 +1,205 @@
+"""From trials to pairs: direction, grid points, axes, bounds and ties, by hand."""
+
+import numpy as np
+import pytest
+
+from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
+from bnexp.claims.verdicts import Word, judge
+from tests.claims.made_up import a_study, by_seed, measure
+
+RATE, SCALE, DEPTH = "train.lr", "model.init.scale", "model.depth"
+
+
+def change(pairs: Pairs) -> list[float]:
+    return pytest.approx(pairs.change.tolist())  # type: ignore[return-value]
+
+
+def test_a_pair_is_a_seed_and_its_change_is_arm_minus_baseline() -> None:
+    study = a_study(*by_seed("none", [0.5, 0.6, 0.7]), *by_seed("before", [0.6, 0.5, 0.9]))
+    pairs = pairs_of(study, measure())
+    assert pairs.seeds == (0, 1, 2)
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([0.5, 0.6, 0.7], [0.6, 0.5, 0.9])
+    assert change(pairs) == [0.1, -0.1, 0.2]
+    assert change(pairs_of(study, measure(better="lower"))) == [-0.1, 0.1, -0.2]
+    assert change(pairs_of(study, measure(arm="none", baseline="before"))) == [-0.1, 0.1, -0.2]
+    assert not pairs.bound.any()
+
+
+def test_seeds_without_a_partner_or_a_result_are_in_no_pair() -> None:
+    study = a_study(
+        *by_seed("none", [0.5, 0.6, 0.7]),
+        {"arm": "before", "seed": 1, "accuracy": 0.9},
+        {"arm": "before", "seed": 2, "accuracy": 0.9, "outcome": "failed"},
+        {"arm": "after", "seed": 0, "accuracy": 1.0},
+    )
+    assert (pairs_of(study, measure()).seeds, change(pairs_of(study, measure()))) == ((1,), [0.3])
+
+
+def test_seeds_that_were_not_measured_in_both_arms_are_in_no_pair() -> None:
+    probed = [
+        by_seed(arm, [[("", "rank", 0, 1.0 + seed)] for seed in range(2)], "probes") for arm in ("none", "before")
+    ]
+    del probed[1][0]["probes"]
+    pairs = pairs_of(a_study(*probed[0], *probed[1]), measure(value="probe", probe="rank"))
+    assert (pairs.seeds, pairs.change.tolist()) == ((1,), [0.0])
+
+
+def test_diverged_trials_count_with_what_was_measured() -> None:
+    diverged = by_seed("none", [0.1, 0.1], outcome="diverged")
+    study = a_study(*diverged, *by_seed("before", [0.9, 0.8]))
+    assert change(pairs_of(study, measure())) == [0.8, 0.7]
+
+
+def test_grid_points_are_paired_and_then_averaged_seed_by_seed() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, RATE: rate, "accuracy": base + gain * (arm == "before")}
+        for seed, base in ((0, 0.2), (1, 0.4))
+        for rate, gain in ((0.1, 0.1), (1.0, 0.3))
+        for arm in ("none", "before")
+    ]
+    assert change(pairs_of(a_study(*rows), measure())) == [0.2, 0.2]
+    assert change(pairs_of(a_study(*rows), measure(at={RATE: 1.0}))) == [0.3, 0.3]
+    moved = pairs_of(a_study(*rows), measure(change={RATE: [0.1, 1.0]}))
+    assert change(moved) == [0.2, 0.2]
+    assert (moved.baseline.tolist(), moved.treated.tolist()) == (pytest.approx([0, 0]), pytest.approx([0.2, 0.2]))
+    assert change(pairs_of(a_study(*rows), measure(change={RATE: [1.0, 0.1]}))) == [-0.2, -0.2]
+
+
+def along(arm: str, values: list[float], seed: int = 0, key: str = SCALE) -> list[dict[str, object]]:
+    scales = [0.01, 0.1, 1.0, 10.0]
+    return [{"arm": arm, "seed": seed, key: at, "accuracy": value} for at, value in zip(scales, values, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("by", "baseline", "treated"),
+    [("worst", 0.1, 0.3), ("best", 0.9, 0.7), ("spread", 0.8, 0.4), ("largest", 1.0, 10.0)],
+)
+def test_an_axis_becomes_one_number_of_each_arm(by: str, baseline: float, treated: float) -> None:
+    study = a_study(*along("none", [0.5, 0.9, 0.8, 0.1]), *along("before", [0.3, 0.7, 0.6, 0.5]))
+    pairs = pairs_of(study, measure(over={"key": SCALE, "by": by}))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == (pytest.approx([baseline]), pytest.approx([treated]))
+    expected = np.log(treated / baseline) if by == "largest" else treated - baseline
+    assert [expected] == change(pairs)
+    assert pairs.bound.tolist() == [by == "largest"]  # the largest setting that was tried
+
+
+def test_the_worst_of_what_should_be_low_is_the_highest() -> None:
+    study = a_study(*along("none", [0.5, 0.9, 0.8, 0.1]), *along("before", [0.3, 0.7, 0.6, 0.5]))
+    pairs = pairs_of(study, measure(better="lower", over={"key": SCALE, "by": "worst"}))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([0.9], [0.7])
+    assert change(pairs) == [0.2]
+
+
+def test_where_nothing_was_usable_the_smallest_setting_is_a_bound() -> None:
+    study = a_study(*along("none", [0.1, 0.1, 0.1, 0.1]), *along("before", [0.1, 0.5, 0.5, 0.1]))
+    pairs = pairs_of(study, measure(over={"key": SCALE, "by": "largest"}))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist(), pairs.bound.tolist()) == ([0.01], [1.0], [True])
+
+
+def test_a_diverged_trial_is_not_usable_however_accurate() -> None:
+    rows = along("none", [0.5, 0.9, 0.8, 0.7])
+    rows[3]["outcome"] = "diverged"
+    study = a_study(*rows, *along("before", [0.3, 0.7, 0.6, 0.5]))
+    assert pairs_of(study, measure(over={"key": SCALE, "by": "largest"})).baseline.tolist() == [1.0]
+
+
+def test_a_slope_is_against_the_logarithm_of_the_setting() -> None:
+    none = [0.2, 0.3, 0.4, 0.5]  # a tenth for every factor of ten
+    study = a_study(*along("none", none), *along("before", [10**-i for i in range(4)]))
+    linear = pairs_of(study, measure(over={"key": SCALE, "by": "slope"}))
+    assert linear.baseline.tolist() == pytest.approx([0.1 / np.log(10)])
+    logarithmic = pairs_of(study, measure(over={"key": SCALE, "by": "slope"}, log=True))
+    assert logarithmic.treated.tolist() == pytest.approx([-1.0])
+    assert [logarithmic.treated[0] - logarithmic.baseline[0]] == change(logarithmic)  # no logarithm of a slope
+
+
+def test_other_axes_are_averaged_after_one_was_reduced() -> None:
+    rows = [
+        row | {DEPTH: depth}
+        for depth, values in ((3, [0.5, 0.9, 0.8, 0.2]), (9, [0.4, 0.6, 0.7, 0.6]))
+        for row in (*along("none", values), *along("before", [value + depth / 100 for value in values]))
+    ]
+    pairs = pairs_of(a_study(*rows), measure(over={"key": SCALE, "by": "worst"}))
+    assert change(pairs) == [0.06]
+    assert pairs.baseline.tolist() == pytest.approx([0.3])
+    assert change(pairs_of(a_study(*rows), measure(over={"key": SCALE, "by": "worst"}, change={DEPTH: [3, 9]}))) == [
+        0.06
+    ]
+
+
+# Times
+
+
+def arrived(arm: str, seed: int, step: int | None, last: int = 10, **others: object) -> dict[str, object]:
+    """A trial that reaches 0.9 at a step, counted in tens."""
+    curve = [0.95 if step is not None and i >= step else 0.5 for i in range(last + 1)]
+    return {"arm": arm, "seed": seed, "curve": curve} | others
+
+
+def test_a_time_is_a_ratio_and_above_0_where_the_arm_was_faster() -> None:
+    study = a_study(arrived("none", 0, 8), arrived("before", 0, 2), arrived("none", 1, 4), arrived("before", 1, 8))
+    pairs = pairs_of(study, measure(value="steps_to", better="lower"))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([80, 40], [20, 80])
+    assert [np.log(4), -np.log(2)] == change(pairs)
+    assert not pairs.bound.any()
+
+
+def test_what_never_got_there_counts_with_its_budget_as_a_bound() -> None:
+    study = a_study(
+        arrived("none", 0, None), arrived("before", 0, 5), arrived("none", 1, None), arrived("before", 1, None)
+    )
+    pairs = pairs_of(study, measure(value="steps_to", better="lower"))
+    assert (pairs.baseline.tolist(), pairs.bound.tolist(), pairs.void) == ([100, 100], [True, True], "")
+    assert [np.log(2), 0] == change(pairs)  # both cut off: no difference
+
+
+def test_a_trial_that_was_stopped_early_has_the_budget_of_the_others() -> None:
+    study = a_study(arrived("none", 0, None, last=2, outcome="diverged"), arrived("before", 0, 5))
+    pairs = pairs_of(study, measure(value="steps_to", better="lower"))
+    assert (pairs.baseline.tolist(), pairs.bound.tolist()) == ([100], [True])
+
+
+def test_seconds_are_measured_and_two_that_never_got_there_are_equal_however_long_they_took() -> None:
+    study = a_study(
+        arrived("none", 0, 8, pace=1.0),
+        arrived("before", 0, 2, pace=3.0),
+        arrived("none", 1, None, pace=1.0),
+        arrived("before", 1, None, pace=3.0),
+    )
+    pairs = pairs_of(study, measure(value="seconds_to", better="lower"))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([8, 10], [6, 30])
+    assert [np.log(8 / 6), 0] == change(pairs)
+
+
+def test_where_neither_arm_ever_got_there_nothing_is_concluded() -> None:
+    study = a_study(*(arrived(arm, seed, None) for arm in ("none", "before") for seed in range(3)))
+    pairs = pairs_of(study, measure(value="steps_to", better="lower"))
+    assert pairs.void == "neither arm got there in any pair"
+    assert judge(pairs, 0.2).word is Word.inconclusive
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "completed"])
+def test_where_no_trial_learned_anything_nothing_is_concluded(outcome: str) -> None:
+    rows = [*by_seed("none", [0.1, 0.11, 0.1], outcome=outcome), *by_seed("before", [0.1, 0.1, 0.11], outcome=outcome)]
+    pairs = pairs_of(a_study(*rows), measure())
+    assert pairs.void == "no trial of either arm learned anything"
+    assert judge(pairs, 0.2).word is Word.inconclusive
+    one = [*by_seed("none", [0.1, 0.11, 0.1], outcome=outcome), *by_seed("before", [0.1, 0.1, 0.5])]
+    assert pairs_of(a_study(*one), measure()).void == ""
+
+
+# Ties and rounding
+
+
+def test_what_differs_by_rounding_is_a_tie() -> None:
+    study = a_study(*by_seed("none", [0.1 + 0.2] * 3), *by_seed("before", [0.3] * 3))
+    pairs = pairs_of(study, measure())
+    assert pairs.change.tolist() == [0, 0, 0]
+    assert judge(pairs, 0.01).word is Word.too_small
+
+
+def test_rounds_measured_side_by_side_are_pairs() -> None:
+    pairs = pairs_of_rounds([1.0, 2.0], [2.0, 8.0], measure(value="measured", log=True))
+    assert [np.log(2), np.log(4)] == change(pairs)
+    assert pairs.seeds == (0, 1)
+    assert change(pairs_of_rounds([1.0, 2.0], [2.0, 8.0], measure(value="measured", better="lower"))) == [-1, -6]

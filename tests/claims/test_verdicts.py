@@ -1,0 +1,127 @@
+"""Verdicts: the order of the rule, its calibration on made-up seeds, ties, bounds, and Holm's adjustment."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from bnexp.claims.pairs import Pairs
+from bnexp.claims.verdicts import Word, holm, judge, t_test
+
+MARGIN = 0.01
+SIMULATED = 10_000
+"""Claims made up for each calibration."""
+MOST_WRONG = 0.057
+"""Share of claims about two identical arms that may be SUPPORTED or OPPOSITE: 5 % and what so many draws may add."""
+LEAST_FOUND = 0.9
+"""Share of claims with an effect of twice the margin, as large as two standard deviations, that are found."""
+
+
+NOT_THERE = "neither arm got there in any pair"
+UNTRAINED = "no trial of either arm learned anything"
+
+
+def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
+    found = np.asarray(change, dtype=float)
+    nothing = np.zeros(len(found))
+    return Pairs(tuple(range(len(found))), nothing, found, found, np.arange(len(found)) < bound, void)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ([0.02, 0.03, 0.025], Word.supported),
+        ([-0.02, -0.03, -0.025], Word.opposite),
+        ([-0.0001, -0.0002, -0.00015], Word.opposite),  # below 0 is below 0, however small
+        ([0.001, 0.002, 0.0015], Word.too_small),  # above 0, and not by the margin
+        ([0.001, -0.002, 0.0015], Word.too_small),
+        ([0.05, -0.04, 0.02], Word.inconclusive),
+        ([0.0095, 0.0096, 0.0115], Word.supported),  # its lower end is below the margin, its mean above
+        ([0.0080, 0.0085, 0.0120], Word.inconclusive),  # above 0, the mean below the margin, the upper end above
+        ([0.0, 0.0, 0.0], Word.too_small),
+        ([0.02, 0.02, 0.02], Word.supported),
+    ],
+)
+def test_the_first_word_that_applies(change: list[float], word: Word) -> None:
+    verdict = judge(pairs(change), MARGIN)
+    assert verdict.word is word
+    interval = stats.ttest_1samp(change, 0).confidence_interval() if np.ptp(change) else (change[0], change[0])
+    assert (verdict.low, verdict.high) == pytest.approx(tuple(interval))
+    assert (verdict.n, verdict.change) == (3, pytest.approx(np.mean(change)))
+
+
+def test_the_other_direction_turns_support_into_its_opposite() -> None:
+    rng = np.random.default_rng(5)
+    for change in rng.normal(0.5 * MARGIN, 2 * MARGIN, (200, 6)):
+        one, other = judge(pairs(change), 0), judge(pairs(-change), 0)
+        turned = {Word.supported: Word.opposite, Word.opposite: Word.supported}
+        assert turned.get(one.word, other.word) is other.word
+        assert (one.p, one.low) == (pytest.approx(other.p), pytest.approx(-other.high))
+
+
+def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says() -> None:
+    rng = np.random.default_rng(0)
+    words = Counter(judge(pairs(change), 0.0).word for change in rng.normal(0, 1, (SIMULATED, 6)))
+    wrong = (words[Word.supported] + words[Word.opposite]) / SIMULATED
+    assert 0.04 < wrong <= MOST_WRONG
+    words = Counter(judge(pairs(change), 0.5).word for change in rng.normal(0, 1, (SIMULATED, 6)))
+    assert words[Word.supported] + words[Word.opposite] <= MOST_WRONG * SIMULATED
+
+
+def test_an_effect_of_twice_the_margin_is_found() -> None:
+    rng = np.random.default_rng(1)
+    words = Counter(judge(pairs(change), MARGIN).word for change in rng.normal(2 * MARGIN, MARGIN, (SIMULATED, 6)))
+    assert words[Word.supported] >= LEAST_FOUND * SIMULATED
+    assert words[Word.opposite] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "reasons"),
+    [
+        (pairs([]), ("too few seeds: 0 pairs, an interval takes two",)),
+        (pairs([0.5]), ("too few seeds: 1 pair, an interval takes two",)),
+        (pairs([0.5, np.inf, 0.5]), ("a value is not finite",)),
+        (pairs([0.5, np.nan, 0.5]), ("a value is not finite",)),
+        (pairs([0.5, 0.6, 0.5], bound=3, void=NOT_THERE), (NOT_THERE,)),
+        (pairs([0.5, 0.6, 0.5], void=UNTRAINED), (UNTRAINED,)),
+    ],
+)
+def test_why_nothing_can_be_concluded_is_said(given: Pairs, reasons: tuple[str, ...]) -> None:
+    verdict = judge(given, MARGIN)
+    assert (verdict.word, verdict.reasons) == (Word.inconclusive, reasons)
+
+
+def test_bounds_are_said_beside_the_verdict() -> None:
+    verdict = judge(pairs([0.5, 0.6, 0.55], bound=2), MARGIN)
+    assert (verdict.word, verdict.reasons) == (
+        Word.supported,
+        ("a bound: 2 of 3 pairs were cut off by the budget or the grid",),
+    )
+
+
+def test_p_is_that_of_the_paired_t_test() -> None:
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(0.3, 1, (2, 8))
+    assert t_test(one - other) == pytest.approx(stats.ttest_rel(one, other).pvalue)
+    assert (t_test(np.zeros(4)), t_test(np.full(4, 0.1)), t_test(np.ones(1)), t_test(np.array([1.0, np.nan]))) == (
+        1.0,
+        0.0,
+        None,
+        None,
+    )
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holms_adjustment_is_that_of_statsmodels(p_values: list[float]) -> None:
+    named = {str(number): p for number, p in enumerate(p_values)}
+    adjusted = holm(named)
+    assert [adjusted[name] for name in named] == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+def test_what_has_no_p_does_not_count_among_many() -> None:
+    assert holm({"a": 0.01, "b": None, "c": 0.04}) == {"a": 0.02, "b": None, "c": 0.04}
+    assert holm({}) == {}

@@ -1,0 +1,154 @@
+"""Claims in files: every shipped one loads, in both tiers, and what is wrong in one is said with its place."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.config.claim_files import Claim, find_claims, load_claim
+from bnexp.config.reader import to_yaml
+from bnexp.config.shipped import shipped
+from bnexp.errors import ConfigError, InputError
+
+MEASURE = {"label": "test accuracy", "value": "final_test_accuracy", "better": "higher", "margin": 0.005}
+CLAIM: dict[str, Any] = {
+    "claim": "It helps.",
+    "notes": ["S0"],
+    "literature": ["Ioffe & Szegedy 2015"],
+    "experiment": {"data": {"name": "digits"}, "grid": {"train.lr": [0.1, 1]}},
+    "tiers": {"small": {"train.epochs": 2}, "full": {}},
+    "measures": MEASURE,
+}
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "helps.yaml"
+    path.write_text(to_yaml({key: value for key, value in (CLAIM | changes).items() if value is not None}))
+    return path
+
+
+def problems(folder: Path, **changes: Any) -> list[str]:
+    path = written(folder, **changes)
+    with pytest.raises(ConfigError) as caught:
+        load_claim(path)
+    return [line.removeprefix(f"{path}: ") for line in str(caught.value).splitlines()]
+
+
+def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> None:
+    claim = load_claim(written(tmp_path))
+    small, full = claim.experiments["small"], claim.experiments["full"]
+    assert (claim.id, small.name, full.name) == ("helps", "helps", "helps")
+    assert (small.train.epochs, full.train.epochs) == (2, None)
+    assert (small.seeds, small.question) == ((0, 1, 2, 3, 4, 5), "It helps.")
+    assert [measure.label for measure in claim.settings.measures] == ["test accuracy"]
+    assert claim.settings.kind == "empirical"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"literatur": ["x"]}, "literatur: unknown key (nearest: literature)"),
+        ({"notes": ["S9"]}, 'notes.0: "S9": expected one of S0, S1, S2, S3, S4'),
+        ({"experiment": None, "tiers": None}, "expected either a check or an experiment"),
+        ({"check": "x"}, "expected either a check or an experiment"),
+        ({"tiers": {"small": {}}}, "tiers: expected small and full, each with what it changes ({} for nothing)"),
+        ({"tiers": {"small": {"train.lrr": 1}, "full": {}}}, "tiers.small.train.lrr: unknown key (nearest: train.lr)"),
+        ({"tiers": {"small": {}, "full": {"train.lr": -1}}}, None),
+        ({"experiment": {"data": {"name": "digit"}}}, None),
+        ({"as_worded": False}, "as_worded: false needs tested, the corrected wording"),
+        (
+            {"measures": MEASURE | {"arm": "befor"}},
+            "measures.0.arm: befor: no such arm (nearest: before); arms: none, before",
+        ),
+        ({"measures": MEASURE | {"arm": "none"}}, "measures.0: arm and baseline are both none"),
+        (
+            {"measures": MEASURE | {"at": {"train.momentum": 0.9}}},
+            "measures.0.at.train.momentum: train.momentum: not swept in the experiment",
+        ),
+        (
+            {"measures": MEASURE | {"at": {"train.lr": 3}}},
+            "measures.0.at.train.lr: 3: not among the values that are swept",
+        ),
+        (
+            {"measures": MEASURE | {"over": {"key": "model.depth", "by": "worst"}}},
+            "measures.0.over.key: model.depth: not swept in the experiment",
+        ),
+        (
+            {"measures": MEASURE | {"change": {"train.lr": [0.1, 7]}}},
+            "measures.0.change.train.lr: 7: not among the values that are swept",
+        ),
+        (
+            {"measures": MEASURE | {"value": "probe"}},
+            "measures.0: value: probe and the name of the probe belong together",
+        ),
+        (
+            {"measures": MEASURE | {"value": "probe", "probe": "rank"}},
+            "measures.0.probe: rank: the experiment takes no such probe; it takes none",
+        ),
+        (
+            {"measures": MEASURE | {"value": "measured"}},
+            "measures: value: measured is what a check measures, and all other values an experiment",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, changes: dict[str, Any], message: str | None) -> None:
+    found = problems(tmp_path, **changes)
+    if message is None:  # as in any configuration
+        assert found[0].startswith("experiment.")
+    else:
+        assert any(line.startswith(message) for line in found), found
+
+
+def test_a_claim_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(
+        InputError, match=r"trains_fastr: no such claim \(nearest: trains_faster\); there are .*whitening"
+    ):
+        find_claims(["trains_fastr"])
+
+
+def test_a_file_of_ones_own_is_a_claim(tmp_path: Path) -> None:
+    (claim,) = find_claims([str(written(tmp_path))])
+    assert claim.id == "helps"
+
+
+def test_exact_claims_come_first() -> None:
+    kinds = [claim.settings.kind for claim in find_claims()]
+    assert kinds == sorted(kinds, key=lambda kind: kind != "exact")
+
+
+# Those that come with bnexp
+
+EXACT = {
+    "four_parameters", "bias_cancelled", "gradient_correct", "restores_identity", "linear_regime", "per_feature",
+    "eval_is_deterministic", "two_inference_methods", "folds_away", "momentum_convention", "clipping_numbers",
+    "input_scaling", "gradient_tracking",
+}  # fmt: skip
+EMPIRICAL = {
+    "trains_faster", "higher_lr", "init_insensitive", "regularises", "dropout_conflict", "saturating_usable",
+    "gradients_cured", "shift_reduced", "landscape_smoother", "whitening", "before_or_after", "input_norm",
+    "batch_size", "batch_spread", "costs_per_step", "deep_needs_it", "steadier", "fixup", "clipping_tames", "recurrent",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def claims() -> dict[str, Claim]:
+    return {claim.id: claim for claim in find_claims()}
+
+
+def test_every_claim_of_the_notes_is_there(claims: dict[str, Claim]) -> None:
+    kinds = {name: claim.settings.kind for name, claim in claims.items()}
+    assert {name for name, kind in kinds.items() if kind == "exact"} == EXACT
+    assert {name for name, kind in kinds.items() if kind == "empirical"} == EMPIRICAL
+    assert {name for name, kind in kinds.items() if kind == "descriptive"} == {"optima_removed"}
+
+
+@pytest.mark.parametrize("name", sorted(shipped("claims")))
+def test_a_shipped_claim_can_be_judged(name: str, claims: dict[str, Claim]) -> None:
+    claim = claims[name]
+    head = Path(claim.source).read_text().split("\n\n")[0]
+    assert f"bnexp claims run {name}" in head
+    for experiment in claim.experiments.values():
+        assert experiment.name == name
+        assert len(experiment.seeds) >= 6 or not claim.settings.measures
+    if claim.settings.measures and claim.experiments:
+        assert claim.settings.measures[0].margin > 0
