@@ -1,0 +1,101 @@
+"""Counting numbers: four for each feature, two of them learned, and as many for any batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from bnexp.checks.small import fresh, noise
+from bnexp.claims.findings import Finding
+from bnexp.config.model import ModelSettings
+from bnexp.nn.norm import Norm
+from bnexp.nn.table import LayerRow, layer_table
+
+NORM: dict[str, Any] = {"placement": "after", "input": True}
+HANDS_ON: dict[str, Any] = {"width": [300, 100], "activation": "elu", "norm": NORM}
+"""The first network with BN of Hands-On Machine Learning, chapter 11."""
+MNIST = 1, 28, 28
+MLP: dict[str, Any] = {"width": [5, 7]}
+VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 2}
+
+
+def four_parameters() -> Iterator[Finding]:
+    """Yield the parameter counts of the 784-300-100-10 network with batch norm against those that are published."""
+    layers = _layers(HANDS_ON)
+    norms = [layer for layer in layers if layer.kind == "BatchNorm"]
+    yield _counted(
+        "BN on the input and after both hidden activations of 784-300-100-10: numbers of each layer",
+        [layer.parameters for layer in norms],
+        [3136, 1200, 400],
+    )
+    yield _counted(
+        "of them learned, γ and β", [layer.trainable for layer in norms], [2 * layer.output for layer in norms]
+    )
+    yield _counted(
+        "of them not learned, running mean and variance",
+        [layer.fixed for layer in norms],
+        [2 * layer.output for layer in norms],
+    )
+    yield _counted("the network: all, trainable and non-trainable", _totals(layers), [271_346, 268_978, 2_368])
+    before = HANDS_ON | {"norm": NORM | {"placement": "before"}}
+    yield _counted(
+        "BN before the activations, so that hidden layers need no bias: all", _totals(_layers(before))[:1], [270_946]
+    )
+
+
+def per_feature() -> Iterator[Finding]:
+    """Yield how many γ and β there are, and what they hang on."""
+    networks = (
+        ("a network of 5 and 7 units", MLP, [5, 7]),
+        ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),
+    )
+    for name, model, features in networks:
+        norms = _norms(fresh(model))
+        yield _counted(f"{name}: γ of each BN layer", [norm.gamma.numel() for norm in norms], features)
+        yield _counted(f"{name}: β of each BN layer", [norm.beta.numel() for norm in norms], features)
+    yield _any_batch(MLP)
+    images = {side: _learned(VGG, (1, side, side)) for side in (8, 32)}
+    yield _counted("γ and β of the VGG for images of 32 x 32 as for 8 x 8", [images[32]], [images[8]])
+
+
+def _any_batch(model: Mapping[str, Any]) -> Finding:
+    """Pass batches of several sizes in training mode, and see that they leave γ and β, but not the statistics."""
+    network = fresh(model).train()
+    learned = {name: theta.detach().clone() for name, theta in network.named_parameters()}
+    means = list[Tensor]()
+    for size in (2, 10, 64):
+        network(noise(1, size, 64, seed=size))
+        means.append(network.get_buffer("hidden.0.norm.running_mean").clone())
+    changed = sum(not theta.equal(learned[name]) for name, theta in network.named_parameters())
+    moved = sum(not one.equal(other) for one, other in pairwise(means))
+    return Finding(
+        "batches of 2, 10 and 64 images through one network",
+        f"{changed} of its γ, β and weights are new; the statistics are each batch's own",
+        changed + (2 - moved),
+        0,
+    )
+
+
+def _counted(what: str, actual: Sequence[int], expected: Sequence[int]) -> Finding:
+    """Compare counts; the error is how many numbers are too many or missing."""
+    apart = sum(abs(one - other) for one, other in zip(actual, expected, strict=False))
+    error = apart if len(actual) == len(expected) else float("inf")
+    return Finding(what, ", ".join(f"{count:,}" for count in actual), error, 0)
+
+
+def _layers(model: Mapping[str, Any], image: tuple[int, int, int] = MNIST) -> list[LayerRow]:
+    return layer_table(ModelSettings.model_validate(model), image, 10)
+
+
+def _totals(layers: Sequence[LayerRow]) -> list[int]:
+    trainable, fixed = sum(layer.trainable for layer in layers), sum(layer.fixed for layer in layers)
+    return [trainable + fixed, trainable, fixed]
+
+
+def _learned(model: Mapping[str, Any], image: tuple[int, int, int]) -> int:
+    return sum(layer.trainable for layer in _layers(model, image) if layer.kind == "BatchNorm")
+
+
+def _norms(network: nn.Module) -> list[Norm]:
+    return [layer for layer in network.modules() if isinstance(layer, Norm)]

@@ -1,0 +1,143 @@
+"""Batch norm in evaluation: fixed statistics, whose answers hang on no other image, and two ways to come by them.
+
+Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.1 and algorithm 2.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.checks.comparing import difference, short
+from bnexp.checks.small import Moment, last_moments, moments
+from bnexp.claims.findings import Finding
+from bnexp.nn.linear import Linear
+from bnexp.nn.norm import BatchNorm
+from bnexp.nn.population import refit_statistics
+
+SAME_ANSWER = 1e-6
+"""Of logits, relative to the largest."""
+BY_HAND = 1e-10
+"""Relative difference between two ways to compute statistics in float64."""
+AGREED = 0.02
+"""Share of images that two methods may put into different classes once training has settled."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 3, "width": 50, "activation": "relu"},
+    "vgg": {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"},
+}
+BATCH = 32
+
+
+def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
+    """Yield what another pass, and other images in the batch, change of a trained network's answers.
+
+    Args:
+        steps: of training.
+    """
+    for name, model in NETWORKS.items():
+        trained = last_moments(model=model, train={"steps": steps, "record_at": [steps], "batch_size": BATCH})
+        (moment,) = trained.values()
+        yield from _answers(name, moment)
+
+
+def two_inference_methods(steps: int = 600) -> Iterator[Finding]:
+    """Yield how far running averages and statistics of the training set are apart, from the same weights.
+
+    Args:
+        steps: of training.
+    """
+    seen = moments(
+        model=NETWORKS["mlp"],
+        train={"steps": steps, "record_at": [1, 10, 200, steps], "batch_size": BATCH, "precision": "fp64"},
+    )
+    *early, last = (moment for moment in seen if moment.step)
+    for moment in early:
+        yield _disagreement(moment, tested=False)
+    yield _disagreement(last, tested=True)
+    yield _population_variance(last)
+
+
+@torch.no_grad()
+def _answers(name: str, moment: Moment) -> Iterator[Finding]:
+    network, x_NP = moment.network().double(), moment.test_inputs().double()
+    before = {key: buffer.clone() for key, buffer in network.named_buffers()}
+    whole_NC = network(x_NP[None])[0]
+    again = float((network(x_NP[None])[0] - whole_NC).abs().max())
+    yield Finding(
+        f"{name} in evaluation: all {len(x_NP)} test images twice", f"logits differ by {short(again)}", again, 0
+    )
+    alone = difference(torch.cat([network(x_P[None, None])[0] for x_P in x_NP]), whole_NC)
+    found = f"logits differ by {short(alone)} of the largest, in float64"
+    yield Finding(f"{name} in evaluation: each image alone, or with all others", found, alone, SAME_ANSWER)
+    moved = sum(not buffer.equal(before[key]) for key, buffer in network.named_buffers())
+    yield Finding(f"{name} in evaluation: running statistics", f"{moved} of {len(before)} have changed", moved, 0)
+    yield _mixed(name, network, x_NP, whole_NC)
+
+
+def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: Float[Tensor, "N C"]) -> Finding:
+    """Tell how far answers change in training mode, and how much they hang on the other images there."""
+    mixed_NC = _in_training(network, x_NP)
+    apart = difference(mixed_NC, whole_NC)
+    order_N = torch.randperm(len(x_NP), generator=torch.Generator().manual_seed(0))
+    other_NC = torch.empty_like(mixed_NC).index_copy_(0, order_N, _in_training(network, x_NP[order_N]))
+    other = float((mixed_NC.argmax(1) != other_NC.argmax(1)).double().mean())
+    return Finding(
+        f"{name} in training mode, where the note would be right",
+        f"with the statistics of {BATCH} test images, logits differ by {apart:.0%} of the largest from those in "
+        f"evaluation, and {other:.1%} of the images change class when they come with other ones",
+    )
+
+
+def _in_training(network: nn.Module, x_NP: Float[Tensor, "N P"]) -> Float[Tensor, "N C"]:
+    """Return logits of a network in training mode, batch by batch, and put it back."""
+    network.train()
+    logits_NC = torch.cat([network(x_BP[None])[0] for x_BP in x_NP.split(BATCH)])
+    network.eval()
+    return logits_NC
+
+
+@torch.no_grad()
+def _disagreement(moment: Moment, *, tested: bool) -> Finding:
+    """Compare what both methods say of the test images; only at the end do they have to agree."""
+    x_NP, labels_N = moment.test_inputs(), moment.data.test.labels_N
+    said = [network(x_NP[None])[0].argmax(1) for network in (moment.network(), _refitted(moment))]
+    ema, population = (float((classes_N == labels_N).double().mean()) for classes_N in said)
+    apart = float((said[0] != said[1]).double().mean())
+    return Finding(
+        f"running averages against statistics of the training set, after {moment.step} steps",
+        f"{apart:.1%} of the test images in different classes; accuracy {ema:.3f} and {population:.3f}",
+        apart if tested else None,
+        AGREED if tested else None,
+    )
+
+
+def _refitted(moment: Moment) -> nn.Module:
+    """Return the network with statistics of its training images, batch by batch in the order of the file."""
+    network = moment.network()
+    refit_statistics(network, (x_BP[None] for x_BP in _batches(moment)))
+    return network
+
+
+def _batches(moment: Moment) -> list[Float[Tensor, "B P"]]:
+    x_NP = moment.data.inputs(moment.data.train.images_NP)
+    return list(x_NP[: len(x_NP) // BATCH * BATCH].split(BATCH))
+
+
+@torch.no_grad()
+def _population_variance(moment: Moment) -> Finding:
+    """Work the first layer's statistics out by hand: the mean over batches of m/(m − 1) times their variance."""
+    refitted = _refitted(moment)
+    norm = next(module for module in refitted.modules() if isinstance(module, BatchNorm))
+    weights = next(module for module in refitted.modules() if isinstance(module, Linear))
+    biased_BC = torch.stack([weights(x_BP[None])[0].var(0, correction=0) for x_BP in _batches(moment)])
+    expected_C = BATCH / (BATCH - 1) * biased_BC.mean(0)
+    error = difference(norm.running_var[0], expected_C)
+    without = difference(biased_BC.mean(0), norm.running_var[0])
+    return Finding(
+        f"population variance as m/(m − 1) times the batches' mean variance, m = {BATCH}",
+        f"relative error {short(error)}; without the factor it would be {without:.1%} too small",
+        error,
+        BY_HAND,
+    )

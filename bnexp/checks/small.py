@@ -1,0 +1,106 @@
+"""Small networks for checks: freshly made, or trained on the bundled digits and looked at on the way."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.config.model import ModelSettings
+from bnexp.data.dataset import Dataset
+from bnexp.draws import SeedDraws, SeedStreams
+from bnexp.executors.local import data_key, load_data
+from bnexp.nn.build import build
+from bnexp.nn.norm import BatchNorm
+from bnexp.plan import groups, trials
+from bnexp.records import Snapshot
+from bnexp.trained import TrainedTrial
+from bnexp.training.loop import train
+
+CPU = torch.device("cpu")
+DIGIT = 1, 8, 8
+"""C, H, W of a digit."""
+CLASSES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A trial after some of its steps."""
+
+    arm: str
+    step: int
+    measures: Mapping[str, float]
+    """Loss and accuracy of each split, in evaluation mode, as in curves.csv."""
+    data: Dataset
+    trained: TrainedTrial
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Weights and running statistics by name, without the axis of trials."""
+        return {name: torch.from_numpy(array[0]) for name, array in self.trained.weights.arrays.items()}
+
+    def network(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode; every call makes a new one."""
+        return self.trained.network(self.data.shape, CPU)
+
+    def test_inputs(self) -> Float[Tensor, "N P"]:
+        """Return all test images as network inputs."""
+        return self.data.inputs(self.data.test.images_NP)
+
+
+def small(**raw: Any) -> ExperimentConfig:
+    """Return an experiment on the digits with one seed, from what its file would say."""
+    return resolve({"name": "check", "data": {"name": "digits"}, "seeds": 1, "arms": ["before"]} | raw, "check")
+
+
+def moments(**raw: Any) -> Iterator[Moment]:
+    """Train a small experiment, and yield each of its trials at every record; trials of one shape train together."""
+    together = groups(trials(small(**raw)))
+    datasets = load_data(together, CPU)
+    for group in together:
+        data = datasets[data_key(group)]
+        for progress in train(group, data):
+            record, whole = progress.record, progress.snapshot()
+            for k, trial in enumerate(group.trials):
+                measures = {name: row[k] for name, row in record.measures.items()}
+                trained = TrainedTrial(trial, _of_network(whole.only([trial.number])))
+                yield Moment(trial.arm, record.step, measures, data, trained)
+
+
+def last_moments(**raw: Any) -> dict[str, Moment]:
+    """Train a small experiment and return its arms at the end."""
+    return {moment.arm: moment for moment in moments(**raw)}
+
+
+def fresh(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Return a network for digits with its initial weights, K = 1, from what its section of a file would say."""
+    draws = SeedDraws(SeedStreams([0], CPU), [0])
+    return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
+
+
+@torch.no_grad()
+def worn(network: nn.Module) -> nn.Module:
+    """Give batch norm layers numbers that training might: none is at a value that hides faults."""
+    for number, norm in enumerate(module for module in network.modules() if isinstance(module, BatchNorm)):
+        shape = norm.gamma.shape
+        norm.gamma.copy_(1 + 0.3 * noise(*shape, seed=4 * number))
+        norm.beta.copy_(0.5 * noise(*shape, seed=4 * number + 1))
+        norm.running_mean.copy_(noise(*shape, seed=4 * number + 2))
+        norm.running_var.copy_(noise(*shape, seed=4 * number + 3).square() + 0.1)
+    return network.eval()
+
+
+def noise(*shape: int, seed: int = 0) -> Float[Tensor, "..."]:
+    """Return standard normal numbers in float64, the same at every call."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _of_network(snapshot: Snapshot) -> Snapshot:
+    """Return what a checkpoint of final weights keeps: of the state the network's part, under its own names."""
+    prefix = "network."
+    arrays = {name.removeprefix(prefix): each for name, each in snapshot.arrays.items() if name.startswith(prefix)}
+    return Snapshot(snapshot.trials, snapshot.epoch, snapshot.step, snapshot.seconds, arrays)

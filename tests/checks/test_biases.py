@@ -1,0 +1,70 @@
+"""The cancelled bias: all of it holds with batch norm, and not with another norm or another gradient."""
+
+import numpy as np
+import pytest
+
+from bnexp import reference
+from bnexp.checks import biases
+from bnexp.checks.biases import bias_cancelled
+from bnexp.claims.findings import Finding
+from tests.checks.judging import failing
+
+GRADIENT = "|∂L/∂b| before BN in training, over the largest |∂L/∂W|, float64"
+RUNS = "the same training with and without the bias, SGD in float64"
+COUNT = "leaving it out"
+STEPS = 8
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"width": 8})
+
+
+@pytest.fixture
+def no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is only told, and takes most trainings."""
+    monkeypatch.setattr(biases, "_drift_by_rounding", lambda steps: Finding("drift", "left out"))
+
+
+def test_it_holds() -> None:
+    assert failing(bias_cancelled(STEPS)) == []
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_layer_norm_cancels_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"norm": "layer"})
+    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS]
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_nor_does_batch_norm_behind_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"norm": "after"})
+    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS]
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_a_bias_that_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = biases._with_and_without(STEPS, "sgd", "fp64")
+    monkeypatch.setattr(biases, "_with_and_without", lambda *args: dict.fromkeys(arms, arms["bias"]))
+    assert failing(bias_cancelled(STEPS)) == [COUNT]
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_a_gradient_that_ignores_the_mean_moves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ignoring(dy: np.ndarray, cache: reference.Cache) -> reference.Gradients:
+        return reference.Gradients(cache.gamma_C * cache.inverse_C * dy, cache.gamma_C, cache.gamma_C)
+
+    monkeypatch.setattr(reference, "backward", ignoring)
+    assert failing(bias_cancelled(STEPS)) == [f"{STEPS} steps of b with the true gradient"]
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_a_loss_that_moves_with_the_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = reference.forward
+
+    def leaking(x: np.ndarray, gamma_C: np.ndarray, beta_C: np.ndarray) -> tuple[np.ndarray, reference.Cache]:
+        y, cache = forward(x, gamma_C, beta_C)
+        return y + 1e-6 * cache.mean_C, cache
+
+    monkeypatch.setattr(reference, "forward", leaking)
+    assert "the same if the gradient ignores that the mean hangs on b" in failing(bias_cancelled(STEPS))
