@@ -14,8 +14,11 @@ VGG_GROWTH = (1, 2, 4, 8, 8)
 RESNET_GROWTH = (1, 2, 4)
 """Channels of each stage as multiples of the first stage's."""
 
-USUAL_DEPTH = {"mlp": 10, "vgg": 11, "resnet": 20}
-USUAL_WIDTH = {"mlp": 100, "vgg": 64, "resnet": 16}
+USUAL_DEPTH = {"mlp": 10, "vgg": 11, "resnet": 20, "rnn": 1}
+USUAL_WIDTH = {"mlp": 100, "vgg": 64, "resnet": 16, "rnn": 100}
+
+UNITS = ("mlp", "rnn")
+"""Families whose layers have units; the others have channels."""
 
 
 def resnet_blocks(depth: int) -> int:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings
-from bnexp.config.families import USUAL_DEPTH, USUAL_WIDTH, channels
+from bnexp.config.families import UNITS, USUAL_DEPTH, USUAL_WIDTH, channels
 from bnexp.config.norm import NormSettings
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
@@ -54,17 +54,18 @@ class InitSettings(Settings):
 class ModelSettings(Settings):
     """The `model:` section."""
 
-    family: Literal["mlp", "vgg", "resnet"] = "mlp"
-    """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is."""
+    family: Literal["mlp", "vgg", "resnet", "rnn"] = "mlp"
+    """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is; rnn: the image's rows,
+    top to bottom, are the time steps of a recurrent network."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
-    """mlp: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
+    """mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
 
-    null = mlp as many as `width` lists, 10 where width is one number; vgg 11; resnet 20.
+    null = mlp, rnn as many as `width` lists, where width is one number mlp 10, rnn 1; vgg 11; resnet 20.
     """
     width: Annotated[int | tuple[int, ...] | None, BeforeValidator(_width)] = None
-    """mlp: units of every hidden layer, or a list with one number a layer; vgg, resnet: channels of the first stage.
+    """mlp, rnn: units of every hidden layer, or a list with one number a layer; others: channels of the first stage.
 
-    null = mlp 100; vgg 64; resnet 16.
+    null = mlp, rnn 100; vgg 64; resnet 16.
     """
     activation: ActivationName = "sigmoid"
     """The nonlinearity after each hidden layer."""
@@ -88,16 +89,16 @@ class ModelSettings(Settings):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """mlp: units of each hidden layer; vgg, resnet: channels of each stage; first to last."""
+        """mlp, rnn: units of each hidden layer; vgg, resnet: channels of each stage; first to last."""
         if isinstance(self.width, tuple):
             return self.width
         width = self.width or USUAL_WIDTH[self.family]
-        return (width,) * self.layers if self.family == "mlp" else channels(self.family, self.layers, width)
+        return (width,) * self.layers if self.family in UNITS else channels(self.family, self.layers, width)
 
     @model_validator(mode="after")
     def _layers_agree(self) -> Self:
         if isinstance(self.width, tuple):
-            if self.family != "mlp":
+            if self.family not in UNITS:
                 raise ValueError(f"width: a {self.family} takes one number, the channels of its first stage")
             if self.depth not in (None, len(self.width)):
                 raise ValueError(f"depth {self.depth} does not fit the {len(self.width)} layers that width lists")
@@ -123,4 +124,20 @@ class ModelSettings(Settings):
                 raise ValueError("init fixup needs a residual block: depth 3 or more")
             if self.norm.kind != "none":
                 raise ValueError("init fixup stands in for norm layers; set norm.kind: none with it")
+        return self
+
+    @model_validator(mode="after")
+    def _rnn_fits(self) -> Self:
+        if self.family != "rnn":
+            return self
+        if self.norm.kind in ("whiten", "noisy_batch"):
+            raise ValueError(f"norm.kind: {self.norm.kind} is not for family rnn; set none, batch, layer or group")
+        if self.norm.kind != "none" and self.norm.placement == "after":
+            raise ValueError(
+                "norm.placement: after is not for family rnn, which normalises what enters the activation; set before"
+            )
+        if self.dropout_at != "each":
+            raise ValueError(
+                f"dropout_at: {self.dropout_at} is not for family rnn, which drops what a layer hands up; set each"
+            )
         return self

@@ -31,6 +31,9 @@ class NormSettings(Settings):
     """Also normalise the network's input."""
     affine: Literal["both", "gamma", "beta", "none"] = "both"
     """Which of scale γ and shift β are learned."""
+    gamma: Positive = 1.0
+    """γ at the start, and for good where it isn't learned. In recurrent layers a small one keeps tanh out of its flat
+    parts: 0.1 in Cooijmans et al. 2017."""
     momentum: Annotated[Positive, Field(le=1)] = 0.1
     """Weight of the new batch in the running statistics (PyTorch's convention; Keras writes 1 minus this)."""
     eps: Positive = 1e-5
@@ -44,6 +47,11 @@ class NormSettings(Settings):
 
     Where they are not far fewer than the images of a batch, what is left in training is mostly chance.
     """
+    steps: Literal["each", "shared"] = "each"
+    """rnn: running statistics of batch norm for each time step, or their mean over all steps, shared by them."""
+    recurrent: bool = True
+    """rnn: also normalise what comes from the step before; false = only what comes from the input (Laurent et al.
+    2016)."""
 
     @property
     def grouping(self) -> tuple[str, int]:

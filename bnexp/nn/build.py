@@ -12,9 +12,10 @@ from bnexp.nn.kit import Kit
 from bnexp.nn.mlp import MLP
 from bnexp.nn.residual import set_fixup_gains
 from bnexp.nn.resnet import ResNet
+from bnexp.nn.rnn import RNN
 from bnexp.nn.vgg import VGG
 
-FAMILIES: dict[str, type[MLP | VGG | ResNet]] = {"mlp": MLP, "vgg": VGG, "resnet": ResNet}
+FAMILIES: dict[str, type[MLP | VGG | ResNet | RNN]] = {"mlp": MLP, "vgg": VGG, "resnet": ResNet, "rnn": RNN}
 """Network classes by the name in model.family."""
 
 

@@ -2,6 +2,7 @@
 
 Behind a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section 3.2).
 Ahead of one, W (A x + t) + b is (W A) x + (W t + b), but not where zeros are padded in between: they don't get the t.
+Time steps share their weights, so what differs from step to step can't be folded into them.
 Everything is folded, or nothing is.
 
 Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of pictures made flat.
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 
 from bnexp.nn.norm import Norm
 from bnexp.nn.plain import plain
-from bnexp.nn.plain_layers import Residual, Whitening
+from bnexp.nn.plain_layers import Recurrent, Residual, Rows, Whitening
+from bnexp.nn.step_norm import StepBatchNorm
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, Whitening)
 """Norm layers of plain networks."""
@@ -35,11 +37,12 @@ def folded(network: nn.Module) -> nn.Sequential:
     The new weights are worked out in float64, and rounded to the type of the old.
 
     Args:
-        network: an MLP, VGG or ResNet with K = 1.
+        network: an MLP, VGG, ResNet or RNN with K = 1.
 
     Raises:
         Unfoldable: one of the norm layers can't be folded exactly, or there is none.
     """
+    _refuse_steps(network)
     made = plain(network)
     # In both networks the layers stand in the order of the data.
     names = [name for name, layer in network.named_modules() if isinstance(layer, Norm)]
@@ -71,6 +74,10 @@ def _without_norms(layers: Sequence[nn.Module], names: Mapping[nn.Module, str]) 
     for place, layer in enumerate(layers):
         if isinstance(layer, Residual):
             layer.branch = nn.Sequential(*_without_norms(list(layer.branch), names))
+        if isinstance(layer, Recurrent):
+            for way in (layer.input, layer.state):
+                _without_norms([way.linear, *way.norms], names)
+                way.norms = nn.ModuleList()
         if not isinstance(layer, NORMS):
             kept.append(layer)
             continue
@@ -82,6 +89,12 @@ def _without_norms(layers: Sequence[nn.Module], names: Mapping[nn.Module, str]) 
         except Unfoldable as reason:
             raise Unfoldable(f"{names[layer]}: {reason}") from None
     return kept
+
+
+def _refuse_steps(network: nn.Module) -> None:
+    for name, layer in network.named_modules():
+        if isinstance(layer, StepBatchNorm) and layer.running_mean.shape[1] > 1:
+            raise Unfoldable(f"{name}: it has one set of statistics per time step, and the steps share their weights")
 
 
 def _affine(norm: nn.Module) -> _Affine:
@@ -109,8 +122,10 @@ def _target(following: Iterable[nn.Module], affine: _Affine) -> Weights:
                     raise Unfoldable(
                         "max pooling comes next, and a negative γ, or mixed channels, change which number is largest"
                     )
-            case nn.Flatten() | nn.AdaptiveAvgPool2d():
+            case nn.Flatten() | nn.Unflatten() | Rows() | nn.AdaptiveAvgPool2d():
                 pass  # means of what is mapped are mapped means
+            case Recurrent():
+                raise Unfoldable("the rows of an image share the next layer's weights, and it differs from row to row")
             case Residual():
                 raise Unfoldable("what it hands on enters the next residual block, and goes around it, too")
             case _:

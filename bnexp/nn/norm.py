@@ -1,7 +1,8 @@
 """Normalisation layers for K trials at once: batch, layer and group norm.
 
 Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167. Layer norm: Ba et al. 2016, arXiv:1607.06450.
-Group norm: Wu & He 2018, arXiv:1803.08494. Initialising them draws nothing: γ = 1, β = 0.
+Group norm: Wu & He 2018, arXiv:1803.08494. Initialising them draws nothing: γ = 1 or what norm.gamma says,
+β = 0.
 """
 
 import torch
@@ -14,7 +15,7 @@ from bnexp.nn.layout import Activations
 
 
 class Norm(nn.Module):
-    """What all kinds share: γ and β of every trial and feature, each learned or fixed at 1 and 0.
+    """What all kinds share: γ and β of every trial and feature, each learned or fixed where it starts.
 
     Attributes:
         gamma, beta: (K, C).
@@ -26,11 +27,12 @@ class Norm(nn.Module):
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__()
         self.eps = settings.eps
-        for name, start in (("gamma", torch.ones(trials, features)), ("beta", torch.zeros(trials, features))):
+        for name, start in (("gamma", settings.gamma), ("beta", 0.0)):
+            start_KC = torch.full((trials, features), start)
             if settings.affine in ("both", name):
-                setattr(self, name, nn.Parameter(start))
+                setattr(self, name, nn.Parameter(start_KC))
             else:
-                self.register_buffer(name, start, persistent=False)
+                self.register_buffer(name, start_KC, persistent=False)
 
     def forward(self, x: Activations) -> Activations:
         """Normalise activations in either layout."""
@@ -78,9 +80,11 @@ class BatchNorm(RunningNorm):
 
     Attributes:
         running_var: (K, C), starting at 1.
+        steps: parts of the samples that are normalised apart.
     """
 
     running_var: Tensor
+    steps = 1
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)

@@ -19,9 +19,12 @@ from bnexp.nn.linear import Linear
 from bnexp.nn.mlp import MLP
 from bnexp.nn.noise import Noise
 from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Norm
-from bnexp.nn.plain_layers import Plus, Residual, Times, Whitening
+from bnexp.nn.plain_layers import LastStep, Plus, Residual, Rows, StepLinear, Times, Whitening
+from bnexp.nn.plain_layers import Recurrent as PlainRecurrent
 from bnexp.nn.residual import ResidualBlock
+from bnexp.nn.rnn import RNN, Recurrent, Way
 from bnexp.nn.scalar import SHARE, ScalarBias, ScalarMultiplier
+from bnexp.nn.step_norm import StepBatchNorm
 from bnexp.nn.whiten import Whiten, inverse_root
 
 
@@ -33,7 +36,7 @@ def plain(network: nn.Module) -> nn.Sequential:
     identity in place of an activation.
 
     Args:
-        network: an MLP, VGG or ResNet with K = 1.
+        network: an MLP, VGG, ResNet or RNN with K = 1.
 
     Raises:
         ValueError: there are several trials in it.
@@ -58,6 +61,14 @@ def _layers(module: nn.Module, images: bool) -> Iterator[nn.Module]:
         case MLP():
             yield nn.Flatten()
             yield from _parts(module, images)
+        case RNN():
+            if len(module.input):
+                yield from (nn.Flatten(), *_layers(module.input, images), nn.Unflatten(1, module.image))
+            yield Rows()
+            yield from _layers(module.hidden, images)
+            yield from (LastStep(), _weights(module.output))
+        case Recurrent():
+            yield PlainRecurrent(_way(module.input), _way(module.recurrent), copy.deepcopy(module.activation))
         case nn.Sequential() | nn.ModuleList() | Convolutional():
             yield from _parts(module, images)
         case ResidualBlock():
@@ -89,6 +100,25 @@ def _residual(block: ResidualBlock, images: bool) -> Residual:
     first = next(layer for layer in branch if isinstance(layer, nn.Linear | nn.Conv2d))
     outputs, features = first.weight.shape[:2]
     return Residual(*branch, added=outputs - features)
+
+
+def _way(way: Way) -> StepLinear:
+    """Return weights with the norm of each step, one for all of them, or none."""
+    linear = _weights(way.linear)
+    assert isinstance(linear, nn.Linear)
+    norms = [] if way.norm is None else [_norm(each, images=False) for each in _by_step(way.norm)]
+    return StepLinear(linear, *norms)
+
+
+def _by_step(norm: Norm) -> Iterator[Norm]:
+    """Yield the norm, or where steps have statistics of their own the norm of each step."""
+    if not isinstance(norm, StepBatchNorm):
+        yield norm
+        return
+    for step in range(norm.running_mean.shape[1]):
+        alone = copy.deepcopy(norm)
+        alone.running_mean, alone.running_var = norm.running_mean[:, step], norm.running_var[:, step]
+        yield alone
 
 
 def _weights(layer: Linear | Conv2d) -> nn.Module:

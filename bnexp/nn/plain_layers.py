@@ -1,7 +1,7 @@
-"""What a plain network needs that torch.nn hasn't: pixels scaled, whitening, residual blocks, Fixup's scalars.
+"""What a plain network needs that torch.nn hasn't: pixels scaled, whitening, residual blocks, scalars, time steps.
 
 The source of these classes goes into the model.py of an export, which has torch and nothing else; that is why their
-shapes stand in words here. x is (B, C), or of images (B, C, H, W).
+shapes stand in words here. x is (B, C), of images (B, C, H, W), of time steps (B, T, C).
 """
 
 import torch
@@ -99,3 +99,46 @@ class Times(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.number
+
+
+class Rows(nn.Module):
+    """The rows of images as time steps, top to bottom; all channels of a row are its features."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(2)
+
+
+class LastStep(nn.Module):
+    """The last of the time steps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, -1]
+
+
+class StepLinear(nn.Module):
+    """norm(linear(x)) at one time step: each step has a norm of its own, or all share one, or there is none."""
+
+    def __init__(self, linear: nn.Linear, *norms: nn.Module):
+        super().__init__()
+        self.linear = linear
+        self.norms = nn.ModuleList(norms)
+
+    def forward(self, x: Tensor, step: int) -> Tensor:
+        y: Tensor = self.linear(x)
+        return self.norms[step % len(self.norms)](y) if len(self.norms) else y
+
+
+class Recurrent(nn.Module):
+    """h = activation(input(x) + state(h)) from one time step to the next, beginning with zeros; h of all steps."""
+
+    def __init__(self, input: StepLinear, state: StepLinear, activation: nn.Module):
+        super().__init__()
+        self.input, self.state, self.activation = input, state, activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.new_zeros(x.shape[0], self.state.linear.out_features)
+        states = []
+        for step in range(x.shape[1]):
+            h = self.activation(self.input(x[:, step], step) + self.state(h, step))
+            states.append(h)
+        return torch.stack(states, 1)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bnexp.nn import plain_layers
-from bnexp.nn.plain_layers import Residual
+from bnexp.nn.plain_layers import Recurrent, Residual, StepLinear
 
 WEIGHTS = "weights.safetensors"
 """The file beside it that its numbers come from."""
@@ -47,7 +47,7 @@ def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequ
     return network.eval()
 '''
 
-_STARTS = (nn.Linear, nn.Conv2d, Residual, nn.AdaptiveAvgPool2d)
+_STARTS = (nn.Linear, nn.Conv2d, Residual, Recurrent, nn.AdaptiveAvgPool2d)
 """Layers that a line begins with; other layers stand behind these."""
 
 _WIDTH = 100
@@ -63,7 +63,8 @@ def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]
         image: C, H, W of an image.
     """
     used = {type(layer) for layer in network.modules()}
-    own = [kind for _, kind in inspect.getmembers(plain_layers, inspect.isclass) if kind in used and _own(kind)]
+    # In the order of their definitions: some take others.
+    own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used and _own(kind)]
     return _MODULE.format(
         about=about.replace("\\", r"\\").replace('"', r"\""),
         image=", ".join(map(str, image)),
@@ -100,6 +101,9 @@ def _row(layers: Sequence[nn.Module]) -> Iterator[str]:
     for block in (layer for layer in layers if isinstance(layer, Residual)):
         for number, row in enumerate(_rows(list(block.branch))):
             yield f"branch {'+=' if number else '='} {_list(row)}"
+    for layer in (layer for layer in layers if isinstance(layer, Recurrent)):
+        yield f"from_input = {_step_linear(layer.input)}"
+        yield f"from_state = {_step_linear(layer.state)}"
     yield f"layers += {_list(layers)}"
 
 
@@ -107,9 +111,18 @@ def _list(layers: Sequence[nn.Module]) -> str:
     return f"[{', '.join(map(_call, layers))}]"
 
 
+def _step_linear(way: StepLinear) -> str:
+    """Return the expression that makes the weights of time steps, with a norm that is alike for all, or none."""
+    norms = [_call(norm) for norm in way.norms]
+    each = f"*({norms[0]} for _ in range({len(norms)}))" if len(norms) > 1 else "".join(norms)
+    return f"StepLinear({', '.join(filter(None, (_call(way.linear), each)))})"
+
+
 def _call(layer: nn.Module) -> str:
     """Return the expression that makes a layer; arguments that are at their defaults are left out."""
     kind = type(layer)
+    if isinstance(layer, Recurrent):
+        return f"Recurrent(from_input, from_state, {_call(layer.activation)})"
     words = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:

@@ -1,7 +1,9 @@
 """The layers of a network with output shapes and parameter counts, as `bnexp show` prints them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,9 @@ from bnexp.nn.conv import Conv2d
 from bnexp.nn.linear import Linear
 from bnexp.nn.norm import Norm
 
+IMAGES = 2
+"""That pass while layers are looked at."""
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -21,7 +26,7 @@ class LayerRow:
     name: str
     kind: str
     shape: tuple[int, ...]
-    """Of what it hands on for one image: features, or channels, height, width."""
+    """Of what it hands on for one image: features, or channels, height, width; in recurrent layers steps, features."""
     trainable: int
     """Learned numbers: weights, biases, γ, β."""
     fixed: int
@@ -47,16 +52,11 @@ def layer_table(
 
     Allocates nothing: runs on torch's meta device.
     """
-    rows: list[LayerRow] = []
+    handed: dict[str, list[torch.Size]] = {}
 
     def describe(name: str, layer: nn.Module) -> None:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            trainable = sum(p.numel() for p in module.parameters())
-            kept = [module.get_buffer(name) for name in module.state_dict() if name.startswith("running")]
-            shape = tuple(output.shape[1:] if output.ndim == 4 else output.shape[2:])
-            weights = module.weight.numel() if isinstance(module, Linear | Conv2d) else 0
-            products = weights * prod(shape[1:])
-            rows.append(LayerRow(name, _kind(module), shape, trainable, sum(b.numel() for b in kept), products))
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            handed.setdefault(name, []).append(output.shape)
 
         layer.register_forward_hook(hook)
 
@@ -65,8 +65,22 @@ def layer_table(
         for name, layer in network.named_modules():
             if next(layer.children(), None) is None and not isinstance(layer, nn.Sequential):
                 describe(name, layer)
-        network(torch.empty(1, 2, prod(image)))
-    return rows
+        network(torch.empty(1, IMAGES, prod(image)))
+    return [_row(name, network.get_submodule(name), outputs) for name, outputs in handed.items()]
+
+
+def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size]) -> LayerRow:
+    """Describe a layer by the shapes of what it handed on, each time that data passed it."""
+    if len(outputs[0]) == 4:
+        shape = tuple(outputs[0][1:])
+        places = prod(shape[1:])
+    else:
+        places = sum(output[1] for output in outputs) // IMAGES
+        shape = (*([places] if places > 1 else []), outputs[0][2])
+    trainable = sum(parameter.numel() for parameter in module.parameters())
+    kept = [module.get_buffer(name).numel() for name in module.state_dict() if name.startswith("running")]
+    weights = module.weight.numel() if isinstance(module, Linear | Conv2d) else 0
+    return LayerRow(name, _kind(module), shape, trainable, sum(kept), weights * places)
 
 
 def _kind(module: nn.Module) -> str:

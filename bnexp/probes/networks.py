@@ -1,11 +1,14 @@
 """K networks for probes to look into: they have the trained parameters, and everything else of their own.
 
-Shapes: N samples of a layer, the batch's images or all their places; S inputs shared by K/S neighbouring trials each.
+Shapes: N samples of a layer, the batch's images or all their places or time steps; S inputs shared by K/S neighbouring
+trials each.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +24,8 @@ from bnexp.nn.shards import Shard, shards, twin
 
 Theta = Mapping[str, Tensor]
 """Learned tensors (K, …) by name."""
+Seen = Mapping[str, Sequence[Tensor]]
+"""What passed layers, by their names: one tensor, or several where data come by more than once, as at time steps."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward and backward pass in training mode; layers hand on x_KBC or x_BDHW."""
+    """One forward and backward pass in training mode; layers hand on x_KBC or x_BDHW, of time steps x_KNC."""
 
     loss_K: Float[Tensor, " K"]
     gradient: Theta
@@ -117,15 +122,14 @@ class Networks:
         leaves = {name: tensor.requires_grad_() for name, tensor in self.theta().items()}
         with self.watching() as (inputs, outputs):
             loss_K = self.loss(leaves, batch)
-        hidden = [outputs[name] for name in self.activations]
-        found = torch.autograd.grad(loss_K.sum(), [*leaves.values(), *hidden])
-        gradient, gradient_at = found[: len(leaves)], found[len(leaves) :]
+        hidden = [tensor for name in self.activations for tensor in outputs[name]]
+        found = iter(torch.autograd.grad(loss_K.sum(), [*leaves.values(), *hidden]))
         return Pass(
             loss_K.detach(),
-            dict(zip(leaves, gradient, strict=True)),
-            {name: inputs[name].detach() for name in (*self.activations, *self.norms)},
-            {name: tensor.detach() for name, tensor in outputs.items()},
-            dict(zip(self.activations, gradient_at, strict=True)),
+            {name: next(found) for name in leaves},
+            {name: _whole(inputs[name]).detach() for name in (*self.activations, *self.norms)},
+            {name: _whole(tensors).detach() for name, tensors in outputs.items()},
+            {name: _whole([next(found) for _ in outputs[name]]) for name in self.activations},
         )
 
     def _buffers(self, theta: Theta) -> Theta:
@@ -136,14 +140,14 @@ class Networks:
         return {name: buffer.to(asked) for name, buffer in self.module.named_buffers() if buffer.dtype == own}
 
     @contextmanager
-    def watching(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Keep what the layers take in and hand on in the next pass, by their names."""
-        inputs: dict[str, Tensor] = {}
-        outputs: dict[str, Tensor] = {}
+    def watching(self) -> Iterator[tuple[Seen, Seen]]:
+        """Keep what the layers take in and hand on in the next pass."""
+        inputs, outputs = defaultdict[str, list[Tensor]](list), defaultdict[str, list[Tensor]](list)
 
         def keep(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-            def hook(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-                inputs[name], outputs[name] = given[0], output
+            def hook(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
+                inputs[name].append(given[0])
+                outputs[name].append(output)
 
             return layer.register_forward_hook(hook)
 
@@ -155,9 +159,18 @@ class Networks:
             for handle in handles:
                 handle.remove()
 
-    def samples(self, x: Tensor) -> Float[Tensor, "K N C"]:
-        """Return what a layer handed on with a row per sample: per image, or per place of every image."""
+    def samples(self, seen: Tensor | Sequence[Tensor]) -> Float[Tensor, "K N C"]:
+        """Return what passed a layer with a row per sample: per image, or per place or time step of every image.
+
+        Time steps come one after the other, each with the whole batch.
+        """
+        x = seen if isinstance(seen, Tensor) else _whole(seen)
         if x.ndim == 3:
             return x
         x_KNC: Tensor = x.unflatten(1, (self.trials, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
         return x_KNC
+
+
+def _whole(seen: Sequence[Tensor]) -> Tensor:
+    """Return what passed at all time steps as one."""
+    return seen[0] if len(seen) == 1 else torch.cat(tuple(seen), 1)

@@ -1,6 +1,6 @@
 """How what layers see changes: over time, by the layers before them, and from training to evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import gcd
 
 import torch
@@ -69,20 +69,24 @@ def variance_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     """Yield, of every batch norm layer, how far the variance that it meets in evaluation is from the one it divides by.
 
     max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated anew in training
-    mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units.
+    mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units, in
+    recurrent layers over units and time steps.
     """
     networks = moment.networks
-    layers = [name for name, norm in networks.norms.items() if isinstance(norm, BatchNorm) and wanted(settings, name)]
+    found = networks.norms.items()
+    layers = {name: norm for name, norm in found if isinstance(norm, BatchNorm) and wanted(settings, name)}
     if not layers:
         return
     count = settings.batches or 16
     networks.restore()
-    running = {layer: networks.norms[layer].get_buffer("running_var").double().clone() for layer in layers}
+    running = {layer: _running_variance(norm).clone() for layer, norm in layers.items()}
     trained = _input_variances(moment, layers, count, training=True)
     networks.restore()
     met = _input_variances(moment, layers, count, training=False)
     for layer in layers:
-        yield layer, "variance_shift", _ratio(met[layer], running[layer])
+        # What never varies, as what comes from the state before the first step, is 1 still in the average.
+        constant_KC = (met[layer] == 0) & (trained[layer] == 0)
+        yield layer, "variance_shift", _ratio(met[layer], running[layer].masked_fill(constant_KC, 0))
         yield layer, "variance_shift.reestimated", _ratio(met[layer], trained[layer])
 
 
@@ -133,7 +137,15 @@ def _by_layer(networks: Networks, theta: Theta) -> Iterator[tuple[str, list[str]
     yield from zip(networks.weights, own, strict=True)
 
 
-def _input_variances(moment: Moment, layers: list[str], count: int, *, training: bool) -> dict[str, Tensor]:
+def _running_variance(norm: BatchNorm) -> Float[Tensor, "K C"]:
+    """Return what evaluation divides by; in recurrent layers the features of every time step stand for C."""
+    by_row: Tensor = norm.running_var.double().view(len(norm.gamma), -1, norm.gamma.shape[1])
+    return by_row.expand(-1, norm.steps, -1).flatten(1)
+
+
+def _input_variances(
+    moment: Moment, layers: Mapping[str, BatchNorm], count: int, *, training: bool
+) -> dict[str, Float[Tensor, "K C"]]:
     """Return the variance of what comes into layers: in training mode within batches on average, else over all."""
     networks, theta = moment.networks, moment.networks.theta()
     sums: dict[str, Tensor] = {}
@@ -141,8 +153,9 @@ def _input_variances(moment: Moment, layers: list[str], count: int, *, training:
         networks.module.train(training)
         with networks.watching() as (inputs, _):
             networks.logits(theta, batch)
-        for layer in layers:
+        for layer, norm in layers.items():
             x_KNC = networks.samples(inputs[layer]).double()
+            x_KNC = x_KNC.unflatten(1, (norm.steps, -1)).transpose(1, 2).flatten(2)
             found = torch.stack([x_KNC.mean(1), x_KNC.square().mean(1), x_KNC.var(1)]) / count
             sums[layer] = sums[layer] + found if layer in sums else found
     if training:

@@ -46,6 +46,9 @@ def test_init_short_form(scheme: str) -> None:
         ({"width": [300, 100]}, (300, 100)),
         ({"width": [300, 100], "depth": 2}, (300, 100)),
         ({"width": [5]}, (5,)),
+        ({"family": "rnn"}, (100,)),
+        ({"family": "rnn", "depth": 2, "width": 7}, (7, 7)),
+        ({"family": "rnn", "width": [8, 6]}, (8, 6)),
     ],
 )
 def test_units_of_every_hidden_layer(raw: dict[str, Any], widths: tuple[int, ...]) -> None:
@@ -137,7 +140,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             "model: norm.groups 4 does not divide the width 6",
         ),
         ({"residual": True, "width": [8, 6]}, "model: residual: true needs hidden layers of one width"),
-        ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet'),
+        ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet, rnn (nearest: rnn)'),
         ({"family": "vgg", "depth": 12}, "model: depth 12: a vgg has 5, 11, 13, 16, 19 layers"),
         ({"family": "vgg", "depth": 1}, "model: depth 1: a vgg has 5, 11, 13, 16, 19 layers"),
         *(({"family": "resnet", "depth": depth}, f"model: depth {depth}: {SIX_N}") for depth in (1, 2, 9, 18, 34)),
@@ -196,8 +199,50 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
         ({"width": "wide"}, 'model.width: "wide": expected a whole number of units above 0, or a list of them'),
         ({"widht": 8}, "model.widht: unknown key (nearest: model.width)"),
         ({"dropout": 1}, "model.dropout: 1: expected a number less than 1"),
+        *(
+            (
+                {"family": "rnn", "norm": kind},
+                f"model: norm.kind: {kind} is not for family rnn; set none, batch, layer or group",
+            )
+            for kind in ("whiten", "noisy_batch")
+        ),
+        *(
+            (
+                {"family": "rnn", "norm": norm},
+                "model: norm.placement: after is not for family rnn, which normalises what enters the activation; "
+                "set before",
+            )
+            for norm in ("after", {"kind": "layer", "placement": "after"})
+        ),
+        *(
+            (
+                {"family": "rnn", "dropout_at": where},
+                f"model: dropout_at: {where} is not for family rnn, which drops what a layer hands up; set each",
+            )
+            for where in ("before_norm", "after_norm")
+        ),
+        (
+            {"family": "rnn", "residual": True},
+            "model: residual: true is for family mlp; rnn has the connections that it has",
+        ),
+        ({"family": "rnn", "init": "fixup", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
+        (
+            {"family": "rnn", "norm": {"kind": "group", "groups": 8}},
+            "model: norm.groups 8 does not divide the width 100",
+        ),
+        ({"family": "rnn", "width": [8, 6], "depth": 1}, "model: depth 1 does not fit the 2 layers that width lists"),
+        ({"norm": {"gamma": 0}}, "model.norm.gamma: 0: expected a number greater than 0"),
+        ({"norm": {"steps": "all"}}, 'model.norm.steps: "all": expected one of each, shared'),
         ({"norm": {"momentum": 0}}, "model.norm.momentum: 0: expected a number greater than 0"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
     assert refused({"model": raw, "arms": {"plain": {}}}) == [f"exp.yaml: {line}"]
+
+
+@pytest.mark.parametrize(
+    "norm", ["none", "batch", "layer", {"kind": "none", "placement": "after"}, {"steps": "shared"}]
+)
+def test_what_an_rnn_takes(norm: object) -> None:
+    model = ModelSettings.model_validate({"family": "rnn", "norm": norm, "dropout": 0.5})
+    assert (model.layers, model.norm) == (1, NormSettings.model_validate(norm))

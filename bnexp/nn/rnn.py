@@ -1,0 +1,130 @@
+"""The recurrent network: the rows of an image are its time steps, and batch norm is where Cooijmans et al. put it.
+
+h_t = f(W_x x_t + W_h h_{t−1} + b) with h_0 = 0. With a norm both products are normalised apart, each with a γ of its
+own, and β comes once (Cooijmans et al. 2017, arXiv:1603.09025, equation 6); with `recurrent: false` only the first
+(Laurent et al. 2016, arXiv:1510.01378). Layer norm likewise (Ba et al. 2016, arXiv:1607.06450, appendix).
+
+Shapes: T time steps, N = T·B samples of all steps, those of the first step first.
+"""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.config.model import ModelSettings
+from bnexp.nn.kit import NORMS, Kit
+from bnexp.nn.layout import share_features, trials_of
+from bnexp.nn.linear import Linear
+from bnexp.nn.norm import Norm
+from bnexp.nn.step_norm import StepBatchNorm
+
+
+class RNN(nn.Module):
+    """K recurrent networks of one shape; the last step's state of the last layer goes to the output layer.
+
+    Args:
+        kit: makes the layers.
+        image: C, H, W of an image; it takes H steps, each with the C·W features of a row. Where the input is
+            normalised, every pixel is a feature of its own, as in a perceptron.
+        classes: units of the output layer.
+
+    Attributes:
+        image: C, H, W.
+    """
+
+    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+        super().__init__()
+        self.image = image
+        channels, height, width = image
+        widths = kit.model.widths
+        self.input = kit.input(channels * height * width)
+        fans = list(pairwise((channels * width, *widths)))
+        self.hidden = nn.ModuleList(
+            Recurrent(kit, *fan, height, last=number == len(fans)) for number, fan in enumerate(fans, start=1)
+        )
+        self.output = kit.output(widths[-1], classes)
+
+    def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
+        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
+        if len(self.input):
+            x_SBP = self.input(share_features(x_SBP, trials_of(self)))
+        x_KNC = x_SBP.unflatten(-1, self.image).permute(0, 3, 1, 2, 4).flatten(3).flatten(1, 2)
+        for layer in self.hidden:
+            x_KNC = layer(x_KNC)
+        logits_KBC: Tensor = self.output(x_KNC)
+        return logits_KBC
+
+
+class Recurrent(nn.Module):
+    """One recurrent layer; what comes from its input is computed for all steps at once.
+
+    Args:
+        kit: makes the layers.
+        features: of the input at each step.
+        units: of the state.
+        steps: T.
+        last: whether to hand on the last step's state alone.
+    """
+
+    def __init__(self, kit: Kit, features: int, units: int, steps: int, *, last: bool):
+        super().__init__()
+        self._steps, self.last = steps, last
+        settings = kit.model.norm
+        self.input = Way(
+            Linear(kit.trials, features, units, bias=_bias(kit.model)), _norm(kit, units, steps, settings.affine)
+        )
+        # β comes once, and so does b.
+        affine = {"both": "gamma", "beta": "none"}.get(settings.affine, settings.affine)
+        self.recurrent = Way(
+            Linear(kit.trials, units, units, bias=False),
+            _norm(kit, units, steps, affine) if settings.recurrent else None,
+        )
+        after = dict(kit.activated(units, norm=False))
+        self.activation, self.dropout = after["activation"], after.get("dropout")
+
+    def forward(self, x_SNC: Float[Tensor, "S N in"]) -> Float[Tensor, "K M units"]:
+        """Return the states of all steps, or of the last one."""
+        states, inputs = [], self.input(x_SNC).chunk(self._steps, 1)
+        h_KBC = torch.zeros_like(inputs[0])
+        for step, input_KBC in enumerate(inputs):
+            h_KBC = self.activation(input_KBC + self.recurrent(h_KBC, step))
+            states.append(h_KBC)
+        # In memory as linear layers hand on what they made.
+        handed_up = h_KBC if self.last else torch.cat([state.mT for state in states], 2).mT
+        return handed_up if self.dropout is None else self.dropout(handed_up)
+
+
+class Way(nn.Module):
+    """Weights and perhaps a norm layer: what enters the activation from one side."""
+
+    def __init__(self, linear: Linear, norm: Norm | None):
+        super().__init__()
+        self.linear, self.norm = linear, norm
+
+    def forward(self, x_SNC: Float[Tensor, "S N in"], step: int | None = None) -> Float[Tensor, "K N out"]:
+        """Return the normalised product of one step, or without its number of all of them at once."""
+        y_KNC: Tensor = self.linear(x_SNC)
+        if isinstance(self.norm, StepBatchNorm):
+            y_KNC = self.norm(y_KNC, step)
+        elif self.norm is not None:
+            y_KNC = self.norm(y_KNC)
+        return y_KNC
+
+
+def _norm(kit: Kit, units: int, steps: int, affine: str) -> Norm | None:
+    settings = kit.model.norm.model_copy(update={"affine": affine})
+    if settings.kind == "none":
+        return None
+    if settings.kind == "batch":
+        return StepBatchNorm(kit.trials, units, settings, steps)
+    return NORMS[settings.kind](kit.trials, units, settings)
+
+
+def _bias(model: ModelSettings) -> bool:
+    """Whether there is a b: on request, or unless batch norm cancels it or β stands for it."""
+    if model.bias != "auto":
+        return bool(model.bias)
+    cancelled, doubled = model.norm.over_the_batch, model.norm.affine in ("both", "beta")
+    return model.norm.kind == "none" or not (cancelled or doubled)
