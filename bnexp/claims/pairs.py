@@ -50,6 +50,8 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
     void = ""
     if len(table) and not table["learned"].any():
         void = "no trial of either arm learned anything"
+    elif measure.value == "seconds_per_step":
+        void = "seeds train together: that is one measurement of the time, not one for each"
     elif len(joined) and (joined["bound_treated"] & joined["bound_baseline"]).all():
         void = "neither arm got there in any pair"
     return Pairs(
@@ -81,7 +83,7 @@ def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     trials[["value", "bound"]] = trial_values(study, measure).to_numpy()
     wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
     for key, value in measure.at.items():
-        wanted &= trials[key] == value
+        wanted &= trials[key].isna() if value is None else trials[key] == value
     return trials[wanted].astype({"value": float, "bound": bool})
 
 

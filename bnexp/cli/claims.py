@@ -107,7 +107,10 @@ def show_claims(
 
     claims, form = find_claims(ids or []), Format.json if as_json else form
     found = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything)
-    written = [*(_write_page(found, tier, runs) if html else ()), *(_write_docs(found, tier, docs) if docs else ())]
+    written = [
+        *(_write_page(found, tier, runs) if html else ()),
+        *(_write_docs(found, tier, runs, docs) if docs else ()),
+    ]
     if written and form is Format.table and not quiet:
         typer.echo("\n" + "\n".join(map(str, written)))
     _check(found, check)
@@ -162,11 +165,14 @@ def _write_page(found: "list[Evidence]", tier: Tier, runs: Path) -> list[Path]:
     return _written(runs / "claims" / tier.value, {"claims.html": page(found, tier.value).encode()})
 
 
-def _write_docs(found: "list[Evidence]", tier: Tier, folder: Path) -> list[Path]:
+def _write_docs(found: "list[Evidence]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+    from bnexp.claims.evidence import evidence
     from bnexp.report.claims.document import document
 
+    claims = [each.claim for each in found]
+    others = {other.value: evidence(claims, other.value, runs) for other in Tier if other is not tier}
     command = f"bnexp claims show --tier {tier.value} --docs {folder}"
-    return _written(folder, document(found, tier.value, command))
+    return _written(folder, document(found, tier.value, command, others))
 
 
 def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:

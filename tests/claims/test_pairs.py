@@ -188,6 +188,22 @@ def test_where_no_trial_learned_anything_nothing_is_concluded(outcome: str) -> N
     assert pairs_of(a_study(*one), measure()).void == ""
 
 
+def test_the_time_of_a_step_is_measured_once_for_all_seeds() -> None:
+    study = a_study(*by_seed("none", [1.0] * 3, "pace"), *by_seed("before", [2.0] * 3, "pace"))
+    pairs = pairs_of(study, measure(value="seconds_per_step", log=True))
+    assert pairs.void == "seeds train together: that is one measurement of the time, not one for each"
+    assert judge(pairs, 0.2).word is Word.inconclusive
+
+
+def test_null_is_a_value_of_a_swept_setting() -> None:
+    steps = "train.steps"
+    rows = [
+        {"arm": arm, "seed": 0, steps: at, "accuracy": value}
+        for arm, at, value in (("none", None, 0.5), ("none", 9, 0.1), ("before", None, 0.7), ("before", 9, 0.2))
+    ]
+    assert change(pairs_of(a_study(*rows), measure(at={steps: None}))) == [0.2]
+
+
 # Ties and rounding
 
 

@@ -1,6 +1,6 @@
 """docs/claims.md: what is claimed and what was found, in Markdown, with a picture for each claim from data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bnexp.claims.evidence import Evidence
 from bnexp.report.claims.pictures import claim_figure, verdicts_figure
@@ -15,23 +15,30 @@ PICTURES = "claims"
 """Folder of the pictures beside the document."""
 
 
-def document(found: Sequence[Evidence], tier: str, command: str) -> dict[str, bytes]:
+def document(
+    found: Sequence[Evidence], tier: str, command: str, others: Mapping[str, Sequence[Evidence]] | None = None
+) -> dict[str, bytes]:
     """Return the document and its pictures by their paths.
 
     Args:
         found: what is known about the claims.
         tier: in which they ran.
         command: that made it.
+        others: what is known about the same claims in other tiers, by their names: only the verdicts are told.
     """
     drawn = {each.claim.id: figure for each in found if (figure := claim_figure(each))}
     files = {f"{PICTURES}/{name}.png": picture(figure, "png") for name, figure in drawn.items()}
     if any(each.decisive for each in found):
         files[f"{PICTURES}/verdicts.png"] = picture(verdicts_figure(found), "png")
-    parts = [*_head(found, tier, command), *(part for each in found for part in _claim(each, each.claim.id in drawn))]
+    verdicts = _verdicts({tier: found} | dict(others or {}))
+    parts = [
+        *_head(found, tier, command, verdicts),
+        *(part for each in found for part in _claim(each, each.claim.id in drawn)),
+    ]
     return {"claims.md": ("\n\n".join(part.strip() for part in parts) + "\n").encode()} | files
 
 
-def _head(found: Sequence[Evidence], tier: str, command: str) -> Iterator[str]:
+def _head(found: Sequence[Evidence], tier: str, command: str, verdicts: Table) -> Iterator[str]:
     yield "# What is claimed about batch normalization, and what was found"
     yield (
         f"Made by `{command}` from the runs of the {tier} tier; nothing here is typed. A verdict holds for the setting "
@@ -39,7 +46,7 @@ def _head(found: Sequence[Evidence], tier: str, command: str) -> Iterator[str]:
     )
     if machines := list(dict.fromkeys(text for each in found for text in _machines(each))):
         yield "Measured on " + "; ".join(machines) + "."
-    yield to_markdown(_verdicts(found))
+    yield to_markdown(verdicts)
     if any(each.decisive for each in found):
         yield f"![Mean change of every claim with its interval, in margins]({PICTURES}/verdicts.png)"
     yield to_markdown(claims_table(rows(found), "All numbers"))
@@ -54,12 +61,17 @@ def _machines(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _verdicts(found: Sequence[Evidence]) -> Table:
+def _verdicts(tiers: Mapping[str, Sequence[Evidence]]) -> Table:
+    """Return the verdicts, a column for each tier."""
     lines = tuple(
-        (f"[{each.claim.id}](#{each.claim.id})", headline(each), " ".join(each.claim.settings.claim.split()))
-        for each in found
+        (
+            f"[{each[0].claim.id}](#{each[0].claim.id})",
+            *(headline(evidence) for evidence in each),
+            " ".join(each[0].claim.settings.claim.split()),
+        )
+        for each in zip(*tiers.values(), strict=True)
     )
-    return Table(("claim", "verdict", "as the notes put it"), lines)
+    return Table(("claim", *(f"{tier} tier" for tier in tiers), "as the notes put it"), lines)
 
 
 def _claim(evidence: Evidence, drawn: bool) -> Iterator[str]:

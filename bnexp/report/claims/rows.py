@@ -128,7 +128,8 @@ def _change(row: Judged) -> tuple[float, float | None, float | None] | None:
 def _spread(values: np.ndarray) -> tuple[float, float | None] | None:
     if not len(values):
         return None
-    return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+    with np.errstate(invalid="ignore"):  # what isn't finite has no spread
+        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
