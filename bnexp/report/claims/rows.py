@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.claims.evidence import Evidence, Judged
+from bnexp.claims.evidence import EDGE, Evidence, Judged
 from bnexp.claims.results import CheckResult
 from bnexp.claims.verdicts import Word
 from bnexp.config.claims import MeasureSettings
 
+MOST_RATES = 4
+"""Of an arm that are written out."""
 NOT_RUN, NO_VERDICT = "not run", "described"
 """In place of a verdict."""
 
@@ -74,7 +76,7 @@ def _of(evidence: Evidence) -> Iterator[Row]:
     ordered = sorted(evidence.rows, key=lambda row: not row.decides)
     yield from (_judged(name, row, published if row.decides else ()) for row in ordered)
     if evidence.result and not evidence.rows:
-        yield _checked(name, evidence.result, published)
+        yield _checked(name, evidence.result, published, corrected=not evidence.claim.settings.as_worded)
     elif not evidence.rows:
         described = evidence.claim.settings.kind == "descriptive" and not evidence.missing
         yield Row(name, "-", decides=True, verdict=NO_VERDICT if described else NOT_RUN, published=published)
@@ -91,7 +93,7 @@ def _judged(name: str, row: Judged, published: tuple[str, ...]) -> Row:
         verdict=str(verdict.word),
         reasons=verdict.reasons,
         measure=measure.label,
-        rates=tuple(", ".join(row.rates[arm]) for arm in compared if arm in row.rates),
+        rates=tuple(_rates(row.rates[arm]) for arm in compared if arm in row.rates),
         n=verdict.n,
         arms=compared,
         baseline=_spread(pairs.baseline),
@@ -111,6 +113,14 @@ def _judged(name: str, row: Judged, published: tuple[str, ...]) -> Row:
 def as_ratio(measure: MeasureSettings) -> bool:
     """Tell whether a change is read as a ratio: it is a logarithm, and not a slope of one."""
     return measure.of_logarithms and not (measure.over and measure.over.by == "slope")
+
+
+def _rates(texts: Sequence[str]) -> str:
+    """Write rates one after the other, of many the first and the last, and all that are at an edge."""
+    if len(texts) <= MOST_RATES:
+        return ", ".join(texts)
+    edges = [text for text in texts[1:-1] if EDGE in text]
+    return ", ".join([texts[0], "…", *edges, *(["…"] if edges else []), texts[-1]])
 
 
 def _change(row: Judged) -> tuple[float, float | None, float | None] | None:
@@ -139,13 +149,13 @@ def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
         yield f"first in {arms[1].first} of {arms[1].pairs}"
 
 
-def _checked(name: str, result: CheckResult, published: tuple[str, ...]) -> Row:
+def _checked(name: str, result: CheckResult, published: tuple[str, ...], *, corrected: bool) -> Row:
     worst = result.worst
     failed = [finding for finding in result.findings if not finding.holds]
     reasons = tuple(f"{each.what}: {each.found}" for each in failed)
     if not failed and worst is not None:
         reasons = (f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly",)
-    verdict = str(Word.fails if failed else Word.holds)
+    verdict = f"{Word.fails if failed else Word.holds}{' as corrected' * corrected}"
     return Row(name, "exact", decides=True, verdict=verdict, reasons=reasons, published=published)
 
 

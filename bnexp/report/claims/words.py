@@ -21,7 +21,7 @@ MOST_POINTS = 3
 def headline(evidence: Evidence) -> str:
     """Return the verdict in one word."""
     if evidence.word:
-        return str(evidence.word)
+        return str(evidence.word) if evidence.claim.settings.as_worded else f"{evidence.word} as corrected"
     return NO_VERDICT if evidence.claim.settings.kind == "descriptive" and not evidence.missing else NOT_RUN
 
 
