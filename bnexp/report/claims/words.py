@@ -73,7 +73,8 @@ def setting(evidence: Evidence) -> str:
 
 
 def _values(study: Study, key: str) -> str:
-    texts = list(dict.fromkeys(map(value_text, study.trials[key])))
+    values = study.trials[key].astype(object).where(study.trials[key].notna(), None)
+    texts = list(dict.fromkeys(map(value_text, values)))
     return f"{texts[0]} … {texts[-1]} ({len(texts)})" if len(texts) > MOST_VALUES else ", ".join(texts)
 
 
