@@ -89,7 +89,10 @@ NORMS = [
 """Every kind of norm in every place, by family; fixup is a resnet without."""
 
 
-@pytest.mark.parametrize(("family", "kind", "placement", "addition"), NORMS)
+@pytest.mark.parametrize(
+    ("family", "kind", "placement", "addition"),
+    [pytest.param(*norm, marks=pytest.mark.slow if number % 3 else ()) for number, norm in enumerate(NORMS)],
+)
 def test_shards_equal_the_trial_alone_with_every_norm_everywhere(
     family: str, kind: str, placement: str, addition: str
 ) -> None:

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from bnexp.report.figures.curves import curves_figure
+from tests.helpers import crossed
 from tests.report.figures.made_up import ODD_NAMES, faults, run_tables, words
 
 ARMS = ("none", "before")
@@ -68,8 +69,7 @@ def test_it_says_what_seconds_are() -> None:
     assert any("Seconds: a trial's share of the time of all that trained with it" in text for text in shown)
 
 
-@pytest.mark.parametrize("seconds", [1e-5, 0.01, 1.0, 90.0, 123456.0])
-@pytest.mark.parametrize("points", [1, 4, 16])
+@pytest.mark.parametrize(("seconds", "points"), crossed([1e-5, 0.01, 1.0, 90.0, 123456.0], [1, 4, 16], fast=3))
 def test_nothing_overlaps_however_long_it_took(seconds: float, points: int) -> None:
     assert faults(figure_of(run_tables(np.full((points, 2, 2, 3), 0.5), seconds=(seconds, 3 * seconds)))) == []
 

@@ -180,7 +180,10 @@ def test_numbers_that_are_not_finite_stay_out() -> None:
 
 @pytest.mark.parametrize(
     ("grid", "seeds"),
-    [({"train.lr": [0.1 * i for i in range(1, 11)], "model.depth": range(1, 11)}, 5), ({"model.depth": range(500)}, 1)],
+    [
+        ({"train.lr": [0.1 * i for i in range(1, 11)], "model.depth": range(1, 11)}, 5),
+        pytest.param({"model.depth": range(500)}, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_a_thousand_trials_of_a_hundred_records_fit(grid: dict[str, Sequence[object]], seeds: int) -> None:
     made = study(grid=grid, seeds=seeds, records=100, outcomes=dict.fromkeys(range(0, 1000, 7), "diverged"))
