@@ -23,7 +23,7 @@ from bnexp.report.claims.document import document
 from bnexp.report.claims.page import page
 from bnexp.report.claims.rows import rows, rows_json
 from bnexp.report.claims.table import claims_table
-from bnexp.report.claims.words import surprises
+from bnexp.report.claims.words import cost, surprises
 from bnexp.report.table import to_text
 from bnexp.runner import run
 from bnexp.store.reader import RunRecord
@@ -253,6 +253,15 @@ def test_what_surprises_is_said(runs: Path, claims: dict[str, Claim]) -> None:
     said = surprises(found)
     assert said[0] == "With equal settings it is INCONCLUSIVE, with each arm's own SUPPORTED."
     assert any(line.startswith("OPPOSITE: accuracy without, tuned: -") for line in said)
+
+
+def test_where_no_pair_has_ended_the_cost_of_a_step_is_left_out(runs: Path, claims: dict[str, Claim]) -> None:
+    (found,) = evidence([claims["helps"]], "small", runs)
+    unknown = [
+        replace(row, arms={arm: replace(each, step_cost=None) for arm, each in row.arms.items()}) for row in found.rows
+    ]
+    assert "a step of before takes" in cost(found)
+    assert "a step of" not in cost(replace(found, rows=tuple(unknown)))
 
 
 def test_the_document_has_every_claim_with_its_verdict_and_a_picture(runs: Path, claims: dict[str, Claim]) -> None:

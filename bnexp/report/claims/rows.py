@@ -25,7 +25,7 @@ class Row:
 
     claim: str
     regime: str
-    """equal, tuned, measured or exact; of a measure that doesn't decide with its label."""
+    """equal, tuned, measured or exact."""
     decides: bool
     verdict: str
     reasons: tuple[str, ...] = ()

@@ -84,16 +84,15 @@ def cost(evidence: Evidence) -> str:
         return f"{evidence.result.seconds:.0f} s"
     trials = sum(len(study.trials) for study in evidence.studies.values())
     seconds = sum(study.trials["seconds"].sum() for study in evidence.studies.values())
-    decisive = evidence.decisive
-    if decisive is None:
-        return f"{counted(trials, 'trial')}, {seconds:.0f} s"
-    ratio = decisive.arms[decisive.measure.arm].step_cost
-    step = f"; a step of {decisive.measure.arm} takes {ratio:.2f} times one of {decisive.measure.baseline}"
-    return f"{counted(trials, 'trial')}, {seconds:.0f} s{step if ratio else ''}"
+    found = f"{counted(trials, 'measured trial')}, {seconds:.0f} s"
+    row = rows([evidence])[0]
+    if row.step_ratio is None or row.arms is None:
+        return found
+    return f"{found}; a step of {row.arms[1]} takes {row.step_ratio:.2f} times one of {row.arms[0]}"
 
 
 def surprises(evidence: Evidence) -> list[str]:
-    """Return what a reader who believes the claim may not expect: each from the data, none where there is none."""
+    """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
     return [*_regimes_disagree(evidence), *_measures_against(evidence), *_points_against(evidence)]
 
 
@@ -104,14 +103,9 @@ def _regimes_disagree(evidence: Evidence) -> Iterator[str]:
 
 
 def _measures_against(evidence: Evidence) -> Iterator[str]:
-    for row in evidence.rows:
-        if row.verdict.word is Word.opposite and not row.decides:
-            told = next(each for each in rows([evidence]) if _same(each, row))
-            yield f"OPPOSITE: {row.measure.label}, {row.regime}: {change_text(told)}."
-
-
-def _same(told: Row, row: Judged) -> bool:
-    return (told.regime, told.measure) == (row.regime, row.measure.label)
+    for row in rows([evidence]):
+        if row.verdict == Word.opposite and not row.decides:
+            yield f"OPPOSITE: {row.measure}, {row.regime}: {change_text(row)}."
 
 
 def _points_against(evidence: Evidence) -> Iterator[str]:
