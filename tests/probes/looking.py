@@ -195,3 +195,14 @@ def layers_of(found: Found, measure: str) -> list[str]:
 def column(found: Found, measure: str, k: int) -> list[float]:
     """A measure of one trial, layer by layer."""
     return [float(row[k]) for (_, name), row in found.items() if name == measure]
+
+
+def scaled(name: str, factor: float) -> Trainee:
+    """A group whose weights, all but the output's, are scaled, every filter by a factor of its own."""
+    trainee = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
+    with torch.no_grad():
+        for layer, theta in trainee.network.named_parameters():
+            if layer.endswith("weight") and not layer.startswith("output"):
+                each = torch.linspace(factor, factor**0.5, theta.shape[1], dtype=torch.float64)
+                theta.mul_(each.view(-1, *[1] * (theta.ndim - 2)))
+    return trainee

@@ -7,7 +7,7 @@ import torch
 from bnexp.probes.landscape import directions
 from bnexp.streams import stream_seed
 from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, assert_close, noise, rates_group
-from tests.probes.looking import MODELS, Found, Plain, find, in_training
+from tests.probes.looking import MODELS, Plain, find, in_training, scaled
 
 NAMES = ["mlp", "mlp, norm after, dropout", "mlp, groups", "vgg, dropout", "resnet"]
 SMALL = {"name": "landscape_slice", "range": [-0.5, 1], "points": 4}
@@ -47,21 +47,10 @@ def test_in_the_middle_is_the_loss() -> None:
     assert {("", "landscape_slice[-1 -1]"), ("", "landscape_slice[0.2 -0.8]")} < set(found)
 
 
-def scaled(name: str, factor: float) -> Found:
-    """The slice where all weights but the output's, every filter by a factor of its own, are scaled."""
-    trainee = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
-    with torch.no_grad():
-        for layer, theta in trainee.network.named_parameters():
-            if layer.endswith("weight") and not layer.startswith("output"):
-                each = torch.linspace(factor, factor**0.5, theta.shape[1], dtype=torch.float64)
-                theta.mul_(each.view(-1, *[1] * (theta.ndim - 2)))
-    return find(trainee, SMALL)
-
-
 @pytest.mark.parametrize("factor", [0.1, 10.0])
 @pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
 def test_the_scale_of_filters_before_batch_norm_leaves_the_slice_as_it_is(name: str, factor: float) -> None:
-    before, after = scaled(name, 1.0), scaled(name, factor)
+    before, after = find(scaled(name, 1.0), SMALL), find(scaled(name, factor), SMALL)
     assert np.ptp([row[0] for row in before.values()]) > 0.1
     for place, row in before.items():
         assert_close(after[place], row, PLAIN_FLOAT64)
