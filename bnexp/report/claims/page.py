@@ -3,11 +3,6 @@
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from bnexp.claims.evidence import Evidence
 from bnexp.claims.verdicts import Word
@@ -17,8 +12,10 @@ from bnexp.report.claims.pictures import claim_figure
 from bnexp.report.claims.rows import rows
 from bnexp.report.claims.words import cost, headline, setting, surprises, verdict_sentence
 from bnexp.report.figures.sheet import picture
+from bnexp.report.html.templates import asset, template
 from bnexp.report.table import Table
 
+PACKAGE = "bnexp.report.claims"
 KINDS = {
     Word.supported: "good",
     Word.holds: "good",
@@ -52,7 +49,8 @@ def page(found: Sequence[Evidence], tier: str) -> str:
     """Return the page; every text from a configuration is escaped by the template."""
     items = [_item(each) for each in found]
     counts = {word: sum(item.word == word for item in items) for word in dict.fromkeys(item.word for item in items)}
-    return _template().render(items=items, tier=tier, counts=counts, style=_style())
+    style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
+    return template(PACKAGE, "claims.html.j2").render(items=items, tier=tier, counts=counts, style=style)
 
 
 def _item(evidence: Evidence) -> Item:
@@ -74,21 +72,3 @@ def _item(evidence: Evidence) -> Item:
         tables=tuple(tables),
         picture="data:image/svg+xml;base64," + b64encode(picture(figure, "svg")).decode() if figure else "",
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("bnexp.report.claims", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("claims.html.j2")
-
-
-def _style() -> Markup:
-    """Return the look that all pages share, and what only this one has."""
-    shared = files("bnexp.report.html").joinpath("assets", "page.css").read_text(encoding="utf-8")
-    return Markup(shared + files("bnexp.report.claims").joinpath("assets", "claims.css").read_text(encoding="utf-8"))

@@ -1,9 +1,5 @@
 """The report as one HTML page: readable from a file without network, its charts drawn by the plotly.js inside it."""
 
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bnexp.analysis.comparison import Comparison
@@ -13,8 +9,10 @@ from bnexp.report.html.charts import chart_data, embedded
 from bnexp.report.html.networks import network_pictures
 from bnexp.report.html.records import baseline_table, environment_table, settings_table, trials_table
 from bnexp.report.html.tables import comparison_tables
+from bnexp.report.html.templates import asset, template
 from bnexp.report.html.verdict import verdict
 
+PACKAGE = "bnexp.report.html"
 SCRIPTS = ("charts.js", "page.js")
 
 
@@ -26,7 +24,7 @@ def page(study: Study, comparison: Comparison) -> str:
     """
     arms = {arm: i for i, arm in enumerate(study.arms)}
     charts = chart_data(study, comparison)
-    return _template().render(
+    return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
         metric=comparison.metric.replace("_", " "),
@@ -40,26 +38,10 @@ def page(study: Study, comparison: Comparison) -> str:
         environments=environment_table(study.environments),
         charts=charts,
         data=Markup(embedded(charts)),
-        style=_asset("page.css"),
+        style=asset(PACKAGE, "page.css"),
         plotly=_plotly(),
-        scripts=[_asset(name) for name in SCRIPTS],
+        scripts=[asset(PACKAGE, name) for name in SCRIPTS],
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("bnexp.report.html", "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2")
-
-
-def _asset(name: str) -> Markup:
-    return Markup(files("bnexp.report.html").joinpath("assets", name).read_text(encoding="utf-8"))
 
 
 def _plotly() -> Markup:
