@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import crossed
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bnexp"
 
@@ -238,8 +240,14 @@ def test_a_wrong_import_is_found(copy: Path, kind: str) -> None:
     assert violations(copy) == [expected]
 
 
-@pytest.mark.parametrize("line", ["import torch", "from torch import nn", "from bnexp.nn.linear import Linear"])
-@pytest.mark.parametrize("file", ["plan.py", "store/files.py", "report/table.py", "cli/options.py"])
+@pytest.mark.parametrize(
+    ("file", "line"),
+    crossed(
+        ["plan.py", "store/files.py", "report/table.py", "cli/options.py"],
+        ["import torch", "from torch import nn", "from bnexp.nn.linear import Linear"],
+        fast=3,
+    ),
+)
 def test_torch_is_found_however_it_comes_in(copy: Path, file: str, line: str) -> None:
     (copy / file).write_text(f"{(copy / file).read_text()}\n{line}\n")
     module = "bnexp.cli.main" if file.startswith("cli") else "bnexp." + file.removesuffix(".py").replace("/", ".")

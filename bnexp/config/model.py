@@ -75,8 +75,9 @@ class ModelSettings(Settings):
     """mlp: skip connections around every two hidden layers after the first."""
     dropout: Fraction = 0.0
     """Probability of dropping a unit in training."""
-    dropout_at: Literal["each", "before_norm", "after_norm"] = "each"
-    """After each hidden layer, or right before or after every place where a norm layer stands."""
+    dropout_at: Literal["each", "before_norm", "after_norm", "last"] = "each"
+    """After each hidden layer, or right before or after every place where a norm layer stands, or once, after all of
+    them: before the output layer."""
     init: InitSettings = InitSettings()
     norm: NormSettings = NormSettings()
 

@@ -25,7 +25,7 @@ class Convolutional(nn.Module):
         self.input = kit.input(image[0])
         for name, layers in body.items():
             self.add_module(name, layers)
-        self.before_output = kit.scalar_before()
+        self.before_output = kit.before_output()
         self.output = kit.output(features, classes)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:

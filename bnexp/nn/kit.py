@@ -77,6 +77,11 @@ class Kit:
         """Return what fixup puts before every layer but the first: a scalar bias; without fixup nothing."""
         return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
 
+    def before_output(self) -> nn.Sequential:
+        """Return what stands before the output layer: dropout where it is there only, and fixup's scalar."""
+        dropout = self._dropout() if self.model.dropout_at == "last" else ()
+        return sequence([*dropout, *self.scalar_before().named_children()])
+
     def input(self, features: int) -> nn.Sequential:
         """Return what stands before the first layer: the input's norm layer, or nothing."""
         return sequence(self.norm_place(features) if self.model.norm.input else ())

@@ -26,7 +26,7 @@ class MLP(nn.Module):
         self.input = kit.input(pixels)
         fans = list(pairwise((pixels, *widths)))
         self.hidden = nn.ModuleList(_residual(kit, fans) if kit.model.residual else _plain(kit, fans))
-        self.before_output = kit.scalar_before()
+        self.before_output = kit.before_output()
         self.output = kit.output(widths[-1], classes)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B classes"]:

@@ -219,7 +219,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
                 {"family": "rnn", "dropout_at": where},
                 f"model: dropout_at: {where} is not for family rnn, which drops what a layer hands up; set each",
             )
-            for where in ("before_norm", "after_norm")
+            for where in ("before_norm", "after_norm", "last")
         ),
         (
             {"family": "rnn", "residual": True},

@@ -234,6 +234,9 @@ class Layers:
                 layers = [PlainWhitening(features, settings.group_size, settings.momentum, settings.eps)]
         return [*self.dropout("before_norm"), *layers, *self.dropout("after_norm")]
 
+    def before_output(self) -> list[nn.Module]:
+        return [*self.dropout("last"), *self.scalar()]
+
     def input(self, features: int) -> list[nn.Module]:
         return self.norm(features) if self.model.norm.input else []
 
@@ -292,7 +295,7 @@ def plain_mlp(layers: Layers, image: Image, classes: int) -> nn.Module:
         else:
             made += layers.hidden(*fans[0])
             fans = fans[1:]
-    return nn.Sequential(*made, *layers.scalar(), nn.Linear(model.widths[-1], classes))
+    return nn.Sequential(*made, *layers.before_output(), nn.Linear(model.widths[-1], classes))
 
 
 def plain_vgg(layers: Layers, image: Image, classes: int) -> nn.Module:
@@ -307,7 +310,7 @@ def plain_vgg(layers: Layers, image: Image, classes: int) -> nn.Module:
         if side >= 2:
             made.append(nn.MaxPool2d(2))
             side //= 2
-    return nn.Sequential(*made, Mean(), *layers.scalar(), nn.Linear(features, classes))
+    return nn.Sequential(*made, Mean(), *layers.before_output(), nn.Linear(features, classes))
 
 
 def plain_resnet(layers: Layers, image: Image, classes: int) -> nn.Module:
@@ -316,4 +319,4 @@ def plain_resnet(layers: Layers, image: Image, classes: int) -> nn.Module:
     made = [*layers.input(image[0]), *layers.hidden(image[0], width)]
     for features, units in ((width, width), (width, 2 * width), (2 * width, 4 * width)):
         made += [layers.block(features, units), *(layers.block(units, units) for _ in range(blocks - 1))]
-    return nn.Sequential(*made, Mean(), *layers.scalar(), nn.Linear(4 * width, classes))
+    return nn.Sequential(*made, Mean(), *layers.before_output(), nn.Linear(4 * width, classes))

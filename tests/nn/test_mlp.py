@@ -82,7 +82,7 @@ def test_dropout_stands_where_dropout_at_says(where: str, placement: str) -> Non
     assert (names(built.input), names(built.hidden[0])) == DROPPED[where, placement]
 
 
-@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_without_the_norm_dropout_keeps_its_place(where: str, placement: str) -> None:
     norm = {"placement": placement, "input": True}
@@ -90,6 +90,13 @@ def test_without_the_norm_dropout_keeps_its_place(where: str, placement: str) ->
     without = network(drops=True, dropout_at=where, norm=norm | {"kind": "none"}, dropout=0.5)
     for one, other in zip([with_norm.input, *with_norm.hidden], [without.input, *without.hidden], strict=True):
         assert [name for name in names(one) if name != "norm"] == names(other)
+
+
+def test_dropout_that_is_last_stands_before_the_output_and_nowhere_else() -> None:
+    built = network(drops=True, dropout_at="last", norm={"input": True}, dropout=0.5)
+    assert names(built.before_output) == ["dropout"]
+    assert not any("dropout" in names(layers) for layers in [built.input, *built.hidden])
+    assert names(network(drops=True, dropout_at="each", dropout=0.5).before_output) == []
 
 
 def test_without_draws_there_is_no_dropout_and_no_noise() -> None:
@@ -145,7 +152,7 @@ def test_with_every_norm_the_forward_pass_equals_one_written_by_hand(kind: str, 
 
 
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
 @pytest.mark.parametrize("addition", ["before", "after"])
 def test_with_dropout_the_forward_pass_equals_one_written_by_hand(where: str, addition: str, residual: bool) -> None:
     norm = {"addition": addition, "input": True}

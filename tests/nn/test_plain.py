@@ -51,7 +51,7 @@ def test_with_every_activation_it_does_too(family: str, activation: str) -> None
     assert_same(plain(built), built)
 
 
-@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropout_and_noise_are_gone(family: str, where: str) -> None:
     built = trained(FAMILIES[family] | {"dropout": 0.5, "dropout_at": where, "norm": "noisy_batch"})

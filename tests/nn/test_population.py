@@ -106,7 +106,7 @@ def test_every_norm_over_the_batch_averages_without_dropout_or_noise(family: str
 
 
 @pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("dropout_at", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("dropout_at", ["each", "before_norm", "after_norm", "last"])
 def test_statistics_are_the_averages_over_the_batches_without_dropout(placement: str, dropout_at: str) -> None:
     model = network(norm={"placement": placement, "input": True}, dropout_at=dropout_at)
     refit_statistics(model, batches())

@@ -70,7 +70,7 @@ def test_the_norm_stands_where_placement_and_addition_say(
 @pytest.mark.parametrize(("placement", "addition"), SKELETONS)
 def test_without_a_norm_all_other_steps_keep_their_places(placement: str, addition: str, family: str) -> None:
     norm = {"placement": placement, "addition": addition}
-    for dropout_at in ("each", "before_norm", "after_norm"):
+    for dropout_at in ("each", "before_norm", "after_norm", "last"):
         raw = {"dropout": 0.5, "dropout_at": dropout_at}
         with_norm, without = built(family, norm=norm, **raw), built(family, norm=norm | {"kind": "none"}, **raw)
         for one, other in zip(blocks(with_norm), blocks(without), strict=True):

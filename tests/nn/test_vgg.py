@@ -36,7 +36,7 @@ def test_the_forward_pass_equals_one_written_by_hand(kind: str, placement: str) 
     assert_equals_plain(SMALL | {"norm": norm}, IMAGE)
 
 
-@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm"])
+@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
 @pytest.mark.parametrize("placement", ["before", "after"])
 def test_with_dropout_it_does_too(where: str, placement: str) -> None:
     norm = {"placement": placement, "input": True}

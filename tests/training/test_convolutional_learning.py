@@ -10,7 +10,7 @@ from bnexp.data.dataset import load
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import Trainee
-from tests.helpers import experiment, finished, made_up_data, only_group
+from tests.helpers import crossed, experiment, finished, made_up_data, only_group
 
 LEARNERS: dict[str, dict[str, Any]] = {
     "vgg": {"family": "vgg", "depth": 5},
@@ -34,8 +34,7 @@ def learned(progress: list[Progress]) -> bool:
     return last < 0.7 * first
 
 
-@pytest.mark.parametrize("model", LEARNERS)
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("model", "precision"), crossed(list(LEARNERS), ["fp32", "bf16"], fast=2))
 def test_networks_learn_with_parameters_in_float32(model: str, precision: str) -> None:
     some = learner(model, precision)
     data = made_up_data(some)

@@ -42,7 +42,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "residual": residual,
             # Under Adam a bias that norm cancels drifts by rounding noise.
             "bias": draw(st.sampled_from(["auto", True, False])) if optimizer == "sgd" else "auto",
-            "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm"])),
+            "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm", "last"])),
             "init": {"scheme": draw(st.sampled_from(schemes)), "scale": 0.8},
             "norm": {
                 "kind": kind,

@@ -17,7 +17,7 @@ from bnexp.training.measure import CHUNK_NUMBERS
 from bnexp.training.memory import CHUNK_TENSORS, HOST_COPIES, STATE, UPDATE, Footprint, footprint
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trainee import Trainee
-from tests.helpers import made_up_data, rates_group
+from tests.helpers import crossed, made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
@@ -102,8 +102,7 @@ IMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("model", IMAGES)
-@pytest.mark.parametrize("at_once", [1, 2, None])
+@pytest.mark.parametrize(("model", "at_once"), crossed(list(IMAGES), [1, 2, None], fast=3))
 def test_convolutions_take_what_is_counted_for_the_trials_that_compute_at_once(
     at_once: int | None, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

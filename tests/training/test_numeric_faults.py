@@ -360,11 +360,17 @@ def constant_pictures(group: TrialGroup, images_NP: torch.Tensor) -> Dataset:
     return replace(data, train=train, test=test, normalization=scaling)
 
 
-@pytest.mark.parametrize("pictures", ["all equal", "each constant", "dark corner"])
-@pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("norm_input", [False, True])
-@pytest.mark.parametrize("scale", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("pictures", "scaling", "kind", "norm_input", "scale"),
+    crossed(
+        ["all equal", "each constant", "dark corner"],
+        ["none", "unit", "standard"],
+        KINDS,
+        [False, True],
+        [0.0, 1.0],
+        fast=4,
+    ),
+)
 def test_images_without_variance_train_on_finite_numbers(
     pictures: str, scaling: str, kind: str, norm_input: bool, scale: float
 ) -> None:

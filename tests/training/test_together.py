@@ -33,7 +33,7 @@ def experiments(draw: st.DrawFn) -> dict[str, object]:
             "activation": draw(st.sampled_from(ACTIVATIONS)),
             "residual": draw(st.booleans()),
             "bias": draw(st.sampled_from(["auto", True, False])),
-            "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm"])),
+            "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm", "last"])),
             "init": {"scheme": draw(st.sampled_from(["normal", "xavier", "he", "lecun", "orthogonal"])), "scale": 0.8},
             "norm": {
                 "kind": kind,

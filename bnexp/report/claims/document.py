@@ -6,7 +6,7 @@ from bnexp.claims.evidence import Evidence
 from bnexp.report.claims.pictures import claim_figure, verdicts_figure
 from bnexp.report.claims.rows import Row, rows
 from bnexp.report.claims.table import change_text, claims_table, spread_text, verdict_text
-from bnexp.report.claims.words import cost, headline, setting, surprises, verdict_sentence
+from bnexp.report.claims.words import cost, setting, surprises, verdict_sentence
 from bnexp.report.comparison_table import Column, filled, number_text, p_text
 from bnexp.report.figures.sheet import picture
 from bnexp.report.table import Table, to_markdown
@@ -66,7 +66,7 @@ def _verdicts(tiers: Mapping[str, Sequence[Evidence]]) -> Table:
     lines = tuple(
         (
             f"[{each[0].claim.id}](#{each[0].claim.id})",
-            *(headline(evidence) for evidence in each),
+            *(rows([evidence])[0].verdict for evidence in each),
             " ".join(each[0].claim.settings.claim.split()),
         )
         for each in zip(*tiers.values(), strict=True)
@@ -81,7 +81,7 @@ def _claim(evidence: Evidence, drawn: bool) -> Iterator[str]:
     yield f"> {settings.claim.strip()} ({', '.join(settings.notes)})"
     if settings.tested:
         yield f"{wrong.strip()} Tested: {settings.tested.strip()}".strip()
-    yield f"**{headline(evidence)}.** {verdict_sentence(evidence)}"
+    yield f"**{rows([evidence])[0].verdict}.** {verdict_sentence(evidence)}"
     if drawn:
         yield f"![{evidence.claim.id}]({PICTURES}/{evidence.claim.id}.png)"
     if evidence.rows:

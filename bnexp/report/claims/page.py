@@ -10,7 +10,7 @@ from bnexp.config.claims import ClaimSettings
 from bnexp.report.claims.document import findings_table, measures_table
 from bnexp.report.claims.pictures import claim_figure
 from bnexp.report.claims.rows import rows
-from bnexp.report.claims.words import cost, headline, setting, surprises, verdict_sentence
+from bnexp.report.claims.words import cost, setting, surprises, verdict_sentence
 from bnexp.report.figures.sheet import picture
 from bnexp.report.html.templates import asset, template
 from bnexp.report.table import Table
@@ -62,7 +62,7 @@ def _item(evidence: Evidence) -> Item:
     return Item(
         id=evidence.claim.id,
         settings=evidence.claim.settings,
-        word=headline(evidence),
+        word=told[0].verdict,
         kind=KINDS[evidence.word] if evidence.word else "none",
         sentence=verdict_sentence(evidence),
         surprises=tuple(surprises(evidence)),

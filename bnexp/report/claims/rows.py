@@ -11,6 +11,7 @@ from bnexp.analysis.comparison import ArmRow
 from bnexp.claims.evidence import EDGE, Evidence, Judged
 from bnexp.claims.results import CheckResult
 from bnexp.claims.verdicts import Word
+from bnexp.config.claim_files import Claim
 from bnexp.config.claims import MeasureSettings
 
 MOST_RATES = 4
@@ -54,7 +55,7 @@ class Row:
 
 
 def rows(found: Sequence[Evidence]) -> list[Row]:
-    """Return the lines of claims: what decides first, then the other regime and the other measures."""
+    """Return the lines of claims, each claim's first with its verdict, then the other regime and the other measures."""
     return [row for each in found for row in _of(each)]
 
 
@@ -74,23 +75,23 @@ def _of(evidence: Evidence) -> Iterator[Row]:
     if evidence.rows and not evidence.decisive:
         yield Row(name, "-", decides=True, verdict=NOT_RUN, measure=evidence.rows[0].measure.label, published=published)
     ordered = sorted(evidence.rows, key=lambda row: not row.decides)
-    yield from (_judged(name, row, published if row.decides else ()) for row in ordered)
+    yield from (_judged(evidence.claim, row, published if row.decides else ()) for row in ordered)
     if evidence.result and not evidence.rows:
-        yield _checked(name, evidence.result, published, corrected=not evidence.claim.settings.as_worded)
+        yield _checked(evidence.claim, evidence.result, published)
     elif not evidence.rows:
         described = evidence.claim.settings.kind == "descriptive" and not evidence.missing
         yield Row(name, "-", decides=True, verdict=NO_VERDICT if described else NOT_RUN, published=published)
 
 
-def _judged(name: str, row: Judged, published: tuple[str, ...]) -> Row:
+def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
     measure, verdict, pairs = row.measure, row.verdict, row.pairs
     compared = (measure.baseline, measure.arm)
     arms = [row.arms[arm] for arm in compared if arm in row.arms]
     return Row(
-        claim=name,
+        claim=claim.id,
         regime=row.regime,
         decides=row.decides,
-        verdict=str(verdict.word),
+        verdict=_word(claim, verdict.word),
         reasons=verdict.reasons,
         measure=measure.label,
         rates=tuple(_rates(row.rates[arm]) for arm in compared if arm in row.rates),
@@ -149,14 +150,18 @@ def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
         yield f"first in {arms[1].first} of {arms[1].pairs}"
 
 
-def _checked(name: str, result: CheckResult, published: tuple[str, ...], *, corrected: bool) -> Row:
+def _checked(claim: Claim, result: CheckResult, published: tuple[str, ...]) -> Row:
     worst = result.worst
     failed = [finding for finding in result.findings if not finding.holds]
     reasons = tuple(f"{each.what}: {each.found}" for each in failed)
     if not failed and worst is not None:
         reasons = (f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly",)
-    verdict = f"{Word.fails if failed else Word.holds}{' as corrected' * corrected}"
-    return Row(name, "exact", decides=True, verdict=verdict, reasons=reasons, published=published)
+    verdict = _word(claim, Word.fails if failed else Word.holds)
+    return Row(claim.id, "exact", decides=True, verdict=verdict, reasons=reasons, published=published)
+
+
+def _word(claim: Claim, word: Word) -> str:
+    return str(word) if claim.settings.as_worded else f"{word} as corrected"
 
 
 def _published(evidence: Evidence) -> Iterator[str]:

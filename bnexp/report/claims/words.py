@@ -8,7 +8,7 @@ from bnexp.analysis.runs import compare_study
 from bnexp.analysis.study import Study
 from bnexp.claims.evidence import Evidence, Judged
 from bnexp.claims.verdicts import Word
-from bnexp.report.claims.rows import NO_VERDICT, NOT_RUN, Row, rows
+from bnexp.report.claims.rows import Row, rows
 from bnexp.report.claims.table import change_text
 from bnexp.report.labels import counted, point_texts, short_keys, value_text
 
@@ -16,13 +16,6 @@ MOST_VALUES = 4
 """Of a swept setting that are named; of more the first and the last."""
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
-
-
-def headline(evidence: Evidence) -> str:
-    """Return the verdict in one word."""
-    if evidence.word:
-        return str(evidence.word) if evidence.claim.settings.as_worded else f"{evidence.word} as corrected"
-    return NO_VERDICT if evidence.claim.settings.kind == "descriptive" and not evidence.missing else NOT_RUN
 
 
 def verdict_sentence(evidence: Evidence) -> str:
@@ -104,7 +97,7 @@ def _regimes_disagree(evidence: Evidence) -> Iterator[str]:
 
 def _measures_against(evidence: Evidence) -> Iterator[str]:
     for row in rows([evidence]):
-        if row.verdict == Word.opposite and not row.decides:
+        if row.verdict.startswith(Word.opposite) and not row.decides:
             yield f"OPPOSITE: {row.measure}, {row.regime}: {change_text(row)}."
 
 
