@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
 
 from bnexp import __version__
 from bnexp.checks.registry import CHECKS
@@ -13,8 +12,8 @@ from bnexp.claims.regimes import claim_folder, finished_runs, regimes
 from bnexp.claims.results import CheckResult, read_result, write_result
 from bnexp.config.claim_files import Claim
 from bnexp.config.claims import Tier
-from bnexp.errors import InputError, nearest
 from bnexp.plan import Options
+from bnexp.preparing import prepare
 from bnexp.staged import Train, run_staged
 
 Say = Callable[[str], None]
@@ -35,40 +34,54 @@ def run_claims(
         rerun: run everything anew.
 
     Raises:
-        InputError: a claim names no check that there is, or as prepare.
+        InputError: as prepare; of data that can't be had before anything runs.
         BnexpError: as run.
     """
-    for claim in claims:
-        if claim.settings.check and claim.settings.check not in CHECKS:
-            known = list(CHECKS)
-            hint = f"{nearest(claim.settings.check, known)}; there are {', '.join(known)}"
-            raise InputError(f"{claim.source}: check: {claim.settings.check}: no such check{hint}")
+    missing = [claim for claim in claims if claim.experiments and (rerun or not _has_run(claim, tier, runs))]
+    _refuse_early(missing, tier, runs, device)
     for claim in claims:
         started = time.perf_counter()
-        ran = (
-            _check(claim, runs, rerun) if claim.settings.check else _experiment(claim, tier, runs, device, train, rerun)
-        )
+        if claim.settings.check:
+            ran = _check(claim, runs, rerun)
+        elif ran := claim in missing:
+            _experiment(claim, tier, runs, device, train, rerun)
         say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
+
+
+def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str) -> None:
+    """Prepare one experiment on each data set: what can't be had should stop the first claim, not the last."""
+    experiments = [(claim.source, regimes(claim, tier)["equal"]) for claim in claims]
+    firsts = {config.data.name: (source, config) for source, config in reversed(experiments)}
+    for source, config in firsts.values():
+        prepare(config, claim_folder(runs, tier), device, source)
 
 
 def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
     before = None if rerun else read_result(claim, runs)
-    versions = {"bnexp": __version__, "torch": torch.__version__}
+    versions = {"bnexp": __version__, **{name: _version(name) for name in ("torch", "tensorboard")}}
     if before and before.versions == versions:
         return False
     started = time.perf_counter()
-    yielded = list(CHECKS[str(claim.settings.check)]())
+    check = str(claim.settings.check)
+    yielded = list(CHECKS[check]())
     findings = tuple(each for each in yielded if isinstance(each, Finding))
     measured = next((each for each in yielded if isinstance(each, Measured)), None)
-    write_result(claim, CheckResult(findings, measured, time.perf_counter() - started, versions), runs)
+    write_result(claim, CheckResult(findings, measured, time.perf_counter() - started, versions, check), runs)
     return True
 
 
-def _experiment(claim: Claim, tier: Tier, runs: Path, device: str, train: Train, rerun: bool) -> bool:
-    wanted = regimes(claim, tier)
-    if not rerun and len(finished_runs(claim, tier, runs)) == len(wanted):
-        return False
-    named = [(claim.source, config) for config in wanted.values()]
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _has_run(claim: Claim, tier: Tier, runs: Path) -> bool:
+    return len(finished_runs(claim, tier, runs)) == len(regimes(claim, tier))
+
+
+def _experiment(claim: Claim, tier: Tier, runs: Path, device: str, train: Train, rerun: bool) -> None:
+    named = [(claim.source, config) for config in regimes(claim, tier).values()]
     for _ in run_staged(named, claim_folder(runs, tier), device, Options(rerun=rerun), train):
         pass
-    return True

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ HELPS: dict[str, Any] = {
 HOLDS = [Finding("one and one", "2", 0.0, 1e-9), Finding("by the way", "so it is")]
 FAILS = [Finding("one and one", "3", 1.0, 1e-9)]
 TIMED = [Measured((1.0, 2.0, 3.0), (2.0, 4.0, 6.1))]
+NAMES = ("restores_identity", "folds_away", "step_times")
+"""Under which these are found."""
 
 
 def claim(folder: Path, name: str, **raw: Any) -> Claim:
@@ -77,7 +80,7 @@ class Training:
 def patched() -> Iterator[pytest.MonkeyPatch]:
     """Checks that take no time."""
     with pytest.MonkeyPatch.context() as patch:
-        made_up = {"holds": lambda: iter(HOLDS), "fails": lambda: iter(FAILS), "timed": lambda: iter(TIMED)}
+        made_up = {name: partial(iter, found) for name, found in zip(NAMES, (HOLDS, FAILS, TIMED), strict=True)}
         patch.setattr(claim_runs, "CHECKS", made_up)
         yield patch
 
@@ -91,9 +94,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def claims(folder: Path) -> dict[str, Claim]:
     timed = {"label": "seconds", "value": "measured", "better": "higher", "margin": 0.1, "log": True}
     return {
-        "holds": of_check(folder, "holds", "holds"),
-        "fails": of_check(folder, "fails", "fails"),
-        "timed": of_check(folder, "timed", "timed", measures=timed),
+        "holds": of_check(folder, "holds", NAMES[0]),
+        "fails": of_check(folder, "fails", NAMES[1]),
+        "timed": of_check(folder, "timed", NAMES[2], measures=timed),
         "helps": claim(folder, "helps", **HELPS),
         "later": claim(folder, "later", **HELPS | {"claim": "Later."}),
     }
@@ -139,12 +142,17 @@ def test_a_check_of_another_version_runs_again(runs: Path, claims: dict[str, Cla
     assert json.loads(path.read_text())["versions"] == raw["versions"]
 
 
-def test_an_unknown_check_is_refused_before_anything_runs(tmp_path: Path, claims: dict[str, Claim]) -> None:
-    wrong = of_check(tmp_path, "wrong", "hold")
-    said = r"check: hold: no such check \(nearest: holds\); there are holds, fails, timed"
-    with pytest.raises(InputError, match=said):
-        run_claims([claims["helps"], wrong], "small", tmp_path / "runs", "cpu", Training(), print)
+def test_data_that_is_not_there_is_said_before_anything_runs(tmp_path: Path, claims: dict[str, Claim]) -> None:
+    experiment = {"data": {"name": "mnist", "root": str(tmp_path / "nowhere")}}
+    absent = claim(tmp_path, "absent", **HELPS | {"experiment": experiment})
+    with pytest.raises(InputError, match="nowhere"):
+        run_claims([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", "cpu", Training(), print)
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_result_of_another_check_is_none_of_the_claim(runs: Path, folder: Path, tmp_path: Path) -> None:
+    other = of_check(tmp_path, "holds", NAMES[1])
+    assert read_result(other, runs) is None
 
 
 def test_a_result_that_is_damaged_is_named_with_the_remedy(runs: Path, claims: dict[str, Claim]) -> None:

@@ -4,7 +4,7 @@ from math import exp, lgamma, sqrt
 
 import numpy as np
 
-from bnexp.analysis.intervals import ROUNDING, Values, bounded
+from bnexp.analysis.intervals import Values, bounded, constant
 
 FEWEST_FOR_BOOTSTRAP = 10
 """With fewer pairs a bootstrap interval covers too rarely."""
@@ -19,7 +19,7 @@ def effect_size(differences: Values) -> float | None:
     finite, or where all differences are equal, up to rounding: there is no spread to measure by.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < 3 or not bounded(sample) or _constant(sample):
+    if sample.size < 3 or not bounded(sample) or constant(sample):
         return None
     return _correction(sample.size - 1) * float(sample.mean()) / float(sample.std(ddof=1))
 
@@ -31,7 +31,7 @@ def bootstrap_interval(differences: Values, level: float = 0.95) -> tuple[float,
     below FEWEST_FOR_BOOTSTRAP pairs, where a difference isn't finite, or where all are equal, up to rounding.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < FEWEST_FOR_BOOTSTRAP or not bounded(sample) or _constant(sample):
+    if sample.size < FEWEST_FOR_BOOTSTRAP or not bounded(sample) or constant(sample):
         return None
     from scipy.stats import bootstrap  # slow to import, and seldom needed
 
@@ -39,10 +39,6 @@ def bootstrap_interval(differences: Values, level: float = 0.95) -> tuple[float,
         (sample,), np.mean, confidence_level=level, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
     return float(found.low), float(found.high)
-
-
-def _constant(sample: np.ndarray) -> bool:
-    return float(sample.std()) <= ROUNDING * float(np.abs(sample).max())
 
 
 def _correction(freedom: int) -> float:

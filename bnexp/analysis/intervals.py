@@ -84,6 +84,11 @@ def bounded(values: NDArray[np.float64]) -> bool:
     return bool((np.abs(values) <= LARGEST).all())
 
 
+def constant(values: NDArray[np.float64]) -> bool:
+    """Tell whether values, one at least, are all equal but for rounding."""
+    return float(values.std()) <= ROUNDING * float(np.abs(values).max())
+
+
 def sign_flip_p(differences: Values) -> float | None:
     """Return the share of sign assignments whose absolute mean is at least the one observed.
 

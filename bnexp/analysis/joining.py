@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from bnexp.analysis.chance import chance
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import KNOWN_SETS
 from bnexp.store.reader import RunRecord
 
 VERSIONS = ("bnexp", "torch", "device_name")
@@ -55,7 +55,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         grid_keys=keys,
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
         settings=_settings(configs, arms),
-        chance=_chance(configs),
+        chance=chance(configs),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=tuple(_differences(finished, names, bases)),
@@ -176,13 +176,6 @@ def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, s
 def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, Any]]:
     for config, names in zip(configs, arms, strict=True):
         yield from ((names[each.arm], key, each.values[key]) for each, key in choices_at_edges(config))
-
-
-def _chance(configs: Sequence[ExperimentConfig]) -> float | None:
-    swept = {point.get("data.name", config.data.name) for config in configs for point in config.points()}
-    classes = {KNOWN_SETS[name].classes if name in KNOWN_SETS else None for name in swept}
-    (count,) = classes if len(classes) == 1 else (None,)
-    return 1 / count if count else None
 
 
 def _repeated(trials: pd.DataFrame, keys: list[str]) -> np.ndarray:

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.metrics import lower_is_better
 
-ABOVE_CHANCE = 0.02
-"""A trial that ends no further above chance has not been trained."""
 USABLE_SHARE = 0.9
 """Share of the seeds at a value that must have been trained, at the best setting of the other keys."""
 ACCURACIES = ("test_accuracy", "val_accuracy", "train_accuracy")

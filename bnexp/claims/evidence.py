@@ -118,7 +118,7 @@ def _judged(regime: Regime, config: ExperimentConfig, study: Study, measure: Mea
 def _remarks(study: Study, arms: Mapping[str, ArmRow], rates: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     failed, planned = sum(row.failed for row in arms.values()), int(study.trials["arm"].isin(list(arms)).sum())
     if failed:
-        yield f"{failed} of {planned} trials failed, and are in no pair"
+        yield f"{failed} of {planned} trials failed"
     if all(row.trials and row.diverged == row.trials for row in arms.values()):
         yield "all trials of both arms diverged"
     if edges := [arm for arm, texts in rates.items() if any(EDGE in text for text in texts)]:

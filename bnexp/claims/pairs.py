@@ -1,6 +1,6 @@
 """From one number per trial to one pair per seed, in the direction of the claim."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,11 @@ from bnexp.analysis.robustness import learned
 from bnexp.analysis.study import Study
 from bnexp.claims.values import trial_values
 from bnexp.config.claims import MeasureSettings
+
+CLOCKED = ("seconds_to", "seconds_per_step")
+"""Values that all trials of a group share: what the seeds' differences say nothing about."""
+UNTRAINED = ("probe", "diverged")
+"""Values that mean something of networks that have learned nothing, too."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Pairs:
     """Where a value is a bound only: training ended before it got there, or the grid did."""
     void: str = ""
     """Why there is nothing to compare, if so."""
+    notes: tuple[str, ...] = ()
+    """What was left out."""
 
 
 def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
@@ -35,33 +42,48 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
 
     Where the measure has `over`, an axis becomes one number of each arm and seed before arms are compared. Then arms
     are compared grid point by grid point; a seed's change is the mean over these, or with `change` how much larger it
-    is at one value of a setting than at another. Two bounds are no difference.
+    is at one value of a setting than at another. Two bounds are no difference. What was not measured with every seed,
+    as a probe of a network that has diverged, is left out for all of them: all seeds are means over the same.
     """
     table = _table(study, measure)
     keys = [key for key in study.grid_keys if key not in measure.at]
     if measure.over:
         table, keys = _over(table, keys, measure), [key for key in keys if key != measure.over.key]
-    joined = _side_by_side(table, keys, measure)
+    measured = _side_by_side(table, keys, measure)
+    joined = _whole(measured, keys, measure)
     change = differences(_scaled(joined["treated"], measure), _scaled(joined["baseline"], measure))
     joined["change"] = np.where(joined["bound_treated"] & joined["bound_baseline"], 0.0, change)
     joined["change"] *= 1 if measure.better == "higher" else -1
     joined["bound"] = joined["bound_treated"] | joined["bound_baseline"]
     by_seed = _by_seed(joined, measure)
-    void = ""
-    if len(table) and not table["learned"].any():
-        void = "no trial of either arm learned anything"
-    elif measure.value == "seconds_per_step":
-        void = "seeds train together: that is one measurement of the time, not one for each"
-    elif len(joined) and (joined["bound_treated"] & joined["bound_baseline"]).all():
-        void = "neither arm got there in any pair"
     return Pairs(
         seeds=tuple(int(seed) for seed in by_seed.index),
         baseline=by_seed["baseline"].to_numpy(dtype=float),
         treated=by_seed["treated"].to_numpy(dtype=float),
         change=by_seed["change"].to_numpy(dtype=float),
         bound=by_seed["bound"].to_numpy(dtype=bool),
-        void=void,
+        void=_void(table, joined, measure),
+        notes=tuple(_left_out(table, joined, keys)),
     )
+
+
+def _void(table: pd.DataFrame, joined: pd.DataFrame, measure: MeasureSettings) -> str:
+    if len(table) and not table["learned"].any() and measure.value not in UNTRAINED:
+        return "no trial of either arm learned anything"
+    if measure.value in CLOCKED:
+        return "seeds train together: that is one measurement of the time, not one for each"
+    if len(joined) and (joined["bound_treated"] & joined["bound_baseline"]).all():
+        return "neither arm got there in any pair"
+    return ""
+
+
+def _left_out(table: pd.DataFrame, joined: pd.DataFrame, keys: Sequence[str]) -> Iterator[str]:
+    for what, columns in (("grid point", list(keys)), ("seed", ["seed"])):
+        if not columns:
+            continue
+        there, kept = (len(each[columns].drop_duplicates()) for each in (table, joined))
+        if kept < there:
+            yield f"{there - kept} of {there} {what}s left out: not measured in every trial"
 
 
 def pairs_of_rounds(baseline: Sequence[float], treated: Sequence[float], measure: MeasureSettings) -> Pairs:
@@ -94,13 +116,21 @@ def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) ->
     cells = table.sort_values(axis, kind="stable").groupby(
         ["arm", "seed", *(key for key in keys if key != axis)], dropna=False, sort=False
     )
+    length = table[axis].nunique()
     rows = [
         dict(zip(cells.keys, name, strict=True))
         | dict(zip(("value", "bound"), reduce(cell, axis, measure), strict=True))
         | {"learned": cell["learned"].any()}
+        | ({} if _measured_along(cell, length, measure) else {"value": np.nan})
         for name, cell in cells
     ]
     return pd.DataFrame(rows, columns=[*cells.keys, "value", "bound", "learned"])
+
+
+def _measured_along(cell: pd.DataFrame, length: int, measure: MeasureSettings) -> bool:
+    """Tell whether there is a value at every place of the axis; what is usable is known of every trial there is."""
+    assert measure.over
+    return len(cell) == length and (measure.over.by == "largest" or bool(cell["value"].notna().all()))
 
 
 Reduced = tuple[float, bool]
@@ -154,6 +184,18 @@ def _side_by_side(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSett
     ]
     joined: pd.DataFrame = arms[0].merge(arms[1], on=["seed", *keys])
     return joined.dropna(subset=["treated", "baseline"]).reset_index(drop=True)
+
+
+def _whole(measured: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
+    """Return the grid points that were measured with every seed; where too few are, the seeds with all grid points."""
+    if not keys:
+        return measured
+    cells = measured.groupby(list(keys), dropna=False)["seed"]
+    whole = measured[cells.transform("nunique") == measured["seed"].nunique()]
+    ends = [(key, end) for key, both in measure.change.items() for end in both]
+    if len(whole) and all((whole[key] == end).any() for key, end in ends):
+        return whole
+    return measured[measured.groupby("seed")["seed"].transform("size") == cells.ngroups]
 
 
 def _scaled(values: pd.Series, measure: MeasureSettings) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What the checks in code found, kept as JSON beside the claims' run folders."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
@@ -22,7 +23,9 @@ class CheckResult:
     seconds: float
     """What it took."""
     versions: dict[str, str]
-    """Of bnexp and torch."""
+    """Of what it depends on: bnexp, torch and others."""
+    check: str = ""
+    """The name of the check."""
 
     @property
     def holds(self) -> bool:
@@ -55,7 +58,7 @@ def write_result(claim: Claim, result: CheckResult, runs: Path) -> Path:
 
 
 def read_result(claim: Claim, runs: Path) -> CheckResult | None:
-    """Return what a claim's check found; None where it has not run.
+    """Return what a claim's check found; None where it has not run, or another one has that the claim named then.
 
     Raises:
         InputError: the file is not as it was written.
@@ -63,17 +66,28 @@ def read_result(claim: Claim, runs: Path) -> CheckResult | None:
     path = _place(claim, runs)
     try:
         raw: dict[str, Any] = json.loads(read(path))
-        return CheckResult(
-            findings=tuple(Finding(**each) for each in raw["findings"]),
-            measured=raw["measured"] and Measured(**{key: tuple(value) for key, value in raw["measured"].items()}),
+        result = CheckResult(
+            findings=tuple(_finding(**each) for each in raw["findings"]),
+            measured=raw["measured"] and Measured(**{key: _numbers(value) for key, value in raw["measured"].items()}),
             seconds=float(raw["seconds"]),
             versions=dict(raw["versions"]),
+            check=str(raw["check"]),
         )
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         message = f"{path}: not as it was written; remove it, and bnexp claims run {claim.id} makes it anew"
         raise InputError(message) from error
+    return result if result.check == claim.settings.check else None
+
+
+def _finding(what: str, found: str, error: float | None, tolerance: float | None) -> Finding:
+    error, tolerance = (None if number is None else float(number) for number in (error, tolerance))
+    return Finding(str(what), str(found), error, tolerance)
+
+
+def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 def _place(claim: Claim, runs: Path) -> Path:

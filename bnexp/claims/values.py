@@ -17,7 +17,8 @@ Table = pd.DataFrame
 def trial_values(study: Study, measure: MeasureSettings) -> Table:
     """Return `value` and `bound` of every trial of a study, in the order of its trials.
 
-    A time to a threshold that was never reached is the budget, the longest at the same grid point, and a bound.
+    A time to a threshold that was never reached, or by a trial that diverged, is the budget, the longest at the same
+    grid point, and a bound. How a trial that has diverged learned is not measured: it stands still.
     """
     column = VALUES.get(measure.value)
     found = column(study, measure) if column else _unbounded(study.trials.set_index("trial")[measure.value])
@@ -41,6 +42,7 @@ def _seconds_to(study: Study, measure: MeasureSettings) -> Table:
 def _time_to(study: Study, measure: MeasureSettings, unit: str) -> Table:
     trials = study.trials.set_index("trial")
     there = first_reached(study.curves, measure.accuracy, measure.threshold)[unit].reindex(trials.index)
+    there = there.mask(trials["outcome"] == "diverged")
     spent = study.curves.groupby("trial")[unit].max().reindex(trials.index)
     # A diverged trial may have been stopped early: it would not have got there in the time that the others had.
     # Seconds are budgeted arm by arm, since what one costs isn't what the other may spend.
@@ -59,12 +61,12 @@ def _roughness(study: Study, measure: MeasureSettings) -> Table:
     half = curves.groupby("trial")["step"].transform("max") / 2
     late = curves[curves["step"] >= half]
     changes = late.groupby("trial")[measure.accuracy].diff()
-    return _unbounded(changes.groupby(late["trial"]).std())
+    return _unless_diverged(study, changes.groupby(late["trial"]).std())
 
 
 def _gap(study: Study, measure: MeasureSettings) -> Table:
     measures = measured(study.trials, study.curves, "final_test_accuracy", measure.threshold)
-    return _unbounded(measures["gap"].set_axis(study.trials["trial"]))
+    return _unless_diverged(study, measures["gap"].set_axis(study.trials["trial"]))
 
 
 def _gap_at_loss(study: Study, measure: MeasureSettings) -> Table:
@@ -73,20 +75,25 @@ def _gap_at_loss(study: Study, measure: MeasureSettings) -> Table:
         trial: _when_down_to(measure.loss, curve["train_loss"].to_numpy(), curve["gap"].to_numpy())
         for trial, curve in curves.sort_values("step", kind="stable").groupby("trial")
     }
-    return pd.DataFrame.from_dict(found, orient="index", columns=["value", "bound"])
+    return _unless_diverged(study, pd.Series(found, dtype=float))
 
 
-def _when_down_to(loss: float, losses: np.ndarray, values: np.ndarray) -> tuple[float, bool]:
-    """Return the value at which a loss is first reached, on the line between two records; the last where it isn't."""
+def _unless_diverged(study: Study, values: pd.Series) -> Table:
+    trials = study.trials.set_index("trial")
+    return _unbounded(values.reindex(trials.index).mask(trials["outcome"] == "diverged"))
+
+
+def _when_down_to(loss: float, losses: np.ndarray, values: np.ndarray) -> float:
+    """Return the value at which a loss is first reached, on the line between two records; NaN where it isn't."""
     there = np.flatnonzero(losses <= loss)
     if not there.size:
-        return float(values[-1]), True
+        return np.nan
     end = int(there[0])
     if end == 0:
-        return float(values[0]), False
+        return float(values[0])
     share = (losses[end - 1] - loss) / (losses[end - 1] - losses[end])
     share = share if np.isfinite(share) else 1.0
-    return float(values[end - 1] + share * (values[end] - values[end - 1])), False
+    return float(values[end - 1] + share * (values[end] - values[end - 1]))
 
 
 def _probe(study: Study, measure: MeasureSettings) -> Table:

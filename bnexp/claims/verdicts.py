@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import mean_interval
+from bnexp.analysis.intervals import constant, mean_interval
 from bnexp.claims.pairs import Pairs
 
 
@@ -51,10 +51,11 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
         margin: the least mean change that counts.
     """
     found = mean_interval(pairs.change)
-    reasons = tuple(_reasons(pairs, found.mean))
-    word = Word.inconclusive
+    reasons, word = _reasons(pairs, found.mean), Word.inconclusive
     if found.mean is not None and found.low is not None and found.high is not None and not pairs.void:
         word = _word(found.mean, found.low, found.high, margin)
+        if -margin < found.low and found.high < margin:
+            reasons.append("the whole interval is within the margin, on either side of 0")
     return Verdict(
         word=word,
         n=len(pairs.change),
@@ -63,7 +64,7 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
         high=found.high,
         effect=effect_size(pairs.change),
         p=t_test(pairs.change),
-        reasons=reasons,
+        reasons=tuple(reasons),
     )
 
 
@@ -81,22 +82,25 @@ def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
         reasons.append(f"too few seeds: {n} {'pair' if n == 1 else 'pairs'}, an interval takes two")
     elif mean is None:
         reasons.append("a value is not finite")
+    elif mean != 0 and constant(pairs.change):
+        reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
     if pairs.void:
         reasons.append(pairs.void)
     elif count := int(pairs.bound.sum()):
         reasons.append(f"a bound: {count} of {n} pairs were cut off by the budget or the grid")
-    return reasons
+    return [*reasons, *pairs.notes]
 
 
 def t_test(change: Float[np.ndarray, " n"]) -> float | None:
     """Return p of the two-sided t test of a mean of 0; None below two values, or where one isn't finite.
 
-    Where all are equal there is no spread to test by: 1 if they are 0, else 0.
+    Where all are equal there is no spread to test by: 1 if they are 0, else that of the exact sign-flip test, the
+    smallest that so many pairs can have.
     """
     if len(change) < 2 or not np.isfinite(change).all():
         return None
-    if np.ptp(change) == 0:
-        return float(change[0] == 0)
+    if constant(change):
+        return 1.0 if change[0] == 0 else 2 * 0.5 ** len(change)
     from scipy.special import stdtr  # what scipy.stats calls, without the second its import takes
 
     t = float(change.mean()) / (float(change.std(ddof=1)) / len(change) ** 0.5)

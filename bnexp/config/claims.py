@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bnexp.config.base import Fraction, NonNegative, Positive, Settings, Size
+from bnexp.config.base import Fraction, Positive, Settings, Size
 from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
 
@@ -26,6 +26,23 @@ ValueName = Literal[
     "probe",
     "diverged",
     "measured",
+]
+CheckName = Literal[
+    "four_parameters",
+    "bias_cancelled",
+    "gradient_correct",
+    "restores_identity",
+    "linear_regime",
+    "per_feature",
+    "eval_is_deterministic",
+    "two_inference_methods",
+    "folds_away",
+    "momentum_convention",
+    "clipping_numbers",
+    "input_scaling",
+    "gradient_tracking",
+    "step_times",
+    "batch_memory",
 ]
 
 
@@ -63,7 +80,7 @@ class MeasureSettings(Settings):
     baseline: Name = "none"
     better: Literal["higher", "lower"]
     """Which way the claim says that the arm lies of the baseline."""
-    margin: NonNegative
+    margin: Positive
     """The least mean difference that counts, in the unit of the value; of logarithms, in theirs."""
     log: bool = False
     """Compare logarithms: differences are ratios then."""
@@ -117,8 +134,8 @@ class ClaimSettings(Settings):
     """Which study notes say it."""
     literature: Annotated[tuple[Line, ...], Field(min_length=1)]
     published: tuple[Published, ...] = ()
-    check: Name | None = None
-    """A measurement in code, by its name in bnexp/claims/checks."""
+    check: CheckName | None = None
+    """A measurement in code, by its name in bnexp/checks/registry.py."""
     experiment: dict[str, Any] | None = None
     """A configuration as in configs/, without a name."""
     tiers: dict[Tier, dict[str, Any]] = Field(default={})

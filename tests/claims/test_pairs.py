@@ -1,8 +1,12 @@
 """From trials to pairs: direction, grid points, axes, bounds and ties, by hand."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
+from bnexp.analysis.study import Study
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.verdicts import Word, judge
 from tests.claims.made_up import a_study, by_seed, measure
@@ -63,6 +67,66 @@ def test_grid_points_are_paired_and_then_averaged_seed_by_seed() -> None:
     assert change(moved) == [0.2, 0.2]
     assert (moved.baseline.tolist(), moved.treated.tolist()) == (pytest.approx([0, 0]), pytest.approx([0.2, 0.2]))
     assert change(pairs_of(a_study(*rows), measure(change={RATE: [1.0, 0.1]}))) == [-0.2, -0.2]
+
+
+def probed(arm: str, seed: int, rate: float, value: float | None) -> dict[str, Any]:
+    found = {} if value is None else {"probes": [("", "rank", 0, value)]}
+    return {"arm": arm, "seed": seed, RATE: rate} | found
+
+
+def ranks(values: Mapping[float, Sequence[float | None]]) -> Study:
+    """What a probe found without BN, by rate and seed; with BN it is ten times that at rate 0.1, else twice."""
+    return a_study(
+        *(
+            probed(arm, seed, rate, found and found * (1 if arm == "none" else 10 if rate == 0.1 else 2))
+            for arm in ("none", "before")
+            for rate, by_seed in values.items()
+            for seed, found in enumerate(by_seed)
+        )
+    )
+
+
+LOGS = {"value": "probe", "probe": "rank", "log": True}
+
+
+def test_a_grid_point_that_was_not_measured_with_every_seed_is_left_out_for_all() -> None:
+    pairs = pairs_of(ranks({0.1: [1, 1, None], 1.0: [1, 1, 1], 3.0: [1, 1, 1]}), measure(**LOGS))
+    assert change(pairs) == [np.log(2)] * 3
+    assert pairs.notes == ("1 of 3 grid points left out: not measured in every trial",)
+
+
+def test_where_that_would_leave_no_grid_point_seeds_are_left_out() -> None:
+    pairs = pairs_of(ranks({0.1: [1, 1, None], 1.0: [1, 1, 1], 3.0: [1, None, 1]}), measure(**LOGS))
+    assert (pairs.seeds, change(pairs)) == ((0, 1, 2), [np.log(2)] * 3)
+    pairs = pairs_of(ranks({0.1: [1, 1, None], 1.0: [1, None, 1]}), measure(**LOGS))
+    assert (pairs.seeds, change(pairs)) == ((0,), [pytest.approx(np.log(20) / 2)])
+    assert pairs.notes == ("2 of 3 seeds left out: not measured in every trial",)
+
+
+def test_the_ends_of_a_change_are_not_left_out() -> None:
+    study = ranks({0.1: [1, 1, None], 1.0: [1, 1, 1], 3.0: [1, 1, 1]})
+    pairs = pairs_of(study, measure(**LOGS, change={RATE: [1.0, 0.1]}))
+    assert (pairs.seeds, change(pairs)) == ((0, 1), [pytest.approx(np.log(5))] * 2)
+
+
+@pytest.mark.parametrize("by", ["worst", "best", "spread", "slope"])
+def test_an_axis_with_a_gap_is_no_number(by: str) -> None:
+    study = ranks({0.1: [1, 1, None], 1.0: [1, 2, 1], 3.0: [1, 3, 1]})
+    assert pairs_of(study, measure(value="probe", probe="rank", over={"key": RATE, "by": by})).seeds == (0, 1)
+
+
+def test_a_trial_that_failed_leaves_a_gap_in_the_usable_range_and_one_that_diverged_does_not() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, RATE: rate, "accuracy": 0.9, "probes": []}
+        for arm in ("none", "before")
+        for seed in (0, 1)
+        for rate in (0.1, 1.0)
+    ]
+    largest = measure(over={"key": RATE, "by": "largest"})
+    rows[3]["outcome"] = "diverged"
+    assert pairs_of(a_study(*rows), largest).seeds == (0, 1)
+    rows[3]["outcome"] = "failed"
+    assert pairs_of(a_study(*rows), largest).seeds == (0,)
 
 
 def along(arm: str, values: list[float], seed: int = 0, key: str = SCALE) -> list[dict[str, object]]:
@@ -184,13 +248,16 @@ def test_where_no_trial_learned_anything_nothing_is_concluded(outcome: str) -> N
     pairs = pairs_of(a_study(*rows), measure())
     assert pairs.void == "no trial of either arm learned anything"
     assert judge(pairs, 0.2).word is Word.inconclusive
+    counted = pairs_of(a_study(*rows), measure(value="diverged", better="lower"))
+    assert counted.void == ""  # a rate of diverging is one, whatever was learned
     one = [*by_seed("none", [0.1, 0.11, 0.1], outcome=outcome), *by_seed("before", [0.1, 0.1, 0.5])]
     assert pairs_of(a_study(*one), measure()).void == ""
 
 
-def test_the_time_of_a_step_is_measured_once_for_all_seeds() -> None:
+@pytest.mark.parametrize("value", ["seconds_per_step", "seconds_to"])
+def test_time_is_measured_once_for_all_seeds(value: str) -> None:
     study = a_study(*by_seed("none", [1.0] * 3, "pace"), *by_seed("before", [2.0] * 3, "pace"))
-    pairs = pairs_of(study, measure(value="seconds_per_step", log=True))
+    pairs = pairs_of(study, measure(value=value, threshold=0.4))
     assert pairs.void == "seeds train together: that is one measurement of the time, not one for each"
     assert judge(pairs, 0.2).word is Word.inconclusive
 

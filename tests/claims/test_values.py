@@ -43,12 +43,12 @@ def test_the_gap_is_training_less_test_accuracy() -> None:
     assert values({"accuracy": 0.7, "train": 0.9}, value="gap")[0] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("loss", "expected"), [(0.75, (0.05, False)), (0.5, (0.1, False)), (0.1, (0.3, True))])
-def test_the_gap_at_a_loss_is_on_the_line_between_two_records(loss: float, expected: tuple[float, bool]) -> None:
+@pytest.mark.parametrize(("loss", "expected"), [(0.75, 0.05), (0.5, 0.1), (0.25, 0.3), (0.1, np.nan)])
+def test_the_gap_at_a_loss_is_on_the_line_between_two_records_or_not_measured(loss: float, expected: float) -> None:
     study = a_study({"arm": "none", "seed": 0, "curve": [0.5, 0.5, 0.5], "losses": [1.0, 0.5, 0.25]})
     study.curves["train_accuracy"] = [0.5, 0.6, 0.8]
     found = trial_values(study, measure(value="gap_at_loss", loss=loss)).iloc[0]
-    assert (found["value"], found["bound"]) == (pytest.approx(expected[0]), expected[1])
+    assert (found["value"], found["bound"]) == (pytest.approx(expected, nan_ok=True), False)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,18 @@ def test_a_probe_is_averaged_over_what_is_asked_for(raw: dict[str, object], expe
 def test_a_probe_that_found_nothing_has_no_value() -> None:
     assert np.isnan(values({"probes": PROBES}, value="probe", probe="dead_units")[0])
     assert np.isnan(values({}, value="probe", probe="saturation")[0])
+
+
+@pytest.mark.parametrize("value", ["roughness", "gap", "gap_at_loss"])
+def test_how_a_trial_that_has_diverged_learned_is_not_measured(value: str) -> None:
+    row = {"curve": [0.1, 0.5, 0.3, 0.5, 0.4], "losses": [1.0, 0.05, 0.05, 0.05, 0.05]}
+    assert np.isfinite(values(row, value=value)[0])
+    assert np.isnan(values(row | {"outcome": "diverged"}, value=value)[0])
+
+
+def test_a_trial_that_got_there_and_then_diverged_is_cut_off() -> None:
+    row = {"curve": [0.1, 0.95, 0.1, 0.1], "outcome": "diverged"}
+    assert values(row, value="steps_to", better="lower") == (30, True)
 
 
 @pytest.mark.parametrize(("outcome", "expected"), [("diverged", 1.0), ("completed", 0.0)])

@@ -1,6 +1,7 @@
 """Verdicts: the order of the rule, its calibration on made-up seeds, ties, bounds, and Holm's adjustment."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from bnexp.analysis.intervals import sign_flip_p
 from bnexp.claims.pairs import Pairs
 from bnexp.claims.verdicts import Word, holm, judge, t_test
 
@@ -23,6 +25,7 @@ LEAST_FOUND = 0.9
 
 NOT_THERE = "neither arm got there in any pair"
 UNTRAINED = "no trial of either arm learned anything"
+WITHIN = "the whole interval is within the margin, on either side of 0"
 
 
 def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
@@ -109,9 +112,32 @@ def test_p_is_that_of_the_paired_t_test() -> None:
     assert t_test(one - other) == pytest.approx(stats.ttest_rel(one, other).pvalue)
     assert (t_test(np.zeros(4)), t_test(np.full(4, 0.1)), t_test(np.ones(1)), t_test(np.array([1.0, np.nan]))) == (
         1.0,
-        0.0,
+        0.125,
         None,
         None,
+    )
+    almost = np.array([0.1 + 0.2, 0.3, 0.3])
+    assert t_test(almost) == sign_flip_p(almost) == 0.25
+
+
+def test_pairs_that_are_all_alike_are_said_to_be() -> None:
+    verdict = judge(pairs([1.0] * 6), MARGIN)
+    said = "all pairs are alike, so the interval has no width, and p is that of a sign-flip test"
+    assert (verdict.word, verdict.p, verdict.reasons) == (Word.supported, 2 / 2**6, (said,))
+    assert judge(pairs([0.0] * 6), MARGIN).reasons == (WITHIN,)
+
+
+@pytest.mark.parametrize(
+    ("change", "within"),
+    [([0.1, -0.1, 0.05], True), ([-0.02, -0.03, -0.02], True), ([-0.9, -0.1, 0.05], False), ([0.9, 0.1, 0.5], False)],
+)
+def test_an_interval_within_the_margin_on_both_sides_is_said(change: list[float], within: bool) -> None:
+    assert (WITHIN in judge(pairs(change), 0.5).reasons) == within
+
+
+def test_what_was_left_out_is_said() -> None:
+    assert judge(replace(pairs([0.5, 0.6, 0.55]), notes=("1 of 3 seeds left out",)), MARGIN).reasons == (
+        "1 of 3 seeds left out",
     )
 
 

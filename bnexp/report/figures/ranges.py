@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.comparison import RobustnessRow
-from bnexp.analysis.robustness import ABOVE_CHANCE, USABLE_SHARE
+from bnexp.analysis.robustness import USABLE_SHARE
 from bnexp.report.figures.lettering import wrapped
 from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, sentences
 from bnexp.report.labels import short_keys, value_text

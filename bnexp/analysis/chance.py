@@ -1,0 +1,35 @@
+"""What guessing scores: the accuracy below which a network has learned nothing."""
+
+from collections.abc import Iterator, Sequence
+from math import sqrt
+
+from bnexp.config.data import DataSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.data.catalog import KNOWN_SETS, subset
+
+ABOVE_CHANCE = 0.02
+"""A trial that ends no further above chance has not been trained."""
+
+
+def chance(configs: Sequence[ExperimentConfig]) -> float | None:
+    """Return the accuracy of guessing; None where the classes aren't known, or not the same for all.
+
+    It is one in so many classes. Of few test images one class may have a larger share, which who always guesses that
+    class has right: three standard errors of a share, as far as they aren't within ABOVE_CHANCE.
+    """
+    sets = [data for config in configs for data in _data(config)]
+    if any(data.name not in KNOWN_SETS for data in sets):
+        return None
+    shapes = [subset(data, KNOWN_SETS[data.name]) for data in sets]
+    if len({shape.classes for shape in shapes}) > 1:
+        return None
+    share = 1 / shapes[0].classes
+    images = min(shape.test or shape.val or shape.train for shape in shapes)
+    return share + max(0.0, 3 * sqrt(share * (1 - share) / images) - ABOVE_CHANCE)
+
+
+def _data(config: ExperimentConfig) -> Iterator[DataSettings]:
+    """Yield the data of all trials, each kind at least once."""
+    keys = [key for key in config.swept if key.startswith("data.")]
+    points = {str([point.get(key) for key in keys]): point for point in config.points()}
+    yield from (config.settings(arm, point).data for arm in config.arms for point in points.values())
