@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
         "runner", "store", "trained", "training",
     },
-    "claim_runs": {"bnexp", "checks", "claims", "config", "errors", "plan", "staged"},
+    "claim_runs": {"bnexp", "checks", "claims", "config", "plan", "preparing", "staged"},
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {

@@ -91,6 +91,32 @@ def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
     assert choose(tuned(), record) == before
 
 
+def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets_there_or_diverges_comes_last(
+    tmp_path: Path,
+) -> None:
+    config = tuned(tune={"grid": {"train.lr": list(RATES)}, "seeds": 2, "by": "steps", "threshold": 0.8})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    reached = {
+        ("none", 1e-6): (20, 20),
+        ("none", 0.5): (10, None),
+        ("before", 1e-6): (10, 10),
+        ("before", 0.5): (20, 10),
+    }
+    reached |= {(arm, 1e3): (0, 0) for arm in ("none", "before")}  # but diverged
+    curves = record.curves.copy()
+    for row in record.trials.itertuples():
+        rate = record.trials.loc[row.Index, "train.lr"]
+        at = reached[row.arm, rate][row.seed - 1000]
+        mine = curves["trial"] == row.trial
+        curves.loc[mine, "val_accuracy"] = np.where(
+            curves.loc[mine, "step"] >= (np.inf if at is None else at), 0.8, 0.79
+        )
+    record.__dict__["curves"] = curves
+    assert {choice.arm: choice.values["train.lr"] for choice in choose(config, record)} == {"none": 0.5, "before": 1e-6}
+    late = config.model_copy(update={"tune": config.tune.model_copy(update={"threshold": 0.81})})
+    assert {choice.values["train.lr"] for choice in choose(late, record)} == {1e-6}  # none gets there: the first
+
+
 def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
     config = tuned(tune={"grid": {"train.lr": [1e-6, 0.1, 0.5]}, "seeds": 1})
     found, _ = staged(config, tmp_path)

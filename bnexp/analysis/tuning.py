@@ -6,18 +6,20 @@ import pandas as pd
 
 from bnexp.analysis.best import CHOSEN_BY, best_point, edges
 from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.thresholds import first_reached
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import choosing
 from bnexp.config.sweep import points
-from bnexp.config.tuning import Choice
+from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 
 
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
-    """Return what each arm chooses at each grid point: the highest mean validation accuracy over the tuning seeds.
+    """Return what each arm chooses at each grid point: what is best on validation images over the tuning seeds.
 
-    Diverged trials count with the accuracy that they ended with. Of equally good values the first is taken.
+    The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
+    threshold, as `tune.by` says. Of equally good values the first is taken.
 
     Args:
         config: the experiment with `tune:`.
@@ -27,7 +29,7 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
         BnexpError: an arm has no finished trial to choose from.
     """
     stage = choosing(config)
-    tried, results = stage.points(), _results(stage, run)
+    tried, results = stage.points(), _results(stage, run, config.tune)
     found = []
     for point in config.points():
         here = [number for number, each in enumerate(tried) if all(each[key] == value for key, value in point.items())]
@@ -62,8 +64,16 @@ def choices_text(config: ExperimentConfig) -> str:
     )
 
 
-def _results(stage: ExperimentConfig, run: RunRecord) -> pd.DataFrame:
-    """Return `arm`, `point`, the number of the grid point, and `chosen_by` of every finished trial."""
+def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
+    """Return of every finished trial `arm`, `point`, the grid point's number, and `chosen_by`, the more the better."""
     trials = run.trials[run.trials["outcome"].isin(FINISHED) & run.trials[CHOSEN_BY].notna()]
     per_point = len(stage.arms) * len(stage.seeds)  # trials are numbered grid point by grid point
-    return trials.assign(point=trials["trial"] // per_point, chosen_by=trials[CHOSEN_BY])
+    chosen_by = trials[CHOSEN_BY] if tune.by == "accuracy" else -_steps_to(trials, run.curves, tune.threshold)
+    return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by)
+
+
+def _steps_to(trials: pd.DataFrame, curves: pd.DataFrame, threshold: float) -> pd.Series:
+    """Return each trial's steps to a validation accuracy; of those that never got there, or diverged, the longest."""
+    there = first_reached(curves, "val_accuracy", threshold)["step"].reindex(trials["trial"])
+    there = there.mask((trials["outcome"] == "diverged").to_numpy()).fillna(curves["step"].max())
+    return there.set_axis(trials.index)

@@ -68,6 +68,11 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
 
 
 def _void(table: pd.DataFrame, joined: pd.DataFrame, measure: MeasureSettings) -> str:
+    if len(table) and table["value"].isna().all():
+        what = " ".join(
+            filter(None, [measure.probe or measure.value, measure.layer, measure.steps and "at these steps"])
+        )
+        return f"nothing was measured: no trial has {what}"
     if len(table) and not table["learned"].any() and measure.value not in UNTRAINED:
         return "no trial of either arm learned anything"
     if measure.value in CLOCKED:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bnexp.config.claims import ClaimSettings, MeasureSettings, Tier
+from bnexp.config.claims import ClaimSettings, MeasureSettings, OverSettings, Tier
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.overrides import override_with
@@ -17,6 +17,9 @@ from bnexp.config.reader import read_mapping
 from bnexp.config.shipped import shipped
 from bnexp.config.text import printable
 from bnexp.errors import ConfigError, InputError, Problem, nearest
+
+SEEDS = range(100, 106)
+"""Of a claim that names none: six, none of which was looked at while the claims were written."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ def find_claims(written: Sequence[str] = ()) -> list[Claim]:
     """Return the claims meant by their names or files, without any all that come with bnexp: exact ones first.
 
     Raises:
-        InputError: no such claim; the message lists what there is.
-        ConfigError: a file is wrong; lists every problem of all files.
+        InputError: no such claim, and the message lists what there is; or a file can't be read.
+        ConfigError: a file is wrong, or has another's name; lists every problem of all files.
     """
     known = shipped("claims")
     if unknown := [name for name in written if name not in known and not Path(name).is_file()]:
@@ -49,9 +52,17 @@ def find_claims(written: Sequence[str] = ()) -> list[Claim]:
             claims.append(load_claim(path))
         except ConfigError as error:
             problems += error.problems
+    problems += _same_names(claims)
     if problems:
         raise ConfigError(problems)
     return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
+
+
+def _same_names(claims: Sequence[Claim]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for claim in claims:
+        if first.setdefault(claim.id, claim.source) != claim.source:
+            yield Problem(claim.source, "", f"{first[claim.id]} is called {claim.id}, too; rename one of the files")
 
 
 def load_claim(path: Path) -> Claim:
@@ -63,7 +74,15 @@ def load_claim(path: Path) -> Claim:
     """
     raw, source = read_mapping(path), str(path)
     settings = _settings(raw, source)
-    experiments = {tier: _experiment(path.stem, settings, tier, source) for tier in settings.tiers}
+    experiments: dict[Tier, ExperimentConfig] = {}
+    problems: list[Problem] = []
+    for tier in settings.tiers:
+        try:
+            experiments[tier] = _experiment(path.stem, settings, tier, source)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     wrong = dict.fromkeys(
         problem
         for experiment in experiments.values()
@@ -86,12 +105,15 @@ def _settings(raw: Mapping[str, Any], source: str) -> ClaimSettings:
 
 
 def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> ExperimentConfig:
-    raw: dict[str, Any] = {"name": name, "question": settings.claim, "seeds": 6} | (settings.experiment or {})
+    raw: dict[str, Any] = {"name": name, "question": settings.claim, "seeds": list(SEEDS)} | (settings.experiment or {})
+    wrong: list[Problem] = []
     for key, value in settings.tiers[tier].items():
         try:
             override_with(raw, key, value)
         except ValueError as error:
-            raise ConfigError([Problem(source, f"tiers.{tier}.{printable(key)}", printable(str(error)))]) from None
+            wrong.append(Problem(source, f"tiers.{tier}.{printable(key)}", printable(str(error))))
+    if wrong:
+        raise ConfigError(wrong)
     try:
         return resolve(raw, source)
     except ConfigError as error:
@@ -109,6 +131,7 @@ def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str)
     looked_at |= {f"change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
     if measure.over:
         looked_at["over.key"] = measure.over.key, []
+        yield from _no_axis(measure.over, experiment, place)
     for field, (key, wanted) in looked_at.items():
         tried = [point[key] for point in experiment.points() if key in point]
         if not tried:
@@ -119,3 +142,15 @@ def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str)
     if measure.probe and measure.probe.partition(".")[0] not in taken:
         listed = ", ".join(taken) or "none"
         yield f"{place}.probe", f"{measure.probe}: the experiment takes no such probe; it takes {listed}"
+
+
+def _no_axis(over: OverSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
+    """Yield values that are no place on an axis of numbers, where the measure needs one."""
+    values = [point[over.key] for point in experiment.points() if over.key in point]
+    least = 0 if over.by == "slope" else float("-inf")
+    if over.by in ("slope", "largest"):
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= least:
+                kind = "numbers above 0" if over.by == "slope" else "numbers"
+                yield f"{place}.over.key", f"{over.key}: {over.by} is along {kind}, and {value} is none"
+                return

@@ -1,10 +1,10 @@
 """Tuning in two stages: every arm chooses on validation images, with seeds of its own, and then is measured anew."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bnexp.config.base import Settings
+from bnexp.config.base import Fraction, Settings
 from bnexp.config.swept import Grid, Seeds
 from bnexp.config.trial import Name, TrialKey, Value
 
@@ -21,12 +21,16 @@ def _apart(value: Any) -> Any:
 
 
 class TuneSettings(Settings):
-    """The `tune:` section. An arm takes what has the highest mean validation accuracy over the tuning seeds."""
+    """The `tune:` section. An arm takes what is best on validation images, as the mean over the tuning seeds."""
 
     grid: Grid = Field(default={})
     """What every arm tries at every grid point: lists of values, crossed. Empty: nothing is tuned."""
     seeds: Annotated[Seeds, BeforeValidator(_apart)] = (FIRST_SEED, FIRST_SEED + 1)
     """Seeds for choosing, none of those that are measured; or how many of 1000, 1001, …"""
+    by: Literal["accuracy", "steps"] = "accuracy"
+    """What is best: the highest final accuracy, or the fewest steps until accuracy reaches `threshold`."""
+    threshold: Fraction = 0.9
+    """by: steps: the accuracy; who never gets there takes as long as training lasts."""
 
 
 class Choice(Settings):

@@ -86,6 +86,13 @@ def ranks(values: Mapping[float, Sequence[float | None]]) -> Study:
     )
 
 
+def test_what_no_trial_has_is_said() -> None:
+    study = ranks({0.1: [1, 1], 1.0: [1, 1]})
+    wrong = measure(value="probe", probe="rank.of", layer="hidden.0")
+    assert pairs_of(study, wrong).void == "nothing was measured: no trial has rank.of hidden.0"
+    assert judge(pairs_of(study, wrong), 0.1).word is Word.inconclusive
+
+
 LOGS = {"value": "probe", "probe": "rank", "log": True}
 
 

@@ -39,7 +39,7 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
     small, full = claim.experiments["small"], claim.experiments["full"]
     assert (claim.id, small.name, full.name) == ("helps", "helps", "helps")
     assert (small.train.epochs, full.train.epochs) == (2, None)
-    assert (small.seeds, small.question) == ((0, 1, 2, 3, 4, 5), "It helps.")
+    assert (small.seeds, small.question) == (tuple(range(100, 106)), "It helps.")
     assert [measure.label for measure in claim.settings.measures] == ["test accuracy"]
     assert claim.settings.kind == "empirical"
 
@@ -87,6 +87,24 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
             "measures.0.probe: rank: the experiment takes no such probe; it takes none",
         ),
         (
+            {
+                "experiment": {"data": {"name": "digits"}, "grid": {"model.activation": ["elu", "relu"]}},
+                "measures": MEASURE | {"over": {"key": "model.activation", "by": "largest"}},
+            },
+            "measures.0.over.key: model.activation: largest is along numbers, and elu is none",
+        ),
+        (
+            {
+                "experiment": {"data": {"name": "digits"}, "grid": {"model.dropout": [0, 0.5]}},
+                "measures": MEASURE | {"over": {"key": "model.dropout", "by": "slope"}},
+            },
+            "measures.0.over.key: model.dropout: slope is along numbers above 0, and 0 is none",
+        ),
+        (
+            {"experiment": None, "tiers": None, "measures": None, "check": "folds_awy"},
+            'check: "folds_awy": expected one of ',
+        ),
+        (
             {"measures": MEASURE | {"value": "measured"}},
             "measures: value: measured is what a check measures, and all other values an experiment",
         ),
@@ -98,6 +116,24 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, changes: dict[str,
         assert found[0].startswith("experiment.")
     else:
         assert any(line.startswith(message) for line in found), found
+
+
+def test_every_problem_of_both_tiers_is_said(tmp_path: Path) -> None:
+    tiers = {"small": {"train.lrr": 1, "train.stepz": 2}, "full": {"train.rate": 1}}
+    assert [line.partition(":")[0] for line in problems(tmp_path, tiers=tiers)] == [
+        "tiers.small.train.lrr",
+        "tiers.small.train.stepz",
+        "tiers.full.train.rate",
+    ]
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, other = (written(tmp_path / name) for name in ("a", "b"))
+    with pytest.raises(ConfigError) as caught:
+        find_claims([str(one), str(other), str(one)])
+    assert str(caught.value) == f"{other}: {one} is called helps, too; rename one of the files"
 
 
 def test_a_claim_that_is_not_there_is_refused_with_those_that_are() -> None:
@@ -122,7 +158,7 @@ def test_exact_claims_come_first() -> None:
 EXACT = {
     "four_parameters", "bias_cancelled", "gradient_correct", "restores_identity", "linear_regime", "per_feature",
     "eval_is_deterministic", "two_inference_methods", "folds_away", "momentum_convention", "clipping_numbers",
-    "input_scaling", "gradient_tracking",
+    "input_scaling", "gradient_tracking", "batch_memory",
 }  # fmt: skip
 EMPIRICAL = {
     "trains_faster", "higher_lr", "init_insensitive", "regularises", "dropout_conflict", "saturating_usable",
