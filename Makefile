@@ -9,6 +9,9 @@ WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
 
+# The tests start hundreds of processes: that these find what was compiled before saves a tenth of the time.
+test test-slow: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MNIST for the tests that need it
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 

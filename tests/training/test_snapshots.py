@@ -70,7 +70,12 @@ def shown(progress: Progress) -> tuple[object, ...]:
     return record.trials, record.epoch, record.step, record.measures, record.lr, record.diverged_step, progress.ended
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+SLOW = ("whitened resnet", "fixup")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in EXPERIMENTS]
+)
 def test_continuing_from_any_epoch_gives_the_same_records_and_the_same_final_state(name: str) -> None:
     group = group_of(name)
     progress, snapshots = followed(group)

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -61,6 +62,7 @@ class Elements(HTMLParser):
         self.texts.append(data)
 
 
+@cache
 def everywhere(text: str) -> str:
     """A page with the text in every place that a configuration, a table or a file of a run can fill."""
     settings = {
