@@ -1,6 +1,8 @@
 """Running what is missing of claims and reading back what is known: both regimes, checks, and what is left out."""
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -22,10 +24,9 @@ from bnexp.errors import InputError
 from bnexp.preparing import Plan
 from bnexp.report.claims.document import document
 from bnexp.report.claims.page import page
-from bnexp.report.claims.rows import rows, rows_json
-from bnexp.report.claims.table import claims_table
-from bnexp.report.claims.words import cost, surprises
-from bnexp.report.table import to_text
+from bnexp.report.claims.rows import Account, accounts, rows_json
+from bnexp.report.claims.tables import claims_table
+from bnexp.report.claims.words import cost, surprises, verdict_sentence
 from bnexp.runner import run
 from bnexp.store.reader import RunRecord
 
@@ -193,8 +194,8 @@ def test_the_tuned_regime_decides_and_the_equal_one_stands_beside_it(runs: Path,
     equal = decided["equal", "test accuracy"]
     assert equal.verdict.word is Word.inconclusive
     assert decided["tuned", "accuracy without"].verdict.word is Word.opposite
-    assert found.decisive.rates == {"none": ("0.5",), "before": ("0.5",)}
-    assert equal.rates == {"none": ("1e-06",), "before": ("1e-06",)}
+    assert [(each.arm, each.value) for each in found.decisive.choices] == [("none", 0.5), ("before", 0.5)]
+    assert [(each.arm, each.value) for each in equal.choices] == [("none", 1e-6), ("before", 1e-6)]
     assert not found.missing
 
 
@@ -218,14 +219,74 @@ def test_p_is_adjusted_for_the_claims_that_are_judged_together(runs: Path, claim
     assert {row.p_holm for row in others} == {None}
 
 
+def test_only_what_decides_is_judged_where_no_more_is_shown(runs: Path, claims: dict[str, Claim]) -> None:
+    (found,) = evidence([claims["helps"]], "small", runs, everything=False)
+    (whole,) = evidence([claims["helps"]], "small", runs)
+    assert [(row.regime, row.measure.label) for row in found.rows] == [
+        ("equal", "test accuracy"),
+        ("tuned", "test accuracy"),
+    ]
+    assert found.decisive
+    assert whole.decisive
+    assert found.decisive.verdict == whole.decisive.verdict
+    assert found.decisive.arms == whole.decisive.arms
+
+
+@pytest.fixture
+def damaged(runs: Path, claims: dict[str, Claim], tmp_path: Path) -> Path:
+    """The same runs, for damaging."""
+    return Path(shutil.copytree(runs, tmp_path / "runs"))
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"0.", b"1.", 1))
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "config.yaml"])
+def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str, Claim], name: str) -> None:
+    folder = finished_runs(claims["helps"], "small", damaged)["tuned"].path
+    spoil(folder / name)
+    (found,) = evidence([claims["helps"]], "small", damaged)
+    assert found.missing
+    assert found.decisive is None
+    (fault,) = found.unreadable
+    assert fault.startswith(f"{folder / name}: ")
+    (told,) = accounts([found])
+    assert told.head.verdict == "not readable"
+    assert told.head.reasons == (f"{fault}; bnexp claims run {claims['helps'].source} restores it",)
+    assert verdict_sentence(told).startswith(f"It can't be read: {folder / name}: ")
+    assert [row.regime for row in told.measured] == ["equal"] * 3
+
+
+def test_a_damaged_run_that_chose_is_named_too(damaged: Path, claims: dict[str, Claim]) -> None:
+    (folder,) = claim_folder(damaged, "small").glob("helps.tuning-*")
+    spoil(folder / "trials.csv")
+    (found,) = evidence([claims["helps"]], "small", damaged)
+    assert found.unreadable[0].startswith(f"{folder / 'trials.csv'}: ")
+
+
+def test_what_a_check_wrote_and_can_t_be_read_leaves_the_others_readable(
+    damaged: Path, claims: dict[str, Claim]
+) -> None:
+    path = damaged / "claims" / "checks" / "holds.json"
+    path.write_text("{")
+    broken, fine = accounts(evidence([claims["holds"], claims["fails"]], "small", damaged))
+    assert (broken.head.verdict, fine.head.verdict) == ("not readable", "FAILS")
+    assert broken.head.reasons[0].endswith("remove it, and bnexp claims run holds makes it anew")
+
+
 # What people read
+
+
+def told(runs: Path, *claims: Claim) -> list[Account]:
+    return accounts(evidence(claims, "small", runs))
 
 
 def test_the_table_has_a_line_for_each_regime_and_everything_that_is_asked_for(
     runs: Path, claims: dict[str, Claim]
 ) -> None:
-    told = rows(evidence(list(claims.values()), "small", runs))
-    table = claims_table(told)
+    found = told(runs, *claims.values())
+    table = claims_table(found, wide=True)
     cells = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     assert [(row["claim"], row["regime"], row["verdict"].partition(";")[0]) for row in cells] == [
         ("holds", "exact", "HOLDS"),
@@ -238,43 +299,41 @@ def test_the_table_has_a_line_for_each_regime_and_everything_that_is_asked_for(
     assert cells[1]["verdict"] == "FAILS; one and one: 3"
     assert (cells[2]["Δ [interval]"][:2], cells[2]["n"]) == ("×2", "3")
     helps = cells[3]
-    assert helps["rates"] == "0.5 | 0.5"
+    assert helps["rates"] == "lr 0.5 | lr 0.5"
+    assert (helps["margin"], cells[2]["margin"]) == ("0.05", "×1.11")
     assert helps["baseline"].startswith("none 0.")
     assert helps["arm"].startswith("before 0.")
     assert helps["diverged"] == "0/3 | 0/3"
     assert helps["s/step"].startswith("×")
     assert "first in" in helps["epochs to threshold"]
-    assert helps["published"] == "97 %† (A & B)"
-    assert len(claims_table(told, everything=True).rows) == len(table.rows) + 4
-    assert "It has" not in to_text(table)
+    assert helps["published"] == "97 %† (A & B: elsewhere)"
+    assert table.notes[-1] == f"not run: bnexp claims run {claims['later'].source}"
+    assert len(claims_table(found, everything=True).rows) == len(table.rows) + 4
 
 
 def test_for_scripts_numbers_are_numbers(runs: Path, claims: dict[str, Claim]) -> None:
-    found = rows_json(evidence([claims["helps"]], "small", runs))
+    found = rows_json(told(runs, claims["helps"]))
     assert found[0]["decides"] is True
+    assert found[0]["margin"] == 0.05
+    assert found[0]["choices"][0] == {"arm": "none", "point": {}, "key": "train.lr", "value": 0.5, "at_edge": False}
     assert found[0]["change"][0] == pytest.approx(found[0]["treated"][0] - found[0]["baseline"][0])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_what_surprises_is_said(runs: Path, claims: dict[str, Claim]) -> None:
-    (found,) = evidence([claims["helps"]], "small", runs)
-    said = surprises(found)
+    said = surprises(told(runs, claims["helps"])[0])
     assert said[0] == "With equal settings it is INCONCLUSIVE, with each arm's own SUPPORTED."
-    assert any(line.startswith("OPPOSITE: accuracy without, tuned: -") for line in said)
+    assert any(line.startswith("OPPOSITE, tuned: accuracy without: -") for line in said)
 
 
-def test_where_no_pair_has_ended_the_cost_of_a_step_is_left_out(runs: Path, claims: dict[str, Claim]) -> None:
-    (found,) = evidence([claims["helps"]], "small", runs)
-    unknown = [
-        replace(row, arms={arm: replace(each, step_cost=None) for arm, each in row.arms.items()}) for row in found.rows
-    ]
-    assert "a step of before takes" in cost(found)
-    assert "a step of" not in cost(replace(found, rows=tuple(unknown)))
+def test_the_cost_is_what_the_measured_trials_took(runs: Path, claims: dict[str, Claim]) -> None:
+    assert re.fullmatch(r"12 measured trials, \d+ s", cost(told(runs, claims["helps"])[0]))
+    assert cost(told(runs, claims["later"])[0]) == ""
 
 
 def test_the_document_has_every_claim_with_its_verdict_and_a_picture(runs: Path, claims: dict[str, Claim]) -> None:
-    files = document(evidence(list(claims.values()), "small", runs), "small", "bnexp claims show --docs docs")
-    assert set(files) == {"claims.md", "claims/helps.png", "claims/verdicts.png"}
+    files = document(told(runs, *claims.values()), "small", "bnexp claims show --docs docs")
+    assert set(files) == {"claims.md", "claims/helps.png", "claims/timed.png", "claims/verdicts.png"}
     text = files["claims.md"].decode()
     assert all(f"\n## {name}\n" in text for name in claims)
     assert "**SUPPORTED.** Test accuracy: +" in text
@@ -285,7 +344,9 @@ def test_the_document_has_every_claim_with_its_verdict_and_a_picture(runs: Path,
 
 
 def test_the_page_shows_text_as_text_and_asks_nobody_for_anything(runs: Path, claims: dict[str, Claim]) -> None:
-    text = page(evidence(list(claims.values()), "small", runs), "small")
+    text = page(told(runs, *claims.values()), "small", "bnexp <show>")
+    assert "Made by <code>bnexp &lt;show&gt;</code> from the runs of the small tier. Measured on " in text
+    assert text.count('<tr class="decides">') == 2
     assert "It helps &lt;b&gt;much&lt;/b&gt;." in text
     assert "<b>much" not in text
     assert text.count('<details class="claim"') == len(claims)

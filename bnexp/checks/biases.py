@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 
 from bnexp import reference
-from bnexp.checks.comparing import difference, short
-from bnexp.checks.small import CPU, Moment, fresh, last_moments, noise, small
+from bnexp.checks.comparing import difference, short, worst
+from bnexp.checks.small import CPU, Moment, biased, fresh, last_moments, noise, small
 from bnexp.claims.findings import Finding
 from bnexp.data.dataset import load
+from bnexp.executors.local import data_key, load_data
 from bnexp.nn.loss import losses
+from bnexp.nn.population import refit_statistics
+from bnexp.plan import groups, trials
+from bnexp.training.trainee import Trainee
 
 MODEL: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
 NO_GRADIENT = 1e-10
@@ -25,6 +29,8 @@ EQUAL_RUNS = 1e-8
 STOOD_STILL = 1e-12
 """Change of a loss that only rounding changes."""
 BATCH = 64
+HIDDEN = "linear.bias"
+"""How the names of hidden biases end."""
 
 
 def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
@@ -35,6 +41,7 @@ def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
     """
     yield from _gradients()
     yield from _equal_runs(steps)
+    yield from _far_from_zero(steps)
     yield _drift_by_rounding(steps)
     yield from _drift_without_mean(steps)
 
@@ -60,13 +67,53 @@ def _equal_runs(steps: int) -> Iterator[Finding]:
     yield Finding("leaving it out", found, abs(saved - MODEL["depth"] * MODEL["width"]), 0)
 
 
+def _far_from_zero(steps: int) -> Iterator[Finding]:
+    """Yield how little biases that start far from 0 change of what a network answers, and of its training."""
+    without, far = _trainee(bias=False), _trainee(bias=True)
+    biased(far.network, HIDDEN)
+    at_start = _answers(without), _answers(far)
+    for trainee in (without, far):
+        _train(trainee, steps)
+    ends = _answers(without), _answers(far)
+    for moment, (expected, found) in {"before training": at_start, f"after {steps} steps": ends}.items():
+        for mode, logits_NC in found.items():
+            error = difference(logits_NC, expected[mode])
+            what = f"hidden biases from N(0, 1) against none, {moment}: logits in {mode}"
+            yield Finding(what, f"they differ by {short(error)} of the largest", error, EQUAL_RUNS)
+
+
+def _trainee(*, bias: bool) -> Trainee:
+    """Return a network that is about to be trained by SGD in float64."""
+    rule = {"batch_size": BATCH, "precision": "fp64"}
+    (group,) = groups(trials(small(model=MODEL | {"bias": bias}, arms={"only": {}}, train=rule)))
+    return Trainee(group, load_data([group], CPU)[data_key(group)])
+
+
+def _train(trainee: Trainee, steps: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rate_K1 = torch.full((1, 1), trainee.group.settings.train.lr, dtype=torch.float64)
+    for step in range(1, steps + 1):
+        batch_SB = torch.randint(len(trainee.data.train), (1, BATCH), generator=generator)
+        trainee.update(batch_SB, rate_K1, torch.tensor(step))
+
+
+@torch.no_grad()
+def _answers(trainee: Trainee) -> dict[str, Tensor]:
+    """Return logits of the test images in both modes, in evaluation with statistics of the training images."""
+    network, data = trainee.network, trainee.data
+    x_NP = data.inputs(data.test.images_NP)
+    in_training = network.train()(x_NP[None])[0]
+    refit_statistics(network, (data.inputs(images_BP)[None] for images_BP in data.train.images_NP.split(BATCH)))
+    return {"training mode": in_training, "evaluation": network(x_NP[None])[0]}
+
+
 def _drift_by_rounding(steps: int) -> Finding:
     """Tell how far the optimisers carry a bias on gradients that are rounding errors."""
     ends = {
         (rule, precision): _with_and_without(steps, rule, precision)
         for rule, precision in (("adam", "fp32"), ("adam", "fp64"), ("sgd", "fp32"))
     }
-    moved = {key: max(float(bias.abs().max()) for bias in _biases(arms["bias"])) for key, arms in ends.items()}
+    moved = {key: worst(float(bias.abs().max()) for bias in _biases(arms["bias"])) for key, arms in ends.items()}
     adam = ends["adam", "fp32"]
     losses_apart = difference(adam["bias"].measures["train_loss"], adam["no_bias"].measures["train_loss"])
     return Finding(
@@ -103,14 +150,14 @@ def _drift_without_mean(steps: int, rate: float = 0.1) -> Iterator[Finding]:
 
 def _bias_gradient(model: Mapping[str, Any], dtype: torch.dtype) -> float:
     """Return the largest gradient of a hidden bias over the largest of a weight, on a batch of digits."""
-    network = fresh(model, dtype=dtype).train()
+    network = biased(fresh(model, dtype=dtype), HIDDEN).train()
     data = load(small().data, CPU, dtype)
     logits_KBC = network(data.inputs(data.train.images_NP[:BATCH])[None])
     named = dict(network.named_parameters())
     found = torch.autograd.grad(losses(logits_KBC, data.train.labels_N[None, :BATCH]).mean(), list(named.values()))
     gradient = {name: float(each.abs().max()) for name, each in zip(named, found, strict=True)}
-    weights = [size for name, size in gradient.items() if name.endswith("weight")]
-    return max(size for name, size in gradient.items() if _hidden_bias(name)) / max(weights)
+    weights = worst(size for name, size in gradient.items() if name.endswith("weight"))
+    return worst(size for name, size in gradient.items() if name.endswith(HIDDEN)) / weights
 
 
 def _with_and_without(steps: int, optimizer: str, precision: str) -> dict[str, Moment]:
@@ -124,8 +171,4 @@ def _with_and_without(steps: int, optimizer: str, precision: str) -> dict[str, M
 
 
 def _biases(moment: Moment) -> list[Tensor]:
-    return [tensor for name, tensor in moment.weights.items() if _hidden_bias(name)]
-
-
-def _hidden_bias(name: str) -> bool:
-    return name.endswith("linear.bias")
+    return [tensor for name, tensor in moment.weights.items() if name.endswith(HIDDEN)]

@@ -1,5 +1,7 @@
 """How far one number is from another, and how that is written."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,6 +15,11 @@ def difference(actual: ArrayLike, expected: ArrayLike) -> float:
     if a.shape != b.shape:
         return float("inf")
     return float(np.abs(a - b).max()) / (float(np.abs(b).max()) or 1.0)
+
+
+def worst(errors: Iterable[float]) -> float:
+    """Return the largest of some errors, and 0 of none; NaN where one is no number, which max() may pass over."""
+    return float(np.max([0.0, *errors]))
 
 
 def short(number: float) -> str:

@@ -1,15 +1,16 @@
 """Counting numbers: four for each feature, two of them learned, and as many for any batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from bnexp.checks.small import fresh, noise
+from bnexp.checks.small import CLASSES, fresh, noise
 from bnexp.claims.findings import Finding
 from bnexp.config.model import ModelSettings
-from bnexp.nn.norm import Norm
+from bnexp.nn.loss import losses
+from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow, layer_table
 
 NORM: dict[str, Any] = {"placement": "after", "input": True}
@@ -18,6 +19,8 @@ HANDS_ON: dict[str, Any] = {"width": [300, 100], "activation": "elu", "norm": NO
 MNIST = 1, 28, 28
 MLP: dict[str, Any] = {"width": [5, 7]}
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 2}
+SIZES = 2, 10, 64
+"""Images of a batch."""
 
 
 def four_parameters() -> Iterator[Finding]:
@@ -54,27 +57,47 @@ def per_feature() -> Iterator[Finding]:
         norms = _norms(fresh(model))
         yield _counted(f"{name}: γ of each BN layer", [norm.gamma.numel() for norm in norms], features)
         yield _counted(f"{name}: β of each BN layer", [norm.beta.numel() for norm in norms], features)
-    yield _any_batch(MLP)
+        yield from _any_batch(name, fresh(model).train())
     images = {side: _learned(VGG, (1, side, side)) for side in (8, 32)}
     yield _counted("γ and β of the VGG for images of 32 x 32 as for 8 x 8", [images[32]], [images[8]])
 
 
-def _any_batch(model: Mapping[str, Any]) -> Finding:
-    """Pass batches of several sizes in training mode, and see that they leave γ and β, but not the statistics."""
-    network = fresh(model).train()
-    learned = {name: theta.detach().clone() for name, theta in network.named_parameters()}
-    means = list[Tensor]()
-    for size in (2, 10, 64):
-        network(noise(1, size, 64, seed=size))
-        means.append(network.get_buffer("hidden.0.norm.running_mean").clone())
-    changed = sum(not theta.equal(learned[name]) for name, theta in network.named_parameters())
-    moved = sum(not one.equal(other) for one, other in pairwise(means))
-    return Finding(
-        "batches of 2, 10 and 64 images through one network",
-        f"{changed} of its γ, β and weights are new; the statistics are each batch's own",
-        changed + (2 - moved),
-        0,
-    )
+def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
+    """Yield what batches of any size change of a network in training mode, and what the update after each of them."""
+    norms, in_passes, in_updates = _norms(network), 0, 0
+    learned = [theta for norm in norms for theta in (norm.gamma, norm.beta)]
+    own = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    for size in SIZES:
+        start = _copies(learned), _copies(own)
+        logits_KBC = network(noise(1, size, 64, seed=size))
+        passed = _copies(learned), _copies(own)
+        _update(network, logits_KBC)
+        in_passes += _same(start[1], passed[1]) + len(learned) - _same(start[0], passed[0])
+        in_updates += _same(passed[0], learned) + len(own) - _same(passed[1], own)
+    sizes, found = ", ".join(map(str, SIZES)), "{} of {} tensors otherwise"
+    expected = f"forward passes of {sizes} images leave γ and β, and move the statistics"
+    yield Finding(f"{name}: {expected}", found.format(in_passes, len(SIZES) * len(learned + own)), in_passes, 0)
+    expected = "the update after each moves γ and β, one of each for all its images, and leaves the statistics"
+    yield Finding(f"{name}: {expected}", found.format(in_updates, len(SIZES) * len(learned + own)), in_updates, 0)
+
+
+def _update(network: nn.Module, logits_KBC: Tensor) -> None:
+    """Make a step of gradient descent, with labels that are made up."""
+    theta = list(network.parameters())
+    labels_KB = torch.arange(logits_KBC.shape[1])[None] % CLASSES
+    gradient = torch.autograd.grad(losses(logits_KBC, labels_KB).mean(), theta)
+    with torch.no_grad():
+        for tensor, grad in zip(theta, gradient, strict=True):
+            tensor.sub_(0.1 * grad)
+
+
+def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> int:
+    """Return how many tensors are equal to the last bit."""
+    return sum(one.equal(other) for one, other in zip(some, others, strict=True))
 
 
 def _counted(what: str, actual: Sequence[int], expected: Sequence[int]) -> Finding:
@@ -97,5 +120,5 @@ def _learned(model: Mapping[str, Any], image: tuple[int, int, int]) -> int:
     return sum(layer.trainable for layer in _layers(model, image) if layer.kind == "BatchNorm")
 
 
-def _norms(network: nn.Module) -> list[Norm]:
-    return [layer for layer in network.modules() if isinstance(layer, Norm)]
+def _norms(network: nn.Module) -> list[BatchNorm]:
+    return [layer for layer in network.modules() if isinstance(layer, BatchNorm)]

@@ -102,9 +102,12 @@ def _in_training(network: nn.Module, x_NP: Float[Tensor, "N P"]) -> Float[Tensor
 def _disagreement(moment: Moment, *, tested: bool) -> Finding:
     """Compare what both methods say of the test images; only at the end do they have to agree."""
     x_NP, labels_N = moment.test_inputs(), moment.data.test.labels_N
-    said = [network(x_NP[None])[0].argmax(1) for network in (moment.network(), _refitted(moment))]
+    logits = [network(x_NP[None])[0] for network in (moment.network(), _refitted(moment))]
+    said = [logits_NC.argmax(1) for logits_NC in logits]
     ema, population = (float((classes_N == labels_N).double().mean()) for classes_N in said)
-    apart = float((said[0] != said[1]).double().mean())
+    # Logits that are no numbers have a largest one, too.
+    numbers = all(bool(logits_NC.isfinite().all()) for logits_NC in logits)
+    apart = float((said[0] != said[1]).double().mean()) if numbers else float("nan")
     return Finding(
         f"running averages against statistics of the training set, after {moment.step} steps",
         f"{apart:.1%} of the test images in different classes; accuracy {ema:.3f} and {population:.3f}",

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bnexp.checks.comparing import difference, short
 from bnexp.checks.small import DIGIT, fresh, noise, worn
@@ -21,11 +22,12 @@ from bnexp.nn.plain import plain
 
 SAME_LOGITS = 1e-10
 """Of logits, relative to the largest, in float64."""
-VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"}
-RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
-MLP: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu"}
+VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu", "bias": True}
+RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu", "bias": True}
+MLP: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
 FOLDED = {
     "MLP, BN before the activation": MLP,
+    "MLP, the same without hidden biases": MLP | {"bias": False},
     "MLP, BN after it, which goes into the next layer": MLP | {"norm": {"placement": "after", "input": True}},
     "VGG, BN before": VGG,
     "ResNet, BN before": RESNET,
@@ -37,6 +39,7 @@ REFUSED = {
     "layer norm": MLP | {"norm": "layer"},
 }
 IMAGES = 64
+UNITS, EPS = 24, 1e-5
 
 
 def folds_away(rounds: int = 30) -> Iterator[Finding]:
@@ -46,6 +49,7 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
         rounds: in which the times are taken.
     """
     yield from _by_formula()
+    yield _columns()
     for name, model in FOLDED.items():
         yield _same_logits(name, worn(fresh(model)))
     for name, model in REFUSED.items():
@@ -56,18 +60,38 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
 
 @torch.no_grad()
 def _by_formula() -> Iterator[Finding]:
-    """Yield whether the first layer has become what the formula says, its weight written either way round."""
+    """Yield whether the first layer has become what the formula says."""
     network = worn(fresh(MLP))
     layer = next(module for module in network.modules() if isinstance(module, Linear))
     norm = next(module for module in network.modules() if isinstance(module, BatchNorm))
     made = next(module for module in folded(network).modules() if isinstance(module, nn.Linear))
     scale_O = norm.gamma[0] / (norm.running_var[0] + norm.eps).sqrt()
-    rows_OI, columns_IO = scale_O[:, None] * layer.weight[0], layer.weight[0].mT * scale_O
-    error = max(difference(made.weight, rows_OI), difference(made.weight.mT, columns_IO))
-    found = f"relative error {short(error)}; of a weight (in, out) it scales columns"
-    yield Finding("W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)", found, error, SAME_LOGITS)
-    error = difference(made.bias, norm.beta[0] - norm.running_mean[0] * scale_O)
-    yield Finding("b' = β + (b − m) γ/√(v + ε), here with b = 0", f"relative error {short(error)}", error, SAME_LOGITS)
+    weight_OI, bias_O = (layer.get_parameter(name)[0] for name in ("weight", "bias"))
+    formulas = {
+        "W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)": (made.weight, scale_O[:, None] * weight_OI),
+        "b' = β + (b − m) γ/√(v + ε)": (made.bias, norm.beta[0] + (bias_O - norm.running_mean[0]) * scale_O),
+    }
+    for what, pair in formulas.items():
+        error = difference(*pair)
+        yield Finding(what, f"relative error {short(error)}", error, SAME_LOGITS)
+
+
+def _columns() -> Finding:
+    """Fold a layer x W + b whose weight is (in, out), numbers made up, and compare with torch's own batch norm."""
+    x_BI, weight_IO = noise(2, UNITS, UNITS)
+    bias_O, gamma_O, beta_O, mean_O, root_O = noise(5, UNITS, seed=1)
+    variance_O = root_O.square() + 0.1
+    expected_BO = F.batch_norm(x_BI @ weight_IO + bias_O, mean_O, variance_O, gamma_O, beta_O, eps=EPS)
+    scale_O = gamma_O / (variance_O + EPS).sqrt()
+    shift_O = beta_O + (bias_O - mean_O) * scale_O
+    error = difference(x_BI @ (weight_IO @ scale_O.diag()) + shift_O, expected_BO)
+    wrong = difference(x_BI @ (scale_O.diag() @ weight_IO) + shift_O, expected_BO)
+    return Finding(
+        "W' = W diag(γ/√(v + ε)) scales the columns of a weight (in, out)",
+        f"relative error {short(error)}; with its rows scaled, outputs are {wrong:.0%} off",
+        error,
+        SAME_LOGITS,
+    )
 
 
 @torch.no_grad()
@@ -93,7 +117,7 @@ def _refused(name: str, network: nn.Module) -> Finding:
 
 def _times(batch: int, rounds: int) -> Finding:
     """Time a network of convolutions as torch.nn has it, with its norm layers and folded."""
-    network = worn(fresh(VGG | {"width": 16}, dtype=torch.float32))
+    network = worn(fresh(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
     before, after = plain(network), folded(network)
     x_BCHW = noise(batch, *DIGIT).float()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bnexp import reference
-from bnexp.checks.comparing import difference, short
+from bnexp.checks.comparing import difference, short, worst
 from bnexp.checks.small import noise
 from bnexp.claims.findings import Finding
 from bnexp.config.norm import NormSettings
@@ -70,7 +70,7 @@ def _against_autograd(name: str, shape: tuple[int, ...]) -> Iterator[Finding]:
     for way, backward in ways.items():
         found = backward(dy.numpy(), cache)
         pairs = zip((found.dx, found.dgamma_C[None], found.dbeta_C[None]), expected, strict=True)
-        error = max(difference(mine, theirs) for mine, theirs in pairs)
+        error = worst(difference(mine, theirs) for mine, theirs in pairs)
         yield Finding(
             f"{name}, backward {way}",
             f"relative error {short(error)} of dx, dγ and dβ against autograd",

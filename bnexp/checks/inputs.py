@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.checks.comparing import difference, short
+from bnexp.checks.comparing import difference, short, worst
 from bnexp.checks.small import CPU, Moment, last_moments
 from bnexp.claims.findings import Finding
 from bnexp.config.data import Scaling
@@ -50,7 +50,7 @@ def linear_regime(steps: int = 200) -> Iterator[Finding]:
     wider = list(left.values())
     listed = ", ".join(f"{1 - rest:.3f} at {width:g}" for width, rest in left.items())
     # The largest fall of what is left from one width to the next: it is to rise throughout.
-    falls = max([0.0, *(one - other for one, other in pairwise(wider))])
+    falls = worst(one - other for one, other in pairwise(wider))
     yield Finding("R² by the standard deviation of the inputs", listed, falls, 0)
     trained = last_moments(
         model={"depth": 3, "width": 50, "activation": "sigmoid"},
@@ -64,7 +64,7 @@ def linear_regime(steps: int = 200) -> Iterator[Finding]:
 
 def _z_score(images_NCHW: Tensor, fitted: Normalization) -> Iterator[Finding]:
     x_CN = fitted(images_NCHW.flatten(1)).view(images_NCHW.shape).transpose(0, 1).flatten(1)
-    error = max(float(x_CN.mean(1).abs().max()), difference(x_CN[:2].std(1, correction=0), [1.0, 1.0]))
+    error = worst([float(x_CN.mean(1).abs().max()), difference(x_CN[:2].std(1, correction=0), [1.0, 1.0])])
     yield Finding("z-score: mean 0 and standard deviation 1 of each channel", f"off by {short(error)}", error, EXACT)
     error = float(x_CN[2].abs().max())
     yield Finding("z-score of a channel that is constant", f"0, not a division by 0: off by {short(error)}", error, 0)
@@ -72,7 +72,7 @@ def _z_score(images_NCHW: Tensor, fitted: Normalization) -> Iterator[Finding]:
 
 def _min_max(images_NCHW: Tensor, fitted: Normalization) -> Iterator[Finding]:
     x_NP = fitted(images_NCHW.flatten(1))
-    error = max(abs(float(x_NP.min())), abs(float(x_NP.max()) - 1))
+    error = worst([abs(float(x_NP.min())), abs(float(x_NP.max()) - 1)])
     yield Finding("min-max: from 0 to 1", f"from {float(x_NP.min()):g} to {float(x_NP.max()):g}", error, 0)
     brightest = int(images_NCHW.max())
     outside = float(fitted(torch.full((1, x_NP.shape[1]), 255, dtype=torch.uint8)).max())
@@ -91,7 +91,7 @@ def _both(images_NCHW: Tensor, kind: Scaling) -> Iterator[Finding]:
     ramp_VP = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, images_NCHW[0].numel())
     y_VP = fitted(ramp_VP)
     steps_VP = y_VP.diff(dim=0)
-    error = max(difference(steps_VP, steps_VP[:1].expand(255, -1)), float((steps_VP <= 0).sum()))
+    error = worst([difference(steps_VP, steps_VP[:1].expand(255, -1)), float((steps_VP <= 0).sum())])
     found = f"equal steps, all upwards: off by {short(error)}"
     yield Finding(f"{name} of the bytes 0 to 255", found, error, EXACT)
     error = difference(y_VP * fitted.spread_P + fitted.shift_P, ramp_VP.double())

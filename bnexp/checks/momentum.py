@@ -1,6 +1,7 @@
 """Conventions of batch norm: what momentum weights, what it does to evaluation, and which axis holds the features.
 
-Keras' momentum weights the old value, PyTorch's the new one; Keras counts the axis from the end.
+In Keras' convention momentum weights the old value, in PyTorch's the new one; the former counts the axis from the end.
+What is called Keras' here is that convention, written out in bnexp.reference.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from bnexp import reference
-from bnexp.checks.comparing import difference, short
+from bnexp.checks.comparing import difference, short, worst
 from bnexp.checks.small import moments, noise
 from bnexp.claims.findings import Finding
 from bnexp.reference import CONVENTIONS
@@ -36,7 +37,7 @@ def momentum_convention(steps: int = 300) -> Iterator[Finding]:
 
 
 def _averages(batches: int = 50, count: int = 32) -> Iterator[Finding]:
-    """Yield whether Keras' 0.99 is PyTorch's 0.01, and what else the two do differently."""
+    """Yield whether 0.99 on the old value is 0.01 on the new one, and what else differs between the conventions."""
     keras = CONVENTIONS["keras"]
     layer = nn.BatchNorm1d(3, momentum=0.01, dtype=torch.float64)
     as_keras, as_torch = reference.start(3, keras), reference.start(3, keras)
@@ -47,13 +48,13 @@ def _averages(batches: int = 50, count: int = 32) -> Iterator[Finding]:
         as_keras = reference.update(as_keras, cache, keras)
         as_torch = reference.update(as_torch, cache, replace(keras, unbiased=True))
     error = difference(layer.get_buffer("running_mean"), as_keras.mean_C)
-    what = f"running mean after {batches} batches: Keras' 0.99 against PyTorch's 0.01"
+    what = f"running mean after {batches} batches: Keras' convention, 0.99 on the old value, against PyTorch's 0.01"
     yield Finding(what, f"relative difference {short(error)}", error, CONVENTION)
     error = difference(layer.get_buffer("running_var"), as_torch.variance_C)
     apart = difference(as_keras.variance_C, as_torch.variance_C)
     yield Finding(
         "running variance likewise, with PyTorch's factor m/(m − 1)",
-        f"relative difference {short(error)}; without the factor, as in Keras, {apart:.1%} at batches of {count}",
+        f"relative difference {short(error)}; without it, Keras' convention, {apart:.1%} at batches of {count}",
         error,
         CONVENTION,
     )
@@ -94,7 +95,7 @@ def _evaluation_error(steps: int) -> Iterator[Finding]:
             errors.setdefault(momentum, []).append(1 - moment.measures["test_accuracy"])
         if moment.step == steps:
             weights.append({key: each for key, each in moment.weights.items() if "running" not in key})
-    apart = max(difference(each[key], weights[0][key]) for each in weights for key in each)
+    apart = worst(difference(each[key], weights[0][key]) for each in weights for key in each)
     found = f"weights after {steps} steps differ by {short(apart)}"
     yield Finding(f"momentum in training, {len(MOMENTA)} values", found, apart, 0)
     for place, step in enumerate((EARLY, steps)):

@@ -9,6 +9,7 @@ from bnexp.checks.folding import folds_away
 from bnexp.checks.formulas import gradient_correct, restores_identity
 from bnexp.checks.gradients import clipping_numbers, gradient_tracking
 from bnexp.checks.inputs import input_scaling, linear_regime
+from bnexp.checks.memory import batch_memory
 from bnexp.checks.momentum import momentum_convention
 from bnexp.checks.times import step_times
 from bnexp.claims.findings import Finding, Measured
@@ -27,5 +28,6 @@ CHECKS: dict[str, Callable[[], Iterator[Finding | Measured]]] = {
     "clipping_numbers": clipping_numbers,
     "input_scaling": input_scaling,
     "gradient_tracking": gradient_tracking,
+    "batch_memory": batch_memory,
     "step_times": step_times,
 }

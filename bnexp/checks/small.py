@@ -25,6 +25,8 @@ CPU = torch.device("cpu")
 DIGIT = 1, 8, 8
 """C, H, W of a digit."""
 CLASSES = 10
+BIASES = 1_000
+"""Where the seeds of biases begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,8 @@ def fresh(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Mo
 
 @torch.no_grad()
 def worn(network: nn.Module) -> nn.Module:
-    """Give batch norm layers numbers that training might: none is at a value that hides faults."""
+    """Give biases and batch norm layers numbers that training might: none is at a value that hides faults."""
+    biased(network)
     for number, norm in enumerate(module for module in network.modules() if isinstance(module, BatchNorm)):
         shape = norm.gamma.shape
         norm.gamma.copy_(1 + 0.3 * noise(*shape, seed=4 * number))
@@ -92,6 +95,15 @@ def worn(network: nn.Module) -> nn.Module:
         norm.running_mean.copy_(noise(*shape, seed=4 * number + 2))
         norm.running_var.copy_(noise(*shape, seed=4 * number + 3).square() + 0.1)
     return network.eval()
+
+
+@torch.no_grad()
+def biased(network: nn.Module, ending: str = "bias") -> nn.Module:
+    """Give the biases whose names end so normal numbers, in place of the zeros that they start with."""
+    biases = (theta for name, theta in network.named_parameters() if name.endswith(ending))
+    for number, bias in enumerate(biases):
+        bias.copy_(noise(*bias.shape, seed=BIASES + number))
+    return network
 
 
 def noise(*shape: int, seed: int = 0) -> Float[Tensor, "..."]:

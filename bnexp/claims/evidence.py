@@ -5,19 +5,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.runs import study_of
 from bnexp.analysis.study import Study
-from bnexp.analysis.tuning import choices_at_edges
+from bnexp.claims.arms import Chosen, chosen, rows_against
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
-from bnexp.claims.regimes import Regime, finished_runs, regimes
+from bnexp.claims.regimes import ClaimRuns, Regime, regimes, runs_of
 from bnexp.claims.results import CheckResult, read_result
 from bnexp.claims.verdicts import Verdict, Word, holm, judge
 from bnexp.config.claim_files import Claim
 from bnexp.config.claims import MeasureSettings, Tier
 from bnexp.config.experiment import ExperimentConfig
-
-EDGE = " (edge)"
-"""Behind a choice that is the end of what was tried."""
+from bnexp.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,10 +27,10 @@ class Judged:
     measure: MeasureSettings
     pairs: Pairs
     verdict: Verdict
-    arms: Mapping[str, ArmRow]
+    arms: Mapping[str, ArmRow] = field(default_factory=dict)
     """The two arms over all grid points: times to the threshold, diverged trials, the time of a step; by name."""
-    rates: Mapping[str, tuple[str, ...]]
-    """By arm its learning rate, or all that it chose, with a remark where that is the end of what was tried."""
+    choices: tuple[Chosen, ...] = ()
+    """What the two arms chose; where nothing is tuned, their learning rates."""
     decides: bool = False
     """Whether this is the row that the claim is judged by."""
     p_holm: float | None = None
@@ -46,10 +44,14 @@ class Evidence:
     claim: Claim
     rows: tuple[Judged, ...] = ()
     studies: Mapping[Regime, Study] = field(default_factory=dict)
+    experiment: ExperimentConfig | None = None
+    """Of the tier; None where a check in code tests the claim."""
     result: CheckResult | None = None
     """What the claim's check found."""
     missing: bool = False
-    """Whether something of it has not run."""
+    """Whether something of it has not run, or can't be read."""
+    unreadable: tuple[str, ...] = ()
+    """What of it is there, and not as it was written."""
 
     @property
     def decisive(self) -> Judged | None:
@@ -66,13 +68,21 @@ class Evidence:
         return None
 
 
-def evidence(claims: Sequence[Claim], tier: Tier, runs: Path) -> list[Evidence]:
+def evidence(claims: Sequence[Claim], tier: Tier, runs: Path, *, everything: bool = True) -> list[Evidence]:
     """Return what is known about claims, in their order, with Holm's p among those that have a verdict from data.
 
+    Args:
+        claims: as from find_claims.
+        tier: in which they ran.
+        runs: folder of the run folders.
+        everything: judge all measures, not only the first of each claim, which decides.
+
     Raises:
-        InputError: what a check or a run wrote is damaged.
+        BnexpError: as runs_of.
     """
-    found = [_of_check(claim, runs) if claim.settings.check else _of_runs(claim, tier, runs) for claim in claims]
+    found = [
+        _of_check(claim, runs) if claim.settings.check else _of_runs(claim, tier, runs, everything) for claim in claims
+    ]
     adjusted = holm({each.claim.id: each.decisive.verdict.p for each in found if each.decisive})
     return [
         replace(
@@ -83,61 +93,62 @@ def evidence(claims: Sequence[Claim], tier: Tier, runs: Path) -> list[Evidence]:
 
 
 def _of_check(claim: Claim, runs: Path) -> Evidence:
-    result = read_result(claim, runs)
+    try:
+        result = read_result(claim, runs)
+    except InputError as error:
+        return Evidence(claim, missing=True, unreadable=(str(error),))
     rows = []
     if result and result.measured:
         for number, measure in enumerate(claim.settings.measures):
             pairs = pairs_of_rounds(result.measured.baseline, result.measured.treated, measure)
-            rows.append(Judged("measured", measure, pairs, judge(pairs, measure.margin), {}, {}, decides=number == 0))
+            rows.append(Judged("measured", measure, pairs, judge(pairs, measure.margin), decides=number == 0))
     return Evidence(claim, tuple(rows), result=result, missing=result is None)
 
 
-def _of_runs(claim: Claim, tier: Tier, runs: Path) -> Evidence:
-    wanted, found = regimes(claim, tier), finished_runs(claim, tier, runs)
-    studies: dict[Regime, Study] = {regime: study_of([run], probed=True) for regime, run in found.items()}
+def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence:
+    wanted, there = regimes(claim, tier), runs_of(claim, tier, runs)
     decisive = claim.settings.primary or list(wanted)[-1]
+    measures = claim.settings.measures if everything else claim.settings.measures[:1]
+    studies, unreadable = _studies(there)
     rows = [
-        replace(_judged(regime, run.config, studies[regime], measure), decides=number == 0 and regime == decisive)
-        for regime, run in found.items()
-        for number, measure in enumerate(claim.settings.measures)
+        replace(row, decides=row.measure == claim.settings.measures[0] and regime == decisive)
+        for regime, study in studies.items()
+        for row in _judged(regime, there.finished[regime].config, study, measures)
     ]
-    return Evidence(claim, tuple(rows), studies, missing=len(found) < len(wanted))
+    missing = len(studies) < len(wanted)
+    return Evidence(claim, tuple(rows), studies, claim.experiments[tier], missing=missing, unreadable=unreadable)
 
 
-def _judged(regime: Regime, config: ExperimentConfig, study: Study, measure: MeasureSettings) -> Judged:
-    pairs = pairs_of(study, measure)
-    verdict = judge(pairs, measure.margin)
-    compared = (measure.baseline, measure.arm)
-    overall = compare_study(study, baseline=measure.baseline, threshold=measure.threshold, by=[])
-    arms = {row.arm: row for row in overall.rows if row.arm in compared}
-    rates = {arm: tuple(_rates(config, arm)) for arm in compared}
-    reasons = tuple(_remarks(study, arms, rates))
-    return Judged(regime, measure, pairs, replace(verdict, reasons=(*verdict.reasons, *reasons)), arms, rates)
+def _studies(there: ClaimRuns) -> tuple[dict[Regime, Study], tuple[str, ...]]:
+    """Return the trials of every run, and why some can't be read."""
+    studies, unreadable = dict[Regime, Study](), list(there.unreadable.values())
+    for regime, run in there.finished.items():
+        try:
+            studies[regime] = study_of([run], probed=True)
+        except InputError as error:
+            unreadable.append(str(error))
+    return studies, tuple(dict.fromkeys(unreadable))
 
 
-def _remarks(study: Study, arms: Mapping[str, ArmRow], rates: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+def _judged(
+    regime: Regime, config: ExperimentConfig, study: Study, measures: Sequence[MeasureSettings]
+) -> Iterator[Judged]:
+    asked = dict.fromkeys((measure.baseline, measure.threshold) for measure in measures)
+    overall = {(base, least): rows_against(study, base, threshold=least)[1] for base, least in asked}
+    for measure in measures:
+        compared, pairs = (measure.baseline, measure.arm), pairs_of(study, measure)
+        verdict = judge(pairs, measure.margin)
+        arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
+        choices = tuple(chosen(config, compared))
+        reasons = (*verdict.reasons, *_remarks(study, arms, choices))
+        yield Judged(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
+
+
+def _remarks(study: Study, arms: Mapping[str, ArmRow], choices: Sequence[Chosen]) -> Iterator[str]:
     failed, planned = sum(row.failed for row in arms.values()), int(study.trials["arm"].isin(list(arms)).sum())
     if failed:
         yield f"{failed} of {planned} trials failed"
     if all(row.trials and row.diverged == row.trials for row in arms.values()):
         yield "all trials of both arms diverged"
-    if edges := [arm for arm, texts in rates.items() if any(EDGE in text for text in texts)]:
+    if edges := dict.fromkeys(choice.arm for choice in choices if choice.at_edge):
         yield f"at the edge: {' and '.join(edges)} chose an end of what was tried; better may lie beyond"
-
-
-def _rates(config: ExperimentConfig, arm: str) -> Iterator[str]:
-    """Yield the learning rates of an arm, or all that it chose, each once."""
-    if not config.tuned:
-        settings = (config.settings(arm, point) for point in config.points())
-        yield from dict.fromkeys(f"{each.train.lr:.3g}" for each in settings)
-        return
-    edges = [(choice, key) for choice, key in choices_at_edges(config)]
-    chosen = ((choice, key) for choice in config.tuned if choice.arm == arm for key in choice.values)
-    yield from dict.fromkeys(
-        _written(key, choice.values[key]) + (EDGE if (choice, key) in edges else "") for choice, key in chosen
-    )
-
-
-def _written(key: str, value: object) -> str:
-    text = f"{value:.3g}" if isinstance(value, float | int) else str(value)
-    return text if key == "train.lr" else f"{key.partition('.')[2]} {text}"

@@ -1,5 +1,7 @@
 """`bnexp claims`: what is claimed about batch normalization, tested, with verdicts."""
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +12,9 @@ from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs
 from bnexp.interrupts import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
-    from bnexp.claims.evidence import Evidence
     from bnexp.config.claim_files import Claim
     from bnexp.preparing import Plan
+    from bnexp.report.claims.rows import Account
     from bnexp.staged import Train
     from bnexp.store.reader import RunRecord
 
@@ -48,9 +50,9 @@ Ids = Annotated[
     ),
 ]
 Tiers = Annotated[Tier, typer.Option("--tier", help="small: minutes on two CPU cores; full: for a GPU.")]
-Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails, or has not run.")]
 Rerun = Annotated[bool, typer.Option("--rerun", help="Run anew; runs that are there are kept under a number.")]
-All = Annotated[bool, typer.Option("--all", help="Also the measures that stand beside those that decide.")]
+All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
 Html = Annotated[bool, typer.Option("--html", help="Also write one page, claims.html, beside the claims' runs.")]
 Docs = Annotated[
     Path | None,
@@ -104,16 +106,19 @@ def show_claims(
 ) -> None:
     """Show the verdicts on claims, from what has run."""
     from bnexp.config.claim_files import find_claims
+    from bnexp.errors import InputError
 
+    if ids and docs:
+        raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
     claims, form = find_claims(ids or []), Format.json if as_json else form
-    found = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything)
+    told = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
     written = [
-        *(_write_page(found, tier, runs) if html else ()),
-        *(_write_docs(found, tier, runs, docs) if docs else ()),
+        *(_write_page(told, tier, runs) if html else ()),
+        *(_write_docs(told, tier, runs, docs) if docs else ()),
     ]
     if written and form is Format.table and not quiet:
         typer.echo("\n" + "\n".join(map(str, written)))
-    _check(found, check)
+    _check(told, check)
 
 
 def _trainer(silent: bool) -> "Train":
@@ -135,44 +140,61 @@ def _show(
     form: Format,
     quiet: bool,
     everything: bool = False,
-) -> "list[Evidence]":
+    known: bool = False,
+) -> "list[Account]":
+    """Print the verdicts and return what is told; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
-    from bnexp.cli.output import plain, print_json, print_table
-    from bnexp.report.claims.rows import rows, rows_json
-    from bnexp.report.claims.table import claims_table
+    from bnexp.cli.output import plain, print_json, print_table, warn
+    from bnexp.report.claims.rows import accounts, rows_json
+    from bnexp.report.claims.tables import claims_table
     from bnexp.report.table import to_markdown
 
-    found = evidence(claims, tier.value, runs)
+    told = accounts(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
+    for fault in dict.fromkeys(fault for each in told for fault in each.evidence.unreadable):
+        warn(f"left out: {fault}")
+    title, markdown = f"Claims about batch normalization, {tier.value} tier", form is Format.md
     if form is Format.json:
-        print_json(rows_json(found))
+        print_json(rows_json(told))
     elif not quiet:
-        table = claims_table(rows(found), f"Claims about batch normalization, {tier.value} tier", everything=everything)
-        if form is Format.md:
+        table = claims_table(told, title, wide=markdown, everything=everything)
+        if markdown:
             print(plain(to_markdown(table)), end="")
         else:
             print_table(table)
-    return found
+    return told
 
 
-def _check(found: "list[Evidence]", check: bool) -> None:
-    if check and any(each.result is not None and not each.result.holds for each in found):
+def _check(told: "list[Account]", check: bool) -> None:
+    from bnexp.cli.output import warn
+
+    if not check:
+        return
+    exact = [each for each in told if each.claim.settings.kind == "exact"]
+    if missing := [each.claim.id for each in exact if each.evidence.result is None]:
+        warn(f"--check: no result of {', '.join(missing)}")
+    if missing or any(each.evidence.result and not each.evidence.result.holds for each in told):
         raise typer.Exit(1)
 
 
-def _write_page(found: "list[Evidence]", tier: Tier, runs: Path) -> list[Path]:
+def _write_page(told: "list[Account]", tier: Tier, runs: Path) -> list[Path]:
     from bnexp.report.claims.page import page
 
-    return _written(runs / "claims" / tier.value, {"claims.html": page(found, tier.value).encode()})
+    return _written(runs / "claims" / tier.value, {"claims.html": page(told, tier.value, _command()).encode()})
 
 
-def _write_docs(found: "list[Evidence]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+def _write_docs(told: "list[Account]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
     from bnexp.claims.evidence import evidence
     from bnexp.report.claims.document import document
+    from bnexp.report.claims.rows import accounts
 
-    claims = [each.claim for each in found]
-    others = {other.value: evidence(claims, other.value, runs) for other in Tier if other is not tier}
-    command = f"bnexp claims show --tier {tier.value} --docs {folder}"
-    return _written(folder, document(found, tier.value, command, others))
+    claims, rest = [each.claim for each in told], [other for other in Tier if other is not tier]
+    others = {other.value: accounts(evidence(claims, other.value, runs, everything=False)) for other in rest}
+    return _written(folder, document(told, tier.value, _command(), others))
+
+
+def _command() -> str:
+    """Return the command as it was given."""
+    return shlex.join(["bnexp", *sys.argv[1:]])
 
 
 def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:

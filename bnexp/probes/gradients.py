@@ -17,17 +17,20 @@ from bnexp.probes.networks import Theta
 
 
 def gradient_norm(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield ‖g‖ of every weight: as it is, by the root of the weight's size, relative to ‖W‖, and times ‖W‖.
+    """Yield ‖g‖ of every weight: as it is, as training clips it, over the root of its size, over ‖W‖, and times ‖W‖.
 
     At activations ‖∂L/∂h‖; of the network the slope of its logarithm against the layers' number: below 0 where the
     gradient grows on its way back, by a factor of e^−slope per layer.
     """
     networks, passes = moment.networks, moment.passes(settings.batches or 1)
     theta, gradient = networks.theta(), _mean([each.gradient for each in passes])
+    matrices = moment.clip([each.flatten(1) for each in gradient.values()])
+    clipped = dict(zip(gradient, matrices, strict=True))
     for layer in networks.weights:
         if wanted(settings, layer):
             norm_K, weight = norms(gradient[f"{layer}.weight"]), theta[f"{layer}.weight"]
             yield layer, "gradient_norm", norm_K
+            yield layer, "gradient_norm.clipped", norms(clipped[f"{layer}.weight"])
             yield layer, "gradient_norm.rms", norm_K / sqrt(weight[0].numel())
             yield layer, "gradient_norm.relative", norm_K / norms(weight)
             yield layer, "gradient_norm.scale_free", norm_K * norms(weight)

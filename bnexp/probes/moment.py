@@ -13,6 +13,7 @@ from torch import Tensor
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import Sampling
 from bnexp.data.dataset import Dataset
+from bnexp.nn.clipping import Clipping
 from bnexp.probes.networks import Batch, Networks, Pass, Theta
 from bnexp.streams import stream_seed
 
@@ -52,6 +53,8 @@ class Moment:
     """Updates made so far."""
     rate_K: Float[Tensor, " K"]
     """Learning rates of the last update, before training of the first one to come."""
+    clip: Clipping
+    """What training does to a gradient before it makes an update of it."""
     update: Update | None
     memory: MutableMapping[str, Tensor]
     """What a probe keeps until it is taken again, with the trials in front."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bnexp.config.probes import OF_AN_UPDATE, ProbeSettings
 from bnexp.data.dataset import Dataset
+from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Shard
 from bnexp.plan import TrialGroup
 from bnexp.probes.moment import Moment, Update
@@ -23,6 +24,7 @@ class _Part:
 
     shard: Shard
     networks: Networks
+    clip: Clipping
     memory: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -47,9 +49,7 @@ class Prober:
     ):
         self._group, self._network, self._data, self._probes = group, network, data, probes
         self._seeds = tuple(trial.seed for trial in group.trials)
-        smoothing = group.settings.train.label_smoothing
-        looked_at = shards if probes else ()
-        self._parts = [_Part(each, Networks(each, self._seeds[each.first : each.end], smoothing)) for each in looked_at]
+        self._parts = [self._part(each) for each in (shards if probes else ())]
         self._before: dict[str, Tensor] = {}
 
     def due(self, step: int, recorded: bool) -> list[ProbeSettings]:
@@ -102,6 +102,12 @@ class Prober:
             rows = slice(part.shard.first, part.shard.end)
             part.memory = {name: tensor[rows].to(device) for name, tensor in state.items()}
 
+    def _part(self, shard: Shard) -> _Part:
+        smoothing, rows = self._group.settings.train.label_smoothing, slice(shard.first, shard.end)
+        limits = [trial.settings.train.clip for trial in self._group.trials[rows]]
+        clip = Clipping.of(limits, next(shard.network.parameters()).detach())
+        return _Part(shard, Networks(shard, self._seeds[rows], smoothing), clip)
+
     def _moment(self, part: _Part, step: int, rate_K: Tensor, batch_SB: Tensor | None) -> Moment:
         first, end, shared = part.shard.first, part.shard.end, self._group.shared_seeds
         rows = part.shard.rows(len(shared), len(self._seeds))
@@ -118,6 +124,7 @@ class Prober:
             self._seeds[first:end],
             step,
             rate_K[first:end],
+            part.clip,
             update,
             part.memory,
         )

@@ -23,6 +23,8 @@ class Table:
     title: str = ""
     notes: tuple[str, ...] = ()
     """Lines under the table: what the columns mean, and what to be careful about."""
+    marked: tuple[int, ...] = ()
+    """Numbers of the rows that stand out, from 0."""
 
 
 def to_rich(table: Table) -> RenderableType:
@@ -44,8 +46,11 @@ def to_text(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """Return a GitHub Markdown table with the title as a heading above and the notes as a list below."""
-    lines = [table.headers, ("---",) * len(table.headers), *table.rows]
-    body = "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+    rows = [tuple(map(_escaped, row)) for row in table.rows]
+    for place in table.marked:
+        rows[place] = (f"**{rows[place][0]}**", *rows[place][1:])
+    lines = [tuple(map(_escaped, table.headers)), ("---",) * len(table.headers), *rows]
+    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     title = [f"### {table.title}"] if table.title else []
     notes = ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
     return "\n\n".join([*title, body, *notes]) + "\n"

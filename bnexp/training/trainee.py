@@ -12,13 +12,13 @@ from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.build import build
+from bnexp.nn.clipping import Clipping
 from bnexp.nn.loss import losses
 from bnexp.nn.parameters import Matrices, Parameters
 from bnexp.nn.population import refit_statistics
 from bnexp.nn.shards import Shard, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
-from bnexp.training.clipping import Clipping
 from bnexp.training.measure import chunks, measure
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS

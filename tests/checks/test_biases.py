@@ -2,17 +2,24 @@
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from bnexp import reference
 from bnexp.checks import biases
 from bnexp.checks.biases import bias_cancelled
 from bnexp.claims.findings import Finding
+from bnexp.nn.norm import BatchNorm
 from tests.checks.judging import failing
 
 GRADIENT = "|∂L/∂b| before BN in training, over the largest |∂L/∂W|, float64"
 RUNS = "the same training with and without the bias, SGD in float64"
 COUNT = "leaving it out"
 STEPS = 8
+FAR = [
+    f"hidden biases from N(0, 1) against none, {moment}: logits in {mode}"
+    for moment in ("before training", f"after {STEPS} steps")
+    for mode in ("training mode", "evaluation")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -33,13 +40,13 @@ def test_it_holds() -> None:
 @pytest.mark.usefixtures("no_drift")
 def test_layer_norm_cancels_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"norm": "layer"})
-    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS]
+    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
 
 
 @pytest.mark.usefixtures("no_drift")
 def test_nor_does_batch_norm_behind_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"norm": "after"})
-    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS]
+    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
 
 
 @pytest.mark.usefixtures("no_drift")
@@ -47,6 +54,24 @@ def test_a_bias_that_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     arms = biases._with_and_without(STEPS, "sgd", "fp64")
     monkeypatch.setattr(biases, "_with_and_without", lambda *args: dict.fromkeys(arms, arms["bias"]))
     assert failing(bias_cancelled(STEPS)) == [COUNT]
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_a_mean_that_takes_out_only_half_of_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biases, "_gradients", lambda: iter(()))
+    features = BatchNorm.features
+
+    def leaking(self: BatchNorm, x_KBC: Tensor) -> Tensor:
+        return features(self, x_KBC) + 1e-3 * x_KBC.mean(1, keepdim=True).detach()
+
+    monkeypatch.setattr(BatchNorm, "features", leaking)
+    assert failing(bias_cancelled(STEPS))[-4:] == FAR
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_statistics_that_know_nothing_of_the_bias_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(biases, "refit_statistics", lambda network, batches: network.eval())
+    assert failing(bias_cancelled(STEPS)) == FAR[1::2]
 
 
 @pytest.mark.usefixtures("no_drift")

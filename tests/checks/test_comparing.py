@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bnexp.checks.comparing import difference, short
+from bnexp.checks.comparing import difference, short, worst
 from bnexp.claims.findings import Finding
 
 
@@ -36,6 +36,17 @@ def test_arrays_of_other_shapes_are_infinitely_far_apart() -> None:
 
 def test_what_is_no_number_is_no_agreement() -> None:
     assert math.isnan(difference([math.nan, 1.0], [1.0, 1.0]))
+
+
+@pytest.mark.parametrize("errors", [[math.nan], [0.0, math.nan], [math.nan, 1.0], [math.inf, math.nan, 2.0]], ids=str)
+def test_among_errors_one_that_is_no_number_is_the_worst(errors: list[float]) -> None:
+    assert math.isnan(worst(errors))
+    assert math.isnan(worst(iter(errors)))
+
+
+@pytest.mark.parametrize(("errors", "expected"), [([], 0.0), ([-1.0], 0.0), ([0.5, 2.0, 1.0], 2.0)])
+def test_else_it_is_the_largest(errors: list[float], expected: float) -> None:
+    assert worst(errors) == expected
 
 
 def test_numbers_have_one_digit() -> None:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from bnexp.checks import counting
 from bnexp.checks.counting import four_parameters, per_feature
-from bnexp.claims.findings import Finding
 from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow
 from tests.checks.judging import failing
@@ -24,6 +23,10 @@ def changed(change: Callable[[LayerRow], LayerRow]) -> Callable[..., list[LayerR
     table = counting.layer_table
     return lambda *args: [change(row) if row.kind == "BatchNorm" else row for row in table(*args)]
 
+
+SMALL = "a network of 5 and 7 units: "
+IN_PASSES = f"{SMALL}forward passes of 2, 10, 64 images leave γ and β, and move the statistics"
+IN_UPDATES = f"{SMALL}the update after each moves γ and β, one of each for all its images, and leaves the statistics"
 
 WRONG: dict[str, tuple[Callable[[LayerRow], LayerRow], Sequence[int]]] = {
     "no running variance": (lambda row: replace(row, fixed=row.fixed // 2), [0, 2, 3, 4]),
@@ -54,7 +57,30 @@ def test_a_gamma_of_each_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None
         return features(self, x_KBC)
 
     monkeypatch.setattr(BatchNorm, "features", of_the_batch)
-    assert failing(per_feature()) == ["batches of 2, 10 and 64 images through one network"]
+    assert failing(per_feature()) == [IN_PASSES]
+
+
+def test_statistics_that_stay_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchNorm, "features", lambda norm, x_KBC: norm.scale_and_shift(x_KBC))
+    assert failing(per_feature()) == [IN_PASSES]
+
+
+@pytest.mark.parametrize("affine", ["gamma", "beta", "none"])
+def test_what_is_not_learned_is_found(affine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "MLP", counting.MLP | {"norm": {"affine": affine}})
+    assert failing(per_feature()) == [IN_UPDATES]
+
+
+def test_statistics_that_an_update_moves_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    update = counting._update
+
+    def wrong(network: nn.Module, logits_KBC: Tensor) -> None:
+        update(network, logits_KBC)
+        if hasattr(network, "hidden"):
+            network.get_buffer("hidden.1.norm.running_var").mul_(1.01)
+
+    monkeypatch.setattr(counting, "_update", wrong)
+    assert failing(per_feature()) == [IN_UPDATES]
 
 
 def test_a_gamma_of_each_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,5 +98,5 @@ def test_one_gamma_for_a_whole_layer_is_found(monkeypatch: pytest.MonkeyPatch) -
         return network
 
     monkeypatch.setattr(counting, "fresh", shared)
-    monkeypatch.setattr(counting, "_any_batch", lambda model: Finding("no batch", "passed"))
+    monkeypatch.setattr(counting, "_any_batch", lambda name, network: iter(()))
     assert [what.rpartition(": ")[2] for what in failing(per_feature())] == 2 * ["γ of each BN layer"]

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bnexp.checks import folding
 from bnexp.checks.folding import FOLDED, REFUSED, folds_away
@@ -15,8 +16,9 @@ from tests.checks.judging import failing
 
 FORMULAS = [
     "W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)",
-    "b' = β + (b − m) γ/√(v + ε), here with b = 0",
+    "b' = β + (b − m) γ/√(v + ε)",
 ]
+COLUMNS = "W' = W diag(γ/√(v + ε)) scales the columns of a weight (in, out)"
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,32 @@ def test_a_bias_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+def test_a_bias_that_is_not_scaled_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = of_networks._fold_back
+
+    def wrong(layer: Weights, affine: Any) -> None:
+        bias_O = layer.bias
+        fold(layer, affine)
+        if bias_O is not None:
+            layer.bias = nn.Parameter(bias_O + affine.shift_C)
+
+    monkeypatch.setattr(of_networks, "_fold_back", wrong)
+    found = [name for name in FOLDED if "after" not in name and "without" not in name]
+    assert failing(folds_away()) == [FORMULAS[1], *found]
+
+
+@pytest.mark.parametrize("change", [{"eps": 1e-3}, {"bias": None}, {"weight": None}], ids=str)
+def test_another_formula_for_columns_is_found(change: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    batch_norm = F.batch_norm
+
+    def wrong(x: Tensor, mean_C: Tensor, variance_C: Tensor, gamma_C: Tensor, beta_C: Tensor, eps: float) -> Tensor:
+        given = {"running_mean": mean_C, "running_var": variance_C, "weight": gamma_C, "bias": beta_C, "eps": eps}
+        return batch_norm(x, **given | change)
+
+    monkeypatch.setattr(F, "batch_norm", wrong)
+    assert failing([folding._columns()]) == [COLUMNS]
+
+
 def test_columns_in_place_of_rows_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = of_networks._fold_back
 
@@ -86,7 +114,7 @@ def test_columns_in_place_of_rows_are_found(monkeypatch: pytest.MonkeyPatch) -> 
             layer.weight = nn.Parameter(before @ affine.matrix_CC)
 
     monkeypatch.setattr(of_networks, "_fold_back", wrong)
-    assert failing(folds_away()) == ["MLP, BN before the activation"]
+    assert failing(folds_away()) == ["MLP, BN before the activation", "MLP, the same without hidden biases"]
 
 
 def test_a_shift_that_padding_swallows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from bnexp.checks import gradients
 from bnexp.checks.gradients import clipping_numbers, gradient_tracking
 from bnexp.claims.findings import Finding
 from bnexp.config.train import ClipSettings
+from bnexp.nn.clipping import Clipping
 from bnexp.nn.parameters import Matrices
 from bnexp.report import tensorboard
-from bnexp.training.clipping import Clipping
 from tests.checks.judging import failing
 
 VALUE, NORM, DIRECTION = (
@@ -22,7 +22,7 @@ VALUE, NORM, DIRECTION = (
     "[0.9, 100] clipped by norm to 1",
     "direction, clipped by norm",
 )
-TENSOR = "norm_per_tensor: 1, as Keras' clipnorm, on tensors of norm 100, 0.05 and 5"
+TENSOR = "norm_per_tensor: 1, each by its own norm, on tensors of norm 100, 0.05 and 5"
 GLOBAL = "norm_global: 1, as PyTorch's clip_grad_norm_"
 
 
@@ -69,11 +69,34 @@ def test_tracking_holds() -> None:
     assert failing(gradient_tracking(steps=3)) == []
 
 
-def test_an_update_that_was_not_clipped_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "_read_back", lambda record, folder: iter([Finding("events", "not read")]))
+
+
+RECORDED = "probes.csv of 6 weights over 3 updates, norm_per_tensor: 0.5"
+MADE = "norms as clipped against ‖ΔW‖ / rate of the updates that were made"
+
+
+@pytest.mark.usefixtures("not_read")
+def test_clipping_that_does_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Clipping, "__call__", not_at_all)
-    monkeypatch.setattr(gradients, "_read_back", lambda record, folder: Finding("events", "not read"))
-    (what,) = failing(gradient_tracking(steps=3))
-    assert what.startswith("probes.csv of 6 weights")
+    assert failing(gradient_tracking(steps=3)) == [RECORDED]
+
+
+@pytest.mark.usefixtures("not_read")
+@pytest.mark.parametrize(
+    ("place", "expected"), [("bnexp.training.trainee", [MADE]), ("bnexp.probes.prober", [RECORDED, MADE])]
+)
+def test_an_update_that_is_clipped_in_another_way_than_recorded_is_found(
+    place: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unclipped(Clipping):
+        def __call__(self, gradient: Matrices) -> Matrices:
+            return gradient
+
+    monkeypatch.setattr(f"{place}.Clipping", Unclipped)
+    assert failing(gradient_tracking(steps=3)) == expected
 
 
 class Changed:
@@ -92,9 +115,10 @@ class Changed:
         lambda probes: probes.assign(value=probes["value"] * (1 + 1e-5)),
         lambda probes: probes.assign(step=probes["step"] + 1),
         lambda probes: probes[probes["layer"] != "output"],
+        lambda probes: probes[probes["probe"] != "gradient_norm.clipped"],
         lambda probes: probes[:0],
     ],
-    ids=["another value", "another step", "a layer missing", "none at all"],
+    ids=["another value", "another step", "a layer missing", "a norm missing", "none at all"],
 )
 def test_events_that_say_something_else_are_found(
     change: Callable[[pd.DataFrame], pd.DataFrame], monkeypatch: pytest.MonkeyPatch
@@ -103,14 +127,24 @@ def test_events_that_say_something_else_are_found(
         return tensorboard.write_events(Changed(record, change(record.probes)), folder)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gradients, "write_events", wrong)
-    (what,) = failing(gradient_tracking(steps=1))
-    assert what.startswith("event files against")
+    found = failing(gradient_tracking(steps=1))
+    assert [what[:24] for what in found] == 2 * ["event files against the "]
 
 
-def test_without_tensorboard_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_without_norms_after_clipping_has_nothing_to_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = gradients._run(tmp_path, 1)
+    monkeypatch.setattr(gradients, "BEFORE_AND_AFTER", ("another_norm",))
+    assert failing(gradients._read_back(record, tmp_path / "events")) == [
+        "event files against the 0 norms before and after clipping of probes.csv"
+    ]
+
+
+def test_without_tensorboard_it_says_what_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "find_spec", lambda name: None)
     *_, last = gradient_tracking(steps=1)
-    assert "TensorBoard is not installed" in last.found
+    assert last.found == "not tested: tensorboard is not installed; pip install 'bnexp[tensorboard]'"
     assert last.error is None
 
 

@@ -12,7 +12,7 @@ from bnexp.nn.norm import BatchNorm
 from bnexp.reference import CONVENTIONS
 from tests.checks.judging import failing
 
-MEAN = "running mean after 50 batches: Keras' 0.99 against PyTorch's 0.01"
+MEAN = "running mean after 50 batches: Keras' convention, 0.99 on the old value, against PyTorch's 0.01"
 VARIANCE = "running variance likewise, with PyTorch's factor m/(m − 1)"
 AXIS = "axis −1 of (batch, height, width, channels) against dimension 1 of (batch, channels, height, width)"
 STEPS = 52

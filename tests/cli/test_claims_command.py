@@ -30,11 +30,42 @@ def test_an_exact_claim_is_run_and_shown_with_the_page_and_the_document(cli: Com
     assert "restores_identity  exact" in done.out
     assert "HOLDS" in done.out
     assert done.err.startswith("bnexp: restores_identity: ")
-    shown = cli("claims", "show", "restores_identity", "--html", "--docs", "docs")
+    shown = cli("claims", "show", "restores_identity", "--html")
     assert shown.out.startswith(done.out)
-    assert shown.out.splitlines()[-2:] == ["runs/claims/small/claims.html", "docs/claims.md"]
-    assert "**HOLDS.**" in (here / "docs" / "claims.md").read_text()
+    assert shown.out.splitlines()[-1] == "runs/claims/small/claims.html"
+    assert "HOLDS" in (here / "runs" / "claims" / "small" / "claims.html").read_text()
     assert cli("claims", "run", "restores_identity").err == "bnexp: restores_identity: has run\n"
+
+
+def test_the_document_is_of_all_claims_and_has_the_command_as_it_was_given(
+    cli: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/bnexp", "claims", "show", "--docs", "my docs"])
+    done = cli("claims", "show", "--docs", "my docs")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "my docs/claims.md")
+    assert "Made by `bnexp claims show --docs 'my docs'` from" in (here / "my docs" / "claims.md").read_text()
+    assert "not run: bnexp claims run\n" in done.out
+    refused = cli("claims", "show", "higher_lr", "fixup", "--docs", "docs")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "bnexp: --docs: the document is of all claims; leave out higher_lr fixup\n"
+    assert not (here / "docs").exists()
+
+
+def test_exact_claims_that_have_not_run_fail_the_check(cli: Command) -> None:
+    done = cli("claims", "show", "restores_identity", "per_feature", "higher_lr", "--check")
+    assert done.code == 1
+    assert done.err == "bnexp: --check: no result of restores_identity, per_feature\n"
+    assert cli("claims", "show", "higher_lr", "--check").code == 0
+
+
+def test_what_can_t_be_read_is_said_beside_the_table(cli: Command, here: Path) -> None:
+    cli("claims", "run", "restores_identity")
+    (here / "runs" / "claims" / "checks" / "restores_identity.json").write_text("{")
+    done = cli("claims", "show", "restores_identity")
+    assert done.code == 0
+    assert done.err.startswith("bnexp: left out: runs/claims/checks/restores_identity.json: not as it was written")
+    assert "not readable" in done.out
+    assert cli("claims", "show", "restores_identity", "--check").code == 1
 
 
 def test_a_claim_of_ones_own_is_trained_once(cli: Command, claim: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from bnexp.training.loop import train
 from bnexp.training.trainee import Trainee
@@ -17,7 +18,9 @@ from tests.helpers import (
     PLAIN_FLOAT64,
     SAMPLED_VARIANCE,
     assert_close,
+    experiment,
     made_up_data,
+    only_group,
     rates_group,
 )
 from tests.probes.looking import MODELS, Plain, column, find, in_training, layers_of, probe
@@ -91,6 +94,50 @@ def plain_norms(made: Plain, batches: int) -> tuple[list[float], list[float]]:
         *(found[i : i + len(hidden[0])] for i in range(len(weights), len(found), len(hidden[0]))), strict=True
     )
     return [float(g.norm()) for g in found[: len(weights)]], [float(torch.cat(each).norm()) for each in by_layer]
+
+
+CLIPS: dict[str, dict[str, float]] = {
+    "unclipped": {},
+    "value": {"value": 0.01},
+    "each_tensor": {"norm_per_tensor": 0.1},
+    "all_tensors": {"norm_global": 0.3},
+    "in_turn": {"value": 0.02, "norm_per_tensor": 0.2, "norm_global": 0.3},
+}
+
+
+def clipped(gradient: list[torch.Tensor], clip: dict[str, float]) -> list[torch.Tensor]:
+    """A gradient as torch clips it."""
+    leaves = [torch.zeros_like(g) for g in gradient]
+    for leaf, g in zip(leaves, gradient, strict=True):
+        leaf.grad = g.clone()
+    if "value" in clip:
+        clip_grad_value_(leaves, clip["value"])
+    if "norm_per_tensor" in clip:
+        for leaf in leaves:
+            clip_grad_norm_([leaf], clip["norm_per_tensor"])
+    if "norm_global" in clip:
+        clip_grad_norm_(leaves, clip["norm_global"])
+    return [leaf.grad for leaf in leaves if leaf.grad is not None]
+
+
+@pytest.mark.parametrize("sizes", [[5], [2, 3]], ids=str)
+@pytest.mark.parametrize("batches", [1, 2])
+def test_clipped_norms_are_those_of_each_trials_own_clipping(
+    batches: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bnexp.training.trainee.shard_sizes", lambda group, device: sizes)
+    arms = {name: {f"train.clip.{key}": limit for key, limit in clip.items()} for name, clip in CLIPS.items()}
+    model = {"depth": 2, "width": 6}
+    trainee = in_training(only_group(experiment(model=model, arms=arms, train={"precision": "fp64", "batch_size": 16})))
+    found = find(trainee, {"name": "gradient_norm", "batches": batches})
+    for k, trial in enumerate(trainee.group.trials):
+        made = Plain(trainee, k)
+        each = [made.gradient(made.batch(i), i) for i in range(batches)]
+        whole = [torch.stack(pieces).mean(0) for pieces in zip(*each, strict=True)]
+        expected = [float(g.norm()) for g in clipped(whole, CLIPS[trial.arm]) if g.ndim > 1]
+        assert_close(column(found, "gradient_norm.clipped", k), expected, PLAIN_FLOAT64)
+        unclipped = column(found, "gradient_norm", k)
+        assert (column(found, "gradient_norm.clipped", k) == unclipped) == (trial.arm == "unclipped")
 
 
 @pytest.mark.parametrize(("norm", "factor"), [("before", sqrt(pi / (pi - 1))), ("none", 1.0)])

@@ -17,7 +17,7 @@ from tests.probes.looking import ALL, probe, short
 GROUPS: dict[str, dict[str, Any]] = {
     "mlp": {
         "model": {"depth": 2, "width": 5, "norm": "noisy_batch", "dropout": 0.3, "activation": "relu"},
-        "train": {"batch_size": 16, "momentum": 0.9},
+        "train": {"batch_size": 16, "momentum": 0.9, "clip": {"norm_global": 0.3}},
     },
     "population": {
         "model": {"depth": 2, "width": 5, "norm": {"placement": "after", "statistics": "population"}},

@@ -4,13 +4,16 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bnexp.claims.evidence import Evidence
+from matplotlib.figure import Figure
+
 from bnexp.claims.verdicts import Word
 from bnexp.config.claims import ClaimSettings
-from bnexp.report.claims.document import findings_table, measures_table
 from bnexp.report.claims.pictures import claim_figure
-from bnexp.report.claims.rows import rows
-from bnexp.report.claims.words import cost, setting, surprises, verdict_sentence
+from bnexp.report.claims.rows import Account
+from bnexp.report.claims.settings import setting_text
+from bnexp.report.claims.tables import findings_table, measures_table, not_run
+from bnexp.report.claims.verdicts_picture import verdicts_figure
+from bnexp.report.claims.words import cost, measured_on, surprises, verdict_sentence
 from bnexp.report.figures.sheet import picture
 from bnexp.report.html.templates import asset, template
 from bnexp.report.table import Table
@@ -42,33 +45,45 @@ class Item:
     published: tuple[str, ...]
     tables: tuple[Table, ...]
     picture: str
-    """An SVG as a data URI, so that no name in it is more than text; empty without one."""
+    """As from `_embedded`; empty without one."""
 
 
-def page(found: Sequence[Evidence], tier: str) -> str:
+def page(told: Sequence[Account], tier: str, command: str) -> str:
     """Return the page; every text from a configuration is escaped by the template."""
-    items = [_item(each) for each in found]
+    items = [_item(each) for each in told]
     counts = {word: sum(item.word == word for item in items) for word in dict.fromkeys(item.word for item in items)}
     style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
-    return template(PACKAGE, "claims.html.j2").render(items=items, tier=tier, counts=counts, style=style)
-
-
-def _item(evidence: Evidence) -> Item:
-    told = rows([evidence])
-    tables = [measures_table([row for row in told if row.arms])] if evidence.rows else []
-    if evidence.result:
-        tables.append(findings_table(evidence))
-    figure = claim_figure(evidence)
-    return Item(
-        id=evidence.claim.id,
-        settings=evidence.claim.settings,
-        word=told[0].verdict,
-        kind=KINDS[evidence.word] if evidence.word else "none",
-        sentence=verdict_sentence(evidence),
-        surprises=tuple(surprises(evidence)),
-        setting=setting(evidence),
-        cost=cost(evidence) if evidence.studies or evidence.result else "",
-        published=told[0].published,
-        tables=tuple(tables),
-        picture="data:image/svg+xml;base64," + b64encode(picture(figure, "svg")).decode() if figure else "",
+    return template(PACKAGE, "claims.html.j2").render(
+        items=items,
+        tier=tier,
+        counts=counts,
+        style=style,
+        command=command,
+        measured=measured_on(told),
+        missing=not_run(told),
+        overview=_embedded(verdicts_figure([each.evidence for each in told])),
     )
+
+
+def _item(told: Account) -> Item:
+    tables = [measures_table(told)] if told.measured else []
+    if told.evidence.result:
+        tables.append(findings_table(told))
+    return Item(
+        id=told.claim.id,
+        settings=told.claim.settings,
+        word=told.head.verdict,
+        kind=KINDS[told.evidence.word] if told.evidence.word else "none",
+        sentence=verdict_sentence(told),
+        surprises=tuple(surprises(told)),
+        setting=setting_text(told.evidence.experiment) if told.evidence.experiment else "",
+        cost=cost(told),
+        published=told.head.published,
+        tables=tuple(tables),
+        picture=_embedded(claim_figure(told.evidence)),
+    )
+
+
+def _embedded(figure: Figure | None) -> str:
+    """Return a figure as an SVG in a data URI, so that no name in it is more than text."""
+    return "data:image/svg+xml;base64," + b64encode(picture(figure, "svg")).decode() if figure else ""

@@ -1,22 +1,23 @@
-"""What is known about claims as rows of plain values: for the table, for JSON, and for the pages."""
+"""What is known about claims as rows of plain values: for tables, for JSON, and for the pages."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from math import exp, isfinite
 from typing import Any
 
 import numpy as np
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.claims.evidence import EDGE, Evidence, Judged
-from bnexp.claims.results import CheckResult
-from bnexp.claims.verdicts import Word
+from bnexp.analysis.intervals import constant
+from bnexp.claims.arms import Chosen
+from bnexp.claims.evidence import Evidence, Judged
+from bnexp.claims.verdicts import Verdict, Word
 from bnexp.config.claim_files import Claim
 from bnexp.config.claims import MeasureSettings
+from bnexp.config.shipped import shipped
+from bnexp.report.claims.cells import choices_text, margin_text
 
-MOST_RATES = 4
-"""Of an arm that are written out."""
-NOT_RUN, NO_VERDICT = "not run", "described"
+NOT_RUN, NO_VERDICT, UNREADABLE = "not run", "described", "not readable"
 """In place of a verdict."""
 
 
@@ -32,7 +33,9 @@ class Row:
     reasons: tuple[str, ...] = ()
     measure: str = ""
     rates: tuple[str, ...] = ()
-    """By arm, the baseline first."""
+    """By arm what it chose, the baseline first."""
+    choices: tuple[Chosen, ...] = ()
+    """The same, choice by choice."""
     n: int | None = None
     arms: tuple[str, str] | None = None
     """Baseline and arm."""
@@ -42,6 +45,8 @@ class Row:
     change: tuple[float, float | None, float | None] | None = None
     """Mean and interval, positive where they agree with the claim; ratios where `ratio` says so."""
     ratio: bool = False
+    margin: float | None = None
+    """The least change that counts; a ratio where `ratio` says so."""
     effect: float | None = None
     p: float | None = None
     p_holm: float | None = None
@@ -50,57 +55,119 @@ class Row:
     diverged: tuple[str, ...] = ()
     """By arm, of its trials."""
     step_ratio: float | None = None
-    """Time of a step, arm / baseline."""
+    """Time of a step, arm / baseline, of the runs as they went."""
     published: tuple[str, ...] = ()
 
 
-def rows(found: Sequence[Evidence]) -> list[Row]:
-    """Return the lines of claims, each claim's first with its verdict, then the other regime and the other measures."""
-    return [row for each in found for row in _of(each)]
+@dataclass(frozen=True)
+class Account:
+    """All that is told about one claim."""
+
+    evidence: Evidence
+    rows: tuple[Row, ...]
+    """The first has the verdict; those of one measure stand together, the regime that decides first."""
+
+    @property
+    def claim(self) -> Claim:
+        """What it is about."""
+        return self.evidence.claim
+
+    @property
+    def head(self) -> Row:
+        """The row with the verdict."""
+        return self.rows[0]
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """The rows with data."""
+        return tuple(row for row in self.rows if row.arms)
 
 
-def rows_json(found: Sequence[Evidence]) -> list[dict[str, Any]]:
-    """Return the same for scripts: numbers as numbers, null for what isn't known or finite."""
-    return [{name: _plain(value) for name, value in vars(row).items()} for row in rows(found)]
+def accounts(found: Sequence[Evidence]) -> list[Account]:
+    """Return what is told about claims, in their order."""
+    return [Account(each, tuple(_rows(each))) for each in found]
+
+
+def rows_json(told: Sequence[Account]) -> list[dict[str, Any]]:
+    """Return the rows for scripts: numbers as numbers, null for what isn't known or finite."""
+    return [{name: _plain(value) for name, value in vars(row).items()} for each in told for row in each.rows]
+
+
+def as_ratio(measure: MeasureSettings) -> bool:
+    """Tell whether a change is read as a ratio: it is a logarithm, and not a slope of one."""
+    return measure.of_logarithms and not (measure.over and measure.over.by == "slope")
+
+
+def written(claim: Claim) -> str:
+    """Return how a claim is named on the command line: by its name, or one of the reader's own by its file."""
+    return claim.id if str(shipped("claims").get(claim.id)) == claim.source else claim.source
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(inner) for inner in value]
+    if is_dataclass(value):
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def _of(evidence: Evidence) -> Iterator[Row]:
-    name, published = evidence.claim.id, tuple(_published(evidence))
-    if evidence.rows and not evidence.decisive:
-        yield Row(name, "-", decides=True, verdict=NOT_RUN, measure=evidence.rows[0].measure.label, published=published)
-    ordered = sorted(evidence.rows, key=lambda row: not row.decides)
+def _rows(evidence: Evidence) -> Iterator[Row]:
+    measures = list(evidence.claim.settings.measures)
+    ordered = sorted(evidence.rows, key=lambda row: (measures.index(row.measure), not _like_decisive(row, evidence)))
+    if not evidence.decisive:
+        yield _without_data(evidence)
+    published = tuple(_published(evidence.claim))
     yield from (_judged(evidence.claim, row, published if row.decides else ()) for row in ordered)
-    if evidence.result and not evidence.rows:
-        yield _checked(evidence.claim, evidence.result, published)
-    elif not evidence.rows:
-        described = evidence.claim.settings.kind == "descriptive" and not evidence.missing
-        yield Row(name, "-", decides=True, verdict=NO_VERDICT if described else NOT_RUN, published=published)
+
+
+def _like_decisive(row: Judged, evidence: Evidence) -> bool:
+    return evidence.decisive is not None and row.regime == evidence.decisive.regime
+
+
+def _without_data(evidence: Evidence) -> Row:
+    """Return the row of a claim that data don't decide: exact, described, not run or not readable."""
+    claim, regime, reasons = evidence.claim, "-", tuple[str, ...]()
+    measure = claim.settings.measures[0].label if claim.settings.measures else ""
+    if evidence.unreadable:
+        word, reasons = UNREADABLE, tuple(_remedy(claim, fault) for fault in evidence.unreadable)
+    elif evidence.missing:
+        word = NOT_RUN
+    elif evidence.result and evidence.word:
+        regime, word, reasons = "exact", _word(claim, evidence.word), tuple(_findings(evidence))
+    else:
+        word = NO_VERDICT
+    published = tuple(_published(claim))
+    return Row(claim.id, regime, decides=True, verdict=word, reasons=reasons, measure=measure, published=published)
+
+
+def _remedy(claim: Claim, fault: str) -> str:
+    """Say what to do about a fault; what a check wrote says that itself."""
+    return fault if claim.settings.check else f"{fault}; bnexp claims run {written(claim)} restores it"
 
 
 def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
     measure, verdict, pairs = row.measure, row.verdict, row.pairs
-    compared = (measure.baseline, measure.arm)
+    compared, ratio = (measure.baseline, measure.arm), as_ratio(measure)
     arms = [row.arms[arm] for arm in compared if arm in row.arms]
+    by_arm = [[each for each in row.choices if each.arm == arm] for arm in compared]
     return Row(
         claim=claim.id,
         regime=row.regime,
         decides=row.decides,
         verdict=_word(claim, verdict.word),
-        reasons=verdict.reasons,
+        reasons=(*verdict.reasons, *_below(verdict, measure)),
         measure=measure.label,
-        rates=tuple(_rates(row.rates[arm]) for arm in compared if arm in row.rates),
+        rates=tuple(choices_text(choices) for choices in by_arm if choices),
+        choices=row.choices,
         n=verdict.n,
         arms=compared,
         baseline=_spread(pairs.baseline),
         treated=_spread(pairs.treated),
-        change=_change(row),
-        ratio=as_ratio(measure),
+        change=_change(verdict, ratio),
+        ratio=ratio,
+        margin=exp(measure.margin) if ratio else measure.margin,
         effect=verdict.effect,
         p=verdict.p,
         p_holm=row.p_holm,
@@ -111,27 +178,20 @@ def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
     )
 
 
-def as_ratio(measure: MeasureSettings) -> bool:
-    """Tell whether a change is read as a ratio: it is a logarithm, and not a slope of one."""
-    return measure.of_logarithms and not (measure.over and measure.over.by == "slope")
+def _below(verdict: Verdict, measure: MeasureSettings) -> Iterator[str]:
+    """Say why it is unclear although the interval is above 0."""
+    above = verdict.low is not None and verdict.low > 0
+    if verdict.word is Word.inconclusive and above and (verdict.change or 0) < measure.margin:
+        ratio = as_ratio(measure)
+        yield f"the mean is below the margin of {margin_text(exp(measure.margin) if ratio else measure.margin, ratio)}"
 
 
-def _rates(texts: Sequence[str]) -> str:
-    """Write rates one after the other, of many the first and the last, and all that are at an edge."""
-    if len(texts) <= MOST_RATES:
-        return ", ".join(texts)
-    edges = [text for text in texts[1:-1] if EDGE in text]
-    return ", ".join([texts[0], "…", *edges, *(["…"] if edges else []), texts[-1]])
-
-
-def _change(row: Judged) -> tuple[float, float | None, float | None] | None:
-    verdict = row.verdict
+def _change(verdict: Verdict, ratio: bool) -> tuple[float, float | None, float | None] | None:
     if verdict.change is None:
         return None
-    ends = (verdict.change, verdict.low, verdict.high)
-    if not as_ratio(row.measure):
-        return ends
-    mean, low, high = (None if end is None else exp(end) for end in ends)
+    mean, low, high = (
+        exp(end) if ratio and end is not None else end for end in (verdict.change, verdict.low, verdict.high)
+    )
     assert mean is not None
     return mean, low, high
 
@@ -140,7 +200,8 @@ def _spread(values: np.ndarray) -> tuple[float, float | None] | None:
     if not len(values):
         return None
     with np.errstate(invalid="ignore"):  # what isn't finite has no spread
-        return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+        deviation = 0.0 if constant(values) else float(values.std(ddof=1))
+        return float(values.mean()), deviation if len(values) > 1 else None
 
 
 def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
@@ -150,21 +211,20 @@ def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
         yield f"first in {arms[1].first} of {arms[1].pairs}"
 
 
-def _checked(claim: Claim, result: CheckResult, published: tuple[str, ...]) -> Row:
-    worst = result.worst
-    failed = [finding for finding in result.findings if not finding.holds]
-    reasons = tuple(f"{each.what}: {each.found}" for each in failed)
+def _findings(evidence: Evidence) -> Iterator[str]:
+    assert evidence.result
+    worst = evidence.result.worst
+    failed = [finding for finding in evidence.result.findings if not finding.holds]
+    yield from (f"{each.what}: {each.found}" for each in failed)
     if not failed and worst is not None:
-        reasons = (f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly",)
-    verdict = _word(claim, Word.fails if failed else Word.holds)
-    return Row(claim.id, "exact", decides=True, verdict=verdict, reasons=reasons, published=published)
+        yield f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly"
 
 
 def _word(claim: Claim, word: Word) -> str:
     return str(word) if claim.settings.as_worded else f"{word} as corrected"
 
 
-def _published(evidence: Evidence) -> Iterator[str]:
-    for each in evidence.claim.settings.published:
-        mark = "†" if each.unverified else ""
-        yield f"{each.found}{mark} ({each.study}{', same setting' if each.same_setting else ''})"
+def _published(claim: Claim) -> Iterator[str]:
+    for each in claim.settings.published:
+        mark, same = "†" if each.unverified else "", "; same setting" if each.same_setting else ""
+        yield f"{each.found}{mark} ({each.study}: {each.setting}{same})"

@@ -1,116 +1,122 @@
-"""What was found about a claim, in sentences: the verdict, where it was tested, what it cost, and what surprises."""
+"""What was found about a claim, in sentences: the verdict, what it cost, where it was measured, what surprises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.metrics import lower_is_better, metric_text
-from bnexp.analysis.runs import compare_study
-from bnexp.analysis.study import Study
-from bnexp.claims.evidence import Evidence, Judged
+from bnexp.claims.arms import rows_against
+from bnexp.claims.evidence import Judged
 from bnexp.claims.verdicts import Word
-from bnexp.report.claims.rows import Row, rows
-from bnexp.report.claims.table import change_text
-from bnexp.report.labels import counted, point_texts, short_keys, value_text
+from bnexp.config.claims import MeasureSettings
+from bnexp.report.claims.cells import change_text, margin_text
+from bnexp.report.claims.rows import NO_VERDICT, UNREADABLE, Account, Row
+from bnexp.report.labels import counted, point_texts
 
-MOST_VALUES = 4
-"""Of a swept setting that are named; of more the first and the last."""
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
+MOST_OPPOSITE = 3
+"""Measures against the claim that are named; the table has them all."""
+SAME = "the same"
+"""Begins a label that goes on from the one above it."""
 
 
-def verdict_sentence(evidence: Evidence) -> str:
+def verdict_sentence(told: Account) -> str:
     """Say what was found in one sentence, with the numbers."""
-    row = rows([evidence])[0]
-    if evidence.result and not evidence.rows:
-        held = sum(finding.error is not None for finding in evidence.result.findings)
-        return f"{counted(held, 'test')}; {'; '.join(row.reasons)}." if row.reasons else f"{counted(held, 'test')}."
-    if not evidence.decisive:
-        described = evidence.studies and not evidence.missing
+    row, result = told.head, told.evidence.result
+    if row.verdict == UNREADABLE:
+        return f"It can't be read: {'; '.join(row.reasons)}."
+    if result and not told.measured:
+        held = counted(sum(finding.error is not None for finding in result.findings), "test")
+        return f"{held}; {'; '.join(row.reasons)}." if row.reasons else f"{held}."
+    if not row.arms:
+        described = row.verdict == NO_VERDICT
         return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
-    return f"{_measured(row)}{_regime(row)}.{''.join(f' {_sentence(reason)}' for reason in row.reasons)}"
+    return f"{_measured(row)}{_regime(row)}.{''.join(f' {_capital(reason)}.' for reason in row.reasons)}"
 
 
 def _measured(row: Row) -> str:
     if row.arms is None or row.change is None:
-        return f"{row.measure}: nothing to compare"
+        return f"{_capital(row.measure)}: nothing to compare"
     baseline, arm = row.arms
-    sign = "above 1" if row.ratio else "positive"
-    return f"{_capital(row.measure)}: {change_text(row)}, {arm} against {baseline} ({sign} agrees), n = {row.n}"
+    sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
+    change = change_text(row.change, row.ratio)
+    how = f"{sign} agrees; the margin is {margin}"
+    return f"{_capital(row.measure)}: {change}, {arm} against {baseline} ({how}), n = {row.n}"
 
 
 def _regime(row: Row) -> str:
     if row.regime == "tuned" and len(row.rates) == 2 and row.arms:
-        return f"; each with what it chose: {row.arms[0]} {row.rates[0]}, {row.arms[1]} {row.rates[1]}"
+        return f"; each with what it chose: {row.arms[0]}: {row.rates[0]}; {row.arms[1]}: {row.rates[1]}"
     return "; with equal settings" if row.regime == "equal" else ""
 
 
-def setting(evidence: Evidence) -> str:
-    """Say on what it was tested, which is what the verdict holds for."""
-    if not evidence.studies:
-        return ""
-    study = list(evidence.studies.values())[-1]
-    first = study.settings[study.arms[0]]
-    data, model, train = first.data, first.model, first.train
-    size = f", {data.train_size:,} training images" if data.train_size else ""
-    length = f"{train.steps:,} steps" if train.steps else counted(train.epochs or 10, "epoch")
-    widths = "×".join(map(str, dict.fromkeys(model.widths)))
-    swept = [f"{short_keys(study.grid_keys)[key]} {_values(study, key)}" for key in study.grid_keys]
-    return "; ".join(
-        [
-            f"{data.name}{size}",
-            f"{model.family} of depth {model.layers}, width {widths}, {model.activation}",
-            f"{train.optimizer}, batches of {train.batch_size}, {length}",
-            *(["over " + ", ".join(swept)] if swept else []),
-        ]
+def cost(told: Account) -> str:
+    """Say what it took; nothing where nothing has run."""
+    if told.evidence.result:
+        return f"{told.evidence.result.seconds:.0f} s"
+    studies = told.evidence.studies.values()
+    trials, seconds = sum(len(each.trials) for each in studies), sum(each.trials["seconds"].sum() for each in studies)
+    return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if studies else ""
+
+
+def measured_on(told: Sequence[Account]) -> str:
+    """Say when and on what claims were measured: dates, machines, versions."""
+    abouts = [
+        about for each in told for study in each.evidence.studies.values() for about in study.environments.values()
+    ]
+    days = sorted(str(about[key])[:10] for about in abouts for key in ("started", "ended") if about.get(key))
+    machines = dict.fromkeys(
+        f"{about.get('device_name')} ({about.get('device')}, {about.get('cores')} cores), "
+        f"torch {about.get('torch')}, bnexp {about.get('bnexp')}"
+        for about in abouts
     )
+    if not machines:
+        return ""
+    when = "" if not days else f", {days[0]}" if days[0] == days[-1] else f", {days[0]} to {days[-1]}"
+    return f"Measured on {'; '.join(machines)}{when}."
 
 
-def _values(study: Study, key: str) -> str:
-    values = study.trials[key].astype(object).where(study.trials[key].notna(), None)
-    texts = list(dict.fromkeys(map(value_text, values)))
-    return f"{texts[0]} … {texts[-1]} ({len(texts)})" if len(texts) > MOST_VALUES else ", ".join(texts)
-
-
-def cost(evidence: Evidence) -> str:
-    """Say what it took, and what a step with the arm costs."""
-    if evidence.result:
-        return f"{evidence.result.seconds:.0f} s"
-    trials = sum(len(study.trials) for study in evidence.studies.values())
-    seconds = sum(study.trials["seconds"].sum() for study in evidence.studies.values())
-    found = f"{counted(trials, 'measured trial')}, {seconds:.0f} s"
-    row = rows([evidence])[0]
-    if row.step_ratio is None or row.arms is None:
-        return found
-    return f"{found}; a step of {row.arms[1]} takes {row.step_ratio:.2f} times one of {row.arms[0]}"
-
-
-def surprises(evidence: Evidence) -> list[str]:
+def surprises(told: Account) -> list[str]:
     """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
-    return [*_regimes_disagree(evidence), *_measures_against(evidence), *_points_against(evidence)]
+    return [*_regimes_disagree(told), *_measures_against(told), *_points_against(told)]
 
 
-def _regimes_disagree(evidence: Evidence) -> Iterator[str]:
-    words = {row.regime: row.verdict.word for row in evidence.rows if row.measure == evidence.rows[0].measure}
+def _regimes_disagree(told: Account) -> Iterator[str]:
+    words = {row.regime: row.verdict for row in told.measured if row.measure == told.head.measure}
     if len(words) == 2 and len(set(words.values())) == 2:
         yield f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}."
 
 
-def _measures_against(evidence: Evidence) -> Iterator[str]:
-    for row in rows([evidence]):
-        if row.verdict.startswith(Word.opposite) and not row.decides:
-            yield f"OPPOSITE: {row.measure}, {row.regime}: {change_text(row)}."
+def _measures_against(told: Account) -> Iterator[str]:
+    others = [row for row in told.measured if row.measure != told.head.measure]
+    against = [row for row in others if row.verdict.startswith(Word.opposite)]
+    above = _labels_above(told.claim.settings.measures)
+    for row in against[:MOST_OPPOSITE]:
+        yield f"OPPOSITE, {row.regime}: {above[row.measure]}: {change_text(row.change, row.ratio)}."
+    if len(against) > MOST_OPPOSITE:
+        yield f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table."
 
 
-def _points_against(evidence: Evidence) -> Iterator[str]:
-    decisive = evidence.decisive
-    if decisive is None or decisive.regime not in evidence.studies:
+def _labels_above(measures: Sequence[MeasureSettings]) -> dict[str, str]:
+    """Return every label, after the one that it goes on from."""
+    full, above = dict[str, str](), ""
+    for label in (measure.label for measure in measures):
+        same = label.startswith(SAME)
+        full[label] = f"{above}: {label}" if same and above else label
+        above = above if same else label
+    return full
+
+
+def _points_against(told: Account) -> Iterator[str]:
+    """Say where the arm has the worse accuracy, unless that is what the claim says."""
+    decisive = told.evidence.decisive
+    if decisive is None or _claims_a_loss(decisive.measure):
         return
-    for regime, study in evidence.studies.items():
-        comparison = compare_study(study, baseline=decisive.measure.baseline)
-        if lower_is_better(comparison.metric) or not comparison.grid_keys:
+    for regime, study in told.evidence.studies.items():
+        metric, rows = rows_against(study, decisive.measure.baseline, by=study.grid_keys)
+        if lower_is_better(metric) or not study.grid_keys:
             continue
-        behind = [row for row in comparison.rows if _behind(row, decisive)]
-        metric = comparison.metric
+        behind, points = [row for row in rows if _behind(row, decisive)], {str(row.point) for row in rows}
         named = ", ".join(
             f"{' '.join(point_texts(row.point))} by {metric_text(metric, -(row.difference or 0))}"
             for row in sorted(behind, key=lambda row: row.difference or 0)[:MOST_POINTS]
@@ -118,7 +124,12 @@ def _points_against(evidence: Evidence) -> Iterator[str]:
         more = f" and at {len(behind) - MOST_POINTS} more" if len(behind) > MOST_POINTS else ""
         if behind:
             what = f"{decisive.measure.arm} is behind {decisive.measure.baseline} in {metric.replace('_', ' ')}"
-            yield f"At {counted(len(behind), 'grid point')} of {comparison.points} ({regime}) {what}: {named}{more}."
+            yield f"At {len(behind)} of {counted(len(points), 'grid point')} ({regime}) {what}: {named}{more}."
+
+
+def _claims_a_loss(measure: MeasureSettings) -> bool:
+    """Tell whether it is the claim itself that the arm has the worse accuracy."""
+    return measure.value.endswith("accuracy") and measure.better == "lower"
 
 
 def _behind(row: ArmRow, decisive: Judged) -> bool:
@@ -127,7 +138,3 @@ def _behind(row: ArmRow, decisive: Judged) -> bool:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _sentence(text: str) -> str:
-    return f"{_capital(text)}."
