@@ -109,7 +109,7 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
     wanted, there = regimes(claim, tier), runs_of(claim, tier, runs)
     decisive = claim.settings.primary or list(wanted)[-1]
     measures = claim.settings.measures if everything else claim.settings.measures[:1]
-    studies, unreadable = _studies(there)
+    studies, unreadable = _studies(there, probed=everything or any(measure.probe for measure in measures))
     rows = [
         replace(row, decides=row.measure == claim.settings.measures[0] and regime == decisive)
         for regime, study in studies.items()
@@ -119,12 +119,12 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
     return Evidence(claim, tuple(rows), studies, claim.experiments[tier], missing=missing, unreadable=unreadable)
 
 
-def _studies(there: ClaimRuns) -> tuple[dict[Regime, Study], tuple[str, ...]]:
+def _studies(there: ClaimRuns, *, probed: bool) -> tuple[dict[Regime, Study], tuple[str, ...]]:
     """Return the trials of every run, and why some can't be read."""
     studies, unreadable = dict[Regime, Study](), list(there.unreadable.values())
     for regime, run in there.finished.items():
         try:
-            studies[regime] = study_of([run], probed=True)
+            studies[regime] = study_of([run], probed=probed)
         except InputError as error:
             unreadable.append(str(error))
     return studies, tuple(dict.fromkeys(unreadable))

@@ -12,6 +12,7 @@ from bnexp.config.stages import choosing, untuned
 from bnexp.errors import InputError
 from bnexp.plan import run_name
 from bnexp.store.finding import holds_run
+from bnexp.store.layout import PICTURE, SUMMARIES
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.tuning import decided
 
@@ -74,4 +75,4 @@ def _fault(path: Path) -> str:
     run = RunRecord(path)
     run.check()
     ended = run.complete and run.environment["ended"]
-    return f"{path}: what people read of it is not as it was written" if ended else ""
+    return f"{path}: {', '.join(SUMMARIES)} or {PICTURE} is not as it was written" if ended else ""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnexp import reference
 from bnexp.checks import biases
@@ -49,41 +49,56 @@ def test_nor_does_batch_norm_behind_an_activation(monkeypatch: pytest.MonkeyPatc
     assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
 
 
-@pytest.mark.usefixtures("no_drift")
 def test_a_bias_that_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     arms = biases._with_and_without(STEPS, "sgd", "fp64")
     monkeypatch.setattr(biases, "_with_and_without", lambda *args: dict.fromkeys(arms, arms["bias"]))
-    assert failing(bias_cancelled(STEPS)) == [COUNT]
+    assert failing(biases._equal_runs(STEPS)) == [COUNT]
 
 
-@pytest.mark.usefixtures("no_drift")
 def test_a_mean_that_takes_out_only_half_of_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(biases, "_gradients", lambda: iter(()))
     features = BatchNorm.features
 
     def leaking(self: BatchNorm, x_KBC: Tensor) -> Tensor:
         return features(self, x_KBC) + 1e-3 * x_KBC.mean(1, keepdim=True).detach()
 
     monkeypatch.setattr(BatchNorm, "features", leaking)
-    assert failing(bias_cancelled(STEPS))[-4:] == FAR
+    assert failing(biases._far_from_zero(STEPS)) == FAR
 
 
-@pytest.mark.usefixtures("no_drift")
+def test_a_gradient_of_weights_that_the_bias_changes_is_found_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = BatchNorm.features
+
+    def leaking(self: BatchNorm, x_KBC: Tensor) -> Tensor:
+        nothing_KBC = x_KBC - x_KBC.detach()
+        return features(self, x_KBC) + 1e-3 * x_KBC.detach().mean(1, keepdim=True) * nothing_KBC
+
+    monkeypatch.setattr(BatchNorm, "features", leaking)
+    assert failing(biases._far_from_zero(STEPS)) == FAR[2:]
+
+
+def test_gradients_are_taken_where_biases_are_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[nn.Module] = []
+    fresh = biases.fresh
+    monkeypatch.setattr(biases, "fresh", lambda *args, **kwargs: made.append(fresh(*args, **kwargs)) or made[-1])
+    list(biases._gradients())
+    hidden = [theta for each in made for name, theta in each.named_parameters() if name.endswith("linear.bias")]
+    assert len(hidden) == 9
+    assert all(bool((bias != 0).all()) for bias in hidden)
+
+
 def test_statistics_that_know_nothing_of_the_bias_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(biases, "refit_statistics", lambda network, batches: network.eval())
-    assert failing(bias_cancelled(STEPS)) == FAR[1::2]
+    assert failing(biases._far_from_zero(STEPS)) == FAR[1::2]
 
 
-@pytest.mark.usefixtures("no_drift")
 def test_a_gradient_that_ignores_the_mean_moves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def ignoring(dy: np.ndarray, cache: reference.Cache) -> reference.Gradients:
         return reference.Gradients(cache.gamma_C * cache.inverse_C * dy, cache.gamma_C, cache.gamma_C)
 
     monkeypatch.setattr(reference, "backward", ignoring)
-    assert failing(bias_cancelled(STEPS)) == [f"{STEPS} steps of b with the true gradient"]
+    assert failing(biases._drift_without_mean(STEPS)) == [f"{STEPS} steps of b with the true gradient"]
 
 
-@pytest.mark.usefixtures("no_drift")
 def test_a_loss_that_moves_with_the_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     forward = reference.forward
 
@@ -92,4 +107,4 @@ def test_a_loss_that_moves_with_the_bias_is_found(monkeypatch: pytest.MonkeyPatc
         return y + 1e-6 * cache.mean_C, cache
 
     monkeypatch.setattr(reference, "forward", leaking)
-    assert "the same if the gradient ignores that the mean hangs on b" in failing(bias_cancelled(STEPS))
+    assert "the same if the gradient ignores that the mean hangs on b" in failing(biases._drift_without_mean(STEPS))

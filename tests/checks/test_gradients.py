@@ -15,6 +15,7 @@ from bnexp.config.train import ClipSettings
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.parameters import Matrices
 from bnexp.report import tensorboard
+from bnexp.store.reader import RunRecord
 from tests.checks.judging import failing
 
 VALUE, NORM, DIRECTION = (
@@ -99,6 +100,11 @@ def test_an_update_that_is_clipped_in_another_way_than_recorded_is_found(
     assert failing(gradient_tracking(steps=3)) == expected
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    return gradients._run(tmp_path_factory.mktemp("run"), 1)
+
+
 class Changed:
     """A run whose probes are others than those in its folder."""
 
@@ -121,27 +127,27 @@ class Changed:
     ids=["another value", "another step", "a layer missing", "a norm missing", "none at all"],
 )
 def test_events_that_say_something_else_are_found(
-    change: Callable[[pd.DataFrame], pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+    change: Callable[[pd.DataFrame], pd.DataFrame], trained: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(record: Any, folder: Path) -> int:
         return tensorboard.write_events(Changed(record, change(record.probes)), folder)  # type: ignore[arg-type]
 
     monkeypatch.setattr(gradients, "write_events", wrong)
-    found = failing(gradient_tracking(steps=1))
+    found = failing(gradients._read_back(trained, tmp_path / "events"))
     assert [what[:24] for what in found] == 2 * ["event files against the "]
 
 
 def test_a_run_without_norms_after_clipping_has_nothing_to_read_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = gradients._run(tmp_path, 1)
     monkeypatch.setattr(gradients, "BEFORE_AND_AFTER", ("another_norm",))
-    assert failing(gradients._read_back(record, tmp_path / "events")) == [
+    assert failing(gradients._read_back(trained, tmp_path / "events")) == [
         "event files against the 0 norms before and after clipping of probes.csv"
     ]
 
 
-def test_without_tensorboard_it_says_what_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorboard_it_says_what_is_not_tested(trained: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "_run", lambda folder, steps: trained)
     monkeypatch.setattr(gradients, "find_spec", lambda name: None)
     *_, last = gradient_tracking(steps=1)
     assert last.found == "not tested: tensorboard is not installed; pip install 'bnexp[tensorboard]'"

@@ -16,8 +16,6 @@ MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
 MOST_OPPOSITE = 3
 """Measures against the claim that are named; the table has them all."""
-SAME = "the same"
-"""Begins a label that goes on from the one above it."""
 
 
 def verdict_sentence(told: Account) -> str:
@@ -90,21 +88,10 @@ def _regimes_disagree(told: Account) -> Iterator[str]:
 def _measures_against(told: Account) -> Iterator[str]:
     others = [row for row in told.measured if row.measure != told.head.measure]
     against = [row for row in others if row.verdict.startswith(Word.opposite)]
-    above = _labels_above(told.claim.settings.measures)
     for row in against[:MOST_OPPOSITE]:
-        yield f"OPPOSITE, {row.regime}: {above[row.measure]}: {change_text(row.change, row.ratio)}."
+        yield f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}."
     if len(against) > MOST_OPPOSITE:
         yield f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table."
-
-
-def _labels_above(measures: Sequence[MeasureSettings]) -> dict[str, str]:
-    """Return every label, after the one that it goes on from."""
-    full, above = dict[str, str](), ""
-    for label in (measure.label for measure in measures):
-        same = label.startswith(SAME)
-        full[label] = f"{above}: {label}" if same and above else label
-        above = above if same else label
-    return full
 
 
 def _points_against(told: Account) -> Iterator[str]:

@@ -1,0 +1,106 @@
+"""What is known about a claim from its runs: what arms chose, what failed, and which arm ended how."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bnexp.claims import evidence as module
+from bnexp.claims.arms import Chosen, rows_against
+from bnexp.claims.evidence import Judged, evidence
+from bnexp.claims.regimes import ClaimRuns
+from bnexp.config.claim_files import Claim
+from bnexp.config.claims import ClaimSettings
+from bnexp.config.experiment import ExperimentConfig
+from tests.claims.made_up import a_study, by_seed
+from tests.helpers import experiment
+
+MEASURES = [{"label": "first", "value": "final_test_accuracy", "better": "higher", "margin": 0.01}]
+SETTINGS = ClaimSettings.model_validate(
+    {"claim": "So it is.", "notes": ["S0"], "literature": ["A"], "experiment": {}, "measures": MEASURES}
+    | {"tiers": {"small": {}, "full": {}}}
+)
+ARMS = ["none", "before", "after"]
+
+
+def judged(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, *rows: dict[str, Any]) -> Judged:
+    """The deciding row of a claim whose one run had these trials."""
+    there: Any = {"tuned" if config.tuned else "equal": SimpleNamespace(config=config)}
+    monkeypatch.setattr(module, "runs_of", lambda *_: ClaimRuns(there, {}))
+    monkeypatch.setattr(module, "study_of", lambda *_, **__: a_study(*rows))
+    (found,) = evidence([Claim("made_up", "made_up.yaml", SETTINGS, {"small": config})], "small", Path())
+    assert found.decisive is not None
+    return found.decisive
+
+
+def test_failed_trials_are_counted_of_those_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row for arm in ARMS for row in by_seed(arm, [0.5, 0.6, 0.7])]
+    rows[0]["outcome"] = rows[-1]["outcome"] = "failed"
+    assert judged(monkeypatch, experiment(arms=ARMS), *rows).verdict.reasons[-1] == "1 of 6 trials failed"
+
+
+def test_it_is_said_where_nothing_but_diverged_trials_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [row for arm in ARMS for row in by_seed(arm, [0.5, 0.6, 0.7], outcome="diverged")]
+    assert "all trials of both arms diverged" in judged(monkeypatch, experiment(arms=ARMS), *rows).verdict.reasons
+    rows[0]["outcome"] = "completed"
+    assert "all trials of both arms diverged" not in judged(monkeypatch, experiment(arms=ARMS), *rows).verdict.reasons
+
+
+def test_what_arms_chose_is_told_with_the_ends_of_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = [
+        {"arm": arm, "point": {"model.depth": depth}, "values": {"train.lr": rate}}
+        for depth, rates in ((2, (0.1, 1.0, 0.1)), (3, (0.3, 0.3, 1.0)))
+        for arm, rate in zip(ARMS, rates, strict=True)
+    ]
+    config = experiment(
+        data={"name": "digits"},
+        arms=ARMS,
+        grid={"model.depth": [2, 3]},
+        tune={"grid": {"train.lr": [0.1, 0.3, 1.0]}},
+        tuned=tuned,
+    )
+    rows = [row for arm in ARMS for depth in (2, 3) for row in by_seed(arm, [0.5, 0.6], **{"model.depth": depth})]
+    found = judged(monkeypatch, config, *rows)
+    assert found.choices == (
+        Chosen("none", {"model.depth": 2}, "train.lr", 0.1, at_edge=True),
+        Chosen("none", {"model.depth": 3}, "train.lr", 0.3),
+        Chosen("before", {"model.depth": 2}, "train.lr", 1.0, at_edge=True),
+        Chosen("before", {"model.depth": 3}, "train.lr", 0.3),
+    )
+    assert found.verdict.reasons[-1] == (
+        "at the edge: none and before chose an end of what was tried; better may lie beyond"
+    )
+
+
+def test_without_tuning_the_rates_of_the_arms_are_told_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(
+        arms={"none": {}, "before": {"train.lr": 0.7}}, grid={"train.lr": [0.1, 0.3], "model.depth": [2, 3]}
+    )
+    rows = [row for arm in ("none", "before") for row in by_seed(arm, [0.5, 0.6])]
+    found = judged(monkeypatch, config, *rows)
+    assert [(each.arm, each.value) for each in found.choices] == [("none", 0.1), ("none", 0.3), ("before", 0.7)]
+
+
+def test_arms_are_compared_over_all_grid_points_or_at_each() -> None:
+    study = a_study(
+        *by_seed("none", [0.2, 0.3], **{"train.lr": 0.1}),
+        *by_seed("before", [0.6, 0.8], **{"train.lr": 0.1}),
+        *by_seed("none", [0.4, 0.5], **{"train.lr": 1.0}),
+        *by_seed("before", [0.4, 0.4], outcome="diverged", **{"train.lr": 1.0}),
+    )
+    metric, overall = rows_against(study, "none", threshold=0.55)
+    assert metric == "final_test_accuracy"
+    assert [(row.arm, row.trials, row.diverged, row.pairs, row.reached) for row in overall] == [
+        ("none", 4, 0, 0, 0),
+        ("before", 4, 2, 2, 2),
+    ]
+    assert (overall[1].first, overall[1].difference) == (2, pytest.approx(0.2))
+    _, each = rows_against(study, "none", by=["train.lr"])
+    assert [(row.arm, row.point) for row in each] == [
+        ("none", {"train.lr": 0.1}),
+        ("before", {"train.lr": 0.1}),
+        ("none", {"train.lr": 1.0}),
+        ("before", {"train.lr": 1.0}),
+    ]
+    assert each[1].difference == pytest.approx(0.45)
