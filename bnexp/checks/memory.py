@@ -1,6 +1,6 @@
 """The memory that a batch takes: the bytes kept from the forward pass until the backward pass has used them.
 
-They are counted, not measured, and so the same on every machine.
+They are counted, not measured as a peak, and so the same whatever else the machine does.
 """
 
 from collections.abc import Iterator

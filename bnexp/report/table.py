@@ -12,6 +12,8 @@ from rich.text import Text
 
 GAP = "  "
 """Between two columns of text."""
+UNBROKEN = 24
+"""Characters of a word that stay together where a table is wider than the terminal."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class _Fitted:
             yield Text(f"{self.table.title}\n", style="bold")
         widths = _widths(self.table)
         fits = sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width
-        yield _rich_grid(self.table if fits else _with_broken_intervals(self.table))
+        yield _rich_grid(self.table if fits else _with_broken_intervals(self.table), options.max_width)
         if self.table.notes:
             yield Text("\n" + "\n".join(self.table.notes), style="dim")
 
@@ -77,15 +79,21 @@ def _with_broken_intervals(table: Table) -> Table:
     return replace(table, rows=rows)
 
 
-def _rich_grid(table: Table) -> RichTable:
+def _rich_grid(table: Table, width: int) -> RichTable:
     """Return headers and rows; a column with broken cells keeps their width and wraps its header to it."""
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    most = min(UNBROKEN, width // (2 * len(table.headers)))
     for header, *cells in zip(table.headers, *table.rows, strict=True):
         broken = any("\n" in cell for cell in cells)
-        grid.add_column(Text(fill(header, _width(cells)) if broken else header), no_wrap=broken, overflow="fold")
+        title = Text(fill(header, _width(cells)) if broken else header)
+        grid.add_column(title, no_wrap=broken, overflow="fold", min_width=min(_longest_word(cells), most))
     for row in table.rows:
         grid.add_row(*map(Text, row))
     return grid
+
+
+def _longest_word(cells: Iterable[str]) -> int:
+    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
 
 
 def _widths(table: Table) -> list[int]:
