@@ -84,7 +84,7 @@ def _line(axes: Axes, y: int, row: Judged) -> None:
     values = [value for value in (verdict.change, verdict.low, verdict.high) if value is not None and isfinite(value)]
     if not values:
         return
-    places = [_in_margins(value, row.measure.margin) for value in values]
+    places = [value / row.measure.margin for value in values]
     mean, *ends = (max(-_FURTHEST, min(_FURTHEST, place)) for place in places)
     if ends:
         axes.plot(ends, [y, y], color=colour, lw=1.6, solid_capstyle="butt")
@@ -97,9 +97,4 @@ def _line(axes: Axes, y: int, row: Judged) -> None:
 def _leaves(row: Judged) -> bool:
     """Tell whether a change or its interval reaches beyond the axis."""
     ends = (row.verdict.change, row.verdict.low, row.verdict.high)
-    return any(abs(_in_margins(end, row.measure.margin)) > _FURTHEST for end in ends if end is not None)
-
-
-def _in_margins(change: float, margin: float) -> float:
-    """Return a change over the margin; of a margin of 0 every change is far beyond it."""
-    return change / margin if margin else change * float("inf") if change else 0.0
+    return any(abs(end / row.measure.margin) > _FURTHEST for end in ends if end is not None)
