@@ -41,10 +41,11 @@ def document(
 def _head(
     told: Sequence[Account], tiers: Mapping[str, Sequence[Account]], command: str, overview: bool
 ) -> Iterator[str]:
+    tier = next(iter(tiers))
     yield "# What is claimed about batch normalization, and what was found"
     yield (
-        f"Made by `{command}` from the runs of the {next(iter(tiers))} tier. A verdict holds for the setting under it, "
-        "and no other."
+        f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
+        "other."
     )
     yield measured_on(told)
     yield to_markdown(verdicts_table(tiers))
