@@ -44,15 +44,18 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
     """Return the verdict on a claim: OPPOSITE, SUPPORTED, TOO SMALL or INCONCLUSIVE, the first that applies.
 
     OPPOSITE: the interval lies below 0. SUPPORTED: above 0, and the mean change is at least the margin. TOO SMALL: its
-    upper end is below the margin. Without an interval, or where there is nothing to compare, INCONCLUSIVE.
+    upper end is below the margin. Without an interval INCONCLUSIVE; where there is nothing to compare there is none.
 
     Args:
         pairs: one value of each arm per seed.
         margin: the least mean change that counts.
     """
     found = mean_interval(pairs.change)
-    reasons, word = _reasons(pairs, found.mean), Word.inconclusive
-    if found.mean is not None and found.low is not None and found.high is not None and not pairs.void:
+    reasons = _reasons(pairs, found.mean)
+    if pairs.void:  # a change, of which nothing can be said how sure it is
+        return Verdict(Word.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
+    word = Word.inconclusive
+    if found.mean is not None and found.low is not None and found.high is not None:
         word = _word(found.mean, found.low, found.high, margin)
         if -margin < found.low and found.high < margin:
             reasons.append("the whole interval is within the margin, on either side of 0")
@@ -78,15 +81,15 @@ def _word(mean: float, low: float, high: float, margin: float) -> Word:
 
 def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
     n, reasons = len(pairs.change), []
+    if pairs.void:
+        return [pairs.void, *pairs.notes]
     if n < 2:
         reasons.append(f"too few seeds: {n} {'pair' if n == 1 else 'pairs'}, an interval takes two")
     elif mean is None:
         reasons.append("a value is not finite")
     elif mean != 0 and constant(pairs.change):
         reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
-    if pairs.void:
-        reasons.append(pairs.void)
-    elif count := int(pairs.bound.sum()):
+    if count := int(pairs.bound.sum()):
         reasons.append(f"a bound: {count} of {n} pairs were cut off by the budget or the grid")
     return [*reasons, *pairs.notes]
 

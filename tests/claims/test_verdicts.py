@@ -98,6 +98,12 @@ def test_why_nothing_can_be_concluded_is_said(given: Pairs, reasons: tuple[str, 
     assert (verdict.word, verdict.reasons) == (Word.inconclusive, reasons)
 
 
+def test_where_there_is_nothing_to_compare_nothing_is_said_of_how_sure_it_is() -> None:
+    verdict = judge(pairs([0.5, 0.5, 0.5], void=UNTRAINED), MARGIN)
+    assert (verdict.change, verdict.low, verdict.high, verdict.effect, verdict.p) == (0.5, None, None, None, None)
+    assert verdict.reasons == (UNTRAINED,)
+
+
 def test_bounds_are_said_beside_the_verdict() -> None:
     verdict = judge(pairs([0.5, 0.6, 0.55], bound=2), MARGIN)
     assert (verdict.word, verdict.reasons) == (

@@ -43,7 +43,10 @@ def test_the_document_is_of_all_claims_and_has_the_command_as_it_was_given(
     monkeypatch.setattr("sys.argv", ["/somewhere/bnexp", "claims", "show", "--docs", "my docs"])
     done = cli("claims", "show", "--docs", "my docs")
     assert (done.code, done.out.splitlines()[-1]) == (0, "my docs/claims.md")
-    assert "Made by `bnexp claims show --docs 'my docs'` from" in (here / "my docs" / "claims.md").read_text()
+    assert (
+        "Made by `bnexp claims run --tier small` and `bnexp claims show --docs 'my docs'`"
+        in (here / "my docs" / "claims.md").read_text()
+    )
     assert "not run: bnexp claims run\n" in done.out
     refused = cli("claims", "show", "higher_lr", "fixup", "--docs", "docs")
     assert (refused.code, refused.out) == (2, "")
