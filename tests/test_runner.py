@@ -134,7 +134,7 @@ def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Calla
 
 @pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(
-    ("moments", "every"), crossed([[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]], [SELDOM, OFTEN], fast=2)
+    ("moments", "every"), crossed([[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]], [SELDOM, OFTEN], fast=4)
 )
 def test_a_continued_run_equals_an_undisturbed_one(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moments: list[int], every: float
@@ -466,8 +466,7 @@ def test_a_run_made_anew_keeps_the_old_one_under_a_number(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
-@pytest.mark.parametrize("from_step", [1, 6, 11])
+@pytest.mark.parametrize(("from_step", "every"), crossed([1, 6, 11], [SELDOM, OFTEN], fast=2))
 def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_an_undisturbed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_step: int, every: float
 ) -> None:

@@ -19,7 +19,7 @@ from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
 from tests.cli.command import Command, Trained, tree, without_seconds
-from tests.helpers import FLOAT32
+from tests.helpers import FLOAT32, crossed
 
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "seeds=1", "grid={}")
 
@@ -169,11 +169,13 @@ def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "execute", interrupted)
 
 
-@pytest.mark.parametrize(("events", "finished"), [(0, 0), (2, 0), (3, 4), (5, 4)])
-@pytest.mark.parametrize("seconds", [60, 1e-9])
+@pytest.mark.parametrize(
+    ("events_and_finished", "seconds"), crossed([(0, 0), (2, 0), (3, 4), (5, 4)], [60, 1e-9], fast=2)
+)
 def test_interrupted_and_continued_equals_uninterrupted(
-    experiment: Path, cli: Command, trained: Trained, events: int, finished: int, seconds: float
+    experiment: Path, cli: Command, trained: Trained, events_and_finished: tuple[int, int], seconds: float
 ) -> None:
+    events, finished = events_and_finished
     command = ("run", experiment, f"train.checkpoint_every={seconds}")
     with pytest.MonkeyPatch.context() as monkeypatch:
         interrupt_after(events, monkeypatch)

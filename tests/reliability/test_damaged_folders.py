@@ -22,7 +22,7 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together
 from bnexp.store.pictures import whole_png
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups
-from tests.helpers import rewrite
+from tests.helpers import crossed, rewrite
 from tests.reliability.faults import (
     EXPERIMENT,
     Made,
@@ -197,8 +197,7 @@ def judge(run: Path, whole: Shown) -> bool:
     return True
 
 
-@pytest.mark.parametrize("which", BOTH)
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(("which", "name"), crossed(BOTH, READ, fast=2))
 def test_no_damage_is_ever_shown_as_a_result(made: Made, folder: Path, which: str, name: str) -> None:
     run = made.copy(which, folder / "runs")
     whole, path = Shown.of(run), run / name
@@ -300,8 +299,7 @@ def with_a_healthy_one(made: Made, which: str, runs: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("which", BOTH)
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(("which", "name"), crossed(BOTH, READ, fast=2))
 def test_a_damaged_run_is_listed_as_that_and_hides_no_other(made: Made, folder: Path, which: str, name: str) -> None:
     run = with_a_healthy_one(made, which, folder / "runs")
     path, content = run / name, (run / name).read_bytes()
@@ -319,8 +317,11 @@ def test_a_damaged_run_is_listed_as_that_and_hides_no_other(made: Made, folder: 
         restored(path, content)
 
 
-COMMANDS = [(words, name) for words in ("compare", "compare --json", "list") for name in READ]
-COMMANDS += [("report", "curves.csv"), ("report", "config.yaml")]
+COMMANDS = [
+    *crossed(["compare", "compare --json", "list"], READ, fast=2),
+    ("report", "curves.csv"),
+    ("report", "config.yaml"),
+]
 
 
 @pytest.mark.parametrize(("words", "name"), COMMANDS)
@@ -395,9 +396,7 @@ def test_only_the_group_of_a_damaged_row_is_trained_again(made: Made, folder: Pa
         check_restored(made, done)
 
 
-@pytest.mark.parametrize("which", BOTH)
-@pytest.mark.parametrize("name", READ)
-@pytest.mark.parametrize("label", sorted(INSTEAD))
+@pytest.mark.parametrize(("which", "name", "label"), crossed(BOTH, READ, sorted(INSTEAD), fast=2))
 def test_whatever_stands_in_place_of_a_file_the_run_is_restored(
     made: Made, folder: Path, which: str, name: str, label: str
 ) -> None:

@@ -22,6 +22,7 @@ from bnexp.interrupts import SIGNALS, Interrupts
 from bnexp.preparing import prepare
 from bnexp.runner import run
 from bnexp.store.reader import finished_run
+from tests.helpers import crossed
 from tests.reliability.conftest import (
     OFTEN,
     PATIENCE,
@@ -155,8 +156,10 @@ def stuck(task: Task) -> None:
     finished(task, set(), expected, task.stuck)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("operation", ["fsync .weights-000-15.safetensors", "write the rest of curves.csv"])
+@pytest.mark.parametrize(
+    ("operation", "number"),
+    crossed(["fsync .weights-000-15.safetensors", "write the rest of curves.csv"], SIGNALS, fast=2),
+)
 def test_a_second_signal_ends_even_a_process_that_is_stuck(
     workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, operation: str
 ) -> None:
@@ -202,8 +205,7 @@ def drawing(task: Task) -> None:
     finished(task, check_saved(task), expected, task.stuck)
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("operation", ["fsync .summary.md", "fsync .curves.png"])
+@pytest.mark.parametrize(("operation", "number"), crossed(["fsync .summary.md", "fsync .curves.png"], SIGNALS, fast=2))
 def test_a_signal_while_the_report_is_written_leaves_only_the_report_to_do(
     workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, operation: str
 ) -> None:

@@ -64,7 +64,9 @@ CASES: dict[str, dict[str, Any]] = {
 """Arguments of `group` by what is special about it."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if number % 2 else ()) for number, name in enumerate(CASES)]
+)
 def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     some = group(**CASES[name])
     data = made_up_data(some)

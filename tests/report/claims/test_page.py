@@ -32,7 +32,7 @@ def test_the_document_says_what_was_expected_before_and_the_setting() -> None:
     account = told(from_data(judged(LOW, HIGH), expect="It may lose.", tested="The mean."))
     text = document([account], "small", "bnexp claims show --docs x")["claims.md"].decode()
     assert "\n\nExpected before the run: It may lose.\n\n" in text
-    assert "Made by `bnexp claims run --tier small` and `bnexp claims show --docs x`. A verdict holds" in text
+    assert "Made by `bnexp claims run --tier small` and `bnexp claims show --docs x`. A verdict" in text
     assert "- Setting: data: mnist; model: family mlp, depth 10, width 100" in text
     assert "| [made_up](#made_up) | SUPPORTED | The mean. |" in text
     assert "\n\n\n" not in text
