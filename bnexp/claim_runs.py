@@ -38,7 +38,7 @@ def run_claims(
         BnexpError: as run.
     """
     missing = [claim for claim in claims if claim.experiments and (rerun or not _has_run(claim, tier, runs))]
-    _refuse_early(missing, tier, runs, device)
+    _refuse_early(missing, tier, runs, device, Options(rerun=rerun))
     for claim in claims:
         started = time.perf_counter()
         if claim.settings.check:
@@ -48,12 +48,12 @@ def run_claims(
         say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 
 
-def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str) -> None:
+def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str, options: Options) -> None:
     """Prepare one experiment on each data set: what can't be had should stop the first claim, not the last."""
     experiments = [(claim.source, regimes(claim, tier)["equal"]) for claim in claims]
     firsts = {config.data.name: (source, config) for source, config in reversed(experiments)}
     for source, config in firsts.values():
-        prepare(config, claim_folder(runs, tier), device, source)
+        prepare(config, claim_folder(runs, tier), device, source, options)
 
 
 def _check(claim: Claim, runs: Path, rerun: bool) -> bool:

@@ -1,6 +1,7 @@
 """`bnexp claims`: what is claimed about batch normalization, tested, with verdicts."""
 
 import shlex
+import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bnexp.report.claims.rows import Account
     from bnexp.staged import Train
     from bnexp.store.reader import RunRecord
+
+WIDE_FROM = 160
+"""Columns of a terminal that show the whole table; fewer show what a verdict is judged by."""
 
 app = typer.Typer(name="claims", help="What is claimed about BN, tested, with verdicts.", no_args_is_help=True)
 
@@ -156,12 +160,17 @@ def _show(
     if form is Format.json:
         print_json(rows_json(told))
     elif not quiet:
-        table = claims_table(told, title, wide=markdown, everything=everything)
+        table = claims_table(told, title, wide=markdown or not _narrow(), everything=everything)
         if markdown:
             print(plain(to_markdown(table)), end="")
         else:
             print_table(table)
     return told
+
+
+def _narrow() -> bool:
+    """Tell whether the table goes to a terminal that all its columns would break in."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE_FROM
 
 
 def _check(told: "list[Account]", check: bool) -> None:
