@@ -12,7 +12,8 @@ from benchmarks.timing import Timed, after_warm_up, in_turn
 from bnexp.config.load import load, resolve
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import describe
-from bnexp.executors.local import Job, execute
+from bnexp.executors.jobs import Job
+from bnexp.executors.local import execute
 from bnexp.plan import groups, trials
 from bnexp.preparing import Plan, prepare
 from bnexp.probes.registry import PROBES

@@ -8,7 +8,8 @@ from pathlib import Path
 from benchmarks.study import CONFIG
 from benchmarks.timing import Timed, timed
 from bnexp.config.load import load
-from bnexp.executors.local import Job, execute
+from bnexp.executors.jobs import Job
+from bnexp.executors.local import execute
 from bnexp.preparing import Plan, prepare
 from bnexp.recording import Recorder
 from bnexp.store.checkpoints import Checkpoints

@@ -12,6 +12,7 @@ from bnexp.claims.regimes import claim_folder, finished_runs, regimes
 from bnexp.claims.results import CheckResult, read_result, write_result
 from bnexp.config.claim_files import Claim
 from bnexp.config.claims import Tier
+from bnexp.executors.engine import Engine
 from bnexp.plan import Options
 from bnexp.preparing import prepare
 from bnexp.staged import Train, run_staged
@@ -20,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def run_claims(
-    claims: Sequence[Claim], tier: Tier, runs: Path, device: str, train: Train, say: Say, *, rerun: bool = False
+    claims: Sequence[Claim], tier: Tier, runs: Path, where: Engine | str, train: Train, say: Say, *, rerun: bool = False
 ) -> None:
     """Run what of the claims has not run yet, one claim after the other.
 
@@ -28,7 +29,7 @@ def run_claims(
         claims: as from find_claims.
         tier: small or full; checks are the same in both.
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
-        device: auto, cpu, cuda or cuda:i.
+        where: an engine, or a device, as for prepare.
         train: trains a plan.
         say: told about every claim, and how long it took.
         rerun: run everything anew.
@@ -38,22 +39,22 @@ def run_claims(
         BnexpError: as run.
     """
     missing = [claim for claim in claims if claim.experiments and (rerun or not _has_run(claim, tier, runs))]
-    _refuse_early(missing, tier, runs, device, Options(rerun=rerun))
+    _refuse_early(missing, tier, runs, where, Options(rerun=rerun))
     for claim in claims:
         started = time.perf_counter()
         if claim.settings.check:
             ran = _check(claim, runs, rerun)
         elif ran := claim in missing:
-            _experiment(claim, tier, runs, device, train, rerun)
+            _experiment(claim, tier, runs, where, train, rerun)
         say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 
 
-def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str, options: Options) -> None:
+def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, where: Engine | str, options: Options) -> None:
     """Prepare one experiment on each data set: what can't be had should stop the first claim, not the last."""
     experiments = [(claim.source, regimes(claim, tier)["equal"]) for claim in claims]
     firsts = {config.data.name: (source, config) for source, config in reversed(experiments)}
     for source, config in firsts.values():
-        prepare(config, claim_folder(runs, tier), device, source, options)
+        prepare(config, claim_folder(runs, tier), where, source, options)
 
 
 def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
@@ -81,7 +82,7 @@ def _has_run(claim: Claim, tier: Tier, runs: Path) -> bool:
     return len(finished_runs(claim, tier, runs)) == len(regimes(claim, tier))
 
 
-def _experiment(claim: Claim, tier: Tier, runs: Path, device: str, train: Train, rerun: bool) -> None:
+def _experiment(claim: Claim, tier: Tier, runs: Path, where: Engine | str, train: Train, rerun: bool) -> None:
     named = [(claim.source, config) for config in regimes(claim, tier).values()]
-    for _ in run_staged(named, claim_folder(runs, tier), device, Options(rerun=rerun), train):
+    for _ in run_staged(named, claim_folder(runs, tier), where, Options(rerun=rerun), train):
         pass

@@ -1,32 +1,25 @@
-"""What a run ran on: versions, device, threads, commit and command line."""
+"""What a run ran on: versions, engine, device, threads, commit and command line."""
 
-import os
 import platform
 import subprocess
 import sys
 from importlib.metadata import version
 from typing import Any
 
-import torch
-
 from bnexp import __version__
+from bnexp.executors.engine import Engine
 
 PACKAGES = ("torch", "torchvision", "numpy", "pydantic")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(engine: Engine) -> dict[str, Any]:
     """Return what environment.json keeps besides the times."""
-    on_gpu = device.type == "cuda"
     return {
         "bnexp": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "platform": platform.platform(),
-        "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "engine": "local",
+        **engine.facts(),
         "commit": _commit(),
         "command": sys.argv,
     }

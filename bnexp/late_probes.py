@@ -12,7 +12,7 @@ from bnexp.config.reader import parse
 from bnexp.data.dataset import Dataset
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.errors import ConfigError, InputError, Problem
-from bnexp.executors.local import data_key, load_data
+from bnexp.executors.datasets import data_key, load_data
 from bnexp.nn.shards import shards
 from bnexp.probes.layers import unknown_layers
 from bnexp.probes.prober import Prober

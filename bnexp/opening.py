@@ -9,7 +9,7 @@ from typing import Any
 
 from bnexp.environment import environment
 from bnexp.errors import BnexpError
-from bnexp.executors.local import Job
+from bnexp.executors.jobs import Job
 from bnexp.plan import TrialGroup
 from bnexp.preparing import Plan
 from bnexp.records import Snapshot
@@ -79,11 +79,11 @@ def _created(plan: Plan) -> RunWriter:
     for takeover in plan.takeovers:
         takeover.copy_weights(Checkpoints(plan.path))
         taken |= takeover.rows
-    return RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.device), _numbers(plan), taken)
+    return RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.engine), _numbers(plan), taken)
 
 
 def _restored(plan: Plan) -> RunWriter:
-    now, retry = environment(plan.device), plan.options.retry_failed
+    now, retry = environment(plan.engine), plan.options.retry_failed
     return RunWriter.restore(plan.path, plan.config, plan.trials, now, _numbers(plan), retry_failed=retry)
 
 
@@ -92,7 +92,7 @@ def _numbers(plan: Plan) -> list[tuple[int, ...]]:
 
 
 def _from_start(plan: Plan, writer: RunWriter) -> Opened:
-    writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.device}")
+    writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.engine.place}")
     taken_over = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.takeovers]
     news = [f"{', '.join(taken_over)}, {len(writer.unfinished)} to go"] if taken_over else []
     return Opened(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))
@@ -108,7 +108,7 @@ def _continued(plan: Plan, writer: RunWriter) -> Opened:
     steps = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
     writer.go_back(dict.fromkeys(left, -1) | steps)
     news = f"continued: {counted(len(plan.trials) - len(left), 'trial')} ended before, {len(left)} to go"
-    changes = _changes(writer.environment, environment(plan.device))
+    changes = _changes(writer.environment, environment(plan.engine))
     return Opened(writer, checkpoints, tuple(jobs), (news, *changes), writer.notes)
 
 

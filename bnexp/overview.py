@@ -9,7 +9,8 @@ from bnexp.config.stages import choosing, must_choose
 from bnexp.data.catalog import DataShape, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
-from bnexp.executors.local import choose_device, data_key
+from bnexp.executors.datasets import data_key
+from bnexp.executors.devices import choose_device
 from bnexp.executors.planning import fitted, gibibytes
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials, uneven_inputs

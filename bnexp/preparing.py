@@ -4,15 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape
-from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, InputError, naming
-from bnexp.executors.local import Datasets, choose_device, data_key, load_data
-from bnexp.executors.planning import fitted
+from bnexp.executors.datasets import Datasets, data_key
+from bnexp.executors.engine import Engine
+from bnexp.executors.local import Local
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials, uneven_inputs
 from bnexp.probes.layers import unknown_layers
 from bnexp.store.files import refuse_link
@@ -33,13 +31,17 @@ class Plan:
     groups: tuple[TrialGroup, ...]
     """In the order in which they train; trials that are taken over are in none."""
     takeovers: tuple[Takeover, ...]
-    device: torch.device
+    engine: Engine
     datasets: Datasets
     options: Options
 
 
 def prepare(
-    config: ExperimentConfig, runs: Path, device: str = "auto", source: str = "", options: Options | None = None
+    config: ExperimentConfig,
+    runs: Path,
+    where: Engine | str = "auto",
+    source: str = "",
+    options: Options | None = None,
 ) -> Plan:
     """Work out what will be trained, load the data, and check that all fits together.
 
@@ -48,7 +50,7 @@ def prepare(
     Args:
         config: the experiment.
         runs: folder of the run folders.
-        device: auto, cpu, cuda or cuda:i.
+        where: an engine; or the device for this process to train on: auto, cpu, cuda or cuda:i.
         source: names the configuration in messages.
         options: how to treat what is there already, and what fails.
 
@@ -57,17 +59,19 @@ def prepare(
             the data, or a trial doesn't fit the memory.
     """
     options = options or Options()
-    path, chosen, planned = runs / run_name(config), choose_device(device), trials(config)
+    engine = Local.on(where) if isinstance(where, str) else where
+    path, planned = runs / run_name(config), trials(config)
     _check_folder(runs)
     _check_run(path, options)
     new = not (options.rerun or holds_run(path))
     takeovers = find_takeovers(runs, path, config, planned, __version__) if new else []
     taken = {number for takeover in takeovers for number in takeover.numbers}
     together = groups([trial for trial in planned if trial.number not in taken])
-    if not options.rerun and (recorded := recorded_groups(path)):
+    recorded = None if options.rerun else recorded_groups(path)
+    if recorded:
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
     with naming(source):
-        datasets = load_data(together, chosen)
+        datasets = engine.load(together)
 
     def shape_of(group: TrialGroup) -> DataShape:
         return datasets[data_key(group)].shape
@@ -78,8 +82,8 @@ def prepare(
     if problems := problems or [*unknown_layers(together, shape_of, config.probes, source)]:
         raise ConfigError(problems)
     with naming(source):
-        fit = fitted(together, shape_of, free_memory(chosen), chosen, config.probes)
-    return Plan(config, path, planned, tuple(fit), tuple(takeovers), chosen, datasets, options)
+        arranged = engine.arranged(together, shape_of, config.probes, begun=bool(recorded))
+    return Plan(config, path, planned, tuple(arranged), tuple(takeovers), engine, datasets, options)
 
 
 def _check_run(path: Path, options: Options) -> None:

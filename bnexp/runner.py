@@ -1,11 +1,11 @@
 """Running one experiment from its plan to the finished run folder; `bnexp run` and scripts both call this."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bnexp.errors import BnexpError
-from bnexp.executors.local import Event, execute
+from bnexp.executors.jobs import Event
 from bnexp.interrupts import Interrupts
 from bnexp.opening import Opened, opened
 from bnexp.preparing import Plan
@@ -38,7 +38,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ope
         writer = folder.writer
         recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
         try:
-            with closing(execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes)) as events:
+            with closing(_events(plan, folder, recorder)) as events:
                 for event in events:
                     with interrupts.held_off():
                         recorder(event)
@@ -62,6 +62,10 @@ def finished(plan: Plan) -> RunRecord | None:
     done = None if plan.options.rerun else finished_run(plan.path)
     again = done and plan.options.retry_failed and (done.trials["outcome"] == "failed").any()
     return None if again else done
+
+
+def _events(plan: Plan, folder: Opened, recorder: Recorder) -> Generator[Event, None, None]:
+    return plan.engine.execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes)
 
 
 def _stopped(plan: Plan, event: Event) -> str:

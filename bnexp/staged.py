@@ -6,6 +6,7 @@ from pathlib import Path
 from bnexp.analysis.tuning import choose
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import choosing, measuring, must_choose
+from bnexp.executors.engine import Engine
 from bnexp.plan import Options
 from bnexp.preparing import Plan, prepare
 from bnexp.store.reader import RunRecord
@@ -16,7 +17,7 @@ Train = Callable[[Plan], RunRecord]
 
 
 def run_staged(
-    configs: Sequence[tuple[str, ExperimentConfig]], runs: Path, device: str, options: Options, train: Train
+    configs: Sequence[tuple[str, ExperimentConfig]], runs: Path, where: Engine | str, options: Options, train: Train
 ) -> Iterator[RunRecord]:
     """Train every experiment and yield the finished run of each, in their order.
 
@@ -25,7 +26,7 @@ def run_staged(
     Args:
         configs: experiments, each after what names it in messages.
         runs: folder of the run folders.
-        device: auto, cpu, cuda or cuda:i.
+        where: an engine, or a device, as for prepare.
         options: how to treat what is there already, and what fails.
         train: trains a plan.
 
@@ -35,7 +36,7 @@ def run_staged(
     """
 
     def prepared(source: str, config: ExperimentConfig) -> Plan:
-        return prepare(config, runs, device, source, options)
+        return prepare(config, runs, where, source, options)
 
     ready = [_ready(config, runs, options) for _, config in configs]
     plans = [

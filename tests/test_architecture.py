@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     # what the user wrote
     "errors": set(),
     "streams": set(),
+    "pace": set(),
     "draws": {"streams"},
     "records": set(),
     "reference": set(),
@@ -34,11 +35,11 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"config", "data", "errors", "records", "store"},
     "report": {"errors", "analysis", "claims", "config", "records", "store"},
     # one experiment from end to end
-    "environment": {"bnexp"},
+    "environment": {"bnexp", "executors"},
     "interrupts": set(),
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
-    "recording": {"executors", "records", "store", "training"},
+    "recording": {"executors", "pace", "records", "store", "training"},
     "trained": {"data", "draws", "errors", "nn", "plan", "records", "store", "training"},
     "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training"},
     "late_probes": {
@@ -46,13 +47,13 @@ ALLOWED: dict[str, set[str]] = {
     },
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training"},
     "tuning": {"analysis", "config", "plan", "store"},
-    "staged": {"analysis", "config", "plan", "preparing", "store", "tuning"},
+    "staged": {"analysis", "config", "executors", "plan", "preparing", "store", "tuning"},
     "claims": {"analysis", "config", "errors", "plan", "store", "tuning"},
     "checks": {
         "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
         "runner", "store", "trained", "training",
     },
-    "claim_runs": {"bnexp", "checks", "claims", "config", "plan", "preparing", "staged"},
+    "claim_runs": {"bnexp", "checks", "claims", "config", "executors", "plan", "preparing", "staged"},
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {

@@ -17,11 +17,11 @@ import torch
 from safetensors.numpy import load_file
 from torch import nn
 
-from bnexp import preparing, recording, runner
+from bnexp import pace, preparing, runner
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.errors import BnexpError
-from bnexp.executors.local import Event
+from bnexp.executors.jobs import Event
 from bnexp.nn.build import build
 from bnexp.opening import Opened
 from bnexp.plan import Options
@@ -41,7 +41,7 @@ SELDOM, OFTEN = 1e9, 1e-9
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every copy and checkpoint that is asked for, whatever share of the time it takes."""
     for share in ("HELD_SHARE", "SAVED_SHARE"):
-        monkeypatch.setattr(recording, share, float("inf"))
+        monkeypatch.setattr(pace, share, float("inf"))
 
 
 RECORDS = 8
@@ -474,7 +474,7 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
     whole = run(prepare(config, tmp_path / "whole", "cpu"))
     update = Trainee.update
     if every == SELDOM:
-        monkeypatch.setattr(recording._Pace, "due", False)  # nothing to go on from
+        monkeypatch.setattr(pace.Pace, "due", lambda self, others=0: False)  # nothing to go on from
 
     def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and step >= from_step:

@@ -15,7 +15,7 @@ from bnexp.checks.comparing import difference, short, worst
 from bnexp.checks.small import CPU, Moment, biased, fresh, last_moments, noise, small
 from bnexp.claims.findings import Finding
 from bnexp.data.dataset import load
-from bnexp.executors.local import data_key, load_data
+from bnexp.executors.datasets import data_key, load_data
 from bnexp.nn.loss import losses
 from bnexp.nn.population import refit_statistics
 from bnexp.plan import groups, trials

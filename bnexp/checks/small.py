@@ -13,7 +13,7 @@ from bnexp.config.load import resolve
 from bnexp.config.model import ModelSettings
 from bnexp.data.dataset import Dataset
 from bnexp.draws import SeedDraws, SeedStreams
-from bnexp.executors.local import data_key, load_data
+from bnexp.executors.datasets import data_key, load_data
 from bnexp.nn.build import build
 from bnexp.nn.norm import BatchNorm
 from bnexp.plan import groups, trials

@@ -30,7 +30,7 @@ def probe(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)
-    from bnexp.executors.local import choose_device  # imports torch
+    from bnexp.executors.devices import choose_device  # imports torch
     from bnexp.late_probes import probe_run, probe_settings
 
     probes = probe_settings(wanted)

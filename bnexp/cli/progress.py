@@ -8,7 +8,8 @@ from typing import Self
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bnexp.executors.local import Event, data_key
+from bnexp.executors.datasets import data_key
+from bnexp.executors.jobs import Event
 from bnexp.opening import Opened
 from bnexp.preparing import Plan
 from bnexp.report.labels import counted
@@ -42,7 +43,7 @@ class Watching:
             return
         plan = self._plan
         trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
-        typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.device}")
+        typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
         for line in opened.news:
             typer.echo(f"  {line}")
         if sys.stdout.isatty():

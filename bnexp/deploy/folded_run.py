@@ -9,7 +9,7 @@ import torch
 from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial
 from bnexp.deploy.inference import REPETITIONS, Timing, timings
-from bnexp.executors.local import data_key, load_data
+from bnexp.executors.datasets import data_key, load_data
 from bnexp.nn.folding import folded
 from bnexp.nn.plain import plain
 from bnexp.nn.table import layer_table

@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import torch
 
-from bnexp import runner
 from bnexp.config.load import load
 from bnexp.executors import local
 from bnexp.plan import TrialGroup, run_name
@@ -160,13 +159,13 @@ def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
 
 
 def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    execute = runner.execute
+    execute = local.Local.execute
 
     def interrupted(*arguments: Any) -> Iterator[Any]:
         yield from islice(execute(*arguments), events)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "execute", interrupted)
+    monkeypatch.setattr(local.Local, "execute", interrupted)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from contextlib import closing
 import pytest
 import torch
 
-from bnexp.executors.local import Event, Job, execute
+from bnexp.executors.jobs import Event, Job
+from bnexp.executors.local import execute
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.training.loop import train

@@ -29,12 +29,12 @@ import sklearn.datasets
 import torch
 from safetensors.numpy import load_file
 
-from bnexp import recording, runner
+from bnexp import pace, runner
 from bnexp.cli import progress
 from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
-from bnexp.executors.local import Event
+from bnexp.executors.jobs import Event
 from bnexp.plan import Options, run_name
 from bnexp.preparing import prepare
 from bnexp.report import folder
@@ -418,7 +418,7 @@ def wait(happened: Callable[[], object] = lambda: False) -> None:
 
 def take_every_checkpoint() -> None:
     """Leave out that copies and checkpoints may take only a share of the time."""
-    recording.HELD_SHARE = recording.SAVED_SHARE = float("inf")
+    pace.HELD_SHARE = pace.SAVED_SHARE = float("inf")
 
 
 def _write_little(record: RunRecord) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from bnexp import opening, preparing, recording, runner
+from bnexp import opening, pace, runner
 from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.reader import parse
 from bnexp.errors import BnexpError
-from bnexp.executors.local import Event, Job
+from bnexp.executors.jobs import Event, Job
+from bnexp.executors.local import Local
 from bnexp.plan import Options
 from bnexp.preparing import prepare
 from bnexp.records import Snapshot
@@ -104,6 +105,11 @@ class Replay:
         kept = replace(event.progress, snapshot=lambda: copied)
         self.groups.setdefault(event.job.group.numbers, []).append(kept)
 
+    @property
+    def execute(self) -> Callable[..., Iterator[Event]]:
+        """The engine's method of this name."""
+        return lambda engine, *arguments: self(*arguments)
+
     def __call__(
         self, jobs: Sequence[Job], datasets: Any, latest: Callable[[int], Snapshot | None], probes: Any
     ) -> Iterator[Event]:
@@ -176,7 +182,7 @@ def made_runs() -> Iterator[Made]:
 def unhurried(patch: pytest.MonkeyPatch) -> None:
     """Take every copy and checkpoint that is asked for, whatever share of the time it takes."""
     for share in ("HELD_SHARE", "SAVED_SHARE"):
-        patch.setattr(recording, share, float("inf"))
+        patch.setattr(pace, share, float("inf"))
 
 
 def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
@@ -194,11 +200,11 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
         for name, content in report.items():
             replace_file(record.path / name, content)
 
-    patch.setattr(runner, "execute", made.replay)
+    patch.setattr(Local, "execute", made.replay.execute)
     patch.setattr(runner, "write_report_files", write_report)
-    patch.setattr(opening, "environment", lambda device: ran_on)
-    patch.setattr(preparing, "load_data", lambda groups, device: plan.datasets)
-    patch.setattr(preparing, "fitted", lambda groups, *others: sorted(groups, key=plan.groups.index))
+    patch.setattr(opening, "environment", lambda engine: ran_on)
+    patch.setattr(Local, "load", lambda self, groups: plan.datasets)
+    patch.setattr(Local, "arranged", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))
     text = writer.to_yaml(tiny().model_dump(mode="json"))
     patch.setattr(writer, "to_yaml", lambda value: text)
     _remember_configurations(patch)

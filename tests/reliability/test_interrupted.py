@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from bnexp import preparing
-from bnexp.executors.local import Event
+from bnexp.executors.jobs import Event
+from bnexp.executors.local import Local
 from bnexp.interrupts import SIGNALS, Interrupts
 from bnexp.preparing import prepare
 from bnexp.runner import run
@@ -176,7 +176,7 @@ def loading(task: Task) -> None:
         wait()
 
     def work() -> None:
-        preparing.load_data = load  # type: ignore[assignment]
+        Local.load = load  # type: ignore[method-assign]
         task._train()
 
     with Child(work, task.log) as child:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from bnexp import runner
 from bnexp.errors import BnexpError, InputError
-from bnexp.executors.local import Event
+from bnexp.executors.jobs import Event
+from bnexp.executors.local import Local
 from bnexp.store.reader import recorded_groups
 from tests.reliability.faults import (
     ERRORS,
@@ -285,15 +285,15 @@ def test_too_many_open_files_are_said(
     made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch, event: int, more: int
 ) -> None:
     def execute(*args: object) -> Iterator[Event]:
-        for number, each in enumerate(made.replay(*args), 1):
+        for number, each in enumerate(made.replay.execute(*args), 1):
             if number == event:
                 allow_files(more)
             yield each
 
     words, _ = run_words()
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(Local, "execute", execute)
     code, said = in_a_child(folder, *words)
-    monkeypatch.setattr(runner, "execute", made.replay)
+    monkeypatch.setattr(Local, "execute", made.replay.execute)
     run = f"runs/{made.finished.name}"
     if (code, said) != (0, ""):  # so many files may be enough
         assert more < 2

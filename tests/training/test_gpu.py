@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from bnexp.executors.local import Job, data_key, execute
+from bnexp.executors.datasets import data_key
+from bnexp.executors.jobs import Job
+from bnexp.executors.local import execute
 from bnexp.plan import groups, trials
 from bnexp.training import loop, trial_axis
 from bnexp.training.graphs import updater

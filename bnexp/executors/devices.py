@@ -1,0 +1,23 @@
+"""The devices of this machine by the names that people give them."""
+
+import re
+
+import torch
+
+from bnexp.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `auto`, `cpu`, `cuda` or `cuda:i` means on this machine.
+
+    Raises:
+        InputError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
+        raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:i")
+    count = torch.cuda.device_count()
+    if name != "cpu" and int(name.partition(":")[2] or 0) >= count:
+        raise InputError(f"--device {name}: this machine has {count or 'no'} CUDA devices; use --device cpu or auto")
+    return torch.device(name)

@@ -1,0 +1,72 @@
+"""What goes into an engine and what comes out of it: jobs, and the events that happen to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bnexp.plan import TrialGroup, parts
+from bnexp.records import Snapshot
+
+if TYPE_CHECKING:
+    from bnexp.training.loop import Progress
+
+TOO_LARGE = "one trial alone is too large for the memory; lower train.batch_size, model.width or model.depth"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One group to train: all of it, or what an interruption left."""
+
+    number: int
+    """Names the group: the number of a trial that was in it from its start."""
+    group: TrialGroup
+    resume: Snapshot | None = None
+
+    @classmethod
+    def new(cls, group: TrialGroup, resume: Snapshot | None = None) -> "Job":
+        """Return the job of a group that has no name yet."""
+        return cls(group.numbers[0], group, resume)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job: a record, or that others go on in its place, or that it has failed."""
+
+    job: Job
+    progress: "Progress | None" = None
+    parts: tuple[Job, ...] = ()
+    """Jobs that go on in its place: its halves, or the same group from an earlier moment."""
+    reason: str = ""
+    """Why they do, as the end of a sentence about its trials: "ran out of memory together"."""
+    failure: str = ""
+    """What broke the group for good; the last line says it in short."""
+    crew: str = ""
+    """Who is at work at this moment, where that changes: "3 groups on 2 nodes"."""
+
+
+Latest = Callable[[int], Snapshot | None]
+"""Finds the newest snapshot of a job by its number."""
+
+
+class StateLostError(Exception):
+    """The state of a group went with the machine that had it."""
+
+
+def broken(job: Job, left: set[int], failure: str, *, full: bool, latest: Latest) -> Event:
+    """Return what becomes of a job that broke: where memory was too small its halves go on, unless one trial is left.
+
+    Args:
+        job: that broke.
+        left: numbers of its trials that have not ended.
+        failure: the traceback.
+        full: whether memory was too small.
+        latest: finds what the halves can go on from.
+    """
+    if not full:
+        return Event(job, failure=failure)
+    if len(left) < 2:
+        return Event(job, failure=failure + TOO_LARGE)
+    resume = latest(job.number) or job.resume
+    halves = parts(job.group.only(left), -(-len(left) // 2))
+    jobs = tuple(Job.new(half, resume and resume.only(half.numbers)) for half in halves)
+    return Event(job, parts=jobs, reason="ran out of memory together")

@@ -1,0 +1,31 @@
+"""Doing something every so many seconds, but never for more than a share of the time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+HELD_SHARE, SAVED_SHARE = 0.005, 0.02
+"""Shares of the time that go at most into copies of the state, held for an interruption, and into checkpoints, however
+often they are asked for."""
+
+
+class Pace:
+    """Something that is due every so many seconds, but takes no more than a share of the time."""
+
+    def __init__(self, every: float, share: float):
+        self._every, self._share = every, share
+        self._last, self._took = time.monotonic(), 0.0
+
+    def due(self, others: int = 0) -> bool:
+        """Whether it is time, with so many others that take turns within the same share."""
+        return time.monotonic() - self._last >= max(self._every, (1 + others) * self._took / self._share)
+
+    def timed(self, work: Callable[[], T]) -> T:
+        """Do it."""
+        started = time.monotonic()
+        result = work()
+        self._last = time.monotonic()
+        self._took = self._last - started
+        return result
