@@ -12,7 +12,7 @@ from bnexp.config.load import load
 from bnexp.data.dataset import Dataset
 from bnexp.executors.datasets import load_data
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training.loop import moments
+from bnexp.training.work import moments
 
 CONFIG = Path(__file__).parents[1] / "configs" / "init_scale.yaml"
 

@@ -13,7 +13,6 @@ from bnexp.executors.jobs import Job
 from bnexp.plan import TrialGroup
 from bnexp.preparing import Plan
 from bnexp.records import Snapshot
-from bnexp.report.labels import counted
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import make_folder
 from bnexp.store.lock import locked
@@ -21,6 +20,7 @@ from bnexp.store.reader import RunRecord
 from bnexp.store.tables import examine
 from bnexp.store.taken import TakenTrial
 from bnexp.store.writer import RunWriter
+from bnexp.words import counted
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of the environment the results depend on."""

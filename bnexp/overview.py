@@ -11,14 +11,14 @@ from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.datasets import data_key
 from bnexp.executors.devices import choose_device
-from bnexp.executors.planning import fitted, gibibytes
+from bnexp.executors.planning import fitted
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials, uneven_inputs
 from bnexp.probes.layers import unknown_layers
-from bnexp.report.labels import counted
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint
+from bnexp.words import counted, gibibytes
 
 TABLES = 4
 """Layer tables shown at most; a sweep over depth has one for every depth."""

@@ -13,7 +13,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
-from bnexp.data.normalize import Normalization, fit
+from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
 from bnexp.store.checksums import Checksums, file_checksum
@@ -79,19 +79,6 @@ def rewrite(path: Path, content: str) -> None:
     sums = Checksums(path.parent)
     sums.add([file_checksum(path.name, content.encode())])
     sums.close()
-
-
-def on_device(data: Dataset, device: torch.device) -> Dataset:
-    """The same images on another device."""
-
-    def moved(split: Split) -> Split:
-        return Split(split.images_NP.to(device), split.labels_N.to(device))
-
-    fitted = data.normalization
-    factor_P = None if fitted.factor_P is None else fitted.factor_P.to(device)
-    whitening = fitted.whitening and fitted.whitening.to(device)
-    scaling = Normalization(fitted.shift_P.to(device), fitted.spread_P.to(device), factor_P, whitening)
-    return Dataset(data.shape, moved(data.train), moved(data.val), moved(data.test), scaling)
 
 
 def only_group(config: ExperimentConfig) -> TrialGroup:

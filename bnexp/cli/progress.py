@@ -12,8 +12,8 @@ from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Event
 from bnexp.opening import Opened
 from bnexp.preparing import Plan
-from bnexp.report.labels import counted
-from bnexp.training.loop import total_steps
+from bnexp.training.work import total_steps
+from bnexp.words import counted
 
 
 class Watching:
@@ -58,7 +58,8 @@ class Watching:
         if self._bar:
             if event.parts:
                 self._bar.console.print(_news(event))
-            description = f"{self._tally.counts()}  {_news(event)}  {self._tally.accuracies()}"
+            crew = f"  {event.crew}" if event.crew else ""
+            description = f"{self._tally.counts()}{crew}  {_news(event)}  {self._tally.accuracies()}"
             self._bar.update(self._bar.task_ids[0], completed=self._tally.worked, description=description)
         elif not self._silent:
             _print_end(event, self._tally)
@@ -73,7 +74,7 @@ class Tally:
         self._ended: set[int] = set()
         self._accuracy: dict[int, float] = {}
         self._probing: dict[int, float] = {}
-        self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)]) for g in plan.groups for n in g.numbers}
+        self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)].shape) for g in plan.groups for n in g.numbers}
         self.work = sum(self._steps_of.values())
         """Updates of all trials."""
 
@@ -119,7 +120,8 @@ class Tally:
 
 def _news(event: Event) -> str:
     if event.parts:
-        return f"out of memory: going on with {len(event.parts[0].group.trials)} trials at once"
+        sizes = " and ".join(str(len(part.group.trials)) for part in event.parts)
+        return f"{len(event.job.group.trials)} trials {event.reason}; going on with {sizes}"
     return f"epoch {event.progress.record.epoch}" if event.progress else "failed"
 
 
@@ -131,4 +133,5 @@ def _print_end(event: Event, tally: Tally) -> None:
     elif event.progress.ended:
         record = event.progress.record
         spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
-        typer.echo(f"  {tally.counts()}  epoch {record.epoch}  {tally.accuracies()}  ({spent})")
+        crew = f"; {event.crew}" if event.crew else ""
+        typer.echo(f"  {tally.counts()}  epoch {record.epoch}  {tally.accuracies()}  ({spent}{crew})")

@@ -12,6 +12,7 @@ from bnexp.interrupts import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
+    from bnexp.executors.choice import EngineChoice
     from bnexp.plan import Options
     from bnexp.preparing import Plan
     from bnexp.store.reader import RunRecord
@@ -28,6 +29,24 @@ Rerun = Annotated[
     bool, typer.Option("--rerun", help="Train anew; the run that is there is kept under a number: NAME-HASH.1.")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local: this process; ray: a Ray cluster, or all devices of this machine.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster to join: auto or HOST:PORT. Default: start Ray on this machine."),
+]
+GpusPerGroup = Annotated[
+    float | None,
+    typer.Option("--gpus-per-group", help="With Ray: share of a GPU for each group, e.g. 0.5. Default: 1."),
+]
+CheckpointFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints",
+        help="With Ray: a folder that all nodes see, for states of groups in training. Default: Ray's object store.",
+    ),
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")]
 
 
@@ -38,6 +57,10 @@ def run(
     rerun: Rerun = False,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
+    engine: EngineName = "local",
+    address: Address = None,
+    gpus_per_group: GpusPerGroup = None,
+    checkpoints: CheckpointFolder = None,
     tensorboard: TensorBoard = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -47,7 +70,11 @@ def run(
     Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
     """
     from bnexp.config.load import load
+    from bnexp.executors.choice import EngineChoice
     from bnexp.plan import Options
+
+    choice = EngineChoice(device, engine, address, gpus_per_group, checkpoints)
+    choice.check()
 
     if tensorboard:
         from bnexp.report.tensorboard import check_installed
@@ -58,7 +85,7 @@ def run(
     options = Options(rerun, retry_failed, fail_fast)
     finished = _finished(configs, runs, options)
     if finished is None:
-        finished = _train(configs, runs, device, options, silent=quiet or as_json)
+        finished = _train(configs, runs, choice, options, silent=quiet or as_json)
     if tensorboard:
         for record in finished:
             write_tensorboard(record)
@@ -84,7 +111,7 @@ def _finished(
 def _train(
     configs: "list[tuple[Path, ExperimentConfig]]",
     runs: Path,
-    device: str,
+    choice: "EngineChoice",
     options: "Options",
     *,
     silent: bool,
@@ -104,9 +131,9 @@ def _train(
             with Watching(plan, silent=silent) as watching:
                 return run(plan, watching.see, watching.begin)
 
-        with Interrupts():  # while data are loaded, too
+        with Interrupts(), choice.entered() as engine:  # while data are loaded, too
             named = [(str(source), config) for source, config in configs]
-            return list(run_staged(named, runs, device, options, train))
+            return list(run_staged(named, runs, engine, options, train))
     except KeyboardInterrupt:
         again = "the same command without --rerun" if options.rerun else "the same command"
         typer.echo(f"bnexp: interrupted; {path} keeps what is done, {again} continues it", err=True)

@@ -44,6 +44,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    def to(self, device: torch.device) -> "Split":
+        """Return the same images on a device."""
+        return Split(self.images_NP.to(device), self.labels_N.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -62,6 +66,16 @@ class Dataset:
         They are a new tensor, except for whitened images: these are inputs already.
         """
         return self.normalization(images_P)
+
+    def to(self, device: torch.device) -> "Dataset":
+        """Return the same set on a device."""
+        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
+        return Dataset(self.shape, train, val, test, self.normalization.to(device))
+
+    @property
+    def bytes(self) -> int:
+        """Size of its images."""
+        return sum(split.images_NP.nbytes for split in (self.train, self.val, self.test))
 
 
 def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Dataset:

@@ -42,6 +42,12 @@ class Normalization:
             inputs_P = images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
         return inputs_P if self.factor_P is None else inputs_P.mul_(self.factor_P)
 
+    def to(self, device: torch.device) -> "Normalization":
+        """Return the same transform on a device."""
+        factor_P = None if self.factor_P is None else self.factor_P.to(device)
+        whitening = self.whitening and self.whitening.to(device)
+        return Normalization(self.shift_P.to(device), self.spread_P.to(device), factor_P, whitening)
+
     def kept(self, images_NP: UInt8[Tensor, "N P"]) -> Real[Tensor, "N P"]:
         """Return images as a data set keeps them, on the device: bytes, or whitened once and for all."""
         if self.whitening:

@@ -14,11 +14,12 @@ from bnexp.nn.folding import folded
 from bnexp.nn.plain import plain
 from bnexp.nn.table import layer_table
 from bnexp.report.comparison_table import Column, filled, number_text
-from bnexp.report.labels import counted, short_keys, value_text
+from bnexp.report.labels import short_keys, value_text
 from bnexp.report.table import Table
 from bnexp.store.reader import RunRecord
 from bnexp.trained import TrainedTrial, trained_trials
 from bnexp.training.numerics import full_precision, numerics
+from bnexp.words import counted
 
 TIMED_IMAGES = 256
 """Training images that are handed to the networks while they are timed."""

@@ -1,5 +1,6 @@
 """The devices of this machine by the names that people give them."""
 
+import platform
 import re
 
 import torch
@@ -21,3 +22,10 @@ def choose_device(name: str) -> torch.device:
     if name != "cpu" and int(name.partition(":")[2] or 0) >= count:
         raise InputError(f"--device {name}: this machine has {count or 'no'} CUDA devices; use --device cpu or auto")
     return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """Name the model of a device."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine()

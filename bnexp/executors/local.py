@@ -1,7 +1,6 @@
 """Training groups in this process, one after the other, on one device."""
 
 import os
-import platform
 import traceback
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
@@ -14,7 +13,7 @@ import torch
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.room import free_memory
 from bnexp.executors.datasets import Datasets, data_key, load_data
-from bnexp.executors.devices import choose_device
+from bnexp.executors.devices import choose_device, device_name
 from bnexp.executors.jobs import Event, Job, Latest, broken
 from bnexp.executors.memory import out_of_memory, release_memory
 from bnexp.executors.planning import ShapeOf, fitted
@@ -64,11 +63,9 @@ class Local:
 
     def facts(self) -> Mapping[str, Any]:
         """Return what environment.json says of where a run was trained."""
-        on_gpu = self.device.type == "cuda"
-        name = torch.cuda.get_device_name(self.device) if on_gpu else platform.processor() or platform.machine()
         return {
             "device": str(self.device),
-            "device_name": name,
+            "device_name": device_name(self.device),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "engine": "local",

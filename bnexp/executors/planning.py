@@ -9,6 +9,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.memory import footprint
+from bnexp.words import gibibytes
 
 USABLE = 0.85
 """Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
@@ -46,8 +47,3 @@ def fitted(
             )
         sized += [(takes.of(len(part.trials)), part) for part in parts(group, max(1, most))]
     return [part for _, part in sorted(sized, key=lambda pair: -pair[0])]
-
-
-def gibibytes(count: int) -> str:
-    """Write a number of bytes for people."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -11,11 +11,6 @@ def short_keys(keys: Sequence[str]) -> dict[str, str]:
     return {key: name if names.count(name) == 1 else key for key, name in short.items()}
 
 
-def counted(number: int, thing: str) -> str:
-    """Write how many there are of a thing: 1 trial, 2 trials."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def value_text(value: Any) -> str:
     """Write a grid value: floats with four digits, otherwise as YAML would."""
     if value is None:

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 
 from bnexp.records import PROBE_COLUMNS
-from bnexp.report.labels import counted, short_keys, value_text
+from bnexp.report.labels import short_keys, value_text
 from bnexp.report.table import Table
 from bnexp.store.blocks import probe_of
+from bnexp.words import counted
 
 SLICE = "landscape_slice"
 """Its many values are for a picture, not for a table."""

@@ -32,7 +32,7 @@ class Checkpoints:
 
     def save(self, group: int, snapshot: Snapshot) -> None:
         """Keep what continues a group."""
-        self._write(self._path(group), snapshot)
+        write_snapshot(self._path(group), snapshot)
 
     def finish(self, group: int, snapshot: Snapshot) -> None:
         """Keep the final weights of trials of a group."""
@@ -43,7 +43,7 @@ class Checkpoints:
 
     def keep(self, group: int, weights: Snapshot) -> None:
         """Keep final weights that nothing else is among."""
-        self._write(self._folder / f"weights-{group:03}-{weights.step}.safetensors", weights)
+        write_snapshot(self._folder / f"weights-{group:03}-{weights.step}.safetensors", weights)
 
     def drop(self, group: int) -> None:
         """Remove what would continue a group."""
@@ -51,7 +51,7 @@ class Checkpoints:
 
     def load(self, group: int) -> Snapshot | None:
         """Return what continues a group, or None where there is nothing that is as it was written."""
-        return _read(self._path(group))
+        return read_snapshot(self._path(group))
 
     @property
     def numbers(self) -> set[int]:
@@ -81,24 +81,27 @@ class Checkpoints:
     def weights(self) -> Iterator[Snapshot]:
         """Yield the final weights of trials, file by file; files that are damaged are left out."""
         for path in sorted(self._folder.glob("weights-*.safetensors")):
-            if snapshot := _read(path):
+            if snapshot := read_snapshot(path):
                 yield snapshot
 
     def _path(self, group: int) -> Path:
         return self._folder / f"group-{group:03}.safetensors"
 
-    def _write(self, path: Path, snapshot: Snapshot) -> None:
-        about = {
-            "trials": json.dumps(snapshot.trials),
-            "epoch": str(snapshot.epoch),
-            "step": str(snapshot.step),
-            "seconds": repr(snapshot.seconds),
-        }
-        sum_ = {"checksum": str(_checksum(about, snapshot.arrays))}
-        replace(path, save(snapshot.arrays, metadata=about | sum_))
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Put a snapshot into a file of its own, with a checksum over all of it."""
+    about = {
+        "trials": json.dumps(snapshot.trials),
+        "epoch": str(snapshot.epoch),
+        "step": str(snapshot.step),
+        "seconds": repr(snapshot.seconds),
+    }
+    sum_ = {"checksum": str(_checksum(about, snapshot.arrays))}
+    replace(path, save(snapshot.arrays, metadata=about | sum_))
 
 
-def _read(path: Path) -> Snapshot | None:
+def read_snapshot(path: Path) -> Snapshot | None:
+    """Return the snapshot in a file, or None where there is nothing that is as it was written."""
     if not os.path.isfile(path):  # a pipe would be waited for
         return None
     try:

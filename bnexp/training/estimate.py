@@ -7,17 +7,17 @@ import torch
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.train import TrainSettings
-from bnexp.data.catalog import DataShape, steps_per_epoch
+from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.data.whitening import WHITENINGS
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
 from bnexp.training.graphs import updater
-from bnexp.training.loop import moments
 from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.trainee import Trainee
 from bnexp.training.trial_axis import shard_sizes, trials_at_once
+from bnexp.training.work import moments, updates_per_epoch
 
 TIMED_TRIALS = 8
 """Trials that are timed at most where they compute at once; more are taken to need time in proportion."""
@@ -32,7 +32,7 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
         ConfigError: batches don't fit the data.
     """
     train = group.settings.train
-    per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
+    per_epoch = updates_per_epoch(group, shape)
     few = _few(group, device)
     data = _noise(few, shape, device)
     with numerics(train, device):
@@ -65,7 +65,7 @@ def probing_seconds(
         rest = [probe for probe in probes if probe not in one_by_one]
         return sum(probing_seconds(group, shape, device, some) for some in (rest, one_by_one))
     train = group.settings.train
-    per_epoch = steps_per_epoch(shape.train, train.batch_size, train.sampling, train.drop_last)
+    per_epoch = updates_per_epoch(group, shape)
     few = TrialGroup(group.trials[:1]) if one_by_one else _few(group, device)
     spent = 0.0
     with numerics(train, device):

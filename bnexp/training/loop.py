@@ -9,9 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.config.train import TrainSettings
 from bnexp.data.batches import batch_orders
-from bnexp.data.catalog import steps_per_epoch
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
@@ -20,6 +18,7 @@ from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.probing import Probing
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.trainee import Trainee
+from bnexp.training.work import moments, total_steps, updates_per_epoch
 
 
 @dataclass(frozen=True)
@@ -59,19 +58,6 @@ def train(
             yield from run.records()
 
 
-def moments(settings: TrainSettings, per_epoch: int) -> list[int]:
-    """Return the steps after which a record is due, the last step always among them."""
-    total = settings.total_steps(per_epoch)
-    due = range(per_epoch, total, per_epoch) if settings.record_at == "epoch" else settings.record_at
-    return [*(step for step in due if step < total), total]
-
-
-def total_steps(group: TrialGroup, data: Dataset) -> int:
-    """Return the updates that each trial of a group makes."""
-    train = group.settings.train
-    return train.total_steps(steps_per_epoch(len(data.train), train.batch_size, train.sampling, train.drop_last))
-
-
 class _Run:
     """One pass through a group's training, from its start or from a snapshot."""
 
@@ -79,8 +65,8 @@ class _Run:
         self._train, self._data, self._device = group.settings.train, data, data.train.labels_N.device
         self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
         self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
-        self._per_epoch = steps_per_epoch(len(data.train), *self._batching)
-        self._total = self._train.total_steps(self._per_epoch)
+        self._per_epoch = updates_per_epoch(group, data.shape)
+        self._total = total_steps(group, data.shape)
         self._trainee = Trainee(group, data)
         self._probing = Probing(self._trainee, probes)
         self._epoch = self._step = 0

@@ -23,6 +23,7 @@ from bnexp.training.measure import chunks, measure
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trial_axis import shard_sizes
+from bnexp.training.work import batch_products
 
 DIVERGED_FACTOR = 1e3
 """A trial diverges when its batch loss passes this many times that of its first batch, or of guessing where the first
@@ -61,8 +62,7 @@ class Trainee:
     @property
     def products(self) -> int:
         """Products of weights and activations in a forward pass of one batch, over all trials that compute at once."""
-        each = sum(layer.products for layer in self.layers)
-        return each * self._train.batch_size * max(map(len, self.shards))
+        return batch_products(self.group, self.layers, self.device)
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.

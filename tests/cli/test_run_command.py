@@ -149,7 +149,7 @@ def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
     done = cli("run", experiment)
     assert (done.code, done.err) == (0, "")
     said = [line.strip() for line in done.out.splitlines() if "memory" in line]
-    assert said == [f"{done}/8 trials  out of memory: going on with 2 trials at once" for done in (0, 4)]
+    assert said == [f"{done}/8 trials  4 trials ran out of memory together; going on with 2 and 2" for done in (0, 4)]
     run = only_run(Path("runs"))
     logged = [line for line in (run.path / "log.txt").read_text().splitlines() if "memory" in line]
     assert len(logged) == 2

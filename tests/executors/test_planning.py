@@ -7,9 +7,10 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.room import free_memory
 from bnexp.errors import InputError
 from bnexp.executors import planning
-from bnexp.executors.planning import USABLE, fitted, gibibytes
+from bnexp.executors.planning import USABLE, fitted
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import Footprint
+from bnexp.words import gibibytes
 from tests.helpers import experiment
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -11,8 +11,9 @@ import torch
 
 from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES
-from bnexp.training.loop import Progress, moments, total_steps, train
+from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
+from bnexp.training.work import moments, total_steps
 from tests.helpers import EXACT_FLOAT64, FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
 
 PER_EPOCH = 6
@@ -76,7 +77,7 @@ def test_a_smaller_last_batch_counts_as_a_step() -> None:
 def test_the_plan_of_records_and_steps_is_known_beforehand() -> None:
     some = group(steps=8, record_at=[3])
     assert moments(some.settings.train, PER_EPOCH) == [3, 8]
-    assert total_steps(some, made_up_data(some)) == 8
+    assert total_steps(some, made_up_data(some).shape) == 8
 
 
 def test_random_streams_begin_anew_with_the_epoch_so_only_its_end_can_be_continued() -> None:

@@ -10,7 +10,8 @@ from bnexp.claims.verdicts import Word
 from bnexp.config.claims import MeasureSettings
 from bnexp.report.claims.cells import change_text, margin_text
 from bnexp.report.claims.rows import NO_VERDICT, UNREADABLE, Account, Row
-from bnexp.report.labels import counted, point_texts
+from bnexp.report.labels import point_texts
+from bnexp.words import counted
 
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""

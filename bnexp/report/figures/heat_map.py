@@ -23,8 +23,9 @@ from bnexp.report.figures.heat_cells import HeatCell, HeatMaps, make_heat_maps
 from bnexp.report.figures.heat_layout import TINY, HeatLayout, heat_layout
 from bnexp.report.figures.lettering import inches
 from bnexp.report.figures.sheet import GREY, SMALL, dress, make_sheet, sentences
-from bnexp.report.labels import counted, short_keys, value_text
+from bnexp.report.labels import short_keys, value_text
 from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.words import counted
 
 _BAR = 0.15
 """Inches that the scale of colours is thick."""

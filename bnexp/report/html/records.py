@@ -12,7 +12,8 @@ from bnexp.analysis.study import Study
 from bnexp.config.dotted import leaf_keys
 from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import MISSING, Cell, Kind, PageTable, Row, estimate, grid_cell, grid_kind, number
-from bnexp.report.labels import counted, short_keys, value_text
+from bnexp.report.labels import short_keys, value_text
+from bnexp.words import counted
 
 _NUMBERS = (
     "final_train_loss",

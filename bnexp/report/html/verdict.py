@@ -9,7 +9,8 @@ from bnexp.analysis.headline import gain
 from bnexp.analysis.metrics import lower_is_better
 from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import measure, p_cell
-from bnexp.report.labels import counted, point_texts
+from bnexp.report.labels import point_texts
+from bnexp.words import counted
 
 FEW = 3
 """Grid points that a sentence names one by one."""

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.pairing import grid_points, point_numbers
-from bnexp.report.labels import counted, point_texts
+from bnexp.report.labels import point_texts
 from bnexp.report.panels import evenly
+from bnexp.words import counted
 
 MOST_POINTS, MOST_ARMS = 3, 4
 """Grid points in a figure at most; arms that stand side by side, beyond which one grid point is enough."""

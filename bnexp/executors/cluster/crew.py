@@ -1,0 +1,89 @@
+"""Workers that are processes of Ray: jobs become tasks, whose messages stream back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+
+from bnexp.executors.cluster.messages import Broke, Lost, Message
+from bnexp.executors.jobs import Job
+
+WAIT_SECONDS = 1.0
+"""How long to wait for messages before signals are looked at again."""
+
+Submit = Callable[[Job], "ray.ObjectRefGenerator"]
+"""Hands a job to Ray and returns the stream of its messages."""
+
+
+class RayCrew:
+    """Listens to the tasks of a run.
+
+    Args:
+        submit: hands a job to Ray.
+    """
+
+    def __init__(self, submit: Submit):
+        self._submit = submit
+        self._streams: dict[ray.ObjectRefGenerator, int] = {}
+        self._names: Mapping[str, str] = {}
+
+    def start(self, job: Job) -> None:
+        """Let somebody train a job as soon as somebody is free."""
+        self._streams[self._submit(job)] = job.number
+
+    def heard(self) -> Iterator[tuple[int, Message]]:
+        """Wait for messages, and yield them with the numbers of the jobs that they are about."""
+        waiting: list[Any] = list(self._streams)
+        ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        if not ready:
+            ready, _ = ray.wait(waiting, num_returns=1, timeout=WAIT_SECONDS)
+        for stream in ready:
+            number = self._streams[stream]
+            message = _next(stream)
+            if message.last:
+                del self._streams[stream]
+            yield number, message
+
+    def name(self, node: str) -> str:
+        """Name a machine for people."""
+        if node not in self._names:
+            self._names = node_names()
+        return self._names.get(node, node[:8])
+
+    def stop(self) -> None:
+        """Let nobody train any further; the states that workers have put aside can still be fetched."""
+        for stream in self._streams:
+            ray.cancel(stream)
+        self._streams.clear()
+
+
+def node_names() -> Mapping[str, str]:
+    """Return the names of all machines by Ray's: as they were given, or those of the hosts, told apart."""
+    found = {
+        each["NodeID"]: each["NodeName"]
+        if each["NodeName"] != each["NodeManagerAddress"]
+        else each["NodeManagerHostname"]
+        for each in ray.nodes()
+    }
+    names = list(found.values())
+    return {node: name if names.count(name) == 1 else f"{name}-{node[:6]}" for node, name in found.items()}
+
+
+def _next(stream: "ray.ObjectRefGenerator") -> Message:
+    """Return what comes next from a stream that has something."""
+    try:
+        message: Message = ray.get(next(stream))
+        return message
+    except StopIteration:
+        return Lost("the worker ended without a word")
+    except OutOfMemoryError as error:  # Ray ends workers before their machine comes to a halt
+        return Broke(_line(error), full=True)
+    except RayTaskError as error:
+        return Lost(str(error.cause) if error.cause else _line(error))
+    except RayError as error:
+        return Lost(_line(error))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"

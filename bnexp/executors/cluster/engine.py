@@ -1,0 +1,151 @@
+"""The engine that trains on the nodes of a Ray cluster: what fits them, what each gets, and how it is handed out."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+
+from bnexp.config.probes import ProbeSettings
+from bnexp.data.catalog import DataShape
+from bnexp.executors.balance import balanced
+from bnexp.executors.cluster.crew import RayCrew
+from bnexp.executors.cluster.dispatch import dispatch
+from bnexp.executors.cluster.nodes import Node
+from bnexp.executors.cluster.states import States
+from bnexp.executors.cluster.tasks import Assignment, train_group
+from bnexp.executors.datasets import Datasets, data_key, load_data
+from bnexp.executors.jobs import Event, Job, Latest
+from bnexp.executors.planning import ShapeOf, fitted
+from bnexp.nn.table import layer_table
+from bnexp.plan import TrialGroup
+from bnexp.training.memory import footprint
+from bnexp.training.numerics import threads_for
+from bnexp.training.work import batch_products, total_products
+from bnexp.words import counted
+
+PROCESS = 2**29
+"""Bytes that a worker takes before it has a group: Python and torch."""
+GPU_PROCESS = 2**32
+"""The same with CUDA's libraries, and what is copied from the GPU."""
+MEMORY_STEP = 2**28
+"""Requests are rounded up to this, so that Ray sees few kinds of tasks and hands them out in their order."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The engine on the nodes of a Ray cluster."""
+
+    nodes: tuple[Node, ...]
+    device: torch.device
+    """cpu, or the GPU that Ray gives to a worker."""
+    gpus_per_group: float
+    states: States
+
+    @property
+    def place(self) -> str:
+        """Where it trains, for people."""
+        names = ", ".join(node.name for node in self.nodes)
+        kind, count = ("GPU", sum(node.gpus for node in self.nodes)) if self._on_gpu else ("CPU", self._cpus)
+        return f"{counted(len(self.nodes), 'node')} ({names}) with {counted(count, kind)}"
+
+    def load(self, groups: Sequence[TrialGroup]) -> Datasets:
+        """Load what groups train on into this machine's memory; raises as load_data."""
+        return load_data(groups, torch.device("cpu"))
+
+    def arranged(
+        self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
+    ) -> list[TrialGroup]:
+        """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; the longest come first.
+
+        Raises:
+            InputError: one trial alone doesn't fit a CPU's share of a node's memory.
+        """
+
+        def cost(group: TrialGroup) -> float:
+            return total_products(group, shape_of(group))
+
+        cpus = max(self._threads(group, shape_of(group)) for group in groups) if groups else 1
+        fit = fitted(groups, shape_of, self._room(cpus), self.device, probes)
+        if begun:
+            return sorted(fit, key=cost, reverse=True)
+        return balanced(fit, cost, sum(self._places(node, cpus) for node in self.nodes))
+
+    def execute(
+        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings]
+    ) -> Generator[Event, None, None]:
+        """Train jobs wherever there is room; see dispatch."""
+        wanted = {data_key(job.group) for job in jobs}
+        data = {key: ray.put(datasets[key]) for key in wanted}
+        assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.states))
+        # Retried by dispatch, which knows the newest state.
+        task: Any = ray.remote(num_returns="streaming", max_retries=0, **self._gpu_share())(train_group)
+
+        def submit(job: Job) -> "ray.ObjectRefGenerator":
+            shape = datasets[data_key(job.group)].shape
+            threads = self._threads(job.group, shape)
+            memory = self._memory(job.group, shape, probes, threads)
+            stream: ray.ObjectRefGenerator = task.options(num_cpus=threads, memory=memory).remote(
+                job, assignment, threads
+            )
+            return stream
+
+        return dispatch(jobs, RayCrew(submit), latest)
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what environment.json says of where a run was trained."""
+        return {
+            "device": self.device.type,
+            "device_name": ", ".join(sorted({node.seen.device_name for node in self.nodes})),
+            "cores": self._cpus,
+            "threads": self._most_threads,
+            "engine": "ray",
+            "ray": ray.__version__,
+            "nodes": [{"name": node.name, "cpus": node.cpus, "gpus": node.gpus} for node in self.nodes],
+        }
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def _cpus(self) -> int:
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def _most_threads(self) -> int:
+        """Threads of a large update: as many as in this process alone, where a node has them."""
+        return 1 if self._on_gpu else min(torch.get_num_threads(), max(node.cpus for node in self.nodes))
+
+    def _threads(self, group: TrialGroup, shape: DataShape) -> int:
+        layers = layer_table(group.settings.model, shape.image, shape.classes)
+        return threads_for(batch_products(group, layers, self.device), self._most_threads)
+
+    def _places(self, node: Node, cpus: int) -> int:
+        """Groups that a node trains at once, with so many CPUs each."""
+        places = node.cpus // cpus
+        return min(places, int(node.gpus / self.gpus_per_group)) if self._on_gpu else places
+
+    def _room(self, cpus: int) -> int:
+        """Bytes that a group can have on every node."""
+        if self._on_gpu:
+            return int(min(node.seen.free for node in self.nodes) * self.gpus_per_group)
+        return self._share(cpus) - PROCESS
+
+    def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:
+        """Bytes of a node's memory to ask for, never more than a node has for one of its places."""
+        if self._on_gpu:
+            takes = GPU_PROCESS
+        else:
+            takes = PROCESS + footprint(group, shape, self.device, probes).of(len(group.trials))
+        return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, self._share(cpus))
+
+    def _share(self, cpus: int) -> int:
+        """Bytes that every node has for each of its places."""
+        places = ((node.memory, self._places(node, cpus)) for node in self.nodes)
+        return min(memory // count for memory, count in places if count)
+
+    def _gpu_share(self) -> Mapping[str, Any]:
+        # A process sees the GPU that it was started for and no other, so it can't be used for another group.
+        return {"num_gpus": self.gpus_per_group, "max_calls": 1} if self._on_gpu else {}

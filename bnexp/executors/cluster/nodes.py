@@ -1,0 +1,85 @@
+"""The machines of a cluster: what each has to train with, and whether it runs the same programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from bnexp.errors import InputError
+from bnexp.executors.cluster.crew import node_names
+from bnexp.executors.cluster.tasks import Look, look, versions
+
+LOOK_SECONDS = 120.0
+"""How long a machine may take to answer: starting Python and importing torch, and a GPU that becomes free."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine that groups can train on."""
+
+    name: str
+    address: str
+    cpus: int
+    gpus: int
+    memory: int
+    """Bytes of its memory that Ray gives out."""
+    seen: Look
+
+
+def find_nodes(device: str) -> list[Node]:
+    """Look at every machine that has what training takes.
+
+    Args:
+        device: cpu or cuda.
+
+    Raises:
+        InputError: none has it; one doesn't answer, or runs other programs.
+    """
+    kind = "GPU" if device == "cuda" else "CPU"
+    able = [each for each in ray.nodes() if each["Alive"] and each["Resources"].get(kind, 0) >= 1]
+    if not able:
+        raise InputError(f"no node of the cluster has a {kind}; add one, or choose with --device")
+    names = node_names()
+    looks = [_looking(each["NodeID"], device) for each in able]
+    nodes, problems = [], []
+    for each, answer in zip(able, looks, strict=True):
+        name = names[each["NodeID"]]
+        try:
+            node = _node(name, each, ray.get(answer, timeout=LOOK_SECONDS))
+        except GetTimeoutError:
+            problems.append(f"node {name} doesn't answer: its {kind}s may be busy; wait, or take it out of the cluster")
+        except RayError as error:
+            problems.append(f"node {name} can't train: {str(error).strip().splitlines()[-1]}; install bnexp there")
+        else:
+            nodes.append(node)
+    problems += _other_versions(nodes)
+    if problems:
+        raise InputError("\n".join(problems))
+    return nodes
+
+
+def _looking(node: str, device: str) -> "ray.ObjectRef[Look]":
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    gpus: dict[str, Any] = {"num_gpus": 0.01, "max_calls": 1} if device == "cuda" else {}
+    task: Any = ray.remote(num_cpus=0, max_retries=0, **gpus)(look)
+    answer: ray.ObjectRef[Look] = task.options(scheduling_strategy=there).remote(device)
+    return answer
+
+
+def _node(name: str, entry: dict[str, Any], seen: Look) -> Node:
+    has = entry["Resources"]
+    counts = int(has.get("CPU", 0)), int(has.get("GPU", 0)), int(has.get("memory", 0))
+    return Node(name, entry["NodeManagerAddress"], *counts, seen)
+
+
+def _other_versions(nodes: Sequence[Node]) -> list[str]:
+    here = versions()
+    return [
+        f"node {node.name} has {name} {node.seen.versions[name]}, this one {mine}; install the same"
+        for node in nodes
+        for name, mine in here.items()
+        if node.seen.versions[name] != mine
+    ]

@@ -1,0 +1,89 @@
+"""What Ray runs on other machines: the training of one group, and a look at a machine."""
+
+import platform
+import socket
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import ray
+import torch
+from ray.exceptions import RayError
+
+from bnexp import __version__
+from bnexp.config.probes import ProbeSettings
+from bnexp.data.dataset import Dataset
+from bnexp.data.room import free_memory
+from bnexp.executors.cluster.messages import Begun, Message
+from bnexp.executors.cluster.states import States
+from bnexp.executors.cluster.worker import messages
+from bnexp.executors.datasets import data_key
+from bnexp.executors.devices import device_name
+from bnexp.executors.jobs import Job
+from bnexp.executors.memory import out_of_memory, release_memory
+from bnexp.training.loop import Progress, train
+
+FETCH_SECONDS = 600.0
+"""How long a data set may take to reach a machine."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is the same for all groups of a run."""
+
+    device: str
+    """cpu or cuda: Ray lets a worker see no GPU but its own."""
+    data: "Mapping[str, ray.ObjectRef[Dataset]]"
+    """Where the data sets lie, by data_key."""
+    probes: tuple[ProbeSettings, ...]
+    states: States
+
+
+def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Message]:
+    """Train a group, and say how it goes.
+
+    Args:
+        job: the group.
+        assignment: on what and how.
+        threads: for large updates on a CPU; Ray sets another count by itself, on which the last digits depend.
+    """
+    yield Begun(ray.get_runtime_context().get_node_id())
+    torch.set_num_threads(threads)
+
+    def training(job: Job) -> Generator[Progress, None, None]:
+        data = _fetched(job, assignment).to(torch.device(assignment.device))
+        return train(job.group, data, job.resume, assignment.probes)
+
+    yield from messages(job, training, assignment.states.keep, out_of_memory)
+    release_memory()  # the process stays for the next group
+
+
+def _fetched(job: Job, assignment: Assignment) -> Dataset:
+    """Return the data set of a group, which comes to each machine once, whoever asks for it there."""
+    try:
+        return ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
+    except RayError as error:
+        name = job.group.settings.data.name
+        raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {str(error).splitlines()[0]}") from error
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a machine says of itself."""
+
+    hostname: str
+    versions: Mapping[str, str]
+    device_name: str
+    free: int
+    """Bytes that its device has to spare."""
+
+
+def look(device: str) -> Look:
+    """Tell what a machine has."""
+    here = torch.device(device)
+    return Look(socket.gethostname(), versions(), device_name(here), free_memory(here))
+
+
+def versions() -> Mapping[str, str]:
+    """Return what has to be the same on all machines, for the same numbers to come out."""
+    return {"bnexp": __version__, "torch": version("torch"), "python": platform.python_version()}

@@ -1,0 +1,11 @@
+"""Numbers as people write them."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Write how many there are of a thing: 1 trial, 2 trials."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def gibibytes(count: int) -> str:
+    """Write a number of bytes."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
