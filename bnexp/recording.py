@@ -30,7 +30,7 @@ class Recorder:
             self._advance(event.job.number, event.progress)
         elif event.parts:
             self._go_on(event)
-        else:
+        elif event.failure:
             self._fail(event.job, event.failure)
 
     def latest(self, group: int) -> Snapshot | None:

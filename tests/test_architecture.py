@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "streams": set(),
     "pace": set(),
+    "words": set(),
     "draws": {"streams"},
     "records": set(),
     "reference": set(),
@@ -29,23 +30,25 @@ ALLOWED: dict[str, set[str]] = {
     "probes": {"config", "data", "draws", "errors", "nn", "plan", "records", "streams"},
     "training": {"config", "data", "draws", "nn", "plan", "probes", "records"},
     # where it runs
-    "executors": {"config", "data", "errors", "plan", "records", "training"},
+    "executors": {
+        "bnexp", "config", "data", "errors", "nn", "pace", "plan", "records", "store", "training", "words",
+    },
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"config", "data", "errors", "records", "store"},
-    "report": {"errors", "analysis", "claims", "config", "records", "store"},
+    "report": {"errors", "analysis", "claims", "config", "records", "store", "words"},
     # one experiment from end to end
     "environment": {"bnexp", "executors"},
     "interrupts": set(),
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
-    "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "report", "store"},
+    "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "store", "words"},
     "recording": {"executors", "pace", "records", "store", "training"},
     "trained": {"data", "draws", "errors", "nn", "plan", "records", "store", "training"},
-    "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training"},
+    "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training", "words"},
     "late_probes": {
         "config", "data", "draws", "errors", "executors", "nn", "probes", "records", "store", "trained", "training",
     },
-    "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training"},
+    "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training", "words"},
     "tuning": {"analysis", "config", "plan", "store"},
     "staged": {"analysis", "config", "executors", "plan", "preparing", "store", "tuning"},
     "claims": {"analysis", "config", "errors", "plan", "store", "tuning"},
@@ -59,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts", "late_probes",
         "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training", "tuning",
+        "words",
     },
     "__main__": {"cli"},
     "bnexp": set(),

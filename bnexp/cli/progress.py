@@ -56,8 +56,8 @@ class Watching:
         """Show what happened."""
         self._tally.see(event)
         if self._bar:
-            if event.parts:
-                self._bar.console.print(_news(event))
+            if event.progress is None:
+                self._bar.console.print(_news(event), markup=False)
             crew = f"  {event.crew}" if event.crew else ""
             description = f"{self._tally.counts()}{crew}  {_news(event)}  {self._tally.accuracies()}"
             self._bar.update(self._bar.task_ids[0], completed=self._tally.worked, description=description)
@@ -84,10 +84,9 @@ class Tally:
 
     def see(self, event: Event) -> None:
         """Take an event in."""
-        if event.parts:
-            return
-        if event.progress is None:
+        if event.failure:
             self._ended.update(event.job.group.numbers)
+        if event.progress is None:
             return
         record = event.progress.record
         self._probing[event.job.number] = event.progress.probing
@@ -122,14 +121,14 @@ def _news(event: Event) -> str:
     if event.parts:
         sizes = " and ".join(str(len(part.group.trials)) for part in event.parts)
         return f"{len(event.job.group.trials)} trials {event.reason}; going on with {sizes}"
-    return f"epoch {event.progress.record.epoch}" if event.progress else "failed"
+    if event.failure:
+        return f"failed: {event.failure.strip().splitlines()[-1]}"
+    return f"epoch {event.progress.record.epoch}" if event.progress else event.crew
 
 
 def _print_end(event: Event, tally: Tally) -> None:
-    if event.parts:
+    if event.progress is None:
         typer.echo(f"  {tally.counts()}  {_news(event)}")
-    elif event.progress is None:
-        typer.echo(f"  {tally.counts()}  failed: {event.failure.strip().splitlines()[-1]}")
     elif event.progress.ended:
         record = event.progress.record
         spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"

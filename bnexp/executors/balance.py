@@ -1,5 +1,6 @@
 """Sharing groups out among several places at once: everybody has work, and nobody is left with a giant at the end."""
 
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapreplace
 
@@ -26,7 +27,8 @@ def balanced(groups: Sequence[TrialGroup], cost: Callable[[TrialGroup], float], 
         places: groups that train at once.
     """
     costs = [cost(group) for group in groups]
-    enough = (1 + SLACK) * sum(costs) / places
+    trials = (spent / len(group.trials) for spent, group in zip(costs, groups, strict=True))
+    enough = (1 + SLACK) * max(sum(costs) / places, *trials, 0.0)
     tried: list[tuple[float, Timed]] = []
     for timed in _cuttings(groups, costs):
         tried.append((_end(timed, places), timed))
@@ -55,9 +57,9 @@ def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[float]) -> Iterator[
 
 def _cut(group: TrialGroup, beyond: int) -> tuple[TrialGroup, ...]:
     """Return the group in the fewest parts that are more than so many."""
-    trials = len(group.trials)
-    sizes = (-(-trials // count) for count in range(beyond + 1, trials + 1))
-    return next(found for size in sizes if len(found := parts(group, size)) > beyond)
+    # The larger the parts may be, the fewer they are.
+    size = bisect(range(1, len(group.trials)), -beyond - 1, key=lambda size: -len(parts(group, size)))
+    return parts(group, size)
 
 
 def _end(timed: Timed, places: int) -> float:

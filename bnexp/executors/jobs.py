@@ -30,7 +30,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job: a record, or that others go on in its place, or that it has failed."""
+    """Something that happened to a job: a record, or that others go on in its place, or that it has failed.
+
+    One with a `crew` alone is for people.
+    """
 
     job: Job
     progress: "Progress | None" = None

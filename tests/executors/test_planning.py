@@ -10,7 +10,6 @@ from bnexp.executors import planning
 from bnexp.executors.planning import USABLE, fitted
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import Footprint
-from bnexp.words import gibibytes
 from tests.helpers import experiment
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -75,8 +74,3 @@ def test_one_trial_too_large_for_a_gpu_is_tried_alone() -> None:
 
 def test_free_memory_is_that_of_the_machine() -> None:
     assert 2**26 < free_memory(CPU) < 2**50
-
-
-@pytest.mark.parametrize(("count", "text"), [(0, "0 MiB"), (2**20, "1 MiB"), (3 * 2**29, "1.5 GiB")])
-def test_bytes_are_written_for_people(count: int, text: str) -> None:
-    assert gibibytes(count) == text

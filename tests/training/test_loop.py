@@ -13,11 +13,8 @@ from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
-from bnexp.training.work import moments, total_steps
 from tests.helpers import EXACT_FLOAT64, FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
 
-PER_EPOCH = 6
-"""96 made-up images in batches of 16."""
 BLOWS_UP = 1e30
 """A learning rate whose first update ruins the network."""
 
@@ -72,12 +69,6 @@ def test_training_ends_at_its_last_step_also_within_an_epoch(steps: int, expecte
 def test_a_smaller_last_batch_counts_as_a_step() -> None:
     assert places(finished(group(batch_size=40, drop_last=False))) == [(0, 0), (1, 3), (2, 6)]
     assert places(finished(group(batch_size=40, drop_last=True))) == [(0, 0), (1, 2), (2, 4)]
-
-
-def test_the_plan_of_records_and_steps_is_known_beforehand() -> None:
-    some = group(steps=8, record_at=[3])
-    assert moments(some.settings.train, PER_EPOCH) == [3, 8]
-    assert total_steps(some, made_up_data(some).shape) == 8
 
 
 def test_random_streams_begin_anew_with_the_epoch_so_only_its_end_can_be_continued() -> None:

@@ -48,8 +48,12 @@ class RayCrew:
     def name(self, node: str) -> str:
         """Name a machine for people."""
         if node not in self._names:
-            self._names = node_names()
+            self._names = {**self._names, **node_names()}
         return self._names.get(node, node[:8])
+
+    def manned(self) -> bool:
+        """Whether any machine is left that could train."""
+        return any(each["Alive"] and each["Resources"].get("CPU", 0) >= 1 for each in ray.nodes())
 
     def stop(self) -> None:
         """Let nobody train any further; the states that workers have put aside can still be fetched."""
@@ -59,12 +63,13 @@ class RayCrew:
 
 
 def node_names() -> Mapping[str, str]:
-    """Return the names of all machines by Ray's: as they were given, or those of the hosts, told apart."""
+    """Return the names of the machines that live by Ray's: as they were given, or those of the hosts, told apart."""
     found = {
         each["NodeID"]: each["NodeName"]
         if each["NodeName"] != each["NodeManagerAddress"]
         else each["NodeManagerHostname"]
         for each in ray.nodes()
+        if each["Alive"]
     }
     names = list(found.values())
     return {node: name if names.count(name) == 1 else f"{name}-{node[:6]}" for node, name in found.items()}
@@ -80,10 +85,12 @@ def _next(stream: "ray.ObjectRefGenerator") -> Message:
     except OutOfMemoryError as error:  # Ray ends workers before their machine comes to a halt
         return Broke(_line(error), full=True)
     except RayTaskError as error:
-        return Lost(str(error.cause) if error.cause else _line(error))
+        return Lost(_line(error.cause or error))
     except RayError as error:
         return Lost(_line(error))
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    """Return the first sentence of what Ray has to say, which is long."""
+    first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+    return f"{type(error).__name__}: {first}"

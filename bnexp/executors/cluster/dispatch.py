@@ -26,6 +26,9 @@ class Crew(Protocol):
     def name(self, node: str) -> str:
         """Name a machine for people."""
 
+    def manned(self) -> bool:
+        """Whether any machine is left that could train."""
+
     def stop(self) -> None:
         """Let nobody train any further."""
 
@@ -46,9 +49,12 @@ def dispatch(jobs: Sequence[Job], crew: Crew, latest: Latest) -> Generator[Event
         for job in jobs:
             desk.hand_out(_Flight(job))
         while desk.flights:
-            for number, message in crew.heard():
+            heard = list(crew.heard())
+            for number, message in heard:
                 for event in desk.events(number, message):
                     yield replace(event, crew=desk.at_work())
+            if not heard:
+                yield from desk.silence()
     finally:
         crew.stop()
 
@@ -70,6 +76,8 @@ class _Flight:
     """Times that it broke since it last got further than ever."""
     state: State | None = None
     """The newest state that was heard of."""
+    lost: bool = False
+    """Whether trials ended in a state that is gone: they are trained again from before that, and all with them."""
 
     def __post_init__(self) -> None:
         self.left = set(self.job.group.numbers)
@@ -92,6 +100,7 @@ class _Desk:
     def __init__(self, crew: Crew, latest: Latest):
         self._crew, self._latest = crew, latest
         self.flights: dict[int, _Flight] = {}
+        self._manned = True
 
     def hand_out(self, flight: _Flight) -> None:
         """Let somebody train a job."""
@@ -103,6 +112,13 @@ class _Desk:
         nodes = [flight.node for flight in self.flights.values() if flight.node]
         return f"{counted(len(nodes), 'group')} on {counted(len(set(nodes)), 'node')}"
 
+    def silence(self) -> Iterator[Event]:
+        """Say it once where nothing is heard because nobody is left."""
+        manned, self._manned = self._manned, self._crew.manned()
+        if manned and not self._manned:
+            first = next(iter(self.flights.values()))
+            yield Event(first.job, crew="no node is left that could train: waiting for one")
+
     def events(self, number: int, message: Message) -> Iterator[Event]:
         """Yield what a message comes to."""
         flight = self.flights[number]
@@ -110,51 +126,53 @@ class _Desk:
             case Begun(node):
                 flight.node = self._crew.name(node)
             case Moments(moments):
-                yield from self._records(flight, moments)
+                if not flight.lost:
+                    yield from self._records(flight, moments)
+            case Finished() | Broke() | Lost() if not flight.left:  # the worker's end is of no account any more
+                flight.replace(None)
+                del self.flights[number]
             case Broke(failure, full=True):
-                event = broken(flight.job, flight.left, failure, full=True, latest=self._latest)
-                self._over(flight)
-                for half in event.parts:
-                    self.hand_out(_Flight(half))
-                yield event
+                yield from self._over(flight, broken(flight.job, flight.left, failure, full=True, latest=self._latest))
             case Broke(failure) | Lost(failure):
-                yield self._again(flight, failure)
-            case Finished() if flight.left:
-                yield self._again(flight, "its last state was lost")
+                yield from self._again(flight, failure)
             case Finished():
-                self._over(flight)
+                yield from self._again(flight, "its last state was lost")
 
     def _records(self, flight: _Flight, moments: Sequence[Moment]) -> Iterator[Event]:
         for moment in moments:
             try:
                 progress = _progress(moment)
             except StateLostError:
-                return  # nothing more comes from there, and what has come is not enough to end these trials
+                flight.lost = True
+                return
             flight.step = max(flight.step, moment.record.step)
             flight.left -= set(moment.ended)
             yield Event(flight.job, progress)
             if moment.state:
                 flight.replace(moment.state)
 
-    def _again(self, flight: _Flight, failure: str) -> Event:
-        """Return what becomes of a job that broke where it was trained."""
+    def _again(self, flight: _Flight, failure: str) -> Iterator[Event]:
+        """Yield what becomes of a job that broke where it was trained."""
         job, last = flight.job, failure.strip().splitlines()[-1]
         failures = 1 if flight.step > flight.furthest else flight.failures + 1
         if failures == ATTEMPTS:
             times = f"failed {ATTEMPTS} times without getting further, the last time {flight.place}"
-            self._over(flight)
-            return Event(job, failure=f"{times}\n{failure}")
+            yield from self._over(flight, Event(job, failure=f"{times}\n{failure}"))
+            return
         resume = self._latest(job.number) or job.resume
+        # A checkpoint may hold trials that another job has: a process may have stopped while it cut the group.
+        resume = resume and resume.only(job.group.numbers)
         again = Job(job.number, job.group.only(resume.trials) if resume else job.group, resume)
-        self._over(flight)
-        furthest = max(flight.furthest, flight.step)
-        self.hand_out(_Flight(again, furthest=furthest, failures=failures))
-        return Event(job, parts=(again,), reason=f"broke off {flight.place} ({last})")
+        event = Event(job, parts=(again,), reason=f"broke off {flight.place} ({last})")
+        yield from self._over(flight, event, max(flight.furthest, flight.step), failures)
 
-    def _over(self, flight: _Flight) -> None:
-        """Forget a job."""
-        flight.replace(None)
+    def _over(self, flight: _Flight, event: Event, furthest: int = -1, failures: int = 0) -> Iterator[Event]:
+        """Yield the last event of a job, and hand out what goes on in its place."""
         del self.flights[flight.job.number]
+        yield event
+        flight.replace(None)  # not before: while the event is under way, this state may be all there is
+        for part in event.parts:
+            self.hand_out(_Flight(part, furthest=furthest, failures=failures))
 
 
 def _progress(moment: Moment) -> Progress:

@@ -1,5 +1,6 @@
 """The engine that trains on the nodes of a Ray cluster: what fits them, what each gets, and how it is handed out."""
 
+import socket
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
+from bnexp.errors import InputError
 from bnexp.executors.balance import balanced
 from bnexp.executors.cluster.crew import RayCrew
 from bnexp.executors.cluster.dispatch import dispatch
@@ -19,6 +21,7 @@ from bnexp.executors.datasets import Datasets, data_key, load_data
 from bnexp.executors.jobs import Event, Job, Latest
 from bnexp.executors.planning import ShapeOf, fitted
 from bnexp.nn.table import layer_table
+from bnexp.pace import HELD_SHARE
 from bnexp.plan import TrialGroup
 from bnexp.training.memory import footprint
 from bnexp.training.numerics import threads_for
@@ -42,6 +45,8 @@ class Cluster:
     """cpu, or the GPU that Ray gives to a worker."""
     gpus_per_group: float
     states: States
+    held_share: float = HELD_SHARE
+    """Share of a worker's time that copies of the state take at most."""
 
     @property
     def place(self) -> str:
@@ -51,8 +56,15 @@ class Cluster:
         return f"{counted(len(self.nodes), 'node')} ({names}) with {counted(count, kind)}"
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on into this machine's memory; raises as load_data."""
-        return load_data(groups, torch.device("cpu"))
+        """Load what groups train on into this machine's memory, from where it goes to each node once.
+
+        Raises:
+            InputError: as load_data, with the name of this machine.
+        """
+        try:
+            return load_data(groups, torch.device("cpu"))
+        except InputError as error:
+            raise InputError(f"{error} (on {socket.gethostname()}, from where the nodes get their data)") from error
 
     def arranged(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
@@ -70,7 +82,8 @@ class Cluster:
         fit = fitted(groups, shape_of, self._room(cpus), self.device, probes)
         if begun:
             return sorted(fit, key=cost, reverse=True)
-        return balanced(fit, cost, sum(self._places(node, cpus) for node in self.nodes))
+        places = sum(self._places(node, cpus) for node in self.nodes)
+        return balanced(fit, cost, places)
 
     def execute(
         self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings]
@@ -78,7 +91,7 @@ class Cluster:
         """Train jobs wherever there is room; see dispatch."""
         wanted = {data_key(job.group) for job in jobs}
         data = {key: ray.put(datasets[key]) for key in wanted}
-        assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.states))
+        assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.states, self.held_share))
         # Retried by dispatch, which knows the newest state.
         task: Any = ray.remote(num_returns="streaming", max_retries=0, **self._gpu_share())(train_group)
 

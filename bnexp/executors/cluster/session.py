@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,10 @@ from bnexp.errors import InputError
 from bnexp.executors.cluster.engine import Cluster
 from bnexp.executors.cluster.nodes import find_nodes
 from bnexp.executors.cluster.states import ObjectStore, SharedFolder, States
+
+NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes RAY_AUTH_MODE=token"
+KNOCK_SECONDS = 10.0
+"""How long the address of a cluster may take to answer."""
 
 
 @contextmanager
@@ -48,18 +53,30 @@ def ray_cluster(device: str, address: str | None, gpus_per_group: float, shared:
 def _joined(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {} if address else {"include_dashboard": False}
-    with _own_signals(), _quiet():
+    _quieten()
+    with _own_signals():
         try:
+            if address and address != "auto":
+                _knock(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            where = f"--address {address}" if address else "--engine ray"
+        except (OSError, ValueError, RuntimeError) as error:
             said = str(error).strip().splitlines()[0]
-            raise InputError(f"{where}: {said}; ray start --head starts a cluster, ray status shows it") from error
+            if address:
+                raise InputError(f"--address {address}: {said}; {NO_CLUSTER}") from error
+            raise InputError(f"--engine ray: Ray did not start: {said}; see /tmp/ray/session_latest/logs") from error
     try:
         yield
     finally:
         with _own_signals():
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise what is wrong with an address where nobody answers: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("expected auto or HOST:PORT")
+    socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 @contextmanager
@@ -76,14 +93,12 @@ def _own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _quieten() -> None:
     """Let Ray keep to itself what it prints of workers that died: it would stand between the lines that scripts read.
 
     `log_to_driver=False` leaves these messages; there is no public switch for them (Ray 2.60).
     """
     ray._private.worker._worker_logs_enabled = False
-    yield
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Assignment:
     """Where the data sets lie, by data_key."""
     probes: tuple[ProbeSettings, ...]
     states: States
+    held_share: float
+    """Share of a worker's time that copies of the state take at most."""
 
 
 def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Message]:
@@ -54,7 +56,7 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
         data = _fetched(job, assignment).to(torch.device(assignment.device))
         return train(job.group, data, job.resume, assignment.probes)
 
-    yield from messages(job, training, assignment.states.keep, out_of_memory)
+    yield from messages(job, training, assignment.states.keep, out_of_memory, assignment.held_share)
     release_memory()  # the process stays for the next group
 
 

@@ -24,22 +24,29 @@ Keep = Callable[[Snapshot], State]
 """Puts a state where the driver can fetch it."""
 
 
-def messages(job: Job, training: Training, keep: Keep, full: Callable[[BaseException], bool]) -> Iterator[Message]:
+def messages(
+    job: Job,
+    training: Training,
+    keep: Keep,
+    full: Callable[[BaseException], bool],
+    held_share: float = pace.HELD_SHARE,
+) -> Iterator[Message]:
     """Train a job and yield what the driver should know; whatever breaks the training is said, not raised.
 
-    States are copied as often as costs at most HELD_SHARE of the time, and always when trials end.
+    States are copied as often as costs at most a share of the time, and always when trials end.
 
     Args:
         job: the group.
         training: trains it.
         keep: puts a state where the driver can fetch it.
         full: tells errors of too little memory.
+        held_share: the share of the time.
     """
     waiting: list[Moment] = []
     sent = float("-inf")
     try:
         with closing(training(job)) as records:
-            for moment in _moments(records, keep):
+            for moment in _moments(records, keep, held_share):
                 waiting.append(moment)
                 if moment.ended or time.monotonic() - sent >= INTERVAL:
                     yield Moments(tuple(waiting))
@@ -53,11 +60,10 @@ def messages(job: Job, training: Training, keep: Keep, full: Callable[[BaseExcep
     yield last
 
 
-def _moments(records: "Iterator[Progress]", keep: Keep) -> Iterator[Moment]:
-    hold, held = Pace(0, pace.HELD_SHARE), False
+def _moments(records: "Iterator[Progress]", keep: Keep, held_share: float) -> Iterator[Moment]:
+    hold = Pace(0, held_share)  # due at once
     for progress in records:
         state = None
-        if progress.ended or (progress.resumable and (not held or hold.due())):
+        if progress.ended or (progress.resumable and hold.due()):
             state = hold.timed(lambda progress=progress: keep(progress.snapshot()))  # type: ignore[misc]
-            held = True
         yield Moment(progress.record, progress.ended, progress.probes, progress.probing, progress.resumable, state)

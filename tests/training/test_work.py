@@ -1,0 +1,107 @@
+"""How much there is to do in a training, worked out beforehand: by hand, and held against what the loop does."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bnexp.data.catalog import DataShape
+from bnexp.plan import TrialGroup
+from bnexp.training.trainee import Trainee
+from bnexp.training.work import batch_products, moments, total_products, total_steps, updates_per_epoch
+from tests.helpers import crossed, experiment, finished, made_up_data, only_group, rates_group
+
+SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
+
+
+def some(**train: Any) -> TrialGroup:
+    return rates_group(**({"epochs": None} if "steps" in train else {}), **train)
+
+
+@pytest.mark.parametrize(
+    ("train", "per_epoch", "total"),
+    [
+        ({"epochs": 3}, 6, 18),
+        ({"epochs": None}, 6, 60),
+        ({"steps": 8}, 6, 8),
+        ({"batch_size": 40, "drop_last": True}, 2, 4),
+        ({"batch_size": 40, "drop_last": False}, 3, 6),
+        ({"batch_size": 40, "drop_last": False, "sampling": "replacement"}, 2, 4),
+    ],
+)
+def test_updates_are_counted_from_training_images_and_batches(
+    train: dict[str, Any], per_epoch: int, total: int
+) -> None:
+    assert updates_per_epoch(some(**train), SHAPE) == per_epoch
+    assert total_steps(some(**train), SHAPE) == total
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"),
+    [
+        ({"epochs": 3}, [6, 12, 18]),
+        ({"steps": 8}, [6, 8]),
+        ({"steps": 8, "record_at": [3]}, [3, 8]),
+        ({"epochs": 2, "record_at": [1, 12, 13, 5000]}, [1, 12]),
+        ({"steps": 4}, [4]),
+    ],
+)
+def test_records_are_due_when_asked_for_and_after_the_last_step(train: dict[str, Any], expected: list[int]) -> None:
+    assert moments(some(**train).settings.train, updates_per_epoch(some(**train), SHAPE)) == expected
+
+
+@pytest.mark.parametrize("train", [{"epochs": 2}, {"steps": 8}, {"steps": 8, "record_at": [3]}, {"batch_size": 40}])
+def test_the_loop_makes_the_updates_and_records_that_were_counted(train: dict[str, Any]) -> None:
+    group = some(**train)
+    data = made_up_data(group, val=16)
+    seen = [each.record.step for each in finished(group, data)]
+    assert seen == [0, *moments(group.settings.train, updates_per_epoch(group, data.shape))]
+    assert seen[-1] == total_steps(group, data.shape)
+
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "vgg": {"family": "vgg", "depth": 5, "width": 4},
+    "rnn": {"family": "rnn", "depth": 1},
+}
+
+
+@pytest.mark.parametrize(("family", "trials", "seeds"), crossed(FAMILIES, [1, 3], [1, 2], fast=2))
+def test_a_batch_has_the_products_of_the_trials_that_compute_at_once(family: str, trials: int, seeds: int) -> None:
+    group = rates_group(trials, FAMILIES[family], seeds=seeds)
+    data = made_up_data(group, side=8)
+    trainee = Trainee(group, data)
+    at_once = 1 if family == "vgg" else trials * seeds
+    one = sum(layer.products for layer in trainee.layers) * 16
+    assert trainee.products == batch_products(group, trainee.layers, CPU) == at_once * one
+
+
+def mlp(trials: int = 1, **train: Any) -> TrialGroup:
+    """16 pixels, one hidden layer of 8 units, 3 classes: 16·8 + 8·3 = 152 products an image."""
+    return only_group(
+        experiment(
+            model={"depth": 1, "width": 8},
+            train={"batch_size": 16} | train,
+            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "images"),
+    [
+        # Every update costs three forward passes, every record one of all images: at the start, and at each moment.
+        ({"epochs": 2}, 3 * 16 * 12 + 3 * (96 + 16 + 32)),
+        ({"steps": 8}, 3 * 16 * 8 + 3 * (96 + 16 + 32)),
+        ({"epochs": 2, "record_at": [1, 2, 3]}, 3 * 16 * 12 + 5 * (96 + 16 + 32)),
+        ({"epochs": 2, "batch_size": 32}, 3 * 32 * 6 + 3 * (96 + 16 + 32)),
+    ],
+)
+def test_the_products_of_a_training_are_those_worked_out_by_hand(train: dict[str, Any], images: int) -> None:
+    assert total_products(mlp(**train), SHAPE) == 152 * images
+
+
+@pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES)
+def test_the_products_of_a_training_are_proportional_to_its_trials(model: dict[str, Any]) -> None:
+    shape = DataShape(image=(1, 8, 8), classes=3, train=96, val=16, test=32)
+    assert total_products(rates_group(5, model), shape) == 5 * total_products(rates_group(1, model), shape)
