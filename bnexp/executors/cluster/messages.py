@@ -21,6 +21,19 @@ class State(Protocol):
 
 
 @dataclass(frozen=True)
+class Carried:
+    """A state that comes with the message itself: of trials that have ended, it is wanted in any case."""
+
+    snapshot: Snapshot
+
+    def __call__(self) -> Snapshot:
+        return self.snapshot
+
+    def discard(self) -> None:
+        """It goes with the message."""
+
+
+@dataclass(frozen=True)
 class Begun:
     """The worker has the group."""
 

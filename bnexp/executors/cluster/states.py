@@ -49,7 +49,7 @@ class _Stored:
         try:
             return ray.get(self.ref[0], timeout=FETCH_SECONDS)
         except RayError as error:
-            raise StateLostError(str(error).partition("\n")[0]) from error
+            raise StateLostError(str(error).partition("\n")[0].partition(". ")[0]) from error
 
     def discard(self) -> None:
         """Ray lets go of what nobody refers to."""

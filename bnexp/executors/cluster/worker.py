@@ -2,12 +2,14 @@
 
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bnexp import pace
-from bnexp.executors.cluster.messages import Broke, Finished, Message, Moment, Moments, State
+from bnexp.executors.cluster.messages import Broke, Carried, Finished, Message, Moment, Moments, State
 from bnexp.executors.jobs import Job
 from bnexp.pace import Pace
 from bnexp.records import Snapshot
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.25
 """Seconds between messages at least; records that come sooner wait for the next one, or for the end."""
+ALIVE = 3
+"""Messages whose states a worker holds on to: Ray drops what its maker lets go of before the driver has heard of it."""
 
 Training = Callable[[Job], "Generator[Progress, None, None]"]
 """Trains a job's group; see train."""
@@ -33,7 +37,7 @@ def messages(
 ) -> Iterator[Message]:
     """Train a job and yield what the driver should know; whatever breaks the training is said, not raised.
 
-    States are copied as often as costs at most a share of the time, and always when trials end.
+    A message takes the newest state with it as often as costs at most a share of the time, and always when trials end.
 
     Args:
         job: the group.
@@ -43,15 +47,19 @@ def messages(
         held_share: the share of the time.
     """
     waiting: list[Moment] = []
-    sent = float("-inf")
+    alive: deque[list[Moment]] = deque(maxlen=ALIVE)
+    sent, hold = float("-inf"), Pace(0, held_share)  # due at once
     try:
         with closing(training(job)) as records:
-            for moment in _moments(records, keep, held_share):
-                waiting.append(moment)
-                if moment.ended or time.monotonic() - sent >= INTERVAL:
+            for progress in records:
+                state = _state(progress, keep, hold)
+                if state:  # the newest will do
+                    waiting = [replace(moment, state=None) for moment in waiting]
+                waiting.append(_moment(progress, state))
+                if progress.ended or time.monotonic() - sent >= INTERVAL:
+                    alive.append(waiting)
                     yield Moments(tuple(waiting))
-                    waiting.clear()
-                    sent = time.monotonic()
+                    waiting, sent = [], time.monotonic()
         last: Message = Finished()
     except Exception as error:  # whatever breaks one group is that group's outcome
         last = Broke(traceback.format_exc(), full(error))
@@ -60,10 +68,11 @@ def messages(
     yield last
 
 
-def _moments(records: "Iterator[Progress]", keep: Keep, held_share: float) -> Iterator[Moment]:
-    hold = Pace(0, held_share)  # due at once
-    for progress in records:
-        state = None
-        if progress.ended or (progress.resumable and hold.due()):
-            state = hold.timed(lambda progress=progress: keep(progress.snapshot()))  # type: ignore[misc]
-        yield Moment(progress.record, progress.ended, progress.probes, progress.probing, progress.resumable, state)
+def _state(progress: "Progress", keep: Keep, hold: Pace) -> State | None:
+    if progress.ended:
+        return Carried(progress.snapshot())
+    return hold.timed(lambda: keep(progress.snapshot())) if progress.resumable and hold.due() else None
+
+
+def _moment(progress: "Progress", state: State | None) -> Moment:
+    return Moment(progress.record, progress.ended, progress.probes, progress.probing, progress.resumable, state)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from bnexp import pace
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.errors import InputError
@@ -59,6 +60,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every checkpoint that is asked for, whatever share of the time it takes."""
+    monkeypatch.setattr(pace, "SAVED_SHARE", float("inf"))
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +149,16 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(cluster: Cluster, tmp_
 def test_a_node_that_is_added_gets_work_and_one_that_dies_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     what = config(epochs=120, arms={f"w{width}": {"model.width": width} for width in (30, 31, 32)})
     crews: list[str] = []
+    numbers: list[int] = []
     with also(cluster, "bert", later=True) as bert:
 
         def watch(event: Event) -> None:
             crews.append(event.crew)
+            numbers.append(event.job.number)
+            halfway = event.progress and event.progress.record.epoch >= 40
             if not bert.there:
                 bert.add()
-            elif event.progress and event.progress.record.epoch >= 40 and event.crew == "2 groups on 2 nodes":
+            elif halfway and event.job.number != numbers[0] and event.crew == "2 groups on 2 nodes" and not bert.dead:
                 bert.kill()
 
         there = trained(cluster, what, tmp_path / "there", watch)

@@ -1,6 +1,7 @@
 """The worker's side: what a training yields becomes messages, none of it lost, and few enough."""
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -178,7 +179,7 @@ def states(heard: Sequence[Message]) -> list[int]:
 
 def test_the_first_moment_that_can_be_gone_on_from_has_a_state(clock: list[float]) -> None:
     yielded = [progress(step, resumable=step >= 2) for step in range(4)]
-    first = next(moment for moment in moments(said(every(clock, 0.1, yielded))) if moment.state)
+    first = next(moment for moment in moments(said(every(clock, 1.0, yielded))) if moment.state)
     assert (first.record.step, first.state and first.state().step) == (2, 2)
 
 
@@ -194,8 +195,33 @@ def test_further_states_take_no_more_than_their_share_of_the_time(clock: list[fl
 
 
 def test_states_that_cost_nothing_come_with_every_moment_that_can_be_gone_on_from(clock: list[float]) -> None:
-    heard = said(every(clock, 0.0, [progress(step, resumable=step % 3 == 0) for step in range(9)]))
+    heard = said(every(clock, 1.0, [progress(step, resumable=step % 3 == 0) for step in range(9)]))
     assert states(heard) == [0, 3, 6]
+
+
+def test_of_the_states_in_a_message_only_the_newest_travels(clock: list[float]) -> None:
+    first, *heard, _ = said(every(clock, 0.0, [progress(step, resumable=step != 6) for step in range(7)]))
+    (message,) = heard
+    assert [states([each]) for each in (first, message)] == [[0], [5]]
+    assert [moment.record.step for moment in moments([message])] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_states_of_the_last_messages_stay_alive(clock: list[float]) -> None:
+    made: list[weakref.ref[Any]] = []
+
+    class Mortal(Kept):
+        pass
+
+    def keep(snapshot: Snapshot) -> Kept:
+        made.append(weakref.ref(state := Mortal(snapshot)))
+        return state
+
+    alive = []
+    job, training = Job.new(rates_group(2)), every(clock, 1.0, [progress(step) for step in range(6)])
+    for message in messages(job, training, keep, out_of_memory):
+        del message
+        alive.append([state().snapshot.step for state in made if state()])
+    assert alive[4] == [2, 3, 4]
 
 
 def test_a_state_comes_whenever_trials_end(clock: list[float]) -> None:
@@ -215,6 +241,7 @@ def test_states_are_copied_before_the_training_goes_on(clock: list[float]) -> No
         for step in range(3):
             at[0] = step
             made = progress(step)
+            clock[0] += 1.0
             yield dataclasses.replace(made, snapshot=lambda: Snapshot((0, 1), at[0], at[0], 0.0, {}))
 
     assert states(said(training)) == [0, 1, 2]
