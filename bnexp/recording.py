@@ -40,12 +40,12 @@ class Recorder:
         except StateLostError:
             return self._checkpoints.load(group)
 
-    def interrupt(self) -> None:
+    def stop(self, why: str) -> None:
         """Save how far the groups in training got: they stop here."""
         self._writer.sync()
         for group in self._held:
             self._save(group)
-        self._writer.log("interrupted")
+        self._writer.log(why)
 
     def _advance(self, group: int, progress: Progress) -> None:
         record, ended = progress.record, progress.ended

@@ -44,11 +44,13 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ope
                         recorder(event)
                     watch(event)
                     if event.failure and plan.options.fail_fast:
+                        with interrupts.held_off():
+                            recorder.stop("stopped at the first failure")
                         raise BnexpError(_stopped(plan, event))
                     interrupts.deliver()
         except KeyboardInterrupt:
             with interrupts.held_off():
-                recorder.interrupt()
+                recorder.stop("interrupted")
             raise
         writer.arrange()
         write_report_files(RunRecord(plan.path))

@@ -16,7 +16,7 @@ from bnexp.executors.cluster.crew import RayCrew
 from bnexp.executors.cluster.dispatch import dispatch
 from bnexp.executors.cluster.nodes import Node
 from bnexp.executors.cluster.states import States
-from bnexp.executors.cluster.tasks import Assignment, train_group
+from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import Datasets, data_key, load_data
 from bnexp.executors.jobs import Event, Job, Latest
 from bnexp.executors.planning import ShapeOf, fitted
@@ -91,7 +91,9 @@ class Cluster:
         """Train jobs wherever there is room; see dispatch."""
         wanted = {data_key(job.group) for job in jobs}
         data = {key: ray.put(datasets[key]) for key in wanted}
-        assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.states, self.held_share))
+        assignment = ray.put(
+            Assignment(self.device.type, data, tuple(probes), self.states, self.held_share, versions())
+        )
         # Retried by dispatch, which knows the newest state.
         task: Any = ray.remote(num_returns="streaming", max_retries=0, **self._gpu_share())(train_group)
 

@@ -1,6 +1,5 @@
 """The machines of a cluster: what each has to train with, and whether it runs the same programs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bnexp.errors import InputError
 from bnexp.executors.cluster.crew import node_names
-from bnexp.executors.cluster.tasks import Look, look, versions
+from bnexp.executors.cluster.tasks import Look, differing, look, versions
 
 LOOK_SECONDS = 120.0
 """How long a machine may take to answer: starting Python and importing torch, and a GPU that becomes free."""
@@ -38,10 +37,11 @@ def find_nodes(device: str) -> list[Node]:
     Raises:
         InputError: none has it; one doesn't answer, or runs other programs.
     """
-    kind = "GPU" if device == "cuda" else "CPU"
-    able = [each for each in ray.nodes() if each["Alive"] and each["Resources"].get(kind, 0) >= 1]
+    kinds = ("GPU", "CPU") if device == "cuda" else ("CPU",)
+    kind = kinds[0]
+    able = [each for each in ray.nodes() if each["Alive"] and all(each["Resources"].get(k, 0) >= 1 for k in kinds)]
     if not able:
-        raise InputError(f"no node of the cluster has a {kind}; add one, or choose with --device")
+        raise InputError(f"no node of the cluster has a {' and a '.join(kinds)}; add one, or choose with --device")
     names = node_names()
     looks = [_looking(each["NodeID"], device) for each in able]
     nodes, problems = [], []
@@ -55,7 +55,7 @@ def find_nodes(device: str) -> list[Node]:
             problems.append(f"node {name} can't train: {str(error).strip().splitlines()[-1]}; install bnexp there")
         else:
             nodes.append(node)
-    problems += _other_versions(nodes)
+    problems += [f"node {node.name} has {each}" for node in nodes for each in differing(node.seen.versions, versions())]
     if problems:
         raise InputError("\n".join(problems))
     return nodes
@@ -73,13 +73,3 @@ def _node(name: str, entry: dict[str, Any], seen: Look) -> Node:
     has = entry["Resources"]
     counts = int(has.get("CPU", 0)), int(has.get("GPU", 0)), int(has.get("memory", 0))
     return Node(name, entry["NodeManagerAddress"], *counts, seen)
-
-
-def _other_versions(nodes: Sequence[Node]) -> list[str]:
-    here = versions()
-    return [
-        f"node {node.name} has {name} {node.seen.versions[name]}, this one {mine}; install the same"
-        for node in nodes
-        for name, mine in here.items()
-        if node.seen.versions[name] != mine
-    ]

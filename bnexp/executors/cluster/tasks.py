@@ -14,7 +14,7 @@ from bnexp import __version__
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.data.room import free_memory
-from bnexp.executors.cluster.messages import Begun, Message
+from bnexp.executors.cluster.messages import Begun, Broke, Message
 from bnexp.executors.cluster.states import States
 from bnexp.executors.cluster.worker import messages
 from bnexp.executors.datasets import data_key
@@ -39,6 +39,8 @@ class Assignment:
     states: States
     held_share: float
     """Share of a worker's time that copies of the state take at most."""
+    versions: Mapping[str, str]
+    """Of the programs that it was made for."""
 
 
 def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Message]:
@@ -50,6 +52,9 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
         threads: for large updates on a CPU; Ray sets another count by itself, on which the last digits depend.
     """
     yield Begun(ray.get_runtime_context().get_node_id())
+    if others := differing(versions(), assignment.versions):  # a node that came later
+        yield Broke(f"{socket.gethostname()} has {', '.join(others)}", full=False)
+        return
     torch.set_num_threads(threads)
 
     def training(job: Job) -> Generator[Progress, None, None]:
@@ -84,6 +89,15 @@ def look(device: str) -> Look:
     """Tell what a machine has."""
     here = torch.device(device)
     return Look(socket.gethostname(), versions(), device_name(here), free_memory(here))
+
+
+def differing(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
+    """Say what a machine has in another version than this one."""
+    return [
+        f"{name} {there[name]} in place of {mine}; install the same"
+        for name, mine in here.items()
+        if there[name] != mine
+    ]
 
 
 def versions() -> Mapping[str, str]:

@@ -1,0 +1,61 @@
+"""What a worker says where it can't begin: the data set didn't come, or its programs are others. No Ray runs here."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
+
+import ray
+
+from bnexp.executors.cluster import tasks
+from bnexp.executors.cluster.messages import Begun, Broke, Finished, Moments
+from bnexp.executors.cluster.states import ObjectStore
+from bnexp.executors.cluster.tasks import Assignment, train_group, versions
+from bnexp.executors.datasets import data_key
+from bnexp.executors.jobs import Job
+from tests.helpers import made_up_data, rates_group
+
+GROUP = rates_group(2)
+
+
+@pytest.fixture(autouse=True)
+def on_cleo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker on the machine cleo, whose object store holds what it is asked for."""
+    monkeypatch.setattr(tasks.socket, "gethostname", lambda: "cleo")
+    context = SimpleNamespace(get_node_id=lambda: "c1e0")
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    monkeypatch.setattr(ray, "get", lambda held, timeout: held)
+    monkeypatch.setattr(ray, "put", lambda held: held)
+
+
+def said(**changed: Any) -> list[Any]:
+    data: Any = {data_key(GROUP): made_up_data(GROUP)}
+    assignment = Assignment("cpu", data, (), ObjectStore(), 1.0, changed.get("versions", versions()))
+    return list(train_group(Job.new(GROUP), assignment, 1))
+
+
+def test_a_worker_says_where_it_is_then_how_it_goes_then_that_it_is_done() -> None:
+    first, *heard, last = said()
+    assert (first, last) == (Begun("c1e0"), Finished())
+    assert [moment.record.step for message in heard for moment in message.moments] == [0, 6, 12]
+    assert all(isinstance(message, Moments) for message in heard)
+
+
+def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(held: object, timeout: float) -> None:
+        raise ray.exceptions.GetTimeoutError("nothing came")
+
+    monkeypatch.setattr(ray, "get", lost)
+    first, last = said()
+    assert first == Begun("c1e0")
+    assert isinstance(last, Broke)
+    assert last.failure.splitlines()[-1] == "RuntimeError: mnist did not reach cleo: nothing came"
+    assert not last.full
+
+
+def test_a_node_with_other_programs_refuses_a_group() -> None:
+    first, last = said(versions=versions() | {"torch": "1.0"})
+    assert first == Begun("c1e0")
+    assert last == Broke(f"cleo has torch {versions()['torch']} in place of 1.0; install the same", full=False)
