@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from bnexp.config.load import load
 from bnexp.executors import local
+from bnexp.executors.jobs import Event
 from bnexp.plan import TrialGroup, run_name
 from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
@@ -156,6 +158,34 @@ def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
     assert all("4 trials ran out of memory together; going on with 2, 2 from the start" in line for line in logged)
     cut, whole = (each.curves.set_index(["trial", "step"])["train_loss"] for each in (run, RunRecord(trained.path)))
     pd.testing.assert_series_equal(cut.sort_index(), whole.sort_index(), rtol=FLOAT32)
+
+
+def test_who_is_at_work_stands_in_the_lines(cli: Command, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = local.Local.execute
+
+    def with_crew(*arguments: Any) -> Iterator[Any]:
+        for number, event in enumerate(execute(*arguments)):
+            yield replace(event, crew="2 groups on 2 nodes")
+            if number == 0:
+                yield Event(event.job, crew="no node is left that could train: waiting for one")
+
+    monkeypatch.setattr(local.Local, "execute", with_crew)
+    result = cli("run", experiment)
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[1] == "  0/8 trials  no node is left that could train: waiting for one"
+    assert [line.endswith(" s for 4 at once; 2 groups on 2 nodes)") for line in lines[2:4]] == [True, True]
+
+
+def test_ray_is_refused_where_it_is_not_installed(
+    cli: Command, experiment: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bnexp.executors.choice.find_spec", lambda name: None)
+    before = tree(here)
+    result = cli("run", experiment, "--engine", "ray")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "bnexp: --engine ray: Ray is not installed; pip install 'bnexp[ray]'\n"
+    assert tree(here) == before
 
 
 def interrupt_after(events: int, monkeypatch: pytest.MonkeyPatch) -> None:
