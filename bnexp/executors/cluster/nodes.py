@@ -12,7 +12,7 @@ from bnexp.executors.cluster.crew import node_names
 from bnexp.executors.cluster.tasks import Look, differing, look, versions
 
 LOOK_SECONDS = 120.0
-"""How long a machine may take to answer: starting Python and importing torch, and a GPU that becomes free."""
+"""How long machines may take to answer: starting Python and importing torch, and a GPU that becomes free."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,12 @@ def find_nodes(device: str) -> list[Node]:
         raise InputError(f"no node of the cluster has a {' and a '.join(kinds)}; add one, or choose with --device")
     names = node_names()
     looks = [_looking(each["NodeID"], device) for each in able]
+    ray.wait(looks, num_returns=len(looks), timeout=LOOK_SECONDS)
     nodes, problems = [], []
     for each, answer in zip(able, looks, strict=True):
         name = names[each["NodeID"]]
         try:
-            node = _node(name, each, ray.get(answer, timeout=LOOK_SECONDS))
+            node = _node(name, each, ray.get(answer, timeout=0))
         except GetTimeoutError:
             problems.append(f"node {name} doesn't answer: its {kind}s may be busy; wait, or take it out of the cluster")
         except RayError as error:

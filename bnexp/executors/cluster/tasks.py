@@ -1,6 +1,5 @@
 """What Ray runs on other machines: the training of one group, and a look at a machine."""
 
-import platform
 import socket
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -102,4 +101,4 @@ def differing(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:
 
 def versions() -> Mapping[str, str]:
     """Return what has to be the same on all machines, for the same numbers to come out."""
-    return {"bnexp": __version__, "torch": version("torch"), "python": platform.python_version()}
+    return {"bnexp": __version__, "torch": version("torch")}
