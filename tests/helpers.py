@@ -1,6 +1,7 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,17 @@ def crossed(*columns: Sequence[Any], fast: int) -> list[Any]:
         pytest.param(*values, marks=() if sum(places) % fast == 0 else pytest.mark.slow)
         for places, values in (zip(*each, strict=True) for each in combinations)
     ]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def rewrite(path: Path, content: str) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from bnexp.cli.main import main
 from tests.cli.command import Command, Result, Trained
+from tests.helpers import torch_threads
 
 EXPERIMENT = """\
 name: tiny
@@ -29,10 +29,8 @@ seeds: 2
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Networks this small are slower on two threads, above all on a machine that does other things too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(autouse=True)

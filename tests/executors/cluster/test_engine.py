@@ -16,7 +16,7 @@ from bnexp.executors.cluster.states import ObjectStore
 from bnexp.executors.cluster.tasks import Look
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.memory import footprint
-from tests.helpers import experiment
+from tests.helpers import experiment, torch_threads
 
 CPU = torch.device("cpu")
 SHAPE = DataShape((1, 8, 8), 10, 400, 40, 40)
@@ -26,10 +26,8 @@ GIB = 2**30
 @pytest.fixture(autouse=True)
 def four_threads() -> Iterator[None]:
     """As a process on a machine of four cores has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(4):
+        yield
 
 
 def node(name: str = "anna", cpus: int = 4, gpus: int = 0, memory: int = 16 * GIB, free: int = 70 * GIB) -> Node:

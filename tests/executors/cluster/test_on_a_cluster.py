@@ -22,7 +22,7 @@ from bnexp.executors.jobs import Event
 from bnexp.preparing import prepare
 from bnexp.runner import run
 from bnexp.store.reader import RunRecord
-from tests.helpers import FLOAT32, assert_close, experiment
+from tests.helpers import FLOAT32, assert_close, experiment, torch_threads
 from tests.reliability.faults import results
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
@@ -56,10 +56,8 @@ def config(epochs: int = 3, trials: int = 2, **raw: Any) -> ExperimentConfig:
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """As many threads as the nodes have CPUs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with torch_threads(1):
+        yield
 
 
 @pytest.fixture(autouse=True)
