@@ -20,6 +20,8 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Probes": probes.run,
     "Whole commands": processes.run,
 }
+ON_REQUEST: dict[str, Callable[[], str]] = {"Listening to a cluster": lambda: _cluster()}
+"""What takes minutes and needs Ray: run only where a word asks for it."""
 ON_GPU: dict[str, Callable[[], str]] = {
     "On a GPU": lambda: gpu.run(torch.device("cuda")),
     "Convolutions on a GPU": lambda: gpu_convolutions.run(torch.device("cuda")),
@@ -28,18 +30,25 @@ ON_GPU: dict[str, Callable[[], str]] = {
 
 
 def main(words: list[str]) -> int:
-    """Run the sections whose titles contain one of the words, or all."""
+    """Run the sections whose titles contain one of the words, or all but those on request."""
     if not (Path(os.environ.get("BNEXP_DATA", "")) / "MNIST" / "raw").is_dir():
         print("the benchmarks train on MNIST: set BNEXP_DATA to the folder that holds MNIST/raw", file=sys.stderr)
         return 2
-    sections = ON_CPU | (ON_GPU if torch.cuda.is_available() else {})
+    sections = ON_CPU | ON_REQUEST | (ON_GPU if torch.cuda.is_available() else {})
     for title, run in sections.items():
-        if not words or any(word.lower() in title.lower() for word in words):
+        wanted = any(word.lower() in title.lower() for word in words) if words else title not in ON_REQUEST
+        if wanted:
             where = machine(torch.device("cuda") if title in ON_GPU else CPU)
             print(f"### {title}\n\n{where}; {platform.system()}\n\n{run()}\n", flush=True)
     if not torch.cuda.is_available():
         print("No CUDA device here: the sections on a GPU were left out.", file=sys.stderr)
     return 0
+
+
+def _cluster() -> str:
+    from benchmarks import cluster
+
+    return cluster.run()
 
 
 if __name__ == "__main__":

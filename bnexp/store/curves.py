@@ -7,7 +7,7 @@ from typing import Any
 
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.blocks import Block, block_checksum
-from bnexp.store.cells import csv_text
+from bnexp.store.cells import number_lines
 from bnexp.store.checksums import Checksums, checksum
 from bnexp.store.growing import GrowingTable, Place
 from bnexp.store.layout import CURVES, PROBES
@@ -80,8 +80,7 @@ class Curves:
     def append(self, records: Sequence[Mapping[str, Any]], blocks: Mapping[int, Block]) -> None:
         """Add a record of each of some trials: to the files, or in place of old ones once those are caught up with."""
         added, caught_up = [], []
-        lines = csv_text(CURVE_COLUMNS, records, header=False).encode().split(b"\n")
-        for line, numbers in zip(lines, records, strict=False):
+        for line, numbers in zip(number_lines(CURVE_COLUMNS, records), records, strict=True):
             trial = numbers["trial"]
             attempt = self._attempts.setdefault(trial, _Attempt())
             row = attempt.add(line, numbers, blocks.get(trial, ()))

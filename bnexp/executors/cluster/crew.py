@@ -7,6 +7,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from bnexp.executors.cluster.messages import Broke, Lost, Message
+from bnexp.executors.cluster.states import received
 from bnexp.executors.jobs import Job
 
 WAIT_SECONDS = 1.0
@@ -78,8 +79,7 @@ def node_names() -> Mapping[str, str]:
 def _next(stream: "ray.ObjectRefGenerator") -> Message:
     """Return what comes next from a stream that has something."""
     try:
-        message: Message = ray.get(next(stream))
-        return message
+        return received(ray.get(next(stream)), stream)
     except StopIteration:
         return Lost("the worker ended without a word")
     except OutOfMemoryError as error:  # Ray ends workers before their machine comes to a halt

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from bnexp.executors.jobs import StateLostError
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 
 
@@ -22,7 +23,7 @@ class State(Protocol):
 
 @dataclass(frozen=True)
 class Carried:
-    """A state that comes with the message itself: of trials that have ended, it is wanted in any case."""
+    """A state that comes with the message itself."""
 
     snapshot: Snapshot
 
@@ -31,6 +32,17 @@ class Carried:
 
     def discard(self) -> None:
         """It goes with the message."""
+
+
+@dataclass(frozen=True)
+class Following:
+    """Stands for a state that comes by itself right behind its message, so that who doesn't want it needn't take it."""
+
+    def __call__(self) -> Snapshot:
+        raise StateLostError("its worker ended before it came")
+
+    def discard(self) -> None:
+        """It lies nowhere."""
 
 
 @dataclass(frozen=True)

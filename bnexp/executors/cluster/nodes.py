@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bnexp.errors import InputError
@@ -40,16 +40,17 @@ def find_nodes(device: str) -> list[Node]:
     kinds = ("GPU", "CPU") if device == "cuda" else ("CPU",)
     kind = kinds[0]
     able = [each for each in ray.nodes() if each["Alive"] and all(each["Resources"].get(k, 0) >= 1 for k in kinds)]
-    if not able:
-        raise InputError(f"no node of the cluster has a {' and a '.join(kinds)}; add one, or choose with --device")
     names = node_names()
     looks = [_looking(each["NodeID"], device) for each in able]
-    ray.wait(looks, num_returns=len(looks), timeout=LOOK_SECONDS)
+    if looks:
+        ray.wait(looks, num_returns=len(looks), timeout=LOOK_SECONDS)
     nodes, problems = [], []
     for each, answer in zip(able, looks, strict=True):
         name = names[each["NodeID"]]
         try:
             node = _node(name, each, ray.get(answer, timeout=0))
+        except TaskUnschedulableError:
+            continue  # it has just died
         except GetTimeoutError:
             problems.append(f"node {name} doesn't answer: its {kind}s may be busy; wait, or take it out of the cluster")
         except RayError as error:
@@ -57,6 +58,8 @@ def find_nodes(device: str) -> list[Node]:
         else:
             nodes.append(node)
     problems += [f"node {node.name} has {each}" for node in nodes for each in differing(node.seen.versions, versions())]
+    if not nodes and not problems:
+        problems = [f"no node of the cluster has a {' and a '.join(kinds)}; add one, or choose with --device"]
     if problems:
         raise InputError("\n".join(problems))
     return nodes

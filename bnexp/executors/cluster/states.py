@@ -1,12 +1,13 @@
-"""Where workers leave the states of their groups for the driver: in Ray's object store, or in a folder that all see."""
+"""How states of groups reach the driver: through Ray's object store, or through a folder that all machines see."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
 
-from bnexp.executors.cluster.messages import State
+from bnexp.executors.cluster.messages import Carried, Following, Message, Moment, Moments, State
 from bnexp.executors.jobs import StateLostError
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import read_snapshot, write_snapshot
@@ -17,11 +18,11 @@ FETCH_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Ray's object store of the worker's machine, where a state stays for as long as the worker lives."""
+    """Ray's object store: states travel in the stream of messages, and stay where they were made until fetched."""
 
     def keep(self, snapshot: Snapshot) -> State:
         """Put a state where the driver can fetch it."""
-        return _Stored([ray.put(snapshot)])
+        return Carried(snapshot)
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,46 @@ class SharedFolder:
 States = ObjectStore | SharedFolder
 
 
+def sent(message: Message) -> Iterator[Message | Snapshot]:
+    """Yield what goes into the stream for a message: itself, and behind it the state that it would carry.
+
+    A state of trials that ended stays in the message: it is wanted in any case. References to objects that the worker
+    put away would not do: under load, Ray loses those that travel within what a stream yields (Ray 2.60).
+    """
+    carried = [each.state for each in _moments(message) if isinstance(each.state, Carried) and not each.ended]
+    if not carried:
+        yield message
+        return
+    yield _with(message, carried[0], Following())
+    yield carried[0].snapshot
+
+
+def received(message: Message, stream: "Iterator[ray.ObjectRef[Snapshot]]") -> Message:
+    """Return a message that came out of a stream, with the state behind it if it has one."""
+    following = [each.state for each in _moments(message) if isinstance(each.state, Following)]
+    if not following:
+        return message
+    try:
+        return _with(message, following[0], _Stored(next(stream)))
+    except (StopIteration, RayError):
+        return message
+
+
+def _moments(message: Message) -> tuple[Moment, ...]:
+    return message.moments if isinstance(message, Moments) else ()
+
+
+def _with(message: Message, before: State, after: State) -> Message:
+    return Moments(tuple(replace(each, state=after) if each.state is before else each for each in _moments(message)))
+
+
 @dataclass(frozen=True)
 class _Stored:
-    ref: "list[ray.ObjectRef[Snapshot]]"
-    """In a list, since Ray would hand on the object in its place otherwise."""
+    ref: "ray.ObjectRef[Snapshot]"
 
     def __call__(self) -> Snapshot:
         try:
-            return ray.get(self.ref[0], timeout=FETCH_SECONDS)
+            return ray.get(self.ref, timeout=FETCH_SECONDS)
         except RayError as error:
             raise StateLostError(str(error).partition("\n")[0].partition(". ")[0]) from error
 

@@ -14,12 +14,13 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.data.room import free_memory
 from bnexp.executors.cluster.messages import Begun, Broke, Message
-from bnexp.executors.cluster.states import States
+from bnexp.executors.cluster.states import States, sent
 from bnexp.executors.cluster.worker import messages
 from bnexp.executors.datasets import data_key
 from bnexp.executors.devices import device_name
 from bnexp.executors.jobs import Job
 from bnexp.executors.memory import out_of_memory, release_memory
+from bnexp.records import Snapshot
 from bnexp.training.loop import Progress, train
 
 FETCH_SECONDS = 600.0
@@ -42,8 +43,8 @@ class Assignment:
     """Of the programs that it was made for."""
 
 
-def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Message]:
-    """Train a group, and say how it goes.
+def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Message | Snapshot]:
+    """Train a group, and say how it goes; see states.sent for what comes between the messages.
 
     Args:
         job: the group.
@@ -60,7 +61,8 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
         data = _fetched(job, assignment).to(torch.device(assignment.device))
         return train(job.group, data, job.resume, assignment.probes)
 
-    yield from messages(job, training, assignment.states.keep, out_of_memory, assignment.held_share)
+    for message in messages(job, training, assignment.states.keep, out_of_memory, assignment.held_share):
+        yield from sent(message)
     release_memory()  # the process stays for the next group
 
 

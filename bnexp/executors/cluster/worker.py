@@ -2,7 +2,6 @@
 
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.25
 """Seconds between messages at least; records that come sooner wait for the next one, or for the end."""
-ALIVE = 3
-"""Messages whose states a worker holds on to: Ray drops what its maker lets go of before the driver has heard of it."""
-
 Training = Callable[[Job], "Generator[Progress, None, None]"]
 """Trains a job's group; see train."""
 Keep = Callable[[Snapshot], State]
@@ -47,7 +43,6 @@ def messages(
         held_share: the share of the time.
     """
     waiting: list[Moment] = []
-    alive: deque[list[Moment]] = deque(maxlen=ALIVE)
     sent, hold = float("-inf"), Pace(0, held_share)  # due at once
     try:
         with closing(training(job)) as records:
@@ -57,7 +52,6 @@ def messages(
                     waiting = [replace(moment, state=None) for moment in waiting]
                 waiting.append(_moment(progress, state))
                 if progress.ended or time.monotonic() - sent >= INTERVAL:
-                    alive.append(waiting)
                     yield Moments(tuple(waiting))
                     waiting, sent = [], time.monotonic()
         last: Message = Finished()

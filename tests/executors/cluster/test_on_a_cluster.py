@@ -21,6 +21,7 @@ from bnexp.errors import InputError
 from bnexp.executors.jobs import Event
 from bnexp.preparing import prepare
 from bnexp.runner import run
+from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord
 from tests.helpers import FLOAT32, assert_close, experiment, torch_threads
 from tests.reliability.faults import results
@@ -145,25 +146,27 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(cluster: Cluster, tmp_
 
 
 def test_a_node_that_is_added_gets_work_and_one_that_dies_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    what = config(epochs=120, arms={f"w{width}": {"model.width": width} for width in (30, 31, 32)})
-    crews: list[str] = []
-    numbers: list[int] = []
+    what = config(epochs=80, arms={f"w{width}": {"model.width": width} for width in (30, 31, 32)})
+    seen: list[Event] = []
     with also(cluster, "bert", later=True) as bert:
 
         def watch(event: Event) -> None:
-            crews.append(event.crew)
-            numbers.append(event.job.number)
-            halfway = event.progress and event.progress.record.epoch >= 40
+            seen.append(event)
+            on_anna = {each.job.number for each in seen if each.crew == "1 group on 1 node"}
             if not bert.there:
                 bert.add()
-            elif halfway and event.job.number != numbers[0] and event.crew == "2 groups on 2 nodes" and not bert.dead:
-                bert.kill()
+            elif event.job.number not in on_anna and not bert.dead:
+                (path,) = (tmp_path / "there").iterdir()
+                saved = Checkpoints(path).load(event.job.number)
+                if saved and saved.step:
+                    bert.kill()
 
         there = trained(cluster, what, tmp_path / "there", watch)
         assert bert.dead
-    assert list(dict.fromkeys(crews))[:2] == ["1 group on 1 node", "2 groups on 2 nodes"]
+    crews = dict.fromkeys(event.crew for event in seen)
+    assert list(crews)[:2] == ["1 group on 1 node", "2 groups on 2 nodes"]
     assert results(there.path) == results(alone(what, tmp_path / "here").path)
-    assert len(moments(there)) == len(set(moments(there))) == 6 * 121
+    assert len(moments(there)) == len(set(moments(there))) == 6 * 81
     (line,) = [line for line in (there.path / "log.txt").read_text().splitlines() if "broke off" in line]
     assert "2 trials broke off on bert (NodeDiedError: " in line
     assert "going on with 2 from step " in line, "from the start, though there was a checkpoint"
@@ -185,13 +188,13 @@ def test_one_large_group_is_cut_so_that_all_nodes_have_work(cluster: Cluster, tm
 
 @pytest.mark.slow
 def test_states_in_a_shared_folder_outlive_their_node(cluster: Cluster, tmp_path: Path) -> None:
-    what = config(epochs=150, train={"epochs": 150, "batch_size": 40, "checkpoint_every": 1e9})
+    what = config(train={"epochs": 60, "batch_size": 40, "checkpoint_every": 1e9})
     shared = tmp_path / "shared"
     shared.mkdir()
     with also(cluster, "bert") as bert:
 
         def watch(event: Event) -> None:
-            halfway = event.progress and event.progress.record.epoch >= 40
+            halfway = event.progress and event.progress.record.epoch >= 15
             if halfway and event.crew == "2 groups on 2 nodes" and not bert.dead:
                 bert.kill()
 
@@ -204,12 +207,12 @@ def test_states_in_a_shared_folder_outlive_their_node(cluster: Cluster, tmp_path
 
 @pytest.mark.slow
 def test_a_worker_that_dies_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    what = config(epochs=150)
+    what = config(epochs=60)
     here = alone(what, tmp_path / "here")
     killed: list[int] = []
 
     def watch(event: Event) -> None:
-        if not killed and event.progress and event.progress.record.epoch >= 40:
+        if not killed and event.progress and event.progress.record.epoch >= 15:
             killed.extend(workers())
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
@@ -279,22 +282,22 @@ class Command:
 def test_a_driver_that_ends_goes_on_with_the_same_command(
     cluster: Cluster, tmp_path: Path, how: signal.Signals
 ) -> None:
-    what = config(epochs=150)
-    with also(cluster, "bert"):
-        first = Command(cluster, what, tmp_path).until(rows=200)
-        first.process.send_signal(how)
-        code, _, said = first.ended()
-        (path,) = (tmp_path / "runs").iterdir()
-        assert RunRecord(path).trials["outcome"].isna().any()
-        if how != signal.SIGKILL:
-            kept = f"{path.relative_to(tmp_path)} keeps what is done, the same command continues it"
-            assert (code, said) == (130, f"bnexp: interrupted; {kept}\n")
-            assert len(list((path / "checkpoints").glob("group-*"))) == 2
-        code, out, said = Command(cluster, what, tmp_path).ended()
+    what = config(epochs=60)
+    first = Command(cluster, what, tmp_path).until(rows=60)
+    first.process.send_signal(how)
+    code, _, said = first.ended()
+    (path,) = (tmp_path / "runs").iterdir()
+    assert RunRecord(path).trials["outcome"].isna().any()
+    if how != signal.SIGKILL:
+        kept = f"{path.relative_to(tmp_path)} keeps what is done, the same command continues it"
+        assert (code, said) == (130, f"bnexp: interrupted; {kept}\n")
+        assert len(list((path / "checkpoints").glob("group-*"))) == 1
+    code, out, said = Command(cluster, what, tmp_path).ended()
     assert (code, said) == (0, ""), said
-    assert "continued: 0 trials ended before, 4 to go" in out
-    assert results(path) == results(alone(what, tmp_path / "here").path)
-    assert moments(RunRecord(path)) == moments(RunRecord(next((tmp_path / "here").iterdir())))
+    assert " to go\n" in out
+    here = alone(what, tmp_path / "here")
+    assert results(path) == results(here.path)
+    assert moments(RunRecord(path)) == moments(here)
 
 
 def test_nodes_with_other_programs_are_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

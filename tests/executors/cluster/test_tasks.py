@@ -10,11 +10,12 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]
 import ray
 
 from bnexp.executors.cluster import tasks
-from bnexp.executors.cluster.messages import Begun, Broke, Finished, Moments
-from bnexp.executors.cluster.states import ObjectStore
+from bnexp.executors.cluster.messages import Begun, Broke, Finished, Following, Moments
+from bnexp.executors.cluster.states import ObjectStore, received
 from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import data_key
-from bnexp.executors.jobs import Job
+from bnexp.executors.jobs import Job, StateLostError
+from bnexp.records import Snapshot
 from tests.helpers import made_up_data, rates_group
 
 GROUP = rates_group(2)
@@ -27,7 +28,6 @@ def on_cleo(monkeypatch: pytest.MonkeyPatch) -> None:
     context = SimpleNamespace(get_node_id=lambda: "c1e0")
     monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(ray, "get", lambda held, timeout: held)
-    monkeypatch.setattr(ray, "put", lambda held: held)
 
 
 def said(**changed: Any) -> list[Any]:
@@ -39,8 +39,26 @@ def said(**changed: Any) -> list[Any]:
 def test_a_worker_says_where_it_is_then_how_it_goes_then_that_it_is_done() -> None:
     first, *heard, last = said()
     assert (first, last) == (Begun("c1e0"), Finished())
-    assert [moment.record.step for message in heard for moment in message.moments] == [0, 6, 12]
-    assert all(isinstance(message, Moments) for message in heard)
+    assert [moment.record.step for message in heard if isinstance(message, Moments) for moment in message.moments] == [
+        0,
+        6,
+        12,
+    ]
+
+
+def test_a_state_travels_behind_its_message_and_is_put_into_it_again() -> None:
+    _, message, behind, *rest = said()
+    assert isinstance(message.moments[0].state, Following)
+    assert isinstance(behind, Snapshot)
+    with pytest.raises(StateLostError, match="its worker ended before it came"):
+        message.moments[0].state()
+    again = received(message, iter([behind]))
+    assert again.moments[0].state().step == behind.step == 0  # type: ignore[union-attr]
+    assert received(message, iter([])) == message
+    last = rest[-2]
+    assert last.moments[-1].ended == (0, 1)
+    assert last.moments[-1].state().step == 12
+    assert received(last, iter([])) is last
 
 
 def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The worker's side: what a training yields becomes messages, none of it lost, and few enough."""
 
 import dataclasses
-import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -204,24 +203,6 @@ def test_of_the_states_in_a_message_only_the_newest_travels(clock: list[float]) 
     (message,) = heard
     assert [states([each]) for each in (first, message)] == [[0], [5]]
     assert [moment.record.step for moment in moments([message])] == [1, 2, 3, 4, 5, 6]
-
-
-def test_the_states_of_the_last_messages_stay_alive(clock: list[float]) -> None:
-    made: list[weakref.ref[Any]] = []
-
-    class Mortal(Kept):
-        pass
-
-    def keep(snapshot: Snapshot) -> Kept:
-        made.append(weakref.ref(state := Mortal(snapshot)))
-        return state
-
-    alive = []
-    job, training = Job.new(rates_group(2)), every(clock, 1.0, [progress(step) for step in range(6)])
-    for message in messages(job, training, keep, out_of_memory):
-        del message
-        alive.append([state().snapshot.step for state in made if state()])
-    assert alive[4] == [2, 3, 4]
 
 
 def test_a_state_comes_whenever_trials_end(clock: list[float]) -> None:
