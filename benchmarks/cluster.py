@@ -40,7 +40,7 @@ LEAD = 2.0
 """Seconds until all groups have begun."""
 PARTS: dict[str, tuple[Any, str]] = {
     "rows of records (`RunWriter.append`)": (RunWriter, "append"),
-    "of these, cells as text (`csv_text`)": (curves, "csv_text"),
+    "of these, cells as text (`number_lines`)": (curves, "number_lines"),
     "ends of trials (`RunWriter.end`)": (RunWriter, "end"),
     "final weights (`Checkpoints.finish`)": (Checkpoints, "finish"),
     "waiting for messages (`ray.wait`)": (ray, "wait"),

@@ -104,7 +104,7 @@ class _Listening(RayCrew):
     """Counts the messages with records."""
 
     def __init__(self, submit: Submit):
-        super().__init__(submit)
+        super().__init__(submit, {"CPU": 1})
         self.messages = 0
 
     def heard(self) -> Iterator[tuple[int, Message]]:

@@ -68,7 +68,7 @@ def broken(job: Job, left: set[int], failure: str, *, full: bool, latest: Latest
     if not full:
         return Event(job, failure=failure)
     if len(left) < 2:
-        return Event(job, failure=failure + TOO_LARGE)
+        return Event(job, failure=f"{failure.rstrip()}\n{TOO_LARGE}")
     resume = latest(job.number) or job.resume
     halves = parts(job.group.only(left), -(-len(left) // 2))
     jobs = tuple(Job.new(half, resume and resume.only(half.numbers)) for half in halves)

@@ -8,6 +8,7 @@ import torch
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
+from bnexp.data.whitening import WHITENINGS
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
@@ -49,6 +50,12 @@ class Footprint:
     def most(self, room: int) -> int:
         """Trials that fit; 0 where not even one does."""
         return max(0, (room - self.shared) // self.per_trial)
+
+
+def image_bytes(group: TrialGroup, shape: DataShape) -> int:
+    """Count what the images of a group take, of which a process keeps one copy: bytes, or floats where whitened."""
+    size = dtype_of(group.settings.train.precision).itemsize if group.settings.data.normalize in WHITENINGS else 1
+    return (shape.train + shape.val + shape.test) * prod(shape.image) * size
 
 
 def footprint(

@@ -319,6 +319,7 @@ def test_a_run_that_is_continued_while_its_report_is_written_leaves_that_alone(
     finish([workers.submit(reporting, Task(tiny(SELDOM), tmp_path / "runs"))])
 
 
+@pytest.mark.slow
 def test_commands_that_read_a_run_in_training_find_nothing_wrong(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
     config = tiny(SELDOM, train={"epochs": 60}, arms=["none", "before", "after"])
     finish([workers.submit(watched, Task(config, tmp_path / "runs", flush=True), 300)])

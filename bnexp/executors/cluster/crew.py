@@ -1,6 +1,6 @@
 """Workers that are processes of Ray: jobs become tasks, whose messages stream back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -22,10 +22,11 @@ class RayCrew:
 
     Args:
         submit: hands a job to Ray.
+        needs: what the smallest group asks of a machine, by Ray's names.
     """
 
-    def __init__(self, submit: Submit):
-        self._submit = submit
+    def __init__(self, submit: Submit, needs: Mapping[str, float]):
+        self._submit, self._needs = submit, needs
         self._streams: dict[ray.ObjectRefGenerator, int] = {}
         self._names: Mapping[str, str] = {}
 
@@ -41,10 +42,12 @@ class RayCrew:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=WAIT_SECONDS)
         for stream in ready:
             number = self._streams[stream]
-            message = _next(stream)
-            if message.last:
-                del self._streams[stream]
-            yield number, message
+            for message in _next(stream):
+                if message.last:
+                    del self._streams[stream]
+                if isinstance(message, Lost):
+                    ray.cancel(stream)  # if it lives after all, another one has its group now
+                yield number, message
 
     def name(self, node: str) -> str:
         """Name a machine for people."""
@@ -54,7 +57,10 @@ class RayCrew:
 
     def manned(self) -> bool:
         """Whether any machine is left that could train."""
-        return any(each["Alive"] and each["Resources"].get("CPU", 0) >= 1 for each in ray.nodes())
+        return any(
+            each["Alive"] and all(each["Resources"].get(name, 0) >= count for name, count in self._needs.items())
+            for each in ray.nodes()
+        )
 
     def stop(self) -> None:
         """Let nobody train any further; the states that workers have put aside can still be fetched."""
@@ -64,30 +70,42 @@ class RayCrew:
 
 
 def node_names() -> Mapping[str, str]:
-    """Return the names of the machines that live by Ray's: as they were given, or those of the hosts, told apart."""
+    """Return the names of the machines that live, by Ray's."""
+    return names_of([each for each in ray.nodes() if each["Alive"]])
+
+
+def names_of(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """Return the names of machines by Ray's: as they were given, or those of the hosts, told apart."""
     found = {
         each["NodeID"]: each["NodeName"]
         if each["NodeName"] != each["NodeManagerAddress"]
         else each["NodeManagerHostname"]
-        for each in ray.nodes()
-        if each["Alive"]
+        for each in entries
     }
     names = list(found.values())
     return {node: name if names.count(name) == 1 else f"{name}-{node[:6]}" for node, name in found.items()}
 
 
-def _next(stream: "ray.ObjectRefGenerator") -> Message:
-    """Return what comes next from a stream that has something."""
+def _next(stream: "ray.ObjectRefGenerator") -> Iterator[Message]:
+    """Yield what comes next from a stream that has something: a message, its end, or both."""
     try:
-        return received(ray.get(next(stream)), stream)
-    except StopIteration:
+        message, error = received(ray.get(next(stream)), stream)
+    except (StopIteration, RayError) as ended:
+        yield _end(ended)
+        return
+    yield message
+    if error:
+        yield _end(error)
+
+
+def _end(error: StopIteration | RayError) -> Message:
+    """Say what has ended a worker."""
+    if isinstance(error, StopIteration):
         return Lost("the worker ended without a word")
-    except OutOfMemoryError as error:  # Ray ends workers before their machine comes to a halt
-        return Broke(_line(error), full=True)
-    except RayTaskError as error:
-        return Lost(_line(error.cause or error))
-    except RayError as error:
-        return Lost(_line(error))
+    if isinstance(error, OutOfMemoryError):  # Ray ends workers before their machine comes to a halt
+        return Broke(_line(error), full=True, blameless=True)
+    cause = error.cause if isinstance(error, RayTaskError) else None
+    return Lost(_line(cause or error))
 
 
 def _line(error: Exception) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bnexp.executors.cluster.messages import Begun, Broke, Finished, Lost, Message, Moment, Moments, State
-from bnexp.executors.jobs import Event, Job, Latest, StateLostError, broken
+from bnexp.executors.jobs import TOO_LARGE, Event, Job, Latest, StateLostError, broken
 from bnexp.records import Snapshot
 from bnexp.training.loop import Progress
 from bnexp.words import counted
@@ -131,6 +131,8 @@ class _Desk:
             case Finished() | Broke() | Lost() if not flight.left:  # the worker's end is of no account any more
                 flight.replace(None)
                 del self.flights[number]
+            case Broke(failure, blameless=True) if len(flight.left) == 1:
+                yield from self._again(flight, f"{failure}\n{TOO_LARGE}")
             case Broke(failure, full=True):
                 yield from self._over(flight, broken(flight.job, flight.left, failure, full=True, latest=self._latest))
             case Broke(failure) | Lost(failure):

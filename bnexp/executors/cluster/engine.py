@@ -7,10 +7,11 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayError
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
-from bnexp.errors import InputError
+from bnexp.errors import BnexpError, InputError
 from bnexp.executors.balance import balanced
 from bnexp.executors.cluster.crew import RayCrew
 from bnexp.executors.cluster.dispatch import dispatch
@@ -23,7 +24,7 @@ from bnexp.executors.planning import ShapeOf, fitted
 from bnexp.nn.table import layer_table
 from bnexp.pace import HELD_SHARE
 from bnexp.plan import TrialGroup
-from bnexp.training.memory import footprint
+from bnexp.training.memory import footprint, image_bytes
 from bnexp.training.numerics import threads_for
 from bnexp.training.work import batch_products, total_products
 from bnexp.words import counted
@@ -79,7 +80,8 @@ class Cluster:
             return total_products(group, shape_of(group))
 
         cpus = max(self._threads(group, shape_of(group)) for group in groups) if groups else 1
-        fit = fitted(groups, shape_of, self._room(cpus), self.device, probes)
+        data = max((image_bytes(group, shape_of(group)) for group in groups), default=0)
+        fit = fitted(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
             return sorted(fit, key=cost, reverse=True)
         places = sum(self._places(node, cpus) for node in self.nodes)
@@ -100,13 +102,18 @@ class Cluster:
         def submit(job: Job) -> "ray.ObjectRefGenerator":
             shape = datasets[data_key(job.group)].shape
             threads = self._threads(job.group, shape)
-            memory = self._memory(job.group, shape, probes, threads)
+            memory = self._memory(job.group, shape, probes)
             stream: ray.ObjectRefGenerator = task.options(num_cpus=threads, memory=memory).remote(
                 job, assignment, threads
             )
             return stream
 
-        return dispatch(jobs, RayCrew(submit), latest)
+        crew = RayCrew(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
+        try:
+            yield from dispatch(jobs, crew, latest)
+        except RayError as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise BnexpError(f"Ray has failed: {said}; the same command continues") from error
 
     def facts(self) -> Mapping[str, Any]:
         """Return what environment.json says of where a run was trained."""
@@ -140,7 +147,8 @@ class Cluster:
     def _places(self, node: Node, cpus: int) -> int:
         """Groups that a node trains at once, with so many CPUs each."""
         places = node.cpus // cpus
-        return min(places, int(node.gpus / self.gpus_per_group)) if self._on_gpu else places
+        # A share is of one GPU, and the shares of a group don't add up across them.
+        return min(places, node.gpus * int(1 / self.gpus_per_group + 1e-9)) if self._on_gpu else places
 
     def _room(self, cpus: int) -> int:
         """Bytes that a group can have on every node."""
@@ -148,13 +156,14 @@ class Cluster:
             return int(min(node.seen.free for node in self.nodes) * self.gpus_per_group)
         return self._share(cpus) - PROCESS
 
-    def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:
-        """Bytes of a node's memory to ask for, never more than a node has for one of its places."""
-        if self._on_gpu:
-            takes = GPU_PROCESS
-        else:
-            takes = PROCESS + footprint(group, shape, self.device, probes).of(len(group.trials))
-        return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, self._share(cpus))
+    def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings]) -> int:
+        """Bytes of a node's memory to ask for, never more than any node has that could train it."""
+        takes = image_bytes(group, shape) + (GPU_PROCESS if self._on_gpu else PROCESS)
+        if not self._on_gpu:
+            takes += footprint(group, shape, self.device, probes).of(len(group.trials))
+        cpus = self._threads(group, shape)
+        most = min(node.memory for node in self.nodes if self._places(node, cpus))
+        return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, most)
 
     def _share(self, cpus: int) -> int:
         """Bytes that every node has for each of its places."""

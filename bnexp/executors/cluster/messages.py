@@ -94,6 +94,8 @@ class Broke:
     """Its traceback."""
     full: bool
     """Whether memory was too small."""
+    blameless: bool = False
+    """Whether others may have taken it: the machine as a whole ran out, and somebody had to go."""
 
 
 @dataclass(frozen=True)

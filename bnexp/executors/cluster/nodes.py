@@ -8,7 +8,8 @@ from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bnexp.errors import InputError
-from bnexp.executors.cluster.crew import node_names
+from bnexp.executors.cluster.crew import names_of
+from bnexp.executors.cluster.states import States
 from bnexp.executors.cluster.tasks import Look, differing, look, versions
 
 LOOK_SECONDS = 120.0
@@ -28,11 +29,12 @@ class Node:
     seen: Look
 
 
-def find_nodes(device: str) -> list[Node]:
+def find_nodes(device: str, states: States) -> list[Node]:
     """Look at every machine that has what training takes.
 
     Args:
         device: cpu or cuda.
+        states: where they will leave states.
 
     Raises:
         InputError: none has it; one doesn't answer, or runs other programs.
@@ -40,8 +42,8 @@ def find_nodes(device: str) -> list[Node]:
     kinds = ("GPU", "CPU") if device == "cuda" else ("CPU",)
     kind = kinds[0]
     able = [each for each in ray.nodes() if each["Alive"] and all(each["Resources"].get(k, 0) >= 1 for k in kinds)]
-    names = node_names()
-    looks = [_looking(each["NodeID"], device) for each in able]
+    names = names_of(able)
+    looks = [_looking(each["NodeID"], device, states) for each in able]
     if looks:
         ray.wait(looks, num_returns=len(looks), timeout=LOOK_SECONDS)
     nodes, problems = [], []
@@ -57,6 +59,7 @@ def find_nodes(device: str) -> list[Node]:
             problems.append(f"node {name} can't train: {str(error).strip().splitlines()[-1]}; install bnexp there")
         else:
             nodes.append(node)
+    problems += [f"node {node.name} can't write to the folder of --checkpoints" for node in nodes if not node.seen.sees]
     problems += [f"node {node.name} has {each}" for node in nodes for each in differing(node.seen.versions, versions())]
     if not nodes and not problems:
         problems = [f"no node of the cluster has a {' and a '.join(kinds)}; add one, or choose with --device"]
@@ -65,11 +68,11 @@ def find_nodes(device: str) -> list[Node]:
     return nodes
 
 
-def _looking(node: str, device: str) -> "ray.ObjectRef[Look]":
+def _looking(node: str, device: str, states: States) -> "ray.ObjectRef[Look]":
     there = NodeAffinitySchedulingStrategy(node, soft=False)
     gpus: dict[str, Any] = {"num_gpus": 0.01, "max_calls": 1} if device == "cuda" else {}
     task: Any = ray.remote(num_cpus=0, max_retries=0, **gpus)(look)
-    answer: ray.ObjectRef[Look] = task.options(scheduling_strategy=there).remote(device)
+    answer: ray.ObjectRef[Look] = task.options(scheduling_strategy=there).remote(device, states)
     return answer
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayError
 
 from bnexp.errors import InputError
 from bnexp.executors.cluster.engine import Cluster
@@ -46,7 +47,7 @@ def ray_cluster(device: str, address: str | None, gpus_per_group: float, shared:
         stack.enter_context(_joined(address))
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
-        yield Cluster(tuple(find_nodes(device)), torch.device(device), gpus_per_group, states)
+        yield Cluster(tuple(find_nodes(device, states)), torch.device(device), gpus_per_group, states)
 
 
 @contextmanager
@@ -59,8 +60,8 @@ def _joined(address: str | None) -> Iterator[None]:
             if address and address != "auto":
                 _knock(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
-        except (OSError, ValueError, RuntimeError) as error:
-            said = str(error).strip().splitlines()[0]
+        except (OSError, ValueError, RuntimeError, RayError) as error:
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
             if address:
                 raise InputError(f"--address {address}: {said}; {NO_CLUSTER}") from error
             raise InputError(f"--engine ray: Ray did not start: {said}; see /tmp/ray/session_latest/logs") from error
@@ -105,7 +106,7 @@ def _quieten() -> None:
 def _folder_in(shared: Path) -> Iterator[Path]:
     """Make a folder of our own in the one that all machines see."""
     try:
-        folder = tempfile.TemporaryDirectory(dir=shared, prefix="bnexp-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(dir=shared.absolute(), prefix="bnexp-", ignore_cleanup_errors=True)
     except OSError as error:
         raise InputError(f"--checkpoints {shared}: {error.strerror}; name a folder that all nodes see") from error
     with folder as made:

@@ -1,11 +1,12 @@
 """How states of groups reach the driver: through Ray's object store, or through a folder that all machines see."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 
 from bnexp.executors.cluster.messages import Carried, Following, Message, Moment, Moments, State
 from bnexp.executors.jobs import StateLostError
@@ -24,6 +25,10 @@ class ObjectStore:
         """Put a state where the driver can fetch it."""
         return Carried(snapshot)
 
+    def reachable(self) -> bool:
+        """Whether states can be left there from this machine."""
+        return True
+
 
 @dataclass(frozen=True)
 class SharedFolder:
@@ -36,6 +41,10 @@ class SharedFolder:
         file = self.path / f"{snapshot.trials[0]:03}-{snapshot.step}.safetensors"
         write_snapshot(file, snapshot)
         return _Filed(file)
+
+    def reachable(self) -> bool:
+        """Whether states can be left there from this machine."""
+        return os.access(self.path, os.W_OK)
 
 
 States = ObjectStore | SharedFolder
@@ -55,22 +64,31 @@ def sent(message: Message) -> Iterator[Message | Snapshot]:
     yield carried[0].snapshot
 
 
-def received(message: Message, stream: "Iterator[ray.ObjectRef[Snapshot]]") -> Message:
-    """Return a message that came out of a stream, with the state behind it if it has one."""
+def received(
+    message: Message, stream: "Iterator[ray.ObjectRef[Snapshot]]"
+) -> tuple[Message, RayError | StopIteration | None]:
+    """Return a message that came out of a stream, with the state behind it if it has one.
+
+    Where the worker ended before that came, its error comes second, and the moment has no state.
+    """
     following = [each.state for each in _moments(message) if isinstance(each.state, Following)]
     if not following:
-        return message
+        return message, None
     try:
-        return _with(message, following[0], _Stored(next(stream)))
-    except (StopIteration, RayError):
-        return message
+        state = _Stored(next(stream))
+        ray.get(state.ref, timeout=0)  # an error is known at once; what lies elsewhere stays there
+    except GetTimeoutError:
+        pass
+    except (StopIteration, RayError) as error:
+        return _with(message, following[0], None), error
+    return _with(message, following[0], state), None
 
 
 def _moments(message: Message) -> tuple[Moment, ...]:
     return message.moments if isinstance(message, Moments) else ()
 
 
-def _with(message: Message, before: State, after: State) -> Message:
+def _with(message: Message, before: State, after: State | None) -> Message:
     return Moments(tuple(replace(each, state=after) if each.state is before else each for each in _moments(message)))
 
 

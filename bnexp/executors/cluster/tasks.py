@@ -84,12 +84,14 @@ class Look:
     device_name: str
     free: int
     """Bytes that its device has to spare."""
+    sees: bool = True
+    """Whether it can leave states where it should."""
 
 
-def look(device: str) -> Look:
+def look(device: str, states: States) -> Look:
     """Tell what a machine has."""
     here = torch.device(device)
-    return Look(socket.gethostname(), versions(), device_name(here), free_memory(here))
+    return Look(socket.gethostname(), versions(), device_name(here), free_memory(here), states.reachable())
 
 
 def differing(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

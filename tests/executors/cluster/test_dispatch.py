@@ -359,6 +359,15 @@ def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_faile
     assert {number for event in events if event.progress for number in event.progress.ended} == {0, 2, 3}
 
 
+def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() -> None:
+    gone: list[Message] = [Broke("OutOfMemoryError: the node ran low", full=True, blameless=True)]
+    *again, last = heard(Scripted({0: [gone, gone, gone]}), job(0))
+    assert [event.parts[0].group.numbers for event in again] == [(0,), (0,)]
+    assert last.failure.splitlines()[-1] == TOO_LARGE
+    halves = heard(Scripted({0: [gone, whole((0,))], 1: [whole((1,))]}), job(0, 1))
+    assert [len(event.parts) for event in halves if event.parts] == [2]
+
+
 def test_halves_begin_their_attempts_anew() -> None:
     gone: list[Message] = [Begun("a"), at((0, 1), 6), GONE]
     crew = Scripted(

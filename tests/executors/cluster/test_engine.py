@@ -15,7 +15,7 @@ from bnexp.executors.cluster.nodes import Node
 from bnexp.executors.cluster.states import ObjectStore
 from bnexp.executors.cluster.tasks import Look
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training.memory import footprint
+from bnexp.training.memory import footprint, image_bytes
 from tests.helpers import experiment, torch_threads
 
 CPU = torch.device("cpu")
@@ -86,10 +86,17 @@ def test_the_gpus_of_all_nodes_are_places_and_may_be_shared() -> None:
     assert sizes(cluster(node(gpus=8, cpus=2), device="cuda"), some(6)) == [3, 3]  # a CPU each
 
 
+@pytest.mark.parametrize(
+    ("share", "places"), [(1.0, 8), (0.75, 8), (0.6, 8), (0.5, 16), (0.4, 16), (0.1, 80), (1 / 3, 24)]
+)
+def test_a_group_is_on_one_gpu_and_not_on_what_is_left_of_two(share: float, places: int) -> None:
+    assert cluster(device="cuda", share=share)._places(node(gpus=8, cpus=100), 1) == places
+
+
 def test_a_shared_gpu_has_less_memory() -> None:
     (group,) = some(10)
     takes = footprint(group, SHAPE, torch.device("cuda"))
-    room = int((takes.of(10) + 1) / 0.85)
+    room = int((takes.of(10) + 1) / 0.85) + image_bytes(group, SHAPE) + 1
     whole = cluster(node(gpus=1, free=room), device="cuda")
     assert sizes(whole, (group,)) == [10]
     assert max(sizes(cluster(node(gpus=1, free=room), device="cuda", share=0.5), (group,))) < 10
@@ -107,12 +114,24 @@ def test_the_smallest_node_sets_the_memory() -> None:
 
 def test_memory_is_asked_for_in_few_kinds_and_never_more_than_a_node_has() -> None:
     (group,) = some(4)
-    takes = PROCESS + footprint(group, SHAPE, CPU).of(4)
-    asked = cluster(node())._memory(group, SHAPE, [], 1)
+    takes = PROCESS + footprint(group, SHAPE, CPU).of(4) + 480 * 64
+    asked = cluster(node())._memory(group, SHAPE, [])
     assert takes <= asked < takes + MEMORY_STEP
     assert asked % MEMORY_STEP == 0
-    assert cluster(node(cpus=4, memory=GIB))._memory(group, SHAPE, [], 1) == GIB // 4
-    assert cluster(node(gpus=1), device="cuda")._memory(group, SHAPE, [], 1) == GPU_PROCESS
+    assert cluster(node(), node(memory=GIB // 4))._memory(group, SHAPE, []) == GIB // 4
+    assert cluster(node(gpus=1), device="cuda")._memory(group, SHAPE, []) == GPU_PROCESS + MEMORY_STEP
+
+
+def test_the_images_count() -> None:
+    (bytes_,), (floats,) = some(4), some(4, data={"normalize": "pca_whiten"})
+    large = DataShape((3, 100, 100), 10, 50_000, 0, 10_000)
+    images = 60_000 * 30_000
+    assert (image_bytes(bytes_, large), image_bytes(floats, large)) == (images, 4 * images)
+    asked = cluster(node())._memory(bytes_, large, [])
+    assert images <= asked - PROCESS - footprint(bytes_, large, CPU).of(4) < images + MEMORY_STEP
+    gpu = cluster(node(gpus=1, free=2 * GIB), device="cuda")
+    with_images = gpu.arranged((bytes_,), lambda group: large, [], begun=True)
+    assert len(with_images) > len(gpu.arranged((bytes_,), lambda group: SHAPE, [], begun=True)) == 1
 
 
 def test_a_process_that_has_seen_a_gpu_is_not_used_again() -> None:

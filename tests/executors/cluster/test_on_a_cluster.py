@@ -24,7 +24,7 @@ from bnexp.runner import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord
 from tests.helpers import FLOAT32, assert_close, experiment, torch_threads
-from tests.reliability.faults import results
+from tests.reliability.faults import Stopped, results
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
 
@@ -262,7 +262,7 @@ class Command:
 
     def until(self, rows: int) -> "Command":
         """Wait until so much is recorded."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while sum(path.read_bytes().count(b"\n") for path in self._runs.glob("*/curves.csv")) < rows:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end
@@ -271,13 +271,31 @@ class Command:
 
     def ended(self) -> tuple[int, str, str]:
         """Exit code and what was said."""
-        out, err = self.process.communicate(timeout=90)
+        out, err = self.process.communicate(timeout=200)
         return self.process.returncode, out, err
 
 
-@pytest.mark.parametrize(
-    "how", [signal.SIGKILL, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGTERM))]
-)
+@pytest.mark.parametrize("how", [Stopped, pytest.param(KeyboardInterrupt, marks=pytest.mark.slow)])
+def test_a_run_that_is_stopped_goes_on_with_the_same_call(
+    cluster: Cluster, tmp_path: Path, how: type[BaseException]
+) -> None:
+    what = config(epochs=20)
+
+    def stop(event: Event) -> None:
+        if event.progress and event.progress.record.epoch == 8:
+            raise how
+
+    with pytest.raises(how):
+        trained(cluster, what, tmp_path / "there", stop)
+    there = trained(cluster, what, tmp_path / "there")
+    here = alone(what, tmp_path / "here")
+    assert results(there.path) == results(here.path)
+    assert moments(there) == moments(here)
+    assert "continued: 0 trials ended before, 4 to go" in (there.path / "log.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_ends_goes_on_with_the_same_command(
     cluster: Cluster, tmp_path: Path, how: signal.Signals
 ) -> None:

@@ -11,7 +11,7 @@ import ray
 
 from bnexp.executors.cluster import tasks
 from bnexp.executors.cluster.messages import Begun, Broke, Finished, Following, Moments
-from bnexp.executors.cluster.states import ObjectStore, received
+from bnexp.executors.cluster.states import FETCH_SECONDS, ObjectStore, received
 from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Job, StateLostError
@@ -52,13 +52,44 @@ def test_a_state_travels_behind_its_message_and_is_put_into_it_again() -> None:
     assert isinstance(behind, Snapshot)
     with pytest.raises(StateLostError, match="its worker ended before it came"):
         message.moments[0].state()
-    again = received(message, iter([behind]))
+    again, error = received(message, iter([behind]))
     assert again.moments[0].state().step == behind.step == 0  # type: ignore[union-attr]
-    assert received(message, iter([])) == message
+    assert error is None
     last = rest[-2]
     assert last.moments[-1].ended == (0, 1)
     assert last.moments[-1].state().step == 12
-    assert received(last, iter([])) is last
+    assert received(last, iter([])) == (last, None)
+
+
+def test_a_worker_that_ends_before_a_state_came_leaves_the_moment_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, message, *_ = said()
+    for behind, kind in (([], StopIteration), (["error"], ray.exceptions.WorkerCrashedError)):
+
+        def get(held: object, timeout: float) -> None:
+            raise ray.exceptions.WorkerCrashedError
+
+        monkeypatch.setattr(ray, "get", get)
+        left, error = received(message, iter(behind))  # type: ignore[arg-type]
+        assert [moment.state for moment in left.moments] == [None]  # type: ignore[union-attr]
+        assert [moment.record for moment in left.moments] == [moment.record for moment in message.moments]  # type: ignore[union-attr]
+        assert type(error) is kind
+
+
+def test_a_state_that_lies_elsewhere_is_not_fetched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, message, behind, *_ = said()
+    waited = []
+
+    def get(held: Snapshot, timeout: float) -> Snapshot:
+        waited.append(timeout)
+        if timeout == 0:
+            raise ray.exceptions.GetTimeoutError
+        return held
+
+    monkeypatch.setattr(ray, "get", get)
+    again, error = received(message, iter([behind]))
+    assert error is None
+    assert again.moments[0].state() is behind  # type: ignore[union-attr]
+    assert waited == [0, FETCH_SECONDS]
 
 
 def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
