@@ -26,7 +26,7 @@ def test_the_folder_for_states_is_named_from_the_root_and_goes_at_the_end(
 
 @pytest.mark.parametrize("address", ["nobody", "host:port", ":6379", "host:"])
 def test_an_address_is_a_host_and_a_port(address: str) -> None:
-    with pytest.raises(ValueError, match="^expected auto or HOST:PORT$"):
+    with pytest.raises(ValueError, match=r"^expected auto or HOST:PORT$"):
         _knock(address)
 
 
