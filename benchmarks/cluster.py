@@ -18,7 +18,6 @@ from benchmarks.study import CONFIG
 from benchmarks.timing import Timed
 from bnexp.config.load import load
 from bnexp.executors.choice import EngineChoice
-from bnexp.executors.cluster import crew
 from bnexp.executors.cluster.session import ray_cluster
 from bnexp.executors.cluster.states import ObjectStore, States
 from bnexp.executors.cluster.worker import INTERVAL
@@ -44,7 +43,7 @@ PARTS: dict[str, tuple[Any, str]] = {
     "ends of trials (`RunWriter.end`)": (RunWriter, "end"),
     "final weights (`Checkpoints.finish`)": (Checkpoints, "finish"),
     "waiting for messages (`ray.wait`)": (ray, "wait"),
-    "reading messages (`_next`)": (crew, "_next"),
+    "reading messages (`ray.get`)": (ray, "get"),
 }
 """Functions that the loop is made of, by where they are looked up."""
 

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
 
-from benchmarks import cluster_worker
+from benchmarks import cluster, cluster_worker
 from benchmarks.cluster_worker import Pretence
 from bnexp.config.load import resolve
 from bnexp.executors.cluster.messages import Finished, Moment, Moments
@@ -63,3 +63,9 @@ def test_groups_record_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_pretending_worker_needs_no_torch() -> None:
     code = "import sys, benchmarks.cluster_worker; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("part", cluster.PARTS)
+def test_every_part_of_the_loop_is_there(part: str) -> None:
+    place, name = cluster.PARTS[part]
+    assert callable(getattr(place, name))
