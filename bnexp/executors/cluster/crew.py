@@ -7,6 +7,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
 from bnexp.executors.cluster.messages import Broke, Lost, Message
+from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import received
 from bnexp.executors.jobs import Job
 
@@ -109,6 +110,4 @@ def _end(error: StopIteration | RayError) -> Message:
 
 
 def _line(error: Exception) -> str:
-    """Return the first sentence of what Ray has to say, which is long."""
-    first = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first_sentence(error)}"

@@ -16,6 +16,7 @@ from bnexp.executors.balance import balanced
 from bnexp.executors.cluster.crew import RayCrew
 from bnexp.executors.cluster.dispatch import dispatch
 from bnexp.executors.cluster.nodes import Node
+from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import States
 from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import Datasets, data_key, load_data
@@ -91,8 +92,14 @@ class Cluster:
         self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings]
     ) -> Generator[Event, None, None]:
         """Train jobs wherever there is room; see dispatch."""
-        wanted = {data_key(job.group) for job in jobs}
-        data = {key: ray.put(datasets[key]) for key in wanted}
+        try:
+            yield from dispatch(jobs, self._crew(jobs, datasets, probes), latest)
+        except RayError as error:
+            raise BnexpError(f"Ray has failed: {first_sentence(error)}; the same command continues") from error
+
+    def _crew(self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings]) -> RayCrew:
+        """Put the data where all nodes can get them, and return who trains on them."""
+        data = {key: ray.put(datasets[key]) for key in {data_key(job.group) for job in jobs}}
         assignment = ray.put(
             Assignment(self.device.type, data, tuple(probes), self.states, self.held_share, versions())
         )
@@ -108,12 +115,7 @@ class Cluster:
             )
             return stream
 
-        crew = RayCrew(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
-        try:
-            yield from dispatch(jobs, crew, latest)
-        except RayError as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise BnexpError(f"Ray has failed: {said}; the same command continues") from error
+        return RayCrew(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
 
     def facts(self) -> Mapping[str, Any]:
         """Return what environment.json says of where a run was trained."""

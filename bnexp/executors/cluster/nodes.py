@@ -21,7 +21,6 @@ class Node:
     """One machine that groups can train on."""
 
     name: str
-    address: str
     cpus: int
     gpus: int
     memory: int
@@ -79,4 +78,4 @@ def _looking(node: str, device: str, states: States) -> "ray.ObjectRef[Look]":
 def _node(name: str, entry: dict[str, Any], seen: Look) -> Node:
     has = entry["Resources"]
     counts = int(has.get("CPU", 0)), int(has.get("GPU", 0)), int(has.get("memory", 0))
-    return Node(name, entry["NodeManagerAddress"], *counts, seen)
+    return Node(name, *counts, seen)

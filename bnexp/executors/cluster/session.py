@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 from bnexp.errors import InputError
 from bnexp.executors.cluster.engine import Cluster
 from bnexp.executors.cluster.nodes import find_nodes
+from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import ObjectStore, SharedFolder, States
 
 NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes RAY_AUTH_MODE=token"
@@ -61,7 +62,7 @@ def _joined(address: str | None) -> Iterator[None]:
                 _knock(address)
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except (OSError, ValueError, RuntimeError, RayError) as error:
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            said = first_sentence(error)
             if address:
                 raise InputError(f"--address {address}: {said}; {NO_CLUSTER}") from error
             raise InputError(f"--engine ray: Ray did not start: {said}; see /tmp/ray/session_latest/logs") from error

@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError
 
 from bnexp.executors.cluster.messages import Carried, Following, Message, Moment, Moments, State
+from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.jobs import StateLostError
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import read_snapshot, write_snapshot
@@ -100,7 +101,7 @@ class _Stored:
         try:
             return ray.get(self.ref, timeout=FETCH_SECONDS)
         except RayError as error:
-            raise StateLostError(str(error).partition("\n")[0].partition(". ")[0]) from error
+            raise StateLostError(first_sentence(error)) from error
 
     def discard(self) -> None:
         """Ray lets go of what nobody refers to."""

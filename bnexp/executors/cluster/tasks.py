@@ -14,6 +14,7 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.data.room import free_memory
 from bnexp.executors.cluster.messages import Begun, Broke, Message
+from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import States, sent
 from bnexp.executors.cluster.worker import messages
 from bnexp.executors.datasets import data_key
@@ -72,14 +73,13 @@ def _fetched(job: Job, assignment: Assignment) -> Dataset:
         return ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
     except RayError as error:
         name = job.group.settings.data.name
-        raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {str(error).splitlines()[0]}") from error
+        raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
 
 
 @dataclass(frozen=True)
 class Look:
     """What a machine says of itself."""
 
-    hostname: str
     versions: Mapping[str, str]
     device_name: str
     free: int
@@ -91,7 +91,7 @@ class Look:
 def look(device: str, states: States) -> Look:
     """Tell what a machine has."""
     here = torch.device(device)
-    return Look(socket.gethostname(), versions(), device_name(here), free_memory(here), states.reachable())
+    return Look(versions(), device_name(here), free_memory(here), states.reachable())
 
 
 def differing(there: Mapping[str, str], here: Mapping[str, str]) -> list[str]:

@@ -31,7 +31,7 @@ def four_threads() -> Iterator[None]:
 
 
 def node(name: str = "anna", cpus: int = 4, gpus: int = 0, memory: int = 16 * GIB, free: int = 70 * GIB) -> Node:
-    return Node(name, "10.0.0.1", cpus, gpus, memory, Look(name, {}, f"the model of {name}", free))
+    return Node(name, cpus, gpus, memory, Look({}, f"the model of {name}", free))
 
 
 def cluster(*nodes: Node, device: str = "cpu", share: float = 1.0) -> Cluster:
