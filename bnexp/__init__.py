@@ -1,3 +1,3 @@
 """bnexp: what does batch normalization do here? Paired, seeded, honest comparisons from one YAML file."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
