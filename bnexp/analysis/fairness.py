@@ -6,12 +6,11 @@ import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.pairing import FINISHED, point_numbers
+from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
-
-FEWEST_SEEDS = 6
-"""With fewer pairs no exact sign-flip p can fall below 0.05."""
+from bnexp.words import counted, listed
 
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -37,8 +36,9 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
 def _few(comparison: Comparison) -> Iterator[str]:
     pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline]
     if pairs and min(pairs) < FEWEST_SEEDS:
-        count = f"{min(pairs)}" if min(pairs) == max(pairs) else f"{min(pairs)} to {max(pairs)}"
-        yield f"few seeds: {count} pairs a row; an exact p below 0.05 takes {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
+        least, most = min(pairs), max(pairs)
+        count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
+        yield f"few seeds: {count} a row; an exact p below 0.05 takes {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
 
 
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
@@ -57,8 +57,8 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
 def _failed(study: Study) -> Iterator[str]:
     failed = study.trials.loc[study.trials["outcome"] == "failed", "arm"].value_counts()
     if len(failed):
-        listed = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
-        yield f"failed trials: {listed}; they are in no mean"
+        counts = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
+        yield f"failed trials: {counts}; they are in no mean"
 
 
 def _chosen(study: Study) -> Iterator[str]:
@@ -88,9 +88,10 @@ def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Itera
     before = [arm for arm in arms if _norm_follows_linear(settings[arm])]
     kept = [arm for arm in before if settings[arm].model.bias is True]
     if kept and len(kept) < len(before):
+        bare = [arm for arm in before if arm not in kept]
         yield (
-            f"bias: {', '.join(kept)} keeps the biases that BN subtracts again (model.bias: true), "
-            f"{', '.join(arm for arm in before if arm not in kept)} does not"
+            f"bias: {listed(kept)} {'keeps' if len(kept) == 1 else 'keep'} the biases that BN subtracts again "
+            f"(model.bias: true), {listed(bare)} {'does' if len(bare) == 1 else 'do'} not"
         )
 
 

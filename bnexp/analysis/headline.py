@@ -4,6 +4,7 @@ from math import inf
 
 from bnexp.analysis.comparison import Comparison, Overall
 from bnexp.analysis.metrics import lower_is_better, metric_text
+from bnexp.analysis.standing import Standing, standing
 
 
 def headline(comparison: Comparison) -> str:
@@ -26,7 +27,13 @@ def headline(comparison: Comparison) -> str:
         ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
         phrase += f" [{', '.join(ends)}]"
     points = f", mean of {comparison.points} grid points" if comparison.points > 1 else ""
-    return f"{phrase}, n = {best.seeds}{points}"
+    return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}"
+
+
+def _words(row: Overall, comparison: Comparison) -> str:
+    """Return how the arm stands: ": before wins"; nothing where that can't be told."""
+    stands = standing(row, lower=lower_is_better(comparison.metric))
+    return "" if stands is Standing.unknown else f": {row.arm} {stands}"
 
 
 def gain(row: Overall, comparison: Comparison) -> float:

@@ -135,7 +135,8 @@ def grid_run(make_run, gain: float, points: int = 3):
 def test_the_headline_pairs_means_over_the_grid(make_run) -> None:
     comparison = compare_arms(*grid_run(make_run, 0.2), grid_keys=["train.lr"], arms=ARMS)
     assert headline(comparison) == (
-        "before 0.605 vs none 0.405 final_test_accuracy, +0.200 [+0.200, +0.200], n = 2, mean of 3 grid points"
+        "before 0.605 vs none 0.405 final_test_accuracy, +0.200 [+0.200, +0.200], n = 2, mean of 3 grid points: "
+        "before is ahead (not settled)"
     )
 
 

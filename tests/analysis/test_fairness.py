@@ -5,7 +5,7 @@ import pytest
 from bnexp.analysis.runs import compare_study, study_of
 
 SIX = {"seeds": 6}
-FEW = "few seeds: {} pairs a row; an exact p below 0.05 takes 6 (seeds: 6)"
+FEW = "few seeds: {} a row; an exact p below 0.05 takes 6 (seeds: 6)"
 
 
 def warnings(*runs, condition=None, **options) -> tuple[str, ...]:
@@ -25,16 +25,16 @@ def test_diverged_trials_are_results_and_give_none(make_folder) -> None:
     assert warnings(make_folder(**SIX, outcomes={0: "diverged", 7: "diverged"})) == ()
 
 
-@pytest.mark.parametrize("seeds", [1, 5])
-def test_few_seeds(make_folder, seeds: int) -> None:
-    assert warnings(make_folder(seeds=seeds)) == (FEW.format(seeds),)
+@pytest.mark.parametrize(("seeds", "pairs"), [(1, "1 pair"), (5, "5 pairs")])
+def test_few_seeds(make_folder, seeds: int, pairs: str) -> None:
+    assert warnings(make_folder(seeds=seeds)) == (FEW.format(pairs),)
 
 
 def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
     # Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={8: "failed", 18: "failed", 19: "failed"})
     failed = "failed trials: 3 of before; they are in no mean"
-    assert warnings(run) == (FEW.format("4 to 5"), failed)
+    assert warnings(run) == (FEW.format("4 to 5 pairs"), failed)
     assert warnings(run, by=[]) == (failed,)  # averaged over the rates, six seeds have pairs
 
 
@@ -53,7 +53,7 @@ def test_they_are_counted_where_rows_take_grid_points_together(make_folder) -> N
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={0: "failed"})
     line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
     failed = "failed trials: 1 of none; they are in no mean"
-    assert warnings(run) == (FEW.format("5 to 6"), line, failed)
+    assert warnings(run) == (FEW.format("5 to 6 pairs"), line, failed)
     assert warnings(run, by=[]) == (line, failed)
 
 
@@ -93,20 +93,24 @@ def test_unequal_budgets(make_folder, base: dict, overrides: dict, lines: list[s
 def test_unequal_numbers_of_trials(make_folder) -> None:
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]})
     assert warnings(run, condition="arm==before or lr==0.1") == (
-        FEW.format("0 to 6"),
+        FEW.format("0 to 6 pairs"),
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
         "unequal budgets: before has 12 trials and none 6",
     )
     assert warnings(run, condition="arm==none or seed==0 and lr==0.1") == (
-        FEW.format(1),
+        FEW.format("1 pair"),
         "unequal budgets: before has 1 trial and none 12",
     )
 
 
 def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
     kept = {"model.norm.placement": "before", "model.bias": True}
-    line = "bias: kept, more keeps the biases that BN subtracts again (model.bias: true), before does not"
-    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "kept": kept, "more": kept})) == (line,)
+    both = {"none": None, "before": None, "kept": kept, "more": kept}
+    line = "bias: kept and more keep the biases that BN subtracts again (model.bias: true), before does not"
+    assert warnings(make_folder(**SIX, arms=both)) == (line,)
+    one = {"none": None, "before": None, "bare": {"model.norm.placement": "before"}, "kept": kept}
+    line = "bias: kept keeps the biases that BN subtracts again (model.bias: true), before and bare do not"
+    assert warnings(make_folder(**SIX, arms=one)) == (line,)
     assert warnings(make_folder(**SIX, arms={"none": None, "kept": kept})) == ()  # all alike
     after = {"model.norm.placement": "after", "model.bias": True}
     assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "late": after})) == ()  # nothing cancels
@@ -161,7 +165,7 @@ def test_two_runs_that_do_not_go_together(make_folder) -> None:
         make_folder(name="b", arms=["before"], **SIX, train={"lr": 0.5}),
     ]
     assert warnings(*runs) == (
-        FEW.format(0),
+        FEW.format("0 pairs"),
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
     )
 

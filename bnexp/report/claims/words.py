@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.metrics import lower_is_better, metric_text
+from bnexp.analysis.standing import standing
 from bnexp.claims.arms import rows_against
 from bnexp.claims.evidence import Judged
 from bnexp.claims.verdicts import Word
@@ -121,7 +122,7 @@ def _claims_a_loss(measure: MeasureSettings) -> bool:
 
 
 def _behind(row: ArmRow, decisive: Judged) -> bool:
-    return row.arm == decisive.measure.arm and row.difference_high is not None and row.difference_high < 0
+    return row.arm == decisive.measure.arm and standing(row, lower=False).sign < 0
 
 
 def _capital(text: str) -> str:

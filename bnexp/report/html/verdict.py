@@ -7,6 +7,7 @@ from typing import Literal
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.headline import gain
 from bnexp.analysis.metrics import lower_is_better
+from bnexp.analysis.standing import FEWEST_SEEDS, Difference, Standing, standing
 from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import measure, p_cell
 from bnexp.report.labels import point_texts
@@ -16,6 +17,8 @@ FEW = 3
 """Grid points that a sentence names one by one."""
 
 Tone = Literal["better", "worse", "unclear", "unknown"]
+TONES: dict[Standing, Tone] = {Standing.wins: "better", Standing.loses: "worse", Standing.unknown: "unknown"}
+"""What is settled has a colour of its own."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,15 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
     if not treated:
         return Verdict("unknown", *_nothing_to_compare(comparison, so_far))
     best = max(treated, key=lambda row: gain(row, comparison))
-    tone = _tone(best, comparison)
-    sentences = (_numbers(best, comparison), *_doubts(best), *_elsewhere(best, comparison), so_far)
-    name = _subject(best.arm, comparison.baseline, settings)
-    return Verdict(tone, _heading(tone, name, best, comparison), tuple(filter(None, sentences)))
+    sentences = (
+        _numbers(best, comparison),
+        *_doubts(best, comparison),
+        *_elsewhere(best, comparison),
+        *_picked(treated, comparison),
+        so_far,
+    )
+    heading = _heading(_subject(best.arm, comparison.baseline, settings), best, comparison)
+    return Verdict(TONES.get(_stands(best, comparison), "unclear"), heading, tuple(filter(None, sentences)))
 
 
 def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple[str, ...]]:
@@ -58,12 +66,8 @@ def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple
     return "Nothing to compare.", (reason, *filter(None, (so_far,)))
 
 
-def _tone(row: Overall, comparison: Comparison) -> Tone:
-    if row.difference_low is None or row.difference_high is None:
-        return "unknown"
-    if row.difference_low <= 0 <= row.difference_high:
-        return "unclear"
-    return "better" if gain(row, comparison) > 0 else "worse"
+def _stands(row: Difference, comparison: Comparison) -> Standing:
+    return standing(row, lower=lower_is_better(comparison.metric))
 
 
 def _subject(arm: str, baseline: str, settings: Mapping[str, TrialSettings]) -> str:
@@ -72,15 +76,17 @@ def _subject(arm: str, baseline: str, settings: Mapping[str, TrialSettings]) -> 
     return "Batch normalization" if kinds[0] == "batch" and kinds[1] in ("none", None) else f"The arm {arm}"
 
 
-def _heading(tone: Tone, subject: str, row: Overall, comparison: Comparison) -> str:
-    signs = {_clear(place, comparison) for place in comparison.rows if place.arm == row.arm}
-    if tone == "better":
-        return f"{subject} wins on average, not everywhere." if -1 in signs else f"{subject} wins here."
-    if tone == "worse":
-        return f"{subject} loses on average, not everywhere." if 1 in signs else f"{subject} loses here."
-    if tone == "unclear":
-        return "No clear difference."
-    return "One seed can’t tell." if row.seeds == 1 else f"No difference to {comparison.baseline} can be given."
+def _heading(subject: str, row: Overall, comparison: Comparison) -> str:
+    stands = _stands(row, comparison)
+    if stands is Standing.unknown:
+        return "One seed can’t tell." if row.seeds == 1 else f"No difference to {comparison.baseline} can be given."
+    if stands is Standing.even:
+        return "No difference shown."
+    signs = {_stands(place, comparison).sign for place in comparison.rows if place.arm == row.arm}
+    where = "on average, not everywhere" if -stands.sign in signs else "here"
+    if stands.settled:
+        return f"{subject} {stands} {where}."
+    return f"{subject} is {'ahead' if stands.sign > 0 else 'behind'} {where}, but that is not settled."
 
 
 def _numbers(row: Overall, comparison: Comparison) -> str:
@@ -104,39 +110,47 @@ def _test(row: Overall) -> str:
     return f"paired over {row.seeds} seeds (better in {row.better}, {found})"
 
 
-def _doubts(row: Overall) -> Iterator[str]:
+def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
     """What the numbers can't show."""
-    if row.difference is None:
+    stands = _stands(row, comparison)
+    if row.difference is None or stands.settled:
         return
-    if row.difference_low is None or row.difference_high is None:
-        yield "One seed shows no spread: no interval, no test. Ask for more with seeds: 6."
-        return
-    if row.difference_low <= 0 <= row.difference_high:
+    if stands is Standing.unknown:
+        yield f"One seed shows no spread: no interval, no test. Ask for more with seeds: {FEWEST_SEEDS}."
+    elif stands is Standing.even:
         yield "The interval contains zero: either arm may be the better one."
+    elif row.seeds < FEWEST_SEEDS:
+        yield f"With {row.seeds} seeds no exact p can fall below 0.05. Ask for more with seeds: {FEWEST_SEEDS}."
+    else:
+        yield "The interval and the exact test disagree about whether there is a difference. More seeds would tell."
 
 
 def _elsewhere(best: Overall, comparison: Comparison) -> Iterator[str]:
     """What the one number over all grid points hides: places, and other arms."""
     places = [row for row in comparison.rows if row.arm == best.arm and row.difference_low is not None]
     if len(places) > 1:
-        counts = (
-            _count(word, sign, places, comparison) for word, sign in (("better", 1), ("worse", -1), ("unclear", 0))
-        )
-        yield f"At single grid points {best.arm} is {', '.join(filter(None, counts))}."
+        counts = filter(None, (_count(stands, places, comparison) for stands in Standing))
+        yield f"At single grid points {best.arm} {', '.join(counts)}; none of this is adjusted for their number."
     for row in comparison.overall:
-        if row.arm not in (comparison.baseline, best.arm) and _tone(row, comparison) == "worse":
-            yield f"{row.arm} loses to {comparison.baseline}: {_interval(row, comparison)}."
+        if row.arm not in (comparison.baseline, best.arm) and (stands := _stands(row, comparison)).sign < 0:
+            yield f"{row.arm} {stands} against {comparison.baseline}: {_interval(row, comparison)}."
     yield from _at_best(best.arm, comparison)
 
 
-def _count(word: str, sign: int, places: Sequence[ArmRow], comparison: Comparison) -> str:
+def _picked(treated: Sequence[Overall], comparison: Comparison) -> Iterator[str]:
+    """Say that the best of several arms looks better than it is."""
+    if len(treated) > 1:
+        yield (f"It is the best of {len(treated)} arms against {comparison.baseline}; its p is not adjusted for that.")
+
+
+def _count(stands: Standing, places: Sequence[ArmRow], comparison: Comparison) -> str:
     """Write at how many grid points it is so, and at which if they are few; empty where at none."""
-    found = [row for row in places if _clear(row, comparison) == sign]
+    found = [row for row in places if _stands(row, comparison) is stands]
     if len(found) == len(places):
-        return f"{word} at all {len(found)}"
+        return f"{stands} at all {len(found)}"
     if len(found) > FEW:
-        return f"{word} at {len(found)}"
-    return f"{word} at {len(found)} ({'; '.join(_place(row) for row in found)})" if found else ""
+        return f"{stands} at {len(found)}"
+    return f"{stands} at {len(found)} ({'; '.join(_place(row) for row in found)})" if found else ""
 
 
 def _place(row: ArmRow) -> str:
@@ -157,10 +171,3 @@ def _interval(row: object, comparison: Comparison, metric: str = "") -> str:
     if low is None:
         return text
     return f"{text} [{measure(metric, low, sign=True)}, {measure(metric, high, sign=True)}]"
-
-
-def _clear(row: ArmRow, comparison: Comparison) -> int:
-    """Return 1 where the arm is better, -1 where worse, 0 where the interval contains zero."""
-    if row.difference_low is None or row.difference_high is None or row.difference_low <= 0 <= row.difference_high:
-        return 0
-    return 1 if (row.difference_low > 0) != lower_is_better(comparison.metric) else -1

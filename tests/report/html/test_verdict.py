@@ -14,31 +14,35 @@ def verdict_of(made: Study, **options: object) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("gain", "tone", "heading"),
+    ("gain", "seeds", "tone", "heading"),
     [
-        (0.3, "better", "Batch normalization wins here."),
-        (-0.3, "worse", "Batch normalization loses here."),
-        (0.0, "unclear", "No clear difference."),
+        (0.3, 6, "better", "Batch normalization wins here."),
+        (-0.3, 6, "worse", "Batch normalization loses here."),
+        (0.3, 5, "unclear", "Batch normalization is ahead here, but that is not settled."),
+        (-0.3, 3, "unclear", "Batch normalization is behind here, but that is not settled."),
+        (0.0, 6, "unclear", "No difference shown."),
     ],
 )
-def test_who_wins(gain: float, tone: str, heading: str) -> None:
-    found = verdict_of(study(gains={"before": gain}))
+def test_who_wins(gain: float, seeds: int, tone: str, heading: str) -> None:
+    found = verdict_of(study(gains={"before": gain}, seeds=seeds))
     assert (found.tone, found.heading) == (tone, heading)
     assert ("The interval contains zero: either arm may be the better one." in found.sentences) == (gain == 0)
+    few = f"With {seeds} seeds no exact p can fall below 0.05. Ask for more with seeds: 6."
+    assert (few in found.sentences) == (seeds < 6)
 
 
 def test_the_sentence_has_the_means_the_interval_and_the_pairs() -> None:
-    made = study()
+    made = study(seeds=6)
     (row,) = (row for row in compared(made).overall if row.arm == "before")
     assert verdict_of(made).sentences == (
         f"Final test accuracy: before {row.mean:.3f}, none {row.baseline_mean:.3f}; difference {row.difference:+.3f}, "
         f"95\u00a0% interval [{row.difference_low:+.3f}, {row.difference_high:+.3f}], "
-        f"paired over 3 seeds (better in 3, p\u00a0=\u00a00.250).",
+        f"paired over 6 seeds (better in 6, p\u00a0=\u00a00.031).",
     )
 
 
 def test_of_a_loss_the_lower_one_wins() -> None:
-    found = verdict_of(study(), metric="final_train_loss")
+    found = verdict_of(study(seeds=6), metric="final_train_loss")
     assert found.tone == "better"
     assert found.sentences[0].startswith("Final train loss (lower is better): before 0.")
     assert "difference −0." in found.sentences[0]
@@ -77,23 +81,25 @@ def test_a_run_in_progress_says_how_far_it_is() -> None:
 
 
 def test_where_it_loses_is_named_beside_the_average() -> None:
-    made = study(grid={"train.lr": [0.1, 1.0, 10.0]}, gains={"before": 0.3})
+    made = study(grid={"train.lr": [0.1, 1.0, 10.0]}, gains={"before": 0.3}, seeds=6)
     made.trials.loc[(made.trials["arm"] == "before") & (made.trials["train.lr"] == 10.0), "final_test_accuracy"] = 0.3
     found = verdict_of(made)
     assert found.heading == "Batch normalization wins on average, not everywhere."
-    assert "At single grid points before is better at 2 (lr 0.1; lr 1), worse at 1 (lr 10)." in found.sentences
+    counts = "before wins at 2 (lr 0.1; lr 1), loses at 1 (lr 10); none of this is adjusted for their number."
+    assert f"At single grid points {counts}" in found.sentences
     assert ", mean over 3 grid points: before" in found.sentences[0]
     assert any(sentence.startswith("With each arm at its own best settings the") for sentence in found.sentences)
 
 
 def test_another_arm_that_loses_is_named() -> None:
-    found = verdict_of(study(arms=("none", "before", "after"), gains={"before": 0.3, "after": -0.3}))
+    found = verdict_of(study(arms=("none", "before", "after"), gains={"before": 0.3, "after": -0.3}, seeds=6))
     assert found.heading == "Batch normalization wins here."
-    assert found.sentences[1].startswith("after loses to none: −0.3")
+    assert found.sentences[1].startswith("after loses against none: −0.3")
+    assert found.sentences[2] == "It is the best of 2 arms against none; its p is not adjusted for that."
 
 
 def test_other_treatments_go_by_their_names() -> None:
-    made = study(arms=("none", "wide"))
+    made = study(arms=("none", "wide"), seeds=6)
     plain = replace(made, settings=dict.fromkeys(made.arms, made.settings["none"]))
     assert verdict_of(plain).heading == "The arm wide wins here."
     assert verdict(compared(plain), {}).heading == "The arm wide wins here."
