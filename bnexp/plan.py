@@ -160,6 +160,17 @@ def misfits(trials: Sequence[Trial], train_images: int, source: str) -> Iterator
             )
 
 
+def late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
+    """Yield lists of epochs whose last drop of the rate comes after the training."""
+    for train in {trial.settings.train: None for trial in trials if trial.settings.train.schedule == "step"}:
+        per_epoch = max(1, train_images // train.batch_size)
+        for epoch in train.schedule_options.step_at or ():
+            if epoch * per_epoch >= train.total_steps(per_epoch):
+                budget = f"train.steps: {train.steps}" if train.steps else f"train.epochs: {train.total_steps(1)}"
+                message = f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
+                yield Problem(source, "train.schedule_options.step_at", message)
+
+
 def uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: str) -> Iterator[Problem]:
     """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
     for model in {trial.settings.model: None for trial in trials}:

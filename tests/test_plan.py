@@ -11,7 +11,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import Problem
-from bnexp.plan import Trial, TrialGroup, groups, misfits, parts, run_name, trials
+from bnexp.plan import Trial, TrialGroup, groups, late_drops, misfits, parts, run_name, trials
 
 CONTINUOUS: dict[str, Any] = {
     "model.dropout": 0.5,
@@ -22,6 +22,7 @@ CONTINUOUS: dict[str, Any] = {
     "train.weight_decay": 0.5,
     "train.schedule": "cosine",
     "train.schedule_options.step_every": 3,
+    "train.schedule_options.step_at": [2],
     "train.schedule_options.factor": 0.5,
     "train.schedule_options.warmup": 0.5,
     "train.schedule_options.floor": 0.5,
@@ -331,3 +332,19 @@ def test_the_trials_of_a_seed_stay_together_where_they_fit(most: int, sizes: lis
     assert [len(part.trials) for part in cut] == sizes
     # Shared batches: as many as there are seeds, not as trials.
     assert [len(part.shared_seeds) for part in cut] == [max(1, size // 4) for size in sizes]
+
+
+def drops(**train: Any) -> list[Problem]:
+    at = {"schedule": "step", "schedule_options": {"step_at": [2, 4]}, "batch_size": 10}
+    return list(late_drops(planned(**at | train), 100, "exp.yaml"))
+
+
+@pytest.mark.parametrize("train", [{"epochs": 5}, {"steps": 41}, {"epochs": 2, "schedule": "constant"}])
+def test_drops_within_the_training_are_fine(train: dict[str, Any]) -> None:
+    assert drops(**train) == []
+
+
+@pytest.mark.parametrize(("train", "budget"), [({"epochs": 4}, "train.epochs: 4"), ({"steps": 40}, "train.steps: 40")])
+def test_a_drop_after_the_last_update_is_refused(train: dict[str, Any], budget: str) -> None:
+    message = f"4: no update comes after that epoch ({budget}); leave it out, or train longer"
+    assert drops(**train) == [Problem("exp.yaml", "train.schedule_options.step_at", message)]

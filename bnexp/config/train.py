@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
-from bnexp.config.sweep import TooManyError, step_numbers
+from bnexp.config.sweep import TooManyError, step_numbers, values
 
 DEFAULT_EPOCHS = 10
 MOST_UPDATES = 1_000_000
@@ -21,6 +21,20 @@ def _record_at(value: Any) -> Any:
         raise
     except ValueError:
         raise ValueError("expected epoch, or a list or range of steps counted from 1") from None
+
+
+def _step_at(value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        epochs = step_numbers(value, least=1)
+        if epochs == values(value):
+            return epochs
+    except TooManyError:
+        raise
+    except ValueError:
+        pass
+    raise ValueError("expected epochs counted from 1 in ascending order, such as [80, 120]")
 
 
 Budget = Annotated[Count, Field(le=MOST_UPDATES)]
@@ -39,18 +53,43 @@ class ClipSettings(Settings):
 
 
 class ScheduleOptions(Settings):
-    """Shape of the learning-rate schedule; each schedule reads the options that it names."""
+    """Shape of the learning-rate schedule; SCHEDULE_OPTIONS says which schedule reads which of them."""
 
-    step_every: Count = 10
-    """step: epochs between drops."""
+    step_every: Count | None = None
+    """step, exponential: epochs in which the rate is multiplied by `factor` once; null = 10, unless `step_at` is
+    given."""
+    step_at: Annotated[tuple[int, ...] | None, BeforeValidator(_step_at)] = None
+    """step: the epochs after which the rate drops, in place of `step_every`: [80, 120] drops it after epoch 80 and
+    after epoch 120 (PyTorch's MultiStepLR). A list or `{range: [first, last, step]}`, in ascending order."""
     factor: Positive = 0.1
-    """step: what each drop multiplies the rate with."""
-    warmup: Fraction = 0.1
-    """warmup_cosine: share of all steps in which the rate rises from 0; one_cycle: share in which it climbs."""
+    """step, exponential: what the rate is multiplied by at every drop, or in the course of `step_every` epochs."""
+    warmup: Fraction | None = None
+    """Share of all steps in which the rate rises evenly from 0 to lr, whatever the schedule; one_cycle: share in which
+    it climbs. null = 0.1 for warmup_cosine and one_cycle, 0 (no warm-up) for the others."""
     floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """cosine, warmup_cosine: where the rate ends, as a fraction of lr."""
     start: Annotated[Positive, Field(le=1)] = 0.04
     """one_cycle: where the rate starts, as a fraction of lr; it ends at a ten-thousandth of that."""
+
+    @model_validator(mode="after")
+    def _drops_are_said_once(self) -> Self:
+        if self.step_every is not None and self.step_at is not None:
+            raise ValueError("step_every and step_at exclude each other: give one of them, and null for the other")
+        return self
+
+
+ScheduleName = Literal["constant", "step", "exponential", "cosine", "warmup_cosine", "one_cycle"]
+SCHEDULE_OPTIONS: dict[ScheduleName, tuple[str, ...]] = {
+    "constant": ("warmup",),
+    "step": ("step_every", "step_at", "factor", "warmup"),
+    "exponential": ("step_every", "factor", "warmup"),
+    "cosine": ("floor", "warmup"),
+    "warmup_cosine": ("floor", "warmup"),
+    "one_cycle": ("start", "warmup"),
+}
+"""The options that each schedule reads; the others have no effect."""
+USUAL_STEP_EVERY = 10
+USUAL_WARMUP = {"warmup_cosine": 0.1, "one_cycle": 0.1}
 
 
 class TrainSettings(Settings):
@@ -83,8 +122,13 @@ class TrainSettings(Settings):
     """Decay biases and norm parameters too."""
     label_smoothing: Fraction = 0.0
     """Share of the target spread over all classes."""
-    schedule: Literal["constant", "step", "cosine", "one_cycle", "warmup_cosine"] = "constant"
-    """How the rate changes over the steps."""
+    schedule: ScheduleName = "constant"
+    """How the rate changes over the steps; docs/reproducibility.md has the formulas.
+
+    step multiplies it by a factor every so many epochs, or at a list of epochs; exponential does the same smoothly, a
+    little at every step; cosine lets it fall along half a cosine; warmup_cosine is cosine after a warm-up; one_cycle
+    climbs and then falls (Smith & Topin 2018).
+    """
     schedule_options: ScheduleOptions = ScheduleOptions()
     clip: ClipSettings = ClipSettings()
     augment: Augment = "none"
@@ -101,6 +145,16 @@ class TrainSettings(Settings):
     """Stop training a trial at the first record at the end of an epoch that shows it diverged."""
     checkpoint_every: Positive = 60
     """Seconds between checkpoints."""
+
+    @property
+    def schedule_read(self) -> ScheduleOptions:
+        """The options that the schedule reads, with null replaced by its meaning; the others are at their defaults."""
+        read = self.schedule_options.model_dump(include=set(SCHEDULE_OPTIONS[self.schedule]))
+        if read["warmup"] is None:
+            read["warmup"] = USUAL_WARMUP.get(self.schedule, 0.0)
+        if "step_every" in read and read.get("step_at") is None:
+            read["step_every"] = read["step_every"] or USUAL_STEP_EVERY
+        return ScheduleOptions(**read)
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Updates that a trial makes in all."""

@@ -1,4 +1,8 @@
-"""Learning-rate schedules: pure functions of the step."""
+"""Learning-rate schedules: pure functions of the step.
+
+A warm-up of w steps multiplies the rate by (step + 1)/w while step < w. The epochs of `step` are counted from the
+start of the training all the same; cosine and exponential begin when the warm-up ends.
+"""
 
 import math
 import sys
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from bnexp.config.train import ScheduleOptions, TrainSettings
+from bnexp.config.train import USUAL_STEP_EVERY, ScheduleOptions, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -22,45 +26,65 @@ class Clock:
     per_epoch: int
     """Updates an epoch."""
 
+    def after(self, steps: int) -> "Clock":
+        """Return the clock of what begins after some steps; until then it stands at 0."""
+        return Clock(max(0, self.step - steps), max(1, self.total - steps), self.per_epoch)
+
 
 def rates(trains: Sequence[TrainSettings], clocks: Sequence[Clock]) -> Float64[np.ndarray, "steps K"]:
     """Return the learning rate of every trial at each of the given steps."""
-    curves = {(train.schedule, train.schedule_options): np.empty(0) for train in trains}
-    for name, options in curves:
-        curves[name, options] = np.array([SCHEDULES[name](options, clock) for clock in clocks])
+    keys = [(train.schedule, train.schedule_read) for train in trains]
+    curves = {key: np.array([SCHEDULES[key[0]](key[1], clock) for clock in clocks]) for key in set(keys)}
     with np.errstate(over="ignore"):  # an infinite rate is for the training to meet
-        return np.stack([train.lr * curves[train.schedule, train.schedule_options] for train in trains], axis=1)
+        return np.stack([train.lr * curves[key] for train, key in zip(trains, keys, strict=True)], axis=1)
 
 
 def _constant(options: ScheduleOptions, clock: Clock) -> float:
-    return 1.0
+    return _rise(options, clock)
 
 
 def _step(options: ScheduleOptions, clock: Clock) -> float:
-    drops = clock.step // (options.step_every * clock.per_epoch)
-    try:
-        return options.factor**drops
-    except OverflowError:
-        return sys.float_info.max  # not infinity, which times a rate of 0 is no number
+    epochs = clock.step // clock.per_epoch
+    at, every = options.step_at, options.step_every or USUAL_STEP_EVERY
+    drops = sum(epochs >= epoch for epoch in at) if at else epochs // every
+    return _rise(options, clock) * _power(options.factor, drops)
+
+
+def _exponential(options: ScheduleOptions, clock: Clock) -> float:
+    decay = clock.after(_warm(options, clock))
+    share = decay.step / ((options.step_every or USUAL_STEP_EVERY) * clock.per_epoch)
+    return _rise(options, clock) * _power(options.factor, share)
 
 
 def _cosine(options: ScheduleOptions, clock: Clock) -> float:
-    return _between(1.0, options.floor, clock.step / clock.total)
-
-
-def _warmup_cosine(options: ScheduleOptions, clock: Clock) -> float:
-    warm = round(options.warmup * clock.total)
-    if clock.step < warm:
-        return (clock.step + 1) / warm
-    return _between(1.0, options.floor, (clock.step - warm) / (clock.total - warm))
+    decay = clock.after(_warm(options, clock))
+    return _rise(options, clock) * _between(1.0, options.floor, decay.step / decay.total)
 
 
 def _one_cycle(options: ScheduleOptions, clock: Clock) -> float:
     # Smith & Topin 2018, with cosine pieces as in torch.optim.lr_scheduler.OneCycleLR.
-    peak, end = options.warmup * clock.total - 1, clock.total - 1
+    peak, end = (options.warmup or 0) * clock.total - 1, clock.total - 1
     if clock.step <= peak:
         return _between(options.start, 1.0, clock.step / peak if peak else 1.0)
     return _between(1.0, options.start * 1e-4, (clock.step - peak) / (end - peak))
+
+
+def _warm(options: ScheduleOptions, clock: Clock) -> int:
+    """Return the steps of the warm-up."""
+    return round((options.warmup or 0) * clock.total)
+
+
+def _rise(options: ScheduleOptions, clock: Clock) -> float:
+    """Return the share of the rate that the warm-up has reached: 1 after it, or without one."""
+    warm = _warm(options, clock)
+    return (clock.step + 1) / warm if clock.step < warm else 1.0
+
+
+def _power(factor: float, times: int | float) -> float:
+    try:
+        return factor**times
+    except OverflowError:
+        return sys.float_info.max  # not infinity, which times a rate of 0 is no number
 
 
 def _between(first: float, last: float, share: float) -> float:
@@ -70,8 +94,9 @@ def _between(first: float, last: float, share: float) -> float:
 SCHEDULES: dict[str, Callable[[ScheduleOptions, Clock], float]] = {
     "constant": _constant,
     "step": _step,
+    "exponential": _exponential,
     "cosine": _cosine,
+    "warmup_cosine": _cosine,
     "one_cycle": _one_cycle,
-    "warmup_cosine": _warmup_cosine,
 }
 """Factor on lr at a step, by the name in train.schedule."""

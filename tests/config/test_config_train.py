@@ -36,6 +36,7 @@ def test_record_at_refuses_all_else(refused: Callable[..., list[str]], written: 
     assert line.endswith("expected epoch, or a list or range of steps counted from 1")
 
 
+EPOCHS = "expected epochs counted from 1 in ascending order, such as [80, 120]"
 NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
 
 
@@ -54,9 +55,30 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
         ),
         (
             {"schedule": "cosin"},
-            'train.schedule: "cosin": expected one of constant, step, cosine, one_cycle, warmup_cosine '
+            'train.schedule: "cosin": expected one of constant, step, exponential, cosine, warmup_cosine, one_cycle '
             "(nearest: cosine)",
         ),
+        (
+            {"schedule": "multistep"},
+            'train.schedule: "multistep": expected one of constant, step, exponential, cosine, warmup_cosine, '
+            "one_cycle (nearest: step)",
+        ),
+        (
+            {"schedule_options": {"milestones": [8, 12]}},
+            "train.schedule_options.milestones: unknown key (nearest: train.schedule_options.step_at)",
+        ),
+        (
+            {"schedule_options": {"step_at": [80], "step_every": 10}},
+            "train.schedule_options: step_every and step_at exclude each other: give one of them, and null for the "
+            "other",
+        ),
+        ({"schedule_options": {"step_at": [120, 80]}}, f"train.schedule_options.step_at: [120, 80]: {EPOCHS}"),
+        ({"schedule_options": {"step_at": [80, 80]}}, f"train.schedule_options.step_at: [80, 80]: {EPOCHS}"),
+        ({"schedule_options": {"step_at": [0, 80]}}, f"train.schedule_options.step_at: [0, 80]: {EPOCHS}"),
+        ({"schedule_options": {"step_at": [2.5]}}, f"train.schedule_options.step_at: [2.5]: {EPOCHS}"),
+        ({"schedule_options": {"step_at": []}}, f"train.schedule_options.step_at: []: {EPOCHS}"),
+        ({"schedule_options": {"step_at": 80}}, f"train.schedule_options.step_at: 80: {EPOCHS}"),
+        ({"schedule_options": {"warmup": 5}}, "train.schedule_options.warmup: 5: expected a number less than 1"),
         (
             {"augment": "flip"},
             'train.augment: "flip": expected one of none, flip_crop, flip_crop_cutout (nearest: flip_crop)',
@@ -66,7 +88,7 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
         ({"clip": 1}, "train.clip: 1: expected a mapping of keys"),
         (
             {"schedule_options": {"step": 3}},
-            "train.schedule_options.step: unknown key (nearest: train.schedule_options.start)",
+            "train.schedule_options.step: unknown key (nearest: train.schedule_options.step_at)",
         ),
         ({"learning_rate": 1}, "train.learning_rate: unknown key"),
     ],
@@ -74,6 +96,11 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
     (found,) = refused({"train": raw})
     assert found.startswith(f"exp.yaml: {line}")
+
+
+def test_the_epochs_of_drops_may_be_a_range() -> None:
+    options = {"step_at": {"range": [30, 90, 30]}}
+    assert TrainSettings.model_validate({"schedule_options": options}).schedule_options.step_at == (30, 60, 90)
 
 
 def test_nesterov_with_momentum_is_fine() -> None:

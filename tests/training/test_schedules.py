@@ -1,6 +1,7 @@
 """Learning rates against torch.optim.lr_scheduler, and at the ends of every schedule."""
 
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -11,14 +12,17 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from bnexp.config.train import ScheduleOptions, TrainSettings
+from bnexp.config.train import SCHEDULE_OPTIONS, ScheduleName, ScheduleOptions, TrainSettings
 from bnexp.training.schedules import SCHEDULES, Clock, rates
 from tests.helpers import EXACT_FLOAT64, assert_close
 
 LR = 0.3
 OFTEN = (
     ("constant", {}),
+    ("constant", {"warmup": 0.5}),
     ("step", {"step_every": 2, "factor": 0.5}),
+    ("step", {"step_at": [1, 3], "warmup": 0.1}),
+    ("exponential", {"step_every": 2, "factor": 0.5, "warmup": 0.9}),
     ("cosine", {"floor": 0.1}),
     ("one_cycle", {"warmup": 0.3}),
     ("warmup_cosine", {"warmup": 0.3, "floor": 0.1}),
@@ -32,7 +36,7 @@ def curve(schedule: str, total: int, per_epoch: int = 5, **options: Any) -> list
     return found
 
 
-def by_torch(scheduler: type[lr_scheduler.LRScheduler], total: int, **arguments: Any) -> list[float]:
+def by_torch(scheduler: Callable[..., lr_scheduler.LRScheduler], total: int, **arguments: Any) -> list[float]:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=LR)
     schedule, found = scheduler(optimizer, **arguments), []
     for _ in range(total):
@@ -47,13 +51,76 @@ def by_torch(scheduler: type[lr_scheduler.LRScheduler], total: int, **arguments:
 
 
 def test_every_schedule_of_the_configuration_is_there() -> None:
-    assert set(SCHEDULES) == set(get_args(TrainSettings.model_fields["schedule"].annotation))
+    assert set(SCHEDULES) == set(SCHEDULE_OPTIONS) == set(get_args(ScheduleName))
 
 
 @pytest.mark.parametrize(("every", "per_epoch"), [(1, 4), (3, 5)])
 def test_step_equals_torchs(every: int, per_epoch: int) -> None:
     expected = by_torch(lr_scheduler.StepLR, 40, step_size=every * per_epoch, gamma=0.5)
     assert_close(curve("step", 40, per_epoch, step_every=every, factor=0.5), expected, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("epochs", [[2], [1, 3, 7], [8]])
+def test_step_at_a_list_of_epochs_equals_torchs_multi_step(epochs: list[int]) -> None:
+    expected = by_torch(lr_scheduler.MultiStepLR, 40, milestones=[5 * epoch for epoch in epochs], gamma=0.1)
+    assert_close(curve("step", 40, per_epoch=5, step_at=epochs), expected, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize(("every", "per_epoch"), [(1, 4), (3, 5)])
+def test_exponential_equals_torchs_at_the_root_of_the_factor(every: int, per_epoch: int) -> None:
+    expected = by_torch(lr_scheduler.ExponentialLR, 40, gamma=0.5 ** (1 / (every * per_epoch)))
+    assert_close(curve("exponential", 40, per_epoch, step_every=every, factor=0.5), expected, EXACT_FLOAT64)
+
+
+def test_exponential_meets_the_stairs_at_the_start_of_each_and_lies_below_them_between() -> None:
+    smooth, stairs = (curve(name, 40, 5, step_every=2, factor=0.5) for name in ("exponential", "step"))
+    assert_close(smooth[::10], stairs[::10], EXACT_FLOAT64)
+    assert all(below < above for step, (below, above) in enumerate(zip(smooth, stairs, strict=True)) if step % 10)
+
+
+def warm_up(optimizer: torch.optim.Optimizer, steps: int) -> lr_scheduler.LRScheduler:
+    """Torch's linear warm-up: 1/steps of the rate at first, the whole rate at the last of so many steps."""
+    return lr_scheduler.LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
+
+
+AFTER_THE_WARM_UP: dict[str, tuple[Callable[..., lr_scheduler.LRScheduler], dict[str, Any], dict[str, Any]]] = {
+    "constant": (lr_scheduler.ConstantLR, {"factor": 1.0}, {}),
+    "exponential": (lr_scheduler.ExponentialLR, {"gamma": 0.5 ** (1 / 10)}, {"step_every": 2, "factor": 0.5}),
+    "cosine": (lr_scheduler.CosineAnnealingLR, {"T_max": 32, "eta_min": 0.1 * LR}, {"floor": 0.1}),
+    "warmup_cosine": (lr_scheduler.CosineAnnealingLR, {"T_max": 32, "eta_min": 0.1 * LR}, {"floor": 0.1}),
+}
+
+
+@pytest.mark.parametrize("schedule", AFTER_THE_WARM_UP)
+def test_after_a_warm_up_the_schedule_begins_as_in_torchs_sequence(schedule: str) -> None:
+    scheduler, arguments, options = AFTER_THE_WARM_UP[schedule]
+
+    def sequence(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        parts = [warm_up(optimizer, 8), scheduler(optimizer, **arguments)]
+        return lr_scheduler.SequentialLR(optimizer, parts, milestones=[8])
+
+    assert_close(curve(schedule, 40, 5, warmup=0.2, **options), by_torch(sequence, 40), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("epochs", [[4, 6], [1, 6]])
+def test_a_warm_up_leaves_the_epochs_of_the_drops_where_they_are(epochs: list[int]) -> None:
+    def both(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+        drops = lr_scheduler.MultiStepLR(optimizer, [5 * epoch for epoch in epochs], gamma=0.1)
+        return lr_scheduler.ChainedScheduler([warm_up(optimizer, 8), drops])
+
+    assert_close(curve("step", 40, 5, step_at=epochs, warmup=0.2), by_torch(both, 40), EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_without_a_word_only_warmup_cosine_and_one_cycle_warm_up(schedule: str) -> None:
+    given = 0.1 if schedule in ("warmup_cosine", "one_cycle") else 0.0
+    assert curve(schedule, 40) == curve(schedule, 40, warmup=given)
+    assert (curve(schedule, 40)[0] == LR) == (given == 0.0)
+
+
+def test_the_steps_of_a_warm_up_are_rounded_to_the_nearest_and_halves_to_the_even_number() -> None:
+    firsts = [curve("constant", total, warmup=0.1)[0] for total in (4, 5, 15, 25)]
+    assert_close(firsts, [LR, LR, LR / 2, LR / 2], EXACT_FLOAT64)
 
 
 @pytest.mark.parametrize("total", [1, 2, 40])
@@ -168,3 +235,30 @@ def test_a_factor_that_grows_beyond_floats_stays_at_the_largest(lr: float) -> No
     at_308, at_999 = rates([train], [Clock(308, 1000, 1), Clock(999, 1000, 1)])[:, 0].tolist()
     assert at_308 == lr * 1e308
     assert at_999 == lr * sys.float_info.max
+
+
+def other_value(option: str) -> Any:
+    return {"step_every": 3, "step_at": (2, 4), "factor": 0.7, "warmup": 0.6, "floor": 0.5, "start": 0.5}[option]
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_each_schedule_depends_on_the_options_that_it_is_said_to_read_and_on_no_others(schedule: ScheduleName) -> None:
+    usual = curve(schedule, 60)
+    moving = {
+        name for name in ScheduleOptions.model_fields if curve(schedule, 60, **{name: other_value(name)}) != usual
+    }
+    assert moving == set(SCHEDULE_OPTIONS[schedule])
+
+
+@pytest.mark.parametrize("schedule", sorted(SCHEDULES))
+def test_options_without_effect_are_not_among_those_that_are_read(schedule: ScheduleName) -> None:
+    usual = TrainSettings(schedule=schedule)
+    for name in set(ScheduleOptions.model_fields) - set(SCHEDULE_OPTIONS[schedule]):
+        options = ScheduleOptions.model_validate({name: other_value(name)})
+        assert TrainSettings(schedule=schedule, schedule_options=options).schedule_read == usual.schedule_read
+
+
+def test_what_null_stands_for_and_the_same_written_out_are_read_alike() -> None:
+    for schedule, written in (("step", {"step_every": 10, "warmup": 0.0}), ("one_cycle", {"warmup": 0.1})):
+        train = TrainSettings.model_validate({"schedule": schedule, "schedule_options": written})
+        assert train.schedule_read == TrainSettings.model_validate({"schedule": schedule}).schedule_read
