@@ -8,8 +8,9 @@ import pandas as pd
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.intervals import mean_interval
+from bnexp.analysis.metrics import bounds
+from bnexp.analysis.paired import paired_fields
 from bnexp.analysis.pairing import grid_points
-from bnexp.analysis.rows import paired_fields
 
 CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
 FEWEST_VALUES = 3
@@ -79,7 +80,7 @@ def _row(
     mine, other = at_best[arm]["measured"], at_best[baseline]["measured"]
     seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
     treated, partners = mine[seeds].to_numpy(), other[seeds].to_numpy()
-    mean = mean_interval(mine.to_numpy())
+    mean = mean_interval(mine.to_numpy(), bounds=bounds(MEASURED))
     return BestRow(
         arm=arm,
         baseline=baseline,
@@ -89,6 +90,6 @@ def _row(
         low=mean.low,
         high=mean.high,
         pairs=len(treated),
-        **paired_fields(treated, partners, lower=False),
+        **paired_fields(treated, partners, MEASURED),
         **choice,
     )

@@ -17,10 +17,11 @@ from bnexp.analysis.comparison import Comparison, Overall
 from bnexp.analysis.effects import bootstrap_interval
 from bnexp.analysis.intervals import differences, mean_interval
 from bnexp.analysis.measures import measured
-from bnexp.analysis.metrics import choose_metric, lower_is_better
+from bnexp.analysis.metrics import choose_metric
+from bnexp.analysis.paired import paired_fields
 from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
 from bnexp.analysis.robustness import robustness_rows
-from bnexp.analysis.rows import arm_row, paired_fields
+from bnexp.analysis.rows import arm_row
 from bnexp.errors import InputError, nearest
 
 
@@ -108,5 +109,5 @@ def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall
         bootstrap_low=bootstrap and bootstrap[0],
         bootstrap_high=bootstrap and bootstrap[1],
         seeds=len(seeds),
-        **paired_fields(values, partners, lower=lower_is_better(metric)),
+        **paired_fields(values, partners, metric),
     )

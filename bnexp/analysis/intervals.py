@@ -1,4 +1,4 @@
-"""How sure a mean over seeds is: Student t intervals, and the sign-flip test for paired differences.
+"""How sure a mean over seeds is: its Student t interval, cut where values can't be.
 
 The seed is the unit: one value per seed goes in. Whatever can't be known comes out as None, never as
 NaN: no value at all, a value that isn't finite, or fewer than two values where a spread is needed.
@@ -6,7 +6,8 @@ NaN: no value at all, a value that isn't finite, or fewer than two values where 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,9 @@ from numpy.typing import NDArray
 Values = np.ndarray | Sequence[float | int]
 """One value per seed."""
 
-EXACT_PAIRS = 16
-"""Up to this many pairs every sign assignment is tried; beyond, RESAMPLES random ones."""
-
-RESAMPLES = 9_999
+Bounds = tuple[float, float]
+"""The smallest and the largest value that a quantity can have."""
+UNBOUNDED: Bounds = (-inf, inf)
 
 ROUNDING = 1e-10
 """What differs by less, relatively, differs by rounding. Accuracies are multiples of 1/N and means of such."""
@@ -36,17 +36,11 @@ class Interval:
     high: float | None
 
 
-@dataclass(frozen=True)
-class PairedDifference(Interval):
-    """The mean of treated - baseline over pairs, its interval, and the sign-flip test of "no difference"."""
+def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED) -> Interval:
+    """Return the mean of independent values and its Student t interval at the level, cut at the values' bounds.
 
-    p: float | None
-    """Two-sided; None below two pairs, where it would be 1 whatever the values are."""
-    pairs: int
-
-
-def mean_interval(values: Values, level: float = 0.95) -> Interval:
-    """Return the mean of independent values and its Student t interval at the level."""
+    The true mean lies within the bounds, so the cut interval holds it as often as the whole one.
+    """
     sample = np.asarray(values, dtype=float)
     if sample.size == 0 or not bounded(sample):
         return Interval(None, None, None)
@@ -54,17 +48,14 @@ def mean_interval(values: Values, level: float = 0.95) -> Interval:
     if sample.size < 2:
         return Interval(mean, None, None)
     margin = _t_quantile(sample.size - 1, level) * float(sample.std(ddof=1)) / sample.size**0.5
-    return Interval(mean, mean - margin, mean + margin)
+    # Rounding must not leave the mean outside its own interval.
+    return Interval(mean, min(mean, max(mean - margin, bounds[0])), max(mean, min(mean + margin, bounds[1])))
 
 
-def paired_difference(treated: Values, baseline: Values, level: float = 0.95) -> PairedDifference:
-    """Return the mean paired difference with its t interval at the level and its sign-flip p.
-
-    Values at the same place form a pair, so both need the same length.
-    """
-    sample = differences(treated, baseline)
-    interval = mean_interval(sample, level)
-    return PairedDifference(interval.mean, interval.low, interval.high, sign_flip_p(sample), pairs=sample.size)
+def was_cut(interval: Interval, bounds: Bounds) -> bool:
+    """Tell whether an end of an interval was beyond the bounds, so that the t interval can't be meant literally."""
+    mean, low, high = interval.mean, interval.low, interval.high
+    return mean is not None and (low == bounds[0] < mean or mean < bounds[1] == high)
 
 
 def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
@@ -87,34 +78,6 @@ def bounded(values: NDArray[np.float64]) -> bool:
 def constant(values: NDArray[np.float64]) -> bool:
     """Tell whether values, one at least, are all equal but for rounding."""
     return float(values.std()) <= ROUNDING * float(np.abs(values).max())
-
-
-def sign_flip_p(differences: Values) -> float | None:
-    """Return the share of sign assignments whose absolute mean is at least the one observed.
-
-    Without an effect every difference is as likely with the other sign, so with n pairs p is at
-    least 2 / 2^n. Exact up to EXACT_PAIRS; beyond, an estimate by (1 + hits) / (1 + RESAMPLES) that is
-    the same on every call. None below two pairs or where a difference isn't finite.
-    """
-    sample = np.asarray(differences, dtype=float)
-    if sample.size < 2 or not bounded(sample):
-        return None
-    # Ties are common; rounding must not break them.
-    bound = abs(sample.sum()) - ROUNDING * np.abs(sample).sum()
-    if sample.size <= EXACT_PAIRS:
-        return float(np.mean(np.abs(_all_signed_sums(sample)) >= bound))
-    hits = int(np.sum(np.abs(_random_signed_sums(sample)) >= bound))
-    return (1 + hits) / (1 + RESAMPLES)
-
-
-def _all_signed_sums(sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    # The first sign stays +: the other half mirrors this one and has the same absolute sums.
-    return reduce(lambda sums, value: np.concatenate((sums + value, sums - value)), sample[1:], sample[:1])
-
-
-def _random_signed_sums(sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(RESAMPLES, sample.size))
-    return np.asarray(signs @ sample)
 
 
 @lru_cache

@@ -1,7 +1,10 @@
 """What arms can be compared by: the columns of trials.csv that hold one result per trial."""
 
+from math import inf
+
 import pandas as pd
 
+from bnexp.analysis.intervals import Bounds
 from bnexp.errors import InputError, nearest
 
 METRICS = {
@@ -37,6 +40,17 @@ def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
 def lower_is_better(metric: str) -> bool:
     """Tell whether a smaller value is the better one."""
     return metric.endswith("loss")
+
+
+def bounds(metric: str) -> Bounds:
+    """Return the smallest and the largest value that the metric can have."""
+    return (0.0, inf) if lower_is_better(metric) else (0.0, 1.0)
+
+
+def difference_bounds(metric: str) -> Bounds:
+    """Return the smallest and the largest difference of two values of the metric."""
+    low, high = bounds(metric)
+    return low - high, high - low
 
 
 def metric_text(metric: str, value: float | None, *, sign: bool = False, blank: str = "-") -> str:

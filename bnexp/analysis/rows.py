@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.comparison import ArmRow, Point
-from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import Values, differences, mean_interval, paired_difference
-from bnexp.analysis.metrics import lower_is_better
+from bnexp.analysis.intervals import mean_interval
+from bnexp.analysis.metrics import bounds
+from bnexp.analysis.paired import paired_fields
 from bnexp.analysis.rates import wilson_interval
 from bnexp.analysis.thresholds import censored_median, restricted_mean
 
@@ -18,7 +18,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     finished, arm = cell[cell["finished"]], str(cell["arm"][0])
     pairs = finished[finished["paired"] & (arm != baseline)]
     values, (treated, partners) = by_seed(finished, "value")[0], by_seed(pairs, "value", "partner_value")
-    mean = mean_interval(values)
+    mean = mean_interval(values, bounds=bounds(metric))
     diverged = finished["outcome"] == "diverged"
     rate = wilson_interval(int(diverged.sum()), len(finished))
     epoch = censored_median(finished["epoch"])
@@ -31,7 +31,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         low=mean.low,
         high=mean.high,
         pairs=len(treated),
-        **paired_fields(treated, partners, lower=lower_is_better(metric)),
+        **paired_fields(treated, partners, metric),
         trials=len(finished),
         diverged=int(diverged.sum()),
         diverged_low=rate and rate[0],
@@ -49,19 +49,6 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     )
 
 
-def paired_fields(treated: Values, partners: Values, *, lower: bool) -> dict[str, Any]:
-    """Return what every kind of row says of its pairs; if lower, less is better."""
-    found, changes = paired_difference(treated, partners), differences(treated, partners)
-    return {
-        "difference": found.mean,
-        "difference_low": found.low,
-        "difference_high": found.high,
-        "effect": effect_size(changes),
-        "p": found.p,
-        "better": better(changes, lower=lower),
-    }
-
-
 def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:
     """Return each seed's mean of each column; where a seed has one trial, that is its value."""
     seeds, places = np.unique(trials["seed"], return_inverse=True)
@@ -69,12 +56,6 @@ def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:
         return [np.asarray(trials[name], dtype=float) for name in columns]
     counts = np.bincount(places)
     return [np.bincount(places, weights=trials[name]) / counts for name in columns]
-
-
-def better(differences: Values, *, lower: bool) -> int:
-    """Count the pairs in which the arm did better than the baseline; a tie is no win."""
-    sample = np.asarray(differences, dtype=float)
-    return int(np.sum(sample < 0 if lower else sample > 0))
 
 
 def _first(pairs: Any) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from bnexp.analysis.intervals import differences
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.robustness import learned
 from bnexp.analysis.study import Study
-from bnexp.claims.values import trial_values
+from bnexp.claims.values import limits, trial_values
 from bnexp.config.claims import MeasureSettings
 
 CLOCKED = ("seconds_to", "seconds_per_step")
@@ -35,6 +36,8 @@ class Pairs:
     """Why there is nothing to compare, if so."""
     notes: tuple[str, ...] = ()
     """What was left out."""
+    most: float = inf
+    """The largest change that is possible."""
 
 
 def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
@@ -64,7 +67,16 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
         bound=by_seed["bound"].to_numpy(dtype=bool),
         void=_void(table, joined, measure),
         notes=tuple(_left_out(table, joined, keys)),
+        most=_most(measure),
     )
+
+
+def _most(measure: MeasureSettings) -> float:
+    """Return the largest possible change of a measure; infinity for what has no bounds."""
+    if measure.of_logarithms or (measure.over and measure.over.by == "slope"):
+        return inf
+    low, high = limits(measure)
+    return (high - low) * (2 if measure.change else 1)
 
 
 def _void(table: pd.DataFrame, joined: pd.DataFrame, measure: MeasureSettings) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.intervals import UNBOUNDED, Bounds
 from bnexp.analysis.measures import measured
+from bnexp.analysis.metrics import METRICS, bounds, lower_is_better
 from bnexp.analysis.study import Study
 from bnexp.analysis.thresholds import first_reached
 from bnexp.config.claims import MeasureSettings
@@ -20,11 +22,28 @@ def trial_values(study: Study, measure: MeasureSettings) -> Table:
     A time to a threshold that was never reached, or by a trial that diverged, is the budget, the longest at the same
     grid point, and a bound. How a trial that has diverged learned is not measured: it stands still.
     """
-    column = VALUES.get(measure.value)
-    found = column(study, measure) if column else _unbounded(study.trials.set_index("trial")[measure.value])
+    found = VALUES.get(measure.value, _result)(study, measure)
     table = found.reindex(study.trials["trial"])
     value = table["value"].astype(float)
     return pd.DataFrame({"value": value.abs() if measure.absolute else value, "bound": table["bound"].eq(True)})
+
+
+def limits(measure: MeasureSettings) -> Bounds:
+    """Return the smallest and the largest value that a trial can have."""
+    if measure.value in METRICS:
+        return bounds(measure.value)
+    if measure.value == "diverged":
+        return 0.0, 1.0
+    if measure.value in ("gap", "gap_at_loss"):
+        return (0.0 if measure.absolute else -1.0), 1.0
+    return UNBOUNDED
+
+
+def _result(study: Study, measure: MeasureSettings) -> Table:
+    values = study.trials.set_index("trial")[measure.value]
+    if lower_is_better(measure.value):  # a blank loss is one that left all bounds
+        values = values.fillna(np.inf)
+    return _unbounded(values)
 
 
 def _unbounded(values: pd.Series) -> Table:

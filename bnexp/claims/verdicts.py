@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bnexp.analysis.effects import effect_size
-from bnexp.analysis.intervals import constant, mean_interval
+from bnexp.analysis.intervals import constant, mean_interval, was_cut
 from bnexp.claims.pairs import Pairs
 
 
@@ -25,7 +25,7 @@ class Word(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the pairs say; the interval is the 95 % t interval of the mean change, unadjusted."""
+    """What the pairs say; the interval is the 95 % t interval of the mean change, cut at what is possible."""
 
     word: Word
     n: int
@@ -50,7 +50,7 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
         pairs: one value of each arm per seed.
         margin: the least mean change that counts.
     """
-    found = mean_interval(pairs.change)
+    found = mean_interval(pairs.change, bounds=(-pairs.most, pairs.most))
     reasons = _reasons(pairs, found.mean)
     if pairs.void:  # a change, of which nothing can be said how sure it is
         return Verdict(Word.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
@@ -59,6 +59,10 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
         word = _word(found.mean, found.low, found.high, margin)
         if -margin < found.low and found.high < margin:
             reasons.append("the whole interval is within the margin, on either side of 0")
+        if was_cut(found, (-pairs.most, pairs.most)):
+            reasons.append(
+                "the interval is cut at what is possible: seeds are too few or too different to take it literally"
+            )
     return Verdict(
         word=word,
         n=len(pairs.change),

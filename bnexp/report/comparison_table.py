@@ -1,10 +1,12 @@
 """A comparison at equal settings as a table for people: a row per grid point and arm, and under it what it means."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bnexp.analysis.comparison import ArmRow, Comparison
-from bnexp.analysis.metrics import metric_text
+from bnexp.analysis.intervals import Interval, was_cut
+from bnexp.analysis.metrics import bounds, difference_bounds, metric_text
+from bnexp.analysis.sign_flip import EXACT_PAIRS, RESAMPLES
 from bnexp.report.labels import short_keys, value_text
 from bnexp.report.table import Table
 
@@ -94,6 +96,7 @@ def _notes(comparison: Comparison) -> list[str]:
     rows, notes = comparison.rows, []
     if any(row.low is not None for row in rows):
         notes.append("mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count.")
+    notes += cut_note(comparison.metric, rows)
     pairs = max((row.pairs for row in rows), default=0)
     if pairs:
         notes.append("difference: paired over seeds, each trial with the one of the same seed and grid values.")
@@ -103,7 +106,29 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("One seed shows no spread: no interval and no test. Ask for more with seeds: 6.")
     elif pairs:
         smallest = f" With {pairs} pairs p can't fall below {2 / 2**pairs:.2g}." if pairs < 6 else ""
-        notes.append(f"p: two-sided exact sign-flip test. better: pairs in which the arm did better.{smallest}")
+        test = p_note(pairs)
+        notes.append(f"{test} better: pairs in which the arm did better.{smallest}")
     if any(row.n and row.mean is None for row in rows):
         notes.append("No mean where a trial's value isn't finite.")
     return [*notes, f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."]
+
+
+def cut_note(metric: str, rows: Sequence[Any]) -> list[str]:
+    """Say that intervals of records are cut at what is possible, if one is."""
+    found = [
+        was_cut(Interval(*(getattr(row, name, None) for name in names)), limits)
+        for row in rows
+        for names, limits in (
+            (("mean", "low", "high"), bounds(metric)),
+            (("difference", "difference_low", "difference_high"), difference_bounds(metric)),
+        )
+    ]
+    text = "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or too "
+    return [f"{text}different to take it literally."] if any(found) else []
+
+
+def p_note(pairs: int) -> str:
+    """Say which test p is of."""
+    if pairs > EXACT_PAIRS:
+        return f"p: two-sided sign-flip test, estimated from {RESAMPLES:,} random signs beyond {EXACT_PAIRS} pairs."
+    return "p: two-sided exact sign-flip test."

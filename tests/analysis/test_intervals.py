@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
 import numpy as np
 import pytest
@@ -11,22 +10,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from bnexp.analysis.intervals import (
-    EXACT_PAIRS,
-    LARGEST,
-    Values,
-    differences,
-    mean_interval,
-    normal_quantile,
-    paired_difference,
-    sign_flip_p,
-)
+from bnexp.analysis.intervals import LARGEST, Values, differences, mean_interval, normal_quantile, was_cut
+from bnexp.analysis.paired import paired_difference
+from bnexp.analysis.sign_flip import sign_flip_p
 from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, assert_close
 
 TREATED = np.array([0.953, 0.941, 0.960, 0.949, 0.955, 0.938])
 BASELINE = np.array([0.931, 0.944, 0.921, 0.930, 0.951, 0.902])
-
-accuracies = st.integers(0, 1000).map(lambda hits: hits / 1000)
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
@@ -68,50 +58,6 @@ def test_a_value_that_is_not_finite_hides_the_mean_but_not_the_pair(bad: float) 
 def test_equal_values_have_an_interval_of_no_width() -> None:
     interval = mean_interval([0.5, 0.5, 0.5])
     assert (interval.low, interval.high) == (0.5, 0.5)
-
-
-@pytest.mark.parametrize("pairs", range(2, 9))
-def test_the_smallest_p_is_two_over_all_sign_assignments(pairs: int) -> None:
-    assert sign_flip_p(np.linspace(0.1, 0.2, pairs)) == 2 / 2**pairs
-
-
-@given(st.lists(st.tuples(accuracies, accuracies), min_size=2, max_size=8))
-def test_p_counts_every_sign_assignment(pairs: list[tuple[float, float]]) -> None:
-    # The reference counts in whole thousandths, where a tie is a tie.
-    differences = [round(1000 * treated) - round(1000 * baseline) for treated, baseline in pairs]
-    sums = [abs(sum(np.multiply(signs, differences))) for signs in product((1, -1), repeat=len(pairs))]
-    expected = np.mean(np.array(sums) >= abs(sum(differences)))
-    treated, baseline = zip(*pairs, strict=True)
-    assert paired_difference(treated, baseline).p == expected
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_p_is_that_of_scipys_exact_permutation_test(seed: int) -> None:
-    differences = np.random.default_rng(seed).normal(0.5, 1, 12)
-    expected = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
-    ).pvalue
-    assert sign_flip_p(differences) == pytest.approx(expected)
-
-
-def test_beyond_the_exact_range_p_is_a_repeatable_estimate() -> None:
-    differences = np.random.default_rng(3).normal(0.45, 1, EXACT_PAIRS + 4)
-    p = sign_flip_p(differences)
-    assert p == sign_flip_p(differences)
-    assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=0.25)
-    assert sign_flip_p(np.ones(EXACT_PAIRS + 4)) == pytest.approx(1e-4)
-
-
-@pytest.mark.parametrize("pairs", range(2, 9))
-@pytest.mark.parametrize("images", [None, 20])  # accuracies on 20 images tie more often than not
-def test_up_to_eight_pairs_p_is_exactly_scipys(pairs: int, images: int | None) -> None:
-    for seed in range(5):
-        sample = np.random.default_rng(seed).normal(0.1, 0.1, pairs)
-        sample = sample if images is None else np.round(sample * images) / images
-        expected = stats.permutation_test(
-            (sample,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
-        ).pvalue
-        assert sign_flip_p(sample) == expected
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 6, 30])
@@ -212,14 +158,6 @@ def test_one_image_more_in_60_000_is_no_rounding() -> None:
     assert (differences((hits + 1) / 60_000, hits / 60_000) > 0).all()
 
 
-@pytest.mark.parametrize("images", [60_000, 7_000])
-def test_one_image_more_or_less_in_every_seed_is_a_tie_of_sign_assignments(images: int) -> None:
-    change = np.array([1, 1, 1, 1, 1, -1])
-    for hits in np.random.default_rng(0).integers(2, images - 1, (50, 6)):
-        mixed = differences((hits + change) / images, hits / images)
-        assert sign_flip_p(mixed) == 14 / 64  # all alike, or all but one, with either sign
-
-
 def test_infinite_values_have_the_difference_that_they_have() -> None:
     found = differences([np.inf, 1, np.inf, np.nan, -np.inf], [1, np.inf, np.inf, 1, np.inf])
     assert found.tolist()[:2] == [np.inf, -np.inf]
@@ -245,3 +183,19 @@ def test_what_is_too_large_to_reckon_with_counts_as_not_finite(values: Values) -
     assert sign_flip_p(values) is None
     difference = paired_difference(values, [0.0, 0.0, 0.0])
     assert (difference.mean, difference.low, difference.p, difference.pairs) == (None, None, None, 3)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_an_interval_cut_at_its_bounds_is_students_within_them(values: list[float]) -> None:
+    whole, cut = mean_interval(values), mean_interval(values, bounds=(0, 1))
+    assert cut.mean == whole.mean
+    assert 0 <= cut.low <= cut.mean <= cut.high <= 1
+    assert cut.low == max(whole.low, 0) or cut.low == cut.mean
+    assert cut.high == min(whole.high, 1) or cut.high == cut.mean
+    assert was_cut(cut, (0, 1)) == (whole.low < 0 < cut.mean or cut.mean < 1 < whole.high)
+
+
+def test_an_interval_that_only_touches_a_bound_is_not_cut() -> None:
+    assert not was_cut(mean_interval([1.0, 1.0, 1.0], bounds=(0, 1)), (0, 1))
+    assert not was_cut(mean_interval([0.5, 0.6], bounds=(-np.inf, np.inf)), (-np.inf, np.inf))
+    assert was_cut(mean_interval([1.0, 1.0, 0.9], bounds=(0, 1)), (0, 1))

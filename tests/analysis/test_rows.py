@@ -8,7 +8,8 @@ import pytest
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.rows import better, by_seed
+from bnexp.analysis.paired import better
+from bnexp.analysis.rows import by_seed
 from tests.helpers import NEAR_FLOAT64
 
 ARMS = ["none", "before"]
@@ -80,7 +81,7 @@ TREATED = {
     "mean": 0.8125,
     # 0.8125 ± 3.182446 · √(0.056875 / 3) / 2
     "low": 0.5934053,
-    "high": 1.0315947,
+    "high": 1.0,  # 1.0315947, cut
     "difference": 0.2 / 3,
     # 0.2/3 ± 4.302653 · 0.0288675 / √3
     "difference_low": -0.00504421,
@@ -194,7 +195,7 @@ def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(make_ru
     assert (baseline.n, baseline.mean, baseline.low, baseline.diverged) == (3, None, None, 1)
     assert baseline.survivors_mean == pytest.approx(0.3)
     assert (row.mean, row.pairs, row.difference, row.effect, row.p) == (pytest.approx(0.2), 3, None, None, None)
-    assert row.better == (3 if np.isinf(bad) else 2)  # better than infinity, but not than what isn't known
+    assert row.better == 3  # any number is better
     assert (row.gap, baseline.gap) == (0, 0)
     json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
 
@@ -250,9 +251,16 @@ def test_by_seed_keeps_columns_together() -> None:
 
 
 def test_a_tie_is_no_win() -> None:
-    assert better([0.1, 0, -0.1, 0.2], lower=False) == 2
-    assert better([0.1, 0, -0.1, 0.2], lower=True) == 1
-    assert better([np.nan, np.inf, -np.inf], lower=True) == 1
+    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=False) == 2
+    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=True) == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_what_is_not_finite_is_worse_than_any_number_and_a_tie_with_its_like(bad: float) -> None:
+    for lower in (False, True):
+        assert better([0.5] * 6, [bad] * 6, lower=lower) == 6
+        assert better([bad] * 6, [0.5] * 6, lower=lower) == 0
+        assert better([bad] * 6, [np.nan] * 6, lower=lower) == 0
 
 
 def test_the_tolerance_of_a_tie_is_no_win_either(make_run) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from bnexp.analysis.intervals import sign_flip_p
+from bnexp.analysis.sign_flip import sign_flip_p
 from bnexp.claims.pairs import Pairs
 from bnexp.claims.verdicts import Word, holm, judge, t_test
 

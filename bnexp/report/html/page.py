@@ -3,6 +3,7 @@
 from markupsafe import Markup
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.sign_flip import EXACT_PAIRS
 from bnexp.analysis.study import Study
 from bnexp.report.html.arms import arm_looks
 from bnexp.report.html.charts import chart_data, embedded
@@ -36,6 +37,7 @@ def page(study: Study, comparison: Comparison) -> str:
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),
         environments=environment_table(study.environments),
+        exact_pairs=EXACT_PAIRS,
         charts=charts,
         data=Markup(embedded(charts)),
         style=asset(PACKAGE, "page.css"),
