@@ -44,7 +44,8 @@ class TrainedTrial:
             draws: for dropout and noise; without them the network has neither.
         """
         settings = self.trial.settings
-        network = skeleton([settings.model], shape.image, shape.classes, draws).to(dtype_of(settings.train.precision))
+        dtype = dtype_of(settings.train.precision)
+        network = skeleton([settings.model], shape.image, shape.classes, draws, dtype)
         network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.arrays.items()})
         return network.to(device).eval()
 

@@ -107,7 +107,7 @@ def _step(trainee: Trainee) -> Act:
 def _layer_alone(group: TrialGroup) -> Act:
     """Return forward and backward through one batch norm layer of the network."""
     model, batch = group.settings.model, group.settings.train.batch_size
-    (width, *_), norm = model.widths, BatchNorm(1, model.widths[0], model.norm)
+    (width, *_), norm = model.widths, BatchNorm(1, model.widths[0], model.norm).float()
     # As a layer with weights hands it on: features first in memory.
     x_KBC, dy_KBC = (noise(1, width, batch, seed=seed).float().mT for seed in (0, 1))
     x_KBC.requires_grad_()

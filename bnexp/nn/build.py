@@ -39,15 +39,19 @@ def build(
         device: where the network will be.
         dtype: of its parameters.
     """
-    network = skeleton(models, image, classes, draws).to(dtype)
+    network = skeleton(models, image, classes, draws, dtype)
     initialize(network, [model.init for model in models], seeds)
     return network.to(device)
 
 
 def skeleton(
-    models: Sequence[ModelSettings], image: tuple[int, int, int], classes: int, draws: SeedDraws | None = None
+    models: Sequence[ModelSettings],
+    image: tuple[int, int, int],
+    classes: int,
+    draws: SeedDraws | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Return the networks with weights of zero; without draws they have neither dropout nor noise."""
-    network = FAMILIES[models[0].family](Kit(models, draws), image, classes)
+    network = FAMILIES[models[0].family](Kit(models, draws), image, classes).to(dtype)
     set_fixup_gains(network)
     return network

@@ -28,7 +28,8 @@ class Norm(nn.Module):
         super().__init__()
         self.eps = settings.eps
         for name, start in (("gamma", settings.gamma), ("beta", 0.0)):
-            start_KC = torch.full((trials, features), start)
+            # In float64, which the network then rounds to its own precision.
+            start_KC = torch.full((trials, features), start, dtype=torch.float64)
             if settings.affine in ("both", name):
                 setattr(self, name, nn.Parameter(start_KC))
             else:

@@ -65,7 +65,7 @@ def layer_table(
         for name, layer in network.named_modules():
             if next(layer.children(), None) is None and not isinstance(layer, nn.Sequential):
                 describe(name, layer)
-        network(torch.empty(1, IMAGES, prod(image)))
+        network(torch.empty(1, IMAGES, prod(image), dtype=torch.float32))
     return [_row(name, network.get_submodule(name), outputs) for name, outputs in handed.items()]
 
 

@@ -213,8 +213,9 @@ def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affin
 @pytest.mark.parametrize("kind", NORMS)
 def test_gamma_starts_at_one_and_beta_at_zero(kind: str) -> None:
     norm = NORMS[kind](TRIALS, FEATURES, NormSettings(kind="batch", groups=GROUPS))
-    assert torch.equal(norm.gamma, torch.ones(TRIALS, FEATURES))
-    assert torch.equal(norm.beta, torch.zeros(TRIALS, FEATURES))
+    assert (norm.gamma == 1).all()
+    assert (norm.beta == 0).all()
+    assert norm.gamma.shape == norm.beta.shape == (TRIALS, FEATURES)
 
 
 @pytest.mark.parametrize("kind", NORMS)

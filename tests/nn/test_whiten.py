@@ -282,7 +282,7 @@ def test_under_autocast_half_precision_comes_in_and_goes_out_with_full_precision
 
 
 def test_a_batch_of_one_cannot_be_whitened_in_training_but_can_in_evaluation() -> None:
-    norm = Whiten(1, 3, NormSettings(kind="whiten"))
+    norm = Whiten(1, 3, NormSettings(kind="whiten")).float()
     with pytest.raises(ValueError, match="more than one sample"):
         norm(torch.zeros(1, 1, 3))
     assert norm.eval()(torch.zeros(1, 1, 3)).shape == (1, 1, 3)
