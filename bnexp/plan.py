@@ -3,16 +3,18 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from typing import Any, TypeVar
 
+from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.families import UNITS
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings
+from bnexp.effective import RECORDS, effective
 from bnexp.errors import Problem
 
 T = TypeVar("T")
@@ -101,21 +103,25 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     )
 
 
-def identities(trials: Sequence[Trial]) -> Iterator[tuple[str, str, int]]:
-    """Yield what each trial shares with its repetitions alone: a digest of all settings that matter, arm and seed."""
-    digests: dict[int, str] = {}
-    for trial in trials:
-        # Trials of one arm and grid point share their settings: once is enough.
-        if id(trial.settings) not in digests:
-            digests[id(trial.settings)] = _digest(_without(trial.settings, trial.settings.no_influence))
-        yield digests[id(trial.settings)], trial.arm, trial.seed
+def identities(trials: Sequence[Trial]) -> Iterator[tuple[str, str, int, int]]:
+    """Yield what tells each trial from all that are not its repetitions.
+
+    A digest of the settings that matter, arm, seed, and how many trials before it agree in all three: a sweep over
+    what doesn't matter to an arm has several.
+    """
+    seen: Counter[tuple[str, str, int]] = Counter()
+    digests = _digests(trials, lambda settings: effective(settings, varying=[RECORDS]))
+    for digest, trial in zip(digests, trials, strict=True):
+        same = digest, trial.arm, trial.seed
+        yield *same, seen[same]
+        seen[same] += 1
 
 
 def groups(trials: Sequence[Trial]) -> tuple[TrialGroup, ...]:
     """Return the trials in groups of equal shape, each ordered by seed so that a seed's trials stand together."""
     keyed: dict[str, list[Trial]] = {}
-    for trial in trials:
-        keyed.setdefault(_shape_key(trial.settings), []).append(trial)
+    for digest, trial in zip(_digests(trials, _shape), trials, strict=True):
+        keyed.setdefault(digest, []).append(trial)
     return tuple(TrialGroup(tuple(sorted(group, key=lambda trial: trial.seed))) for group in keyed.values())
 
 
@@ -188,20 +194,22 @@ def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
     return train_images % train.batch_size or train.batch_size
 
 
-def _shape_key(settings: TrialSettings) -> str:
+def _shape(settings: TrialSettings) -> dict[str, Any]:
+    """Return what the trials of a group agree on."""
+    known = effective(settings, varying=[RECORDS, *CONTINUOUS])
+    shape = {key: value for key, value in known.items() if not any(below(key, other) for other in CONTINUOUS)}
     # Fixup brings learned scalars with it; the other schemes differ in numbers only.
-    return _digest([settings.model.init.scheme == "fixup", _without(settings, CONTINUOUS)])
+    return shape | {"fixup": settings.model.init.scheme == "fixup"}
 
 
-def _without(settings: TrialSettings, keys: Iterable[str]) -> dict[str, Any]:
-    raw = settings.model_dump(mode="json")
-    for key in keys:
-        *path, last = key.split(".")
-        section: dict[str, Any] = raw
-        for part in path:
-            section = section[part]
-        del section[last]
-    return raw
+def _digests(trials: Iterable[Trial], described: Callable[[TrialSettings], dict[str, Any]]) -> Iterator[str]:
+    """Yield a digest of what is described of each trial's settings."""
+    known: dict[int, str] = {}
+    for trial in trials:
+        # Trials of one arm and grid point share their settings: once is enough.
+        if id(trial.settings) not in known:
+            known[id(trial.settings)] = _digest(described(trial.settings))
+        yield known[id(trial.settings)]
 
 
 def _evenly(items: Sequence[T], most: int) -> Iterator[tuple[T, ...]]:

@@ -23,7 +23,8 @@ ALLOWED: dict[str, set[str]] = {
     "reference": set(),
     "config": {"errors"},
     # what will be trained
-    "plan": {"config", "errors"},
+    "effective": {"config", "data", "errors"},
+    "plan": {"config", "effective", "errors"},
     # the pictures, the networks, the training
     "data": {"config", "draws", "errors", "streams"},
     "nn": {"config", "draws", "streams"},
@@ -69,7 +70,19 @@ ALLOWED: dict[str, set[str]] = {
 }  # fmt: skip
 """For each package or module below bnexp, what else below bnexp it may import anywhere in its code."""
 
-WITHOUT_TORCH = ("errors", "streams", "records", "reference", "config", "plan", "store", "analysis", "claims", "report")
+WITHOUT_TORCH = (
+    "errors",
+    "streams",
+    "records",
+    "reference",
+    "config",
+    "effective",
+    "plan",
+    "store",
+    "analysis",
+    "claims",
+    "report",
+)
 """Packages that can be imported without importing torch, as can the start of the command line."""
 
 LONGEST = 300

@@ -6,76 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import Problem
 from bnexp.plan import Trial, TrialGroup, groups, late_drops, misfits, parts, run_name, trials
-
-CONTINUOUS: dict[str, Any] = {
-    "model.dropout": 0.5,
-    "model.init.scheme": "he",
-    "model.init.scale": 0.5,
-    "train.lr": 0.5,
-    "train.momentum": 0.9,
-    "train.weight_decay": 0.5,
-    "train.schedule": "cosine",
-    "train.schedule_options.step_every": 3,
-    "train.schedule_options.step_at": [2],
-    "train.schedule_options.factor": 0.5,
-    "train.schedule_options.warmup": 0.5,
-    "train.schedule_options.floor": 0.5,
-    "train.schedule_options.start": 0.5,
-    "train.clip.value": 0.5,
-    "train.clip.norm_per_tensor": 0.5,
-    "train.clip.norm_global": 0.5,
-}
-SHAPING: dict[str, Any] = {
-    "data.name": "digits",
-    "data.root": "elsewhere",
-    "data.train_size": 100,
-    "data.val_size": 100,
-    "data.test_size": 100,
-    "data.normalize": "unit",
-    "data.whiten_eps": 0.5,
-    "data.feature_scale": {3: 2.0},
-    "model.family": "resnet",
-    "model.depth": 2,
-    "model.width": 8,
-    "model.activation": "relu",
-    "model.bias": True,
-    "model.residual": True,
-    "model.dropout_at": "before_norm",
-    "model.norm.kind": "layer",
-    "model.norm.placement": "after",
-    "model.norm.addition": "after",
-    "model.norm.input": True,
-    "model.norm.affine": "none",
-    "model.norm.momentum": 0.5,
-    "model.norm.eps": 0.5,
-    "model.norm.statistics": "population",
-    "model.norm.groups": 4,
-    "model.norm.group_size": 4,
-    "model.norm.gamma": 0.5,
-    "model.norm.steps": "shared",
-    "model.norm.recurrent": False,
-    "train.epochs": 3,
-    "train.steps": 3,
-    "train.batch_size": 16,
-    "train.sampling": "replacement",
-    "train.drop_last": False,
-    "train.optimizer": "adam",
-    "train.nesterov": True,
-    "train.betas": [0.5, 0.5],
-    "train.decay_all": True,
-    "train.label_smoothing": 0.5,
-    "train.augment": "flip_crop",
-    "train.precision": "fp64",
-    "train.record_at": [1, 2],
-    "train.stop_diverged": True,
-    "train.checkpoint_every": 1,
-}
+from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
 
 
 def experiment(**raw: Any) -> ExperimentConfig:
@@ -107,13 +43,8 @@ def test_a_trial_knows_its_settings() -> None:
     assert first.settings.model == TrialSettings().model
 
 
-def test_every_setting_is_either_continuous_or_shaping() -> None:
-    assert {*CONTINUOUS, *SHAPING} == set(leaf_keys(TrialSettings))
-
-
 def two_arms(key: str, value: Any) -> dict[str, Any]:
-    # What can't stand alone gets company in both arms, so that they differ by the key alone.
-    company = {"train.momentum": 0.5} if key == "train.nesterov" else {}
+    company = COMPANY.get(key, {})
     return {"arms": {"default": company, "other": company | {key: value}}}
 
 
@@ -126,6 +57,11 @@ def test_a_continuous_setting_may_differ_within_a_group(key: str, value: Any) ->
 @pytest.mark.parametrize(("key", "value"), SHAPING.items())
 def test_a_setting_that_shapes_the_computation_splits_groups(key: str, value: Any) -> None:
     assert [group.arms for group in grouped(**two_arms(key, value))] == [("default",), ("other",)]
+
+
+@pytest.mark.parametrize(("key", "value"), NEVER.items())
+def test_a_setting_without_an_effect_splits_no_group(key: str, value: Any) -> None:
+    assert len(grouped(**two_arms(key, value))) == 1
 
 
 SCHEMES = ["normal", "xavier", "he", "lecun", "orthogonal"]

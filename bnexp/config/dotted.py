@@ -1,6 +1,6 @@
 """Dotted keys: which ones there are, and putting a value under one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bnexp.config.base import Settings
@@ -15,6 +15,20 @@ def leaf_keys(section: type[Settings], prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from leaf_keys(below, f"{prefix}{name}.")
+
+
+def leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of everything in a raw configuration; an empty mapping is a value."""
+    for name, value in raw.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def below(key: str, section: str) -> bool:
+    """Tell whether a dotted key is another, or lies below it."""
+    return f"{key}.".startswith(f"{section}.")
 
 
 def is_key(section: type[Settings], key: str) -> bool:

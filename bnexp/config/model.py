@@ -96,6 +96,30 @@ class ModelSettings(Settings):
         width = self.width or USUAL_WIDTH[self.family]
         return (width,) * self.layers if self.family in UNITS else channels(self.family, self.layers, width)
 
+    @property
+    def blocks(self) -> bool:
+        """Whether there are residual blocks: the first layer of an mlp is in none, and a block takes two."""
+        return self.family == "resnet" or (self.residual and self.layers > 2)
+
+    def has_bias(self, *, norm_next: bool = False) -> bool:
+        """Return whether a hidden layer has a bias, which `auto` leaves out where it can't do anything.
+
+        That is where fixup's scalars stand in for it, where batch norm subtracts it again, and in recurrent layers
+        also where β does the same.
+
+        Args:
+            norm_next: whether a norm layer comes next, whatever `norm.placement` says.
+        """
+        if self.bias != "auto":
+            return self.bias
+        norm = self.norm
+        if self.family == "rnn":
+            return norm.kind == "none" or not (norm.over_the_batch or norm.affine in ("both", "beta"))
+        # Also where an addition comes in between: what is added is the same for all images.
+        followed = norm_next or norm.placement == "before"
+        cancelled = followed and norm.over_the_batch and self.dropout_at != "before_norm"
+        return not (self.init.scheme == "fixup" or cancelled)
+
     @model_validator(mode="after")
     def _layers_agree(self) -> Self:
         if isinstance(self.width, tuple):

@@ -63,11 +63,11 @@ class Kit:
 
     def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
         """Return a hidden fully connected layer; `norm_next`: a norm place comes next, wherever others stand."""
-        return Linear(self.trials, features, units, bias=self._bias(norm_next))
+        return Linear(self.trials, features, units, bias=self.model.has_bias(norm_next=norm_next))
 
     def conv(self, features: int, channels: int, *, stride: int = 1, norm_next: bool = False) -> Conv2d:
         """Return a convolution; `norm_next` as in linear."""
-        return Conv2d(self.trials, features, channels, stride=stride, bias=self._bias(norm_next))
+        return Conv2d(self.trials, features, channels, stride=stride, bias=self.model.has_bias(norm_next=norm_next))
 
     def output(self, features: int, classes: int) -> Linear:
         """Return the output layer."""
@@ -118,16 +118,6 @@ class Kit:
     def _dropout(self) -> Steps:
         if self.draws is not None and any(model.dropout > 0 for model in self.models):
             yield "dropout", Dropout([model.dropout for model in self.models], self.draws)
-
-    def _bias(self, norm_next: bool) -> bool:
-        """Whether a hidden layer has a bias: on request, or unless scalars stand in or BN comes next and cancels it."""
-        model = self.model
-        if model.bias != "auto":
-            return bool(model.bias)
-        # Also where an addition comes in between: what is added is the same for all images.
-        followed = norm_next or model.norm.placement == "before"
-        cancelled = followed and model.norm.over_the_batch and model.dropout_at != "before_norm"
-        return not (self.fixup or cancelled)
 
 
 def sequence(steps: Steps) -> nn.Sequential:

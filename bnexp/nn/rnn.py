@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.config.model import ModelSettings
 from bnexp.nn.kit import NORMS, Kit
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.linear import Linear
@@ -73,7 +72,7 @@ class Recurrent(nn.Module):
         self._steps, self.last = steps, last
         settings = kit.model.norm
         self.input = Way(
-            Linear(kit.trials, features, units, bias=_bias(kit.model)), _norm(kit, units, steps, settings.affine)
+            Linear(kit.trials, features, units, bias=kit.model.has_bias()), _norm(kit, units, steps, settings.affine)
         )
         # β comes once, and so does b.
         affine = {"both": "gamma", "beta": "none"}.get(settings.affine, settings.affine)
@@ -120,11 +119,3 @@ def _norm(kit: Kit, units: int, steps: int, affine: str) -> Norm | None:
     if settings.kind == "batch":
         return StepBatchNorm(kit.trials, units, settings, steps)
     return NORMS[settings.kind](kit.trials, units, settings)
-
-
-def _bias(model: ModelSettings) -> bool:
-    """Whether there is a b: on request, or unless batch norm cancels it or β stands for it."""
-    if model.bias != "auto":
-        return bool(model.bias)
-    cancelled, doubled = model.norm.over_the_batch, model.norm.affine in ("both", "beta")
-    return model.norm.kind == "none" or not (cancelled or doubled)

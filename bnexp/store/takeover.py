@@ -68,7 +68,7 @@ def find_takeovers(
     return found
 
 
-def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int], int]:
+def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int, int], int]:
     """Return the results of a run, with weights, by what identifies them; none where it is damaged."""
     try:
         run.check()

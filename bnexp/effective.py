@@ -1,0 +1,213 @@
+"""Which settings matter when: what the settings of a trial come to, however they are written.
+
+A setting without effect (norm.groups under batch norm, betas under sgd) is left out, and one that stands for a number
+(null, auto) is that number. Trials with the same effective settings train alike, bit for bit where they are
+in one group. A setting that no rule is about always matters.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bnexp.config.dotted import below, leaves
+from bnexp.config.families import UNITS
+from bnexp.config.train import DEFAULT_EPOCHS, SCHEDULE_OPTIONS, ScheduleOptions
+from bnexp.config.trial import TrialSettings
+from bnexp.data.catalog import KNOWN_SETS, DataShape, subset
+from bnexp.errors import ConfigError
+
+RECORDS = "records"
+"""What a rule relies on that holds for the training only: the records of the trial may differ."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When some settings have no effect."""
+
+    about: tuple[str, ...]
+    """Dotted keys of these settings."""
+    relies_on: tuple[str, ...]
+    """Dotted keys of the settings that decide it."""
+    matters: Callable[[TrialSettings], bool]
+    """Whether they have an effect on a trial."""
+
+
+def _normalised(settings: TrialSettings) -> bool:
+    return settings.model.norm.kind != "none"
+
+
+def _dropout_with_norm(settings: TrialSettings) -> bool:
+    """Whether units are dropped where norm layers stand, or would stand."""
+    return settings.model.dropout > 0 and settings.model.dropout_at in ("before_norm", "after_norm")
+
+
+def _read(option: str) -> Callable[[TrialSettings], bool]:
+    return lambda trial: option in SCHEDULE_OPTIONS[trial.train.schedule]
+
+
+NO_EFFECT = (
+    Rule(("train.checkpoint_every",), (), lambda trial: False),
+    Rule(
+        # Only a record can stop a trial.
+        ("train.record_at",),
+        ("train.stop_diverged", RECORDS),
+        lambda trial: trial.train.stop_diverged,
+    ),
+    Rule(("data.root",), ("data.name",), lambda trial: trial.data.name == "image_folder"),
+    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in ("pca_whiten", "zca_whiten")),
+    Rule(("model.residual",), ("model.family", "model.depth", "model.width"), lambda trial: trial.model.layers > 2),
+    Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),
+    Rule(
+        ("model.norm.affine", "model.norm.eps", "model.norm.gamma"),
+        ("model.norm.kind",),
+        _normalised,
+    ),
+    Rule(
+        # Dropout keeps its place where the norm is left out.
+        ("model.norm.placement", "model.norm.addition", "model.norm.input"),
+        ("model.norm.kind", "model.dropout", "model.dropout_at"),
+        lambda trial: _normalised(trial) or _dropout_with_norm(trial),
+    ),
+    Rule(
+        ("model.norm.addition",),
+        ("model.family", "model.residual", "model.depth", "model.width"),
+        lambda trial: trial.model.blocks,
+    ),
+    Rule(
+        ("model.norm.momentum", "model.norm.statistics"),
+        ("model.norm.kind",),
+        lambda trial: trial.model.norm.over_the_batch,
+    ),
+    Rule(
+        # The averages are made, and a probe may read them, but they are put aside before anything is evaluated.
+        ("model.norm.momentum",),
+        ("model.norm.statistics", RECORDS),
+        lambda trial: trial.model.norm.statistics == "ema",
+    ),
+    Rule(("model.norm.groups",), ("model.norm.kind",), lambda trial: trial.model.norm.kind == "group"),
+    Rule(("model.norm.group_size",), ("model.norm.kind",), lambda trial: trial.model.norm.kind == "whiten"),
+    Rule(
+        ("model.norm.steps",),
+        ("model.family", "model.norm.kind"),
+        lambda trial: trial.model.family == "rnn" and trial.model.norm.kind == "batch",
+    ),
+    Rule(
+        ("model.norm.recurrent",),
+        ("model.family", "model.norm.kind"),
+        lambda trial: trial.model.family == "rnn" and _normalised(trial),
+    ),
+    Rule(("train.epochs",), ("train.steps",), lambda trial: trial.train.steps is None),
+    Rule(("train.drop_last",), ("train.sampling",), lambda trial: trial.train.sampling != "replacement"),
+    Rule(("train.momentum",), ("train.optimizer",), lambda trial: trial.train.optimizer in ("sgd", "rmsprop")),
+    Rule(("train.betas",), ("train.optimizer",), lambda trial: trial.train.optimizer in ("adam", "adamw", "nadam")),
+    Rule(("train.decay_all",), ("train.weight_decay",), lambda trial: trial.train.weight_decay > 0),
+    *(
+        Rule((f"train.schedule_options.{option}",), ("train.schedule",), _read(option))
+        for option in ScheduleOptions.model_fields
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a setting comes to."""
+
+    of: str
+    """Its dotted key."""
+    relies_on: tuple[str, ...]
+    """Dotted keys of the other settings that decide it."""
+    value: Callable[[TrialSettings], Any]
+    """The value that it stands for."""
+
+
+def _biases(settings: TrialSettings) -> list[bool]:
+    """Return whether hidden layers have biases: most of them, and the last ones of residual blocks."""
+    model = settings.model
+    last = model.blocks and model.norm.addition == "before"
+    return [model.has_bias(), model.has_bias(norm_next=last)]
+
+
+def _widths(settings: TrialSettings) -> Any:
+    model = settings.model
+    widths = dict.fromkeys(model.widths)
+    return next(iter(widths)) if model.family not in UNITS or len(widths) == 1 else " ".join(map(str, model.widths))
+
+
+def _optimizer(settings: TrialSettings) -> str:
+    decayed = settings.train.weight_decay > 0
+    return "adam" if settings.train.optimizer == "adamw" and not decayed else settings.train.optimizer
+
+
+def _schedule(settings: TrialSettings) -> str:
+    # warmup_cosine is cosine with a warm-up of its own.
+    return "cosine" if settings.train.schedule == "warmup_cosine" else settings.train.schedule
+
+
+def _option(name: str) -> Callable[[TrialSettings], Any]:
+    return lambda trial: getattr(trial.train.schedule_read, name)
+
+
+def _size(part: str) -> Callable[[TrialSettings], Any]:
+    def images(settings: TrialSettings) -> Any:
+        shape = _shape(settings)
+        return getattr(settings.data, f"{part}_size") if shape is None else getattr(shape, part)
+
+    return images
+
+
+def _shape(settings: TrialSettings) -> DataShape | None:
+    """Return the sizes of a data set that is known without its files; None where they aren't."""
+    try:
+        return subset(settings.data, KNOWN_SETS[settings.data.name])
+    except (KeyError, ConfigError):
+        return None
+
+
+def _drop_last(settings: TrialSettings) -> bool:
+    """Return whether images are left out; where batches fill the epoch, true and false are the same."""
+    shape = _shape(settings)
+    whole = shape is not None and shape.train % settings.train.batch_size == 0
+    return settings.train.drop_last or whole
+
+
+MEANINGS = (
+    Meaning("data.train_size", ("data.name", "data.val_size"), _size("train")),
+    Meaning("data.val_size", ("data.name",), _size("val")),
+    Meaning("data.test_size", ("data.name",), _size("test")),
+    Meaning("model.depth", ("model.family", "model.width"), lambda trial: trial.model.layers),
+    Meaning("model.width", ("model.family", "model.depth"), _widths),
+    Meaning(
+        "model.bias", ("model.norm", "model.init.scheme", "model.dropout_at", "model.residual", "model.depth"), _biases
+    ),
+    Meaning("train.epochs", (), lambda trial: trial.train.epochs or DEFAULT_EPOCHS),
+    Meaning("train.drop_last", ("data", "train.batch_size"), _drop_last),
+    Meaning("train.optimizer", ("train.weight_decay",), _optimizer),
+    Meaning("train.schedule", (), _schedule),
+    *(
+        Meaning(f"train.schedule_options.{name}", ("train.schedule",), _option(name))
+        for name in ScheduleOptions.model_fields
+    ),
+)
+
+
+def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings that matter to a trial by their dotted keys, null and auto replaced by what they stand for.
+
+    Args:
+        settings: the trial's.
+        varying: dotted keys whose values are not to be relied on: what matters at some value of them stays. With
+            RECORDS among them, what matters to the records alone stays too.
+    """
+    found = dict(leaves(settings.model_dump(mode="json")))
+    for meaning in MEANINGS:
+        if not _rests_on(meaning.relies_on, varying):
+            found[meaning.of] = meaning.value(settings)
+    for rule in NO_EFFECT:
+        if not _rests_on(rule.relies_on, varying) and not rule.matters(settings):
+            for key in rule.about:
+                found.pop(key, None)
+    return found
+
+
+def _rests_on(settings: Iterable[str], varying: Collection[str]) -> bool:
+    return any(below(key, other) or below(other, key) for key in settings for other in varying)
