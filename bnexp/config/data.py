@@ -30,7 +30,8 @@ class DataSettings(Settings):
     zca_whiten (still a picture). All are fitted on the training images."""
     whiten_eps: Positive = 1e-5
     """pca_whiten, zca_whiten: added to each component's variance λ before its root divides it. Where the training
-    images don't vary, as at MNIST's border, they stay 0, but other images that do are enlarged by 1/√eps."""
+    images don't vary (λ up to pixels · 2^-52 of the largest), as at MNIST's border, they stay 0. Other images that do
+    are enlarged by 1/√eps there by zca_whiten; pca_whiten leaves such components out: they are 0 for every image."""
     feature_scale: dict[Size, Number] = Field(default={})
     """Factors that single pixels (index into C·H·W; under pca_whiten components, from 0) are multiplied with after
     normalisation; none may overflow."""

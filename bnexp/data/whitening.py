@@ -4,6 +4,11 @@ With the covariance U diag(λ) Uᵀ of the centred images x, as rows: x U diag(1
 (PCA), the largest variance first; times Uᵀ they are turned back into pictures (ZCA), of all whitened inputs those
 nearest to x (Kessy, Lewin and Strimmer 2018, https://arxiv.org/abs/1512.00809).
 
+Where the training images don't vary, λ is 0: at pixels that never change, and wherever there are fewer images than
+pixels. In float64 an eigenvalue counts as 0 up to P · 2^-52 · λ₁, the largest one (as in numpy.linalg.matrix_rank). The
+eigenvectors of these directions could be any basis, and which one it is depends on the library. PCA therefore leaves
+them out: these components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε there.
+
 Shapes: N images, P pixels of a flattened image.
 """
 
@@ -62,7 +67,8 @@ def fit_whitening(
 ) -> Whitening:
     """Fit the transform on at least one image, on the CPU, so that every device gets the same inputs.
 
-    Components are ordered by falling variance, each with the sign that makes its largest weight positive.
+    Components are ordered by falling variance, each with the sign that makes its largest weight positive. Under PCA
+    those without variance are 0.
 
     Args:
         images_NP: the training images.
@@ -74,10 +80,12 @@ def fit_whitening(
     value_P, vector_PP = torch.linalg.eigh(_covariance(images_NP, mean_P, spread_P))
     value_P, vector_PP = value_P.flip(0), vector_PP.flip(1)
     vector_PP = vector_PP * vector_PP.gather(0, vector_PP.abs().argmax(0, keepdim=True)).sign()
-    # Rounding leaves variances of 0 a little below 0.
-    matrix_PP = vector_PP * (value_P.clamp(min=0) + eps).rsqrt()
+    flat_P = value_P <= len(value_P) * torch.finfo(torch.float64).eps * value_P[0]
+    scale_P = (value_P.masked_fill(flat_P, 0) + eps).rsqrt()
     if kind == "zca_whiten":
-        matrix_PP = matrix_PP @ vector_PP.mT
+        matrix_PP = vector_PP * scale_P @ vector_PP.mT
+    else:
+        matrix_PP = vector_PP * scale_P.masked_fill(flat_P, 0)
     return Whitening(mean_P, matrix_PP / spread_P[:, None])
 
 

@@ -148,6 +148,20 @@ def test_fewer_images_than_pixels(scaling) -> None:
 
 
 @pytest.mark.parametrize("scaling", WHITENINGS)
+@pytest.mark.parametrize("images", [7, 400])
+@pytest.mark.parametrize("eps", [EPS, 1e-18])
+def test_other_images_become_the_same_whatever_order_the_pixels_are_in(scaling, images: int, eps: float) -> None:
+    # Eigenvectors of eigenvalue 0, of which seven images leave many, would be other ones.
+    trained, others = correlated(images, shape=(1, 4, 6)), correlated(50, shape=(1, 4, 6), seed=1)
+    order = torch.from_numpy(np.random.default_rng(2).permutation(24))
+    expected_NP = fit64(trained, scaling, eps)(others.flatten(1))
+    shuffled = trained.flatten(1)[:, order].view_as(trained)
+    found_NP = fit64(shuffled, scaling, eps)(others.flatten(1)[:, order])
+    assert_close(found_NP, expected_NP if scaling == "pca_whiten" else expected_NP[:, order], NEAR_FLOAT64)
+    assert scaling == "zca_whiten" or ((found_NP == 0).all(0).sum() == max(0, 25 - images))
+
+
+@pytest.mark.parametrize("scaling", WHITENINGS)
 @pytest.mark.parametrize("eps", [EPS, 1e-12])
 def test_pixels_that_never_change_are_zero_and_leave_the_others_alone(scaling, eps: float) -> None:
     images_NCHW = correlated(images=401, shape=(1, 4, 6))
@@ -161,8 +175,8 @@ def test_pixels_that_never_change_are_zero_and_leave_the_others_alone(scaling, e
     assert_close(found_P[:17], variance_P[:17] / (variance_P[:17] + eps), NEAR_FLOAT64)
     other_P = images_NCHW[:1].flatten(1).clone()
     other_P[0, 2] = 1
-    # One byte, standardised, over the root of eps.
-    expected = 1 / fitted.spread_P[2] / eps**0.5
+    # One byte, standardised, over the root of eps; principal components have no place for it.
+    expected = 1 / fitted.spread_P[2] / eps**0.5 if scaling == "zca_whiten" else torch.zeros(())
     assert (fitted(other_P) - fitted(images_NCHW[:1].flatten(1))).norm() == pytest.approx(expected.item(), rel=1e-6)
 
 
