@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunName, Runs
+from bnexp.errors import BnexpError
 
 Number = Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number, as in trials.csv.")]
 To = Annotated[
@@ -28,6 +29,7 @@ def export(
     """Write a trial as weights.safetensors and a model.py that needs PyTorch and safetensors only.
 
     The network takes pixels from 0 to 255. What is written is read back first, and compared with the one in bnexp.
+    If only ONNX fails, the other files are kept, and the exit code is 1.
     """
     from bnexp.cli.output import plain, print_json
     from bnexp.store.finding import find_run
@@ -40,3 +42,5 @@ def export(
         print_json(exported.as_json())
     elif not quiet:
         typer.echo(plain(exported.summary()))
+    if exported.failed:
+        raise BnexpError(exported.failed)

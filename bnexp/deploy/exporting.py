@@ -5,8 +5,8 @@ Shapes: N images, B of them at a time, L logits.
 """
 
 import runpy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ from bnexp.errors import BnexpError, InputError
 from bnexp.nn.folding import Unfoldable
 from bnexp.nn.source import WEIGHTS
 from bnexp.plan import Trial
-from bnexp.store.files import replace
+from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.trained import trained_trials
 from bnexp.training.numerics import dtype_of, numerics
@@ -32,6 +32,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 """Largest difference between logits, relative to the largest logit, that adding up in another order explains."""
 CHECKED, BATCH = 1000, 100
 """Images that are compared at most, and at a time."""
+Forward = Callable[[UInt8[Tensor, "B C H W"]], Float[Tensor, "B L"]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class Exported:
     """Of the network that was trained, on these images."""
     checks: tuple[Check, ...]
     """Of the module, and of the ONNX file where there is one."""
+    failed: str = ""
+    """Why there is no ONNX file although one was asked for."""
 
     def summary(self) -> str:
         """Lines for people."""
@@ -80,13 +83,17 @@ class Exported:
         ]
         about = {"run": self.run, "trial": self.trial.number, "arm": self.trial.arm, "folded": self.folded}
         paths = [str(path) for path in self.paths]
-        return about | {"paths": paths, "images": self.images, "accuracy": self.accuracy, "checks": checks}
+        found = {"paths": paths, "images": self.images, "accuracy": self.accuracy, "checks": checks}
+        return about | found | {"failed": self.failed or None}
 
 
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
     """Write one trial into a folder of its own, once what is written has been checked.
+
+    Where ONNX can't be written, or gives other logits, the other files are kept all the same, and `failed` has the
+    reason.
 
     Args:
         run: the run folder.
@@ -97,7 +104,7 @@ def export_trial(
 
     Raises:
         InputError: there is no such trial, or it can't be exported so; nothing has been written.
-        BnexpError: the files give other logits than the network that was trained; none has been kept.
+        BnexpError: the module gives other logits than the network that was trained; nothing has been written.
     """
     if onnx:
         check_installed()
@@ -108,17 +115,53 @@ def export_trial(
     _refuse_foreign(place)
     settings = trained.trial.settings
     export = Export(run.path.name, trained, load(settings.data, CPU, dtype_of(settings.train.precision)), fold)
+    images = _Images.of(export)
     with TemporaryDirectory() as folder_beside:
         beside = Path(folder_beside)
         try:
-            names = export.write(beside, onnx=onnx)
+            export.write_module(beside)
         except Unfoldable as reason:
             raise InputError(f"{run.path}: trial {number} can't be folded: {reason}") from None
-        images, accuracy, checks = _check(export, beside)
+        module = images.check(MODULE, runpy.run_path(str(beside / MODULE))["load"]())
+        names, checks, failed = [MODULE, WEIGHTS], [module], ""
+        if onnx:
+            try:
+                checks.append(_checked_onnx(images, beside))
+                names.append(ONNX)
+            except BnexpError as error:
+                failed = str(error)
         _keep(beside, names, place)
-    kept = tuple(Check(place / check.path.name, check.difference, check.accuracy) for check in checks)
     paths = tuple(place / name for name in names)
-    return Exported(export.run, trained.trial, fold, paths, images, accuracy, kept)
+    return Exported(
+        export.run,
+        trained.trial,
+        fold,
+        paths,
+        images.said,
+        images.accuracy_of(images.trained_NL),
+        tuple(replace(check, path=place / check.path) for check in checks),
+        failed,
+    )
+
+
+def _checked_onnx(images: "_Images", folder: Path) -> Check:
+    """Write ONNX and compare it.
+
+    Raises:
+        BnexpError: it can't be written, or gives other logits.
+    """
+    try:
+        images.export.write_onnx(folder)
+    except Exception as error:  # whatever the exporter lacks
+        reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        raise BnexpError(f"{ONNX} could not be written ({reason})") from None
+    try:
+        return images.check(ONNX, lambda x_BCHW: answers(folder / ONNX, x_BCHW.float()))
+    except BnexpError as error:
+        single = Difference.between(images.trained_NL, images.answers(images.export.network(torch.float32)))
+        raise BnexpError(
+            f"{error}. ONNX computes in float32; in float32 PyTorch differs by {single.largest:.1e}"
+        ) from None
 
 
 def _refuse_foreign(place: Path) -> None:
@@ -136,53 +179,61 @@ def _keep(beside: Path, names: list[str], place: Path) -> None:
     if ONNX not in names:
         (place / ONNX).unlink(missing_ok=True)
     for name in names:
-        replace(place / name, (beside / name).read_bytes())
+        replace_file(place / name, (beside / name).read_bytes())
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Some images as bytes, and what the network that was trained says of them."""
+
+    export: Export
+    said: str
+    """How many they are, of which kind."""
+    images_NCHW: UInt8[Tensor, "N C H W"]
+    labels_N: Int64[Tensor, " N"]
+    trained_NL: Float[Tensor, "N L"]
+
+    @classmethod
+    def of(cls, export: Export) -> "_Images":
+        """Choose test images, or training images where there are none, and pass them through the network."""
+        settings, shape = export.trained.trial.settings, export.data.shape
+        # Bytes, which a data set of whitened images no longer has.
+        raw = READERS[settings.data.name](settings.data)
+        if shape.test:
+            images, labels, split, count = raw.test_images_NCHW, raw.test_labels_N, "test", shape.test
+        else:
+            images, labels, split, count = raw.train_images_NCHW, raw.train_labels_N, "training", shape.train
+        count = min(CHECKED, count)
+        x_NCHW, labels_N = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
+        network = export.trained.network(shape, CPU)
+        trained_NL = _answers(export, lambda x_BCHW: network(export.data.inputs(x_BCHW.flatten(1))[None])[0], x_NCHW)
+        return cls(export, f"{count} {split} images", x_NCHW, labels_N, trained_NL)
+
+    def answers(self, forward: Forward) -> Float[Tensor, "N L"]:
+        """Return what another network says of the images."""
+        return _answers(self.export, forward, self.images_NCHW)
+
+    def accuracy_of(self, logits_NL: Float[Tensor, "N L"]) -> float:
+        """Return the share of images whose label has the largest logit."""
+        return float((logits_NL.argmax(1) == self.labels_N).double().mean())
+
+    def check(self, name: str, forward: Forward) -> Check:
+        """Compare what a file computes with the network that was trained.
+
+        Raises:
+            BnexpError: it gives other logits.
+        """
+        logits_NL = self.answers(forward)
+        difference = Difference.between(self.trained_NL, logits_NL)
+        if not difference.relative <= TOLERANCE[logits_NL.dtype]:
+            raise BnexpError(
+                f"{name} was not written: it gives logits that differ from those in training by "
+                f"{difference.largest:.1e}, of up to {difference.logit:.1e}"
+            )
+        return Check(Path(name), difference, self.accuracy_of(logits_NL))
 
 
 @torch.no_grad()
-def _check(export: Export, folder: Path) -> tuple[str, float, list[Check]]:
-    """Compare the files with the network that was trained; return on what, its accuracy, and what was found.
-
-    Raises:
-        BnexpError: they give other logits.
-    """
-    images, x_NCHW, labels_N = _pictures(export)
-    network = export.trained.network(export.data.shape, CPU)
-
-    def accuracy(logits_NL: Tensor) -> float:
-        return float((logits_NL.argmax(1) == labels_N).double().mean())
-
-    checks = []
+def _answers(export: Export, forward: Forward, images_NCHW: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
     with numerics(export.trained.trial.settings.train, CPU):
-        trained_NL = _answers(lambda x: network(export.data.inputs(x.flatten(1))[None])[0], x_NCHW)
-        for name, forward in _forwards(folder):
-            logits_NL = _answers(forward, x_NCHW)
-            difference = Difference.between(trained_NL, logits_NL)
-            if not difference.relative <= TOLERANCE[logits_NL.dtype]:
-                raise BnexpError(
-                    f"{name} gives logits that differ from those in training by {difference.largest:.1e}, of up to "
-                    f"{difference.logit:.1e}; nothing has been written"
-                )
-            checks.append(Check(folder / name, difference, accuracy(logits_NL)))
-    return images, accuracy(trained_NL), checks
-
-
-def _forwards(folder: Path) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Yield what the files compute."""
-    yield MODULE, runpy.run_path(str(folder / MODULE))["load"]()
-    if (folder / ONNX).exists():
-        yield ONNX, lambda x_BCHW: answers(folder / ONNX, x_BCHW.float())
-
-
-def _answers(forward: Callable[[Tensor], Tensor], images_NCHW: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
-    return torch.cat([forward(x_BCHW) for x_BCHW in images_NCHW.split(BATCH)])
-
-
-def _pictures(export: Export) -> tuple[str, UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
-    """Return bytes, which a data set of whitened images has no longer, and their labels: test images, or training's."""
-    raw, shape = READERS[export.trained.trial.settings.data.name](export.trained.trial.settings.data), export.data.shape
-    if shape.test:
-        images, labels, count, split = raw.test_images_NCHW, raw.test_labels_N, min(CHECKED, shape.test), "test"
-    else:
-        images, labels, count, split = raw.train_images_NCHW, raw.train_labels_N, min(CHECKED, shape.train), "training"
-    return f"{count} {split} images", torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
+        return torch.cat([forward(x_BCHW) for x_BCHW in images_NCHW.split(BATCH)])

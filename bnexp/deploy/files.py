@@ -74,20 +74,19 @@ class Export:
         }
         return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
 
-    def write(self, folder: Path, *, onnx: bool) -> list[str]:
-        """Write the files and return their names, that one first which says whose they are.
+    def write_module(self, folder: Path) -> None:
+        """Write the module and its numbers.
 
         Raises:
             Unfoldable: the norm layers can't be folded.
         """
-        network, image = self.network(self.dtype), self.data.shape.image
-        (folder / MODULE).write_bytes(model_source(network, self.about(), image).encode())
+        network = self.network(self.dtype)
+        (folder / MODULE).write_bytes(model_source(network, self.about(), self.data.shape.image).encode())
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), self.metadata()))
-        if not onnx:
-            return [MODULE, WEIGHTS]
-        # ONNX Runtime has no convolutions in float64.
-        write_onnx(self.network(torch.float32), image, folder / ONNX)
-        return [MODULE, WEIGHTS, ONNX]
+
+    def write_onnx(self, folder: Path) -> None:
+        """Write ONNX, in float32 whatever the trial's precision: ONNX Runtime has no convolutions in float64."""
+        write_onnx(self.network(torch.float32), self.data.shape.image, folder / ONNX)
 
 
 def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:

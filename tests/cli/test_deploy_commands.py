@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from bnexp.deploy import folding
+from bnexp.deploy import exporting, files, folding
 from tests.cli.command import Command, Trained, tree
 
 
@@ -112,6 +112,21 @@ def test_export_json_gives_paths_and_differences(runs: Path, cli: Command, name:
     assert 0 < check["max_difference"] < 1e-4
     assert check["accuracy"] == found["accuracy"]
     assert "BatchNorm" not in Path("away/here/model.py").read_text()
+
+
+def test_an_export_without_its_onnx_says_what_was_written_and_why_not_all(
+    runs: Path, cli: Command, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(exporting, "check_installed", lambda: None)
+    monkeypatch.setattr(files, "write_onnx", write_onnx)
+    result = cli("export", "tiny", "3", "--onnx")
+    folder = Path("runs") / name / "export" / "trial-003"
+    assert result.code == 1
+    assert result.out.splitlines()[:2] == [str(folder / "model.py"), str(folder / "weights.safetensors")]
+    assert result.err == "bnexp: model.onnx could not be written (RuntimeError: no such operator)\n"
 
 
 def test_an_exported_trial_leaves_the_run_readable(runs: Path, cli: Command) -> None:

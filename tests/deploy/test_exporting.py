@@ -1,6 +1,7 @@
 """Exported trials: what they say where there is no bnexp, and which are refused."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -194,9 +195,48 @@ def test_a_network_that_answers_differently_is_not_kept(
         return made
 
     monkeypatch.setattr(files, "plain", wrong)
-    with pytest.raises(BnexpError, match=r"^model.py gives logits that differ from those in training by 1.0e\+00, of"):
+    with pytest.raises(
+        BnexpError,
+        match=r"^model.py was not written: it gives logits that differ from those in training by 1.0e\+00, of up to",
+    ):
         export_trial(record, 0, tmp_path / "to")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def failing_onnx(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Exports to ONNX that break, or that answer something else, without any of ONNX's packages."""
+
+    def write(network: Any, image: Any, path: Path) -> None:
+        if request.param == "breaks":
+            raise RuntimeError("no such operator\nand a hundred lines more")
+        path.write_bytes(b"something else")
+
+    monkeypatch.setattr(exporting, "check_installed", lambda: None)
+    monkeypatch.setattr(files, "write_onnx", write)
+    monkeypatch.setattr(exporting, "answers", lambda path, x_BCHW: torch.zeros(len(x_BCHW), 10))
+
+
+REASONS = {
+    "breaks": r"^model\.onnx could not be written \(RuntimeError: no such operator\)$",
+    "differs": r"^model\.onnx was not written: it gives logits that differ from those in training by \d\.\de[+-]\d\d, "
+    r"of up to \d\.\de[+-]\d\d\. ONNX computes in float32; in float32 PyTorch differs by \d\.\de-0[678]$",
+}
+
+
+@pytest.mark.parametrize(("failing_onnx", "reason"), REASONS.items(), indirect=["failing_onnx"])
+@pytest.mark.usefixtures("failing_onnx")
+def test_where_onnx_fails_the_other_files_are_kept_and_the_reason_is_said(
+    record: RunRecord, tmp_path: Path, reason: str
+) -> None:
+    (tmp_path / "model.onnx").write_text("of an earlier export")
+    (tmp_path / "model.py").write_text(files.MARK)
+    exported = export_trial(record, NUMBERS["before"], tmp_path, onnx=True)
+    assert [path.name for path in exported.paths] == ["model.py", WEIGHTS]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.py", WEIGHTS]
+    assert [check.path.name for check in exported.checks] == ["model.py"]
+    assert re.match(reason, exported.failed)
+    assert exported.as_json()["failed"] == exported.failed
 
 
 def test_an_export_may_be_written_again_but_nothing_else_is_overwritten(record: RunRecord, tmp_path: Path) -> None:
