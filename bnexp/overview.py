@@ -13,7 +13,7 @@ from bnexp.executors.datasets import data_key
 from bnexp.executors.devices import choose_device
 from bnexp.executors.planning import fitted
 from bnexp.nn.table import LayerRow, layer_table
-from bnexp.plan import TrialGroup, groups, late_drops, misfits, trials, uneven_inputs
+from bnexp.plan import TrialGroup, groups, misfits, trials
 from bnexp.probes.layers import unknown_layers
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds, probing_seconds
@@ -127,12 +127,7 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
     for group in whole:
         with naming(source):
             shapes[data_key(group)] = shape = describe(group.settings.data)
-        problems = [
-            *misfits(group.trials, shape.train, source),
-            *uneven_inputs(group.trials, shape.image, source),
-            *late_drops(group.trials, shape.train, source),
-        ]
-        if problems:
+        if problems := [*misfits(group.trials, shape.train, shape.image, source)]:
             raise ConfigError(problems)
 
     def shape_of(group: TrialGroup) -> DataShape:

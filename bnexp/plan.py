@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.families import UNITS
+from bnexp.config.families import UNITS, fewest_places
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings
 from bnexp.effective import RECORDS, effective
@@ -146,24 +146,43 @@ def run_name(config: ExperimentConfig) -> str:
     return f"{config.name}-{_digest(rest)[:8]}"
 
 
-def misfits(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
-    """Yield what can't be trained on this many images: batches that don't fit, or batches of one under BN."""
-    for settings in {trial.settings.train.batch_size: trial.settings for trial in trials}.values():
-        batch = settings.train.batch_size
+def misfits(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str) -> Iterator[Problem]:
+    """Yield everything that can't be trained as it says on so many images of C, H, W."""
+    yield from _unfit_batches(trials, train_images, image, source)
+    yield from uneven_inputs(trials, image, source)
+    yield from late_drops(trials, train_images, source)
+
+
+def _unfit_batches(
+    trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str
+) -> Iterator[Problem]:
+    """Yield batches that are larger than the data, or too small for a norm over the batch."""
+    for batch in {trial.settings.train.batch_size: None for trial in trials}:
         if batch > train_images:
-            yield Problem(
-                source,
-                "train.batch_size",
-                f"{batch}: larger than the {train_images} training images; lower it or raise data.train_size",
-            )
+            message = f"{batch}: larger than the {train_images} training images; lower it or raise data.train_size"
+            yield Problem(source, "train.batch_size", message)
     for trial in trials:
-        if trial.settings.model.norm.over_the_batch and _smallest_batch(trial.settings, train_images) == 1:
-            yield Problem(
-                source,
-                "train.batch_size",
-                f"{trial.settings.train.batch_size}: leaves a batch of one image out of {train_images}, "
-                "which batch normalization can't normalise; change it, or set train.drop_last: true",
-            )
+        if message := _lone_image(trial.settings, train_images, image):
+            yield Problem(source, "train.batch_size", message)
+
+
+def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, int, int]) -> str:
+    """Say where a norm over the batch would have one number a feature to normalise, or nothing.
+
+    With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
+    """
+    model, batch = settings.model, settings.train.batch_size
+    if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1:
+        return ""
+    if fewest_places(model.family, model.layers, image) > 1:
+        return ""
+    size = "x".join(map(str, image[1:]))
+    where = "" if model.family in UNITS else f" where {model.family} has shrunk its {size} pixels to one"
+    lone = f"batch normalization can't normalise a batch of one image{where}"
+    if batch == 1:
+        return f"1: {lone}; set 2 or more"
+    advice = "set train.drop_last: true, or another batch size"
+    return f"{batch}: {train_images} images leave one over, and {lone}; {advice}"
 
 
 def late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:

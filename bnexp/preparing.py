@@ -11,7 +11,7 @@ from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.datasets import Datasets, data_key
 from bnexp.executors.engine import Engine
 from bnexp.executors.local import Local
-from bnexp.plan import Options, Trial, TrialGroup, groups, late_drops, misfits, run_name, trials, uneven_inputs
+from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
 from bnexp.probes.layers import unknown_layers
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run
@@ -77,9 +77,7 @@ def prepare(
         return datasets[data_key(group)].shape
 
     shapes = [(group.trials, shape_of(group)) for group in together]
-    problems = [problem for group, shape in shapes for problem in misfits(group, shape.train, source)]
-    problems += [each for group, shape in shapes for each in uneven_inputs(group, shape.image, source)]
-    problems += [each for group, shape in shapes for each in late_drops(group, shape.train, source)]
+    problems = [each for group, shape in shapes for each in misfits(group, shape.train, shape.image, source)]
     if problems := problems or [*unknown_layers(together, shape_of, config.probes, source)]:
         raise ConfigError(problems)
     with naming(source):

@@ -1,5 +1,6 @@
 """What will be trained: the order of the trials, the groups they train in, and the name of their folder."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -129,8 +130,12 @@ def test_only_ignores_trials_of_other_groups() -> None:
     assert group.only([1, 9]).numbers == (1,)
 
 
-def planned(norm: Any = "before", **train: Any) -> tuple[Trial, ...]:
-    return trials(experiment(model={"norm": norm}, train=train, seeds=2))
+def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Trial, ...]:
+    return trials(experiment(model={"norm": norm, "family": family}, train=train, seeds=2))
+
+
+def found(planned: Sequence[Trial], images: int = 100, side: int = 8) -> list[Problem]:
+    return list(misfits(planned, images, (1, side, side), "exp.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -145,52 +150,69 @@ def planned(norm: Any = "before", **train: Any) -> tuple[Trial, ...]:
     ],
 )
 def test_batches_that_fit(train: dict[str, Any], images: int) -> None:
-    assert list(misfits(planned(**train), images, "exp.yaml")) == []
+    assert found(planned(**train), images) == []
 
 
 def test_a_batch_larger_than_the_data_is_a_misfit_once() -> None:
-    assert list(misfits(planned(batch_size=101), 100, "exp.yaml")) == [
-        Problem(
-            "exp.yaml",
-            "train.batch_size",
-            "101: larger than the 100 training images; lower it or raise data.train_size",
-        )
-    ]
+    message = "101: larger than the 100 training images; lower it or raise data.train_size"
+    assert found(planned(batch_size=101)) == [Problem("exp.yaml", "train.batch_size", message)]
 
 
 def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
     sizes = trials(experiment(grid={"train.batch_size": [50, 101, 102]}, seeds=2))
-    assert [each.message.split(":")[0] for each in misfits(sizes, 100, "exp.yaml")] == ["101", "102"]
+    assert [each.message.split(":")[0] for each in found(sizes)] == ["101", "102"]
 
 
-@pytest.mark.parametrize(
-    "train",
-    [
-        {"batch_size": 1},
-        {"batch_size": 1, "sampling": "replacement"},
-        {"batch_size": 33, "drop_last": False},
-        {"batch_size": 99, "drop_last": False},
-    ],
-)
-@pytest.mark.parametrize("norm", ["before", "after", "whiten", "noisy_batch"])
-def test_a_batch_of_one_is_a_misfit_where_batches_are_normalised(norm: str, train: dict[str, Any]) -> None:
-    problem = Problem(
-        "exp.yaml",
-        "train.batch_size",
-        f"{train['batch_size']}: leaves a batch of one image out of 100, which batch normalization can't normalise; "
-        "change it, or set train.drop_last: true",
+OVER_THE_BATCH = ["before", "after", "whiten", "noisy_batch"]
+
+
+@pytest.mark.parametrize("drop_last", [True, False])
+@pytest.mark.parametrize("sampling", ["epoch", "replacement", "by_class"])
+@pytest.mark.parametrize("norm", OVER_THE_BATCH)
+def test_batches_of_one_are_a_misfit_that_only_another_size_helps(norm: str, sampling: str, drop_last: bool) -> None:
+    message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
+    lone = planned(norm, batch_size=1, sampling=sampling, drop_last=drop_last)
+    assert set(found(lone)) == {Problem("exp.yaml", "train.batch_size", message)}
+
+
+@pytest.mark.parametrize("norm", OVER_THE_BATCH)
+@pytest.mark.parametrize("batch", [33, 99])
+def test_one_image_left_over_is_a_misfit_that_dropping_it_helps(norm: str, batch: int) -> None:
+    message = (
+        f"{batch}: 100 images leave one over, and batch normalization can't normalise a batch of one image; "
+        "set train.drop_last: true, or another batch size"
     )
-    assert set(misfits(planned(norm, **train), 100, "exp.yaml")) == {problem}
+    left_over = planned(norm, batch_size=batch, drop_last=False)
+    assert set(found(left_over)) == {Problem("exp.yaml", "train.batch_size", message)}
+    assert found(planned(norm, batch_size=batch, drop_last=True)) == []
+
+
+@pytest.mark.parametrize("norm", OVER_THE_BATCH)
+@pytest.mark.parametrize(("family", "side"), [("vgg", 32), ("resnet", 8), ("resnet", 5)])
+def test_a_batch_of_one_is_fine_where_convolutions_leave_several_places(norm: str, family: str, side: int) -> None:
+
+    assert found(planned(norm, family, batch_size=1), side=side) == []
+
+
+@pytest.mark.parametrize(("family", "side"), [("vgg", 28), ("vgg", 8), ("resnet", 4), ("resnet", 1)])
+def test_a_batch_of_one_is_a_misfit_where_convolutions_leave_one_place(family: str, side: int) -> None:
+    message = (
+        f"1: batch normalization can't normalise a batch of one image where {family} has shrunk its {side}x{side} "
+        "pixels to one; set 2 or more"
+    )
+    assert set(found(planned(family=family, batch_size=1), side=side)) == {
+        Problem("exp.yaml", "train.batch_size", message)
+    }
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", {"kind": "group", "groups": 4}])
 def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> None:
-    assert list(misfits(planned(norm, batch_size=1), 100, "exp.yaml")) == []
+    assert found(planned(norm, batch_size=1)) == []
 
 
 def test_a_batch_of_one_in_one_arm_is_enough() -> None:
     mixed = trials(experiment(arms=["none", "before"], train={"batch_size": 1}))
-    assert len(set(misfits(mixed, 100, "exp.yaml"))) == 1
+    assert len(set(found(mixed))) == 1
 
 
 def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:

@@ -1,4 +1,7 @@
-"""The depths and widths that the network families come in."""
+"""The depths and widths that the network families come in, and how far they shrink images."""
+
+from collections.abc import Sequence
+from math import prod
 
 VGG_STAGES = {
     5: (1, 1, 2),
@@ -54,3 +57,16 @@ def channels(family: str, depth: int, width: int) -> tuple[int, ...]:
         resnet_blocks(depth)
         return tuple(width * growth for growth in RESNET_GROWTH)
     return tuple(width * growth for growth in VGG_GROWTH[: len(vgg_stages(depth))])
+
+
+def fewest_places(family: str, depth: int, image: tuple[int, int, int]) -> int:
+    """Return the places (H·W) where the hidden layers have the fewest; layers of units have one."""
+    if family in UNITS:
+        return 1
+    sides: Sequence[int] = image[1:]
+    for _ in range(len(RESNET_GROWTH if family == "resnet" else vgg_stages(depth)) - 1):
+        if family == "resnet":  # a convolution of stride 2
+            sides = [-(-side // 2) for side in sides]
+        elif min(sides) > 1:  # a pooling over 2×2 places
+            sides = [side // 2 for side in sides]
+    return prod(sides)

@@ -169,9 +169,6 @@ def test_a_runs_folder_with_too_long_a_name(refused: Refused, written: Written) 
     assert "can't hold runs" in refused("run", written(DIGITS), "--runs", "x" * 300)
 
 
-ONE = "leaves a batch of one image out of 100, which batch normalization can't normalise"
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -179,7 +176,10 @@ ONE = "leaves a batch of one image out of 100, which batch normalization can't n
             "train: {batch_size: 101}",
             "train.batch_size: 101: larger than the 100 training images; lower it or raise data.train_size",
         ),
-        ("train: {batch_size: 1}", f"train.batch_size: 1: {ONE}; change it, or set train.drop_last: true"),
+        (
+            "train: {batch_size: 1}",
+            "train.batch_size: 1: batch normalization can't normalise a batch of one image; set 2 or more",
+        ),
         (
             "model: {norm: {kind: group, groups: 3, input: true}, width: 9}\ntrain: {batch_size: 50}",
             "model.norm.input: true: norm.groups 3 does not divide the 64 features of the input; set false",
@@ -195,7 +195,8 @@ ONE = "leaves a batch of one image out of 100, which batch normalization can't n
         ),
         (
             "train: {batch_size: 33, drop_last: false}",
-            f"train.batch_size: 33: {ONE}; change it, or set train.drop_last: true",
+            "train.batch_size: 33: 100 images leave one over, and batch normalization can't normalise a batch of one "
+            "image; set train.drop_last: true, or another batch size",
         ),
         (
             "data: {name: digits, val_size: 1437}",

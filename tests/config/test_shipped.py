@@ -49,8 +49,8 @@ def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
     planned = trials(config)
     assert len(planned) == len(config.arms) * len(config.points()) * len(config.seeds)
     assert sorted(n for group in groups(planned) for n in group.numbers) == list(range(len(planned)))
-    train_images = subset(config.data, KNOWN_SETS[config.data.name]).train
-    assert list(misfits(planned, train_images, str(path))) == []
+    shape = subset(config.data, KNOWN_SETS[config.data.name])
+    assert list(misfits(planned, shape.train, shape.image, str(path))) == []
 
 
 @each_file
@@ -80,9 +80,9 @@ def test_what_is_meant_for_a_gpu_has_a_smaller_form() -> None:
 @pytest.mark.parametrize("path", [path for path in FILES if smaller(path)], ids=lambda path: path.stem)
 def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
     whole, small = (load(path, overrides) for overrides in ([], smaller(path)))
-    images = [subset(config.data, KNOWN_SETS[config.data.name]).train for config in (whole, small)]
-    assert images[1] * len(trials(small)) < images[0] * len(trials(whole))
-    assert list(misfits(trials(small), images[1], str(path))) == []
+    most, fewer = (subset(config.data, KNOWN_SETS[config.data.name]) for config in (whole, small))
+    assert fewer.train * len(trials(small)) < most.train * len(trials(whole))
+    assert list(misfits(trials(small), fewer.train, fewer.image, str(path))) == []
 
 
 def test_quickstart_needs_no_download() -> None:

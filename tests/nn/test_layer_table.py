@@ -1,10 +1,12 @@
 """The layer table: the counts of a book's two networks, and that it agrees with the networks it describes."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bnexp.config.families import VGG_STAGES, fewest_places
 from bnexp.config.load import load
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
@@ -133,3 +135,16 @@ def test_with_draws_there_are_rows_for_what_only_training_has() -> None:
 
 def test_a_network_too_large_for_any_memory_can_be_described() -> None:
     assert totals(layer_table(ModelSettings(width=(10**6, 10**6), norm={"kind": "none"}), (1, 28, 28), 10))[0] > 10**12
+
+
+@pytest.mark.parametrize("image", [(1, 1, 1), (1, 8, 8), (3, 9, 5), (1, 28, 28), (3, 32, 32), (3, 1, 40)])
+@pytest.mark.parametrize(
+    ("family", "depth"),
+    [("mlp", 2), ("rnn", 1), *(("vgg", depth) for depth in VGG_STAGES), ("resnet", 8), ("resnet", 14)],
+)
+def test_the_fewest_places_are_those_of_the_norm_layers(family: str, depth: int, image: tuple[int, int, int]) -> None:
+    norm = {"addition": "after", "input": family in ("vgg", "resnet")}
+    model = ModelSettings.model_validate({"family": family, "depth": depth, "width": 2, "norm": norm})
+    norms = [row.shape for row in layer_table(model, image, 3) if "BatchNorm" in row.kind]
+    places = [prod(shape[1:]) if len(shape) == 3 else 1 for shape in norms]
+    assert fewest_places(family, depth, image) == min(places)

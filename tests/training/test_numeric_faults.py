@@ -329,6 +329,18 @@ def test_batches_of_one_train_without_batch_norm(kind: str, statistics: str) -> 
 
 
 @pytest.mark.parametrize("statistics", ["ema", "population"])
+@pytest.mark.parametrize("kind", ["batch", "whiten", "noisy_batch"])
+@pytest.mark.parametrize("family", ["vgg", "resnet"])
+def test_batches_of_one_train_with_norms_over_the_places_of_images(family: str, kind: str, statistics: str) -> None:
+    depth = {"vgg": 5, "resnet": 8}[family]
+    model = {"family": family, "depth": depth, "width": 2} | norm(kind, statistics=statistics, input=True)
+    some = group(model, batch_size=1, epochs=1, lr=0.01)
+    progress = finished(some, made_up_data(some, train_images=12, side=8))
+    assert steps(progress) == [(None,), (None,)]
+    assert np.isfinite(list(progress[-1].record.measures.values())).all()
+
+
+@pytest.mark.parametrize("statistics", ["ema", "population"])
 @pytest.mark.parametrize("images", [1, 32])
 def test_batch_norm_evaluates_single_images(statistics: str, images: int, monkeypatch: pytest.MonkeyPatch) -> None:
     some = group(norm("batch", statistics=statistics, input=True))

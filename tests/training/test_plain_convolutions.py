@@ -95,8 +95,8 @@ def plain_vgg(norm: dict[str, str], rate: float) -> nn.Sequential:
     """Depth 5: one, one and two convolutions, each group followed by pooling while there is something to pool."""
     fans = [(CHANNELS, WIDTH), (WIDTH, 2 * WIDTH), (2 * WIDTH, 4 * WIDTH), (4 * WIDTH, 4 * WIDTH)]
     one, two, three, four = (ConvBlock(*fan, norm, rate) for fan in fans)
-    half = nn.MaxPool2d(2)
-    return nn.Sequential(one, half, two, half, three, four, Pooled(), nn.Linear(4 * WIDTH, 3))
+    half, last = nn.MaxPool2d(2), nn.MaxPool2d(2, ceil_mode=True)  # which leaves a single pixel as it is
+    return nn.Sequential(one, half, two, half, three, four, last, Pooled(), nn.Linear(4 * WIDTH, 3))
 
 
 def plain_resnet(norm: dict[str, str], rate: float) -> nn.Sequential:
@@ -130,6 +130,22 @@ NETWORKS = [("vgg", "none", "before", "before"), *VGGS, ("resnet", "none", "befo
 
 @pytest.mark.parametrize(("network", "rate"), crossed(NETWORKS, [0.0, 0.3], fast=2))
 def test_a_trial_by_hand(network: tuple[str, str, str, str], rate: float) -> None:
+    assert_as_by_hand(network, rate)
+
+
+# Without the network that ends in a norm: the average over one image's places is then β whatever the image, and all
+# other gradients are rounding.
+@pytest.mark.parametrize(
+    "network", [each for each in NETWORKS if each[1] == "batch" and each[2:] != ("after", "after")]
+)
+def test_a_batch_of_one_image_is_normalised_over_its_places(network: tuple[str, str, str, str]) -> None:
+    assert_as_by_hand(network, images=12, batch=1, side=8)  # 2 pixels a side are left at the end
+
+
+def assert_as_by_hand(
+    network: tuple[str, str, str, str], rate: float = 0, images: int = IMAGES, batch: int = BATCH, side: int = SIDE
+) -> None:
+    """Train a network of bnexp and the same one in plain PyTorch, and compare all that they have learned."""
     family, kind, placement, addition = network
     depth, plain = FAMILIES[family]
     norm: dict[str, Any] = {"kind": kind, "placement": placement, "addition": addition, "groups": 2}
@@ -149,7 +165,7 @@ def test_a_trial_by_hand(network: tuple[str, str, str, str], rate: float) -> Non
             arms={"only": {}},
             train={
                 "epochs": EPOCHS,
-                "batch_size": BATCH,
+                "batch_size": batch,
                 "lr": 0.01,
                 "weight_decay": 0.01,
                 "decay_all": True,
@@ -160,26 +176,27 @@ def test_a_trial_by_hand(network: tuple[str, str, str, str], rate: float) -> Non
             seeds=[SEED],
         )
     )
-    data = made_up_data(group, IMAGES, side=SIDE, channels=CHANNELS)
+    data = made_up_data(group, images, side=side, channels=CHANNELS)
     progress = finished(group, data)
 
-    network = initialized(plain(norm, rate))
+    by_hand = initialized(plain(norm, rate))
     expected = losses_by_hand(
-        network,
-        OPTIMIZERS[optimizer](network.parameters()),
-        data.inputs(data.train.images_NP).view(-1, CHANNELS, SIDE, SIDE),
+        by_hand,
+        OPTIMIZERS[optimizer](by_hand.parameters()),
+        data.inputs(data.train.images_NP).view(-1, CHANNELS, side, side),
         data.train.labels_N,
+        batch,
     )
     assert_close(curve([each.record for each in progress], 0)[:, :2], expected, PLAIN_FLOAT64)
     state = progress[-1].snapshot().arrays
-    for suffix, wanted in by_name(network).items():
+    for suffix, wanted in by_name(by_hand).items():
         found = [array[0] for name, array in state.items() if name.startswith("network.") and name.endswith(suffix)]
         assert len(found) == len(wanted)
         for one, other in zip(found, wanted, strict=True):
             assert_close(one, other, PLAIN_FLOAT64)
 
 
-def losses_by_hand(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> np.ndarray:
+def losses_by_hand(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, size: int) -> np.ndarray:
     """Loss and accuracy over the training images before training and after each epoch."""
     seen = []
     for epoch in range(EPOCHS + 1):
@@ -190,7 +207,7 @@ def losses_by_hand(network: nn.Module, optimizer: torch.optim.Optimizer, x: Tens
                 if isinstance(layer, ImageDropout):
                     layer.generator = uniforms
             network.train()
-            for batch in order.split(BATCH):
+            for batch in order.split(size):
                 optimizer.zero_grad()
                 F.cross_entropy(network(x[batch]), y[batch]).backward()
                 optimizer.step()
