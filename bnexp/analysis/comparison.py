@@ -138,6 +138,36 @@ class RobustnessRow:
 
 
 @dataclass(frozen=True)
+class EvaluationRow:
+    """One arm at one grid point, the same weights evaluated in three ways; accuracies, as the probe mode_gap has them.
+
+    What a trial was measured with last counts, and only trials that finished.
+    """
+
+    point: Point
+    arm: str
+    baseline: str
+    n: int
+    running: float | None
+    """Mean with the running averages: what every other table reports."""
+    population: float | None
+    """Mean with statistics recomputed over the training images."""
+    batch: float | None
+    """Mean with the statistics of each batch of test images."""
+    running_difference: float | None
+    """Mean of arm - baseline over the pairs, with the running averages."""
+    running_low: float | None
+    running_high: float | None
+    running_p: float | None
+    difference: float | None
+    """With the population statistics, as are the interval and p."""
+    difference_low: float | None
+    difference_high: float | None
+    p: float | None
+    pairs: int
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What one or several runs say about their arms; intervals cover 95 %."""
 
@@ -159,6 +189,8 @@ class Comparison:
     planned: int
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
+    evaluations: tuple[EvaluationRow, ...] = ()
+    """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
     warnings: tuple[str, ...] = ()
     """Where the tables could mislead."""
     differs: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study
@@ -28,6 +29,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _two_changes(study.settings, comparison.baseline, others),
             _decayed(study, others),
             _edges(study, comparison),
+            running_averages(study, study.arms, comparison.evaluations),
         )
         for line in lines
     )

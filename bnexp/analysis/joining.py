@@ -56,6 +56,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
         settings=_settings(configs, arms),
         chance=chance(configs),
+        configs=dict(zip(names, configs, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=tuple(_differences(finished, names, bases)),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.evaluations import PROBE, evaluation_rows
 from bnexp.analysis.fairness import fairness
 from bnexp.analysis.filters import filtered
 from bnexp.analysis.joining import join
@@ -31,8 +32,13 @@ def study_of(
     Raises:
         InputError: a damaged folder, no such metric, or a condition that can't be read or leaves no trial.
     """
-    study = join(runs, metric, probed=probed)
+    study = join(runs, metric, probed=probed or any(map(_evaluated, runs)))
     return study if condition is None else filtered(study, condition)
+
+
+def _evaluated(run: RunRecord) -> bool:
+    """Whether a run's networks were evaluated with other statistics, too, while they trained or afterwards."""
+    return any(probe.name == PROBE for probe in run.config.probes) or not run.late_probes.empty
 
 
 def compare_study(
@@ -67,4 +73,6 @@ def compare_study(
         by=by,
         chance=study.chance,
     )
-    return replace(comparison, warnings=fairness(study, comparison), differs=study.differs, left_out=study.left_out)
+    evaluated = evaluation_rows(study, comparison.grid_keys, comparison.baseline)
+    comparison = replace(comparison, evaluations=evaluated, differs=study.differs, left_out=study.left_out)
+    return replace(comparison, warnings=fairness(study, comparison))

@@ -1,11 +1,12 @@
 """What is compared: the trials of one run, or of several joined by their settings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.trial import TrialSettings
 
 
@@ -32,6 +33,8 @@ class Study:
     """Accuracy of guessing; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]
     """environment.json of every run."""
+    configs: Mapping[str, ExperimentConfig] = field(default_factory=dict)
+    """The experiment of every run, by the folder's name."""
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
     at_edges: tuple[tuple[str, str, Any], ...] = ()

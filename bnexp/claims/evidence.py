@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bnexp.analysis.comparison import ArmRow
+from bnexp.analysis.evaluations import evaluation_rows
+from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.study import Study
 from bnexp.claims.arms import Chosen, chosen, rows_against
@@ -16,6 +18,9 @@ from bnexp.config.claim_files import Claim
 from bnexp.config.claims import MeasureSettings, Tier
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
+
+NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
+"""Values of a measure for which it doesn't matter with what statistics networks are evaluated."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,15 @@ def _judged(
         verdict = judge(pairs, measure.margin)
         arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
         choices = tuple(chosen(config, compared))
-        reasons = (*verdict.reasons, *_remarks(study, arms, choices))
+        reasons = (*verdict.reasons, *_remarks(study, arms, choices), *_evaluated(study, measure))
         yield Judged(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
+
+
+def _evaluated(study: Study, measure: MeasureSettings) -> Iterator[str]:
+    """Say where running averages that lag decide what a measure of accuracy or loss sees."""
+    if measure.value not in NOT_EVALUATED:
+        evaluated = evaluation_rows(study, (), measure.baseline)
+        yield from running_averages(study, (measure.baseline, measure.arm), evaluated)
 
 
 def _remarks(study: Study, arms: Mapping[str, ArmRow], choices: Sequence[Chosen]) -> Iterator[str]:

@@ -21,6 +21,7 @@ class View(StrEnum):
     best = "best"
     robust = "robust"
     diverged = "diverged"
+    evaluation = "evaluation"
     time = "time"
     all = "all"
 

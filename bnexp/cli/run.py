@@ -69,7 +69,9 @@ def run(
 
     Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
     """
+    from bnexp.cli.output import warn
     from bnexp.config.load import load
+    from bnexp.config.norms import momentum_questions
     from bnexp.executors.choice import EngineChoice
     from bnexp.plan import Options
 
@@ -82,6 +84,8 @@ def run(
         check_installed()  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
+    for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
+        warn(question)
     options = Options(rerun, retry_failed, fail_fast)
     finished = _finished(configs, runs, options)
     if finished is None:

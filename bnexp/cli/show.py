@@ -25,12 +25,15 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
-    from bnexp.cli.output import print_json, print_table
+    from bnexp.cli.output import print_json, print_table, warn
     from bnexp.config.load import load
+    from bnexp.config.norms import momentum_questions
 
     word, *overrides = arguments
     path = config_or_run(word, runs)
     config = load(path, overrides)
+    for question in momentum_questions(config):
+        warn(question)
     from bnexp.overview import overview  # imports torch
 
     seen = overview(config, device, str(path))

@@ -65,6 +65,11 @@ class NormSettings(Settings):
         """Whether images are normalised with the statistics of the batch that they are in."""
         return self.kind in OVER_THE_BATCH
 
+    @property
+    def averages(self) -> bool:
+        """Whether evaluation normalises with running averages over the batches of the training."""
+        return self.over_the_batch and self.statistics == "ema"
+
     @classmethod
     def expand(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -32,8 +32,12 @@ def filled(columns: Sequence[Column[Row]], rows: Sequence[Row], title: str, note
 
 def grid_columns(comparison: Comparison) -> list[Column[ArmRow]]:
     """Return a column per grid key, and that of the arm."""
-    columns = [_grid_column(key, name) for key, name in short_keys(comparison.grid_keys).items()]
-    return [*columns, ("arm", lambda row: row.arm)]
+    return [*point_columns(comparison.grid_keys), ("arm", lambda row: row.arm)]
+
+
+def point_columns(keys: Sequence[str]) -> list[Column[Any]]:
+    """Return a column per grid key, for records with a `point`."""
+    return [_grid_column(key, name) for key, name in short_keys(keys).items()]
 
 
 def estimate(metric: str, mean: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
@@ -84,7 +88,7 @@ def epochs_text(row: ArmRow) -> str:
     return "not reached" if row.epochs_to_threshold is None else str(row.epochs_to_threshold)
 
 
-def _grid_column(key: str, name: str) -> Column[ArmRow]:
+def _grid_column(key: str, name: str) -> Column[Any]:
     return name, lambda row: value_text(row.point[key])
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from bnexp.analysis.best import CHOSEN_BY, MEASURED
-from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.metrics import metric_text
 from bnexp.report.comparison_table import (
     Column,
@@ -16,6 +16,7 @@ from bnexp.report.comparison_table import (
     grid_columns,
     number_text,
     p_text,
+    point_columns,
 )
 from bnexp.report.labels import point_texts, short_keys, value_text
 from bnexp.report.table import Table
@@ -41,6 +42,7 @@ def rows_of(comparison: Comparison, view: str) -> Sequence[Any]:
         "overall": comparison.overall,
         "best": comparison.best,
         "robust": comparison.robustness,
+        "evaluation": comparison.evaluations,
     }
     return records.get(view, comparison.rows)
 
@@ -150,12 +152,37 @@ def _diverged(comparison: Comparison) -> Table:
     return filled(columns, rows, "Diverged trials", notes)
 
 
+def _evaluation(comparison: Comparison) -> Table:
+    columns: list[Column[EvaluationRow]] = [
+        *point_columns(comparison.grid_keys),
+        ("arm", lambda row: row.arm),
+        ("n", lambda row: str(row.n)),
+        ("running averages", lambda row: metric_text(MEASURED, row.running)),
+        (
+            f"difference to {comparison.baseline}",
+            lambda row: estimate(MEASURED, row.running_difference, row.running_low, row.running_high, sign=True),
+        ),
+        ("population", lambda row: metric_text(MEASURED, row.population)),
+        (
+            f"difference to {comparison.baseline} ",
+            lambda row: estimate(MEASURED, row.difference, row.difference_low, row.difference_high, sign=True),
+        ),
+        ("p", lambda row: p_text(row.p)),
+    ]
+    notes = [
+        "The same weights, evaluated twice (probe mode_gap): with the running averages, as in every other table, and",
+        "with statistics recomputed over the training images (norm.statistics: population). p: of the latter.",
+    ]
+    return filled(columns, comparison.evaluations, "Evaluation: running averages and population statistics", notes)
+
+
 VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "equal": comparison_table,
     "overall": _overall,
     "best": _best,
     "robust": _robust,
     "diverged": _diverged,
+    "evaluation": _evaluation,
     "time": _time,
 }
 """Tables by the name in --view, in the order in which they are shown."""

@@ -94,4 +94,4 @@ def _record(epoch: int, planned: tuple[Trial, ...], values: Mapping[str, Callabl
         for name, value in values.items()
     }
     rates, diverged = (0.1,) * len(numbers), (None,) * len(numbers)
-    return EpochRecord(numbers, epoch, 10 * epoch, measured, rates, epoch / 2, diverged)
+    return EpochRecord(numbers, epoch, 20 * epoch, measured, rates, epoch / 2, diverged)

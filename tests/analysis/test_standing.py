@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bnexp.analysis.intervals import paired_difference
+from bnexp.analysis.paired import paired_difference
 from bnexp.analysis.standing import FEWEST_SEEDS, Standing, standing
 
 

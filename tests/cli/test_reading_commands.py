@@ -226,3 +226,14 @@ def test_show_refuses_what_is_not_there(runs: Path, cli: Command, words: list[st
 
 def test_show_of_what_is_no_run_lists_the_runs_too(runs: Path, cli: Command, name: str) -> None:
     assert name in cli("show", f"{name[:-1]}x").err
+
+
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_a_momentum_as_in_keras_is_asked_about_before_anything_trains(
+    tmp_path: Path, cli: Command, command: str
+) -> None:
+    small = ("model.norm.momentum=0.99", "train.epochs=1", "seeds=1", "data.train_size=100", "grid={}")
+    result = cli(command, "quickstart", "data.name=digits", *small, "--json", "--runs", tmp_path / "runs")
+    question = "norm.momentum 0.99 gives the newest batch a weight of 0.99; Keras' 0.99 is written 0.01 here"
+    assert result.code == 0
+    assert f"bnexp: {question}\n" in result.err

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall, RobustnessRow
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.report.html.cells import (
     MISSING,
     Cell,
@@ -40,6 +40,11 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     rows = [row for row in comparison.rows if row.point in where]
     about = "Grid points where a trial left all bounds. Means count diverged trials at their real value."
     yield page_table("diverged", "Diverged trials", about, _diverged(comparison), rows, arms, grouped=True)
+
+    about = "The same weights with the running averages, and with statistics recomputed over the training images."
+    yield page_table(
+        "evaluation", "Evaluation", about, _evaluation(comparison), comparison.evaluations, arms, grouped=True
+    )
 
 
 def _arm() -> Column[Any]:
@@ -166,6 +171,24 @@ def _time(comparison: Comparison) -> list[Column[ArmRow]]:
 
 def _reached(row: ArmRow, value: float | None) -> Cell:
     return number(value, missing="not reached" if row.n else MISSING)
+
+
+def _evaluation(comparison: Comparison) -> list[Column[EvaluationRow]]:
+    def evaluated(mean: float | None, low: float | None, high: float | None) -> Cell:
+        return estimate("final_test_accuracy", mean, low, high, sign=True)
+
+    return [
+        *grid_columns(comparison.grid_keys, comparison.evaluations),
+        _arm(),
+        Column("n", lambda row: Cell(str(row.n))),
+        Column("running averages", lambda row: number(row.running, ".3f")),
+        Column("difference", lambda row: evaluated(row.running_difference, row.running_low, row.running_high)),
+        Column("p", lambda row: p_cell(row.running_p)),
+        Column("population statistics", lambda row: number(row.population, ".3f")),
+        Column("their difference", lambda row: evaluated(row.difference, row.difference_low, row.difference_high)),
+        Column("their p", lambda row: p_cell(row.p)),
+        Column("batch statistics", lambda row: number(row.batch, ".3f")),
+    ]
 
 
 def _diverged(comparison: Comparison) -> list[Column[ArmRow]]:
