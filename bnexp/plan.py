@@ -93,13 +93,13 @@ class Options:
 
 def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     """Return every trial, numbered grid point by grid point, arm by arm, seed by seed."""
-    cells = [(arm, point) for point in config.points() for arm in config.arms]
-    described = [(arm, point, config.settings(arm, point)) for arm, point in cells]
+    places = list(config.places())
+    known: dict[tuple[str, int], TrialSettings] = {}
+    for arm, point, _ in places:
+        if (arm, id(point)) not in known:
+            known[arm, id(point)] = config.settings(arm, point)
     return tuple(
-        Trial(number, arm, point, seed, settings)
-        for number, (arm, point, settings, seed) in enumerate(
-            (arm, point, settings, seed) for arm, point, settings in described for seed in config.seeds
-        )
+        Trial(number, arm, point, seed, known[arm, id(point)]) for number, (arm, point, seed) in enumerate(places)
     )
 
 

@@ -1,7 +1,8 @@
 """The comparison that run folders hold."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import Comparison
@@ -10,7 +11,10 @@ from bnexp.analysis.fairness import fairness
 from bnexp.analysis.filters import filtered
 from bnexp.analysis.joining import join
 from bnexp.analysis.study import Study
+from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
+
+T = TypeVar("T")
 
 
 def compare_run(
@@ -39,6 +43,41 @@ def study_of(
 def _evaluated(run: RunRecord) -> bool:
     """Whether a run's networks were evaluated with other statistics, too, while they trained or afterwards."""
     return any(probe.name == PROBE for probe in run.config.probes) or not run.late_probes.empty
+
+
+def one_by_one(
+    comparisons: Sequence[Sequence[RunRecord]], make: Callable[[Sequence[RunRecord]], T], warn: Callable[[str], None]
+) -> list[T]:
+    """Return what a function makes of each; runs that it fails for are left out with a warning.
+
+    Args:
+        comparisons: the runs that are compared with each other.
+        make: turns them into a result.
+        warn: told what is left out, and why.
+
+    Raises:
+        InputError: nothing can be made of any.
+        OSError: the machine refuses what the function writes.
+    """
+    made: list[T] = []
+    failed: list[tuple[str, Exception]] = []
+    for runs in comparisons:
+        try:
+            made.append(make(runs))
+        except OSError:
+            raise
+        except Exception as error:  # whatever one folder holds, the others are shown
+            failed.append((", ".join(run.path.name for run in runs), error))
+    if failed and not made:
+        raise failed[-1][1]
+    for name, why in failed:
+        warn(f"left out: {name}: {reason(why)}")
+    return made
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says; of one that nobody wrote a message for also what it is."""
+    return str(error) if isinstance(error, BnexpError) else f"{type(error).__name__}: {error}"
 
 
 def compare_study(

@@ -1,5 +1,6 @@
 """`bnexp compare`: BN against no BN over one or many runs."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
     from bnexp.analysis.study import Study
+    from bnexp.store.reader import RunRecord
 
 
 class View(StrEnum):
@@ -76,18 +78,19 @@ def compare(
     Runs that are named are joined by their settings; without a name every experiment is compared by itself.
     """
     from bnexp.analysis.order import ordered
-    from bnexp.analysis.runs import compare_study, study_of
+    from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.cli.output import print_comparisons, warn
     from bnexp.store.finding import find_together
 
-    compared: list[tuple[Study, Comparison]] = []
-    for some in find_together(runs_wanted or [], runs, warn):
+    def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":
         study = study_of(some, condition=condition, metric=metric)
         comparison = compare_study(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed
         )
-        compared.append((study, ordered(comparison, sort, top)))
+        return study, ordered(comparison, sort, top)
+
+    shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
     if not quiet:
-        print_comparisons(compared, view=view, form=Format.json if as_json else form, plot=plot)
-    if check and any(comparison.warnings for _, comparison in compared):
+        print_comparisons(shown, view=view, form=Format.json if as_json else form, plot=plot)
+    if check and any(comparison.warnings for _, comparison in shown):
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """`bnexp report`: pictures and a page that hold what a comparison says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ def report(
 
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
     """
-    from bnexp.analysis.runs import compare_study, study_of
+    from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.cli.output import plain, print_json, warn
     from bnexp.report.folder import write_report
     from bnexp.store.finding import find_together
@@ -39,14 +40,14 @@ def report(
 
         check_installed()
     together = find_together(runs_wanted or [], runs, warn)
-    written: list[Path] = []
-    for some in together:
+
+    def pages(some: "Sequence[RunRecord]") -> list[Path]:
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
-        page, pictures = _places(some, runs)
-        written += write_report(study, comparison, page, pictures)
-    if tensorboard:
-        written += [write_tensorboard(run) for some in together for run in some]
+        events = [write_tensorboard(run) for run in some] if tensorboard else []
+        return [*write_report(study, comparison, *_places(some, runs)), *events]
+
+    written = [path for paths in one_by_one(together, pages, warn) for path in paths]
     if as_json:
         print_json([str(path) for path in written])
     elif not quiet:
@@ -66,7 +67,7 @@ def write_tensorboard(run: "RunRecord") -> Path:
     return events
 
 
-def _places(some: "list[RunRecord]", runs: Path) -> tuple[Path, Path]:
+def _places(some: "Sequence[RunRecord]", runs: Path) -> tuple[Path, Path]:
     """Return where the page goes, and the folder of the pictures."""
     if len(some) == 1:
         return some[0].path / "report.html", some[0].path

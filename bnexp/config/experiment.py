@@ -1,6 +1,6 @@
 """One experiment: a base setting, the arms, the sweep and the seeds; and the settings of one trial in it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Annotated, Any, Self
 
@@ -51,6 +51,10 @@ class ExperimentConfig(TrialSettings):
     def points(self) -> list[Point]:
         """Every grid point, in the order in which trials are numbered."""
         return points(self.grid, self.zip)
+
+    def places(self) -> Iterator[tuple[str, Point, int]]:
+        """Yield arm, grid point and seed of every trial, in the order in which trials are numbered."""
+        return ((arm, point, seed) for point in self.points() for arm in self.arms for seed in self.seeds)
 
     def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
         """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.

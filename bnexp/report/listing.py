@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bnexp.analysis.headline import headline
-from bnexp.analysis.runs import compare_run
+from bnexp.analysis.runs import compare_run, reason
 from bnexp.config.load import load
 from bnexp.config.shipped import shipped
-from bnexp.errors import InputError
 from bnexp.report.table import Table
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
@@ -34,8 +33,8 @@ def _run_row(run: RunRecord) -> Row:
             "trials": f"{run.finished}/{len(run.trials)}",
             "headline": headline(compare_run(run)) if run.finished else "",
         }
-    except InputError as error:
-        return {"run": run.path.name, "state": "damaged", "trials": "", "headline": str(error)}
+    except Exception as error:  # whatever one folder holds, the others are listed
+        return {"run": run.path.name, "state": "damaged", "trials": "", "headline": reason(error)}
 
 
 def listing_table(rows: Sequence[Row], empty: str) -> Table:

@@ -4,6 +4,8 @@ import io
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,21 +16,29 @@ import pandas as pd
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.reader import parse
-from bnexp.errors import InputError
-from bnexp.records import PROBE_COLUMNS
+from bnexp.errors import BnexpError, InputError
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.blocks import probe_of
-from bnexp.store.cells import meant
 from bnexp.store.checksums import Known, file_checksum
 from bnexp.store.files import read, refusal
-from bnexp.store.layout import CONFIG, ENVIRONMENT, LATE_PROBES, PICTURE, SUMMARIES, check_format, groups_of
+from bnexp.store.layout import (
+    CONFIG,
+    CURVES,
+    ENVIRONMENT,
+    LATE_PROBES,
+    PICTURE,
+    PROBES,
+    SUMMARIES,
+    TRIALS,
+    check_format,
+    groups_of,
+)
 from bnexp.store.pictures import whole_png
+from bnexp.store.results import trial_table
 from bnexp.store.tables import Tables, examine
 
 PAUSE = 0.1
 """Seconds after which tables that look damaged are read again: a writer may have been between two files."""
-
-# An arm named none or a swept value "null" is a name, not a gap.
-_MISSING = ["", "nan"]
 
 
 class DamagedRunError(InputError):
@@ -55,28 +65,32 @@ class RunRecord:
     def config(self) -> ExperimentConfig:
         """The resolved configuration."""
         place = self.path / CONFIG
-        return resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
+        with self._reading(CONFIG):
+            return resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
 
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, command line, start and end."""
-        found: dict[str, Any] = json.loads(self._content(ENVIRONMENT))
-        return found
+        with self._reading(ENVIRONMENT):
+            found = json.loads(self._content(ENVIRONMENT))
+            if not isinstance(found, dict):
+                raise ValueError("no mapping")
+            groups_of(found)
+            return found
 
     @cached_property
     def trials(self) -> pd.DataFrame:
         """trials.csv: every planned trial; `outcome` is missing where it has not ended."""
-        text = io.BytesIO(self._tables.trials_csv)
-        table = pd.read_csv(text, keep_default_na=False, na_values=_MISSING, dtype={"arm": str})
-        for name in table.columns:
-            if not pd.api.types.is_numeric_dtype(table[name]):
-                table[name] = table[name].map(meant)
-        return table.astype({"trial": int, "outcome": object})
+        with self._reading(TRIALS):
+            return trial_table(self._tables.trials_csv, self.config)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        return pd.read_csv(io.BytesIO(self._tables.curves_csv)).astype({"trial": int})
+        with self._reading(CURVES):
+            whole = {"trial": int, "epoch": int, "step": int}
+            types = dict.fromkeys(CURVE_COLUMNS, float) | whole
+            return pd.read_csv(io.BytesIO(self._tables.curves_csv), dtype=types)
 
     @cached_property
     def probes(self) -> pd.DataFrame:
@@ -86,7 +100,9 @@ class RunRecord:
         """
         blocks = self._tables.blocks
         lines = [line for trial in sorted(blocks) for block in blocks[trial] for line in block]
-        taken, late = _probe_table(b"\n".join(lines)), self.late_probes
+        with self._reading(PROBES):
+            taken = _probe_table(b"\n".join(lines))
+        late = self.late_probes
         again = pd.MultiIndex.from_frame(_measurements(late))
         replaced = pd.MultiIndex.from_frame(_measurements(taken)).isin(again)
         return pd.concat([taken[~replaced], late], ignore_index=True)
@@ -97,7 +113,8 @@ class RunRecord:
         if not os.path.lexists(self.path / LATE_PROBES):
             return _probe_table(b"")
         try:
-            return _probe_table(self._content(LATE_PROBES).partition(b"\n")[2])
+            with self._reading(LATE_PROBES):
+                return _probe_table(self._content(LATE_PROBES).partition(b"\n")[2])
         except DamagedRunError as error:
             raise DamagedRunError(f"{error}; remove it and take the probes again with bnexp probe") from error.__cause__
 
@@ -128,6 +145,17 @@ class RunRecord:
             InputError: something can't be read, or is not as it was written.
         """
         _ = self.config, self.environment, self.trials, self.curves
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        """Turn whatever goes wrong into an error that names the file: its writer may have been any program."""
+        try:
+            yield
+        except BnexpError:
+            raise
+        except Exception as error:
+            why = str(error) or type(error).__name__
+            raise DamagedRunError(f"{self.path / name}: not as bnexp writes it: {why}") from error
 
     @cached_property
     def _tables(self) -> Tables:
@@ -162,7 +190,7 @@ class RunRecord:
 
 def _probe_table(rows: bytes) -> pd.DataFrame:
     text = io.BytesIO(",".join(PROBE_COLUMNS).encode() + b"\n" + rows)
-    table = pd.read_csv(text, keep_default_na=False, na_values={"value": _MISSING}, dtype={"layer": str})
+    table = pd.read_csv(text, keep_default_na=False, na_values={"value": ["", "nan"]}, dtype={"layer": str})
     return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
 
 

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from bnexp.analysis.runs import compare_run
+from bnexp.analysis.runs import compare_run, one_by_one
 from bnexp.cli.main import main
 from bnexp.cli.output import plain
 from bnexp.config.load import resolve
@@ -20,6 +20,7 @@ from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.folder import write_report_files
 from bnexp.store import reader
+from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
@@ -310,3 +311,96 @@ def test_a_reason_with_escapes_is_kept_harmless(runs: Path, cli: Command) -> Non
 def test_plain_text_keeps_lines_and_letters_and_nothing_else(sign: str) -> None:
     assert plain("γ = 1\nok") == "γ = 1\nok"
     assert sign not in plain(f"a{sign}b")
+
+
+# Folders of other programs
+
+
+def sealed(run: Path, changed: dict[str, Callable[[str], str]]) -> None:
+    """Change files of a run folder and have the checksums say that they are as they were written."""
+    for name, change in changed.items():
+        path = run / name
+        path.write_text(change(path.read_text()))
+    sums = [file_checksum(name, (run / name).read_bytes()) for name in ("config.yaml", "environment.json")]
+    records: dict[bytes, list[bytes]] = {}
+    for row in (run / "curves.csv").read_bytes().splitlines()[1:]:
+        records.setdefault(row.partition(b",")[0], []).append(row)
+    chains = {number: chain(rows) for number, rows in records.items()}
+    for row in (run / "trials.csv").read_bytes().splitlines()[1:]:
+        sums += [checksum(row, OUTCOME), seal(row, chains.get(row.partition(b",")[0], [0])[-1])]
+    sums += [value for each in chains.values() for value in each]
+    file = Checksums(run)
+    file.add(sums)
+    file.close()
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return change
+
+
+FOREIGN: dict[str, dict[str, Callable[[str], str]]] = {
+    "an arm of another name": {"config.yaml": replaced("before:", "behind:")},
+    "another rate": {"trials.csv": replaced(",0.1,", ",0.10,")},
+    "other seeds": {"config.yaml": replaced("- 1\n", "- 5\n")},
+    "a result that is no number": {"trials.csv": replaced("0.5,", "half,")},
+    "an outcome of its own": {"trials.csv": replaced("completed", "finished")},
+    "records that are no numbers": {"curves.csv": replaced("0.5,", "half,")},
+    "an environment that is a list": {"environment.json": lambda text: "[]"},
+    "an environment that is no JSON": {"environment.json": lambda text: "{"},
+    "groups that are numbers": {"environment.json": lambda text: '{"format": 2, "groups": [1]}'},
+    "a configuration that is a list": {"config.yaml": lambda text: "- 1\n"},
+    "a configuration that is no YAML": {"config.yaml": lambda text: "{"},
+    "a configuration of another network": {"config.yaml": replaced("family: mlp", "family: transformer")},
+}
+
+
+@pytest.mark.parametrize("changed", FOREIGN.values(), ids=FOREIGN)
+def test_a_folder_that_another_program_wrote_takes_no_other_run_with_it(
+    runs: Path, cli: Command, changed: dict[str, Callable[[str], str]]
+) -> None:
+    run = made_run(runs, name="foreign", seeds=2)
+    sealed(run, changed)
+    check_shown(runs, cli)
+    (row,) = (row for row in cli("list", "--json").json() if row["run"] == run.name)
+    assert row["state"] == "damaged"
+    for words in (["compare"], ["compare", run, healthy(runs)], ["report"]):
+        result = cli(*words)
+        assert result.code == 0, result.err
+        assert result.err.startswith("bnexp: left out: "), words
+        assert run.name in result.err
+    for words in (["compare", run], ["report", run], ["probe", run, "--probe", "mode_gap"], ["fold", run]):
+        result = cli(*words)
+        assert (result.code, "Traceback" in result.err) == (2, False), result.err
+
+
+def test_sealing_a_folder_that_is_as_it_was_changes_nothing(runs: Path, cli: Command) -> None:
+    run = made_run(runs, name="foreign")
+    sealed(run, {name: lambda text: text for name in ("config.yaml", "environment.json", "trials.csv", "curves.csv")})
+    assert cli("compare", run).code == 0
+
+
+def test_what_a_comparison_can_not_be_made_of_is_left_out_and_named(runs: Path, cli: Command) -> None:
+    odd = made_run(runs, name="odd", arms={"plain": {}}, grid={"train.momentum": [0.1, 0.2]})
+    result = cli("compare", "--filter", "momentum<0.15")
+    assert (result.code, odd.name in result.out) == (0, True)
+    assert result.err.startswith(f"bnexp: left out: {healthy(runs)}: momentum: no such column")
+    result = cli("compare", "--filter", "nonsense<1")
+    assert (result.code, result.err.count("no such column")) == (2, 1)
+
+
+def test_whatever_goes_wrong_with_one_comparison_the_others_are_made(runs: Path) -> None:
+    def breaks(some: Sequence[RunRecord]) -> str:
+        if some[0].path.name.startswith("other"):
+            raise KeyError("surprise")
+        return some[0].path.name
+
+    said: list[str] = []
+    both = [[RunRecord(path)] for path in (runs / healthy(runs), made_run(runs, name="other"))]
+    assert one_by_one(both, breaks, said.append) == [healthy(runs)]
+    assert said == [f"left out: {both[1][0].path.name}: KeyError: 'surprise'"]
+    with pytest.raises(KeyError, match="surprise"):
+        one_by_one(both[1:], breaks, said.append)

@@ -57,12 +57,6 @@ def test_a_run_is_complete_when_every_trial_has_an_outcome(make_run: MakeRun) ->
     assert finished_run(run.path) is None
 
 
-@pytest.mark.parametrize("arm", ["none", "null", "NA", "True", "1", "007", "1e5"])
-def test_the_name_of_an_arm_is_text_whatever_it_looks_like(make_run: MakeRun, arm: str) -> None:
-    run = make_run(arms={arm: {"model.norm.kind": "none"}})
-    assert list(run.read().trials["arm"]) == [arm]
-
-
 def test_a_last_line_that_is_still_being_written_is_no_row_and_no_error(make_run: MakeRun) -> None:
     run = make_run()
     run.record(0, 1 / 3)
