@@ -3,19 +3,20 @@
 Nothing random is ever saved. A stream's generator seed is derived from the trial's seed, the
 stream's name and an index, so any draw can be repeated alone:
 
-=========  ==================  ===========================================================
-stream     index               what is drawn, in order
-=========  ==================  ===========================================================
-weights    layer, from 0       float64 standard normals of the shape of a weight, (out, in) or (out, in, height, width)
-batches    epoch, from 1       the epoch's order of images
-dropout    epoch, from 1       uniforms of a layer's shape without the trials, step by step, layer by layer
-noise      epoch, from 1       as bnexp.nn.noise says, step by step, layer by layer
-augment    epoch, from 1       as bnexp.data.augment says, step by step
-probe      see bnexp.probes    images of batches that only a probe looks at
-landscape  weight, from 0      float64 standard normals: two directions of the shape of a weight
-=========  ==================  ===========================================================
+=========  ======================  =======================================================
+stream     index                   what is drawn, in order
+=========  ======================  =======================================================
+weights    layer, from 0           float64 standard normals of a weight's shape, (out, in) or (out, in, height, width)
+batches    epoch, from 1           the epoch's order of images
+dropout    epoch, from 1           uniforms of a layer's shape without the trials, step by step, layer by layer
+noise      epoch, from 1           as bnexp.nn.noise says, step by step, layer by layer
+augment    epoch, from 1           as bnexp.data.augment says, step by step
+probe      step · 2^20 + batch     images of a batch that only a probe looks at
+landscape  2 · weight + direction  float64 standard normals of a weight's shape; weights and the two directions from 0
+=========  ======================  =======================================================
 
-Weights and batches are drawn on the CPU whatever the device; the others on the device.
+Dropout, noise and augmentation are drawn on the device, the others on the CPU whatever the device.
+docs/reproducibility.md says how to repeat a whole trial with them.
 """
 
 import hashlib

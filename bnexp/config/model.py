@@ -70,7 +70,8 @@ class ModelSettings(Settings):
     activation: ActivationName = "sigmoid"
     """The nonlinearity after each hidden layer."""
     bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
-    """Biases of the hidden layers; auto leaves out those that a directly following BN would cancel."""
+    """Biases of the hidden layers; auto leaves out those that a directly following BN would cancel. In an rnn it also
+    leaves them out before layer and group norm, where a learned β does the same."""
     residual: bool = False
     """mlp: skip connections around every two hidden layers after the first."""
     dropout: Fraction = 0.0

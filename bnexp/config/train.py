@@ -47,9 +47,9 @@ class ClipSettings(Settings):
     value: Positive | None = None
     """Clamp every component to ±value (changes the direction)."""
     norm_per_tensor: Positive | None = None
-    """Shrink each weight tensor's gradient to this norm (Keras' clipnorm)."""
+    """Shrink each tensor's gradient to this norm (Keras' clipnorm, but for the 1e-6 that is added to the norm here)."""
     norm_global: Positive | None = None
-    """Shrink the whole gradient to this norm (PyTorch's clip_grad_norm_)."""
+    """Shrink the whole gradient to this norm (PyTorch's clip_grad_norm_, which adds 1e-6 to the norm)."""
 
 
 class ScheduleOptions(Settings):

@@ -53,6 +53,7 @@ def _norms(gradient: Matrices) -> list[Float[Tensor, "K 1"]]:
 
 
 def _factor(norm_K1: Float[Tensor, "K 1"], limit_K1: Float[Tensor, "K 1"]) -> Float[Tensor, "K 1"]:
-    # The 1e-6 is torch.nn.utils.clip_grad_norm_'s; where there is no limit, ∞/∞ must not make a NaN.
+    # The 1e-6 is torch.nn.utils.clip_grad_norm_'s; Keras' clipnorm has none. Where there is no limit, ∞/∞ must not make
+    # a NaN.
     factor_K1 = torch.where(norm_K1.isinf(), torch.nan, limit_K1 / (norm_K1 + 1e-6))
     return torch.where(limit_K1.isinf(), 1.0, factor_K1).clamp(max=1.0)

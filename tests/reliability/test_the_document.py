@@ -1,4 +1,5 @@
-"""docs/reliability.md promises nothing that no test holds, and counts nothing that the tests don't."""
+"""docs/reliability.md and docs/reproducibility.md promise nothing that no test holds, and count nothing that the tests
+don't."""
 
 import ast
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "reliability.md").read_text()
+DOCUMENT = "".join((ROOT / "docs" / name).read_text() for name in ("reliability.md", "reproducibility.md"))
 TESTS = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", DOCUMENT)))
 COUNTS = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::([A-Z_]+) = ([\d_]+)`", DOCUMENT)))
 

@@ -1,4 +1,4 @@
-"""One trial by hand: the program a reader would write with torch.nn, torch.optim and the documented streams."""
+"""One trial by hand: the program a reader would write with torch.nn, torch.optim and docs/reproducibility.md."""
 
 import hashlib
 from collections.abc import Iterator
