@@ -56,7 +56,10 @@ class ArmRow:
     seconds_per_epoch: float | None
     """Median over the finished trials; a trial's share of the time of the group that it trained in."""
     step_cost: float | None
-    """Median over the pairs of the time of a step, arm / baseline."""
+    """Median over the pairs of the time of a step, arm / baseline; None where either's steps took less than a second.
+
+    Arms train one after the other, not in turns: whatever else the machine did meanwhile is in it.
+    """
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pandas as pd
 from bnexp.analysis.metrics import METRICS
 from bnexp.analysis.thresholds import first_reached
 
-MEASURES = ("value", "gap", "epoch", "there", "seconds_per_epoch", "seconds_per_step", "epochs")
+MEASURES = ("value", "gap", "epoch", "there", "seconds", "seconds_per_epoch", "seconds_per_step", "epochs")
 """Columns of `measured`."""
 
 
@@ -15,7 +15,7 @@ def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold:
 
     `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
     nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
-    `epochs` how many were recorded.
+    `seconds` those of all steps, `epochs` how many were recorded.
     """
     numbers = trials["trial"]
     reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
@@ -28,6 +28,7 @@ def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold:
                 "gap": (trials["final_train_accuracy"] - _unseen(trials)).to_numpy(dtype=float),
                 "epoch": reached["epoch"].to_numpy(dtype=float),
                 "there": reached["seconds"].to_numpy(dtype=float),
+                "seconds": last["seconds"].to_numpy(dtype=float),
                 "seconds_per_epoch": _ratio(last["seconds"], last["epoch"]),
                 "seconds_per_step": _ratio(last["seconds"], last["step"]),
                 "epochs": last["epoch"].to_numpy(dtype=float),

@@ -8,7 +8,7 @@ import pandas as pd
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
-PARTNERS = ("value", "epoch", "seconds_per_step")
+PARTNERS = ("value", "epoch", "seconds", "seconds_per_step")
 """Measures of the baseline's trial that stand beside a trial's own."""
 
 

@@ -11,6 +11,9 @@ from bnexp.analysis.paired import paired_fields
 from bnexp.analysis.rates import wilson_interval
 from bnexp.analysis.thresholds import censored_median, restricted_mean
 
+TIMED = 1.0
+"""Seconds that the steps of an arm have to take together before their time is compared: shorter, it is noise."""
+
 
 @np.errstate(divide="ignore", invalid="ignore")  # inf − inf, and steps too short for the clock
 def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
@@ -45,7 +48,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         first=_first(pairs),
         seconds_to_threshold=censored_median(finished["there"]),
         seconds_per_epoch=_median(finished["seconds_per_epoch"]),
-        step_cost=_median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]),
+        step_cost=_step_cost(pairs),
     )
 
 
@@ -64,6 +67,12 @@ def _first(pairs: Any) -> int:
     _, places = np.unique(pairs["seed"], return_inverse=True)
     lead = np.bincount(places, weights=(mine < theirs)) - np.bincount(places, weights=(mine > theirs))
     return int(np.sum(lead > 0))
+
+
+def _step_cost(pairs: Any) -> float | None:
+    """Return how much longer a step takes than the baseline's; None where either was timed for too short."""
+    timed = min(np.nansum(pairs[name]) for name in ("seconds", "partner_seconds"))
+    return _median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]) if timed >= TIMED else None
 
 
 def _median(values: np.ndarray) -> float | None:

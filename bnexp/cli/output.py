@@ -92,11 +92,15 @@ def print_views(comparison: "Comparison", view: str, title: str) -> None:
 
 def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> str:
     from bnexp.report.summary import latex, markdown, summary_csv
-    from bnexp.report.views import tables
+    from bnexp.report.views import remarks, tables
 
     if form == "csv":
+        for line in remarks(comparison):
+            warn(line)  # beside the rows, which have to stay a table for other programs
         return summary_csv(comparison, view)
-    return latex(tables(comparison, view, study.name)) if form == "latex" else markdown(comparison, view, study.name)
+    if form == "latex":
+        return latex(tables(comparison, view, study.name), remarks(comparison))
+    return markdown(comparison, view, study.name)
 
 
 def _plot(study: "Study", comparison: "Comparison") -> str:

@@ -45,14 +45,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return plain
 
 
-def latex(found: Sequence[Table]) -> str:
-    """Return tables as LaTeX tabulars for the booktabs package, title and notes as comments."""
-    return "\n".join(_tabular(table) for table in found)
+def latex(found: Sequence[Table], remarked: Sequence[str] = ()) -> str:
+    """Return tables as LaTeX tabulars for the booktabs package; titles, notes and remarks are comments."""
+    remarks_under = "".join(map(_comment, remarked))
+    return "\n".join([*map(_tabular, found), *filter(None, [remarks_under])])
+
+
+def _comment(text: str) -> str:
+    return f"% {' '.join(text.split())}\n"
 
 
 def _tabular(table: Table) -> str:
     lines = [
-        *(f"% {line}" for line in filter(None, [table.title])),
         rf"\begin{{tabular}}{{{'l' * len(table.headers)}}}",
         r"\toprule",
         _latex_row(table.headers),
@@ -60,9 +64,9 @@ def _tabular(table: Table) -> str:
         *map(_latex_row, table.rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *(f"% {note}" for note in table.notes),
     ]
-    return "\n".join(lines) + "\n"
+    title, notes = (_comment(table.title) if table.title else ""), "".join(map(_comment, table.notes))
+    return title + "".join(f"{line}\n" for line in lines) + notes
 
 
 def _latex_row(cells: Sequence[str]) -> str:

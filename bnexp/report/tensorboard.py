@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.runs import compare_run
 from bnexp.errors import InputError
 from bnexp.report.labels import point_texts, value_text
+from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
 
 FINAL = (
@@ -32,6 +34,9 @@ FINAL = (
     "diverged_step",
 )
 """Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
+
+COMPARISON = "comparison"
+"""Names the text of the comparison and its sub-folder; the name of a trial's folder has a seed in it."""
 
 _NO_SCALAR = ("trial", "epoch", "step", "seconds")
 _SUFFIX = ".bnexp"
@@ -56,7 +61,8 @@ def write_events(run: RunRecord, folder: Path) -> int:
     Every trial that has a record or an outcome gets a sub-folder. Its scalars are the columns of curves.csv under
     their own names, at the record's step and at the run's start plus the trial's seconds, and what probes found, as
     `probe/layer`, or `probe` for the whole network; blanks and values that are not finite are left out. Its
-    hyperparameters are arm, seed and grid values; the FINAL numbers follow as `final/…`. A folder of earlier events is
+    hyperparameters are arm, seed and grid values; the FINAL numbers follow as `final/…`. Of a run that is complete, the
+    comparison with its warnings is a text in a sub-folder of its own, COMPARISON. A folder of earlier events is
     replaced as a whole.
 
     Raises:
@@ -71,11 +77,30 @@ def write_events(run: RunRecord, folder: Path) -> int:
         for row in trials.to_dict("records"):
             trial = {str(name): value for name, value in row.items()}
             settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
-            path = beside / trial_name(trial["trial"], settings) / f"events.out.tfevents.{int(started)}{_SUFFIX}"
+            path = beside / trial_name(trial["trial"], settings) / _file_name(started)
             records = curves.get(trial["trial"], run.curves[:0])
             found = probes.get(trial["trial"], run.probes[:0])
             _write(path, _events(trial, settings, records, found, started))
+        if run.complete:  # before, a later text would replace what a TensorBoard that is watching has read
+            _write(beside / COMPARISON / _file_name(started), _comparison_events(run, started))
     return len(trials)
+
+
+def _file_name(started: float) -> str:
+    return f"events.out.tfevents.{int(started)}{_SUFFIX}"
+
+
+def _comparison_events(run: RunRecord, started: float) -> Iterator[Any]:
+    """Yield the comparison as a Markdown text for the TEXT tab."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.text.metadata import create_summary_metadata
+    from tensorboard.util.tensor_util import make_tensor_proto
+
+    text = make_tensor_proto([summary_markdown(compare_run(run), run.path.name, run.config.question)])
+    about = create_summary_metadata(display_name="", description="")
+    yield Event(wall_time=started, file_version="brain.Event:2")
+    yield Event(wall_time=started, summary=Summary(value=[Summary.Value(tag=COMPARISON, metadata=about, tensor=text)]))
 
 
 def trial_name(number: int, settings: Mapping[str, Any]) -> str:

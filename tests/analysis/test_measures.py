@@ -40,6 +40,7 @@ def test_every_measure(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
         "gap": [0.05, -0.1, np.nan],
         "epoch": [1, np.nan, np.nan],
         "there": [1.0, np.nan, np.nan],
+        "seconds": [3.0, 5.0, np.nan],
         "seconds_per_epoch": [1.5, 2.5, np.nan],
         "seconds_per_step": [0.15, 0.25, np.nan],
         "epochs": [2, 2, np.nan],

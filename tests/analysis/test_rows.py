@@ -234,6 +234,15 @@ def test_steps_too_short_for_the_clock_have_no_cost(make_run) -> None:
     assert [row.step_cost for row in rows(make_run, *trials[::2])] == [None, None]
 
 
+@pytest.mark.parametrize(("paces", "cost"), [((0.2, 0.3), None), ((0.5, 0.3), None), ((0.5, 1.0), 2.0)])
+def test_the_cost_of_a_step_takes_a_second_of_steps_in_both_arms(
+    make_run, paces: tuple[float, float], cost: float | None
+) -> None:
+    arms = zip(ARMS, paces, strict=True)
+    trials = [{"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace} for arm, pace in arms for seed in range(2)]
+    assert [row.step_cost for row in rows(make_run, *trials)] == [None, cost and pytest.approx(cost)]
+
+
 def test_finished_trials_without_records_have_no_times(make_run) -> None:
     trials, curves = make_run(*study())
     found = compare_arms(trials, curves[:0], grid_keys=[], arms=ARMS, threshold=0.7).rows

@@ -52,6 +52,18 @@ def test_a_view_without_rows_says_so(runs: Path, cli: Command) -> None:
     assert "nothing to show as diverged" in cli("compare", "--view", "diverged").out
 
 
+def test_warnings_reach_every_format(runs: Path, cli: Command) -> None:
+    warning = "Careful: few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)."
+    assert f"\n- {warning}\n" in cli("compare", "--format", "md").out
+    assert f"\n% {warning}\n" in cli("compare", "--format", "latex").out
+    (run,) = cli("compare", "--json").json()
+    assert warning.removeprefix("Careful: ").removesuffix(".") in run["warnings"]
+    # Rows of a CSV have to stay a table for other programs.
+    result = cli("compare", "--format", "csv")
+    assert "Careful" not in result.out
+    assert f"bnexp: {warning}\n" in result.err
+
+
 def test_csv_json_and_markdown_hold_the_same_rows(runs: Path, cli: Command) -> None:
     options = ("compare", "--filter", "lr<0.5", "--sort", "mean")
     rows = table(cli(*options, "--format", "csv").out)

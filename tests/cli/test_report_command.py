@@ -61,8 +61,8 @@ def test_a_filter_and_a_metric_hold_in_the_report(runs: Path, cli: Command, run:
 def test_tensorboard_writes_a_folder_per_trial(runs: Path, cli: Command, run: Path, command: list[str]) -> None:
     assert cli(*command, "--tensorboard", "--quiet").code == 0
     folders = sorted(path.name for path in (run / "tensorboard").iterdir())
-    assert len(folders) == 8
-    assert folders[0] == "before_lr=0.1_seed=0_trial=2"
+    assert len(folders) == 9
+    assert (folders[0], folders[4]) == ("before_lr=0.1_seed=0_trial=2", "comparison")
     assert all(len(list((run / "tensorboard" / name).iterdir())) == 1 for name in folders)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from bnexp.analysis.comparison import Comparison
 from bnexp.report.summary import ROW_COLUMNS, comparison_json, latex, summary_csv, summary_markdown
 from bnexp.report.table import Table
+from bnexp.report.views import remarks, tables
 
 CONTRACT = ["arm", "baseline", "n", "mean", "low", "high", "difference", "difference_low", "difference_high", "p"]
 
@@ -63,3 +64,9 @@ def test_latex_takes_nothing_for_its_own() -> None:
         r"\end{tabular}",
         "% a % note",
     ]
+
+
+def test_latex_has_the_remarks_as_comments_at_the_end(comparison: Comparison) -> None:
+    warned = replace(comparison, warnings=("few seeds:\n3 pairs a row",), left_out=("b: no trial has finished",))
+    lines = latex(tables(warned), remarks(warned)).splitlines()
+    assert lines[-2:] == ["% Left out: b: no trial has finished.", "% Careful: few seeds: 3 pairs a row."]

@@ -19,10 +19,12 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.backend_context import Context
 from tensorboard.plugins.hparams.list_session_groups import Handler
 
+from bnexp.analysis.runs import compare_run
 from bnexp.errors import InputError
 from bnexp.plan import trials
 from bnexp.records import EpochRecord, Outcome
-from bnexp.report.tensorboard import FINAL, trial_name, write_events
+from bnexp.report.summary import summary_markdown
+from bnexp.report.tensorboard import COMPARISON, FINAL, trial_name, write_events
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.helpers import experiment
@@ -61,7 +63,7 @@ def run(tmp_path: Path) -> RunRecord:
 
 def subfolders(folder: Path) -> dict[int, Path]:
     """The folders of the trials, by the number at the end of their name."""
-    return {int(path.name.rpartition("=")[2]): path for path in sorted(folder.iterdir())}
+    return {int(path.name.rpartition("=")[2]): path for path in sorted(folder.iterdir()) if path.name != COMPARISON}
 
 
 def read(path: Path) -> EventAccumulator:
@@ -179,6 +181,16 @@ def test_a_trial_that_has_not_begun_is_left_out(tmp_path: Path) -> None:
     assert table(tmp_path / "events")[2].sessions[0].status == api_pb2.STATUS_FAILURE
 
 
+def test_the_comparison_is_a_text_with_its_warnings(run: RunRecord, tmp_path: Path) -> None:
+    write_events(run, tmp_path / "events")
+    found = read(tmp_path / "events" / COMPARISON)
+    (text,) = found.Tensors(COMPARISON)
+    (markdown,) = text.tensor_proto.string_val
+    comparison = compare_run(run)
+    assert markdown.decode() == summary_markdown(comparison, run.path.name, run.config.question)
+    assert f"- Careful: {comparison.warnings[0]}." in markdown.decode()
+
+
 def test_later_files_only_add_to_earlier_ones(tmp_path: Path) -> None:
     # Or a TensorBoard that is watching would draw curves twice.
     run, folder = make_run(tmp_path / "run", ended=False), tmp_path / "events"
@@ -189,8 +201,8 @@ def test_later_files_only_add_to_earlier_ones(tmp_path: Path) -> None:
     writer.close()
     write_events(RunRecord(run.path), folder)
     late = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*tfevents*")}
-    assert late.keys() == early.keys()
-    assert all(late[path].startswith(early[path]) and len(late[path]) > len(early[path]) for path in late)
+    assert {path.parent.name for path in late.keys() - early.keys()} == {COMPARISON}
+    assert all(late[path].startswith(early[path]) and len(late[path]) > len(early[path]) for path in early)
 
 
 def test_writing_twice_changes_nothing_and_leaves_nothing_beside(run: RunRecord, tmp_path: Path) -> None:
@@ -200,7 +212,7 @@ def test_writing_twice_changes_nothing_and_leaves_nothing_beside(run: RunRecord,
         write_events(run, folder)
         contents.append({path.relative_to(folder): path.is_file() and path.read_bytes() for path in folder.rglob("*")})
     assert contents[0] == contents[1]
-    assert len(contents[0]) == 24
+    assert len(contents[0]) == 26
     assert [path.name for path in folder.parent.iterdir()] == ["events"]
 
 
@@ -288,6 +300,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from bnexp.report import tensorboard, terminal_plot
+from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
 print(sorted({"tensorboard", "plotext"} & set(sys.modules)))
 tensorboard.write_events(RunRecord(Path(sys.argv[1])), Path(sys.argv[2]))

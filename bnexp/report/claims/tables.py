@@ -17,8 +17,8 @@ NOTES = {
     "ratio (×) above 1; margin: the least Δ that counts, written down before the runs",
     "p (Holm)": "p (Holm): of the paired t test, and adjusted for the number of claims that are judged together",
     "diverged": "epochs to threshold: median, censored; diverged: of all trials",
-    "s/step": "s/step: arm / baseline, from the runs as they went, on one clock and not in turns; costs_per_step "
-    "measures it properly",
+    "s/step": "s/step: arm / baseline, from the runs as they went, on one clock and not in turns; left out below a "
+    "second; costs_per_step measures it properly",
     "verdict": "verdict: OPPOSITE, the interval is below 0; SUPPORTED, above 0 and its mean at least the margin; TOO "
     "SMALL, its upper end is below the margin; INCONCLUSIVE, else. It holds for the setting that was tested, and no "
     "other",

@@ -109,7 +109,8 @@ def _caption(panels: Panels) -> str:
         "nothing recorded yet" if seeds == 0 else "one seed" if seeds == 1 else "",
         f"line: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "",
         "a diverged trial keeps its last value" if any(curve.ends for curve in curves) else "",
-        "seconds: a trial's share of the time of all that trained with it, measuring left out"
+        "seconds: a trial's share of the time of all that trained with it, measuring left out; "
+        "arms train one after the other, not in turns"
         if panels.axis == "seconds"
         else "",
     )

@@ -34,7 +34,10 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
     about = "Along one swept setting, over all seeds and all other settings."
     yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
-    about = "What the threshold took, in epochs and in seconds, and what a step costs."
+    about = (
+        "What the threshold took, in epochs and in seconds, and what a step costs. Arms train one after the other, not "
+        "in turns, so the machine’s other work is in the times."
+    )
     yield page_table("time", "Time and cost", about, _time(comparison), comparison.rows, arms, grouped=True)
     where = [row.point for row in comparison.rows if row.diverged]
     rows = [row for row in comparison.rows if row.point in where]
