@@ -456,7 +456,9 @@ def extremes(draw: st.DrawFn) -> dict[str, Any]:
             "betas": draw(st.lists(numbers(0.0, 0.9, 1 - 1e-16, top=1), min_size=2, max_size=2)),
             "decay_all": draw(st.booleans()),
             "label_smoothing": draw(numbers(0.0, top=1)),
-            "schedule": draw(st.sampled_from(["constant", "step", "cosine", "one_cycle", "warmup_cosine"])),
+            "schedule": draw(
+                st.sampled_from(["constant", "step", "exponential", "cosine", "one_cycle", "warmup_cosine"])
+            ),
             "schedule_options": {"factor": draw(st.sampled_from([1e-300, 1e300])), "step_every": 1},
             "clip": {
                 name: draw(st.sampled_from([None, 1e-30, 1.0, 1e30]))

@@ -55,7 +55,9 @@ def experiments(draw: st.DrawFn) -> dict[str, object]:
             "weight_decay": draw(st.sampled_from([0.0, 0.01])),
             "decay_all": draw(st.booleans()),
             "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
-            "schedule": draw(st.sampled_from(["constant", "cosine", "one_cycle", "warmup_cosine", "step"])),
+            "schedule": draw(
+                st.sampled_from(["constant", "cosine", "exponential", "one_cycle", "warmup_cosine", "step"])
+            ),
             "clip": draw(st.sampled_from([{}, {"value": 0.01}, {"norm_per_tensor": 0.05}, {"norm_global": 0.1}])),
             "precision": "fp64",
         },
