@@ -53,8 +53,7 @@ class Recorder:
         if ended:
             self._held.pop(group, None)  # there are to be as few copies at once as planning counts on
             self._checkpoints.finish(group, progress.snapshot().only(ended))
-            steps = dict(zip(record.trials, record.diverged_step, strict=True))
-            self._writer.end(_outcome(number, steps[number]) for number in ended)
+            self._writer.end(record.outcomes(ended))
         if len(ended) == len(record.trials):
             self._drop(group)
             if progress.probing:
@@ -119,7 +118,3 @@ def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[
     if ended := [number for number in group if number not in cut]:
         yield ended
     yield from (part.group.numbers for part in parts)
-
-
-def _outcome(trial: int, diverged_step: int | None) -> Outcome:
-    return Outcome(trial, "diverged" if diverged_step else "completed", diverged_step)

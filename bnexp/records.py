@@ -35,7 +35,12 @@ class EpochRecord:
     seconds: float
     """Each trial's share of the time trained so far: the group's seconds over its trials, evaluation left out."""
     diverged_step: tuple[int | None, ...]
-    """The step at which each trial's loss, or a number of its state, left all bounds; or None."""
+    """The step since which each trial is diverged; None where it is not, or is so no longer: see
+    `bnexp.training.divergence`."""
+    highest_batch_loss: tuple[float | None, ...]
+    """The highest finite batch loss of each trial so far; None where there was none."""
+    highest_batch_loss_step: tuple[int | None, ...]
+    """The step of that batch."""
 
     def rows(self) -> Iterator[dict[str, float | int | None]]:
         """Yield one row of curves.csv per trial."""
@@ -43,6 +48,14 @@ class EpochRecord:
             measures = {name: self.measures[name][k] if name in self.measures else None for name in MEASURES}
             place = {"trial": trial, "epoch": self.epoch, "step": self.step}
             yield {**place, **measures, "lr": self.lr[k], "seconds": self.seconds}
+
+    def outcomes(self, trials: Iterable[int]) -> Iterator["Outcome"]:
+        """Yield how some of the trials ended, if this is their last record."""
+        for trial in trials:
+            k = self.trials.index(trial)
+            kind: OutcomeKind = "diverged" if self.diverged_step[k] else "completed"
+            highest = self.highest_batch_loss[k], self.highest_batch_loss_step[k]
+            yield Outcome(trial, kind, self.diverged_step[k], *highest)
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,11 @@ class Outcome:
     trial: int
     kind: OutcomeKind
     diverged_step: int | None = None
-    """The step at which the loss, or a number of the state, left all bounds (kind diverged)."""
+    """The step since which the trial is diverged (kind diverged)."""
+    highest_batch_loss: float | None = None
+    """The highest finite batch loss, None where there was none or the trial failed."""
+    highest_batch_loss_step: int | None = None
+    """The step of that batch."""
     reason: str = ""
     """What broke (kind failed)."""
 

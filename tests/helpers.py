@@ -93,6 +93,11 @@ def rewrite(path: Path, content: str) -> None:
     sums.close()
 
 
+def no_batches(trials: int) -> tuple[tuple[None, ...], ...]:
+    """The end of an EpochRecord: no trial is diverged, and none has seen a batch."""
+    return ((None,) * trials,) * 3
+
+
 def only_group(config: ExperimentConfig) -> TrialGroup:
     """The group of an experiment whose trials all have one shape."""
     (group,) = groups(trials(config))

@@ -14,7 +14,7 @@ from bnexp.plan import TrialGroup
 from bnexp.recording import Recorder
 from bnexp.records import EpochRecord, Snapshot
 from bnexp.training.loop import Progress
-from tests.helpers import rates_group
+from tests.helpers import no_batches, rates_group
 
 GROUP = rates_group(4)
 
@@ -56,8 +56,7 @@ def snapshot(trials: tuple[int, ...], step: int) -> Snapshot:
 
 def event(of: Job, step: int, *, lost: bool = False, lasting: bool = True, ended: tuple[int, ...] = ()) -> Event:
     trials = of.group.numbers
-    none = tuple(None for _ in trials)
-    record = EpochRecord(trials, step, step, {}, tuple(0.1 for _ in trials), 0.0, none)
+    record = EpochRecord(trials, step, step, {}, tuple(0.1 for _ in trials), 0.0, *no_batches(len(trials)))
 
     def state() -> Snapshot:
         if lost:

@@ -142,7 +142,8 @@ class TrainSettings(Settings):
     Before training and after the last step is always measured.
     """
     stop_diverged: bool = False
-    """Stop training a trial at the first record at the end of an epoch that shows it diverged."""
+    """Stop training a diverged trial at a record at the end of an epoch, if a number of it is no longer finite, or if
+    every batch loss of that epoch lay above the limit."""
     checkpoint_every: Positive = 60
     """Seconds between checkpoints."""
 

@@ -16,29 +16,49 @@ SUMMARIES = ("summary.md", "summary.csv")
 """Written when a run finishes; no command reads them, people do."""
 PICTURE = "curves.png"
 """Written then, too, and again by every report."""
-FORMAT_VERSION = 2
-"""Of the run folder; environment.json says which one a folder has."""
+FORMAT_VERSION = 3
+"""Of the run folders that are written; environment.json says which one a folder has."""
+READ_ONLY = 2
+"""The format before, which is still read, but not continued: `diverged` meant something else there."""
 
 
 def check_format(run: Path) -> None:
-    """Refuse a run folder of another format; one that doesn't say which is left to the checksums.
+    """Refuse to read a run folder of an unknown format; one that doesn't say which is left to the checksums.
 
     Raises:
-        InputError: the format is not FORMAT_VERSION.
+        InputError: the format is neither FORMAT_VERSION nor READ_ONLY.
     """
-    try:
-        about = json.loads(read(run / ENVIRONMENT))
-        found = about.get("format") if isinstance(about, dict) else None
-    except (OSError, ValueError, RecursionError):
-        return
-    if type(found) is not int or found == FORMAT_VERSION:
+    found = _format(run)
+    if found is None or found in (FORMAT_VERSION, READ_ONLY):
         return
     if found > FORMAT_VERSION:
         raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
     raise InputError(
-        f"{run}: written by an earlier bnexp (format {found}, this one reads {FORMAT_VERSION}); "
+        f"{run}: written by an earlier bnexp (format {found}, this one reads {READ_ONLY} and {FORMAT_VERSION}); "
         "train it anew with bnexp run --rerun"
     )
+
+
+def is_read_only(run: Path) -> bool:
+    """Whether a run folder is of a format that is read, but not continued."""
+    return _format(run) == READ_ONLY
+
+
+def cannot_continue(run: Path) -> InputError:
+    """Return the error for a run folder of a format that is only read."""
+    return InputError(
+        f"{run}: written by an earlier bnexp (format {READ_ONLY}), which this one can show but not continue; "
+        "train it anew with bnexp run --rerun"
+    )
+
+
+def _format(run: Path) -> int | None:
+    try:
+        about = json.loads(read(run / ENVIRONMENT))
+        found = about.get("format") if isinstance(about, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if type(found) is int else None
 
 
 def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:

@@ -9,6 +9,8 @@ from bnexp.records import Outcome
 TRIAL_COLUMNS = (
     "outcome",
     "diverged_step",
+    "highest_batch_loss",
+    "highest_batch_loss_step",
     "reason",
     "final_train_loss",
     "final_train_accuracy",
@@ -19,6 +21,8 @@ TRIAL_COLUMNS = (
     "seconds",
 )
 """Columns of trials.csv after the trial, arm, seed and grid columns."""
+NEW_COLUMNS = ("highest_batch_loss", "highest_batch_loss_step")
+"""Those of them that folders of the format before don't have."""
 
 _FINAL = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy")
 
@@ -33,6 +37,7 @@ def trial_row(trial: Trial, records: Sequence[Mapping[str, Any]], outcome: Outco
     if outcome is None:
         return row
     row |= {"outcome": outcome.kind, "diverged_step": outcome.diverged_step, "reason": outcome.reason}
+    row |= {name: getattr(outcome, name) for name in NEW_COLUMNS}
     if records:
         row |= {f"final_{name}": records[-1][name] for name in _FINAL}
         best = max(records, key=lambda record: record["val_accuracy"] or 0.0)

@@ -23,7 +23,7 @@ TEXTS = ("outcome", "reason")
 
 
 def trial_table(content: bytes, config: ExperimentConfig) -> pd.DataFrame:
-    """Return every planned trial in order; results are missing where it has not ended.
+    """Return every planned trial in order; results are missing where it has not ended, or where the format lacks them.
 
     Grid values are those of the configuration, but for lists and mappings, which are texts as in the file.
 
@@ -42,7 +42,8 @@ def trial_table(content: bytes, config: ExperimentConfig) -> pd.DataFrame:
     for name, values in planned.items():
         _check(name, written[name], values)
     columns = {name: grid_column(values) for name, values in planned.items()}
-    results = {name: _results(name, written[name]) for name in TRIAL_COLUMNS}
+    recorded = written.reindex(columns=list(TRIAL_COLUMNS), fill_value="")  # the format before has fewer columns
+    results = {name: _results(name, recorded[name]) for name in TRIAL_COLUMNS}
     return pd.DataFrame(columns | results)
 
 

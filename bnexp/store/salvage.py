@@ -10,7 +10,19 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.store.blocks import Block
 from bnexp.store.files import make_folder, remove_leftovers, set_aside
-from bnexp.store.layout import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, LOG, PICTURE, PROBES, SUMMARIES, TRIALS
+from bnexp.store.layout import (
+    CHECKSUMS,
+    CONFIG,
+    CURVES,
+    ENVIRONMENT,
+    LOG,
+    PICTURE,
+    PROBES,
+    SUMMARIES,
+    TRIALS,
+    cannot_continue,
+    is_read_only,
+)
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.tables import Fault, examine
 
@@ -42,9 +54,13 @@ def salvage(path: Path, config: ExperimentConfig) -> Salvage:
     """Return what can be kept of a run folder, and keep copies of what is damaged.
 
     Raises:
+        InputError: the folder is of a format that is only read.
         OSError: a file can't be read, which may be whole, or no copy can be made.
     """
-    tables, about, damaged = examine(path, config), *_other_files(path)
+    tables = examine(path, config)
+    if tables.older or is_read_only(path):
+        raise cannot_continue(path)
+    about, damaged = _other_files(path)
     notes = [_put_aside(path, fault) for fault in (*damaged, *tables.faults)] + _cleared(path)
     return Salvage(tables.outcomes, tables.records, tables.blocks, about, tuple(notes))
 

@@ -9,11 +9,10 @@ from pathlib import Path
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.blocks import Block, block_checksum, blocks_between, step_of
-from bnexp.store.cells import csv_text
 from bnexp.store.checksums import OUTCOME, Known, checksum, seal
 from bnexp.store.files import whole_lines
 from bnexp.store.layout import CHECKSUMS, CURVES, PROBES, TRIALS
-from bnexp.store.outcomes import TRIAL_COLUMNS
+from bnexp.store.outcomes import NEW_COLUMNS, TRIAL_COLUMNS
 
 NAMED = 5
 """Trials that a message lists."""
@@ -45,11 +44,18 @@ class Tables:
     curves_csv: bytes
     """The file, but for a last line that is still being written."""
     faults: tuple[Fault, ...]
+    older: bool = False
+    """Whether trials.csv has the columns of the format before."""
 
 
 def trial_columns(config: ExperimentConfig) -> tuple[str, ...]:
     """Return the columns of trials.csv."""
     return ("trial", "arm", "seed", *config.swept, *TRIAL_COLUMNS)
+
+
+def older_columns(config: ExperimentConfig) -> tuple[str, ...]:
+    """Return the columns of trials.csv in the format before."""
+    return tuple(name for name in trial_columns(config) if name not in NEW_COLUMNS)
 
 
 def cells_of(line: bytes) -> list[str]:
@@ -71,7 +77,9 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
         fault = Fault(CHECKSUMS, "missing, so that nothing can be checked")
         return Tables({}, {}, {}, trials_csv or b"", curves_csv or b"", (fault,))
     numbers = range(len(config.points()) * len(config.arms) * len(config.seeds))
-    ended, trial_faults = _outcomes(trials_csv, trial_columns(config), numbers, known)
+    older = _header(trials_csv) == older_columns(config)
+    columns = older_columns(config) if older else trial_columns(config)
+    ended, trial_faults = _outcomes(trials_csv, columns, numbers, known)
     records, sums, bad = _records(curves_csv, numbers, known)
     bad |= {number for number, row in ended.items() if seal(row, sums.get(number, [0])[-1]) not in known}
     faults = [*trial_faults, *_record_faults(CURVES, CURVE_COLUMNS, curves_csv, sorted(bad))]
@@ -82,11 +90,16 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
         faults += _record_faults(PROBES, PROBE_COLUMNS, probes_csv, sorted(unproved), strange=strange)
         bad |= unproved
     sound = {number: row for number, row in ended.items() if number not in bad}
-    return Tables(sound, records, blocks, trials_csv or b"", curves_csv or b"", tuple(faults))
+    return Tables(sound, records, blocks, trials_csv or b"", curves_csv or b"", tuple(faults), older)
 
 
 def _content(path: Path) -> bytes | None:
     return whole_lines(path) if path.is_file() else None
+
+
+def _header(content: bytes | None) -> tuple[str, ...]:
+    first = (content or b"").partition(b"\n")[0].decode(errors="replace")
+    return tuple(first.split(","))
 
 
 def _outcomes(
@@ -95,8 +108,8 @@ def _outcomes(
     """Return the sound rows of ended trials, and what is wrong with the file."""
     if content is None:
         return {}, [Fault(TRIALS, "missing")]
-    header, *lines = content.split(b"\n")[:-1] or [b""]
-    if header.decode(errors="replace") + "\n" != csv_text(columns, []):
+    lines = content.split(b"\n")[1:-1]
+    if _header(content) != columns:
         return {}, [Fault(TRIALS, "the first line is not as it was written")]
     rows = {_number(line): line for line in lines if checksum(line, OUTCOME) in known}
     lost = [number for number in numbers if number not in rows]

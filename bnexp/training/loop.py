@@ -151,7 +151,8 @@ class _Run:
     def _progress(self, rate_K: Float[Tensor, " K"]) -> Progress:
         trials = self._trainee.group.numbers
         # The one moment at which the host reads the device.
-        diverged, *rows, lr = torch.cat([self._trainee.evaluate(self._step), rate_K[None].double()]).tolist()
+        rows_MK = torch.cat([self._trainee.evaluate(self._step), rate_K[None].double()])
+        diverged, lost, highest, highest_at, *rows, lr = rows_MK.tolist()
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
         record = EpochRecord(
@@ -163,17 +164,22 @@ class _Run:
             self._seconds,
             # A fault that is there before training counts from the first step on.
             tuple(int(step) if 0 < step <= self._step else None for step in diverged),
+            tuple(loss if step else None for loss, step in zip(highest, highest_at, strict=True)),
+            tuple(int(step) or None for step in highest_at),
         )
         whole = self._step % self._per_epoch == 0
         found = self._probing.take()
-        return Progress(record, self._ended(record, whole), self._snapshot, found, self._probing.seconds, whole)
+        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing.seconds, whole)
 
-    def _ended(self, record: EpochRecord, whole: bool) -> tuple[int, ...]:
+    def _ended(self, record: EpochRecord, lost: Sequence[float]) -> tuple[int, ...]:
+        """Return which trials are not trained further: all after the last step, those that `stop_diverged` stops."""
         if self._step == self._total:
             return record.trials
-        if not (whole and self._train.stop_diverged):
+        if self._step % self._per_epoch or not self._train.stop_diverged:
             return ()
-        return tuple(trial for trial, step in zip(record.trials, record.diverged_step, strict=True) if step)
+        first = self._step - self._per_epoch + 1
+        found = zip(record.trials, record.diverged_step, lost, strict=True)
+        return tuple(trial for trial, step, for_good in found if step and (for_good or step <= first))
 
     def _snapshot(self) -> Snapshot:
         state = self._trainee.state() | self._probing.state()

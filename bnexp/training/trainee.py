@@ -1,4 +1,4 @@
-"""A trial group in training: networks, optimiser, divergence flags, and the step that updates them."""
+"""A trial group in training: networks, optimiser, what has diverged, and the step that updates them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,15 +19,12 @@ from bnexp.nn.population import refit_statistics
 from bnexp.nn.shards import Shard, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
+from bnexp.training.divergence import Divergence
 from bnexp.training.measure import chunks, measure
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.trial_axis import shard_sizes
 from bnexp.training.work import batch_products
-
-DIVERGED_FACTOR = 1e3
-"""A trial diverges when its batch loss passes this many times that of its first batch, or of guessing where the first
-was lower; or when a loss, a parameter, a running statistic or a number that the optimiser keeps is not finite."""
 
 State = Mapping[str, Tensor]
 
@@ -41,7 +38,7 @@ class Trainee:
     """
 
     def __init__(self, group: TrialGroup, data: Dataset):
-        settings, trials = [trial.settings for trial in group.trials], len(group.trials)
+        settings = [trial.settings for trial in group.trials]
         self.group, self.data, self._train = group, data, settings[0].train
         self.device = data.train.labels_N.device
         seeds, models = [trial.seed for trial in group.trials], [each.model for each in settings]
@@ -55,9 +52,7 @@ class Trainee:
         thetas, decayed = parameters.matrices, parameters.decayed
         self._optimizer = OPTIMIZERS[self._train.optimizer](rules, thetas, decayed)
         self._clip = Clipping.of([train.clip for train in rules], thetas[0])
-        self._guessing = math.log(data.shape.classes)
-        self._limit_K = thetas[0].new_full((trials,), float("inf"))
-        self._diverged_K = torch.zeros(trials, dtype=torch.int64, device=self.device)
+        self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), like=thetas[0])
 
     @property
     def products(self) -> int:
@@ -78,10 +73,10 @@ class Trainee:
         x_SBP = training_inputs(self.data, images_SBP, self._train.augment, self._picture_draws)
         loss_K, gradient = self._backward(x_SBP, labels_SB)
         self._optimizer.step(self._clip(gradient), rate_K1)
-        self._watch(loss_K, step)
+        self._divergence.watch(loss_K, step)
 
     def evaluate(self, step: int) -> Float[Tensor, "M K"]:
-        """Return the diverged step (0: not) and then loss and accuracy on each split with images, one row each.
+        """Return the rows of `Divergence.rows`, and then loss and accuracy on each split with images, one row each.
 
         What is not finite before training, at step 0, counts as diverged at step 1.
         """
@@ -90,12 +85,13 @@ class Trainee:
         # Averages over no batch yet are nothing that the network trains with: what they spoil may be a fine start.
         if step > 0 or not norm.over_the_batch or norm.statistics == "population":
             finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
-            self._flag(~finite_K, max(step, 1))
-        return torch.cat([self._diverged_K[None].double(), rows_MK])
+            self._divergence.lose(~finite_K, max(step, 1))
+        return torch.cat([self._divergence.rows(), rows_MK])
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training goes on from; every tensor has the trials in front. These are no copies."""
-        return self._numbers() | {"limit": self._limit_K, "diverged": self._diverged_K}
+        divergence = {f"divergence.{name}": tensor for name, tensor in self._divergence.state().items()}
+        return self._numbers() | divergence
 
     def load(self, state: State) -> None:
         """Take over a state from `state()` of the same trials."""
@@ -148,15 +144,6 @@ class Trainee:
         with autocast(self._train, self.device):
             logits_KBC: Tensor = network(x_SBP)
         return logits_KBC.to(x_SBP.dtype)
-
-    def _watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
-        # A finite limit, so that an infinite loss is above it; written so that NaN, which is below nothing, is too.
-        limit_K = (DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)).clamp(max=torch.finfo(loss_K.dtype).max)
-        self._limit_K.copy_(torch.where(step == 1, limit_K, self._limit_K))
-        self._flag(~(loss_K <= self._limit_K), step)
-
-    def _flag(self, bad_K: Tensor, step: int | Tensor) -> None:
-        self._diverged_K.copy_(torch.where(bad_K & (self._diverged_K == 0), step, self._diverged_K))
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> Bool[Tensor, " K"]:

@@ -12,7 +12,7 @@ from bnexp.plan import Trial, run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
-from tests.helpers import experiment
+from tests.helpers import experiment, no_batches
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 MakeRun = Callable[..., Frames]
@@ -93,5 +93,6 @@ def _record(epoch: int, planned: tuple[Trial, ...], values: Mapping[str, Callabl
         name: tuple(0.1 if epoch == 0 and "accuracy" in name else value(trial) for trial in planned)
         for name, value in values.items()
     }
-    rates, diverged = (0.1,) * len(numbers), (None,) * len(numbers)
-    return EpochRecord(numbers, epoch, 20 * epoch, measured, rates, epoch / 2, diverged)
+    return EpochRecord(
+        numbers, epoch, 20 * epoch, measured, (0.1,) * len(numbers), epoch / 2, *no_batches(len(numbers))
+    )

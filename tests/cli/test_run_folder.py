@@ -65,7 +65,7 @@ def test_config_yaml_reloads_to_the_same_configuration(trained: Trained) -> None
 
 def test_environment_json_says_what_it_ran_on(trained: Trained) -> None:
     about = json.loads((trained.path / "environment.json").read_text())
-    assert about["format"] == 2
+    assert about["format"] == 3
     assert about["bnexp"] == bnexp.__version__
     assert about["engine"] == "local"
     assert about["command"][1:] == ["run", "exp.yaml"]
@@ -75,8 +75,8 @@ def test_environment_json_says_what_it_ran_on(trained: Trained) -> None:
 
 def test_trials_csv_has_the_columns_of_the_contract(trained: Trained) -> None:
     assert (trained.path / "trials.csv").read_text().splitlines()[0] == (
-        "trial,arm,seed,train.lr,outcome,diverged_step,reason,final_train_loss,final_train_accuracy,"
-        "final_val_accuracy,final_test_accuracy,best_val_accuracy,test_accuracy_at_best_val,seconds"
+        "trial,arm,seed,train.lr,outcome,diverged_step,highest_batch_loss,highest_batch_loss_step,reason,"
+        "final_train_loss,final_train_accuracy,final_val_accuracy,final_test_accuracy,best_val_accuracy,test_accuracy_at_best_val,seconds"
     )
 
 
@@ -88,6 +88,8 @@ def test_trials_csv_has_a_row_a_trial_in_the_order_of_the_plan(trained: Trained)
     )
     assert set(rows["outcome"]) == {"completed"}
     assert rows[["diverged_step", "reason"]].isna().all(axis=None)
+    assert rows["highest_batch_loss"].between(1, 10).all()
+    assert rows["highest_batch_loss_step"].between(1, EPOCHS * STEPS).all()
     assert (rows["seconds"] > 0).all()
 
 

@@ -579,9 +579,9 @@ def state(folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (3, "written by a newer bnexp (format 3, this one reads 2); upgrade"),
-        (99, "written by a newer bnexp (format 99, this one reads 2); upgrade"),
-        (1, "written by an earlier bnexp (format 1, this one reads 2); train it anew with bnexp run --rerun"),
+        (4, "written by a newer bnexp (format 4, this one reads 3); upgrade"),
+        (99, "written by a newer bnexp (format 99, this one reads 3); upgrade"),
+        (1, "written by an earlier bnexp (format 1, this one reads 2 and 3); train it anew with bnexp run --rerun"),
     ],
 )
 def test_another_format_is_refused_and_left_alone(

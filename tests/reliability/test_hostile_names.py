@@ -24,7 +24,7 @@ from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_chec
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
-from tests.helpers import crossed, experiment
+from tests.helpers import crossed, experiment, no_batches
 from tests.reliability.faults import EXPERIMENT, as_nobody, fast_folder
 
 ESCAPES = (
@@ -54,7 +54,7 @@ def made_run(runs: Path, **raw: object) -> Path:
     writer = RunWriter.create(path, config, planned, {"device": "cpu"}, groups)
     numbers = tuple(groups[0])
     measures = {name: tuple(0.5 + number / 100 for number in numbers) for name in MEASURES}
-    writer.append(EpochRecord(numbers, 1, 6, measures, (0.1,) * len(numbers), 0.5, (None,) * len(numbers)))
+    writer.append(EpochRecord(numbers, 1, 6, measures, (0.1,) * len(numbers), 0.5, *no_batches(len(numbers))))
     writer.end(Outcome(number, "completed") for number in numbers)
     writer.close()
     return path

@@ -28,7 +28,7 @@ KINDS = (
     "flip", "delete", "insert", "overwrite", "cut", "swap lines", "repeat a line", "drop a line", "other file",
     "append other file", "take a line of another file", "random bytes", "random text", "digit",
 )  # fmt: skip
-TEXTS = ("0,none,0,0.1,,,,,,,,,,\n", "{}", '{"format": 2}', '{"format": 1e9}', '{"groups": 5}', "a: &a [*a]", "\r\n")
+TEXTS = ("0,none,0,0.1,,,,,,,,,,,,\n", "{}", '{"format": 2}', '{"format": 1e9}', '{"groups": 5}', "a: &a [*a]", "\r\n")
 
 Mutation = tuple[str, int, int, int, bytes]
 """Kind, file, two places, and some bytes."""

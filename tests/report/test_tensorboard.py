@@ -27,7 +27,7 @@ from bnexp.report.summary import summary_markdown
 from bnexp.report.tensorboard import COMPARISON, FINAL, trial_name, write_events
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
-from tests.helpers import experiment
+from tests.helpers import experiment, no_batches
 
 MEASURED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 ARMS = {"none": None, "before": None, "wide.5": {"model.width": 50}}
@@ -48,7 +48,7 @@ def make_run(path: Path, records: int = 4, ended: bool = True, **raw: Any) -> Ru
         if epoch == records - 1:
             measures["train_loss"] = (1e39, math.nan, math.inf, *measures["train_loss"][3:])
         rates = tuple(float(np.float32(rate)) for rate in rng.random(len(numbers)))
-        writer.append(EpochRecord(numbers, epoch, 7 * epoch, measures, rates, epoch * 0.37, (None,) * len(numbers)))
+        writer.append(EpochRecord(numbers, epoch, 7 * epoch, measures, rates, epoch * 0.37, *no_batches(len(numbers))))
     special = {1: Outcome(1, "diverged", 15), 2: Outcome(2, "failed", reason="a cable")}
     if ended:
         writer.end(special.get(number, Outcome(number, "completed")) for number in numbers)

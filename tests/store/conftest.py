@@ -12,7 +12,7 @@ from bnexp.plan import Trial, run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
-from tests.helpers import experiment
+from tests.helpers import experiment, no_batches
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MadeRun:
         """Append a record six steps an epoch; every measure of trial n is `value` + n/10."""
         at = tuple(trial.number for trial in self.trials) if numbers is None else numbers
         measures = {name: tuple(value + number / 10 for number in at) for name in MEASURES} | given
-        record = EpochRecord(at, epoch, 6 * epoch, measures, (0.1,) * len(at), epoch / 3, (None,) * len(at))
+        record = EpochRecord(at, epoch, 6 * epoch, measures, (0.1,) * len(at), epoch / 3, *no_batches(len(at)))
         self.writer.append(record)
 
     def end(self, *numbers: int, **outcome: Any) -> None:

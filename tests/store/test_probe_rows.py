@@ -13,7 +13,7 @@ from bnexp.store.blocks import block_checksum, blocks_between, blocks_of, step_o
 from bnexp.store.late import add_late_probes
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.writer import RunWriter
-from tests.helpers import experiment, rewrite
+from tests.helpers import experiment, no_batches, rewrite
 
 NUMBERS = (0, 1)
 
@@ -34,7 +34,7 @@ def writer(tmp_path: Path) -> Iterator[RunWriter]:
 
 def record(writer: RunWriter, step: int, *probes: ProbeRecord) -> None:
     measures = dict.fromkeys(MEASURES, (0.5, 0.6))
-    writer.append(EpochRecord(NUMBERS, -(-step // 6), step, measures, (0.1, 0.1), 1.0, (None, None)), probes)
+    writer.append(EpochRecord(NUMBERS, -(-step // 6), step, measures, (0.1, 0.1), 1.0, *no_batches(2)), probes)
 
 
 def finish(writer: RunWriter) -> RunRecord:

@@ -85,7 +85,7 @@ def test_what_a_split_without_images_would_say_is_left_blank(make_run: MakeRun) 
 
     run = make_run(arms=["none"])
     measured = {"train_loss": (math.nan,), "train_accuracy": (0.5,)}
-    run.writer.append(EpochRecord((0,), 1, 6, measured, (0.1,), 2.5, (6,)))
+    run.writer.append(EpochRecord((0,), 1, 6, measured, (0.1,), 2.5, (6,), (None,), (None,)))
     assert rows(run) == ["0,1,6,nan,0.5,,,,,0.1,2.5"]
 
 
@@ -95,8 +95,8 @@ def test_an_outcome_is_entered_with_the_final_and_best_numbers(make_run: MakeRun
     run.record(1, 0.25)
     run.end(1)
     assert rows(run, "trials.csv") == [
-        "0,none,0,,,,,,,,,,",
-        "1,before,0,completed,,,0.35,0.35,0.35,0.35,0.6,0.6,0.3333333333333333",
+        "0,none,0,,,,,,,,,,,,",
+        "1,before,0,completed,,,,,0.35,0.35,0.35,0.35,0.6,0.6,0.3333333333333333",
     ]
 
 
@@ -170,7 +170,7 @@ def test_final_and_best_numbers_come_from_all_records_also_those_before_the_inte
     run = half_done(make_run).restored(t1=12)
     run.record(3, 0.2, (1,))
     run.end(1)
-    assert rows(run, "trials.csv")[1].split(",")[6:] == [*[repr(0.2 + 0.1)] * 4, *[repr(0.7 + 0.1)] * 2, "1.0"]
+    assert rows(run, "trials.csv")[1].split(",")[8:] == [*[repr(0.2 + 0.1)] * 4, *[repr(0.7 + 0.1)] * 2, "1.0"]
     run.writer.close()
 
 
@@ -208,8 +208,8 @@ def test_numbers_of_a_diverged_trial_survive_an_interruption(make_run: MakeRun) 
     run = make_run(arms=["none"])
     run.record(0, train_loss=(math.nan,))
     continued = run.restored(t0=0)
-    continued.end(0, kind="diverged", diverged_step=1)
-    assert rows(continued, "trials.csv")[0].split(",")[3:7] == ["diverged", "1", "", "nan"]
+    continued.end(0, kind="diverged", diverged_step=1, highest_batch_loss=1e4, highest_batch_loss_step=3)
+    assert rows(continued, "trials.csv")[0].split(",")[3:9] == ["diverged", "1", "10000.0", "3", "", "nan"]
 
 
 def test_nothing_ended_is_entered_twice_when_continued(make_run: MakeRun) -> None:
@@ -231,7 +231,7 @@ def test_a_trial_that_goes_back_keeps_its_records_until_they_are_made_again(make
     assert places(run) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
     assert rows(run)[-1].split(",")[3] == "0.35"
     run.end(1)
-    assert rows(run, "trials.csv")[1].split(",")[6:8] == ["0.35", "0.35"]
+    assert rows(run, "trials.csv")[1].split(",")[8:10] == ["0.35", "0.35"]
     assert run.read().complete
 
 

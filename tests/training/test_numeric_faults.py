@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord
 from bnexp.training import measure, trainee
+from bnexp.training.divergence import FACTOR
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import DIVERGED_FACTOR, Trainee
+from bnexp.training.trainee import Trainee
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group
 
 KINDS = ["none", "batch", "layer", "group"]
@@ -170,7 +172,7 @@ def test_a_lucky_first_batch_does_not_make_an_ordinary_loss_a_divergence() -> No
     faultless.update(batch_SB, rate_K1, torch.tensor(1))
     other = int((faultless.data.train.labels_N != first).nonzero()[0])
     faultless.update(torch.tensor([[other]]), rate_K1, torch.tensor(2))
-    assert faultless.state()["diverged"].tolist() == [0]
+    assert faultless.state()["divergence.since"].tolist() == [0]
 
 
 # In the gradient
@@ -480,23 +482,29 @@ def extremes(draw: st.DrawFn) -> dict[str, Any]:
 
 def expected_steps(group: TrialGroup, progress: Sequence[Progress], batch_losses_SK: np.ndarray) -> np.ndarray:
     """The diverged step of each record and trial by the definition, 0 for none, from what can be seen from outside."""
-    bound_K = DIVERGED_FACTOR * np.maximum(batch_losses_SK[:1], math.log(3))
-    bad_SK = ~(np.isfinite(batch_losses_SK) & (batch_losses_SK <= bound_K))
+    lost_SK = ~np.isfinite(batch_losses_SK)
+    above_SK = batch_losses_SK > FACTOR * np.maximum(batch_losses_SK[:1], math.log(3))
     norm = group.settings.model.norm
     found = []
     for each in progress:
         step = each.record.step
         if step or norm.kind != "batch" or norm.statistics == "population":
-            bad_SK[max(step, 1) - 1] |= ~finite(each)
-        since_K = np.where(bad_SK[:step].any(0), bad_SK[:step].argmax(0) + 1, 0) if step else np.zeros(3)
-        found.append(since_K)
+            lost_SK[max(step, 1) - 1] |= ~finite(each)
+        diverged_SK = (above_SK | np.logical_or.accumulate(lost_SK))[:step]
+        found.append([since(list(diverged_K)) for diverged_K in diverged_SK.T])
     return np.array(found)
+
+
+def since(diverged: list[bool]) -> int:
+    """The step from which on a trial was diverged at every one, 0 if it is not at the last."""
+    held = list(takewhile(bool, reversed(diverged)))
+    return len(diverged) - len(held) + 1 if held else 0
 
 
 def finite(progress: Progress) -> np.ndarray:
     """Whether all losses and all numbers of the state of each trial are finite."""
     losses = [row for name, row in progress.record.measures.items() if name.endswith("loss")]
-    state = [each for name, each in progress.snapshot().arrays.items() if name not in ("limit", "diverged")]
+    state = [each for name, each in progress.snapshot().arrays.items() if not name.startswith("divergence")]
     return np.all([np.isfinite(losses).all(0), *(np.isfinite(each.reshape(3, -1)).all(1) for each in state)], axis=0)
 
 

@@ -15,7 +15,7 @@ from bnexp.executors.memory import out_of_memory
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
-from tests.helpers import crossed, experiment, finished, made_up_data, only_group, rates_group
+from tests.helpers import crossed, experiment, finished, made_up_data, no_batches, only_group, rates_group
 
 GONE = Lost("the machine is gone")
 
@@ -90,7 +90,7 @@ def moment(
     resumable: bool = True,
 ) -> Moment:
     count = len(trials)
-    record = EpochRecord(tuple(trials), step // 6, step, {}, (0.1,) * count, float(step), (None,) * count)
+    record = EpochRecord(tuple(trials), step // 6, step, {}, (0.1,) * count, float(step), *no_batches(count))
     probes = (ProbeRecord(tuple(trials), 0, step, {("fc1", "mean"): (0.5,) * count}),)
     return Moment(record, tuple(ended), probes, step / 8, resumable, state)
 

@@ -16,7 +16,7 @@ from bnexp.executors.jobs import Job
 from bnexp.executors.memory import out_of_memory
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
-from tests.helpers import experiment, finished, made_up_data, only_group, rates_group
+from tests.helpers import experiment, finished, made_up_data, no_batches, only_group, rates_group
 from tests.test_architecture import loaded_with
 
 
@@ -99,7 +99,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def progress(step: int, *, ended: tuple[int, ...] = (), resumable: bool = True, trials: int = 2) -> Progress:
     numbers = tuple(range(trials))
-    record = EpochRecord(numbers, step, step, {}, (0.1,) * trials, float(step), (None,) * trials)
+    record = EpochRecord(numbers, step, step, {}, (0.1,) * trials, float(step), *no_batches(trials))
     probes = (ProbeRecord(numbers, step, step, {("fc1", "mean"): (0.5,) * trials}),)
     return Progress(record, ended, lambda: Snapshot(numbers, step, step, 0.0, {}), probes, step / 8, resumable)
 

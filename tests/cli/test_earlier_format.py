@@ -1,0 +1,90 @@
+"""A folder that bnexp 0.2.0 wrote is shown by every command that reads, and never continued."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bnexp.config.reader import to_yaml
+from bnexp.plan import run_name
+from bnexp.store.layout import PICTURE
+from bnexp.store.outcomes import NEW_COLUMNS, TRIAL_COLUMNS
+from bnexp.store.pictures import SIGNATURE
+from bnexp.store.reader import RunRecord
+from tests.cli.command import Command
+
+WRITTEN_BY_0_2 = Path(__file__).parents[1] / "store" / "format_2"
+"""Four trials of `none` and `before` at rates 1 and 1e30; of the former `none` overshot and came back."""
+
+
+@pytest.fixture
+def earlier(here: Path) -> Path:
+    """A copy of it below runs/, under the name that its configuration has now, which is in exp.yaml."""
+    config = RunRecord(WRITTEN_BY_0_2).config
+    (here / "exp.yaml").write_text(to_yaml(config.model_dump(mode="json")))
+    shutil.copytree(WRITTEN_BY_0_2, here / "runs" / run_name(config))
+    return here / "runs" / run_name(config)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+
+
+def test_its_trials_have_all_columns_and_what_was_not_recorded_is_empty(earlier: Path) -> None:
+    trials = RunRecord(earlier).trials
+    assert list(trials.columns) == ["trial", "arm", "seed", "train.lr", *TRIAL_COLUMNS]
+    assert trials["outcome"].tolist() == ["diverged", "completed", "diverged", "diverged"]
+    assert trials["diverged_step"].tolist()[::2] == [2, 2]
+    assert trials[list(NEW_COLUMNS)].isna().all(axis=None)
+    assert trials["final_train_accuracy"].tolist() == [0.18125, 0.09375, 0.1125, 0.1125]
+
+
+def test_every_command_that_reads_shows_it(earlier: Path, cli: Command) -> None:
+    before = content(earlier)
+    assert [row["state"] for row in json.loads(cli("list", "--json").out)] == ["complete"]
+    compared = cli("compare", "--view", "diverged")
+    assert compared.code == 0
+    assert "1/1" in compared.out
+    assert cli("compare", "--plot").code == 0
+    assert content(earlier) == before
+    assert cli("report").code == 0
+    assert (earlier / "report.html").exists()
+    assert "diverged at step 2" in (earlier / "report.html").read_text()
+
+
+def test_what_diverged_meant_there_is_said_where_a_trial_did(earlier: Path, cli: Command) -> None:
+    said = "earlier bnexp: trials of "
+    assert said in " ".join(cli("compare").out.split())
+    assert said not in cli("compare", "--filter", "train.lr < 2", "--filter", "arm == before").out
+
+
+def test_a_finished_one_is_complete_and_trains_nothing(earlier: Path, cli: Command) -> None:
+    (earlier / PICTURE).write_bytes(SIGNATURE + b"\0\0\0\0IEND\xaeB`\x82")
+    before = content(earlier)
+    assert cli("run", "exp.yaml").code == 0
+    assert content(earlier) == before
+
+
+@pytest.mark.parametrize("damage", [PICTURE, "curves.csv", "environment.json", "checksums.txt"])
+def test_an_unfinished_or_damaged_one_is_not_continued_but_left_as_it_is(
+    earlier: Path, cli: Command, damage: str
+) -> None:
+    (earlier / damage).unlink(missing_ok=True)
+    before = content(earlier)
+    refused = cli("run", "exp.yaml")
+    assert (refused.code, refused.err) == (
+        2,
+        f"bnexp: runs/{earlier.name}: written by an earlier bnexp (format 2), which this one can show but not "
+        "continue; train it anew with bnexp run --rerun\n",
+    )
+    assert content(earlier) == before
+
+
+def test_rerun_trains_it_anew_beside_it(earlier: Path, cli: Command) -> None:
+    before = content(earlier)
+    assert cli("run", "exp.yaml", "--rerun", "--quiet").code == 0
+    assert content(earlier.with_name(f"{earlier.name}.1")) == before
+    trials = RunRecord(earlier).trials
+    assert trials["outcome"].tolist() == ["completed", "completed", "diverged", "diverged"]
+    assert trials["highest_batch_loss"].iloc[0] > 1000
