@@ -75,7 +75,8 @@ def _progress(job: Job, step: int, rng: np.random.Generator, numbers: int, ended
     trials = job.group.numbers
     measures, lr = rng.random((len(MEASURES), len(trials))).tolist(), rng.random(len(trials)).tolist()
     made = {name: tuple(row) for name, row in zip(MEASURES, measures, strict=True)}
-    record = EpochRecord(trials, step, step, made, tuple(lr), time.time(), (None,) * len(trials))
+    nothing = (None,) * len(trials)
+    record = EpochRecord(trials, step, step, made, tuple(lr), time.time(), nothing, nothing, nothing)
     return cast("Progress", _Progress(record, ended, partial(_snapshot, trials, step, numbers)))
 
 

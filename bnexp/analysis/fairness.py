@@ -11,6 +11,7 @@ from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
+from bnexp.store.layout import READ_ONLY
 from bnexp.words import counted, listed
 
 
@@ -23,6 +24,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _few(comparison),
             _unpaired(study, comparison),
             _failed(study),
+            _earlier(study),
             _chosen(study),
             _budgets(study, comparison, others),
             _biases(study.settings, study.arms),
@@ -61,6 +63,16 @@ def _failed(study: Study) -> Iterator[str]:
     if len(failed):
         counts = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
         yield f"failed trials: {counts}; they are in no mean"
+
+
+def _earlier(study: Study) -> Iterator[str]:
+    diverged = set(study.trials.loc[study.trials["outcome"] == "diverged", "run"])
+    runs = [name for name, about in study.environments.items() if name in diverged and about.get("format") == READ_ONLY]
+    if runs:
+        yield (
+            f"earlier bnexp: in {listed(runs)} a single batch loss above the limit made a trial diverged, "
+            "also where it learned on"
+        )
 
 
 def _chosen(study: Study) -> Iterator[str]:

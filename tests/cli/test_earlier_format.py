@@ -54,9 +54,9 @@ def test_every_command_that_reads_shows_it(earlier: Path, cli: Command) -> None:
 
 
 def test_what_diverged_meant_there_is_said_where_a_trial_did(earlier: Path, cli: Command) -> None:
-    said = "earlier bnexp: trials of "
+    said = "earlier bnexp: in "
     assert said in " ".join(cli("compare").out.split())
-    assert said not in cli("compare", "--filter", "train.lr < 2", "--filter", "arm == before").out
+    assert said not in cli("compare", "--filter", "train.lr < 2 and arm == before").out
 
 
 def test_a_finished_one_is_complete_and_trains_nothing(earlier: Path, cli: Command) -> None:
