@@ -5,7 +5,7 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
-from bnexp.config.stages import choosing, must_choose
+from bnexp.config.stages import choosing, must_choose, untuned
 from bnexp.data.catalog import DataShape, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
@@ -82,7 +82,8 @@ class Overview:
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
         if must_choose(self.config):
             count = counted(len(trials(choosing(self.config))), "trial")
-            lines.append(f"  Before them {count} choose among what tune.grid lists, and are not in these figures.")
+            lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
+            lines.append("  settings as they are written.")
         head = (
             f"{measured} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
             f"({gibibytes(self.free)} free), about {_time(seconds)}:"
@@ -123,7 +124,7 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
         InputError: the device can't be had, or batches don't fit the data.
     """
     chosen = choose_device(device)
-    shapes, whole = {}, groups(trials(config))
+    shapes, whole = {}, groups(trials(untuned(config) if must_choose(config) else config))
     for group in whole:
         with naming(source):
             shapes[data_key(group)] = shape = describe(group.settings.data)

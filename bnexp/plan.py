@@ -92,7 +92,11 @@ class Options:
 
 
 def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
-    """Return every trial, numbered grid point by grid point, arm by arm, seed by seed."""
+    """Return every trial, numbered grid point by grid point, arm by arm, seed by seed.
+
+    Raises:
+        InputError: the experiment has to choose first (`tune:`).
+    """
     places = list(config.places())
     known: dict[tuple[str, int], TrialSettings] = {}
     for arm, point, _ in places:

@@ -55,8 +55,8 @@ def prepare(
         options: how to treat what is there already, and what fails.
 
     Raises:
-        InputError: the device, the data or the folder can't be had, another process has the run, batches don't fit
-            the data, or a trial doesn't fit the memory.
+        InputError: the experiment has to choose first (`tune:`; run_staged does), the device, the data or the folder
+            can't be had, another process has the run, batches don't fit the data, or a trial doesn't fit the memory.
     """
     options = options or Options()
     engine = Local.on(where) if isinstance(where, str) else where

@@ -1,18 +1,23 @@
 """Choosing and then measuring: what is chosen, with which seeds, and what a second call still has to do."""
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from bnexp import runner
 from bnexp.analysis.runs import compare_run
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import choosing, measuring, untuned
-from bnexp.errors import BnexpError
-from bnexp.plan import Options, run_name
+from bnexp.config.tuning import Choice
+from bnexp.errors import BnexpError, InputError
+from bnexp.overview import overview
+from bnexp.plan import Options, run_name, trials
 from bnexp.preparing import Plan, prepare
 from bnexp.runner import run
 from bnexp.staged import run_staged
@@ -148,6 +153,59 @@ def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) 
     record.__dict__["trials"] = record.trials.assign(outcome=failed)
     with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
         choose(tuned(), record)
+
+
+UNCHOSEN = (
+    "test: none has not chosen yet from tune.grid; bnexp.staged.run_staged chooses and then measures, "
+    "and bnexp.config.stages.untuned gives the experiment without tuning"
+)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda config, runs: config.settings("none", {}),
+        lambda config, runs: trials(config),
+        lambda config, runs: prepare(config, runs, "cpu"),
+        lambda config, runs: prepare(config, runs, "cpu", options=Options(rerun=True)),
+        lambda config, runs: prepare(replace(config, tuned=choices(config, "before")), runs, "cpu"),
+    ],
+)
+def test_what_has_not_been_chosen_cannot_be_trained(tmp_path: Path, use: Callable[..., object]) -> None:
+    with pytest.raises(InputError) as caught:
+        use(tuned(), tmp_path)
+    assert str(caught.value) == UNCHOSEN
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_choice_of_every_arm_can_be_measured() -> None:
+    with pytest.raises(ValidationError, match="expected one entry for each arm at each grid point"):
+        measuring(tuned(), choices(tuned(), "before"))
+
+
+def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp_path: Path) -> None:
+    plan = prepare(untuned(tuned(seeds=1)), tmp_path, "cpu")
+    run(plan_of_version_0_2 := dataclasses.replace(plan, config=tuned(seeds=1)))
+    with pytest.raises(InputError, match="trained before anything was chosen from tune.grid; bnexp run tunes it first"):
+        RunRecord(plan_of_version_0_2.path).check()
+
+
+def test_an_overview_says_which_settings_its_figures_are_for() -> None:
+    summary = overview(tuned(), "cpu").summary()
+    assert summary.splitlines()[0].startswith("4 trials in ")
+    assert summary.endswith(
+        "  Before them 12 trials choose from tune.grid. The figures leave these out, and are for the\n"
+        "  settings as they are written."
+    )
+
+
+def replace(config: ExperimentConfig, **fields: object) -> ExperimentConfig:
+    """Another configuration, unchecked, as a script can make it."""
+    return config.model_copy(update=fields)
+
+
+def choices(config: ExperimentConfig, *arms: str) -> tuple[Choice, ...]:
+    return tuple(Choice(arm=arm, point=point, values={"train.lr": 0.5}) for point in config.points() for arm in arms)
 
 
 def test_an_experiment_without_tuning_has_one_stage(tmp_path: Path) -> None:

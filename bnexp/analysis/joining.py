@@ -14,6 +14,7 @@ from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.stages import untuned
 from bnexp.config.trial import TrialSettings
 from bnexp.store.reader import RunRecord
 
@@ -164,7 +165,10 @@ def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, s
     Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
     """
     own = {name: (config, arm) for config, names in zip(configs, arms, strict=True) for arm, name in names.items()}
-    ground = configs[0].model_copy(update={"arms": {name: config.arms[arm] for name, (config, arm) in own.items()}})
+    arms_on_it = {
+        name: {**config.arms[arm], **config.chosen(arm, config.points()[0])} for name, (config, arm) in own.items()
+    }
+    ground = untuned(configs[0]).model_copy(update={"arms": arms_on_it})
     found = {}
     for name, (config, arm) in own.items():
         try:

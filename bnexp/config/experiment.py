@@ -15,6 +15,7 @@ from bnexp.config.swept import Grid, Seeds, Values
 from bnexp.config.text import Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value
 from bnexp.config.tuning import MOST_CHOICES, Choice, TuneSettings
+from bnexp.errors import InputError
 
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
@@ -60,13 +61,29 @@ class ExperimentConfig(TrialSettings):
         """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
 
         Raises:
+            InputError: what suits the arm best has not been chosen yet.
             pydantic.ValidationError: the values don't go together.
         """
         raw: dict[str, Any] = {section: getattr(self, section).model_dump() for section in TrialSettings.model_fields}
-        chosen = next((each.values for each in self.tuned if each.arm == arm and each.point == point), {})
-        for key, value in {**point, **self.arms[arm], **chosen}.items():
+        for key, value in {**point, **self.arms[arm], **self.chosen(arm, point)}.items():
             put(raw, key, value, TrialSettings)
         return TrialSettings.model_validate(raw)
+
+    def chosen(self, arm: str, point: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values that one arm chose at one grid point; none where nothing is tuned.
+
+        Raises:
+            InputError: it has not chosen yet. No trial can be made of such an experiment, so none trains untuned.
+        """
+        if not (self.tune.grid or self.tuned):
+            return {}
+        for each in self.tuned:
+            if each.arm == arm and each.point == point:
+                return each.values
+        raise InputError(
+            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.staged.run_staged chooses and then measures, "
+            "and bnexp.config.stages.untuned gives the experiment without tuning"
+        )
 
     @field_validator("arms", mode="before")
     @classmethod

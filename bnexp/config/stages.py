@@ -22,14 +22,19 @@ def choosing(config: ExperimentConfig) -> ExperimentConfig:
             "grid": {**config.grid, **config.tune.grid},
             "seeds": config.tune.seeds,
             "tune": TuneSettings(),
+            "tuned": (),
             "probes": (),
         }
     )
 
 
 def measuring(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
-    """Return the experiment that measures every arm with what it chose."""
-    return config.model_copy(update={"tuned": tuple(choices)})
+    """Return the experiment that measures every arm with what it chose.
+
+    Raises:
+        pydantic.ValidationError: not every arm has chosen at every grid point, or one chose twice.
+    """
+    return ExperimentConfig.model_validate(config.model_copy(update={"tuned": tuple(choices)}).model_dump())
 
 
 def untuned(config: ExperimentConfig) -> ExperimentConfig:

@@ -16,6 +16,7 @@ import pandas as pd
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.reader import parse
+from bnexp.config.stages import must_choose
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.blocks import probe_of
@@ -66,7 +67,10 @@ class RunRecord:
         """The resolved configuration."""
         place = self.path / CONFIG
         with self._reading(CONFIG):
-            return resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
+            config = resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
+        if must_choose(config):
+            raise InputError(f"{place}: trained before anything was chosen from tune.grid; bnexp run tunes it first")
+        return config
 
     @cached_property
     def environment(self) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def test_without_tuning_all_arms_have_the_settings_as_written() -> None:
 @pytest.mark.parametrize("change", [lambda found: found[:1], lambda found: [*found, found[0]]])
 def test_a_file_with_other_choices_than_its_arms_and_points_is_refused(change: Any) -> None:
     config = experiment()
-    raw = measuring(config, change(choices(config))).model_dump(mode="json")
+    chosen = [choice.model_dump() for choice in change(choices(config))]
+    raw = config.model_dump(mode="json") | {"tuned": chosen}
     with pytest.raises(ConfigError, match="tuned: expected one entry for each arm at each grid point"):
         resolve(raw, "exp.yaml")

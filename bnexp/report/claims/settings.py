@@ -5,6 +5,7 @@ from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.families import USUAL_WIDTH
+from bnexp.config.stages import untuned
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
 from bnexp.report.labels import short_keys, value_text
@@ -33,7 +34,8 @@ def setting_text(config: ExperimentConfig) -> str:
 
     What is swept, chosen, or differs between arms is no shared setting.
     """
-    first = {arm: _flat(config.settings(arm, config.points()[0])) for arm in config.arms}
+    written = untuned(config)
+    first = {arm: _flat(written.settings(arm, config.points()[0])) for arm in config.arms}
     usual, own = _flat(TrialSettings()), next(iter(first.values()))
     apart = {key for key in own for flat in first.values() if flat.get(key) != own[key]}
     apart |= {*config.swept, *config.tune.grid, *UNTOLD}
