@@ -1,6 +1,6 @@
 """Everything bnexp can refuse to do, with the exit code that goes with it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -48,6 +48,23 @@ def naming(source: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError([replace(each, source=each.source or source) for each in error.problems]) from None
+
+
+def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:
+    """Refuse a command that names one thing twice: it does nothing more than once would, so it is a slip.
+
+    Args:
+        named: what was written, and what it stands for.
+
+    Raises:
+        InputError: two names stand for the same.
+    """
+    first: dict[Hashable, object] = {}
+    for name, thing in named:
+        if thing in first:
+            again = "named twice" if first[thing] == name else f"the same as {first[thing]}"
+            raise InputError(f"{name}: {again}; name it once")
+        first[thing] = name
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

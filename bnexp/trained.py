@@ -8,7 +8,7 @@ from torch import nn
 
 from bnexp.data.catalog import DataShape
 from bnexp.draws import SeedDraws
-from bnexp.errors import InputError
+from bnexp.errors import InputError, refuse_twice
 from bnexp.nn.build import skeleton
 from bnexp.plan import Trial, TrialGroup, trials
 from bnexp.records import Snapshot
@@ -58,10 +58,11 @@ def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> lis
         wanted: numbers of the trials; None for all that have weights.
 
     Raises:
-        InputError: the run has no such trial, or a trial has no weights: it has not ended, has failed, or its file is
-            damaged.
+        InputError: the run has no such trial, it is named twice, or it has no weights: it has not ended, has failed,
+            or its file is damaged.
     """
     planned = trials(run.config)
+    refuse_twice((f"trial {number}", number) for number in wanted or ())
     if unknown := [number for number in wanted or () if not 0 <= number < len(planned)]:
         raise InputError(f"{run.path}: no trial {unknown[0]}; there are 0 to {len(planned) - 1}, see trials.csv")
     kept = {n: snapshot.only([n]) for snapshot in Checkpoints(run.path).weights() for n in snapshot.trials}
@@ -69,4 +70,4 @@ def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> lis
     if missing or not kept:
         which = f"trial {missing[0]} has no" if missing else "no trial has"
         raise InputError(f"{run.path}: {which} weights yet, or they are damaged; bnexp run trains what is left")
-    return [TrainedTrial(planned[number], kept[number]) for number in sorted(kept if wanted is None else set(wanted))]
+    return [TrainedTrial(planned[number], kept[number]) for number in sorted(kept if wanted is None else wanted)]

@@ -46,7 +46,12 @@ def test_a_network_classifies_as_it_did_when_its_training_ended(record: RunRecor
 
 
 def test_trials_come_in_the_order_of_their_numbers_and_only_those_asked_for(record: RunRecord) -> None:
-    assert [each.trial.number for each in trained_trials(record, [5, 1, 5])] == [1, 5]
+    assert [each.trial.number for each in trained_trials(record, [5, 1])] == [1, 5]
+
+
+def test_a_trial_that_is_asked_for_twice_is_refused(record: RunRecord) -> None:
+    with pytest.raises(InputError, match=r"^trial 5: named twice; name it once$"):
+        trained_trials(record, [5, 1, 5])
 
 
 def test_a_trial_that_is_not_there_is_named(record: RunRecord) -> None:

@@ -21,9 +21,9 @@ def full_key(written: str, known: Sequence[str]) -> str:
         return ending[0]
     if ending:
         raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them whole")
-    raise InputError(
-        f"{written}: no such column{nearest(written, list(known))}; there are {', '.join(known) or 'none'}"
-    )
+    if not known:
+        raise InputError(f"{written}: no such column; the trials differ in arm and seed only, nothing is swept")
+    raise InputError(f"{written}: no such column{nearest(written, list(known))}; there are {', '.join(known)}")
 
 
 def is_number(value: Any) -> bool:

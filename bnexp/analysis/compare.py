@@ -22,7 +22,7 @@ from bnexp.analysis.paired import paired_fields
 from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
 from bnexp.analysis.robustness import robustness_rows
 from bnexp.analysis.rows import arm_row
-from bnexp.errors import InputError, nearest
+from bnexp.errors import InputError, nearest, refuse_twice
 
 
 def compare_arms(
@@ -87,7 +87,9 @@ def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:
 
 
 def _choose_keys(by: Sequence[str], grid_keys: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(full_key(key, grid_keys) for key in by))
+    keys = [full_key(key, grid_keys) for key in by]
+    refuse_twice(zip(by, keys, strict=True))
+    return tuple(keys)
 
 
 def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metric: str) -> Iterator[Overall]:

@@ -72,8 +72,9 @@ def run(
     from bnexp.cli.output import warn
     from bnexp.config.load import load
     from bnexp.config.norms import momentum_questions
+    from bnexp.errors import refuse_twice
     from bnexp.executors.choice import EngineChoice
-    from bnexp.plan import Options
+    from bnexp.plan import Options, run_name
 
     choice = EngineChoice(device, engine, address, gpus_per_group, checkpoints)
     choice.check()
@@ -84,6 +85,7 @@ def run(
         check_installed()  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(path, load(path, overrides)) for path in paths]
+    refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
     options = Options(rerun, retry_failed, fail_fast)

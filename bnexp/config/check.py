@@ -1,7 +1,9 @@
 """Checking a whole configuration: every key and value alone, then every arm at every grid point."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
@@ -32,7 +34,8 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
         found = _first(explain(error))
     found += _first(problem for each in _swept_values(raw) for problem in _explain_value(*each))
     if config and not found:
-        found = list(_too_long(config)) or _first(_conflicts(choosing(config) if must_choose(config) else config))
+        found = _first(_same_values(config)) or list(_too_long(config))
+        found = found or _first(_conflicts(choosing(config) if must_choose(config) else config))
     return config, found
 
 
@@ -73,6 +76,32 @@ def _explain_value(key: Any, value: Any, place: str) -> Iterator[Finding]:
         yield from ((place, message) for found, message in explain(error) if found.startswith(key))
     except ValueError as error:
         yield place, str(error)
+
+
+def _same_values(config: ExperimentConfig) -> Iterator[Finding]:
+    """Yield values of a sweep that are written in two ways and mean one setting: 0.1 and "0.1", or batch and before."""
+    columns = {f"grid.{key}": {key: column} for key, column in config.grid.items()}
+    columns |= {f"tune.grid.{key}": {key: column} for key, column in config.tune.grid.items()}
+    for place, column in ({"zip": config.zip} | columns).items():
+        rows = list(zip(*column.values(), strict=True))
+        if all(isinstance(value, int | float) for row in rows for value in row):
+            continue  # equal numbers are found where the column is read
+        meant = [repr([_typed(key, value) for key, value in zip(column, row, strict=True)]) for row in rows]
+        first: dict[str, int] = {}
+        for number, row in enumerate(rows):
+            if (before := first.setdefault(meant[number], number)) < number:
+                twins = (json.dumps(each[0] if len(each) == 1 else each, default=str) for each in (row, rows[before]))
+                yield f"{place}[{number}]", "{}: means the same as {}; list it once".format(*twins)
+
+
+def _typed(key: str, value: Any) -> Any:
+    """Return a value as the setting holds it; as it is where it is possible with other settings only."""
+    alone: dict[str, Any] = {}
+    put(alone, key, value, TrialSettings)
+    try:
+        return reduce(getattr, key.split("."), TrialSettings.model_validate(alone))
+    except ValidationError:
+        return value
 
 
 def _conflicts(config: ExperimentConfig) -> Iterator[Finding]:

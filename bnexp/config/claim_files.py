@@ -16,7 +16,7 @@ from bnexp.config.problems import explain
 from bnexp.config.reader import read_mapping
 from bnexp.config.shipped import shipped
 from bnexp.config.text import printable
-from bnexp.errors import ConfigError, InputError, Problem, nearest
+from bnexp.errors import ConfigError, InputError, Problem, nearest, refuse_twice
 
 SEEDS = range(300, 306)
 """Of a claim that names none: six, none of which was looked at while the claims were written."""
@@ -47,7 +47,7 @@ def find_claims(written: Sequence[str] = ()) -> list[Claim]:
         raise InputError(f"{unknown[0]}: no such claim{nearest(unknown[0], list(known))}; there are {', '.join(known)}")
     claims: list[Claim] = []
     problems: list[Problem] = []
-    for path in dict.fromkeys(known.get(name, Path(name)) for name in written or known):
+    for path in _files(written or list(known), known):
         try:
             claims.append(load_claim(path))
         except ConfigError as error:
@@ -56,6 +56,12 @@ def find_claims(written: Sequence[str] = ()) -> list[Claim]:
     if problems:
         raise ConfigError(problems)
     return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
+
+
+def _files(written: Sequence[str], known: Mapping[str, Path]) -> list[Path]:
+    paths = [known.get(name, Path(name)) for name in written]
+    refuse_twice((name, path.resolve()) for name, path in zip(written, paths, strict=True))
+    return paths
 
 
 def _same_names(claims: Sequence[Claim]) -> Iterator[Problem]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bnexp.config.base import Fraction, Positive, Settings, Size
+from bnexp.config.sweep import once
 from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
 
@@ -130,9 +131,9 @@ class ClaimSettings(Settings):
     """What is tested where that is wrong as worded, or says too little."""
     as_worded: bool = True
     """false: the notes' wording is wrong, and what is tested is its correction."""
-    notes: Annotated[tuple[Note, ...], Field(min_length=1)]
+    notes: Annotated[tuple[Note, ...], Field(min_length=1), AfterValidator(once)]
     """Which study notes say it."""
-    literature: Annotated[tuple[Line, ...], Field(min_length=1)]
+    literature: Annotated[tuple[Line, ...], Field(min_length=1), AfterValidator(once)]
     published: tuple[Published, ...] = ()
     check: CheckName | None = None
     """A measurement in code, by its name in bnexp/checks/registry.py."""

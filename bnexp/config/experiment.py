@@ -10,7 +10,7 @@ from bnexp.config.dotted import put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.sweep import Point, count_points, points, repeated
+from bnexp.config.sweep import Point, count_points, once, points, repeated
 from bnexp.config.swept import Grid, Seeds, Values
 from bnexp.config.text import Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value
@@ -38,7 +38,7 @@ class ExperimentConfig(TrialSettings):
     zip: dict[TrialKey, Values] = Field(default={})
     """Swept settings, paired up: lists of equal length."""
     seeds: Seeds = (0, 1, 2)
-    """The seeds, or how many of 0, 1, 2, …"""
+    """The seeds: a list, a range as in `grid`, or how many of 0, 1, 2, …"""
     tune: TuneSettings = TuneSettings()
     """What every arm tries at every grid point before it is measured at what suits it best."""
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
@@ -95,7 +95,7 @@ class ExperimentConfig(TrialSettings):
         if isinstance(value, list | tuple):
             if not all(isinstance(name, str) for name in value):
                 raise ValueError(f"expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping from names to overrides")
-            value = dict.fromkeys(value)
+            value = dict.fromkeys(once(value))
         if not isinstance(value, Mapping) or not value:
             raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
         return {name: _arm(name, overrides, norm) for name, overrides in value.items()}

@@ -10,6 +10,7 @@ from bnexp.config.experiment import ExperimentConfig, default_arms
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.reader import parse
+from bnexp.config.sweep import once
 
 KEYED_SECTIONS = ("grid", "zip", "arms", "tune.grid")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
@@ -62,7 +63,7 @@ def _written_arms(raw: Mapping[str, Any]) -> Any:
     """Return the arms with their names as keys, those left out included where a built-in one may be meant."""
     arms = raw.get("arms")
     if isinstance(arms, list | tuple) and all(isinstance(arm, str) for arm in arms):
-        return dict.fromkeys(arms)
+        return dict.fromkeys(once(arms))
     return dict.fromkeys(default_arms(_norm(raw))) if arms is None else arms
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Number, Settings
-from bnexp.config.sweep import step_numbers
+from bnexp.config.sweep import once, step_numbers
 from bnexp.errors import nearest
 
 ProbeName = Literal[
@@ -59,7 +59,7 @@ class ProbeSettings(Settings):
     """Updates from one measurement to the next; the first is before training."""
     at: Annotated[tuple[int, ...] | None, BeforeValidator(_steps)] = None
     """The updates after which to measure, 0 for before training: a list, or `{range: [first, last, step]}`."""
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(once)] | None = None
     """Only layers with these names, as `bnexp show` prints them; * stands for any letters. null = all that apply."""
     batches: Annotated[Count, Field(le=MOST_BATCHES)] | None = None
     """Batches of training images that are looked at, at most as many as there are; null = what suits the probe."""
@@ -115,8 +115,7 @@ def probe_list(value: Any) -> Any:
     if unknown := [name for name in names if name not in get_args(ProbeName)]:
         known = [DEFAULT, *get_args(ProbeName)]
         raise ValueError(f"{unknown[0]}: expected one of {', '.join(known)}{nearest(unknown[0], known)}")
-    if again := [name for i, name in enumerate(names) if name in names[:i]]:
-        raise ValueError(f"{again[0]} is listed twice")
+    once(names)
     return entries
 
 

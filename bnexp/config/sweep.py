@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from math import isfinite, prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.errors import nearest
+
+Column = TypeVar("Column", bound=Sequence[Any])
 
 MOST_VALUES = 10_000
 """Values that a list or a range of a sweep has at most."""
@@ -43,11 +45,16 @@ def values(written: Any) -> tuple[Any, ...]:
     return tuple(written)
 
 
-def step_numbers(written: Any, least: int) -> tuple[int, ...]:
-    """Return numbers of updates in ascending order, written as a list or a range.
+def step_numbers(written: Any, least: int, alternative: str = "") -> tuple[int, ...]:
+    """Return numbers of updates in ascending order, written as a list or a range; the order is of no account.
+
+    Args:
+        written: the list or range.
+        least: the smallest number that is possible.
+        alternative: what may stand there instead, for the message.
 
     Raises:
-        ValueError: neither, or a number is no whole one or below `least`.
+        ValueError: neither, a number is no whole one or below `least`, or it is listed twice.
         TooManyError: more than MOST_VALUES.
     """
     try:
@@ -57,8 +64,8 @@ def step_numbers(written: Any, least: int) -> tuple[int, ...]:
     except ValueError:
         steps = ()
     if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step >= least for step in steps):
-        raise ValueError(f"expected a list or range of steps counted from {least}")
-    return tuple(sorted(set(steps)))
+        raise ValueError(f"expected {alternative}a list or range of steps counted from {least}")
+    return tuple(sorted(once(steps)))
 
 
 def points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequence[Any]]) -> list[Point]:
@@ -85,6 +92,17 @@ def repeated(column: Sequence[Any]) -> list[Any]:
             again.append(value)
         seen.add(key)
     return again
+
+
+def once(column: Column) -> Column:
+    """Return the values as they are.
+
+    Raises:
+        ValueError: one is listed twice, which is a slip: a list that repeats says nothing more.
+    """
+    if again := repeated(column):
+        raise ValueError(f"{again[0]} is listed twice")
+    return column
 
 
 def _hashable(value: Any) -> Any:

@@ -13,14 +13,7 @@ MOST_UPDATES = 1_000_000
 
 
 def _record_at(value: Any) -> Any:
-    if value == "epoch":
-        return value
-    try:
-        return step_numbers(value, least=1)
-    except TooManyError:
-        raise
-    except ValueError:
-        raise ValueError("expected epoch, or a list or range of steps counted from 1") from None
+    return value if value == "epoch" else step_numbers(value, least=1, alternative="epoch, or ")
 
 
 def _step_at(value: Any) -> Any:

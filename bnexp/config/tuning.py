@@ -26,7 +26,7 @@ class TuneSettings(Settings):
     grid: Grid = Field(default={})
     """What every arm tries at every grid point: lists of values, crossed. Empty: nothing is tuned."""
     seeds: Annotated[Seeds, BeforeValidator(_apart)] = (FIRST_SEED, FIRST_SEED + 1)
-    """Seeds for choosing, none of those that are measured; or how many of 1000, 1001, …"""
+    """Seeds for choosing, none of those that are measured: a list, a range, or how many of 1000, 1001, …"""
     by: Literal["accuracy", "steps"] = "accuracy"
     """What is best: the highest final accuracy, or the fewest steps until accuracy reaches `threshold`."""
     threshold: Fraction = 0.9

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bnexp.errors import InputError, nearest
+from bnexp.errors import InputError, nearest, refuse_twice
 from bnexp.store.files import read
 from bnexp.store.layout import CHECKSUMS, CONFIG, ENVIRONMENT, LOG
 from bnexp.store.reader import RunRecord
@@ -48,9 +48,10 @@ def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
     """Return the runs asked for, or without any the newest run of every experiment.
 
     Raises:
-        InputError: one is not there, or nothing was asked for and there is no run at all.
+        InputError: one is not there or named twice, or nothing was asked for and there is no run at all.
     """
     found = [find_run(name, runs) for name in written] if written else newest_runs(runs)
+    refuse_twice((name, run.path.resolve()) for name, run in zip(written, found, strict=False))
     if not found:
         raise InputError(f"{runs}: no runs here yet; train one with bnexp run configs/quickstart.yaml")
     return found

@@ -24,7 +24,7 @@ def test_a_key_may_be_written_by_its_end(written: str, key: str) -> None:
         ("arn", KNOWN, f"arn: no such column (nearest: arm); there are {', '.join(KNOWN)}"),
         ("xyz", KNOWN, f"xyz: no such column; there are {', '.join(KNOWN)}"),
         ("r", ["train.lr"], "r: no such column; there are train.lr"),  # parts, not letters
-        ("lr", [], "lr: no such column; there are none"),
+        ("lr", [], "lr: no such column; the trials differ in arm and seed only, nothing is swept"),
     ],
 )
 def test_what_is_no_column_or_could_be_two_is_refused(written: str, known: list[str], message: str) -> None:

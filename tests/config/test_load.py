@@ -155,7 +155,7 @@ def test_a_wrong_override_is_put_down_to_the_command_line(
         (["train.nesterov=true"], "nesterov: true needs optimizer sgd"),
         (["model.norm=group", "model.width=9"], "norm.groups 8 does not divide the width 9"),
         (["train.epochs=1", "train.steps=1"], "epochs and steps exclude each other"),
-        (["seeds=[3,3]"], "a seed is listed twice"),
+        (["seeds=[3,3]"], "3 is listed twice"),
         (["zip.train.lr=[1,2]", "zip.train.momentum=[0]"], "train.lr has 2, train.momentum has 1"),
         (["zip.train.lr=[1]", "grid.train.lr=[1]"], "train.lr stands in both grid and zip"),
         (["grid.train.lr={linspace: [-1, 1, 3]}"], "expected a number greater than or equal to 0"),

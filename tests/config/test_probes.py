@@ -26,7 +26,7 @@ def resolved(written: Any) -> list[dict[str, Any]]:
         (["rank", {"name": "drift", "every": 10}], [{"name": "rank"}, {"name": "drift", "every": 10}]),
         ("default", [{"name": name} for name in DEFAULT_PROBES]),
         (["mode_gap", "default"], [{"name": name} for name in ("mode_gap", *DEFAULT_PROBES)]),
-        ([{"name": "rank", "at": [4, 0, 4]}], [{"name": "rank", "at": (0, 4)}]),
+        ([{"name": "rank", "at": [4, 0]}], [{"name": "rank", "at": (0, 4)}]),
         ([{"name": "rank", "at": {"range": [0, 9, 4]}}], [{"name": "rank", "at": (0, 4, 8)}]),
         ([{"name": "rank", "layers": ["hidden.*"]}], [{"name": "rank", "layers": ("hidden.*",)}]),
         (

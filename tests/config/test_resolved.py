@@ -115,7 +115,9 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
                 betas=st.tuples(small, small),
                 clip=optional(value=small, norm_global=st.none() | small),
                 schedule=st.sampled_from(["constant", "cosine"]),
-                record_at=st.just("epoch") | st.lists(st.integers(1, 99), min_size=1) | st.just({"range": [1, 9, 4]}),
+                record_at=st.just("epoch")
+                | st.lists(st.integers(1, 99), min_size=1, unique=True)
+                | st.just({"range": [1, 9, 4]}),
             )
             | st.fixed_dictionaries({"steps": st.integers(1, 99)})
             | st.fixed_dictionaries({"nesterov": st.just(True), "momentum": small}).filter(lambda _: not grid)
