@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bnexp.analysis.tuning import choose
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.stages import choosing, measuring, must_choose
+from bnexp.config.stages import first_stage, measuring, must_choose
 from bnexp.executors.engine import Engine
 from bnexp.plan import Options
 from bnexp.preparing import Plan, prepare
@@ -40,7 +40,7 @@ def run_staged(
 
     ready = [_ready(config, runs, options) for _, config in configs]
     plans = [
-        prepared(source, choosing(config) if measured is None else measured)
+        prepared(source, first_stage(config) if measured is None else measured)
         for (source, config), measured in zip(configs, ready, strict=True)
     ]
     for plan, (source, config), measured in zip(plans, configs, ready, strict=True):

@@ -12,7 +12,7 @@ from bnexp.config.dotted import is_key, put
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.plain import odd_values
 from bnexp.config.problems import Finding, explain
-from bnexp.config.stages import choosing, must_choose
+from bnexp.config.stages import first_stage
 from bnexp.config.sweep import values
 from bnexp.config.trial import TrialSettings
 from bnexp.config.yaml_limits import LARGEST
@@ -35,7 +35,7 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
     found += _first(problem for each in _swept_values(raw) for problem in _explain_value(*each))
     if config and not found:
         found = _first(_same_values(config)) or list(_too_long(config))
-        found = found or _first(_conflicts(choosing(config) if must_choose(config) else config))
+        found = found or _first(_conflicts(first_stage(config)))
     return config, found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.norm import NormSettings
+from bnexp.config.stages import first_stage
 
 SECTION = "model.norm"
 KERAS = 0.9
@@ -29,7 +30,7 @@ def norms(config: ExperimentConfig) -> list[dict[str, NormSettings]]:
 
 def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
-    used = {norm.momentum for here in norms(config) for norm in here.values() if norm.averages}
+    used = {norm.momentum for here in norms(first_stage(config)) for norm in here.values() if norm.averages}
     for momentum in sorted(used):
         if momentum >= KERAS:
             yield momentum_question(momentum)

@@ -14,6 +14,11 @@ def must_choose(config: ExperimentConfig) -> bool:
     return bool(config.tune.grid) and not config.tuned
 
 
+def first_stage(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that is trained first: the one that chooses, where something has to be chosen."""
+    return choosing(config) if must_choose(config) else config
+
+
 def choosing(config: ExperimentConfig) -> ExperimentConfig:
     """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
     return config.model_copy(

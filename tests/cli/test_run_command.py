@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.executors import local
 from bnexp.executors.jobs import Event
-from bnexp.plan import TrialGroup, run_name
+from bnexp.plan import TrialGroup, run_name, trials
 from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
@@ -309,3 +310,23 @@ def test_a_full_disk_ends_the_run_in_words(
     assert done.err.startswith("bnexp: ")
     assert "No space left on device" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_configuration_that_tunes_is_shown_then_chooses_and_is_measured(
+    here: Path, experiment: Path, cli: Command
+) -> None:
+    words = ("exp.yaml", *SMALL, "tune.grid.train.lr=[1e-9, 0.5]", "model.norm.momentum=0.99")
+    shown = cli("show", *words)
+    assert "  Before them 8 trials choose from tune.grid." in shown.out
+    ended = cli("run", *words)
+    assert (ended.code, "norm.momentum 0.99 gives" in ended.err) == (0, True)
+    chosen = {choice.arm: choice.values["train.lr"] for choice in only_tuned(here).tuned}
+    said = "; ".join(f"{arm} train.lr {rate} (edge)" for arm, rate in chosen.items())
+    assert f"chosen on validation images: {said}" in ended.out
+    assert {trial.arm: trial.settings.train.lr for trial in trials(only_tuned(here))} == chosen
+
+
+def only_tuned(here: Path) -> ExperimentConfig:
+    first, second = (RunRecord(path).config for path in sorted((here / "runs").glob("tiny*"), reverse=True))
+    assert [first.name, second.name] == ["tiny.tuning", "tiny"]
+    return second
