@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from bnexp.analysis.tuning import choices_text
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.executors import local
@@ -321,8 +322,7 @@ def test_a_configuration_that_tunes_is_shown_then_chooses_and_is_measured(
     ended = cli("run", *words)
     assert (ended.code, "norm.momentum 0.99 gives" in ended.err) == (0, True)
     chosen = {choice.arm: choice.values["train.lr"] for choice in only_tuned(here).tuned}
-    said = "; ".join(f"{arm} train.lr {rate} (edge)" for arm, rate in chosen.items())
-    assert f"chosen on validation images: {said}" in ended.out
+    assert f"chosen on validation images: {choices_text(only_tuned(here))}\n" in ended.out
     assert {trial.arm: trial.settings.train.lr for trial in trials(only_tuned(here))} == chosen
 
 
