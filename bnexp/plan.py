@@ -14,6 +14,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.families import UNITS, fewest_places
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings
+from bnexp.config.tuning import HOW_CLOSE
 from bnexp.effective import RECORDS, effective
 from bnexp.errors import Problem
 
@@ -144,8 +145,8 @@ def parts(group: TrialGroup, most: int) -> tuple[TrialGroup, ...]:
 
 
 def run_name(config: ExperimentConfig) -> str:
-    """Name of the run folder: the experiment's name and eight digits of the hash of everything else."""
-    rest = config.model_dump(mode="json", exclude={"name"})
+    """Name of the run folder: the experiment's name and eight digits of the hash of all else that is trained."""
+    rest = config.model_dump(mode="json", exclude={"name": True, "tuned": {"__all__": set(HOW_CLOSE)}})
     # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
 

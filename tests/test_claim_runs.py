@@ -304,7 +304,7 @@ def test_the_table_has_a_line_for_each_regime_and_everything_that_is_asked_for(
     assert helps["baseline"].startswith("none 0.")
     assert helps["arm"].startswith("before 0.")
     assert helps["diverged"] == "0/3 | 0/3"
-    assert helps["s/step"].startswith("×")
+    assert helps["s/step"] == "-"  # timed too short
     assert "first in" in helps["epochs to threshold"]
     assert helps["published"] == "97 %† (A & B: elsewhere)"
     assert table.notes[-1] == f"not run: bnexp claims run {claims['later'].source}"

@@ -240,6 +240,18 @@ def test_the_hash_is_of_everything_but_the_name(change: dict[str, Any]) -> None:
     assert run_name(experiment(name="other"))[-8:] == run_name(experiment())[-8:]
 
 
+def test_how_close_a_choice_was_does_not_name_a_run_anew() -> None:
+    # Or runs of versions that didn't record it would be trained again.
+    raw = {"tune": {"grid": {"train.lr": [0.1, 1]}}, "arms": ["none"]}
+    choice = {"arm": "none", "values": {"train.lr": 1}}
+    names = {
+        run_name(experiment(**raw, tuned=[choice | close]))
+        for close in ({}, {"tried": 2, "ties": 1, "lead": 0.25}, {"tried": 2})
+    }
+    assert len(names) == 1
+    assert names != {run_name(experiment(**raw, tuned=[choice | {"values": {"train.lr": 0.1}}]))}
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

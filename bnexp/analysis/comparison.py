@@ -192,6 +192,8 @@ class Comparison:
     planned: int
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
+    tuned: bool = False
+    """Whether arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
     warnings: tuple[str, ...] = ()

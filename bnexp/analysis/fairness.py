@@ -31,6 +31,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _two_changes(study.settings, comparison.baseline, others),
             _decayed(study, others),
             _edges(study, comparison),
+            (f"tuned: {line}" for line in study.tuning),
             running_averages(study, study.arms, comparison.evaluations),
         )
         for line in lines

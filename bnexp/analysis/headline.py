@@ -33,7 +33,8 @@ def headline(comparison: Comparison) -> str:
 def _words(row: Overall, comparison: Comparison) -> str:
     """Return how the arm stands: ": before wins"; nothing where that can't be told."""
     stands = standing(row, lower=lower_is_better(comparison.metric))
-    return "" if stands is Standing.unknown else f": {row.arm} {stands}"
+    tuned = " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
+    return tuned if stands is Standing.unknown else f": {row.arm} {stands}{tuned}"
 
 
 def gain(row: Overall, comparison: Comparison) -> float:

@@ -12,7 +12,7 @@ from bnexp.analysis.chance import chance
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
-from bnexp.analysis.tuning import choices_at_edges
+from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import untuned
 from bnexp.config.trial import TrialSettings
@@ -59,6 +59,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         chance=chance(configs),
         configs=dict(zip(names, configs, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
+        tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, arms)))),
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=tuple(_differences(finished, names, bases)),
         left_out=tuple(left_out),

@@ -113,5 +113,7 @@ def compare_study(
         chance=study.chance,
     )
     evaluated = evaluation_rows(study, comparison.grid_keys, comparison.baseline)
-    comparison = replace(comparison, evaluations=evaluated, differs=study.differs, left_out=study.left_out)
+    comparison = replace(
+        comparison, evaluations=evaluated, tuned=bool(study.tuning), differs=study.differs, left_out=study.left_out
+    )
     return replace(comparison, warnings=fairness(study, comparison))

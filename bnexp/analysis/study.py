@@ -37,6 +37,8 @@ class Study:
     """The experiment of every run, by the folder's name."""
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
+    tuning: tuple[str, ...] = ()
+    """Of every run that tuned: how sure its choices are."""
     at_edges: tuple[tuple[str, str, Any], ...] = ()
     """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()

@@ -1,7 +1,9 @@
 """What every arm chose on validation images, and where a choice lies at the end of what was tried."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bnexp.analysis.best import CHOSEN_BY, best_point, edges
@@ -13,6 +15,7 @@ from bnexp.config.sweep import points
 from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
+from bnexp.words import counted, listed
 
 
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
@@ -34,12 +37,62 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     for point in config.points():
         here = [number for number, each in enumerate(tried) if all(each[key] == value for key, value in point.items())]
         for arm in config.arms:
-            best = best_point(results[(results["arm"] == arm) & results["point"].isin(here)])
+            candidates = results[(results["arm"] == arm) & results["point"].isin(here)]
+            best = best_point(candidates)
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
             values = {key: tried[best][key] for key in config.tune.grid}
-            found.append(Choice(arm=arm, point=point, values=values))
+            found.append(Choice(arm=arm, point=point, values=values, **_how_close(candidates, best)))
     return tuple(found)
+
+
+def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
+    """Return how many values were tried, how many tie with the best, and by how much it leads the next."""
+    by_value = candidates.groupby("point")["chosen_by"].agg(["mean", "sem"])
+    behind = (by_value["mean"][best] - by_value["mean"]).to_numpy()
+    error = np.hypot(by_value["sem"][best], by_value["sem"]).to_numpy()
+    others = behind[by_value.index != best]
+    return {
+        "tried": len(by_value),
+        "ties": max(1, int(np.sum(behind <= error))) if np.isfinite(error).all() else None,
+        "lead": max(0.0, float(others.min())) if len(others) else None,
+    }
+
+
+def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
+    """Say in one line how sure the choices are: the tuning seeds, and how close others came; empty if none was made.
+
+    Args:
+        config: the experiment with its choices.
+        arms: names to show, by the names of the arms in the experiment.
+    """
+    if not config.tuned:
+        return ""
+    seeds, keys = counted(len(config.tune.seeds), "tuning seed"), listed(config.tune.grid)
+    close = {shown: _ties([each for each in config.tuned if each.arm == arm], config) for arm, shown in arms.items()}
+    known = "; ".join(f"{arm}: {text}" for arm, text in close.items() if text)
+    return (
+        f"each arm chose its {keys} with {seeds}, and the noise of that choice is not in the interval "
+        f"({known or 'how close the choice was is not recorded'})"
+    )
+
+
+def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
+    """Say how many values tie with the best and how far the next one is, as a range over the grid points."""
+    ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("ties", "lead"))
+    said = []
+    if ties:
+        tried = f"{_range({each.tried for each in choices})} values"
+        said.append(f"no tie among {tried}" if ties == {1} else f"{_range(ties)} of {tried} tie for the best")
+    if leads:
+        unit = "" if config.tune.by == "accuracy" else " steps"
+        said.append(f"the next is {_range(leads, '.0f' if unit else '.3f')}{unit} behind")
+    return ", ".join(said)
+
+
+def _range(values: set[Any], form: str = "") -> str:
+    ends = dict.fromkeys((format(min(values), form), format(max(values), form)))
+    return " to ".join(ends)
 
 
 def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:

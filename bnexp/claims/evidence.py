@@ -9,6 +9,7 @@ from bnexp.analysis.evaluations import evaluation_rows
 from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.study import Study
+from bnexp.analysis.tuning import tuning_noise
 from bnexp.claims.arms import Chosen, chosen, rows_against
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.regimes import ClaimRuns, Regime, regimes, runs_of
@@ -145,8 +146,14 @@ def _judged(
         verdict = judge(pairs, measure.margin)
         arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
         choices = tuple(chosen(config, compared))
-        reasons = (*verdict.reasons, *_remarks(study, arms, choices), *_evaluated(study, measure))
+        doubts = (*_remarks(study, arms, choices), *_evaluated(study, measure), *_tuned(config, compared))
+        reasons = (*verdict.reasons, *doubts)
         yield Judged(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
+
+
+def _tuned(config: ExperimentConfig, compared: Sequence[str]) -> Iterator[str]:
+    if noise := tuning_noise(config, {arm: arm for arm in compared}):
+        yield f"tuned: {noise}"
 
 
 def _evaluated(study: Study, measure: MeasureSettings) -> Iterator[str]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bnexp.config.base import Fraction, Settings
+from bnexp.config.base import Count, Fraction, NonNegative, Settings
 from bnexp.config.swept import Grid, Seeds
 from bnexp.config.trial import Name, TrialKey, Value
 
@@ -33,11 +33,21 @@ class TuneSettings(Settings):
     """by: steps: the accuracy; who never gets there takes as long as training lasts."""
 
 
+HOW_CLOSE = ("tried", "ties", "lead")
+"""Keys of a choice that tell how close it was, and don't change what is trained."""
+
+
 class Choice(Settings):
-    """What one arm chose at one grid point."""
+    """What one arm chose at one grid point, and how close the choice was."""
 
     arm: Name
     point: dict[TrialKey, Value] = Field(default={})
     """Values of the swept settings."""
     values: dict[TrialKey, Value]
     """Values of the tuned ones."""
+    tried: Count | None = None
+    """How many values, or combinations of them, it was chosen from; null = not recorded."""
+    ties: Count | None = None
+    """How many of them, the chosen one counted, are no more than one standard error of their difference from it."""
+    lead: NonNegative | None = None
+    """By how much the next best was behind it, in validation accuracy, or steps where `tune.by` is steps."""

@@ -90,7 +90,8 @@ def _best(comparison: Comparison) -> Table:
     ]
     notes = [
         "The point of the highest mean validation accuracy over the seeds; the test images chose nothing. The same "
-        "seeds choose and are measured, which flatters every arm a little.",
+        "seeds choose and are measured, which flatters every arm a little; the noise of the choice is not in the "
+        "interval.",
         "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bnexp.analysis.headline import headline
 from bnexp.analysis.runs import compare_study, study_of
 
 SIX = {"seeds": 6}
@@ -152,6 +153,46 @@ def test_the_best_at_the_end_of_the_grid(make_folder) -> None:
     assert warnings(run) == (
         "at the edge: the best train.lr of before is 1e+06, an end of the grid; better may lie beyond",
     )
+
+
+CLOSE = {"tried": 5, "ties": 2, "lead": 0.004}
+
+
+@pytest.mark.parametrize(
+    ("close", "told"),
+    [
+        ((CLOSE, CLOSE | {"ties": 1, "lead": 0.1}), "none: 2 of 5 values tie for the best, the next is 0.004 behind; "
+         "before: no tie among 5 values, the next is 0.100 behind"),
+        (({}, {}), "how close the choice was is not recorded"),
+        (({}, {"tried": 2, "lead": 0.05}), "before: the next is 0.050 behind"),
+    ],
+)  # fmt: skip
+def test_tuned_arms_say_how_sure_their_choices_are(make_folder, close: tuple[dict, dict], told: str) -> None:
+    arms = zip(("none", "before"), close, strict=True)
+    tuned = [{"arm": arm, "values": {"train.lr": 0.3}, **how} for arm, how in arms]
+    run = make_folder(**SIX, tune={"grid": {"train.lr": [0.1, 0.3, 1.0]}, "seeds": 2}, tuned=tuned)
+    comparison = compare_study(study_of([run]))
+    noise = "each arm chose its train.lr with 2 tuning seeds, and the noise of that choice is not in the interval"
+    assert comparison.warnings == (f"tuned: {noise} ({told})",)
+    assert headline(comparison).endswith(" (tuned; the choice's noise is not in the interval)")
+
+
+def test_over_grid_points_the_range_of_the_choices_is_told(make_folder) -> None:
+    tuned = [
+        {
+            "arm": arm,
+            "point": {"model.depth": depth},
+            "values": {"train.lr": 0.3},
+            "tried": 3,
+            "ties": depth,
+            "lead": 0.1,
+        }
+        for arm in ("none", "before")
+        for depth in (1, 2)
+    ]
+    tune = {"grid": {"train.lr": [0.1, 0.3, 1.0]}, "seeds": 2}
+    (line,) = warnings(make_folder(**SIX, grid={"model.depth": [1, 2]}, tune=tune, tuned=tuned))
+    assert "none: 1 to 2 of 3 values tie for the best, the next is 0.100 behind" in line
 
 
 def test_two_runs_that_go_together_give_none(make_folder) -> None:

@@ -49,6 +49,7 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
         *_doubts(best, comparison),
         *_elsewhere(best, comparison),
         *_picked(treated, comparison),
+        *_tuned(comparison),
         so_far,
     )
     heading = _heading(_subject(best.arm, comparison.baseline, settings), best, comparison)
@@ -141,6 +142,15 @@ def _picked(treated: Sequence[Overall], comparison: Comparison) -> Iterator[str]
     """Say that the best of several arms looks better than it is."""
     if len(treated) > 1:
         yield (f"It is the best of {len(treated)} arms against {comparison.baseline}; its p is not adjusted for that.")
+
+
+def _tuned(comparison: Comparison) -> Iterator[str]:
+    """Say what the interval of a tuned comparison leaves out."""
+    if comparison.tuned:
+        yield (
+            "The arms were tuned, and the noise of what they chose is not in the interval, which is therefore too "
+            "narrow. How close the choices were stands under “Mind when reading”."
+        )
 
 
 def _count(stands: Standing, places: Sequence[ArmRow], comparison: Comparison) -> str:

@@ -98,6 +98,12 @@ def test_another_arm_that_loses_is_named() -> None:
     assert found.sentences[2] == "It is the best of 2 arms against none; its p is not adjusted for that."
 
 
+def test_a_tuned_comparison_says_what_its_interval_leaves_out() -> None:
+    found = verdict_of(study(tuning=("each arm chose its train.lr with 2 tuning seeds",)))
+    assert any("the noise of what they chose is not in the interval" in sentence for sentence in found.sentences)
+    assert not any("tuned" in sentence for sentence in verdict_of(study()).sentences)
+
+
 def test_other_treatments_go_by_their_names() -> None:
     made = study(arms=("none", "wide"), seeds=6)
     plain = replace(made, settings=dict.fromkeys(made.arms, made.settings["none"]))
