@@ -105,6 +105,12 @@ NO_EFFECT = (
         Rule((f"train.schedule_options.{option}",), ("train.schedule",), _read(option))
         for option in ScheduleOptions.model_fields
     ),
+    Rule(
+        # Of warmup_cosine it is in train.warmup: see below.
+        ("train.schedule_options.warmup",),
+        ("train.schedule", "train.warmup"),
+        lambda trial: trial.train.schedule == "one_cycle",
+    ),
 )
 
 
@@ -136,6 +142,10 @@ def _widths(settings: TrialSettings) -> Any:
 def _optimizer(settings: TrialSettings) -> str:
     decayed = settings.train.weight_decay > 0
     return "adam" if settings.train.optimizer == "adamw" and not decayed else settings.train.optimizer
+
+
+def _warmup(settings: TrialSettings) -> float:
+    return 0.0 if settings.train.schedule == "one_cycle" else settings.train.schedule_read.warmup
 
 
 def _schedule(settings: TrialSettings) -> str:
@@ -182,7 +192,8 @@ MEANINGS = (
     Meaning("train.epochs", (), lambda trial: trial.train.epochs or DEFAULT_EPOCHS),
     Meaning("train.drop_last", ("data", "train.batch_size"), _drop_last),
     Meaning("train.optimizer", ("train.weight_decay",), _optimizer),
-    Meaning("train.schedule", (), _schedule),
+    Meaning("train.schedule", ("train.schedule_options.warmup", "train.warmup"), _schedule),
+    Meaning("train.warmup", ("train.schedule", "train.schedule_options.warmup"), _warmup),
     *(
         Meaning(f"train.schedule_options.{name}", ("train.schedule",), _option(name))
         for name in ScheduleOptions.model_fields

@@ -29,6 +29,7 @@ CONTINUOUS = (
     "train.weight_decay",
     "train.schedule",
     "train.schedule_options",
+    "train.warmup",
     "train.clip",
 )
 """Settings that may differ within a group: they are tensors over the trials. All others shape the computation."""

@@ -16,6 +16,7 @@ CONTINUOUS: dict[str, Any] = {
     "train.schedule_options.warmup": 0.5,
     "train.schedule_options.floor": 0.5,
     "train.schedule_options.start": 0.5,
+    "train.warmup": 0.5,
     "train.clip.value": 0.5,
     "train.clip.norm_per_tensor": 0.5,
     "train.clip.norm_global": 0.5,
@@ -85,6 +86,7 @@ COMPANY: dict[str, dict[str, Any]] = {
     "train.schedule_options.step_every": _STEPS,
     "train.schedule_options.step_at": _STEPS,
     "train.schedule_options.factor": _STEPS,
+    "train.schedule_options.warmup": {"train.schedule": "one_cycle"},
     "train.schedule_options.floor": {"train.schedule": "cosine"},
     "train.schedule_options.start": {"train.schedule": "one_cycle"},
 }

@@ -118,15 +118,14 @@ WITHOUT_EFFECT: dict[str, tuple[Change, Change]] = {
     ),
     "a floor under drops": ({"train.schedule": "step"}, {"train.schedule_options.floor": 0.5}),
     "the usual epochs between drops": ({"train.schedule": "step"}, {"train.schedule_options.step_every": 10}),
-    "no warm-up": ({"train.schedule": "step"}, {"train.schedule_options.warmup": 0.0}),
+    "a warm-up of other schedules": ({"train.schedule": "step"}, {"train.schedule_options.warmup": 0.5}),
     "epochs of drops under a smooth decay": (
         {"train.schedule": "exponential"},
         {"train.schedule_options.step_at": [1]},
     ),
-    "the usual warm-up": ({"train.schedule": "one_cycle"}, {"train.schedule_options.warmup": 0.1}),
     "a cosine with a warm-up": (
         {"train.schedule": "warmup_cosine"},
-        {"train.schedule": "cosine", "train.schedule_options.warmup": 0.1},
+        {"train.schedule": "cosine", "train.warmup": 0.1},
     ),
 }
 

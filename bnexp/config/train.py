@@ -56,9 +56,9 @@ class ScheduleOptions(Settings):
     after epoch 120 (PyTorch's MultiStepLR). A list or `{range: [first, last, step]}`, in ascending order."""
     factor: Positive = 0.1
     """step, exponential: what the rate is multiplied by at every drop, or in the course of `step_every` epochs."""
-    warmup: Fraction | None = None
-    """Share of all steps in which the rate rises evenly from 0 to lr, whatever the schedule; one_cycle: share in which
-    it climbs. null = 0.1 for warmup_cosine and one_cycle, 0 (no warm-up) for the others."""
+    warmup: Fraction = 0.1
+    """warmup_cosine: share of all steps in which the rate rises evenly from 0; one_cycle: share in which it climbs.
+    For the other schedules see train.warmup."""
     floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """cosine, warmup_cosine: where the rate ends, as a fraction of lr."""
     start: Annotated[Positive, Field(le=1)] = 0.04
@@ -73,16 +73,15 @@ class ScheduleOptions(Settings):
 
 ScheduleName = Literal["constant", "step", "exponential", "cosine", "warmup_cosine", "one_cycle"]
 SCHEDULE_OPTIONS: dict[ScheduleName, tuple[str, ...]] = {
-    "constant": ("warmup",),
-    "step": ("step_every", "step_at", "factor", "warmup"),
-    "exponential": ("step_every", "factor", "warmup"),
-    "cosine": ("floor", "warmup"),
+    "constant": (),
+    "step": ("step_every", "step_at", "factor"),
+    "exponential": ("step_every", "factor"),
+    "cosine": ("floor",),
     "warmup_cosine": ("floor", "warmup"),
     "one_cycle": ("start", "warmup"),
 }
 """The options that each schedule reads; the others have no effect."""
 USUAL_STEP_EVERY = 10
-USUAL_WARMUP = {"warmup_cosine": 0.1, "one_cycle": 0.1}
 
 
 class TrainSettings(Settings):
@@ -123,6 +122,9 @@ class TrainSettings(Settings):
     climbs and then falls (Smith & Topin 2018).
     """
     schedule_options: ScheduleOptions = ScheduleOptions()
+    warmup: Fraction = 0.0
+    """Share of all steps in which the rate first rises evenly from 0, before any schedule but those two that have a
+    warm-up of their own: warmup_cosine and one_cycle."""
     clip: ClipSettings = ClipSettings()
     augment: Augment = "none"
     """Random changes to the training images: half of them flipped, all moved by up to an eighth of their side (what
@@ -142,10 +144,12 @@ class TrainSettings(Settings):
 
     @property
     def schedule_read(self) -> ScheduleOptions:
-        """The options that the schedule reads, with null replaced by its meaning; the others are at their defaults."""
+        """The options that the schedule reads, with null replaced by its meaning; the others are at their defaults.
+
+        `warmup` is that of the schedule, whichever setting says it.
+        """
         read = self.schedule_options.model_dump(include=set(SCHEDULE_OPTIONS[self.schedule]))
-        if read["warmup"] is None:
-            read["warmup"] = USUAL_WARMUP.get(self.schedule, 0.0)
+        read.setdefault("warmup", self.warmup)
         if "step_every" in read and read.get("step_at") is None:
             read["step_every"] = read["step_every"] or USUAL_STEP_EVERY
         return ScheduleOptions(**read)
@@ -160,4 +164,12 @@ class TrainSettings(Settings):
             raise ValueError("epochs and steps exclude each other: give one of them, and null for the other")
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov: true needs optimizer sgd and a momentum above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _warm_ups_agree(self) -> Self:
+        if self.warmup and "warmup" in SCHEDULE_OPTIONS[self.schedule]:
+            raise ValueError(
+                f"warmup: {self.schedule} has a warm-up of its own; leave this one at 0 and set schedule_options.warmup"
+            )
         return self

@@ -63,7 +63,7 @@ def _cosine(options: ScheduleOptions, clock: Clock) -> float:
 
 def _one_cycle(options: ScheduleOptions, clock: Clock) -> float:
     # Smith & Topin 2018, with cosine pieces as in torch.optim.lr_scheduler.OneCycleLR.
-    peak, end = (options.warmup or 0) * clock.total - 1, clock.total - 1
+    peak, end = options.warmup * clock.total - 1, clock.total - 1
     if clock.step <= peak:
         return _between(options.start, 1.0, clock.step / peak if peak else 1.0)
     return _between(1.0, options.start * 1e-4, (clock.step - peak) / (end - peak))
@@ -71,7 +71,7 @@ def _one_cycle(options: ScheduleOptions, clock: Clock) -> float:
 
 def _warm(options: ScheduleOptions, clock: Clock) -> int:
     """Return the steps of the warm-up."""
-    return round((options.warmup or 0) * clock.total)
+    return round(options.warmup * clock.total)
 
 
 def _rise(options: ScheduleOptions, clock: Clock) -> float:

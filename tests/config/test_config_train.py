@@ -80,6 +80,10 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
         ({"schedule_options": {"step_at": 80}}, f"train.schedule_options.step_at: 80: {EPOCHS}"),
         ({"schedule_options": {"warmup": 5}}, "train.schedule_options.warmup: 5: expected a number less than 1"),
         (
+            {"schedule": "one_cycle", "warmup": 0.1},
+            "train: warmup: one_cycle has a warm-up of its own; leave this one at 0 and set schedule_options.warmup",
+        ),
+        (
             {"augment": "flip"},
             'train.augment: "flip": expected one of none, flip_crop, flip_crop_cutout (nearest: flip_crop)',
         ),

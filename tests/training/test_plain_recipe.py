@@ -65,7 +65,8 @@ def test_moved_pictures_a_warm_up_clipping_and_population_statistics() -> None:
         label_smoothing=0.1,
         schedule="step",
         lr=0.5,
-        schedule_options={"step_at": [2], "factor": 0.5, "warmup": 0.3},
+        schedule_options={"step_at": [2], "factor": 0.5},
+        warmup=0.3,
         clip={"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3},
     )
     linears = [nn.Linear(SIDE**2, WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False), nn.Linear(WIDTH, 3)]
