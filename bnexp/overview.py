@@ -6,7 +6,7 @@ from typing import Any
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.config.stages import choosing, must_choose, untuned
-from bnexp.data.catalog import DataShape, describe
+from bnexp.data.catalog import DataShape, Named, data_lines, data_warnings, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.datasets import data_key
@@ -52,6 +52,8 @@ class Overview:
     device: str
     free: int
     """Bytes that the device has to spare."""
+    data: tuple[Named, ...]
+    """What the trials train on, each kind once."""
     groups: tuple[GroupOverview, ...]
     """In the order in which they train."""
 
@@ -88,7 +90,11 @@ class Overview:
             f"{measured} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
             f"({gibibytes(self.free)} free), about {_time(seconds)}:"
         )
-        return "\n".join([head, *lines])
+        return "\n".join([*data_lines(self.data), head, *lines])
+
+    def warnings(self) -> list[str]:
+        """What is hardly meant."""
+        return data_warnings(self.data)
 
     @property
     def _shapes(self) -> list[GroupOverview]:
@@ -101,6 +107,7 @@ class Overview:
             "config": self.config.model_dump(mode="json"),
             "device": self.device,
             "free_bytes": self.free,
+            "data": [_data_json(*named) for named in self.data],
             "groups": [
                 {
                     "label": each.label(),
@@ -118,16 +125,18 @@ class Overview:
 
 
 def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -> Overview:
-    """Work out what an experiment comes to; times a few steps, reads no images.
+    """Work out what an experiment comes to; times a few steps, and reads images of folders alone.
 
     Raises:
         InputError: the device can't be had, or batches don't fit the data.
     """
     chosen = choose_device(device)
-    shapes, whole = {}, groups(trials(untuned(config) if must_choose(config) else config))
+    shapes, whole = dict[str, DataShape](), groups(trials(untuned(config) if must_choose(config) else config))
     for group in whole:
-        with naming(source):
-            shapes[data_key(group)] = shape = describe(group.settings.data)
+        if data_key(group) not in shapes:
+            with naming(source):
+                shapes[data_key(group)] = describe(group.settings.data)
+        shape = shapes[data_key(group)]
         if problems := [*misfits(group.trials, shape.train, shape.image, source)]:
             raise ConfigError(problems)
 
@@ -148,7 +157,13 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
     free = free_memory(chosen)
     with naming(source):
         planned = fitted(whole, shape_of, free, chosen, config.probes)
-    return Overview(config, str(chosen), free, tuple(look(group) for group in planned))
+    data = tuple(dict.fromkeys((group.settings.data.name, shape_of(group)) for group in whole))
+    return Overview(config, str(chosen), free, data, tuple(look(group) for group in planned))
+
+
+def _data_json(name: str, shape: DataShape) -> dict[str, Any]:
+    found = asdict(shape.findings) | {"left_out": dict(shape.findings.left_out)}
+    return {"name": name, **{key: value for key, value in asdict(shape).items() if key != "findings"}, **found}
 
 
 def _layers(seen: GroupOverview) -> Table:

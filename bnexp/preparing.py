@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.data.catalog import DataShape
+from bnexp.data.catalog import DataShape, Named
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.executors.datasets import Datasets, data_key
 from bnexp.executors.engine import Engine
@@ -34,6 +34,11 @@ class Plan:
     engine: Engine
     datasets: Datasets
     options: Options
+
+    @property
+    def data(self) -> list[Named]:
+        """What was read for each group."""
+        return [(group.settings.data.name, self.datasets[data_key(group)].shape) for group in self.groups]
 
 
 def prepare(

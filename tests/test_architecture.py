@@ -26,7 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "effective": {"config", "data", "errors"},
     "plan": {"config", "effective", "errors"},
     # the pictures, the networks, the training
-    "data": {"config", "draws", "errors", "streams"},
+    "data": {"config", "draws", "errors", "streams", "words"},
     "nn": {"config", "draws", "streams"},
     "probes": {"config", "data", "draws", "errors", "nn", "plan", "records", "streams"},
     "training": {"config", "data", "draws", "nn", "plan", "probes", "records"},
@@ -61,9 +61,9 @@ ALLOWED: dict[str, set[str]] = {
     "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts", "late_probes",
-        "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training", "tuning",
-        "words",
+        "analysis", "claim_runs", "claims", "config", "data", "deploy", "errors", "executors", "interrupts",
+        "late_probes", "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training",
+        "tuning", "words",
     },
     "__main__": {"cli"},
     "bnexp": set(),

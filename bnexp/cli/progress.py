@@ -8,6 +8,8 @@ from typing import Self
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bnexp.cli.output import warn
+from bnexp.data.catalog import data_lines, data_warnings
 from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Event
 from bnexp.opening import Opened
@@ -38,13 +40,15 @@ class Watching:
         """Say what will be trained, and what was found."""
         for line in opened.damage:
             typer.echo(f"bnexp: {self._plan.path}: {line}", err=True)
+        for line in data_warnings(self._plan.data):
+            warn(line)
         self._tally.skip(set(opened.writer.ended))
         if self._silent:
             return
         plan = self._plan
         trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
         typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
-        for line in opened.news:
+        for line in [*data_lines(plan.data), *opened.news]:
             typer.echo(f"  {line}")
         if sys.stdout.isatty():
             columns = BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn(compact=True)

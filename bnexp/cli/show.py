@@ -37,6 +37,8 @@ def show(
     from bnexp.overview import overview  # imports torch
 
     seen = overview(config, device, str(path))
+    for line in seen.warnings():
+        warn(line)
     if as_json:
         print_json(seen.as_json())
     elif not quiet:

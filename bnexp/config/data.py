@@ -17,11 +17,13 @@ class DataSettings(Settings):
     name: DataName = "mnist"
     """Data set; digits is bundled, image_folder reads any tree of pictures, the others are downloaded once."""
     root: Line | None = None
-    """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/ and test/<class>/."""
+    """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/, test/<class>/ and, if there
+    are validation images of their own, val/<class>/."""
     train_size: Size | None = None
     """Train on the first N images of the training order; null = all that validation leaves."""
     val_size: Size | None = None
-    """Validate on the last N images of the training order; null = 5000, or a tenth where there are under 20,000."""
+    """Validate on the last N images of the training order; null = 5000, or a tenth where there are under 20,000. Where
+    an image_folder has val/: on the first N of its images; null = all of them."""
     test_size: Size | None = None
     """Test on the first N test images; null = all, 0 = never look at them."""
     normalize: Scaling = "standard"

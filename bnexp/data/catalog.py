@@ -3,12 +3,14 @@
 Torch-free, so that plans and cost estimates answer at once. Shapes: C channels, H, W.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
 
 from bnexp.config.data import DataSettings
-from bnexp.data import picture_tree
+from bnexp.config.text import escaped
+from bnexp.data.findings import Findings
 from bnexp.errors import ConfigError, Problem
 
 Sampling = Literal["epoch", "replacement", "by_class"]
@@ -27,8 +29,20 @@ class DataShape:
     """Images to validate on; 0 = none."""
     test: int
     """Images to test on; 0 = none."""
+    findings: Findings = field(default_factory=Findings, compare=False)
+
+    def sizes(self) -> str:
+        """Write how much there is."""
+        size = "×".join(map(str, self.image))
+        return f"{self.classes} classes, {size}, {self.train} training, {self.val} validation, {self.test} test images"
 
 
+Named = tuple[str, DataShape]
+"""A data set's name, and what was read of it."""
+
+
+MOST_SHOWN = 3
+"""Data sets whose sizes are written out."""
 KNOWN_SETS = {
     "digits": DataShape(image=(1, 8, 8), classes=10, train=1437, val=0, test=360),
     "mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
@@ -40,26 +54,41 @@ KNOWN_SETS = {
 
 
 def describe(settings: DataSettings) -> DataShape:
-    """Return what `load` will return, without reading the images of the known sets.
+    """Return what `load` will return, without reading the images of the known sets; a folder's are read.
 
     Raises:
-        InputError: the sizes do not fit, a scaled pixel does not exist, or the image folder is not one.
+        InputError: the sizes do not fit, a scaled pixel does not exist, or the image folder can't be read.
     """
     if settings.name != "image_folder":
         return subset(settings, KNOWN_SETS[settings.name])
-    tree = picture_tree.scan(settings.root)
-    image = picture_tree.image_shape(tree)
-    return subset(settings, DataShape(image, len(tree.classes), train=len(tree.train), val=0, test=len(tree.test)))
+    from bnexp.data.image_folder import read  # takes numpy
+
+    return read(settings).cut(settings)
+
+
+def data_lines(sets: Iterable[Named]) -> list[str]:
+    """Write what was read, for people: the sizes of the first few sets, then all findings but warnings."""
+    sets = list(sets)
+    sizes = list(dict.fromkeys(f"data: {name}, {shape.sizes()}" for name, shape in sets))
+    more = [f"data: {len(sizes) - MOST_SHOWN} other sizes"] if len(sizes) > MOST_SHOWN else []
+    notes = dict.fromkeys(f"  {escaped(line)}" for _, shape in sets for line in shape.findings.lines())
+    return [*sizes[:MOST_SHOWN], *more, *notes]
+
+
+def data_warnings(sets: Iterable[Named]) -> list[str]:
+    """Write what is hardly meant in what was read."""
+    return list(dict.fromkeys(f"data: {name}: {line}" for name, shape in sets for line in shape.findings.warnings))
 
 
 def subset(settings: DataSettings, whole: DataShape) -> DataShape:
-    """Cut a whole data set to the sizes asked for.
+    """Cut a whole data set to the sizes asked for; where it has no validation images they come off the training images.
 
     Raises:
         ConfigError: every size that does not fit and every scaled pixel that does not exist.
     """
-    val = _default_val_size(whole.train) if settings.val_size is None else settings.val_size
-    train = whole.train - val if settings.train_size is None else settings.train_size
+    val = (whole.val or _default_val_size(whole.train)) if settings.val_size is None else settings.val_size
+    spare = whole.train if whole.val else whole.train - val
+    train = spare if settings.train_size is None else settings.train_size
     test = whole.test if settings.test_size is None else settings.test_size
     shape = replace(whole, train=train, val=val, test=test)
     if problems := [*_size_problems(settings.name, shape, whole), *_pixel_problems(settings, shape)]:
@@ -87,26 +116,29 @@ def _default_val_size(images: int) -> int:
     return images // 10 if images < 20_000 else 5_000
 
 
-def _size_problems(name: str, shape: DataShape, whole: DataShape) -> list[Problem]:
-    train, val, test = shape.train, shape.val, shape.test
-    problems = {}
-    if val >= whole.train:
-        problems["data.val_size"] = (
-            f"{val} of the {whole.train} training images of {name} leave none to train on; lower it"
-        )
-    elif train == 0:
-        problems["data.train_size"] = "0 leaves no image to train on; give at least 1, or null for all"
+def _size_problems(name: str, shape: DataShape, whole: DataShape) -> Iterator[Problem]:
+    train, val = shape.train, shape.val
+    if train == 0 and (whole.val or val < whole.train):
+        yield Problem("", "data.train_size", "0 leaves no image to train on; give at least 1, or null for all")
+    elif whole.val:
+        yield from _too_many("data.val_size", val, whole.val, f"validation images of {name}")
+        yield from _too_many("data.train_size", train, whole.train, f"training images of {name}")
+    elif val >= whole.train:
+        message = f"{val} of the {whole.train} training images of {name} leave none to train on; lower it"
+        yield Problem("", "data.val_size", message)
     elif train + val > whole.train:
         spare = f", or data.val_size to {whole.train - train}" if train <= whole.train else ""
-        problems["data.train_size"] = (
+        message = (
             f"{train} images, and {val} for validation (data.val_size), are more than the {whole.train} training "
             f"images of {name}; lower data.train_size to {whole.train - val}{spare}"
         )
-    if test > whole.test:
-        problems["data.test_size"] = (
-            f"{test} is more than the {whole.test} test images of {name}; lower it, or null for all"
-        )
-    return [Problem("", key, message) for key, message in problems.items()]
+        yield Problem("", "data.train_size", message)
+    yield from _too_many("data.test_size", shape.test, whole.test, f"test images of {name}")
+
+
+def _too_many(key: str, asked: int, there: int, images: str) -> Iterator[Problem]:
+    if asked > there:
+        yield Problem("", key, f"{asked} is more than the {there} {images}; lower it, or null for all")
 
 
 def _pixel_problems(settings: DataSettings, shape: DataShape) -> list[Problem]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bnexp.config.data import DataSettings
 from bnexp.data import digits, image_folder, torchvision_sets
-from bnexp.data.catalog import DataShape, subset
+from bnexp.data.catalog import DataShape
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages
 from bnexp.data.whitening import WHITENINGS, check_room
@@ -86,13 +86,8 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
             overflows, or whitened images don't fit the free memory.
     """
     raw = READERS[settings.name](settings)
-    for half, images_NCHW, labels_N in (
-        ("train", raw.train_images_NCHW, raw.train_labels_N),
-        ("test", raw.test_images_NCHW, raw.test_labels_N),
-    ):
-        if flaw := _flaw(images_NCHW, labels_N, raw.train_images_NCHW.shape[1:], raw.classes):
-            raise InputError(f"data.name: {settings.name} can't be trained on: {half} {flaw}")
-    shape, images = subset(settings, raw.shape), len(raw.train_images_NCHW)
+    _check(raw, settings.name)
+    shape = raw.cut(settings)
     if settings.normalize in WHITENINGS:
         kept = shape.train + shape.val + shape.test
         check_room(settings.normalize, kept, prod(shape.image), device, dtype)
@@ -110,17 +105,27 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         images_NP = torch.from_numpy(images_NCHW[part]).flatten(start_dim=1)
         return Split(normalization.kept(images_NP), torch.from_numpy(labels_N[part]).to(device))
 
+    images = len(raw.train_labels_N)
     return Dataset(
         shape,
         train=split(raw.train_images_NCHW, raw.train_labels_N, train),
-        val=split(raw.train_images_NCHW, raw.train_labels_N, slice(images - shape.val, images)),
+        val=split(*raw.val, slice(0, shape.val))
+        if raw.val
+        else split(raw.train_images_NCHW, raw.train_labels_N, slice(images - shape.val, images)),
         test=split(raw.test_images_NCHW, raw.test_labels_N, slice(0, shape.test)),
         normalization=normalization,
     )
 
 
+def _check(raw: RawImages, name: str) -> None:
+    splits = {"train": (raw.train_images_NCHW, raw.train_labels_N), "test": (raw.test_images_NCHW, raw.test_labels_N)}
+    for split, (images_NCHW, labels_N) in (splits | ({"val": raw.val} if raw.val else {})).items():
+        if flaw := _flaw(images_NCHW, labels_N, raw.train_images_NCHW.shape[1:], raw.classes):
+            raise InputError(f"data.name: {name} can't be trained on: {split} {flaw}")
+
+
 def _flaw(images: np.ndarray, labels: np.ndarray, image: tuple[int, ...], classes: int) -> str:
-    """Name what is wrong with half a data set, or nothing; later it would be an error of the device, or none."""
+    """Name what is wrong with a split, or nothing; later it would be an error of the device, or none."""
     if images.dtype != np.uint8 or images.ndim != 4:
         return f"images of {images.dtype} and shape {images.shape}, expected uint8 and (N, C, H, W)"
     if images.shape[1:] != image:

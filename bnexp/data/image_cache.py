@@ -15,14 +15,17 @@ from bnexp.data.folders import shared_folder
 from bnexp.data.picture_tree import PictureTree
 
 Arrays = dict[str, NDArray[np.uint8]]
-"""Images (N, C, H, W) under the keys train and test."""
+"""Images (N, C, H, W) under the keys train, val and test; under ground the grey value of what transparent pictures were
+laid on, or none."""
+GROUNDS = ((0,), (1,))
+"""Shapes that the ground can have."""
 
 
 def path_for(tree: PictureTree) -> Path:
     """Return the cache file of a tree; any change to a picture's path, size or time stamp gives another one."""
-    digest = hashlib.sha256(b"bnexp image cache, version 1")
+    digest = hashlib.sha256(b"bnexp image cache, version 2")
     # Absolute paths: archives unpack with fixed time stamps, and bitmaps of one shape have one size.
-    for picture in (*tree.train, *tree.test):
+    for picture in tree.pictures:
         digest.update(f"{picture.path}\0{picture.size}\0{picture.mtime_ns}\0".encode(errors="surrogateescape"))
     return shared_folder() / "image_folder_cache" / f"{tree.root.name}-{digest.hexdigest()[:32]}.npz"
 
@@ -38,22 +41,26 @@ def read(path: Path, tree: PictureTree, size: tuple[int, int], room: int) -> Arr
         size: H, W of every picture.
         room: bytes that the arrays may take.
     """
-    counts = {"train": len(tree.train), "test": len(tree.test)}
-    allowed = [{split: (count, channels, *size) for split, count in counts.items()} for channels in (1, 3)]
+    counts = {split: len(pictures) for split, pictures in tree.splits.items()}
+    allowed = [
+        {split: (count, channels, *size) for split, count in counts.items()} | {"ground": ground}
+        for channels in (1, 3)
+        for ground in GROUNDS
+    ]
     if not os.path.isfile(path):
         return None
     try:
         with ZipFile(path) as archive:
-            shapes = {split: _shape(archive, split) for split in counts}
+            shapes = {key: _shape(archive, key) for key in (*counts, "ground")}
             if shapes not in allowed or sum(map(prod, shapes.values())) > room:
                 return None
-            return {split: _array(archive, split) for split in counts}
+            return {key: _array(archive, key) for key in shapes}
     except Exception:  # a damaged file breaks in zipfile, zlib or NumPy, each of which has its own errors
         return None
 
 
-def _shape(archive: ZipFile, split: str) -> tuple[int, ...]:
-    with archive.open(f"{split}.npy") as member:
+def _shape(archive: ZipFile, key: str) -> tuple[int, ...]:
+    with archive.open(f"{key}.npy") as member:
         if npy.read_magic(member) != (1, 0):  # as np.savez writes them
             raise ValueError("another version of the format")
         shape, _, dtype = npy.read_array_header_1_0(member)
@@ -62,8 +69,8 @@ def _shape(archive: ZipFile, split: str) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _array(archive: ZipFile, split: str) -> NDArray[np.uint8]:
-    with archive.open(f"{split}.npy") as member:
+def _array(archive: ZipFile, key: str) -> NDArray[np.uint8]:
+    with archive.open(f"{key}.npy") as member:
         array: NDArray[np.uint8] = npy.read_array(member, allow_pickle=False)
     return array
 
@@ -74,7 +81,7 @@ def write(path: Path, arrays: Arrays) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
             try:
-                np.savez(file, train=arrays["train"], test=arrays["test"])
+                np.savez(file, allow_pickle=False, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
                 os.replace(file.name, path)

@@ -3,12 +3,15 @@
 Shapes: N images (its own number in each split), C channels, H, W.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnexp.data.catalog import DataShape
+from bnexp.config.data import DataSettings
+from bnexp.data.catalog import DataShape, subset
+from bnexp.data.findings import Findings
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +23,28 @@ class RawImages:
     test_images_NCHW: NDArray[np.uint8]
     test_labels_N: NDArray[np.int64]
     classes: int
+    val: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None
+    """Images and labels; None where validation images are split off the training images."""
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def shape(self) -> DataShape:
         """Sizes of the whole set, before validation images are split off."""
         channels, height, width = self.train_images_NCHW.shape[1:]
         train, test = len(self.train_images_NCHW), len(self.test_images_NCHW)
-        return DataShape((channels, height, width), self.classes, train=train, val=0, test=test)
+        val = 0 if self.val is None else len(self.val[1])
+        return DataShape((channels, height, width), self.classes, train, val, test, self.findings)
+
+    def cut(self, settings: DataSettings) -> DataShape:
+        """Return the sizes that are asked for, with a warning where the training images are hardly what is meant.
+
+        Raises:
+            ConfigError: sizes that don't fit.
+        """
+        shape = subset(settings, self.shape)
+        train = slice(0, shape.train)
+        warnings = _warnings(self.train_images_NCHW[train], self.train_labels_N[train], self.classes)
+        return replace(shape, findings=replace(self.findings, warnings=tuple(warnings)))
 
     def check(self, expected: DataShape) -> None:
         """Compare with what the files should hold.
@@ -46,6 +64,22 @@ class RawImages:
             if not 0 <= labels_N.min() <= labels_N.max() < expected.classes:
                 span = f"{labels_N.min()} to {labels_N.max()}"
                 raise ValueError(f"{split} labels from {span}, expected 0 to {expected.classes - 1}")
+
+
+def _warnings(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int) -> Iterator[str]:
+    """Yield what no network can learn from in training images; seldom looks at more than the first few."""
+    count, channels = images_NCHW.shape[:2]
+    if count > 1 and all(np.array_equal(image_CHW, images_NCHW[0]) for image_CHW in images_NCHW):
+        yield f"all {count} training images are equal, so there is nothing to learn from them"
+    else:
+        for channel in range(channels):
+            value = images_NCHW[0, channel, 0, 0]
+            if all((image_CHW[channel] == value).all() for image_CHW in images_NCHW):
+                place = f"channel {channel} (of {', '.join(map(str, range(channels)))})"
+                yield f"{place} of the training images is {value} everywhere, so there is nothing to learn from it"
+    if missing := classes - len(np.unique(labels_N)):
+        have = "has" if missing == 1 else "have"
+        yield f"{missing} of the {classes} classes {have} no training image"
 
 
 def fixed_order(images: int) -> NDArray[np.int64]:

@@ -175,8 +175,8 @@ def test_who_is_at_work_stands_in_the_lines(cli: Command, experiment: Path, monk
     result = cli("run", experiment)
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[1] == "  0/8 trials  no node is left that could train: waiting for one"
-    assert [line.endswith(" s for 4 at once; 2 groups on 2 nodes)") for line in lines[2:4]] == [True, True]
+    assert lines[2] == "  0/8 trials  no node is left that could train: waiting for one"
+    assert [line.endswith(" s for 4 at once; 2 groups on 2 nodes)") for line in lines[3:5]] == [True, True]
 
 
 def test_ray_is_refused_where_it_is_not_installed(

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.data.catalog import DataShape, describe, steps_per_epoch
+from bnexp.data.catalog import DataShape, data_lines, data_warnings, describe, steps_per_epoch, subset
+from bnexp.data.findings import Findings
 from bnexp.errors import ConfigError, InputError
 
 
@@ -76,6 +78,58 @@ def test_sizes_that_do_not_fit(sizes: dict, message: str) -> None:
     with pytest.raises(InputError) as caught:
         describe(DataSettings(name="mnist", **sizes))
     assert str(caught.value) == message
+
+
+OWN_VAL = DataShape((1, 8, 8), 2, train=80, val=20, test=20)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({}, (80, 20)),
+        ({"train_size": 10}, (10, 20)),
+        ({"val_size": 5}, (80, 5)),
+        ({"val_size": 0, "train_size": 80}, (80, 0)),
+    ],
+)
+def test_validation_images_of_their_own_take_none_from_training(sizes: dict, expected: tuple[int, int]) -> None:
+    shape = subset(DataSettings(name="image_folder", **sizes), OWN_VAL)
+    assert (shape.train, shape.val) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {"val_size": 21},
+            "data.val_size: 21 is more than the 20 validation images of image_folder; lower it, or null for all",
+        ),
+        (
+            {"train_size": 81},
+            "data.train_size: 81 is more than the 80 training images of image_folder; lower it, or null for all",
+        ),
+        ({"train_size": 0}, "data.train_size: 0 leaves no image to train on; give at least 1, or null for all"),
+    ],
+)
+def test_sizes_that_do_not_fit_validation_images_of_their_own(sizes: dict, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        subset(DataSettings(name="image_folder", **sizes), OWN_VAL)
+    assert str(caught.value) == message
+
+
+def test_what_was_read_is_said_once_and_briefly() -> None:
+    found = Findings(left_out=((".txt", 3), ("hidden", 1)), ground="black", remarks=("odd \x1b",), warnings=("bad",))
+    sets = [("image_folder", replace(OWN_VAL, train=train, findings=found)) for train in (1, 2, 3, 3, 4, 5)]
+    assert data_lines(sets) == [
+        "data: image_folder, 2 classes, 1×8×8, 1 training, 20 validation, 20 test images",
+        "data: image_folder, 2 classes, 1×8×8, 2 training, 20 validation, 20 test images",
+        "data: image_folder, 2 classes, 1×8×8, 3 training, 20 validation, 20 test images",
+        "data: 2 other sizes",
+        "  transparent pictures are laid on black, since what they show is light",
+        "  odd \\x1b",
+        "  left out: 3 .txt files, 1 hidden",
+    ]
+    assert data_warnings(sets) == ["data: image_folder: bad"]
 
 
 def test_every_problem_at_once() -> None:

@@ -1,6 +1,7 @@
 """Loading: splits are cut where the catalogue says, and the normalisation sees the training images alone."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def test_image_folder_as_described(pictures: Path) -> None:
     assert sorted([*data.train.labels_N.tolist(), *data.val.labels_N.tolist()]) == [0, 0, 0, 1, 1, 1]
 
 
+def test_a_val_folder_is_validated_on_and_all_of_train_trained_on(pictures: Path) -> None:
+    shutil.copytree(pictures / "test", pictures / "val")
+    settings = {"name": "image_folder", "root": str(pictures)}
+    data = load_cpu(**settings)
+    assert (len(data.train), len(data.val), len(data.test)) == (6, 2, 2)
+    assert sorted(data.val.labels_N.tolist()) == [0, 1]
+    assert torch.equal(data.val.images_NP, data.test.images_NP)
+    assert data.shape == describe(DataSettings(**settings))
+    one = load_cpu(**settings, val_size=1)
+    assert torch.equal(one.val.images_NP, data.val.images_NP[:1])
+    assert len(one.train) == 6
+
+
 def test_real_mnist(real_mnist: str) -> None:
     data = load_cpu(name="mnist", root=real_mnist, train_size=1000)
     assert data.shape == describe(DataSettings(name="mnist", train_size=1000))
@@ -123,6 +137,10 @@ def labelled(label: int):
             "train images of uint8 and shape (20, 3, 3), expected uint8 and (N, C, H, W)",
         ),
         (
+            spoilt("val", lambda _: (raw_images().train_images_NCHW, np.full(20, 3))),
+            "val label 3, expected 0 to 2",
+        ),
+        (
             spoilt("test_images_NCHW", lambda x: x[..., :2]),
             "test images of shape (1, 3, 2), but train images of shape (1, 3, 3)",
         ),
@@ -134,6 +152,45 @@ def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(
     monkeypatch.setitem(dataset.READERS, "image_folder", lambda settings: raw)
     with pytest.raises(InputError, match=rf"^data\.name: image_folder can't be trained on: {re.escape(expected)}$"):
         load_cpu(name="image_folder", root="pictures")
+
+
+def warnings(change, **settings) -> tuple[str, ...]:
+    """What is said of a set whose training images were changed."""
+    raw = raw_images()
+    change(raw.train_images_NCHW)
+    return raw.cut(DataSettings(**{"name": "image_folder", "val_size": 2} | settings)).findings.warnings
+
+
+def test_ordinary_images_are_nothing_to_warn_of() -> None:
+    assert warnings(lambda images_NCHW: None) == ()
+
+
+def _all_equal(images_NCHW: np.ndarray) -> None:
+    images_NCHW[:18] = images_NCHW[0]  # the last two validate
+
+
+def test_equal_training_images_are_warned_of() -> None:
+    assert warnings(_all_equal) == ("all 18 training images are equal, so there is nothing to learn from them",)
+    assert warnings(_all_equal, val_size=1) == ()
+    assert not any("equal" in line for line in warnings(_all_equal, train_size=1))
+
+
+def test_a_constant_channel_of_the_training_images_is_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    images_NCHW = rng.integers(0, 256, (6, 3, 2, 2), dtype=np.uint8)
+    images_NCHW[:5, 1] = 7
+    raw = RawImages(images_NCHW, np.arange(6) % 2, images_NCHW, np.arange(6) % 2, classes=2)
+    message = "channel 1 (of 0, 1, 2) of the training images is 7 everywhere, so there is nothing to learn from it"
+    assert raw.cut(DataSettings(name="image_folder", val_size=1)).findings.warnings == (message,)
+    assert raw.cut(DataSettings(name="image_folder", val_size=0)).findings.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [(1, "2 of the 3 classes have no training image"), (2, "1 of the 3 classes has no training image")],
+)
+def test_classes_without_a_training_image_are_warned_of(train: int, message: str) -> None:
+    assert message in warnings(lambda images_NCHW: None, train_size=train)
 
 
 @pytest.mark.parametrize("test", [0, 4])

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,8 @@ from PIL import Image
 from bnexp.config.data import DataSettings
 from bnexp.data import image_folder
 from bnexp.data.catalog import describe
-from bnexp.data.picture_tree import EXTENSIONS, MOST_PIXELS, image_shape, opened, scan
+from bnexp.data.picture import EXTENSIONS, MOST_PIXELS, opened
+from bnexp.data.picture_tree import image_shape, scan
 from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
 
@@ -294,7 +296,7 @@ def test_pictures_that_do_not_fit_the_memory_are_not_decoded(pictures: Path, mon
 
 def test_very_many_pictures_are_counted_before_room_is_made(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = scan(str(pictures))
-    many = tree.__class__(tree.root, tree.classes, tree.train * 10**6, tree.test)
+    many = replace(tree, train=tree.train * 10**6)
     for picture in pictures.rglob("*.png"):
         saved(picture, NOISE_HWC)
     monkeypatch.setattr(image_folder, "scan", lambda root: many)

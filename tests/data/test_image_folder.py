@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -29,7 +30,10 @@ def refused(root: Path) -> str:
 
 
 def same(left: RawImages, right: RawImages) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(vars(left).values(), vars(right).values(), strict=True))
+    return all(
+        np.array_equal(getattr(left, name), getattr(right, name))
+        for name in ("train_images_NCHW", "train_labels_N", "test_images_NCHW", "test_labels_N", "classes")
+    )
 
 
 @pytest.fixture
@@ -87,6 +91,88 @@ def test_deep_pictures_are_refused_not_clipped(pictures: Path) -> None:
     assert f"{odd} can't be used as a picture: mode I;16 has more than 8 bits a channel" in refused(pictures)
 
 
+def painted(pictures: Path, rgba: tuple[int, int, int, int], mode: str = "RGBA") -> None:
+    """Make every picture a row of one colour on nothing, whose hidden colour is red."""
+    whole = Image.new("RGBA", (4, 3), (255, 0, 0, 0))
+    whole.paste(rgba, (0, 1, 4, 2))
+    for path in pictures.rglob("*.png"):
+        whole.convert(mode).save(path)
+
+
+@pytest.mark.parametrize(
+    ("rgba", "ground", "row"),
+    [
+        ((0, 0, 0, 255), "white", 0),
+        ((255, 255, 255, 255), "black", 255),
+        ((127, 127, 127, 255), "white", 127),
+        ((128, 128, 128, 255), "black", 128),
+        ((0, 0, 0, 51), "white", 204),
+        ((255, 255, 255, 51), "black", 51),
+    ],
+)
+def test_ink_on_nothing_is_laid_on_the_ground_that_it_stands_out_from(
+    pictures: Path, rgba: tuple[int, int, int, int], ground: str, row: int
+) -> None:
+    painted(pictures, rgba)
+    raw = read(pictures)
+    assert raw.findings.ground == ground
+    assert (raw.train_images_NCHW[:, :, 1] == row).all()
+    assert (raw.train_images_NCHW[:, :, [0, 2]] == (255 if ground == "white" else 0)).all()
+
+
+def test_the_training_pictures_alone_choose_the_ground_for_all(pictures: Path) -> None:
+    painted(pictures, (255, 255, 255, 255))
+    painted(pictures / "train", (0, 0, 0, 255))
+    raw = read(pictures)
+    assert raw.findings.ground == "white"
+    assert (raw.test_images_NCHW == 255).all()
+
+
+def test_pictures_that_hide_nothing_choose_no_ground(pictures: Path) -> None:
+    for path in pictures.rglob("*.png"):
+        Image.open(path).convert("RGBA").save(path)
+    raw = read(pictures)
+    assert raw.findings.ground == ""
+    assert set(raw.train_images_NCHW[:, 0].flat) == {0, 10, 20, 30}
+
+
+def test_an_opaque_picture_among_transparent_ones_stays_as_it_is(pictures: Path) -> None:
+    painted(pictures, (0, 0, 0, 255))
+    Image.new("RGB", (4, 3), (1, 2, 3)).save(pictures / "test" / "cat" / "0.png")
+    assert [1, 2, 3] in read(pictures).test_images_NCHW[:, :, 0, 0].tolist()
+
+
+def test_a_cached_ground_is_the_same(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted(pictures, (255, 255, 255, 255))
+    first = read(pictures)
+    monkeypatch.setattr(image_folder, "_decode", None)
+    again = read(pictures)
+    assert same(again, first)
+    assert again.findings == first.findings
+
+
+def test_a_val_folder_is_shuffled_for_itself_and_cached(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(pictures / "train", pictures / "val")
+    for path in (pictures / "val").rglob("2.png"):
+        path.unlink()
+    raw = read(pictures)
+    assert raw.val is not None
+    images_NCHW, labels_N = raw.val
+    values = [(10, 0, 0), (20, 0, 0), (0, 0, 10), (0, 0, 20)]
+    order = fixed_order(4)
+    assert [tuple(image[:, 1, 2]) for image in images_NCHW] == [values[i] for i in order]
+    assert labels_N.tolist() == [int(i >= 2) for i in order]
+    monkeypatch.setattr(image_folder, "_decode", None)
+    again = read(pictures)
+    assert again.val is not None
+    assert np.array_equal(again.val[0], images_NCHW)
+    assert raw.shape.val == 4
+
+
+def test_without_a_val_folder_there_are_no_validation_pictures(pictures: Path) -> None:
+    assert read(pictures).val is None
+
+
 def test_the_second_time_nothing_is_decoded(pictures: Path, cache_folder: Path, monkeypatch) -> None:
     first = read(pictures)
     assert len(list(cache_folder.iterdir())) == 1
@@ -121,7 +207,7 @@ def test_a_damaged_cache_is_rebuilt(pictures: Path, cache_folder: Path, damage: 
     assert [path.name for path in cache_folder.iterdir()] == [cache.name]
 
 
-IMAGES = {"train": (6, 3, 3, 4), "test": (2, 3, 3, 4)}
+IMAGES = {"train": (6, 3, 3, 4), "val": (0, 3, 3, 4), "test": (2, 3, 3, 4), "ground": (0,)}
 """Shapes of the arrays in the cache of the eight pictures."""
 
 
@@ -151,7 +237,7 @@ def _more(path: Path) -> None:
 
 
 def _larger(path: Path) -> None:
-    npz(path, shapes={"train": (6, 3, 4, 4), "test": (2, 3, 4, 4)})
+    npz(path, shapes=IMAGES | {"train": (6, 3, 4, 4), "val": (0, 3, 4, 4), "test": (2, 3, 4, 4)})
 
 
 def _mixed(path: Path) -> None:
@@ -163,11 +249,19 @@ def _flat(path: Path) -> None:
 
 
 def _two_channels(path: Path) -> None:
-    npz(path, shapes={"train": (6, 2, 3, 4), "test": (2, 2, 3, 4)})
+    npz(path, shapes=IMAGES | {"train": (6, 2, 3, 4), "val": (0, 2, 3, 4), "test": (2, 2, 3, 4)})
 
 
 def _bomb(path: Path) -> None:
-    npz(path, shapes={"train": (6, 3, 2**20, 2**20), "test": (2, 3, 2**20, 2**20)})
+    npz(path, shapes=IMAGES | {split: (IMAGES[split][0], 3, 2**20, 2**20) for split in ("train", "val", "test")})
+
+
+def _two_grounds(path: Path) -> None:
+    npz(path, shapes=IMAGES | {"ground": (2,)})
+
+
+def _older(path: Path) -> None:
+    npz(path, shapes={split: IMAGES[split] for split in ("train", "test")})
 
 
 def _negative(path: Path) -> None:
@@ -207,8 +301,8 @@ def _encrypted(path: Path) -> None:
 
 
 OTHERS = [
-    _floats, _objects, _more, _larger, _mixed, _flat, _two_channels, _bomb, _negative, _words, _newer, _no_zip, _empty,
-    _short, _encrypted,
+    _floats, _objects, _more, _larger, _mixed, _flat, _two_channels, _two_grounds, _older, _bomb, _negative, _words,
+    _newer, _no_zip, _empty, _short, _encrypted,
 ]  # fmt: skip
 
 
