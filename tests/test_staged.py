@@ -214,7 +214,7 @@ def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp
 
 def test_an_overview_says_which_settings_its_figures_are_for() -> None:
     summary = overview(tuned(), "cpu").summary()
-    assert summary.splitlines()[0].startswith("4 trials in ")
+    assert summary.splitlines()[1].startswith("4 trials in ")
     assert summary.endswith(
         "  Before them 12 trials choose from tune.grid. The figures leave these out, and are for the\n"
         "  settings as they are written."
