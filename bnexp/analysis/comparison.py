@@ -202,3 +202,8 @@ class Comparison:
     """Of several runs: what differs between them, and how."""
     left_out: tuple[str, ...] = ()
     """Of several runs: what is not in the comparison, and why."""
+
+    @property
+    def begun(self) -> tuple[ArmRow, ...]:
+        """The rows that have a trial that ended."""
+        return tuple(row for row in self.rows if row.trials or row.failed)

@@ -39,7 +39,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _few(comparison: Comparison) -> Iterator[str]:
-    pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline]
+    pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline and comparison.finished]
     if pairs and min(pairs) < FEWEST_SEEDS:
         least, most = min(pairs), max(pairs)
         count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
@@ -56,7 +56,15 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
         yield f"unpaired: {some} no finished partner in {comparison.baseline}; differences leave them out"
     if open_ := comparison.planned - comparison.finished:
         some = f"{open_} of {comparison.planned} trials"
-        yield f"unfinished: {some} {'has' if open_ == 1 else 'have'} not ended"
+        yield f"unfinished: {some} {'has' if open_ == 1 else 'have'} not ended; {_progress(study)}"
+
+
+def _progress(study: Study) -> str:
+    """Say at which epoch the trials are that have not ended."""
+    unfinished = study.trials.loc[study.trials["outcome"].isna(), "trial"]
+    last = study.curves.groupby("trial")["epoch"].max().reindex(unfinished).fillna(0).astype(int)
+    first, furthest = last.min(), last.max()
+    return f"so far at epoch {first}" if first == furthest else f"so far at epochs {first} to {furthest}"
 
 
 def _failed(study: Study) -> Iterator[str]:

@@ -23,12 +23,14 @@ _DEFAULTS = ("final_test_accuracy", "final_val_accuracy", "final_train_accuracy"
 def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
     """Return the metric asked for, or the first of test, validation and training accuracy that was measured.
 
+    Where nothing was measured yet, it is the test accuracy.
+
     Raises:
         InputError: the metric is unknown, or an accuracy that no trial of this run has.
     """
     measured = [name for name in METRICS if trials[name].notna().any()]
     if metric is None:
-        return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[-1])
+        return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[0])
     if metric not in METRICS:
         raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
     # A blank loss is a trial that left all bounds; a blank accuracy was never measured.

@@ -32,6 +32,7 @@ def report(
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.cli.output import plain, print_json, warn
+    from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.folder import write_report
     from bnexp.store.finding import find_together
 
@@ -44,6 +45,8 @@ def report(
     def pages(some: "Sequence[RunRecord]") -> list[Path]:
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
+        for line in pictures_left_out(study, comparison):
+            warn(f"left out: {line}")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
         return [*write_report(study, comparison, *_places(some, runs)), *events]
 

@@ -20,6 +20,7 @@ from bnexp.report.comparison_table import (
 )
 from bnexp.report.labels import point_texts, short_keys, value_text
 from bnexp.report.table import Table
+from bnexp.words import counted
 
 
 def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:
@@ -27,6 +28,9 @@ def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple
 
     The first bears the title, with its own behind it where it isn't that of equal settings.
     """
+    if not comparison.finished:
+        return (_nothing(comparison, title),)
+    comparison = replace(comparison, rows=comparison.begun)
     wanted = [name for name in VIEWS if view in (name, "all") or (view == "main" and name != "time")]
     found = [table for name in wanted if (table := VIEWS[name](comparison)).rows]
     if not found:
@@ -34,6 +38,12 @@ def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple
     first = found[0].title
     found[0] = replace(found[0], title=f"{title}: {first[0].lower()}{first[1:]}" if title and first else title or first)
     return tuple(found)
+
+
+def _nothing(comparison: Comparison, title: str) -> Table:
+    ended = f"0 of {counted(comparison.planned, 'trial')} have ended, so there is nothing to compare yet."
+    note = "The curves so far: bnexp compare --plot, or the pictures and the page of bnexp report."
+    return Table(headers=(ended,), rows=(), title=title, notes=(note,))
 
 
 def rows_of(comparison: Comparison, view: str) -> Sequence[Any]:

@@ -1,5 +1,7 @@
 """Every warning comes when it should, word for word, and a fair study of six seeds gives none."""
 
+from dataclasses import replace
+
 import pytest
 
 from bnexp.analysis.headline import headline
@@ -65,9 +67,22 @@ def test_partners_are_looked_for_at_null_too(make_folder) -> None:
 
 def test_unfinished_trials(make_folder) -> None:
     one = make_folder(seeds=7, outcomes={13: None})
-    assert warnings(one) == ("unfinished: 1 of 14 trials has not ended",)
+    assert warnings(one) == ("unfinished: 1 of 14 trials has not ended; so far at epoch 2",)
     two = make_folder(seeds=8, outcomes={7: None, 15: None})
-    assert warnings(two) == ("unfinished: 2 of 16 trials have not ended",)
+    assert warnings(two) == ("unfinished: 2 of 16 trials have not ended; so far at epoch 2",)
+
+
+def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
+    study = study_of([make_folder(seeds=7, outcomes={7: None, 8: None, 9: None})])
+    trial, epoch = study.curves["trial"], study.curves["epoch"]
+    behind = replace(study, curves=study.curves[(trial != 7) & ((trial != 8) | (epoch < 2))])
+    (line,) = (line for line in compare_study(behind).warnings if line.startswith("unfinished"))
+    assert line == "unfinished: 3 of 14 trials have not ended; so far at epochs 0 to 2"
+
+
+def test_before_anything_has_ended_that_is_all_there_is_to_say(make_folder) -> None:
+    run = make_folder(seeds=2, outcomes=dict.fromkeys(range(4)), grid={})
+    assert warnings(run) == ("unfinished: 4 of 4 trials have not ended; so far at epoch 2",)
 
 
 @pytest.mark.parametrize(

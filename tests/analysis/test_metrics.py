@@ -21,7 +21,7 @@ def test_test_accuracy_comes_first_then_validation_then_training(trials) -> None
 
 def test_before_any_trial_finishes_every_metric_may_be_asked_for(trials) -> None:
     blank = trials.assign(**dict.fromkeys(METRICS, np.nan))
-    assert choose_metric(blank) == "final_train_accuracy"
+    assert choose_metric(blank) == "final_test_accuracy"
     assert all(choose_metric(blank, name) == name for name in METRICS)
 
 

@@ -84,6 +84,22 @@ def test_a_view_alone_bears_the_title_and_its_own(whole: Comparison) -> None:
     assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
 
 
+@pytest.mark.parametrize("view", ["main", "equal", "time", "all"])
+def test_before_a_trial_has_ended_there_is_one_sentence_instead_of_empty_rows(whole: Comparison, view: str) -> None:
+    blank = tuple(replace(row, n=0, trials=0, failed=0, mean=None) for row in whole.rows)
+    (nothing,) = tables(replace(whole, rows=blank, finished=0, planned=27), view, "a run")
+    assert (nothing.title, nothing.rows) == ("a run", ())
+    assert nothing.headers == ("0 of 27 trials have ended, so there is nothing to compare yet.",)
+    assert "bnexp compare --plot" in nothing.notes[0]
+
+
+def test_rows_without_a_trial_that_ended_are_left_out(whole: Comparison) -> None:
+    first, *rest = whole.rows
+    blank = replace(first, n=0, trials=0, failed=0, mean=None)
+    shown = tables(replace(whole, rows=(blank, *rest)), "equal")[0]
+    assert len(shown.rows) == len(rest)
+
+
 def test_views_without_rows_are_left_out(comparison: Comparison) -> None:
     assert [table.title for table in tables(comparison)] == ["", "Diverged trials"]
     (nothing,) = tables(comparison, "best", "a run")

@@ -1,6 +1,6 @@
 """Every figure that a comparison has something for, as PNG to look at and as SVG to put into a document."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -17,12 +17,13 @@ from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.figures.sheet import picture
 from bnexp.store.files import replace
+from bnexp.words import listed
 
 _KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
 
 
 def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[Path, ...]:
-    """Write curves, time, differences, ranges and heat_map, as far as they apply; return the files.
+    """Write curves, time, differences, ranges and heat_map, as far as they apply and show something; return the files.
 
     Args:
         study: the trials and their curves.
@@ -30,7 +31,10 @@ def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[
         folder: where the files go; it has to be there.
     """
     written = []
-    for name, figure in _figures(study, comparison):
+    for name, reason, draw in _kinds(study, comparison):
+        if reason:
+            continue
+        figure = draw()
         for kind in _KINDS:
             path = folder / f"{name}.{kind}"
             replace(path, picture(figure, kind))
@@ -38,22 +42,40 @@ def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[
     return tuple(written)
 
 
-def _figures(study: Study, comparison: Comparison) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the figure of each picture."""
+def pictures_left_out(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """Return a line for each reason why pictures that apply would show nothing yet."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason, _ in _kinds(study, comparison):
+        if reason:
+            by_reason.setdefault(reason, []).append(name)
+    return tuple(f"{listed(names)}: {reason}" for reason, names in by_reason.items())
+
+
+def _kinds(study: Study, comparison: Comparison) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Yield of each picture that applies its name, why it would show nothing, if so, and what draws it."""
     title, arms, rows, metric = study.question or study.name, study.arms, comparison.rows, comparison.metric
-    yield "curves", _curves(study, metric, title, timed=False)
-    if study.curves["seconds"].max() > 0:
-        yield "time", _curves(study, metric, title, timed=True)
+    recorded = "" if (study.curves["step"] > 0).any() else "nothing is recorded after the start of training"
+    finished = "" if comparison.finished else "no trial has ended"
+    paired = finished or ("" if any(row.pairs for row in rows) else "no trial has a finished partner")
+    yield "curves", recorded, lambda: _curves(study, metric, title, timed=False)
+    if recorded or study.curves["seconds"].max() > 0:
+        yield "time", recorded, lambda: _curves(study, metric, title, timed=True)
     if any(row.arm != comparison.baseline for row in rows):
         yield (
             "differences",
-            difference_figure(rows, baseline=comparison.baseline, arms=arms, metric=metric, title=title),
+            paired,
+            lambda: difference_figure(rows, baseline=comparison.baseline, arms=arms, metric=metric, title=title),
         )
     if comparison.robustness:
         tried = {row.axis: study.trials[row.axis].dropna().unique().tolist() for row in comparison.robustness}
-        yield "ranges", usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried)
+        yield (
+            "ranges",
+            finished,
+            lambda: usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried),
+        )
     if crossed := _crossed(comparison):
-        yield "heat_map", heat_map_figure(rows, x=crossed[0], y=crossed[1], arms=arms, metric=metric, title=title)
+        x, y = crossed
+        yield "heat_map", finished, lambda: heat_map_figure(rows, x=x, y=y, arms=arms, metric=metric, title=title)
 
 
 def _curves(study: Study, metric: str, title: str, *, timed: bool) -> Figure:

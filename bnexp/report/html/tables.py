@@ -1,6 +1,7 @@
 """The tables of a comparison on the page: equal settings, at its best, robustness, time and cost, divergence."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
@@ -21,7 +22,8 @@ from bnexp.report.labels import short_keys
 
 def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
     """Return the tables that have something to show; arms are numbered as the page's switches."""
-    return tuple(table for table in _tables(comparison, arms) if table.rows)
+    begun = replace(comparison, rows=comparison.begun)
+    return tuple(table for table in _tables(begun, arms) if table.rows)
 
 
 def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTable]:

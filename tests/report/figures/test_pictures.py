@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.study import Study
-from bnexp.report.figures.pictures import write_pictures
+from bnexp.report.figures.pictures import pictures_left_out, write_pictures
 from tests.report.figures.made_up import ODD_NAMES, arm_row, crossed, faults, robustness, run_tables
 
 ARMS = ("none", "before")
@@ -86,7 +86,27 @@ def test_what_does_not_apply_is_left_out(tmp_path: Path) -> None:
     alone = [row for row in one_axis if row.arm == "none"]
     assert names(write_pictures(study_of(TABLES), comparison_of(alone, axes=()), tmp_path)) == both("curves", "time")
     nothing = study_of((TABLES[0].assign(outcome=None), TABLES[1][:0]))
-    assert names(write_pictures(nothing, comparison_of([], axes=()), tmp_path)) == both("curves")
+    assert write_pictures(nothing, comparison_of([], axes=()), tmp_path) == ()
+
+
+def test_pictures_that_would_be_empty_are_not_drawn_and_that_is_said(tmp_path: Path) -> None:
+    begun, blank = study_of((TABLES[0].assign(outcome=None), TABLES[1])), replace(comparison_of(CROSSED), finished=0)
+    assert names(write_pictures(begun, blank, tmp_path)) == both("curves", "time")
+    assert pictures_left_out(begun, blank) == ("differences, ranges and heat_map: no trial has ended",)
+    planned = replace(begun, curves=TABLES[1][TABLES[1]["step"] == 0])
+    assert write_pictures(planned, blank, tmp_path) == ()
+    assert pictures_left_out(planned, blank) == (
+        "curves and time: nothing is recorded after the start of training",
+        "differences, ranges and heat_map: no trial has ended",
+    )
+    assert pictures_left_out(study_of(TABLES), comparison_of(CROSSED)) == ()
+
+
+def test_without_a_pair_there_are_no_differences(tmp_path: Path) -> None:
+    alone = [replace(row, pairs=0) for row in CROSSED]
+    assert pictures_left_out(study_of(TABLES), comparison_of(alone)) == (
+        "differences: no trial has a finished partner",
+    )
 
 
 @pytest.mark.parametrize(
