@@ -209,7 +209,7 @@ def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict
         varying: dotted keys whose values are not to be relied on: what matters at some value of them stays. With
             RECORDS among them, what matters to the records alone stays too.
     """
-    found = dict(leaves(settings.model_dump(mode="json")))
+    found = dict(leaves(settings))
     for meaning in MEANINGS:
         if not _rests_on(meaning.relies_on, varying):
             found[meaning.of] = meaning.value(settings)

@@ -36,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
-    "analysis": {"config", "data", "errors", "records", "store", "words"},
+    "analysis": {"config", "data", "effective", "errors", "records", "store", "words"},
     "report": {"errors", "analysis", "claims", "config", "records", "store", "words"},
     # one experiment from end to end
     "environment": {"bnexp", "executors"},

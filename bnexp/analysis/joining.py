@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
+from bnexp.analysis.arms import arm_names, arm_settings
 from bnexp.analysis.chance import chance
+from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.stages import untuned
-from bnexp.config.trial import TrialSettings
+from bnexp.effective import RECORDS
+from bnexp.store.cells import cell
+from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
+from bnexp.store.results import grid_column
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
@@ -25,8 +28,9 @@ VERSIONS = ("bnexp", "torch", "device_name")
 def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool = False) -> Study:
     """Return the trials of all runs under one set of columns.
 
-    Settings that are swept in one of the runs, or differ between them, become grid keys. Of trials with the same
-    arm, seed and settings the first that finished stays; the others are left out, as is a run without a finished
+    Settings that are swept in one of the runs, or differ between them and matter to trials of both, become grid keys;
+    a trial stands at every grid point at which it would have been the same training (see grounds). Of trials with the
+    same arm, seed and settings the first that finished stays; the others are left out, as is a run without a finished
     trial or without the metric, by default that of `choose_metric`. What was measured inside the networks is read
     only where `probed` asks for it.
 
@@ -37,33 +41,33 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     finished = [run for run in runs if not _useless(run, metric)] or list(runs[:1])
     left_out = [f"{run.path.name}: {_useless(run, metric)}" for run in runs if run not in finished]
     names, configs = _names(finished), [run.config for run in finished]
-    bases = [_flat(config) for config in configs]
-    keys, arms = _grid_keys(configs, bases), _arm_names(names, configs)
-    frames = [_trials(*each, keys) for each in zip(finished, names, bases, arms, strict=True)]
-    offsets = [sum(map(len, frames[:i])) for i in range(len(frames))]
-    trials = _renumbered(frames, offsets)
-    curves = _renumbered([run.curves for run in finished], offsets)
-    probes = _renumbered([run.probes for run in finished], offsets) if probed else None
-    repeated = _repeated(trials, ["arm", "seed", *keys])
-    left_out += _repeats(trials["run"].to_numpy(), repeated, trials.duplicated(["arm", "seed", *keys]).to_numpy())
-    trials = trials[~repeated].reset_index(drop=True)
+    arms = arm_names(names, configs)
+    if len(finished) == 1:
+        trials = finished[0].trials.assign(run=names[0], number=finished[0].trials["trial"], source=0)
+        keys, differs = configs[0].swept, tuple[str, ...]()
+    else:
+        # What an accuracy is the best of depends on when it was recorded.
+        meeting = meet(configs, arms, [RECORDS] if "best" in metric else [])
+        trials, repeats = _together(finished, names, meeting)
+        keys, differs = meeting.keys, tuple(_differences(finished, names, meeting))
+        left_out += repeats
     return Study(
         name=" + ".join(dict.fromkeys(names)),
         question=" ".join(dict.fromkeys(config.question for config in configs if config.question)),
         runs=tuple(dict.fromkeys(names)),
-        trials=trials,
-        curves=curves[curves["trial"].isin(trials["trial"])].reset_index(drop=True),
+        trials=trials.drop(columns="source"),
+        curves=_of_sources([run.curves for run in finished], trials),
         grid_keys=keys,
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
-        settings=_settings(configs, arms),
+        settings=arm_settings(configs, arms),
         chance=chance(configs),
         configs=dict(zip(names, configs, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, arms)))),
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
-        differs=tuple(_differences(finished, names, bases)),
+        differs=differs,
         left_out=tuple(left_out),
-        probes=_of_trials(probes, trials),
+        probes=_blank_as_none(_of_sources([run.probes for run in finished], trials)) if probed else None,
     )
 
 
@@ -81,14 +85,23 @@ def with_trials(study: Study, trials: pd.DataFrame) -> Study:
 
 def _of_trials(probes: pd.DataFrame | None, trials: pd.DataFrame) -> pd.DataFrame | None:
     """Return the rows of probes that are about some trials, None where there are none at all."""
-    if probes is None or probes.empty:
+    if probes is None:
         return None
-    return probes[probes["trial"].isin(trials["trial"])].reset_index(drop=True)
+    return _blank_as_none(probes[probes["trial"].isin(trials["trial"])].reset_index(drop=True))
 
 
-def _renumbered(tables: Sequence[pd.DataFrame], offsets: Sequence[int]) -> pd.DataFrame:
-    """Return the runs' tables as one, each run's trials moved on by its offset."""
-    return pd.concat([table.assign(trial=table["trial"] + at) for table, at in zip(tables, offsets, strict=True)])
+def _blank_as_none(probes: pd.DataFrame) -> pd.DataFrame | None:
+    return None if probes.empty else probes
+
+
+def _of_sources(tables: Sequence[pd.DataFrame], trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs' tables as one, under the study's numbers of the trials; those of no trial are left out."""
+    found = []
+    for source, table in enumerate(tables):
+        numbers = trials.loc[trials["source"] == source, ["number", "trial"]]
+        numbered = table.merge(numbers.rename(columns={"number": "trial", "trial": "new"}), on="trial")
+        found.append(numbered.assign(trial=numbered["new"]).drop(columns="new"))
+    return pd.concat(found, ignore_index=True)
 
 
 def _useless(run: RunRecord, metric: str) -> str:
@@ -105,78 +118,46 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
     return [str(run.path) if folders.count(run.path.name) > 1 else run.path.name for run in runs]
 
 
-def _flat(config: ExperimentConfig) -> dict[str, Any]:
-    raw = {section: getattr(config, section).model_dump(mode="json") for section in TrialSettings.model_fields}
-    sections = tuple(f"{key}." for key in config.swept)  # swept as a whole: what is in them differs by trial
-    leaves = ((key, value) for key, value in _leaves(raw, "") if not key.startswith(sections))
-    return {key: value for key, value in leaves if key not in config.no_influence}
+def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> tuple[pd.DataFrame, list[str]]:
+    """Return the trials on all grounds where they stand, and what is left out; `source` is the place of their run."""
+    tables = [
+        run.trials[["seed", *TRIAL_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
+        for source, (run, name) in enumerate(zip(runs, names, strict=True))
+    ]
+    cells = [each for own, run in zip(meeting.cells, runs, strict=True) for each in own for _ in run.config.seeds]
+    trials = pd.concat(tables, ignore_index=True).assign(arm=[each.arm for each in cells])
+    trials.insert(0, "trial", trials.index)
+    homes = [(row, ground) for row, each in enumerate(cells) for ground in meeting.homes[each]]
+    stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]
+    repeated = _repeated(stands, keys)
+    left_out = list(_repeats(stands, repeated, stands.duplicated(keys).to_numpy()))
+    guests = _guests(stands[~repeated], cells, meeting)
+    kept = [stand for stand, again in zip(homes, repeated, strict=True) if not again]
+    found = _on(trials, [*kept, *guests], meeting).drop(columns="ground")
+    # A trial that stands on several grounds is one on each of them.
+    again = found.duplicated("trial")
+    found.loc[again, "trial"] = len(trials) + np.arange(again.sum())
+    return found, left_out
 
 
-def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
-    else:
-        # A list as trials.csv writes it.
-        yield key, " ".join(map(str, value)) if isinstance(value, list) else None if value == {} else value
+def _on(trials: pd.DataFrame, stands: Sequence[tuple[int, Ground]], meeting: Meeting) -> pd.DataFrame:
+    """Return trials, by their rows, on grounds, with the values of the grid keys there."""
+    grounds = [ground for _, ground in stands]
+    labels = {key: grid_column(meeting.label(ground, key) for ground in grounds) for key in meeting.keys}
+    found = trials.iloc[[row for row, _ in stands]].reset_index(drop=True)
+    return pd.concat([found.assign(ground=pd.Series(grounds, dtype=object)), pd.DataFrame(labels)], axis=1)
 
 
-def _grid_keys(configs: Sequence[ExperimentConfig], bases: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    swept = dict.fromkeys(key for config in configs for key in config.swept)
-    every = dict.fromkeys(key for base in bases for key in base)
-    differing = (key for key in every if len({repr(base.get(key)) for base in bases}) > 1)
-    return tuple(dict.fromkeys((*swept, *differing)))
-
-
-def _trials(
-    run: RunRecord, name: str, base: Mapping[str, Any], arms: Mapping[str, str], keys: Sequence[str]
-) -> pd.DataFrame:
-    own = run.trials
-    swept = {key: _typed(own[key], values) for key, values in {**run.config.zip, **run.config.grid}.items()}
-    fixed = {key: base.get(key) for key in keys if key not in own}
-    named = own.assign(arm=own["arm"].map(arms), run=name, number=own["trial"], **swept)
-    return pd.concat([named, pd.DataFrame(fixed, index=own.index, dtype=object)], axis=1).infer_objects()
-
-
-def _typed(column: pd.Series, values: Sequence[Any]) -> pd.Series:
-    """Return a swept column with its numbers as numbers: trials.csv has but texts where one value is a text."""
-    written = {str(value): value for value in values if isinstance(value, int | float)}
-    return column if pd.api.types.is_numeric_dtype(column) else column.map(lambda cell: written.get(cell, cell))
-
-
-def _arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
-    """Return, run by run, what each arm is called: by its name, unless an earlier run means something else by it."""
-    meanings: dict[str, dict[str, Any]] = {}
-    named: list[dict[str, str]] = []
-    for run, config in zip(runs, configs, strict=True):
-        own = {}
-        for arm, overrides in config.arms.items():
-            known = meanings.setdefault(arm, {arm: overrides})
-            new = f"{arm} of {config.name}"
-            new = f"{arm} of {run}" if new in known else new
-            own[arm] = next((name for name, meaning in known.items() if meaning == overrides), new)
-            known[own[arm]] = overrides
-        named.append(own)
-    return named
-
-
-def _settings(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
-    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart.
-
-    Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
-    """
-    own = {name: (config, arm) for config, names in zip(configs, arms, strict=True) for arm, name in names.items()}
-    arms_on_it = {
-        name: {**config.arms[arm], **config.chosen(arm, config.points()[0])} for name, (config, arm) in own.items()
-    }
-    ground = untuned(configs[0]).model_copy(update={"arms": arms_on_it})
-    found = {}
-    for name, (config, arm) in own.items():
-        try:
-            found[name] = ground.settings(name, ground.points()[0])
-        except ValidationError:
-            found[name] = config.settings(arm, config.points()[0])
-    return found
+def _guests(stands: pd.DataFrame, cells: Sequence[Cell], meeting: Meeting) -> Iterator[tuple[int, Ground]]:
+    """Yield finished trials on grounds where their seed is, and their arm could be but is not."""
+    seeds = stands.groupby("ground", sort=False)["seed"].agg(set).to_dict()
+    there = set(stands[["ground", "arm", "seed"]].itertuples(index=False, name=None))
+    finished = stands[stands["outcome"].isin(FINISHED)]
+    for row, arm, seed in finished[["trial", "arm", "seed"]].itertuples(index=False, name=None):
+        for ground in meeting.guests[cells[row]]:
+            if seed in seeds.get(ground, ()) and (ground, arm, seed) not in there:
+                there.add((ground, arm, seed))
+                yield row, ground
 
 
 def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, Any]]:
@@ -193,24 +174,23 @@ def _repeated(trials: pd.DataFrame, keys: list[str]) -> np.ndarray:
     return repeated
 
 
-def _repeats(runs: np.ndarray, repeated: np.ndarray, later: np.ndarray) -> Iterator[str]:
-    for run in dict.fromkeys(runs):
+def _repeats(trials: pd.DataFrame, repeated: np.ndarray, later: np.ndarray) -> Iterator[str]:
+    for run in trials["run"].unique():
         for some, other in ((later, "an earlier run has too"), (~later, "a later run finished")):
-            if count := int(np.sum(repeated & some & (runs == run))):
+            if count := trials.loc[repeated & some & (trials["run"] == run), "trial"].nunique():
                 many = "1 trial" if count == 1 else f"{count} trials"
                 yield f"{run}: {many} that {other} (same arm, seed and settings)"
 
 
-def _differences(runs: Sequence[RunRecord], names: Sequence[str], bases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    every = dict.fromkeys(key for base in bases for key in base)
-    about = [
-        {**base, **{key: run.environment.get(key) for key in VERSIONS}} for run, base in zip(runs, bases, strict=True)
-    ]
-    for key in (*every, *VERSIONS):
-        values = [each.get(key) for each in about]
-        if len({repr(value) for value in values}) > 1:
-            yield f"{key}: " + ", ".join(f"{_text(value)} in {name}" for value, name in zip(values, names, strict=True))
+def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> Iterator[str]:
+    for key in (*meeting.grounds[0].settings, *VERSIONS):
+        if key in VERSIONS:
+            values = {name: run.environment.get(key) for run, name in zip(runs, names, strict=True)}
+        else:
+            values = {names[run]: value for run, value in meeting.told(key).items()}
+        if len({repr(value) for value in values.values()}) > 1:
+            yield f"{key}: " + ", ".join(f"{_text(value)} in {name}" for name, value in values.items())
 
 
 def _text(value: Any) -> str:
-    return "null" if value is None else str(value)
+    return "null" if value is None else str(cell(value))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bnexp.analysis.axes import along
 from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import RobustnessRow
@@ -29,7 +30,7 @@ def robustness_rows(
     metric: str,
     chance: float | None,
 ) -> tuple[RobustnessRow, ...]:
-    """Return a row for each swept axis of numbers and each arm.
+    """Return a row for each axis of numbers and each arm that lies along it; see axes.
 
     Args:
         trials: as in trials.csv.
@@ -48,9 +49,10 @@ def robustness_rows(
         values = pd.unique(column[~pd.isna(column)])
         if len(values) < 2 or not all(map(is_number, values)):
             continue
-        frame = paired.assign(at=column.astype(float), trained=trained)
-        frame = frame[frame["finished"] & frame["at"].notna()]
-        rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in arms]
+        frame = paired.assign(at=column.astype(float), trained=trained)[along(trials, axis, grid_keys)]
+        there = [arm for arm in arms if arm in set(frame["arm"])]
+        frame = frame[frame["finished"]]
+        rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in there]
         found += _with_ratios(rows, baseline)
     return tuple(found)
 

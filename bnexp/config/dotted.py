@@ -1,6 +1,6 @@
 """Dotted keys: which ones there are, and putting a value under one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from bnexp.config.base import Settings
@@ -17,13 +17,14 @@ def leaf_keys(section: type[Settings], prefix: str = "") -> Iterator[str]:
             yield from leaf_keys(below, f"{prefix}{name}.")
 
 
-def leaves(raw: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of everything in a raw configuration; an empty mapping is a value."""
-    for name, value in raw.items():
-        if isinstance(value, Mapping) and value:
+def leaves(section: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of every setting below a section, in the order of declaration."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Settings):
             yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", value
+            yield prefix + name, value
 
 
 def below(key: str, section: str) -> bool:

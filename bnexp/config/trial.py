@@ -24,11 +24,6 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
 
-    @property
-    def no_influence(self) -> tuple[str, ...]:
-        """Keys that have no influence on what is measured; of an image folder the root says which images."""
-        return ("train.checkpoint_every", *(["data.root"] if self.data.name != "image_folder" else []))
-
     @model_validator(mode="after")
     def _only_pictures_are_augmented(self) -> Self:
         if self.data.normalize == "pca_whiten" and self.train.augment != "none":

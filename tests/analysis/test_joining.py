@@ -77,7 +77,7 @@ def test_swept_in_one_run_and_fixed_in_the_other(make_folder) -> None:
     assert (study.grid_keys, study.trials["train.lr"].dtype) == (("train.lr",), float)
     assert pairs(study) == [(0.1, "none", 1, 0), (0.5, "none", 1, 0), (0.5, "before", 1, 1)]
     first, second = names(swept, fixed)
-    assert study.differs == (f"train.lr: 0.1 in {first}, 0.5 in {second}",)
+    assert study.differs == (f"train.lr: swept in {first}, 0.5 in {second}",)
     assert pairs(join([fixed, swept])) == [(0.5, "before", 1, 1), (0.1, "none", 1, 0), (0.5, "none", 1, 0)]
 
 
@@ -139,14 +139,109 @@ def test_numbers_and_truths_among_texts_are_what_they_are(make_folder) -> None:
     assert len(study_of([swept], condition="bias == auto").trials) == 1
 
 
-def test_a_section_swept_as_a_whole_gives_no_wrong_setting(make_folder) -> None:
+def test_a_section_swept_as_a_whole_is_the_settings_in_it_that_change(make_folder) -> None:
     swept = make_folder(name="a", arms=["none"], grid={"model.init": ["he", "lecun"]})
     fixed = make_folder(name="b", arms=["before"], model={"init": "he"})
-    assert {tuple(point.values())[:2] for point in (row.point for row in compare_study(join([swept, fixed])).rows)} == {
-        ("he", None),
-        ("lecun", None),
-        (None, "he"),
-    }
+    study = join([swept, fixed])
+    assert study.grid_keys == ("model.init.scheme",)
+    assert pairs(study) == [("he", "none", 1, 0), ("lecun", "none", 1, 0), ("he", "before", 1, 1)]
+
+
+NONE, BN = {"name": "none", "arms": ["none"]}, {"name": "bn", "arms": ["before"]}
+SAME: dict[str, tuple[dict, dict]] = {
+    "norm: none in one, an arm none in the other": (
+        {"name": "none", "arms": None, "model": {"norm": "none"}},
+        BN | {"model": {"norm": "before"}},
+    ),
+    "an arm that BN was put in for": (
+        {"name": "a", "arms": ["none", "before"], "model": {"norm": "none"}, "seeds": [7]},
+        {"name": "b", "arms": ["none", "before"]},
+    ),
+    "momentum of no norm": (NONE, BN | {"model": {"norm": {"momentum": 0.5}}}),
+    "groups of no group norm": (NONE, BN | {"model": {"norm": {"groups": 3}}}),
+    "options of a constant rate": (NONE, BN | {"train": {"schedule_options": {"step_every": 3}}}),
+    "the place of no dropout": (NONE, BN | {"model": {"dropout_at": "last"}}),
+    "betas of sgd": (NONE, BN | {"train": {"betas": [0.5, 0.9]}}),
+    "moments of recording": (NONE, BN | {"train": {"record_at": [3]}}),
+    "a width for every layer": (
+        NONE | {"model": {"width": [50, 50, 50]}},
+        BN | {"model": {"depth": 3, "width": 50}},
+    ),
+    "a bias without BN": (NONE | {"model": {"bias": True}}, BN),
+    "epochs, written out": (NONE | {"train": {"epochs": 10}}, BN),
+    "images, written out": (NONE | {"data": {"name": "digits", "val_size": 143}}, BN),
+}
+
+
+@pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_has_no_effect_keeps_no_trials_apart(make_folder, one: dict, other: dict, order: int) -> None:
+    runs = [make_folder(**{"seeds": 1} | each) for each in (one, other)]
+    study = join(runs[::order])
+    assert (study.grid_keys, study.differs, study.left_out) == ((), (), ())
+    assert set(study.arms) == {"none", "before"}
+    assert compare_study(study).rows[-1 if study.arms[0] == "none" else 0].pairs == len(set(study.trials["seed"]))
+
+
+def test_when_it_was_recorded_matters_to_what_is_the_best_of_the_records(make_folder) -> None:
+    runs = [make_folder(**NONE, seeds=1), make_folder(**BN, seeds=1, train={"record_at": [3]})]
+    assert join(runs, "best_val_accuracy").grid_keys == ("train.record_at",)
+
+
+def test_what_matters_to_one_arm_alone_is_no_matter_to_its_partner(make_folder) -> None:
+    plain = make_folder(name="plain", arms=["none"], seeds=2, accuracy=lambda trial: 0.5 + trial.seed / 100)
+    swept = make_folder(name="swept", arms=["before"], seeds=2, grid={"model.norm.momentum": [0.1, 0.2]})
+    study = join([plain, swept])
+    assert (study.grid_keys, study.differs) == (("model.norm.momentum",), ())
+    assert sorted(pairs(study)) == [
+        (0.1, "before", 2, 2),
+        (0.1, "none", 2, 0),
+        (0.2, "before", 2, 2),
+        (0.2, "none", 2, 0),
+    ]
+    plains = study.trials[study.trials["arm"] == "none"]
+    assert plains["trial"].is_unique
+    last = study.curves[study.curves["epoch"] == 2].set_index("trial")["test_accuracy"]
+    assert last[plains["trial"]].tolist() == plains["final_test_accuracy"].tolist() == [0.5, 0.5, 0.51, 0.51]
+
+
+def test_a_trial_stands_in_where_another_run_lacks_it(make_folder) -> None:
+    whole = make_folder(name="whole", seeds=3, model={"norm": {"momentum": 0.1}})
+    some = make_folder(name="some", arms=["before"], seeds=2, model={"norm": {"momentum": 0.2}})
+    both = make_folder(name="both", seeds=3, model={"norm": {"momentum": 0.3}})
+    assert pairs(join([whole, some])) == [
+        (0.1, "none", 3, 0),
+        (0.1, "before", 3, 3),
+        (0.2, "before", 2, 2),
+        (0.2, "none", 2, 0),
+    ]
+    study = join([whole, both])
+    assert pairs(study) == [(0.1, "none", 3, 0), (0.1, "before", 3, 3), (0.3, "none", 3, 0), (0.3, "before", 3, 3)]
+    assert study.left_out == ()
+
+
+def test_what_neither_run_minds_of_the_other_is_no_difference(make_folder) -> None:
+    batch = make_folder(name="a", arms=["before"], model={"width": 64, "norm": {"momentum": 0.1, "groups": 4}})
+    groups = {"groups": {"model.norm.kind": "group"}}
+    group = make_folder(name="b", arms=groups, model={"width": 64, "norm": {"momentum": 0.2, "groups": 8}})
+    assert join([batch, group]).grid_keys == ()
+
+
+def test_what_matters_to_both_is_a_difference_though_other_settings_do_not(make_folder) -> None:
+    one = make_folder(name="none", arms=None, model={"norm": "none"}, train={"epochs": 3})
+    other = make_folder(**BN, model={"norm": {"momentum": 0.5}}, train={"epochs": 5})
+    study = join([one, other])
+    first, second = names(one, other)
+    assert study.grid_keys == ("train.epochs",)
+    assert study.differs == (f"train.epochs: 3 in {first}, 5 in {second}",)
+
+
+def test_arms_that_come_to_the_same_have_one_name(make_folder) -> None:
+    one = make_folder(name="a", arms={"bn": {"model.norm.kind": "batch"}, "none": None}, seeds=1)
+    other = make_folder(name="b", arms={"bn": {"model.norm.placement": "before"}}, seeds=[4])
+    third = make_folder(name="c", arms={"bn": {"model.norm.placement": "after"}}, seeds=[5])
+    assert join([one, other]).arms == ("bn", "none")
+    assert join([one, third]).arms == ("bn", "none", "bn of c")
 
 
 def test_trials_that_two_runs_have_count_once(make_folder) -> None:

@@ -237,3 +237,53 @@ def test_untested_runs_are_judged_by_validation_then_by_training_accuracy(make_r
     options = {"grid_keys": [LR], "arms": ["none"], "chance": CHANCE}
     found = [compare_arms(each, curves, **options).robustness[0].usable for each in (trials_, untested, unseen)]
     assert found == [0, 2, 0]
+
+
+# Everything else equal
+
+
+EPOCHS = "train.epochs"
+
+
+def crossed(points: Sequence[tuple[object, object]], arm: str = "none") -> list[dict]:
+    """A trial at each point of rate and epochs; its accuracy tells the point."""
+    return [
+        {"arm": arm, "seed": 0, LR: lr, EPOCHS: epochs, "accuracy": lr / 10 + epochs / 100} for lr, epochs in points
+    ]
+
+
+def found(make_run, *rows: dict) -> list[tuple]:
+    """Of every row: axis, arm, how many values, and the worst and the best."""
+    rows_ = robustness(make_run, *rows)
+    return [(row.axis, row.arm, row.values, row.worst_at, row.best_at) for row in rows_]
+
+
+def test_settings_that_change_together_only_have_no_axis(make_run) -> None:
+    together = [(1, 1), (2, 2), (3, 3)]
+    assert found(make_run, *crossed(together), *crossed(together, "before")) == []
+
+
+def test_points_of_the_other_settings_without_all_values_are_left_out(make_run) -> None:
+    (row,) = robustness(make_run, *crossed([(1, 1), (2, 1), (3, 1), (1, 5), (2, 5), (3, 9)]))[:1]
+    assert (row.axis, row.values, row.worst, row.best) == (LR, 3, pytest.approx(0.11), pytest.approx(0.31))
+
+
+def test_all_points_with_all_values_count(make_run) -> None:
+    rates, epochs = robustness(make_run, *crossed([(lr, epochs) for lr in (1, 2, 3) for epochs in (1, 5)]))
+    assert (rates.values, rates.worst, rates.best) == (3, pytest.approx(0.13), pytest.approx(0.33))
+    assert (epochs.values, epochs.worst, epochs.best) == (2, pytest.approx(0.21), pytest.approx(0.25))
+
+
+def test_arms_are_held_against_each_other_at_the_values_that_all_of_them_tried(make_run) -> None:
+    none, before = crossed([(1, 1), (2, 1), (3, 1)]), crossed([(2, 1), (3, 1), (4, 1)], "before")
+    assert found(make_run, *none, *before) == [(LR, "none", 2, 2, 3), (LR, "before", 2, 2, 3)]
+
+
+def test_an_arm_with_one_value_has_no_row_and_is_in_nobodys_way(make_run) -> None:
+    rows = crossed([(1, 1), (2, 1)]) + crossed([(2, 1)], "before")
+    assert found(make_run, *rows) == [(LR, "none", 2, 1, 2)]
+
+
+def test_arms_that_never_tried_the_same_have_no_axis(make_run) -> None:
+    assert found(make_run, *crossed([(1, 1), (2, 1)]), *crossed([(3, 1), (4, 1)], "before")) == []
+    assert found(make_run, *crossed([(1, 1), (2, 1)]), *crossed([(1, 5), (2, 5)], "before")) == []
