@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnexp.words import counted, gibibytes
+from bnexp.words import counted, gibibytes, listed
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,9 @@ def test_one_thing_is_singular_and_no_other_number(number: int, text: str) -> No
 )
 def test_bytes_are_written_for_people(count: int, text: str) -> None:
     assert gibibytes(count) == text
+
+
+def test_names_are_listed_with_an_and_before_the_last() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b"]) == "a and b"
+    assert listed(["a", "b", "c"]) == "a, b and c"

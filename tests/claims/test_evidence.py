@@ -1,5 +1,6 @@
 """What is known about a claim from its runs: what arms chose, what failed, and which arm ended how."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,22 @@ def test_failed_trials_are_counted_of_those_of_both_arms(monkeypatch: pytest.Mon
     rows = [row for arm in ARMS for row in by_seed(arm, [0.5, 0.6, 0.7])]
     rows[0]["outcome"] = rows[-1]["outcome"] = "failed"
     assert judged(monkeypatch, experiment(arms=ARMS), *rows).verdict.reasons[-1] == "1 of 6 trials failed"
+
+
+@pytest.mark.parametrize(("value", "said"), [("final_test_accuracy", True), ("diverged", False)])
+def test_running_averages_that_lag_stand_in_the_verdict(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: bool
+) -> None:
+    config = experiment(arms=["none", "before"], seeds=3)
+    study = a_study(*(row for arm in config.arms for row in by_seed(arm, [0.5, 0.6, 0.7])))  # 10 updates
+    trials = study.trials.assign(run="a", number=study.trials["trial"])
+    known = replace(study, trials=trials, configs={"a": config})
+    settings = SETTINGS.model_copy(update={"measures": (SETTINGS.measures[0].model_copy(update={"value": value}),)})
+    monkeypatch.setattr(module, "runs_of", lambda *_: ClaimRuns({"equal": SimpleNamespace(config=config)}, {}))
+    monkeypatch.setattr(module, "study_of", lambda *_, **__: known)
+    (found,) = evidence([Claim("made_up", "made_up.yaml", settings, {"small": config})], "small", Path())
+    lag = "running averages of before: after 10 updates, 35 % of their initial value is still in them"
+    assert any(reason.startswith(lag) for reason in found.rows[0].verdict.reasons) == said
 
 
 def test_it_is_said_where_nothing_but_diverged_trials_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
