@@ -3,18 +3,16 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
 
-from bnexp.config.dotted import is_key, put
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.plain import odd_values
 from bnexp.config.problems import Finding, explain
+from bnexp.config.single import faults, typed
 from bnexp.config.stages import first_stage
 from bnexp.config.sweep import values
-from bnexp.config.trial import TrialSettings
 from bnexp.config.yaml_limits import LARGEST
 
 MOST_FINDINGS = 100
@@ -32,7 +30,7 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
         config = ExperimentConfig.model_validate(raw)
     except ValidationError as error:
         found = _first(explain(error))
-    found += _first(problem for each in _swept_values(raw) for problem in _explain_value(*each))
+    found += _first((place, fault) for key, value, place in _swept_values(raw) for fault in faults(key, value))
     if config and not found:
         found = _first(_same_values(config)) or list(_too_long(config))
         found = found or _first(_conflicts(first_stage(config)))
@@ -64,20 +62,6 @@ def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
             yield key, value, f"arms.{arm}.{key}"
 
 
-def _explain_value(key: Any, value: Any, place: str) -> Iterator[Finding]:
-    alone: dict[str, Any] = {}
-    if not is_key(TrialSettings, str(key)):
-        return  # said already, for the key
-    try:
-        put(alone, key, value, TrialSettings)
-        TrialSettings.model_validate(alone)
-    except ValidationError as error:
-        # What only fails against other settings' defaults is left to the check of whole combinations.
-        yield from ((place, message) for found, message in explain(error) if found.startswith(key))
-    except ValueError as error:
-        yield place, str(error)
-
-
 def _same_values(config: ExperimentConfig) -> Iterator[Finding]:
     """Yield values of a sweep that are written in two ways and mean one setting: 0.1 and "0.1", or batch and before."""
     columns = {f"grid.{key}": {key: column} for key, column in config.grid.items()}
@@ -86,22 +70,12 @@ def _same_values(config: ExperimentConfig) -> Iterator[Finding]:
         rows = list(zip(*column.values(), strict=True))
         if all(isinstance(value, int | float) for row in rows for value in row):
             continue  # equal numbers are found where the column is read
-        meant = [repr([_typed(key, value) for key, value in zip(column, row, strict=True)]) for row in rows]
+        meant = [repr([typed(key, value) for key, value in zip(column, row, strict=True)]) for row in rows]
         first: dict[str, int] = {}
         for number, row in enumerate(rows):
             if (before := first.setdefault(meant[number], number)) < number:
                 twins = (json.dumps(each[0] if len(each) == 1 else each, default=str) for each in (row, rows[before]))
                 yield f"{place}[{number}]", "{}: means the same as {}; list it once".format(*twins)
-
-
-def _typed(key: str, value: Any) -> Any:
-    """Return a value as the setting holds it; as it is where it is possible with other settings only."""
-    alone: dict[str, Any] = {}
-    put(alone, key, value, TrialSettings)
-    try:
-        return reduce(getattr, key.split("."), TrialSettings.model_validate(alone))
-    except ValidationError:
-        return value
 
 
 def _conflicts(config: ExperimentConfig) -> Iterator[Finding]:

@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from bnexp.config.base import Settings
+from bnexp.config.synonyms import setting_of
 from bnexp.errors import nearest
 
 
-def leaf_keys(section: type[Settings], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted key of every setting below a section, in the order of declaration."""
+def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
+    """Yield the dotted key of every setting below a section, in the order of declaration, and perhaps of sections."""
     for name, field in section.model_fields.items():
         below = _section(field.annotation)
-        if below is None:
+        if below is None or sections:
             yield prefix + name
-        else:
-            yield from leaf_keys(below, f"{prefix}{name}.")
+        if below is not None:
+            yield from leaf_keys(below, f"{prefix}{name}.", sections=sections)
 
 
 def leaves(section: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -49,11 +50,18 @@ def check_key(section: type[Settings], key: str) -> None:
 
 
 def nearest_key(section: type[Settings], key: str) -> str:
-    """Return " (nearest: …)" for a wrong key: the same last name elsewhere, or the closest spelling."""
-    known = list(leaf_keys(section))
-    last = key.rsplit(".", 1)[-1]
+    """Return " (nearest: …)" for a wrong key: the same last name elsewhere, what it is called here, or a like spelling.
+
+    Of several settings with the same last name the first in the same section, or in the fewest sections, is taken.
+    """
+    known = list(leaf_keys(section, sections=True))
+    top, last = key.split(".")[0], key.rsplit(".", 1)[-1]
     same_name = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last]
-    return f" (nearest: {same_name[0]})" if same_name else nearest(key, known)
+    if same_name:
+        here = min(same_name, key=lambda candidate: (candidate.split(".")[0] != top, candidate.count(".")))
+        return f" (nearest: {here})"
+    elsewhere = setting_of(last)
+    return f" (nearest: {elsewhere})" if elsewhere in known else nearest(key, list(leaf_keys(section)))
 
 
 def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bnexp.config.check import check
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.hints import sweep_hint
 from bnexp.config.overrides import override
 from bnexp.config.reader import read_mapping
 from bnexp.config.text import printable
@@ -46,7 +47,10 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
     config, found = check(merged)
     # What is wrong without the overrides too is the file's fault.
     in_file = set(check(raw)[1]) if overrides and found else found
-    problems += [Problem(source if each in in_file else COMMAND_LINE, *map(printable, each)) for each in found]
+    for key, message in found:
+        typed = (key, message) not in in_file
+        said = message + sweep_hint(merged, key, typed=typed)
+        problems.append(Problem(COMMAND_LINE if typed else source, printable(key), printable(said)))
     if problems or config is None:
         raise ConfigError(problems)
     return config

@@ -52,7 +52,7 @@ class InitSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """The `model:` section."""
+    """The `model:` section; short form: the family's name."""
 
     family: Literal["mlp", "vgg", "resnet", "rnn"] = "mlp"
     """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is; rnn: the image's rows,
@@ -81,6 +81,10 @@ class ModelSettings(Settings):
     them: before the output layer."""
     init: InitSettings = InitSettings()
     norm: NormSettings = NormSettings()
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        return {"family": value} if isinstance(value, str) else value
 
     @property
     def layers(self) -> int:

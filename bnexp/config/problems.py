@@ -15,6 +15,7 @@ from bnexp.errors import nearest
 Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
 
+KEYS = "expected text as a key; numbers have a decimal point (0.1), and several values brackets ([0.1, 1])"
 WORDS = (
     ("Input should be", "expected"),
     ("String should have", "expected"),
@@ -22,6 +23,8 @@ WORDS = (
     ("a valid ", "a "),
     ("Field required", "missing"),
     ("a integer", "an integer"),
+    (", unable to parse string as a number", ""),
+    (", unable to parse string as an integer", ""),
     ("expected greater", "expected a number greater"),
     ("expected less", "expected a number less"),
 )
@@ -50,6 +53,8 @@ def _message(item: Mapping[str, Any], key: str, section: type[Settings]) -> str:
 
 def _expected(item: Mapping[str, Any]) -> str:
     kind, message = item["type"], item["msg"]
+    if kind == "invalid_key" and isinstance(item["input"], int | float) and not isinstance(item["input"], bool):
+        return KEYS
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind == "string_pattern_mismatch":

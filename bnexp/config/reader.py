@@ -1,12 +1,13 @@
 """YAML as people mean it: `1e-4` is a number, `no` is a word, and a key given twice is a mistake."""
 
 import re
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bnexp.config.text import printable
+from bnexp.config.text import ESCAPES, printable
 from bnexp.config.yaml_limits import LARGEST, MOST_DIGITS, TAG, LimitedLoader, refusal
 from bnexp.errors import InputError
 
@@ -62,6 +63,14 @@ def to_yaml(value: Any) -> str:
     return text
 
 
+def flow(value: Any) -> str:
+    """Return a value as YAML in one line, with brackets."""
+    text: str = yaml.dump(
+        [value], Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=inf
+    )
+    return text.strip()[1:-1]
+
+
 def parse(text: str, source: str) -> Any:
     """Return what a piece of YAML says: text, numbers, booleans and None, in lists and mappings.
 
@@ -76,7 +85,9 @@ def parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{source}:{place} not valid YAML: {printable(str(error.problem or error.context))}") from None
+        problem = str(error.problem or error.context)
+        hint = ESCAPES if "escape" in problem else ""
+        raise InputError(f"{source}:{place} not valid YAML: {printable(problem)}{hint}") from None
     except (yaml.YAMLError, ValueError, KeyError) as error:
         raise InputError(f"{source}: not valid YAML: {printable(str(error).splitlines()[0])}") from None
 

@@ -38,7 +38,7 @@ def values(written: Any) -> tuple[Any, ...]:
     if isinstance(written, Mapping):
         return _ranged(written)
     if not isinstance(written, list | tuple):
-        raise ValueError(f"expected a list of values or one of {', '.join(_RANGES)}")
+        raise ValueError(f"expected a list of values or one of {', '.join(RANGES)}")
     if not written:
         raise ValueError("expected at least one value, the list is empty")
     _few("the list", len(written))
@@ -112,16 +112,16 @@ def _hashable(value: Any) -> Any:
 
 
 def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
-    if len(written) != 1 or (kind := next(iter(written))) not in _RANGES:
-        names = [str(name) for name in written if name not in _RANGES]
-        raise ValueError(f"expected one of {', '.join(_RANGES)}{nearest(names[0], list(_RANGES)) if names else ''}")
+    if len(written) != 1 or (kind := next(iter(written))) not in RANGES:
+        names = [str(name) for name in written if name not in RANGES]
+        raise ValueError(f"expected one of {', '.join(RANGES)}{nearest(names[0], list(RANGES)) if names else ''}")
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
         raise ValueError(f"{kind} takes three numbers")
     if not all(map(isfinite, arguments)):
         raise ValueError(f"{kind} takes three finite numbers")
-    return _RANGES[kind](*arguments)
+    return RANGES[kind](*arguments)
 
 
 def _logspace(first: float, last: float, count: float) -> tuple[float, ...]:
@@ -163,4 +163,5 @@ def _few(what: str, count: float) -> int:
     return int(count)
 
 
-_RANGES = {"logspace": _logspace, "linspace": _linspace, "range": _range}
+RANGES = {"logspace": _logspace, "linspace": _linspace, "range": _range}
+"""Ways to write many values short."""

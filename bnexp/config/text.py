@@ -12,8 +12,11 @@ LONGEST_LINES = 2_000
 LONGEST_SHOWN = 500
 """Characters of a message that can quote what was written."""
 
+ESCAPES = "; in double quotes \\ begins an escape: write paths in single quotes, or with /"
+"""Said where a backslash of YAML text has become something else, as in "C:\\new"."""
+
 # What moves the cursor, changes colours or turns text around once it is printed, and what UTF-8 can't write.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def escaped(text: str) -> str:
@@ -28,7 +31,7 @@ def printable(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if _CONTROLS.search(text):
-        raise ValueError("expected text of one line without control characters")
+        raise ValueError(f"expected text of one line without control characters{ESCAPES}")
     return text
 
 

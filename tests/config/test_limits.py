@@ -154,7 +154,7 @@ def test_a_question_may_have_lines_and_tabs_but_a_path_may_not(refused: Refused)
     assert resolve({"name": "exp", "question": question}, "x").question == question
     for root in ("/data\n", "/da\tta"):
         (line,) = refused({"data": {"root": root}})
-        assert line.endswith(": expected text of one line without control characters")
+        assert ": expected text of one line without control characters; " in line
 
 
 def test_long_text_is_refused_with_the_limit(refused: Refused) -> None:
@@ -224,7 +224,7 @@ def test_keys_of_settings_are_text(refused: Refused, key: object) -> None:
     for raw, section in (({key: 1}, ""), ({"train": {key: 1}}, "train.")):
         (line,) = refused(raw)
         assert line.startswith(f"exp.yaml: {section}")
-        assert line.endswith(f": {json.dumps(key)}: expected text as a key")
+        assert f": {json.dumps(key)}: expected text as a key" in line
 
 
 def test_what_holds_itself_is_refused(refused: Refused) -> None:

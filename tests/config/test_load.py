@@ -241,7 +241,7 @@ def test_every_problem_is_listed_at_once_with_source_key_value_expected_and_near
             "exp.yaml: train.lr: -1: expected a number greater than or equal to 0",
             "exp.yaml: train.epoch: unknown key (nearest: train.epochs)",
             "exp.yaml: arms.wide.model.widht: unknown key (nearest: model.width)",
-            'exp.yaml: grid.train.lr[0]: "q": expected a number, unable to parse string as a number',
+            'exp.yaml: grid.train.lr[0]: "q": expected a number',
             "exp.yaml: grid.train.momentum: []: expected at least one value, the list is empty",
             "exp.yaml: seeds.0: 0.5: expected an integer, got a number with a fractional part",
             "command line: train.batch_size: 0: expected a number greater than or equal to 1",

@@ -16,10 +16,11 @@ from bnexp.store.writer import RunWriter
 
 small = st.floats(1e-6, 0.9)
 names = st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_.+-]{0,20}\Z")
-# Without control characters, and without those that turn text around: they are refused.
+# Without control characters, ends of lines, and what turns text around: they are refused.
 words = st.text(
     st.characters(
-        exclude_categories=["Cc", "Cs"], exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        exclude_categories=["Cc", "Cs", "Zl", "Zp"],
+        exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
     ),
     max_size=30,
 )

@@ -1,0 +1,206 @@
+"""What people type at a first try is refused with what to write instead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bnexp.config.dotted import is_key
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.config.overrides import override
+from bnexp.config.reader import parse
+from bnexp.config.synonyms import SYNONYMS, bare
+from bnexp.errors import ConfigError, InputError
+
+Refused = Callable[..., list[str]]
+
+
+def in_file(text: str) -> str:
+    """What is said of a file with this text."""
+    with pytest.raises(InputError) as caught:
+        resolve({"name": "exp"} | parse(text, "exp.yaml"), "exp.yaml")
+    return str(caught.value).removeprefix("exp.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "sweep"),
+    [
+        ("train.lr=0.1,0.2", "'grid.train.lr=[0.1, 0.2]'"),
+        ("train.lr=[0.1,1]", "'grid.train.lr=[0.1, 1]'"),
+        ("train.lr=range(0.1, 1, 0.1)", "'grid.train.lr={range: [0.1, 1, 0.1]}'"),
+        ("train.lr=np.logspace(-3, 0, 4)", "'grid.train.lr={logspace: [first, last, n]}'"),
+        ("train.epochs=range(9)", "'grid.train.epochs={range: [first, last, step]}'"),
+        ("train.lr={logspace: [1e-4, 1, 4]}", "'grid.train.lr={logspace: [0.0001, 1, 4]}'"),
+        ("model.depth=[2, 4]", "'grid.model.depth=[2, 4]'"),
+        ("model.activation=relu,tanh", "'grid.model.activation=[relu, tanh]'"),
+        ("model.width=[[10], [20, 20]]", "'grid.model.width=[[10], [20, 20]]'"),
+        ("model.init=[he, xavier]", "'grid.model.init.scheme=[he, xavier]'"),
+        ("data=[mnist, digits]", "'grid.data.name=[mnist, digits]'"),
+        ("arms.b.train.lr=[1, 2]", "'grid.train.lr=[1, 2]'"),
+        ("train.lr=0,1", "'grid.train.lr=[0, 1]'; or with a decimal point: 0.1"),
+    ],
+)
+def test_several_values_at_a_setting_are_a_sweep(refused: Refused, typed: str, sweep: str) -> None:
+    (line,) = refused({}, typed)
+    assert line.startswith(f"command line: {typed.partition('=')[0]}: ")
+    assert line.endswith(f"; to sweep it: {sweep}")
+
+
+@pytest.mark.parametrize(
+    "sweep", ["grid.train.lr=[0.1, 0.2]", "grid.train.lr={range: [0.1, 1, 0.1]}", "arms=[none, before]"]
+)
+def test_what_is_proposed_is_accepted(sweep: str) -> None:
+    raw: dict[str, Any] = {"name": "exp"}
+    override(raw, sweep)
+    resolve(raw, "exp.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {lr: [0.1, 1]}", "train.lr: [0.1, 1]: expected a number; to sweep it: grid: {train.lr: [0.1, 1]}"),
+        (
+            "train: {lr: {range: [1, 3, 1]}}",
+            "train.lr: expected a number; to sweep it: grid: {train.lr: {range: [1, 3, 1]}}",
+        ),
+        (
+            "arms: {a: {train.lr: [1, 2]}}",
+            "arms.a.train.lr: [1, 2]: expected a number; to sweep it: grid: {train.lr: [1, 2]}",
+        ),
+        (
+            "train:\n  lr: 0,1",
+            'train.lr: "0,1": expected a number; to sweep it: grid: {train.lr: [0, 1]}; or with a decimal point: 0.1',
+        ),
+        (
+            "model: {norm: [none, before]}",
+            'model.norm: ["none", "before"]: expected a mapping of keys; to compare them: arms: [none, before]',
+        ),
+    ],
+)
+def test_in_a_file_too(text: str, message: str) -> None:
+    assert in_file(text) == message
+
+
+@pytest.mark.parametrize("value", ["[0.9]", "a,b", "[0.1, -1]", "[]", "[1, 1]", "{linspace: [1, 2]}", "[[1], [2]]"])
+def test_values_that_can_not_be_swept_are_not_proposed(refused: Refused, value: str) -> None:
+    (line,) = refused({}, f"train.lr={value}")
+    assert "to sweep it" not in line
+
+
+POINT = "expected text as a key; numbers have a decimal point (0.1), and several values brackets ([0.1, 1])"
+
+
+@pytest.mark.parametrize(("text", "key"), [("train: {lr: 0,1}", "1"), ("train: {lr: 0.1, 0.2}", "0.2")])
+def test_a_comma_within_braces_begins_a_key(text: str, key: str) -> None:
+    assert in_file(text) == f"train.{key}: {key}: {POINT}"
+
+
+def test_other_keys_than_text_are_refused_without_that_hint() -> None:
+    assert in_file("train: {true: 1}").endswith("true: expected text as a key")
+
+
+ESCAPES = "; in double quotes \\ begins an escape: write paths in single quotes, or with /"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            r"C:\Users",
+            "line 1, column 19: not valid YAML: expected escape sequence of 8 hexadecimal numbers, but found 's'",
+        ),
+        (r"C:\Data", "line 1, column 18: not valid YAML: found unknown escape character 'D'"),
+        (r"C:\new", r'data.root: "C:\new": expected text of one line without control characters'),
+        (r"C:\Pictures", r'data.root: "C:\u2029ictures": expected text of one line without control characters'),
+    ],
+)
+def test_backslashes_in_double_quotes(path: str, message: str) -> None:
+    assert in_file(f'data: {{root: "{path}"}}') == message + ESCAPES
+    raw = {"name": "exp"} | parse(f"data: {{root: '{path}'}}", "exp.yaml")
+    assert resolve(raw, "exp.yaml").data.root == path
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [
+        ("arms.b.norm=none", "model.norm"),
+        ("arms.b.norm.kind=none", "model.norm.kind"),
+        ("arms.b.init=he", "model.init"),
+        ("learning_rate=1", "train.lr"),
+        ("grid.learning_rate=[1]", "train.lr"),
+        ("train.learning-rate=1", "train.lr"),
+        ("epoch=3", "train.epochs"),
+        ("BatchSize=3", "train.batch_size"),
+        ("model.dropout_rate=0.1", "model.dropout"),
+        ("wd=1", "train.weight_decay"),
+        ("hidden_size=3", "model.width"),
+        ("momentum=0.9", "train.momentum"),
+        ("model.momentum=0.9", "model.norm.momentum"),
+        ("bn=true", "model.norm"),
+        ("seed=3", "seeds"),
+    ],
+)
+def test_the_name_that_a_setting_has_elsewhere_leads_to_it(refused: Refused, typed: str, nearest: str) -> None:
+    (line,) = refused({}, typed)
+    assert line.endswith(f": unknown key (nearest: {nearest})")
+
+
+def test_other_names_are_of_settings_and_each_of_one() -> None:
+    assert all(is_key(ExperimentConfig, setting) for setting in SYNONYMS)
+    names = [bare(name) for each in SYNONYMS.values() for name in each]
+    assert len(names) == len(set(names))
+    assert not any(is_key(ExperimentConfig, name) for each in SYNONYMS.values() for name in each)
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"), [("true", "before or after, for batch norm there"), ("false", "none"), ("null", "none")]
+)
+def test_norm_is_no_switch(refused: Refused, value: str, instead: str) -> None:
+    message = f"expected {instead}; with and without it side by side is what arms are for"
+    assert refused({}, f"model.norm={value}") == [f"command line: model.norm: {value}: {message}"]
+
+
+def test_a_data_set_and_a_family_may_be_given_by_their_names_alone() -> None:
+    config = resolve({"name": "exp", "data": "digits", "model": "resnet"}, "", ["data.train_size=100", "model.width=8"])
+    assert (config.data.name, config.data.train_size, config.model.family) == ("digits", 100, "resnet")
+    assert config == resolve(config.model_dump(mode="json"), "")
+
+
+def test_a_data_set_that_there_is_not_is_named(refused: Refused) -> None:
+    (line,) = refused({"data": "minst"})
+    assert line.startswith('exp.yaml: data.name: "minst": expected one of digits, mnist,')
+    assert line.endswith("(nearest: mnist)")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "resolved"),
+    [
+        ({"range": [0, 8, 4]}, (0, 4, 8)),
+        ({"range": [5, 7, 1]}, (5, 6, 7)),
+        ({"linspace": [0, 4, 3]}, (0, 2, 4)),
+    ],
+)
+def test_seeds_may_be_a_range_as_in_a_grid(seeds: object, resolved: tuple[int, ...]) -> None:
+    config = resolve({"name": "exp", "seeds": seeds}, "", ["tune.seeds={range: [50, 52, 1]}"])
+    assert (config.seeds, config.tune.seeds) == (resolved, (50, 51, 52))
+    assert config == resolve(config.model_dump(mode="json"), "")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ({"range": [0, 1, 0.5]}, "seeds.1: 0.5: expected an integer, got a number with a fractional part"),
+        ({"rnge": [0, 1, 1]}, "seeds: expected one of logspace, linspace, range (nearest: range)"),
+        ("0,1", 'seeds: "0,1": expected a number of seeds, a list of them, or {range: [first, last, step]}'),
+        ({"range": [0, 10**6, 1]}, "seeds: range has 1,000,001 values; at most 10,000 are possible"),
+    ],
+)
+def test_seeds_that_are_no_such_range(refused: Refused, seeds: object, message: str) -> None:
+    assert refused({"seeds": seeds}) == [f"exp.yaml: {message}"]
+
+
+def test_hints_of_very_long_lists_take_no_time(refused: Refused) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve({"name": "exp", "train": {"lr": list(range(9_000))}}, "")
+    assert "to sweep it" not in str(caught.value)
