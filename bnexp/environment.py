@@ -28,7 +28,7 @@ def environment(engine: Engine) -> dict[str, Any]:
 def _commit() -> str | None:
     """Return the commit of the folder that the command is given in, if it is a repository."""
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=5)
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+    return answer.stdout.decode().strip()

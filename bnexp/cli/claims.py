@@ -77,7 +77,7 @@ def run_claims(
     quiet: Quiet = False,
 ) -> None:
     """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
-    from bnexp.cli.output import saying
+    from bnexp.cli.output import saying, warn
     from bnexp.config.claim_files import find_claims
 
     claims = find_claims(ids or [])
@@ -90,7 +90,7 @@ def run_claims(
                 claims, tier.value, runs, device, _trainer(silent), saying(silent=silent), rerun=rerun
             )
     except KeyboardInterrupt:
-        typer.echo(f"bnexp: interrupted; {runs} keeps what is done, the same command continues it", err=True)
+        warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None
     _check(_show(claims, tier, runs, form=Format.json if as_json else Format.table, quiet=quiet), check)
 
@@ -109,6 +109,7 @@ def show_claims(
     quiet: Quiet = False,
 ) -> None:
     """Show the verdicts on claims, from what has run."""
+    from bnexp.cli.output import print_line
     from bnexp.config.claim_files import find_claims
     from bnexp.errors import InputError
 
@@ -121,7 +122,7 @@ def show_claims(
         *(_write_docs(told, tier, runs, docs) if docs else ()),
     ]
     if written and form is Format.table and not quiet:
-        typer.echo("\n" + "\n".join(map(str, written)))
+        print_line("\n" + "\n".join(map(str, written)))
     _check(told, check)
 
 

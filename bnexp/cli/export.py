@@ -31,7 +31,7 @@ def export(
     The network takes pixels from 0 to 255. What is written is read back first, and compared with the one in bnexp.
     If only ONNX fails, the other files are kept, and the exit code is 1.
     """
-    from bnexp.cli.output import plain, print_json
+    from bnexp.cli.output import plain, print_json, print_line
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)
@@ -41,6 +41,6 @@ def export(
     if as_json:
         print_json(exported.as_json())
     elif not quiet:
-        typer.echo(plain(exported.summary()))
+        print_line(plain(exported.summary()))
     if exported.failed:
         raise BnexpError(exported.failed)

@@ -6,6 +6,7 @@ from typing import NoReturn
 import typer
 
 from bnexp.cli import claims, compare, export, fold, listing, probe, report, run, show
+from bnexp.cli.encodings import write_everywhere
 from bnexp.errors import BnexpError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command("list")(listing.list_runs)
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
+    write_everywhere()
     try:
         app(standalone_mode=True)
     except BnexpError as error:

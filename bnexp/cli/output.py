@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bnexp.cli.encodings import as_written, is_unicode
 from bnexp.config.text import escaped
 from bnexp.report.table import Table, to_rich, to_text
 
@@ -17,9 +18,14 @@ MOST_PLOTS = 4
 """Panels drawn in a terminal."""
 
 
+def print_line(text: str = "") -> None:
+    """Print a line at once: somebody may be waiting for it at the end of a pipe."""
+    print(text, flush=True)
+
+
 def warn(message: str) -> None:
     """Say something that the answer is the poorer for, where no script takes it for the answer."""
-    print(f"bnexp: {plain(message)}", file=sys.stderr)
+    print(f"bnexp: {plain(message)}", file=sys.stderr, flush=True)
 
 
 def saying(*, silent: bool) -> Callable[[str], None]:
@@ -47,8 +53,8 @@ def print_table(*tables: Table) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON; an infinity or NaN in it would be a fault, not output."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    """Print a value as JSON, with nothing lost in any encoding; an infinity or NaN would be a fault, not output."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not is_unicode())
     print("".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text))
 
 
@@ -71,8 +77,11 @@ def print_comparisons(
 
 
 def _plain_table(table: Table) -> Table:
-    rows = tuple(tuple(map(plain, row)) for row in table.rows)
-    return Table(tuple(map(plain, table.headers)), rows, plain(table.title), tuple(map(plain, table.notes)))
+    def shown(text: str) -> str:
+        return as_written(plain(text))
+
+    rows = tuple(tuple(map(shown, row)) for row in table.rows)
+    return Table(tuple(map(shown, table.headers)), rows, shown(table.title), tuple(map(shown, table.notes)))
 
 
 def _as_json(study: "Study", comparison: "Comparison") -> dict[str, Any]:

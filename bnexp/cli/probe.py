@@ -25,7 +25,7 @@ def probe(
 
     What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
     """
-    from bnexp.cli.output import print_json, print_table, saying
+    from bnexp.cli.output import print_json, print_line, print_table, saying
     from bnexp.report.probe_table import probe_table
     from bnexp.store.finding import find_run
 
@@ -41,7 +41,7 @@ def probe(
         print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})
     elif not quiet:
         print_table(probe_table(run.trials, rows, run.config.swept, [each.name for each in probes]))
-        typer.echo(f"\n{run.path}: late_probes.csv")
+        print_line(f"\n{run.path}: late_probes.csv")
 
 
 def _finite(value: object) -> object:

@@ -5,10 +5,9 @@ import time
 from statistics import fmean
 from typing import Self
 
-import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bnexp.cli.output import warn
+from bnexp.cli.output import print_line, warn
 from bnexp.data.catalog import data_lines, data_warnings
 from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Event
@@ -34,12 +33,12 @@ class Watching:
             self._bar.stop()
         if self._tally.probing and not self._silent:
             share = self._tally.probing / (time.monotonic() - self._begun)
-            typer.echo(f"  probes took {self._tally.probing:.1f} s, {share:.0%} of the time")
+            print_line(f"  probes took {self._tally.probing:.1f} s, {share:.0%} of the time")
 
     def begin(self, opened: Opened) -> None:
         """Say what will be trained, and what was found."""
         for line in opened.damage:
-            typer.echo(f"bnexp: {self._plan.path}: {line}", err=True)
+            warn(f"{self._plan.path}: {line}")
         for line in data_warnings(self._plan.data):
             warn(line)
         self._tally.skip(set(opened.writer.ended))
@@ -47,9 +46,9 @@ class Watching:
             return
         plan = self._plan
         trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
-        typer.echo(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
+        print_line(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
         for line in [*data_lines(plan.data), *opened.news]:
-            typer.echo(f"  {line}")
+            print_line(f"  {line}")
         if sys.stdout.isatty():
             columns = BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
             self._bar = Progress(*columns, transient=True)
@@ -132,9 +131,9 @@ def _news(event: Event) -> str:
 
 def _print_end(event: Event, tally: Tally) -> None:
     if event.progress is None:
-        typer.echo(f"  {tally.counts()}  {_news(event)}")
+        print_line(f"  {tally.counts()}  {_news(event)}")
     elif event.progress.ended:
         record = event.progress.record
         spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
         crew = f"; {event.crew}" if event.crew else ""
-        typer.echo(f"  {tally.counts()}  epoch {record.epoch}  {tally.accuracies()}  ({spent}{crew})")
+        print_line(f"  {tally.counts()}  epoch {record.epoch}  {tally.accuracies()}  ({spent}{crew})")

@@ -31,7 +31,7 @@ def report(
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
-    from bnexp.cli.output import plain, print_json, warn
+    from bnexp.cli.output import plain, print_json, print_line, warn
     from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.folder import write_report
     from bnexp.store.finding import find_together
@@ -54,7 +54,7 @@ def report(
     if as_json:
         print_json([str(path) for path in written])
     elif not quiet:
-        typer.echo(plain("\n".join(map(str, written))))
+        print_line(plain("\n".join(map(str, written))))
 
 
 def write_tensorboard(run: "RunRecord") -> Path:

@@ -122,6 +122,8 @@ def _train(
     *,
     silent: bool,
 ) -> "list[RunRecord]":
+    from bnexp.cli.output import print_line, warn
+
     path = runs
     try:
         from bnexp.analysis.tuning import choices_text
@@ -133,7 +135,7 @@ def _train(
             nonlocal path
             path = plan.path
             if plan.config.tuned and not silent:
-                typer.echo("chosen on validation images: " + choices_text(plan.config))
+                print_line("chosen on validation images: " + choices_text(plan.config))
             with Watching(plan, silent=silent) as watching:
                 return run(plan, watching.see, watching.begin)
 
@@ -142,7 +144,7 @@ def _train(
             return list(run_staged(named, runs, engine, options, train))
     except KeyboardInterrupt:
         again = "the same command without --rerun" if options.rerun else "the same command"
-        typer.echo(f"bnexp: interrupted; {path} keeps what is done, {again} continues it", err=True)
+        warn(f"interrupted; {path} keeps what is done, {again} continues it")
         raise typer.Exit(EXIT_CODE) from None
 
 
@@ -154,7 +156,7 @@ def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     from bnexp.analysis.runs import compare_study, study_of
-    from bnexp.cli.output import print_comparisons, print_views
+    from bnexp.cli.output import print_comparisons, print_line, print_views
     from bnexp.store.layout import PICTURE, SUMMARIES
 
     studies = [study_of([record]) for record in finished]
@@ -164,6 +166,6 @@ def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
         return
     for record, (study, comparison) in zip(finished, compared, strict=True):
         print_views(comparison, "main", study.question or study.name)
-        typer.echo(f"\n{record.path}: {', '.join((*SUMMARIES, PICTURE))}, trials.csv, curves.csv")
+        print_line(f"\n{record.path}: {', '.join((*SUMMARIES, PICTURE))}, trials.csv, curves.csv")
         if failed := int((record.trials["outcome"] == "failed").sum()):
-            typer.echo(f"{failed} of {len(record.trials)} trials failed, see log.txt; --retry-failed trains them again")
+            print_line(f"{failed} of {len(record.trials)} trials failed, see log.txt; --retry-failed trains them again")

@@ -25,7 +25,7 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
-    from bnexp.cli.output import print_json, print_table, warn
+    from bnexp.cli.output import print_json, print_line, print_table, warn
     from bnexp.config.load import load
     from bnexp.config.norms import momentum_questions
 
@@ -42,8 +42,8 @@ def show(
     if as_json:
         print_json(seen.as_json())
     elif not quiet:
-        typer.echo(seen.yaml())
+        print_line(seen.yaml())
         for table in seen.tables():
             print_table(table)
-            typer.echo()
-        typer.echo(seen.summary())
+            print_line()
+        print_line(seen.summary())

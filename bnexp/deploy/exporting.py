@@ -166,7 +166,7 @@ def _checked_onnx(images: "_Images", folder: Path) -> Check:
 
 def _refuse_foreign(place: Path) -> None:
     present = [name for name in (MODULE, WEIGHTS, ONNX) if (place / name).exists()]
-    if present and not ((place / MODULE).is_file() and MARK in (place / MODULE).read_text(errors="replace")):
+    if present and not ((place / MODULE).is_file() and MARK.encode() in (place / MODULE).read_bytes()):
         raise InputError(f"{place}: has a {present[0]} that bnexp export didn't write; choose another folder with --to")
 
 
