@@ -92,7 +92,9 @@ def _numbers(plan: Plan) -> list[tuple[int, ...]]:
 
 
 def _from_start(plan: Plan, writer: RunWriter) -> Opened:
-    writer.log(f"{len(plan.trials)} trials planned in {len(plan.groups)} groups on {plan.engine.place}")
+    writer.log(
+        f"{counted(len(plan.trials), 'trial')} planned in {counted(len(plan.groups), 'group')} on {plan.engine.place}"
+    )
     taken_over = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.takeovers]
     news = [f"{', '.join(taken_over)}, {len(writer.unfinished)} to go"] if taken_over else []
     return Opened(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))

@@ -1,5 +1,6 @@
 """The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
 
+import logging
 import sys
 from typing import NoReturn
 
@@ -30,6 +31,7 @@ app.command("list")(listing.list_runs)
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a trial or the machine failed, 2 wrong input, 130 interrupted."""
     write_everywhere()
+    logging.disable(logging.WARNING)  # what libraries say to programmers: of a cache's folder, of a missing compiler
     try:
         app(standalone_mode=True)
     except BnexpError as error:

@@ -115,11 +115,15 @@ class ExperimentConfig(TrialSettings):
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:
-        factors = len(self.arms), count_points(self.grid, self.zip), len(self.seeds)
-        if prod(factors) > MOST_TRIALS:
-            sizes = "{:,} arms × {:,} grid points × {:,} seeds".format(*factors)
+        factors = {
+            "arm": len(self.arms),
+            "grid point": count_points(self.grid, self.zip),
+            "seed": len(self.seeds),
+        }
+        if (trials := prod(factors.values())) > MOST_TRIALS:
+            sizes = " × ".join(f"{count:,} {thing}{'' if count == 1 else 's'}" for thing, count in factors.items())
             raise ValueError(
-                f"{sizes} are {prod(factors):,} trials, and an experiment has at most {MOST_TRIALS:,}; "
+                f"{sizes} are {trials:,} trials, and an experiment has at most {MOST_TRIALS:,}; "
                 "shorten grid, zip or seeds, or split it"
             )
         return self

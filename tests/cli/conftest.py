@@ -1,5 +1,6 @@
 """Fixtures of the command tests: an empty folder, the command in this process or its own, and one trained run."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -57,6 +58,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def command(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+        monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()

@@ -317,7 +317,8 @@ LAUGHS = "\n".join(["k0: &k0 [ha]", *(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] *
          'exp.yaml: question: "\\u001b]0;title\\u0007": expected text without control characters'),
         ('"\\e[31mkey": 1', "exp.yaml: \\x1b[31mkey: unknown key"),
         ('data: {name: image_folder, root: "a\\0b"}',
-         'exp.yaml: data.root: "a\\u0000b": expected text of one line without control characters'),
+         'exp.yaml: data.root: "a\\u0000b": expected text of one line without control characters; '
+         "in double quotes \\ begins an escape: write paths in single quotes, or with /"),
         ("data: {name: image_folder, root: ~nobody-of-that-name/a}",
          "data.root: ~nobody-of-that-name/a: no home folder is known for it; write the whole path"),
     ],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         out, err = (Screen(encoding, terminal=terminal) for _ in range(2))
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["bnexp", *words])
+            patch.setattr(logging.root.manager, "disable", logging.NOTSET)
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             with pytest.raises(SystemExit) as ended:

@@ -1,5 +1,6 @@
 """What the shell completes, which words are overrides, and help for every command."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_every_command_has_help(cli: Command, command: list[str]) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert "Usage: " in shown.out
     assert all(option in shown.out for option in ("--runs", "--json", "--quiet") if command)
+
+
+def test_what_libraries_log_for_programmers_is_not_shown(cli: Command) -> None:
+    assert logging.getLogger("matplotlib").isEnabledFor(logging.WARNING)
+    cli("run", "--help")
+    assert not logging.getLogger("matplotlib").isEnabledFor(logging.WARNING)
+    assert logging.getLogger("matplotlib").isEnabledFor(logging.ERROR)
 
 
 def test_without_a_command_the_help_is_shown(cli: Command) -> None:

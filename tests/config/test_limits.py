@@ -99,7 +99,7 @@ COLUMN = {"linspace": [0, 0.9, 1000]}
         ),
         ({"zip": {"train.lr": COLUMN, "train.momentum": COLUMN}, "seeds": 51}, "2 arms × 1,000 grid points × 51"),
         ({"arms": {f"a{i}": {} for i in range(101)}, "grid": {"train.lr": COLUMN}, "seeds": 1}, "101 arms × 1,000"),
-        ({"arms": {f"a{i}": {} for i in range(11)}, "seeds": 10_000}, "11 arms × 1 grid points × 10,000 seeds"),
+        ({"arms": {f"a{i}": {} for i in range(11)}, "seeds": 10_000}, "11 arms × 1 grid point × 10,000 seeds"),
     ],
 )
 def test_trials_are_counted_before_they_are_made(refused: Refused, raw: dict[str, Any], sizes: str) -> None:
