@@ -110,6 +110,20 @@ def test_with_one_tuning_seed_nothing_is_known_of_ties(tmp_path: Path) -> None:
     assert choice.lead is not None
 
 
+def test_a_tuning_trial_that_failed_takes_no_value_out_of_the_choice(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [0.2, 0.5, 1e-6]}, "seeds": 3})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    before = choose(config, record)
+    best = record.trials["train.lr"] == before[0].values["train.lr"]
+    lost = best & (record.trials["seed"] == 1000) & (record.trials["arm"] == before[0].arm)
+    record.__dict__["trials"] = record.trials.assign(outcome=record.trials["outcome"].mask(lost, "failed"))
+    assert lost.sum() == 1
+    choice = choose(config, record)[0]
+    others = record.trials[(record.trials["arm"] == choice.arm) & (record.trials["seed"] != 1000)]
+    means = others.groupby("train.lr")["final_val_accuracy"].mean()
+    assert (choice.values, choice.tried) == ({"train.lr": means.idxmax()}, 3)
+
+
 def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
     record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
     before = choose(tuned(), record)

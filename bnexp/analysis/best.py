@@ -1,68 +1,110 @@
-"""Each arm at its best: the grid point is chosen on validation images, and then measured on test images."""
+"""Each arm at its best: the grid point is chosen on validation images, and then measured by the metric."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import pandas as pd
 
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
+from bnexp.analysis.complete import complete
 from bnexp.analysis.intervals import mean_interval
-from bnexp.analysis.metrics import bounds
+from bnexp.analysis.metrics import bounds, chosen_by, lower_is_better
 from bnexp.analysis.paired import paired_fields
-from bnexp.analysis.pairing import grid_points
 
-CHOSEN_BY, MEASURED = "final_val_accuracy", "final_test_accuracy"
 FEWEST_VALUES = 3
 """Values that an axis needs for the end of it to say that the best may lie beyond."""
 
 
+@dataclass(frozen=True)
+class Best:
+    """The grid point that an arm's trials choose."""
+
+    point: int
+    candidates: tuple[int, ...]
+    """Grid points that were compared, in their order."""
+    seeds: int
+    """Seeds that finished all candidates: those that chose."""
+    score: float
+    """Their mean at the chosen point."""
+
+
 def best_rows(
-    trials: pd.DataFrame, paired: pd.DataFrame, *, grid_keys: Sequence[str], arms: Sequence[str], baseline: str
+    paired: pd.DataFrame, points: Sequence[dict[str, Any]], *, arms: Sequence[str], baseline: str, metric: str
 ) -> tuple[BestRow, ...]:
-    """Return a row per arm; none with a single grid point, or where validation or test images are missing.
+    """Return a row per arm; none with a single grid point, or without images that choose and others that measure.
 
     Args:
-        trials: as in trials.csv.
-        paired: the same trials in the same order, from `bnexp.analysis.pairing.pair_trials`.
-        grid_keys: columns that tell grid points apart.
+        paired: as from `bnexp.analysis.pairing.pair_trials`, with the measures of the metric.
+        points: the grid points by their number.
         arms: in the order in which they are to come.
         baseline: the arm that the others are compared to.
+        metric: what is measured; chosen_by says what chooses.
     """
-    points = grid_points(trials, grid_keys)
-    frame = paired.assign(
-        chosen_by=trials[CHOSEN_BY].to_numpy(dtype=float), measured=trials[MEASURED].to_numpy(dtype=float)
-    )
-    frame = frame[frame["finished"] & frame["chosen_by"].notna() & frame["measured"].notna()]
-    if len(points) < 2 or frame.empty:
+    if len(points) < 2 or chosen_by(metric) is None:
         return ()
-    best = {arm: best_point(frame[frame["arm"] == arm]) for arm in arms}
-    at_best = {
-        arm: frame[(frame["arm"] == arm) & (frame["point"] == point)].set_index("seed") for arm, point in best.items()
-    }
+    lower = lower_is_better(metric)
+    usable = paired["finished"] & paired["validation"].notna() & (lower | paired["value"].notna())
+    tried = {arm: paired[usable & (paired["arm"] == arm)] for arm in arms}
+    best = {arm: found for arm in arms if (found := best_point(tried[arm], "validation", lower=lower))}
+    at_best = {arm: _values(tried[arm], found.point) for arm, found in best.items()}
+    nothing = pd.Series(dtype=float)
+    others = {arm: at_best.get(baseline, nothing) if arm != baseline else nothing for arm in best}
     return tuple(
-        _row(arm, at_best, baseline, points[point], _choice(frame[frame["arm"] == arm], points, point))
-        for arm, point in best.items()
-        if point is not None
+        BestRow(
+            arm=arm,
+            baseline=baseline,
+            point=points[found.point],
+            **_measured(at_best[arm], others[arm], metric),
+            **_choice(found, paired[paired["arm"] == arm], tried[arm], points),
+        )
+        for arm, found in best.items()
     )
 
 
-def best_point(trials: pd.DataFrame) -> int | None:
-    """Return the `point` of the highest mean `chosen_by` among those that most seeds finished; None without trials."""
+def comparable(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of the seeds that finished all points; see `bnexp.analysis.complete.complete`."""
+    return trials[complete(trials["point"], trials["seed"])]
+
+
+def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
+    """Return the `point` with the best mean of a column, over the seeds that finished all points; None without trials.
+
+    Seeds that lack a point say nothing about how it compares. Where no seed has all points, those that the fewest
+    seeds finished are no candidates; see comparable. Of equal points the first is taken.
+
+    Args:
+        trials: finished trials, with `point`, `seed` and the column.
+        score: the column.
+        lower: whether less is better.
+    """
     if trials.empty:
         return None
-    by_point = trials.groupby("point")["chosen_by"].agg(["mean", "count"])
-    whole = by_point[by_point["count"] == by_point["count"].max()]
-    return int(whole["mean"].idxmax())
+    whole = comparable(trials)
+    means = whole.groupby("point")[score].mean()
+    best, points = int(means.argmin() if lower else means.argmax()), means.index.to_numpy(dtype=int)
+    return Best(int(points[best]), tuple(points.tolist()), whole["seed"].nunique(), float(means.iloc[best]))
 
 
-def _choice(trials: pd.DataFrame, points: list[dict[str, Any]], chosen: int) -> dict[str, Any]:
-    tried = [points[number] for number in trials["point"].unique()]
+def _values(trials: pd.DataFrame, point: int) -> pd.Series:
+    """Return the values at a grid point, by seed."""
+    return trials[trials["point"] == point].set_index("seed")["value"]
+
+
+def _choice(
+    found: Best, planned: pd.DataFrame, tried: pd.DataFrame, points: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    excluded = sorted(set(planned["point"]) - set(found.candidates))
     return {
-        "validation": float(trials.loc[trials["point"] == chosen, "chosen_by"].mean()),
-        "candidates": len(tried),
-        "epochs": int(trials["epochs"].sum()),
-        "edges": tuple(edges(tried, points[chosen])),
+        "validation": found.score if isfinite(found.score) else None,
+        "candidates": len(found.candidates),
+        "excluded": tuple(", ".join(f"{key} {value}" for key, value in points[number].items()) for number in excluded),
+        "seeds": found.seeds,
+        "seeds_left_out": tried["seed"].nunique() - found.seeds,
+        "epochs": int(tried["epochs"].sum()),
+        "edges": tuple(edges([points[number] for number in found.candidates], points[found.point])),
     }
 
 
@@ -74,22 +116,15 @@ def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iter
             yield key
 
 
-def _row(
-    arm: str, at_best: dict[str, pd.DataFrame], baseline: str, point: dict[str, Any], choice: dict[str, Any]
-) -> BestRow:
-    mine, other = at_best[arm]["measured"], at_best[baseline]["measured"]
-    seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
-    treated, partners = mine[seeds].to_numpy(), other[seeds].to_numpy()
-    mean = mean_interval(mine.to_numpy(), bounds=bounds(MEASURED))
-    return BestRow(
-        arm=arm,
-        baseline=baseline,
-        point=point,
-        n=len(mine),
-        mean=mean.mean,
-        low=mean.low,
-        high=mean.high,
-        pairs=len(treated),
-        **paired_fields(treated, partners, MEASURED),
-        **choice,
-    )
+def _measured(mine: pd.Series, other: pd.Series, metric: str) -> dict[str, Any]:
+    """Return the fields of what was measured at the arm's best, and paired with the baseline at its own."""
+    seeds = mine.index.intersection(other.index)
+    mean = mean_interval(mine.to_numpy(), bounds=bounds(metric))
+    return {
+        "n": len(mine),
+        "mean": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "pairs": len(seeds),
+        **paired_fields(mine[seeds].to_numpy(), other[seeds].to_numpy(), metric),
+    }

@@ -5,7 +5,8 @@ measured; failed and unfinished ones are left out, and counted. Where a finished
 finite (a loss that left all bounds) the mean is None: leaving the trial out would flatter the arm.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,11 @@ import pandas as pd
 
 from bnexp.analysis.best import best_rows
 from bnexp.analysis.columns import full_key
-from bnexp.analysis.comparison import Comparison, Overall
-from bnexp.analysis.effects import bootstrap_interval
-from bnexp.analysis.intervals import differences, mean_interval
+from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.measures import measured
 from bnexp.analysis.metrics import choose_metric
-from bnexp.analysis.paired import paired_fields
-from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
+from bnexp.analysis.overall import overall_rows
+from bnexp.analysis.pairing import cells, data_keys, grid_points, pair_trials, point_numbers
 from bnexp.analysis.robustness import robustness_rows
 from bnexp.analysis.rows import arm_row
 from bnexp.errors import InputError, nearest, refuse_twice
@@ -47,7 +46,8 @@ def compare_arms(
         metric: defaults to the test accuracy, or what else was measured.
         baseline: defaults to the arm `none`, or the first arm.
         threshold: an accuracy.
-        by: the grid keys that get a row of their own; the others are averaged over, seed by seed. Default: all.
+        by: the grid keys that get a row of their own, beside those that tell data sets apart; the others are averaged
+            over, seed by seed. Default: all.
         chance: accuracy of guessing, for the usable range; default: what was measured before training.
 
     Raises:
@@ -56,25 +56,35 @@ def compare_arms(
     metric, baseline = choose_metric(trials, metric), _choose_baseline(arms, baseline)
     keys = tuple(grid_keys) if by is None else _choose_keys(by, grid_keys)
     trials = trials[trials["arm"].isin(list(arms))]
+    different = data_keys(trials, grid_keys)
+    keys = (*keys, *(key for key in different if key not in keys))
     paired = pair_trials(trials, measured(trials, curves, metric, threshold), grid_keys=grid_keys, baseline=baseline)
     longest = np.full(paired["point"].max() + 1 if len(paired) else 0, np.nan)
     np.fmax.at(longest, paired["point"], paired["epochs"])
     paired["budget"] = longest[paired["point"]]
     points, places = grid_points(trials, keys), point_numbers(trials, keys)
-    return Comparison(
+    among: dict[str, Any] = {"arms": arms, "baseline": baseline, "metric": metric}
+    comparison = Comparison(
         metric=metric,
         baseline=baseline,
         threshold=threshold,
         grid_keys=keys,
         rows=tuple(arm_row(cell, points[place], baseline, metric) for place, cell in cells(paired, places)),
-        overall=tuple(_overall(paired, arms, baseline, metric)),
-        best=best_rows(trials, paired, grid_keys=grid_keys, arms=arms, baseline=baseline),
-        robustness=robustness_rows(
-            trials, paired, curves, grid_keys=grid_keys, arms=arms, baseline=baseline, metric=metric, chance=chance
-        ),
+        overall=(),
+        best=(),
+        robustness=(),
         points=int(paired["point"].nunique()),
         finished=int(trials["outcome"].notna().sum()),
         planned=len(trials),
+        data_sets=tuple(" ".join(map(str, point.values())) for point in grid_points(trials, different) if different),
+    )
+    if different:
+        return comparison
+    return replace(
+        comparison,
+        overall=tuple(overall_rows(paired, **among)),
+        best=best_rows(paired, grid_points(trials, grid_keys), **among),
+        robustness=robustness_rows(trials, paired, curves, grid_keys=grid_keys, chance=chance, **among),
     )
 
 
@@ -90,26 +100,3 @@ def _choose_keys(by: Sequence[str], grid_keys: Sequence[str]) -> tuple[str, ...]
     keys = [full_key(key, grid_keys) for key in by]
     refuse_twice(zip(by, keys, strict=True))
     return tuple(keys)
-
-
-def _overall(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metric: str) -> Iterator[Overall]:
-    pairs = paired[paired["paired"]].groupby(["arm", "seed"])[["value", "partner_value"]]
-    by_seed = pairs.mean(skipna=False).reset_index().to_records(index=False)  # a loss that isn't finite stays visible
-    for arm in arms:
-        seeds = by_seed[by_seed["arm"] == arm]
-        if len(seeds):
-            yield _overall_row(arm, seeds, treated=arm != baseline, metric=metric)
-
-
-def _overall_row(arm: str, seeds: Any, *, treated: bool, metric: str) -> Overall:
-    values, partners = (seeds[name] if treated else seeds[name][:0] for name in ("value", "partner_value"))
-    bootstrap = bootstrap_interval(differences(values, partners))
-    return Overall(
-        arm=arm,
-        mean=mean_interval(seeds["value"]).mean,
-        baseline_mean=mean_interval(seeds["partner_value"]).mean,
-        bootstrap_low=bootstrap and bootstrap[0],
-        bootstrap_high=bootstrap and bootstrap[1],
-        seeds=len(seeds),
-        **paired_fields(values, partners, metric),
-    )

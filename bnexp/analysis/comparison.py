@@ -15,9 +15,11 @@ class ArmRow:
     arm: str
     baseline: str
     n: int
-    """Seeds with a finished trial, completed or diverged: the values behind the mean."""
+    """Seeds with a finished trial, completed or diverged: the values behind the mean. In a row over several grid points
+    a seed counts that has all of them, as it does for pairs."""
     mean: float | None
-    """Of the metric over the n seeds, diverged trials included, as are low and high: a 95 % Student t interval."""
+    """Of the metric over the n seeds, diverged trials included, as are low and high: a 95 % Student t interval, cut at
+    the metric's bounds."""
     low: float | None
     high: float | None
     difference: float | None
@@ -33,7 +35,7 @@ class ArmRow:
     better: int
     """Pairs in which the arm did better than the baseline."""
     trials: int
-    """Finished trials: n, or more where a row takes several grid points together."""
+    """Finished trials: n, or more where a row takes several grid points together, those of all seeds."""
     diverged: int
     diverged_low: float | None
     """95 % Wilson interval of the rate diverged / trials."""
@@ -79,22 +81,27 @@ class Overall:
     effect: float | None
     p: float | None
     seeds: int
+    """Seeds that have a pair at each of the grid points: those that the statistics are over."""
     better: int
-    """Seeds in which the arm did better."""
+    """Of these seeds those in which the arm did better."""
+    points: int
+    """Grid points that each seed's mean is over; fewer than the comparison's where the arm has no pair at some."""
+    seeds_left_out: int = 0
+    """Seeds that have pairs, but not at each of the grid points."""
 
 
 @dataclass(frozen=True)
 class BestRow:
-    """One arm at the grid point where its mean validation accuracy was highest, measured on the test images."""
+    """One arm at the grid point that was best on validation images, measured by the metric."""
 
     arm: str
     baseline: str
     point: Point
-    validation: float
-    """Mean final validation accuracy there, by which the point was chosen."""
+    validation: float | None
+    """Mean there of what chose the point, over the seeds that chose; None where it isn't finite."""
     n: int
     mean: float | None
-    """Of the final test accuracy, as are low and high."""
+    """Of the metric, as are low and high, over all seeds that finished there."""
     low: float | None
     high: float | None
     difference: float | None
@@ -107,6 +114,12 @@ class BestRow:
     better: int
     candidates: int
     """Grid points that the arm had to choose from."""
+    excluded: tuple[str, ...]
+    """Grid points that were no candidates: no trial has finished there, or too few to share a seed with the others."""
+    seeds: int
+    """Seeds that finished all candidates, over which these are compared."""
+    seeds_left_out: int
+    """Seeds that finished some of them only."""
     epochs: int
     """Epochs that all its trials took together."""
     edges: tuple[str, ...]
@@ -123,14 +136,14 @@ class RobustnessRow:
     values: int
     """At how many values of the axis a trial of the arm has finished."""
     worst: float | None
-    """The lowest mean of the metric along the axis (of a loss, the highest)."""
+    """The lowest mean of the metric along the axis, of a loss the highest; None where it isn't finite."""
     worst_at: float | None
     best: float | None
     best_at: float | None
     spread: float | None
     """Between the two."""
     usable: int
-    """Values at which, at some setting of the other keys, 90 % of the seeds ended finite and 0.02 above chance."""
+    """Values at which, at some setting of the other keys, 90 % of the seeds ended finite and above `usable_above`."""
     usable_low: float | None
     """Ends of the longest stretch of usable values."""
     usable_high: float | None
@@ -138,6 +151,8 @@ class RobustnessRow:
     """usable_high / usable_low; None without a stretch, or where the axis has values that aren't positive."""
     width_ratio: float | None
     """The width over the baseline's."""
+    usable_above: float | None = None
+    """An accuracy: that of chance, and 0.02 or three standard errors of it more, whichever is larger."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +211,8 @@ class Comparison:
     """Whether arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
+    data_sets: tuple[str, ...] = ()
+    """Where there are several: how each is told from the others. Nothing is averaged over them."""
     warnings: tuple[str, ...] = ()
     """Where the tables could mislead."""
     differs: tuple[str, ...] = ()

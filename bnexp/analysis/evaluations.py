@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bnexp.analysis.best import MEASURED
 from bnexp.analysis.comparison import EvaluationRow, Point
+from bnexp.analysis.complete import FOR_A_SPREAD, complete
 from bnexp.analysis.intervals import mean_interval
 from bnexp.analysis.metrics import difference_bounds
 from bnexp.analysis.paired import paired_difference
@@ -13,6 +13,8 @@ from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers
 from bnexp.analysis.study import Study
 
 PROBE = "mode_gap"
+MEASURED = "final_test_accuracy"
+"""What it evaluates."""
 WAYS = ("running", "population", "batch")
 """The statistics that PROBE evaluates with."""
 LIMITS = difference_bounds(MEASURED)
@@ -37,7 +39,8 @@ def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> tuple[E
 
 
 def _row(point: Point, arm: str, baseline: str, cell: pd.DataFrame) -> EvaluationRow:
-    pairs = cell[cell["running_partner"].notna() & (arm != baseline)]
+    pairs = _balanced(cell[cell["running_partner"].notna() & (arm != baseline)])
+    cell = _balanced(cell)
     by_seed = pairs.groupby("seed")[[*WAYS, *(f"{way}_partner" for way in WAYS)]].mean()
     running, population = (
         paired_difference(by_seed[way].to_numpy(), by_seed[f"{way}_partner"].to_numpy(), bounds=LIMITS)
@@ -60,6 +63,11 @@ def _row(point: Point, arm: str, baseline: str, cell: pd.DataFrame) -> Evaluatio
         p=population.p,
         pairs=len(by_seed),
     )
+
+
+def _balanced(cell: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of the seeds that have all grid points of a row."""
+    return cell[complete(cell["full"], cell["seed"], FOR_A_SPREAD)]
 
 
 def _measured(study: Study, keys: Sequence[str]) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.imbalance import imbalance
 from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.standing import FEWEST_SEEDS
@@ -22,6 +23,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         line
         for lines in (
             _few(comparison),
+            imbalance(comparison),
             _unpaired(study, comparison),
             _failed(study),
             _earlier(study),

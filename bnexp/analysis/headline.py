@@ -5,6 +5,7 @@ from math import inf
 from bnexp.analysis.comparison import Comparison, Overall
 from bnexp.analysis.metrics import lower_is_better, metric_text
 from bnexp.analysis.standing import Standing, standing
+from bnexp.words import counted
 
 
 def headline(comparison: Comparison) -> str:
@@ -13,6 +14,8 @@ def headline(comparison: Comparison) -> str:
     The best arm is the one with the best difference, and that may still be a loss.
     """
     metric, baseline = comparison.metric, comparison.baseline
+    if comparison.data_sets:
+        return f"{counted(len(comparison.data_sets), 'data set')}, no mean over them"
     if not comparison.overall:
         return f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
     # The baseline's own row only where there is no other.
@@ -26,7 +29,7 @@ def headline(comparison: Comparison) -> str:
     if best.difference_low is not None:
         ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
         phrase += f" [{', '.join(ends)}]"
-    points = f", mean of {comparison.points} grid points" if comparison.points > 1 else ""
+    points = f", mean of {best.points} grid points" if best.points > 1 else ""
     return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}"
 
 
@@ -38,7 +41,7 @@ def _words(row: Overall, comparison: Comparison) -> str:
 
 
 def gain(row: Overall, comparison: Comparison) -> float:
-    """Return how much better an arm did than the baseline; lowest where the difference isn't finite."""
+    """Return how much better an arm did than the baseline; infinitely, where one of them alone is finite."""
     if row.difference is None:
-        return -inf
+        return inf if row.mean is not None else -inf
     return -row.difference if lower_is_better(comparison.metric) else row.difference

@@ -3,10 +3,20 @@
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.metrics import METRICS
+from bnexp.analysis.metrics import METRICS, chosen_by
 from bnexp.analysis.thresholds import first_reached
 
-MEASURES = ("value", "gap", "epoch", "there", "seconds", "seconds_per_epoch", "seconds_per_step", "epochs")
+MEASURES = (
+    "value",
+    "gap",
+    "epoch",
+    "there",
+    "seconds",
+    "seconds_per_epoch",
+    "seconds_per_step",
+    "epochs",
+    "validation",
+)
 """Columns of `measured`."""
 
 
@@ -15,7 +25,8 @@ def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold:
 
     `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
     nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
-    `seconds` those of all steps, `epochs` how many were recorded.
+    `seconds` those of all steps, `epochs` how many were recorded; `validation` what chooses a grid point for the
+    metric, infinite where a loss isn't finite.
     """
     numbers = trials["trial"]
     reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
@@ -32,8 +43,19 @@ def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold:
                 "seconds_per_epoch": _ratio(last["seconds"], last["epoch"]),
                 "seconds_per_step": _ratio(last["seconds"], last["step"]),
                 "epochs": last["epoch"].to_numpy(dtype=float),
+                "validation": _validation(trials, last, chosen_by(metric)),
             }
         )
+
+
+def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) -> np.ndarray:
+    if column in trials:
+        return trials[column].to_numpy(dtype=float)
+    if column != "final_val_loss" or "val_loss" not in last:
+        return np.full(len(trials), np.nan)
+    # A blank loss is one that left all bounds, where there are validation images.
+    loss, measured = last["val_loss"].to_numpy(dtype=float), trials["final_val_accuracy"].notna().to_numpy()
+    return np.where(measured & np.isnan(loss), np.inf, loss)
 
 
 def _unseen(trials: pd.DataFrame) -> pd.Series:

@@ -49,6 +49,8 @@ def _sign(column: str, comparison: Comparison) -> int:
 
 def _rank(row: ArmRow, column: str, sign: int) -> tuple[bool, float, str]:
     value: Any = row.point[column] if column in row.point else getattr(row, column)
+    if value is None and column == "difference" and row.pairs and row.mean is not None:
+        return False, -inf, ""  # the baseline's loss isn't finite, and the arm's is
     if value is None:
         return True, inf, ""
     return (False, sign * float(value), "") if is_number(value) else (False, 0.0, str(value))

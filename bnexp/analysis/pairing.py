@@ -8,6 +8,8 @@ import pandas as pd
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
+DATA_SETS = ("data", "data.name", "data.root")
+"""Grid keys whose values are different data sets: a mean over them is a mean of nothing."""
 PARTNERS = ("value", "epoch", "seconds", "seconds_per_step")
 """Measures of the baseline's trial that stand beside a trial's own."""
 
@@ -49,6 +51,11 @@ def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
         return np.zeros(len(trials), dtype=int)
     # A blank is a grid value like any other: null in the YAML.
     return trials.groupby(list(grid_keys), sort=False, dropna=False).ngroup().to_numpy()
+
+
+def data_keys(trials: pd.DataFrame, grid_keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the grid keys that tell data sets apart; none where all trials are about the same images."""
+    return tuple(key for key in grid_keys if key in DATA_SETS and trials[key].nunique(dropna=False) > 1)
 
 
 def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -12,7 +12,9 @@ from bnexp.analysis.axes import along
 from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import RobustnessRow
+from bnexp.analysis.complete import complete
 from bnexp.analysis.metrics import lower_is_better
+from bnexp.analysis.pairing import point_numbers
 
 USABLE_SHARE = 0.9
 """Share of the seeds at a value that must have been trained, at the best setting of the other keys."""
@@ -42,46 +44,58 @@ def robustness_rows(
         metric: what worst and best are of.
         chance: accuracy of guessing; None: the mean accuracy before training.
     """
-    trained = learned(trials, curves, chance)
+    trained, above = learned(trials, curves, chance), trained_above(trials, curves, chance)
     axes = {key: trials[key].to_numpy() for key in grid_keys}
     found: list[RobustnessRow] = []
     for axis, column in axes.items():
         values = pd.unique(column[~pd.isna(column)])
         if len(values) < 2 or not all(map(is_number, values)):
             continue
-        frame = paired.assign(at=column.astype(float), trained=trained)[along(trials, axis, grid_keys)]
+        others = point_numbers(trials, [key for key in grid_keys if key != axis])
+        frame = paired.assign(at=column.astype(float), others=others, trained=trained)[along(trials, axis, grid_keys)]
         there = [arm for arm in arms if arm in set(frame["arm"])]
         frame = frame[frame["finished"]]
         rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in there]
+        rows = [replace(row, usable_above=above) for row in rows]
         found += _with_ratios(rows, baseline)
     return tuple(found)
 
 
 def learned(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> NDArray[np.bool_]:
-    """Tell of every trial whether it ended finite and more than ABOVE_CHANCE above chance.
+    """Tell of every trial whether it ended finite, with an accuracy larger than `trained_above`.
 
     Args:
         trials: as in trials.csv.
         curves: as in curves.csv.
         chance: accuracy of guessing; None: the mean accuracy before training.
     """
-    accuracy = next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
-    if chance is None:
-        chance = float(curves.loc[curves["step"] == 0, accuracy].mean())
-    found: NDArray[np.bool_] = (
-        (trials["outcome"] == "completed") & (trials[f"final_{accuracy}"] > chance + ABOVE_CHANCE)
-    ).to_numpy(dtype=bool)
+    least = trained_above(trials, curves, chance)
+    above = trials[f"final_{_accuracy(trials)}"] > (np.inf if least is None else least)
+    found: NDArray[np.bool_] = ((trials["outcome"] == "completed") & above).to_numpy(dtype=bool)
     return found
 
 
+def trained_above(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> float | None:
+    """Return the accuracy above which a network has learned something; see learned. None where nothing tells."""
+    if chance is None:
+        chance = float(curves.loc[curves["step"] == 0, _accuracy(trials)].mean())
+    return None if np.isnan(chance) else chance + ABOVE_CHANCE
+
+
+def _accuracy(trials: pd.DataFrame) -> str:
+    return next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
+
+
 def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) -> RobustnessRow:
-    at = trials.groupby("at")
-    means = at["value"].apply(_mean)
+    means = _balanced(trials).groupby("at")["value"].apply(_mean)
     usable = trials.groupby(["at", "point"])["trained"].mean().groupby("at").max() >= USABLE_SHARE
-    ranked = means.sort_values(ascending=not lower, kind="stable")
-    if not np.isfinite(means).all():
-        ranked = ranked[:0]  # a loss without bounds has no worst case
-    ends = list(zip(ranked.tolist(), ranked.index.tolist(), strict=True))
+    # A loss that isn't finite is worse than any number.
+    ranked = means.where(np.isfinite(means), np.inf if lower else -np.inf)
+    ranked = ranked.sort_values(ascending=not lower, kind="stable")
+    ends = [
+        (value if np.isfinite(value) else None, place)
+        for value, place in zip(ranked.tolist(), ranked.index.tolist(), strict=True)
+    ]
     (worst, worst_at), (best, best_at) = (ends[0], ends[-1]) if ends else ((None, None), (None, None))
     low, high = longest_stretch(means.index.to_numpy(), usable.to_numpy(dtype=bool))
     return RobustnessRow(
@@ -100,6 +114,12 @@ def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) 
         width=high / low if low is not None and high is not None and means.index.min() > 0 else None,
         width_ratio=None,
     )
+
+
+def _balanced(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of seeds and other settings that were tried along the whole axis; all, where none were."""
+    whole = trials[complete(trials["at"], trials.groupby(["others", "seed"]).ngroup())]
+    return whole if whole["at"].nunique() == trials["at"].nunique() else trials
 
 
 def _mean(values: pd.Series) -> float:

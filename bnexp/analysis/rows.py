@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.comparison import ArmRow, Point
+from bnexp.analysis.complete import FOR_A_SPREAD, complete
 from bnexp.analysis.intervals import mean_interval
 from bnexp.analysis.metrics import bounds
 from bnexp.analysis.paired import paired_fields
@@ -20,7 +21,8 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     """Return the row of a cell from `bnexp.analysis.pairing.cells`, with `budget` in epochs beside the measures."""
     finished, arm = cell[cell["finished"]], str(cell["arm"][0])
     pairs = finished[finished["paired"] & (arm != baseline)]
-    values, (treated, partners) = by_seed(finished, "value")[0], by_seed(pairs, "value", "partner_value")
+    whole, whole_pairs = _balanced(finished), _balanced(pairs)
+    values, (treated, partners) = by_seed(whole, "value")[0], by_seed(whole_pairs, "value", "partner_value")
     mean = mean_interval(values, bounds=bounds(metric))
     diverged = finished["outcome"] == "diverged"
     rate = wilson_interval(int(diverged.sum()), len(finished))
@@ -41,15 +43,21 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         diverged_high=rate and rate[1],
         survivors_mean=mean_interval(finished["value"][~diverged]).mean if diverged.any() else None,
         failed=int(np.sum(cell["outcome"] == "failed")),
-        gap=mean_interval(finished["gap"]).mean,
+        gap=mean_interval(whole["gap"]).mean,
         epochs_to_threshold=None if epoch is None else int(epoch),
         reached=int(np.sum(~np.isnan(finished["epoch"]))),
-        restricted_epochs=restricted_mean(finished["epoch"], finished["budget"]),
-        first=_first(pairs),
+        restricted_epochs=restricted_mean(whole["epoch"], whole["budget"]),
+        first=_first(whole_pairs),
         seconds_to_threshold=censored_median(finished["there"]),
         seconds_per_epoch=_median(finished["seconds_per_epoch"]),
         step_cost=_step_cost(pairs),
     )
+
+
+def _balanced(trials: Any) -> Any:
+    """Return the trials of the seeds that have all grid points: means over others would not be over the same."""
+    one_point = len(np.unique(trials["point"])) < 2
+    return trials if one_point else trials[complete(trials["point"], trials["seed"], FOR_A_SPREAD)]
 
 
 def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.best import CHOSEN_BY, best_point, edges
+from bnexp.analysis.best import best_point, comparable, edges
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.thresholds import first_reached
 from bnexp.config.experiment import ExperimentConfig
@@ -17,12 +17,16 @@ from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 from bnexp.words import counted, listed
 
+CHOSEN_BY = "final_val_accuracy"
+"""What `tune.by: accuracy` looks at."""
+
 
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     """Return what each arm chooses at each grid point: what is best on validation images over the tuning seeds.
 
     The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
-    threshold, as `tune.by` says. Of equally good values the first is taken.
+    threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
+    see best_point. Of equally good values the first is taken.
 
     Args:
         config: the experiment with `tune:`.
@@ -37,12 +41,12 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     for point in config.points():
         here = [number for number, each in enumerate(tried) if all(each[key] == value for key, value in point.items())]
         for arm in config.arms:
-            candidates = results[(results["arm"] == arm) & results["point"].isin(here)]
-            best = best_point(candidates)
+            candidates = comparable(results[(results["arm"] == arm) & results["point"].isin(here)])
+            best = best_point(candidates, "chosen_by")
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
-            values = {key: tried[best][key] for key in config.tune.grid}
-            found.append(Choice(arm=arm, point=point, values=values, **_how_close(candidates, best)))
+            values = {key: tried[best.point][key] for key in config.tune.grid}
+            found.append(Choice(arm=arm, point=point, values=values, **_how_close(candidates, best.point)))
     return tuple(found)
 
 

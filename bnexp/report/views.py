@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bnexp.analysis.best import CHOSEN_BY, MEASURED
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
-from bnexp.analysis.metrics import metric_text
+from bnexp.analysis.evaluations import MEASURED
+from bnexp.analysis.metrics import chosen_by, lower_is_better, metric_text
 from bnexp.report.comparison_table import (
     Column,
     comparison_table,
+    cut_note,
     epochs_text,
     estimate,
     filled,
@@ -74,7 +75,10 @@ def _overall(comparison: Comparison) -> Table:
     if any(row.bootstrap_low is not None for row in comparison.overall):
         columns.insert(4, ("bootstrap", lambda row: _interval(metric, row.bootstrap_low, row.bootstrap_high)))
     rows = comparison.overall if points > 1 else ()
-    notes = [f"Each seed's mean over its pairs at {points} grid points; statistics over the seeds."]
+    notes = [
+        f"Each seed's mean over its pairs at {over_points(comparison)}; statistics over the seeds that have all.",
+        *cut_note(metric, rows),
+    ]
     if len(columns) > 7:
         notes.append(
             "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
@@ -82,16 +86,24 @@ def _overall(comparison: Comparison) -> Table:
     return filled(columns, rows, "Over all grid points", notes)
 
 
+def over_points(comparison: Comparison) -> str:
+    """Write over how many grid points the arms' means are."""
+    counts = sorted({row.points for row in comparison.overall}) or [comparison.points]
+    return f"{counts[0]} grid points" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
+
+
 def _best(comparison: Comparison) -> Table:
+    metric = comparison.metric
+    chosen, most = chosen_by(metric) or "", "lowest" if lower_is_better(metric) else "highest"
     columns: list[Column[BestRow]] = [
         ("arm", lambda row: row.arm),
         ("best point", lambda row: ", ".join(point_texts(row.point)) + (" (edge)" if row.edges else "")),
-        (CHOSEN_BY.replace("_", " "), lambda row: metric_text(CHOSEN_BY, row.validation)),
+        (chosen.replace("_", " "), lambda row: metric_text(chosen, row.validation)),
         ("n", lambda row: str(row.n)),
-        (MEASURED.replace("_", " "), lambda row: estimate(MEASURED, row.mean, row.low, row.high)),
+        (metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
         (
             f"difference to {comparison.baseline}",
-            lambda row: estimate(MEASURED, row.difference, row.difference_low, row.difference_high, sign=True),
+            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
         ),
         ("effect", lambda row: number_text(row.effect, "+.1f")),
         ("p", lambda row: p_text(row.p)),
@@ -99,9 +111,10 @@ def _best(comparison: Comparison) -> Table:
         ("chosen from", lambda row: f"{row.candidates} points, {row.epochs:,} epochs"),
     ]
     notes = [
-        "The point of the highest mean validation accuracy over the seeds; the test images chose nothing. The same "
-        "seeds choose and are measured, which flatters every arm a little; the noise of the choice is not in the "
-        "interval.",
+        f"The point of the {most} mean {chosen.replace('_', ' ')}, over the seeds that finished all points; the test "
+        "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
+        "of the choice is not in the interval.",
+        *cut_note(metric, comparison.best),
         "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)
@@ -120,12 +133,20 @@ def _robust(comparison: Comparison) -> Table:
         ("width", lambda row: _times(row.width)),
         (f"width to {comparison.baseline}", lambda row: _times(row.width_ratio)),
     ]
+    ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     notes = [
-        "worst, best: lowest and highest mean along the axis, over all seeds and other settings.",
-        "usable: 90 % of the seeds end finite and 0.02 above chance, at the best of the other settings; "
+        f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
+        f"usable: 90 % of the seeds end finite and {usable_text(comparison)}, at the best of the other settings; "
         "range: the longest stretch.",
     ]
     return filled(columns, comparison.robustness, "Robustness", notes)
+
+
+def usable_text(comparison: Comparison) -> str:
+    """Say above which accuracy a trial counts as trained, with its value where it is known."""
+    rule = "0.02 or 3 standard errors above chance, the larger of the two"
+    above = comparison.robustness[0].usable_above if comparison.robustness else None
+    return rule if above is None else f"above an accuracy of {above:.3f} ({rule})"
 
 
 def _time(comparison: Comparison) -> Table:
@@ -213,7 +234,7 @@ def _interval(metric: str, low: float | None, high: float | None) -> str:
 
 
 def _at(metric: str, value: float | None, place: float | None) -> str:
-    return "-" if value is None else f"{metric_text(metric, value)} at {value_text(place)}"
+    return "-" if place is None else f"{metric_text(metric, value, blank='not finite')} at {value_text(place)}"
 
 
 def _range(row: RobustnessRow) -> str:

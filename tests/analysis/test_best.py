@@ -62,27 +62,80 @@ def test_changing_the_test_accuracies_changes_no_choice(make_run) -> None:
         assert [row.point for row in again] == chosen
 
 
-def test_the_metric_in_view_changes_nothing(make_run) -> None:
+def test_the_rows_in_view_change_nothing(make_run) -> None:
     rows = trials(LURED)
-    assert best(make_run, *rows, metric="final_train_loss") == best(make_run, *rows)
     assert best(make_run, *rows, by=[]) == best(make_run, *rows)
 
 
-def test_a_point_that_fewer_seeds_finished_is_not_chosen(make_run) -> None:
+def test_points_are_compared_over_the_seeds_that_finished_all_of_them(make_run) -> None:
     rows = trials(LURED)
-    better = [row for row in rows if row["arm"] == "before" and row[KEY] == 1.0]
-    better[1]["outcome"] = "failed"  # two lucky seeds out of three
-    assert best(make_run, *rows)[1].point == {KEY: 0.1}
-    better[1]["outcome"] = None
-    assert best(make_run, *rows)[1].point == {KEY: 0.1}
-    better[1]["outcome"] = "diverged"  # measured like any other
-    assert best(make_run, *rows)[1].point == {KEY: 1.0}
+    good = [row for row in rows if row["arm"] == "before" and row[KEY] == 1.0]
+    for outcome in ("failed", None):
+        good[1]["outcome"] = outcome
+        row = best(make_run, *rows)[1]
+        assert (row.point, row.candidates, row.excluded) == ({KEY: 1.0}, 2, ())
+        assert (row.seeds, row.seeds_left_out, row.n, row.pairs) == (2, 1, 2, 2)
+        assert row.validation == pytest.approx((0.80 + 0.81) / 2)
+    good[1]["outcome"] = "diverged"  # measured like any other
+    row = best(make_run, *rows)[1]
+    assert (row.point, row.seeds, row.seeds_left_out) == ({KEY: 1.0}, 3, 0)
 
 
-def test_where_no_point_is_whole_those_most_seeds_finished_compete(make_run) -> None:
-    rows = [row for row in trials(LURED) if row["seed"] < 2 or row["arm"] == "none"]
-    assert [row.point for row in best(make_run, *rows)] == [{KEY: 0.1}, {KEY: 1.0}]
-    assert best(make_run, *rows)[1].n == 2
+def test_more_seeds_at_one_point_do_not_make_it_the_best(make_run) -> None:
+    more = [{"arm": arm, "seed": seed, KEY: 0.1, "val": 0.1, "accuracy": 0.1} for arm in ARMS for seed in (7, 8)]
+    found = best(make_run, *trials(LURED), *more)
+    assert [row.point for row in found] == [row.point for row in best(make_run, *trials(LURED))]
+    assert [(row.seeds, row.seeds_left_out, row.n) for row in found] == [(3, 2, 5), (3, 2, 3)]
+    # A lucky seed that only one point has doesn't help that point either.
+    more = [{"arm": "before", "seed": 7, KEY: 0.1, "val": 1.0, "accuracy": 0.1}]
+    assert best(make_run, *trials(LURED), *more)[1].point == {KEY: 1.0}
+
+
+def test_a_point_without_a_finished_trial_is_no_candidate_and_is_named(make_run) -> None:
+    rows = trials(LURED)
+    for row in rows:
+        if row["arm"] == "before" and row[KEY] == 1.0:
+            row["outcome"] = "failed"
+    row = best(make_run, *rows)[1]
+    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
+
+
+def test_points_without_a_seed_in_common_are_not_compared(make_run) -> None:
+    rows = [row | {"seed": row["seed"] + 3 * (row[KEY] == 1.0)} for row in trials(LURED)]
+    for row in best(make_run, *rows):
+        assert (row.point, row.excluded, row.seeds, row.seeds_left_out) == ({KEY: 0.1}, ("train.lr 1.0",), 3, 3)
+
+
+def losing(make_run, **losses: Sequence[float]) -> tuple[BestRow, ...]:
+    """The best by loss, of arms whose final validation losses at the rates 1, 2, … are given; accuracy says nothing."""
+    rows = [
+        {"arm": arm, "seed": seed, KEY: lr, "val": 1 - lr / 10, "accuracy": 0.5, "loss": 2 * loss}
+        for arm, values in losses.items()
+        for lr, loss in enumerate(values, start=1)
+        for seed in range(3)
+    ]
+    frame, curves = make_run(*rows)
+    loss = {i: row["loss"] / 2 for i, row in enumerate(rows)}
+    curves = curves.assign(val_loss=curves["trial"].map(loss).where(curves["step"] > 0, 9.0))
+    return compare_arms(frame, curves, grid_keys=[KEY], arms=ARMS, metric="final_train_loss").best
+
+
+def test_a_loss_is_chosen_by_the_validation_loss_and_measured_itself(make_run) -> None:
+    none, before = losing(make_run, none=[0.5, 0.4, 0.3, 0.6], before=[0.5, 0.1, 0.3, 0.2])
+    assert (none.point, none.validation, none.mean) == ({KEY: 3}, pytest.approx(0.3), pytest.approx(0.6))
+    assert (before.point, before.validation, before.mean) == ({KEY: 2}, pytest.approx(0.1), pytest.approx(0.2))
+    assert (before.difference, before.better) == (pytest.approx(-0.4), 3)
+
+
+def test_a_loss_that_is_not_finite_is_never_the_best(make_run) -> None:
+    none, before = losing(make_run, none=[np.nan, np.inf, 0.9], before=[np.nan, np.nan, np.nan])
+    assert (none.point, none.mean) == ({KEY: 3}, pytest.approx(1.8))
+    assert (before.point, before.validation, before.mean, before.better) == ({KEY: 1}, None, None, 0)
+
+
+def test_what_validation_images_choose_they_do_not_measure(make_run) -> None:
+    assert best(make_run, *trials(LURED), metric="final_val_accuracy") == ()
+    assert best(make_run, *trials(LURED), metric="test_accuracy_at_best_val")[1].point == {KEY: 1.0}
 
 
 def test_pairs_are_by_seed_across_different_points(make_run) -> None:

@@ -160,6 +160,21 @@ def test_the_headline_takes_the_best_arm_where_less_is_better(make_run) -> None:
     assert headline(comparison) == "before 0.2 vs none 0.5 final_train_loss, -0.3, n = 1"
 
 
+def test_an_arm_whose_loss_alone_is_finite_is_the_best(make_run) -> None:
+    losses = {"none": np.nan, "after": np.nan, "before": 0.5}
+    frames = make_run(
+        *(
+            {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": loss}
+            for arm, loss in losses.items()
+            for seed in range(6)
+        )
+    )
+    comparison = compare_arms(*frames, grid_keys=[], arms=list(losses), metric="final_train_loss")
+    assert headline(comparison).startswith("before 0.5 vs none not finite")
+    assert [row.better for row in comparison.rows] == [0, 0, 6]
+    assert [row.arm for row in ordered(comparison, "difference", None).rows] == ["before", "none", "after"]
+
+
 def test_a_single_arm_has_a_headline_of_its_own(make_run) -> None:
     comparison = compare_arms(*make_run(*three_seeds()), grid_keys=[], arms=["before"])
     assert headline(comparison) == "before 0.920 final_test_accuracy, n = 3"
@@ -196,17 +211,67 @@ def test_every_row_equals_a_slow_reference() -> None:
             assert row.difference == (pytest.approx(differences.mean()) if len(differences) else None)
 
 
-def test_overall_pairs_each_seeds_mean_over_its_pairs() -> None:
-    trials, curves = random_run(points=20, seeds=4)
+def test_overall_pairs_each_seeds_mean_over_the_points_that_all_its_seeds_have() -> None:
+    trials, curves = random_run(points=20, seeds=12)
     overall = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS).overall[1]
     wide = trials[trials["outcome"] != "failed"].pivot(
         index=["seed", "train.lr"], columns="arm", values="final_test_accuracy"
     )
-    by_seed = wide.dropna().groupby("seed").mean()
+    pairs = wide.dropna().reset_index()
+    there = pairs.pivot(index="train.lr", columns="seed", values="none").notna()
+    order = there.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    count = max(count for count in range(1, 21) if there.loc[order[:count]].all().sum() >= 2)
+    kept, seeds = order[:count], there.columns[there.loc[order[:count]].all()]
+    by_seed = pairs[pairs["train.lr"].isin(kept) & pairs["seed"].isin(seeds)].groupby("seed")[ARMS].mean()
     low, high = stats.ttest_rel(by_seed["before"], by_seed["none"]).confidence_interval()
-    assert (overall.arm, overall.seeds) == ("before", 4)
+    assert (overall.arm, overall.seeds, overall.points) == ("before", len(seeds), count)
+    assert overall.seeds + overall.seeds_left_out == 12
     assert (overall.mean, overall.baseline_mean) == pytest.approx((by_seed["before"].mean(), by_seed["none"].mean()))
-    assert (overall.difference_low, overall.difference_high) == pytest.approx((low, high))
+    assert (overall.difference_low, overall.difference_high) == pytest.approx((max(low, -1), min(high, 1)))
+
+
+def uneven(make_run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Three rates, where BN gains 0.06, 0.3 and 0.54; six seeds at the first, of which two have the others."""
+    gains = {0.01: 0.06, 0.1: 0.3, 1.0: 0.54}
+    return make_run(
+        *(
+            {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": 0.3 + seed / 1000 + gain * (arm == "before")}
+            for lr, gain in gains.items()
+            for arm in ARMS
+            for seed in range(6 if lr == 0.01 else 2)
+        )
+    )
+
+
+def test_seeds_that_lack_a_grid_point_do_not_pull_the_overall_mean(make_run) -> None:
+    comparison = compare_arms(*uneven(make_run), grid_keys=["train.lr"], arms=ARMS)
+    overall = comparison.overall[1]
+    assert (overall.difference, overall.seeds, overall.seeds_left_out) == (pytest.approx(0.3), 2, 4)
+    assert (overall.points, comparison.points) == (3, 3)
+    together = compare_arms(*uneven(make_run), grid_keys=["train.lr"], arms=ARMS, by=[]).rows
+    assert [(row.n, row.trials) for row in together] == [(2, 10), (2, 10)]
+    assert together[1].difference == pytest.approx(0.3)
+
+
+def test_nothing_is_averaged_over_different_data_sets(make_run) -> None:
+    rows = [
+        {"arm": arm, "seed": seed, "data.name": data, "train.lr": lr, "val": 0.5, "accuracy": 0.5 + 0.1 * lr}
+        for data in ("mnist", "digits")
+        for lr in (1, 2)
+        for arm in ARMS
+        for seed in range(3)
+    ]
+    frames, keys = make_run(*rows), ["data.name", "train.lr"]
+    comparison = compare_arms(*frames, grid_keys=keys, arms=ARMS)
+    assert (comparison.overall, comparison.best, comparison.robustness) == ((), (), ())
+    assert comparison.data_sets == ("mnist", "digits")
+    assert headline(comparison) == "2 data sets, no mean over them"
+    by_rate = compare_arms(*frames, grid_keys=keys, arms=ARMS, by=["lr"])
+    assert [tuple(row.point.values()) for row in by_rate.rows[::2]] == [
+        (lr, data) for data in ("mnist", "digits") for lr in (1, 2)
+    ]
+    one = frames[0][frames[0]["data.name"] == "mnist"]
+    assert len(compare_arms(one, frames[1], grid_keys=keys, arms=ARMS).overall) == 2
 
 
 def test_ten_thousand_trials_take_no_time() -> None:

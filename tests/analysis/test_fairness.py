@@ -37,8 +37,13 @@ def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
     # Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={8: "failed", 18: "failed", 19: "failed"})
     failed = "failed trials: 3 of before; they are in no mean"
-    assert warnings(run) == (FEW.format("4 to 5 pairs"), failed)
-    assert warnings(run, by=[]) == (failed,)  # averaged over the rates, six seeds have pairs
+    left_out = (
+        "unbalanced: 3 of 6 seeds have pairs of before at each of the 2 grid points; means over grid points leave the "
+        "others out",
+        "candidates: the best of before is chosen over 3 of 6 seeds, those that finished each of the 2 candidates",
+    )
+    assert warnings(run) == (FEW.format("4 to 5 pairs"), *left_out, failed)
+    assert warnings(run, by=[]) == (FEW.format("3 pairs"), *left_out, failed)  # of the seeds that have both rates
 
 
 def test_trials_without_a_partner(make_folder) -> None:
@@ -56,8 +61,13 @@ def test_they_are_counted_where_rows_take_grid_points_together(make_folder) -> N
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={0: "failed"})
     line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
     failed = "failed trials: 1 of none; they are in no mean"
-    assert warnings(run) == (FEW.format("5 to 6 pairs"), line, failed)
-    assert warnings(run, by=[]) == (line, failed)
+    left_out = (
+        "unbalanced: 5 of 6 seeds have pairs of before at each of the 2 grid points; means over grid points leave the "
+        "others out",
+        "candidates: the best of none is chosen over 5 of 6 seeds, those that finished each of the 2 candidates",
+    )
+    assert warnings(run) == (FEW.format("5 to 6 pairs"), *left_out, line, failed)
+    assert warnings(run, by=[]) == (FEW.format("5 pairs"), *left_out, line, failed)
 
 
 def test_partners_are_looked_for_at_null_too(make_folder) -> None:
@@ -110,11 +120,13 @@ def test_unequal_numbers_of_trials(make_folder) -> None:
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]})
     assert warnings(run, condition="arm==before or lr==0.1") == (
         FEW.format("0 to 6 pairs"),
+        "unbalanced: means of before over all grid points take 1 of 2 grid points, those whose pairs share seeds",
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
         "unequal budgets: before has 12 trials and none 6",
     )
     assert warnings(run, condition="arm==none or seed==0 and lr==0.1") == (
         FEW.format("1 pair"),
+        "unbalanced: means of before over all grid points take 1 of 2 grid points, those whose pairs share seeds",
         "unequal budgets: before has 1 trial and none 12",
     )
 

@@ -44,6 +44,7 @@ def test_every_measure(trials: pd.DataFrame, curves: pd.DataFrame) -> None:
         "seconds_per_epoch": [1.5, 2.5, np.nan],
         "seconds_per_step": [0.15, 0.25, np.nan],
         "epochs": [2, 2, np.nan],
+        "validation": [np.nan, np.nan, np.nan],
     }
     pd.testing.assert_frame_equal(frame, pd.DataFrame(expected))
 

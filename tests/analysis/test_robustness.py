@@ -70,6 +70,7 @@ def test_both_arms_by_hand(make_run) -> None:
         "usable_high": 0.1,
         "width": pytest.approx(10),
         "width_ratio": None,
+        "usable_above": pytest.approx(0.12),
     }
     assert asdict(before) == {
         "axis": LR,
@@ -86,6 +87,7 @@ def test_both_arms_by_hand(make_run) -> None:
         "usable_high": 10.0,
         "width": pytest.approx(1000),
         "width_ratio": pytest.approx(100),
+        "usable_above": pytest.approx(0.12),
     }
 
 
@@ -117,6 +119,39 @@ def test_failed_and_unfinished_trials_say_nothing(make_run) -> None:
     rows[1]["outcome"], rows[3]["outcome"], rows[4]["outcome"] = "failed", None, "failed"
     (row,) = robustness(make_run, *rows, arms=["none"])
     assert (row.values, row.usable, row.worst) == (2, 2, 0.9)
+
+
+def test_means_along_an_axis_are_over_the_seeds_that_have_all_of_it(make_run) -> None:
+    scores = {1: [0.5, 0.5, 0.5, 0.9, 0.9], 2: [0.7, 0.7, 0.7], 3: [0.4, 0.4, 0.4]}
+    row = along(make_run, scores)
+    assert (row.best, row.best_at, row.worst) == (pytest.approx(0.7), 2, pytest.approx(0.4))
+
+
+def test_settings_that_were_not_tried_along_the_axis_are_in_no_mean(make_run) -> None:
+    rows = [
+        {"arm": "none", "seed": 0, LR: lr, "model.depth": depth, "accuracy": accuracy}
+        for lr, depth, accuracy in ((1, 2, 0.4), (1, 5, 0.2), (2, 2, 0.3))  # the rate 2 at the easy depth only
+    ]
+    by_rate, by_depth = robustness(make_run, *rows, arms=["none"])
+    assert (by_rate.best, by_rate.best_at, by_rate.worst) == (pytest.approx(0.4), 1, pytest.approx(0.3))
+    assert (by_depth.best, by_depth.worst) == (pytest.approx(0.4), pytest.approx(0.2))
+
+
+def test_where_no_seed_has_the_whole_axis_all_seeds_count(make_run) -> None:
+    rows = [
+        {"arm": "none", "seed": seed, LR: lr, "accuracy": lr / 10 + seed / 100}
+        for lr, seeds in ((1, (0, 1)), (2, (2, 3)))
+        for seed in seeds
+    ]
+    (row,) = robustness(make_run, *rows, arms=["none"])
+    assert (row.values, row.worst, row.best) == (2, pytest.approx(0.105), pytest.approx(0.225))
+
+
+def test_of_few_images_a_value_is_usable_three_standard_errors_above_chance(make_run) -> None:
+    rows = trials({"none": {1: [0.139], 2: [0.141]}})
+    share = 0.1 + 3 * (0.1 * 0.9 / 500) ** 0.5 - 0.02  # what chance() makes of ten classes and 500 images
+    (row,) = robustness(make_run, *rows, arms=["none"], chance=share)
+    assert (row.usable, row.usable_low, row.usable_above) == (1, 2, pytest.approx(0.1402, abs=1e-4))
 
 
 def test_chance_is_by_default_what_was_measured_before_training(make_run) -> None:
@@ -222,11 +257,11 @@ def test_of_a_loss_the_highest_is_the_worst(make_run) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_loss_without_bounds_has_no_worst_case(make_run, bad: float) -> None:
+def test_a_loss_without_bounds_is_the_worst_case(make_run, bad: float) -> None:
     rows = trials({"none": {1: [0.5, 0.5], 2: [0.5, 0.1]}})
     rows[3] |= {"loss": bad, "outcome": "diverged"}
     (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
-    assert (row.worst, row.worst_at, row.best, row.spread, row.usable) == (None, None, None, None, 1)
+    assert (row.worst, row.worst_at, row.best, row.best_at, row.spread, row.usable) == (None, 2, 0.5, 1, None, 1)
 
 
 def test_untested_runs_are_judged_by_validation_then_by_training_accuracy(make_run) -> None:

@@ -20,6 +20,7 @@ OVERALL = Overall(
     p=0.002,
     seeds=10,
     better=9,
+    points=2,
 )
 BEST = BestRow(
     arm="before",
@@ -38,6 +39,9 @@ BEST = BestRow(
     pairs=3,
     better=3,
     candidates=16,
+    excluded=(),
+    seeds=3,
+    seeds_left_out=0,
     epochs=960,
     edges=("model.init.scale",),
 )
@@ -122,8 +126,10 @@ def test_overall(whole: Comparison) -> None:
 
 
 def test_overall_counts_the_grid_points_of_the_trials_not_of_the_rows_shown(whole: Comparison) -> None:
-    (table,) = tables(replace(whole, rows=whole.rows[:1], points=16), "overall")
-    assert "Each seed's mean over its pairs at 16 grid points; statistics over the seeds." in table.notes
+    given = replace(whole, rows=whole.rows[:1], overall=(replace(OVERALL, points=16),), points=16)
+    (table,) = tables(given, "overall")
+    note = "Each seed's mean over its pairs at 16 grid points; statistics over the seeds that have all."
+    assert note in table.notes
 
 
 def test_best(whole: Comparison) -> None:
@@ -155,7 +161,30 @@ def test_robustness(whole: Comparison) -> None:
     }
     unusable = replace(ROBUST, usable=0, usable_low=None, usable_high=None, width=None, width_ratio=None, worst=None)
     found = cells(replace(whole, robustness=(unusable,)), "robust")
-    assert (found["worst final test accuracy"], found["usable range"], found["width"]) == ("-", "none", "-")
+    assert (found["worst final test accuracy"], found["usable range"]) == ("not finite at 0.0001", "none")
+    found = cells(replace(whole, robustness=(replace(unusable, worst_at=None),)), "robust")
+    assert (found["worst final test accuracy"], found["width"]) == ("-", "-")
+
+
+def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Comparison) -> None:
+    (table,) = tables(replace(whole, robustness=(replace(ROBUST, usable_above=0.1402),)), "robust")
+    assert table.notes[0].startswith("worst, best: lowest and highest mean along the axis")
+    assert (
+        "above an accuracy of 0.140 (0.02 or 3 standard errors above chance, the larger of the two)" in table.notes[1]
+    )
+    (table,) = tables(replace(whole, metric="final_train_loss"), "robust")
+    assert table.notes[0].startswith("worst, best: highest and lowest mean along the axis")
+
+
+def test_an_interval_that_was_cut_is_told(whole: Comparison) -> None:
+    said = "An interval that ends at the smallest or largest possible value is cut there"
+    assert not any(note.startswith(said) for view in ("overall", "best") for note in tables(whole, view)[0].notes)
+    for view, cut in (
+        ("overall", replace(whole, overall=(replace(OVERALL, difference_high=1.0),))),
+        ("best", replace(whole, best=(replace(BEST, high=1.0),))),
+        ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.0),))),
+    ):
+        assert any(note.startswith(said) for note in tables(cut, view)[0].notes)
 
 
 def test_time(whole: Comparison) -> None:

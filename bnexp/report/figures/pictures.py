@@ -73,7 +73,7 @@ def _kinds(study: Study, comparison: Comparison) -> Iterator[tuple[str, str, Cal
             finished,
             lambda: usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried),
         )
-    if crossed := _crossed(comparison):
+    if not comparison.data_sets and (crossed := _crossed(comparison)):
         x, y = crossed
         yield "heat_map", finished, lambda: heat_map_figure(rows, x=x, y=y, arms=arms, metric=metric, title=title)
 

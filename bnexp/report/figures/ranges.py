@@ -92,7 +92,9 @@ def _known(panel: Sequence[RobustnessRow], tried: Sequence[float]) -> list[float
 def _caption(rows: Sequence[RobustnessRow], tried: Mapping[str, Sequence[float]]) -> str:
     ends = {key: (min(values), max(values)) for key, values in tried.items()}
     open_ended = any({row.usable_low, row.usable_high} & {*ends.get(row.axis, ())} for row in rows)
-    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds ended finite and {ABOVE_CHANCE} above chance"
+    above = rows[0].usable_above if rows else None
+    least = f"with an accuracy above {above:.3g}" if above is not None else f"{ABOVE_CHANCE} above chance"
+    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds ended finite and {least}"
     usable = f"{trained}, at the best of the other settings"
     return sentences(
         f"bar: the longest stretch of values at which {usable}"

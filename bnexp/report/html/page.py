@@ -12,6 +12,7 @@ from bnexp.report.html.records import baseline_table, environment_table, setting
 from bnexp.report.html.tables import comparison_tables
 from bnexp.report.html.templates import asset, template
 from bnexp.report.html.verdict import verdict
+from bnexp.report.views import usable_text
 
 PACKAGE = "bnexp.report.html"
 SCRIPTS = ("charts.js", "page.js")
@@ -38,6 +39,7 @@ def page(study: Study, comparison: Comparison) -> str:
         baseline_settings=baseline_table(study.settings, comparison.baseline),
         environments=environment_table(study.environments),
         exact_pairs=EXACT_PAIRS,
+        usable=usable_text(comparison),
         charts=charts,
         data=Markup(embedded(charts)),
         style=asset(PACKAGE, "page.css"),

@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
+from bnexp.analysis.metrics import chosen_by
+from bnexp.report.comparison_table import cut_note
 from bnexp.report.html.cells import (
     MISSING,
     Cell,
@@ -18,6 +20,7 @@ from bnexp.report.html.cells import (
     share,
 )
 from bnexp.report.labels import short_keys
+from bnexp.report.views import over_points, usable_text
 
 
 def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
@@ -28,13 +31,18 @@ def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[
 
 def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTable]:
     if comparison.points > 1:
-        about = "Each seed's mean over its pairs, then statistics over the seeds."
+        about = f"Each seed's mean over its pairs at {over_points(comparison)}, then statistics over the seeds."
+        about = " ".join([about, *cut_note(comparison.metric, comparison.overall)])
         yield page_table("overall", "Over all grid points", about, _overall(comparison), comparison.overall, arms)
     about = "All arms with the same settings, the arm's own overrides aside."
+    about = " ".join([about, *cut_note(comparison.metric, comparison.rows)])
     yield page_table("equal", "Equal settings", about, _equal(comparison), comparison.rows, arms, grouped=True)
-    about = "Where the mean validation accuracy was highest, measured on the test images."
+    chosen = (chosen_by(comparison.metric) or "").replace("_", " ")
+    about = f"Where the mean {chosen} was best, over the seeds that finished all points."
+    about = " ".join([about, *cut_note(comparison.metric, comparison.best)])
     yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
-    about = "Along one swept setting, over all seeds and all other settings."
+    about = "Along one swept setting, over the seeds and other settings that were tried along all of it."
+    about += f" Usable: finite and {usable_text(comparison)}."
     yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
     about = (
         "What the threshold took, in epochs and in seconds, and what a step costs. Arms train one after the other, not "
@@ -108,16 +116,16 @@ def _bootstrap(metric: str, row: Overall) -> Cell:
 
 def _best(comparison: Comparison) -> list[Column[BestRow]]:
     keys = tuple(comparison.best[0].point) if comparison.best else ()
-    accuracy = "final_test_accuracy"
+    metric, chosen = comparison.metric, chosen_by(comparison.metric) or ""
     return [
         _arm(),
         *grid_columns(keys, comparison.best),
-        Column("validation", lambda row: number(row.validation, ".3f")),
+        Column(chosen.replace("_", " "), lambda row: estimate(chosen, row.validation, None, None)),
         Column("n", lambda row: Cell(str(row.n))),
-        Column("final test accuracy", lambda row: estimate(accuracy, row.mean, row.low, row.high)),
+        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
         Column(
             f"difference to {comparison.baseline} at its best",
-            lambda row: estimate(accuracy, row.difference, row.difference_low, row.difference_high, sign=True),
+            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
         ),
         Column("p", lambda row: p_cell(row.p)),
         Column("effect d_z", lambda row: number(row.effect, "+.1f")),
@@ -145,7 +153,8 @@ def _robustness(comparison: Comparison) -> list[Column[RobustnessRow]]:
 
 def _at(metric: str, value: float | None, place: float | None) -> Cell:
     cell = estimate(metric, value, None, None)
-    return Cell(cell.text, cell.sort, f"at {number(place, '.4g').text}" if place is not None else "")
+    text = "not finite" if value is None and place is not None else cell.text
+    return Cell(text, cell.sort, f"at {number(place, '.4g').text}" if place is not None else "")
 
 
 def _usable(row: RobustnessRow) -> Cell:

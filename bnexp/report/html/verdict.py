@@ -58,6 +58,9 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
 
 def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple[str, ...]]:
     baseline = comparison.baseline
+    if comparison.data_sets:
+        reason = f"The trials are about {counted(len(comparison.data_sets), 'data set')}: each has rows of its own."
+        return "No single answer over different data sets.", (reason, *filter(None, (so_far,)))
     if all(row.arm == baseline for row in comparison.rows):
         reason = f"{baseline} is the only arm, so there is no difference to speak of."
     elif not any(row.n for row in comparison.rows if row.arm == baseline):
@@ -93,11 +96,13 @@ def _heading(subject: str, row: Overall, comparison: Comparison) -> str:
 def _numbers(row: Overall, comparison: Comparison) -> str:
     metric, baseline = comparison.metric, comparison.baseline
     means = f"{row.arm} {measure(metric, row.mean)}, {baseline} {measure(metric, row.baseline_mean)}"
-    where = f", mean over {comparison.points} grid points" if comparison.points > 1 else ""
+    where = f", mean over {row.points} grid points" if row.points > 1 else ""
     orientation = " (lower is better)" if lower_is_better(metric) else ""
     sentence = f"{metric.replace('_', ' ').capitalize()}{orientation}{where}: {means}"
     if row.difference is None:
-        return f"{sentence}; not finite in every trial, so there is no difference."
+        return (
+            f"{sentence}; not finite in every trial, so there is no difference (better in {row.better} of {row.seeds})."
+        )
     sentence += f"; difference {measure(metric, row.difference, sign=True)}"
     if row.difference_low is None:
         return f"{sentence}, from one seed."
@@ -170,12 +175,12 @@ def _place(row: ArmRow) -> str:
 def _at_best(arm: str, comparison: Comparison) -> Iterator[str]:
     for row in comparison.best:
         if row.arm == arm and row.difference is not None:
-            difference = _interval(row, comparison, "final_test_accuracy")
+            difference = _interval(row, comparison)
             yield f"With each arm at its own best settings the difference is {difference}."
 
 
-def _interval(row: object, comparison: Comparison, metric: str = "") -> str:
-    metric = metric or comparison.metric
+def _interval(row: object, comparison: Comparison) -> str:
+    metric = comparison.metric
     mean, low, high = (getattr(row, name) for name in ("difference", "difference_low", "difference_high"))
     text = measure(metric, mean, sign=True)
     if low is None:

@@ -1,0 +1,54 @@
+"""What means over grid points, and choices among them, leave out, in words."""
+
+from collections.abc import Iterator, Sequence
+
+from bnexp.analysis.comparison import Comparison
+from bnexp.words import counted, listed
+
+MOST_NAMED = 3
+"""Grid points that are named one by one."""
+
+
+def imbalance(comparison: Comparison) -> Iterator[str]:
+    """Yield a line for all that is left out so that means, and choices, are over the same."""
+    if comparison.data_sets:
+        yield (
+            f"data sets: there are {len(comparison.data_sets)} ({listed(comparison.data_sets)}), and no mean, best or "
+            "usable range is over several; choose one with --filter"
+        )
+    yield from _overall(comparison)
+    yield from _best(comparison)
+
+
+def _overall(comparison: Comparison) -> Iterator[str]:
+    alone = all(row.arm == comparison.baseline for row in comparison.rows)
+    for row in comparison.overall:
+        if row.arm == comparison.baseline and not alone:
+            continue
+        what = "trials" if alone else "pairs"
+        if row.points < comparison.points:
+            lacking = f"{row.points} of {comparison.points} grid points"
+            yield f"unbalanced: means of {row.arm} over all grid points take {lacking}, those whose {what} share seeds"
+        if row.seeds_left_out:
+            total, points = row.seeds + row.seeds_left_out, counted(row.points, "grid point")
+            yield (
+                f"unbalanced: {row.seeds} of {total} seeds have {what} of {row.arm} at each of the {points}; "
+                "means over grid points leave the others out"
+            )
+
+
+def _best(comparison: Comparison) -> Iterator[str]:
+    for row in comparison.best:
+        if row.seeds_left_out:
+            seeds = f"{row.seeds} of {row.seeds + row.seeds_left_out} seeds"
+            each = f"each of the {counted(row.candidates, 'candidate')}"
+            yield f"candidates: the best of {row.arm} is chosen over {seeds}, those that finished {each}"
+        if row.excluded:
+            where = f"{_named(row.excluded)}, where too few trials have finished"
+            yield f"candidates: the best of {row.arm} is not sought at {where}"
+
+
+def _named(points: Sequence[str]) -> str:
+    if len(points) <= MOST_NAMED:
+        return "; ".join(points)
+    return f"{'; '.join(points[:MOST_NAMED])}; and {len(points) - MOST_NAMED} more"
