@@ -1,6 +1,6 @@
 """The base of every settings model, and the number types that configurations are made of."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -10,6 +10,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    main_setting: ClassVar[str | None] = None
+    """The setting that a section's short form gives; on the command line and in arms it leaves the others alone."""
+
     @classmethod
     def expand(cls, value: Any) -> Any:
         """Turn a short form of this section into the mapping it stands for; sections may override it.
@@ -17,7 +20,7 @@ class Settings(BaseModel):
         Raises:
             ValueError: the short form is none that the section knows.
         """
-        return value
+        return {cls.main_setting: value} if cls.main_setting and isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """Which images a trial trains on, and how they are scaled."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
 
 class DataSettings(Settings):
     """The `data:` section. Short form: the data set's name. Train and validation images come from one fixed order."""
+
+    main_setting = "name"
 
     name: DataName = "mnist"
     """Data set; digits is bundled, image_folder reads any tree of pictures, the others are downloaded once."""
@@ -37,7 +39,3 @@ class DataSettings(Settings):
     feature_scale: dict[Size, Number] = Field(default={})
     """Factors that single pixels (index into C·H·W; under pca_whiten components, from 0) are multiplied with after
     normalisation; none may overflow."""
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value

@@ -67,10 +67,12 @@ def nearest_key(section: type[Settings], key: str) -> str:
 def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
     """Set a dotted key in a raw configuration, opening sections and their short forms on the way.
 
+    The short form of a section with a main setting sets that one: `data=digits` keeps the sizes that are there.
+
     Raises:
         ValueError: something that is no section stands in the way.
     """
-    *path, last = key.split(".")
+    *path, last = _main_key(section, key, value).split(".")
     here: type[Settings] | None = section
     for part in path:
         here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
@@ -80,6 +82,13 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> N
             raise ValueError(f"{part} is not a section with keys of its own")
         raw[part] = raw = dict(inner)
     raw[last] = value
+
+
+def _main_key(section: type[Settings], key: str, value: Any) -> str:
+    here: type[Settings] | None = section
+    for part in key.split("."):
+        here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
+    return f"{key}.{here.main_setting}" if here and here.main_setting and isinstance(value, str) else key
 
 
 def _section(annotation: Any) -> type[Settings] | None:

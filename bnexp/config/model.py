@@ -54,6 +54,8 @@ class InitSettings(Settings):
 class ModelSettings(Settings):
     """The `model:` section; short form: the family's name."""
 
+    main_setting = "family"
+
     family: Literal["mlp", "vgg", "resnet", "rnn"] = "mlp"
     """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is; rnn: the image's rows,
     top to bottom, are the time steps of a recurrent network."""
@@ -81,10 +83,6 @@ class ModelSettings(Settings):
     them: before the output layer."""
     init: InitSettings = InitSettings()
     norm: NormSettings = NormSettings()
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        return {"family": value} if isinstance(value, str) else value
 
     @property
     def layers(self) -> int:

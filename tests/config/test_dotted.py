@@ -53,6 +53,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(key: str, nearest: str) -> N
         ({"model": {"norm": "layer"}}, "model.norm.eps", {"model": {"norm": {"kind": "layer", "eps": 7}}}),
         ({"model": {"init": "he"}}, "model.init.scale", {"model": {"init": {"scheme": "he", "scale": 7}}}),
         ({"model": {"init": "he"}}, "model.init", {"model": {"init": 7}}),
+        ({"data": "digits"}, "data.val_size", {"data": {"name": "digits", "val_size": 7}}),
     ],
 )  # fmt: skip
 def test_put_opens_sections_and_short_forms(raw: dict[str, Any], key: str, expected: dict[str, Any]) -> None:
