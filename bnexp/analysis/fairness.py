@@ -6,6 +6,7 @@ import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.imbalance import imbalance
+from bnexp.analysis.initial import initial_weights
 from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.standing import FEWEST_SEEDS
@@ -30,6 +31,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _chosen(study),
             _budgets(study, comparison, others),
             _biases(study.settings, study.arms),
+            initial_weights(study, comparison.baseline, others),
             _two_changes(study.settings, comparison.baseline, others),
             _decayed(study, others),
             _edges(study, comparison),

@@ -257,3 +257,70 @@ def test_a_filter_that_looks_at_results(make_folder, condition: str, columns: st
     line = f"chosen by results: the filter looks at {columns}; what is left is no fair sample"
     assert warnings(make_folder(**SIX), condition=condition) == (line,)
     assert warnings(make_folder(**SIX), condition="seed<6") == ()
+
+
+# Initial weights
+
+
+def network(**model) -> dict:
+    return {**SIX, "model": {"depth": 3, "activation": "relu"} | model}
+
+
+RELU = (
+    "initial weights: {} is too small for {}: without norm the signal shrinks in every layer, which holds back none "
+    "but not before (model.init: he)"
+)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "gelu", "silu"])
+@pytest.mark.parametrize("scheme", ["xavier", "lecun"])
+def test_initial_weights_too_small_for_the_activation(make_folder, activation: str, scheme: str) -> None:
+    assert warnings(make_folder(**network(activation=activation, init=scheme))) == (RELU.format(scheme, activation),)
+    assert warnings(make_folder(**network(activation=activation, init="he"))) == ()
+    assert warnings(make_folder(**network(activation=activation, init="orthogonal"))) == ()
+
+
+@pytest.mark.parametrize("activation", ["identity", "selu"])
+def test_initial_weights_too_large_for_the_activation(make_folder, activation: str) -> None:
+    assert warnings(make_folder(**network(activation=activation, init="he"))) == (
+        f"initial weights: he is too large for {activation}: without norm the signal grows in every layer, which holds "
+        "back none but not before (model.init: lecun)",
+    )
+    for scheme in ("xavier", "lecun", "orthogonal"):
+        assert warnings(make_folder(**network(activation=activation, init=scheme))) == ()
+
+
+@pytest.mark.parametrize(
+    "unharmed",
+    [
+        network(activation="sigmoid"),
+        network(activation="tanh", init="he"),
+        network(init="normal"),
+        network(init={"scheme": "xavier", "scale": 1.41}),
+        network() | {"grid": {"model.init.scale": [0.5, 1, 2]}},
+        network() | {"grid": {"model.init.scheme": ["xavier", "he"]}},
+        network() | {"grid": {"model.init": ["xavier", "he"]}},
+        network(depth=2),
+        network(residual=True),
+        network(family="resnet", depth=8),
+        network(family="rnn"),
+        network() | {"arms": ["before", "after"]},
+        network() | {"arms": {"none": None, "decayed": {"model.norm.kind": "none", "train.weight_decay": 0.1}}},
+    ],
+)
+def test_initial_weights_that_do_no_harm_or_are_asked_about(make_folder, unharmed: dict) -> None:
+    assert [line for line in warnings(make_folder(**unharmed)) if line.startswith("initial weights")] == []
+
+
+def test_initial_weights_are_spoken_of_once_for_all_arms_and_points(make_folder) -> None:
+    grid = {"model.activation": ["sigmoid", "relu", "elu"], "model.depth": [1, 5]}
+    run = make_folder(**network(depth=1), arms=["none", "before", "after"], grid=grid)
+    assert warnings(run) == (
+        "initial weights: xavier is too small for relu and elu: without norm the signal shrinks in every layer, which "
+        "holds back none but not before and after (model.init: he)",
+    )
+
+
+def test_initial_weights_of_a_baseline_that_has_its_own(make_folder) -> None:
+    arms = {"none": {"model.init": "he"}, "before": None}
+    assert warnings(make_folder(**network(), arms=arms)) == ()

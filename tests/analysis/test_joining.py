@@ -96,6 +96,20 @@ def test_settings_that_differ_become_grid_keys(make_folder) -> None:
     )
 
 
+def test_runs_that_differ_in_several_settings_at_once_have_no_axis(make_folder) -> None:
+    runs = [
+        make_folder(name="a", train={"lr": 0.1, "epochs": 5}, model={"depth": 3}),
+        make_folder(name="b", train={"lr": 0.2, "epochs": 7}, model={"depth": 4}),
+    ]
+    assert compare_study(join(runs)).robustness == ()
+    alike = make_folder(name="c", train={"lr": 0.3, "epochs": 7}, model={"depth": 4})
+    found = compare_study(join([*runs, alike])).robustness
+    assert [(row.axis, row.arm, row.worst_at, row.best_at) for row in found] == [
+        ("train.lr", "none", 0.2, 0.3),
+        ("train.lr", "before", 0.2, 0.3),
+    ]
+
+
 def test_settings_without_an_influence_do_not_keep_trials_apart(make_folder) -> None:
     runs = [
         make_folder(name="a", arms=["none"], data={"name": "digits", "root": "here"}),
