@@ -31,6 +31,7 @@ def chart_data(study: Study, comparison: Comparison) -> dict[str, Any]:
         "baseline": comparison.baseline,
         "metric": comparison.metric.replace("_", " "),
         "loss": lower_is_better(comparison.metric),
+        "mixed": bool(comparison.data_sets),
         "threshold": comparison.threshold,
         "points": [", ".join(point_texts(point)) for point in points],
         "axes": [_axis(key, points, study.grid_keys) for key in study.grid_keys],

@@ -55,6 +55,13 @@ def test_one_seed_has_no_interval_and_can_not_tell() -> None:
     assert "no interval" in found.sentences[1]
 
 
+def test_over_different_data_sets_there_is_no_single_answer() -> None:
+    made = study(seeds=6)
+    found = verdict(replace(compared(made), overall=(), data_sets=("mnist", "digits")), made.settings)
+    assert (found.tone, found.heading) == ("unknown", "No single answer over different data sets.")
+    assert found.sentences == ("The trials are about 2 data sets: each has rows of its own.",)
+
+
 def test_nothing_finished() -> None:
     found = verdict_of(study(outcomes=dict.fromkeys(range(6), "")))
     assert (found.heading, found.sentences) == ("Nothing has finished yet.", ("None of 6 trials has ended.",))

@@ -188,7 +188,8 @@ function finalTraces(arm, swept, named) {
   });
   const ended = points(mine.filter((i) => !all.diverged[i]), marker(arm, 8));
   const diverged = points(mine.filter((i) => all.diverged[i]), cross(arm, 8));
-  return [meanTrace(arm, mine, place, swept, named), ended, diverged].filter((part) => part.x.length);
+  const means = DATA.mixed ? [] : [meanTrace(arm, mine, place, swept, named)]; // none over different data sets
+  return [...means, ended, diverged].filter((part) => part.x.length);
 }
 
 /** Lines between the means along a swept setting, or a dash at the mean of an arm. */
