@@ -11,6 +11,11 @@ OutcomeKind = Literal["completed", "diverged", "failed"]
 MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 """What is measured at every record, in evaluation mode; accuracies are fractions in [0, 1]."""
 
+DIVERGED_FACTOR = 1000
+"""A trial is diverged while its batch losses lie above this many times that of its first batch, or that of guessing
+(the logarithm of the number of classes) where the first was lower; and for good once a loss, a parameter, a running
+statistic or a number of the optimiser is not finite."""
+
 CURVE_COLUMNS = ("trial", "epoch", "step", *MEASURES, "lr", "seconds")
 """Columns of curves.csv."""
 
@@ -35,8 +40,7 @@ class EpochRecord:
     seconds: float
     """Each trial's share of the time trained so far: the group's seconds over its trials, evaluation left out."""
     diverged_step: tuple[int | None, ...]
-    """The step since which each trial is diverged; None where it is not, or is so no longer: see
-    `bnexp.training.divergence`."""
+    """The step since which each trial is diverged; None where it is not, or no longer; see DIVERGED_FACTOR."""
     highest_batch_loss: tuple[float | None, ...]
     """The highest finite batch loss of each trial so far; None where there was none."""
     highest_batch_loss_step: tuple[int | None, ...]

@@ -2,7 +2,7 @@
 
 A pair is two trials equal in seed and in every grid value. Diverged trials count with what was
 measured; failed and unfinished ones are left out, and counted. Where a finished trial's value isn't
-finite (a loss that left all bounds) the mean is None: leaving the trial out would flatter the arm.
+finite (a loss that overflowed) the mean is None: leaving the trial out would flatter the arm.
 """
 
 from collections.abc import Sequence

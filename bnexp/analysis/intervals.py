@@ -64,7 +64,7 @@ def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
     Equal means, summed in another order, may differ in the last digit, and that must not become a win in every seed.
     """
     ours, theirs = np.asarray(treated, dtype=float), np.asarray(baseline, dtype=float)
-    with np.errstate(invalid="ignore"):  # inf - inf: two losses that left all bounds have no difference
+    with np.errstate(invalid="ignore"):  # inf - inf: two losses that overflowed have no difference
         found = ours - theirs
     equal = np.abs(found) < ROUNDING * np.maximum(np.abs(ours), np.abs(theirs))
     return np.asarray(np.where(equal, 0.0, found))

@@ -107,7 +107,7 @@ def _of_sources(tables: Sequence[pd.DataFrame], trials: pd.DataFrame) -> pd.Data
 def _useless(run: RunRecord, metric: str) -> str:
     if not run.finished:
         return "no trial has finished"
-    # A blank loss is one that left all bounds.
+    # A blank loss is one that is not finite.
     measured = lower_is_better(metric) or run.trials[metric].notna().any()
     return "" if measured else f"{metric} was not measured"
 

@@ -33,7 +33,7 @@ def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
         return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[0])
     if metric not in METRICS:
         raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
-    # A blank loss is a trial that left all bounds; a blank accuracy was never measured.
+    # A blank loss is one that is not finite; a blank accuracy was never measured.
     if measured and metric not in measured and not lower_is_better(metric):
         raise InputError(f"{metric} was not measured in this run; measured: {', '.join(measured)}")
     return metric

@@ -41,7 +41,7 @@ def limits(measure: MeasureSettings) -> Bounds:
 
 def _result(study: Study, measure: MeasureSettings) -> Table:
     values = study.trials.set_index("trial")[measure.value]
-    if lower_is_better(measure.value):  # a blank loss is one that left all bounds
+    if lower_is_better(measure.value):  # a blank loss is one that is not finite
         values = values.fillna(np.inf)
     return _unbounded(values)
 

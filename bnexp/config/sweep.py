@@ -135,7 +135,7 @@ def _linspace(first: float, last: float, count: float) -> tuple[float, ...]:
 
 
 def _spaced(space: Callable[..., NDArray[np.float64]], first: float, last: float, count: int) -> tuple[float, ...]:
-    with np.errstate(all="ignore"):  # what leaves all bounds is refused as a value
+    with np.errstate(all="ignore"):  # what is not finite is refused as a value
         return tuple(space(float(first), float(last), count).tolist())
 
 

@@ -7,12 +7,20 @@ from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.intervals import Interval, was_cut
 from bnexp.analysis.metrics import bounds, difference_bounds, metric_text
 from bnexp.analysis.sign_flip import EXACT_PAIRS, RESAMPLES
+from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.labels import short_keys, value_text
 from bnexp.report.table import Table
 
 Row = TypeVar("Row")
 Column = tuple[str, Callable[[Row], str]]
 """A header, and how a row fills the cell under it."""
+
+DIVERGED = (
+    "a number is no longer finite, or from some step to the end every batch loss is above "
+    f"{DIVERGED_FACTOR} times the first"
+)
+"""What it means, in short."""
+DIVERGED_NOTE = f"diverged: {DIVERGED}. A loss that comes back has not."
 
 
 def comparison_table(comparison: Comparison, title: str = "") -> Table:
@@ -114,6 +122,8 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"{test} better: pairs in which the arm did better.{smallest}")
     if any(row.n and row.mean is None for row in rows):
         notes.append("No mean where a trial's value isn't finite.")
+    if any(row.diverged for row in rows):
+        notes.append(DIVERGED_NOTE)
     return [*notes, f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."]
 
 

@@ -25,8 +25,8 @@ class ArmCurve:
     """The lowest seed at each x."""
     high: np.ndarray
     """The highest seed at each x."""
-    ends: tuple[tuple[float, float], ...]
-    """The last record (x, value) of each diverged trial."""
+    crosses: tuple[tuple[float, float], ...]
+    """Of each diverged trial the record (x, value) that was the first to show it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def make_panels(
 
     x is the epoch, or the step where a trial has several records in one epoch; if timed, the mean over
     the seeds of the seconds until then. A diverged trial that stopped early keeps its last value from
-    there on, as it does in the table; failed trials are left out.
+    there on, as it does in the table; failed trials are left out. A curve's crosses are at its trials'
+    `diverged_step`, or at their last value where there is none from then on.
     """
     axis: Axis = "step" if curves.duplicated(["trial", "epoch"]).any() else "epoch"
     points = grid_points(trials, grid_keys)
@@ -69,9 +70,10 @@ def make_panels(
     trials = trials.assign(point=point_numbers(trials, grid_keys)).query("outcome != 'failed' and point in @chosen")
     records = curves[curves["trial"].isin(trials["trial"])].dropna(subset=[column])
     wide = records.pivot(index="trial", columns=axis, values=column)
+    steps = records.pivot(index="trial", columns=axis, values="step")
     times = records.pivot(index="trial", columns=axis, values="seconds") if timed else None
     cells = dict(list(trials.groupby(["point", "arm"])))
-    drawn = [[_curve(cells[i, arm], arm, wide, times) for arm in arms if (i, arm) in cells] for i in chosen]
+    drawn = [[_curve(cells[i, arm], arm, wide, steps, times) for arm in arms if (i, arm) in cells] for i in chosen]
     panels = [Panel(points[i], tuple(filter(None, row))) for i, row in zip(chosen, drawn, strict=True)]
     return Panels(axis="seconds" if timed else axis, panels=tuple(panels), total=len(points))
 
@@ -81,14 +83,17 @@ def evenly(count: int, limit: int) -> list[int]:
     return [int(place) for place in np.linspace(0, count - 1, min(limit, count)).round()]
 
 
-def _curve(cell: pd.DataFrame, arm: str, wide: pd.DataFrame, times: pd.DataFrame | None) -> ArmCurve | None:
+def _curve(
+    cell: pd.DataFrame, arm: str, wide: pd.DataFrame, steps: pd.DataFrame, times: pd.DataFrame | None
+) -> ArmCurve | None:
     """Return the curve of a grid point's trials of one arm; None without a record."""
     table = wide[wide.index.isin(cell["trial"])].dropna(axis="columns", how="all")
     if table.empty:
         return None
     x = table.columns.to_numpy() if times is None else _elapsed(times.loc[table.index, table.columns])
-    diverged = table.loc[table.index.isin(cell.loc[cell["outcome"] == "diverged", "trial"])]
-    stops = [(np.flatnonzero(trial.notna())[-1], trial.dropna().iloc[-1]) for _, trial in diverged.iterrows()]
+    since = cell[cell["outcome"] == "diverged"].set_index("trial")["diverged_step"]
+    diverged = table.loc[table.index.isin(since.index)]
+    places = {trial: _first_from(since[trial], steps.loc[trial, table.columns].to_numpy()) for trial in diverged.index}
     table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
     return ArmCurve(
         arm=arm,
@@ -97,8 +102,19 @@ def _curve(cell: pd.DataFrame, arm: str, wide: pd.DataFrame, times: pd.DataFrame
         mean=table.mean().to_numpy(),
         low=table.min().to_numpy(),
         high=table.max().to_numpy(),
-        ends=tuple((float(x[place]), float(value)) for place, value in stops),
+        crosses=tuple((float(x[place]), float(diverged.loc[trial].iloc[place])) for trial, place in places.items()),
     )
+
+
+def _first_from(step: float, steps: np.ndarray) -> int:
+    """Return the place of the first of a trial's records from a step on, or of its last where there is none.
+
+    Args:
+        step: NaN where it isn't known.
+        steps: of the records; NaN where the trial has none.
+    """
+    later = np.flatnonzero(steps >= step)
+    return int(later[0] if later.size else np.flatnonzero(~np.isnan(steps))[-1])
 
 
 def _elapsed(times: pd.DataFrame) -> np.ndarray:

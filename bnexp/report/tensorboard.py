@@ -32,6 +32,8 @@ FINAL = (
     "best_val_accuracy",
     "test_accuracy_at_best_val",
     "diverged_step",
+    "highest_batch_loss",
+    "highest_batch_loss_step",
 )
 """Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
 

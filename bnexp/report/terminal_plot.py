@@ -123,8 +123,8 @@ def _plot(plotext: Any, panel: Panel, frame: _Frame) -> list[str]:
         turns = _turns(len(x), i, len(shown))
         draw(x[turns], y[turns], look.marker, look)
     for curve, look, _, _ in shown:
-        ends = [end for end in curve.ends if np.isfinite(end).all()]
-        draw((x for x, _ in ends), (y for _, y in ends), _DIVERGED, look)
+        crosses = [at for at in curve.crosses if np.isfinite(at).all()]
+        draw((x for x, _ in crosses), (y for _, y in crosses), _DIVERGED, look)
     text: str = figure.build().string(colorless=not frame.colour)
     return text.removesuffix("\n").split("\n")
 
@@ -187,7 +187,7 @@ def _heading(label: str, curves: Sequence[ArmCurve]) -> str:
 def _legend(curves: Sequence[ArmCurve], frame: _Frame, width: int) -> list[str]:
     drawn = {curve.arm for curve in curves}
     looks = [(f"{look.marker} {arm}", look.colour) for arm, look in frame.looks.items() if arm in drawn]
-    if any(curve.ends for curve in curves):
+    if any(curve.crosses for curve in curves):
         looks.append((f"{_DIVERGED} diverged", None))
     colours = iter([colour if frame.colour else None for _, colour in looks])
     lines = _packed([text for text, _ in looks], "   ", width)
@@ -198,8 +198,8 @@ def _notes(panels: Panels, curves: Sequence[ArmCurve]) -> list[str]:
     notes = []
     if len(panels.panels) < panels.total:
         notes.append(f"Showing {len(panels.panels)} of {panels.total} grid points.")
-    if any(curve.ends for curve in curves):
-        notes.append("A diverged trial keeps its last value.")
+    if any(curve.crosses for curve in curves):
+        notes.append("x: where a trial diverged; a stopped one keeps its last value.")
     return notes
 
 

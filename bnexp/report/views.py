@@ -8,6 +8,7 @@ from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow
 from bnexp.analysis.evaluations import MEASURED
 from bnexp.analysis.metrics import chosen_by, lower_is_better, metric_text
 from bnexp.report.comparison_table import (
+    DIVERGED_NOTE,
     Column,
     comparison_table,
     cut_note,
@@ -183,7 +184,11 @@ def _diverged(comparison: Comparison) -> Table:
         ("survivors only", lambda row: metric_text(metric, row.survivors_mean)),
     ]
     rows = [row for row in comparison.rows if row.diverged]
-    notes = ["rate: 95 % Wilson interval. Means with diverged trials in; the survivors' mean flatters the arm."]
+    notes = [
+        DIVERGED_NOTE,
+        "rate: 95 % Wilson interval. all trials: diverged ones count with what they ended with.",
+        "survivors only: the mean without them, which hides where an arm fails.",
+    ]
     return filled(columns, rows, "Diverged trials", notes)
 
 

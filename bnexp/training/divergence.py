@@ -1,15 +1,14 @@
-"""Which trials of a group have diverged, and the highest batch loss of each; all of it stays on the device.
+"""Which trials of a group are diverged, and the highest batch loss of each; all of it stays on the device.
 
-Diverged is a state. A trial is diverged at a step if a number of it is no longer finite, which is for good; or if its
-batch loss lies above the limit, until a batch loss comes back below it.
+Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch loss
+lies above the limit of DIVERGED_FACTOR, until one comes back below it.
 """
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-FACTOR = 1e3
-"""The limit is this many times the loss of a trial's first batch, or of guessing where the first was lower."""
+from bnexp.records import DIVERGED_FACTOR
 
 
 class Divergence:
@@ -31,7 +30,7 @@ class Divergence:
 
     def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
         """Take in the batch losses of a step, counted from 1; the host reads nothing back."""
-        limit_K = FACTOR * loss_K.clamp(min=self._guessing)
+        limit_K = DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)
         self._limit_K.copy_(torch.where(step == 1, limit_K, self._limit_K))
         finite_K = loss_K.isfinite()
         higher_K = finite_K & (loss_K > self._highest_K)

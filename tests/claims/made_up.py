@@ -30,6 +30,7 @@ def a_study(*rows: Mapping[str, Any], chance: float | None = 0.1) -> Study:
         finals = {"final_test_accuracy": final, "final_train_accuracy": train, "final_val_accuracy": np.nan}
         trials.append(
             {"trial": number, "arm": row["arm"], "seed": row["seed"], "outcome": row.get("outcome", "completed")}
+            | {"diverged_step": np.nan}
             | known
             | finals
             | {"final_train_loss": 0.5, "best_val_accuracy": np.nan, "test_accuracy_at_best_val": np.nan}

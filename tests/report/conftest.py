@@ -96,7 +96,7 @@ def _run_frames(accuracy: np.ndarray, arms: tuple[str, ...] = ("none", "before")
     places = list(np.ndindex(accuracy.shape[:3]))
     trials = pd.DataFrame(
         [
-            {"arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed"}
+            {"arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed", "diverged_step": np.nan}
             for point, arm, seed in places
         ]
     )

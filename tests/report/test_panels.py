@@ -18,7 +18,7 @@ def test_mean_and_band_over_seeds(run_frames) -> None:
     (panel,) = panels.panels
     none, before = panel.curves
     assert (panels.axis, panels.total, panel.point) == ("epoch", 1, {"train.lr": 1.0})
-    assert (none.arm, none.seeds, none.ends) == ("none", 2, ())
+    assert (none.arm, none.seeds, none.crosses) == ("none", 2, ())
     assert none.x.tolist() == [0, 1, 2]
     assert none.mean == pytest.approx([0.1, 0.3, 0.4])
     assert none.low == pytest.approx([0.1, 0.2, 0.3])
@@ -32,9 +32,29 @@ def test_a_diverged_trial_that_stopped_keeps_its_last_value(run_frames) -> None:
     trials, curves = run_frames(accuracy)
     trials.loc[1, "outcome"] = "diverged"
     none = panels_of((trials, curves)).panels[0].curves[0]
-    assert none.ends == ((1.0, 0.05),)
+    assert none.crosses == ((1.0, 0.05),)
     assert none.mean == pytest.approx([0.1, 0.125, 0.175])
     assert none.low[-1] == 0.05
+
+
+@pytest.mark.parametrize("axis", ["epoch", "step"])
+@pytest.mark.parametrize(("diverged_step", "place"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 2), (np.nan, 2)])
+def test_a_cross_is_at_the_first_record_that_shows_the_divergence(
+    run_frames, axis: str, diverged_step: float, place: int
+) -> None:
+    trials, curves = run_frames(ONE_POINT)
+    trials.loc[1, ["outcome", "diverged_step"]] = "diverged", diverged_step
+    curves = curves.assign(epoch=curves["epoch"] // (2 if axis == "step" else 1))
+    none = panels_of((trials, curves)).panels[0].curves[0]
+    assert none.crosses == ((float(none.x[place]), ONE_POINT[0, 0, 1, place]),)
+
+
+def test_where_nothing_is_finite_from_there_on_a_cross_is_at_the_last_value(run_frames) -> None:
+    accuracy = ONE_POINT.copy()
+    accuracy[0, 0, 1] = [0.1, np.nan, np.nan]
+    trials, curves = run_frames(accuracy)
+    trials.loc[1, ["outcome", "diverged_step"]] = "diverged", 3
+    assert panels_of((trials, curves)).panels[0].curves[0].crosses == ((0.0, 0.1),)
 
 
 def test_an_unfinished_trial_ends_where_it_is(run_frames) -> None:
@@ -44,7 +64,7 @@ def test_an_unfinished_trial_ends_where_it_is(run_frames) -> None:
     trials["outcome"] = None
     none = panels_of((trials, curves)).panels[0].curves[0]
     assert none.mean == pytest.approx([0.1, 0.3, 0.3])
-    assert none.ends == ()
+    assert none.crosses == ()
 
 
 def test_failed_trials_and_arms_without_a_record_are_left_out(run_frames) -> None:

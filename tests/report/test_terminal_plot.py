@@ -263,7 +263,7 @@ def test_what_is_not_finite_is_left_out(run_frames) -> None:
     panels = panels_of(run_frames(constant(0.5), ("none",)))
     (curve,) = panels.panels[0].curves
     mean = np.array([0.5, np.nan, np.inf, -np.inf] * 6)
-    some = replace(curve, mean=mean, ends=((3.0, np.nan), (np.nan, 0.2), (np.inf, np.inf)))
+    some = replace(curve, mean=mean, crosses=((3.0, np.nan), (np.nan, 0.2), (np.inf, np.inf)))
     assert rows_of("o", plot(with_curves(panels, some))) == {6}
     nothing = plot(with_curves(panels, replace(curve, mean=np.full(24, np.nan))))
     assert {row.strip() for row in canvas(nothing)} == {""}
@@ -277,7 +277,7 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
     text = plot(panels_of((trials, curves)))
     assert rows_of("x", text) == {9}
     assert canvas(text)[9].index("x") == 37  # epoch 4 of 8 on 75 columns
-    assert "o none   # before   x diverged\nA diverged trial keeps its last value.\n" in text
+    assert "o none   # before   x diverged\nx: where a trial diverged; a stopped one keeps its last value.\n" in text
     assert "diverged" not in plot(panels_of(run_frames(constant(0.2, 0.4))))
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from bnexp.data.batches import batch_orders
 from bnexp.plan import TrialGroup
-from bnexp.records import EpochRecord, Outcome
-from bnexp.training.divergence import FACTOR, Divergence
+from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
+from bnexp.training.divergence import Divergence
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import Trainee
 from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, experiment, finished, made_up_data, only_group
@@ -54,7 +54,7 @@ Found = tuple[int, bool, float, int]
 
 def defined(losses: Sequence[float]) -> Found:
     """The definition, applied to a trial's batch losses so far."""
-    limit = FACTOR * max(losses[0], GUESSING) if losses else math.inf
+    limit = DIVERGED_FACTOR * max(losses[0], GUESSING) if losses else math.inf
     lost = [not all(map(math.isfinite, losses[: step + 1])) for step in range(len(losses))]
     above = [loss > limit or gone for loss, gone in zip(losses, lost, strict=True)]
     held = len(list(takewhile(bool, reversed(above))))
@@ -125,7 +125,7 @@ def test_a_loss_of_a_thousand_times_the_first_flags_and_a_little_less_does_not(f
     # With equal logits the loss is log 3; with two classes far ahead, the images of the third cost the difference.
     step_of(trainee, 1)
     third = (trainee.data.train.labels_N[:16] == 2).double().mean().item()
-    bias_KC[1] = torch.tensor([1.0, 1.0, 0.0]) * factor * FACTOR * math.log(3) / third
+    bias_KC[1] = torch.tensor([1.0, 1.0, 0.0]) * factor * DIVERGED_FACTOR * math.log(3) / third
     step_of(trainee, 2)
     step_of(trainee, 3)
     assert trainee.state()["divergence.since"].tolist() == [0, expected]
@@ -203,7 +203,7 @@ def test_a_trial_that_comes_back_has_completed_with_its_highest_loss_beside_it(e
     assert calm == Outcome(0, "completed", None, last.highest_batch_loss[0], last.highest_batch_loss_step[0])
     assert (overshot.kind, overshot.diverged_step) == ("completed", None)
     assert overshot.highest_batch_loss is not None
-    assert overshot.highest_batch_loss > FACTOR * GUESSING
+    assert overshot.highest_batch_loss > DIVERGED_FACTOR * GUESSING
     assert (above.kind, above.diverged_step) == ("diverged", 2)
     assert math.isfinite(last.measures["train_loss"][2])
     assert lost == Outcome(3, "diverged", 1, last.highest_batch_loss[3], 1)

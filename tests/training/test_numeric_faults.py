@@ -17,9 +17,8 @@ from bnexp.data.batches import batch_orders
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
-from bnexp.records import EpochRecord
+from bnexp.records import DIVERGED_FACTOR, EpochRecord
 from bnexp.training import measure, trainee
-from bnexp.training.divergence import FACTOR
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import Trainee
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group
@@ -483,7 +482,7 @@ def extremes(draw: st.DrawFn) -> dict[str, Any]:
 def expected_steps(group: TrialGroup, progress: Sequence[Progress], batch_losses_SK: np.ndarray) -> np.ndarray:
     """The diverged step of each record and trial by the definition, 0 for none, from what can be seen from outside."""
     lost_SK = ~np.isfinite(batch_losses_SK)
-    above_SK = batch_losses_SK > FACTOR * np.maximum(batch_losses_SK[:1], math.log(3))
+    above_SK = batch_losses_SK > DIVERGED_FACTOR * np.maximum(batch_losses_SK[:1], math.log(3))
     norm = group.settings.model.norm
     found = []
     for each in progress:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bnexp.report.claims.cells import change_text, margin_text, spread_text
 from bnexp.report.claims.rows import NOT_RUN, UNREADABLE, Account, Row, written
-from bnexp.report.comparison_table import filled, number_text, p_text
+from bnexp.report.comparison_table import DIVERGED, filled, number_text, p_text
 from bnexp.report.table import Table
 
 NOTES = {
@@ -16,7 +16,7 @@ NOTES = {
     "Δ [interval]": "Δ: mean and 95 % t interval over the paired seeds; a number above 0 agrees with the claim, a "
     "ratio (×) above 1; margin: the least Δ that counts, written down before the runs",
     "p (Holm)": "p (Holm): of the paired t test, and adjusted for the number of claims that are judged together",
-    "diverged": "epochs to threshold: median, censored; diverged: of all trials",
+    "diverged": f"epochs to threshold: median, censored; diverged: of all trials; {DIVERGED}",
     "s/step": "s/step: arm / baseline, from the runs as they went, on one clock and not in turns; left out below a "
     "second; costs_per_step measures it properly",
     "verdict": "verdict: OPPOSITE, the interval is below 0; SUPPORTED, above 0 and its mean at least the margin; TOO "

@@ -95,7 +95,7 @@ def _legend_handles(panels: Panels, arms: Sequence[str]) -> list[Line2D]:
         for arm, style in arm_styles(arms).items()
         if arm in drawn
     ]
-    if any(curve.ends for curve in curves):
+    if any(curve.crosses for curve in curves):
         handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
     return handles
 
@@ -108,7 +108,9 @@ def _caption(panels: Panels) -> str:
         seen,
         "nothing recorded yet" if seeds == 0 else "one seed" if seeds == 1 else "",
         f"line: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "",
-        "a diverged trial keeps its last value" if any(curve.ends for curve in curves) else "",
+        "cross: where a trial diverged; a stopped one keeps its last value"
+        if any(curve.crosses for curve in curves)
+        else "",
         "seconds: a trial's share of the time of all that trained with it, measuring left out; "
         "arms train one after the other, not in turns"
         if panels.axis == "seconds"
@@ -148,5 +150,5 @@ def _draw_curve(axes: Axes, curve: ArmCurve, style: ArmStyle) -> None:
     if curve.seeds > 1:
         axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
     axes.plot(curve.x, curve.mean, color=style.colour, linestyle=style.line, linewidth=1.5)
-    for x, y in curve.ends:
+    for x, y in curve.crosses:
         axes.plot(x, y, "x", color=style.colour, markersize=5, markeredgewidth=1.4, clip_on=False, zorder=4)

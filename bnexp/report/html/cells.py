@@ -121,7 +121,7 @@ def estimate(metric: str, mean: float | None, low: float | None, high: float | N
 
 
 def measure(metric: str, value: float | None, sign: bool = False) -> str:
-    """Write a value of the metric as text; a loss that left all bounds is missing."""
+    """Write a value of the metric as text; a loss that is not finite is missing."""
     known = value if value is not None and isfinite(value) else None
     return signed(metric_text(metric, known, sign=sign, blank=MISSING))
 

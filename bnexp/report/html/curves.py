@@ -112,8 +112,8 @@ def _thinned(curve: ArmCurve, clock: Clock, arms: Sequence[str], arrays: Arrays,
     }
     if curve.seeds > 1:
         data |= {"low": arrays.add(curve.low[places]), "high": arrays.add(curve.high[places])}
-    if curve.ends:
-        data["ends"] = [[rounded(x), rounded(y)] for x, y in curve.ends]
+    if curve.crosses:
+        data["crosses"] = [[rounded(x), rounded(y)] for x, y in curve.crosses]
     return data
 
 

@@ -5,6 +5,7 @@ from markupsafe import Markup
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.sign_flip import EXACT_PAIRS
 from bnexp.analysis.study import Study
+from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.html.arms import arm_looks
 from bnexp.report.html.charts import chart_data, embedded
 from bnexp.report.html.networks import network_pictures
@@ -40,6 +41,7 @@ def page(study: Study, comparison: Comparison) -> str:
         environments=environment_table(study.environments),
         exact_pairs=EXACT_PAIRS,
         usable=usable_text(comparison),
+        diverged_factor=DIVERGED_FACTOR,
         charts=charts,
         data=Markup(embedded(charts)),
         style=asset(PACKAGE, "page.css"),

@@ -22,6 +22,7 @@ _NUMBERS = (
     "final_test_accuracy",
     "best_val_accuracy",
     "test_accuracy_at_best_val",
+    "highest_batch_loss",
 )
 
 

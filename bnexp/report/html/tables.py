@@ -6,7 +6,7 @@ from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.metrics import chosen_by
-from bnexp.report.comparison_table import cut_note
+from bnexp.report.comparison_table import DIVERGED, cut_note
 from bnexp.report.html.cells import (
     MISSING,
     Cell,
@@ -51,7 +51,7 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     yield page_table("time", "Time and cost", about, _time(comparison), comparison.rows, arms, grouped=True)
     where = [row.point for row in comparison.rows if row.diverged]
     rows = [row for row in comparison.rows if row.point in where]
-    about = "Grid points where a trial left all bounds. Means count diverged trials at their real value."
+    about = f"Grid points where a trial diverged: {DIVERGED}. Means count it with what it ended with."
     yield page_table("diverged", "Diverged trials", about, _diverged(comparison), rows, arms, grouped=True)
 
     about = "The same weights with the running averages, and with statistics recomputed over the training images."

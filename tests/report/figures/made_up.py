@@ -70,7 +70,7 @@ def run_tables(
     places = list(np.ndindex(accuracy.shape[:3]))
     trials = pd.DataFrame(
         [
-            {"arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed"}
+            {"arm": arms[arm], "seed": seed, "train.lr": point + 1.0, "outcome": "completed", "diverged_step": np.nan}
             for point, arm, seed in places
         ]
     )

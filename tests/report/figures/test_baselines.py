@@ -54,7 +54,8 @@ def _runs() -> tuple[tuple, dict]:
     speed = np.array([[0.05, 0.1, 0.08], [0.2, 0.4, 0.3], [0.5, 0.9, 0.7], [0.0, 1.2, 0.9]])
     accuracy = 0.1 + 0.85 * (1 - np.exp(-speed[:, :, None, None] * seeds * epochs))
     trials, curves = run_tables(accuracy, ARMS, seconds=(1.0, 1.4, 1.5))
-    trials.loc[(trials["train.lr"] == 4) & (trials["arm"] == "none"), "outcome"] = "diverged"
+    lost = (trials["train.lr"] == 4) & (trials["arm"] == "none")
+    trials.loc[lost, "outcome"], trials.loc[lost, "diverged_step"] = "diverged", [11, 35, 52]
     return (trials, curves), {"grid_keys": ["train.lr"], "arms": ARMS, "column": "test_accuracy", "title": TITLE}
 
 

@@ -51,7 +51,10 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
     (marks,) = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
     assert marks.get_xydata().tolist() == [[2, 0.5]]
     assert legend_of(figure) == ["none", "before", "diverged"]
-    assert any("A diverged trial keeps its last value." in text.replace("\n", " ") for text in texts(figure))
+    assert any(
+        "Cross: where a trial diverged; a stopped one keeps its last value." in text.replace("\n", " ")
+        for text in texts(figure)
+    )
 
 
 @pytest.mark.parametrize("name", ["_hidden", "half a $", "$x$", "a name " * 12])

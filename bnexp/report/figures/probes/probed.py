@@ -55,8 +55,7 @@ class Probed:
         """Say how many trials diverged at some grid points."""
         outcomes = self.trials.loc[self.trials["point"].isin(points), "outcome"]
         count = int((outcomes == "diverged").sum())
-        verb = "counts" if count == 1 else "count"
-        return f"{count} of {counted(len(outcomes), 'trial')} diverged and {verb} up to there" if count else ""
+        return f"{count} of {counted(len(outcomes), 'trial')} diverged; what is not finite is left out" if count else ""
 
 
 def make_probed(trials: pd.DataFrame, probes: pd.DataFrame, *, grid_keys: Sequence[str], arms: Sequence[str]) -> Probed:

@@ -97,8 +97,8 @@ function curveTraces(curve, place, x, loss) {
     traces.push(trace(curve.arm, { ...axes, ...band, ...look, hoverinfo: "skip" }));
   }
   traces.push(trace(curve.arm, { ...axes, x: xs, y: mean, mode: "lines", line: line(curve.arm), hovertext: texts, hoverinfo: "x+text" }));
-  if (curve.ends && x === "x") {
-    const [ex, ey] = [0, 1].map((k) => curve.ends.map((end) => end[k]));
+  if (curve.crosses && x === "x") {
+    const [ex, ey] = [0, 1].map((k) => curve.crosses.map((at) => at[k]));
     traces.push(trace(curve.arm, { ...axes, x: ex, y: ey, mode: "markers", marker: cross(curve.arm, 7), hoverinfo: "skip", cliponaxis: false }));
   }
   return traces;

@@ -114,7 +114,8 @@ def test_the_caption_says_points_seeds_direction_and_trap() -> None:
     trials.loc[0, "outcome"] = "diverged"
     assert caption(figure_of(trials, probes)) == (
         "Showing 3 of 5 grid points. The first layer is at the bottom. Median over 3 seeds. Times the weights' "
-        "norm, since with BN raw gradients grow as weights shrink. 1 of 18 trials diverged and counts up to there."
+        "norm, since with BN raw gradients grow as weights shrink. 1 of 18 trials diverged; what is not "
+        "finite is left out."
     )
 
 

@@ -93,7 +93,7 @@ def test_the_caption_says_what_the_bands_are() -> None:
     assert caption(figure_of(trials, probes)) == (
         "Loss and gradient: lowest and highest over the step sizes of one moment, each the mean over 3 seeds. "
         "Gradients are relative, since with BN raw ones grow as weights shrink. Smoothness: mean over 3 seeds; band: "
-        "lowest to highest seed. 1 of 6 trials diverged and counts up to there."
+        "lowest to highest seed. 1 of 6 trials diverged; what is not finite is left out."
     )
     alone = figure_of(*probe_tables(ARMS, seeds=1, depth=1, steps=STEPS))
     assert caption(alone).endswith("as weights shrink. One seed.")

@@ -113,5 +113,5 @@ def test_diverged_trials_of_the_points_are_counted_also_without_a_value() -> Non
     trials.loc[[0, 6, 8], "outcome"] = "diverged"
     trials.loc[1, "outcome"] = "failed"
     probed = probed_of(trials, probes[probes["trial"] > 0])
-    assert probed.diverged([0]) == "1 of 5 trials diverged and counts up to there"
-    assert probed.diverged([0, 1]) == "3 of 11 trials diverged and count up to there"
+    assert probed.diverged([0]) == "1 of 5 trials diverged; what is not finite is left out"
+    assert probed.diverged([0, 1]) == "3 of 11 trials diverged; what is not finite is left out"
