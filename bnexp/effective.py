@@ -1,8 +1,8 @@
 """Which settings matter when: what the settings of a trial come to, however they are written.
 
 A setting without effect (norm.groups under batch norm, betas under sgd) is left out, and one that stands for a number
-(null, auto) is that number. Trials with the same effective settings train alike, bit for bit where they are
-in one group. A setting that no rule is about always matters.
+(null, auto) is that number. Trials with the same effective settings give the same numbers, bit for bit where each
+trains alone. A setting that no rule is about always matters.
 """
 
 from collections.abc import Callable, Collection, Iterable
