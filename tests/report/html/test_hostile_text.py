@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from bnexp.analysis.study import Study
+from bnexp.config.data import DataSettings
 from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.report.html.page import page
@@ -65,8 +66,10 @@ class Elements(HTMLParser):
 @cache
 def everywhere(text: str) -> str:
     """A page with the text in every place that a configuration, a table or a file of a run can fill."""
+    # A configuration refuses some of these texts; the page has to bear them all.
+    roots = [DataSettings().model_copy(update={"root": f"{text} {i}"}) for i in range(2)]
     settings = {
-        arm: TrialSettings.model_validate({"data": {"root": f"{text} {i}"}}) for i, arm in enumerate(("none", text))
+        arm: TrialSettings().model_copy(update={"data": data}) for arm, data in zip(("none", text), roots, strict=True)
     }
     made = study(
         arms=("none", text), question=text, name=text, runs=(text, f"{text} 2"), differs=(text,), left_out=(text,),
