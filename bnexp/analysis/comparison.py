@@ -143,7 +143,7 @@ class RobustnessRow:
     spread: float | None
     """Between the two."""
     usable: int
-    """Values at which, at some setting of the other keys, 90 % of the seeds ended finite and above `usable_above`."""
+    """Values at which, at some setting of the other keys, 90 % of the seeds completed above `usable_above`."""
     usable_low: float | None
     """Ends of the longest stretch of usable values."""
     usable_high: float | None

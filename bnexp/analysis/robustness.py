@@ -62,7 +62,7 @@ def robustness_rows(
 
 
 def learned(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> NDArray[np.bool_]:
-    """Tell of every trial whether it ended finite, with an accuracy larger than `trained_above`.
+    """Tell of every trial whether it completed, with an accuracy larger than `trained_above`.
 
     Args:
         trials: as in trials.csv.

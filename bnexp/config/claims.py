@@ -64,8 +64,8 @@ class OverSettings(Settings):
 
     key: TrialKey
     by: Literal["worst", "best", "spread", "largest", "slope"]
-    """worst, best, spread: of the values along the axis; largest: the largest setting at which the trial ended finite
-    and above chance; slope: of the value against the setting's logarithm (give log: true for that of the value's)."""
+    """worst, best, spread: of the values along the axis; largest: the largest setting at which the trial completed
+    above chance; slope: of the value against the setting's logarithm (give log: true for that of the value's)."""
 
 
 class MeasureSettings(Settings):

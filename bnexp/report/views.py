@@ -137,8 +137,8 @@ def _robust(comparison: Comparison) -> Table:
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     notes = [
         f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
-        f"usable: 90 % of the seeds end finite and {usable_text(comparison)}, at the best of the other settings; "
-        "range: the longest stretch.",
+        f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison)}, at the best of the other "
+        "settings; range: the longest stretch.",
     ]
     return filled(columns, comparison.robustness, "Robustness", notes)
 

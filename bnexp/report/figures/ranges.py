@@ -94,7 +94,7 @@ def _caption(rows: Sequence[RobustnessRow], tried: Mapping[str, Sequence[float]]
     open_ended = any({row.usable_low, row.usable_high} & {*ends.get(row.axis, ())} for row in rows)
     above = rows[0].usable_above if rows else None
     least = f"with an accuracy above {above:.3g}" if above is not None else f"{ABOVE_CHANCE} above chance"
-    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds ended finite and {least}"
+    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds did not diverge and ended {least}"
     usable = f"{trained}, at the best of the other settings"
     return sentences(
         f"bar: the longest stretch of values at which {usable}"
