@@ -1,6 +1,7 @@
 """Dotted keys: which ones there are, and putting a value under one."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from bnexp.config.base import Settings
@@ -67,12 +68,21 @@ def nearest_key(section: type[Settings], key: str) -> str:
 def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
     """Set a dotted key in a raw configuration, opening sections and their short forms on the way.
 
-    The short form of a section with a main setting sets that one: `data=digits` keeps the sizes that are there.
+    A section's mapping or short form sets the settings that it names and keeps the others: `data=digits` keeps the
+    sizes that are there. An empty mapping stands for the defaults.
 
     Raises:
         ValueError: something that is no section stands in the way.
     """
-    *path, last = _main_key(section, key, value).split(".")
+    below = _named_settings(section, key, value)
+    for name, inner in below.items():
+        put(raw, f"{key}.{name}", inner, section)
+    if not below:
+        _set(raw, key, value, section)
+
+
+def _set(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
+    *path, last = key.split(".")
     here: type[Settings] | None = section
     for part in path:
         here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
@@ -84,11 +94,15 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> N
     raw[last] = value
 
 
-def _main_key(section: type[Settings], key: str, value: Any) -> str:
+def _named_settings(section: type[Settings], key: str, value: Any) -> dict[Any, Any]:
+    """Return what a section's value sets in it; nothing where the key is a setting or the value isn't understood."""
     here: type[Settings] | None = section
     for part in key.split("."):
         here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
-    return f"{key}.{here.main_setting}" if here and here.main_setting and isinstance(value, str) else key
+    with suppress(ValueError):  # refused when the whole is checked
+        expanded = here.expand(value) if here else None
+        return expanded if isinstance(expanded, dict) else {}
+    return {}
 
 
 def _section(annotation: Any) -> type[Settings] | None:

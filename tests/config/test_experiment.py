@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.norm import NormSettings
-from bnexp.config.train import TrainSettings
+from bnexp.config.train import ClipSettings, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import ConfigError
 
@@ -365,3 +365,25 @@ def test_a_built_in_arm_keeps_its_meaning_beside_overrides(name: str, meaning: d
 def test_a_built_in_arm_can_not_be_made_another(name: str, key: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} means {key}: .*; give an arm with {key}: {value} another name"):
         resolve({"name": "exp", "arms": {name: {key: value}}}, "exp.yaml")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"model": {"norm": {"kind": "layer"}}},
+        {"model.norm": {"kind": "layer"}},
+        {"model.norm": "layer"},
+        {"model.norm.kind": "layer"},
+    ],
+)
+def test_an_override_of_a_section_keeps_the_settings_that_it_does_not_name(override: dict[str, Any]) -> None:
+    model = {"depth": 3, "width": 7, "init": {"scheme": "he", "scale": 0.5}, "norm": {"eps": 0.1, "placement": "after"}}
+    config = experiment(model=model, arms={"arm": override}, grid={"model.init": ["xavier"]})
+    changed = config.settings("arm", config.points()[0]).model
+    assert (changed.norm.kind, changed.norm.eps, changed.norm.placement) == ("layer", 0.1, "after")
+    assert (changed.depth, changed.width, changed.init.scheme, changed.init.scale) == (3, 7, "xavier", 0.5)
+
+
+def test_an_empty_mapping_stands_for_a_sections_defaults() -> None:
+    config = experiment(train={"clip": {"value": 0.5}}, arms={"arm": {"train.clip": {}}})
+    assert config.settings("arm", {}).train.clip == ClipSettings()
