@@ -15,7 +15,7 @@ from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, tr
 from bnexp.probes.layers import unknown_layers
 from bnexp.store.files import refuse_link
 from bnexp.store.finding import holds_run
-from bnexp.store.layout import cannot_continue, check_format, is_read_only
+from bnexp.store.layout import READ_ONLY, cannot_continue, check_format
 from bnexp.store.lock import check_free
 from bnexp.store.reader import finished_run, recorded_groups
 from bnexp.store.takeover import Takeover, find_takeovers
@@ -93,10 +93,9 @@ def prepare(
 def _check_run(path: Path, options: Options) -> None:
     refuse_link(path)
     check_free(path)
-    if not options.rerun:
-        check_format(path)
-        if is_read_only(path) and (options.retry_failed or not finished_run(path)):
-            raise cannot_continue(path)
+    read_only = not options.rerun and check_format(path) == READ_ONLY
+    if read_only and (options.retry_failed or not finished_run(path)):
+        raise cannot_continue(path)
 
 
 def _check_folder(runs: Path) -> None:

@@ -22,15 +22,15 @@ READ_ONLY = 2
 """The format before, which is still read, but not continued: `diverged` meant something else there."""
 
 
-def check_format(run: Path) -> None:
-    """Refuse to read a run folder of an unknown format; one that doesn't say which is left to the checksums.
+def check_format(run: Path) -> int | None:
+    """Return the format of a run folder; None where it doesn't say, which is left to the checksums.
 
     Raises:
         InputError: the format is neither FORMAT_VERSION nor READ_ONLY.
     """
     found = _format(run)
     if found is None or found in (FORMAT_VERSION, READ_ONLY):
-        return
+        return found
     if found > FORMAT_VERSION:
         raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
     raise InputError(

@@ -21,7 +21,6 @@ from bnexp.store.layout import (
     SUMMARIES,
     TRIALS,
     cannot_continue,
-    is_read_only,
 )
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.tables import Fault, examine
@@ -58,7 +57,7 @@ def salvage(path: Path, config: ExperimentConfig) -> Salvage:
         OSError: a file can't be read, which may be whole, or no copy can be made.
     """
     tables = examine(path, config)
-    if tables.older or is_read_only(path):
+    if tables.older:
         raise cannot_continue(path)
     about, damaged = _other_files(path)
     notes = [_put_aside(path, fault) for fault in (*damaged, *tables.faults)] + _cleared(path)

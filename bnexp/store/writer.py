@@ -15,7 +15,18 @@ from bnexp.store.cells import csv_text
 from bnexp.store.checksums import OUTCOME, Checksums, checksum, file_checksum, seal
 from bnexp.store.curves import Curves
 from bnexp.store.files import replace
-from bnexp.store.layout import CONFIG, ENVIRONMENT, FORMAT_VERSION, LOG, SUMMARIES, TRIALS, check_format, groups_of
+from bnexp.store.layout import (
+    CONFIG,
+    ENVIRONMENT,
+    FORMAT_VERSION,
+    LOG,
+    READ_ONLY,
+    SUMMARIES,
+    TRIALS,
+    cannot_continue,
+    check_format,
+    groups_of,
+)
 from bnexp.store.outcomes import trial_row
 from bnexp.store.salvage import make_run_folder, salvage
 from bnexp.store.tables import cells_of, trial_columns
@@ -103,7 +114,8 @@ class RunWriter:
             InputError: the folder is of another format, or something else is in its place.
             OSError: it can't be read or written.
         """
-        check_format(path)
+        if check_format(path) == READ_ONLY:
+            raise cannot_continue(path)
         make_run_folder(path)
         found = salvage(path, config)
         writer = cls(path, config, trials, {**(found.environment or {**_new(groups), **environment}), "ended": None})

@@ -24,7 +24,7 @@ NETWORKS = ["mlp, norm after, dropout", pytest.param("vgg, dropout", marks=pytes
         ({}, [0, 6, 12]),
         ({"every": 1}, list(range(13))),
         ({"every": 5}, [0, 5, 10]),
-        ({"at": [12, 3, 3]}, [3, 12]),
+        ({"at": [12, 3]}, [3, 12]),
         ({"at": {"range": [0, 8, 4]}}, [0, 4, 8]),
         ({"at": [99]}, []),
     ],
