@@ -596,14 +596,33 @@ def test_fresh_processes_give_the_same_curves_to_the_bit(tmp_path: Path, finishe
     assert one["weights"] == other["weights"]
 
 
-# The figure of the book
+# On MNIST
 
 
-@pytest.mark.usefixtures("without_report")
-def test_the_scale_of_the_initial_weights_matters_less_with_batch_norm_but_not_everywhere(tmp_path: Path) -> None:
+@pytest.fixture
+def mnist() -> None:
     data = os.environ.get("BNEXP_DATA")
     if not data or not (Path(data) / "MNIST" / "raw").is_dir():
         pytest.skip(f"no MNIST/raw in BNEXP_DATA={data}: it names the folder of data sets")
+
+
+@pytest.mark.usefixtures("without_report", "mnist")
+def test_a_network_that_overshoots_once_and_then_learns_has_not_diverged(tmp_path: Path) -> None:
+    config = experiment(
+        data={"name": "mnist", "train_size": 3000, "val_size": 500, "test_size": 1000, "normalize": "unit"},
+        model={"depth": 3, "width": 512, "activation": "relu", "init": "he"},
+        arms=["none"],
+        train={"epochs": 5, "batch_size": 128, "optimizer": "rmsprop", "lr": 0.01, "stop_diverged": True},
+    )
+    (trial,) = run(prepare(config, tmp_path, "cpu")).trials.to_dict("records")
+    assert (trial["outcome"], trial["highest_batch_loss_step"]) == ("completed", 2)
+    assert trial["highest_batch_loss"] > 10_000
+    assert np.isnan(trial["diverged_step"])
+    assert trial["final_test_accuracy"] > 0.75
+
+
+@pytest.mark.usefixtures("without_report", "mnist")
+def test_the_scale_of_the_initial_weights_matters_less_with_batch_norm_but_not_everywhere(tmp_path: Path) -> None:
     config = load(
         Path(__file__).parents[1] / "configs" / "init_scale.yaml", ["grid.model.init.scale=[0.2929, 0.007356]"]
     )

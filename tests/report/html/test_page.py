@@ -210,6 +210,14 @@ def test_long_curves_are_thinned_evenly_with_both_ends() -> None:
     assert "every record" in Parsed(page_of(study())).visible
 
 
+def test_a_curve_has_a_cross_where_each_of_its_trials_diverged() -> None:
+    made = study(outcomes={1: "diverged"})
+    none, before = data_in(page_of(made))["curves"]["panels"][0]["curves"]["test_accuracy"]
+    trial = made.curves[made.curves["trial"] == 1].set_index("epoch")["test_accuracy"]
+    assert none["crosses"] == [[1, pytest.approx(trial[1], rel=1e-3)]]  # at step 2 of ten an epoch
+    assert "crosses" not in before
+
+
 def test_a_single_seed_has_no_band() -> None:
     curves = data_in(page_of(study(seeds=1)))["curves"]
     assert all("low" not in curve for curve in curves["panels"][0]["curves"]["test_accuracy"])
