@@ -63,4 +63,4 @@ class Divergence:
 
     def _flag(self, diverged_K: Bool[Tensor, " K"], step: int | Int[Tensor, ""]) -> None:
         since_K = torch.where(self._since_K == 0, step, self._since_K)
-        self._since_K.copy_(torch.where(diverged_K, since_K, 0))
+        self._since_K.copy_(since_K * diverged_K)  # where with a 0 would copy it from the host, which a graph can't
