@@ -15,6 +15,7 @@ from bnexp.config.families import UNITS, fewest_places
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings
 from bnexp.config.tuning import HOW_CLOSE
+from bnexp.data.catalog import steps_per_epoch
 from bnexp.effective import RECORDS, effective
 from bnexp.errors import Problem
 
@@ -194,7 +195,9 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
 def late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
     """Yield lists of epochs whose last drop of the rate comes after the training."""
     for train in {trial.settings.train: None for trial in trials if trial.settings.train.schedule == "step"}:
-        per_epoch = max(1, train_images // train.batch_size)
+        if train.batch_size > train_images:
+            continue  # said of the batches
+        per_epoch = steps_per_epoch(train_images, train.batch_size, train.sampling, train.drop_last)
         for epoch in train.schedule_options.step_at or ():
             if epoch * per_epoch >= train.total_steps(per_epoch):
                 budget = f"train.steps: {train.steps}" if train.steps else f"train.epochs: {train.total_steps(1)}"

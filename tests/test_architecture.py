@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     # what will be trained
     "effective": {"config", "data", "errors"},
-    "plan": {"config", "effective", "errors"},
+    "plan": {"config", "data", "effective", "errors"},
     # the pictures, the networks, the training
     "data": {"config", "draws", "errors", "streams", "words"},
     "nn": {"config", "draws", "streams"},
@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training", "words"},
     "tuning": {"analysis", "config", "plan", "store"},
     "staged": {"analysis", "config", "executors", "plan", "preparing", "store", "tuning"},
-    "claims": {"analysis", "config", "errors", "plan", "store", "tuning"},
+    "claims": {"analysis", "config", "errors", "plan", "store", "tuning", "words"},
     "checks": {
         "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
         "runner", "store", "trained", "training",

@@ -318,3 +318,10 @@ def test_drops_within_the_training_are_fine(train: dict[str, Any]) -> None:
 def test_a_drop_after_the_last_update_is_refused(train: dict[str, Any], budget: str) -> None:
     message = f"4: no update comes after that epoch ({budget}); leave it out, or train longer"
     assert drops(**train) == [Problem("exp.yaml", "train.schedule_options.step_at", message)]
+
+
+@pytest.mark.parametrize(("drop_last", "epochs"), [(False, [4]), (True, [])])
+def test_a_smaller_last_batch_is_an_update_of_its_epoch(drop_last: bool, epochs: list[int]) -> None:
+    # Of 100 images: 4 batches, or 3 without the last one; epoch 4 ends with update 16, or 12.
+    found = drops(batch_size=30, drop_last=drop_last, steps=14)
+    assert [int(problem.message.split(":")[0]) for problem in found] == epochs

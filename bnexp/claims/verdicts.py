@@ -10,6 +10,7 @@ from jaxtyping import Float
 from bnexp.analysis.effects import effect_size
 from bnexp.analysis.intervals import constant, mean_interval, was_cut
 from bnexp.claims.pairs import Pairs
+from bnexp.words import counted
 
 
 class Word(StrEnum):
@@ -88,7 +89,7 @@ def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
     if pairs.void:
         return [pairs.void, *pairs.notes]
     if n < 2:
-        reasons.append(f"too few seeds: {n} {'pair' if n == 1 else 'pairs'}, an interval takes two")
+        reasons.append(f"too few seeds: {counted(n, 'pair')}, an interval takes two")
     elif mean is None:
         reasons.append("a value is not finite")
     elif mean != 0 and constant(pairs.change):
