@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 
 from bnexp.config.data import DataSettings
+from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import KNOWN_SETS, subset
 
@@ -14,8 +15,8 @@ ABOVE_CHANCE = 0.02
 def chance(configs: Sequence[ExperimentConfig]) -> float | None:
     """Return the accuracy of guessing; None where the classes aren't known, or not the same for all.
 
-    It is one in so many classes. Of few test images one class may have a larger share, which who always guesses that
-    class has right: three standard errors of a share, as far as they aren't within ABOVE_CHANCE.
+    With C classes it is 1/C. Among few test images one class may have a larger share, and always guessing that class
+    scores better. So three standard errors of 1/C count as guessing, less the ABOVE_CHANCE that is added anyway.
     """
     sets = [data for config in configs for data in _data(config)]
     if any(data.name not in KNOWN_SETS for data in sets):
@@ -30,6 +31,6 @@ def chance(configs: Sequence[ExperimentConfig]) -> float | None:
 
 def _data(config: ExperimentConfig) -> Iterator[DataSettings]:
     """Yield the data of all trials, each kind at least once."""
-    keys = [key for key in config.swept if key.startswith("data.")]
+    keys = [key for key in config.swept if below(key, "data")]
     points = {str([point.get(key) for key in keys]): point for point in config.points()}
     yield from (config.settings(arm, point).data for arm in config.arms for point in points.values())

@@ -26,6 +26,8 @@ def test_the_fewest_images_count_and_what_has_not_as_many_classes_has_no_chance(
     assert chance([few, many]) == chance([many, few]) == chance([few])
     swept = experiment(data={"name": "mnist"}, grid={"data.test_size": [2000, 200], "train.lr": [0.1, 1.0]})
     assert chance([swept]) == chance([few])
+    whole = experiment(grid={"data": [{"name": "mnist", "test_size": 200}, {"name": "mnist", "test_size": 2000}]})
+    assert chance([whole]) == chance([few])
     assert chance([few, experiment(data={"name": "cifar100"})]) is None
 
 
