@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
-from bnexp.analysis.grounds import Changes, Ground, base_of, changes_of, with_changes
+from bnexp.analysis.grounds import Changes, Ground
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.trial import TrialSettings
+from bnexp.config.trial import TrialSettings, with_changes
 
 
 def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
@@ -14,7 +14,7 @@ def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[
     meanings: dict[str, dict[str, tuple[Ground, Changes]]] = {}
     named: list[dict[str, str]] = []
     for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
-        own, ground = {}, Ground(number, config.points()[0], base_of(config))
+        own, ground = {}, Ground(number, config.points()[0], config.base)
         for arm, changes in config.arms.items():
             meaning = ground, changes
             known = meanings.setdefault(arm, {arm: meaning})
@@ -32,10 +32,10 @@ def arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[st
     Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
     """
     own = {name: (config, arm) for config, named in zip(configs, names, strict=True) for arm, name in named.items()}
-    base, point, found = base_of(configs[0]), configs[0].points()[0], {}
+    base, point, found = configs[0].base, configs[0].points()[0], {}
     for name, (config, arm) in own.items():
         try:
-            found[name] = with_changes(base, {**point, **changes_of(config, arm, config.points()[0])})
+            found[name] = with_changes(base, {**point, **config.changes(arm, config.points()[0])})
         except ValidationError:
             found[name] = config.settings(arm, config.points()[0])
     return found

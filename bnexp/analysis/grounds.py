@@ -11,12 +11,10 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from pydantic import ValidationError
-
-from bnexp.config.dotted import below, leaves, put
+from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
-from bnexp.config.trial import TrialSettings
+from bnexp.config.trial import TrialSettings, with_changes
 from bnexp.effective import MEANINGS, effective
 
 REWRITTEN = {meaning.of for meaning in MEANINGS}
@@ -42,7 +40,7 @@ class Ground:
         """Return what matters to an arm here; None where it can't be here."""
         try:
             return effective(with_changes(self.base, {**self.point, **changes}), varying=self.varying)
-        except (ValidationError, ValueError):
+        except ValueError:
             return None
 
     @cached_property
@@ -50,7 +48,7 @@ class Ground:
         """Every setting by its key, as it is written."""
         try:
             return dict(leaves(with_changes(self.base, self.point)))
-        except (ValidationError, ValueError):  # what an arm makes good
+        except ValueError:  # what an arm makes good
             return dict(leaves(self.base))
 
 
@@ -141,29 +139,6 @@ class Meeting:
         return any(each.minds(key, value) for each in self.cells[run])
 
 
-def with_changes(base: TrialSettings, changes: Changes) -> TrialSettings:
-    """Return settings with others in their place.
-
-    Raises:
-        pydantic.ValidationError: the values don't go together.
-        ValueError: something that is no section stands in the way.
-    """
-    raw = base.model_dump()
-    for key, value in changes.items():
-        put(raw, key, value, TrialSettings)
-    return TrialSettings.model_validate(raw)
-
-
-def changes_of(config: ExperimentConfig, arm: str, point: Point) -> Changes:
-    """Return all that an arm changes at a grid point, what it chose there included."""
-    return {**config.arms[arm], **config.chosen(arm, point)}
-
-
-def base_of(config: ExperimentConfig) -> TrialSettings:
-    """Return the settings outside grid and arms."""
-    return TrialSettings.model_construct(**{name: getattr(config, name) for name in TrialSettings.model_fields})
-
-
 def meet(
     configs: Sequence[ExperimentConfig], names: Sequence[Mapping[str, str]], varying: Collection[str] = ()
 ) -> Meeting:
@@ -186,11 +161,10 @@ def meet(
 
 
 def _cells(run: int, config: ExperimentConfig, names: Mapping[str, str], varying: Collection[str]) -> Iterator[Cell]:
-    base = base_of(config)
     for point in config.points():
-        ground = Ground(run, point, base, varying)
+        ground = Ground(run, point, config.base, varying)
         for arm in config.arms:
-            changes = changes_of(config, arm, point)
+            changes = config.changes(arm, point)
             yield Cell(ground, names[arm], changes, ground.training(changes) or {})
 
 

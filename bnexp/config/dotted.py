@@ -12,11 +12,11 @@ from bnexp.errors import nearest
 def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
     """Yield the dotted key of every setting below a section, in the order of declaration, and perhaps of sections."""
     for name, field in section.model_fields.items():
-        below = _section(field.annotation)
-        if below is None or sections:
+        inner = _section(field.annotation)
+        if inner is None or sections:
             yield prefix + name
-        if below is not None:
-            yield from leaf_keys(below, f"{prefix}{name}.", sections=sections)
+        if inner is not None:
+            yield from leaf_keys(inner, f"{prefix}{name}.", sections=sections)
 
 
 def leaves(section: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -74,10 +74,10 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> N
     Raises:
         ValueError: something that is no section stands in the way.
     """
-    below = _named_settings(section, key, value)
-    for name, inner in below.items():
+    named = _named_settings(section, key, value)
+    for name, inner in named.items():
         put(raw, f"{key}.{name}", inner, section)
-    if not below:
+    if not named:
         _set(raw, key, value, section)
 
 

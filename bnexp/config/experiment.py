@@ -6,14 +6,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from bnexp.config.dotted import put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, once, points, repeated
 from bnexp.config.swept import Grid, Seeds, Values
 from bnexp.config.text import Lines
-from bnexp.config.trial import Name, TrialKey, TrialSettings, Value
+from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
 from bnexp.config.tuning import MOST_CHOICES, Choice, TuneSettings
 from bnexp.errors import InputError
 
@@ -64,10 +63,20 @@ class ExperimentConfig(TrialSettings):
             InputError: what suits the arm best has not been chosen yet.
             pydantic.ValidationError: the values don't go together.
         """
-        raw: dict[str, Any] = {section: getattr(self, section).model_dump() for section in TrialSettings.model_fields}
-        for key, value in {**point, **self.arms[arm], **self.chosen(arm, point)}.items():
-            put(raw, key, value, TrialSettings)
-        return TrialSettings.model_validate(raw)
+        return with_changes(self.base, {**point, **self.changes(arm, point)})
+
+    @property
+    def base(self) -> TrialSettings:
+        """The settings outside grid and arms; they need not go together before an arm changes them."""
+        return TrialSettings.model_construct(**{name: getattr(self, name) for name in TrialSettings.model_fields})
+
+    def changes(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that an arm changes at a grid point, by dotted key: its overrides, and what it chose there.
+
+        Raises:
+            InputError: as in chosen.
+        """
+        return {**self.arms[arm], **self.chosen(arm, point)}
 
     def chosen(self, arm: str, point: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values that one arm chose at one grid point; none where nothing is tuned.

@@ -14,9 +14,9 @@ from bnexp.config.trial import TrialSettings
 from bnexp.errors import InputError
 
 SWEPT_AS = {"data": "data.name", "model": "model.family", "model.init": "model.init.scheme"}
-"""Sections with a short form, and the setting that it sets: sweeping the section would reset its other settings."""
+"""Sections with a short form, and the setting that it sets: a sweep is over that setting."""
 MOST_VALUES = 100
-"""Values of a list that are looked at: a longer one is hardly meant as a sweep."""
+"""Values of a list that are looked at: a longer one is probably no sweep."""
 
 _CALL = re.compile(rf"(?:np\.|numpy\.)?({'|'.join(RANGES)})\((.*)\)")
 _DECIMAL_COMMA = re.compile(r"([-+]?\d+),(\d+)")

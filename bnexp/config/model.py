@@ -37,6 +37,8 @@ def _width(value: Any) -> Any:
 class InitSettings(Settings):
     """Initial weights: normally distributed around zero; biases start at zero. Short form: the scheme's name."""
 
+    main_setting = "scheme"
+
     scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup"] = "xavier"
     """Standard deviation: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); or an orthogonal matrix.
 
@@ -45,10 +47,6 @@ class InitSettings(Settings):
     """
     scale: NonNegative = 1.0
     """Factor on the scheme's weights; with `normal` it is the standard deviation itself."""
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        return {"scheme": value} if isinstance(value, str) else value
 
 
 class ModelSettings(Settings):

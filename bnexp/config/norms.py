@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.norm import NormSettings
 from bnexp.config.stages import first_stage
@@ -14,7 +15,7 @@ KERAS = 0.9
 def norms(config: ExperimentConfig) -> list[dict[str, NormSettings]]:
     """Return, grid point by grid point in their order, every arm's normalisation."""
     free = (*config.swept, *config.tune.grid)
-    deciding = [key for key in free if key.startswith(SECTION) or SECTION.startswith(f"{key}.")]
+    deciding = [key for key in free if below(key, SECTION) or below(SECTION, key)]
     if set(deciding) & set(config.tune.grid):
         deciding = list(config.swept)  # what was chosen may differ at every grid point
     known: dict[tuple[str, str], NormSettings] = {}

@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from bnexp.config.base import Settings
 from bnexp.config.data import DataSettings
-from bnexp.config.dotted import is_key
+from bnexp.config.dotted import is_key, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.train import TrainSettings
 
@@ -32,6 +32,23 @@ class TrialSettings(Settings):
                 "use zca_whiten, or augment: none"
             )
         return self
+
+
+def with_changes(base: TrialSettings, changes: Mapping[str, Any]) -> TrialSettings:
+    """Return settings with others in their place.
+
+    Args:
+        base: the settings.
+        changes: values by dotted key.
+
+    Raises:
+        pydantic.ValidationError: the values don't go together.
+        ValueError: something that is no section stands in the way.
+    """
+    raw = base.model_dump()
+    for key, value in changes.items():
+        put(raw, key, value, TrialSettings)
+    return TrialSettings.model_validate(raw)
 
 
 def _trial_key(key: str) -> str:
