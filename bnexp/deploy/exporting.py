@@ -122,26 +122,26 @@ def export_trial(
             export.write_module(beside)
         except Unfoldable as reason:
             raise InputError(f"{run.path}: trial {number} can't be folded: {reason}") from None
-        module = images.check(MODULE, runpy.run_path(str(beside / MODULE))["load"]())
-        names, checks, failed = [MODULE, WEIGHTS], [module], ""
-        if onnx:
-            try:
-                checks.append(_checked_onnx(images, beside))
-                names.append(ONNX)
-            except BnexpError as error:
-                failed = str(error)
+        names, checks, failed = _checked(images, beside, onnx=onnx)
         _keep(beside, names, place)
-    paths = tuple(place / name for name in names)
-    return Exported(
-        export.run,
-        trained.trial,
-        fold,
-        paths,
-        images.said,
-        images.accuracy_of(images.trained_NL),
-        tuple(replace(check, path=place / check.path) for check in checks),
-        failed,
-    )
+    kept = tuple(replace(check, path=place / check.path) for check in checks)
+    paths, accuracy = tuple(place / name for name in names), images.accuracy_of(images.trained_NL)
+    return Exported(export.run, trained.trial, fold, paths, images.said, accuracy, kept, failed)
+
+
+def _checked(images: "_Images", folder: Path, *, onnx: bool) -> tuple[list[str], list[Check], str]:
+    """Compare the module, then write ONNX where it is asked for; return the sound files, and why ONNX isn't one.
+
+    Raises:
+        BnexpError: the module gives other logits.
+    """
+    names, checks = [MODULE, WEIGHTS], [images.check(MODULE, runpy.run_path(str(folder / MODULE))["load"]())]
+    if not onnx:
+        return names, checks, ""
+    try:
+        return [*names, ONNX], [*checks, _checked_onnx(images, folder)], ""
+    except BnexpError as error:
+        return names, checks, str(error)
 
 
 def _checked_onnx(images: "_Images", folder: Path) -> Check:

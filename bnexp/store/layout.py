@@ -39,11 +39,6 @@ def check_format(run: Path) -> int | None:
     )
 
 
-def is_read_only(run: Path) -> bool:
-    """Whether a run folder is of a format that is read, but not continued."""
-    return _format(run) == READ_ONLY
-
-
 def cannot_continue(run: Path) -> InputError:
     """Return the error for a run folder of a format that is only read."""
     return InputError(

@@ -11,7 +11,7 @@ from bnexp.plan import Trial, identities, trials
 from bnexp.store.cells import cell, csv_line
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import experiment_of, find_runs
-from bnexp.store.layout import is_read_only
+from bnexp.store.layout import READ_ONLY
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import cells_of, examine
@@ -75,7 +75,8 @@ def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tup
         run.check()
     except InputError:
         return {}
-    if run.environment.get("bnexp") != version or is_read_only(run.path) or run.config.probes != config.probes:
+    about = run.environment
+    if about.get("bnexp") != version or about.get("format") == READ_ONLY or run.config.probes != config.probes:
         return {}
     ended = set(run.trials.loc[run.trials["outcome"].isin(RESULTS), "trial"])
     if not ended:
