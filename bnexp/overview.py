@@ -93,7 +93,7 @@ class Overview:
         return "\n".join([*data_lines(self.data), head, *lines])
 
     def warnings(self) -> list[str]:
-        """What is hardly meant."""
+        """What is probably a mistake in the data."""
         return data_warnings(self.data)
 
     @property

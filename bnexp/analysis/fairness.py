@@ -102,8 +102,8 @@ def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Ite
     counts = study.trials["arm"].value_counts()
     for arm in others:
         if counts[arm] != counts[comparison.baseline]:
-            many = "1 trial" if counts[arm] == 1 else f"{counts[arm]} trials"
-            yield f"unequal budgets: {arm} has {many} and {comparison.baseline} {counts[comparison.baseline]}"
+            theirs = counts[comparison.baseline]
+            yield f"unequal budgets: {arm} has {counted(counts[arm], 'trial')} and {comparison.baseline} {theirs}"
 
 
 def _budget(train: TrainSettings) -> dict[str, object]:

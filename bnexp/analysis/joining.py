@@ -20,6 +20,7 @@ from bnexp.store.cells import cell
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.results import grid_column
+from bnexp.words import counted
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
@@ -178,8 +179,7 @@ def _repeats(trials: pd.DataFrame, repeated: np.ndarray, later: np.ndarray) -> I
     for run in trials["run"].unique():
         for some, other in ((later, "an earlier run has too"), (~later, "a later run finished")):
             if count := trials.loc[repeated & some & (trials["run"] == run), "trial"].nunique():
-                many = "1 trial" if count == 1 else f"{count} trials"
-                yield f"{run}: {many} that {other} (same arm, seed and settings)"
+                yield f"{run}: {counted(count, 'trial')} that {other} (same arm, seed and settings)"
 
 
 def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> Iterator[str]:

@@ -53,7 +53,7 @@ def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) ->
         return trials[column].to_numpy(dtype=float)
     if column != "final_val_loss" or "val_loss" not in last:
         return np.full(len(trials), np.nan)
-    # A blank loss is one that left all bounds, where there are validation images.
+    # Where there are validation images, a blank loss is one that is not finite.
     loss, measured = last["val_loss"].to_numpy(dtype=float), trials["final_val_accuracy"].notna().to_numpy()
     return np.where(measured & np.isnan(loss), np.inf, loss)
 

@@ -24,7 +24,7 @@ def print_line(text: str = "") -> None:
 
 
 def warn(message: str) -> None:
-    """Say something that the answer is the poorer for, where no script takes it for the answer."""
+    """Write a warning to standard error, where no script takes it for the answer."""
     print(f"bnexp: {plain(message)}", file=sys.stderr, flush=True)
 
 

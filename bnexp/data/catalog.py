@@ -39,10 +39,9 @@ class DataShape:
 
 Named = tuple[str, DataShape]
 """A data set's name, and what was read of it."""
-
-
 MOST_SHOWN = 3
 """Data sets whose sizes are written out."""
+
 KNOWN_SETS = {
     "digits": DataShape(image=(1, 8, 8), classes=10, train=1437, val=0, test=360),
     "mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
@@ -76,7 +75,7 @@ def data_lines(sets: Iterable[Named]) -> list[str]:
 
 
 def data_warnings(sets: Iterable[Named]) -> list[str]:
-    """Write what is hardly meant in what was read."""
+    """Write what is probably a mistake in the data."""
     return list(dict.fromkeys(f"data: {name}: {line}" for name, shape in sets for line in shape.findings.warnings))
 
 

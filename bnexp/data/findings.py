@@ -18,7 +18,7 @@ class Findings:
     remarks: tuple[str, ...] = ()
     """What may surprise in how the files were read."""
     warnings: tuple[str, ...] = ()
-    """What is hardly meant."""
+    """What is probably a mistake in the data."""
 
     def lines(self) -> Iterator[str]:
         """Yield all but the warnings."""

@@ -36,7 +36,7 @@ class RawImages:
         return DataShape((channels, height, width), self.classes, train, val, test, self.findings)
 
     def cut(self, settings: DataSettings) -> DataShape:
-        """Return the sizes that are asked for, with a warning where the training images are hardly what is meant.
+        """Return the sizes that are asked for, with warnings of what is probably a mistake in the training images.
 
         Raises:
             ConfigError: sizes that don't fit.

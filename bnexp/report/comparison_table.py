@@ -20,7 +20,7 @@ DIVERGED = (
     f"{DIVERGED_FACTOR} times the first"
 )
 """What it means, in short."""
-DIVERGED_NOTE = f"diverged: {DIVERGED}. A loss that comes back has not."
+DIVERGED_NOTE = f"diverged: {DIVERGED}. A trial whose loss comes back has not diverged."
 
 
 def comparison_table(comparison: Comparison, title: str = "") -> Table:

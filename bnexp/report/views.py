@@ -109,7 +109,7 @@ def _best(comparison: Comparison) -> Table:
         ("effect", lambda row: number_text(row.effect, "+.1f")),
         ("p", lambda row: p_text(row.p)),
         ("better", lambda row: f"{row.better}/{row.pairs}" if row.pairs else "-"),
-        ("chosen from", lambda row: f"{row.candidates} points, {row.epochs:,} epochs"),
+        ("chosen from", lambda row: f"{counted(row.candidates, 'point')}, {row.epochs:,} epochs"),
     ]
     notes = [
         f"The point of the {most} mean {chosen.replace('_', ' ')}, over the seeds that finished all points; the test "
@@ -147,7 +147,7 @@ def usable_text(comparison: Comparison) -> str:
     """Say above which accuracy a trial counts as trained, with its value where it is known."""
     rule = "0.02 or 3 standard errors above chance, the larger of the two"
     above = comparison.robustness[0].usable_above if comparison.robustness else None
-    return rule if above is None else f"above an accuracy of {above:.3f} ({rule})"
+    return rule if above is None else f"with an accuracy above {above:.3f} ({rule})"
 
 
 def _time(comparison: Comparison) -> Table:
@@ -204,14 +204,14 @@ def _evaluation(comparison: Comparison) -> Table:
         ),
         ("population", lambda row: metric_text(MEASURED, row.population)),
         (
-            f"difference to {comparison.baseline} ",
+            "difference (population)",
             lambda row: estimate(MEASURED, row.difference, row.difference_low, row.difference_high, sign=True),
         ),
-        ("p", lambda row: p_text(row.p)),
+        ("p (population)", lambda row: p_text(row.p)),
     ]
     notes = [
-        "The same weights, evaluated twice (probe mode_gap): with the running averages, as in every other table, and",
-        "with statistics recomputed over the training images (norm.statistics: population). p: of the latter.",
+        "The same weights, evaluated twice (probe mode_gap): with the running averages, as in every other table, and "
+        "with statistics recomputed over the training images (norm.statistics: population).",
     ]
     return filled(columns, comparison.evaluations, "Evaluation: running averages and population statistics", notes)
 

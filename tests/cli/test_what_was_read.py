@@ -1,4 +1,4 @@
-"""`bnexp run` and `show` say which images they read, what was left out, and what is hardly meant."""
+"""`bnexp run` and `show` say which images they read, what was left out, and what is probably a mistake."""
 
 from pathlib import Path
 

@@ -170,7 +170,7 @@ def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Compar
     (table,) = tables(replace(whole, robustness=(replace(ROBUST, usable_above=0.1402),)), "robust")
     assert table.notes[0].startswith("worst, best: lowest and highest mean along the axis")
     assert (
-        "above an accuracy of 0.140 (0.02 or 3 standard errors above chance, the larger of the two)" in table.notes[1]
+        "with an accuracy above 0.140 (0.02 or 3 standard errors above chance, the larger of the two)" in table.notes[1]
     )
     (table,) = tables(replace(whole, metric="final_train_loss"), "robust")
     assert table.notes[0].startswith("worst, best: highest and lowest mean along the axis")

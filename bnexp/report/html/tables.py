@@ -53,7 +53,6 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     rows = [row for row in comparison.rows if row.point in where]
     about = f"Grid points where a trial diverged: {DIVERGED}. Means count it with what it ended with."
     yield page_table("diverged", "Diverged trials", about, _diverged(comparison), rows, arms, grouped=True)
-
     about = "The same weights with the running averages, and with statistics recomputed over the training images."
     yield page_table(
         "evaluation", "Evaluation", about, _evaluation(comparison), comparison.evaluations, arms, grouped=True
@@ -188,7 +187,7 @@ def _reached(row: ArmRow, value: float | None) -> Cell:
 
 
 def _evaluation(comparison: Comparison) -> list[Column[EvaluationRow]]:
-    def evaluated(mean: float | None, low: float | None, high: float | None) -> Cell:
+    def change(mean: float | None, low: float | None, high: float | None) -> Cell:
         return estimate("final_test_accuracy", mean, low, high, sign=True)
 
     return [
@@ -196,11 +195,11 @@ def _evaluation(comparison: Comparison) -> list[Column[EvaluationRow]]:
         _arm(),
         Column("n", lambda row: Cell(str(row.n))),
         Column("running averages", lambda row: number(row.running, ".3f")),
-        Column("difference", lambda row: evaluated(row.running_difference, row.running_low, row.running_high)),
+        Column("difference", lambda row: change(row.running_difference, row.running_low, row.running_high)),
         Column("p", lambda row: p_cell(row.running_p)),
         Column("population statistics", lambda row: number(row.population, ".3f")),
-        Column("their difference", lambda row: evaluated(row.difference, row.difference_low, row.difference_high)),
-        Column("their p", lambda row: p_cell(row.p)),
+        Column("difference (population)", lambda row: change(row.difference, row.difference_low, row.difference_high)),
+        Column("p (population)", lambda row: p_cell(row.p)),
         Column("batch statistics", lambda row: number(row.batch, ".3f")),
     ]
 
