@@ -8,12 +8,23 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import against_loops, convolutions, gpu, gpu_convolutions, probes, processes, recording, trials_at_once
+from benchmarks import (
+    against_loops,
+    busy,
+    convolutions,
+    gpu,
+    gpu_convolutions,
+    probes,
+    processes,
+    recording,
+    trials_at_once,
+)
 from benchmarks.timing import machine
 
 CPU = torch.device("cpu")
 ON_CPU: dict[str, Callable[[], str]] = {
     "Against one network at a time": against_loops.run,
+    "Beside a busy program": busy.run,
     "Trials at once": lambda: trials_at_once.run(CPU),
     "Convolutions": convolutions.run,
     "Recording": recording.run,

@@ -20,7 +20,7 @@ from bnexp.config.load import load
 from bnexp.executors.choice import EngineChoice
 from bnexp.executors.cluster.session import ray_cluster
 from bnexp.executors.cluster.states import ObjectStore, States
-from bnexp.executors.cluster.worker import INTERVAL
+from bnexp.executors.worker import INTERVAL
 from bnexp.preparing import prepare
 from bnexp.runner import run as run_plan
 from bnexp.store import curves
@@ -203,7 +203,7 @@ def _trained(engine: str, address: str | None, overrides: list[str]) -> tuple[fl
     started = time.perf_counter()
     with (
         tempfile.TemporaryDirectory() as runs,
-        EngineChoice("cpu", engine, address).entered() as where,
+        EngineChoice("cpu", engine, address=address).entered() as where,
     ):
         plan = prepare(load(CONFIG, overrides), Path(runs), where)
         run_plan(plan, watch=lambda event: events.append(time.perf_counter()))

@@ -15,10 +15,10 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.cluster_worker import Pretence, pretend_group
 from bnexp.config.load import resolve
-from bnexp.executors.cluster.crew import RayCrew, Submit
-from bnexp.executors.cluster.dispatch import dispatch
-from bnexp.executors.cluster.messages import Message, Moments
+from bnexp.executors.cluster.ray_workers import RayWorkers, Submit
+from bnexp.executors.dispatch import dispatch
 from bnexp.executors.jobs import Job
+from bnexp.executors.messages import Message, Moments
 from bnexp.plan import TrialGroup, trials
 from bnexp.recording import Recorder
 from bnexp.store.checkpoints import Checkpoints
@@ -100,15 +100,15 @@ class Heard:
         return f"{median(self.lags):.2f} ({max(self.lags):.2f})"
 
 
-class _Listening(RayCrew):
+class _Listening(RayWorkers):
     """Counts the messages with records."""
 
     def __init__(self, submit: Submit):
         super().__init__(submit, {"CPU": 1})
         self.messages = 0
 
-    def heard(self) -> Iterator[tuple[int, Message]]:
-        for number, message in super().heard():
+    def poll(self) -> Iterator[tuple[int, Message]]:
+        for number, message in super().poll():
             self.messages += isinstance(message, Moments)
             yield number, message
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import ray
 
-from bnexp.executors.cluster import worker
-from bnexp.executors.cluster.messages import Begun, Message
+from bnexp.executors import worker
 from bnexp.executors.cluster.states import States, sent
 from bnexp.executors.jobs import Job
+from bnexp.executors.messages import Begun, Message
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 
 if TYPE_CHECKING:

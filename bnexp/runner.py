@@ -67,7 +67,8 @@ def finished(plan: Plan) -> RunRecord | None:
 
 
 def _events(plan: Plan, folder: Opened, recorder: Recorder) -> Generator[Event, None, None]:
-    return plan.engine.execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes)
+    trials = sum(len(group.trials) for group in plan.groups)
+    return plan.engine.execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
 
 
 def _stopped(plan: Plan, event: Event) -> str:

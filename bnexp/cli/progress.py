@@ -53,12 +53,12 @@ class Watching:
             columns = BarColumn(24), TextColumn("{task.description}"), TimeRemainingColumn(compact=True)
             self._bar = Progress(*columns, transient=True)
             self._bar.add_task("", total=self._tally.work)
-            self._bar.start()
 
     def see(self, event: Event) -> None:
         """Show what happened."""
         self._tally.see(event)
         if self._bar:
+            self._bar.start()  # not before the first event: its thread comes after workers were forked
             if event.progress is None:
                 self._bar.console.print(_news(event), markup=False)
             crew = f"  {event.crew}" if event.crew else ""

@@ -32,6 +32,14 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials 
 EngineName = Annotated[
     str, typer.Option("--engine", help="local: this process; ray: a Ray cluster, or all devices of this machine.")
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that train side by side, one thread each. Default: one per core or GPU, where that saves time.",
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option("--address", help="Ray cluster to join: auto or HOST:PORT. Default: start Ray on this machine."),
@@ -58,6 +66,7 @@ def run(
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
     engine: EngineName = "local",
+    workers: Workers = None,
     address: Address = None,
     gpus_per_group: GpusPerGroup = None,
     checkpoints: CheckpointFolder = None,
@@ -76,7 +85,7 @@ def run(
     from bnexp.executors.choice import EngineChoice
     from bnexp.plan import Options, run_name
 
-    choice = EngineChoice(device, engine, address, gpus_per_group, checkpoints)
+    choice = EngineChoice(device, engine, workers, address, gpus_per_group, checkpoints)
     choice.check()
 
     if tensorboard:

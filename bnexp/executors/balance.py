@@ -1,55 +1,66 @@
-"""Sharing groups out among several places at once: everybody has work, and nobody is left with a giant at the end."""
+"""Load balancing: groups are cut, as little as it takes, until no worker idles while another finishes a long group."""
 
 from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapreplace
 
 from bnexp.plan import TrialGroup, parts
+from bnexp.training.work import Cost
 
 SLACK = 0.1
-"""How much later than at best the last place may be done, as a share of the time; cutting further would cost more than
-that, since trials that train together share their work."""
+"""Cutting stops once the last worker ends at most this much later than an even share, as a share of the time: trials
+that train together share work, so that every further cut costs time on all workers together."""
 SAME = 0.01
 """A gain that is not worth a cut, as a share of the time."""
 
+
+CostOf = Callable[[TrialGroup], Cost]
 Timed = list[tuple[float, TrialGroup]]
-"""Groups with what they cost, the longest first."""
+"""Groups with the time that each takes, the longest first."""
 
 
-def balanced(groups: Sequence[TrialGroup], cost: Callable[[TrialGroup], float], places: int) -> list[TrialGroup]:
-    """Cut groups as little as it takes to keep all places busy to the end, and put the longest first.
+def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list[TrialGroup]:
+    """Cut groups as little as it takes to keep all workers busy to the end, and put the longest first.
 
-    The longest group waiting goes to the first place that is free (Graham 1969, longest processing time first).
+    The longest group that waits goes to the first worker that is free (Graham 1969, longest processing time first).
+    What counts is the time until the last worker is done and, since other programs want the cores too, the mean time
+    that workers are busy, which grows where parts share less work than the whole.
 
     Args:
         groups: trials of one shape each.
-        cost: time that a group takes, in any unit; a part of it takes its share.
-        places: groups that train at once.
+        cost_of: the time that a group takes.
+        workers: groups that train at once.
     """
-    costs = [cost(group) for group in groups]
-    trials = (spent / len(group.trials) for spent, group in zip(costs, groups, strict=True))
-    enough = (1 + SLACK) * max(sum(costs) / places, *trials, 0.0)
+    costs = [cost_of(group) for group in groups]
+    longest_trial = max((cost.of(1) for cost in costs), default=0.0)
     tried: list[tuple[float, Timed]] = []
     for timed in _cuttings(groups, costs):
-        tried.append((_end(timed, places), timed))
-        if tried[-1][0] <= enough:
+        times = [time for time, _ in timed]
+        end, busy = makespan(times, workers), sum(times) / workers
+        tried.append((end + busy, timed))
+        # Once parts are that short, further cuts can't bring the end forward (Graham's bound).
+        if end <= (1 + SLACK) * max(busy, longest_trial) or max(times) <= SLACK * busy:
             break
-    best = min(end for end, _ in tried)
-    return [group for _, group in next(timed for end, timed in tried if end <= (1 + SAME) * best)]
+    best = min(score for score, _ in tried)
+    return [group for _, group in next(timed for score, timed in tried if score <= (1 + SAME) * best)]
 
 
-def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[float]) -> Iterator[Timed]:
+def makespan(times: Sequence[float], workers: int) -> float:
+    """Return when the last worker is done, each taking the next group, in their order, when it is free."""
+    busy = [0.0] * workers
+    for time in times:
+        heapreplace(busy, busy[0] + time)
+    return max(busy)
+
+
+def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost]) -> Iterator[Timed]:
     """Yield the groups as they are, and then cut once more each time where the longest of all is."""
     cuts: list[tuple[TrialGroup, ...]] = [(group,) for group in groups]
     while True:
-        shares = [
-            (costs[at] * len(piece.trials) / len(groups[at].trials), at, piece)
-            for at, pieces in enumerate(cuts)
-            for piece in pieces
-        ]
-        shares.sort(key=lambda share: -share[0])
-        yield [(spent, piece) for spent, _, piece in shares]
-        longest = next((at for _, at, piece in shares if len(piece.trials) > 1), None)
+        pieces = [(costs[at].of(len(piece.trials)), at, piece) for at, each in enumerate(cuts) for piece in each]
+        pieces.sort(key=lambda piece: -piece[0])
+        yield [(time, piece) for time, _, piece in pieces]
+        longest = next((at for _, at, piece in pieces if len(piece.trials) > 1), None)
         if longest is None:
             return
         cuts[longest] = _cut(groups[longest], len(cuts[longest]))
@@ -60,11 +71,3 @@ def _cut(group: TrialGroup, beyond: int) -> tuple[TrialGroup, ...]:
     # The larger the parts may be, the fewer they are.
     size = bisect(range(1, len(group.trials)), -beyond - 1, key=lambda size: -len(parts(group, size)))
     return parts(group, size)
-
-
-def _end(timed: Timed, places: int) -> float:
-    """Return when the last place is done, each taking the next group when it is free."""
-    busy = [0.0] * places
-    for spent, _ in timed:
-        heapreplace(busy, busy[0] + spent)
-    return max(busy)

@@ -21,6 +21,8 @@ class EngineChoice:
 
     device: str = "auto"
     engine: str = "local"
+    workers: int | None = None
+    """Processes of this machine that train side by side; None: as many as there are cores or GPUs, where that pays."""
     address: str | None = None
     """Of a Ray cluster; None starts Ray on this machine."""
     gpus_per_group: float | None = None
@@ -46,6 +48,8 @@ class EngineChoice:
         given = [name for name, value in of_ray.items() if value is not None]
         if given and self.engine == "local":
             raise InputError(f"{given[0]} is for clusters; add --engine ray")
+        if self.workers is not None and self.engine == "ray":
+            raise InputError("--workers is for --engine local; Ray uses all CPUs or GPUs of its nodes")
 
     @contextmanager
     def entered(self) -> "Iterator[Engine]":
@@ -57,7 +61,7 @@ class EngineChoice:
         if self.engine == "local":
             from bnexp.executors.local import Local
 
-            yield Local.on(self.device)
+            yield Local.on(self.device, self.workers)
         else:
             from bnexp.executors.cluster.session import ray_cluster
 

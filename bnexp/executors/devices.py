@@ -24,6 +24,25 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def choose_devices(name: str) -> tuple[torch.device, ...]:
+    """Return the devices that a name means where several may be used: `auto` and `cuda` mean all GPUs.
+
+    Raises:
+        InputError: no such device here.
+    """
+    one = choose_device(name)
+    if one.type == "cuda" and one.index is None and (count := torch.cuda.device_count()) > 1:
+        return tuple(torch.device("cuda", index) for index in range(count))
+    return (one,)
+
+
+def available_cores() -> int:
+    """Return the CPU cores that this process may use, as its affinity and the limits of its container allow."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
 def device_name(device: torch.device) -> str:
     """Name the model of a device."""
     if device.type == "cuda":

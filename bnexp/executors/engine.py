@@ -40,7 +40,7 @@ class Engine(Protocol):
         """
 
     def execute(
-        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings]
+        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
     ) -> Generator[Event, None, None]:
         """Train jobs and yield what happens; a job that breaks doesn't stop the others.
 
@@ -49,6 +49,7 @@ class Engine(Protocol):
             datasets: from load.
             latest: finds the newest snapshot of a job.
             probes: what to measure inside the networks on the way.
+            trials: how many the whole run has, those that have ended included.
         """
 
     def facts(self) -> Mapping[str, Any]:

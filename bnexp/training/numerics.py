@@ -70,8 +70,15 @@ def threads(products: int, device: torch.device) -> Iterator[None]:
         device: the setting matters on the CPU alone.
     """
     before = torch.get_num_threads()
-    if device.type == "cpu":
-        torch.set_num_threads(threads_for(products, before))
+    with torch_threads(threads_for(products, before) if device.type == "cpu" else before):
+        yield
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let operations use so many threads, and put the count back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bnexp.config.trial import TrialSettings
 from bnexp.executors.balance import SAME, SLACK, balanced
 from bnexp.plan import Trial, TrialGroup
+from bnexp.training.work import Cost
 from tests.helpers import EXACT_FLOAT64
 
 Made = tuple[float, tuple[int, ...]]
@@ -34,13 +35,17 @@ def made(*groups: Made) -> list[TrialGroup]:
     ]
 
 
+def cost_of(group: TrialGroup) -> Cost:
+    return Cost(0.0, float(group.trials[0].arm))
+
+
 def cost(group: TrialGroup) -> float:
-    return float(group.trials[0].arm) * len(group.trials)
+    return cost_of(group).of(len(group.trials))
 
 
 def sizes(places: int, *groups: Made) -> list[tuple[float, int]]:
     """What a trial of every part costs and how many there are, part by part."""
-    shared = balanced(made(*groups), cost, places)
+    shared = balanced(made(*groups), cost_of, places)
     return [(float(part.trials[0].arm), len(part.trials)) for part in shared]
 
 
@@ -71,7 +76,7 @@ places_at_once = st.integers(1, 7)
 @given(groups_of_trials, places_at_once)
 def test_no_trial_is_lost_or_doubled_and_the_longest_come_first(made_up: list[Made], places: int) -> None:
     groups = made(*made_up)
-    shared = balanced(groups, cost, places)
+    shared = balanced(groups, cost_of, places)
     whole = {number: group for group in groups for number in group.numbers}
     assert sorted(number for part in shared for number in part.numbers) == sorted(whole)
     for part in shared:
@@ -84,9 +89,9 @@ def test_no_trial_is_lost_or_doubled_and_the_longest_come_first(made_up: list[Ma
 @given(groups_of_trials, places_at_once)
 def test_the_end_is_near_the_best_or_else_no_later_than_with_single_trials(made_up: list[Made], places: int) -> None:
     groups = made(*made_up)
-    reached = end([cost(part) for part in balanced(groups, cost, places)], places)
+    reached = end([cost(part) for part in balanced(groups, cost_of, places)], places)
     single = end([cost(group) / len(group.trials) for group in groups for _ in group.trials], places)
-    assert reached <= rounding * (1 + SAME) * max((1 + SLACK) * at_best(groups, places), single)
+    assert reached <= rounding * (1 + 2 * SAME) * max((1 + SLACK) * at_best(groups, places), single)
 
 
 @unhurried
@@ -95,14 +100,14 @@ def test_nothing_is_cut_that_is_near_the_best_already(made_up: list[Made], place
     groups = made(*made_up)
     near = end([cost(group) for group in groups], places) * rounding <= (1 + SLACK) * at_best(groups, places)
     if near:
-        assert balanced(groups, cost, places) == sorted(groups, key=cost, reverse=True)
+        assert balanced(groups, cost_of, places) == sorted(groups, key=cost, reverse=True)
 
 
 @unhurried
 @given(groups_of_trials)
 def test_nothing_is_cut_for_one_place(made_up: list[Made]) -> None:
     groups = made(*made_up)
-    assert balanced(groups, cost, 1) == sorted(groups, key=cost, reverse=True)
+    assert balanced(groups, cost_of, 1) == sorted(groups, key=cost, reverse=True)
 
 
 @unhurried
@@ -113,7 +118,7 @@ def test_seeds_are_cut_only_where_a_part_has_less_than_one(made_up: list[Made], 
     for at, group in enumerate(groups):
         for trial in group.trials:
             trials_of[at, trial.seed].add(trial.number)
-    for part in balanced(groups, cost, places):
+    for part in balanced(groups, cost_of, places):
         touched = [numbers for numbers in trials_of.values() if numbers & set(part.numbers)]
         assert len(touched) == 1 or set.union(*touched) == set(part.numbers)
 
@@ -125,9 +130,9 @@ def test_one_group_of_one_seed_is_cut_into_the_fewest_parts_that_are_near_the_be
     ends = {n: end([trials * (i + 1) // n - trials * i // n for i in range(n)], places) for n in counts}
     near = [n for n in counts if ends[n] <= (1 + SLACK) * max(trials / places, 1)]
     tried = [n for n in counts if n <= (near or counts[-1:])[0]]
-    best = min(ends[n] for n in tried)
-    expected = next(n for n in tried if ends[n] <= (1 + SAME) * best)
-    assert len(balanced(made((1.0, (trials,))), cost, places)) == expected
+    scores = {n: ends[n] + trials / places for n in tried}
+    expected = next(n for n in tried if scores[n] <= (1 + SAME) * min(scores.values()))
+    assert len(balanced(made((1.0, (trials,))), cost_of, places)) == expected
 
 
 @pytest.mark.parametrize(
@@ -156,3 +161,12 @@ def test_examples_worked_out_by_hand(places: int, groups: list[Made], expected: 
 
 def test_groups_that_cost_nothing_are_left_whole() -> None:
     assert sizes(3, (0, (4,)), (0, (2,))) == [(0, 4), (0, 2)]
+
+
+def test_a_cut_that_costs_more_work_than_it_saves_time_is_not_made() -> None:
+    # Two and a half groups' work for two workers: cutting one in three ends 5 % earlier and takes 20 % more work.
+    groups = made((1.0, (1, 1, 1)), (1.0, (1, 1, 1)), (0.9, (1, 1, 1)))
+    shared = balanced(groups, lambda group: Cost(4.0, float(group.trials[0].arm)), 2)
+    assert [len(group.trials) for group in shared] == [3, 3, 3]
+    large = balanced(made((1.0, (16,))), lambda group: Cost(1.4, 1.6), 2)
+    assert [len(group.trials) for group in large] == [8, 8]

@@ -9,6 +9,7 @@ import torch
 from bnexp.errors import InputError
 from bnexp.executors import choice
 from bnexp.executors.choice import EngineChoice
+from bnexp.executors.devices import available_cores
 from bnexp.executors.local import Local
 from tests.test_architecture import loaded_with
 
@@ -78,7 +79,7 @@ def test_of_several_options_the_first_is_named(ray: bool) -> None:
 
 def test_the_local_engine_is_entered_on_its_device() -> None:
     with EngineChoice(device="cpu").entered() as engine:
-        assert engine == Local(torch.device("cpu"))
+        assert engine == Local((torch.device("cpu"),), available_cores())
 
 
 def test_a_device_that_is_not_there_is_refused_as_the_engine_is_entered() -> None:

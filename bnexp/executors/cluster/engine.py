@@ -13,13 +13,13 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import DataShape
 from bnexp.errors import BnexpError, InputError
 from bnexp.executors.balance import balanced
-from bnexp.executors.cluster.crew import RayCrew
-from bnexp.executors.cluster.dispatch import dispatch
 from bnexp.executors.cluster.nodes import Node
+from bnexp.executors.cluster.ray_workers import RayWorkers
 from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import States
 from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import Datasets, data_key, load_data
+from bnexp.executors.dispatch import dispatch
 from bnexp.executors.jobs import Event, Job, Latest
 from bnexp.executors.planning import ShapeOf, fitted
 from bnexp.nn.table import layer_table
@@ -27,7 +27,7 @@ from bnexp.pace import HELD_SHARE
 from bnexp.plan import TrialGroup
 from bnexp.training.memory import footprint, image_bytes
 from bnexp.training.numerics import threads_for
-from bnexp.training.work import batch_products, total_products
+from bnexp.training.work import Cost, batch_products, training_cost
 from bnexp.words import counted
 
 PROCESS = 2**29
@@ -77,27 +77,27 @@ class Cluster:
             InputError: one trial alone doesn't fit a CPU's share of a node's memory.
         """
 
-        def cost(group: TrialGroup) -> float:
-            return total_products(group, shape_of(group))
+        def cost_of(group: TrialGroup) -> Cost:
+            return training_cost(group, shape_of(group), self.device)
 
         cpus = max(self._threads(group, shape_of(group)) for group in groups) if groups else 1
         data = max((image_bytes(group, shape_of(group)) for group in groups), default=0)
         fit = fitted(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
-            return sorted(fit, key=cost, reverse=True)
+            return sorted(fit, key=lambda group: cost_of(group).of(len(group.trials)), reverse=True)
         places = sum(self._places(node, cpus) for node in self.nodes)
-        return balanced(fit, cost, places)
+        return balanced(fit, cost_of, places)
 
     def execute(
-        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings]
+        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
     ) -> Generator[Event, None, None]:
         """Train jobs wherever there is room; see dispatch."""
         try:
-            yield from dispatch(jobs, self._crew(jobs, datasets, probes), latest)
+            yield from dispatch(jobs, self._workers(jobs, datasets, probes), latest)
         except RayError as error:
             raise BnexpError(f"Ray has failed: {first_sentence(error)}; the same command continues") from error
 
-    def _crew(self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings]) -> RayCrew:
+    def _workers(self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings]) -> RayWorkers:
         """Put the data where all nodes can get them, and return who trains on them."""
         data = {key: ray.put(datasets[key]) for key in {data_key(job.group) for job in jobs}}
         assignment = ray.put(
@@ -115,7 +115,7 @@ class Cluster:
             )
             return stream
 
-        return RayCrew(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
+        return RayWorkers(submit, {"GPU": self.gpus_per_group, "CPU": 1} if self._on_gpu else {"CPU": 1})
 
     def facts(self) -> Mapping[str, Any]:
         """Return what environment.json says of where a run was trained."""

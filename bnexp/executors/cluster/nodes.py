@@ -8,7 +8,7 @@ from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bnexp.errors import InputError
-from bnexp.executors.cluster.crew import names_of
+from bnexp.executors.cluster.ray_workers import names_of
 from bnexp.executors.cluster.states import States
 from bnexp.executors.cluster.tasks import Look, differing, look, versions
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 
-from bnexp.executors.cluster.messages import Carried, Following, Message, Moment, Moments, State
 from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.jobs import StateLostError
+from bnexp.executors.messages import Carried, Following, Message, Moment, Moments, State
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import read_snapshot, write_snapshot
 

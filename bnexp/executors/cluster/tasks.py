@@ -13,14 +13,14 @@ from bnexp import __version__
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.data.room import free_memory
-from bnexp.executors.cluster.messages import Begun, Broke, Message
 from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import States, sent
-from bnexp.executors.cluster.worker import messages
 from bnexp.executors.datasets import data_key
 from bnexp.executors.devices import device_name
 from bnexp.executors.jobs import Job
 from bnexp.executors.memory import out_of_memory, release_memory
+from bnexp.executors.messages import Begun, Broke, Message
+from bnexp.executors.worker import messages
 from bnexp.records import Snapshot
 from bnexp.training.loop import Progress, train
 

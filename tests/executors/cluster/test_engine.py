@@ -49,9 +49,10 @@ def sizes(engine: Cluster, of: tuple[TrialGroup, ...], *, begun: bool = False) -
 
 
 def test_one_large_group_is_cut_so_that_all_nodes_have_work() -> None:
-    assert sizes(cluster(node(cpus=1), node(cpus=1)), some()) == [2, 2]
-    assert sizes(cluster(node(cpus=4)), some()) == [1, 1, 1, 1]
-    assert sizes(cluster(node(cpus=1)), some()) == [4]
+    wide = some(width=300, train={"batch_size": 64})
+    assert sizes(cluster(node(cpus=1), node(cpus=1)), wide) == [2, 2]
+    assert sizes(cluster(node(cpus=4)), wide) == [1, 1, 1, 1]
+    assert sizes(cluster(node(cpus=1)), wide) == [4]
 
 
 def test_a_run_that_has_begun_keeps_its_groups() -> None:
@@ -81,9 +82,9 @@ def test_small_updates_take_one_cpu_and_large_ones_as_many_as_a_process_alone() 
 
 def test_the_gpus_of_all_nodes_are_places_and_may_be_shared() -> None:
     nodes = node(gpus=2, cpus=16), node(gpus=1, cpus=16)
-    assert sizes(cluster(*nodes, device="cuda"), some(6)) == [2, 2, 2]
-    assert sizes(cluster(*nodes, device="cuda", share=0.5), some(6)) == [1] * 6
-    assert sizes(cluster(node(gpus=8, cpus=2), device="cuda"), some(6)) == [3, 3]  # a CPU each
+    assert sizes(cluster(*nodes, device="cuda"), some(6, width=1000)) == [2, 2, 2]
+    assert sizes(cluster(*nodes, device="cuda", share=0.5), some(6, width=1000)) == [1] * 6
+    assert sizes(cluster(node(gpus=8, cpus=2), device="cuda"), some(6, width=1000)) == [3, 3]  # a CPU each
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]
 import ray
 
 from bnexp.executors.cluster import tasks
-from bnexp.executors.cluster.messages import Begun, Broke, Finished, Following, Moments
 from bnexp.executors.cluster.states import FETCH_SECONDS, ObjectStore, received
 from bnexp.executors.cluster.tasks import Assignment, train_group, versions
 from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Job, StateLostError
+from bnexp.executors.messages import Begun, Broke, Finished, Following, Moments
 from bnexp.records import Snapshot
 from tests.helpers import made_up_data, rates_group
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bnexp.executors.cluster import worker
-from bnexp.executors.cluster.dispatch import ATTEMPTS, dispatch
-from bnexp.executors.cluster.messages import Begun, Broke, Finished, Lost, Message, Moment, Moments
-from bnexp.executors.cluster.worker import messages
+from bnexp.executors import worker
+from bnexp.executors.dispatch import ATTEMPTS, dispatch
 from bnexp.executors.jobs import TOO_LARGE, Event, Job, StateLostError
 from bnexp.executors.memory import out_of_memory
+from bnexp.executors.messages import Begun, Broke, Finished, Lost, Message, Moment, Moments
+from bnexp.executors.worker import messages
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
@@ -43,6 +43,7 @@ class Scripted:
     """Workers that say what is written down: by a job's number, what the first to get it says, the second, …"""
 
     says: dict[int, list[list[Message]]]
+    retries_errors: bool = True
     notes: list[str] = field(default_factory=list)
     started: list[Job] = field(default_factory=list)
     stops: int = 0
@@ -57,7 +58,7 @@ class Scripted:
         self.notes.append(f"started {job.number}")
         self.talking.append((job.number, iter(self.says[job.number].pop(0))))
 
-    def heard(self) -> Iterator[tuple[int, Message]]:
+    def poll(self) -> Iterator[tuple[int, Message]]:
         if self.silent:
             self.silent -= 1
             self.nobody = max(0, self.nobody - 1)
@@ -71,7 +72,10 @@ class Scripted:
     def name(self, node: str) -> str:
         return f"node-{node}"
 
-    def manned(self) -> bool:
+    def activity(self, nodes: Sequence[str]) -> str:
+        return f"{len(nodes)} groups on {len(set(nodes))} nodes"
+
+    def has_workers(self) -> bool:
         return self.nobody == 0
 
     def stop(self) -> None:
@@ -119,8 +123,8 @@ def nothing(number: int) -> Snapshot | None:
     return None
 
 
-def heard(crew: Scripted, *jobs: Job, latest: Callable[[int], Snapshot | None] = nothing) -> list[Event]:
-    return list(dispatch(jobs, crew, latest))
+def events_of(pool: Scripted, *jobs: Job, latest: Callable[[int], Snapshot | None] = nothing) -> list[Event]:
+    return list(dispatch(jobs, pool, latest))
 
 
 def steps(events: Sequence[Event]) -> list[tuple[int, int]]:
@@ -131,17 +135,17 @@ def steps(events: Sequence[Event]) -> list[tuple[int, int]]:
 # Jobs and records
 
 
-def test_jobs_are_handed_out_in_their_order_before_anything_is_heard() -> None:
+def test_jobs_are_handed_out_in_their_order_before_anything_is_reported() -> None:
     jobs = [job(4, 5), job(0, 1), job(2, 3)]
-    crew = Scripted({each.number: [whole(each.group.numbers)] for each in jobs})
-    with closing(dispatch(jobs, crew, nothing)) as events:
+    pool = Scripted({each.number: [whole(each.group.numbers)] for each in jobs})
+    with closing(dispatch(jobs, pool, nothing)) as events:
         next(events)
-        assert crew.started == jobs
+        assert pool.started == jobs
 
 
 def test_records_become_events_of_their_jobs() -> None:
     one, two = job(0, 1), job(2, 3)
-    events = heard(Scripted({0: [whole((0, 1))], 2: [whole((2, 3))]}), one, two)
+    events = events_of(Scripted({0: [whole((0, 1))], 2: [whole((2, 3))]}), one, two)
     assert steps(events) == [(0, 0), (0, 6), (2, 0), (2, 6), (0, 12), (2, 12)]
     for event in events:
         assert event.job is (one if event.job.number == 0 else two)
@@ -159,8 +163,8 @@ def test_records_become_events_of_their_jobs() -> None:
 def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:
     states = [None, Kept(snapshot((0,), 6)), None, Kept(snapshot((0,), 18))]
     made = [moment((0,), 6 * at, (), state, resumable=at < 3) for at, state in enumerate(states)]
-    crew = Scripted({0: [[Begun("a"), Moments(tuple(made)), ending((0,), 24), Finished()]]})
-    events = heard(crew, job(0))
+    pool = Scripted({0: [[Begun("a"), Moments(tuple(made)), ending((0,), 24), Finished()]]})
+    events = events_of(pool, job(0))
     assert [event.progress and event.progress.resumable for event in events] == [False, True, False, False, True]
     progress = events[0].progress
     assert progress
@@ -171,8 +175,8 @@ def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:
 def test_a_state_is_fetched_when_it_is_asked_for_and_that_of_ended_trials_at_once_and_once() -> None:
     notes: list[str] = []
     early, late = Kept(snapshot((0, 1), 6), notes), Kept(snapshot((0, 1), 12), notes)
-    crew = Scripted({0: [[Moments((moment((0, 1), 6, (), early), moment((0, 1), 12, (0, 1), late))), Finished()]]})
-    for event in dispatch([job(0, 1)], crew, nothing):
+    pool = Scripted({0: [[Moments((moment((0, 1), 6, (), early), moment((0, 1), 12, (0, 1), late))), Finished()]]})
+    for event in dispatch([job(0, 1)], pool, nothing):
         notes.append(f"event {event.progress and event.progress.record.step}")
         assert event.progress
         event.progress.snapshot()
@@ -189,8 +193,8 @@ def test_who_is_at_work_is_said_with_every_event() -> None:
         1: [[Begun("a"), at((1,), 0), at((1,), 6), at((1,), 7), at((1,), 8), ending((1,), 12), Finished()]],
         2: [[Begun("b"), at((2,), 0), at((2,), 6), Broke("failed", full=True)]],
     }
-    events = heard(Scripted(says), job(0), job(1), job(2))
-    three, two, one = "3 groups on 2 nodes", "2 groups on 2 nodes", "1 group on 1 node"
+    events = events_of(Scripted(says), job(0), job(1), job(2))
+    three, two, one = "3 groups on 2 nodes", "2 groups on 2 nodes", "1 groups on 1 nodes"
     assert [(event.job.number, event.crew) for event in events] == [
         *((0, three), (1, three), (2, three)),
         *((0, two), (1, two), (2, two)),  # the first is lost
@@ -199,62 +203,68 @@ def test_who_is_at_work_is_said_with_every_event() -> None:
     ]
 
 
+def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> None:
+    pool = Scripted({0: [[Begun("a"), Broke("Traceback\nRuntimeError: no", full=False)]]}, retries_errors=False)
+    (event,) = events_of(pool, job(0, 1))
+    assert event.failure == "Traceback\nRuntimeError: no"
+
+
 # Workers that are lost
 
 
 def test_a_lost_job_goes_on_from_the_newest_state_with_its_group() -> None:
     some, newest = job(0, 1, 2), snapshot((1, 2), 12)
-    crew = Scripted({0: [[Begun("a"), at((0, 1, 2), 0, 6), GONE], [Begun("b"), ending((1, 2), 18), Finished()]]})
-    events = heard(crew, some, latest={0: newest}.get)
+    pool = Scripted({0: [[Begun("a"), at((0, 1, 2), 0, 6), GONE], [Begun("b"), ending((1, 2), 18), Finished()]]})
+    events = events_of(pool, some, latest={0: newest}.get)
     (event,) = (event for event in events if event.parts)
     assert event.job is some
     assert event.parts == (Job(0, some.group.only((1, 2)), newest),)
-    assert crew.started == [some, *event.parts]
+    assert pool.started == [some, *event.parts]
     assert event.reason == "broke off on node-a (the machine is gone)"
     assert not event.failure
 
 
 def test_a_state_may_hold_trials_that_another_job_has() -> None:
-    crew = Scripted({1: [[GONE], whole((1, 2))]})
-    heard(crew, job(1, 2), latest={1: snapshot((0, 1, 2), 6)}.get)
-    assert crew.started[1] == job(1, 2, resume=snapshot((1, 2), 6))
+    pool = Scripted({1: [[GONE], whole((1, 2))]})
+    events_of(pool, job(1, 2), latest={1: snapshot((0, 1, 2), 6)}.get)
+    assert pool.started[1] == job(1, 2, resume=snapshot((1, 2), 6))
 
 
 def test_a_lost_job_without_a_newer_state_goes_on_from_where_it_began() -> None:
     some = job(0, 1, resume=snapshot((0, 1), 6))
-    crew = Scripted({0: [[GONE], whole((0, 1))]})
-    (first, *_) = heard(crew, some)
-    assert crew.started == [some, some]
+    pool = Scripted({0: [[GONE], whole((0, 1))]})
+    (first, *_) = events_of(pool, some)
+    assert pool.started == [some, some]
     assert first.parts == (some,)
     assert first.reason == "broke off before they began (the machine is gone)"
 
 
 def test_a_newer_state_counts_more_than_where_a_job_began() -> None:
     some, newer = job(0, 1, resume=snapshot((0, 1), 0)), snapshot((0, 1), 6)
-    crew = Scripted({0: [[GONE], whole((0, 1))]})
-    heard(crew, some, latest={0: newer}.get)
-    assert crew.started == [some, job(0, 1, resume=newer)]
+    pool = Scripted({0: [[GONE], whole((0, 1))]})
+    events_of(pool, some, latest={0: newer}.get)
+    assert pool.started == [some, job(0, 1, resume=newer)]
 
 
 def test_a_lost_job_without_any_state_begins_from_the_start_with_all_trials() -> None:
     some = job(0, 1)
     lost = [Begun("a"), Moments((moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6))),)), GONE]
-    crew = Scripted({0: [lost, whole((0, 1))]})
-    assert steps(heard(crew, some)) == [(0, 6), (0, 0), (0, 6), (0, 12)]
-    assert crew.started == [some, some]
+    pool = Scripted({0: [lost, whole((0, 1))]})
+    assert steps(events_of(pool, some)) == [(0, 6), (0, 0), (0, 6), (0, 12)]
+    assert pool.started == [some, some]
 
 
 def test_an_error_is_tried_again_like_a_loss_and_its_last_line_is_the_reason() -> None:
     failure = "Traceback (most recent call last):\n  File somewhere\nRuntimeError: the device is gone\n"
-    crew = Scripted({0: [[Begun("b"), Broke(failure, full=False)], whole((0, 1))]})
-    (first, *rest) = heard(crew, job(0, 1))
+    pool = Scripted({0: [[Begun("b"), Broke(failure, full=False)], whole((0, 1))]})
+    (first, *rest) = events_of(pool, job(0, 1))
     assert first.reason == "broke off on node-b (RuntimeError: the device is gone)"
     assert steps(rest) == [(0, 0), (0, 6), (0, 12)]
 
 
 def test_the_place_is_that_of_the_worker_that_was_lost() -> None:
-    crew = Scripted({0: [[Begun("a"), GONE], [GONE], [Begun("c"), Lost("again")]]})
-    *gone, failed = heard(crew, job(0))
+    pool = Scripted({0: [[Begun("a"), GONE], [GONE], [Begun("c"), Lost("again")]]})
+    *gone, failed = events_of(pool, job(0))
     assert [event.reason for event in gone] == [
         "broke off on node-a (the machine is gone)",
         "broke off before they began (the machine is gone)",
@@ -269,9 +279,9 @@ def furthest(*breaks: int) -> tuple[int, bool]:
         How often the job was begun, and whether it failed.
     """
     gone = [[Begun("a"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
-    crew = Scripted({0: [*gone, whole((0,))]})
-    events = heard(crew, job(0))
-    return len(crew.started), bool(events[-1].failure)
+    pool = Scripted({0: [*gone, whole((0,))]})
+    events = events_of(pool, job(0))
+    return len(pool.started), bool(events[-1].failure)
 
 
 @pytest.mark.parametrize(
@@ -300,9 +310,9 @@ def test_only_three_breaks_without_getting_further_are_a_failure(
 
 def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
     failures = [f"Traceback:\nRuntimeError: number {number}" for number in range(ATTEMPTS)]
-    crew = Scripted({0: [[Begun("a"), Broke(failure, full=False)] for failure in failures]})
+    pool = Scripted({0: [[Begun("a"), Broke(failure, full=False)] for failure in failures]})
     some = job(0, 1)
-    *again, failed = heard(crew, some)
+    *again, failed = events_of(pool, some)
     assert failed.job == some
     assert failed.failure == (
         "failed 3 times without getting further, the last time on node-a\nTraceback:\nRuntimeError: number 2"
@@ -313,8 +323,8 @@ def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
 
 def test_the_others_go_on_whatever_breaks() -> None:
     long = [Begun("a"), *(at((2, 3), step) for step in range(5)), ending((2, 3), 12), Finished()]
-    crew = Scripted({0: [[Begun("a"), GONE]] * 3, 2: [long], 4: [[Broke("big", full=True)]]})
-    events = heard(crew, job(0, 1), job(2, 3), job(4))
+    pool = Scripted({0: [[Begun("a"), GONE]] * 3, 2: [long], 4: [[Broke("big", full=True)]]})
+    events = events_of(pool, job(0, 1), job(2, 3), job(4))
     assert [number for number, _ in steps(events)] == [2] * 6
     assert {event.job.number for event in events if event.failure} == {0, 4}
     assert events[-1].progress
@@ -327,10 +337,10 @@ def test_the_others_go_on_whatever_breaks() -> None:
 def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state() -> None:
     some, newest = job(0, 1, 2, 3, 4), snapshot((1, 2, 3, 4), 6)
     left = Moments((moment((0, 1, 2, 3, 4), 6, (0,), Kept(snapshot((0, 1, 2, 3, 4), 6))),))
-    crew = Scripted(
+    pool = Scripted(
         {0: [[Begun("a"), left, Broke("out of memory", full=True)]], 1: [whole((1, 2))], 3: [whole((3, 4))]}
     )
-    events = heard(crew, some, latest={0: newest}.get)
+    events = events_of(pool, some, latest={0: newest}.get)
     (cut,) = (event for event in events if event.parts)
     assert cut.parts == (
         job(1, 2, resume=snapshot((1, 2), 6)),
@@ -338,21 +348,21 @@ def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state(
     )
     assert cut.job is some
     assert cut.reason == "ran out of memory together"
-    assert crew.started == [some, *cut.parts]
+    assert pool.started == [some, *cut.parts]
     assert not any(event.failure for event in events)
 
 
 def test_halves_go_on_from_where_their_job_began_if_there_is_no_newer_state() -> None:
-    crew = Scripted({0: [[Broke("out of memory", full=True)], whole((0,))], 1: [whole((1,))]})
-    heard(crew, job(0, 1, resume=snapshot((0, 1), 6)))
-    assert [each.resume for each in crew.started[1:]] == [snapshot((0,), 6), snapshot((1,), 6)]
+    pool = Scripted({0: [[Broke("out of memory", full=True)], whole((0,))], 1: [whole((1,))]})
+    events_of(pool, job(0, 1, resume=snapshot((0, 1), 6)))
+    assert [each.resume for each in pool.started[1:]] == [snapshot((0,), 6), snapshot((1,), 6)]
 
 
 def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_failed() -> None:
     full = Broke("Traceback:\nMemoryError\n", full=True)
-    crew = Scripted({0: [[full], [full], whole((0,))], 1: [[full]], 2: [whole((2, 3))]})
-    events = heard(crew, job(0, 1, 2, 3))
-    assert [each.group.numbers for each in crew.started] == [(0, 1, 2, 3), (0, 1), (2, 3), (0,), (1,)]
+    pool = Scripted({0: [[full], [full], whole((0,))], 1: [[full]], 2: [whole((2, 3))]})
+    events = events_of(pool, job(0, 1, 2, 3))
+    assert [each.group.numbers for each in pool.started] == [(0, 1, 2, 3), (0, 1), (2, 3), (0,), (1,)]
     (failed,) = (event for event in events if event.failure)
     assert failed.job.group.numbers == (1,)
     assert failed.failure == f"Traceback:\nMemoryError\n{TOO_LARGE}"
@@ -361,23 +371,23 @@ def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_faile
 
 def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() -> None:
     gone: list[Message] = [Broke("OutOfMemoryError: the node ran low", full=True, blameless=True)]
-    *again, last = heard(Scripted({0: [gone, gone, gone]}), job(0))
+    *again, last = events_of(Scripted({0: [gone, gone, gone]}), job(0))
     assert [event.parts[0].group.numbers for event in again] == [(0,), (0,)]
     assert last.failure.splitlines()[-1] == TOO_LARGE
-    halves = heard(Scripted({0: [gone, whole((0,))], 1: [whole((1,))]}), job(0, 1))
+    halves = events_of(Scripted({0: [gone, whole((0,))], 1: [whole((1,))]}), job(0, 1))
     assert [len(event.parts) for event in halves if event.parts] == [2]
 
 
 def test_halves_begin_their_attempts_anew() -> None:
     gone: list[Message] = [Begun("a"), at((0, 1), 6), GONE]
-    crew = Scripted(
+    pool = Scripted(
         {
             0: [gone, gone, [Broke("full", full=True)], [GONE], [GONE], whole((0,))],
             1: [[Begun("a"), at((1,), 0), GONE], [at((1,), 0), GONE], whole((1,))],
         }
     )
-    assert not any(event.failure for event in heard(crew, job(0, 1)))
-    assert len(crew.started) == 9
+    assert not any(event.failure for event in events_of(pool, job(0, 1)))
+    assert len(pool.started) == 9
 
 
 # States that are lost
@@ -385,33 +395,33 @@ def test_halves_begin_their_attempts_anew() -> None:
 
 @pytest.mark.parametrize("says_last", [GONE, Finished(), Broke("the disk is full", full=False)])
 def test_trials_whose_last_state_is_lost_are_trained_again(says_last: Message) -> None:
-    crew = Scripted({0: [[Begun("a"), at((0, 1), 6), ending((0, 1), 12, lost=True), says_last], whole((0, 1))]})
-    events = heard(crew, job(0, 1), latest={0: snapshot((0, 1), 6)}.get)
+    pool = Scripted({0: [[Begun("a"), at((0, 1), 6), ending((0, 1), 12, lost=True), says_last], whole((0, 1))]})
+    events = events_of(pool, job(0, 1), latest={0: snapshot((0, 1), 6)}.get)
     assert steps(events[:-3]) == [(0, 6)]
     assert steps(events[-3:]) == [(0, 0), (0, 6), (0, 12)]
-    assert crew.started[1] == job(0, 1, resume=snapshot((0, 1), 6))
+    assert pool.started[1] == job(0, 1, resume=snapshot((0, 1), 6))
     if isinstance(says_last, Finished):
         assert events[1].reason == "broke off on node-a (its last state was lost)"
 
 
-def test_what_comes_after_a_lost_state_is_not_heard() -> None:
+def test_what_comes_after_a_lost_state_is_not_reported() -> None:
     """The trials that ended in it begin again from before it, so nothing may be kept from after it."""
     lost = moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6), lost=True))
     after = moment((1,), 12, (), Kept(snapshot((1,), 12)))
-    crew = Scripted(
+    pool = Scripted(
         {0: [[Begun("a"), at((0, 1), 0), Moments((lost, after)), at((1,), 18), ending((1,), 24), Finished()]]}
     )
-    crew.says[0].append(whole((0, 1)))
-    events = heard(crew, job(0, 1))
+    pool.says[0].append(whole((0, 1)))
+    events = events_of(pool, job(0, 1))
     assert steps(events) == [(0, 0), (0, 0), (0, 6), (0, 12)]
     assert events[-1].progress
     assert events[-1].progress.ended == (0, 1)
 
 
 def test_a_last_state_that_is_lost_again_and_again_is_a_failure() -> None:
-    crew = Scripted({0: [[Begun("a"), ending((0,), 12, lost=True), Finished()]] * 3})
-    events = heard(crew, job(0))
-    assert len(crew.started) == 3
+    pool = Scripted({0: [[Begun("a"), ending((0,), 12, lost=True), Finished()]] * 3})
+    events = events_of(pool, job(0))
+    assert len(pool.started) == 3
     assert events[-1].failure.splitlines()[-1] == "its last state was lost"
 
 
@@ -419,34 +429,34 @@ def test_a_last_state_that_is_lost_again_and_again_is_a_failure() -> None:
     "says_last", [GONE, Broke("RuntimeError: too late", full=False), Broke("MemoryError", full=True)]
 )
 def test_a_worker_that_dies_after_its_last_record_is_not_missed(says_last: Message) -> None:
-    crew = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
-    assert steps(heard(crew, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
-    assert len(crew.started) == 1
+    pool = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
+    assert steps(events_of(pool, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
+    assert len(pool.started) == 1
 
 
 def noted(
-    crew: Scripted, some: Job, latest: Callable[[int], Snapshot | None] = nothing, *, upto: int | None = None
+    pool: Scripted, some: Job, latest: Callable[[int], Snapshot | None] = nothing, *, upto: int | None = None
 ) -> list[str]:
     """What happens in order, down to where each event was taken."""
-    with closing(dispatch([some], crew, latest)) as events:
+    with closing(dispatch([some], pool, latest)) as events:
         for count, event in enumerate(events):
-            crew.notes.append(f"took {event.progress.record.step if event.progress else 'the rest'}")
+            pool.notes.append(f"took {event.progress.record.step if event.progress else 'the rest'}")
             if count == upto:
                 break
-    return crew.notes
+    return pool.notes
 
 
 def test_a_state_is_discarded_when_the_event_of_a_newer_one_was_taken_and_at_the_end() -> None:
-    crew = Scripted({})
-    states = [Kept(snapshot((0,), step), crew.notes) for step in (0, 6, 18)]
+    pool = Scripted({})
+    states = [Kept(snapshot((0,), step), pool.notes) for step in (0, 6, 18)]
     some = (
         moment((0,), 0, (), states[0]),
         moment((0,), 6, (), states[1]),
         moment((0,), 12),
         moment((0,), 18, (0,), states[2]),
     )
-    crew.says[0] = [[Moments(some), Finished()]]
-    assert noted(crew, job(0)) == [
+    pool.says[0] = [[Moments(some), Finished()]]
+    assert noted(pool, job(0)) == [
         *("started 0", "took 0", "took 6", "discarded 0", "took 12"),
         *("fetched 18", "took 18", "discarded 6", "discarded 18"),
     ]
@@ -456,68 +466,68 @@ def test_a_state_is_discarded_when_the_event_of_a_newer_one_was_taken_and_at_the
 def test_the_state_of_a_job_that_broke_is_kept_until_what_goes_on_was_taken(
     says_last: Message, halves: list[tuple[int, ...]]
 ) -> None:
-    crew = Scripted({})
-    state = Kept(snapshot((0, 1), 6), crew.notes)
-    crew.says = {numbers[0]: [whole(numbers)] for numbers in halves}
-    crew.says[0].insert(0, [Moments((moment((0, 1), 6, (), state),)), says_last])
+    pool = Scripted({})
+    state = Kept(snapshot((0, 1), 6), pool.notes)
+    pool.says = {numbers[0]: [whole(numbers)] for numbers in halves}
+    pool.says[0].insert(0, [Moments((moment((0, 1), 6, (), state),)), says_last])
     then = [f"started {numbers[0]}" for numbers in halves]
     expected = ["started 0", "took 6", "fetched 6", "took the rest", "discarded 6", *then]
-    assert noted(crew, job(0, 1), lambda number: state())[: len(expected)] == expected
+    assert noted(pool, job(0, 1), lambda number: state())[: len(expected)] == expected
 
 
 def test_the_state_of_a_job_that_failed_is_discarded() -> None:
-    crew = Scripted({})
-    state = Kept(snapshot((0,), 6), crew.notes)
-    crew.says[0] = [[Moments((moment((0,), 6, (), state),)), Broke("full", full=True)]]
-    assert noted(crew, job(0)) == ["started 0", "took 6", "took the rest", "discarded 6"]
+    pool = Scripted({})
+    state = Kept(snapshot((0,), 6), pool.notes)
+    pool.says[0] = [[Moments((moment((0,), 6, (), state),)), Broke("full", full=True)]]
+    assert noted(pool, job(0)) == ["started 0", "took 6", "took the rest", "discarded 6"]
 
 
 def test_states_outlast_an_interruption() -> None:
     """They are saved after it."""
-    crew = Scripted({})
-    crew.says[0] = [[Moments((moment((0,), 6, (), Kept(snapshot((0,), 6), crew.notes)),)), *whole((0,))]]
-    assert noted(crew, job(0), upto=0) == ["started 0", "took 6"]
+    pool = Scripted({})
+    pool.says[0] = [[Moments((moment((0,), 6, (), Kept(snapshot((0,), 6), pool.notes)),)), *whole((0,))]]
+    assert noted(pool, job(0), upto=0) == ["started 0", "took 6"]
 
 
-# The crew
+# The workers
 
 
-def test_the_crew_is_stopped_at_the_end() -> None:
-    crew = Scripted({0: [whole((0,))]})
-    heard(crew, job(0))
-    assert crew.stops == 1
+def test_the_workers_are_stopped_at_the_end() -> None:
+    pool = Scripted({0: [whole((0,))]})
+    events_of(pool, job(0))
+    assert pool.stops == 1
 
 
-def test_the_crew_is_stopped_when_nobody_listens_any_more() -> None:
-    crew = Scripted({0: [whole((0,))]})
-    events = dispatch([job(0)], crew, nothing)
+def test_the_workers_are_stopped_when_nobody_listens_any_more() -> None:
+    pool = Scripted({0: [whole((0,))]})
+    events = dispatch([job(0)], pool, nothing)
     next(events)
-    assert crew.stops == 0
+    assert pool.stops == 0
     events.close()
-    assert crew.stops == 1
+    assert pool.stops == 1
 
 
-def test_the_crew_is_stopped_when_something_raises() -> None:
+def test_the_workers_are_stopped_when_something_raises() -> None:
     def unreadable(number: int) -> Snapshot | None:
         raise OSError("no such device")
 
-    crew = Scripted({0: [[GONE]]})
+    pool = Scripted({0: [[GONE]]})
     with pytest.raises(OSError, match="no such device"):
-        heard(crew, job(0), latest=unreadable)
-    assert crew.stops == 1
+        events_of(pool, job(0), latest=unreadable)
+    assert pool.stops == 1
 
 
 @pytest.mark.parametrize(("silent", "nobody", "times"), [(3, 0, 0), (5, 4, 1), (1, 1, 0)])
 def test_it_is_said_once_that_nobody_is_left(silent: int, nobody: int, times: int) -> None:
-    crew = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
-    lonely = [event for event in heard(crew, job(0)) if not (event.progress or event.parts or event.failure)]
+    pool = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
+    lonely = [event for event in events_of(pool, job(0)) if not (event.progress or event.parts or event.failure)]
     assert [event.crew for event in lonely] == times * ["no node is left that could train: waiting for one"]
 
 
 def test_nothing_to_do_is_done_at_once() -> None:
-    crew = Scripted({})
-    assert heard(crew) == []
-    assert crew.stops == 1
+    pool = Scripted({})
+    assert events_of(pool) == []
+    assert pool.stops == 1
 
 
 # With real trainings
@@ -585,8 +595,8 @@ def test_whatever_dies_the_records_are_those_of_a_training_without_trouble(
 ) -> None:
     # A message for every record, with its state: what dies after three of them has one to come.
     monkeypatch.setattr(worker, "INTERVAL", 0)
-    group, crew, memory = diverging(), Mortal([first, second]), Memory()
-    for event in dispatch([Job.new(group)], crew, memory.newest.get):
+    group, pool, memory = diverging(), Mortal([first, second]), Memory()
+    for event in dispatch([Job.new(group)], pool, memory.newest.get):
         assert not event.failure
         memory.take(event)
     undisturbed = Memory()
@@ -594,6 +604,6 @@ def test_whatever_dies_the_records_are_those_of_a_training_without_trouble(
         undisturbed.take(Event(Job.new(group), replace(progress, resumable=False)))
     assert memory.records == undisturbed.records
     assert memory.ended == set(group.numbers)
-    assert [each.resume.step if each.resume else None for each in crew.started[:2]] == [None, [None, 0, 6, 12][first]]
+    assert [each.resume.step if each.resume else None for each in pool.started[:2]] == [None, [None, 0, 6, 12][first]]
     left = 4 - first  # messages of the second worker
-    assert len(crew.started) == (3 if second < left else 2)
+    assert len(pool.started) == (3 if second < left else 2)

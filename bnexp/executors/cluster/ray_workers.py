@@ -6,10 +6,11 @@ from typing import Any
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
-from bnexp.executors.cluster.messages import Broke, Lost, Message
 from bnexp.executors.cluster.sentences import first_sentence
 from bnexp.executors.cluster.states import received
 from bnexp.executors.jobs import Job
+from bnexp.executors.messages import Broke, Lost, Message
+from bnexp.words import counted
 
 WAIT_SECONDS = 1.0
 """How long to wait for messages before signals are looked at again."""
@@ -18,13 +19,15 @@ Submit = Callable[[Job], "ray.ObjectRefGenerator"]
 """Hands a job to Ray and returns the stream of its messages."""
 
 
-class RayCrew:
+class RayWorkers:
     """Listens to the tasks of a run.
 
     Args:
         submit: hands a job to Ray.
         needs: what the smallest group asks of a machine, by Ray's names.
     """
+
+    retries_errors = True
 
     def __init__(self, submit: Submit, needs: Mapping[str, float]):
         self._submit, self._needs = submit, needs
@@ -35,7 +38,7 @@ class RayCrew:
         """Let somebody train a job as soon as somebody is free."""
         self._streams[self._submit(job)] = job.number
 
-    def heard(self) -> Iterator[tuple[int, Message]]:
+    def poll(self) -> Iterator[tuple[int, Message]]:
         """Wait for messages, and yield them with the numbers of the jobs that they are about."""
         waiting: list[Any] = list(self._streams)
         ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
@@ -56,7 +59,11 @@ class RayCrew:
             self._names = {**self._names, **node_names()}
         return self._names.get(node, node[:8])
 
-    def manned(self) -> bool:
+    def activity(self, nodes: Sequence[str]) -> str:
+        """Describe the groups in training for people."""
+        return f"{counted(len(nodes), 'group')} on {counted(len(set(nodes)), 'node')}"
+
+    def has_workers(self) -> bool:
         """Whether any machine is left that could train."""
         return any(
             each["Alive"] and all(each["Resources"].get(name, 0) >= count for name, count in self._needs.items())

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bnexp import pace
-from bnexp.executors.cluster import worker
-from bnexp.executors.cluster.messages import Broke, Finished, Message, Moment, Moments
-from bnexp.executors.cluster.worker import INTERVAL, messages
+from bnexp.executors import worker
 from bnexp.executors.jobs import Job
 from bnexp.executors.memory import out_of_memory
+from bnexp.executors.messages import Broke, Finished, Message, Moment, Moments
+from bnexp.executors.worker import INTERVAL, messages
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
 from tests.helpers import experiment, finished, made_up_data, no_batches, only_group, rates_group

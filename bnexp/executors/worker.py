@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bnexp import pace
-from bnexp.executors.cluster.messages import Broke, Carried, Finished, Message, Moment, Moments, State
 from bnexp.executors.jobs import Job
+from bnexp.executors.messages import Broke, Carried, Finished, Message, Moment, Moments, State
 from bnexp.pace import Pace
 from bnexp.records import Snapshot
 
