@@ -33,11 +33,7 @@ SWEEPS: dict[str, tuple[str, Sequence[str], float]] = {
 
 def run(rounds: int = 3) -> str:
     """Return the table as Markdown."""
-    rows = [
-        row
-        for name, (config, overrides, most) in SWEEPS.items()
-        for row in _rows(name, config, overrides, most, rounds)
-    ]
+    rows = [row for name in SWEEPS for row in _rows(name, rounds)]
     return "\n".join(
         [
             f"Training alone, without imports, on {available_cores()} cores; seconds: median (range) of {rounds} "

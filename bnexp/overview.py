@@ -9,15 +9,16 @@ from bnexp.config.stages import choosing, must_choose, untuned
 from bnexp.data.catalog import DataShape, Named, data_lines, data_warnings, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
+from bnexp.executors.balance import assigned, makespan
 from bnexp.executors.datasets import data_key
-from bnexp.executors.devices import choose_device
-from bnexp.executors.planning import fitted
+from bnexp.executors.local import Local
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials
 from bnexp.probes.layers import unknown_layers
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint
+from bnexp.training.numerics import torch_threads
 from bnexp.words import counted, gibibytes
 
 TABLES = 4
@@ -50,12 +51,19 @@ class Overview:
 
     config: ExperimentConfig
     device: str
+    workers: int
+    """Groups that train at once."""
     free: int
     """Bytes that the device has to spare."""
     data: tuple[Named, ...]
     """What the trials train on, each kind once."""
     groups: tuple[GroupOverview, ...]
-    """In the order in which they train."""
+    """In the order in which they begin."""
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds until the last worker is done."""
+        return makespan([each.seconds for each in self.groups], self.workers)
 
     def yaml(self) -> str:
         """The resolved configuration."""
@@ -68,11 +76,10 @@ class Overview:
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
         measured = counted(sum(len(each.group.trials) for each in self.groups), "trial")
-        seconds = sum(each.seconds for each in self.groups)
         lines = [
-            f"  {counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
+            f"  {worker}{counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
             f"{gibibytes(each.bytes)}"
-            for each in self.groups
+            for worker, each in zip(self._worker_names, self.groups, strict=True)
         ]
         if len(self._shapes) > TABLES:
             lines.append(
@@ -80,21 +87,31 @@ class Overview:
             )
         if self.config.probes:
             probing = sum(each.probing for each in self.groups)
-            share = f"{probing / seconds:.0%} of the time" if seconds else "no time"
+            training = sum(each.seconds for each in self.groups)
+            share = f"{probing / training:.0%} of the time" if training else "no time"
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
         if must_choose(self.config):
             count = counted(len(trials(choosing(self.config))), "trial")
             lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
             lines.append("  settings as they are written.")
+        turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
         head = (
-            f"{measured} in {counted(len(self.groups), 'group')}, one group after the other on {self.device} "
-            f"({gibibytes(self.free)} free), about {_time(seconds)}:"
+            f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
+            f"({gibibytes(self.free)} free), about {_time(self.seconds)}:"
         )
         return "\n".join([*data_lines(self.data), head, *lines])
 
     def warnings(self) -> list[str]:
         """What is probably a mistake in the data."""
         return data_warnings(self.data)
+
+    @property
+    def _assigned(self) -> list[int]:
+        return assigned([each.seconds for each in self.groups], self.workers)
+
+    @property
+    def _worker_names(self) -> list[str]:
+        return [f"worker {worker + 1}: " if self.workers > 1 else "" for worker in self._assigned]
 
     @property
     def _shapes(self) -> list[GroupOverview]:
@@ -106,6 +123,8 @@ class Overview:
         return {
             "config": self.config.model_dump(mode="json"),
             "device": self.device,
+            "workers": self.workers,
+            "seconds": self.seconds,
             "free_bytes": self.free,
             "data": [_data_json(*named) for named in self.data],
             "groups": [
@@ -118,19 +137,20 @@ class Overview:
                     "seconds": each.seconds,
                     "probing_seconds": each.probing,
                     "bytes": each.bytes,
+                    "worker": worker + 1,
                 }
-                for each in self.groups
+                for worker, each in zip(self._assigned, self.groups, strict=True)
             ],
         }
 
 
-def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -> Overview:
+def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overview:
     """Work out what an experiment comes to; times a few steps, and reads images of folders alone.
 
     Raises:
-        InputError: the device can't be had, or batches don't fit the data.
+        InputError: batches don't fit the data, or one trial alone doesn't fit the memory.
     """
-    chosen = choose_device(device)
+    device = engine.devices[0]
     shapes, whole = dict[str, DataShape](), groups(trials(untuned(config) if must_choose(config) else config))
     for group in whole:
         if data_key(group) not in shapes:
@@ -149,16 +169,18 @@ def overview(config: ExperimentConfig, device: str = "auto", source: str = "") -
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)
         layers = layer_table(group.settings.model, shape.image, shape.classes)
-        bytes_ = footprint(group, shape, chosen, config.probes).of(len(group.trials))
-        seconds = estimated_seconds(group, shape, chosen)
-        probing = probing_seconds(group, shape, chosen, config.probes)
+        bytes_ = footprint(group, shape, device, config.probes).of(len(group.trials))
+        seconds = estimated_seconds(group, shape, device)
+        probing = probing_seconds(group, shape, device, config.probes)
         return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
 
-    free = free_memory(chosen)
     with naming(source):
-        planned = fitted(whole, shape_of, free, chosen, config.probes)
+        planned = engine.arranged(whole, shape_of, config.probes, begun=False)
+    places = engine.places(planned, shape_of, config.probes, sum(len(group.trials) for group in whole))
+    with torch_threads(places[0].threads):
+        seen = tuple(map(look, planned))
     data = tuple(dict.fromkeys((group.settings.data.name, shape_of(group)) for group in whole))
-    return Overview(config, str(chosen), free, data, tuple(look(group) for group in planned))
+    return Overview(config, engine.place, len(places), free_memory(device), data, seen)
 
 
 def _data_json(name: str, shape: DataShape) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import choosing, measuring, untuned
 from bnexp.config.tuning import Choice
 from bnexp.errors import BnexpError, InputError
+from bnexp.executors.local import Local
 from bnexp.overview import overview
 from bnexp.plan import Options, run_name, trials
 from bnexp.preparing import Plan, prepare
@@ -227,7 +228,7 @@ def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp
 
 
 def test_an_overview_says_which_settings_its_figures_are_for() -> None:
-    summary = overview(tuned(), "cpu").summary()
+    summary = overview(tuned(), Local.on("cpu")).summary()
     assert summary.splitlines()[1].startswith("4 trials in ")
     assert summary.endswith(
         "  Before them 12 trials choose from tune.grid. The figures leave these out, and are for the\n"

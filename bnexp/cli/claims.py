@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
 from bnexp.interrupts import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def run_claims(
     rerun: Rerun = False,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -84,11 +85,11 @@ def run_claims(
     silent = as_json or quiet
     try:
         from bnexp import claim_runs  # imports torch
+        from bnexp.executors.local import Local
 
+        engine, say = Local.on(device, workers), saying(silent=silent)
         with Interrupts():
-            claim_runs.run_claims(
-                claims, tier.value, runs, device, _trainer(silent), saying(silent=silent), rerun=rerun
-            )
+            claim_runs.run_claims(claims, tier.value, runs, engine, _trainer(silent), say, rerun=rerun)
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None

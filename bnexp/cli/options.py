@@ -22,6 +22,14 @@ def complete_run(incomplete: str) -> list[str]:
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that train side by side, one thread each. Default: one per core or GPU, where that saves time.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 RunName = Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli.arguments import split
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config
 from bnexp.cli.report import TensorBoard, write_tensorboard
 from bnexp.interrupts import EXIT_CODE, Interrupts
 
@@ -31,14 +31,6 @@ Rerun = Annotated[
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
 EngineName = Annotated[
     str, typer.Option("--engine", help="local: this process; ray: a Ray cluster, or all devices of this machine.")
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=1,
-        help="Processes that train side by side, one thread each. Default: one per core or GPU, where that saves time.",
-    ),
 ]
 Address = Annotated[
     str | None,

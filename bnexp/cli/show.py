@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bnexp.cli.arguments import config_or_run
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, complete_config
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config
 
 Arguments = Annotated[
     list[str],
@@ -21,6 +21,7 @@ def show(
     arguments: Arguments,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,9 +35,10 @@ def show(
     config = load(path, overrides)
     for question in momentum_questions(config):
         warn(question)
-    from bnexp.overview import overview  # imports torch
+    from bnexp.executors.local import Local  # imports torch
+    from bnexp.overview import overview
 
-    seen = overview(config, device, str(path))
+    seen = overview(config, Local.on(device, workers), str(path))
     for line in seen.warnings():
         warn(line)
     if as_json:

@@ -45,11 +45,22 @@ def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> lis
     return [group for _, group in next(timed for score, timed in tried if score <= (1 + SAME) * best)]
 
 
-def makespan(times: Sequence[float], workers: int) -> float:
-    """Return when the last worker is done, each taking the next group, in their order, when it is free."""
-    busy = [0.0] * workers
+def assigned(times: Sequence[float], workers: int) -> list[int]:
+    """Return the number of the worker that gets each group: in their order, the one that is free first."""
+    free = [(0.0, worker) for worker in range(workers)]
+    found = []
     for time in times:
-        heapreplace(busy, busy[0] + time)
+        busy, worker = free[0]
+        heapreplace(free, (busy + time, worker))
+        found.append(worker)
+    return found
+
+
+def makespan(times: Sequence[float], workers: int) -> float:
+    """Return when the last worker is done."""
+    busy = [0.0] * workers
+    for time, worker in zip(times, assigned(times, workers), strict=True):
+        busy[worker] += time
     return max(busy)
 
 
