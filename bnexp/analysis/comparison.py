@@ -60,7 +60,7 @@ class ArmRow:
     step_cost: float | None
     """Median over the pairs of the time of a step, arm / baseline; None where either's steps took less than a second.
 
-    Arms train one after the other, not in turns: whatever else the machine did meanwhile is in it.
+    Arms don't train in turns: whatever else the machine did meanwhile is in it.
     """
 
 

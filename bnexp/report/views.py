@@ -167,8 +167,8 @@ def _time(comparison: Comparison) -> Table:
         f"epochs, seconds to {threshold}: medians; a trial that never got there counts as later than all others.",
         "first: pairs in which the arm was there first. restricted mean: of the epochs, at most the budget.",
         "seconds: a trial's share of the time of the trials that trained at once. gap: training - test accuracy.",
-        "All times are from one clock. Arms of different networks train one after the other, not in turns, so the "
-        "machine's other work is in them.",
+        "All times are from one clock. Arms of different networks don't train in turns, so the machine's other work is "
+        "in them.",
         "cost of a step: arm / baseline; left out where either's steps took less than a second in all.",
     ]
     return filled(columns, comparison.rows, "Time and cost", notes)

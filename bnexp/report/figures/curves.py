@@ -112,7 +112,7 @@ def _caption(panels: Panels) -> str:
         if any(curve.crosses for curve in curves)
         else "",
         "seconds: a trial's share of the time of all that trained with it, measuring left out; "
-        "arms train one after the other, not in turns"
+        "arms don't train in turns"
         if panels.axis == "seconds"
         else "",
     )

@@ -45,8 +45,8 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     about += f" Usable: not diverged, and ended {usable_text(comparison)}."
     yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
     about = (
-        "What the threshold took, in epochs and in seconds, and what a step costs. Arms train one after the other, not "
-        "in turns, so the machine’s other work is in the times."
+        "What the threshold took, in epochs and in seconds, and what a step costs. Arms don’t train in turns, "
+        "so the machine’s other work is in the times."
     )
     yield page_table("time", "Time and cost", about, _time(comparison), comparison.rows, arms, grouped=True)
     where = [row.point for row in comparison.rows if row.diverged]
