@@ -174,10 +174,10 @@ def _shape(settings: TrialSettings) -> DataShape | None:
 
 
 def _drop_last(settings: TrialSettings) -> bool:
-    """Return whether images are left out; where batches fill the epoch, true and false are the same."""
+    """Return whether a smaller last batch is left out; where batches fill the epoch there is none: true, too."""
     shape = _shape(settings)
-    whole = shape is not None and shape.train % settings.train.batch_size == 0
-    return settings.train.drop_last or whole
+    filled = shape is not None and shape.train % settings.train.batch_size == 0
+    return settings.train.drop_last or filled
 
 
 MEANINGS = (

@@ -13,8 +13,8 @@ def along(trials: pd.DataFrame, axis: str, grid_keys: Sequence[str]) -> NDArray[
     """Tell which trials lie along an axis: the arms tried the same values, at the same points of all other settings.
 
     These points are those with the most values that every arm tried there; points with fewer, and values that weren't
-    tried at all of them, are left out. So are arms that tried but one value. Settings that change together only, paired
-    up or from run to run, have no axis: no trial lies along it.
+    tried at all of them, are left out. So are arms that tried only one value. Settings that only change together (in
+    zip, or from run to run) have no axis: no trial lies along it.
 
     Args:
         trials: as in trials.csv.

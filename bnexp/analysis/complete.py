@@ -11,7 +11,7 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
     """Mark the trials that a balanced mean takes: of the seeds that have a trial at every place.
 
     A seed that lacks a place would pull the mean towards the places that it has. Where too few seeds have all places,
-    the place with the fewest seeds is left out, of several the last, until enough of them have all that are left.
+    the place with the fewest seeds is left out (the last of several), and so on until enough seeds have all the rest.
 
     Args:
         places: number of each trial's grid point.

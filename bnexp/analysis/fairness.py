@@ -83,8 +83,8 @@ def _earlier(study: Study) -> Iterator[str]:
     runs = [name for name, about in study.environments.items() if name in diverged and about.get("format") == READ_ONLY]
     if runs:
         yield (
-            f"earlier bnexp: in {listed(runs)} a single batch loss above the limit made a trial diverged, "
-            "also where it learned on"
+            f"earlier bnexp: in {listed(runs)} a single batch loss above the limit counted as diverged, "
+            "even if the trial learned on"
         )
 
 

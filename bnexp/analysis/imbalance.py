@@ -11,10 +11,10 @@ MOST_NAMED = 3
 
 def imbalance(comparison: Comparison) -> Iterator[str]:
     """Yield a line for all that is left out so that means, and choices, are over the same."""
-    if comparison.data_sets:
+    if sets := comparison.data_sets:
         yield (
-            f"data sets: there are {len(comparison.data_sets)} ({listed(comparison.data_sets)}), and no mean, best or "
-            "usable range is over several; choose one with --filter"
+            f"data sets: there are {len(sets)} ({listed(sets)}), so nothing is averaged over all grid points, and "
+            "there is no best or usable range; choose one with --filter"
         )
     yield from _overall(comparison)
     yield from _best(comparison)
@@ -27,8 +27,8 @@ def _overall(comparison: Comparison) -> Iterator[str]:
             continue
         what = "trials" if alone else "pairs"
         if row.points < comparison.points:
-            lacking = f"{row.points} of {comparison.points} grid points"
-            yield f"unbalanced: means of {row.arm} over all grid points take {lacking}, those whose {what} share seeds"
+            taken = f"{row.points} of {comparison.points} grid points"
+            yield f"unbalanced: means of {row.arm} are over {taken}; at the others too few seeds have {what}"
         if row.seeds_left_out:
             total, points = row.seeds + row.seeds_left_out, counted(row.points, "grid point")
             yield (

@@ -77,9 +77,8 @@ def _several(key: str, value: Any) -> Any:
     call = _CALL.fullmatch(value.strip()) if isinstance(value, str) else None
     if call:
         written = {call[1]: _listed(call[2])}
-        return (
-            written if _possible(key, written) else {call[1]: ["first", "last", "step" if call[1] == "range" else "n"]}
-        )
+        form = {call[1]: ["first", "last", "step" if call[1] == "range" else "n"]}
+        return written if _possible(key, written) else form
     written = _listed(value) if isinstance(value, str) else value
     return written if _possible(key, written) else None
 

@@ -73,8 +73,8 @@ class NormSettings(Settings):
     @classmethod
     def expand(cls, value: Any) -> Any:
         if value is None or isinstance(value, bool):
-            instead = "before or after, for batch norm there" if value else "none"
-            raise ValueError(f"expected {instead}; with and without it side by side is what arms are for")
+            instead = "before or after, the place of batch norm" if value else "none"
+            raise ValueError(f"expected {instead}; to compare with and without it, use arms")
         if not isinstance(value, str):
             return value
         if value in get_args(Placement):

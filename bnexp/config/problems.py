@@ -15,7 +15,7 @@ from bnexp.errors import nearest
 Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
 
-KEYS = "expected text as a key; numbers have a decimal point (0.1), and several values brackets ([0.1, 1])"
+KEYS = "expected text as a key; write numbers with a decimal point (0.1), and several values in brackets ([0.1, 1])"
 WORDS = (
     ("Input should be", "expected"),
     ("String should have", "expected"),

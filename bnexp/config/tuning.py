@@ -30,7 +30,7 @@ class TuneSettings(Settings):
     by: Literal["accuracy", "steps"] = "accuracy"
     """What is best: the highest final accuracy, or the fewest steps until accuracy reaches `threshold`."""
     threshold: Fraction = 0.9
-    """by: steps: the accuracy; who never gets there takes as long as training lasts."""
+    """by: steps: the accuracy; a trial that never gets there takes as long as training lasts."""
 
 
 HOW_CLOSE = ("tried", "ties", "lead")

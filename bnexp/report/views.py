@@ -43,7 +43,7 @@ def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple
 
 
 def _nothing(comparison: Comparison, title: str) -> Table:
-    ended = f"0 of {counted(comparison.planned, 'trial')} have ended, so there is nothing to compare yet."
+    ended = f"None of {counted(comparison.planned, 'trial')} has ended, so there is nothing to compare yet."
     note = "The curves so far: bnexp compare --plot, or the pictures and the page of bnexp report."
     return Table(headers=(ended,), rows=(), title=title, notes=(note,))
 

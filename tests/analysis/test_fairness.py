@@ -120,13 +120,13 @@ def test_unequal_numbers_of_trials(make_folder) -> None:
     run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]})
     assert warnings(run, condition="arm==before or lr==0.1") == (
         FEW.format("0 to 6 pairs"),
-        "unbalanced: means of before over all grid points take 1 of 2 grid points, those whose pairs share seeds",
+        "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
         "unequal budgets: before has 12 trials and none 6",
     )
     assert warnings(run, condition="arm==none or seed==0 and lr==0.1") == (
         FEW.format("1 pair"),
-        "unbalanced: means of before over all grid points take 1 of 2 grid points, those whose pairs share seeds",
+        "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
         "unequal budgets: before has 1 trial and none 12",
     )
 

@@ -88,7 +88,7 @@ def test_values_that_can_not_be_swept_are_not_proposed(refused: Refused, value: 
     assert "to sweep it" not in line
 
 
-POINT = "expected text as a key; numbers have a decimal point (0.1), and several values brackets ([0.1, 1])"
+POINT = "expected text as a key; write numbers with a decimal point (0.1), and several values in brackets ([0.1, 1])"
 
 
 @pytest.mark.parametrize(("text", "key"), [("train: {lr: 0,1}", "1"), ("train: {lr: 0.1, 0.2}", "0.2")])
@@ -154,10 +154,10 @@ def test_other_names_are_of_settings_and_each_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "instead"), [("true", "before or after, for batch norm there"), ("false", "none"), ("null", "none")]
+    ("value", "instead"), [("true", "before or after, the place of batch norm"), ("false", "none"), ("null", "none")]
 )
 def test_norm_is_no_switch(refused: Refused, value: str, instead: str) -> None:
-    message = f"expected {instead}; with and without it side by side is what arms are for"
+    message = f"expected {instead}; to compare with and without it, use arms"
     assert refused({}, f"model.norm={value}") == [f"command line: model.norm: {value}: {message}"]
 
 

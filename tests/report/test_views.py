@@ -93,7 +93,7 @@ def test_before_a_trial_has_ended_there_is_one_sentence_instead_of_empty_rows(wh
     blank = tuple(replace(row, n=0, trials=0, failed=0, mean=None) for row in whole.rows)
     (nothing,) = tables(replace(whole, rows=blank, finished=0, planned=27), view, "a run")
     assert (nothing.title, nothing.rows) == ("a run", ())
-    assert nothing.headers == ("0 of 27 trials have ended, so there is nothing to compare yet.",)
+    assert nothing.headers == ("None of 27 trials has ended, so there is nothing to compare yet.",)
     assert "bnexp compare --plot" in nothing.notes[0]
 
 
