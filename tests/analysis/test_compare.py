@@ -11,6 +11,7 @@ from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.headline import headline
+from bnexp.analysis.imbalance import imbalance
 from bnexp.analysis.order import ordered
 from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.errors import InputError
@@ -266,6 +267,10 @@ def test_nothing_is_averaged_over_different_data_sets(make_run) -> None:
     assert (comparison.overall, comparison.best, comparison.robustness) == ((), (), ())
     assert comparison.data_sets == ("mnist", "digits")
     assert headline(comparison) == "2 data sets, no mean over them"
+    assert list(imbalance(comparison)) == [
+        "data sets: there are 2 (mnist and digits), so nothing is averaged over all grid points, and there is no best "
+        "or usable range; choose one with --filter"
+    ]
     by_rate = compare_arms(*frames, grid_keys=keys, arms=ARMS, by=["lr"])
     assert [tuple(row.point.values()) for row in by_rate.rows[::2]] == [
         (lr, data) for data in ("mnist", "digits") for lr in (1, 2)
