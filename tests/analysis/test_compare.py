@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 import pandas as pd
@@ -281,10 +281,10 @@ def test_nothing_is_averaged_over_different_data_sets(make_run) -> None:
 
 def test_ten_thousand_trials_take_no_time() -> None:
     trials, curves = random_run(points=1_000, seeds=5)
-    start = perf_counter()
+    start = process_time()
     comparison = compare_arms(trials, curves, grid_keys=["train.lr"], arms=ARMS)
     assert len(comparison.rows) == 2_000
-    assert perf_counter() - start < 5  # about 0.3 s on two cores
+    assert process_time() - start < 5  # about 0.3 s on two cores
 
 
 def two_keys(make_run) -> tuple[pd.DataFrame, pd.DataFrame]:
