@@ -111,7 +111,7 @@ class Replay:
         return lambda engine, *arguments: self(*arguments)
 
     def __call__(
-        self, jobs: Sequence[Job], datasets: Any, latest: Callable[[int], Snapshot | None], probes: Any
+        self, jobs: Sequence[Job], datasets: Any, latest: Callable[[int], Snapshot | None], probes: Any, trials: int
     ) -> Iterator[Event]:
         """Yield the events of some jobs; one that goes on does so from exactly the state of that step."""
         for job in jobs:
