@@ -18,8 +18,8 @@ class ArmRow:
     """Seeds with a finished trial, completed or diverged: the values behind the mean. In a row over several grid points
     a seed counts that has all of them, as it does for pairs."""
     mean: float | None
-    """Of the metric over the n seeds, diverged trials included, as are low and high: a 95 % Student t interval, cut at
-    the metric's bounds."""
+    """The metric's mean over the n seeds, diverged trials included. low and high are the ends of its 95 % Student t
+    interval, cut at the metric's bounds."""
     low: float | None
     high: float | None
     difference: float | None
@@ -83,7 +83,7 @@ class Overall:
     seeds: int
     """Seeds that have a pair at each of the grid points: those that the statistics are over."""
     better: int
-    """Of these seeds those in which the arm did better."""
+    """Seeds, among those counted in `seeds`, in which the arm did better."""
     points: int
     """Grid points that each seed's mean is over; fewer than the comparison's where the arm has no pair at some."""
     seeds_left_out: int = 0
@@ -101,7 +101,7 @@ class BestRow:
     """Mean there of what chose the point, over the seeds that chose; None where it isn't finite."""
     n: int
     mean: float | None
-    """Of the metric, as are low and high, over all seeds that finished there."""
+    """The metric's mean over all seeds that finished there; low and high are the ends of its interval."""
     low: float | None
     high: float | None
     difference: float | None
@@ -212,7 +212,7 @@ class Comparison:
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
     data_sets: tuple[str, ...] = ()
-    """Where there are several: how each is told from the others. Nothing is averaged over them."""
+    """The names of the data sets, where there are several. Nothing is averaged over them."""
     warnings: tuple[str, ...] = ()
     """Where the tables could mislead."""
     differs: tuple[str, ...] = ()

@@ -85,7 +85,7 @@ class Meeting:
     """The runs' cells, and the grounds on which they meet."""
 
     cells: Sequence[Sequence[Cell]]
-    """Of each run, in the order in which it numbers its trials."""
+    """The cells of each run, in the order of its trial numbers."""
     grounds: Sequence[Ground]
     """Those that are left when the trials of some stand elsewhere, too."""
     homes: Mapping[Cell, Sequence[Ground]]

@@ -38,7 +38,7 @@ class Study:
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
     tuning: tuple[str, ...] = ()
-    """Of every run that tuned: how sure its choices are."""
+    """How clear the choices were, one text for each run that tuned."""
     at_edges: tuple[tuple[str, str, Any], ...] = ()
     """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class PictureTree:
     classes: tuple[str, ...]
     train: tuple[Picture, ...]
     val: tuple[Picture, ...]
-    """Of the folder val/; empty where there is none."""
+    """The pictures below val/; empty where there is no such folder."""
     test: tuple[Picture, ...]
     findings: Findings = field(default_factory=Findings)
 

@@ -26,7 +26,7 @@ class ArmCurve:
     high: np.ndarray
     """The highest seed at each x."""
     crosses: tuple[tuple[float, float], ...]
-    """Of each diverged trial the record (x, value) that was the first to show it."""
+    """(x, value) of the first record at which each diverged trial had diverged."""
 
 
 @dataclass(frozen=True)

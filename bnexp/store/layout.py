@@ -17,7 +17,7 @@ SUMMARIES = ("summary.md", "summary.csv")
 PICTURE = "curves.png"
 """Written then, too, and again by every report."""
 FORMAT_VERSION = 3
-"""Of the run folders that are written; environment.json says which one a folder has."""
+"""The format in which run folders are written; environment.json names the format of a folder."""
 READ_ONLY = 2
 """The format before, which is still read, but not continued: `diverged` meant something else there."""
 
