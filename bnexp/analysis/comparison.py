@@ -32,7 +32,7 @@ class ArmRow:
     """Of the two-sided sign-flip test over the pairs."""
     pairs: int
     """Seeds whose trial in the baseline finished too; 0 in the baseline's own row."""
-    better: int
+    better: int | None
     """Pairs in which the arm did better than the baseline."""
     trials: int
     """Finished trials: n, or more where a row takes several grid points together, those of all seeds."""
@@ -82,7 +82,7 @@ class Overall:
     p: float | None
     seeds: int
     """Seeds that have a pair at each of the grid points: those that the statistics are over."""
-    better: int
+    better: int | None
     """Seeds, among those counted in `seeds`, in which the arm did better."""
     points: int
     """Grid points that each seed's mean is over; fewer than the comparison's where the arm has no pair at some."""
@@ -111,7 +111,7 @@ class BestRow:
     effect: float | None
     p: float | None
     pairs: int
-    better: int
+    better: int | None
     candidates: int
     """Grid points that the arm had to choose from."""
     excluded: tuple[str, ...]

@@ -46,16 +46,19 @@ def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, A
     }
 
 
-def better(treated: Values, partners: Values, *, lower: bool) -> int:
+def better(treated: Values, partners: Values, *, lower: bool) -> int | None:
     """Count the pairs in which the arm did better than the baseline; a tie is no win.
 
-    What isn't finite is worse than any number, and two such values are a tie.
+    What isn't finite is worse than any number, and two such values are a tie. None where every pair is such a tie.
 
     Args:
         treated, partners: values at the same place form a pair.
         lower: whether less is better.
     """
-    gains = differences(_ranked(treated, lower), _ranked(partners, lower))
+    ours, theirs = _ranked(treated, lower), _ranked(partners, lower)
+    if ours.size and np.isinf(ours).all() and np.isinf(theirs).all():
+        return None
+    gains = differences(ours, theirs)
     return int(np.sum(gains < 0 if lower else gains > 0))
 
 

@@ -68,6 +68,11 @@ def number_text(value: float | None, digits: str = ".3g") -> str:
     return "-" if value is None else format(value, digits)
 
 
+def share_text(part: int | None, whole: int) -> str:
+    """Write "2/3", or a dash where the part isn't known or the whole is nothing."""
+    return f"{part}/{whole}" if whole and part is not None else "-"
+
+
 def _columns(comparison: Comparison) -> list[Column[ArmRow]]:
     metric, baseline = comparison.metric, comparison.baseline
     columns = grid_columns(comparison)
@@ -80,7 +85,7 @@ def _columns(comparison: Comparison) -> list[Column[ArmRow]]:
             (f"difference to {baseline}", lambda row: _difference(metric, row)),
             ("effect", lambda row: number_text(row.effect, "+.1f")),
             ("p", lambda row: p_text(row.p)),
-            ("better", lambda row: f"{row.better}/{row.pairs}" if row.pairs else "-"),
+            ("better", lambda row: share_text(row.better, row.pairs)),
         ]
     columns += [(f"epochs to {comparison.threshold:g}", epochs_text)]
     columns += [("diverged", lambda row: f"{row.diverged}/{row.trials}")]
@@ -108,7 +113,7 @@ def _notes(comparison: Comparison) -> list[str]:
     rows, notes = comparison.rows, []
     if any(row.low is not None for row in rows):
         notes.append("mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count.")
-    notes += cut_note(comparison.metric, rows)
+    notes += interval_notes(comparison.metric, rows)
     pairs = max((row.pairs for row in rows), default=0)
     if pairs:
         notes.append("difference: paired over seeds, each trial with the one of the same seed and grid values.")
@@ -127,18 +132,29 @@ def _notes(comparison: Comparison) -> list[str]:
     return [*notes, f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."]
 
 
-def cut_note(metric: str, rows: Sequence[Any]) -> list[str]:
-    """Say that intervals of records are cut at what is possible, if one is."""
+def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
+    """Say which intervals of records can't be taken literally: those cut at what is possible, those without width."""
+    limits = (
+        (("mean", "low", "high"), bounds(metric)),
+        (("difference", "difference_low", "difference_high"), difference_bounds(metric)),
+    )
     found = [
-        was_cut(Interval(*(getattr(row, name, None) for name in names)), limits)
+        (Interval(*(getattr(row, name, None) for name in names)), possible)
         for row in rows
-        for names, limits in (
-            (("mean", "low", "high"), bounds(metric)),
-            (("difference", "difference_low", "difference_high"), difference_bounds(metric)),
-        )
+        for names, possible in limits
     ]
-    text = "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or too "
-    return [f"{text}different to take it literally."] if any(found) else []
+    notes = []
+    if any(was_cut(interval, possible) for interval, possible in found):
+        notes.append(
+            "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or "
+            "too different to take it literally."
+        )
+    if any(interval.low is not None and interval.low == interval.high for interval, _ in found):
+        notes.append(
+            "An interval without width: its seeds came out exactly alike. That shows no spread; it doesn't make the "
+            "value certain."
+        )
+    return notes
 
 
 def p_note(pairs: int) -> str:

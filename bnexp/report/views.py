@@ -11,14 +11,15 @@ from bnexp.report.comparison_table import (
     DIVERGED_NOTE,
     Column,
     comparison_table,
-    cut_note,
     epochs_text,
     estimate,
     filled,
     grid_columns,
+    interval_notes,
     number_text,
     p_text,
     point_columns,
+    share_text,
 )
 from bnexp.report.labels import point_texts, short_keys, value_text
 from bnexp.report.table import Table
@@ -71,14 +72,14 @@ def _overall(comparison: Comparison) -> Table:
         ),
         ("effect", lambda row: number_text(row.effect, "+.1f")),
         ("p", lambda row: p_text(row.p)),
-        ("better", lambda row: f"{row.better}/{row.seeds}" if row.arm != comparison.baseline else "-"),
+        ("better", lambda row: share_text(row.better, row.seeds if row.arm != comparison.baseline else 0)),
     ]
     if any(row.bootstrap_low is not None for row in comparison.overall):
         columns.insert(4, ("bootstrap", lambda row: _interval(metric, row.bootstrap_low, row.bootstrap_high)))
     rows = comparison.overall if points > 1 else ()
     notes = [
         f"Each seed's mean over its pairs at {over_points(comparison)}; statistics over the seeds that have all.",
-        *cut_note(metric, rows),
+        *interval_notes(metric, rows),
     ]
     if len(columns) > 7:
         notes.append(
@@ -108,14 +109,14 @@ def _best(comparison: Comparison) -> Table:
         ),
         ("effect", lambda row: number_text(row.effect, "+.1f")),
         ("p", lambda row: p_text(row.p)),
-        ("better", lambda row: f"{row.better}/{row.pairs}" if row.pairs else "-"),
+        ("better", lambda row: share_text(row.better, row.pairs)),
         ("chosen from", lambda row: f"{counted(row.candidates, 'point')}, {row.epochs:,} epochs"),
     ]
     notes = [
         f"The point of the {most} mean {chosen.replace('_', ' ')}, over the seeds that finished all points; the test "
         "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
         "of the choice is not in the interval.",
-        *cut_note(metric, comparison.best),
+        *interval_notes(metric, comparison.best),
         "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)
@@ -156,7 +157,7 @@ def _time(comparison: Comparison) -> Table:
         *grid_columns(comparison),
         (f"epochs to {threshold}", epochs_text),
         ("reached", lambda row: f"{row.reached}/{row.trials}"),
-        ("first", lambda row: f"{row.first}/{row.pairs}" if row.pairs else "-"),
+        ("first", lambda row: share_text(row.first, row.pairs)),
         ("restricted mean", lambda row: number_text(row.restricted_epochs)),
         (f"seconds to {threshold}", lambda row: number_text(row.seconds_to_threshold)),
         ("seconds per epoch", lambda row: number_text(row.seconds_per_epoch)),

@@ -265,11 +265,17 @@ def test_a_tie_is_no_win() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_what_is_not_finite_is_worse_than_any_number_and_a_tie_with_its_like(bad: float) -> None:
+def test_what_is_not_finite_is_worse_than_any_number(bad: float) -> None:
     for lower in (False, True):
         assert better([0.5] * 6, [bad] * 6, lower=lower) == 6
         assert better([bad] * 6, [0.5] * 6, lower=lower) == 0
-        assert better([bad] * 6, [np.nan] * 6, lower=lower) == 0
+        assert better([bad, bad], [np.nan, 0.5], lower=lower) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_where_no_value_is_finite_nobody_is_better_or_worse(bad: float) -> None:
+    for lower in (False, True):
+        assert better([bad] * 6, [np.nan] * 6, lower=lower) is None
 
 
 def test_the_tolerance_of_a_tie_is_no_win_either(make_run) -> None:

@@ -187,6 +187,24 @@ def test_an_interval_that_was_cut_is_told(whole: Comparison) -> None:
         assert any(note.startswith(said) for note in tables(cut, view)[0].notes)
 
 
+def test_an_interval_without_width_is_told(whole: Comparison) -> None:
+    said = "An interval without width: its seeds came out exactly alike."
+    for view in ("equal", "overall", "best"):
+        assert not any(note.startswith(said) for note in tables(whole, view)[0].notes)
+    for view, flat in (
+        ("overall", replace(whole, overall=(replace(OVERALL, difference_low=0.2, difference_high=0.2),))),
+        ("best", replace(whole, best=(replace(BEST, mean=1.0, low=1.0, high=1.0),))),
+        ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.17, high=0.17),))),
+    ):
+        assert any(note.startswith(said) for note in tables(flat, view)[0].notes)
+
+
+def test_where_no_value_is_finite_the_pairs_that_did_better_are_a_dash(whole: Comparison) -> None:
+    row = next(row for row in whole.rows if row.pairs)
+    assert cells(replace(whole, rows=(replace(row, better=None),)), "equal")["better"] == "-"
+    assert cells(replace(whole, overall=(replace(OVERALL, better=None),)), "overall")["better"] == "-"
+
+
 def test_time(whole: Comparison) -> None:
     assert cells(whole, "time", row=1) == {
         "init.scale": "0.007356",

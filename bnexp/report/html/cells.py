@@ -126,9 +126,9 @@ def measure(metric: str, value: float | None, sign: bool = False) -> str:
     return signed(metric_text(metric, known, sign=sign, blank=MISSING))
 
 
-def share(part: int, whole: int) -> Cell:
-    """Write "2 of 3", sorted by the share."""
-    return Cell(f"{part} of {whole}", _sortable(part / whole)) if whole else Cell(MISSING)
+def share(part: int | None, whole: int) -> Cell:
+    """Write "2 of 3", sorted by the share; a dash where the part isn't known or the whole is nothing."""
+    return Cell(f"{part} of {whole}", _sortable(part / whole)) if whole and part is not None else Cell(MISSING)
 
 
 def p_cell(p: float | None) -> Cell:

@@ -6,7 +6,7 @@ from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.metrics import chosen_by
-from bnexp.report.comparison_table import DIVERGED, cut_note
+from bnexp.report.comparison_table import DIVERGED, interval_notes
 from bnexp.report.html.cells import (
     MISSING,
     Cell,
@@ -32,14 +32,14 @@ def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[
 def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTable]:
     if comparison.points > 1:
         about = f"Each seed's mean over its pairs at {over_points(comparison)}, then statistics over the seeds."
-        about = " ".join([about, *cut_note(comparison.metric, comparison.overall)])
+        about = " ".join([about, *interval_notes(comparison.metric, comparison.overall)])
         yield page_table("overall", "Over all grid points", about, _overall(comparison), comparison.overall, arms)
     about = "All arms with the same settings, the arm's own overrides aside."
-    about = " ".join([about, *cut_note(comparison.metric, comparison.rows)])
+    about = " ".join([about, *interval_notes(comparison.metric, comparison.rows)])
     yield page_table("equal", "Equal settings", about, _equal(comparison), comparison.rows, arms, grouped=True)
     chosen = (chosen_by(comparison.metric) or "").replace("_", " ")
     about = f"Where the mean {chosen} was best, over the seeds that finished all points."
-    about = " ".join([about, *cut_note(comparison.metric, comparison.best)])
+    about = " ".join([about, *interval_notes(comparison.metric, comparison.best)])
     yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
     about = "Along one swept setting, over the seeds and other settings that were tried along all of it."
     about += f" Usable: not diverged, and ended {usable_text(comparison)}."

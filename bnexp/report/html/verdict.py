@@ -100,9 +100,8 @@ def _numbers(row: Overall, comparison: Comparison) -> str:
     orientation = " (lower is better)" if lower_is_better(metric) else ""
     sentence = f"{metric.replace('_', ' ').capitalize()}{orientation}{where}: {means}"
     if row.difference is None:
-        return (
-            f"{sentence}; not finite in every trial, so there is no difference (better in {row.better} of {row.seeds})."
-        )
+        count = "" if row.better is None else f" (better in {row.better} of {row.seeds})"
+        return f"{sentence}; not finite in every trial, so there is no difference{count}."
     sentence += f"; difference {measure(metric, row.difference, sign=True)}"
     if row.difference_low is None:
         return f"{sentence}, from one seed."
