@@ -28,14 +28,14 @@ def config_or_run(word: str, runs: Path) -> Path:
     """
     from bnexp.errors import InputError
     from bnexp.store.finding import find_run
-    from bnexp.store.reader import RunRecord
+    from bnexp.store.layout import CONFIG
 
-    if RunRecord.exists(Path(word)):
-        return Path(word) / "config.yaml"
+    if os.path.isdir(word):
+        return find_run(word, runs).path / CONFIG
     try:
         return split([word])[0][0]
     except InputError as no_config:
         try:
-            return find_run(word, runs).path / "config.yaml"
+            return find_run(word, runs).path / CONFIG
         except InputError as no_run:
             raise InputError(f"{no_config}\n{no_run}") from None

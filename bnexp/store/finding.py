@@ -8,7 +8,7 @@ from pathlib import Path
 from bnexp.errors import InputError, nearest, refuse_twice
 from bnexp.store.files import read
 from bnexp.store.layout import CHECKSUMS, CONFIG, ENVIRONMENT, LOG
-from bnexp.store.reader import RunRecord
+from bnexp.store.reader import DamagedRunError, RunRecord
 
 Warn = Callable[[str], None]
 """Told about every run that is left out, and why."""
@@ -30,28 +30,42 @@ def find_run(written: str, runs: Path) -> RunRecord:
     """Return the run meant by a folder's path, a folder's name in `runs`, or an experiment's name (the newest).
 
     Raises:
-        InputError: no such run; the message says which there are.
+        InputError: no such run, with those there are; or it is no run, or has no readable configuration.
     """
-    for path in (Path(written), runs / written):
-        if RunRecord.exists(path):
-            return RunRecord(path)
+    run = _meant(written, runs)
+    if why := _no_run(run.path):
+        raise InputError(why)
+    try:
+        _ = run.config
+    except DamagedRunError as error:
+        remedy = "" if error.refused else "; bnexp run with its configuration restores it"
+        raise InputError(f"{error}{remedy}") from error
+    return run
+
+
+def _meant(written: str, runs: Path) -> RunRecord:
+    """Return the run that a word means, or what else has that path: what is wrong with it is said where it is read."""
+    places = (Path(written), runs / written)
+    if path := next(filter(holds_run, places), None):
+        return RunRecord(path)
     known = find_runs(runs)
-    named = [run for run in known if experiment_of(run.path) == written]
-    if named:
+    if named := [run for run in known if experiment_of(run.path) == written]:
         return named[-1]
+    if path := next(filter(os.path.lexists, places), None):
+        return RunRecord(path)
     names = [run.path.name for run in known]
     there = f"there are {', '.join(names)}" if names else "there are none yet: train one with bnexp run"
     raise InputError(f"{written}: no such run in {runs}{nearest(written, names)}; {there}")
 
 
 def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
-    """Return the runs asked for, or without any the newest run of every experiment.
+    """Return the runs asked for, readable or not, or without any the newest run of every experiment.
 
     Raises:
         InputError: one is not there or named twice, or nothing was asked for and there is no run at all.
     """
-    found = [find_run(name, runs) for name in written] if written else newest_runs(runs)
-    refuse_twice((name, run.path.resolve()) for name, run in zip(written, found, strict=False))
+    found = [_meant(name, runs) for name in written] if written else newest_runs(runs)
+    refuse_twice((name, os.path.realpath(run.path)) for name, run in zip(written, found, strict=False))
     if not found:
         raise InputError(f"{runs}: no runs here yet; train one with bnexp run configs/quickstart.yaml")
     return found
@@ -60,23 +74,39 @@ def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
 def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[RunRecord]]:
     """Return what belongs into one comparison each: all runs asked for, or without any every experiment's newest.
 
-    Runs that can't be read are left out with a warning.
+    What is no run, or can't be read, is left out with a warning.
 
     Raises:
         InputError: as find_some, or no run is left.
     """
     found, reasons = [], []
     for run in find_some(written, runs):
-        try:
-            run.check()
+        if why := _no_run(run.path) or _unreadable(run):
+            reasons.append(why)
+        else:
             found.append(run)
-        except InputError as error:
-            reasons.append(str(error))
     if not found:
         raise InputError("\n".join([*reasons, "no run is left; bnexp run with its configuration restores one"]))
     for reason in reasons:
         warn(f"left out: {reason}")
     return [found] if written else [[run] for run in found]
+
+
+def _no_run(path: Path) -> str:
+    """Say why what has a path is no run folder; nothing where it is one, or can't be looked into."""
+    if os.path.isdir(path):
+        unknown = not os.access(path, os.X_OK)
+        return "" if unknown or holds_run(path) else f"{path}: not a run folder, it has no config.yaml"
+    what = "this link leads to none" if os.path.islink(path) else "it is a file"
+    return f"{path}: not a run folder, {what}"
+
+
+def _unreadable(run: RunRecord) -> str:
+    try:
+        run.check()
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def experiment_of(folder: Path) -> str:
