@@ -11,6 +11,7 @@ from bnexp.analysis.lagging import running_averages
 from bnexp.analysis.pairing import FINISHED, point_numbers
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study
+from bnexp.analysis.trial_settings import trial_settings
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.store.layout import READ_ONLY
@@ -33,7 +34,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _biases(study.settings, study.arms),
             initial_weights(study, comparison.baseline, others),
             _two_changes(study.settings, comparison.baseline, others),
-            _decayed(study, others),
+            _decayed(study),
             _edges(study, comparison),
             (f"tuned: {line}" for line in study.tuning),
             running_averages(study, study.arms, comparison.evaluations),
@@ -135,11 +136,17 @@ def _two_changes(settings: Mapping[str, TrialSettings], baseline: str, others: S
             yield f"two changes: {arm} differs from {baseline} in both its learning rate and its initial weights"
 
 
-def _decayed(study: Study, others: Sequence[str]) -> Iterator[str]:
-    swept = "train.weight_decay" in study.grid_keys
-    for arm in others:
-        train = study.settings[arm].train
-        if train.decay_all and (train.weight_decay or swept) and study.settings[arm].model.norm.kind != "none":
+def _decayed(study: Study) -> Iterator[str]:
+    if len(study.arms) < 2 or not study.configs:
+        return
+    decisive = ["model.norm", "train.weight_decay", "train.decay_all"]
+    shrinking = {
+        arm
+        for arm, settings in zip(study.trials["arm"], trial_settings(study, decisive), strict=True)
+        if settings.train.decay_all and settings.train.weight_decay and settings.model.norm.kind != "none"
+    }
+    for arm in study.arms:
+        if arm in shrinking:
             yield f"weight decay: in {arm} it shrinks the norm's γ and β too (train.decay_all: true)"
 
 

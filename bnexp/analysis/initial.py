@@ -7,12 +7,14 @@ by √2. Norm layers take any such factor out again.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 
+from bnexp.analysis.pairing import point_numbers
 from bnexp.analysis.study import Study
+from bnexp.analysis.trial_settings import trial_settings
 from bnexp.config.dotted import below
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.model import ModelSettings
 from bnexp.words import listed
 
@@ -29,33 +31,62 @@ SHALLOW = 2
 """Hidden layers in which a factor of √2 does little."""
 
 
+DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
+"""What it depends on whether the signal is held back."""
+
+
 def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
-    """Yield a warning where the initial weights hold back a deep baseline without norm layers, and no arm with them."""
-    model = study.settings[baseline].model
-    normed = [arm for arm in others if study.settings[arm].model.norm.kind != "none"]
-    # Who sets or sweeps the size of the weights asks about it.
-    asked = model.init.scale != 1 or any(below(key, "model.init") for key in study.grid_keys)
-    if model.norm.kind != "none" or not normed or asked or not _loses_signal(study, baseline, model):
+    """Yield a warning for each arm without norm that its initial weights hold back, where it meets one with norm.
+
+    Args:
+        study: the trials.
+        baseline: the arm that the others are compared to; either side of a comparison may be held back.
+        others: these.
+    """
+    if not study.configs:
         return
-    scheme, activations = model.init.scheme, _values(study, baseline, "model.activation") or [model.activation]
-    if unsuited := [name for name in activations if scheme in UNSUITED.get(name, {})]:
+    harm, norm = _cells(study)
+    held_back: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for plain, normed in [pair for arm in others for pair in ((baseline, arm), (arm, baseline))]:
+        met = harm[(harm["arm"] == plain) & harm["place"].isin(norm.loc[norm["arm"] == normed, "place"])]
+        for scheme, here in met.groupby("scheme", sort=False):
+            activations, arms = held_back.setdefault((plain, str(scheme)), ([], []))
+            activations += [name for name in here["activation"].unique() if name not in activations]
+            arms.append(normed)
+    for (plain, scheme), (activations, arms) in held_back.items():
         size, happens = ("large", "grows") if scheme == "he" else ("small", "shrinks")
-        remedy = UNSUITED[unsuited[0]][scheme]
         yield (
-            f"initial weights: {scheme} is too {size} for {listed(unsuited)}: without norm the signal {happens} in "
-            f"every layer, which holds back {baseline} but not {listed(normed)} (model.init: {remedy})"
+            f"initial weights: {scheme} is too {size} for {listed(activations)}: without norm the signal {happens} in "
+            f"every layer, which holds back {plain} but not {listed(arms)} "
+            f"(model.init: {UNSUITED[activations[0]][scheme]})"
         )
 
 
-def _loses_signal(study: Study, baseline: str, model: ModelSettings) -> bool:
-    """Whether a factor in every layer adds up: in deep networks without skip connections."""
-    depths = [model.layers if depth is None else depth for depth in _values(study, baseline, "model.depth")]
-    return model.family in ("mlp", "vgg") and not model.blocks and max(depths, default=model.layers) > SHALLOW
+def _cells(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return, with their grid points, the arms whose signal is held back and those that have a norm layer."""
+    models = [settings.model for settings in trial_settings(study, DECISIVE)]
+    asked = {run: _asked(config) for run, config in study.configs.items()}
+    told = [asked[run] for run in study.trials["run"]]
+    frame = pd.DataFrame(
+        {
+            "arm": study.trials["arm"],
+            "place": point_numbers(study.trials, study.grid_keys),
+            "scheme": [model.init.scheme for model in models],
+            "activation": [model.activation for model in models],
+            "norm": [model.norm.kind != "none" for model in models],
+            "harm": [not settled and _held_back(model) for model, settled in zip(models, told, strict=True)],
+        }
+    ).drop_duplicates()
+    return frame[frame["harm"]], frame[frame["norm"]]
 
 
-def _values(study: Study, arm: str, key: str) -> list[Any]:
-    """Return the values of a swept setting, None for null; nothing where it isn't swept."""
-    if key not in study.grid_keys:
-        return []
-    values = study.trials.loc[study.trials["arm"] == arm, key]
-    return [None if pd.isna(value) else value for value in values.unique()]
+def _asked(config: ExperimentConfig) -> bool:
+    """Whether an experiment sweeps or tunes the initial weights, and so asks about them."""
+    return any(below(key, "model.init") for key in (*config.swept, *config.tune.grid))
+
+
+def _held_back(model: ModelSettings) -> bool:
+    """Whether a network without norm loses its signal: a factor in every layer adds up where none has a skip."""
+    plain = model.norm.kind == "none" and model.family in ("mlp", "vgg") and not model.blocks
+    unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
+    return plain and unsuited and model.layers > SHALLOW

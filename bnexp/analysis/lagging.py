@@ -7,8 +7,8 @@ import pandas as pd
 from bnexp.analysis.comparison import EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers
 from bnexp.analysis.study import Study
-from bnexp.config.norm import NormSettings
-from bnexp.config.norms import KERAS, momentum_question, norms
+from bnexp.analysis.trial_settings import trial_settings
+from bnexp.config.norms import KERAS, momentum_question
 
 LAG = 0.05
 """A larger share of their start left in running averages is warned about."""
@@ -24,6 +24,8 @@ def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[Eval
         arms: those to look at.
         evaluated: what the probe mode_gap found.
     """
+    if not study.configs:
+        return
     averaged = _averaged(study)
     averaged = averaged[averaged["arm"].isin(list(arms))]
     for arm in arms:
@@ -47,28 +49,17 @@ def _averaged(study: Study) -> pd.DataFrame:
     made all their updates.
     """
     updates = study.curves.groupby("trial")["step"].max()
+    norms = (settings.model.norm for settings in trial_settings(study, ["model.norm"]))
     frame = pd.DataFrame(
         {
             "arm": study.trials["arm"],
             "place": point_numbers(study.trials, study.grid_keys),
             "updates": study.trials["trial"].map(updates),
-            "momentum": [norm.momentum if norm and norm.averages else float("nan") for norm in _norms(study)],
+            "momentum": [norm.momentum if norm.averages else float("nan") for norm in norms],
         }
     )
     frame = frame[frame["momentum"].notna() & frame["updates"].gt(0) & study.trials["outcome"].eq(FINISHED[0])]
     return frame.assign(left=(1 - frame["momentum"]) ** frame["updates"])
-
-
-def _norms(study: Study) -> Iterator[NormSettings | None]:
-    """Yield the normalisation of every trial, in their order; None where its experiment isn't known."""
-    if not study.configs:
-        yield from [None] * len(study.trials)
-        return
-    tables = {run: (config, norms(config)) for run, config in study.configs.items()}
-    for run, number in zip(study.trials["run"], study.trials["number"], strict=True):
-        config, by_point = tables[run]
-        cell, arms = int(number) // len(config.seeds), list(config.arms)  # numbered point by point, arm by arm
-        yield by_point[cell // len(arms)][arms[cell % len(arms)]]
 
 
 def _lag(late: pd.DataFrame, mine: pd.DataFrame, study: Study) -> str:

@@ -170,6 +170,21 @@ def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
     assert warnings(plain) == ()
 
 
+@pytest.mark.parametrize("baseline", ["none", "before"])
+def test_weight_decay_on_the_norm_of_either_side(make_folder, baseline: str) -> None:
+    run = make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True})
+    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
+    assert warnings(run, baseline=baseline) == (line,)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder, order: int) -> None:
+    decay = {"weight_decay": 0.01}
+    runs = [make_folder(name=f"d{every}", **SIX, train=decay | {"decay_all": every}) for every in (False, True)]
+    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
+    assert line in warnings(*runs[::order])
+
+
 def test_the_best_at_the_end_of_the_grid(make_folder) -> None:
     best = {"none": 0.1, "before": 1e6}
     run = make_folder(
@@ -319,6 +334,30 @@ def test_initial_weights_are_spoken_of_once_for_all_arms_and_points(make_folder)
         "initial weights: xavier is too small for relu and elu: without norm the signal shrinks in every layer, which "
         "holds back none but not before and after (model.init: he)",
     )
+
+
+def test_initial_weights_hold_back_whichever_side_of_the_comparison_lacks_norm(make_folder) -> None:
+    run = make_folder(**network(), arms=["none", "before", "after"])
+    assert warnings(run, baseline="before") == (RELU.format("xavier", "relu"),)
+    assert warnings(run, baseline="none") == (RELU.format("xavier", "relu").replace("before", "before and after"),)
+
+
+def test_initial_weights_are_those_of_arms_that_are_compared(make_folder) -> None:
+    arms = {"none": {"model.init": "he"}, "small": {"model.norm.kind": "none"}, "before": None}
+    run = make_folder(**network(), arms=arms)
+    assert warnings(run) == ()
+    assert warnings(run, baseline="before") == (RELU.format("xavier", "relu").replace("back none", "back small"),)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_initial_weights_of_joined_runs_that_differ_in_them(make_folder, order: int) -> None:
+    runs = [make_folder(name=scheme, **network(init=scheme)) for scheme in ("he", "xavier")]
+    assert warnings(*runs[::order]) == (RELU.format("xavier", "relu"),)
+
+
+def test_initial_weights_of_arms_from_two_runs(make_folder) -> None:
+    runs = [make_folder(name=arm, **network(), arms=[arm]) for arm in ("none", "before")]
+    assert warnings(*runs) == (RELU.format("xavier", "relu"),)
 
 
 def test_initial_weights_of_a_baseline_that_has_its_own(make_folder) -> None:
