@@ -22,12 +22,10 @@ from bnexp.executors.datasets import Datasets, data_key, load_data
 from bnexp.executors.dispatch import dispatch
 from bnexp.executors.jobs import Event, Job, Latest
 from bnexp.executors.planning import ShapeOf, fitted
-from bnexp.nn.table import layer_table
 from bnexp.pace import HELD_SHARE
 from bnexp.plan import TrialGroup
 from bnexp.training.memory import footprint, image_bytes
-from bnexp.training.numerics import threads_for
-from bnexp.training.work import Cost, batch_products, training_cost
+from bnexp.training.work import Cost, training_cost
 from bnexp.words import counted
 
 PROCESS = 2**29
@@ -80,7 +78,7 @@ class Cluster:
         def cost_of(group: TrialGroup) -> Cost:
             return training_cost(group, shape_of(group), self.device)
 
-        cpus = max(self._threads(group, shape_of(group)) for group in groups) if groups else 1
+        cpus = self._threads(sum(len(group.trials) for group in groups))
         data = max((image_bytes(group, shape_of(group)) for group in groups), default=0)
         fit = fitted(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
@@ -93,11 +91,13 @@ class Cluster:
     ) -> Generator[Event, None, None]:
         """Train jobs wherever there is room; see dispatch."""
         try:
-            yield from dispatch(jobs, self._workers(jobs, datasets, probes), latest)
+            yield from dispatch(jobs, self._workers(jobs, datasets, probes, self._threads(trials)), latest)
         except RayError as error:
             raise BnexpError(f"Ray has failed: {first_sentence(error)}; the same command continues") from error
 
-    def _workers(self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings]) -> RayWorkers:
+    def _workers(
+        self, jobs: Sequence[Job], datasets: Datasets, probes: Sequence[ProbeSettings], threads: int
+    ) -> RayWorkers:
         """Put the data where all nodes can get them, and return who trains on them."""
         data = {key: ray.put(datasets[key]) for key in {data_key(job.group) for job in jobs}}
         assignment = ray.put(
@@ -107,9 +107,7 @@ class Cluster:
         task: Any = ray.remote(num_returns="streaming", max_retries=0, **self._gpu_share())(train_group)
 
         def submit(job: Job) -> "ray.ObjectRefGenerator":
-            shape = datasets[data_key(job.group)].shape
-            threads = self._threads(job.group, shape)
-            memory = self._memory(job.group, shape, probes)
+            memory = self._memory(job.group, datasets[data_key(job.group)].shape, probes, threads)
             stream: ray.ObjectRefGenerator = task.options(num_cpus=threads, memory=memory).remote(
                 job, assignment, threads
             )
@@ -139,12 +137,12 @@ class Cluster:
 
     @property
     def _most_threads(self) -> int:
-        """Threads of a large update: as many as in this process alone, where a node has them."""
+        """Threads of a group at most: as many as in this process alone, where a node has them."""
         return 1 if self._on_gpu else min(torch.get_num_threads(), max(node.cpus for node in self.nodes))
 
-    def _threads(self, group: TrialGroup, shape: DataShape) -> int:
-        layers = layer_table(group.settings.model, shape.image, shape.classes)
-        return threads_for(batch_products(group, layers, self.device), self._most_threads)
+    def _threads(self, trials: int) -> int:
+        """Threads of a group, each on a CPU: one, or more where CPUs would idle, as a run has fewer trials."""
+        return max(1, min(self._most_threads, self._cpus // max(1, trials)))
 
     def _places(self, node: Node, cpus: int) -> int:
         """Groups that a node trains at once, with so many CPUs each."""
@@ -158,12 +156,11 @@ class Cluster:
             return int(min(node.seen.free for node in self.nodes) * self.gpus_per_group)
         return self._share(cpus) - PROCESS
 
-    def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings]) -> int:
+    def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:
         """Bytes of a node's memory to ask for, never more than any node has that could train it."""
         takes = image_bytes(group, shape) + (GPU_PROCESS if self._on_gpu else PROCESS)
         if not self._on_gpu:
             takes += footprint(group, shape, self.device, probes).of(len(group.trials))
-        cpus = self._threads(group, shape)
         most = min(node.memory for node in self.nodes if self._places(node, cpus))
         return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, most)
 

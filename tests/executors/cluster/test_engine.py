@@ -70,14 +70,15 @@ def test_nothing_to_train_is_no_group() -> None:
     assert sizes(cluster(node()), ()) == []
 
 
-def test_small_updates_take_one_cpu_and_large_ones_as_many_as_a_process_alone() -> None:
+def test_a_group_takes_one_cpu_and_more_only_where_there_are_fewer_trials_than_cpus() -> None:
     engine = cluster(node(cpus=8), node(cpus=2))
-    (small,), (large,) = some(), some(width=4000)
-    assert engine._threads(small, SHAPE) == 1
-    assert engine._threads(large, SHAPE) == 4
-    assert cluster(node(cpus=2))._threads(large, SHAPE) == 2
-    # Two of them on the node with eight CPUs, and none on the other.
-    assert [len(group.trials) for group in engine.arranged((large,), lambda group: SHAPE, [], begun=False)] == [2, 2]
+    assert [engine._threads(trials_) for trials_ in (100, 10, 6)] == [1, 1, 1]
+    assert [engine._threads(trials_) for trials_ in (5, 3, 2, 1)] == [2, 3, 4, 4]  # this process has four threads
+    assert cluster(node(cpus=2))._threads(1) == 2
+    assert cluster(node(cpus=8, gpus=1), device="cuda")._threads(1) == 1
+    # Four CPUs each: two of them on the node with eight, and none on the other.
+    assert sizes(engine, some(2, width=1000)) == [1, 1]
+    assert sizes(engine, some(10, width=1000)) == [1] * 10
 
 
 def test_the_gpus_of_all_nodes_are_places_and_may_be_shared() -> None:
@@ -116,11 +117,11 @@ def test_the_smallest_node_sets_the_memory() -> None:
 def test_memory_is_asked_for_in_few_kinds_and_never_more_than_a_node_has() -> None:
     (group,) = some(4)
     takes = PROCESS + footprint(group, SHAPE, CPU).of(4) + 480 * 64
-    asked = cluster(node())._memory(group, SHAPE, [])
+    asked = cluster(node())._memory(group, SHAPE, [], 1)
     assert takes <= asked < takes + MEMORY_STEP
     assert asked % MEMORY_STEP == 0
-    assert cluster(node(), node(memory=GIB // 4))._memory(group, SHAPE, []) == GIB // 4
-    assert cluster(node(gpus=1), device="cuda")._memory(group, SHAPE, []) == GPU_PROCESS + MEMORY_STEP
+    assert cluster(node(), node(memory=GIB // 4))._memory(group, SHAPE, [], 1) == GIB // 4
+    assert cluster(node(gpus=1), device="cuda")._memory(group, SHAPE, [], 1) == GPU_PROCESS + MEMORY_STEP
 
 
 def test_the_images_count() -> None:
@@ -128,7 +129,7 @@ def test_the_images_count() -> None:
     large = DataShape((3, 100, 100), 10, 50_000, 0, 10_000)
     images = 60_000 * 30_000
     assert (image_bytes(bytes_, large), image_bytes(floats, large)) == (images, 4 * images)
-    asked = cluster(node())._memory(bytes_, large, [])
+    asked = cluster(node())._memory(bytes_, large, [], 1)
     assert images <= asked - PROCESS - footprint(bytes_, large, CPU).of(4) < images + MEMORY_STEP
     gpu = cluster(node(gpus=1, free=2 * GIB), device="cuda")
     with_images = gpu.arranged((bytes_,), lambda group: large, [], begun=True)
