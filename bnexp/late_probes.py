@@ -1,6 +1,7 @@
 """Probes of finished trials, taken on the weights that they ended with; `bnexp probe` and scripts both call this."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,11 +10,14 @@ from pydantic import TypeAdapter, ValidationError
 from bnexp.config.probes import DEFAULT, DEFAULT_PROBES, OF_AN_UPDATE, Probes, ProbeSettings
 from bnexp.config.problems import explain
 from bnexp.config.reader import parse
-from bnexp.data.dataset import Dataset
+from bnexp.data.catalog import DataShape
 from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.errors import ConfigError, InputError, Problem
-from bnexp.executors.datasets import data_key, load_data
+from bnexp.executors.datasets import Datasets, data_key, load_data
+from bnexp.executors.local import Local
+from bnexp.executors.processes import side_by_side
 from bnexp.nn.shards import shards
+from bnexp.plan import TrialGroup
 from bnexp.probes.layers import unknown_layers
 from bnexp.probes.prober import Prober
 from bnexp.records import ProbeRecord
@@ -21,10 +25,10 @@ from bnexp.store.late import add_late_probes
 from bnexp.store.lock import locked
 from bnexp.store.reader import RunRecord
 from bnexp.trained import TrainedTrial, trained_trials
-from bnexp.training.numerics import full_precision, numerics
+from bnexp.training.numerics import full_precision, numerics, torch_threads
 
 Say = Callable[[str], None]
-"""Told about each trial before its probes are taken."""
+"""Told about each trial whose probes were taken."""
 
 
 def probe_settings(written: Sequence[str]) -> tuple[ProbeSettings, ...]:
@@ -65,7 +69,7 @@ def probe_run(
     run: RunRecord,
     probes: Sequence[ProbeSettings],
     wanted: Sequence[int] | None,
-    device: torch.device,
+    engine: Local,
     say: Say = lambda text: None,
 ) -> list[ProbeRecord]:
     """Take probes of a run's trials and enter what they find into its late_probes.csv.
@@ -74,42 +78,56 @@ def probe_run(
         run: the run folder.
         probes: what to measure.
         wanted: numbers of trials; None for all that have ended with weights.
-        device: where to.
-        say: told what is going on.
+        engine: where to. On a CPU trials are measured side by side, one core each.
+        say: told about each trial that was measured.
 
     Raises:
         InputError: no such trial, or it has no weights; no such layer; the data can't be had; another process has
             the run.
     """
     trained = trained_trials(run, wanted)
-    datasets = load_data([each.group for each in trained], device)
-    groups = [each.group for each in trained]
-    unknown = [*unknown_layers(groups, lambda group: datasets[data_key(group)].shape, probes, "")]
-    if unknown:
+    groups, device = [each.group for each in trained], engine.devices[0]
+    datasets = load_data(groups, device)
+
+    def shape_of(group: TrialGroup) -> DataShape:
+        return datasets[data_key(group)].shape
+
+    if unknown := [*unknown_layers(groups, shape_of, probes, "")]:
         raise ConfigError(unknown)
     with locked(run.path):
         _ = run.late_probes  # what is damaged is said before anything is measured
+        rates = _last_rates(run, trained)
+        measure = partial(_measure, probes=probes, datasets=datasets, rates=rates, device=device)
+        workers = engine.fitting(groups, shape_of, probes) if device.type == "cpu" else 1
         found = []
-        for each in trained:
-            say(f"trial {each.trial.number} ({each.trial.arm}, seed {each.trial.seed})")
-            found.append(_measure(each, probes, datasets[data_key(each.group)], _last_rate(run, each), device))
-            add_late_probes(RunRecord(run.path), found[-1:])  # at once: the next one may take long
+        with torch_threads(engine.threads(workers, len(trained))):
+            for each, record in zip(trained, side_by_side(measure, trained, workers), strict=True):
+                say(f"trial {each.trial.number} ({each.trial.arm}, seed {each.trial.seed})")
+                add_late_probes(RunRecord(run.path), [record])  # at once: the next one may take long
+                found.append(record)
     return found
 
 
 def _measure(
-    trained: TrainedTrial, probes: Sequence[ProbeSettings], data: Dataset, rate: float, device: torch.device
+    trained: TrainedTrial,
+    probes: Sequence[ProbeSettings],
+    datasets: Datasets,
+    rates: Mapping[int, float],
+    device: torch.device,
 ) -> ProbeRecord:
-    group, seeds = trained.group, [trained.trial.seed]
+    group, seeds, data = trained.group, [trained.trial.seed], datasets[data_key(trained.group)]
     draws = SeedDraws(SeedStreams(seeds, device), seeds)
     network = trained.network(data.shape, device, draws)
     with numerics(full_precision(group.settings.train), device):
         prober = Prober(group, network, shards(network, draws, [1]), data, probes)
-        rate_K = torch.tensor([rate], device=device, dtype=next(network.parameters()).dtype)
+        rate_K = torch.tensor([rates[trained.trial.number]], device=device, dtype=next(network.parameters()).dtype)
         return prober.measure(probes, trained.weights.epoch, trained.weights.step, rate_K)
 
 
-def _last_rate(run: RunRecord, trained: TrainedTrial) -> float:
-    curves = run.curves
-    mine = curves[(curves["trial"] == trained.trial.number) & (curves["step"] == trained.weights.step)]
-    return float(mine["lr"].iloc[-1]) if len(mine) else float(trained.trial.settings.train.lr)
+def _last_rates(run: RunRecord, trained: Sequence[TrainedTrial]) -> dict[int, float]:
+    """Return the learning rate of every trial at the step its weights are of."""
+    recorded = run.curves.groupby(["trial", "step"])["lr"].last()
+    return {
+        each.trial.number: float(recorded.get((each.trial.number, each.weights.step), each.trial.settings.train.lr))
+        for each in trained
+    }

@@ -1,10 +1,13 @@
 """Probes of finished trials: what they find on the final weights is what training would have found at its end."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
 from bnexp.errors import ConfigError, InputError
+from bnexp.executors.local import Local
 from bnexp.late_probes import probe_run, probe_settings
 from bnexp.preparing import prepare
 from bnexp.runner import run
@@ -13,6 +16,8 @@ from bnexp.store.reader import RunRecord
 from tests.helpers import TOGETHER_FLOAT64, experiment
 
 CPU = torch.device("cpu")
+ALONE, TWO = Local((CPU,), cores=1), Local((CPU,), cores=2)
+ARMS = ["none", "before"]
 TAKEN = ["gradient_norm", "variance_shift", "gradient_noise", "effective_smoothness", "sharpness", "mode_gap"]
 
 
@@ -21,7 +26,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     config = experiment(
         data={"name": "digits", "train_size": 160, "val_size": 0, "test_size": 40},
         model={"depth": 2, "width": 8, "dropout": 0.2},
-        arms=["none", "before"],
+        arms=ARMS,
         train={"epochs": 2, "batch_size": 32, "schedule": "cosine", "precision": "fp64"},
         probes=TAKEN,
         seeds=2,
@@ -32,7 +37,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
 def test_they_find_what_training_found_after_its_last_update(record: RunRecord) -> None:
     # Dropout included, since its draws are named by the moment and not by what was drawn before.
     taken, key = RunRecord(record.path).probes, ["trial", "layer", "probe"]
-    probe_run(record, probe_settings(TAKEN), None, CPU)
+    probe_run(record, probe_settings(TAKEN), None, ALONE)
     late = RunRecord(record.path).late_probes
     assert set(late["step"]) == {10}
     last = taken[taken["step"] == 10].set_index(key)["value"].sort_index()
@@ -44,7 +49,7 @@ def test_they_find_what_training_found_after_its_last_update(record: RunRecord) 
 
 
 def test_only_the_trials_asked_for_are_measured(record: RunRecord) -> None:
-    found = probe_run(record, probe_settings(["rank"]), [3, 1], CPU)
+    found = probe_run(record, probe_settings(["rank"]), [3, 1], ALONE)
     assert [each.trials for each in found] == [(1,), (3,)]
     late = RunRecord(record.path).late_probes
     assert set(late.loc[late["probe"] == "rank", "trial"]) == {1, 3}
@@ -53,8 +58,15 @@ def test_only_the_trials_asked_for_are_measured(record: RunRecord) -> None:
 def test_a_run_that_another_process_works_on_is_left_alone(record: RunRecord) -> None:
     before = (record.path / "checksums.txt").read_bytes()
     with locked(record.path), pytest.raises(InputError, match="is running this experiment"):
-        probe_run(record, probe_settings(["rank"]), [0], CPU)
+        probe_run(record, probe_settings(["rank"]), [0], ALONE)
     assert (record.path / "checksums.txt").read_bytes() == before
+
+
+def test_trials_measured_side_by_side_give_the_same_bits_in_the_same_order(record: RunRecord) -> None:
+    probes, said = probe_settings(["gradient_norm"]), list[str]()
+    alone = probe_run(record, probes, None, ALONE)
+    assert probe_run(record, probes, None, TWO, said.append) == alone
+    assert said == [f"trial {i} ({arm}, seed {seed})" for i, (arm, seed) in enumerate(product(ARMS, (0, 1)))]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +94,7 @@ def test_default_stands_for_what_weights_suffice_for() -> None:
 
 def test_a_layer_that_is_not_there_is_named(record: RunRecord) -> None:
     with pytest.raises(ConfigError, match=r"^--probe rank: layers: hiden\.0\.activation: no layer has this name"):
-        probe_run(record, probe_settings(["{name: rank, layers: [hiden.0.activation]}"]), None, CPU)
+        probe_run(record, probe_settings(["{name: rank, layers: [hiden.0.activation]}"]), None, ALONE)
 
 
 def test_a_run_whose_probes_are_others_is_not_taken_over(record: RunRecord) -> None:

@@ -27,7 +27,7 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         min=1,
-        help="Processes that train side by side, one thread each. Default: one per core or GPU, where that saves time.",
+        help="Processes that work side by side, one thread each. Default: one per core or GPU, where that saves time.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

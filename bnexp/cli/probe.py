@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs, Trials
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs, Trials, Workers
 
 Wanted = Annotated[
     list[str],
@@ -17,6 +17,7 @@ def probe(
     wanted: Wanted,
     trials: Trials = None,
     device: Device = "auto",
+    workers: Workers = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -30,12 +31,12 @@ def probe(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)
-    from bnexp.executors.devices import choose_device  # imports torch
+    from bnexp.executors.local import Local  # imports torch
     from bnexp.late_probes import probe_run, probe_settings
 
     probes = probe_settings(wanted)
     say = saying(silent=as_json or quiet)
-    found = probe_run(run, probes, trials or None, choose_device(device), say)
+    found = probe_run(run, probes, trials or None, Local.on(device, workers), say)
     rows: list[dict[str, Any]] = [row for record in found for row in record.rows()]
     if as_json:
         print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})

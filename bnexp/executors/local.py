@@ -111,15 +111,24 @@ class Local:
         There are at most as many as groups, as cores or GPUs, and as fit the memory together. On a CPU each has one
         thread, or more where cores would idle because the run has fewer trials than there are cores.
         """
+        workers = self.fitting(groups, shape_of, probes)
+        if workers < 2 or not self._pays(groups, shape_of, workers):
+            workers = 1
+        threads = self.threads(workers, trials)
+        return [Place(device, threads) for device, _ in zip(cycle(self.devices), range(workers), strict=False)]
+
+    def threads(self, workers: int, trials: int) -> int:
+        """Return the threads of an operation in each of so many workers, of work on so many trials."""
+        return min(torch.get_num_threads(), self.cores // workers) if trials < self.cores else 1
+
+    def fitting(self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings]) -> int:
+        """Return how many workers have a group each and fit the memory together."""
         workers = min(self._most, len(groups))
         sizes = [footprint(each, shape_of(each), self.devices[0], probes).of(len(each.trials)) for each in groups]
         room = USABLE * self._free * workers / self._sharing(workers) if workers else 0
         while workers > 1 and sum(sorted(sizes)[-workers:]) > room:
             workers -= 1
-        if workers < 2 or not self._pays(groups, shape_of, workers):
-            workers = 1
-        threads = min(torch.get_num_threads(), self.cores // workers) if trials < self.cores else 1
-        return [Place(device, threads) for device, _ in zip(cycle(self.devices), range(workers), strict=False)]
+        return workers
 
     def facts(self) -> Mapping[str, Any]:
         """Return what environment.json says of where a run was trained."""

@@ -12,16 +12,19 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import multiprocessing
 
+from bnexp.errors import BnexpError
 from bnexp.executors.jobs import Job
 from bnexp.executors.memory import out_of_memory, release_memory
 from bnexp.executors.messages import Begun, Carried, Lost, Message
@@ -33,6 +36,8 @@ WAIT_SECONDS = 1.0
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 TrainingOn = Callable[[torch.device], Training]
 """Returns what trains a job on a device."""
 
@@ -138,6 +143,30 @@ class ProcessPool:
         return _Worker(place, process, ours)
 
 
+def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    """Yield the results of independent work on a CPU, in the order of the items; what an item raises is raised here.
+
+    Args:
+        work: has to be picklable.
+        items: of the work, picklable as well.
+        workers: forked processes with one thread each. With one, or where forking isn't safe, this process does all.
+
+    Raises:
+        BnexpError: a worker was killed.
+    """
+    if workers < 2 or not Place(torch.device("cpu")).forks:
+        yield from map(work, items)
+        return
+    context: Any = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), 1))
+    try:
+        yield from pool.map(work, items)
+    except BrokenProcessPool:
+        raise BnexpError("a worker process was killed, mostly for lack of memory; try again with --workers 1") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _receive(worker: _Worker) -> Message:
     """Return the next message of a worker, or that it has died."""
     try:
@@ -152,10 +181,7 @@ def _receive(worker: _Worker) -> Message:
 
 def _work(connection: Connection, place: Place, training_on: TrainingOn, parent: int) -> None:
     """Train jobs as they come, until the parent ends or closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _end_with_parent(parent)
-    torch.set_num_threads(place.threads)
+    _begin(parent, place.threads)
     training = training_on(place.device)
     with suppress(EOFError, OSError):
         while True:
@@ -164,6 +190,14 @@ def _work(connection: Connection, place: Place, training_on: TrainingOn, parent:
             for message in messages(job, training, Carried, out_of_memory):
                 connection.send(message)
             release_memory()
+
+
+def _begin(parent: int, threads: int) -> None:
+    """Make this process a worker: it leaves signals to its parent, ends with it, and computes with so many threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with_parent(parent)
+    torch.set_num_threads(threads)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -17,12 +17,12 @@ from bnexp import pace, runner
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.data.catalog import DataShape
-from bnexp.errors import InputError
+from bnexp.errors import BnexpError, InputError
 from bnexp.executors import local
 from bnexp.executors.dispatch import dispatch
 from bnexp.executors.jobs import Event, Job
 from bnexp.executors.local import CPU, Local
-from bnexp.executors.processes import Place, ProcessPool
+from bnexp.executors.processes import Place, ProcessPool, side_by_side
 from bnexp.executors.worker import Training
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.preparing import prepare
@@ -318,3 +318,39 @@ def test_sixteen_cores_are_busy_for_nine_tenths_of_the_time() -> None:
     started = time.monotonic()
     list(dispatch([Job.new(group) for group in shared], ProcessPool([Place(CPU)] * 16, napping), lambda number: None))
     assert NAP * 320 / (16 * (time.monotonic() - started)) >= 0.9
+
+
+def where(item: int) -> tuple[int, int, int]:
+    time.sleep(0.05 * (3 - item))  # the first takes the longest
+    return item, os.getpid(), torch.get_num_threads()
+
+
+def test_results_of_independent_work_come_in_order_from_workers_with_one_thread() -> None:
+    found = list(side_by_side(where, range(3), 3))
+    assert [item for item, _, _ in found] == [0, 1, 2]
+    assert len({process for _, process, _ in found} - {os.getpid()}) > 1
+    assert {threads for _, _, threads in found} == {1}
+
+
+def test_one_worker_is_this_process() -> None:
+    assert {process for _, process, _ in side_by_side(where, range(2), 1)} == {os.getpid()}
+
+
+def fail(item: int) -> None:
+    if item == 0:
+        raise InputError("a bad item")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_an_item_raises_is_raised_and_a_killed_worker_is_said() -> None:
+    with pytest.raises(InputError, match=r"^a bad item$"):
+        list(side_by_side(fail, [0, 0], 2))
+    with pytest.raises(BnexpError, match=r"a worker process was killed, mostly for lack of memory; .* --workers 1"):
+        list(side_by_side(fail, [1, 1], 2))
+
+
+def test_work_that_nobody_waits_for_any_more_is_dropped() -> None:
+    results = side_by_side(where, [0] * 100, 2)
+    next(results)
+    results.close()
+    assert not psutil.Process().children(recursive=True)
