@@ -1,14 +1,14 @@
-"""init_scale, 32 trials: bnexp against programs that train one network at a time, and against the floor."""
+"""init_scale, 32 trials: bnexp against programs that train one network at a time, quiet and busy, and the floor."""
 
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
+from benchmarks.busy import busy_program, planned, train
 from benchmarks.rivals import in_memory, lightning_trainer, loader, numpy_book
-from benchmarks.study import Loaded, Study, load_study
+from benchmarks.study import Study, load_study
 from benchmarks.timing import Timed, in_turn
-from bnexp.training.loop import train
 
 Program = Callable[[Study, float, bool], float]
 SIDE, PRODUCTS = 2048, 10
@@ -26,27 +26,29 @@ LIGHTNING: dict[str, tuple[Program, str, str]] = {
     "the same without logger, checkpoints, bars, summary": (partial(lightning_trainer.train, bare=True), "", ""),
 }
 """Programs that train only a few trials."""
+BUSY: dict[str, Program] = {
+    "plain PyTorch, tensors in memory": in_memory.train,
+    "Lightning Trainer and DataLoader": lightning_trainer.train,
+}
+"""Programs that train a few trials beside a busy program as well."""
 
 
 def run(rounds: int = 3) -> str:
     """Return the table as Markdown."""
     loaded = load_study([], torch.device("cpu"))
-    study = loaded.study
+    study, ours = loaded.study, partial(train, planned(loaded.config))
     few = [study.arms[i * len(study.arms) // FEW + 2] for i in range(FEW)]
-    programs: dict[str, Callable[[], object]] = {"bnexp": partial(_ours, loaded), "floor": _products}
+    programs: dict[str, Callable[[], object]] = {"bnexp": ours, "floor": _products}
     programs |= {name: partial(_all, program, study, study.arms) for name, (program, _, _) in PEERS.items()}
     programs |= {name: partial(_all, program, study, few) for name, (program, _, _) in LIGHTNING.items()}
     # What only a first call pays: threads, imports.
     in_memory.train(study, *few[0])
     lightning_trainer.train(study, *few[0])
     times = in_turn(programs, rounds)
-    return _table(times, study, rounds)
-
-
-def _ours(loaded: Loaded) -> None:
-    for group in loaded.groups:
-        for _ in train(group, loaded.data):
-            pass
+    beside = {"bnexp": ours} | {name: partial(_all, program, study, few) for name, program in BUSY.items()}
+    with busy_program():
+        busy = in_turn(beside, rounds)
+    return "\n\n".join([_table(times, study, rounds), _busy_table(busy, study)])
 
 
 def _all(program: Program, study: Study, arms: list[tuple[float, bool]]) -> list[float]:
@@ -57,6 +59,20 @@ def _products() -> None:
     a, b = torch.rand(2, SIDE, SIDE)
     for _ in range(PRODUCTS):
         a @ b
+
+
+def _busy_table(times: dict[str, Timed], study: Study) -> str:
+    ours, trials = times["bnexp"], len(study.arms)
+    rows = [
+        "| beside a program that keeps a core busy | seconds: median (range) | bnexp is faster by | expected |",
+        "|---|---|---|---|",
+        f"| bnexp | {ours} | | |",
+    ]
+    for name in BUSY:
+        whole = times[name].median * trials / FEW
+        few = f"{whole:.0f}, extrapolated from {FEW} trials: {times[name]}"
+        rows.append(f"| {name} | {few} | {whole / ours.median:.1f}× | 20× |")
+    return "\n".join(rows)
 
 
 def _table(times: dict[str, Timed], study: Study, rounds: int) -> str:

@@ -66,17 +66,29 @@ def _rows(name: str, rounds: int) -> Iterator[str]:
 def _programs(config: ExperimentConfig) -> dict[str, Callable[[], object]]:
     """Return what trains an experiment, by name; the data are loaded once."""
     cores = available_cores()
-    engines = {"workers": Local((CPU,), cores), "one thread": Local((CPU,), cores, most_workers=1)}
-    with TemporaryDirectory() as folder:
-        plans = {name: prepare(config, Path(folder), engine) for name, engine in engines.items()}
+    plans = {"workers": planned(config), "one thread": planned(config, workers=1)}
     one = plans["one thread"]
-    programs: dict[str, Callable[[], object]] = {name: partial(_train, plan) for name, plan in plans.items()}
+    programs: dict[str, Callable[[], object]] = {name: partial(train, plan) for name, plan in plans.items()}
     return programs | {"threads": lambda: list(execute(_jobs(one), one.datasets, probes=config.probes, threads=cores))}
 
 
-def _train(plan: Plan) -> None:
-    for _ in plan.engine.execute(_jobs(plan), plan.datasets, lambda number: None, plan.config.probes, len(plan.trials)):
-        pass
+def planned(config: ExperimentConfig, workers: int | None = None) -> Plan:
+    """Return an experiment's plan on this machine, its data loaded; no run folder is left."""
+    with TemporaryDirectory() as folder:
+        return prepare(config, Path(folder), Local((CPU,), available_cores(), workers))
+
+
+def train(plan: Plan) -> None:
+    """Train all of a plan as `bnexp run` does, and record nothing.
+
+    Raises:
+        RuntimeError: a group failed, so that its time would mean nothing.
+    """
+    for event in plan.engine.execute(
+        _jobs(plan), plan.datasets, lambda number: None, plan.config.probes, len(plan.trials)
+    ):
+        if event.failure:
+            raise RuntimeError(event.failure)
 
 
 def _jobs(plan: Plan) -> list[Job]:
