@@ -69,5 +69,11 @@ def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:
 
 def nearest(name: object, known: Sequence[str]) -> str:
     """Return " (nearest: …)" for the known name closest to a misspelt one, or nothing."""
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    return f" (nearest: {close[0]})" if close else ""
+    spelled = {bare(each): each for each in reversed(known)}
+    close = get_close_matches(bare(str(name)), list(spelled), n=1, cutoff=0.5)
+    return f" (nearest: {spelled[close[0]]})" if close else ""
+
+
+def bare(name: str) -> str:
+    """Return a name without what people write differently: capitals, hyphens and underscores."""
+    return name.lower().replace("_", "").replace("-", "")

@@ -11,6 +11,7 @@ from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, once, points, repeated
 from bnexp.config.swept import Grid, Seeds, Values
+from bnexp.config.synonyms import nearest_value
 from bnexp.config.text import Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
 from bnexp.config.tuning import MOST_CHOICES, Choice, TuneSettings
@@ -171,7 +172,10 @@ def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
     """Return an arm's overrides; the built-in names keep their meaning whatever else is overridden."""
     if name not in BUILT_IN_ARMS:
         if overrides is None:
-            raise ValueError(f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping with its overrides")
+            hint = nearest_value("arms", name, BUILT_IN_ARMS)
+            raise ValueError(
+                f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}{hint}, or a mapping with its overrides"
+            )
         return overrides
     meant = {"model.norm.kind": "none"} if name == "none" else {"model.norm.placement": name}
     given = {} if overrides is None else overrides

@@ -1,4 +1,8 @@
-"""Several values typed at a setting, which takes one: how to sweep it instead."""
+"""What was probably meant where a value is of another kind than its setting takes, and how to write that.
+
+Several values at a setting, which takes one, are a sweep; one value where a list belongs is a list of one; and numbers
+of another unit, such as epochs for a share, are converted.
+"""
 
 import re
 import shlex
@@ -9,28 +13,91 @@ from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import BUILT_IN_ARMS
 from bnexp.config.reader import flow, parse
 from bnexp.config.single import faults
-from bnexp.config.sweep import RANGES, repeated, values
+from bnexp.config.sweep import RANGES, arguments_of, repeated, values
+from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import InputError
 
 SWEPT_AS = {"data": "data.name", "model": "model.family", "model.init": "model.init.scheme"}
 """Sections with a short form, and the setting that it sets: a sweep is over that setting."""
+COLUMNS = ("grid", "zip", "tune.grid")
+"""Sections of lists by dotted key."""
+SHARES = ("model.dropout", "train.label_smoothing")
+WARM_UPS = ("train.warmup", "train.schedule_options.warmup")
+SIZES = ("data.train_size", "data.val_size", "data.test_size")
+LISTS = ("train.record_at", "train.schedule_options.step_at")
+"""Settings that take ranges themselves."""
 MOST_VALUES = 100
 """Values of a list that are looked at: a longer one is probably no sweep."""
 
 _CALL = re.compile(rf"(?:np\.|numpy\.)?({'|'.join(RANGES)})\((.*)\)")
 _DECIMAL_COMMA = re.compile(r"([-+]?\d+),(\d+)")
+_PERCENT = re.compile(r"(\d+(?:\.\d*)?) ?%")
 
 
-def sweep_hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
-    """Return how to sweep the setting at a place of a raw configuration, or nothing unless several values are there.
+def hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
+    """Return what to write instead of the wrong value at a place of a raw configuration, or nothing.
 
     Args:
         raw: the configuration.
-        place: a dotted key, perhaps of an arm.
+        place: a dotted key, perhaps of an arm or a sweep.
         typed: on the command line, and not in a file.
     """
+    listed = _list_meant(raw, place)
+    if listed is not None:
+        return f"; write {_assigned(place, listed, typed=typed)}"
     key, value = next((each[1:] for each in _settings(raw) if each[0] == place), ("", None))
+    if not key:
+        return ""
+    bracketed = _bracketed(key, value)
+    if bracketed is not None:
+        return f"; write {shlex.quote(f'{place}={flow(bracketed)}') if typed else flow(bracketed)}"
+    return _sweep_hint(key, value, typed=typed) or _unit_hint(raw, key, value)
+
+
+def _bracketed(key: str, value: Any) -> Any:
+    """Return the value of a setting with the brackets that were forgotten, or without those that are too many."""
+    if isinstance(value, list):
+        meant = value[0] if len(value) == 1 else None
+    elif isinstance(value, Mapping):
+        return None
+    else:
+        meant = _listed(value) if isinstance(value, str) else [value]
+    return None if meant is None or [*faults(key, meant)] else meant
+
+
+def _assigned(key: str, value: Any, *, typed: bool) -> str:
+    if typed:
+        return shlex.quote(f"{key}={flow(value)}")
+    section = next((each for each in COLUMNS if key.startswith(f"{each}.")), "")
+    return f"{section}: {flow({key.removeprefix(f'{section}.'): value})}" if section else f"{key}: {flow(value)}"
+
+
+def _list_meant(raw: Mapping[str, Any], place: str) -> Any:
+    """Return the list or range that a single value or text stands for where only these can stand; else None."""
+    section = next((each for each in COLUMNS if place.startswith(f"{each}.")), "")
+    if not section and place not in ("arms", "seeds", "tune.seeds"):
+        return None
+    key = place.removeprefix(f"{section}.")
+    columns = _at(raw, section)
+    value = (columns.get(key) if isinstance(columns, Mapping) else None) if section else _at(raw, place)
+    if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
+        return _range_meant(key, call[1], _listed(call[2]), section)
+    if value is None or isinstance(value, Mapping | list) or (key.endswith("seeds") and not isinstance(value, str)):
+        return None
+    meant = _listed(value) if isinstance(value, str) else [value]
+    return meant if meant and (len(meant) > 1 or _is_one(key, meant[0], section)) else None
+
+
+def _is_one(key: str, value: Any, section: str) -> bool:
+    """Tell whether a value can stand in a list: of a sweep, of arms or of seeds."""
+    if section:
+        return not [*faults(key, value)]
+    return value in BUILT_IN_ARMS if key == "arms" else type(value) is int
+
+
+def _sweep_hint(key: str, value: Any, *, typed: bool) -> str:
+    """Return how to sweep a setting, or nothing unless several values are there."""
     if (
         key == "model.norm"
         and isinstance(value, list)
@@ -42,12 +109,7 @@ def sweep_hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
     meant = _several(key, value)
     if meant is None:
         return ""
-    sweep = _assigned(f"grid.{key}", meant, typed=True) if typed else _assigned("grid", {key: meant}, typed=False)
-    return f"; to sweep it: {sweep}{_with_a_point(key, value)}"
-
-
-def _assigned(key: str, value: Any, *, typed: bool) -> str:
-    return shlex.quote(f"{key}={flow(value)}") if typed else f"{key}: {flow(value)}"
+    return f"; to sweep it: {_assigned(f'grid.{key}', meant, typed=typed)}{_with_a_point(key, value)}"
 
 
 def _with_a_point(key: str, value: Any) -> str:
@@ -56,31 +118,74 @@ def _with_a_point(key: str, value: Any) -> str:
     return f"; or with a decimal point: {number}" if parts and not [*faults(key, float(number))] else ""
 
 
+def _unit_hint(raw: Mapping[str, Any], key: str, value: Any) -> str:
+    """Say what a number in another unit comes to: epochs or per cent for a share, a share for a number of images."""
+    per_cent = float(found[1]) if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) else None
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if key in SIZES and (per_cent is not None or (number is not None and 0 < number < 1)):
+        return "; it is a number of images"
+    if key in WARM_UPS and number is not None and number >= 1:
+        return f"; it is a share of the training, such as {_share_of_training(raw, number)}"
+    if per_cent is None and key in SHARES and number is not None and number > 1:
+        per_cent = number
+    if key in (*SHARES, *WARM_UPS) and per_cent is not None and per_cent < 100:
+        return f"; it is a share: {per_cent:g} % is {per_cent / 100:g}"
+    return ""
+
+
+def _share_of_training(raw: Mapping[str, Any], number: float) -> str:
+    """Write what share so many epochs are, or so many steps where the training is counted in steps."""
+    steps, epochs = _at(raw, "train.steps"), _at(raw, "train.epochs")
+    total, unit = (epochs or DEFAULT_EPOCHS, "epochs") if steps is None else (steps, "steps")
+    if (
+        not isinstance(total, int)
+        or number >= total
+        or any(f"train.{unit}" in (_at(raw, each) or ()) for each in COLUMNS)
+    ):
+        return "0.1"
+    return f"{number / total:.3g} for {number:g} of {total} {unit}"
+
+
+def _at(raw: Any, key: str) -> Any:
+    """Return what a raw configuration has under a dotted key; None where it has nothing."""
+    for part in key.split("."):
+        raw = raw.get(part) if isinstance(raw, Mapping) else None
+    return raw
+
+
 def _settings(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield (place, dotted key, value) of every setting and section that is given, and of those of arms."""
+    """Yield (place, dotted key, value) of every setting and section that is given, also in arms and in sweeps."""
     keys = [*leaf_keys(TrialSettings, sections=True)]
-    for key in keys:
-        here: Any = raw
-        for part in key.split("."):
-            here = here.get(part) if isinstance(here, Mapping) else None
-        if here is not None:
-            yield key, key, here
+    yield from ((key, key, here) for key in keys if (here := _at(raw, key)) is not None)
     arms = raw.get("arms")
     for arm, overrides in arms.items() if isinstance(arms, Mapping) else ():
         for key, value in overrides.items() if isinstance(overrides, Mapping) else ():
             if key in keys:
                 yield f"arms.{arm}.{key}", key, value
+    for section in COLUMNS:
+        columns = _at(raw, section)
+        for key, column in columns.items() if isinstance(columns, Mapping) else ():
+            if key in keys and isinstance(column, list):
+                yield from ((f"{section}.{key}[{number}]", key, value) for number, value in enumerate(column))
 
 
 def _several(key: str, value: Any) -> Any:
     """Return the list or range of a sweep that a value stands for; None where it is no sweep of possible values."""
-    call = _CALL.fullmatch(value.strip()) if isinstance(value, str) else None
-    if call:
-        written = {call[1]: _listed(call[2])}
-        form = {call[1]: ["first", "last", "step" if call[1] == "range" else "n"]}
-        return written if _possible(key, written) else form
+    if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
+        return _range_meant(key, call[1], _listed(call[2]), "grid")
+    if isinstance(value, Mapping) and len(value) == 1 and (kind := next(iter(value))) in RANGES and key not in LISTS:
+        return _range_meant(key, kind, value[kind], "grid")
     written = _listed(value) if isinstance(value, str) else value
     return written if _possible(key, written) else None
+
+
+def _range_meant(key: str, kind: str, arguments: Any, section: str) -> Any:
+    """Return a range, with the names of what is missing or can't be meant as it stands in place of the numbers."""
+    if _possible(key, {kind: arguments}) if section else False:
+        return {kind: arguments}
+    names = arguments_of(kind)
+    ends = isinstance(arguments, list) and len(arguments) == 2 and kind != "logspace"
+    return {kind: [*arguments, names[2]] if ends else names}
 
 
 def _possible(key: str, written: Any) -> bool:

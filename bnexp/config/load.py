@@ -6,7 +6,7 @@ from typing import Any
 
 from bnexp.config.check import check
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.hints import sweep_hint
+from bnexp.config.hints import hint
 from bnexp.config.overrides import override
 from bnexp.config.reader import read_mapping
 from bnexp.config.text import printable
@@ -49,7 +49,7 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
     in_file = set(check(raw)[1]) if overrides and found else found
     for key, message in found:
         typed = (key, message) not in in_file
-        said = message + sweep_hint(merged, key, typed=typed)
+        said = message + hint(merged, key, typed=typed)
         problems.append(Problem(COMMAND_LINE if typed else source, printable(key), printable(said)))
     if problems or config is None:
         raise ConfigError(problems)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from bnexp.config.base import Count, Positive, Settings
-from bnexp.errors import nearest
+from bnexp.config.synonyms import nearest_value
 
 NormKind = Literal["none", "batch", "layer", "group", "whiten", "noisy_batch"]
 Placement = Literal["before", "after"]
@@ -82,4 +82,5 @@ class NormSettings(Settings):
         if value in get_args(NormKind):
             return {"kind": value}
         known = [*get_args(Placement), *get_args(NormKind)]
-        raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{nearest(value, known)}")
+        hint = nearest_value("model.norm.kind", value, known)
+        raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")

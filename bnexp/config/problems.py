@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from bnexp.config.base import Settings
 from bnexp.config.dotted import nearest_key
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.synonyms import nearest_value
 from bnexp.config.trial import TrialSettings
-from bnexp.errors import nearest
 
 Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
@@ -21,6 +21,7 @@ WORDS = (
     ("String should have", "expected"),
     ("Keys should be strings", "expected text as a key"),
     ("a valid ", "a "),
+    ("a tuple", "a list"),
     ("Field required", "missing"),
     ("a integer", "an integer"),
     (", unable to parse string as a number", ""),
@@ -43,7 +44,7 @@ def _message(item: Mapping[str, Any], key: str, section: type[Settings]) -> str:
         return f"unknown key{nearest_key(section, key)}"
     if item["type"] == "unknown_key":
         return f"unknown key{nearest_key(TrialSettings, item['input'])}"
-    expected = _expected(item)
+    expected = _expected(item, key)
     # A check across keys names them in its own words, and a wrong key is named already: no value then.
     if isinstance(item["input"], Mapping) or "[key]" in item["loc"] or not key:
         return expected
@@ -51,7 +52,7 @@ def _message(item: Mapping[str, Any], key: str, section: type[Settings]) -> str:
     return f"{shown if len(shown) <= 60 else shown[:57] + '…'}: {expected}"
 
 
-def _expected(item: Mapping[str, Any]) -> str:
+def _expected(item: Mapping[str, Any], key: str) -> str:
     kind, message = item["type"], item["msg"]
     if kind == "invalid_key" and isinstance(item["input"], int | float) and not isinstance(item["input"], bool):
         return KEYS
@@ -63,7 +64,7 @@ def _expected(item: Mapping[str, Any]) -> str:
         return "expected a mapping of keys"
     if kind == "literal_error":
         known = [name.strip("'") for name in item["ctx"]["expected"].replace(" or ", ", ").split(", ")]
-        return f"expected one of {', '.join(known)}{nearest(item['input'], known)}"
+        return f"expected one of {', '.join(known)}{nearest_value(key, item['input'], known)}"
     for theirs, ours in WORDS:
         message = message.replace(theirs, ours)
     return str(message)

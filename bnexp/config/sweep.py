@@ -57,12 +57,8 @@ def step_numbers(written: Any, least: int, alternative: str = "") -> tuple[int, 
         ValueError: neither, a number is no whole one or below `least`, or it is listed twice.
         TooManyError: more than MOST_VALUES.
     """
-    try:
-        steps = values(written)
-    except TooManyError:
-        raise
-    except ValueError:
-        steps = ()
+    # What is wrong within a range is said by what reads it.
+    steps = values(written) if isinstance(written, Mapping | list | tuple) and written else ()
     if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step >= least for step in steps):
         raise ValueError(f"expected {alternative}a list or range of steps counted from {least}")
     return tuple(sorted(once(steps)))
@@ -118,10 +114,15 @@ def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
-        raise ValueError(f"{kind} takes three numbers")
+        raise ValueError(f"{kind} takes three numbers: [{', '.join(arguments_of(kind))}]")
     if not all(map(isfinite, arguments)):
         raise ValueError(f"{kind} takes three finite numbers")
     return RANGES[kind](*arguments)
+
+
+def arguments_of(kind: str) -> list[str]:
+    """Return the names of the three numbers that a kind of range takes."""
+    return ["first", "last", "step" if kind == "range" else "n"]
 
 
 def _logspace(first: float, last: float, count: float) -> tuple[float, ...]:

@@ -1,4 +1,8 @@
-"""What settings are called elsewhere, in Keras, PyTorch and people's own scripts."""
+"""What settings and their values are called elsewhere, in Keras, PyTorch and people's own scripts."""
+
+from collections.abc import Sequence
+
+from bnexp.errors import bare, nearest
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "data.name": ("dataset",),
@@ -43,15 +47,61 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 }
 """By setting: names that it has elsewhere."""
 
+VALUES: dict[str, dict[str, tuple[str, ...]]] = {
+    "arms": {
+        "none": ("baseline", "plain", "without_bn", "no_bn", "no_norm"),
+        "before": ("bn", "batch", "batch_norm", "with_bn", "norm"),
+    },
+    "data.normalize": {"standard": ("zscore", "mean_std", "true"), "unit": ("minmax",), "none": ("false",)},
+    "model.family": {
+        "mlp": ("dense", "fc", "fnn", "feedforward"),
+        "vgg": ("cnn", "conv", "convnet"),
+        "rnn": ("lstm", "gru"),
+    },
+    "model.activation": {"silu": ("swish",), "identity": ("linear", "none"), "sigmoid": ("logistic",)},
+    "model.init.scheme": {
+        "he": ("kaiming", "kaiming_normal", "kaiming_uniform", "he_normal", "he_uniform"),
+        "xavier": ("glorot", "glorot_normal", "glorot_uniform", "xavier_normal"),
+        "lecun": ("lecun_normal",),
+        "normal": ("gaussian",),
+    },
+    "model.norm.kind": {
+        "none": ("identity",),
+        "batch": ("bn",),
+        "layer": ("ln",),
+        "group": ("gn", "instance", "instance_norm"),
+    },
+    "train.augment": {"flip_crop": ("true", "standard"), "none": ("false",)},
+    "train.optimizer": {
+        "sgd with train.momentum": ("momentum",),
+        "sgd with train.momentum and train.nesterov: true": ("nesterov", "nag"),
+    },
+    "train.precision": {
+        "fp32": ("float", "float32", "single", "32"),
+        "fp64": ("double",),
+        "bf16": ("amp", "half", "float16", "fp16", "mixed"),
+    },
+    "train.sampling": {"epoch": ("random", "shuffle", "shuffled")},
+    "train.schedule": {
+        "constant": ("none", "fixed"),
+        "step with train.schedule_options.step_at": ("multistep", "multi_step_lr", "piecewise_constant_decay"),
+        "exponential": ("exp",),
+        "cosine": ("cosine_annealing", "cosine_annealing_lr"),
+    },
+}
+"""By setting: what to write, and what that is called elsewhere where the spelling doesn't lead to it."""
+
 
 def setting_of(name: str) -> str | None:
     """Return the setting that has this name elsewhere, whatever its letters' case, hyphens and underscores."""
     return _SETTINGS.get(bare(name))
 
 
-def bare(name: str) -> str:
-    """Return a name without what people write differently."""
-    return name.lower().replace("_", "").replace("-", "")
+def nearest_value(setting: str, value: object, known: Sequence[str]) -> str:
+    """Return " (nearest: …)" for a value that a setting doesn't know: what it is called here, or a like spelling."""
+    name = bare(str(value))
+    here = next((meant for meant, names in VALUES.get(setting, {}).items() if name in map(bare, names)), "")
+    return f" (nearest: {here})" if here else nearest(value, known)
 
 
 _SETTINGS = {bare(name): setting for setting, names in SYNONYMS.items() for name in names}

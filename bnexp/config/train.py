@@ -1,5 +1,6 @@
 """How a trial is trained: steps, batches, optimiser, schedule, clipping, precision."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -19,9 +20,11 @@ def _record_at(value: Any) -> Any:
 def _step_at(value: Any) -> Any:
     if value is None:
         return None
+    # What is wrong within a range is said by what reads it.
+    written = values(value) if isinstance(value, Mapping) else value
     try:
-        epochs = step_numbers(value, least=1)
-        if epochs == values(value):
+        epochs = step_numbers(written, least=1)
+        if epochs == tuple(written):
             return epochs
     except TooManyError:
         raise

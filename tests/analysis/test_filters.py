@@ -140,7 +140,7 @@ REFUSED = {
     "arm!=befor": "arm is never 'befor' (nearest: before); it is one of none, before",
     "arm in [none, befor]": "arm is never 'befor' (nearest: before); it is one of none, before",
     "befor != arm": "arm is never 'befor' (nearest: before); it is one of none, before",
-    "activation==ReLU": "model.activation is never 'ReLU'; it is one of relu, tanh",
+    "activation==ReLU": "model.activation is never 'ReLU' (nearest: relu); it is one of relu, tanh",
     "outcome==done": "outcome is never 'done'; it is one of completed, diverged, failed",
     "lr < abc": "train.lr is never 'abc'; it is one of 0.01, 0.1, 1.0",
     # no order

@@ -103,7 +103,8 @@ SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or d
         ("name: ../../a", f'name: "../../a": {SIGNS}'),
         (
             "arms: [befor]",
-            'arms: ["befor"]: befor: expected one of none, before, after, or a mapping with its overrides',
+            'arms: ["befor"]: befor: expected one of none, before, after (nearest: before), or a mapping with its '
+            "overrides",
         ),
         (
             "train: {epochs: 1, steps: 1}",

@@ -44,7 +44,7 @@ def test_pixels_are_counted_in_whole_numbers_however_a_file_spells_them(scale: d
         ),
         (
             {"normalize": "zca"},
-            'data.normalize: "zca": expected one of none, unit, standard, pca_whiten, zca_whiten',
+            'data.normalize: "zca": expected one of none, unit, standard, pca_whiten, zca_whiten (nearest: zca_whiten)',
         ),
         ({"whiten_eps": -1e-5}, "data.whiten_eps: -1e-05: expected a number greater than 0"),
         ({"train_size": -1}, "data.train_size: -1: expected a number greater than or equal to 0"),

@@ -140,7 +140,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             "model: norm.groups 4 does not divide the width 6",
         ),
         ({"residual": True, "width": [8, 6]}, "model: residual: true needs hidden layers of one width"),
-        ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet, rnn (nearest: rnn)'),
+        ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet, rnn (nearest: vgg)'),
         ({"family": "vgg", "depth": 12}, "model: depth 12: a vgg has 5, 11, 13, 16, 19 layers"),
         ({"family": "vgg", "depth": 1}, "model: depth 1: a vgg has 5, 11, 13, 16, 19 layers"),
         *(({"family": "resnet", "depth": depth}, f"model: depth {depth}: {SIX_N}") for depth in (1, 2, 9, 18, 34)),
@@ -180,7 +180,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group, '
             "whiten, noisy_batch (nearest: before)",
         ),
-        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys'),
+        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys; write before'),
         (
             {"init": "xaver"},
             'model.init.scheme: "xaver": expected one of normal, xavier, he, lecun, orthogonal, fixup '

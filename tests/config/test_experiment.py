@@ -173,9 +173,13 @@ WRONG_ARMS = "expected a list of none, before, after, or a mapping from arm name
     [
         ([], f"arms: []: {WRONG_ARMS}"),
         ({}, f"arms: {WRONG_ARMS}"),
-        ("before", f'arms: "before": {WRONG_ARMS}'),
+        ("before", f'arms: "before": {WRONG_ARMS}; write arms: [before]'),
         (3, f"arms: 3: {WRONG_ARMS}"),
-        (["befor"], 'arms: ["befor"]: befor: expected one of none, before, after, or a mapping with its overrides'),
+        (
+            ["befor"],
+            'arms: ["befor"]: befor: expected one of none, before, after (nearest: before), or a mapping with its '
+            "overrides",
+        ),
         ({"wide": None}, "arms: wide: expected one of none, before, after, or a mapping with its overrides"),
         ({"wide": [1]}, "arms.wide: [1]: expected a mapping of keys"),
         ({"wide": {"model.widht": 3}}, "arms.wide.model.widht: unknown key (nearest: model.width)"),
@@ -257,7 +261,8 @@ def test_zip_may_repeat_one_value_as_long_as_the_pairs_differ() -> None:
         ({"train.lr": []}, "grid.train.lr: []: expected at least one value, the list is empty"),
         (
             {"train.lr": 0.1},
-            "grid.train.lr: 0.1: expected a list of values or one of logspace, linspace, range",
+            "grid.train.lr: 0.1: expected a list of values or one of logspace, linspace, range; "
+            "write grid: {train.lr: [0.1]}",
         ),
         ({"train.lrr": [1]}, "grid.train.lrr: unknown key (nearest: train.lr)"),
         ({"lr": [1]}, "grid.lr: unknown key (nearest: train.lr)"),
@@ -270,7 +275,7 @@ def test_zip_may_repeat_one_value_as_long_as_the_pairs_differ() -> None:
             'grid.model.norm[0]: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, '
             "group, whiten, noisy_batch (nearest: before)",
         ),
-        ({"train.lr": {"logspace": [1, 2]}}, "grid.train.lr: logspace takes three numbers"),
+        ({"train.lr": {"logspace": [1, 2]}}, "grid.train.lr: logspace takes three numbers: [first, last, n]"),
         ([], "grid: []: expected a mapping of keys"),
         (["train.lr"], 'grid: ["train.lr"]: expected a mapping of keys'),
         (None, "grid: null: expected a mapping of keys"),
@@ -280,7 +285,7 @@ def test_zip_may_repeat_one_value_as_long_as_the_pairs_differ() -> None:
 def test_a_wrong_sweep_is_refused_in_words(
     refused: Callable[..., list[str]], section: str, grid: object, line: str
 ) -> None:
-    assert refused({section: grid}) == [f"exp.yaml: {line.replace('grid', section, 1)}"]
+    assert refused({section: grid}) == [f"exp.yaml: {line.replace('grid', section)}"]
 
 
 @pytest.mark.parametrize(

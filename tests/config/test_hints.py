@@ -10,8 +10,9 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.overrides import override
 from bnexp.config.reader import parse
-from bnexp.config.synonyms import SYNONYMS, bare
-from bnexp.errors import ConfigError, InputError
+from bnexp.config.single import faults
+from bnexp.config.synonyms import SYNONYMS, VALUES
+from bnexp.errors import ConfigError, InputError, bare
 
 Refused = Callable[..., list[str]]
 
@@ -31,6 +32,9 @@ def in_file(text: str) -> str:
         ("train.lr=range(0.1, 1, 0.1)", "'grid.train.lr={range: [0.1, 1, 0.1]}'"),
         ("train.lr=np.logspace(-3, 0, 4)", "'grid.train.lr={logspace: [first, last, n]}'"),
         ("train.epochs=range(9)", "'grid.train.epochs={range: [first, last, step]}'"),
+        ("train.lr={range: [1, 3]}", "'grid.train.lr={range: [1, 3, step]}'"),
+        ("train.lr={linspace: [0.1, 1]}", "'grid.train.lr={linspace: [0.1, 1, n]}'"),
+        ("train.lr={logspace: [0.1, 1]}", "'grid.train.lr={logspace: [first, last, n]}'"),
         ("train.lr={logspace: [1e-4, 1, 4]}", "'grid.train.lr={logspace: [0.0001, 1, 4]}'"),
         ("model.depth=[2, 4]", "'grid.model.depth=[2, 4]'"),
         ("model.activation=relu,tanh", "'grid.model.activation=[relu, tanh]'"),
@@ -82,7 +86,129 @@ def test_in_a_file_too(text: str, message: str) -> None:
     assert in_file(text) == message
 
 
-@pytest.mark.parametrize("value", ["[0.9]", "a,b", "[0.1, -1]", "[]", "[1, 1]", "{linspace: [1, 2]}", "[[1], [2]]"])
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("grid.train.lr=0.1,0.2", "'grid.train.lr=[0.1, 0.2]'"),
+        ("grid.train.lr=0.1", "'grid.train.lr=[0.1]'"),
+        ("grid.train.lr=linspace(0.1, 1, 4)", "'grid.train.lr={linspace: [0.1, 1, 4]}'"),
+        ("grid.train.optimizer=SGD, adam", "'grid.train.optimizer=[SGD, adam]'"),
+        ("zip.model.activation=relu", "'zip.model.activation=[relu]'"),
+        ("tune.grid.train.lr=1,2", "'tune.grid.train.lr=[1, 2]'"),
+        ("seeds=0,1", "'seeds=[0, 1]'"),
+        ("tune.seeds=range(3,6)", "'tune.seeds={range: [3, 6, step]}'"),
+        ("arms=none,before", "'arms=[none, before]'"),
+        ("arms=none", "'arms=[none]'"),
+        ("train.record_at=1,5", "'train.record_at=[1, 5]'"),
+        ("train.schedule_options.step_at=80", "'train.schedule_options.step_at=[80]'"),
+        ("train.betas=0.9,0.99", "'train.betas=[0.9, 0.99]'"),
+        ("train.lr=[0.1]", "train.lr=0.1"),
+        ("model.activation=[relu]", "model.activation=relu"),
+        ("arms.b.train.lr=[0.1]", "arms.b.train.lr=0.1"),
+    ],
+)
+def test_brackets_that_are_missing_or_too_many(refused: Refused, typed: str, meant: str) -> None:
+    (line,) = refused({}, typed)
+    assert line.startswith(f"command line: {typed.partition('=')[0]}: ")
+    assert line.endswith(f"; write {meant}")
+
+
+@pytest.mark.parametrize(
+    "typed", ["grid.train.lr=0.1 0.2", "seeds=true", "seeds=null", "arms=3", "arms=x", "train.lr=a", "train.betas=0.9"]
+)
+def test_brackets_are_not_proposed_where_they_do_not_help(refused: Refused, typed: str) -> None:
+    (line,) = refused({}, typed)
+    assert "write" not in line
+
+
+@pytest.mark.parametrize(
+    ("train", "key", "value", "instead"),
+    [
+        ({}, "train.warmup", 2, "0.2 for 2 of 10 epochs"),
+        ({"epochs": 3}, "train.schedule_options.warmup", 1, "0.333 for 1 of 3 epochs"),
+        ({"steps": 400}, "arms.b.train.warmup", 100, "0.25 for 100 of 400 steps"),
+        ({"epochs": 3}, "train.warmup", 5, "0.1"),
+    ],
+)
+def test_a_warm_up_in_epochs_is_told_its_share(
+    refused: Refused, train: dict[str, int], key: str, value: int, instead: str
+) -> None:
+    (line,) = refused({"train": train}, f"{key}={value}")
+    share = f"it is a share of the training, such as {instead}"
+    assert line == f"command line: {key}: {value}: expected a number less than 1; {share}"
+
+
+def test_a_warm_up_that_is_swept_is_told_so_too(refused: Refused) -> None:
+    (line,) = refused({}, "grid.train.warmup=[0, 2]")
+    assert line.endswith("such as 0.2 for 2 of 10 epochs")
+    (line,) = refused({"grid": {"train.epochs": [5, 10]}}, "train.warmup=2")
+    assert line.endswith("such as 0.1")
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("model.dropout=50", "it is a share: 50 % is 0.5"),
+        ("model.dropout=20%", "it is a share: 20 % is 0.2"),
+        ("train.warmup=5 %", "it is a share: 5 % is 0.05"),
+        ("data.val_size=0.1", "it is a number of images"),
+        ("data.train_size=10%", "it is a number of images"),
+    ],
+)
+def test_numbers_of_another_unit(refused: Refused, typed: str, hint: str) -> None:
+    (line,) = refused({}, typed)
+    assert line.endswith(f"; {hint}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "nearest"),
+    [
+        ("train.schedule=multistep", "step with train.schedule_options.step_at"),
+        ("train.schedule=MultiStepLR", "step with train.schedule_options.step_at"),
+        ("train.schedule=StepLR", "step"),
+        ("train.schedule=ExponentialLR", "exponential"),
+        ("train.schedule=cosine_annealing", "cosine"),
+        ("train.schedule=CosineAnnealingLR", "cosine"),
+        ("train.schedule=OneCycleLR", "one_cycle"),
+        ("train.schedule=none", "constant"),
+        ("train.optimizer=SGD", "sgd"),
+        ("train.optimizer=AdamW", "adamw"),
+        ("train.optimizer=RMSProp", "rmsprop"),
+        ("train.optimizer=momentum", "sgd with train.momentum"),
+        ("train.precision=float32", "fp32"),
+        ("train.precision=fp16", "bf16"),
+        ("model.norm=BatchNorm2d", "batch"),
+        ("model.norm=ln", "layer"),
+        ("model.norm.kind=InstanceNorm", "group"),
+        ("model.init=kaiming_normal", "he"),
+        ("model.init=glorot_uniform", "xavier"),
+        ("model.activation=ReLU", "relu"),
+        ("model.activation=swish", "silu"),
+        ("model.family=CNN", "vgg"),
+        ("data=CIFAR-10", "cifar10"),
+        ("data.normalize=true", "standard"),
+    ],
+)
+def test_the_name_that_a_value_has_elsewhere_leads_to_it(refused: Refused, typed: str, nearest: str) -> None:
+    (line,) = refused({}, typed)
+    assert line.endswith(f" (nearest: {nearest})")
+
+
+def test_arms_have_other_names_too(refused: Refused) -> None:
+    (line,) = refused({}, "arms=[none, batch_norm]")
+    assert "batch_norm: expected one of none, before, after (nearest: before)" in line
+
+
+def test_other_names_of_values_are_of_settings_and_each_of_one_value() -> None:
+    for setting, values in VALUES.items():
+        assert is_key(ExperimentConfig, setting)
+        names = [bare(name) for each in values.values() for name in each]
+        assert len(names) == len(set(names))
+        if setting != "arms":
+            assert not [meant for meant in values if [*faults(setting, meant.split()[0])]]
+
+
+@pytest.mark.parametrize("value", ["[0.9]", "a,b", "[0.1, -1]", "[]", "[1, 1]", "{lin: [1, 2]}", "[[1], [2]]"])
 def test_values_that_can_not_be_swept_are_not_proposed(refused: Refused, value: str) -> None:
     (line,) = refused({}, f"train.lr={value}")
     assert "to sweep it" not in line
@@ -202,7 +328,8 @@ def test_seeds_may_be_a_range_as_in_a_grid(seeds: object, resolved: tuple[int, .
     [
         ({"range": [0, 1, 0.5]}, "seeds.1: 0.5: expected an integer, got a number with a fractional part"),
         ({"rnge": [0, 1, 1]}, "seeds: expected one of logspace, linspace, range (nearest: range)"),
-        ("0,1", 'seeds: "0,1": expected a number of seeds, a list of them, or {range: [first, last, step]}'),
+        ({"range": [3, 6]}, "seeds: range takes three numbers: [first, last, step]"),
+        ("3-6", 'seeds: "3-6": expected a number of seeds, a list of them, or {range: [first, last, step]}'),
         ({"range": [0, 10**6, 1]}, "seeds: range has 1,000,001 values; at most 10,000 are possible"),
     ],
 )

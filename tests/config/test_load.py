@@ -134,7 +134,7 @@ def test_overrides_leave_the_raw_settings_alone() -> None:
          "identity (nearest: sigmoid)"),
         ("grid.train.lrr=[1]", "grid.train.lrr: unknown key (nearest: train.lr)"),
         ("grid.train.lr=[]", "grid.train.lr: []: expected at least one value, the list is empty"),
-        ("grid.train.lr=1", "grid.train.lr: 1: expected a list of values or one of logspace, linspace, range"),
+        ("grid.train.lr=x", 'grid.train.lr: "x": expected a list of values or one of logspace, linspace, range'),
         ("grid.train.lr=[-1]", "grid.train.lr[0]: -1: expected a number greater than or equal to 0"),
         ("zip.train.lr=[true]", "zip.train.lr[0]: true: expected a number"),
         ("arms.a.train.lrr=1", "arms.a.train.lrr: unknown key (nearest: train.lr)"),
