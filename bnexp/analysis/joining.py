@@ -12,6 +12,7 @@ from bnexp.analysis.chance import chance
 from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.repeated import repeated_trials, repeats
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
@@ -20,7 +21,6 @@ from bnexp.store.cells import cell
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.results import grid_column
-from bnexp.words import counted
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""
@@ -31,9 +31,10 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
 
     Settings that are swept in one of the runs, or differ between them and matter to trials of both, become grid keys;
     a trial stands at every grid point at which it would have been the same training (see grounds). Of trials with the
-    same arm, seed and settings the first that finished stays; the others are left out, as is a run without a finished
-    trial or without the metric, by default that of `choose_metric`. What was measured inside the networks is read
-    only where `probed` asks for it.
+    same arm, seed and settings one that finished stays, from a folder of the newest format, where `diverged` means what
+    it means now, and of several such the first. The others are left out, as is a run without a finished trial or
+    without the metric, by default that of `choose_metric`. What was measured inside the networks is read only where
+    `probed` asks for it.
 
     Raises:
         InputError: a run folder is damaged, or no such metric.
@@ -130,8 +131,9 @@ def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting)
     trials.insert(0, "trial", trials.index)
     homes = [(row, ground) for row, each in enumerate(cells) for ground in meeting.homes[each]]
     stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]
-    repeated = _repeated(stands, keys)
-    left_out = list(_repeats(stands, repeated, stands.duplicated(keys).to_numpy()))
+    format_ = stands["source"].map([run.environment.get("format") or 0 for run in runs].__getitem__).to_numpy()
+    repeated = repeated_trials(stands, keys, format_)
+    left_out = list(repeats(stands, keys, format_, repeated))
     guests = _guests(stands[~repeated], cells, meeting)
     kept = [stand for stand, again in zip(homes, repeated, strict=True) if not again]
     found = _on(trials, [*kept, *guests], meeting).drop(columns="ground")
@@ -164,22 +166,6 @@ def _guests(stands: pd.DataFrame, cells: Sequence[Cell], meeting: Meeting) -> It
 def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, Any]]:
     for config, names in zip(configs, arms, strict=True):
         yield from ((names[each.arm], key, each.values[key]) for each, key in choices_at_edges(config))
-
-
-def _repeated(trials: pd.DataFrame, keys: list[str]) -> np.ndarray:
-    """Mark the trials that an earlier one repeats; a finished one counts as earlier than one that isn't."""
-    open_ = ~trials["outcome"].isin(FINISHED).to_numpy()
-    order = np.argsort(open_, kind="stable")
-    repeated = np.empty(len(trials), dtype=bool)
-    repeated[order] = trials.iloc[order].duplicated(keys)
-    return repeated
-
-
-def _repeats(trials: pd.DataFrame, repeated: np.ndarray, later: np.ndarray) -> Iterator[str]:
-    for run in trials["run"].unique():
-        for some, other in ((later, "an earlier run has too"), (~later, "a later run finished")):
-            if count := trials.loc[repeated & some & (trials["run"] == run), "trial"].nunique():
-                yield f"{run}: {counted(count, 'trial')} that {other} (same arm, seed and settings)"
 
 
 def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> Iterator[str]:

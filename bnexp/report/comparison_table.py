@@ -127,9 +127,11 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append(f"{test} better: pairs in which the arm did better.{smallest}")
     if any(row.n and row.mean is None for row in rows):
         notes.append("No mean where a trial's value isn't finite.")
-    if any(row.diverged for row in rows):
-        notes.append(DIVERGED_NOTE)
-    return [*notes, f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."]
+    return [
+        *notes,
+        f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there.",
+        DIVERGED_NOTE,
+    ]
 
 
 def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:

@@ -140,6 +140,7 @@ def _robust(comparison: Comparison) -> Table:
         f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
         f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison)}, at the best of the other "
         "settings; range: the longest stretch.",
+        DIVERGED_NOTE,
     ]
     return filled(columns, comparison.robustness, "Robustness", notes)
 

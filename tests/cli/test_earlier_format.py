@@ -88,3 +88,14 @@ def test_rerun_trains_it_anew_beside_it(earlier: Path, cli: Command) -> None:
     trials = RunRecord(earlier).trials
     assert trials["outcome"].tolist() == ["completed", "completed", "diverged", "diverged"]
     assert trials["highest_batch_loss"].iloc[0] > 1000
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_beside_the_same_trials_trained_anew_these_count(earlier: Path, cli: Command, order: int) -> None:
+    assert cli("run", "exp.yaml", "--rerun", "--quiet").code == 0
+    old, new = f"{earlier.name}.1", earlier.name
+    (joined,) = cli("compare", *[old, new][::order], "--json").json()
+    (alone,) = cli("compare", new, "--json").json()
+    assert joined["rows"] == alone["rows"]
+    assert joined["left_out"] == [f"{old}: 4 trials that a newer bnexp trained again (same arm, seed and settings)"]
+    assert "earlier bnexp" not in "".join(joined["warnings"])

@@ -231,6 +231,16 @@ def test_diverged_trials_have_a_rate_and_the_survivors_beside_all(whole: Compari
     }
 
 
+@pytest.mark.parametrize("view", ["equal", "robust", "diverged"])
+def test_what_diverged_means_stands_under_every_table_that_counts_it(whole: Comparison, view: str) -> None:
+    rows = tuple(replace(row, diverged=0) if view != "diverged" else row for row in whole.rows)
+    (table,) = tables(replace(whole, rows=rows), view)
+    assert any(
+        note.startswith("diverged: a number is no longer finite, or from some step to the end every batch loss is")
+        for note in table.notes
+    )
+
+
 def test_remarks_are_sentences(comparison: Comparison) -> None:
     said = replace(comparison, warnings=("few seeds: 3",), differs=("lr: 1 in a, 2 in b",), left_out=("c: nothing",))
     assert remarks(said) == ("Differs: lr: 1 in a, 2 in b.", "Left out: c: nothing.", "Careful: few seeds: 3.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bnexp.report.claims.cells import change_text, margin_text, spread_text
 from bnexp.report.claims.rows import NOT_RUN, UNREADABLE, Account, Row, written
-from bnexp.report.comparison_table import DIVERGED, filled, number_text, p_text
+from bnexp.report.comparison_table import DIVERGED, DIVERGED_NOTE, filled, number_text, p_text
 from bnexp.report.table import Table
 
 NOTES = {
@@ -39,7 +39,16 @@ def claims_table(told: Sequence[Account], title: str = "", *, wide: bool = False
     shown = [row for each in told for row in each.rows if everything or row.measure == each.head.measure]
     headers = WIDE if wide or everything else NARROW
     notes = [note for header, note in NOTES.items() if header in headers]
+    if "diverged" not in headers and _counts_diverged(told, shown):
+        notes.append(DIVERGED_NOTE)
     return filled([(header, CELLS[header]) for header in headers], shown, title, [*notes, *not_run(told)])
+
+
+def _counts_diverged(told: Sequence[Account], shown: Sequence[Row]) -> bool:
+    """Whether a row is about how many trials diverged."""
+    measures = [measure for each in told for measure in each.claim.settings.measures]
+    labels = {measure.label for measure in measures if measure.value == "diverged"}
+    return any(row.measure in labels for row in shown)
 
 
 def not_run(told: Sequence[Account]) -> list[str]:

@@ -1,0 +1,43 @@
+"""Which record of a trial stays where several runs trained the same one, and what is said of the others."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from bnexp.analysis.pairing import FINISHED
+from bnexp.words import counted
+
+
+def repeated_trials(trials: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
+    """Mark the trials that are left out because another one has the same values of some columns.
+
+    Of several, one that finished stays; of these one from the newest format, and of such the first.
+
+    Args:
+        trials: with `outcome`.
+        keys: the columns.
+        formats: of each trial's run folder.
+    """
+    open_ = ~trials["outcome"].isin(FINISHED).to_numpy()
+    order = np.lexsort((-formats, open_))  # by the last first, and stable
+    repeated = np.empty(len(trials), dtype=bool)
+    repeated[order] = trials.iloc[order].duplicated(keys)
+    return repeated
+
+
+def repeats(trials: pd.DataFrame, keys: list[str], formats: np.ndarray, repeated: np.ndarray) -> Iterator[str]:
+    """Say of each run how many of its trials are left out for others, and why for those."""
+    places = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    stays = np.empty(places.max(initial=-1) + 1, dtype=int)
+    stays[places[~repeated]] = np.flatnonzero(~repeated)
+    other = stays[places]  # the row of the trial that stays
+    newer, earlier = formats[other] > formats, other < np.arange(len(trials))
+    finished = trials["outcome"].isin(FINISHED).to_numpy()
+    why = np.select(
+        [finished & newer, earlier], ["a newer bnexp trained again", "an earlier run has too"], "a later run finished"
+    )
+    for run in trials["run"].unique():
+        for reason in dict.fromkeys(why[repeated]):
+            if count := trials.loc[repeated & (why == reason) & (trials["run"] == run), "trial"].nunique():
+                yield f"{run}: {counted(count, 'trial')} that {reason} (same arm, seed and settings)"
