@@ -8,12 +8,16 @@ from bnexp.errors import BnexpError
 from bnexp.executors.jobs import Event
 from bnexp.interrupts import Interrupts
 from bnexp.opening import Opened, opened
+from bnexp.pace import Pace
 from bnexp.preparing import Plan
 from bnexp.recording import Recorder
 from bnexp.report.folder import write_report_files
 from bnexp.store.files import refusal
 from bnexp.store.reader import DamagedRunError, RunRecord, finished_run
 
+DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
+"""Seconds between tables and pictures of the trials that have ended while others train, and the share of the time that
+they take at most."""
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
 Begin = Callable[[Opened], None]
@@ -37,11 +41,15 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ope
         begin(folder)
         writer = folder.writer
         recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
+        drawing = Pace(DRAWN_EVERY, DRAWN_SHARE)
         try:
             with closing(_events(plan, folder, recorder)) as events:
                 for event in events:
                     with interrupts.held_off():
                         recorder(event)
+                        if event.ended and writer.unfinished and drawing.due():
+                            writer.sync()
+                            drawing.timed(lambda: write_report_files(RunRecord(plan.path)))
                     watch(event)
                     if event.failure and plan.options.fail_fast:
                         with interrupts.held_off():

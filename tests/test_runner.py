@@ -29,6 +29,7 @@ from bnexp.preparing import prepare
 from bnexp.runner import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
+from bnexp.store.pictures import whole_png
 from bnexp.store.reader import RunRecord
 from bnexp.training.trainee import Trainee
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
@@ -117,6 +118,26 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], d
             return results(run(prepare(tiny(every), tmp_path_factory.mktemp("undisturbed"), "cpu")))
 
     return made
+
+
+def test_tables_and_picture_follow_a_run_while_others_of_its_trials_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "DRAWN_EVERY", 0.0)
+    monkeypatch.setattr(runner, "DRAWN_SHARE", float("inf"))
+    seen: list[tuple[int, str]] = []
+
+    def look(event: Event) -> None:
+        if event.ended:
+            path = next(tmp_path.glob("tiny-*"))
+            assert whole_png((path / "curves.png").read_bytes())
+            seen.append((len(RunRecord(path).trials["outcome"].dropna()), (path / "summary.md").read_text()))
+
+    done = run(prepare(tiny(), tmp_path, "cpu"), look)
+    (few, first), (all_, _) = seen
+    assert (few, all_) == (2, 4)
+    assert "2 of 4 trials" in first
+    assert "2 of 4 trials" not in (done.path / "summary.md").read_text()
 
 
 def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Callable[[float], dict[str, Any]]) -> None:

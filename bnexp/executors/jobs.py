@@ -46,6 +46,11 @@ class Event:
     crew: str = ""
     """Who is at work at this moment, where that changes: "3 groups on 2 nodes"."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether trials ended with it."""
+        return bool(self.failure or (self.progress and self.progress.ended))
+
 
 Latest = Callable[[int], Snapshot | None]
 """Finds the newest snapshot of a job by its number."""
