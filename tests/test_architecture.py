@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"config", "data", "draws", "nn", "plan", "probes", "records"},
     # where it runs
     "executors": {
-        "bnexp", "config", "data", "errors", "nn", "pace", "plan", "records", "store", "training", "words",
+        "bnexp", "config", "data", "errors", "pace", "plan", "records", "store", "training", "words",
     },
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
@@ -47,7 +47,8 @@ ALLOWED: dict[str, set[str]] = {
     "trained": {"data", "draws", "errors", "nn", "plan", "records", "store", "training"},
     "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training", "words"},
     "late_probes": {
-        "config", "data", "draws", "errors", "executors", "nn", "probes", "records", "store", "trained", "training",
+        "config", "data", "draws", "errors", "executors", "nn", "plan", "probes", "records", "store", "trained",
+        "training",
     },
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training", "words"},
     "tuning": {"analysis", "config", "plan", "store"},
@@ -58,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "runner", "store", "trained", "training",
     },
     "claim_runs": {"bnexp", "checks", "claims", "config", "executors", "plan", "preparing", "staged"},
-    "runner": {"errors", "executors", "interrupts", "opening", "preparing", "recording", "report", "store"},
+    "runner": {"errors", "executors", "interrupts", "opening", "pace", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
         "analysis", "claim_runs", "claims", "config", "data", "deploy", "errors", "executors", "interrupts",
