@@ -6,7 +6,7 @@ from typing import Any
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.reader import to_yaml
 from bnexp.config.stages import choosing, must_choose, untuned
-from bnexp.data.catalog import DataShape, Named, data_lines, data_warnings, describe
+from bnexp.data.catalog import DataShape, Named, describe
 from bnexp.data.room import free_memory
 from bnexp.errors import ConfigError, naming
 from bnexp.executors.balance import assigned, makespan
@@ -15,6 +15,7 @@ from bnexp.executors.local import Local
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import TrialGroup, groups, misfits, trials
 from bnexp.probes.layers import unknown_layers
+from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint

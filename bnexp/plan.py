@@ -18,6 +18,7 @@ from bnexp.config.tuning import HOW_CLOSE
 from bnexp.data.catalog import steps_per_epoch
 from bnexp.effective import RECORDS, effective
 from bnexp.errors import Problem
+from bnexp.words import counted
 
 T = TypeVar("T")
 
@@ -166,7 +167,8 @@ def _unfit_batches(
     """Yield batches that are larger than the data, or too small for a norm over the batch."""
     for batch in {trial.settings.train.batch_size: None for trial in trials}:
         if batch > train_images:
-            message = f"{batch}: larger than the {train_images} training images; lower it or raise data.train_size"
+            there = counted(train_images, "training image")
+            message = f"{batch}: larger than the {there}; lower it or raise data.train_size"
             yield Problem(source, "train.batch_size", message)
     for trial in trials:
         if message := _lone_image(trial.settings, train_images, image):
@@ -179,8 +181,8 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
     With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
     """
     model, batch = settings.model, settings.train.batch_size
-    if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1:
-        return ""
+    if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1 or batch > train_images:
+        return ""  # a batch larger than the data is refused for that
     if fewest_places(model.family, model.layers, image) > 1:
         return ""
     size = "x".join(map(str, image[1:]))

@@ -9,6 +9,7 @@ from bnexp.records import Outcome, Snapshot
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 from bnexp.training.loop import Progress
+from bnexp.words import counted
 
 
 class Recorder:
@@ -94,7 +95,9 @@ class Recorder:
             self._writer.regroup([each for group in self._writer.groups for each in _regrouped(group, parts)])
         sizes = ", ".join(str(len(part.group.trials)) for part in parts)
         where = f"step {parts[0].resume.step}" if parts[0].resume and parts[0].resume.step else "the start"
-        self._writer.log(f"{len(job.group.trials)} trials {event.reason}; going on with {sizes} from {where}")
+        self._writer.log(
+            f"{counted(len(job.group.trials), 'trial')} {event.reason}; going on with {sizes} from {where}"
+        )
 
     def _fail(self, job: Job, failure: str) -> None:
         group = job.group.only(self._writer.unfinished)

@@ -8,6 +8,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def have(number: int) -> str:
+    """Write the verb that goes with a number of things."""
+    return "has" if number == 1 else "have"
+
+
 def listed(names: Iterable[object]) -> str:
     """Write names one after the other: "a", "a and b", "a, b and c"."""
     *firsts, last = map(str, names)

@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     # what will be trained
     "effective": {"config", "data", "errors"},
-    "plan": {"config", "data", "effective", "errors"},
+    "plan": {"config", "data", "effective", "errors", "words"},
     # the pictures, the networks, the training
     "data": {"config", "draws", "errors", "streams", "words"},
     "nn": {"config", "draws", "streams"},
@@ -37,13 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     # what is kept, what it means, what people look at
     "store": {"config", "errors", "plan", "records"},
     "analysis": {"config", "data", "effective", "errors", "records", "store", "words"},
-    "report": {"errors", "analysis", "claims", "config", "records", "store", "words"},
+    "report": {"errors", "analysis", "claims", "config", "data", "records", "store", "words"},
     # one experiment from end to end
     "environment": {"bnexp", "executors"},
     "interrupts": set(),
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "store", "words"},
-    "recording": {"executors", "pace", "records", "store", "training"},
+    "recording": {"executors", "pace", "records", "store", "training", "words"},
     "trained": {"data", "draws", "errors", "nn", "plan", "records", "store", "training"},
     "deploy": {"bnexp", "data", "errors", "executors", "nn", "plan", "report", "store", "trained", "training", "words"},
     "late_probes": {
@@ -56,13 +56,13 @@ ALLOWED: dict[str, set[str]] = {
     "claims": {"analysis", "config", "errors", "plan", "store", "tuning", "words"},
     "checks": {
         "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
-        "runner", "store", "trained", "training",
+        "runner", "store", "trained", "training", "words",
     },
     "claim_runs": {"bnexp", "checks", "claims", "config", "executors", "plan", "preparing", "staged"},
     "runner": {"errors", "executors", "interrupts", "opening", "pace", "preparing", "recording", "report", "store"},
     # the door
     "cli": {
-        "analysis", "claim_runs", "claims", "config", "data", "deploy", "errors", "executors", "interrupts",
+        "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts",
         "late_probes", "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training",
         "tuning", "words",
     },

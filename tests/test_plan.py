@@ -158,6 +158,13 @@ def test_a_batch_larger_than_the_data_is_a_misfit_once() -> None:
     assert found(planned(batch_size=101)) == [Problem("exp.yaml", "train.batch_size", message)]
 
 
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_with_a_single_image_the_batch_is_too_large_and_nothing_else_is_advised(drop_last: bool) -> None:
+    message = "16: larger than the 1 training image; lower it or raise data.train_size"
+    misfits = found(planned("batch", batch_size=16, drop_last=drop_last), 1)
+    assert misfits == [Problem("exp.yaml", "train.batch_size", message)]
+
+
 def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
     sizes = trials(experiment(grid={"train.batch_size": [50, 101, 102]}, seeds=2))
     assert [each.message.split(":")[0] for each in found(sizes)] == ["101", "102"]

@@ -15,7 +15,7 @@ from bnexp.analysis.trial_settings import trial_settings
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.store.layout import READ_ONLY
-from bnexp.words import counted, listed
+from bnexp.words import counted, have, listed
 
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -57,11 +57,13 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
     finished = trials[trials["outcome"].isin(FINISHED)]
     places, theirs = pd.MultiIndex.from_frame(finished[["point", "seed"]]), finished["arm"] == comparison.baseline
     if alone := int((~theirs & ~places.isin(places[theirs])).sum()):
-        some = "1 trial has" if alone == 1 else f"{alone} trials have"
-        yield f"unpaired: {some} no finished partner in {comparison.baseline}; differences leave them out"
+        yield (
+            f"unpaired: {counted(alone, 'trial')} {have(alone)} no finished partner in {comparison.baseline}; "
+            "differences leave them out"
+        )
     if open_ := comparison.planned - comparison.finished:
         some = f"{open_} of {comparison.planned} trials"
-        yield f"unfinished: {some} {'has' if open_ == 1 else 'have'} not ended; {_progress(study)}"
+        yield f"unfinished: {some} {have(open_)} not ended; {_progress(study)}"
 
 
 def _progress(study: Study) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.words import counted, listed
+from bnexp.words import counted, have, listed
 
 MOST_NAMED = 3
 """Grid points that are named one by one."""
@@ -32,8 +32,8 @@ def _overall(comparison: Comparison) -> Iterator[str]:
         if row.seeds_left_out:
             total, points = row.seeds + row.seeds_left_out, counted(row.points, "grid point")
             yield (
-                f"unbalanced: {row.seeds} of {total} seeds have {what} of {row.arm} at each of the {points}; "
-                "means over grid points leave the others out"
+                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {row.arm} at each of the "
+                f"{points}; means over grid points leave the others out"
             )
 
 

@@ -9,6 +9,7 @@ from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers
 from bnexp.analysis.study import Study
 from bnexp.analysis.trial_settings import trial_settings
 from bnexp.config.norms import KERAS, momentum_question
+from bnexp.words import counted
 
 LAG = 0.05
 """A larger share of their start left in running averages is warned about."""
@@ -66,7 +67,7 @@ def _lag(late: pd.DataFrame, mine: pd.DataFrame, study: Study) -> str:
     """Say how much is left at the worst grid point, and where that is if it isn't the same everywhere."""
     worst = late.iloc[int(late["left"].argmax())]
     share = "nearly all" if worst["left"] > 0.99 else f"{100 * worst['left']:.0f} %"
-    after = f"after {worst['updates']:.0f} updates, {share} of their initial value is still in them"
+    after = f"after {counted(int(worst['updates']), 'update')}, {share} of their initial value is still in them"
     details = [f"norm.momentum {worst['momentum']:g}"]
     if mine["left"].nunique() > 1:
         point = grid_points(study.trials, study.grid_keys)[int(worst["place"])]

@@ -19,6 +19,7 @@ from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.graphs import updater
 from bnexp.training.numerics import numerics, threads
 from bnexp.training.trainee import Trainee
+from bnexp.words import counted
 
 IMAGE, CLASSES = (1, 28, 28), 10
 IMAGES = 2_048
@@ -46,7 +47,7 @@ def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured
     yield Finding(
         "a step of a 3x100 ReLU network with a batch of 128 images of 784 pixels",
         f"{1e3 * median(plain):.3f} ms without BN, {1e3 * median(with_norm):.3f} ms with it: {ratio:.2f} times as long "
-        f"(medians of {rounds} rounds of {steps} steps, float32, {used} {'thread' if used == 1 else 'threads'})",
+        f"(medians of {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
     )
     yield Finding(
         "where the time goes",

@@ -95,7 +95,7 @@ def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
     elif mean != 0 and constant(pairs.change):
         reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
     if count := int(pairs.bound.sum()):
-        reasons.append(f"a bound: {count} of {n} pairs were cut off by the budget or the grid")
+        reasons.append(f"a bound: the budget or the grid cut off {count} of {counted(n, 'pair')}")
     return [*reasons, *pairs.notes]
 
 

@@ -8,11 +8,11 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp.cli.output import print_line, warn
-from bnexp.data.catalog import data_lines, data_warnings
 from bnexp.executors.datasets import data_key
 from bnexp.executors.jobs import Event
 from bnexp.opening import Opened
 from bnexp.preparing import Plan
+from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.training.work import total_steps
 from bnexp.words import counted
 
@@ -123,7 +123,7 @@ class Tally:
 def _news(event: Event) -> str:
     if event.parts:
         sizes = " and ".join(str(len(part.group.trials)) for part in event.parts)
-        return f"{len(event.job.group.trials)} trials {event.reason}; going on with {sizes}"
+        return f"{counted(len(event.job.group.trials), 'trial')} {event.reason}; going on with {sizes}"
     if event.failure:
         return f"failed: {event.failure.strip().splitlines()[-1]}"
     return f"epoch {event.progress.record.epoch}" if event.progress else event.crew

@@ -3,15 +3,15 @@
 Torch-free, so that plans and cost estimates answer at once. Shapes: C channels, H, W.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
 
 from bnexp.config.data import DataSettings
-from bnexp.config.text import escaped
 from bnexp.data.findings import Findings
 from bnexp.errors import ConfigError, Problem
+from bnexp.words import counted
 
 Sampling = Literal["epoch", "replacement", "by_class"]
 
@@ -31,16 +31,9 @@ class DataShape:
     """Images to test on; 0 = none."""
     findings: Findings = field(default_factory=Findings, compare=False)
 
-    def sizes(self) -> str:
-        """Write how much there is."""
-        size = "×".join(map(str, self.image))
-        return f"{self.classes} classes, {size}, {self.train} training, {self.val} validation, {self.test} test images"
-
 
 Named = tuple[str, DataShape]
 """A data set's name, and what was read of it."""
-MOST_SHOWN = 3
-"""Data sets whose sizes are written out."""
 
 KNOWN_SETS = {
     "digits": DataShape(image=(1, 8, 8), classes=10, train=1437, val=0, test=360),
@@ -63,20 +56,6 @@ def describe(settings: DataSettings) -> DataShape:
     from bnexp.data.image_folder import read  # takes numpy
 
     return read(settings).cut(settings)
-
-
-def data_lines(sets: Iterable[Named]) -> list[str]:
-    """Write what was read, for people: the sizes of the first few sets, then all findings but warnings."""
-    sets = list(sets)
-    sizes = list(dict.fromkeys(f"data: {name}, {shape.sizes()}" for name, shape in sets))
-    more = [f"data: {len(sizes) - MOST_SHOWN} other sizes"] if len(sizes) > MOST_SHOWN else []
-    notes = dict.fromkeys(f"  {escaped(line)}" for _, shape in sets for line in shape.findings.lines())
-    return [*sizes[:MOST_SHOWN], *more, *notes]
-
-
-def data_warnings(sets: Iterable[Named]) -> list[str]:
-    """Write what is probably a mistake in the data."""
-    return list(dict.fromkeys(f"data: {name}: {line}" for name, shape in sets for line in shape.findings.warnings))
 
 
 def subset(settings: DataSettings, whole: DataShape) -> DataShape:
@@ -106,7 +85,8 @@ def steps_per_epoch(images: int, batch_size: int, sampling: Sampling, drop_last:
     if not drop_last:
         return -(-images // batch_size)
     if batch_size > images:
-        message = f"{batch_size} is more than the {images} training images; lower it, or set train.drop_last=false"
+        there = counted(images, "training image")
+        message = f"{batch_size} is more than the {there}; lower it, or set train.drop_last=false"
         raise ConfigError([Problem("", "train.batch_size", message)])
     return images // batch_size
 
@@ -120,24 +100,25 @@ def _size_problems(name: str, shape: DataShape, whole: DataShape) -> Iterator[Pr
     if train == 0 and (whole.val or val < whole.train):
         yield Problem("", "data.train_size", "0 leaves no image to train on; give at least 1, or null for all")
     elif whole.val:
-        yield from _too_many("data.val_size", val, whole.val, f"validation images of {name}")
-        yield from _too_many("data.train_size", train, whole.train, f"training images of {name}")
+        yield from _too_many("data.val_size", val, whole.val, "validation", name)
+        yield from _too_many("data.train_size", train, whole.train, "training", name)
     elif val >= whole.train:
-        message = f"{val} of the {whole.train} training images of {name} leave none to train on; lower it"
+        message = f"{val} of the {counted(whole.train, 'training image')} of {name} leave none to train on; lower it"
         yield Problem("", "data.val_size", message)
     elif train + val > whole.train:
         spare = f", or data.val_size to {whole.train - train}" if train <= whole.train else ""
         message = (
-            f"{train} images, and {val} for validation (data.val_size), are more than the {whole.train} training "
-            f"images of {name}; lower data.train_size to {whole.train - val}{spare}"
+            f"{counted(train, 'image')}, and {val} for validation (data.val_size), are more than the "
+            f"{counted(whole.train, 'training image')} of {name}; lower data.train_size to {whole.train - val}{spare}"
         )
         yield Problem("", "data.train_size", message)
-    yield from _too_many("data.test_size", shape.test, whole.test, f"test images of {name}")
+    yield from _too_many("data.test_size", shape.test, whole.test, "test", name)
 
 
-def _too_many(key: str, asked: int, there: int, images: str) -> Iterator[Problem]:
+def _too_many(key: str, asked: int, there: int, split: str, name: str) -> Iterator[Problem]:
     if asked > there:
-        yield Problem("", key, f"{asked} is more than the {there} {images}; lower it, or null for all")
+        images = counted(there, f"{split} image")
+        yield Problem("", key, f"{asked} is more than the {images} of {name}; lower it, or null for all")
 
 
 def _pixel_problems(settings: DataSettings, shape: DataShape) -> list[Problem]:

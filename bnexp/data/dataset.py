@@ -91,9 +91,9 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
     if settings.normalize in WHITENINGS:
         kept = shape.train + shape.val + shape.test
         check_room(settings.normalize, kept, prod(shape.image), device, dtype)
-    train = slice(0, shape.train)
+    parts = raw.splits(shape)
     normalization = fit(
-        torch.from_numpy(raw.train_images_NCHW[train]),
+        torch.from_numpy(parts["train"][0]),
         settings.normalize,
         settings.feature_scale,
         device,
@@ -101,20 +101,11 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         settings.whiten_eps,
     )
 
-    def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], part: slice) -> Split:
-        images_NP = torch.from_numpy(images_NCHW[part]).flatten(start_dim=1)
-        return Split(normalization.kept(images_NP), torch.from_numpy(labels_N[part]).to(device))
+    def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64]) -> Split:
+        images_NP = torch.from_numpy(images_NCHW).flatten(start_dim=1)
+        return Split(normalization.kept(images_NP), torch.from_numpy(labels_N).to(device))
 
-    images = len(raw.train_labels_N)
-    return Dataset(
-        shape,
-        train=split(raw.train_images_NCHW, raw.train_labels_N, train),
-        val=split(*raw.val, slice(0, shape.val))
-        if raw.val
-        else split(raw.train_images_NCHW, raw.train_labels_N, slice(images - shape.val, images)),
-        test=split(raw.test_images_NCHW, raw.test_labels_N, slice(0, shape.test)),
-        normalization=normalization,
-    )
+    return Dataset(shape, **{name: split(*part) for name, part in parts.items()}, normalization=normalization)
 
 
 def _check(raw: RawImages, name: str) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from bnexp.words import counted
 
+GROUNDS = {"white": 255, "black": 0}
+"""What transparent pictures may be laid on, with the grey value."""
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -14,7 +17,7 @@ class Findings:
     left_out: tuple[tuple[str, int], ...] = ()
     """Files and folders that aren't read: the reason, or their ending, and how many."""
     ground: str = ""
-    """What transparent pictures were laid on: white or black; empty where there are none."""
+    """What transparent pictures were laid on, one of GROUNDS; empty where there are none."""
     remarks: tuple[str, ...] = ()
     """What may surprise in how the files were read."""
     warnings: tuple[str, ...] = ()

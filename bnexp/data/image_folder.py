@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped
 from bnexp.data import image_cache
+from bnexp.data.findings import GROUNDS
 from bnexp.data.picture import is_transparent, on_ground, opened
 from bnexp.data.picture_tree import Picture, PictureTree, first_size, image_shape, scan
 from bnexp.data.raw import RawImages, fixed_order
@@ -24,7 +25,7 @@ from bnexp.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-WHITE, BLACK = 255, 0
+WHITE, BLACK = GROUNDS["white"], GROUNDS["black"]
 MID_GREY = 127.5
 
 
@@ -46,7 +47,7 @@ def read(settings: DataSettings) -> RawImages:
         arrays = _decode_all(tree, splits)
         image_cache.write(cache, arrays)
     labels = {split: _labels(pictures) for split, pictures in splits.items()}
-    ground = {(): "", (WHITE,): "white", (BLACK,): "black"}.get(tuple(arrays["ground"]), "")
+    ground = next((name for name, value in GROUNDS.items() if value in arrays["ground"]), "")
     return RawImages(
         arrays["train"],
         labels["train"],

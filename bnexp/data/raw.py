@@ -3,7 +3,6 @@
 Shapes: N images (its own number in each split), C channels, H, W.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from bnexp.config.data import DataSettings
 from bnexp.data.catalog import DataShape, subset
 from bnexp.data.findings import Findings
+from bnexp.data.oddities import Split, oddities
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,25 @@ class RawImages:
         return DataShape((channels, height, width), self.classes, train, val, test, self.findings)
 
     def cut(self, settings: DataSettings) -> DataShape:
-        """Return the sizes that are asked for, with warnings of what is probably a mistake in the training images.
+        """Return the sizes that are asked for, with warnings of what is probably a mistake in these images.
 
         Raises:
             ConfigError: sizes that don't fit.
         """
         shape = subset(settings, self.shape)
-        train = slice(0, shape.train)
-        warnings = _warnings(self.train_images_NCHW[train], self.train_labels_N[train], self.classes)
-        return replace(shape, findings=replace(self.findings, warnings=tuple(warnings)))
+        warnings = tuple(oddities(self.splits(shape), self.classes, self.findings.ground))
+        return replace(shape, findings=replace(self.findings, warnings=warnings))
+
+    def splits(self, shape: DataShape) -> dict[str, Split]:
+        """Return the images and labels of train, val and test, as views, cut to sizes that fit."""
+        images_NCHW, labels_N, whole = self.train_images_NCHW, self.train_labels_N, len(self.train_labels_N)
+        own = (images_NCHW[whole - shape.val :], labels_N[whole - shape.val :])
+        val_NCHW, val_labels_N = self.val or own
+        return {
+            "train": (images_NCHW[: shape.train], labels_N[: shape.train]),
+            "val": (val_NCHW[: shape.val], val_labels_N[: shape.val]),
+            "test": (self.test_images_NCHW[: shape.test], self.test_labels_N[: shape.test]),
+        }
 
     def check(self, expected: DataShape) -> None:
         """Compare with what the files should hold.
@@ -64,22 +74,6 @@ class RawImages:
             if not 0 <= labels_N.min() <= labels_N.max() < expected.classes:
                 span = f"{labels_N.min()} to {labels_N.max()}"
                 raise ValueError(f"{split} labels from {span}, expected 0 to {expected.classes - 1}")
-
-
-def _warnings(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64], classes: int) -> Iterator[str]:
-    """Yield what no network can learn from in training images; seldom looks at more than the first few."""
-    count, channels = images_NCHW.shape[:2]
-    if count > 1 and all(np.array_equal(image_CHW, images_NCHW[0]) for image_CHW in images_NCHW):
-        yield f"all {count} training images are equal, so there is nothing to learn from them"
-    else:
-        for channel in range(channels):
-            value = images_NCHW[0, channel, 0, 0]
-            if all((image_CHW[channel] == value).all() for image_CHW in images_NCHW):
-                place = f"channel {channel} (of {', '.join(map(str, range(channels)))})"
-                yield f"{place} of the training images is {value} everywhere, so there is nothing to learn from it"
-    if missing := classes - len(np.unique(labels_N)):
-        have = "has" if missing == 1 else "have"
-        yield f"{missing} of the {classes} classes {have} no training image"
 
 
 def fixed_order(images: int) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.trained import trained_trials
 from bnexp.training.numerics import dtype_of, numerics
+from bnexp.words import counted
 
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 """Largest difference between logits, relative to the largest logit, that adding up in another order explains."""
@@ -207,7 +208,7 @@ class _Images:
         x_NCHW, labels_N = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
         network = export.trained.network(shape, CPU)
         trained_NL = _answers(export, lambda x_BCHW: network(export.data.inputs(x_BCHW.flatten(1))[None])[0], x_NCHW)
-        return cls(export, f"{count} {split} images", x_NCHW, labels_N, trained_NL)
+        return cls(export, counted(count, f"{split} image"), x_NCHW, labels_N, trained_NL)
 
     def answers(self, forward: Forward) -> Float[Tensor, "N L"]:
         """Return what another network says of the images."""

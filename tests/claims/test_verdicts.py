@@ -108,7 +108,7 @@ def test_bounds_are_said_beside_the_verdict() -> None:
     verdict = judge(pairs([0.5, 0.6, 0.55], bound=2), MARGIN)
     assert (verdict.word, verdict.reasons) == (
         Word.supported,
-        ("a bound: 2 of 3 pairs were cut off by the budget or the grid",),
+        ("a bound: the budget or the grid cut off 2 of 3 pairs",),
     )
 
 

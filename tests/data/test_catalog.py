@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.data.catalog import DataShape, data_lines, data_warnings, describe, steps_per_epoch, subset
-from bnexp.data.findings import Findings
+from bnexp.data.catalog import DataShape, describe, steps_per_epoch, subset
 from bnexp.errors import ConfigError, InputError
 
 
@@ -115,21 +113,6 @@ def test_sizes_that_do_not_fit_validation_images_of_their_own(sizes: dict, messa
     with pytest.raises(InputError) as caught:
         subset(DataSettings(name="image_folder", **sizes), OWN_VAL)
     assert str(caught.value) == message
-
-
-def test_what_was_read_is_said_once_and_briefly() -> None:
-    found = Findings(left_out=((".txt", 3), ("hidden", 1)), ground="black", remarks=("odd \x1b",), warnings=("bad",))
-    sets = [("image_folder", replace(OWN_VAL, train=train, findings=found)) for train in (1, 2, 3, 3, 4, 5)]
-    assert data_lines(sets) == [
-        "data: image_folder, 2 classes, 1×8×8, 1 training, 20 validation, 20 test images",
-        "data: image_folder, 2 classes, 1×8×8, 2 training, 20 validation, 20 test images",
-        "data: image_folder, 2 classes, 1×8×8, 3 training, 20 validation, 20 test images",
-        "data: 2 other sizes",
-        "  transparent pictures are laid on black, since what they show is light",
-        "  odd \\x1b",
-        "  left out: 3 .txt files, 1 hidden",
-    ]
-    assert data_warnings(sets) == ["data: image_folder: bad"]
 
 
 def test_every_problem_at_once() -> None:

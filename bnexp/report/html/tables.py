@@ -21,6 +21,7 @@ from bnexp.report.html.cells import (
 )
 from bnexp.report.labels import short_keys
 from bnexp.report.views import over_points, usable_text
+from bnexp.words import counted
 
 
 def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
@@ -129,7 +130,7 @@ def _best(comparison: Comparison) -> list[Column[BestRow]]:
         Column("p", lambda row: p_cell(row.p)),
         Column("effect d_z", lambda row: number(row.effect, "+.1f")),
         Column("better", lambda row: share(row.better, row.pairs)),
-        Column("chosen from", lambda row: Cell(f"{row.candidates} points", row.candidates)),
+        Column("chosen from", lambda row: Cell(counted(row.candidates, "point"), row.candidates)),
         Column("epochs spent", lambda row: number(row.epochs, ",d")),
         Column("at the edge of", lambda row: Cell(", ".join(short_keys(row.edges).values()) or MISSING), "text"),
     ]
