@@ -1,6 +1,7 @@
 """What guessing scores: the accuracy below which a network has learned nothing."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import sqrt
 
 from bnexp.config.data import DataSettings
@@ -12,11 +13,26 @@ ABOVE_CHANCE = 0.02
 """A trial that ends no further above chance has not been trained."""
 
 
-def chance(configs: Sequence[ExperimentConfig]) -> float | None:
-    """Return the accuracy of guessing; None where the classes aren't known, or not the same for all.
+@dataclass(frozen=True)
+class Chance:
+    """The accuracy of guessing, and how much more a network has that has learned something."""
+
+    accuracy: float
+    margin: float = ABOVE_CHANCE
+    measured: bool = False
+    """Whether the accuracy is what was measured before training, since the number of classes isn't known."""
+
+    @property
+    def above(self) -> float:
+        """The accuracy above which a network has learned something."""
+        return self.accuracy + self.margin
+
+
+def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
+    """Return what guessing scores; None where the classes aren't known, or not the same for all.
 
     With C classes it is 1/C. Among few test images one class may have a larger share, and always guessing that class
-    scores better. So three standard errors of 1/C count as guessing, less the ABOVE_CHANCE that is added anyway.
+    scores better: the margin is three standard errors of 1/C where they are more than ABOVE_CHANCE.
     """
     sets = [data for config in configs for data in _data(config)]
     if any(data.name not in KNOWN_SETS for data in sets):
@@ -26,7 +42,7 @@ def chance(configs: Sequence[ExperimentConfig]) -> float | None:
         return None
     share = 1 / shapes[0].classes
     images = min(shape.test or shape.val or shape.train for shape in shapes)
-    return share + max(0.0, 3 * sqrt(share * (1 - share) / images) - ABOVE_CHANCE)
+    return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)))
 
 
 def _data(config: ExperimentConfig) -> Iterator[DataSettings]:

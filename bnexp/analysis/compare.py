@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.best import best_rows
+from bnexp.analysis.chance import Chance
 from bnexp.analysis.columns import full_key
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.measures import measured
@@ -34,7 +35,7 @@ def compare_arms(
     baseline: str | None = None,
     threshold: float = 0.9,
     by: Sequence[str] | None = None,
-    chance: float | None = None,
+    chance: Chance | None = None,
 ) -> Comparison:
     """Compare the arms of trials, finished or not.
 
@@ -48,7 +49,7 @@ def compare_arms(
         threshold: an accuracy.
         by: the grid keys that get a row of their own, beside those that tell data sets apart; the others are averaged
             over, seed by seed. Default: all.
-        chance: accuracy of guessing, for the usable range; default: what was measured before training.
+        chance: what guessing scores, for the usable range; default: what was measured before training.
 
     Raises:
         InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.

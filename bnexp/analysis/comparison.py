@@ -152,7 +152,11 @@ class RobustnessRow:
     width_ratio: float | None
     """The width over the baseline's."""
     usable_above: float | None = None
-    """An accuracy: that of chance, and 0.02 or three standard errors of it more, whichever is larger."""
+    """An accuracy: that of guessing, and 0.02 or, where it is known and more, three standard errors of it."""
+    guessing: float | None = None
+    """The accuracy of guessing that this is above."""
+    guessing_measured: bool = False
+    """Whether that is the mean accuracy before training, since the number of classes isn't known."""
 
 
 @dataclass(frozen=True)

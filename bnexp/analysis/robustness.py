@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bnexp.analysis.axes import along
-from bnexp.analysis.chance import ABOVE_CHANCE
+from bnexp.analysis.chance import Chance
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.complete import complete
@@ -30,7 +30,7 @@ def robustness_rows(
     arms: Sequence[str],
     baseline: str,
     metric: str,
-    chance: float | None,
+    chance: Chance | None,
 ) -> tuple[RobustnessRow, ...]:
     """Return a row for each axis of numbers and each arm that lies along it; see axes.
 
@@ -42,9 +42,9 @@ def robustness_rows(
         arms: in the order in which they are to come.
         baseline: the arm whose range the others' are held against.
         metric: what worst and best are of.
-        chance: accuracy of guessing; None: the mean accuracy before training.
+        chance: what guessing scores; None: the mean accuracy before training.
     """
-    trained, above = learned(trials, curves, chance), trained_above(trials, curves, chance)
+    trained, guessing = learned(trials, curves, chance), chance or _before_training(trials, curves)
     axes = {key: trials[key].to_numpy() for key in grid_keys}
     found: list[RobustnessRow] = []
     for axis, column in axes.items():
@@ -56,30 +56,30 @@ def robustness_rows(
         there = [arm for arm in arms if arm in set(frame["arm"])]
         frame = frame[frame["finished"]]
         rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in there]
-        rows = [replace(row, usable_above=above) for row in rows]
+        if guessing:
+            rows = [_told(row, guessing) for row in rows]
         found += _with_ratios(rows, baseline)
     return tuple(found)
 
 
-def learned(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> NDArray[np.bool_]:
-    """Tell of every trial whether it completed, with an accuracy larger than `trained_above`.
+def learned(trials: pd.DataFrame, curves: pd.DataFrame, chance: Chance | None) -> NDArray[np.bool_]:
+    """Tell of every trial whether it completed, with an accuracy clearly above chance.
 
     Args:
         trials: as in trials.csv.
         curves: as in curves.csv.
-        chance: accuracy of guessing; None: the mean accuracy before training.
+        chance: what guessing scores; None: the mean accuracy before training.
     """
-    least = trained_above(trials, curves, chance)
-    above = trials[f"final_{_accuracy(trials)}"] > (np.inf if least is None else least)
+    guessing = chance or _before_training(trials, curves)
+    above = trials[f"final_{_accuracy(trials)}"] > (guessing.above if guessing else np.inf)
     found: NDArray[np.bool_] = ((trials["outcome"] == "completed") & above).to_numpy(dtype=bool)
     return found
 
 
-def trained_above(trials: pd.DataFrame, curves: pd.DataFrame, chance: float | None) -> float | None:
-    """Return the accuracy above which a network has learned something; see learned. None where nothing tells."""
-    if chance is None:
-        chance = float(curves.loc[curves["step"] == 0, _accuracy(trials)].mean())
-    return None if np.isnan(chance) else chance + ABOVE_CHANCE
+def _before_training(trials: pd.DataFrame, curves: pd.DataFrame) -> Chance | None:
+    """Return the mean accuracy before training as that of guessing; None where it wasn't measured."""
+    mean = float(curves.loc[curves["step"] == 0, _accuracy(trials)].mean())
+    return None if np.isnan(mean) else Chance(mean, measured=True)
 
 
 def _accuracy(trials: pd.DataFrame) -> str:
@@ -114,6 +114,10 @@ def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) 
         width=high / low if low is not None and high is not None and means.index.min() > 0 else None,
         width_ratio=None,
     )
+
+
+def _told(row: RobustnessRow, chance: Chance) -> RobustnessRow:
+    return replace(row, usable_above=chance.above, guessing=chance.accuracy, guessing_measured=chance.measured)
 
 
 def _balanced(trials: pd.DataFrame) -> pd.DataFrame:

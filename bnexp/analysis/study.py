@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bnexp.analysis.chance import Chance
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.trial import TrialSettings
 
@@ -29,7 +30,7 @@ class Study:
     arms: tuple[str, ...]
     settings: Mapping[str, TrialSettings]
     """An arm's settings at the first grid point of the first run."""
-    chance: float | None
+    chance: Chance | None
     """Accuracy of guessing; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]
     """environment.json of every run."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import isclose
 from typing import Any
 
+from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.evaluations import MEASURED
 from bnexp.analysis.metrics import chosen_by, lower_is_better, metric_text
@@ -138,18 +140,21 @@ def _robust(comparison: Comparison) -> Table:
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     notes = [
         f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
-        f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison)}, at the best of the other "
-        "settings; range: the longest stretch.",
+        f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison.robustness)}, at the best of the "
+        "other settings; range: the longest stretch.",
         DIVERGED_NOTE,
     ]
     return filled(columns, comparison.robustness, "Robustness", notes)
 
 
-def usable_text(comparison: Comparison) -> str:
-    """Say above which accuracy a trial counts as trained, with its value where it is known."""
-    rule = "0.02 or 3 standard errors above chance, the larger of the two"
-    above = comparison.robustness[0].usable_above if comparison.robustness else None
-    return rule if above is None else f"with an accuracy above {above:.3f} ({rule})"
+def usable_text(rows: Sequence[RobustnessRow]) -> str:
+    """Say above which accuracy a trial counts as trained, and where that comes from."""
+    if not rows or (above := rows[0].usable_above) is None or (guessing := rows[0].guessing) is None:
+        return f"{ABOVE_CHANCE} above chance"
+    margin = above - guessing
+    more = f"{ABOVE_CHANCE}" if isclose(margin, ABOVE_CHANCE) else f"three standard errors, {margin:.3f},"
+    source = f"{guessing:.3f}, the mean before training" if rows[0].guessing_measured else f"guessing, {guessing:.3g}"
+    return f"with an accuracy above {above:.3f} ({more} above {source})"
 
 
 def _time(comparison: Comparison) -> Table:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from bnexp.analysis.chance import ABOVE_CHANCE
+from bnexp.analysis.chance import ABOVE_CHANCE, Chance
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.robustness import USABLE_SHARE, longest_stretch
@@ -30,7 +30,7 @@ def trials(scores: Scores, key: str = LR) -> list[dict]:
 
 def robustness(make_run, *rows: dict, arms: Sequence[str] = ARMS, **options) -> tuple[RobustnessRow, ...]:
     keys = [key for key in rows[0] if "." in key]
-    found = compare_arms(*make_run(*rows), grid_keys=keys, arms=arms, **{"chance": CHANCE} | options).robustness
+    found = compare_arms(*make_run(*rows), grid_keys=keys, arms=arms, **{"chance": Chance(CHANCE)} | options).robustness
     json.dumps([asdict(row) for row in found], allow_nan=False)
     return found
 
@@ -71,6 +71,8 @@ def test_both_arms_by_hand(make_run) -> None:
         "width": pytest.approx(10),
         "width_ratio": None,
         "usable_above": pytest.approx(0.12),
+        "guessing": CHANCE,
+        "guessing_measured": False,
     }
     assert asdict(before) == {
         "axis": LR,
@@ -88,6 +90,8 @@ def test_both_arms_by_hand(make_run) -> None:
         "width": pytest.approx(1000),
         "width_ratio": pytest.approx(100),
         "usable_above": pytest.approx(0.12),
+        "guessing": CHANCE,
+        "guessing_measured": False,
     }
 
 
@@ -103,7 +107,7 @@ def test_nine_seeds_in_ten_make_a_value_usable_and_one_fewer_does_not(make_run, 
 @pytest.mark.parametrize("chance", [0.1, 0.01, 0.2, 0.5])
 def test_two_points_above_chance_is_not_enough_and_a_little_more_is(make_run, chance: float) -> None:
     at, above = round(chance + 0.02, 4), round(chance + 0.0201, 4)
-    assert usable(make_run, {1: [at], 2: [above]}, chance=chance) == (1, 2, 2, 1)
+    assert usable(make_run, {1: [at], 2: [above]}, chance=Chance(chance)) == (1, 2, 2, 1)
     assert ABOVE_CHANCE == 0.02
 
 
@@ -149,8 +153,8 @@ def test_where_no_seed_has_the_whole_axis_all_seeds_count(make_run) -> None:
 
 def test_of_few_images_a_value_is_usable_three_standard_errors_above_chance(make_run) -> None:
     rows = trials({"none": {1: [0.139], 2: [0.141]}})
-    share = 0.1 + 3 * (0.1 * 0.9 / 500) ** 0.5 - 0.02  # what chance() makes of ten classes and 500 images
-    (row,) = robustness(make_run, *rows, arms=["none"], chance=share)
+    few = Chance(0.1, 3 * (0.1 * 0.9 / 500) ** 0.5)  # what chance() makes of ten classes and 500 images
+    (row,) = robustness(make_run, *rows, arms=["none"], chance=few)
     assert (row.usable, row.usable_low, row.usable_above) == (1, 2, pytest.approx(0.1402, abs=1e-4))
 
 
@@ -158,6 +162,7 @@ def test_chance_is_by_default_what_was_measured_before_training(make_run) -> Non
     rows = [{**row, "curve": [0.3, row["accuracy"]]} for row in trials({"none": {1: [0.31], 2: [0.33]}})]
     (row,) = robustness(make_run, *rows, arms=["none"], chance=None)
     assert (row.usable, row.usable_low) == (1, 2)
+    assert (row.usable_above, row.guessing, row.guessing_measured) == (pytest.approx(0.32), pytest.approx(0.3), True)
     (row,) = robustness(make_run, *rows, arms=["none"])
     assert row.usable == 2
 
@@ -269,7 +274,7 @@ def test_untested_runs_are_judged_by_validation_then_by_training_accuracy(make_r
     trials_, curves = make_run(*rows)
     untested = trials_.assign(final_test_accuracy=np.nan)
     unseen = untested.assign(final_val_accuracy=np.nan)
-    options = {"grid_keys": [LR], "arms": ["none"], "chance": CHANCE}
+    options = {"grid_keys": [LR], "arms": ["none"], "chance": Chance(CHANCE)}
     found = [compare_arms(each, curves, **options).robustness[0].usable for each in (trials_, untested, unseen)]
     assert found == [0, 2, 0]
 

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.chance import Chance
 from bnexp.analysis.study import Study
 from bnexp.config.claims import MeasureSettings
 from bnexp.config.trial import TrialSettings
 
 GIVEN = {"arm", "seed", "accuracy", "outcome", "curve", "pace", "probes", "losses", "train"}
 
+TEN_CLASSES = Chance(0.1)
 
-def a_study(*rows: Mapping[str, Any], chance: float | None = 0.1) -> Study:
+
+def a_study(*rows: Mapping[str, Any], chance: Chance | None = TEN_CLASSES) -> Study:
     """Return a study with a trial a row.
 
     A trial gives arm, seed, its grid values under dotted keys, and as far as they matter: `accuracy`, the final one of

@@ -167,13 +167,27 @@ def test_robustness(whole: Comparison) -> None:
 
 
 def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Comparison) -> None:
-    (table,) = tables(replace(whole, robustness=(replace(ROBUST, usable_above=0.1402),)), "robust")
+    (table,) = tables(whole, "robust")
     assert table.notes[0].startswith("worst, best: lowest and highest mean along the axis")
-    assert (
-        "with an accuracy above 0.140 (0.02 or 3 standard errors above chance, the larger of the two)" in table.notes[1]
-    )
     (table,) = tables(replace(whole, metric="final_train_loss"), "robust")
     assert table.notes[0].startswith("worst, best: highest and lowest mean along the axis")
+
+
+@pytest.mark.parametrize(
+    ("above", "guessing", "measured", "text"),
+    [
+        (0.12, 0.1, False, "with an accuracy above 0.120 (0.02 above guessing, 0.1)"),
+        (0.1402, 0.1, False, "with an accuracy above 0.140 (three standard errors, 0.040, above guessing, 0.1)"),
+        (0.51, 0.49, True, "with an accuracy above 0.510 (0.02 above 0.490, the mean before training)"),
+        (None, None, False, "0.02 above chance"),
+    ],
+)
+def test_usable_is_said_with_what_was_added_to_what(
+    whole: Comparison, above: float | None, guessing: float | None, measured: bool, text: str
+) -> None:
+    row = replace(ROBUST, usable_above=above, guessing=guessing, guessing_measured=measured)
+    (table,) = tables(replace(whole, robustness=(row,)), "robust")
+    assert f"and end {text}, at the best" in table.notes[1]
 
 
 def test_an_interval_that_was_cut_is_told(whole: Comparison) -> None:

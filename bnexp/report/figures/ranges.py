@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.robustness import USABLE_SHARE
 from bnexp.report.figures.lettering import wrapped
@@ -16,6 +15,7 @@ from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, sen
 from bnexp.report.labels import short_keys, value_text
 from bnexp.report.marks import ArmMark, arm_marks
 from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.report.views import usable_text
 
 _WIDTH, _BAR, _AXIS, _NAMES = 8.0, 0.28, 0.62, 1.8
 """Inches: the figure, the height of an arm, what an axis takes below its arms, the names of the arms at most."""
@@ -92,9 +92,7 @@ def _known(panel: Sequence[RobustnessRow], tried: Sequence[float]) -> list[float
 def _caption(rows: Sequence[RobustnessRow], tried: Mapping[str, Sequence[float]]) -> str:
     ends = {key: (min(values), max(values)) for key, values in tried.items()}
     open_ended = any({row.usable_low, row.usable_high} & {*ends.get(row.axis, ())} for row in rows)
-    above = rows[0].usable_above if rows else None
-    least = f"with an accuracy above {above:.3g}" if above is not None else f"{ABOVE_CHANCE} above chance"
-    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds did not diverge and ended {least}"
+    trained = f"{100 * USABLE_SHARE:.0f} % of the seeds did not diverge and ended {usable_text(rows)}"
     usable = f"{trained}, at the best of the other settings"
     return sentences(
         f"bar: the longest stretch of values at which {usable}"

@@ -40,7 +40,7 @@ def page(study: Study, comparison: Comparison) -> str:
         baseline_settings=baseline_table(study.settings, comparison.baseline),
         environments=environment_table(study.environments),
         exact_pairs=EXACT_PAIRS,
-        usable=usable_text(comparison),
+        usable=usable_text(comparison.robustness),
         diverged_factor=DIVERGED_FACTOR,
         charts=charts,
         data=Markup(embedded(charts)),

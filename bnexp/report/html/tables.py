@@ -43,7 +43,7 @@ def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTab
     about = " ".join([about, *interval_notes(comparison.metric, comparison.best)])
     yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
     about = "Along one swept setting, over the seeds and other settings that were tried along all of it."
-    about += f" Usable: not diverged, and ended {usable_text(comparison)}."
+    about += f" Usable: not diverged, and ended {usable_text(comparison.robustness)}."
     yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
     about = (
         "What the threshold took, in epochs and in seconds, and what a step costs. Arms don’t train in turns, "

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from bnexp.analysis.chance import Chance
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.study import Study
 from bnexp.report.figures.pictures import pictures_left_out, write_pictures
@@ -31,7 +32,7 @@ def study_of(tables: tuple[pd.DataFrame, pd.DataFrame], arms: Sequence[str] = AR
         grid_keys=("train.lr",),
         arms=tuple(arms),
         settings={},
-        chance=0.1,
+        chance=Chance(0.1),
         environments={},
     )
 

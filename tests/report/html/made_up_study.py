@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.chance import Chance
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study
 from bnexp.analysis.study import Study
@@ -59,7 +60,7 @@ def study(
     )  # fmt: skip
     made = Study(
         name="made-up-1", question="Does it help?", runs=("made-up-1",), trials=trials, curves=_curves(final, records),
-        grid_keys=tuple(grid), arms=tuple(arms), settings={arm: settings(arm) for arm in arms}, chance=0.1,
+        grid_keys=tuple(grid), arms=tuple(arms), settings={arm: settings(arm) for arm in arms}, chance=Chance(0.1),
         environments={"made-up-1": {"format": 1, "torch": "2.15.0", "command": ["bnexp", "run", "a b"]}},
     )  # fmt: skip
     return Study(**{**vars(made), **fields})  # type: ignore[arg-type]
