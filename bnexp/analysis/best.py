@@ -103,7 +103,7 @@ def _choice(
         "excluded": tuple(", ".join(f"{key} {value}" for key, value in points[number].items()) for number in excluded),
         "seeds": found.seeds,
         "seeds_left_out": tried["seed"].nunique() - found.seeds,
-        "epochs": int(tried["epochs"].sum()),
+        "epochs": int(tried.drop_duplicates("training")["epochs"].sum()),
         "edges": tuple(edges([points[number] for number in found.candidates], points[found.point])),
     }
 

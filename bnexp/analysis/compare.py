@@ -75,8 +75,8 @@ def compare_arms(
         best=(),
         robustness=(),
         points=int(paired["point"].nunique()),
-        finished=int(trials["outcome"].notna().sum()),
-        planned=len(trials),
+        finished=paired.loc[paired["outcome"].notna(), "training"].nunique(),
+        planned=paired["training"].nunique(),
         data_sets=tuple(" ".join(map(str, point.values())) for point in grid_points(trials, different) if different),
     )
     if different:

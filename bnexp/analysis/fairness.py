@@ -8,7 +8,7 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.imbalance import imbalance
 from bnexp.analysis.initial import initial_weights
 from bnexp.analysis.lagging import running_averages
-from bnexp.analysis.pairing import FINISHED, point_numbers
+from bnexp.analysis.pairing import FINISHED, point_numbers, trainings
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study
 from bnexp.analysis.trial_settings import trial_settings
@@ -53,10 +53,12 @@ def _few(comparison: Comparison) -> Iterator[str]:
 
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
     # By trials: a row over several grid points has pairs of seeds.
-    trials = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
+    trials = study.trials.assign(point=point_numbers(study.trials, study.grid_keys), training=trainings(study.trials))
     finished = trials[trials["outcome"].isin(FINISHED)]
     places, theirs = pd.MultiIndex.from_frame(finished[["point", "seed"]]), finished["arm"] == comparison.baseline
-    if alone := int((~theirs & ~places.isin(places[theirs])).sum()):
+    met = theirs | places.isin(places[theirs])
+    # A trial that stands at several grid points has a partner if it has one at any of them.
+    if alone := int((~met.groupby(finished["training"]).any()).sum()):
         yield (
             f"unpaired: {counted(alone, 'trial')} {have(alone)} no finished partner in {comparison.baseline}; "
             "differences leave them out"
@@ -75,10 +77,17 @@ def _progress(study: Study) -> str:
 
 
 def _failed(study: Study) -> Iterator[str]:
-    failed = study.trials.loc[study.trials["outcome"] == "failed", "arm"].value_counts()
+    failed = _trained(study, study.trials["outcome"] == "failed")
     if len(failed):
         counts = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
         yield f"failed trials: {counts}; they are in no mean"
+
+
+def _trained(study: Study, among: "pd.Series[bool] | None" = None) -> "pd.Series[int]":
+    """Count each arm's trials among some, in joined runs once, though they may stand at several grid points."""
+    trials = study.trials.assign(training=trainings(study.trials))
+    chosen = trials if among is None else trials[among]
+    return chosen.drop_duplicates("training")["arm"].value_counts()
 
 
 def _earlier(study: Study) -> Iterator[str]:
@@ -102,7 +111,7 @@ def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Ite
         for key, mine in _budget(study.settings[arm].train).items():
             if mine != base[key]:
                 yield f"unequal budgets: train.{key} is {mine} in {arm} and {base[key]} in {comparison.baseline}"
-    counts = study.trials["arm"].value_counts()
+    counts = _trained(study)
     for arm in others:
         if counts[arm] != counts[comparison.baseline]:
             theirs = counts[comparison.baseline]

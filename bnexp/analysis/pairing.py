@@ -10,8 +10,8 @@ FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
 DATA_SETS = ("data", "data.name", "data.root")
 """Grid keys whose values are different data sets: a mean over them is a mean of nothing."""
-PARTNERS = ("value", "epoch", "seconds", "seconds_per_step")
-"""Measures of the baseline's trial that stand beside a trial's own."""
+PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
+"""What of the baseline's trial stands beside a trial's own."""
 
 
 def pair_trials(
@@ -19,11 +19,12 @@ def pair_trials(
 ) -> pd.DataFrame:
     """Return a row per trial, in the order of `trials`, with its place, its measures and its partner's.
 
-    Columns: `trial`, `arm`, `seed`, `outcome`; `point`, the number of the grid point in order of
-    appearance; `finished` (completed or diverged); the measures; `partner_…` for each of PARTNERS, of the
+    Columns: `trial`, `arm`, `seed`, `outcome`; `training`, see `trainings`; `point`, the number of the grid point in
+    order of appearance; `finished` (completed or diverged); the measures; `partner_…` for each of PARTNERS, of the
     baseline's trial with the same seed and grid point; `paired`, whether both of them finished.
     """
     frame = trials[["trial", "arm", "seed", "outcome"]].reset_index(drop=True)
+    frame["training"] = trainings(trials)
     frame["point"] = point_numbers(trials, grid_keys)
     frame[measures.columns] = measures.to_numpy()
     frame["finished"] = frame["outcome"].isin(FINISHED)
@@ -51,6 +52,13 @@ def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
         return np.zeros(len(trials), dtype=int)
     # A blank is a grid value like any other: null in the YAML.
     return trials.groupby(list(grid_keys), sort=False, dropna=False).ngroup().to_numpy()
+
+
+def trainings(trials: pd.DataFrame) -> np.ndarray:
+    """Return a number for the training behind each trial: in joined runs one may stand at several grid points."""
+    if "number" not in trials:
+        return np.arange(len(trials))
+    return trials.groupby(["run", "number"], sort=False).ngroup().to_numpy()
 
 
 def data_keys(trials: pd.DataFrame, grid_keys: Sequence[str]) -> tuple[str, ...]:

@@ -24,9 +24,10 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     whole, whole_pairs = _balanced(finished), _balanced(pairs)
     values, (treated, partners) = by_seed(whole, "value")[0], by_seed(whole_pairs, "value", "partner_value")
     mean = mean_interval(values, bounds=bounds(metric))
-    diverged = finished["outcome"] == "diverged"
-    rate = wilson_interval(int(diverged.sum()), len(finished))
-    epoch = censored_median(finished["epoch"])
+    trained = _once(finished)
+    diverged = trained["outcome"] == "diverged"
+    rate = wilson_interval(int(diverged.sum()), len(trained))
+    epoch = censored_median(trained["epoch"])
     return ArmRow(
         point=point,
         arm=arm,
@@ -37,21 +38,27 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         high=mean.high,
         pairs=len(treated),
         **paired_fields(treated, partners, metric),
-        trials=len(finished),
+        trials=len(trained),
         diverged=int(diverged.sum()),
         diverged_low=rate and rate[0],
         diverged_high=rate and rate[1],
-        survivors_mean=mean_interval(finished["value"][~diverged]).mean if diverged.any() else None,
-        failed=int(np.sum(cell["outcome"] == "failed")),
+        survivors_mean=mean_interval(trained["value"][~diverged]).mean if diverged.any() else None,
+        failed=int(np.sum(_once(cell)["outcome"] == "failed")),
         gap=mean_interval(whole["gap"]).mean,
         epochs_to_threshold=None if epoch is None else int(epoch),
-        reached=int(np.sum(~np.isnan(finished["epoch"]))),
+        reached=int(np.sum(~np.isnan(trained["epoch"]))),
         restricted_epochs=restricted_mean(whole["epoch"], whole["budget"]),
         first=_first(whole_pairs),
-        seconds_to_threshold=censored_median(finished["there"]),
-        seconds_per_epoch=_median(finished["seconds_per_epoch"]),
+        seconds_to_threshold=censored_median(trained["there"]),
+        seconds_per_epoch=_median(trained["seconds_per_epoch"]),
         step_cost=_step_cost(pairs),
     )
+
+
+def _once(trials: Any, training: str = "training") -> Any:
+    """Return each training once, whichever grid points it stands at."""
+    _, firsts = np.unique(trials[training], return_index=True)
+    return trials[firsts]
 
 
 def _balanced(trials: Any) -> Any:
@@ -79,7 +86,8 @@ def _first(pairs: Any) -> int:
 
 def _step_cost(pairs: Any) -> float | None:
     """Return how much longer a step takes than the baseline's; None where either was timed for too short."""
-    timed = min(np.nansum(pairs[name]) for name in ("seconds", "partner_seconds"))
+    sides = (("seconds", "training"), ("partner_seconds", "partner_training"))
+    timed = min(np.nansum(_once(pairs, training)[name]) for name, training in sides)
     return _median(pairs["seconds_per_step"] / pairs["partner_seconds_per_step"]) if timed >= TIMED else None
 
 

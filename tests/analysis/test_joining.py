@@ -221,6 +221,34 @@ def test_what_matters_to_one_arm_alone_is_no_matter_to_its_partner(make_folder) 
     assert last[plains["trial"]].tolist() == plains["final_test_accuracy"].tolist() == [0.5, 0.5, 0.51, 0.51]
 
 
+def test_a_trial_that_stands_at_several_grid_points_is_counted_once(make_folder) -> None:
+    momenta = {"model.norm.momentum": [0.1, 0.2, 0.3]}
+    ended = {0: "diverged", 5: "failed"}
+    plain = make_folder(name="plain", arms=["none"], seeds=6, outcomes=ended)
+    swept = make_folder(name="swept", arms=["before"], seeds=6, grid=momenta, outcomes={0: None})
+    study = join([plain, swept])
+    comparison = compare_study(study)
+    assert (len(study.trials), comparison.planned, comparison.finished) == (36, 24, 23)
+    rows = {row.arm: row for row in compare_study(study, by=[]).rows}
+    counts = {arm: (row.trials, row.diverged, row.failed) for arm, row in rows.items()}
+    assert counts == {"none": (5, 1, 1), "before": (17, 0, 0)}
+    alone = compare_study(join([plain])).rows[0]
+    assert (rows["none"].diverged_low, rows["none"].diverged_high) == (alone.diverged_low, alone.diverged_high)
+    said = " ".join(comparison.warnings)
+    assert "unfinished: 1 of 24 trials has not ended" in said
+    assert "failed trials: 1 of none" in said
+    assert "unpaired: 3 trials have no finished partner in none" in said
+    assert "unequal budgets: before has 18 trials and none 6" in said
+
+
+def test_arms_of_equal_budgets_have_them_in_joins_too(make_folder) -> None:
+    whole = make_folder(name="whole", seeds=6)
+    other = make_folder(name="other", arms=["before"], seeds=6, model={"norm": {"momentum": 0.2}})
+    more = make_folder(name="more", arms=["none"], seeds=list(range(6, 12)))
+    warnings = compare_study(join([whole, other, more])).warnings
+    assert not [line for line in warnings if line.startswith("unequal budgets")]
+
+
 def test_a_trial_stands_in_where_another_run_lacks_it(make_folder) -> None:
     whole = make_folder(name="whole", seeds=3, model={"norm": {"momentum": 0.1}})
     some = make_folder(name="some", arms=["before"], seeds=2, model={"norm": {"momentum": 0.2}})

@@ -19,6 +19,12 @@ FIRST, SECOND = measure(label="first"), measure(label="second")
 CLOSE, FAR = ((0.5, 0.5, 0.5), (0.505, 0.506, 0.507)), ((0.5, 0.5, 0.5), (0.7, 0.71, 0.72))
 
 
+@pytest.mark.parametrize("value", ["diverged", "final_test_accuracy"])
+def test_what_diverged_means_stands_under_a_measure_of_it(value: str) -> None:
+    table = claims_table([told(from_data(judged(*FAR, of=measure(label="share", value=value))))])
+    assert any(note.startswith("diverged: a number is") for note in table.notes) is (value == "diverged")
+
+
 def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
     rows = [
         judged(*FAR, regime, of=of, decides=regime == "tuned" and of is FIRST)
