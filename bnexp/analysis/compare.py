@@ -5,7 +5,7 @@ measured; failed and unfinished ones are left out, and counted. Where a finished
 finite (a loss that overflowed) the mean is None: leaving the trial out would flatter the arm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 from bnexp.analysis.best import best_rows
 from bnexp.analysis.chance import Chance
 from bnexp.analysis.columns import full_key
-from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.measures import measured
 from bnexp.analysis.metrics import choose_metric
 from bnexp.analysis.overall import overall_rows
@@ -55,29 +55,24 @@ def compare_arms(
         InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.
     """
     metric, baseline = choose_metric(trials, metric), _choose_baseline(arms, baseline)
-    keys = tuple(grid_keys) if by is None else _choose_keys(by, grid_keys)
     trials = trials[trials["arm"].isin(list(arms))]
     different = data_keys(trials, grid_keys)
-    keys = (*keys, *(key for key in different if key not in keys))
-    paired = pair_trials(trials, measured(trials, curves, metric, threshold), grid_keys=grid_keys, baseline=baseline)
-    longest = np.full(paired["point"].max() + 1 if len(paired) else 0, np.nan)
-    np.fmax.at(longest, paired["point"], paired["epochs"])
-    paired["budget"] = longest[paired["point"]]
-    points, places = grid_points(trials, keys), point_numbers(trials, keys)
+    keys = tuple(dict.fromkeys((*_choose_keys(by, grid_keys), *different)))
+    measures = measured(trials, curves, metric, threshold)
+    paired = _with_budgets(pair_trials(trials, measures, grid_keys=grid_keys, baseline=baseline))
     among: dict[str, Any] = {"arms": arms, "baseline": baseline, "metric": metric}
     comparison = Comparison(
         metric=metric,
         baseline=baseline,
         threshold=threshold,
         grid_keys=keys,
-        rows=tuple(arm_row(cell, points[place], baseline, metric) for place, cell in cells(paired, places)),
+        rows=tuple(_rows(trials, paired, keys, baseline, metric)),
         overall=(),
         best=(),
         robustness=(),
         points=int(paired["point"].nunique()),
-        finished=paired.loc[paired["outcome"].notna(), "training"].nunique(),
-        planned=paired["training"].nunique(),
         data_sets=tuple(" ".join(map(str, point.values())) for point in grid_points(trials, different) if different),
+        **_ends(trials.assign(training=paired["training"].to_numpy())),
     )
     if different:
         return comparison
@@ -89,6 +84,35 @@ def compare_arms(
     )
 
 
+def _with_budgets(paired: pd.DataFrame) -> pd.DataFrame:
+    """Return trials with their `budget`: the most epochs that a trial at the same grid point took."""
+    longest = np.full(paired["point"].max() + 1 if len(paired) else 0, np.nan)
+    np.fmax.at(longest, paired["point"], paired["epochs"])
+    return paired.assign(budget=longest[paired["point"]])
+
+
+def _rows(
+    trials: pd.DataFrame, paired: pd.DataFrame, keys: Sequence[str], baseline: str, metric: str
+) -> Iterator[ArmRow]:
+    points = grid_points(trials, keys)
+    for place, cell in cells(paired, point_numbers(trials, keys)):
+        yield arm_row(cell, points[place], baseline, metric)
+
+
+def _ends(trials: pd.DataFrame) -> dict[str, Any]:
+    """Return the fields of a comparison that say how many trials there are, and how they ended."""
+    trained = trials.drop_duplicates("training")
+    failed = trained[trained["outcome"] == "failed"]
+    reasons = failed["reason"].dropna() if "reason" in failed else failed["outcome"][:0]
+    return {
+        "planned": len(trained),
+        "finished": int(trained["outcome"].notna().sum()),
+        "failed": len(failed),
+        "failure": " ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
+        "diverged": int((trained["outcome"] == "diverged").sum()),
+    }
+
+
 def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:
     if baseline is None:
         return "none" if "none" in arms else arms[0]
@@ -97,7 +121,9 @@ def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:
     return baseline
 
 
-def _choose_keys(by: Sequence[str], grid_keys: Sequence[str]) -> tuple[str, ...]:
+def _choose_keys(by: Sequence[str] | None, grid_keys: Sequence[str]) -> tuple[str, ...]:
+    if by is None:
+        return tuple(grid_keys)
     keys = [full_key(key, grid_keys) for key in by]
     refuse_twice(zip(by, keys, strict=True))
     return tuple(keys)

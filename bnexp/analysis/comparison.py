@@ -209,6 +209,12 @@ class Comparison:
     finished: int
     """Trials with an outcome, failed ones included."""
     planned: int
+    failed: int = 0
+    """Trials that broke off with an error: they are in no mean."""
+    failure: str = ""
+    """Why the first of them did, in one line; empty where that isn't known."""
+    diverged: int = 0
+    """Trials that ended diverged."""
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False

@@ -27,7 +27,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _few(comparison),
             imbalance(comparison),
             _unpaired(study, comparison),
-            _failed(study),
+            _failed(study, comparison),
             _earlier(study),
             _chosen(study),
             _budgets(study, comparison, others),
@@ -76,11 +76,12 @@ def _progress(study: Study) -> str:
     return f"so far at epoch {first}" if first == furthest else f"so far at epochs {first} to {furthest}"
 
 
-def _failed(study: Study) -> Iterator[str]:
+def _failed(study: Study, comparison: Comparison) -> Iterator[str]:
     failed = _trained(study, study.trials["outcome"] == "failed")
     if len(failed):
         counts = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
-        yield f"failed trials: {counts}; they are in no mean"
+        why = f"; the first: {comparison.failure}" if comparison.failure else ""
+        yield f"failed trials: {counts}; they are in no mean{why}"
 
 
 def _trained(study: Study, among: "pd.Series[bool] | None" = None) -> "pd.Series[int]":

@@ -16,8 +16,11 @@ def headline(comparison: Comparison) -> str:
     metric, baseline = comparison.metric, comparison.baseline
     if comparison.data_sets:
         return f"{counted(len(comparison.data_sets), 'data set')}, no mean over them"
+    if 0 < comparison.planned == comparison.failed + comparison.diverged:
+        return ended_badly(comparison)
     if not comparison.overall:
-        return f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
+        so_far = f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
+        return f"no result: {ended_badly(comparison)}" if comparison.failed else so_far
     # The baseline's own row only where there is no other.
     best = max(comparison.overall, key=lambda row: (row.arm != baseline, gain(row, comparison)))
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
@@ -30,7 +33,21 @@ def headline(comparison: Comparison) -> str:
         ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
         phrase += f" [{', '.join(ends)}]"
     points = f", mean of {best.points} grid points" if best.points > 1 else ""
-    return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}"
+    broken = f"; {ended_badly(comparison)}" if best.arm == baseline and comparison.failed else ""
+    return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}{broken}"
+
+
+def ended_badly(comparison: Comparison) -> str:
+    """Say how many trials failed, and why the first one did, and how many diverged; empty where none did."""
+    why = f" ({comparison.failure})" if comparison.failure else ""
+    counts = {f"failed{why}": comparison.failed, "diverged": comparison.diverged}
+    return ", ".join(f"{_share(count, comparison.planned)} {how}" for how, count in counts.items() if count)
+
+
+def _share(count: int, planned: int) -> str:
+    if count == planned:
+        return "the only trial" if planned == 1 else f"all {planned} trials"
+    return f"{count} of {planned} trials"
 
 
 def _words(row: Overall, comparison: Comparison) -> str:

@@ -109,6 +109,8 @@ def _of_sources(tables: Sequence[pd.DataFrame], trials: pd.DataFrame) -> pd.Data
 def _useless(run: RunRecord, metric: str) -> str:
     if not run.finished:
         return "no trial has finished"
+    if (run.trials["outcome"].dropna() == "failed").all():
+        return "all trials that ended failed"
     # A blank loss is one that is not finite.
     measured = lower_is_better(metric) or run.trials[metric].notna().any()
     return "" if measured else f"{metric} was not measured"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
-from bnexp.analysis.headline import gain
+from bnexp.analysis.headline import ended_badly, gain
 from bnexp.analysis.metrics import lower_is_better
 from bnexp.analysis.standing import FEWEST_SEEDS, Difference, Standing, standing
 from bnexp.config.trial import TrialSettings
@@ -61,13 +61,18 @@ def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple
     if comparison.data_sets:
         reason = f"The trials are about {counted(len(comparison.data_sets), 'data set')}: each has rows of its own."
         return "No single answer over different data sets.", (reason, *filter(None, (so_far,)))
+    failed = _sentence(ended_badly(comparison)) if comparison.failed else ""
     if all(row.arm == baseline for row in comparison.rows):
         reason = f"{baseline} is the only arm, so there is no difference to speak of."
     elif not any(row.n for row in comparison.rows if row.arm == baseline):
         reason = f"No trial of {baseline}, the baseline, has a result, so no arm can be held against it."
     else:
         reason = f"No trial of another arm has a partner in {baseline} with the same seed and settings yet."
-    return "Nothing to compare.", (reason, *filter(None, (so_far,)))
+    return "Nothing to compare.", (reason, *filter(None, (failed, so_far)))
+
+
+def _sentence(phrase: str) -> str:
+    return f"{phrase[0].upper()}{phrase[1:]}."
 
 
 def _stands(row: Difference, comparison: Comparison) -> Standing:
