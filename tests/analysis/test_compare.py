@@ -125,6 +125,32 @@ def test_nothing_finished_yet_is_no_error(make_run) -> None:
     assert headline(comparison) == "no result yet, 0 of 2 trials finished"
 
 
+FAILS = {"outcome": "failed", "reason": "RuntimeError: out\nof memory", "val": np.nan, "loss": np.nan}
+DIVERGES = {"outcome": "diverged", "accuracy": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("none", "before", "said"),
+    [
+        (FAILS, FAILS, "all 6 trials failed (RuntimeError: out of memory)"),
+        (DIVERGES, DIVERGES, "all 6 trials diverged"),
+        (DIVERGES, FAILS, "3 of 6 trials failed (RuntimeError: out of memory), 3 of 6 trials diverged"),
+        (FAILS, {"accuracy": 0.5}, "no result: 3 of 6 trials failed (RuntimeError: out of memory)"),
+        (
+            {"accuracy": 0.5},
+            FAILS,
+            "none 0.500 final_test_accuracy, n = 3; 3 of 6 trials failed (RuntimeError: out of memory)",
+        ),
+        ({"accuracy": 0.5}, {"accuracy": 0.5}, "before 0.500 vs none 0.500 final_test_accuracy, +0.000 "),
+    ],
+)
+def test_the_headline_says_how_trials_ended_where_there_is_no_result(
+    make_run, none: dict, before: dict, said: str
+) -> None:
+    rows = [{"arm": arm, "seed": seed, **how} for arm, how in (("none", none), ("before", before)) for seed in range(3)]
+    assert headline(compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS)).startswith(said)
+
+
 def grid_run(make_run, gain: float, points: int = 3):
     """Two seeds at each learning rate; BN gains `gain`, which may be a loss, everywhere."""
     places = [(lr, arm, seed) for lr in range(points) for arm in ARMS for seed in range(2)]

@@ -80,6 +80,7 @@ def test_nothing_to_compare(arms: tuple[str, ...], missing: tuple[int, ...], rea
     found = verdict_of(study(arms=arms, outcomes=dict.fromkeys(missing, how)))
     assert (found.tone, found.heading) == ("unknown", "Nothing to compare.")
     assert found.sentences[0].startswith(reason)
+    assert ("3 of 6 trials failed." in found.sentences) == bool(missing and how == "failed")
     assert (found.sentences[-1] == "So far 3 of 6 trials have ended.") == bool(missing and how == "")
 
 
