@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training", "words"},
     "tuning": {"analysis", "config", "plan", "store"},
     "staged": {"analysis", "config", "executors", "plan", "preparing", "store", "tuning"},
-    "claims": {"analysis", "config", "errors", "plan", "store", "tuning", "words"},
+    "claims": {"analysis", "config", "effective", "errors", "plan", "store", "tuning", "words"},
     "checks": {
         "claims", "config", "data", "draws", "executors", "nn", "plan", "preparing", "records", "reference", "report",
         "runner", "store", "trained", "training", "words",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from bnexp.claims.earlier import earlier_run
 from bnexp.config.claim_files import Claim
 from bnexp.config.claims import Tier
 from bnexp.config.experiment import ExperimentConfig
@@ -63,7 +64,9 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
                 finished[regime] = run
             elif fault := _fault(path):
                 unreadable[regime] = fault
-        except InputError as error:  # of another format
+            elif run := earlier_run(experiment, folder):
+                finished[regime] = run
+        except InputError as error:  # of another format, or of another meaning
             unreadable[regime] = str(error)
     return ClaimRuns(finished, unreadable)
 
