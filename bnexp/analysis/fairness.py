@@ -17,6 +17,14 @@ from bnexp.config.trial import TrialSettings
 from bnexp.store.layout import READ_ONLY
 from bnexp.words import counted, have, listed
 
+TUNED = "tuned"
+"""Begins the warning that every tuned comparison has, since no interval has the noise of the choice in it."""
+
+
+def avoidable(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings that another experiment could do without: all but those that every tuned one has."""
+    return tuple(line for line in warnings if not line.startswith(f"{TUNED}: "))
+
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return a line for everything that could mislead; none where nothing does."""
@@ -36,7 +44,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _two_changes(study.settings, comparison.baseline, others),
             _decayed(study),
             _edges(study, comparison),
-            (f"tuned: {line}" for line in study.tuning),
+            (f"{TUNED}: {line}" for line in study.tuning),
             running_averages(study, study.arms, comparison.evaluations),
         )
         for line in lines

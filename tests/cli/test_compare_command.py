@@ -166,6 +166,16 @@ def test_check_turns_warnings_into_exit_1(experiment: Path, cli: Command) -> Non
     assert cli("compare").code == 0
 
 
+def test_that_arms_were_tuned_is_said_but_fails_no_check(experiment: Path, cli: Command) -> None:
+    fair = ("seeds=6", "grid={}", "model.norm.statistics=population")
+    tuned = ("tune.grid={train.lr: [0.1, 1]}", "tune.seeds=[10, 11]")
+    assert cli("run", experiment, *SMALL, *fair, *tuned, "--quiet").code == 0
+    (name,) = (run["run"] for run in cli("list", "--json").json() if ".tuning" not in run["run"])
+    checked = cli("compare", name, "--check")
+    assert (checked.code, "Careful: tuned: " in " ".join(checked.out.split())) == (0, True)
+    assert cli("compare", name, "--filter", "seed<5", "--check").code == 1
+
+
 def test_runs_that_are_named_are_joined_by_their_settings(experiment: Path, cli: Command) -> None:
     for arm in ("none", "before"):
         assert cli("run", experiment, *SMALL, f"arms=[{arm}]", f"name={arm}", "grid={}", "--quiet").code == 0
