@@ -198,7 +198,7 @@ def test_an_arm_whose_loss_alone_is_finite_is_the_best(make_run) -> None:
     )
     comparison = compare_arms(*frames, grid_keys=[], arms=list(losses), metric="final_train_loss")
     assert headline(comparison).startswith("before 0.5 vs none not finite")
-    assert [row.better for row in comparison.rows] == [0, 0, 6]
+    assert [row.better for row in comparison.rows] == [0, None, 6]
     assert [row.arm for row in ordered(comparison, "difference", None).rows] == ["before", "none", "after"]
 
 
