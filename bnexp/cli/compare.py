@@ -40,7 +40,7 @@ class Format(StrEnum):
 
 Metric = Annotated[str | None, typer.Option(help="Column of trials.csv to compare; default: final test accuracy.")]
 Baseline = Annotated[str | None, typer.Option(help="Arm that the others are compared to; default: none.")]
-Threshold = Annotated[float, typer.Option(help="Accuracy for `epochs to …`.")]
+Threshold = Annotated[float, typer.Option(help="Accuracy to be reached, for the epochs and seconds that takes.")]
 Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time.")]
 Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
 By = Annotated[

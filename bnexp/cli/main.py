@@ -2,9 +2,10 @@
 
 import logging
 import sys
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import typer
+from typer.exceptions import TyperException
 
 from bnexp.cli import claims, compare, export, fold, listing, probe, report, run, show
 from bnexp.cli.encodings import write_everywhere
@@ -33,11 +34,23 @@ def main() -> None:
     write_everywhere()
     logging.disable(logging.WARNING)  # what libraries say to programmers: of a cache's folder, of a missing compiler
     try:
-        app(standalone_mode=True)
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        _end_usage(error)
     except BnexpError as error:
         _end(str(error), error.exit_code)
     except OSError as error:  # outside of training, which says more
         _end(f"{error.filename}: {error.strerror}" if error.filename else str(error), BnexpError.exit_code)
+
+
+def _end_usage(error: TyperException) -> NoReturn:
+    """Show a mistake in the command itself, in the encoding that standard error has."""
+    from bnexp.config.problems import in_our_words
+
+    error.message = in_our_words(error.message)
+    # Without a file named, it would be UTF-8 wherever the encoding is ASCII.
+    cast(typer.BadParameter, error).show(sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def _end(message: str, code: int) -> NoReturn:

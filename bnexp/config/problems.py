@@ -17,6 +17,7 @@ Finding = tuple[str, str]
 
 KEYS = "expected text as a key; write numbers with a decimal point (0.1), and several values in brackets ([0.1, 1])"
 WORDS = (
+    ("Value error, ", ""),
     ("Input should be", "expected"),
     ("String should have", "expected"),
     ("Keys should be strings", "expected text as a key"),
@@ -65,6 +66,11 @@ def _expected(item: Mapping[str, Any], key: str) -> str:
     if kind == "literal_error":
         known = [name.strip("'") for name in item["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         return f"expected one of {', '.join(known)}{nearest_value(key, item['input'], known)}"
+    return in_our_words(message)
+
+
+def in_our_words(message: str) -> str:
+    """Return what pydantic says, put as everything else is."""
     for theirs, ours in WORDS:
         message = message.replace(theirs, ours)
-    return str(message)
+    return message

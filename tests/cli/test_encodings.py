@@ -154,6 +154,40 @@ def test_errors_that_quote_a_question(trained: Path, told: Told, encoding: str) 
     assert err == 'bnexp: command line: question: ["???????? ??"]: expected a string\n'
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--nope", "No such option: --nope"),
+        ("run --ночь", "No such option: --????"),
+        ("ночь", "No such command '????'."),
+        ("run", "Missing argument 'CONFIG... [KEY=VALUE]...'."),
+        ("run exp.yaml --runs", "Option '--runs' requires an argument."),
+        ("run exp.yaml --quiet=1", "Option '--quiet' does not take a value."),
+        ("export tiny β", "Invalid value for 'TRIAL': expected an integer"),
+        ("compare tiny --threshold γ", "Invalid value for '--threshold': expected a number"),
+        ("run exp.yaml --workers 0", "Invalid value for '--workers': expected a number greater than or equal to 1"),
+        (
+            "compare --format xml",
+            "Invalid value for '--format': 'xml' is not one of 'table', 'md', 'csv', 'json', 'latex'.",
+        ),
+    ],
+)
+def test_a_command_that_is_not_understood(told: Told, encoding: str, terminal: bool, words: str, message: str) -> None:
+    code, out, err = told(encoding, *words.split(), terminal=terminal)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == f"Error: {message}"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "run", "compare", "report", "probe", "fold", "export", "claims run", "show", "list"]
+)
+def test_help_is_in_ascii(told: Told, command: str) -> None:
+    code, out, err = told("ascii", *command.split(), "--help")
+    assert (code, err, out.split(":")[0]) == (0, "", "Usage")
+
+
 SCRIPT = """
 import sys, warnings
 warnings.filterwarnings("error", category=EncodingWarning, module="bnexp")
