@@ -13,9 +13,11 @@ from bnexp.executors.balance import assigned, makespan
 from bnexp.executors.datasets import data_key
 from bnexp.executors.local import Local
 from bnexp.nn.table import LayerRow, layer_table
-from bnexp.plan import TrialGroup, groups, misfits, trials
+from bnexp.plan import Trial, TrialGroup, groups, misfits, trials
 from bnexp.probes.layers import unknown_layers
+from bnexp.repeats import repeats
 from bnexp.report.data_sets import data_lines, data_warnings
+from bnexp.report.labels import value_text
 from bnexp.report.table import Table
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint
@@ -43,7 +45,7 @@ class GroupOverview:
         """Arms of the group, and the grid values that all its trials share."""
         first = self.group.trials[0]
         shared = {k: v for k, v in first.point.items() if all(t.point[k] == v for t in self.group.trials)}
-        return " ".join([", ".join(self.group.arms), *(f"{key}={value}" for key, value in shared.items())])
+        return " ".join([", ".join(self.group.arms), *(f"{key}={value_text(value)}" for key, value in shared.items())])
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Overview:
             training = sum(each.seconds for each in self.groups)
             share = f"{probing / training:.0%} of the time" if training else "no time"
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
+        lines += [f"  {line}." for line in repeats(self._trials)]
         if must_choose(self.config):
             count = counted(len(trials(choosing(self.config))), "trial")
             lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
@@ -105,6 +108,10 @@ class Overview:
     def warnings(self) -> list[str]:
         """What is probably a mistake in the data."""
         return data_warnings(self.data)
+
+    @property
+    def _trials(self) -> list[Trial]:
+        return sorted((trial for each in self.groups for trial in each.group.trials), key=lambda trial: trial.number)
 
     @property
     def _assigned(self) -> list[int]:

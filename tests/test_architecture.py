@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     # one experiment from end to end
     "environment": {"bnexp", "executors"},
     "interrupts": set(),
+    "repeats": {"plan", "words"},
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "store", "words"},
     "recording": {"executors", "pace", "records", "store", "training", "words"},
@@ -50,7 +51,10 @@ ALLOWED: dict[str, set[str]] = {
         "config", "data", "draws", "errors", "executors", "nn", "plan", "probes", "records", "store", "trained",
         "training",
     },
-    "overview": {"config", "data", "errors", "executors", "nn", "plan", "probes", "report", "training", "words"},
+    "overview": {
+        "config", "data", "errors", "executors", "nn", "plan", "probes", "repeats", "report", "training",
+        "words",
+    },
     "tuning": {"analysis", "config", "plan", "store"},
     "staged": {"analysis", "config", "executors", "plan", "preparing", "store", "tuning"},
     "claims": {"analysis", "config", "effective", "errors", "plan", "store", "tuning", "words"},
@@ -63,8 +67,8 @@ ALLOWED: dict[str, set[str]] = {
     # the door
     "cli": {
         "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts",
-        "late_probes", "opening", "overview", "plan", "preparing", "report", "runner", "staged", "store", "training",
-        "tuning", "words",
+        "late_probes", "opening", "overview", "plan", "preparing", "repeats", "report", "runner", "staged", "store",
+        "training", "tuning", "words",
     },
     "__main__": {"cli"},
     "bnexp": set(),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bnexp.analysis.pairing import point_numbers
+from bnexp.analysis.pairing import active, point_numbers
 
 
 def along(trials: pd.DataFrame, axis: str, grid_keys: Sequence[str]) -> NDArray[np.bool_]:
@@ -14,15 +14,16 @@ def along(trials: pd.DataFrame, axis: str, grid_keys: Sequence[str]) -> NDArray[
 
     These points are those with the most values that every arm tried there; points with fewer, and values that weren't
     tried at all of them, are left out. So are arms that tried only one value. Settings that only change together (in
-    zip, or from run to run) have no axis: no trial lies along it.
+    zip, or from run to run) have no axis: no trial lies along it. Nor does a trial on which the setting has no effect.
 
     Args:
-        trials: as in trials.csv.
+        trials: as in trials.csv, perhaps with the settings without effect on each trial.
         axis: the setting.
         grid_keys: columns that tell grid points apart.
     """
     others = point_numbers(trials, [key for key in grid_keys if key != axis])
-    tried = pd.DataFrame({"arm": trials["arm"].to_numpy(), "others": others, "at": trials[axis].to_numpy()})
+    at = trials[axis].where(active(trials, axis)).to_numpy()
+    tried = pd.DataFrame({"arm": trials["arm"].to_numpy(), "others": others, "at": at})
     values = {cell: frozenset(at) for cell, at in tried.dropna().groupby(["arm", "others"], sort=False)["at"]}
     arms = {arm for (arm, _), at in values.items() if len(at) > 1}
     shared = {

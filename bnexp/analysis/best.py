@@ -9,10 +9,11 @@ import pandas as pd
 
 from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
-from bnexp.analysis.complete import complete
+from bnexp.analysis.complete import FOR_A_SPREAD, complete
 from bnexp.analysis.intervals import mean_interval
 from bnexp.analysis.metrics import bounds, chosen_by, lower_is_better
 from bnexp.analysis.paired import paired_fields
+from bnexp.analysis.pairing import INACTIVE
 
 FEWEST_VALUES = 3
 """Values that an axis needs for the end of it to say that the best may lie beyond."""
@@ -36,8 +37,11 @@ def best_rows(
 ) -> tuple[BestRow, ...]:
     """Return a row per arm; none with a single grid point, or without images that choose and others that measure.
 
+    Grid points at which an arm trains the same are one candidate.
+
     Args:
-        paired: as from `bnexp.analysis.pairing.pair_trials`, with the measures of the metric.
+        paired: as from `bnexp.analysis.pairing.pair_trials`, with the measures of the metric; `point` is the number
+            from `distinct_points`, and `inactive` the grid keys that have no effect on the trial.
         points: the grid points by their number.
         arms: in the order in which they are to come.
         baseline: the arm that the others are compared to.
@@ -47,7 +51,8 @@ def best_rows(
         return ()
     lower = lower_is_better(metric)
     usable = paired["finished"] & paired["validation"].notna() & (lower | paired["value"].notna())
-    tried = {arm: paired[usable & (paired["arm"] == arm)] for arm in arms}
+    once = paired[usable].drop_duplicates(["arm", "point", "seed"])
+    tried = {arm: once[once["arm"] == arm] for arm in arms}
     best = {arm: found for arm in arms if (found := best_point(tried[arm], "validation", lower=lower))}
     at_best = {arm: _values(tried[arm], found.point) for arm, found in best.items()}
     nothing = pd.Series(dtype=float)
@@ -58,22 +63,25 @@ def best_rows(
             baseline=baseline,
             point=points[found.point],
             **_measured(at_best[arm], others[arm], metric),
-            **_choice(found, paired[paired["arm"] == arm], tried[arm], points),
+            **_choice(found, _active(paired[paired["arm"] == arm], points), tried[arm]),
         )
         for arm, found in best.items()
     )
 
 
 def comparable(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials of the seeds that finished all points; see `bnexp.analysis.complete.complete`."""
-    return trials[complete(trials["point"], trials["seed"])]
+    """Return the trials of the seeds that finished all points.
+
+    A single seed chooses only where no point has two; see `bnexp.analysis.complete.complete`.
+    """
+    return trials[complete(trials["point"], trials["seed"], FOR_A_SPREAD)]
 
 
 def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
     """Return the `point` with the best mean of a column, over the seeds that finished all points; None without trials.
 
-    Seeds that lack a point say nothing about how it compares. Where no seed has all points, those that the fewest
-    seeds finished are no candidates; see comparable. Of equal points the first is taken.
+    Seeds that lack a point say nothing about how it compares. Where fewer than two seeds have all points, those that
+    the fewest seeds finished are no candidates; see comparable. Of equal points the first is taken.
 
     Args:
         trials: finished trials, with `point`, `seed` and the column.
@@ -93,11 +101,19 @@ def _values(trials: pd.DataFrame, point: int) -> pd.Series:
     return trials[trials["point"] == point].set_index("seed")["value"]
 
 
-def _choice(
-    found: Best, planned: pd.DataFrame, tried: pd.DataFrame, points: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    excluded = sorted(set(planned["point"]) - set(found.candidates))
+def _active(trials: pd.DataFrame, points: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Return the grid points of an arm's trials by their number, without the keys that have no effect there."""
+    inactive = dict(zip(trials["point"], trials[INACTIVE], strict=True))
     return {
+        number: {key: value for key, value in points[number].items() if key not in inactive[number]}
+        for number in sorted(inactive)
+    }
+
+
+def _choice(found: Best, points: Mapping[int, dict[str, Any]], tried: pd.DataFrame) -> dict[str, Any]:
+    excluded = [number for number in points if number not in found.candidates]
+    return {
+        "inactive": tuple(tried.loc[tried["point"] == found.point, INACTIVE].iloc[0]),
         "validation": found.score if isfinite(found.score) else None,
         "candidates": len(found.candidates),
         "excluded": tuple(", ".join(f"{key} {value}" for key, value in points[number].items()) for number in excluded),
@@ -111,7 +127,7 @@ def _choice(
 def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
     """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried."""
     for key, value in chosen.items():
-        values = {point[key] for point in tried}
+        values = {point[key] for point in tried if key in point}
         if len(values) >= FEWEST_VALUES and all(map(is_number, values)) and value in (min(values), max(values)):
             yield key
 

@@ -19,7 +19,15 @@ from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.measures import measured
 from bnexp.analysis.metrics import choose_metric
 from bnexp.analysis.overall import overall_rows
-from bnexp.analysis.pairing import cells, data_keys, grid_points, pair_trials, point_numbers
+from bnexp.analysis.pairing import (
+    INACTIVE,
+    cells,
+    data_keys,
+    grid_points,
+    pair_trials,
+    point_numbers,
+    distinct_points,
+)
 from bnexp.analysis.robustness import robustness_rows
 from bnexp.analysis.rows import arm_row
 from bnexp.errors import InputError, nearest, refuse_twice
@@ -40,7 +48,7 @@ def compare_arms(
     """Compare the arms of trials, finished or not.
 
     Args:
-        trials: as in trials.csv.
+        trials: as in trials.csv, perhaps with `inactive`, the grid keys that have no effect on each trial.
         curves: as in curves.csv.
         grid_keys: columns that tell grid points apart.
         arms: in the order in which they are to come.
@@ -79,7 +87,7 @@ def compare_arms(
     return replace(
         comparison,
         overall=tuple(overall_rows(paired, **among)),
-        best=best_rows(paired, grid_points(trials, grid_keys), **among),
+        best=best_rows(_with_candidates(paired, trials, grid_keys), grid_points(trials, grid_keys), **among),
         robustness=robustness_rows(trials, paired, curves, grid_keys=grid_keys, chance=chance, **among),
     )
 
@@ -111,6 +119,12 @@ def _ends(trials: pd.DataFrame) -> dict[str, Any]:
         "failure": " ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
         "diverged": int((trained["outcome"] == "diverged").sum()),
     }
+
+
+def _with_candidates(paired: pd.DataFrame, trials: pd.DataFrame, grid_keys: Sequence[str]) -> pd.DataFrame:
+    """Return paired trials with what best_rows needs: the first point of the same training, and what is inactive."""
+    inactive = trials.get(INACTIVE, pd.Series([()] * len(trials), dtype=object))
+    return paired.assign(point=distinct_points(trials, grid_keys), **{INACTIVE: inactive.to_numpy()})
 
 
 def _choose_baseline(arms: Sequence[str], baseline: str | None) -> str:

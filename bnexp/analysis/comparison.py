@@ -113,7 +113,7 @@ class BestRow:
     pairs: int
     better: int | None
     candidates: int
-    """Grid points that the arm had to choose from."""
+    """Grid points that the arm had to choose from; those at which it trains the same are one."""
     excluded: tuple[str, ...]
     """Grid points that were no candidates: no trial has finished there, or too few to share a seed with the others."""
     seeds: int
@@ -121,9 +121,16 @@ class BestRow:
     seeds_left_out: int
     """Seeds that finished some of them only."""
     epochs: int
-    """Epochs that all its trials took together."""
+    """Epochs that its trials took together; of those that are the same training only one counts."""
     edges: tuple[str, ...]
     """Grid keys whose chosen value is the smallest or the largest of three or more that were tried."""
+    inactive: tuple[str, ...] = ()
+    """Grid keys that have no effect on the arm at its point: with their other values it trains the same."""
+
+    @property
+    def active_point(self) -> Point:
+        """The point without the grid keys that have no effect."""
+        return {key: value for key, value in self.point.items() if key not in self.inactive}
 
 
 @dataclass(frozen=True)

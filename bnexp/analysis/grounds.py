@@ -15,10 +15,12 @@ from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings, with_changes
-from bnexp.effective import MEANINGS, effective
+from bnexp.effective import MEANINGS, NO_EFFECT, effective
 
 REWRITTEN = {meaning.of for meaning in MEANINGS}
 """Keys whose values can be written in several ways."""
+CONDITIONAL = {key for rule in NO_EFFECT for key in rule.about}
+"""Keys that have no effect on some trainings."""
 
 Changes = Mapping[str, Any]
 """What an arm changes, by dotted key."""
@@ -60,8 +62,11 @@ class Cell:
     arm: str
     """Its name in the study."""
     changes: Changes
-    training: Mapping[str, Any]
-    """What matters to them."""
+
+    @cached_property
+    def training(self) -> Mapping[str, Any]:
+        """What matters to them."""
+        return self.ground.training(self.changes) or {}
 
     def fits(self, ground: Ground) -> bool:
         """Tell whether they would be the same trainings on another ground."""
@@ -69,11 +74,19 @@ class Cell:
 
     def minds(self, key: str, value: Any) -> bool:
         """Tell whether they would be other trainings with another value of a setting."""
-        if value == self.ground.settings[key] or key not in self.training or self.sets(key):
+        if value == self.ground.settings[key] or self.sets(key):
             return False
-        if key not in REWRITTEN:
-            return True
-        return self.ground.training({key: value, **self.changes}) != self.training
+        if key in REWRITTEN:
+            return self.ground.training({key: value, **self.changes}) != self.training
+        return key not in CONDITIONAL or key in self.training
+
+    def inactive(self, tried: Mapping[str, Collection[Any]]) -> tuple[str, ...]:
+        """Return the settings of several values, by key, that have no effect on the cell: none makes other trainings.
+
+        Sections that are swept as a whole are never among them.
+        """
+        several = [key for key, values in tried.items() if len(values) > 1 and key in self.ground.settings]
+        return tuple(key for key in several if not any(self.minds(key, value) for value in tried[key]))
 
     def sets(self, key: str) -> bool:
         """Tell whether the arm decides about a setting, whatever the ground says."""
@@ -103,12 +116,19 @@ class Meeting:
         known = self.grounds[0].settings
         inside = [key for key in known if key not in swept and any(below(key, other) for other in swept)]
         changing = [key for key in inside if len({repr(ground.settings[key]) for ground in self.grounds}) > 1]
-        apart = [key for key in known if key not in inside and self._apart(key)]
+        apart = [key for key in known if len(self.cells) > 1 and key not in inside and self._apart(key)]
         return tuple(dict.fromkeys((*(key for key in swept if key in known), *changing, *apart)))
 
     def label(self, ground: Ground, key: str) -> Any:
         """Return a setting of a ground, as it is written."""
-        return ground.point.get(key, ground.settings[key])
+        return ground.point[key] if key in ground.point else ground.settings[key]
+
+    @cached_property
+    def inactive(self) -> Mapping[Cell, tuple[str, ...]]:
+        """The keys that have no effect on a cell, whichever of their values it has."""
+        labels = {key: [self.label(ground, key) for ground in self.grounds] for key in self.keys}
+        tried = {key: list({repr(value): value for value in values}.values()) for key, values in labels.items()}
+        return {cell: cell.inactive(tried) for cells in self.cells for cell in cells}
 
     def told(self, key: str) -> dict[int, Any]:
         """Return what runs have for a setting, as far as it matters to them; "swept" where it is several values."""
@@ -164,8 +184,7 @@ def _cells(run: int, config: ExperimentConfig, names: Mapping[str, str], varying
     for point in config.points():
         ground = Ground(run, point, config.base, varying)
         for arm in config.arms:
-            changes = config.changes(arm, point)
-            yield Cell(ground, names[arm], changes, ground.training(changes) or {})
+            yield Cell(ground, names[arm], config.changes(arm, point))
 
 
 def _by_ground(runs: Sequence[Sequence[Cell]]) -> dict[Ground, list[Cell]]:
@@ -179,6 +198,8 @@ def _by_ground(runs: Sequence[Sequence[Cell]]) -> dict[Ground, list[Cell]]:
 def _fitting(cells: Sequence[Cell]) -> dict[Cell, list[Ground]]:
     """Return for each cell the grounds of other runs that it fits, in order."""
     grounds = list(dict.fromkeys(cell.ground for cell in cells))
+    if len({ground.run for ground in grounds}) == 1:
+        return {cell: [] for cell in cells}
     known: dict[tuple[str, ...], dict[tuple[str, ...], list[Ground]]] = {}
     found = {}
     for cell in cells:

@@ -11,13 +11,13 @@ from bnexp.analysis.arms import arm_names, arm_settings
 from bnexp.analysis.chance import chance
 from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
-from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.pairing import FINISHED, INACTIVE
 from bnexp.analysis.repeated import repeated_trials, repeats
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.effective import RECORDS
-from bnexp.store.cells import cell
+from bnexp.store.cells import cell, mapping_text
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.results import grid_column
@@ -44,14 +44,13 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     left_out = [f"{run.path.name}: {_useless(run, metric)}" for run in runs if run not in finished]
     names, configs = _names(finished), [run.config for run in finished]
     arms = arm_names(names, configs)
+    # What an accuracy is the best of depends on when it was recorded.
+    meeting = meet(configs, arms, [RECORDS] if "best" in metric else [])
     if len(finished) == 1:
-        trials = finished[0].trials.assign(run=names[0], number=finished[0].trials["trial"], source=0)
-        keys, differs = configs[0].swept, tuple[str, ...]()
+        trials, differs = _alone(finished[0], names[0], meeting), tuple[str, ...]()
     else:
-        # What an accuracy is the best of depends on when it was recorded.
-        meeting = meet(configs, arms, [RECORDS] if "best" in metric else [])
         trials, repeats = _together(finished, names, meeting)
-        keys, differs = meeting.keys, tuple(_differences(finished, names, meeting))
+        differs = tuple(_differences(finished, names, meeting))
         left_out += repeats
     return Study(
         name=" + ".join(dict.fromkeys(names)),
@@ -59,7 +58,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         runs=tuple(dict.fromkeys(names)),
         trials=trials.drop(columns="source"),
         curves=_of_sources([run.curves for run in finished], trials),
-        grid_keys=keys,
+        grid_keys=meeting.keys,
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
         settings=arm_settings(configs, arms),
         chance=chance(configs),
@@ -122,14 +121,33 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
     return [str(run.path) if folders.count(run.path.name) > 1 else run.path.name for run in runs]
 
 
+def _alone(run: RunRecord, name: str, meeting: Meeting) -> pd.DataFrame:
+    """Return the trials of the only run."""
+    cells = _cell_by_trial([run], meeting)
+    within = {
+        key: grid_column(meeting.label(each.ground, key) for each in cells)
+        for key in meeting.keys
+        if key not in run.config.swept
+    }
+    inactive = pd.Series([meeting.inactive[each] for each in cells], dtype=object)
+    trials = run.trials.assign(**within, run=name, number=run.trials["trial"], source=0)
+    return trials.assign(**{INACTIVE: inactive})
+
+
+def _cell_by_trial(runs: Sequence[RunRecord], meeting: Meeting) -> list[Cell]:
+    """Return the cell of every trial, run by run."""
+    return [each for own, run in zip(meeting.cells, runs, strict=True) for each in own for _ in run.config.seeds]
+
+
 def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> tuple[pd.DataFrame, list[str]]:
     """Return the trials on all grounds where they stand, and what is left out; `source` is the place of their run."""
     tables = [
         run.trials[["seed", *TRIAL_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
-    cells = [each for own, run in zip(meeting.cells, runs, strict=True) for each in own for _ in run.config.seeds]
-    trials = pd.concat(tables, ignore_index=True).assign(arm=[each.arm for each in cells])
+    cells = _cell_by_trial(runs, meeting)
+    inactive = pd.Series([meeting.inactive[each] for each in cells], dtype=object)
+    trials = pd.concat(tables, ignore_index=True).assign(arm=[each.arm for each in cells], **{INACTIVE: inactive})
     trials.insert(0, "trial", trials.index)
     homes = [(row, ground) for row, each in enumerate(cells) for ground in meeting.homes[each]]
     stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]
@@ -181,4 +199,6 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeti
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return mapping_text(value)
     return "null" if value is None else str(cell(value))

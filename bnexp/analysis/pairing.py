@@ -5,11 +5,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
-DATA_SETS = ("data", "data.name", "data.root")
-"""Grid keys whose values are different data sets: a mean over them is a mean of nothing."""
+DATA_SETS = ("data.name", "data.root")
+"""Grid keys whose values are different data sets: a mean over them is a mean of nothing.
+
+How many images there are of each part, and how they are scaled, is none of it. Fewer test images are the first of the
+same ones, and accuracies on either estimate the same thing; how many images a network learns from is a setting that
+one may well sweep.
+"""
+INACTIVE = "inactive"
+"""Column with the grid keys that have no effect on a trial: it would be the same training with their other values."""
 PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
 """What of the baseline's trial stands beside a trial's own."""
 
@@ -63,7 +71,28 @@ def trainings(trials: pd.DataFrame) -> np.ndarray:
 
 def data_keys(trials: pd.DataFrame, grid_keys: Sequence[str]) -> tuple[str, ...]:
     """Return the grid keys that tell data sets apart; none where all trials are about the same images."""
-    return tuple(key for key in grid_keys if key in DATA_SETS and trials[key].nunique(dropna=False) > 1)
+    there = {key: trials.loc[active(trials, key), key] for key in grid_keys if key in DATA_SETS}
+    return tuple(key for key, values in there.items() if values.nunique(dropna=False) > 1)
+
+
+def active(trials: pd.DataFrame, key: str) -> NDArray[np.bool_]:
+    """Tell on which trials a grid key has an effect; on all where the frame doesn't say."""
+    if INACTIVE not in trials:
+        return np.ones(len(trials), dtype=bool)
+    return np.array([key not in keys for keys in trials[INACTIVE]], dtype=bool)
+
+
+def distinct_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> NDArray[np.int_]:
+    """Return the number of each trial's grid point, or of the first at which its arm trains the same.
+
+    Points that differ only in settings without effect on the arm are one point to it.
+    """
+    points: NDArray[np.int_] = point_numbers(trials, grid_keys)
+    if INACTIVE not in trials:
+        return points
+    same = {key: trials[key].astype(object).where(active(trials, key), None).to_numpy() for key in grid_keys}
+    frame = pd.DataFrame({"arm": trials["arm"].to_numpy(), INACTIVE: trials[INACTIVE].to_numpy(), **same})
+    return pd.Series(points).groupby([frame[name] for name in frame], dropna=False).transform("min").to_numpy()
 
 
 def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str, Any]]:

@@ -22,7 +22,8 @@ class Study:
     runs: tuple[str, ...]
     """Names of the run folders."""
     trials: pd.DataFrame
-    """trials.csv with `run`, the folder's name, and `number`, the trial's number there, beside a `trial` of its own."""
+    """trials.csv with `run`, the folder's name, and `number`, the trial's number there, beside a `trial` of its own;
+    `inactive`, the grid keys that have no effect on the trial."""
     curves: pd.DataFrame
     """curves.csv with the new `trial`."""
     grid_keys: tuple[str, ...]

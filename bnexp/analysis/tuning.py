@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.best import best_point, comparable, edges
+from bnexp.analysis.grounds import Cell, Ground
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.thresholds import first_reached
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.stages import choosing
-from bnexp.config.sweep import points
+from bnexp.config.sweep import Point, points
 from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
@@ -26,7 +27,7 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
 
     The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
     threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
-    see best_point. Of equally good values the first is taken.
+    see best_point. Of equally good values the first is taken, and so it is of values that make an arm train the same.
 
     Args:
         config: the experiment with `tune:`.
@@ -41,25 +42,46 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     for point in config.points():
         here = [number for number, each in enumerate(tried) if all(each[key] == value for key, value in point.items())]
         for arm in config.arms:
-            candidates = comparable(results[(results["arm"] == arm) & results["point"].isin(here)])
+            first = _first_of_equals(stage, arm, {number: tried[number] for number in here})
+            finished = results[(results["arm"] == arm) & results["point"].isin(here)]
+            finished = finished.assign(point=finished["point"].map(first)).drop_duplicates(["point", "seed"])
+            candidates = comparable(finished)
             best = best_point(candidates, "chosen_by")
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
             values = {key: tried[best.point][key] for key in config.tune.grid}
-            found.append(Choice(arm=arm, point=point, values=values, **_how_close(candidates, best.point)))
+            left_out = len(set(first.values())) - len(best.candidates)
+            how = {"left_out": left_out, "seeds": best.seeds, **_how_close(candidates, best.point)}
+            found.append(Choice(arm=arm, point=point, values=values, **how))
     return tuple(found)
 
 
+def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Point]) -> dict[int, int]:
+    """Return for each grid point, by its number, the first one at which the arm trains the same."""
+    first: dict[str, int] = {}
+    found = {}
+    for number, point in tried.items():
+        inactive = Cell(Ground(0, point, config.base), arm, config.arms[arm]).inactive(config.grid)
+        training = repr({key: value for key, value in point.items() if key not in inactive})
+        found[number] = first.setdefault(training, number)
+    return found
+
+
 def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
-    """Return how many values were tried, how many tie with the best, and by how much it leads the next."""
+    """Return how many values were tried, how many tie with the best, and by how much it leads the next of the others.
+
+    A value ties when it is at most one standard error of the difference behind. With one seed there is no such error;
+    then nothing is known of ties, and the next is the next of all.
+    """
     by_value = candidates.groupby("point")["chosen_by"].agg(["mean", "sem"])
     behind = (by_value["mean"][best] - by_value["mean"]).to_numpy()
     error = np.hypot(by_value["sem"][best], by_value["sem"]).to_numpy()
-    others = behind[by_value.index != best]
+    known, itself = bool(np.isfinite(error).all()), (by_value.index == best)
+    ties = itself | (known & (behind <= error))
     return {
         "tried": len(by_value),
-        "ties": max(1, int(np.sum(behind <= error))) if np.isfinite(error).all() else None,
-        "lead": max(0.0, float(others.min())) if len(others) else None,
+        "ties": int(ties.sum()) if known else None,
+        "lead": None if ties.all() else float(behind[~ties].min()),
     }
 
 
@@ -82,9 +104,9 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
 
 
 def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
-    """Say how many values tie with the best and how far the next one is, as a range over the grid points."""
+    """Say what chose, how many values tie with the best and how far the next one is, as ranges over the grid points."""
     ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("ties", "lead"))
-    said = []
+    said = [*_candidates(choices, len(config.tune.seeds))]
     if ties:
         tried = f"{_range({each.tried for each in choices})} values"
         said.append(f"no tie among {tried}" if ties == {1} else f"{_range(ties)} of {tried} tie for the best")
@@ -92,6 +114,20 @@ def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
         unit = "" if config.tune.by == "accuracy" else " steps"
         said.append(f"the next is {_range(leads, '.0f' if unit else '.3f')}{unit} behind")
     return ", ".join(said)
+
+
+def _candidates(choices: Sequence[Choice], planned: int) -> Iterator[str]:
+    """Say where not all values were compared, or not over all tuning seeds, as ranges over the grid points."""
+    counts = [(each.tried, each.tried + each.left_out) for each in choices if each.tried and each.left_out is not None]
+    seeds = {each.seeds for each in choices} - {None}
+    said = []
+    if any(tried < every for tried, every in counts):
+        tried, every = map(set, zip(*counts, strict=True))
+        said.append(f"among {_range(tried)} of {_range(every)} values")
+    if any(count < planned for count in seeds if count):
+        said.append(f"by {_range(seeds)} of {planned} seeds")
+    if said:
+        yield f"chosen {' '.join(said)}, since trials failed"
 
 
 def _range(values: set[Any], form: str = "") -> str:
@@ -103,22 +139,25 @@ def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
     """Yield every choice whose value of a key is an end of those that were tried, and the key."""
     tried = points(config.tune.grid, {})
     for choice in config.tuned:
-        yield from ((choice, key) for key in edges(tried, choice.values))
+        yield from ((choice, key) for key in edges(tried, _active(config, choice)))
+
+
+def _active(config: ExperimentConfig, choice: Choice) -> Point:
+    """Return the chosen values that have an effect on the arm."""
+    ground = Ground(0, {**choice.point, **choice.values}, config.base)
+    inactive = Cell(ground, choice.arm, config.arms[choice.arm]).inactive(config.tune.grid)
+    return {key: value for key, value in choice.values.items() if key not in inactive}
 
 
 def choices_text(config: ExperimentConfig) -> str:
     """Say in one line what was chosen, and what of it is an end of what was tried."""
-    edges = [(choice, key) for choice, key in choices_at_edges(config)]
-    return "; ".join(
-        " ".join(
-            [
-                choice.arm,
-                *(f"at {key} {value}" for key, value in choice.point.items()),
-                *(f"{key} {value}{' (edge)' * ((choice, key) in edges)}" for key, value in choice.values.items()),
-            ]
-        )
-        for choice in config.tuned
-    )
+    ends = [(choice, key) for choice, key in choices_at_edges(config)]
+    texts = []
+    for choice in config.tuned:
+        values = _active(config, choice)
+        chosen = [f"{key} {value}{' (edge)' * ((choice, key) in ends)}" for key, value in values.items()]
+        texts.append(" ".join([choice.arm, *(f"at {key} {value}" for key, value in choice.point.items()), *chosen]))
+    return "; ".join(texts)
 
 
 def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:

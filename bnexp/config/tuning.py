@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from bnexp.config.base import Count, Fraction, NonNegative, Settings
+from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
 from bnexp.config.swept import Grid, Seeds
 from bnexp.config.trial import Name, TrialKey, Value
 
@@ -33,8 +33,8 @@ class TuneSettings(Settings):
     """by: steps: the accuracy; a trial that never gets there takes as long as training lasts."""
 
 
-HOW_CLOSE = ("tried", "ties", "lead")
-"""Keys of a choice that tell how close it was, and don't change what is trained."""
+HOW_CLOSE = ("tried", "left_out", "seeds", "ties", "lead")
+"""Keys of a choice that tell how it came about, and don't change what is trained."""
 
 
 class Choice(Settings):
@@ -46,8 +46,14 @@ class Choice(Settings):
     values: dict[TrialKey, Value]
     """Values of the tuned ones."""
     tried: Count | None = None
-    """How many values, or combinations of them, it was chosen from; null = not recorded."""
+    """How many values, or combinations of them, it was chosen from; null = not recorded. Those that make the arm train
+    the same are one."""
+    left_out: Size | None = None
+    """How many more there were that too few tuning seeds finished."""
+    seeds: Count | None = None
+    """How many tuning seeds chose: those that finished with all values that it was chosen from."""
     ties: Count | None = None
     """How many of them, the chosen one counted, are no more than one standard error of their difference from it."""
     lead: NonNegative | None = None
-    """By how much the next best was behind it, in validation accuracy, or steps where `tune.by` is steps."""
+    """By how much the best of the values that don't tie was behind it, in validation accuracy, or steps where `tune.by`
+    is steps; null where all tie."""

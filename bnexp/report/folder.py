@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.runs import compare_run
+from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.report.figures.curves import default_curve_metric, draw_curves
 from bnexp.report.summary import summary_csv, summary_markdown
@@ -13,14 +13,15 @@ from bnexp.store.reader import RunRecord
 
 def write_report_files(run: RunRecord) -> None:
     """Write the comparison as CSV and Markdown, and the accuracy curves as a picture, into the run's folder."""
-    comparison, config = compare_run(run), run.config
+    study, config = study_of([run]), run.config
+    comparison = compare_study(study)
     replace(run.path / "summary.csv", summary_csv(comparison))
     replace(run.path / "summary.md", summary_markdown(comparison, config.name, config.question))
     draw_curves(
-        run.trials,
-        run.curves,
-        grid_keys=config.swept,
-        arms=tuple(config.arms),
+        study.trials,
+        study.curves,
+        grid_keys=study.grid_keys,
+        arms=study.arms,
         metric_column=default_curve_metric(run.curves),
         title=config.question or config.name,
         path=run.path / "curves.png",

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bnexp.store.cells import mapping_text
+
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
     """Return each dotted key without its first component, or whole where two keys would look the same."""
@@ -17,6 +19,8 @@ def value_text(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return mapping_text(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -25,7 +25,7 @@ from bnexp.report.comparison_table import (
 )
 from bnexp.report.labels import point_texts, short_keys, value_text
 from bnexp.report.table import Table
-from bnexp.words import counted
+from bnexp.words import counted, listed
 
 
 def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:
@@ -101,7 +101,7 @@ def _best(comparison: Comparison) -> Table:
     chosen, most = chosen_by(metric) or "", "lowest" if lower_is_better(metric) else "highest"
     columns: list[Column[BestRow]] = [
         ("arm", lambda row: row.arm),
-        ("best point", lambda row: ", ".join(point_texts(row.point)) + (" (edge)" if row.edges else "")),
+        ("best point", lambda row: ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else "")),
         (chosen.replace("_", " "), lambda row: metric_text(chosen, row.validation)),
         ("n", lambda row: str(row.n)),
         (metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
@@ -119,9 +119,15 @@ def _best(comparison: Comparison) -> Table:
         "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
         "of the choice is not in the interval.",
         *interval_notes(metric, comparison.best),
+        *_inactive_note(comparison.best),
         "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)
+
+
+def _inactive_note(rows: Sequence[BestRow]) -> list[str]:
+    told = [f"{listed(short_keys(row.inactive).values())} on {row.arm}" for row in rows if row.inactive]
+    return [f"No effect: {'; '.join(told)}. Points that differ only there count once."] if told else []
 
 
 def _robust(comparison: Comparison) -> Table:
@@ -141,7 +147,7 @@ def _robust(comparison: Comparison) -> Table:
     notes = [
         f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
         f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison.robustness)}, at the best of the "
-        "other settings; range: the longest stretch.",
+        "other settings; range: the longest stretch. An arm on which a setting has no effect has no row there.",
         DIVERGED_NOTE,
     ]
     return filled(columns, comparison.robustness, "Robustness", notes)

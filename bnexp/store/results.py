@@ -13,7 +13,7 @@ import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.records import OutcomeKind
-from bnexp.store.cells import cell, meant
+from bnexp.store.cells import cell, mapping_text, meant
 from bnexp.store.outcomes import TRIAL_COLUMNS
 
 EXACT = 2**53
@@ -25,7 +25,7 @@ TEXTS = ("outcome", "reason")
 def trial_table(content: bytes, config: ExperimentConfig) -> pd.DataFrame:
     """Return every planned trial in order; results are missing where it has not ended, or where the format lacks them.
 
-    Grid values are those of the configuration, but for lists and mappings, which are texts as in the file.
+    Grid values are those of the configuration, but for lists and mappings, which are texts.
 
     Args:
         content: trials.csv.
@@ -58,7 +58,9 @@ def grid_column(values: Iterable[Any]) -> pd.Series:
 
 
 def _hashable(value: Any) -> Any:
-    return str(cell(value)) if isinstance(value, list | tuple | dict) else value
+    if isinstance(value, dict):
+        return mapping_text(value)
+    return str(cell(value)) if isinstance(value, list | tuple) else value
 
 
 def _check(name: str, written: pd.Series, values: Sequence[Any]) -> None:

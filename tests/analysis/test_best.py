@@ -10,6 +10,7 @@ from bnexp.analysis.best import FEWEST_VALUES
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.effects import effect_size
+from bnexp.analysis.imbalance import imbalance
 
 ARMS = ["none", "before"]
 KEY = "train.lr"
@@ -142,10 +143,36 @@ def test_pairs_are_by_seed_across_different_points(make_run) -> None:
     rows = trials(LURED)[::-1]  # neither order nor place pairs
     gone = next(row for row in rows if (row["arm"], row[KEY], row["seed"]) == ("none", 0.1, 2))
     gone["outcome"] = "failed"
-    lured = next(row for row in rows if (row["arm"], row[KEY], row["seed"]) == ("none", 1.0, 0))
-    lured["outcome"] = "failed"
     _, before = best(make_run, *rows)
     assert (before.n, before.pairs, before.difference) == (3, 2, pytest.approx((0.75 - 0.62 + 0.70 - 0.60) / 2))
+
+
+def test_a_point_of_one_seed_is_no_candidate_where_others_have_two(make_run) -> None:
+    # On the only seed that both points share the other one would win.
+    rows = trials(LURED)
+    for row in rows:
+        if (row["arm"], row[KEY]) == ("before", 1.0) and row["seed"] > 0:
+            row["outcome"] = "failed"
+    comparison = compare_arms(*make_run(*rows), grid_keys=[KEY], arms=ARMS)
+    row = comparison.best[1]
+    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
+    assert list(imbalance(comparison)) == [
+        "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
+        "candidates: the best of before is not sought at train.lr 1.0, where too few seeds have finished that the "
+        "others have too",
+    ]
+
+
+def test_a_single_seed_chooses_where_there_is_no_other_and_that_is_said(make_run) -> None:
+    rows = [row for row in trials(LURED) if row["seed"] == 0]
+    comparison = compare_arms(*make_run(*rows), grid_keys=[KEY], arms=ARMS)
+    assert [(row.point, row.candidates, row.seeds) for row in comparison.best] == [
+        ({KEY: 0.1}, 2, 1),
+        ({KEY: 1.0}, 2, 1),
+    ]
+    assert list(imbalance(comparison)) == [
+        "candidates: the best of none and before is chosen by a single seed, so chance has a large part in it"
+    ]
 
 
 def test_of_equal_points_the_first_is_taken(make_run) -> None:

@@ -121,6 +121,17 @@ def test_settings_without_an_influence_do_not_keep_trials_apart(make_folder) -> 
     assert pairs(join(runs)) == [("none", 1, 0), ("before", 1, 1)]
 
 
+def test_a_setting_that_another_one_takes_in_tells_runs_apart(make_folder) -> None:
+    # warmup_cosine is cosine with train.warmup, which its option sets.
+    runs = [
+        make_folder(arms=["none"], train={"schedule": "warmup_cosine", "schedule_options": {"warmup": part}})
+        for part in (0.1, 0.3)
+    ]
+    study = join(runs)
+    assert study.grid_keys == ("train.schedule_options.warmup",)
+    assert (len(study.trials), study.left_out) == (2, ())
+
+
 def test_two_image_folders_are_two_data_sets(make_folder) -> None:
     runs = [
         make_folder(name=arm, arms=[arm], data={"name": "image_folder", "root": root})

@@ -100,7 +100,7 @@ def test_numbers_are_a_column_of_numbers_where_all_are_and_none_is_rounded(value
 def test_lists_and_mappings_are_texts() -> None:
     config = swept([[300, 100], {"kind": "layer"}, ["nan", None]])
     found = trial_table(written(config), config)["train.lr"]
-    assert list(dict.fromkeys(found)) == ["300 100", "{'kind': 'layer'}", "nan None"]
+    assert list(dict.fromkeys(found)) == ["300 100", "{kind: layer}", "nan None"]
 
 
 @pytest.mark.parametrize("text", LOOKS_LIKE)

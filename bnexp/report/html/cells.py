@@ -86,7 +86,7 @@ def page_table(
 
 
 def grid_columns(keys: Sequence[str], records: Sequence[Any]) -> list[Column[Any]]:
-    """Return a column per grid key for records with a `point`."""
+    """Return a column per grid key for records with a `point`, blank where the record calls the key inactive."""
     return [
         _grid_column(key, name, grid_kind(record.point.get(key) for record in records))
         for key, name in short_keys(keys).items()
@@ -94,7 +94,10 @@ def grid_columns(keys: Sequence[str], records: Sequence[Any]) -> list[Column[Any
 
 
 def _grid_column(key: str, name: str, kind: Kind) -> Column[Any]:
-    return Column(name, lambda record: grid_cell(record.point.get(key)), kind)
+    def fill(record: Any) -> Cell:
+        return Cell(MISSING) if key in getattr(record, "inactive", ()) else grid_cell(record.point.get(key))
+
+    return Column(name, fill, kind)
 
 
 def grid_kind(values: Iterable[Any]) -> Kind:

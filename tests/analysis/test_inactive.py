@@ -1,0 +1,151 @@
+"""A setting that has no effect on an arm is no axis, no edge and no candidate of that arm.
+
+Whether it has is the same rule that says which trainings are the same (`bnexp.effective`), trial by trial.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.filters import filtered
+from bnexp.analysis.runs import compare_run, compare_study, study_of
+from bnexp.preparing import prepare
+from bnexp.runner import run
+from bnexp.store.reader import RunRecord
+from tests.helpers import experiment
+
+LR, MOMENTUM = "train.lr", "model.norm.momentum"
+FACTOR, SCHEDULE = "train.schedule_options.factor", "train.schedule"
+THREE = [0.01, 0.1, 0.5]
+
+
+def axes(comparison: Comparison) -> dict[str, list[str]]:
+    """The axes with a usable range, and the arms that have one."""
+    found: dict[str, list[str]] = {}
+    for row in comparison.robustness:
+        found.setdefault(row.axis, []).append(row.arm)
+    return found
+
+
+def edges(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    """The edges that each arm chose."""
+    return {row.arm: row.edges for row in comparison.best}
+
+
+def rising(trial: Any) -> float:
+    """An accuracy that is best at the largest of all values."""
+    numbers = [value for value in trial.point.values() if isinstance(value, int | float)]
+    return 0.3 + 0.1 * sum(numbers) / len(numbers)
+
+
+@pytest.fixture
+def swept(make_folder) -> RunRecord:
+    return make_folder(grid={LR: THREE, MOMENTUM: THREE}, accuracy=rising, seeds=2)
+
+
+def test_an_arm_has_axes_and_edges_only_of_what_has_an_effect_on_it(swept: RunRecord) -> None:
+    comparison = compare_run(swept)
+    assert axes(comparison) == {LR: ["none", "before"], MOMENTUM: ["before"]}
+    assert edges(comparison) == {"none": (LR,), "before": (LR, MOMENTUM)}
+    said = [line for line in comparison.warnings if line.startswith("at the edge")]
+    assert [line.split(" is ")[0] for line in said] == [
+        "at the edge: the best train.lr of none",
+        "at the edge: the best train.lr of before",
+        "at the edge: the best model.norm.momentum of before",
+    ]
+
+
+def test_points_at_which_an_arm_trains_the_same_are_one_candidate(swept: RunRecord) -> None:
+    none, before = compare_run(swept).best
+    assert (none.candidates, before.candidates) == (3, 9)
+    assert (none.inactive, before.inactive) == ((MOMENTUM,), ())
+    assert (none.active_point, before.active_point) == ({LR: 0.5}, {LR: 0.5, MOMENTUM: 0.5})
+    assert (none.epochs, before.epochs) == (3 * 2 * 2, 9 * 2 * 2)
+    assert none.n == none.seeds == 2
+
+
+def test_rows_and_pairs_of_every_grid_point_stay(swept: RunRecord) -> None:
+    comparison = compare_run(swept)
+    assert [(row.arm, row.pairs) for row in comparison.rows] == [("none", 0), ("before", 2)] * 9
+
+
+def test_a_filter_keeps_what_is_known(swept: RunRecord) -> None:
+    study = filtered(study_of([swept]), "train.lr > 0.05")
+    assert axes(compare_study(study)) == {LR: ["none", "before"], MOMENTUM: ["before"]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({"grid": {"model.norm.groups": [1, 2, 4]}}, {}),
+        ({"grid": {FACTOR: THREE}}, {}),
+        ({"grid": {FACTOR: THREE}, "train": {"schedule": "step"}}, {FACTOR: ["none", "before"]}),
+        ({"grid": {"train.momentum": THREE}, "train": {"optimizer": "adam"}}, {}),
+        (
+            {"grid": {"train.schedule_options.warmup": THREE}, "train": {"schedule": "warmup_cosine"}},
+            {"train.schedule_options.warmup": ["none", "before"]},
+        ),
+        ({"grid": {LR: THREE}, "arms": {"own": {LR: 1.0}, "swept": {}}}, {LR: ["swept"]}),
+        ({"grid": {FACTOR: THREE}, "arms": {"own": {SCHEDULE: "step"}, "steady": {}}}, {FACTOR: ["own"]}),
+    ],
+)
+def test_every_setting_that_may_have_no_effect_is_known(make_folder, raw, expected) -> None:
+    comparison = compare_run(make_folder(accuracy=rising, **raw))
+    assert axes(comparison) == expected
+    assert {arm for arm, keys in edges(comparison).items() if keys} == {
+        arm for arms in expected.values() for arm in arms
+    }
+
+
+def test_where_another_swept_setting_decides_the_axis_is_where_it_has_an_effect(make_folder) -> None:
+    run = make_folder(grid={SCHEDULE: ["constant", "step"], FACTOR: THREE}, arms=["none"], accuracy=rising)
+    comparison = compare_run(run)
+    assert [(row.axis, row.values) for row in comparison.robustness] == [(FACTOR, 3)]
+    (best,) = comparison.best
+    assert best.candidates == 1 + 3
+
+
+def test_paired_settings_have_edges_of_what_has_an_effect(make_folder) -> None:
+    comparison = compare_run(make_folder(zip={LR: THREE, MOMENTUM: THREE}, accuracy=rising))
+    assert edges(comparison) == {"none": (LR,), "before": (LR, MOMENTUM)}
+    assert axes(comparison) == {}
+
+
+def test_joined_runs_follow_the_same_rule(make_folder) -> None:
+    runs = [make_folder(name=arm, arms=[arm], grid={MOMENTUM: THREE}, accuracy=rising) for arm in ("none", "before")]
+    comparison = compare_study(study_of(runs))
+    assert axes(comparison) == {MOMENTUM: ["before"]}
+    assert edges(comparison) == {"none": (), "before": (MOMENTUM,)}
+    fixed = make_folder(name="fixed", arms=["none"], accuracy=lambda trial: 0.5)
+    comparison = compare_study(study_of([fixed, runs[1]]))
+    assert axes(comparison) == {MOMENTUM: ["before"]}
+    assert [row.candidates for row in comparison.best] == [1, 3]
+
+
+def test_a_folder_that_is_not_read_makes_no_other_data_set(make_folder) -> None:
+    data = {"name": "digits", "root": None}
+    same = make_folder(data=data, grid={"data.root": ["here", "there"]})
+    assert compare_run(same).data_sets == ()
+    other = make_folder(data=data | {"name": "image_folder"}, grid={"data.root": ["here", "there"]})
+    assert compare_run(other).data_sets == ("here", "there")
+
+
+def test_really_trained_repetitions_are_equal_and_count_once(tmp_path: Path) -> None:
+    config = experiment(
+        data={"name": "digits", "train_size": 64, "val_size": 32, "test_size": 32},
+        model={"depth": 2, "width": 4},
+        train={"epochs": 1, "batch_size": 32},
+        arms=["none", "before"],
+        grid={MOMENTUM: THREE},
+        seeds=2,
+    )
+    record = run(prepare(config, tmp_path, "cpu"))
+    measures = ["final_train_loss", "final_val_accuracy", "final_test_accuracy"]
+    distinct = {arm: trials[measures].drop_duplicates().shape[0] for arm, trials in record.trials.groupby("arm")}
+    assert distinct == {"none": 2, "before": 6}
+    comparison = compare_run(record)
+    assert [row.candidates for row in comparison.best] == [1, 3]
+    assert comparison.best[0].edges == ()
+    assert axes(comparison) == {MOMENTUM: ["before"]}
