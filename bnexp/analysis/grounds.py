@@ -21,6 +21,8 @@ REWRITTEN = {meaning.of for meaning in MEANINGS}
 """Keys whose values can be written in several ways."""
 CONDITIONAL = {key for rule in NO_EFFECT for key in rule.about}
 """Keys that have no effect on some trainings."""
+RELIED_ON = {key for meaning in MEANINGS for key in meaning.relies_on}
+"""Keys that decide what others come to, perhaps without being left themselves."""
 
 Changes = Mapping[str, Any]
 """What an arm changes, by dotted key."""
@@ -76,17 +78,18 @@ class Cell:
         """Tell whether they would be other trainings with another value of a setting."""
         if value == self.ground.settings[key] or self.sets(key):
             return False
-        if key in REWRITTEN:
+        if key in REWRITTEN and (key in self.training or key in RELIED_ON):
             return self.ground.training({key: value, **self.changes}) != self.training
         return key not in CONDITIONAL or key in self.training
 
     def inactive(self, tried: Mapping[str, Collection[Any]]) -> tuple[str, ...]:
-        """Return the settings of several values, by key, that have no effect on the cell: none makes other trainings.
+        """Return the keys of several values of which none would make the trials other trainings."""
+        several = [key for key, values in tried.items() if len(values) > 1]
+        return tuple(key for key in several if self.sets(key) or not self._minds_any(key, tried[key]))
 
-        Sections that are swept as a whole are never among them.
-        """
-        several = [key for key, values in tried.items() if len(values) > 1 and key in self.ground.settings]
-        return tuple(key for key in several if not any(self.minds(key, value) for value in tried[key]))
+    def _minds_any(self, key: str, values: Iterable[Any]) -> bool:
+        always = key not in CONDITIONAL and key not in REWRITTEN
+        return always or any(self.minds(key, value) for value in values)
 
     def sets(self, key: str) -> bool:
         """Tell whether the arm decides about a setting, whatever the ground says."""
