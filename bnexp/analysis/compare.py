@@ -23,10 +23,10 @@ from bnexp.analysis.pairing import (
     INACTIVE,
     cells,
     data_keys,
+    distinct_points,
     grid_points,
     pair_trials,
     point_numbers,
-    distinct_points,
 )
 from bnexp.analysis.robustness import robustness_rows
 from bnexp.analysis.rows import arm_row
