@@ -15,10 +15,10 @@ from bnexp.executors.local import Local
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import Trial, TrialGroup, groups, misfits, trials
 from bnexp.probes.layers import unknown_layers
-from bnexp.repeats import repeats
 from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.report.labels import value_text
 from bnexp.report.table import Table
+from bnexp.same_training import same_trainings
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 from bnexp.training.memory import footprint
 from bnexp.training.numerics import torch_threads
@@ -93,7 +93,7 @@ class Overview:
             training = sum(each.seconds for each in self.groups)
             share = f"{probing / training:.0%} of the time" if training else "no time"
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
-        lines += [f"  {line}." for line in repeats(self._trials)]
+        lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
             count = counted(len(trials(choosing(self.config))), "trial")
             lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")

@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     # one experiment from end to end
     "environment": {"bnexp", "executors"},
     "interrupts": set(),
-    "repeats": {"plan", "words"},
+    "same_training": {"plan", "words"},
     "preparing": {"bnexp", "config", "data", "errors", "executors", "plan", "probes", "store"},
     "opening": {"environment", "errors", "executors", "plan", "preparing", "records", "store", "words"},
     "recording": {"executors", "pace", "records", "store", "training", "words"},
@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "training",
     },
     "overview": {
-        "config", "data", "errors", "executors", "nn", "plan", "probes", "repeats", "report", "training",
+        "config", "data", "errors", "executors", "nn", "plan", "probes", "report", "same_training", "training",
         "words",
     },
     "tuning": {"analysis", "config", "plan", "store"},
@@ -67,8 +67,8 @@ ALLOWED: dict[str, set[str]] = {
     # the door
     "cli": {
         "analysis", "claim_runs", "claims", "config", "deploy", "errors", "executors", "interrupts",
-        "late_probes", "opening", "overview", "plan", "preparing", "repeats", "report", "runner", "staged", "store",
-        "training", "tuning", "words",
+        "late_probes", "opening", "overview", "plan", "preparing", "report", "runner", "same_training", "staged",
+        "store", "training", "tuning", "words",
     },
     "__main__": {"cli"},
     "bnexp": set(),

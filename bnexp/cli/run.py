@@ -129,8 +129,8 @@ def _train(
     try:
         from bnexp.analysis.tuning import choices_text
         from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
-        from bnexp.repeats import repeats
         from bnexp.runner import run
+        from bnexp.same_training import same_trainings
         from bnexp.staged import run_staged
 
         def train(plan: "Plan") -> "RunRecord":
@@ -138,7 +138,7 @@ def _train(
             path = plan.path
             if plan.config.tuned and not silent:
                 print_line("chosen on validation images: " + choices_text(plan.config))
-            for line in () if silent else repeats(plan.trials):
+            for line in () if silent else same_trainings(plan.trials):
                 print_line(f"{line}.")
             with Watching(plan, silent=silent) as watching:
                 return run(plan, watching.see, watching.begin)

@@ -6,7 +6,7 @@ from bnexp.plan import Trial, identities
 from bnexp.words import counted, listed
 
 
-def repeats(trials: Sequence[Trial]) -> Iterator[str]:
+def same_trainings(trials: Sequence[Trial]) -> Iterator[str]:
     """Yield a sentence for each arm whose trials at several grid points are the same training.
 
     They are trained all the same: every grid point has results of every arm, and pairs need them.

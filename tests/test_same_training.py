@@ -1,14 +1,14 @@
 """Trials that are the same training are told before they are trained."""
 
 from bnexp.plan import trials
-from bnexp.repeats import repeats
+from bnexp.same_training import same_trainings
 from tests.helpers import experiment
 
 THREE = [0.01, 0.1, 0.5]
 
 
 def told(**raw: object) -> list[str]:
-    return list(repeats(trials(experiment(**{"arms": ["none", "before"], "seeds": 2} | raw))))
+    return list(same_trainings(trials(experiment(**{"arms": ["none", "before"], "seeds": 2} | raw))))
 
 
 def test_a_setting_without_effect_repeats_the_trainings_of_an_arm() -> None:
