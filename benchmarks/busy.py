@@ -29,6 +29,8 @@ SWEEPS: dict[str, tuple[str, Sequence[str], float]] = {
     "small VGG": ("quickstart", SMALL_VGG, 2.5),
 }
 """Configurations with their overrides, and how much longer they may take beside a busy program."""
+WITH_THREADS = "init_scale"
+"""The one that is trained with several threads as well, which takes minutes beside a busy program."""
 
 
 def run(rounds: int = 3) -> str:
@@ -38,7 +40,8 @@ def run(rounds: int = 3) -> str:
         [
             f"Training alone, without imports, on {available_cores()} cores; seconds: median (range) of {rounds} "
             "rounds, in each of which everything runs in turn. *workers*: `bnexp run` as it is; *one thread*: one "
-            "process (`--workers 1`); *threads*: one process whose operations use all cores, as version 0.2.0 did.",
+            "process (`--workers 1`); *threads*: one process whose operations use all cores, as version 0.2.0 did "
+            f"({WITH_THREADS} only).",
             "",
             "| sweep | trained by | quiet | beside a busy program | ratio | at most |",
             "|---|---|---|---|---|---|",
@@ -50,6 +53,8 @@ def run(rounds: int = 3) -> str:
 def _rows(name: str, rounds: int) -> Iterator[str]:
     config, overrides, most = SWEEPS[name]
     programs = _programs(load(find(config), overrides))
+    if name != WITH_THREADS:
+        del programs["threads"]
     quiet: dict[str, list[float]] = {each: [] for each in programs}
     busy: dict[str, list[float]] = {each: [] for each in programs}
     for _ in range(rounds):
