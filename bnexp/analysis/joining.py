@@ -16,8 +16,9 @@ from bnexp.analysis.repeated import repeated_trials, repeats
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.reader import flow
 from bnexp.effective import RECORDS
-from bnexp.store.cells import cell, mapping_text
+from bnexp.store.cells import cell
 from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
 from bnexp.store.results import grid_column
@@ -200,5 +201,5 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeti
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return mapping_text(value)
+        return flow(value)
     return "null" if value is None else str(cell(value))

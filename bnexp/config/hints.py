@@ -25,6 +25,7 @@ COLUMNS = ("grid", "zip", "tune.grid")
 SHARES = ("model.dropout", "train.label_smoothing")
 WARM_UPS = ("train.warmup", "train.schedule_options.warmup")
 SIZES = ("data.train_size", "data.val_size", "data.test_size")
+SEEDS = ("seeds", "tune.seeds")
 LISTS = ("train.record_at", "train.schedule_options.step_at")
 """Settings that take ranges themselves."""
 MOST_VALUES = 100
@@ -56,7 +57,7 @@ def hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
 
 
 def _bracketed(key: str, value: Any) -> Any:
-    """Return the value of a setting with the brackets that were forgotten, or without those that are too many."""
+    """Return a setting's value with the brackets that it lacks, or without those too many; None if neither helps."""
     if isinstance(value, list):
         meant = value[0] if len(value) == 1 else None
     elif isinstance(value, Mapping):
@@ -76,24 +77,24 @@ def _assigned(key: str, value: Any, *, typed: bool) -> str:
 def _list_meant(raw: Mapping[str, Any], place: str) -> Any:
     """Return the list or range that a single value or text stands for where only these can stand; else None."""
     section = next((each for each in COLUMNS if place.startswith(f"{each}.")), "")
-    if not section and place not in ("arms", "seeds", "tune.seeds"):
+    if not section and place not in ("arms", *SEEDS):
         return None
     key = place.removeprefix(f"{section}.")
     columns = _at(raw, section)
     value = (columns.get(key) if isinstance(columns, Mapping) else None) if section else _at(raw, place)
     if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
-        return _range_meant(key, call[1], _listed(call[2]), section)
-    if value is None or isinstance(value, Mapping | list) or (key.endswith("seeds") and not isinstance(value, str)):
+        return None if key == "arms" else _range_meant(key, call[1], _listed(call[2]))
+    if value is None or isinstance(value, Mapping | list) or (key in SEEDS and not isinstance(value, str)):
         return None
     meant = _listed(value) if isinstance(value, str) else [value]
-    return meant if meant and (len(meant) > 1 or _is_one(key, meant[0], section)) else None
+    return meant if meant and (len(meant) > 1 or _is_one(key, meant[0])) else None
 
 
-def _is_one(key: str, value: Any, section: str) -> bool:
-    """Tell whether a value can stand in a list: of a sweep, of arms or of seeds."""
-    if section:
-        return not [*faults(key, value)]
-    return value in BUILT_IN_ARMS if key == "arms" else type(value) is int
+def _is_one(key: str, value: Any) -> bool:
+    """Tell whether a value is one of a setting, or an arm or a seed."""
+    if key == "arms":
+        return value in BUILT_IN_ARMS
+    return type(value) is int and value >= 0 if key in SEEDS else not [*faults(key, value)]
 
 
 def _sweep_hint(key: str, value: Any, *, typed: bool) -> str:
@@ -119,7 +120,7 @@ def _with_a_point(key: str, value: Any) -> str:
 
 
 def _unit_hint(raw: Mapping[str, Any], key: str, value: Any) -> str:
-    """Say what a number in another unit comes to: epochs or per cent for a share, a share for a number of images."""
+    """Say which unit is wanted where another was given: epochs or per cent for a share, a share for a count."""
     per_cent = float(found[1]) if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) else None
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if key in SIZES and (per_cent is not None or (number is not None and 0 < number < 1)):
@@ -134,7 +135,7 @@ def _unit_hint(raw: Mapping[str, Any], key: str, value: Any) -> str:
 
 
 def _share_of_training(raw: Mapping[str, Any], number: float) -> str:
-    """Write what share so many epochs are, or so many steps where the training is counted in steps."""
+    """Write the share that so many epochs of the training are, or so many steps where it is counted in steps."""
     steps, epochs = _at(raw, "train.steps"), _at(raw, "train.epochs")
     total, unit = (epochs or DEFAULT_EPOCHS, "epochs") if steps is None else (steps, "steps")
     if (
@@ -172,16 +173,16 @@ def _settings(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 def _several(key: str, value: Any) -> Any:
     """Return the list or range of a sweep that a value stands for; None where it is no sweep of possible values."""
     if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
-        return _range_meant(key, call[1], _listed(call[2]), "grid")
+        return _range_meant(key, call[1], _listed(call[2]))
     if isinstance(value, Mapping) and len(value) == 1 and (kind := next(iter(value))) in RANGES and key not in LISTS:
-        return _range_meant(key, kind, value[kind], "grid")
+        return _range_meant(key, kind, value[kind])
     written = _listed(value) if isinstance(value, str) else value
     return written if _possible(key, written) else None
 
 
-def _range_meant(key: str, kind: str, arguments: Any, section: str) -> Any:
-    """Return a range, with the names of what is missing or can't be meant as it stands in place of the numbers."""
-    if _possible(key, {kind: arguments}) if section else False:
+def _range_meant(key: str, kind: str, arguments: Any) -> Any:
+    """Return a range; where a number is missing, or these numbers are impossible, with names in their place."""
+    if _possible(key, {kind: arguments}):
         return {kind: arguments}
     names = arguments_of(kind)
     ends = isinstance(arguments, list) and len(arguments) == 2 and kind != "logspace"
@@ -189,12 +190,12 @@ def _range_meant(key: str, kind: str, arguments: Any, section: str) -> Any:
 
 
 def _possible(key: str, written: Any) -> bool:
-    """Tell whether something lists several different values of a setting."""
+    """Tell whether something lists several different values of a setting, or several seeds."""
     try:
         each = values(written)
     except ValueError:
         return False
-    return 1 < len(each) <= MOST_VALUES and not repeated(each) and not any([*faults(key, one)] for one in each)
+    return 1 < len(each) <= MOST_VALUES and not repeated(each) and all(_is_one(key, one) for one in each)
 
 
 def _listed(text: str) -> Any:

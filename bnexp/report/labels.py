@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bnexp.store.cells import mapping_text
+from bnexp.config.reader import flow
 
 
 def short_keys(keys: Sequence[str]) -> dict[str, str]:
@@ -20,7 +20,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return mapping_text(value)
+        return flow(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -47,17 +47,6 @@ def cell(value: Any) -> Any:
     return f"'{line}" if _formula(line) else line
 
 
-def mapping_text(value: Mapping[str, Any]) -> str:
-    """Return a mapping as one would write it in YAML: {name: mnist, train_size: 500}."""
-    return f"{{{', '.join(f'{key}: {_inner(inner)}' for key, inner in value.items())}}}"
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return mapping_text(value)
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else cell(value)
-
-
 def meant(written: Any) -> Any:
     """Return the text that `cell` wrote, without the `'` that keeps it from being run."""
     return written[1:] if isinstance(written, str) and written[:1] == "'" and _formula(written) else written

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.reader import flow
 from bnexp.records import OutcomeKind
-from bnexp.store.cells import cell, mapping_text, meant
+from bnexp.store.cells import cell, meant
 from bnexp.store.outcomes import TRIAL_COLUMNS
 
 EXACT = 2**53
@@ -59,7 +60,7 @@ def grid_column(values: Iterable[Any]) -> pd.Series:
 
 def _hashable(value: Any) -> Any:
     if isinstance(value, dict):
-        return mapping_text(value)
+        return flow(value)
     return str(cell(value)) if isinstance(value, list | tuple) else value
 
 

@@ -97,6 +97,8 @@ def test_in_a_file_too(text: str, message: str) -> None:
         ("tune.grid.train.lr=1,2", "'tune.grid.train.lr=[1, 2]'"),
         ("seeds=0,1", "'seeds=[0, 1]'"),
         ("tune.seeds=range(3,6)", "'tune.seeds={range: [3, 6, step]}'"),
+        ("seeds=range(3,6,1)", "'seeds={range: [3, 6, 1]}'"),
+        ("seeds=range(0,1,0.5)", "'seeds={range: [first, last, step]}'"),
         ("arms=none,before", "'arms=[none, before]'"),
         ("arms=none", "'arms=[none]'"),
         ("train.record_at=1,5", "'train.record_at=[1, 5]'"),
@@ -114,7 +116,17 @@ def test_brackets_that_are_missing_or_too_many(refused: Refused, typed: str, mea
 
 
 @pytest.mark.parametrize(
-    "typed", ["grid.train.lr=0.1 0.2", "seeds=true", "seeds=null", "arms=3", "arms=x", "train.lr=a", "train.betas=0.9"]
+    "typed",
+    [
+        "grid.train.lr=0.1 0.2",
+        "seeds=true",
+        "seeds=null",
+        "arms=3",
+        "arms=x",
+        "arms=range(1,2,3)",
+        "train.lr=a",
+        "train.betas=0.9",
+    ],
 )
 def test_brackets_are_not_proposed_where_they_do_not_help(refused: Refused, typed: str) -> None:
     (line,) = refused({}, typed)
