@@ -36,6 +36,8 @@ WAIT_SECONDS = 1.0
 DEATH_SIGNAL = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 
+_inherited: list[Callable[[Any], Any]] = []
+"""In a worker of side_by_side: its work."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 TrainingOn = Callable[[torch.device], Training]
@@ -147,8 +149,8 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers:
     """Yield the results of independent work on a CPU, in the order of the items; what an item raises is raised here.
 
     Args:
-        work: has to be picklable.
-        items: of the work, picklable as well.
+        work: workers inherit it with the data that it holds, so these are neither sent nor copied.
+        items: picklable, as the results are.
         workers: forked processes with one thread each. With one, or where forking isn't safe, this process does all.
 
     Raises:
@@ -158,13 +160,22 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers:
         yield from map(work, items)
         return
     context: Any = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(workers, context, _begin, (os.getpid(), 1))
+    pool = ProcessPoolExecutor(workers, context, _inherit, (work, os.getpid()))
     try:
-        yield from pool.map(work, items)
+        yield from pool.map(_do_inherited, items)
     except BrokenProcessPool:
         raise BnexpError("a worker process was killed, mostly for lack of memory; try again with --workers 1") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _inherit(work: Callable[[Any], Any], parent: int) -> None:
+    _begin(parent, 1)
+    _inherited.append(work)
+
+
+def _do_inherited(item: Any) -> Any:
+    return _inherited[-1](item)
 
 
 def _receive(worker: _Worker) -> Message:

@@ -332,6 +332,13 @@ def test_results_of_independent_work_come_in_order_from_workers_with_one_thread(
     assert {threads for _, _, threads in found} == {1}
 
 
+def test_workers_inherit_the_data_of_their_work() -> None:
+    # Sent, they would have to fit into the shared memory, which is small in containers.
+    data_N = torch.arange(4)
+    assert list(side_by_side(lambda item: int(data_N[item]), range(4), 2)) == [0, 1, 2, 3]
+    assert not data_N.is_shared()
+
+
 def test_one_worker_is_this_process() -> None:
     assert {process for _, process, _ in side_by_side(where, range(2), 1)} == {os.getpid()}
 
