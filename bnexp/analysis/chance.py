@@ -15,12 +15,12 @@ ABOVE_CHANCE = 0.02
 
 @dataclass(frozen=True)
 class Chance:
-    """The accuracy of guessing, and how much more a network has that has learned something."""
+    """The accuracy of guessing, and the margin above it from which on a network counts as trained."""
 
     accuracy: float
     margin: float = ABOVE_CHANCE
     measured: bool = False
-    """Whether the accuracy is what was measured before training, since the number of classes isn't known."""
+    """Whether the accuracy was measured before training, since the number of classes isn't known."""
 
     @property
     def above(self) -> float:

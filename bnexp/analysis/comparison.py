@@ -33,7 +33,7 @@ class ArmRow:
     pairs: int
     """Seeds whose trial in the baseline finished too; 0 in the baseline's own row."""
     better: int | None
-    """Pairs in which the arm did better than the baseline."""
+    """Pairs in which the arm did better than the baseline; None where no loss of either side is finite."""
     trials: int
     """Finished trials: n, or more where a row takes several grid points together, those of all seeds."""
     diverged: int
@@ -83,7 +83,7 @@ class Overall:
     seeds: int
     """Seeds that have a pair at each of the grid points: those that the statistics are over."""
     better: int | None
-    """Seeds, among those counted in `seeds`, in which the arm did better."""
+    """How many of these seeds the arm did better in; None where no loss of either side is finite."""
     points: int
     """Grid points that each seed's mean is over; fewer than the comparison's where the arm has no pair at some."""
     seeds_left_out: int = 0
@@ -113,7 +113,7 @@ class BestRow:
     pairs: int
     better: int | None
     candidates: int
-    """Grid points that the arm had to choose from; those at which it trains the same are one."""
+    """Grid points that the arm had to choose from; several at which it trains the same count once."""
     excluded: tuple[str, ...]
     """Grid points that were no candidates: no trial has finished there, or too few to share a seed with the others."""
     seeds: int
@@ -121,7 +121,7 @@ class BestRow:
     seeds_left_out: int
     """Seeds that finished some of them only."""
     epochs: int
-    """Epochs that its trials took together; of those that are the same training only one counts."""
+    """Epochs that its trials took together, each training counted once."""
     edges: tuple[str, ...]
     """Grid keys whose chosen value is the smallest or the largest of three or more that were tried."""
     inactive: tuple[str, ...] = ()
@@ -159,11 +159,11 @@ class RobustnessRow:
     width_ratio: float | None
     """The width over the baseline's."""
     usable_above: float | None = None
-    """An accuracy: that of guessing, and 0.02 or, where it is known and more, three standard errors of it."""
+    """The accuracy above which a trial has learned something: that of guessing plus a margin; see chance."""
     guessing: float | None = None
-    """The accuracy of guessing that this is above."""
+    """The accuracy of guessing."""
     guessing_measured: bool = False
-    """Whether that is the mean accuracy before training, since the number of classes isn't known."""
+    """Whether guessing is the mean accuracy before training, since the number of classes isn't known."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class Comparison:
     failed: int = 0
     """Trials that broke off with an error: they are in no mean."""
     failure: str = ""
-    """Why the first of them did, in one line; empty where that isn't known."""
+    """The error of the first of them, in one line; empty where that isn't known."""
     diverged: int = 0
     """Trials that ended diverged."""
     points: int = 1

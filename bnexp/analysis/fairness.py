@@ -18,11 +18,11 @@ from bnexp.store.layout import READ_ONLY
 from bnexp.words import counted, have, listed
 
 TUNED = "tuned"
-"""Begins the warning that every tuned comparison has, since no interval has the noise of the choice in it."""
+"""Keyword of the warning that every tuned comparison has, since no interval holds the noise of the choice."""
 
 
 def avoidable(warnings: Sequence[str]) -> tuple[str, ...]:
-    """Return the warnings that another experiment could do without: all but those that every tuned one has."""
+    """Return the warnings that a better experiment would avoid: all but those that every tuned comparison has."""
     return tuple(line for line in warnings if not line.startswith(f"{TUNED}: "))
 
 
@@ -93,7 +93,7 @@ def _failed(study: Study, comparison: Comparison) -> Iterator[str]:
 
 
 def _trained(study: Study, among: "pd.Series[bool] | None" = None) -> "pd.Series[int]":
-    """Count each arm's trials among some, in joined runs once, though they may stand at several grid points."""
+    """Return how many trials each arm has, all or only those marked; one at several grid points counts once."""
     trials = study.trials.assign(training=trainings(study.trials))
     chosen = trials if among is None else trials[among]
     return chosen.drop_duplicates("training")["arm"].value_counts()

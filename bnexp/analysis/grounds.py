@@ -83,7 +83,7 @@ class Cell:
         return key not in CONDITIONAL or key in self.training
 
     def inactive(self, tried: Mapping[str, Collection[Any]]) -> tuple[str, ...]:
-        """Return the keys of several values of which none would make the trials other trainings."""
+        """Return the keys with several values that have no effect: with each value the trials train the same."""
         several = [key for key, values in tried.items() if len(values) > 1]
         return tuple(key for key in several if self.sets(key) or not self._minds_any(key, tried[key]))
 

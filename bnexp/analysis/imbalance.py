@@ -39,14 +39,14 @@ def _overall(comparison: Comparison) -> Iterator[str]:
 
 def _best(comparison: Comparison) -> Iterator[str]:
     if alone := [row.arm for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
-        yield f"candidates: the best of {listed(alone)} is chosen by a single seed, so chance has a large part in it"
+        yield f"candidates: the best of {listed(alone)} is chosen by a single seed, and so largely by chance"
     for row in comparison.best:
         if row.seeds_left_out:
             seeds = f"{row.seeds} of {row.seeds + row.seeds_left_out} seeds"
             each = f"each of the {counted(row.candidates, 'candidate')}"
             yield f"candidates: the best of {row.arm} is chosen over {seeds}, those that finished {each}"
         if row.excluded:
-            where = f"{_named(row.excluded)}, where too few seeds have finished that the others have too"
+            where = f"{_named(row.excluded)}, where too few seeds have finished that the other points have too"
             yield f"candidates: the best of {row.arm} is not sought at {where}"
 
 

@@ -32,16 +32,16 @@ SHALLOW = 2
 
 
 DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
-"""What it depends on whether the signal is held back."""
+"""Settings that decide whether the signal is held back."""
 
 
 def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
-    """Yield a warning for each arm without norm that its initial weights hold back, where it meets one with norm.
+    """Yield a warning for each arm without norm that is held back by its initial weights and compared to one with norm.
 
     Args:
         study: the trials.
-        baseline: the arm that the others are compared to; either side of a comparison may be held back.
-        others: these.
+        baseline: the arm that the others are compared to; it may be the one with norm, too.
+        others: all other arms.
     """
     if not study.configs:
         return
@@ -63,7 +63,7 @@ def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Itera
 
 
 def _cells(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return, with their grid points, the arms whose signal is held back and those that have a norm layer."""
+    """Return two tables of arms and grid points: where the signal is held back, and where there is a norm layer."""
     models = [settings.model for settings in trial_settings(study, DECISIVE)]
     asked = {run: _asked(config) for run, config in study.configs.items()}
     told = [asked[run] for run in study.trials["run"]]
@@ -86,7 +86,7 @@ def _asked(config: ExperimentConfig) -> bool:
 
 
 def _held_back(model: ModelSettings) -> bool:
-    """Whether a network without norm loses its signal: a factor in every layer adds up where none has a skip."""
+    """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
     plain = model.norm.kind == "none" and model.family in ("mlp", "vgg") and not model.blocks
     unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
     return plain and unsuited and model.layers > SHALLOW

@@ -12,7 +12,7 @@ from bnexp.analysis.chance import chance
 from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
 from bnexp.analysis.pairing import FINISHED, INACTIVE
-from bnexp.analysis.repeated import repeated_trials, repeats
+from bnexp.analysis.repeated import repeated_trials, why_left_out
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
@@ -31,11 +31,10 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     """Return the trials of all runs under one set of columns.
 
     Settings that are swept in one of the runs, or differ between them and matter to trials of both, become grid keys;
-    a trial stands at every grid point at which it would have been the same training (see grounds). Of trials with the
-    same arm, seed and settings one that finished stays, from a folder of the newest format, where `diverged` means what
-    it means now, and of several such the first. The others are left out, as is a run without a finished trial or
-    without the metric, by default that of `choose_metric`. What was measured inside the networks is read only where
-    `probed` asks for it.
+    a trial stands at every grid point at which it would have been the same training (see grounds). Several trials with
+    the same arm, seed and settings count once; `repeated_trials` says which stays. A run without a finished trial or
+    without the metric, by default that of `choose_metric`, is left out. What was measured inside the networks is read
+    only where `probed` asks for it.
 
     Raises:
         InputError: a run folder is damaged, or no such metric.
@@ -50,9 +49,9 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     if len(finished) == 1:
         trials, differs = _alone(finished[0], names[0], meeting), tuple[str, ...]()
     else:
-        trials, repeats = _together(finished, names, meeting)
+        trials, repeated = _together(finished, names, meeting)
         differs = tuple(_differences(finished, names, meeting))
-        left_out += repeats
+        left_out += repeated
     return Study(
         name=" + ".join(dict.fromkeys(names)),
         question=" ".join(dict.fromkeys(config.question for config in configs if config.question)),
@@ -110,7 +109,7 @@ def _useless(run: RunRecord, metric: str) -> str:
     if not run.finished:
         return "no trial has finished"
     if (run.trials["outcome"].dropna() == "failed").all():
-        return "all trials that ended failed"
+        return "all its trials so far have failed"
     # A blank loss is one that is not finite.
     measured = lower_is_better(metric) or run.trials[metric].notna().any()
     return "" if measured else f"{metric} was not measured"
@@ -141,7 +140,7 @@ def _cell_by_trial(runs: Sequence[RunRecord], meeting: Meeting) -> list[Cell]:
 
 
 def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> tuple[pd.DataFrame, list[str]]:
-    """Return the trials on all grounds where they stand, and what is left out; `source` is the place of their run."""
+    """Return the trials on all grounds where they stand, and what is left out; `source` is the number of their run."""
     tables = [
         run.trials[["seed", *TRIAL_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
@@ -154,7 +153,7 @@ def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting)
     stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]
     format_ = stands["source"].map([run.environment.get("format") or 0 for run in runs].__getitem__).to_numpy()
     repeated = repeated_trials(stands, keys, format_)
-    left_out = list(repeats(stands, keys, format_, repeated))
+    left_out = list(why_left_out(stands, keys, format_, repeated))
     guests = _guests(stands[~repeated], cells, meeting)
     kept = [stand for stand, again in zip(homes, repeated, strict=True) if not again]
     found = _on(trials, [*kept, *guests], meeting).drop(columns="ground")

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
 DATA_SETS = ("data.name", "data.root")
-"""Grid keys whose values are different data sets: a mean over them is a mean of nothing.
+"""Grid keys whose values are different data sets: a mean over them means nothing.
 
-How many images there are of each part, and how they are scaled, is none of it. Fewer test images are the first of the
-same ones, and accuracies on either estimate the same thing; how many images a network learns from is a setting that
-one may well sweep.
+The numbers of images and their scaling make no other data set. Fewer test images are the first of the same ones, and
+estimate the same accuracy; the number of training images is a setting like any other.
 """
 INACTIVE = "inactive"
 """Column with the grid keys that have no effect on a trial: it would be the same training with their other values."""
 PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
-"""What of the baseline's trial stands beside a trial's own."""
+"""Columns whose values of the baseline's trial stand beside a trial's own."""
 
 
 def pair_trials(
@@ -63,7 +62,7 @@ def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
 
 
 def trainings(trials: pd.DataFrame) -> np.ndarray:
-    """Return a number for the training behind each trial: in joined runs one may stand at several grid points."""
+    """Return the number of each trial's training: in joined runs one training may stand at several grid points."""
     if "number" not in trials:
         return np.arange(len(trials))
     return trials.groupby(["run", "number"], sort=False).ngroup().to_numpy()

@@ -10,24 +10,25 @@ from bnexp.words import counted
 
 
 def repeated_trials(trials: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
-    """Mark the trials that are left out because another one has the same values of some columns.
+    """Mark the trials that are left out because another one has the same values in the key columns.
 
-    Of several, one that finished stays; of these one from the newest format, and of such the first.
+    One that finished stays before one that didn't. Then the newest format decides, since `diverged` means there what
+    it means today, and then the order.
 
     Args:
         trials: with `outcome`.
-        keys: the columns.
-        formats: of each trial's run folder.
+        keys: the key columns.
+        formats: the format of each trial's run folder.
     """
     open_ = ~trials["outcome"].isin(FINISHED).to_numpy()
-    order = np.lexsort((-formats, open_))  # by the last first, and stable
+    order = np.lexsort((-formats, open_))  # sorts by open_, then by format; stable
     repeated = np.empty(len(trials), dtype=bool)
     repeated[order] = trials.iloc[order].duplicated(keys)
     return repeated
 
 
-def repeats(trials: pd.DataFrame, keys: list[str], formats: np.ndarray, repeated: np.ndarray) -> Iterator[str]:
-    """Say of each run how many of its trials are left out for others, and why for those."""
+def why_left_out(trials: pd.DataFrame, keys: list[str], formats: np.ndarray, repeated: np.ndarray) -> Iterator[str]:
+    """Yield a line for each run and reason: how many of its trials are left out, and which ones stay instead."""
     places = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
     stays = np.empty(places.max(initial=-1) + 1, dtype=int)
     stays[places[~repeated]] = np.flatnonzero(~repeated)

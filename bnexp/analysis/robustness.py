@@ -44,7 +44,8 @@ def robustness_rows(
         metric: what worst and best are of.
         chance: what guessing scores; None: the mean accuracy before training.
     """
-    trained, guessing = learned(trials, curves, chance), chance or _before_training(trials, curves)
+    guessing = chance or _before_training(trials, curves)
+    trained = learned(trials, curves, guessing)
     axes = {key: trials[key].to_numpy() for key in grid_keys}
     found: list[RobustnessRow] = []
     for axis, column in axes.items():
@@ -57,7 +58,7 @@ def robustness_rows(
         frame = frame[frame["finished"]]
         rows = [_row(axis, arm, frame[frame["arm"] == arm], baseline, lower_is_better(metric)) for arm in there]
         if guessing:
-            rows = [_told(row, guessing) for row in rows]
+            rows = [_with_chance(row, guessing) for row in rows]
         found += _with_ratios(rows, baseline)
     return tuple(found)
 
@@ -116,7 +117,7 @@ def _row(axis: str, arm: str, trials: pd.DataFrame, baseline: str, lower: bool) 
     )
 
 
-def _told(row: RobustnessRow, chance: Chance) -> RobustnessRow:
+def _with_chance(row: RobustnessRow, chance: Chance) -> RobustnessRow:
     return replace(row, usable_above=chance.above, guessing=chance.accuracy, guessing_measured=chance.measured)
 
 

@@ -32,7 +32,7 @@ class Study:
     settings: Mapping[str, TrialSettings]
     """An arm's settings at the first grid point of the first run."""
     chance: Chance | None
-    """Accuracy of guessing; None where the number of classes isn't known."""
+    """What guessing scores; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]
     """environment.json of every run."""
     configs: Mapping[str, ExperimentConfig] = field(default_factory=dict)

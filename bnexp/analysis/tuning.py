@@ -27,7 +27,7 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
 
     The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
     threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
-    see best_point. Of equally good values the first is taken, and so it is of values that make an arm train the same.
+    see best_point. Of equally good values, and of values with which an arm trains the same, the first is taken.
 
     Args:
         config: the experiment with `tune:`.
@@ -68,10 +68,10 @@ def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Poi
 
 
 def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
-    """Return how many values were tried, how many tie with the best, and by how much it leads the next of the others.
+    """Return how many values were tried, how many tie with the best, and how far it leads the best that doesn't tie.
 
-    A value ties when it is at most one standard error of the difference behind. With one seed there is no such error;
-    then nothing is known of ties, and the next is the next of all.
+    A value ties if it is behind by at most one standard error of the difference. With one seed there is no such error,
+    so ties aren't known, and the lead is over the second best.
     """
     by_value = candidates.groupby("point")["chosen_by"].agg(["mean", "sem"])
     behind = (by_value["mean"][best] - by_value["mean"]).to_numpy()
@@ -123,11 +123,11 @@ def _candidates(choices: Sequence[Choice], planned: int) -> Iterator[str]:
     said = []
     if any(tried < every for tried, every in counts):
         tried, every = map(set, zip(*counts, strict=True))
-        said.append(f"among {_range(tried)} of {_range(every)} values")
+        said.append(f"from {_range(tried)} of {_range(every)} values")
     if any(count < planned for count in seeds if count):
         said.append(f"by {_range(seeds)} of {planned} seeds")
     if said:
-        yield f"chosen {' '.join(said)}, since trials failed"
+        yield f"chosen {' '.join(said)} because trials failed"
 
 
 def _range(values: set[Any], form: str = "") -> str:

@@ -158,8 +158,8 @@ def test_a_point_of_one_seed_is_no_candidate_where_others_have_two(make_run) -> 
     assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
     assert list(imbalance(comparison)) == [
         "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
-        "candidates: the best of before is not sought at train.lr 1.0, where too few seeds have finished that the "
-        "others have too",
+        "candidates: the best of before is not sought at train.lr 1.0, where too few seeds have finished "
+        "that the other points have too",
     ]
 
 
@@ -171,7 +171,7 @@ def test_a_single_seed_chooses_where_there_is_no_other_and_that_is_said(make_run
         ({KEY: 1.0}, 2, 1),
     ]
     assert list(imbalance(comparison)) == [
-        "candidates: the best of none and before is chosen by a single seed, so chance has a large part in it"
+        "candidates: the best of none and before is chosen by a single seed, and so largely by chance"
     ]
 
 

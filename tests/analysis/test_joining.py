@@ -365,7 +365,7 @@ def test_a_run_with_nothing_finished_is_left_out(make_folder) -> None:
 def test_a_run_whose_trials_all_failed_is_left_out(make_folder) -> None:
     done = make_folder(name="a")
     failed = make_folder(name="b", seeds=[1], outcomes={0: "failed", 1: "failed"})
-    assert join([failed, done]).left_out == (f"{failed.path.name}: all trials that ended failed",)
+    assert join([failed, done]).left_out == (f"{failed.path.name}: all its trials so far have failed",)
 
 
 def test_alone_it_is_a_study_all_the_same(make_folder) -> None:

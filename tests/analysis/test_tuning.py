@@ -69,19 +69,19 @@ def test_two_seeds_in_common_are_wanted_and_what_is_left_out_is_told(make_folder
     # A single lucky seed at 1.0 would win over the seed that it shares with the others.
     config, choice = chosen(make_folder, {0.1: [0.6, 0.7, 0.8], 0.3: [0.7, 0.8, 0.9], 1.0: [None, None, 0.99]})
     assert (choice.values, choice.tried, choice.left_out, choice.seeds) == ({LR: 0.3}, 2, 1, 3)
-    assert told(config).startswith("before: chosen among 2 of 3 values, since trials failed, no tie")
+    assert told(config).startswith("before: chosen from 2 of 3 values because trials failed, no tie")
 
 
 def test_seeds_that_did_not_choose_are_told(make_folder) -> None:
     config, choice = chosen(make_folder, {0.1: [0.6, 0.6, None], 0.3: [0.8, 0.8, 0.8]})
     assert (choice.tried, choice.left_out, choice.seeds) == (2, 0, 2)
-    assert told(config).startswith("before: chosen by 2 of 3 seeds, since trials failed, no tie among 2 values")
+    assert told(config).startswith("before: chosen by 2 of 3 seeds because trials failed, no tie among 2 values")
 
 
 def test_without_two_common_seeds_anywhere_one_chooses(make_folder) -> None:
     config, choice = chosen(make_folder, {0.1: [0.6, None], 0.3: [0.8, None]})
     assert (choice.values, choice.seeds) == ({LR: 0.3}, 1)
-    assert told(config).startswith("before: chosen by 1 of 2 seeds, since trials failed")
+    assert told(config).startswith("before: chosen by 1 of 2 seeds because trials failed")
 
 
 def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
