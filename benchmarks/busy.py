@@ -84,7 +84,7 @@ def planned(config: ExperimentConfig, workers: int | None = None) -> Plan:
 
 
 def train(plan: Plan) -> None:
-    """Train all of a plan as `bnexp run` does, and record nothing.
+    """Train a whole plan as `bnexp run` does, but record nothing.
 
     Raises:
         RuntimeError: a group failed, so that its time would mean nothing.

@@ -28,7 +28,7 @@ from bnexp.trained import TrainedTrial, trained_trials
 from bnexp.training.numerics import full_precision, numerics, torch_threads
 
 Say = Callable[[str], None]
-"""Told about each trial whose probes were taken."""
+"""Told about each trial as its probes have been taken."""
 
 
 def probe_settings(written: Sequence[str]) -> tuple[ProbeSettings, ...]:
@@ -78,7 +78,7 @@ def probe_run(
         run: the run folder.
         probes: what to measure.
         wanted: numbers of trials; None for all that have ended with weights.
-        engine: where to. On a CPU trials are measured side by side, one core each.
+        engine: where to measure. On a CPU trials are measured side by side, one core each.
         say: told about each trial that was measured.
 
     Raises:
@@ -125,7 +125,7 @@ def _measure(
 
 
 def _last_rates(run: RunRecord, trained: Sequence[TrainedTrial]) -> dict[int, float]:
-    """Return the learning rate of every trial at the step its weights are of."""
+    """Return every trial's learning rate at the step of its weights."""
     recorded = run.curves.groupby(["trial", "step"])["lr"].last()
     return {
         each.trial.number: float(recorded.get((each.trial.number, each.weights.step), each.trial.settings.train.lr))

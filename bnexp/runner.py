@@ -16,8 +16,7 @@ from bnexp.store.files import refusal
 from bnexp.store.reader import DamagedRunError, RunRecord, finished_run
 
 DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
-"""Seconds between tables and pictures of the trials that have ended while others train, and the share of the time that
-they take at most."""
+"""While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
 Begin = Callable[[Opened], None]

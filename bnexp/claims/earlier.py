@@ -1,4 +1,4 @@
-"""Finding the runs of claims that bnexp 0.2 made: the folder of an experiment had another name then."""
+"""Runs of claims by bnexp 0.2, which named their folders differently."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from bnexp.store.reader import RunRecord, finished_run
 
 
 def earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
-    """Return the finished run of an experiment in the format before; None where there is none.
+    """Return an experiment's finished run in the earlier format; None where there is none.
 
     Raises:
         InputError: there is one, and `diverged` in it means something else than today.
@@ -31,7 +31,7 @@ def earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
 def _is_of(run: RunRecord, experiment: ExperimentConfig) -> bool:
     try:
         return check_format(run.path) == READ_ONLY and _alike(run.config, experiment)
-    except InputError:  # a folder that can't be read is the run of nothing
+    except InputError:  # an unreadable folder is no run of it
         return False
 
 

@@ -66,7 +66,7 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
                 unreadable[regime] = fault
             elif run := earlier_run(experiment, folder):
                 finished[regime] = run
-        except InputError as error:  # of another format, or of another meaning
+        except InputError as error:  # written by another version of bnexp
             unreadable[regime] = str(error)
     return ClaimRuns(finished, unreadable)
 

@@ -40,7 +40,9 @@ class Format(StrEnum):
 
 Metric = Annotated[str | None, typer.Option(help="Column of trials.csv to compare; default: final test accuracy.")]
 Baseline = Annotated[str | None, typer.Option(help="Arm that the others are compared to; default: none.")]
-Threshold = Annotated[float, typer.Option(help="Accuracy to be reached, for the epochs and seconds that takes.")]
+Threshold = Annotated[
+    float, typer.Option(help="Accuracy to reach; the tables say how many epochs and seconds it took.")
+]
 Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time.")]
 Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
 By = Annotated[
@@ -55,7 +57,7 @@ Check = Annotated[
     bool,
     typer.Option(
         "--check",
-        help="Exit with 1 where a warning says that a table could mislead; that arms were tuned is no reason.",
+        help="Exit with 1 if a warning says that a table could mislead (merely that arms were tuned doesn't count).",
     ),
 ]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the learning curves in the terminal, too.")]

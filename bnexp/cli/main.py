@@ -48,7 +48,7 @@ def _end_usage(error: TyperException) -> NoReturn:
     from bnexp.config.problems import in_our_words
 
     error.message = in_our_words(error.message)
-    # Without a file named, it would be UTF-8 wherever the encoding is ASCII.
+    # Unless it is told the file, typer writes UTF-8 where the encoding is ASCII.
     cast(typer.BadParameter, error).show(sys.stderr)
     sys.exit(error.exit_code)
 

@@ -10,7 +10,7 @@ from bnexp.config.trial import TrialSettings
 def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[str, TrialSettings]]:
     """Return, grid point by grid point in their order, every arm's settings.
 
-    Cells that can't differ in `keys` share one object, since thousands would take long to make: read nothing else.
+    Read only `keys` of them: cells that can't differ in these share one object, since thousands take long to make.
 
     Args:
         config: the experiment; what is tuned has been chosen.

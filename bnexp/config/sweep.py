@@ -57,7 +57,7 @@ def step_numbers(written: Any, least: int, alternative: str = "") -> tuple[int, 
         ValueError: neither, a number is no whole one or below `least`, or it is listed twice.
         TooManyError: more than MOST_VALUES.
     """
-    # What is wrong within a range is said by what reads it.
+    # values() itself says what is wrong with a range.
     steps = values(written) if isinstance(written, Mapping | list | tuple) and written else ()
     if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step >= least for step in steps):
         raise ValueError(f"expected {alternative}a list or range of steps counted from {least}")

@@ -89,7 +89,7 @@ VALUES: dict[str, dict[str, tuple[str, ...]]] = {
         "cosine": ("cosine_annealing", "cosine_annealing_lr"),
     },
 }
-"""By setting: what to write, and what that is called elsewhere where the spelling doesn't lead to it."""
+"""By setting: what to write here, and other names for it that are spelt too differently to be found by spelling."""
 
 
 def setting_of(name: str) -> str | None:
@@ -98,7 +98,7 @@ def setting_of(name: str) -> str | None:
 
 
 def nearest_value(setting: str, value: object, known: Sequence[str]) -> str:
-    """Return " (nearest: …)" for a value that a setting doesn't know: what it is called here, or a like spelling."""
+    """Return " (nearest: …)" for an unknown value: what it is called here, or the closest spelling."""
     name = bare(str(value))
     here = next((meant for meant, names in VALUES.get(setting, {}).items() if name in map(bare, names)), "")
     return f" (nearest: {here})" if here else nearest(value, known)

@@ -20,7 +20,7 @@ def _record_at(value: Any) -> Any:
 def _step_at(value: Any) -> Any:
     if value is None:
         return None
-    # What is wrong within a range is said by what reads it.
+    # values() itself says what is wrong with a range.
     written = values(value) if isinstance(value, Mapping) else value
     try:
         epochs = step_numbers(written, least=1)

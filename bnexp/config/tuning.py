@@ -46,10 +46,10 @@ class Choice(Settings):
     values: dict[TrialKey, Value]
     """Values of the tuned ones."""
     tried: Count | None = None
-    """How many values, or combinations of them, it was chosen from; null = not recorded. Those that make the arm train
-    the same are one."""
+    """How many values, or combinations of them, it was chosen from; null = not recorded. Several with which the arm
+    trains the same count once."""
     left_out: Size | None = None
-    """How many more there were that too few tuning seeds finished."""
+    """How many further values were no candidates, since too few tuning seeds finished with them."""
     seeds: Count | None = None
     """How many tuning seeds chose: those that finished with all values that it was chosen from."""
     ties: Count | None = None

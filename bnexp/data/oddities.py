@@ -12,9 +12,9 @@ from bnexp.data.findings import GROUNDS
 from bnexp.words import counted, have, listed
 
 FAINT = 8
-"""Grey values, of 255, by which ink has to differ from the ground that transparent pictures are laid on."""
+"""An image shows something if a pixel differs by more than so many grey values, of 255, from the ground."""
 LOOKED_AT = 64
-"""Pixels of each channel that are looked at first: most images show something there."""
+"""Pixels of each channel that are looked at first: in most images they suffice to see something."""
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (N, C, H, W) and their labels."""
@@ -49,30 +49,30 @@ def _constant_channels(images_NCHW: NDArray[np.uint8]) -> Iterator[str]:
 
 
 def _nothing_to_see(splits: Mapping[str, NDArray[np.uint8]], ground: str) -> Iterator[str]:
-    """Yield how many images vanish on the ground that they were laid on, and how many are of one colour anyway."""
+    """Yield how many images vanish on the ground that they were laid on, and how many others are of one colour."""
     counts = [(name, len(images_NCHW), *blank(images_NCHW, ground)) for name, images_NCHW in splits.items()]
     vanished = {name: (there, on_ground) for name, there, on_ground, _ in counts if on_ground}
     plain = {name: (there, of_one_colour) for name, there, _, of_one_colour in counts if of_one_colour}
     if vanished:
         ink, (images, single) = "light" if ground == "white" else "dark", _counted(vanished)
         yield (
-            f"{images} {'becomes' if single else 'become'} one colour on the {ground} ground ({ink} ink on a "
-            "transparent ground?); save the pictures on a ground that all ink stands out from"
+            f"{images} {'becomes' if single else 'become'} one colour on the {ground} background ({ink} ink on "
+            "transparency?); save the pictures on a background on which everything shows"
         )
     if plain:
         images, single = _counted(plain)
-        yield f"{images} {'is' if single else 'are'} of one colour; take out what should show something"
+        yield f"{images} {'is' if single else 'are'} of one colour; check whether anything should show there"
 
 
 def _counted(found: Mapping[str, tuple[int, int]]) -> tuple[str, bool]:
-    """Write how many images of all were found in each split, and tell whether it is a single one."""
+    """Write how many images of each split were found, and tell whether it is a single one in all."""
     names = {"train": "training", "val": "validation", "test": "test"}
     text = listed(f"{count} of {counted(there, f'{names[split]} image')}" for split, (there, count) in found.items())
     return text, sum(count for _, count in found.values()) == 1
 
 
 def blank(images_NCHW: NDArray[np.uint8], ground: str) -> tuple[int, int]:
-    """Return how many images are next to nothing but ground, and how many others are of one colour."""
+    """Return how many images show hardly anything but the ground, and how many others are of one colour."""
     count, channels, height, width = images_NCHW.shape
     pixels_NCP = images_NCHW.reshape(count, channels, height * width)
     some_NCP = pixels_NCP[:, :, :: max(1, height * width // LOOKED_AT)]

@@ -48,7 +48,7 @@ class Event:
 
     @property
     def ended(self) -> bool:
-        """Whether trials ended with it."""
+        """Whether trials ended: completed, diverged or failed."""
         return bool(self.failure or (self.progress and self.progress.ended))
 
 

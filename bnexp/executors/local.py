@@ -118,11 +118,11 @@ class Local:
         return [Place(device, threads) for device, _ in zip(cycle(self.devices), range(workers), strict=False)]
 
     def threads(self, workers: int, trials: int) -> int:
-        """Return the threads of an operation in each of so many workers, of work on so many trials."""
+        """Return how many threads each of these workers takes: one, or more where there are fewer trials than cores."""
         return min(torch.get_num_threads(), self.cores // workers) if trials < self.cores else 1
 
     def fitting(self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings]) -> int:
-        """Return how many workers have a group each and fit the memory together."""
+        """Return how many workers there can be: each needs a group, and all have to fit into memory together."""
         workers = min(self._most, len(groups))
         sizes = [footprint(each, shape_of(each), self.devices[0], probes).of(len(each.trials)) for each in groups]
         room = USABLE * self._free * workers / self._sharing(workers) if workers else 0

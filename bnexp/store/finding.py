@@ -30,7 +30,7 @@ def find_run(written: str, runs: Path) -> RunRecord:
     """Return the run meant by a folder's path, a folder's name in `runs`, or an experiment's name (the newest).
 
     Raises:
-        InputError: no such run, with those there are; or it is no run, or has no readable configuration.
+        InputError: no such run (the message names those that exist), no run folder, or no readable configuration.
     """
     run = _meant(written, runs)
     if why := _no_run(run.path):
@@ -44,7 +44,7 @@ def find_run(written: str, runs: Path) -> RunRecord:
 
 
 def _meant(written: str, runs: Path) -> RunRecord:
-    """Return the run that a word means, or what else has that path: what is wrong with it is said where it is read."""
+    """Return the run that a word means, or else whatever has that path; reading it will say what is wrong."""
     places = (Path(written), runs / written)
     if path := next(filter(holds_run, places), None):
         return RunRecord(path)
@@ -115,7 +115,7 @@ def experiment_of(folder: Path) -> str:
 
 
 def holds_run(path: Path) -> bool:
-    """Tell whether a folder is a run, be it one that has lost its configuration: that comes before the first log."""
+    """Tell whether a folder is a run: it has a configuration, or has lost it but still has checksums and a log."""
     return any(all(os.path.lexists(path / name) for name in names) for names in ((CONFIG,), (CHECKSUMS, LOG)))
 
 

@@ -14,7 +14,7 @@ from bnexp.training.trial_axis import shard_sizes, trials_at_once
 LAYER_PRODUCTS = 4e6
 """What calling a layer forward and backward takes in an update besides its products, in products."""
 CORE_SPEED = 3e10
-"""Products in a second of one core. Both figures are rough: they explain one thread's CPU time to some 20 % over
+"""Products in a second of one core. Both figures are rough: they predict one thread's CPU time within some 20 % for
 quickstart with 1 and 3 trials at once and init_scale with 1, 4 and 16 (torch 2.15.0, AMD EPYC, float32)."""
 UPDATE_PASSES = 3
 """Products of an update, in those of a forward pass: the gradients of weights and of inputs take as many each."""

@@ -1,4 +1,4 @@
-"""What trains beside a busy program: the whole plan, nothing recorded, and a group that fails is no time."""
+"""The benchmark beside a busy program trains the whole plan, and a group that fails stops it."""
 
 import psutil
 import pytest

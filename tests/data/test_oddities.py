@@ -23,7 +23,7 @@ def ink(colour: tuple[int, int, int], place: int) -> Image.Image:
 
 
 def warnings(root: Path, inks: Mapping[str, list[tuple[int, int, int]]], **sizes: int) -> tuple[str, ...]:
-    """What is said of a tree of two classes with an ink for each picture of a class."""
+    """Return the warnings about a tree of two classes, each of which has a picture in every ink of a split."""
     for split, colours in inks.items():
         for name in ("a", "b"):
             (root / split / name).mkdir(parents=True)
@@ -35,19 +35,19 @@ def warnings(root: Path, inks: Mapping[str, list[tuple[int, int, int]]], **sizes
 
 def test_half_the_pictures_may_vanish_on_the_ground_of_the_others(tmp_path: Path, shared_folder: Path) -> None:
     assert warnings(tmp_path, {"train": [*[DARK] * 3, *[LIGHT] * 3], "test": [DARK, LIGHT]}) == (
-        "6 of 12 training images and 2 of 4 test images become one colour on the white ground (light ink on a "
-        "transparent ground?); save the pictures on a ground that all ink stands out from",
+        "6 of 12 training images and 2 of 4 test images become one colour on the white background "
+        "(light ink on transparency?); save the pictures on a background on which everything shows",
     )
 
 
 def test_all_test_pictures_may_vanish_on_the_ground_of_training(tmp_path: Path, shared_folder: Path) -> None:
     (line,) = warnings(tmp_path, {"train": [DARK] * 3, "test": [LIGHT] * 2})
-    assert line.startswith("4 of 4 test images become one colour on the white ground (light ink on a transparent")
+    assert line.startswith("4 of 4 test images become one colour on the white background (light ink on transparency")
 
 
 def test_on_black_it_is_dark_ink_that_vanishes(tmp_path: Path, shared_folder: Path) -> None:
     (line,) = warnings(tmp_path, {"train": [LIGHT] * 3, "val": [DARK], "test": [LIGHT]}, val_size=1)
-    assert line.startswith("1 of 1 validation image becomes one colour on the black ground (dark ink on a")
+    assert line.startswith("1 of 1 validation image becomes one colour on the black background (dark ink on")
 
 
 def test_ink_that_stands_out_is_not_warned_of(tmp_path: Path, shared_folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_only_images_in_use_count(tmp_path: Path, shared_folder: Path) -> None:
     ],
 )
 def test_an_image_is_blank_if_no_pixel_stands_out(value: int, ground: str, expected: tuple[int, int]) -> None:
-    """One image is white, and the other is but for a dot, where one that begins with black may have a dot of it."""
+    """Two white images, the first with a dot; where the ground is black the first image is black under its dot."""
     images_NCHW = np.full((2, 3, 20, 30), 255, np.uint8)
     if ground == "black":
         images_NCHW[0] = 0
@@ -86,5 +86,5 @@ def test_opaque_images_of_one_colour_are_counted_too(pictures: Path) -> None:
     noise_HWC = np.random.default_rng(0).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     Image.fromarray(noise_HWC).save(pictures / "train" / "cat" / "0.png")
     assert image_folder.read(settings).cut(settings).findings.warnings == (
-        "5 of 6 training images and 2 of 2 test images are of one colour; take out what should show something",
+        "5 of 6 training images and 2 of 2 test images are of one colour; check whether anything should show there",
     )
