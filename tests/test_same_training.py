@@ -17,7 +17,7 @@ def test_a_setting_without_effect_repeats_the_trainings_of_an_arm() -> None:
     ]
 
 
-def test_so_do_several_settings() -> None:
+def test_several_settings_without_effect_are_named_together() -> None:
     assert told(arms=["none"], seeds=1, grid={"model.norm.groups": [1, 2], "model.norm.momentum": THREE}) == [
         "model.norm.groups and model.norm.momentum have no effect on none: its 6 trials are all the same training"
     ]

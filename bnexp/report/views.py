@@ -158,9 +158,9 @@ def usable_text(rows: Sequence[RobustnessRow]) -> str:
     if not rows or (above := rows[0].usable_above) is None or (guessing := rows[0].guessing) is None:
         return f"{ABOVE_CHANCE} above chance"
     margin = above - guessing
-    more = f"{ABOVE_CHANCE}" if isclose(margin, ABOVE_CHANCE) else f"three standard errors, {margin:.3f},"
-    source = f"{guessing:.3f}, the mean before training" if rows[0].guessing_measured else f"guessing, {guessing:.3g}"
-    return f"with an accuracy above {above:.3f} ({more} above {source})"
+    more = f"{ABOVE_CHANCE}" if isclose(margin, ABOVE_CHANCE) else f"three standard errors {margin:.3f}"
+    base = f"the mean before training {guessing:.3f}" if rows[0].guessing_measured else f"guessing {guessing:.3g}"
+    return f"with an accuracy above {above:.3f} ({base} + {more})"
 
 
 def _time(comparison: Comparison) -> Table:

@@ -10,17 +10,15 @@ from tests.helpers import experiment
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (
-            {"name": "mnist"},
-            (0.1, ABOVE_CHANCE),
-        ),  # 10,000 images: three standard errors are 0.009, less than what isn't looked at
+        # 10,000 images: three standard errors are 0.009, less than ABOVE_CHANCE
+        ({"name": "mnist"}, (0.1, ABOVE_CHANCE)),
         ({"name": "cifar100"}, (0.01, ABOVE_CHANCE)),
         ({"name": "mnist", "test_size": 1000}, (0.1, 3 * np.sqrt(0.09 / 1000))),
         ({"name": "mnist", "test_size": 0, "val_size": 500}, (0.1, 3 * np.sqrt(0.09 / 500))),
         ({"name": "image_folder"}, None),
     ],
 )
-def test_chance_is_one_in_so_many_classes_and_its_margin_more_of_few_images(
+def test_chance_is_one_in_so_many_classes_and_the_margin_is_larger_with_few_images(
     data: dict[str, object], expected: tuple[float, float] | None
 ) -> None:
     found = chance([experiment(data=data)])

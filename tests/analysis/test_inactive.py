@@ -1,6 +1,6 @@
 """A setting that has no effect on an arm is no axis, no edge and no candidate of that arm.
 
-Whether it has is the same rule that says which trainings are the same (`bnexp.effective`), trial by trial.
+The rule that says which trainings are the same (`bnexp.effective`) decides this, trial by trial.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ THREE = [0.01, 0.1, 0.5]
 
 
 def axes(comparison: Comparison) -> dict[str, list[str]]:
-    """The axes with a usable range, and the arms that have one."""
+    """Return the axes, each with the arms that lie along it."""
     found: dict[str, list[str]] = {}
     for row in comparison.robustness:
         found.setdefault(row.axis, []).append(row.arm)
@@ -30,12 +30,12 @@ def axes(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def edges(comparison: Comparison) -> dict[str, tuple[str, ...]]:
-    """The edges that each arm chose."""
+    """Return the keys in which each arm's best is at the edge."""
     return {row.arm: row.edges for row in comparison.best}
 
 
 def rising(trial: Any) -> float:
-    """An accuracy that is best at the largest of all values."""
+    """Return an accuracy that rises with every value."""
     numbers = [value for value in trial.point.values() if isinstance(value, int | float)]
     return 0.3 + 0.1 * sum(numbers) / len(numbers)
 
@@ -71,7 +71,7 @@ def test_rows_and_pairs_of_every_grid_point_stay(swept: RunRecord) -> None:
     assert [(row.arm, row.pairs) for row in comparison.rows] == [("none", 0), ("before", 2)] * 9
 
 
-def test_a_filter_keeps_what_is_known(swept: RunRecord) -> None:
+def test_a_filter_keeps_what_has_no_effect_on_a_trial(swept: RunRecord) -> None:
     study = filtered(study_of([swept]), "train.lr > 0.05")
     assert axes(compare_study(study)) == {LR: ["none", "before"], MOMENTUM: ["before"]}
 

@@ -19,7 +19,7 @@ def test_the_settings_that_change_are_the_columns(make_folder) -> None:
     assert "{" not in text
 
 
-def test_sizes_are_no_other_data_sets(make_folder) -> None:
+def test_other_sizes_make_no_other_data_set(make_folder) -> None:
     comparison = compare_run(make_folder(grid={"data": SIZES}))
     assert comparison.data_sets == ()
     assert len(comparison.overall) == len(comparison.best) == 2
@@ -28,17 +28,17 @@ def test_sizes_are_no_other_data_sets(make_folder) -> None:
 
 
 @pytest.mark.parametrize("key", ["data", "data.name"])
-def test_names_are(make_folder, key: str) -> None:
+def test_other_names_make_other_data_sets(make_folder, key: str) -> None:
     comparison = compare_run(make_folder(grid={key: ["mnist", "digits"]}))
     assert (comparison.data_sets, comparison.grid_keys) == (("mnist", "digits"), ("data.name",))
 
 
-def test_folders_of_pictures_are(make_folder) -> None:
+def test_other_picture_folders_make_other_data_sets(make_folder) -> None:
     folders = [{"name": "image_folder", "root": root} for root in ("cats", "dogs")]
     assert compare_run(make_folder(grid={"data": folders})).data_sets == ("cats", "dogs")
 
 
-def test_a_section_of_a_network_is_told_alike(make_folder) -> None:
+def test_a_section_of_the_model_is_told_by_the_settings_that_change_too(make_folder) -> None:
     kinds = ["batch", {"kind": "group", "groups": 2}]
     study = study_of([make_folder(arms=["before"], grid={"model.norm": kinds})])
     assert study.grid_keys == ("model.norm.kind", "model.norm.groups")

@@ -176,9 +176,9 @@ def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Compar
 @pytest.mark.parametrize(
     ("above", "guessing", "measured", "text"),
     [
-        (0.12, 0.1, False, "with an accuracy above 0.120 (0.02 above guessing, 0.1)"),
-        (0.1402, 0.1, False, "with an accuracy above 0.140 (three standard errors, 0.040, above guessing, 0.1)"),
-        (0.51, 0.49, True, "with an accuracy above 0.510 (0.02 above 0.490, the mean before training)"),
+        (0.12, 0.1, False, "with an accuracy above 0.120 (guessing 0.1 + 0.02)"),
+        (0.1402, 0.1, False, "with an accuracy above 0.140 (guessing 0.1 + three standard errors 0.040)"),
+        (0.51, 0.49, True, "with an accuracy above 0.510 (the mean before training 0.490 + 0.02)"),
         (None, None, False, "0.02 above chance"),
     ],
 )
