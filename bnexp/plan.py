@@ -189,7 +189,8 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
     where = "" if model.family in UNITS else f" where {model.family} has shrunk its {size} pixels to one"
     lone = f"batch normalization can't normalise a batch of one image{where}"
     if batch == 1:
-        return f"1: {lone}; set 2 or more"
+        more = "" if train_images > 1 else ", and raise data.train_size"
+        return f"1: {lone}; set 2 or more{more}"
     advice = "set train.drop_last: true, or another batch size"
     return f"{batch}: {train_images} images leave one over, and {lone}; {advice}"
 

@@ -180,6 +180,8 @@ def test_batches_of_one_are_a_misfit_that_only_another_size_helps(norm: str, sam
     message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
     lone = planned(norm, batch_size=1, sampling=sampling, drop_last=drop_last)
     assert set(found(lone)) == {Problem("exp.yaml", "train.batch_size", message)}
+    only_one = Problem("exp.yaml", "train.batch_size", f"{message}, and raise data.train_size")
+    assert set(found(lone, images=1)) == {only_one}
 
 
 @pytest.mark.parametrize("norm", OVER_THE_BATCH)

@@ -112,8 +112,10 @@ def _active(trials: pd.DataFrame, points: Sequence[dict[str, Any]]) -> dict[int,
 
 def _choice(found: Best, points: Mapping[int, dict[str, Any]], tried: pd.DataFrame) -> dict[str, Any]:
     excluded = [number for number in points if number not in found.candidates]
+    without = [set(keys) for keys in tried[INACTIVE].drop_duplicates()]
     return {
         "inactive": tuple(tried.loc[tried["point"] == found.point, INACTIVE].iloc[0]),
+        "partly_inactive": tuple(sorted(set().union(*without) - set(without[0]).intersection(*without))),
         "validation": found.score if isfinite(found.score) else None,
         "candidates": len(found.candidates),
         "excluded": tuple(", ".join(f"{key} {value}" for key, value in points[number].items()) for number in excluded),

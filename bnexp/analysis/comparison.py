@@ -126,6 +126,8 @@ class BestRow:
     """Grid keys whose chosen value is the smallest or the largest of three or more that were tried."""
     inactive: tuple[str, ...] = ()
     """Grid keys that have no effect on the arm at its point: with their other values it trains the same."""
+    partly_inactive: tuple[str, ...] = ()
+    """Grid keys that have an effect on the arm at some of its points only."""
 
     @property
     def active_point(self) -> Point:

@@ -87,6 +87,19 @@ class Cell:
         several = [key for key, values in tried.items() if len(values) > 1]
         return tuple(key for key in several if self.sets(key) or not self._minds_any(key, tried[key]))
 
+    def identity(self, tried: Mapping[str, Collection[Any]], inactive: Collection[str]) -> str:
+        """Return what tells its training from those of the arm with other values of some keys.
+
+        Args:
+            tried: the values of the keys.
+            inactive: those that have no effect.
+        """
+        several = [key for key, values in tried.items() if len(values) > 1]
+        if not REWRITTEN.isdisjoint(several):  # two values may come to the same
+            return repr(self.training)
+        known = {**self.ground.settings, **self.ground.point}
+        return repr({key: known[key] for key in several if key not in inactive})
+
     def _minds_any(self, key: str, values: Iterable[Any]) -> bool:
         always = key not in CONDITIONAL and key not in REWRITTEN
         return always or any(self.minds(key, value) for value in values)
@@ -127,11 +140,20 @@ class Meeting:
         return ground.point[key] if key in ground.point else ground.settings[key]
 
     @cached_property
+    def tried(self) -> Mapping[str, Collection[Any]]:
+        """The values of each key."""
+        labels = {key: [self.label(ground, key) for ground in self.grounds] for key in self.keys}
+        return {key: list({repr(value): value for value in values}.values()) for key, values in labels.items()}
+
+    @cached_property
     def inactive(self) -> Mapping[Cell, tuple[str, ...]]:
         """The keys that have no effect on a cell, whichever of their values it has."""
-        labels = {key: [self.label(ground, key) for ground in self.grounds] for key in self.keys}
-        tried = {key: list({repr(value): value for value in values}.values()) for key, values in labels.items()}
-        return {cell: cell.inactive(tried) for cells in self.cells for cell in cells}
+        return {cell: cell.inactive(self.tried) for cells in self.cells for cell in cells}
+
+    @cached_property
+    def identities(self) -> Mapping[Cell, str]:
+        """What is equal for the cells of an arm that train the same."""
+        return {cell: cell.identity(self.tried, inactive) for cell, inactive in self.inactive.items()}
 
     def told(self, key: str) -> dict[int, Any]:
         """Return what runs have for a setting, as far as it matters to them; "swept" where it is several values."""

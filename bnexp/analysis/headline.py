@@ -21,8 +21,9 @@ def headline(comparison: Comparison) -> str:
     if not comparison.overall:
         so_far = f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
         return f"no result: {ended_badly(comparison)}" if comparison.failed else so_far
-    # The baseline's own row only where there is no other.
-    best = max(comparison.overall, key=lambda row: (row.arm != baseline, gain(row, comparison)))
+    lost = {row.arm: _lost(row.arm, comparison) for row in comparison.overall}
+    # The baseline's own row only where there is no other, and an arm that diverged everywhere only beside such arms.
+    best = max(comparison.overall, key=lambda row: (row.arm != baseline, not lost[row.arm], gain(row, comparison)))
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
     if best.arm != baseline:
         phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
@@ -34,7 +35,13 @@ def headline(comparison: Comparison) -> str:
         phrase += f" [{', '.join(ends)}]"
     points = f", mean of {best.points} grid points" if best.points > 1 else ""
     broken = f"; {ended_badly(comparison)}" if best.arm == baseline and comparison.failed else ""
+    broken += f"; all trials of {best.arm} diverged" if lost[best.arm] else ""
     return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}{broken}"
+
+
+def _lost(arm: str, comparison: Comparison) -> bool:
+    """Whether all trials of an arm diverged."""
+    return all(row.diverged == row.trials for row in comparison.rows if row.arm == arm)
 
 
 def ended_badly(comparison: Comparison) -> str:

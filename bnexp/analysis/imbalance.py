@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.words import counted, have, listed
+from bnexp.words import have, listed
 
 MOST_NAMED = 3
 """Grid points that are named one by one."""
@@ -30,10 +30,11 @@ def _overall(comparison: Comparison) -> Iterator[str]:
             taken = f"{row.points} of {comparison.points} grid points"
             yield f"unbalanced: means of {row.arm} are over {taken}; at the others too few seeds have {what}"
         if row.seeds_left_out:
-            total, points = row.seeds + row.seeds_left_out, counted(row.points, "grid point")
+            total = row.seeds + row.seeds_left_out
+            where = f"each of the {row.points} grid points" if row.points > 1 else "the grid point"
             yield (
-                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {row.arm} at each of the "
-                f"{points}; means over grid points leave the others out"
+                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {row.arm} at {where}; "
+                "means over grid points leave the others out"
             )
 
 
@@ -43,7 +44,7 @@ def _best(comparison: Comparison) -> Iterator[str]:
     for row in comparison.best:
         if row.seeds_left_out:
             seeds = f"{row.seeds} of {row.seeds + row.seeds_left_out} seeds"
-            each = f"each of the {counted(row.candidates, 'candidate')}"
+            each = f"each of the {row.candidates} candidates" if row.candidates > 1 else "the only candidate"
             yield f"candidates: the best of {row.arm} is chosen over {seeds}, those that finished {each}"
         if row.excluded:
             where = f"{_named(row.excluded)}, where too few seeds have finished that the other points have too"

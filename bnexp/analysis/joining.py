@@ -11,7 +11,7 @@ from bnexp.analysis.arms import arm_names, arm_settings
 from bnexp.analysis.chance import chance
 from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
 from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
-from bnexp.analysis.pairing import FINISHED, INACTIVE
+from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.repeated import repeated_trials, why_left_out
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
@@ -129,9 +129,15 @@ def _alone(run: RunRecord, name: str, meeting: Meeting) -> pd.DataFrame:
         for key in meeting.keys
         if key not in run.config.swept
     }
-    inactive = pd.Series([meeting.inactive[each] for each in cells], dtype=object)
-    trials = run.trials.assign(**within, run=name, number=run.trials["trial"], source=0)
-    return trials.assign(**{INACTIVE: inactive})
+    return run.trials.assign(**within, run=name, number=run.trials["trial"], source=0, **_effects(cells, meeting))
+
+
+def _effects(cells: Sequence[Cell], meeting: Meeting) -> dict[str, pd.Series]:
+    """Return the columns that say of every trial what has no effect on it, and which others train the same."""
+    return {
+        INACTIVE: pd.Series([meeting.inactive[each] for each in cells], dtype=object),
+        IDENTITY: pd.Series([meeting.identities[each] for each in cells], dtype=object),
+    }
 
 
 def _cell_by_trial(runs: Sequence[RunRecord], meeting: Meeting) -> list[Cell]:
@@ -146,8 +152,8 @@ def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
     cells = _cell_by_trial(runs, meeting)
-    inactive = pd.Series([meeting.inactive[each] for each in cells], dtype=object)
-    trials = pd.concat(tables, ignore_index=True).assign(arm=[each.arm for each in cells], **{INACTIVE: inactive})
+    trials = pd.concat(tables, ignore_index=True)
+    trials = trials.assign(arm=[each.arm for each in cells], **_effects(cells, meeting))
     trials.insert(0, "trial", trials.index)
     homes = [(row, ground) for row, each in enumerate(cells) for ground in meeting.homes[each]]
     stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]

@@ -17,6 +17,8 @@ estimate the same accuracy; the number of training images is a setting like any 
 """
 INACTIVE = "inactive"
 """Column with the grid keys that have no effect on a trial: it would be the same training with their other values."""
+IDENTITY = "identity"
+"""Column whose values are equal for trials of an arm that train the same but for their seeds."""
 PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
 """Columns whose values of the baseline's trial stand beside a trial's own."""
 
@@ -84,14 +86,13 @@ def active(trials: pd.DataFrame, key: str) -> NDArray[np.bool_]:
 def distinct_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> NDArray[np.int_]:
     """Return the number of each trial's grid point, or of the first at which its arm trains the same.
 
-    Points that differ only in settings without effect on the arm are one point to it.
+    Points that differ only in settings without effect on the arm, or come to the same for it, are one point to it.
     """
     points: NDArray[np.int_] = point_numbers(trials, grid_keys)
-    if INACTIVE not in trials:
+    if IDENTITY not in trials:
         return points
-    same = {key: trials[key].astype(object).where(active(trials, key), None).to_numpy() for key in grid_keys}
-    frame = pd.DataFrame({"arm": trials["arm"].to_numpy(), INACTIVE: trials[INACTIVE].to_numpy(), **same})
-    return pd.Series(points).groupby([frame[name] for name in frame], dropna=False).transform("min").to_numpy()
+    same = [trials[name].to_numpy() for name in ("arm", IDENTITY)]
+    return pd.Series(points).groupby(same).transform("min").to_numpy()
 
 
 def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str, Any]]:

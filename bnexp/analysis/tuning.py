@@ -61,9 +61,8 @@ def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Poi
     first: dict[str, int] = {}
     found = {}
     for number, point in tried.items():
-        inactive = Cell(Ground(0, point, config.base), arm, config.arms[arm]).inactive(config.grid)
-        training = repr({key: value for key, value in point.items() if key not in inactive})
-        found[number] = first.setdefault(training, number)
+        cell = Cell(Ground(0, point, config.base), arm, config.arms[arm])
+        found[number] = first.setdefault(cell.identity(config.grid, cell.inactive(config.grid)), number)
     return found
 
 
@@ -105,10 +104,14 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
 
 def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
     """Say what chose, how many values tie with the best and how far the next one is, as ranges over the grid points."""
+    values = len(points(config.tune.grid, {}))
+    if values > 1 and all((each.tried, each.left_out) == (1, 0) for each in choices):
+        return "nothing to choose, as it trains the same with every value"
     ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("ties", "lead"))
     said = [*_candidates(choices, len(config.tune.seeds))]
     if ties:
-        tried = f"{_range({each.tried for each in choices})} values"
+        counts = {each.tried for each in choices}
+        tried = f"{_range(counts)} {'value' if counts == {1} else 'values'}"
         said.append(f"no tie among {tried}" if ties == {1} else f"{_range(ties)} of {tried} tie for the best")
     if leads:
         unit = "" if config.tune.by == "accuracy" else " steps"

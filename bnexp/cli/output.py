@@ -100,11 +100,13 @@ def print_views(comparison: "Comparison", view: str, title: str) -> None:
 
 
 def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> str:
+    from bnexp.report.comparison_table import DIVERGED_NOTE
     from bnexp.report.summary import latex, markdown, summary_csv
     from bnexp.report.views import remarks, tables
 
     if form == "csv":
-        for line in remarks(comparison):
+        counted = [DIVERGED_NOTE] if any(row.diverged for row in comparison.rows) else []
+        for line in (*remarks(comparison), *counted):
             warn(line)  # beside the rows, which have to stay a table for other programs
         return summary_csv(comparison, view)
     if form == "latex":

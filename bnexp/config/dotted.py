@@ -53,15 +53,17 @@ def check_key(section: type[Settings], key: str) -> None:
 def nearest_key(section: type[Settings], key: str) -> str:
     """Return " (nearest: …)" for a wrong key: the same last name elsewhere, what it is called here, or a like spelling.
 
-    Of several settings with the same last name the first in the same section, or in the fewest sections, is taken.
+    Of several settings with the same last name the first in the same section, or in the fewest sections, is taken. One
+    in another section gives way to what the name means in this one: gamma of a schedule is its factor.
     """
     known = list(leaf_keys(section, sections=True))
     top, last = key.split(".")[0], key.rsplit(".", 1)[-1]
     same_name = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last]
-    if same_name:
+    elsewhere = setting_of(last)
+    meant_here = elsewhere in known and str(elsewhere).startswith(f"{top}.")
+    if same_name and not (meant_here and all(candidate.split(".")[0] != top for candidate in same_name)):
         here = min(same_name, key=lambda candidate: (candidate.split(".")[0] != top, candidate.count(".")))
         return f" (nearest: {here})"
-    elsewhere = setting_of(last)
     return f" (nearest: {elsewhere})" if elsewhere in known else nearest(key, list(leaf_keys(section)))
 
 

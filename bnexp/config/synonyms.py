@@ -31,6 +31,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "train.weight_decay": ("wd", "decay", "l2", "l2_reg", "regularization"),
     "train.label_smoothing": ("smoothing", "label_smooth"),
     "train.schedule": ("scheduler", "lr_schedule", "lr_scheduler"),
+    "train.schedule_options.factor": ("gamma", "decay_rate", "decay_factor"),
     "train.schedule_options.step_every": ("step_size",),
     "train.schedule_options.step_at": ("milestones",),
     "train.clip.value": ("clip_value",),

@@ -1,5 +1,6 @@
 """The views of a comparison: equal settings, overall, each arm at its best, robustness, time, divergence."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isclose
@@ -119,15 +120,27 @@ def _best(comparison: Comparison) -> Table:
         "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
         "of the choice is not in the interval.",
         *interval_notes(metric, comparison.best),
-        *_inactive_note(comparison.best),
-        "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond.",
+        *_inactive_note(comparison),
+        *(
+            ["edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond."]
+            if any(row.edges for row in comparison.best)
+            else []
+        ),
     ]
     return filled(columns, comparison.best, "Each arm at its best", notes)
 
 
-def _inactive_note(rows: Sequence[BestRow]) -> list[str]:
-    told = [f"{listed(short_keys(row.inactive).values())} on {row.arm}" for row in rows if row.inactive]
-    return [f"No effect: {'; '.join(told)}. Points that differ only there count once."] if told else []
+def _inactive_note(comparison: Comparison) -> list[str]:
+    told, finished = [], Counter(row.arm for row in comparison.rows if row.n)
+    for row in comparison.best:
+        nowhere = [key for key in row.inactive if key not in row.partly_inactive]
+        for keys, where in ((nowhere, ""), (row.partly_inactive, " at some points")):
+            told += [f"{listed(short_keys(keys).values())} on {row.arm}{where}"] if keys else []
+    fewer = any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best)
+    return [
+        *([f"No effect: {'; '.join(told)}."] if told else []),
+        *(["Points at which an arm trains the same count once."] if fewer else []),
+    ]
 
 
 def _robust(comparison: Comparison) -> Table:

@@ -175,6 +175,22 @@ def test_the_headline_counts_the_grid_points_whichever_rows_are_shown(make_run) 
     assert headline(ordered(comparison, "mean", 1)) == headline(comparison)
 
 
+def test_an_arm_that_diverged_everywhere_is_the_headline_only_beside_such_arms(make_run) -> None:
+    def said(before: str) -> str:
+        ends = {"none": ("completed", 0.1), "before": (before, 0.2), "after": ("diverged", 0.3)}
+        rows = [
+            {"arm": arm, "seed": seed, "outcome": outcome, "accuracy": accuracy}
+            for arm, (outcome, accuracy) in ends.items()
+            for seed in range(2)
+        ]
+        return headline(compare_arms(*make_run(*rows), grid_keys=[], arms=list(ends)))
+
+    assert said("completed").startswith("before 0.200 vs none 0.100")
+    assert "diverged" not in said("completed")
+    assert said("diverged").startswith("after 0.300 vs none 0.100")
+    assert said("diverged").endswith("; all trials of after diverged")
+
+
 def test_the_headline_admits_a_loss(make_run) -> None:
     comparison = compare_arms(*grid_run(make_run, -0.25, points=1), grid_keys=["train.lr"], arms=ARMS)
     assert headline(comparison).startswith("before 0.055 vs none 0.305 final_test_accuracy, -0.250 [-0.250, -0.250]")

@@ -12,6 +12,7 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.filters import filtered
 from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.preparing import prepare
+from bnexp.report.views import tables
 from bnexp.runner import run
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
@@ -66,6 +67,17 @@ def test_points_at_which_an_arm_trains_the_same_are_one_candidate(swept: RunReco
     assert none.n == none.seeds == 2
 
 
+def test_what_has_no_effect_is_said_once_and_where(swept: RunRecord, make_folder) -> None:
+    (table,) = tables(compare_run(swept), "best")
+    assert "No effect: norm.momentum on none." in table.notes
+    some = make_folder(name="some", grid={SCHEDULE: ["constant", "step"], FACTOR: THREE}, accuracy=rising)
+    (table,) = tables(compare_run(some), "best")
+    said = (
+        "No effect: schedule_options.factor on none at some points; schedule_options.factor on before at some points."
+    )
+    assert said in table.notes
+
+
 def test_rows_and_pairs_of_every_grid_point_stay(swept: RunRecord) -> None:
     comparison = compare_run(swept)
     assert [(row.arm, row.pairs) for row in comparison.rows] == [("none", 0), ("before", 2)] * 9
@@ -105,6 +117,15 @@ def test_where_another_swept_setting_decides_the_axis_is_where_it_has_an_effect(
     assert [(row.axis, row.values) for row in comparison.robustness] == [(FACTOR, 3)]
     (best,) = comparison.best
     assert best.candidates == 1 + 3
+    assert best.partly_inactive == (FACTOR,)
+
+
+def test_values_that_come_to_the_same_for_an_arm_are_one_candidate(make_folder) -> None:
+    run = make_folder(grid={"model.bias": ["auto", True, False]}, accuracy=lambda trial: 0.5, seeds=2)
+    comparison = compare_run(run)
+    assert [(row.candidates, row.epochs, row.inactive) for row in comparison.best] == [(2, 2 * 2 * 2, ())] * 2
+    (table,) = tables(comparison, "best")
+    assert "Points at which an arm trains the same count once." in table.notes
 
 
 def test_paired_settings_have_edges_of_what_has_an_effect(make_folder) -> None:

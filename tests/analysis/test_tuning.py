@@ -113,3 +113,13 @@ def test_the_swept_points_of_an_arm_choose_each_for_itself(make_folder) -> None:
     assert [(each.arm, each.values, each.tried) for each in choose(config, run)] == [
         (arm, {LR: 1.0}, 2) for _ in (0.1, 0.5) for arm in ("none", "before")
     ]
+
+
+@pytest.mark.parametrize(("key", "values"), [(MOMENTUM, [0.1, 0.5]), ("model.norm.groups", [2, 4])])
+def test_an_arm_that_trains_the_same_with_every_value_has_nothing_to_choose(make_folder, key, values) -> None:
+    arms, seeds = ["none", "before"], [1000, 1001]
+    run = make_folder(arms=arms, grid={key: values}, seeds=seeds, accuracy=lambda trial: 0.5)
+    config = config_of({"grid": {key: values}, "seeds": seeds}, arms=arms)
+    config = measuring(config, choose(config, run))
+    said = told(config)
+    assert said.startswith("none: nothing to choose, as it trains the same with every value; before: ")

@@ -198,12 +198,13 @@ def test_what_differs_and_what_is_left_out_is_said(runs: Path, experiment: Path,
     assert left.endswith("4 trials that an earlier run has too (same arm, seed and settings).")
 
 
-def test_json_is_json_whatever_diverged(experiment: Path, cli: Command) -> None:
+def test_json_is_json_whatever_diverged_and_csv_has_the_definition_beside_it(experiment: Path, cli: Command) -> None:
     done = ("run", experiment, *SMALL, "train.lr=1e30", "model.activation=relu", "grid={}", "--quiet")
     assert cli(*done).code == 0
     (run,) = cli("compare", "--metric", "final_train_loss", "--json").json()
     assert [row["mean"] for row in run["rows"]].count(None) >= 1
     assert json.dumps(run, allow_nan=False)
+    assert "bnexp: diverged: a number is no longer finite, or" in cli("compare", "--format", "csv").err
 
 
 def test_plot_draws_the_curves_under_the_tables(runs: Path, cli: Command, name: str) -> None:

@@ -357,7 +357,8 @@ def test_what_an_item_raises_is_raised_and_a_killed_worker_is_said() -> None:
 
 
 def test_work_that_nobody_waits_for_any_more_is_dropped() -> None:
+    before = psutil.Process().children(recursive=True)
     results = side_by_side(where, [0] * 100, 2)
     next(results)
     results.close()
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= set(before)
