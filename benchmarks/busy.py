@@ -22,11 +22,13 @@ SMALL_VGG = [
     "data={name: mnist, train_size: 2000, val_size: 500, test_size: 500}",
     "model={family: vgg, depth: 5, width: 8, activation: relu, init: he}",
 ]
+SMALL_RESNET = [*SMALL_VGG[:-1], "model={family: resnet, depth: 8, width: 8, activation: relu, init: he}"]
 SWEEPS: dict[str, tuple[str, Sequence[str], float]] = {
     "init_scale": ("init_scale", [], 2.2),
     "quickstart": ("quickstart", [], 2.5),
     "deep_sigmoid, short": ("deep_sigmoid", ["data.train_size=5000", "train.epochs=2", "seeds=3"], 2.5),
     "small VGG": ("quickstart", SMALL_VGG, 2.5),
+    "ResNet-8": ("quickstart", SMALL_RESNET, 2.5),
 }
 """Configurations with their overrides, and how much longer they may take beside a busy program."""
 WITH_THREADS = "init_scale"

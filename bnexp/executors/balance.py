@@ -1,13 +1,13 @@
 """Load balancing: groups are cut, as little as it takes, until no worker idles while another finishes a long group."""
 
 from bisect import bisect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heapreplace
 
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.work import Cost
 
-SLACK = 0.1
+SLACK = 0.05
 """Cutting stops once the last worker ends at most this much later than an even share, as a share of the time: trials
 that train together share work, so that every further cut costs time on all workers together."""
 SAME = 0.01
@@ -15,14 +15,15 @@ SAME = 0.01
 
 
 CostOf = Callable[[TrialGroup], Cost]
-Timed = list[tuple[float, TrialGroup]]
-"""Groups with the time that each takes, the longest first."""
+Piece = tuple[float, int, TrialGroup]
+"""A part of a group: the time that it takes, the place of the group, and the trials."""
 
 
 def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list[TrialGroup]:
     """Cut groups as little as it takes to keep all workers busy to the end, and put the longest first.
 
     The longest group that waits goes to the first worker that is free (Graham 1969, longest processing time first).
+    Groups are cut into parts of one size, and those that come last, where they are too few for all workers, again.
     What counts is the time until the last worker is done and, since other programs want the cores too, the mean time
     that workers are busy, which grows where parts share less work than the whole.
 
@@ -33,16 +34,16 @@ def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> lis
     """
     costs = [cost_of(group) for group in groups]
     longest_trial = max((cost.of(1) for cost in costs), default=0.0)
-    tried: list[tuple[float, Timed]] = []
-    for timed in _cuttings(groups, costs):
-        times = [time for time, _ in timed]
+    tried: list[tuple[float, list[Piece]]] = []
+    for pieces in _cuttings(groups, costs, workers):
+        times = [time for time, _, _ in pieces]
         end, busy = makespan(times, workers), sum(times) / workers
-        tried.append((end + busy, timed))
+        tried.append((end + busy, pieces))
         # Once parts are that short, further cuts can't bring the end forward (Graham's bound).
         if end <= (1 + SLACK) * max(busy, longest_trial) or max(times) <= SLACK * busy:
             break
     best = min(score for score, _ in tried)
-    return [group for _, group in next(timed for score, timed in tried if score <= (1 + SAME) * best)]
+    return [piece for _, _, piece in next(pieces for score, pieces in tried if score <= (1 + SAME) * best)]
 
 
 def assigned(times: Sequence[float], workers: int) -> list[int]:
@@ -64,17 +65,30 @@ def makespan(times: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost]) -> Iterator[Timed]:
-    """Yield the groups as they are, and then cut once more each time where the longest of all is."""
+def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost], workers: int) -> Iterator[list[Piece]]:
+    """Yield the groups as they are, and then cut once more each time where the longest of all is; longest first."""
     cuts: list[tuple[TrialGroup, ...]] = [(group,) for group in groups]
     while True:
-        pieces = [(costs[at].of(len(piece.trials)), at, piece) for at, each in enumerate(cuts) for piece in each]
-        pieces.sort(key=lambda piece: -piece[0])
-        yield [(time, piece) for time, _, piece in pieces]
+        pieces = _timed(((at, piece) for at, each in enumerate(cuts) for piece in each), costs)
+        yield pieces
+        if last := len(pieces) % workers:  # too few for all workers
+            finer = _cut_last(pieces[-last:], -(-workers // last))
+            yield _timed([*((at, piece) for _, at, piece in pieces[:-last]), *finer], costs)
         longest = next((at for _, at, piece in pieces if len(piece.trials) > 1), None)
         if longest is None:
             return
         cuts[longest] = _cut(groups[longest], len(cuts[longest]))
+
+
+def _timed(pieces: Iterable[tuple[int, TrialGroup]], costs: Sequence[Cost]) -> list[Piece]:
+    timed = [(costs[at].of(len(piece.trials)), at, piece) for at, piece in pieces]
+    return sorted(timed, key=lambda piece: -piece[0])
+
+
+def _cut_last(pieces: Sequence[Piece], count: int) -> Iterator[tuple[int, TrialGroup]]:
+    """Yield each piece in so many parts, with the place of its group."""
+    for _, at, piece in pieces:
+        yield from ((at, part) for part in parts(piece, -(-len(piece.trials) // count)))
 
 
 def _cut(group: TrialGroup, beyond: int) -> tuple[TrialGroup, ...]:

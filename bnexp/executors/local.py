@@ -1,8 +1,9 @@
 """Training on this machine: in this process, or side by side in worker processes, one per core or GPU.
 
 On CPUs parallelism is over groups and not inside operations: threads of one operation wait for each other at every
-layer, so that another program on one of the cores holds them all up. Beside one busy program a sweep of init_scale took
-12 to 25 times as long with two threads as with one.
+layer, so that another program on one of the cores holds them all up. On two cores, beside one busy program, a sweep of
+init_scale took 17 s with two threads, 8.7 s with one, and 7.4 s with two workers (medians of 3 rounds; see
+benchmarks/README.md).
 """
 
 import traceback
@@ -35,8 +36,8 @@ from bnexp.training.work import training_cost
 
 CPU = torch.device("cpu")
 SECONDS_TO_SAVE = 0.5
-"""Groups train side by side where that is estimated to save so many seconds: starting two workers and passing their
-records on takes about 0.1 s, and estimates are rough."""
+"""Groups train side by side where that is estimated to save so many seconds. Starting two workers and passing their
+records on took 0.03 to 0.07 s (training of 0.12 s, n = 5), but estimates are rough."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ fork, nor with CUDA, nor outside Linux; such workers are spawned, and get the im
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -68,7 +69,7 @@ class _Worker:
 
 
 class ProcessPool:
-    """Worker processes on this machine, started at once; one that dies is replaced.
+    """Worker processes on this machine, each started with its first job; one that dies is replaced.
 
     Args:
         places: one per worker.
@@ -81,7 +82,8 @@ class ProcessPool:
     def __init__(self, places: Sequence[Place], training_on: TrainingOn):
         self._training_on = training_on
         self._waiting: deque[Job] = deque()
-        self._workers = [self._start_worker(place) for place in places]
+        self._free = deque(places)
+        self._workers: list[_Worker] = []
 
     def start(self, job: Job) -> None:
         """Queue a job for the next free worker."""
@@ -95,7 +97,8 @@ class ProcessPool:
             number, message = worker.job, _receive(worker)
             assert number is not None
             if isinstance(message, Lost):
-                self._workers[self._workers.index(worker)] = self._start_worker(worker.place)
+                self._workers.remove(worker)
+                self._free.append(worker.place)
             elif message.last:
                 worker.job = None
             yield number, message
@@ -124,12 +127,20 @@ class ProcessPool:
         self._workers = []
 
     def _assign(self) -> None:
-        for worker in self._workers:
-            if worker.job is None and self._waiting:
-                job = self._waiting.popleft()
-                worker.job = job.number
-                with suppress(OSError):  # a worker that died is noticed by poll
-                    worker.connection.send(job)
+        while self._waiting and (worker := self._idle_worker()):
+            job = self._waiting.popleft()
+            worker.job = job.number
+            with suppress(OSError):  # a worker that died is noticed by poll
+                worker.connection.send(job)
+
+    def _idle_worker(self) -> _Worker | None:
+        """Return a worker without a job, a new one where there is room; None where all are at work."""
+        if idle := next((worker for worker in self._workers if worker.job is None), None):
+            return idle
+        if not self._free:
+            return None
+        self._workers.append(self._start_worker(self._free.popleft()))
+        return self._workers[-1]
 
     def _start_worker(self, place: Place) -> _Worker:
         context: Any = multiprocessing.get_context("fork" if place.forks else "spawn")
@@ -208,6 +219,7 @@ def _begin(parent: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_parent(parent)
+    gc.freeze()  # collecting garbage takes 0.25 s where it goes through all that was inherited
     torch.set_num_threads(threads)
 
 

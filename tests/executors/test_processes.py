@@ -32,6 +32,7 @@ from bnexp.store.reader import RunRecord
 from bnexp.training.loop import Progress
 from bnexp.training.memory import footprint
 from bnexp.training.trainee import Trainee
+from bnexp.training.work import training_cost
 from tests.helpers import experiment, rates_group, torch_threads
 from tests.test_runner import results
 
@@ -294,30 +295,29 @@ def test_gpus_have_a_worker_each() -> None:
 
 # How much of the cores' time is used
 
-NAP = 0.2
-"""Seconds that a trial takes where training is a nap."""
 
-
-def napping(device: torch.device) -> Training:
-    """Training that takes as long as its trials are many."""
+def napping(seconds_of: Callable[[TrialGroup], float]) -> Callable[[torch.device], Training]:
+    """Return training that is a nap of known length."""
 
     def training(job: Job) -> Generator[Progress, None, None]:
-        time.sleep(NAP * len(job.group.trials))
+        time.sleep(seconds_of(job.group))
         numbers = job.group.numbers
         nothing = (0.0,) * len(numbers)
         record = EpochRecord(numbers, 1, 1, {}, nothing, 0.0, (None,) * len(numbers))
         yield Progress(record, numbers, lambda: Snapshot(numbers, 1, 1, 0.0, {}), (), 0.0, resumable=True)
 
-    return training
+    return lambda device: training
 
 
 @pytest.mark.slow
 def test_sixteen_cores_are_busy_for_nine_tenths_of_the_time() -> None:
-    # Two arms of sixteen settings with ten seeds each.
+    # Two arms of sixteen settings with ten seeds each: all naps together take 80 seconds.
     shared = Local((CPU,), 16).arranged(swept(32, 100, seeds=10), shape_of, [], begun=False)
+    costs = {group.numbers: training_cost(group, SHAPE, CPU).of(len(group.trials)) for group in shared}
+    nap = napping(lambda group: 80 * costs[group.numbers] / sum(costs.values()))
     started = time.monotonic()
-    list(dispatch([Job.new(group) for group in shared], ProcessPool([Place(CPU)] * 16, napping), lambda number: None))
-    assert NAP * 320 / (16 * (time.monotonic() - started)) >= 0.9
+    list(dispatch([Job.new(group) for group in shared], ProcessPool([Place(CPU)] * 16, nap), lambda number: None))
+    assert 80 / (16 * (time.monotonic() - started)) >= 0.9
 
 
 def where(item: int) -> tuple[int, int, int]:
