@@ -7,7 +7,7 @@ from heapq import heapreplace
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.work import Cost
 
-SLACK = 0.05
+SLACK = 0.1
 """Cutting stops once the last worker ends at most this much later than an even share, as a share of the time: trials
 that train together share work, so that every further cut costs time on all workers together."""
 SAME = 0.01
@@ -35,13 +35,14 @@ def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> lis
     costs = [cost_of(group) for group in groups]
     longest_trial = max((cost.of(1) for cost in costs), default=0.0)
     tried: list[tuple[float, list[Piece]]] = []
-    for pieces in _cuttings(groups, costs, workers):
-        times = [time for time, _, _ in pieces]
-        end, busy = makespan(times, workers), sum(times) / workers
+    for pieces in _cuttings(groups, costs):
+        end, busy = _end_and_busy(pieces, workers)
         tried.append((end + busy, pieces))
         # Once parts are that short, further cuts can't bring the end forward (Graham's bound).
-        if end <= (1 + SLACK) * max(busy, longest_trial) or max(times) <= SLACK * busy:
+        if end <= (1 + SLACK) * max(busy, longest_trial) or pieces[0][0] <= SLACK * busy:
             break
+        finer = _last_cut(pieces, costs, workers)
+        tried.append((sum(_end_and_busy(finer, workers)), finer))
     best = min(score for score, _ in tried)
     return [piece for _, _, piece in next(pieces for score, pieces in tried if score <= (1 + SAME) * best)]
 
@@ -65,15 +66,12 @@ def makespan(times: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost], workers: int) -> Iterator[list[Piece]]:
+def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost]) -> Iterator[list[Piece]]:
     """Yield the groups as they are, and then cut once more each time where the longest of all is; longest first."""
     cuts: list[tuple[TrialGroup, ...]] = [(group,) for group in groups]
     while True:
         pieces = _timed(((at, piece) for at, each in enumerate(cuts) for piece in each), costs)
         yield pieces
-        if last := len(pieces) % workers:  # too few for all workers
-            finer = _cut_last(pieces[-last:], -(-workers // last))
-            yield _timed([*((at, piece) for _, at, piece in pieces[:-last]), *finer], costs)
         longest = next((at for _, at, piece in pieces if len(piece.trials) > 1), None)
         if longest is None:
             return
@@ -85,10 +83,19 @@ def _timed(pieces: Iterable[tuple[int, TrialGroup]], costs: Sequence[Cost]) -> l
     return sorted(timed, key=lambda piece: -piece[0])
 
 
-def _cut_last(pieces: Sequence[Piece], count: int) -> Iterator[tuple[int, TrialGroup]]:
-    """Yield each piece in so many parts, with the place of its group."""
-    for _, at, piece in pieces:
-        yield from ((at, part) for part in parts(piece, -(-len(piece.trials) // count)))
+def _end_and_busy(pieces: Sequence[Piece], workers: int) -> tuple[float, float]:
+    """Return when the last worker is done, and how long workers are busy in the mean."""
+    times = [time for time, _, _ in pieces]
+    return makespan(times, workers), sum(times) / workers
+
+
+def _last_cut(pieces: Sequence[Piece], costs: Sequence[Cost], workers: int) -> list[Piece]:
+    """Return the pieces with those cut that come last, if they are too few for all workers to have one."""
+    last = len(pieces) % workers
+    whole, few = pieces[: len(pieces) - last], pieces[len(pieces) - last :]
+    each = -(-workers // max(last, 1))
+    cut = [(at, part) for _, at, piece in few for part in parts(piece, -(-len(piece.trials) // each))]
+    return _timed([*((at, piece) for _, at, piece in whole), *cut], costs)
 
 
 def _cut(group: TrialGroup, beyond: int) -> tuple[TrialGroup, ...]:

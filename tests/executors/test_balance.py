@@ -139,7 +139,7 @@ def test_one_group_of_one_seed_is_cut_into_the_fewest_parts_that_are_near_the_be
     ("places", "groups", "expected"),
     [
         # Twenty seeds on sixteen places: the four that come last, in four parts each, keep all of them busy.
-        (16, [(1.0, (16,) * 20)], [(1.0, 16)] * 16 + [(1.0, 4)] * 16),
+        pytest.param(16, [(1, (16,) * 20)], [(1, 16)] * 16 + [(1, 4)] * 16, id="the last four"),
         pytest.param(2, [], [], id="nothing"),
         pytest.param(2, [(1, (3,)), (1, (3,))], [(1, 3), (1, 3)], id="two groups for two"),
         pytest.param(2, [(1, (9,)), (1, (11,))], [(1, 11), (1, 9)], id="a tenth late"),
