@@ -20,7 +20,7 @@ test: .venv/installed        ## run the tests; BNEXP_DATA names a folder with MN
 test-slow: .venv/installed   ## the longest of the tests, which `make test` leaves out
 	$(BIN)/pytest -m slow --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; some 20 minutes on two cores
+bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; over half an hour on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 

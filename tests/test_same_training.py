@@ -1,4 +1,4 @@
-"""Trials that are the same training are told before they are trained."""
+"""Before training, bnexp says which trials are the same training."""
 
 from bnexp.plan import trials
 from bnexp.same_training import same_trainings

@@ -48,7 +48,7 @@ def _end_usage(error: TyperException) -> NoReturn:
     from bnexp.config.problems import in_our_words
 
     error.message = in_our_words(error.message)
-    # Unless it is told the file, typer writes UTF-8 where the encoding is ASCII.
+    # Without the file, typer writes UTF-8 even where the encoding is ASCII.
     cast(typer.BadParameter, error).show(sys.stderr)
     sys.exit(error.exit_code)
 

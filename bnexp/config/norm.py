@@ -72,6 +72,7 @@ class NormSettings(Settings):
 
     @classmethod
     def expand(cls, value: Any) -> Any:
+        """Return the settings that a short form stands for: a placement of batch norm, or a kind of norm."""
         if value is None or isinstance(value, bool):
             instead = "before or after, the place of batch norm" if value else "none"
             raise ValueError(f"expected {instead}; to compare with and without it, use arms")

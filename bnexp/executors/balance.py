@@ -16,14 +16,15 @@ SAME = 0.01
 
 CostOf = Callable[[TrialGroup], Cost]
 Piece = tuple[float, int, TrialGroup]
-"""A part of a group: the time that it takes, the place of the group, and the trials."""
+"""A part of a group: the time that it takes, the index of the group, and its trials."""
 
 
 def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list[TrialGroup]:
     """Cut groups as little as it takes to keep all workers busy to the end, and put the longest first.
 
     The longest group that waits goes to the first worker that is free (Graham 1969, longest processing time first).
-    Groups are cut into parts of one size, and those that come last, where they are too few for all workers, again.
+    Groups are cut into parts of one size. Where the parts that come last are too few for all workers, those are cut
+    again.
     What counts is the time until the last worker is done and, since other programs want the cores too, the mean time
     that workers are busy, which grows where parts share less work than the whole.
 

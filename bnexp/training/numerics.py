@@ -55,11 +55,6 @@ def full_precision(settings: TrainSettings) -> TrainSettings:
     return settings if settings.precision == "fp64" else settings.model_copy(update={"precision": "fp32"})
 
 
-def threads_for(products: int, most: int) -> int:
-    """Return the threads that updates of some size should take on a CPU; see threads."""
-    return 1 if products < SMALL_UPDATE else most
-
-
 @contextmanager
 def threads(products: int, device: torch.device) -> Iterator[None]:
     """Use one thread for small updates, and put the count back.
@@ -70,7 +65,7 @@ def threads(products: int, device: torch.device) -> Iterator[None]:
         device: the setting matters on the CPU alone.
     """
     before = torch.get_num_threads()
-    with torch_threads(threads_for(products, before) if device.type == "cpu" else before):
+    with torch_threads(1 if device.type == "cpu" and products < SMALL_UPDATE else before):
         yield
 
 

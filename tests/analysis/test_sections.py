@@ -1,4 +1,4 @@
-"""A section that is swept as a whole is told by the settings that change, and sizes make no other data set."""
+"""A section swept as a whole is shown by the settings that change; another number of images makes no other data set."""
 
 import pytest
 

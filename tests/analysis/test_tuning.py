@@ -1,4 +1,4 @@
-"""What every arm chooses on validation images, and how that is told: ties, the lead, and the seeds that chose."""
+"""What every arm chooses on validation images, and the sentence about it: ties, the lead, and the seeds that chose."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from tests.helpers import experiment
 
 LR, MOMENTUM = "train.lr", "model.norm.momentum"
 Accuracies = Mapping[float, Sequence[float | None]]
-"""Of each value the validation accuracy of each tuning seed; None where the trial failed."""
+"""For each value, the validation accuracies of the tuning seeds; None where a trial failed."""
 
 
 def config_of(tune: dict[str, Any], **raw: Any) -> ExperimentConfig:
