@@ -50,15 +50,16 @@ def _first(findings: Iterator[Finding]) -> list[Finding]:
 def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield (dotted key, value, place in the file) of every value in lists of the sweep and in the arms."""
     tune = raw.get("tune")
-    tried = tune.get("grid") if isinstance(tune, dict) else None
+    tried = tune.get("grid") if isinstance(tune, Mapping) else None
     for section, columns in (("grid", raw.get("grid")), ("zip", raw.get("zip")), ("tune.grid", tried)):
-        for key, column in columns.items() if isinstance(columns, dict) else ():
+        for key, column in columns.items() if isinstance(columns, Mapping) else ():
             with suppress(ValueError):  # said already, for the column
+                listed = isinstance(column, list | tuple)
                 for i, value in enumerate(values(column)):
-                    yield key, value, f"{section}.{key}[{i}]" if isinstance(column, list) else f"{section}.{key}"
+                    yield key, value, f"{section}.{key}[{i}]" if listed else f"{section}.{key}"
     arms = raw.get("arms")
-    for arm, settings in arms.items() if isinstance(arms, dict) else ():
-        for key, value in settings.items() if isinstance(settings, dict) else ():
+    for arm, settings in arms.items() if isinstance(arms, Mapping) else ():
+        for key, value in settings.items() if isinstance(settings, Mapping) else ():
             yield key, value, f"arms.{arm}.{key}"
 
 

@@ -8,6 +8,7 @@ from bnexp.config.check import check
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.hints import hint
 from bnexp.config.overrides import override
+from bnexp.config.plain import odd_values, plain
 from bnexp.config.reader import read_mapping
 from bnexp.config.text import printable
 from bnexp.errors import ConfigError, InputError, Problem
@@ -47,9 +48,11 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
     config, found = check(merged)
     # What is wrong without the overrides too is the file's fault.
     in_file = set(check(raw)[1]) if overrides and found else found
+    # Hints write values as YAML, which can't hold odd ones.
+    hinted = None if not found or any(odd_values(merged)) else plain(merged)
     for key, message in found:
         typed = (key, message) not in in_file
-        said = message + hint(merged, key, typed=typed)
+        said = message if hinted is None else message + hint(hinted, key, typed=typed)
         problems.append(Problem(COMMAND_LINE if typed else source, printable(key), printable(said)))
     if problems or config is None:
         raise ConfigError(problems)

@@ -26,6 +26,22 @@ def odd_values(value: Any, key: str = "", level: int = 0) -> Iterator[Finding]:
         yield key, oddity
 
 
+def plain(value: Any) -> Any:
+    """Return a value without odd parts in the types that a file is read into, which YAML is written from.
+
+    Scripts also pass what is as good: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
+    """
+    if isinstance(value, Mapping):
+        return {plain(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enum may be its name
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
+
+
 def _oddity(value: Any) -> str:
     """Say what is wrong with a single value; empty where nothing is."""
     if isinstance(value, str):

@@ -4,8 +4,11 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bnexp.config.check import MOST_FINDINGS
@@ -32,6 +35,19 @@ RANGE = {"range": [1, BILLION, 1]}
 VALUES = "has 1,000,000,000 values; at most 10,000 are possible"
 UNITS = "expected at most 1,000 layers of at most 1,000,000 units"
 CONTROLS = ["\x00", "\x1b[31m", "\x1b]0;title\x07", "\r", "\x7f", "\x9b31m", "\u202e", "\u2066"]
+
+
+class Width(IntEnum):
+    """A number that is no int to YAML."""
+
+    NARROW = 4
+
+
+class Name(StrEnum):
+    """Text that is no str to YAML."""
+
+    RELU = "relu"
+    TANH = "tanh"
 
 
 @pytest.fixture(autouse=True)
@@ -203,10 +219,25 @@ def test_a_script_is_told_what_no_file_could_hold(refused: Refused, value: objec
     expected = f"of type {kind}, expected text, a number, true, false, null, a list or a mapping"
     for raw in (
         {"question": value}, {"seeds": value}, {"train": {"lr": value}}, {"grid": {"train.lr": [value]}},
-        {"arms": {"a": {"data.root": value}}}, {"data": {"feature_scale": {3: value}}},
+        {"arms": {"a": {"data.root": value}}}, {"data": {"feature_scale": {3: value}}}, {"zip": {"mnist": value}},
     ):  # fmt: skip
         (line,) = refused(raw)
         assert line.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("passed", "read"),
+    [
+        ({"train": {"lr": [np.float64(0.1), np.float64(0.2)]}}, {"train": {"lr": [0.1, 0.2]}}),
+        ({"model": {"depth": (Width.NARROW,)}}, {"model": {"depth": [4]}}),
+        ({"model": {"activation": (Name.RELU, Name.TANH)}}, {"model": {"activation": ["relu", "tanh"]}}),
+        ({"zip": MappingProxyType({"train.lr": 0.1})}, {"zip": {"train.lr": 0.1}}),
+        ({"grid": MappingProxyType({"train.lr": ("x",)})}, {"grid": {"train.lr": ["x"]}}),
+        ({"arms": MappingProxyType({"a": MappingProxyType({"train.lr": "x"})})}, {"arms": {"a": {"train.lr": "x"}}}),
+    ],
+)
+def test_what_python_has_besides_is_refused_as_in_a_file(refused: Refused, passed: Any, read: Any) -> None:
+    assert refused(passed) == refused(read)
 
 
 @pytest.mark.parametrize("key", [(1, 2), b"x", frozenset([1]), HUGE, "\ud800"])
