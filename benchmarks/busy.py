@@ -10,12 +10,11 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.timing import Timed, timed
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import load
-from bnexp.config.shipped import find
-from bnexp.executors.devices import available_cores
-from bnexp.executors.jobs import Job
-from bnexp.executors.local import CPU, Local, execute
-from bnexp.preparing import Plan, prepare
+from bnexp.config.load import find, load
+from bnexp.engines.devices import available_cores
+from bnexp.engines.local import CPU, Local, execute
+from bnexp.engines.messages import Job
+from bnexp.run.prepare import Plan, prepare
 
 SMALL_VGG = [
     *("name=vgg", "grid={}", "arms=[none,before]", "seeds=2", "train={epochs: 2, batch_size: 100}"),

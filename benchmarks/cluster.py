@@ -17,12 +17,12 @@ from benchmarks.cluster_worker import Pretence
 from benchmarks.study import CONFIG
 from benchmarks.timing import Timed
 from bnexp.config.load import load
-from bnexp.executors.choice import EngineChoice
-from bnexp.executors.cluster.session import ray_cluster
-from bnexp.executors.cluster.states import ObjectStore, States
-from bnexp.executors.worker import INTERVAL
-from bnexp.preparing import prepare
-from bnexp.runner import run as run_plan
+from bnexp.engines.cluster.session import ray_cluster
+from bnexp.engines.cluster.states import ObjectStore, States
+from bnexp.engines.engine import EngineChoice
+from bnexp.engines.worker import INTERVAL
+from bnexp.run.prepare import prepare
+from bnexp.run.run import run as run_plan
 from bnexp.store import curves
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter

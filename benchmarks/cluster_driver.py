@@ -15,12 +15,11 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.cluster_worker import Pretence, pretend_group
 from bnexp.config.load import resolve
-from bnexp.executors.cluster.ray_workers import RayWorkers, Submit
-from bnexp.executors.dispatch import dispatch
-from bnexp.executors.jobs import Job
-from bnexp.executors.messages import Message, Moments
+from bnexp.engines.cluster.ray_workers import RayWorkers, Submit
+from bnexp.engines.dispatch import dispatch
+from bnexp.engines.messages import Job, Message, Moments
 from bnexp.plan import TrialGroup, trials
-from bnexp.recording import Recorder
+from bnexp.run.run import Recorder
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import ray
 
-from bnexp.executors import worker
-from bnexp.executors.cluster.states import States, sent
-from bnexp.executors.jobs import Job
-from bnexp.executors.messages import Begun, Message
+from bnexp.engines import worker
+from bnexp.engines.cluster.states import States, sent
+from bnexp.engines.messages import Begun, Job, Message
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 
 if TYPE_CHECKING:

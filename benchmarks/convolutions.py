@@ -14,7 +14,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training import trial_axis
+from bnexp.training import work as trial_axis
 from bnexp.training.graphs import updater
 from bnexp.training.numerics import dtype_of, numerics
 from bnexp.training.trainee import Trainee

@@ -12,11 +12,11 @@ from benchmarks.timing import Timed, after_warm_up, in_turn
 from bnexp.config.load import load, resolve
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.catalog import describe
-from bnexp.executors.jobs import Job
-from bnexp.executors.local import execute
+from bnexp.engines.local import execute
+from bnexp.engines.messages import Job
 from bnexp.plan import groups, trials
-from bnexp.preparing import Plan, prepare
-from bnexp.probes.registry import PROBES
+from bnexp.probes.prober import PROBES
+from bnexp.run.prepare import Plan, prepare
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 
 CONFIGS = Path(__file__).parents[1] / "configs"

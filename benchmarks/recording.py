@@ -8,10 +8,10 @@ from pathlib import Path
 from benchmarks.study import CONFIG
 from benchmarks.timing import Timed, timed
 from bnexp.config.load import load
-from bnexp.executors.jobs import Job
-from bnexp.executors.local import execute
-from bnexp.preparing import Plan, prepare
-from bnexp.recording import Recorder
+from bnexp.engines.local import execute
+from bnexp.engines.messages import Job
+from bnexp.run.prepare import Plan, prepare
+from bnexp.run.run import Recorder
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.data.dataset import Dataset
-from bnexp.executors.datasets import load_data
+from bnexp.engines.devices import load_data
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.work import moments
 

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.draws import DRAWN, SeedDraws, SeedStreams
-from bnexp.streams import Stream, stream_seed
+from bnexp.streams import DRAWN, SeedDraws, SeedStreams, Stream, stream_seed
 from tests.helpers import SAMPLED_SHARE, SAMPLED_STD
 
 CPU = torch.device("cpu")

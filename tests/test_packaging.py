@@ -77,7 +77,7 @@ def test_the_installed_package_lists_its_configurations_from_an_empty_folder(ins
 
 
 def test_the_installed_command_finds_a_documented_path_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    program = "from bnexp.config.shipped import find; print(find('configs/quickstart.yaml'))"
+    program = "from bnexp.config.load import find; print(find('configs/quickstart.yaml'))"
     found = python("-c", program, here=tmp_path, PYTHONPATH=str(installed))
     assert Path(found.strip()) == installed / "bnexp" / "shipped" / "quickstart.yaml"
     script = installed / "bin" / "bnexp"

@@ -1,7 +1,6 @@
 """Before training, bnexp says which trials are the same training."""
 
-from bnexp.plan import trials
-from bnexp.same_training import same_trainings
+from bnexp.plan import same_trainings, trials
 from tests.helpers import experiment
 
 THREE = [0.01, 0.1, 0.5]

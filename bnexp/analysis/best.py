@@ -7,13 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import BestRow
-from bnexp.analysis.complete import FOR_A_SPREAD, complete
-from bnexp.analysis.intervals import mean_interval
-from bnexp.analysis.metrics import bounds, chosen_by, lower_is_better
-from bnexp.analysis.paired import paired_fields
-from bnexp.analysis.pairing import INACTIVE
+from bnexp.analysis.pairing import FOR_A_SPREAD, INACTIVE, complete, paired_fields
+from bnexp.analysis.stats import mean_interval
+from bnexp.analysis.study import bounds, chosen_by, is_number, lower_is_better
 
 FEWEST_VALUES = 3
 """Values that an axis needs for the end of it to say that the best may lie beyond."""
@@ -72,7 +69,7 @@ def best_rows(
 def comparable(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of the seeds that finished all points.
 
-    A single seed chooses only where no point has two; see `bnexp.analysis.complete.complete`.
+    A single seed chooses only where no point has two; see `bnexp.analysis.pairing.complete`.
     """
     return trials[complete(trials["point"], trials["seed"], FOR_A_SPREAD)]
 

@@ -5,17 +5,150 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.imbalance import imbalance
-from bnexp.analysis.initial import initial_weights
-from bnexp.analysis.lagging import running_averages
+from bnexp.analysis.evaluations import running_averages
+from bnexp.analysis.headline import FEWEST_SEEDS
 from bnexp.analysis.pairing import FINISHED, point_numbers, trainings
-from bnexp.analysis.standing import FEWEST_SEEDS
-from bnexp.analysis.study import Study
-from bnexp.analysis.trial_settings import trial_settings
+from bnexp.analysis.study import Study, trial_settings
+from bnexp.config.dotted import below
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.model import ModelSettings
+from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.store.layout import READ_ONLY
-from bnexp.words import counted, have, listed
+
+MOST_NAMED = 3
+"""Grid points that are named one by one."""
+
+
+def imbalance(comparison: Comparison) -> Iterator[str]:
+    """Yield a line for all that is left out so that means, and choices, are over the same."""
+    if sets := comparison.data_sets:
+        yield (
+            f"data sets: there are {len(sets)} ({listed(sets)}), so nothing is averaged over all grid points, and "
+            "there is no best or usable range; choose one with --filter"
+        )
+    yield from _overall(comparison)
+    yield from _best(comparison)
+
+
+def _overall(comparison: Comparison) -> Iterator[str]:
+    alone = all(row.arm == comparison.baseline for row in comparison.rows)
+    for row in comparison.overall:
+        if row.arm == comparison.baseline and not alone:
+            continue
+        what = "trials" if alone else "pairs"
+        if row.points < comparison.points:
+            taken = f"{row.points} of {comparison.points} grid points"
+            yield f"unbalanced: means of {row.arm} are over {taken}; at the others too few seeds have {what}"
+        if row.seeds_left_out:
+            total = row.seeds + row.seeds_left_out
+            where = f"each of the {row.points} grid points" if row.points > 1 else "the grid point"
+            yield (
+                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {row.arm} at {where}; "
+                "means over grid points leave the others out"
+            )
+
+
+def _best(comparison: Comparison) -> Iterator[str]:
+    if alone := [row.arm for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
+        yield f"candidates: the best of {listed(alone)} is chosen by a single seed, and so largely by chance"
+    for row in comparison.best:
+        if row.seeds_left_out:
+            seeds = f"{row.seeds} of {row.seeds + row.seeds_left_out} seeds"
+            each = f"each of the {row.candidates} candidates" if row.candidates > 1 else "the only candidate"
+            yield f"candidates: the best of {row.arm} is chosen over {seeds}, those that finished {each}"
+        if row.excluded:
+            where = f"{_named(row.excluded)}, where too few seeds have finished that the other points have too"
+            yield f"candidates: the best of {row.arm} is not sought at {where}"
+
+
+def _named(points: Sequence[str]) -> str:
+    if len(points) <= MOST_NAMED:
+        return "; ".join(points)
+    return f"{'; '.join(points[:MOST_NAMED])}; and {len(points) - MOST_NAMED} more"
+
+
+# Whether the initial weights suit the activation where no norm layer makes up for them.
+#
+# He et al. 2015, arXiv:1502.01852: half of what enters a ReLU is lost, and weights of variance 2/in make up for it;
+# with Glorot & Bengio's 2/(in + out) or LeCun's 1/in a signal loses a factor √2 in every layer. What passes on the
+# whole signal (identity, and selu with the constants of Klambauer et al. 2017) asks for 1/in, and with 2/in the signal
+# grows by √2. Norm layers take any such factor out again.
+
+UNSUITED: dict[str, dict[str, str]] = {
+    **{name: {"xavier": "he", "lecun": "he"} for name in ("relu", "leaky_relu", "elu", "gelu", "silu")},
+    **{name: {"he": "lecun"} for name in ("identity", "selu")},
+}
+"""By activation: the schemes that don't suit it, and what does instead.
+
+A tanh works with all of them, and a deep sigmoid with none. Orthogonal weights suit every activation, and the size of
+normal ones is for the user to say.
+"""
+SHALLOW = 2
+"""Hidden layers in which a factor of √2 does little."""
+
+
+DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
+"""Settings that decide whether the signal is held back."""
+
+
+def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
+    """Yield a warning for each arm without norm that is held back by its initial weights and compared to one with norm.
+
+    Args:
+        study: the trials.
+        baseline: the arm that the others are compared to; it may be the one with norm, too.
+        others: all other arms.
+    """
+    if not study.configs:
+        return
+    harm, norm = _cells(study)
+    held_back: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
+    for plain, normed in [pair for arm in others for pair in ((baseline, arm), (arm, baseline))]:
+        met = harm[(harm["arm"] == plain) & harm["place"].isin(norm.loc[norm["arm"] == normed, "place"])]
+        for scheme, here in met.groupby("scheme", sort=False):
+            activations, arms = held_back.setdefault((plain, str(scheme)), ([], []))
+            activations += [name for name in here["activation"].unique() if name not in activations]
+            arms.append(normed)
+    for (plain, scheme), (activations, arms) in held_back.items():
+        size, happens = ("large", "grows") if scheme == "he" else ("small", "shrinks")
+        yield (
+            f"initial weights: {scheme} is too {size} for {listed(activations)}: without norm the signal {happens} in "
+            f"every layer, which holds back {plain} but not {listed(arms)} "
+            f"(model.init: {UNSUITED[activations[0]][scheme]})"
+        )
+
+
+def _cells(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return two tables of arms and grid points: where the signal is held back, and where there is a norm layer."""
+    models = [settings.model for settings in trial_settings(study, DECISIVE)]
+    asked = {run: _asked(config) for run, config in study.configs.items()}
+    told = [asked[run] for run in study.trials["run"]]
+    frame = pd.DataFrame(
+        {
+            "arm": study.trials["arm"],
+            "place": point_numbers(study.trials, study.grid_keys),
+            "scheme": [model.init.scheme for model in models],
+            "activation": [model.activation for model in models],
+            "norm": [model.norm.kind != "none" for model in models],
+            "harm": [not settled and _held_back(model) for model, settled in zip(models, told, strict=True)],
+        }
+    ).drop_duplicates()
+    return frame[frame["harm"]], frame[frame["norm"]]
+
+
+def _asked(config: ExperimentConfig) -> bool:
+    """Whether an experiment sweeps or tunes the initial weights, and so asks about them."""
+    return any(below(key, "model.init") for key in (*config.swept, *config.tune.grid))
+
+
+def _held_back(model: ModelSettings) -> bool:
+    """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
+    plain = model.norm.kind == "none" and model.family in ("mlp", "vgg") and not model.blocks
+    unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
+    return plain and unsuited and model.layers > SHALLOW
+
 
 TUNED = "tuned"
 """Keyword of the warning that every tuned comparison has, since no interval holds the noise of the choice."""

@@ -6,22 +6,96 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
-from bnexp.analysis.arms import arm_names, arm_settings
-from bnexp.analysis.chance import chance
-from bnexp.analysis.grounds import Cell, Ground, Meeting, meet
-from bnexp.analysis.metrics import METRICS, choose_metric, lower_is_better
+from bnexp.analysis.grounds import Cell, Changes, Ground, Meeting, meet
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
-from bnexp.analysis.repeated import repeated_trials, why_left_out
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.reader import flow
+from bnexp.config.text import counted
+from bnexp.config.trial import TrialSettings, with_changes
+from bnexp.config.yaml import flow
 from bnexp.effective import RECORDS
 from bnexp.store.cells import cell
-from bnexp.store.outcomes import TRIAL_COLUMNS
 from bnexp.store.reader import RunRecord
-from bnexp.store.results import grid_column
+from bnexp.store.results import TRIAL_COLUMNS, grid_column
+
+
+def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
+    """Return, run by run, what each arm is called: by its name, unless an earlier run means something else by it."""
+    meanings: dict[str, dict[str, tuple[Ground, Changes]]] = {}
+    named: list[dict[str, str]] = []
+    for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
+        own, ground = {}, Ground(number, config.points()[0], config.base)
+        for arm, changes in config.arms.items():
+            meaning = ground, changes
+            known = meanings.setdefault(arm, {arm: meaning})
+            new = f"{arm} of {config.name}"
+            new = f"{arm} of {run}" if new in known else new
+            own[arm] = next((name for name, other in known.items() if _same(meaning, other)), new)
+            known.setdefault(own[arm], meaning)
+        named.append(own)
+    return named
+
+
+def arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
+    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart.
+
+    Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
+    """
+    own = {name: (config, arm) for config, named in zip(configs, names, strict=True) for arm, name in named.items()}
+    base, point, found = configs[0].base, configs[0].points()[0], {}
+    for name, (config, arm) in own.items():
+        try:
+            found[name] = with_changes(base, {**point, **config.changes(arm, config.points()[0])})
+        except ValidationError:
+            found[name] = config.settings(arm, config.points()[0])
+    return found
+
+
+def _same(one: tuple[Ground, Changes], other: tuple[Ground, Changes]) -> bool:
+    """Tell whether two arms come to the same where one of them is at home."""
+    if one[1] == other[1]:
+        return True
+    trainings = [(ground.training(one[1]), ground.training(other[1])) for ground in (one[0], other[0])]
+    return any(first and first == second for first, second in trainings)
+
+
+def repeated_trials(trials: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:
+    """Mark the trials that are left out because another one has the same values in the key columns.
+
+    One that finished stays before one that didn't. Then the newest format decides, since `diverged` means there what
+    it means today, and then the order.
+
+    Args:
+        trials: with `outcome`.
+        keys: the key columns.
+        formats: the format of each trial's run folder.
+    """
+    open_ = ~trials["outcome"].isin(FINISHED).to_numpy()
+    order = np.lexsort((-formats, open_))  # sorts by open_, then by format; stable
+    repeated = np.empty(len(trials), dtype=bool)
+    repeated[order] = trials.iloc[order].duplicated(keys)
+    return repeated
+
+
+def why_left_out(trials: pd.DataFrame, keys: list[str], formats: np.ndarray, repeated: np.ndarray) -> Iterator[str]:
+    """Yield a line for each run and reason: how many of its trials are left out, and which ones stay instead."""
+    places = trials.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    stays = np.empty(places.max(initial=-1) + 1, dtype=int)
+    stays[places[~repeated]] = np.flatnonzero(~repeated)
+    other = stays[places]  # the row of the trial that stays
+    newer, earlier = formats[other] > formats, other < np.arange(len(trials))
+    finished = trials["outcome"].isin(FINISHED).to_numpy()
+    why = np.select(
+        [finished & newer, earlier], ["a newer bnexp trained again", "an earlier run has too"], "a later run finished"
+    )
+    for run in trials["run"].unique():
+        for reason in dict.fromkeys(why[repeated]):
+            if count := trials.loc[repeated & (why == reason) & (trials["run"] == run), "trial"].nunique():
+                yield f"{run}: {counted(count, 'trial')} that {reason} (same arm, seed and settings)"
+
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """What of environment.json is said where it differs."""

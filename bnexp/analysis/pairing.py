@@ -1,11 +1,27 @@
-"""Which trials belong together: cells of some grid values and an arm, and pairs that differ by the arm alone."""
+"""Pairs: trials that differ in nothing but the arm, what each contributes, and statistics of their differences."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from bnexp.analysis.stats import (
+    LARGEST,
+    UNBOUNDED,
+    Bounds,
+    Interval,
+    Values,
+    differences,
+    effect_size,
+    first_reached,
+    mean_interval,
+    sign_flip_p,
+)
+from bnexp.analysis.study import METRICS, chosen_by, difference_bounds, lower_is_better
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
@@ -119,3 +135,150 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
     records = paired.to_records(index=False)[order]
     for start, cell in zip(starts, np.split(records, starts)[1:], strict=True):
         yield int(places[order[start]]), cell
+
+
+MEASURES = (
+    "value",
+    "gap",
+    "epoch",
+    "there",
+    "seconds",
+    "seconds_per_epoch",
+    "seconds_per_step",
+    "epochs",
+    "validation",
+)
+"""Columns of `measured`."""
+
+
+def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold: float) -> pd.DataFrame:
+    """Return MEASURES of every trial, in the order of `trials`; NaN is what was not measured.
+
+    `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
+    nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
+    `seconds` those of all steps, `epochs` how many were recorded; `validation` what chooses a grid point for the
+    metric, infinite where a loss isn't finite.
+    """
+    numbers = trials["trial"]
+    reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
+    last = curves.sort_values("step", kind="stable").drop_duplicates("trial", keep="last").set_index("trial")
+    last = last.reindex(numbers)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return pd.DataFrame(
+            {
+                "value": trials[metric].to_numpy(dtype=float),
+                "gap": (trials["final_train_accuracy"] - _unseen(trials)).to_numpy(dtype=float),
+                "epoch": reached["epoch"].to_numpy(dtype=float),
+                "there": reached["seconds"].to_numpy(dtype=float),
+                "seconds": last["seconds"].to_numpy(dtype=float),
+                "seconds_per_epoch": _ratio(last["seconds"], last["epoch"]),
+                "seconds_per_step": _ratio(last["seconds"], last["step"]),
+                "epochs": last["epoch"].to_numpy(dtype=float),
+                "validation": _validation(trials, last, chosen_by(metric)),
+            }
+        )
+
+
+def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) -> np.ndarray:
+    if column in trials:
+        return trials[column].to_numpy(dtype=float)
+    if column != "final_val_loss" or "val_loss" not in last:
+        return np.full(len(trials), np.nan)
+    # Where there are validation images, a blank loss is one that is not finite.
+    loss, measured = last["val_loss"].to_numpy(dtype=float), trials["final_val_accuracy"].notna().to_numpy()
+    return np.where(measured & np.isnan(loss), np.inf, loss)
+
+
+def _unseen(trials: pd.DataFrame) -> pd.Series:
+    tested = trials["final_test_accuracy"]
+    return tested if tested.notna().any() else trials["final_val_accuracy"]
+
+
+def _ratio(seconds: pd.Series, count: pd.Series) -> np.ndarray:
+    return np.where(count > 0, seconds.to_numpy(dtype=float) / count.to_numpy(dtype=float), np.nan)
+
+
+FOR_A_SPREAD = 2
+"""Seeds that an interval takes."""
+
+
+def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np.bool_]:
+    """Mark the trials that a balanced mean takes: of the seeds that have a trial at every place.
+
+    A seed that lacks a place would pull the mean towards the places that it has. Where too few seeds have all places,
+    the place with the fewest seeds is left out (the last of several), and so on until enough seeds have all the rest.
+
+    Args:
+        places: number of each trial's grid point.
+        seeds: each trial's seed; a seed has one trial at a place at most.
+        fewest: how many seeds are enough, where a place has as many.
+    """
+    _, place = np.unique(places, return_inverse=True)
+    _, seed = np.unique(seeds, return_inverse=True)
+    there = np.zeros((place.max(initial=-1) + 1, seed.max(initial=-1) + 1), dtype=bool)
+    there[place, seed] = True
+    counts = there.sum(axis=1)
+    by_count = np.argsort(-counts, kind="stable")  # the fewest seeds last
+    kept = np.ones(len(there), dtype=bool)
+    for place_with_fewest in by_count[::-1]:
+        if np.all(there[kept], axis=0).sum() >= min(fewest, counts.max()):
+            break
+        kept[place_with_fewest] = False
+    whole = np.asarray(np.all(there[kept], axis=0))
+    marked: NDArray[np.bool_] = kept[place] & whole[seed]
+    return marked
+
+
+@dataclass(frozen=True)
+class PairedDifference(Interval):
+    """The mean of treated - baseline over pairs, its interval, and the sign-flip test of "no difference"."""
+
+    p: float | None
+    """Two-sided; None below two pairs, where it would be 1 whatever the values are."""
+    pairs: int
+
+
+def paired_difference(
+    treated: Values, baseline: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED
+) -> PairedDifference:
+    """Return the mean paired difference with its t interval, cut at the bounds, and its sign-flip p.
+
+    Values at the same place form a pair, so both need the same length.
+    """
+    sample = differences(treated, baseline)
+    interval = mean_interval(sample, level, bounds)
+    return PairedDifference(interval.mean, interval.low, interval.high, sign_flip_p(sample), pairs=sample.size)
+
+
+def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, Any]:
+    """Return what every kind of row says of its pairs of values of a metric."""
+    found = paired_difference(treated, partners, bounds=difference_bounds(metric))
+    return {
+        "difference": found.mean,
+        "difference_low": found.low,
+        "difference_high": found.high,
+        "effect": effect_size(differences(treated, partners)),
+        "p": found.p,
+        "better": better(treated, partners, lower=lower_is_better(metric)),
+    }
+
+
+def better(treated: Values, partners: Values, *, lower: bool) -> int | None:
+    """Count the pairs in which the arm did better than the baseline; a tie is no win.
+
+    What isn't finite is worse than any number, and two such values are a tie. None where every pair is such a tie.
+
+    Args:
+        treated, partners: values at the same place form a pair.
+        lower: whether less is better.
+    """
+    ours, theirs = _ranked(treated, lower), _ranked(partners, lower)
+    if ours.size and np.isinf(ours).all() and np.isinf(theirs).all():
+        return None
+    gains = differences(ours, theirs)
+    return int(np.sum(gains < 0 if lower else gains > 0))
+
+
+def _ranked(values: Values, lower: bool) -> np.ndarray:
+    sample = np.asarray(values, dtype=float)
+    return np.where(np.abs(sample) <= LARGEST, sample, inf if lower else -inf)

@@ -1,14 +1,156 @@
-"""What is compared: the trials of one run, or of several joined by their settings."""
+"""A study: the trials of one run, or of several joined by their settings; its metrics, and what guessing scores."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, sqrt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from bnexp.analysis.chance import Chance
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.analysis.stats import Bounds
+from bnexp.config.data import DataSettings
+from bnexp.config.dotted import below
+from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.trial import TrialSettings
+from bnexp.data.catalog import KNOWN_SETS, subset
+from bnexp.errors import InputError, nearest
+
+METRICS = {
+    "final_test_accuracy": "test_accuracy",
+    "final_val_accuracy": "val_accuracy",
+    "final_train_accuracy": "train_accuracy",
+    "best_val_accuracy": "val_accuracy",
+    "test_accuracy_at_best_val": "test_accuracy",
+    "final_train_loss": "train_accuracy",
+}
+"""Every metric, with the accuracy in curves.csv that is held against the threshold beside it."""
+
+_DEFAULTS = ("final_test_accuracy", "final_val_accuracy", "final_train_accuracy")
+
+
+def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
+    """Return the metric asked for, or the first of test, validation and training accuracy that was measured.
+
+    Where nothing was measured yet, it is the test accuracy.
+
+    Raises:
+        InputError: the metric is unknown, or an accuracy that no trial of this run has.
+    """
+    measured = [name for name in METRICS if trials[name].notna().any()]
+    if metric is None:
+        return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[0])
+    if metric not in METRICS:
+        raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
+    # A blank loss is one that is not finite; a blank accuracy was never measured.
+    if measured and metric not in measured and not lower_is_better(metric):
+        raise InputError(f"{metric} was not measured in this run; measured: {', '.join(measured)}")
+    return metric
+
+
+_CHOSEN_BY = {
+    "final_test_accuracy": "final_val_accuracy",
+    "final_train_accuracy": "final_val_accuracy",
+    "test_accuracy_at_best_val": "best_val_accuracy",
+    "final_train_loss": "final_val_loss",
+}
+
+
+def chosen_by(metric: str) -> str | None:
+    """Return what chooses a grid point that is then measured by the metric: of validation images, and of its kind.
+
+    None for a metric of the validation images: what they have chosen, they can't measure.
+    """
+    return _CHOSEN_BY.get(metric)
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell whether a smaller value is the better one."""
+    return metric.endswith("loss")
+
+
+def bounds(metric: str) -> Bounds:
+    """Return the smallest and the largest value that the metric can have."""
+    return (0.0, inf) if lower_is_better(metric) else (0.0, 1.0)
+
+
+def difference_bounds(metric: str) -> Bounds:
+    """Return the smallest and the largest difference of two values of the metric."""
+    low, high = bounds(metric)
+    return low - high, high - low
+
+
+def metric_text(metric: str, value: float | None, *, sign: bool = False, blank: str = "-") -> str:
+    """Write a value of the metric for people: three decimals of an accuracy, three digits of a loss."""
+    if value is None:
+        return blank
+    return format(value, ("+" if sign else "") + (".3g" if lower_is_better(metric) else ".3f"))
+
+
+def full_key(written: str, known: Sequence[str]) -> str:
+    """Return the column that a name means: whole (`train.lr`), or its last parts (`lr`) where that is one column's.
+
+    Raises:
+        InputError: no such column, or several that end so.
+    """
+    if written in known:
+        return written
+    ending = [key for key in known if key.endswith(f".{written}")]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them whole")
+    if not known:
+        raise InputError(f"{written}: no such column; the trials differ in arm and seed only, nothing is swept")
+    raise InputError(f"{written}: no such column{nearest(written, list(known))}; there are {', '.join(known)}")
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a grid value is a number, so that a key's values have an order."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool | np.bool_)
+
+
+ABOVE_CHANCE = 0.02
+"""A trial that ends no further above chance has not been trained."""
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The accuracy of guessing, and the margin above it from which on a network counts as trained."""
+
+    accuracy: float
+    margin: float = ABOVE_CHANCE
+    measured: bool = False
+    """Whether the accuracy was measured before training, since the number of classes isn't known."""
+
+    @property
+    def above(self) -> float:
+        """The accuracy above which a network has learned something."""
+        return self.accuracy + self.margin
+
+
+def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
+    """Return what guessing scores; None where the classes aren't known, or not the same for all.
+
+    With C classes it is 1/C. Among few test images one class may have a larger share, and always guessing that class
+    scores better: the margin is three standard errors of 1/C where they are more than ABOVE_CHANCE.
+    """
+    sets = [data for config in configs for data in _data(config)]
+    if any(data.name not in KNOWN_SETS for data in sets):
+        return None
+    shapes = [subset(data, KNOWN_SETS[data.name]) for data in sets]
+    if len({shape.classes for shape in shapes}) > 1:
+        return None
+    share = 1 / shapes[0].classes
+    images = min(shape.test or shape.val or shape.train for shape in shapes)
+    return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)))
+
+
+def _data(config: ExperimentConfig) -> Iterator[DataSettings]:
+    """Yield the data of all trials, each kind at least once."""
+    keys = [key for key in config.swept if below(key, "data")]
+    points = {str([point.get(key) for key in keys]): point for point in config.points()}
+    yield from (config.settings(arm, point).data for arm in config.arms for point in points.values())
 
 
 @dataclass(frozen=True)
@@ -49,3 +191,17 @@ class Study:
     """What is not in the tables, and why."""
     probes: pd.DataFrame | None = None
     """What was measured inside the networks, with the new `trial`; None where there is nothing, or nobody asked."""
+
+
+def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
+    """Yield the settings of every trial, in their order.
+
+    Args:
+        study: trials, with the configurations of their runs.
+        keys: what is read of the settings; see cell_settings.
+    """
+    tables = {run: (config, cell_settings(config, keys)) for run, config in study.configs.items()}
+    for run, number in zip(study.trials["run"], study.trials["number"], strict=True):
+        config, by_point = tables[run]
+        cell, arms = int(number) // len(config.seeds), list(config.arms)  # numbered point by point, arm by arm
+        yield by_point[cell // len(arms)][arms[cell % len(arms)]]

@@ -9,14 +9,13 @@ import pandas as pd
 from bnexp.analysis.best import best_point, comparable, edges
 from bnexp.analysis.grounds import Cell, Ground
 from bnexp.analysis.pairing import FINISHED
-from bnexp.analysis.thresholds import first_reached
-from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.stages import choosing
+from bnexp.analysis.stats import first_reached
+from bnexp.config.experiment import ExperimentConfig, choosing
 from bnexp.config.sweep import Point, points
+from bnexp.config.text import counted, listed
 from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
-from bnexp.words import counted, listed
 
 CHOSEN_BY = "final_val_accuracy"
 """What `tune.by: accuracy` looks at."""

@@ -2,23 +2,193 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
+from bnexp.analysis.compare import arm_row
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.evaluations import evaluation_rows
-from bnexp.analysis.lagging import running_averages
+from bnexp.analysis.evaluations import evaluation_rows, running_averages
+from bnexp.analysis.pairing import cells, grid_points, measured, pair_trials, point_numbers
 from bnexp.analysis.runs import study_of
-from bnexp.analysis.study import Study
-from bnexp.analysis.tuning import tuning_noise
-from bnexp.claims.arms import Chosen, chosen, rows_against
+from bnexp.analysis.stats import constant, effect_size, mean_interval, was_cut
+from bnexp.analysis.study import Study, choose_metric
+from bnexp.analysis.tuning import choices_at_edges, tuning_noise
+from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
-from bnexp.claims.regimes import ClaimRuns, Regime, regimes, runs_of
-from bnexp.claims.results import CheckResult, read_result
-from bnexp.claims.verdicts import Verdict, Word, holm, judge
-from bnexp.config.claim_files import Claim
-from bnexp.config.claims import MeasureSettings, Tier
+from bnexp.claims.results import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.text import counted
 from bnexp.errors import InputError
+
+
+class Word(StrEnum):
+    """What data say about a claim; HOLDS and FAILS are for what is exact."""
+
+    supported = "SUPPORTED"
+    opposite = "OPPOSITE"
+    too_small = "TOO SMALL"
+    inconclusive = "INCONCLUSIVE"
+    holds = "HOLDS"
+    fails = "FAILS"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the pairs say; the interval is the 95 % t interval of the mean change, cut at what is possible."""
+
+    word: Word
+    n: int
+    change: float | None
+    low: float | None
+    high: float | None
+    effect: float | None
+    """d_z with Hedges' correction."""
+    p: float | None
+    """Of the two-sided paired t test."""
+    reasons: tuple[str, ...] = ()
+    """Why it is unclear, or what to be careful about."""
+
+
+def judge(pairs: Pairs, margin: float) -> Verdict:
+    """Return the verdict on a claim: OPPOSITE, SUPPORTED, TOO SMALL or INCONCLUSIVE, the first that applies.
+
+    OPPOSITE: the interval lies below 0. SUPPORTED: above 0, and the mean change is at least the margin. TOO SMALL: its
+    upper end is below the margin. Without an interval INCONCLUSIVE; where there is nothing to compare there is none.
+
+    Args:
+        pairs: one value of each arm per seed.
+        margin: the least mean change that counts.
+    """
+    found = mean_interval(pairs.change, bounds=(-pairs.most, pairs.most))
+    reasons = _reasons(pairs, found.mean)
+    if pairs.void:  # a change, of which nothing can be said how sure it is
+        return Verdict(Word.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
+    word = Word.inconclusive
+    if found.mean is not None and found.low is not None and found.high is not None:
+        word = _word(found.mean, found.low, found.high, margin)
+        if -margin < found.low and found.high < margin:
+            reasons.append("the whole interval is within the margin, on either side of 0")
+        if was_cut(found, (-pairs.most, pairs.most)):
+            reasons.append(
+                "the interval is cut at what is possible: seeds are too few or too different to take it literally"
+            )
+    return Verdict(
+        word=word,
+        n=len(pairs.change),
+        change=found.mean,
+        low=found.low,
+        high=found.high,
+        effect=effect_size(pairs.change),
+        p=t_test(pairs.change),
+        reasons=tuple(reasons),
+    )
+
+
+def _word(mean: float, low: float, high: float, margin: float) -> Word:
+    if high < 0:
+        return Word.opposite
+    if low > 0 and mean >= margin:
+        return Word.supported
+    return Word.too_small if high < margin else Word.inconclusive
+
+
+def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
+    n, reasons = len(pairs.change), []
+    if pairs.void:
+        return [pairs.void, *pairs.notes]
+    if n < 2:
+        reasons.append(f"too few seeds: {counted(n, 'pair')}, an interval takes two")
+    elif mean is None:
+        reasons.append("a value is not finite")
+    elif mean != 0 and constant(pairs.change):
+        reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
+    if count := int(pairs.bound.sum()):
+        reasons.append(f"a bound: the budget or the grid cut off {count} of {counted(n, 'pair')}")
+    return [*reasons, *pairs.notes]
+
+
+def t_test(change: Float[np.ndarray, " n"]) -> float | None:
+    """Return p of the two-sided t test of a mean of 0; None below two values, or where one isn't finite.
+
+    Where all are equal there is no spread to test by: 1 if they are 0, else that of the exact sign-flip test, the
+    smallest that so many pairs can have.
+    """
+    if len(change) < 2 or not np.isfinite(change).all():
+        return None
+    if constant(change):
+        return 1.0 if change[0] == 0 else 2 * 0.5 ** len(change)
+    from scipy.special import stdtr  # what scipy.stats calls, without the second its import takes
+
+    t = float(change.mean()) / (float(change.std(ddof=1)) / len(change) ** 0.5)
+    return 2 * float(stdtr(len(change) - 1, -abs(t)))
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return p values adjusted for their number by Holm's step-down method (Holm 1979, Scand. J. Statist. 6, 65-70).
+
+    What is None stays None and doesn't count.
+    """
+    known = sorted((p, name) for name, p in p_values.items() if p is not None)
+    adjusted, largest = dict[str, float | None](dict.fromkeys(p_values)), 0.0
+    for place, (p, name) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - place) * p))
+        adjusted[name] = largest
+    return adjusted
+
+
+RATE = "train.lr"
+"""What is told of every arm, chosen or not."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A value of one setting that an arm chose, or that it was given."""
+
+    arm: str
+    point: Mapping[str, Any]
+    """Values of the swept settings; empty where nothing was chosen."""
+    key: str
+    value: Any
+    at_edge: bool = False
+    """Whether it is the end of what was tried."""
+
+
+def chosen(config: ExperimentConfig, arms: Sequence[str]) -> Iterator[Chosen]:
+    """Yield what arms chose at each grid point; where nothing is tuned, their learning rates, each once."""
+    if not config.tuned:
+        for arm in arms:
+            rates = dict.fromkeys(config.settings(arm, point).train.lr for point in config.points())
+            yield from (Chosen(arm, {}, RATE, rate) for rate in rates)
+        return
+    edges = list(choices_at_edges(config))
+    for arm in arms:
+        for each in (choice for choice in config.tuned if choice.arm == arm):
+            for key, value in each.values.items():
+                yield Chosen(arm, each.point, key, value, (each, key) in edges)
+
+
+def rows_against(
+    study: Study, baseline: str, *, threshold: float = 0.9, by: Sequence[str] = ()
+) -> tuple[str, tuple[ArmRow, ...]]:
+    """Return the metric that trials are compared by, and a row for each arm, over all grid points or by some keys.
+
+    Args:
+        study: the trials.
+        baseline: the arm that the others are compared to.
+        threshold: an accuracy.
+        by: the grid keys that get rows of their own.
+    """
+    metric, trials = choose_metric(study.trials), study.trials
+    measures = measured(trials, study.curves, metric, threshold)
+    paired = pair_trials(trials, measures, grid_keys=study.grid_keys, baseline=baseline)
+    paired["budget"] = paired.groupby("point")["epochs"].transform("max")
+    points, places = grid_points(trials, by), point_numbers(trials, by)
+    return metric, tuple(arm_row(cell, points[place], baseline, metric) for place, cell in cells(paired, places))
+
 
 NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
 """Values of a measure for which it doesn't matter with what statistics networks are evaluated."""

@@ -1,16 +1,49 @@
-"""What the checks in code found, kept as JSON beside the claims' run folders."""
+"""Where the runs of a claim are, and what its checks in code found."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bnexp.claims.findings import Finding, Measured
-from bnexp.config.claim_files import Claim
+from bnexp.claims.catalogue import Claim, Tier
+from bnexp.config.experiment import ExperimentConfig, choosing, untuned
+from bnexp.effective import effective
 from bnexp.errors import InputError
+from bnexp.plan import run_name
+from bnexp.run.tuning import decided
 from bnexp.store.files import make_folder, read, replace
+from bnexp.store.finding import experiment_of, find_runs, holds_run
+from bnexp.store.layout import PICTURE, READ_ONLY, SUMMARIES, check_format
+from bnexp.store.reader import RunRecord, finished_run
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    """What it is, in one line."""
+    found: str
+    """What was found, as people read it."""
+    error: float | None = None
+    """How far that is from what is claimed; None: told, not tested."""
+    tolerance: float | None = None
+    """The largest error that is none."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether what was found is as claimed; what is only told holds, and an error that is no number doesn't."""
+        return self.error is None or (self.tolerance is not None and self.error <= self.tolerance)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values of two arms that were measured side by side, round by round."""
+
+    baseline: tuple[float, ...]
+    treated: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -92,3 +125,102 @@ def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
 
 def _place(claim: Claim, runs: Path) -> Path:
     return runs / "claims" / "checks" / f"{claim.id}.json"
+
+
+def earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
+    """Return an experiment's finished run in the earlier format; None where there is none.
+
+    Raises:
+        InputError: there is one, and `diverged` in it means something else than today.
+    """
+    for found in find_runs(folder):
+        if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
+            if (found.trials["outcome"] == "diverged").any():
+                raise InputError(
+                    f"{found.path}: written by an earlier bnexp (format {READ_ONLY}), where diverged meant something "
+                    "else; train it anew with bnexp claims run"
+                )
+            return found
+    return None
+
+
+def _is_of(run: RunRecord, experiment: ExperimentConfig) -> bool:
+    try:
+        return check_format(run.path) == READ_ONLY and _alike(run.config, experiment)
+    except InputError:  # an unreadable folder is no run of it
+        return False
+
+
+def _alike(one: ExperimentConfig, other: ExperimentConfig) -> bool:
+    """Whether two experiments train and measure the same, and tune in the same way."""
+    if list(one.places()) != list(other.places()) or (one.tune, one.probes) != (other.tune, other.probes):
+        return False
+    trainings = [
+        [effective(each.settings(arm, point)) for point in each.points() for arm in each.arms]
+        for each in (untuned(one), untuned(other))
+    ]
+    return trainings[0] == trainings[1]
+
+
+Regime = Literal["equal", "tuned", "measured"]
+"""The last is of what a check measures in code."""
+
+
+@dataclass(frozen=True)
+class ClaimRuns:
+    """The runs of a claim that there are, by regime."""
+
+    finished: Mapping[Regime, RunRecord]
+    unreadable: Mapping[Regime, str]
+    """Which file of a run isn't as it was written."""
+
+
+def claim_folder(runs: Path, tier: Tier) -> Path:
+    """Return the folder of the claims' run folders."""
+    return runs / "claims" / tier
+
+
+def regimes(claim: Claim, tier: Tier) -> dict[Regime, ExperimentConfig]:
+    """Return the experiments of a claim: with equal settings, and where something is tuned with what arms choose."""
+    experiment = claim.experiments[tier]
+    found: dict[Regime, ExperimentConfig] = {"equal": untuned(experiment)}
+    return found | {"tuned": experiment} if experiment.tune.grid else found
+
+
+def finished_runs(claim: Claim, tier: Tier, runs: Path) -> dict[Regime, RunRecord]:
+    """Return the finished runs of a claim by regime, whichever there are."""
+    return dict(runs_of(claim, tier, runs).finished)
+
+
+def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
+    """Return the finished runs of a claim, and why others can't be read; one that has not ended is neither.
+
+    Raises:
+        BnexpError: arms had nothing to choose from.
+    """
+    finished: dict[Regime, RunRecord] = {}
+    unreadable: dict[Regime, str] = {}
+    folder = claim_folder(runs, tier)
+    for regime, experiment in regimes(claim, tier).items():
+        try:
+            measured = decided(experiment, folder)
+            path = folder / run_name(measured or choosing(experiment))
+            if measured and (run := finished_run(path)):
+                finished[regime] = run
+            elif fault := _fault(path):
+                unreadable[regime] = fault
+            elif run := earlier_run(experiment, folder):
+                finished[regime] = run
+        except InputError as error:  # written by another version of bnexp
+            unreadable[regime] = str(error)
+    return ClaimRuns(finished, unreadable)
+
+
+def _fault(path: Path) -> str:
+    """Say what of a run is not as it was written; nothing where there is none, or it has only not ended."""
+    if not holds_run(path):
+        return ""
+    run = RunRecord(path)
+    run.check()
+    ended = run.complete and run.environment["ended"]
+    return f"{path}: {', '.join(SUMMARIES)} or {PICTURE} is not as it was written" if ended else ""

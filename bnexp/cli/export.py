@@ -35,7 +35,7 @@ def export(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)
-    from bnexp.deploy.exporting import export_trial  # imports torch
+    from bnexp.deploy.export import export_trial  # imports torch
 
     exported = export_trial(run, trial, to, fold=folded, onnx=onnx)
     if as_json:

@@ -29,7 +29,7 @@ def fold(
     run = find_run(written, runs)
     from bnexp.deploy.folded_run import fold_run
     from bnexp.deploy.folding import TOLERANCE
-    from bnexp.executors.devices import choose_device  # imports torch
+    from bnexp.engines.devices import choose_device  # imports torch
 
     say = saying(silent=as_json or quiet)
     found = fold_run(run, trials or None, choose_device(device), timing=timing, say=say)

@@ -23,7 +23,7 @@ def list_runs(
 ) -> None:
     """List runs with state, progress and headline, or the shipped configurations with their questions."""
     from bnexp.cli.output import print_json, print_table
-    from bnexp.report.listing import config_rows, listing_table, run_rows
+    from bnexp.report.listings import config_rows, listing_table, run_rows
 
     rows = config_rows() if what is What.configs else run_rows(runs)
     if as_json:

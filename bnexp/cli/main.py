@@ -7,8 +7,9 @@ from typing import NoReturn, cast
 import typer
 from typer.exceptions import TyperException
 
-from bnexp.cli import claims, compare, export, fold, listing, probe, report, run, show
-from bnexp.cli.encodings import write_everywhere
+from bnexp.claims import command as claims
+from bnexp.cli import compare, export, fold, listing, probe, report, run, show
+from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
 
 app = typer.Typer(

@@ -1,5 +1,6 @@
-"""Options that several commands share, and what the shell may complete them with."""
+"""Arguments and options that several commands share, and what the shell may complete them with."""
 
+import os
 from glob import escape, glob
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ import typer
 
 def complete_config(incomplete: str) -> list[str]:
     """Shipped configurations, and YAML files here."""
-    from bnexp.config.shipped import shipped
+    from bnexp.config.load import shipped
 
     files = glob(f"{escape(incomplete)}*.yaml")
     return [name for name in (*shipped(), *files) if name.startswith(incomplete)]
@@ -49,3 +50,40 @@ RunNames = Annotated[
 ]
 
 DEFAULT_RUNS = Path("runs")
+
+
+def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
+    """Tell configurations from overrides: an override has a `=` and is no file.
+
+    Raises:
+        InputError: no configuration, or one that can't be found.
+    """
+    from bnexp.config.load import find
+    from bnexp.errors import InputError
+
+    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
+    paths = [find(word) for word in arguments if word not in overrides]
+    if not paths:
+        raise InputError("no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs")
+    return paths, overrides
+
+
+def config_or_run(word: str, runs: Path) -> Path:
+    """Return the configuration file of what a word names: a run folder, a file, a shipped name, or a run by its name.
+
+    Raises:
+        InputError: none of these; the message lists what there is.
+    """
+    from bnexp.errors import InputError
+    from bnexp.store.finding import find_run
+    from bnexp.store.layout import CONFIG
+
+    if os.path.isdir(word):
+        return find_run(word, runs).path / CONFIG
+    try:
+        return split([word])[0][0]
+    except InputError as no_config:
+        try:
+            return find_run(word, runs).path / CONFIG
+        except InputError as no_run:
+            raise InputError(f"{no_config}\n{no_run}") from None

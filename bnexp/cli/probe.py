@@ -27,12 +27,12 @@ def probe(
     What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
     """
     from bnexp.cli.output import print_json, print_line, print_table, saying
-    from bnexp.report.probe_table import probe_table
+    from bnexp.report.listings import probe_table
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)
-    from bnexp.executors.local import Local  # imports torch
-    from bnexp.late_probes import probe_run, probe_settings
+    from bnexp.engines.local import Local  # imports torch
+    from bnexp.run.posthoc_probes import probe_run, probe_settings
 
     probes = probe_settings(wanted)
     say = saying(silent=as_json or quiet)

@@ -8,13 +8,13 @@ from typing import Self
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bnexp.cli.output import print_line, warn
-from bnexp.executors.datasets import data_key
-from bnexp.executors.jobs import Event
-from bnexp.opening import Opened
-from bnexp.preparing import Plan
-from bnexp.report.data_sets import data_lines, data_warnings
+from bnexp.config.text import counted
+from bnexp.engines.devices import data_key
+from bnexp.engines.messages import Event
+from bnexp.report.listings import data_lines, data_warnings
+from bnexp.run.prepare import Plan
+from bnexp.run.resume import Opened
 from bnexp.training.work import total_steps
-from bnexp.words import counted
 
 
 class Watching:

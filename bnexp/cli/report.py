@@ -33,7 +33,7 @@ def report(
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.cli.output import plain, print_json, print_line, warn
     from bnexp.report.figures.pictures import pictures_left_out
-    from bnexp.report.folder import write_report
+    from bnexp.report.summary import write_report
     from bnexp.store.finding import find_together
 
     if tensorboard:

@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.arguments import split
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config, split
 from bnexp.cli.report import TensorBoard, write_tensorboard
-from bnexp.interrupts import EXIT_CODE, Interrupts
+from bnexp.run.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
-    from bnexp.executors.choice import EngineChoice
+    from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
-    from bnexp.preparing import Plan
+    from bnexp.run.prepare import Plan
     from bnexp.store.reader import RunRecord
 
 Arguments = Annotated[
@@ -71,10 +70,10 @@ def run(
     Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
     """
     from bnexp.cli.output import warn
+    from bnexp.config.experiment import momentum_questions
     from bnexp.config.load import load
-    from bnexp.config.norms import momentum_questions
+    from bnexp.engines.engine import EngineChoice
     from bnexp.errors import refuse_twice
-    from bnexp.executors.choice import EngineChoice
     from bnexp.plan import Options, run_name
 
     choice = EngineChoice(device, engine, workers, address, gpus_per_group, checkpoints)
@@ -106,8 +105,8 @@ def _finished(
 ) -> "list[RunRecord] | None":
     """Return the runs if there is nothing to train, which takes no torch."""
     from bnexp.plan import run_name
+    from bnexp.run.tuning import decided
     from bnexp.store.reader import finished_run
-    from bnexp.tuning import decided
 
     ready = [config for _, written in configs if (config := decided(written, runs))]
     done = [record for config in ready if (record := finished_run(runs / run_name(config)))]
@@ -129,9 +128,9 @@ def _train(
     try:
         from bnexp.analysis.tuning import choices_text
         from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
-        from bnexp.runner import run
-        from bnexp.same_training import same_trainings
-        from bnexp.staged import run_staged
+        from bnexp.plan import same_trainings
+        from bnexp.run.run import run
+        from bnexp.run.tuning import run_staged
 
         def train(plan: "Plan") -> "RunRecord":
             nonlocal path

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.arguments import config_or_run
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config, config_or_run
 
 Arguments = Annotated[
     list[str],
@@ -27,16 +26,16 @@ def show(
 ) -> None:
     """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
     from bnexp.cli.output import print_json, print_line, print_table, warn
+    from bnexp.config.experiment import momentum_questions
     from bnexp.config.load import load
-    from bnexp.config.norms import momentum_questions
 
     word, *overrides = arguments
     path = config_or_run(word, runs)
     config = load(path, overrides)
     for question in momentum_questions(config):
         warn(question)
-    from bnexp.executors.local import Local  # imports torch
-    from bnexp.overview import overview
+    from bnexp.engines.local import Local  # imports torch
+    from bnexp.run.dry_run import overview
 
     seen = overview(config, Local.on(device, workers), str(path))
     for line in seen.warnings():

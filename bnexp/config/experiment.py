@@ -1,20 +1,20 @@
-"""One experiment: a base setting, the arms, the sweep and the seeds; and the settings of one trial in it."""
+"""One experiment: base setting, arms, sweep and seeds; its cells, its tuning stages, and the settings of a trial."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from bnexp.config.dotted import below
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, once, points, repeated
-from bnexp.config.swept import Grid, Seeds, Values
 from bnexp.config.synonyms import nearest_value
 from bnexp.config.text import Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
-from bnexp.config.tuning import MOST_CHOICES, Choice, TuneSettings
+from bnexp.config.tuning import MOST_CHOICES, Choice, Grid, Seeds, TuneSettings, Values
 from bnexp.errors import InputError
 
 MOST_TRIALS = 100_000
@@ -91,8 +91,8 @@ class ExperimentConfig(TrialSettings):
             if each.arm == arm and each.point == point:
                 return each.values
         raise InputError(
-            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.staged.run_staged chooses and then measures, "
-            "and bnexp.config.stages.untuned gives the experiment without tuning"
+            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run.tuning.run_staged chooses and then "
+            "measures, and bnexp.config.experiment.untuned gives the experiment without tuning"
         )
 
     @field_validator("arms", mode="before")
@@ -187,3 +187,92 @@ def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
     if name != "none" and norm.kind == "none":
         meant["model.norm.kind"] = "batch"
     return meant | dict(given)
+
+
+TUNING = ".tuning"
+"""Ends the name of an experiment that chooses."""
+
+
+def must_choose(config: ExperimentConfig) -> bool:
+    """Tell whether an experiment has to choose before it can be measured."""
+    return bool(config.tune.grid) and not config.tuned
+
+
+def first_stage(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that is trained first: the one that chooses, where something has to be chosen."""
+    return choosing(config) if must_choose(config) else config
+
+
+def choosing(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
+    return config.model_copy(
+        update={
+            "name": config.name + TUNING,
+            "grid": {**config.grid, **config.tune.grid},
+            "seeds": config.tune.seeds,
+            "tune": TuneSettings(),
+            "tuned": (),
+            "probes": (),
+        }
+    )
+
+
+def measuring(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
+    """Return the experiment that measures every arm with what it chose.
+
+    Raises:
+        pydantic.ValidationError: not every arm has chosen at every grid point, or one chose twice.
+    """
+    return ExperimentConfig.model_validate(config.model_copy(update={"tuned": tuple(choices)}).model_dump())
+
+
+def untuned(config: ExperimentConfig) -> ExperimentConfig:
+    """Return the experiment that measures all arms with the settings as they are written."""
+    return config.model_copy(update={"tune": TuneSettings(), "tuned": ()})
+
+
+def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[str, TrialSettings]]:
+    """Return, grid point by grid point in their order, every arm's settings.
+
+    Read only `keys` of them: cells that can't differ in these share one object, since thousands take long to make.
+
+    Args:
+        config: the experiment; what is tuned has been chosen.
+        keys: dotted keys of settings or of sections.
+
+    Raises:
+        InputError: an arm has not chosen yet.
+    """
+    free = (*config.swept, *config.tune.grid)
+    deciding = [key for key in free if any(below(key, wanted) or below(wanted, key) for wanted in keys)]
+    if set(deciding) & set(config.tune.grid):
+        deciding = list(config.swept)  # what was chosen may differ at every grid point
+    known: dict[tuple[str, str], TrialSettings] = {}
+    found = []
+    for point in config.points():
+        here = {arm: (arm, repr([point[key] for key in deciding])) for arm in config.arms}
+        for arm, place in here.items():
+            if place not in known:
+                known[place] = config.settings(arm, point)
+        found.append({arm: known[place] for arm, place in here.items()})
+    return found
+
+
+KERAS = 0.9
+"""From here on a momentum was probably written as in Keras, which weighs the old value with it."""
+
+
+def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
+    """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
+    cells = cell_settings(first_stage(config), ["model.norm"])
+    norms = [settings.model.norm for here in cells for settings in here.values()]
+    used = {norm.momentum for norm in norms if norm.averages}
+    for momentum in sorted(used):
+        if momentum >= KERAS:
+            yield momentum_question(momentum)
+
+
+def momentum_question(momentum: float) -> str:
+    """Ask whether a momentum was written as in Keras."""
+    keras = f"; Keras' {momentum:g} is written {round(1 - momentum, 12):g} here" if momentum < 1 else ""
+    return f"norm.momentum {momentum:g} gives the newest batch a weight of {momentum:g}{keras}"

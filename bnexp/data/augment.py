@@ -25,7 +25,7 @@ from torch import Tensor
 
 from bnexp.config.train import Augment
 from bnexp.data.dataset import Dataset
-from bnexp.draws import SeedDraws
+from bnexp.streams import SeedDraws
 
 FLIP, CROP, CUTOUT = 0, slice(1, 3), slice(3, 5)
 """Rows of the uniforms."""

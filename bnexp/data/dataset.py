@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits, image_folder, torchvision_sets
+from bnexp.data import image_folder
 from bnexp.data.catalog import DataShape
-from bnexp.data.normalize import Normalization, fit
+from bnexp.data.normalize import WHITENINGS, Normalization, check_room, fit
 from bnexp.data.raw import RawImages
-from bnexp.data.whitening import WHITENINGS, check_room
+from bnexp.data.sources import read_digits, read_torchvision
 from bnexp.errors import InputError
 
 READERS: dict[str, Callable[[DataSettings], RawImages]] = {
-    "digits": digits.read,
-    "mnist": torchvision_sets.read,
-    "fashion_mnist": torchvision_sets.read,
-    "cifar10": torchvision_sets.read,
-    "cifar100": torchvision_sets.read,
+    "digits": read_digits,
+    "mnist": read_torchvision,
+    "fashion_mnist": read_torchvision,
+    "cifar10": read_torchvision,
+    "cifar100": read_torchvision,
     "image_folder": image_folder.read,
 }
 

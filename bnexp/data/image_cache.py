@@ -11,8 +11,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from bnexp.data.folders import shared_folder
-from bnexp.data.picture_tree import PictureTree
+from bnexp.data.image_tree import PictureTree
+from bnexp.data.machine import shared_folder
 
 Arrays = dict[str, NDArray[np.uint8]]
 """Images (N, C, H, W) under the keys train, val and test; under ground the grey value of what transparent pictures were

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped
 from bnexp.data import image_cache
-from bnexp.data.findings import GROUNDS
-from bnexp.data.picture import is_transparent, on_ground, opened
-from bnexp.data.picture_tree import Picture, PictureTree, first_size, image_shape, scan
+from bnexp.data.catalog import GROUNDS
+from bnexp.data.image_tree import Picture, PictureTree, first_size, image_shape, is_transparent, on_ground, opened, scan
+from bnexp.data.machine import free_memory
 from bnexp.data.raw import RawImages, fixed_order
-from bnexp.data.room import free_memory
 from bnexp.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,19 +1,80 @@
 """From the settings of K trials to their network, initialised and in place on the device."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from bnexp.config.model import ModelSettings
-from bnexp.draws import SeedDraws
-from bnexp.nn.init import initialize
+from bnexp.config.model import InitSettings, ModelSettings
+from bnexp.nn.convolutional import VGG, ResNet
 from bnexp.nn.kit import Kit
+from bnexp.nn.layers import Conv2d, Linear
 from bnexp.nn.mlp import MLP
 from bnexp.nn.residual import set_fixup_gains
-from bnexp.nn.resnet import ResNet
 from bnexp.nn.rnn import RNN
-from bnexp.nn.vgg import VGG
+from bnexp.streams import SeedDraws, stream_seed
+
+Weight = Float[Tensor, "out in *kernel"]
+
+
+def _gain(variance: Callable[[int, int], float]) -> Callable[[Weight], Weight]:
+    def weights(z: Weight) -> Weight:
+        places = math.prod(z.shape[2:])
+        return z * math.sqrt(variance(z.shape[0] * places, z.shape[1] * places))
+
+    return weights
+
+
+def _orthogonal(z: Weight) -> Weight:
+    """Return the orthogonal factor of z, a row per output (Saxe et al. 2014); the signs make the draw uniform."""
+    flat = z.flatten(1)
+    wide = flat.shape[0] < flat.shape[1]
+    q, r = torch.linalg.qr(flat.T if wide else flat)
+    signed: Tensor = q * r.diagonal().sign()
+    return (signed.T if wide else signed).reshape(z.shape)
+
+
+_he = _gain(lambda fan_out, fan_in: 2 / fan_in)
+
+
+SCHEMES: dict[str, Callable[[Weight], Weight]] = {
+    "normal": _gain(lambda fan_out, fan_in: 1.0),
+    "xavier": _gain(lambda fan_out, fan_in: 2 / (fan_in + fan_out)),  # Glorot & Bengio 2010
+    "he": _he,  # He et al. 2015
+    "lecun": _gain(lambda fan_out, fan_in: 1 / fan_in),  # LeCun et al. 1998
+    "orthogonal": _orthogonal,
+    "fixup": _he,  # Zhang et al. 2019; times each layer's fixup_gain
+}
+"""From standard normal draws (out, in, …) to weights, by the name in model.init.scheme.
+
+A convolution's fans are its inputs and outputs times the places of its kernel.
+"""
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[int]) -> None:
+    """Set the weights of every linear layer and convolution; trial k gets the draws of seeds[k] shaped by inits[k].
+
+    Layers are counted from the input, each with a stream of its own, so that networks of different
+    depth share their first layers. Biases stay at 0.
+    """
+    layers = [module for module in model.modules() if isinstance(module, Linear | Conv2d)]
+    for index, layer in enumerate(layers):
+        shape = layer.weight.shape[1:]
+        wanted = [(init.scheme, seed) for init, seed in zip(inits, seeds, strict=True)]
+        drawn = {(scheme, seed): SCHEMES[scheme](_standard_normal(seed, index, shape)) for scheme, seed in set(wanted)}
+        for k, (init, key) in enumerate(zip(inits, wanted, strict=True)):
+            gain = layer.fixup_gain if init.scheme == "fixup" else 1.0
+            layer.weight[k] = init.scale * gain * drawn[key]
+
+
+def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:
+    # On the CPU and in float64 whatever the run's device and precision: the same network everywhere.
+    generator = torch.Generator().manual_seed(stream_seed(seed, "weights", layer))
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
 
 FAMILIES: dict[str, type[MLP | VGG | ResNet | RNN]] = {"mlp": MLP, "vgg": VGG, "resnet": ResNet, "rnn": RNN}
 """Network classes by the name in model.family."""

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bnexp.config.train import ClipSettings
-from bnexp.nn.parameters import Matrices
+from bnexp.nn.shards import Matrices
 
 
 @dataclass(frozen=True)

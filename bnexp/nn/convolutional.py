@@ -1,10 +1,16 @@
-"""What convolutional networks share: images in at one end, every channel's mean into a linear layer at the other."""
+"""Convolutional networks: VGG, and residual networks for small images with Fixup for training without norm layers."""
 
+from functools import partial
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from bnexp.config.families import resnet_blocks, vgg_stages
 from bnexp.nn.kit import Kit
 from bnexp.nn.layout import pooled_features, share_images, trials_of
+from bnexp.nn.residual import ResidualBlock
 
 
 class Convolutional(nn.Module):
@@ -36,3 +42,74 @@ class Convolutional(nn.Module):
             x_BDHW = self.get_submodule(name)(x_BDHW)
         logits_KBC: Tensor = self.output(self.before_output(pooled_features(x_BDHW, trials)))
         return logits_KBC
+
+
+# VGG for small pictures: 3×3 convolutions in stages of equal size, halved in between, then one linear layer.
+#
+# Simonyan & Zisserman 2015, arXiv:1409.1556, with the classifier that networks for 32×32 pixels have: the last stage is
+# averaged over what places are left (one), and there are no hidden fully connected layers.
+
+
+class VGG(Convolutional):
+    """K networks of one shape.
+
+    Args:
+        kit: makes the layers.
+        image: C, H, W of an image; a stage is only halved where both sides have two pixels left.
+        classes: units of the output layer.
+    """
+
+    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+        features, *sides = image
+        stages = nn.Sequential()
+        for convolutions, channels in zip(vgg_stages(kit.model.layers), kit.model.widths, strict=True):
+            stage = nn.Sequential()
+            for _ in range(convolutions):
+                stage.append(kit.hidden("conv", kit.conv(features, channels), channels))
+                features = channels
+            if min(sides) > 1:
+                stage.append(nn.MaxPool2d(2))
+                sides = [side // 2 for side in sides]
+            stages.append(stage)
+        super().__init__(kit, image, {"stages": stages}, features, classes)
+
+
+# The residual networks for small pictures (He et al. 2016, arXiv:1512.03385, section 4.2).
+#
+# One convolution, three stages of n blocks, the second and third at half the size and twice the channels, the average
+# over all places, and one linear layer: 6n+2 layers. Shortcuts have no weights (option A).
+
+
+class ResNet(Convolutional):
+    """K networks of one shape.
+
+    Args:
+        kit: makes the layers.
+        image: C, H, W of an image.
+        classes: units of the output layer.
+    """
+
+    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+        blocks, features = resnet_blocks(kit.model.layers), kit.model.widths[0]
+        stem = kit.hidden("conv", kit.conv(image[0], features), features)
+        stages = nn.Sequential()
+        for channels in kit.model.widths:
+            first = _block(kit, features, channels)
+            stages.append(nn.Sequential(first, *(_block(kit, channels, channels) for _ in range(blocks - 1))))
+            features = channels
+        super().__init__(kit, image, {"stem": stem, "stages": stages}, features, classes)
+
+
+def _block(kit: Kit, features: int, channels: int) -> ResidualBlock:
+    grows = channels > features
+    first = kit.conv(features, channels, stride=2 if grows else 1)
+    second = kit.conv(channels, channels, norm_next=kit.norm_in_branch)
+    shortcut = partial(_padded, features=features, channels=channels) if grows else None
+    return ResidualBlock(kit, first, second, channels, shortcut)
+
+
+def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:
+    """Return every second pixel, with channels of zeros behind each trial's own."""
+    halved_BKCHW = x_BDHW[:, :, ::2, ::2].unflatten(1, (-1, features))
+    padded_BDHW = F.pad(halved_BKCHW, (0, 0, 0, 0, 0, channels - features)).flatten(1, 2)
+    return padded_BDHW.contiguous(memory_format=torch.channels_last)

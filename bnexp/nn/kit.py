@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.draws import SeedDraws
-from bnexp.nn.activation import ACTIVATIONS
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.dropout import Dropout
-from bnexp.nn.linear import Linear
-from bnexp.nn.noise import Noise
-from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Norm
-from bnexp.nn.scalar import ScalarBias
+from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear, ScalarBias
+from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Noise, Norm
 from bnexp.nn.whiten import Whiten
+from bnexp.streams import SeedDraws
 
 NORMS: dict[str, type[Norm]] = {
     "batch": BatchNorm,

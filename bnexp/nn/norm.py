@@ -5,13 +5,16 @@ Group norm: Wu & He 2018, arXiv:1803.08494. Initialising them draws nothing: γ 
 β = 0.
 """
 
+from collections.abc import Iterable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.norm import NormSettings
-from bnexp.nn.layout import Activations
+from bnexp.nn.layout import Activations, draws_for
+from bnexp.streams import SeedDraws
 
 
 class Norm(nn.Module):
@@ -151,3 +154,148 @@ class LayerNorm(GroupNorm):
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         self.groups = 1
+
+
+# Noise behind batch norm whose distribution changes at every step (Santurkar et al. 2018, arXiv:1805.11604, app. A).
+#
+# It undoes what batch norm was once said to be for, steady means and variances of a layer's inputs, and leaves the
+# rest. Where the source speaks of a unit it is a feature here, or a channel.
+
+MEAN, SCALE = 0.5, 1.25
+"""A unit's mean is drawn from ±MEAN at every step, its scale from 1 to SCALE."""
+SPREAD = 0.1
+"""Around them an activation's own mean is uniform within ±SPREAD, and its scale normal with this deviation."""
+
+
+class Noise(nn.Module):
+    """In training, x becomes s·x + m with s and m of every activation's own, the same in all trials of a seed.
+
+    A step draws, in this order: uniforms of the units' means, uniforms of their scales (both (C,)), then uniforms of
+    the means and normals of the scales of all activations, (B, C) or (B, H, W, C).
+
+    Args:
+        trials: K.
+        features: C.
+        draws: where the random numbers come from.
+    """
+
+    def __init__(self, trials: int, features: int, draws: SeedDraws):
+        super().__init__()
+        # Only for its shape: buffers are cut with the trials.
+        self.register_buffer("like_KC", torch.zeros(trials, features), persistent=False)
+        self.draws = draws
+
+    like_KC: Tensor
+
+    def forward(self, x: Activations) -> Activations:
+        """Add the noise in training; return the input in evaluation."""
+        if not self.training:
+            return x
+        trials, features = self.like_KC.shape
+        mean_KC = MEAN * (2 * self.draws.uniform("noise", features) - 1)
+        scale_KC = 1 + (SCALE - 1) * self.draws.uniform("noise", features)
+        uniform = draws_for(x, trials, lambda *shape: self.draws.uniform("noise", *shape))
+        normal = draws_for(x, trials, lambda *shape: self.draws.normal("noise", *shape))
+        mean = _per_feature(mean_KC, x) + SPREAD * (2 * uniform - 1)
+        scale = _per_feature(scale_KC, x) + SPREAD * normal
+        return x * scale.to(x.dtype) + mean.to(x.dtype)
+
+
+def _per_feature(numbers_KC: Tensor, x: Tensor) -> Tensor:
+    return numbers_KC[:, None] if x.ndim == 3 else numbers_KC.flatten()[:, None, None]
+
+
+# Batch norm in recurrent layers, with statistics of every time step (Cooijmans et al. 2017, arXiv:1603.09025).
+#
+# Shapes: T time steps, R rows of statistics: one for each step, or one for all; N samples: the batch of one step, or
+# the batches of all steps one after the other.
+
+
+class StepBatchNorm(BatchNorm):
+    """Normalises every feature over the batch, each time step by itself; γ and β are shared by the steps.
+
+    In evaluation a step has running statistics of its own, or where `steps` says shared the mean over all steps, of
+    batch means and of variances within a step. Both are updated once a pass, when the last step has been seen.
+
+    Args:
+        trials, features: K, C.
+        settings: of the norm.
+        steps: T.
+
+    Attributes:
+        running_mean, running_var: (K, R, C).
+    """
+
+    def __init__(self, trials: int, features: int, settings: NormSettings, steps: int):
+        super().__init__(trials, features, settings)
+        self.steps = steps
+        rows = steps if settings.steps == "each" else 1
+        self.running_mean = torch.zeros(trials, rows, features)
+        self.running_var = torch.ones(trials, rows, features)
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x_KNC: Float[Tensor, "K N C"], step: int | None = None) -> Float[Tensor, "K N C"]:
+        """Normalise one step, or without its number all of them at once.
+
+        In training every step passes once, the first one first.
+
+        Raises:
+            ValueError: a batch of one in training mode.
+        """
+        trials, samples, features = x_KNC.shape
+        steps = self.steps if step is None else 1
+        # As it lies in memory: channels are (K, C, T).
+        x_1DB = x_KNC.mT.reshape(1, trials * features * steps, -1)
+        mean_D, var_D = self._blank(x_1DB) if self.training else self._kept(step)
+        gamma_D, beta_D = (each[..., None].expand(-1, -1, steps).flatten() for each in (self.gamma, self.beta))
+        # With a momentum of 1 the statistics of this batch alone are left in its arguments.
+        y_1DB = F.batch_norm(x_1DB, mean_D, var_D, gamma_D, beta_D, self.training, 1.0, self.eps)
+        if self.training:
+            mean_KCT, var_KCT = (each.view(trials, features, steps) for each in (mean_D, var_D))
+            self._learn(mean_KCT.mT, var_KCT.mT, step)
+        return y_1DB.view(trials, features, samples).mT
+
+    def _blank(self, x_1DB: Float[Tensor, "1 D B"]) -> tuple[Tensor, Tensor]:
+        return self.gamma.new_zeros(x_1DB.shape[1]), self.gamma.new_zeros(x_1DB.shape[1])
+
+    def _kept(self, step: int | None) -> tuple[Tensor, ...]:
+        which = slice(None) if step is None else slice(step, step + 1)
+        kept = (self.running_mean, self.running_var)
+        return tuple(each.expand(-1, self.steps, -1)[:, which].mT.flatten() for each in kept)
+
+    def _learn(self, mean_KTC: Float[Tensor, "K T C"], var_KTC: Float[Tensor, "K T C"], step: int | None) -> None:
+        """Let the running statistics learn of a batch once all of its steps have passed."""
+        if not step:
+            self._seen.clear()  # of a pass that was broken off
+        self._seen.append((mean_KTC, var_KTC))
+        if step in (None, self.steps - 1):
+            means, variances = zip(*self._seen, strict=True)
+            self._seen.clear()
+            for running_KRC, seen in ((self.running_mean, means), (self.running_var, variances)):
+                batch_KTC = torch.cat(seen, 1)
+                shared = running_KRC.shape[1] < self.steps
+                running_KRC.lerp_(batch_KTC.mean(1, keepdim=True) if shared else batch_KTC, self.momentum)
+
+
+@torch.no_grad()
+def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]]) -> None:
+    """Replace the running statistics by averages over batches (Ioffe & Szegedy 2015, algorithm 2, line 10).
+
+    Every batch passes in training mode but without dropout or noise; means and unbiased variances (the factor
+    m/(m−1)) are averaged over the batches, which should be of one size. The model is left in
+    evaluation mode.
+    """
+    norms = [module for module in model.modules() if isinstance(module, RunningNorm)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        # The first batch weighs 1, but 0 times an old NaN or infinity would still be NaN.
+        norm.forget()
+    for count, batch in enumerate(batches, start=1):
+        for norm in norms:
+            norm.momentum = 1 / count  # a running average with this momentum is the mean so far
+        model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

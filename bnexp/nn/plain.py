@@ -11,20 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.conv import KERNEL, Conv2d
 from bnexp.nn.convolutional import Convolutional
-from bnexp.nn.dropout import Dropout
+from bnexp.nn.layers import KERNEL, SHARE, Conv2d, Dropout, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.layout import trials_of
-from bnexp.nn.linear import Linear
 from bnexp.nn.mlp import MLP
-from bnexp.nn.noise import Noise
-from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Norm
+from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Noise, Norm, StepBatchNorm
 from bnexp.nn.plain_layers import LastStep, Plus, Residual, Rows, StepLinear, Times, Whitening
 from bnexp.nn.plain_layers import Recurrent as PlainRecurrent
 from bnexp.nn.residual import ResidualBlock
 from bnexp.nn.rnn import RNN, Recurrent, Way
-from bnexp.nn.scalar import SHARE, ScalarBias, ScalarMultiplier
-from bnexp.nn.step_norm import StepBatchNorm
 from bnexp.nn.whiten import Whiten, inverse_root
 
 

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.conv import Conv2d
 from bnexp.nn.kit import Kit, Steps, sequence
+from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
-from bnexp.nn.linear import Linear
-from bnexp.nn.scalar import ScalarMultiplier
 
 LAYERS_OF_A_BRANCH = 2
 """m in Fixup's rule."""

@@ -14,10 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.nn.kit import NORMS, Kit
+from bnexp.nn.layers import Linear
 from bnexp.nn.layout import share_features, trials_of
-from bnexp.nn.linear import Linear
-from bnexp.nn.norm import Norm
-from bnexp.nn.step_norm import StepBatchNorm
+from bnexp.nn.norm import Norm, StepBatchNorm
 
 
 class RNN(nn.Module):

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.draws import SeedDraws
 from bnexp.nn.build import skeleton
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.linear import Linear
+from bnexp.nn.layers import Conv2d, Linear
 from bnexp.nn.norm import Norm
+from bnexp.streams import SeedDraws
 
 IMAGES = 2
 """That pass while layers are looked at."""

@@ -1,6 +1,6 @@
 """What a probe gets to see: the networks at one moment, the data, and the update that was made last."""
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -11,9 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.data.catalog import Sampling
+from bnexp.data.catalog import DataShape, Sampling
 from bnexp.data.dataset import Dataset
+from bnexp.errors import Problem, nearest
 from bnexp.nn.clipping import Clipping
+from bnexp.nn.table import layer_table
+from bnexp.plan import TrialGroup
 from bnexp.probes.networks import Batch, Networks, Pass, Theta
 from bnexp.streams import stream_seed
 
@@ -130,3 +133,30 @@ def filter_norms(weight: Float[Tensor, "K out *rest"]) -> Float[Tensor, "K out *
     """Return the norm of every filter, or row of a linear layer, (K, out, 1, …)."""
     lengths: Tensor = torch.linalg.vector_norm(weight, dim=tuple(range(2, weight.ndim)), keepdim=True)
     return lengths
+
+
+def unknown_layers(
+    groups: Sequence[TrialGroup],
+    shape_of: Callable[[TrialGroup], DataShape],
+    probes: Sequence[ProbeSettings],
+    source: str,
+) -> Iterator[Problem]:
+    """Yield the names that no layer of any network has.
+
+    Args:
+        groups: all trials.
+        shape_of: what a group trains on.
+        probes: of the experiment.
+        source: names the configuration in messages; empty where the probes are an option of the command line.
+    """
+    if not any(probe.layers for probe in probes):
+        return
+    models = {(group.settings.model, shape_of(group)): None for group in groups}
+    tables = (layer_table(model, shape.image, shape.classes) for model, shape in models)
+    names = list(dict.fromkeys(row.name for table in tables for row in table))
+    for i, probe in enumerate(probes):
+        for pattern in probe.layers or ():
+            if not any(fnmatchcase(name, pattern) for name in names):
+                hint = nearest(pattern, names) or f" (there are {', '.join(names[:3])}, …)"
+                place = f"probes.{i}.layers" if source else f"--probe {probe.name}: layers"
+                yield Problem(source, place, f"{pattern}: no layer has this name{hint}; bnexp show lists them")

@@ -15,12 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bnexp.draws import SeedDraws, SeedStreams
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.linear import Linear
-from bnexp.nn.loss import losses
+from bnexp.nn.layers import Conv2d, Linear, losses
 from bnexp.nn.norm import Norm
 from bnexp.nn.shards import Shard, shards, twin
+from bnexp.streams import SeedDraws, SeedStreams
 
 Theta = Mapping[str, Tensor]
 """Learned tensors (K, …) by name."""

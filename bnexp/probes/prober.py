@@ -1,6 +1,6 @@
 """Taking the probes of a configuration while a trial group trains."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,10 +12,58 @@ from bnexp.data.dataset import Dataset
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Shard
 from bnexp.plan import TrialGroup
-from bnexp.probes.moment import Moment, Update
+from bnexp.probes.activations import (
+    batch_spread,
+    dead_units,
+    gradient_noise,
+    gradient_norm,
+    rank,
+    saturation,
+    update_ratio,
+)
+from bnexp.probes.landscape import (
+    effective_smoothness,
+    gradient_predictiveness,
+    landscape_slice,
+    loss_variation,
+    sharpness,
+)
+from bnexp.probes.moment import Measure, Moment, Update
 from bnexp.probes.networks import Networks, Theta
-from bnexp.probes.registry import PROBES
+from bnexp.probes.shift import covariate_shift, drift, mode_gap, variance_shift
 from bnexp.records import ProbeRecord
+
+PROBES: dict[str, Measure] = {
+    "gradient_norm": gradient_norm,
+    "update_ratio": update_ratio,
+    "saturation": saturation,
+    "dead_units": dead_units,
+    "drift": drift,
+    "rank": rank,
+    "batch_spread": batch_spread,
+    "variance_shift": variance_shift,
+    "gradient_noise": gradient_noise,
+    "covariate_shift": covariate_shift,
+    "loss_variation": loss_variation,
+    "gradient_predictiveness": gradient_predictiveness,
+    "effective_smoothness": effective_smoothness,
+    "sharpness": sharpness,
+    "landscape_slice": landscape_slice,
+    "mode_gap": mode_gap,
+}
+
+KEEPING = ("gradient_norm", "saturation", "dead_units", "drift", "rank")
+"""Probes that need everything that layers hand on, of all their batches at once."""
+
+
+def hessian_batches(probes: Iterable[ProbeSettings]) -> int:
+    """Return over how many batches the gradient of one trial is kept in float64, to be derived once more."""
+    return max((probe.batches or 1 for probe in probes if probe.name == "sharpness"), default=0)
+
+
+def kept_passes(probes: Iterable[ProbeSettings]) -> int:
+    """Return of how many batches everything that layers hand on is kept at a time."""
+    return max((probe.batches or 1 for probe in probes if probe.name in KEEPING), default=0)
 
 
 @dataclass

@@ -6,7 +6,16 @@ images (B, C, H, W) are both brought to rows (N, C); what lies between x and y h
 Shapes: B batch, C features or channels, H, W, N values a feature is normalised over: B, of images B·H·W.
 """
 
-from bnexp.reference.evaluation import EvaluationCache, backward_evaluation, forward_evaluation
+from bnexp.reference.evaluation import (
+    CONVENTIONS,
+    Convention,
+    EvaluationCache,
+    RunningStatistics,
+    backward_evaluation,
+    forward_evaluation,
+    start,
+    update,
+)
 from bnexp.reference.graph import Cache, Gradients, GraphGradients, backward, backward_closed_form, forward
 from bnexp.reference.nodes import (
     addition_backward,
@@ -20,7 +29,6 @@ from bnexp.reference.nodes import (
     subtraction_backward,
     sum_backward,
 )
-from bnexp.reference.running import CONVENTIONS, Convention, RunningStatistics, start, update
 
 __all__ = [
     "CONVENTIONS",

@@ -1,19 +1,93 @@
-"""Batch norm in evaluation: running statistics in place of the batch's, so that no sample's output hangs on another's.
-
-y = γ (x − μ)/√(σ² + ε) + β with constant μ and σ² (Ioffe & Szegedy 2015, algorithm 2) is a line for each
-feature, of slope γ/√(σ² + ε) for every sample: the two terms that the statistics add to dx in training are gone.
-
-Shapes as in the package.
-"""
+"""Batch norm in evaluation: running statistics, how they are averaged, and normalising with them."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Real
 
-from bnexp.reference.graph import Gradients
+from bnexp.reference.graph import Cache, Gradients
 from bnexp.reference.rows import Activations, from_rows, per_feature, rows_like, to_rows
-from bnexp.reference.running import RunningStatistics
+
+# Running statistics: the average over batches that evaluation uses, by the conventions of three well-known sources.
+#
+# running ← kept · running + (1 − kept) · batch. PyTorch calls 1 − kept the momentum, Keras and Deep Learning from
+# Scratch call kept so. All normalise the batch itself with the biased variance; PyTorch alone, as Ioffe & Szegedy 2015
+# (algorithm 2), stores the unbiased one. Where the old weighs 0.99, evaluation lags some hundred steps behind training.
+#
+# Shapes as in the package.
+
+
+@dataclass(frozen=True, eq=False)
+class RunningStatistics:
+    """What evaluation normalises with."""
+
+    mean_C: Float64[np.ndarray, " C"]
+    variance_C: Float64[np.ndarray, " C"]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How statistics are averaged over batches; the mean always starts at 0."""
+
+    kept: float
+    """Weight of the old value; the batch's has the rest to 1."""
+    unbiased: bool
+    """Whether the variance that is stored is divided by N − 1, not by N."""
+    first_variance: float
+    """Before the first batch."""
+    eps: float
+    """ε that the source adds to variances, in both modes; forward and forward_evaluation take it."""
+
+
+CONVENTIONS = {
+    "pytorch": Convention(kept=0.9, unbiased=True, first_variance=1.0, eps=1e-5),
+    "keras": Convention(kept=0.99, unbiased=False, first_variance=1.0, eps=1e-3),
+    "deep_learning_from_scratch": Convention(kept=0.9, unbiased=False, first_variance=0.0, eps=1e-6),
+}
+"""The defaults of torch.nn.BatchNorm2d (momentum 0.1), of keras.layers.BatchNormalization (momentum 0.99), and of the
+class BatchNormalization in Saito's Deep Learning from Scratch, chapter 6 (momentum 0.9, ε written 10e-7)."""
+
+
+def start(features: int, convention: Convention = CONVENTIONS["pytorch"]) -> RunningStatistics:
+    """Return the statistics before the first batch.
+
+    >>> start(2)
+    RunningStatistics(mean_C=array([0., 0.]), variance_C=array([1., 1.]))
+    """
+    return RunningStatistics(np.zeros(features), np.full(features, convention.first_variance))
+
+
+def update(
+    running: RunningStatistics, cache: Cache, convention: Convention = CONVENTIONS["pytorch"]
+) -> RunningStatistics:
+    """Return the statistics after one more batch, whose cache forward has given.
+
+    >>> from bnexp.reference.graph import forward
+    >>> y, cache = forward(np.array([[1.0], [5.0]]), np.array([1.0]), np.array([0.0]))
+    >>> cache.mean_C, cache.variance_C
+    (array([3.]), array([4.]))
+    >>> update(start(1), cache)  # 0.9 · 0 + 0.1 · 3, and 0.9 · 1 + 0.1 · 4 · 2/(2 − 1)
+    RunningStatistics(mean_C=array([0.3]), variance_C=array([1.7]))
+
+    Raises:
+        ValueError: the running statistics are of another number of features.
+    """
+    count, features = cache.centred_NC.shape
+    mean_C = per_feature(running.mean_C, features, "running mean")
+    variance_C = per_feature(running.variance_C, features, "running variance")
+    correction = count / (count - 1) if convention.unbiased else 1.0
+    kept, new = convention.kept, 1 - convention.kept
+    return RunningStatistics(
+        kept * mean_C + new * cache.mean_C, kept * variance_C + new * correction * cache.variance_C
+    )
+
+
+# Batch norm in evaluation: running statistics in place of the batch's, so that no sample's output hangs on another's.
+#
+# y = γ (x − μ)/√(σ² + ε) + β with constant μ and σ² (Ioffe & Szegedy 2015, algorithm 2) is a line for each
+# feature, of slope γ/√(σ² + ε) for every sample: the two terms that the statistics add to dx in training are gone.
+#
+# Shapes as in the package.
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bnexp.analysis.comparison import ArmRow, Comparison
-from bnexp.analysis.intervals import Interval, was_cut
-from bnexp.analysis.metrics import bounds, difference_bounds, metric_text
-from bnexp.analysis.sign_flip import EXACT_PAIRS, RESAMPLES
+from bnexp.analysis.stats import EXACT_PAIRS, SIGN_FLIP_RESAMPLES, Interval, was_cut
+from bnexp.analysis.study import bounds, difference_bounds, metric_text
 from bnexp.records import DIVERGED_FACTOR
-from bnexp.report.labels import short_keys, value_text
+from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table
 
 Row = TypeVar("Row")
@@ -162,5 +161,6 @@ def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
 def p_note(pairs: int) -> str:
     """Say which test p is of."""
     if pairs > EXACT_PAIRS:
-        return f"p: two-sided sign-flip test, estimated from {RESAMPLES:,} random signs beyond {EXACT_PAIRS} pairs."
+        signs = f"{SIGN_FLIP_RESAMPLES:,} random signs"
+        return f"p: two-sided sign-flip test, estimated from {signs} beyond {EXACT_PAIRS} pairs."
     return "p: two-sided exact sign-flip test."

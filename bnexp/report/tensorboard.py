@@ -20,7 +20,7 @@ import pandas as pd
 
 from bnexp.analysis.runs import compare_run
 from bnexp.errors import InputError
-from bnexp.report.labels import point_texts, value_text
+from bnexp.report.style import point_texts, value_text
 from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
 

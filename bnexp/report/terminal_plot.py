@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from rich.cells import cell_len, set_cell_size
 
-from bnexp.report.labels import point_texts
 from bnexp.report.panels import ArmCurve, Panel, Panels
+from bnexp.report.style import point_texts
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from math import isclose
 from typing import Any
 
-from bnexp.analysis.chance import ABOVE_CHANCE
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.evaluations import MEASURED
-from bnexp.analysis.metrics import chosen_by, lower_is_better, metric_text
+from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better, metric_text
+from bnexp.config.text import counted, listed
 from bnexp.report.comparison_table import (
     DIVERGED_NOTE,
     Column,
@@ -24,9 +24,8 @@ from bnexp.report.comparison_table import (
     point_columns,
     share_text,
 )
-from bnexp.report.labels import point_texts, short_keys, value_text
+from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.table import Table
-from bnexp.words import counted, listed
 
 
 def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pandas as pd
 
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.experiment import ExperimentConfig, must_choose
 from bnexp.config.load import resolve
-from bnexp.config.reader import parse
-from bnexp.config.stages import must_choose
+from bnexp.config.yaml import parse
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
-from bnexp.store.blocks import probe_of
-from bnexp.store.checksums import Known, file_checksum
+from bnexp.store.cells import probe_of
+from bnexp.store.checksums import Known, Tables, examine, file_checksum
 from bnexp.store.files import read, refusal
 from bnexp.store.layout import (
     CONFIG,
@@ -34,9 +34,24 @@ from bnexp.store.layout import (
     check_format,
     groups_of,
 )
-from bnexp.store.pictures import whole_png
 from bnexp.store.results import trial_table
-from bnexp.store.tables import Tables, examine
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def whole_png(content: bytes) -> bool:
+    """Tell whether a PNG file is as it was written: every chunk has a length in front and a checksum behind it."""
+    if not content.startswith(SIGNATURE):
+        return False
+    at, kind = len(SIGNATURE), b""
+    while at < len(content):
+        end = at + 8 + int.from_bytes(content[at : at + 4], "big")
+        kind = content[at + 4 : at + 8]
+        if crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
+            return False
+        at = end + 4
+    return kind == b"IEND" and at == len(content)
+
 
 PAUSE = 0.1
 """Seconds after which tables that look damaged are read again: a writer may have been between two files."""

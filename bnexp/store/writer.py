@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.reader import to_yaml
+from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import EpochRecord, Outcome, ProbeRecord
-from bnexp.store.blocks import Block, blocks_of
-from bnexp.store.cells import csv_text
-from bnexp.store.checksums import OUTCOME, Checksums, checksum, file_checksum, seal
+from bnexp.store.cells import Block, blocks_of, csv_text
+from bnexp.store.checksums import OUTCOME, Checksums, cells_of, checksum, file_checksum, seal, trial_columns
 from bnexp.store.curves import Curves
 from bnexp.store.files import replace
 from bnexp.store.layout import (
@@ -27,10 +26,9 @@ from bnexp.store.layout import (
     check_format,
     groups_of,
 )
-from bnexp.store.outcomes import trial_row
-from bnexp.store.salvage import make_run_folder, salvage
-from bnexp.store.tables import cells_of, trial_columns
-from bnexp.store.taken import TakenTrial
+from bnexp.store.recovery import make_run_folder, salvage
+from bnexp.store.results import trial_row
+from bnexp.store.reuse import TakenTrial
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from bnexp.config.train import TrainSettings
-from bnexp.nn.parameters import Matrices
+from bnexp.nn.shards import Matrices
 
 ADAM_EPS = 1e-8
 RMSPROP_ALPHA = 0.99

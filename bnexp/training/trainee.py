@@ -1,30 +1,123 @@
 """A trial group in training: networks, optimiser, what has diverged, and the step that updates them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor, nn
 
 from bnexp.data.augment import training_inputs
-from bnexp.data.dataset import Dataset
-from bnexp.draws import SeedDraws, SeedStreams
+from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.build import build
 from bnexp.nn.clipping import Clipping
-from bnexp.nn.loss import losses
-from bnexp.nn.parameters import Matrices, Parameters
-from bnexp.nn.population import refit_statistics
-from bnexp.nn.shards import Shard, shards
+from bnexp.nn.layers import losses
+from bnexp.nn.norm import refit_statistics
+from bnexp.nn.shards import Matrices, Parameters, Shard, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
-from bnexp.training.divergence import Divergence
-from bnexp.training.measure import chunks, measure
+from bnexp.records import DIVERGED_FACTOR
+from bnexp.streams import SeedDraws, SeedStreams
 from bnexp.training.numerics import autocast, dtype_of
 from bnexp.training.optimizers import OPTIMIZERS
-from bnexp.training.trial_axis import shard_sizes
-from bnexp.training.work import batch_products
+from bnexp.training.work import batch_products, shard_sizes
+
+CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
+"""Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
+(2^17 to 2^21 were tried); on a GPU they keep launches few."""
+
+Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
+
+
+@torch.no_grad()
+def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Split) -> Float[Tensor, "2 K"]:
+    """Return mean loss and accuracy of each trial, in float64 and still on the device.
+
+    Accuracy takes the largest logit, the first NaN where there is one.
+
+    Args:
+        forward: the K networks in evaluation mode.
+        trials: K.
+        width: units of the widest layer; it sets how many images pass at a time.
+        data: scales the images.
+        split: what to measure on.
+    """
+    totals_2K = torch.zeros(2, trials, dtype=torch.float64, device=split.labels_N.device)
+    largest = max(trials * width, split.images_NP.shape[1])
+    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[totals_2K.device.type] // largest)):
+        logits_KBC = forward(data.inputs(images_BP)[None])
+        totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=torch.float64)
+        # Not argmax, which took ten times as long here; both give the first of equal logits and the first NaN.
+        totals_2K[1] += (logits_KBC.mT.max(1).indices == labels_B).sum(1)
+    return totals_2K / len(split)
+
+
+def chunks(split: Split, size: int) -> Iterator[tuple[Real[Tensor, "B P"], Int[Tensor, " B"]]]:
+    """Yield a split's images and labels in file order, `size` at a time."""
+    yield from zip(split.images_NP.split(size), split.labels_N.split(size), strict=True)
+
+
+# Which trials of a group are diverged, and the highest batch loss of each; all of it stays on the device.
+#
+# Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch
+# loss lies above the limit of DIVERGED_FACTOR, until one comes back below it.
+
+
+class Divergence:
+    """The state of K trials.
+
+    Args:
+        trials: how many.
+        guessing: the loss of a network that gives every class the same probability, ln C.
+        like: a tensor on the device and in the precision of the losses.
+    """
+
+    def __init__(self, trials: int, guessing: float, like: Tensor):
+        self._guessing = guessing
+        self._limit_K = like.new_full((trials,), float("inf"))
+        self._since_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
+        self._lost_K = torch.zeros(trials, dtype=torch.bool, device=like.device)
+        self._highest_K = like.new_full((trials,), -float("inf"))
+        self._highest_at_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
+
+    def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
+        """Take in the batch losses of a step, counted from 1; the host reads nothing back."""
+        limit_K = DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)
+        self._limit_K.copy_(torch.where(step == 1, limit_K, self._limit_K))
+        finite_K = loss_K.isfinite()
+        higher_K = finite_K & (loss_K > self._highest_K)
+        self._highest_K.copy_(torch.where(higher_K, loss_K, self._highest_K))
+        self._highest_at_K.copy_(torch.where(higher_K, step, self._highest_at_K))
+        self._lost_K.logical_or_(~finite_K)
+        self._flag(self._lost_K | (loss_K > self._limit_K), step)
+
+    def lose(self, lost_K: Bool[Tensor, " K"], step: int) -> None:
+        """Take in which trials have a number that is not finite, as seen at a step."""
+        self._lost_K.logical_or_(lost_K)
+        self._flag(self._lost_K | (self._since_K > 0), step)
+
+    def rows(self) -> Float[Tensor, "4 K"]:
+        """Return the step since which each trial is diverged (0: it is not), whether it is so for good (1 or 0), and
+        the highest finite batch loss with its step (0: there was none).
+        """
+        found = self._since_K, self._lost_K, self._highest_K, self._highest_at_K
+        return torch.stack([each_K.double() for each_K in found])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all of it by name, with the trials in front; these are no copies."""
+        return {
+            "limit": self._limit_K,
+            "since": self._since_K,
+            "lost": self._lost_K,
+            "highest": self._highest_K,
+            "highest_at": self._highest_at_K,
+        }
+
+    def _flag(self, diverged_K: Bool[Tensor, " K"], step: int | Int[Tensor, ""]) -> None:
+        since_K = torch.where(self._since_K == 0, step, self._since_K)
+        self._since_K.copy_(since_K * diverged_K)  # where with a 0 would copy it from the host, which a graph can't
+
 
 State = Mapping[str, Tensor]
 

@@ -9,8 +9,8 @@ from scipy import stats
 from bnexp.analysis.best import FEWEST_VALUES
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import BestRow
-from bnexp.analysis.effects import effect_size
-from bnexp.analysis.imbalance import imbalance
+from bnexp.analysis.fairness import imbalance
+from bnexp.analysis.stats import effect_size
 
 ARMS = ["none", "before"]
 KEY = "train.lr"

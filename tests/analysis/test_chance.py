@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnexp.analysis.chance import ABOVE_CHANCE, chance
+from bnexp.analysis.study import ABOVE_CHANCE, chance
 from tests.helpers import experiment
 
 

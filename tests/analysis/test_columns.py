@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnexp.analysis.columns import full_key, is_number
+from bnexp.analysis.study import full_key, is_number
 from bnexp.errors import InputError
 
 KNOWN = ["arm", "train.lr", "model.init.scale", "data.scale", "lr_end"]

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.fairness import imbalance
+from bnexp.analysis.filters import ordered
 from bnexp.analysis.headline import headline
-from bnexp.analysis.imbalance import imbalance
-from bnexp.analysis.order import ordered
 from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.errors import InputError
 

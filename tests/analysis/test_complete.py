@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnexp.analysis.complete import FOR_A_SPREAD, complete
+from bnexp.analysis.pairing import FOR_A_SPREAD, complete
 
 
 def kept(table: str, fewest: int = FOR_A_SPREAD) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from bnexp.analysis.intervals import mean_interval
+from bnexp.analysis.stats import mean_interval
 
 STUDIES, IMAGES = 4_000, 500
 Seeds = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from bnexp.analysis.effects import FEWEST_FOR_BOOTSTRAP, RESAMPLES, bootstrap_interval, effect_size
+from bnexp.analysis.stats import BOOTSTRAP_RESAMPLES as RESAMPLES
+from bnexp.analysis.stats import FEWEST_FOR_BOOTSTRAP, bootstrap_interval, effect_size
 from tests.helpers import NEAR_FLOAT64, SAMPLED_EFFECT
 
 HITS = np.array([59_990, 58_391, 57_000, 33_333, 6_000, 10, 12_345, 1_234, 48_213, 50_023])

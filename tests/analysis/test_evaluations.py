@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.paired import paired_difference
+from bnexp.analysis.pairing import paired_difference
 from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
 from tests.helpers import EXACT_FLOAT64, assert_close

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW
 
-from bnexp.analysis.intervals import LARGEST, Values, differences, mean_interval, normal_quantile, was_cut
-from bnexp.analysis.paired import paired_difference
-from bnexp.analysis.sign_flip import sign_flip_p
+from bnexp.analysis.pairing import paired_difference
+from bnexp.analysis.stats import LARGEST, Values, differences, mean_interval, normal_quantile, sign_flip_p, was_cut
 from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, assert_close
 
 TREATED = np.array([0.953, 0.941, 0.960, 0.949, 0.955, 0.938])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.analysis.measures import MEASURES, measured
+from bnexp.analysis.pairing import MEASURES, measured
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnexp.analysis.metrics import METRICS, choose_metric, metric_text
+from bnexp.analysis.study import METRICS, choose_metric, metric_text
 from bnexp.errors import InputError
 
 

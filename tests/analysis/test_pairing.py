@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.analysis.measures import MEASURES
-from bnexp.analysis.pairing import cells, grid_points, pair_trials, point_numbers
+from bnexp.analysis.pairing import MEASURES, cells, grid_points, pair_trials, point_numbers
 
 KEYS = ["train.clip", "model.activation"]
 

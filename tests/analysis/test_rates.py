@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from bnexp.analysis.rates import wilson_interval
+from bnexp.analysis.stats import wilson_interval
 from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, assert_close
 
 LARGEST = 60

@@ -7,10 +7,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from bnexp.analysis.chance import ABOVE_CHANCE, Chance
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.robustness import USABLE_SHARE, longest_stretch
+from bnexp.analysis.study import ABOVE_CHANCE, Chance
 
 ARMS = ["none", "before"]
 LR = "train.lr"

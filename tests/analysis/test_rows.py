@@ -6,10 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.compare import by_seed, compare_arms
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.paired import better
-from bnexp.analysis.rows import by_seed
+from bnexp.analysis.pairing import better
 from tests.helpers import NEAR_FLOAT64
 
 ARMS = ["none", "before"]

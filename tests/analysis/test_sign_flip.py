@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bnexp.analysis.intervals import differences
-from bnexp.analysis.paired import paired_difference
-from bnexp.analysis.sign_flip import EXACT_PAIRS, sign_flip_p
+from bnexp.analysis.pairing import paired_difference
+from bnexp.analysis.stats import EXACT_PAIRS, differences, sign_flip_p
 from tests.helpers import NEAR_FLOAT64, assert_close
 
 accuracies = st.integers(0, 1000).map(lambda hits: hits / 1000)

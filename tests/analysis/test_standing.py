@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bnexp.analysis.paired import paired_difference
-from bnexp.analysis.standing import FEWEST_SEEDS, Standing, standing
+from bnexp.analysis.headline import FEWEST_SEEDS, Standing, standing
+from bnexp.analysis.pairing import paired_difference
 
 
 def stands(treated: list[float], baseline: list[float], *, lower: bool = False) -> Standing:

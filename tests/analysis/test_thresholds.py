@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.thresholds import censored_median, first_reached, restricted_mean
+from bnexp.analysis.stats import censored_median, first_reached, restricted_mean
 from tests.helpers import NEAR_FLOAT64
 
 NEVER = np.nan

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose, tuning_noise
-from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.stages import measuring
+from bnexp.config.experiment import ExperimentConfig, measuring
 from bnexp.config.tuning import Choice
 from tests.helpers import experiment
 

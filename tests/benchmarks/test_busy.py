@@ -5,8 +5,8 @@ import pytest
 
 from benchmarks.busy import busy_program, planned, train
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.executors import local
-from bnexp.executors.processes import ProcessPool
+from bnexp.engines import local
+from bnexp.engines.processes import ProcessPool
 from tests.helpers import experiment
 
 SMALL = {"name": "digits", "train_size": 80, "val_size": 20, "test_size": 20}
@@ -38,6 +38,6 @@ def test_a_group_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ArithmeticError("made to fail")
 
     plan = planned(config(), 1)
-    monkeypatch.setattr("bnexp.executors.local.train", fail)
+    monkeypatch.setattr("bnexp.engines.local.train", fail)
     with pytest.raises(RuntimeError, match="made to fail"):
         train(plan)

@@ -12,10 +12,9 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]
 from benchmarks import cluster, cluster_worker
 from benchmarks.cluster_worker import Pretence
 from bnexp.config.load import resolve
-from bnexp.executors.cluster.states import SharedFolder
-from bnexp.executors.jobs import Job
-from bnexp.executors.messages import Finished, Moment, Moments
-from bnexp.executors.worker import messages
+from bnexp.engines.cluster.states import SharedFolder
+from bnexp.engines.messages import Finished, Job, Moment, Moments
+from bnexp.engines.worker import messages
 from bnexp.plan import TrialGroup, trials
 from bnexp.records import MEASURES, Snapshot
 

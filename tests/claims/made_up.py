@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.chance import Chance
-from bnexp.analysis.study import Study
-from bnexp.config.claims import MeasureSettings
+from bnexp.analysis.study import Chance, Study
+from bnexp.claims.catalogue import MeasureSettings
 from bnexp.config.trial import TrialSettings
 
 GIVEN = {"arm", "seed", "accuracy", "outcome", "curve", "pace", "probes", "losses", "train"}

@@ -8,11 +8,9 @@ from typing import Any
 import pytest
 
 from bnexp.claims import evidence as module
-from bnexp.claims.arms import Chosen, rows_against
-from bnexp.claims.evidence import Judged, evidence
-from bnexp.claims.regimes import ClaimRuns
-from bnexp.config.claim_files import Claim
-from bnexp.config.claims import ClaimSettings
+from bnexp.claims.catalogue import Claim, ClaimSettings
+from bnexp.claims.evidence import Chosen, Judged, evidence, rows_against
+from bnexp.claims.results import ClaimRuns
 from bnexp.config.experiment import ExperimentConfig
 from tests.claims.made_up import a_study, by_seed
 from tests.helpers import experiment

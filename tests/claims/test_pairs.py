@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
+from bnexp.claims.evidence import Word, judge
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
-from bnexp.claims.verdicts import Word, judge
 from tests.claims.made_up import a_study, by_seed, measure
 
 RATE, SCALE, DEPTH = "train.lr", "model.init.scale", "model.depth"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bnexp.claims.values import trial_values
+from bnexp.claims.pairs import trial_values
 from tests.claims.made_up import a_study, measure
 
 PROBES = [

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from bnexp.analysis.sign_flip import sign_flip_p
+from bnexp.analysis.stats import sign_flip_p
+from bnexp.claims.evidence import Word, holm, judge, t_test
 from bnexp.claims.pairs import Pairs
-from bnexp.claims.verdicts import Word, holm, judge, t_test
 
 MARGIN = 0.01
 SIMULATED = 10_000

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.shipped import shipped
+from bnexp.config.load import shipped
 from tests.cli.command import Command, tree
 
 Refused = Callable[..., str]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from bnexp.deploy import exporting, files, folding
+from bnexp.deploy import export as exporting
+from bnexp.deploy import files, folding
 from tests.cli.command import Command, Trained, tree
 
 

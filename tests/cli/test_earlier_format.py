@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.reader import to_yaml
+from bnexp.config.yaml import to_yaml
 from bnexp.plan import run_name
 from bnexp.store.layout import PICTURE
-from bnexp.store.outcomes import NEW_COLUMNS, TRIAL_COLUMNS
-from bnexp.store.pictures import SIGNATURE
-from bnexp.store.reader import RunRecord
+from bnexp.store.reader import SIGNATURE, RunRecord
+from bnexp.store.results import NEW_COLUMNS, TRIAL_COLUMNS
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 

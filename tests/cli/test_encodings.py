@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.cli.encodings import write_everywhere
 from bnexp.cli.main import main
-from bnexp.cli.output import print_table
-from bnexp.config.shipped import shipped
+from bnexp.cli.output import print_table, write_everywhere
+from bnexp.config.load import shipped
 from bnexp.report.table import Table
 from tests.cli.conftest import EXPERIMENT
 
@@ -191,7 +190,7 @@ def test_help_is_in_ascii(told: Told, command: str) -> None:
 SCRIPT = """
 import sys, warnings
 warnings.filterwarnings("error", category=EncodingWarning, module="bnexp")
-from bnexp.cli.encodings import write_everywhere
+from bnexp.cli.output import write_everywhere
 from bnexp.cli.main import main
 from bnexp.cli.output import print_table
 for words in sys.stdin.read().splitlines():

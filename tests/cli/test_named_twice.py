@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.shipped import shipped
+from bnexp.config.load import shipped
 from tests.cli.command import Command, Trained, tree
 
 CLAIM, *_ = shipped("claims")

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.cli.arguments import split
-from bnexp.cli.options import complete_config, complete_run
-from bnexp.config.shipped import shipped
+from bnexp.cli.options import complete_config, complete_run, split
+from bnexp.config.load import shipped
 from bnexp.errors import InputError
 from tests.cli.command import Command, Trained
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.load import resolve
-from bnexp.config.reader import parse
-from bnexp.config.shipped import shipped
+from bnexp.config.load import resolve, shipped
+from bnexp.config.yaml import parse
 from tests.cli.command import Command, Trained, tree
 from tests.helpers import rewrite
 

@@ -15,8 +15,8 @@ import torch
 from bnexp.analysis.tuning import choices_text
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
-from bnexp.executors import local
-from bnexp.executors.jobs import Event
+from bnexp.engines import local
+from bnexp.engines.messages import Event
 from bnexp.plan import TrialGroup, run_name, trials
 from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
@@ -182,7 +182,7 @@ def test_who_is_at_work_stands_in_the_lines(cli: Command, experiment: Path, monk
 def test_ray_is_refused_where_it_is_not_installed(
     cli: Command, experiment: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bnexp.executors.choice.find_spec", lambda name: None)
+    monkeypatch.setattr("bnexp.engines.engine.find_spec", lambda name: None)
     before = tree(here)
     result = cli("run", experiment, "--engine", "ray")
     assert (result.code, result.out) == (2, "")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.claim_files import Claim, find_claims, load_claim
-from bnexp.config.reader import to_yaml
-from bnexp.config.shipped import shipped
+from bnexp.claims.catalogue import Claim, find_claims, load_claim
+from bnexp.config.load import shipped
+from bnexp.config.yaml import to_yaml
 from bnexp.errors import ConfigError, InputError
 
 MEASURE = {"label": "test accuracy", "value": "final_test_accuracy", "better": "higher", "margin": 0.005}

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import load, resolve
-from bnexp.config.reader import parse, to_yaml
-from bnexp.config.shipped import shipped
+from bnexp.config.load import load, resolve, shipped
 from bnexp.config.trial import TrialSettings
+from bnexp.config.yaml import parse, to_yaml
 from bnexp.errors import BnexpError
 from bnexp.plan import run_name, trials
 

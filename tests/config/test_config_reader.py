@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import load
-from bnexp.config.reader import parse, read_mapping
+from bnexp.config.yaml import parse, read_mapping
 from bnexp.errors import InputError
 
 SPELLINGS = [

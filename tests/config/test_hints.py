@@ -7,11 +7,10 @@ import pytest
 
 from bnexp.config.dotted import is_key
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import resolve
-from bnexp.config.overrides import override
-from bnexp.config.reader import parse
-from bnexp.config.single import faults
+from bnexp.config.load import override, resolve
+from bnexp.config.problems import faults
 from bnexp.config.synonyms import SYNONYMS, VALUES
+from bnexp.config.yaml import parse
 from bnexp.errors import ConfigError, InputError, bare
 
 Refused = Callable[..., list[str]]

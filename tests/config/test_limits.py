@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bnexp.config.check import MOST_FINDINGS
 from bnexp.config.experiment import MOST_TRIALS
-from bnexp.config.load import resolve
+from bnexp.config.load import MOST_FINDINGS, resolve
 from bnexp.config.model import MOST_LAYERS, MOST_UNITS
 from bnexp.config.sweep import MOST_VALUES
-from bnexp.config.swept import MOST_SEEDS
 from bnexp.config.text import LONGEST_LINE, LONGEST_LINES
 from bnexp.config.train import MOST_UPDATES
-from bnexp.config.yaml_limits import DEEPEST
+from bnexp.config.tuning import MOST_SEEDS
+from bnexp.config.yaml import DEEPEST
 from bnexp.errors import ConfigError, InputError
 from bnexp.plan import run_name
 from bnexp.streams import stream_seed

@@ -7,7 +7,7 @@ import pytest
 
 from bnexp.config.load import resolve
 from bnexp.config.probes import DEFAULT_PROBES, OF_AN_UPDATE, ProbeName, ProbeSettings
-from bnexp.probes.registry import PROBES
+from bnexp.probes.prober import PROBES
 
 NAMES = ", ".join(["default", *get_args(ProbeName)])
 

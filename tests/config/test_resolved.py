@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import resolve
-from bnexp.config.reader import read_mapping
+from bnexp.config.yaml import read_mapping
 from bnexp.plan import run_name, trials
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter

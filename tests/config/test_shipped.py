@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.load import load
-from bnexp.config.shipped import find, shipped
+from bnexp.config.load import find, load, shipped
 from bnexp.data.catalog import KNOWN_SETS, subset
 from bnexp.errors import InputError
 from bnexp.plan import groups, misfits, trials

@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.experiment import ExperimentConfig, choosing, measuring, must_choose, untuned
 from bnexp.config.load import resolve
-from bnexp.config.stages import choosing, measuring, must_choose, untuned
 from bnexp.config.tuning import MOST_CHOICES, Choice
 from bnexp.errors import ConfigError
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from bnexp.config.load import load, resolve
-from bnexp.config.reader import parse, read_mapping, to_yaml
-from bnexp.config.yaml_limits import DEEPEST, LARGEST, MOST_DIGITS, OVERHEAD
+from bnexp.config.yaml import DEEPEST, LARGEST, MOST_DIGITS, OVERHEAD, parse, read_mapping, to_yaml
 from bnexp.errors import InputError
 
 SECONDS = 1.0

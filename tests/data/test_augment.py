@@ -13,7 +13,7 @@ from bnexp.data.augment import training_inputs
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
-from bnexp.draws import SeedDraws, SeedStreams
+from bnexp.streams import SeedDraws, SeedStreams
 
 CPU = torch.device("cpu")
 KINDS: tuple[Augment, ...] = ("flip_crop", "flip_crop_cutout")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import dataset, digits
+from bnexp.data import dataset
+from bnexp.data import sources as digits
 from bnexp.data.catalog import describe
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import RawImages

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits
+from bnexp.data import sources as digits
 from bnexp.data.catalog import KNOWN_SETS
 from bnexp.data.raw import fixed_order
 

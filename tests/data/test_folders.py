@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.data.folders import data_folder
+from bnexp.data.machine import data_folder
 from bnexp.errors import InputError
 
 

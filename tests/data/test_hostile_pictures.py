@@ -21,8 +21,7 @@ from PIL import Image
 from bnexp.config.data import DataSettings
 from bnexp.data import image_folder
 from bnexp.data.catalog import describe
-from bnexp.data.picture import EXTENSIONS, MOST_PIXELS, opened
-from bnexp.data.picture_tree import image_shape, scan
+from bnexp.data.image_tree import EXTENSIONS, MOST_PIXELS, image_shape, opened, scan
 from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
 

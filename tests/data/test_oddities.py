@@ -9,7 +9,7 @@ from PIL import Image
 
 from bnexp.config.data import DataSettings
 from bnexp.data import image_folder
-from bnexp.data.oddities import FAINT, blank
+from bnexp.data.raw import FAINT, blank
 
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 SIDE = 6

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnexp.data.picture import is_gray, is_picture, is_transparent, on_ground, opened
+from bnexp.data.image_tree import is_gray, is_picture, is_transparent, on_ground, opened
 
 GROUND = 200
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bnexp.data.picture_tree import image_shape, scan
+from bnexp.data.image_tree import image_shape, scan
 from bnexp.errors import InputError
 
 

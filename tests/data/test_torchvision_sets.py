@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.data import DataSettings
-from bnexp.data import torchvision_sets
+from bnexp.data import sources as torchvision_sets
 from bnexp.data.catalog import KNOWN_SETS, DataShape
 from bnexp.errors import InputError
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import dataset, digits, whitening
+from bnexp.data import dataset
+from bnexp.data import normalize as whitening
+from bnexp.data import sources as digits
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages

@@ -16,12 +16,14 @@ from safetensors import safe_open
 
 from bnexp.config.data import DataSettings
 from bnexp.data.dataset import READERS, load
-from bnexp.deploy import exporting, files, onnx_files
-from bnexp.deploy.exporting import Exported, export_trial
+from bnexp.deploy import export as exporting
+from bnexp.deploy import files
+from bnexp.deploy import files as onnx_files
+from bnexp.deploy.export import Exported, export_trial
+from bnexp.deploy.source import WEIGHTS
 from bnexp.errors import BnexpError, InputError
-from bnexp.nn.source import WEIGHTS
+from bnexp.run.trained import trained_trials
 from bnexp.store.reader import RunRecord
-from bnexp.trained import trained_trials
 from bnexp.training.numerics import dtype_of
 from tests.deploy.conftest import NUMBERS
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close

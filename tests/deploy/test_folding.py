@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, load
 from bnexp.deploy import folded_run, folding
-from bnexp.deploy.folded_run import FoldedRun, fold_run
+from bnexp.deploy.folded_run import FoldedRun, Timing, fold_run
 from bnexp.deploy.folding import FoldedTrial, fold_trial
-from bnexp.deploy.inference import Timing
 from bnexp.errors import InputError
+from bnexp.run.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
-from bnexp.trained import TrainedTrial, trained_trials
 from bnexp.training.numerics import dtype_of
 from tests.deploy.conftest import NUMBERS
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnexp.deploy import inference
-from bnexp.deploy.inference import Timing, timings
+from bnexp.deploy import folded_run as inference
+from bnexp.deploy.folded_run import Timing, timings
 
 
 class Watched(nn.Module):

@@ -13,9 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnexp.config.model import ModelSettings
-from bnexp.draws import SeedDraws, SeedStreams
 from bnexp.nn.build import build
-from bnexp.streams import Stream, stream_seed
+from bnexp.streams import SeedDraws, SeedStreams, Stream, stream_seed
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from bnexp.nn.conv import Conv2d
+from bnexp.nn.layers import Conv2d
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise, randomized
 
 TRIALS, BATCH, FEATURES, CHANNELS, SIDES = 3, 4, 5, 6, (7, 4)

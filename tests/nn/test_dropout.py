@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from bnexp.nn.dropout import Dropout
+from bnexp.nn.layers import Dropout
 from tests.helpers import EXACT_FLOAT32, SAMPLED_MEAN, SAMPLED_SHARE, assert_close, noise
 from tests.nn.plain import generator, seed_draws
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.nn.folding import NORMS, Unfoldable, folded
+from bnexp.deploy.folding import NORMS, Unfoldable, folded
 from bnexp.nn.norm import BatchNorm
 from tests.helpers import EXACT_FLOAT32, assert_close, noise
 from tests.nn.test_plain import FAMILIES, IMAGE, assert_same, trained

@@ -8,10 +8,8 @@ import torch
 from torch import nn
 
 from bnexp.config.model import InitSettings, ModelSettings
-from bnexp.nn.build import build
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.init import SCHEMES, initialize
-from bnexp.nn.linear import Linear
+from bnexp.nn.build import SCHEMES, build, initialize
+from bnexp.nn.layers import Conv2d, Linear
 from bnexp.streams import stream_seed
 from tests.helpers import EXACT_FLOAT64, SAMPLED_STD, assert_close
 from tests.nn.plain import CPU, seed_draws

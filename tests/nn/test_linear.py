@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bnexp.nn.linear import Linear
+from bnexp.nn.layers import Linear
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
 
 TRIALS, BATCH, FEATURES, UNITS = 3, 7, 5, 4

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from bnexp.config.model import ActivationName, ModelSettings
 from bnexp.config.norm import NormKind
-from bnexp.nn.activation import ACTIVATIONS
 from bnexp.nn.kit import Kit
+from bnexp.nn.layers import ACTIVATIONS
 from bnexp.nn.mlp import MLP
 from bnexp.nn.residual import ResidualBlock
 from tests.helpers import noise

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from bnexp.draws import SeedDraws, SeedStreams
-from bnexp.nn.dropout import Dropout
-from bnexp.nn.noise import Noise
+from bnexp.nn.layers import Dropout
+from bnexp.nn.norm import Noise
+from bnexp.streams import SeedDraws, SeedStreams
 from tests.helpers import EXACT_FLOAT32, SAMPLED_SHARE, SAMPLED_STD, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, PlainNoise, generator, network, seed_draws
 

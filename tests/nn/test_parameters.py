@@ -8,9 +8,8 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.linear import Linear
-from bnexp.nn.parameters import Parameters
+from bnexp.nn.layers import Conv2d, Linear
+from bnexp.nn.shards import Parameters
 from tests.nn.plain import CPU, seed_draws
 
 SEEDS = [0, 0, 4]

@@ -9,8 +9,7 @@ from torch import nn
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import OVER_THE_BATCH
 from bnexp.nn.build import build
-from bnexp.nn.norm import BatchNorm, RunningNorm
-from bnexp.nn.population import refit_statistics
+from bnexp.nn.norm import BatchNorm, RunningNorm, refit_statistics
 from bnexp.nn.whiten import Whiten
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, PlainDropout, PlainNoise, plain, seed_draws, take_over

@@ -8,10 +8,8 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build, skeleton
-from bnexp.nn.conv import Conv2d
-from bnexp.nn.linear import Linear
+from bnexp.nn.layers import SHARE, Conv2d, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.residual import ResidualBlock
-from bnexp.nn.scalar import SHARE, ScalarBias, ScalarMultiplier
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, SAMPLED_STD, assert_close, noise, randomized
 from tests.nn.plain import CPU, seed_draws
 

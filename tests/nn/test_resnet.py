@@ -8,7 +8,7 @@ from torch import nn
 
 from bnexp.config.model import ActivationName, ModelSettings
 from bnexp.config.norm import NormKind
-from bnexp.nn.resnet import _padded
+from bnexp.nn.convolutional import _padded
 from bnexp.nn.table import LayerRow, layer_table
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import assert_equals_plain, network

@@ -12,14 +12,12 @@ from torch.nn import functional as F
 
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
+from bnexp.deploy.folding import NORMS, Unfoldable, folded
+from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.nn.build import skeleton
-from bnexp.nn.folding import NORMS, Unfoldable, folded
-from bnexp.nn.norm import Norm
+from bnexp.nn.norm import Norm, StepBatchNorm, refit_statistics
 from bnexp.nn.plain import plain
 from bnexp.nn.plain_layers import ScaledPixels
-from bnexp.nn.population import refit_statistics
-from bnexp.nn.source import WEIGHTS, model_source
-from bnexp.nn.step_norm import StepBatchNorm
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup, uneven_inputs
 from bnexp.probes.networks import Batch, Networks

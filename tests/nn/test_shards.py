@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.draws import SeedDraws, SeedStreams
-from bnexp.nn.parameters import Parameters
-from bnexp.nn.population import refit_statistics
-from bnexp.nn.shards import Shard, shards, twin
+from bnexp.nn.norm import refit_statistics
+from bnexp.nn.shards import Parameters, Shard, shards, twin
+from bnexp.streams import SeedDraws, SeedStreams
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, network
 

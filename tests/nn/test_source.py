@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.nn.plain import plain
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
-from bnexp.nn.source import WEIGHTS, model_source
 from tests.nn.test_plain import FAMILIES, IMAGE, trained
 
 NORM = {"groups": 2, "group_size": 2, "eps": 0.25, "momentum": 0.5}

@@ -8,7 +8,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from bnexp.config.norm import NormSettings
-from bnexp.nn.population import refit_statistics
+from bnexp.nn.norm import refit_statistics
 from bnexp.nn.whiten import Whiten, inverse_root
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
 

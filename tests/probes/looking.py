@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
-from bnexp.probes.prober import Prober
-from bnexp.probes.registry import PROBES
+from bnexp.probes.prober import PROBES, Prober
 from bnexp.records import ProbeRecord
 from bnexp.streams import stream_seed
 from bnexp.training.trainee import Trainee

@@ -9,7 +9,7 @@ import torch
 
 from bnexp.config.probes import OF_AN_UPDATE, OF_THE_NETWORK, ProbeSettings
 from bnexp.probes.moment import Moment, Value
-from bnexp.probes.registry import PROBES
+from bnexp.probes.prober import PROBES
 from bnexp.training.loop import train
 from bnexp.training.trainee import Trainee
 from tests.helpers import made_up_data, rates_group

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.probes import DEFAULT_PROBES
-from bnexp.probes.registry import PROBES
+from bnexp.probes.prober import PROBES
 from tests.helpers import rates_group
 from tests.probes.looking import ALL, MODELS, find_over_update, in_training, prober, rates
 

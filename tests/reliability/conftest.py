@@ -29,21 +29,21 @@ import sklearn.datasets
 import torch
 from safetensors.numpy import load_file
 
-from bnexp import pace, runner
 from bnexp.cli import progress
 from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.reader import to_yaml
-from bnexp.executors.jobs import Event
+from bnexp.config.yaml import to_yaml
+from bnexp.engines import throttle as pace
+from bnexp.engines.messages import Event
 from bnexp.plan import Options, run_name
-from bnexp.preparing import prepare
-from bnexp.report import folder
-from bnexp.runner import run
+from bnexp.report import summary as folder
+from bnexp.run import run as runner
+from bnexp.run.prepare import prepare
+from bnexp.run.run import run
+from bnexp.store.checksums import examine
 from bnexp.store.files import Appender
 from bnexp.store.files import replace as replace_file
-from bnexp.store.pictures import SIGNATURE
-from bnexp.store.reader import RunRecord, finished_run
-from bnexp.store.tables import examine
+from bnexp.store.reader import SIGNATURE, RunRecord, finished_run
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment
 

@@ -18,17 +18,19 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from bnexp import opening, pace, runner
 from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
-from bnexp.config.reader import parse
+from bnexp.config.yaml import parse
+from bnexp.engines import throttle as pace
+from bnexp.engines.local import Local
+from bnexp.engines.messages import Event, Job
 from bnexp.errors import BnexpError
-from bnexp.executors.jobs import Event, Job
-from bnexp.executors.local import Local
 from bnexp.plan import Options
-from bnexp.preparing import prepare
 from bnexp.records import Snapshot
+from bnexp.run import resume as opening
+from bnexp.run import run as runner
+from bnexp.run.prepare import prepare
 from bnexp.store import reader, writer
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord

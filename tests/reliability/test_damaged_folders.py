@@ -11,17 +11,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bnexp import runner
 from bnexp.errors import BnexpError
-from bnexp.opening import Opened
 from bnexp.plan import run_name
-from bnexp.preparing import prepare
-from bnexp.report.folder import write_report_files
-from bnexp.report.listing import run_rows
+from bnexp.report.listings import run_rows
+from bnexp.report.summary import write_report_files
+from bnexp.run import run as runner
+from bnexp.run.prepare import prepare
+from bnexp.run.resume import Opened
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together
-from bnexp.store.pictures import whole_png
-from bnexp.store.reader import RunRecord, finished_run, recorded_groups
+from bnexp.store.reader import RunRecord, finished_run, recorded_groups, whole_png
 from tests.helpers import crossed, rewrite
 from tests.reliability.faults import (
     EXPERIMENT,

@@ -15,10 +15,10 @@ from bnexp.analysis.runs import compare_run, one_by_one
 from bnexp.cli.main import main
 from bnexp.cli.output import plain
 from bnexp.config.load import resolve
-from bnexp.config.reader import parse
+from bnexp.config.yaml import parse
 from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
-from bnexp.report.folder import write_report_files
+from bnexp.report.summary import write_report_files
 from bnexp.store import reader
 from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.reader import RunRecord

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from bnexp.executors.jobs import Event
-from bnexp.executors.local import Local
-from bnexp.interrupts import SIGNALS, Interrupts
-from bnexp.preparing import prepare
-from bnexp.runner import run
+from bnexp.engines.local import Local
+from bnexp.engines.messages import Event
+from bnexp.run.prepare import prepare
+from bnexp.run.run import run
+from bnexp.run.signals import SIGNALS, Interrupts
 from bnexp.store.reader import finished_run
 from tests.helpers import crossed
 from tests.reliability.conftest import (

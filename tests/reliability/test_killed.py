@@ -14,8 +14,8 @@ import pytest
 
 from bnexp.plan import Options
 from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.checksums import cells_of, examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.tables import cells_of, examine
 from tests.reliability.conftest import (
     PATIENCE,
     SELDOM,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.engines.local import Local
+from bnexp.engines.messages import Event
 from bnexp.errors import BnexpError, InputError
-from bnexp.executors.jobs import Event
-from bnexp.executors.local import Local
 from bnexp.store.reader import recorded_groups
 from tests.reliability.faults import (
     ERRORS,

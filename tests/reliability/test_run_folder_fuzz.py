@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bnexp.errors import InputError
 from bnexp.plan import trials
 from bnexp.records import Snapshot
-from bnexp.report.listing import run_rows
+from bnexp.report.listings import run_rows
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together, newest_runs
 from bnexp.store.reader import finished_run, recorded_groups

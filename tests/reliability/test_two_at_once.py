@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from bnexp import preparing
 from bnexp.plan import Options
+from bnexp.run import prepare as preparing
+from bnexp.store.checksums import Tables, examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.tables import Tables, examine
 from tests.cli.command import tree
 from tests.reliability.conftest import (
     FILMED,

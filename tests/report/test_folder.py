@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bnexp.report.folder import write_report
+from bnexp.report.summary import write_report
 from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import compared, study
 

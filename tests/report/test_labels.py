@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnexp.report.labels import point_texts, short_keys, value_text
+from bnexp.report.style import point_texts, short_keys, value_text
 
 
 def test_the_first_component_goes_unless_two_keys_would_look_the_same() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.plan import Trial, trials
 from bnexp.records import MEASURES, Outcome
-from bnexp.store.outcomes import TRIAL_COLUMNS, trial_row
+from bnexp.store.results import TRIAL_COLUMNS, trial_row
 from tests.helpers import experiment
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
-from bnexp.config.reader import parse, to_yaml
+from bnexp.config.yaml import parse, to_yaml
 from bnexp.store.cells import csv_text
+from bnexp.store.checksums import trial_columns
 from bnexp.store.results import EXACT, grid_column, trial_table
-from bnexp.store.tables import trial_columns
 from tests.helpers import experiment
 from tests.store.conftest import MakeRun
 

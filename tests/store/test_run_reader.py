@@ -10,9 +10,8 @@ from bnexp.errors import InputError
 from bnexp.records import CURVE_COLUMNS
 from bnexp.store.finding import find_run, find_runs, find_some, newest_runs
 from bnexp.store.layout import PICTURE, SUMMARIES
-from bnexp.store.outcomes import TRIAL_COLUMNS
-from bnexp.store.pictures import SIGNATURE
-from bnexp.store.reader import RunRecord, finished_run
+from bnexp.store.reader import SIGNATURE, RunRecord, finished_run
+from bnexp.store.results import TRIAL_COLUMNS
 from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training import trainee, trial_axis
+from bnexp.training import trainee
+from bnexp.training import work as trial_axis
 from tests.helpers import experiment, finished, made_up_data, only_group
 
 AUGMENTS = ["flip_crop", "flip_crop_cutout"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord
-from bnexp.training import trial_axis
+from bnexp.training import work as trial_axis
 from bnexp.training.loop import train
 from tests.helpers import TOGETHER_FLOAT64, assert_close, curve, experiment, made_up_data, only_group
 

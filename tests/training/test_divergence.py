@@ -17,9 +17,8 @@ from torch.nn import functional as F
 from bnexp.data.batches import batch_orders
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
-from bnexp.training.divergence import Divergence
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import Trainee
+from bnexp.training.trainee import Divergence, Trainee
 from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, experiment, finished, made_up_data, only_group
 
 GUESSING = math.log(3)

@@ -8,7 +8,8 @@ import torch
 
 from bnexp.data.catalog import DataShape
 from bnexp.errors import ConfigError
-from bnexp.training import estimate, trial_axis
+from bnexp.training import estimate
+from bnexp.training import work as trial_axis
 from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, made_up_data, only_group, rates_group

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
-from bnexp.executors.datasets import data_key
-from bnexp.executors.jobs import Job
-from bnexp.executors.local import execute
+from bnexp.engines.devices import data_key
+from bnexp.engines.local import execute
+from bnexp.engines.messages import Job
 from bnexp.plan import groups, trials
-from bnexp.training import loop, trial_axis
+from bnexp.training import loop
+from bnexp.training import work as trial_axis
 from bnexp.training.graphs import updater
 from bnexp.training.trainee import Trainee
 from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group

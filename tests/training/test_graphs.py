@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from bnexp.plan import TrialGroup
-from bnexp.training import graphs, loop, trial_axis
+from bnexp.training import graphs, loop
+from bnexp.training import work as trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
 from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, finished, made_up_data, only_group

@@ -9,9 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from bnexp.data.dataset import Dataset
-from bnexp.training import measure as module
-from bnexp.training.measure import losses, measure
-from bnexp.training.trainee import Trainee
+from bnexp.training import trainee as module
+from bnexp.training.trainee import Trainee, losses, measure
 from tests.helpers import EXACT_FLOAT64, assert_close, experiment, made_up_data, noise, only_group
 
 WIDTH = 8

@@ -12,11 +12,11 @@ from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.training import memory, trial_axis
-from bnexp.training.measure import CHUNK_NUMBERS
-from bnexp.training.memory import CHUNK_TENSORS, HOST_COPIES, STATE, UPDATE, Footprint, footprint
+from bnexp.training import estimate as memory
+from bnexp.training import work as trial_axis
+from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, STATE, UPDATE, Footprint, footprint
 from bnexp.training.optimizers import OPTIMIZERS
-from bnexp.training.trainee import Trainee
+from bnexp.training.trainee import CHUNK_NUMBERS, Trainee
 from tests.helpers import crossed, made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")

@@ -18,7 +18,8 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord
-from bnexp.training import measure, trainee
+from bnexp.training import trainee
+from bnexp.training import trainee as measure
 from bnexp.training.loop import Progress, train
 from bnexp.training.trainee import Trainee
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bnexp.plan import TrialGroup
-from bnexp.training import trial_axis
+from bnexp.training import work as trial_axis
 from bnexp.training.trainee import Trainee
-from bnexp.training.trial_axis import shard_sizes, trials_at_once
+from bnexp.training.work import shard_sizes, trials_at_once
 from tests.helpers import experiment, made_up_data, only_group
 
 CPU = torch.device("cpu")

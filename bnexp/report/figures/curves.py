@@ -9,11 +9,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from bnexp.report.figures.lettering import inches, wrapped
-from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, picture, sentences
-from bnexp.report.labels import point_texts
+from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, inches, make_sheet, picture, sentences, wrapped
 from bnexp.report.panels import ArmCurve, Panels, make_panels
-from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.report.style import ArmStyle, arm_styles, point_texts
 from bnexp.store.files import replace
 
 _NARROW, _WIDE = 5.6, 8.0

@@ -10,13 +10,75 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.metrics import lower_is_better
-from bnexp.report.figures.difference_lines import Block, Blocks, Difference, make_blocks
-from bnexp.report.figures.lettering import inches, shortened, wrapped
-from bnexp.report.figures.sheet import GREY, LINE, PALE, SMALL, dress, make_sheet, sentences
-from bnexp.report.labels import point_texts
-from bnexp.report.marks import ArmMark, arm_marks
-from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.analysis.study import lower_is_better
+from bnexp.report.figures.sheet import GREY, LINE, PALE, SMALL, dress, inches, make_sheet, sentences, shortened, wrapped
+from bnexp.report.panels import evenly
+from bnexp.report.style import ArmMark, ArmStyle, arm_marks, arm_styles, point_texts
+
+MOST = 40
+"""Lines in a plot, unless a single grid point has more."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One arm against the baseline at one grid point."""
+
+    arm: str
+    mean: float | None
+    """None without a pair, or where a value isn't finite."""
+    low: float | None
+    """Of the interval, as is high; None where one pair shows no spread."""
+    high: float | None
+    pairs: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether there is an interval, and 0 lies outside of it."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One grid point."""
+
+    point: dict[str, Any]
+    lines: tuple[Difference, ...]
+    """One per arm that has trials there, in the order of the arms."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a plot."""
+
+    arms: tuple[str, ...]
+    """Those that come in a block."""
+    blocks: tuple[Block, ...]
+    total: int
+    """Grid points with a difference to show, of which the blocks may be a choice."""
+
+    @property
+    def lines(self) -> list[Difference]:
+        """The lines of all blocks."""
+        return [line for block in self.blocks for line in block.lines]
+
+
+def make_blocks(rows: Sequence[ArmRow], *, baseline: str, arms: Sequence[str], limit: int = MOST) -> Blocks:
+    """Return the differences to the baseline; of too many grid points an evenly spaced choice."""
+    points: dict[tuple[Any, ...], dict[str, ArmRow]] = {}
+    for row in rows:
+        if row.arm != baseline and row.arm in arms:
+            points.setdefault(tuple(row.point.values()), {})[row.arm] = row
+    there = tuple(arm for arm in arms if any(arm in cells for cells in points.values()))
+    every = [_block(cells, there) for cells in points.values()]
+    chosen = [every[place] for place in evenly(len(every), max(1, limit // max(1, len(there))))]
+    return Blocks(arms=there, blocks=tuple(chosen), total=len(every))
+
+
+def _block(cells: dict[str, ArmRow], arms: Sequence[str]) -> Block:
+    rows = [cells[arm] for arm in arms if arm in cells]
+    lines = (Difference(row.arm, row.difference, row.difference_low, row.difference_high, row.pairs) for row in rows)
+    return Block(rows[0].point, tuple(lines))
+
 
 _WIDTH, _NAMES, _HALF = 8.0, 2.2, 1.3
 """Inches: the figure, the names of the grid points, what is surely free on each side of zero."""

@@ -4,8 +4,10 @@ The colours (cividis) rise in lightness towards the better, so that they can be 
 grey print.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, cast
 
 import numpy as np
 from matplotlib import colormaps
@@ -18,14 +20,158 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.metrics import lower_is_better
-from bnexp.report.figures.heat_cells import HeatCell, HeatMaps, make_heat_maps
-from bnexp.report.figures.heat_layout import TINY, HeatLayout, heat_layout
-from bnexp.report.figures.lettering import inches
-from bnexp.report.figures.sheet import GREY, SMALL, dress, make_sheet, sentences
-from bnexp.report.labels import short_keys, value_text
-from bnexp.report.style import ArmStyle, arm_styles
-from bnexp.words import counted
+from bnexp.analysis.study import is_number, lower_is_better
+from bnexp.config.text import counted
+from bnexp.report.figures.sheet import GREY, SMALL, dress, inches, make_sheet, sentences, wrapped
+from bnexp.report.style import ArmStyle, arm_styles, short_keys, value_text
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """One arm at one value of each setting, over all grid points that have them."""
+
+    value: float | None
+    """Mean over the grid points; None without a finished trial, or where one of the means isn't finite."""
+    points: int
+    """Grid points with a finished trial."""
+    trials: int
+    """Finished trials."""
+    diverged: int
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One arm; cells[i][j] is at ys[i] and xs[j]."""
+
+    arm: str
+    cells: tuple[tuple[HeatCell, ...], ...]
+
+
+@dataclass(frozen=True)
+class HeatMaps:
+    """The maps of a figure, all over the same values."""
+
+    xs: tuple[Any, ...]
+    ys: tuple[Any, ...]
+    maps: tuple[HeatMap, ...]
+
+    @property
+    def cells(self) -> list[HeatCell]:
+        """The cells of all maps."""
+        return [cell for heat_map in self.maps for row in heat_map.cells for cell in row]
+
+
+def make_heat_maps(rows: Iterable[ArmRow], *, x: str, y: str, arms: Sequence[str]) -> HeatMaps:
+    """Return a map for each arm that has rows; numbers rise along the axes, other values come as they first do."""
+    by_place: dict[tuple[Hashable, ...], list[ArmRow]] = {}
+    for row in rows:
+        by_place.setdefault((row.arm, row.point[x], row.point[y]), []).append(row)
+    there = {arm for arm, *_ in by_place}
+    xs, ys = _ordered(at for _, at, _ in by_place), _ordered(at for *_, at in by_place)
+    maps = tuple(
+        HeatMap(arm, tuple(tuple(_cell(by_place.get((arm, i, j), [])) for i in xs) for j in ys))
+        for arm in arms
+        if arm in there
+    )
+    return HeatMaps(xs, ys, maps)
+
+
+def _ordered(values: Iterable[Any]) -> tuple[Any, ...]:
+    distinct = list(dict.fromkeys(values))
+    numbers = sorted(value for value in distinct if is_number(value))
+    return (*numbers, *(value for value in distinct if not is_number(value)))
+
+
+def _cell(rows: Sequence[ArmRow]) -> HeatCell:
+    finished = [row for row in rows if row.n]
+    means = [row.mean for row in finished]
+    value = None if not means or None in means else sum(cast("list[float]", means)) / len(means)
+    trials, diverged = sum(row.trials for row in finished), sum(row.diverged for row in finished)
+    return HeatCell(value, points=len(finished), trials=trials, diverged=diverged)
+
+
+TINY = SMALL - 1.5
+"""Size of the text in cells, in points."""
+
+_GAP = 0.25
+"""Inches between two maps."""
+_WIDEST, _NARROWEST = 8.0, 4.5
+"""Inches: the whole figure."""
+_BESIDE = 1.5
+"""Inches: the names of the axes and the scale of colours."""
+_TIGHTEST, _ROOMIEST = 0.28, 0.8
+"""Inches: the narrowest cell that holds a value, and the widest cell."""
+_TALLEST, _MAP = 0.42, 4.6
+"""Inches: the highest cell, and the highest map."""
+_SWATCH, _NAME_LINE = 0.5, 0.14
+"""Inches: the arm's line before its name, a further line of the name."""
+_LABEL = 0.17
+"""Inches that a value at an axis takes across its line."""
+
+
+@dataclass(frozen=True)
+class HeatLayout:
+    """Sizes in inches, and how the axes are labelled."""
+
+    names: tuple[str, ...]
+    """Of the maps, broken into lines as wide as a map."""
+    rows: int
+    columns: int
+    cell_width: float
+    cell_height: float
+    width: float
+    """Of the figure."""
+    height: float
+    """Of all maps with what is written at them."""
+    slanted: bool
+    """Whether the values below the maps are, for want of room."""
+    x_step: int
+    """Every how many values one is written."""
+    y_step: int
+
+    @property
+    def two_lines(self) -> bool:
+        """Whether a cell is high enough for two lines of text."""
+        return self.cell_height > 0.27
+
+
+def heat_layout(names: Sequence[str], x_labels: Sequence[str], y_labels: Sequence[str]) -> HeatLayout:
+    """Return the layout of maps with these names, whose values are written like this."""
+    maps = len(names)
+    across, up = max(1, len(x_labels)), max(1, len(y_labels))
+    beside = _BESIDE + _longest(y_labels)
+
+    def cell(columns: int, width: float) -> float:
+        return (width - beside - _GAP * (columns - 1)) / columns / across
+
+    fitting = [count for count in range(1, min(maps, 4) + 1) if cell(count, _WIDEST) >= _TIGHTEST]
+    rows = max(1, ceil(maps / max(fitting, default=1)))
+    columns = max(1, ceil(maps / rows))
+    needed = beside + _GAP * (columns - 1) + columns * across * min(_ROOMIEST, cell(columns, _WIDEST))
+    width = max(_NARROWEST, needed)
+    cell_width = cell(columns, width)
+    cell_height = min(_TALLEST, max(0.75 * cell_width, 0.3), _MAP / up)
+    slanted = _longest(x_labels) > cell_width - 0.06
+    below = 0.75 * _longest(x_labels) if slanted else 0.1
+    broken = tuple(wrapped(name, max(1.0, across * cell_width - _SWATCH), SMALL) for name in names)
+    above = 0.35 + _NAME_LINE * max((name.count("\n") for name in broken), default=0)
+    return HeatLayout(
+        names=broken,
+        rows=rows,
+        columns=columns,
+        cell_width=cell_width,
+        cell_height=cell_height,
+        width=width,
+        height=rows * (up * cell_height + above) + below + 0.3,
+        slanted=slanted,
+        x_step=ceil(_LABEL / cell_width) if slanted else 1,
+        y_step=ceil(_LABEL / cell_height),
+    )
+
+
+def _longest(labels: Sequence[str]) -> float:
+    return max((inches(label, SMALL - 1) for label in labels), default=0)
+
 
 _BAR = 0.15
 """Inches that the scale of colours is thick."""

@@ -7,17 +7,58 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-from bnexp.analysis.columns import is_number
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.metrics import METRICS
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import METRICS, Study, is_number
+from bnexp.config.text import listed
 from bnexp.report.figures.curves import curves_figure, default_curve_metric
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
+from bnexp.report.figures.probe_gradients import gradient_norms_figure
+from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
+from bnexp.report.figures.probe_layers import activations_figure, covariate_shift_figure, saturation_figure
+from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.figures.sheet import picture
 from bnexp.store.files import replace
-from bnexp.words import listed
+
+FIGURES: dict[str, Callable[[Probed, str], Figure | None]] = {
+    "gradient_norms": gradient_norms_figure,
+    "activations": activations_figure,
+    "saturation": saturation_figure,
+    "landscape_bands": landscape_bands_figure,
+    "slices": slices_figure,
+    "covariate_shift": covariate_shift_figure,
+}
+"""By the name of the file."""
+
+_PROBE_FIGURES: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+
+
+def write_probe_pictures(study: Study, folder: Path) -> tuple[Path, ...]:
+    """Write those of FIGURES that the study's probes have something for; return the files.
+
+    Args:
+        study: the trials and their probes.
+        folder: where the files go; it has to be there.
+    """
+    written = []
+    for name, figure in probe_figures(study, title=study.question or study.name):
+        for kind in _PROBE_FIGURES:
+            path = folder / f"{name}.{kind}"
+            replace(path, picture(figure, kind))
+            written.append(path)
+    return tuple(written)
+
+
+def probe_figures(study: Study, *, title: str) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and the figure of each picture."""
+    if study.probes is None:
+        return
+    probed = make_probed(study.trials, study.probes, grid_keys=study.grid_keys, arms=study.arms)
+    for name, make in FIGURES.items():
+        if figure := make(probed, title):
+            yield name, figure
+
 
 _KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
 

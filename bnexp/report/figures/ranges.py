@@ -10,11 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.analysis.robustness import USABLE_SHARE
-from bnexp.report.figures.lettering import wrapped
-from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, sentences
-from bnexp.report.labels import short_keys, value_text
-from bnexp.report.marks import ArmMark, arm_marks
-from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, sentences, wrapped
+from bnexp.report.style import ArmMark, ArmStyle, arm_marks, arm_styles, short_keys, value_text
 from bnexp.report.views import usable_text
 
 _WIDTH, _BAR, _AXIS, _NAMES = 8.0, 0.28, 0.62, 1.8

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Generic, Literal, TypeVar
 
-from bnexp.analysis.metrics import metric_text
-from bnexp.report.labels import short_keys, value_text
+from bnexp.analysis.study import metric_text
+from bnexp.report.style import short_keys, value_text
 
 MISSING = "–"
 """Stands for what can't be known or doesn't apply."""

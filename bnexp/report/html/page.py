@@ -1,19 +1,120 @@
 """The report as one HTML page: readable from a file without network, its charts drawn by the plotly.js inside it."""
 
+from base64 import b64encode
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.sign_flip import EXACT_PAIRS
+from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import Study
 from bnexp.records import DIVERGED_FACTOR
-from bnexp.report.html.arms import arm_looks
-from bnexp.report.html.charts import chart_data, embedded
-from bnexp.report.html.networks import network_pictures
-from bnexp.report.html.records import baseline_table, environment_table, settings_table, trials_table
-from bnexp.report.html.tables import comparison_tables
-from bnexp.report.html.templates import asset, template
+from bnexp.report.figures.pictures import probe_figures
+from bnexp.report.figures.sheet import picture
+from bnexp.report.html.charts import arm_looks, chart_data, embedded
+from bnexp.report.html.tables import baseline_table, comparison_tables, environment_table, settings_table, trials_table
 from bnexp.report.html.verdict import verdict
 from bnexp.report.views import usable_text
+
+
+@cache
+def template(package: str, name: str) -> Template:
+    """Return a template of a package's assets; it escapes what it is given, and refuses names that it isn't given."""
+    environment = Environment(
+        loader=PackageLoader(package, "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def asset(package: str, name: str) -> Markup:
+    """Return a file of a package's assets, to stand in a page as it is."""
+    return Markup(files(package).joinpath("assets", name).read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is said about a picture."""
+
+    heading: str
+    kind: str
+    """What it is, for who can't see it."""
+    reading: str
+    trap: str
+
+
+@dataclass(frozen=True)
+class NetworkPicture:
+    """A picture of the page."""
+
+    id: str
+    words: Words
+    source: str
+    """The SVG as a data URI: it is drawn apart from the page, so no name in it is more than text."""
+
+
+WORDS = {
+    "gradient_norms": Words(
+        "Gradients by layer",
+        "Heat maps of the gradient’s norm times the weights’, layers over steps, one map per arm.",
+        "A map per arm: where it darkens towards the bottom, the gradient vanishes on its way to the first layers; "
+        "where a column has one colour, all layers get their share.",
+        "The norm is multiplied by that of the weights; raw norms of arms with BN and without don’t compare.",
+    ),
+    "activations": Words(
+        "Inputs of the activations",
+        "Bands from the 15th to the 85th percentile over steps, with the median, in three layers of every arm.",
+        "A level band is a distribution that stays; a band that moves or widens is what Ioffe and Szegedy called "
+        "internal covariate shift.",
+        "A steady band doesn’t prove that BN helps because of it: bands can be steady where learning is slow.",
+    ),
+    "saturation": Words(
+        "Units that don’t pass gradients on",
+        "Lines of a share over steps, one per layer, in one panel per arm.",
+        "The share of activations at their flat ends, or of units that are zero for every image, layer by layer.",
+        "Counted on a fixed set of images: a unit that is silent here may answer to others.",
+    ),
+    "landscape_bands": Words(
+        "The loss along the gradient",
+        "Bands over steps, one per arm: the loss, the gradient’s change and the effective smoothness.",
+        "The narrower a band, the better the gradient foretells what a step will do, and the larger the steps may be.",
+        "A network that hardly learns has narrow bands, too; and steps are multiples of each arm’s own learning rate.",
+    ),
+    "slices": Words(
+        "The loss around the trained weights",
+        "Contours of the loss over two directions, one panel per arm.",
+        "Contours that lie far apart are a flat place, long and narrow ones a place that is steep in one direction.",
+        "Two random directions of very many: what looks convex here need not be, and one seed shows one place.",
+    ),
+    "covariate_shift": Words(
+        "How layers disturb one another",
+        "Lines of the relative shift and of the cosine over steps, one per layer, in one panel per arm.",
+        "A relative shift near 0 with a cosine near 1 says that a layer’s gradient holds although the layers before it "
+        "have moved.",
+        "It grows with the updates: an arm that hardly learns has hardly a shift, and BN may well have the larger one "
+        "(Santurkar et al. 2018).",
+    ),
+}
+"""By the name of the picture."""
+
+
+def network_pictures(study: Study) -> tuple[NetworkPicture, ...]:
+    """Return the pictures that the study's probes have something for, without titles: the page has headings."""
+    return tuple(
+        NetworkPicture(name, WORDS[name], _uri(picture(figure, "svg")))
+        for name, figure in probe_figures(study, title="")
+    )
+
+
+def _uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
+
 
 PACKAGE = "bnexp.report.html"
 SCRIPTS = ("charts.js", "page.js")

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bnexp.analysis.comparison import ArmRow, Comparison, Overall
-from bnexp.analysis.headline import ended_badly, gain
-from bnexp.analysis.metrics import lower_is_better
-from bnexp.analysis.standing import FEWEST_SEEDS, Difference, Standing, standing
+from bnexp.analysis.headline import FEWEST_SEEDS, Difference, Standing, ended_badly, gain, standing
+from bnexp.analysis.study import lower_is_better
+from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.report.html.cells import measure, p_cell
-from bnexp.report.labels import point_texts
-from bnexp.words import counted
+from bnexp.report.style import point_texts
 
 FEW = 3
 """Grid points that a sentence names one by one."""

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bnexp.analysis.comparison import ArmRow, RobustnessRow
-from bnexp.report.figures.lettering import missing_letters
-from bnexp.report.figures.sheet import DPI
+from bnexp.report.figures.sheet import DPI, missing_letters
 
 ODD_NAMES = (
     "_hidden",

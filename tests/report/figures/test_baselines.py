@@ -21,8 +21,8 @@ from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
-from bnexp.report.figures.probes.pictures import FIGURES as OF_PROBES
-from bnexp.report.figures.probes.probed import make_probed
+from bnexp.report.figures.pictures import FIGURES as OF_PROBES
+from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.style import KNOWN
 from tests.helpers import PICTURE_RMS

@@ -8,8 +8,7 @@ from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.differences import difference_figure
-from bnexp.report.marks import arm_marks
-from bnexp.report.style import arm_styles
+from bnexp.report.style import arm_marks, arm_styles
 from tests.report.figures.made_up import ODD_NAMES, arm_row, faults, words
 
 ARMS = ("none", "before", "after")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnexp.report.figures.lettering import inches, shortened, wrapped
+from bnexp.report.figures.sheet import inches, shortened, wrapped
 from tests.report.figures.made_up import ODD_NAMES
 
 

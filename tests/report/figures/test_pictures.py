@@ -13,9 +13,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.analysis.chance import Chance
 from bnexp.analysis.comparison import ArmRow, Comparison
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import Chance, Study
 from bnexp.report.figures.pictures import pictures_left_out, write_pictures
 from tests.report.figures.made_up import ODD_NAMES, arm_row, crossed, faults, robustness, run_tables
 
@@ -178,7 +177,7 @@ def test_matplotlibs_settings_stay_as_they_were(tmp_path: Path) -> None:
 
 
 def test_pyplot_stays_out() -> None:
-    modules = "bnexp.report.figures.pictures, bnexp.report.figures.probes.pictures"
+    modules = "bnexp.report.figures.pictures, bnexp.report.figures.pictures"
     code = f"import sys, {modules}; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

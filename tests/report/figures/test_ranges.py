@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.report.figures.ranges import usable_range_figure, width_text
-from bnexp.report.marks import arm_marks
-from bnexp.report.style import arm_styles
+from bnexp.report.style import arm_marks, arm_styles
 from tests.report.figures.made_up import ODD_NAMES, faults, robustness, words
 
 ARMS = ("none", "before", "after")

@@ -6,10 +6,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.chance import Chance
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import Chance, Study
 from bnexp.config.trial import TrialSettings
 
 HOSTILE = (

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.figures.probes.pictures import FIGURES
-from bnexp.report.html.networks import WORDS, network_pictures
-from bnexp.report.html.page import page
+from bnexp.report.figures.pictures import FIGURES
+from bnexp.report.html.page import WORDS, network_pictures, page
 from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import HOSTILE, compared, study
 from tests.report.html.test_page import LARGEST, Parsed

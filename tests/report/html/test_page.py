@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.html.arms import ON_DARK, arm_looks
-from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.charts import ON_DARK, arm_looks, chart_data, embedded
 from bnexp.report.html.page import page
-from bnexp.report.html.records import environment_table, settings_table, trials_table
-from bnexp.report.html.tables import comparison_tables
+from bnexp.report.html.tables import comparison_tables, environment_table, settings_table, trials_table
 from bnexp.report.style import KNOWN, arm_styles
 from tests.report.html.made_up_study import HOSTILE, compared, settings, study
 

@@ -3,7 +3,7 @@
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probes.facets import Facets, row_texts
+from bnexp.report.figures.probe_panels import Facets, row_texts
 from tests.report.figures.made_up import ODD_NAMES, faults, words
 
 

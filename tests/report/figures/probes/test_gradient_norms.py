@@ -8,8 +8,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probes.gradient_norms import PROBE, gradient_norms_figure
-from bnexp.report.figures.probes.probed import make_probed
+from bnexp.report.figures.probe_gradients import PROBE, gradient_norms_figure
+from bnexp.report.figures.probe_panels import make_probed
 from tests.report.figures.made_up import caption, faults, probe_tables
 
 ARMS = ("none", "before")

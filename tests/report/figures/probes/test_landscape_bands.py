@@ -6,8 +6,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probes.landscape_bands import landscape_bands_figure
-from bnexp.report.figures.probes.probed import make_probed
+from bnexp.report.figures.probe_landscape import landscape_bands_figure
+from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.style import arm_styles
 from tests.report.figures.made_up import caption, faults, probe_tables
 

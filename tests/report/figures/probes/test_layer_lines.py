@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probes.layer_lines import covariate_shift_figure, saturation_figure
-from bnexp.report.figures.probes.probed import Probed, make_probed
+from bnexp.report.figures.probe_layers import covariate_shift_figure, saturation_figure
+from bnexp.report.figures.probe_panels import Probed, make_probed
 from tests.report.figures.made_up import ODD_NAMES, caption, faults, probe_tables
 
 ARMS = ("none", "before")

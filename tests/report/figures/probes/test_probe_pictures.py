@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.figures.probes.pictures import FIGURES, probe_figures, write_probe_pictures
+from bnexp.report.figures.pictures import FIGURES, probe_figures, write_probe_pictures
 from bnexp.report.figures.sheet import picture
 from tests.report.figures.made_up import ODD_NAMES, faults, probe_tables
 from tests.report.html.made_up_study import study

@@ -4,15 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.report.figures.probes.probed import (
-    Probed,
-    layers_of,
-    make_probed,
-    middle,
-    points_of,
-    seeds_in,
-    seeds_text,
-)
+from bnexp.report.figures.probe_panels import Probed, layers_of, make_probed, middle, points_of, seeds_in, seeds_text
 from tests.report.figures.made_up import probe_tables
 
 ARMS = ("none", "before")

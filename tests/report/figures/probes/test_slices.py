@@ -8,8 +8,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probes.probed import make_probed
-from bnexp.report.figures.probes.slices import slices_figure
+from bnexp.report.figures.probe_landscape import slices_figure
+from bnexp.report.figures.probe_panels import make_probed
 from tests.report.figures.made_up import caption, faults, probe_tables
 
 ARMS = ("none", "before")

@@ -1,0 +1,326 @@
+"""The catalogue of claims: what is said, by whom, and the experiment, measure and margin that test it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from bnexp.config.base import Fraction, Positive, Settings, Size
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import override_with, resolve, shipped
+from bnexp.config.problems import explain, odd_values
+from bnexp.config.sweep import once
+from bnexp.config.text import Line, Lines, printable
+from bnexp.config.trial import Name, TrialKey, Value
+from bnexp.config.yaml import read_mapping
+from bnexp.errors import ConfigError, InputError, Problem, nearest, refuse_twice
+
+Note = Literal["S0", "S1", "S2", "S3", "S4"]
+Tier = Literal["small", "full"]
+ValueName = Literal[
+    "final_test_accuracy",
+    "final_val_accuracy",
+    "final_train_accuracy",
+    "best_val_accuracy",
+    "final_train_loss",
+    "steps_to",
+    "seconds_to",
+    "seconds_per_step",
+    "roughness",
+    "gap",
+    "gap_at_loss",
+    "probe",
+    "diverged",
+    "measured",
+]
+CheckName = Literal[
+    "four_parameters",
+    "bias_cancelled",
+    "gradient_correct",
+    "restores_identity",
+    "linear_regime",
+    "per_feature",
+    "eval_is_deterministic",
+    "two_inference_methods",
+    "folds_away",
+    "momentum_convention",
+    "clipping_numbers",
+    "input_scaling",
+    "gradient_tracking",
+    "step_times",
+    "batch_memory",
+]
+
+
+class Published(Settings):
+    """A number from the literature that stands beside ours."""
+
+    study: Line
+    setting: Line
+    found: Line
+    same_setting: bool = False
+    """Whether it was measured as here."""
+    unverified: bool = False
+    """Whether it is told from memory of the paper."""
+
+
+class OverSettings(Settings):
+    """How one swept axis becomes one number of each arm and seed."""
+
+    key: TrialKey
+    by: Literal["worst", "best", "spread", "largest", "slope"]
+    """worst, best, spread: of the values along the axis; largest: the largest setting at which the trial completed
+    above chance; slope: of the value against the setting's logarithm (give log: true for that of the value's)."""
+
+
+class MeasureSettings(Settings):
+    """What is compared between two arms, which way the claim says it goes, and from where on that matters."""
+
+    label: Line
+    """What it is, in words, with its unit."""
+    value: ValueName
+    """A column of trials.csv; steps_to and seconds_to a threshold; seconds_per_step; roughness, the standard deviation
+    of the changes of the accuracy from record to record in the second half; gap, training less test accuracy, at the
+    end or at a training loss; a probe; diverged, 1 or 0; or measured, what a check has measured side by side."""
+    arm: Name = "before"
+    baseline: Name = "none"
+    better: Literal["higher", "lower"]
+    """Which way the claim says that the arm lies of the baseline."""
+    margin: Positive
+    """The least mean difference that counts, in the unit of the value; of logarithms, in theirs."""
+    log: bool = False
+    """Compare logarithms: differences are ratios then."""
+    absolute: bool = False
+    """Compare absolute values."""
+    at: dict[TrialKey, Value] = Field(default={})
+    """Look at these values of swept settings only; over all others the mean is taken."""
+    over: OverSettings | None = None
+    change: dict[TrialKey, tuple[Value, Value]] = Field(default={}, max_length=1)
+    """Of the difference between the arms how it changes from one value of a swept setting to another."""
+    threshold: Fraction = 0.9
+    """steps_to, seconds_to: the accuracy."""
+    accuracy: Literal["train_accuracy", "val_accuracy", "test_accuracy"] = "test_accuracy"
+    """steps_to, seconds_to, roughness: of which images."""
+    loss: Positive = 0.1
+    """gap_at_loss: the training loss."""
+    probe: Line | None = None
+    """The name in probes.csv."""
+    layer: Line | None = None
+    """Of a probe: the layer; null = the mean over all."""
+    steps: tuple[Size, Size] | None = None
+    """Of a probe: the first and the last step that count; null = all. Several moments are averaged."""
+
+    @model_validator(mode="after")
+    def _probe_is_named(self) -> Self:
+        if (self.value == "probe") != (self.probe is not None):
+            raise ValueError("value: probe and the name of the probe belong together")
+        if self.arm == self.baseline:
+            raise ValueError(f"arm and baseline are both {self.arm}")
+        if self.steps and self.steps[0] > self.steps[1]:
+            raise ValueError(f"steps: {self.steps[0]} comes after {self.steps[1]}")
+        return self
+
+    @property
+    def of_logarithms(self) -> bool:
+        """Whether differences are logarithms of ratios: a time to a threshold is always compared so."""
+        times, largest = ("steps_to", "seconds_to"), self.over is not None and self.over.by == "largest"
+        return self.log or self.value in times or largest
+
+
+class ClaimSettings(Settings):
+    """A file in configs/claims/. A claim has a check, which holds or fails, or an experiment, whose data decide."""
+
+    claim: Lines
+    """As the notes put it."""
+    tested: Lines = ""
+    """What is tested where that is wrong as worded, or says too little."""
+    as_worded: bool = True
+    """false: the notes' wording is wrong, and what is tested is its correction."""
+    notes: Annotated[tuple[Note, ...], Field(min_length=1), AfterValidator(once)]
+    """Which study notes say it."""
+    literature: Annotated[tuple[Line, ...], Field(min_length=1), AfterValidator(once)]
+    published: tuple[Published, ...] = ()
+    check: CheckName | None = None
+    """A measurement in code, by its name in bnexp/claims/checks/registry.py."""
+    experiment: dict[str, Any] | None = None
+    """A configuration as in configs/, without a name."""
+    tiers: dict[Tier, dict[str, Any]] = Field(default={})
+    """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
+    measures: tuple[MeasureSettings, ...] = ()
+    """What is compared; the first decides, the others stand beside it. Without any, a claim is described only."""
+    primary: Literal["equal", "tuned"] | None = None
+    """Which regime decides; null = tuned where the experiment has tune, else equal."""
+    expect: Lines = ""
+    """Where BN is expected to lose, or the claim to be surprising; said beside what was found."""
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        one = isinstance(value, Mapping) and isinstance(value.get("measures"), Mapping)
+        return {**value, "measures": [value["measures"]]} if one else value
+
+    @model_validator(mode="after")
+    def _has_evidence(self) -> Self:
+        if (self.check is None) == (self.experiment is None):
+            raise ValueError("expected either a check or an experiment")
+        if any((measure.value == "measured") != (self.experiment is None) for measure in self.measures):
+            raise ValueError("measures: value: measured is what a check measures, and all other values an experiment")
+        if self.experiment is None and self.tiers:
+            raise ValueError("tiers change an experiment, and there is none")
+        if self.experiment is not None and set(self.tiers) != {"small", "full"}:
+            raise ValueError("tiers: expected small and full, each with what it changes ({} for nothing)")
+        if not self.as_worded and not self.tested:
+            raise ValueError("as_worded: false needs tested, the corrected wording")
+        return self
+
+    @property
+    def kind(self) -> Literal["exact", "empirical", "descriptive"]:
+        """exact: a check that holds or fails; empirical: data decide; descriptive: no verdict."""
+        if self.measures:
+            return "empirical"
+        return "exact" if self.check else "descriptive"
+
+
+SEEDS = range(300, 306)
+"""Of a claim that names none: six, none of which was looked at while the claims were written."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim that has been checked."""
+
+    id: str
+    """Name of its file."""
+    source: str
+    """Its file, for messages."""
+    settings: ClaimSettings
+    experiments: Mapping[Tier, ExperimentConfig]
+    """By tier, named after the claim; empty where a check in code tests it."""
+
+
+def find_claims(written: Sequence[str] = ()) -> list[Claim]:
+    """Return the claims meant by their names or files, without any all that come with bnexp: exact ones first.
+
+    Raises:
+        InputError: no such claim, and the message lists what there is; or a file can't be read.
+        ConfigError: a file is wrong, or has another's name; lists every problem of all files.
+    """
+    known = shipped("claims")
+    if unknown := [name for name in written if name not in known and not Path(name).is_file()]:
+        raise InputError(f"{unknown[0]}: no such claim{nearest(unknown[0], list(known))}; there are {', '.join(known)}")
+    claims: list[Claim] = []
+    problems: list[Problem] = []
+    for path in _files(written or list(known), known):
+        try:
+            claims.append(load_claim(path))
+        except ConfigError as error:
+            problems += error.problems
+    problems += _same_names(claims)
+    if problems:
+        raise ConfigError(problems)
+    return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
+
+
+def _files(written: Sequence[str], known: Mapping[str, Path]) -> list[Path]:
+    paths = [known.get(name, Path(name)) for name in written]
+    refuse_twice((name, path.resolve()) for name, path in zip(written, paths, strict=True))
+    return paths
+
+
+def _same_names(claims: Sequence[Claim]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for claim in claims:
+        if first.setdefault(claim.id, claim.source) != claim.source:
+            yield Problem(claim.source, "", f"{first[claim.id]} is called {claim.id}, too; rename one of the files")
+
+
+def load_claim(path: Path) -> Claim:
+    """Read and check a claim.
+
+    Raises:
+        InputError: the file can't be read as a YAML mapping.
+        ConfigError: lists every problem.
+    """
+    raw, source = read_mapping(path), str(path)
+    settings = _settings(raw, source)
+    experiments: dict[Tier, ExperimentConfig] = {}
+    problems: list[Problem] = []
+    for tier in settings.tiers:
+        try:
+            experiments[tier] = _experiment(path.stem, settings, tier, source)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    wrong = dict.fromkeys(
+        problem
+        for experiment in experiments.values()
+        for number, measure in enumerate(settings.measures)
+        for problem in _misfits(measure, experiment, f"measures.{number}")
+    )
+    if wrong:
+        raise ConfigError([Problem(source, *each) for each in wrong])
+    return Claim(path.stem, source, settings, experiments)
+
+
+def _settings(raw: Mapping[str, Any], source: str) -> ClaimSettings:
+    found = list(odd_values(raw))
+    if not found:
+        try:
+            return ClaimSettings.model_validate(raw)
+        except ValidationError as error:
+            found = list(explain(error, ClaimSettings))
+    raise ConfigError([Problem(source, *map(printable, each)) for each in found])
+
+
+def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> ExperimentConfig:
+    raw: dict[str, Any] = {"name": name, "question": settings.claim, "seeds": list(SEEDS)} | (settings.experiment or {})
+    wrong: list[Problem] = []
+    for key, value in settings.tiers[tier].items():
+        try:
+            override_with(raw, key, value)
+        except ValueError as error:
+            wrong.append(Problem(source, f"tiers.{tier}.{printable(key)}", printable(str(error))))
+    if wrong:
+        raise ConfigError(wrong)
+    try:
+        return resolve(raw, source)
+    except ConfigError as error:
+        at = [Problem(each.source, f"experiment.{each.key}".rstrip("."), each.message) for each in error.problems]
+        raise ConfigError(at) from None
+
+
+def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
+    """Yield what of a measure the experiment doesn't have."""
+    for field in ("arm", "baseline"):
+        name, arms = getattr(measure, field), list(experiment.arms)
+        if name not in arms:
+            yield f"{place}.{field}", f"{name}: no such arm{nearest(name, arms)}; arms: {', '.join(arms)}"
+    looked_at = {f"at.{key}": (key, [value]) for key, value in measure.at.items()}
+    looked_at |= {f"change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
+    if measure.over:
+        looked_at["over.key"] = measure.over.key, []
+        yield from _no_axis(measure.over, experiment, place)
+    for field, (key, wanted) in looked_at.items():
+        tried = [point[key] for point in experiment.points() if key in point]
+        if not tried:
+            yield f"{place}.{field}", f"{key}: not swept in the experiment{nearest(key, list(experiment.swept))}"
+        elif absent := [value for value in wanted if value not in tried]:
+            yield f"{place}.{field}", f"{absent[0]}: not among the values that are swept"
+    taken = [probe.name for probe in experiment.probes]
+    if measure.probe and measure.probe.partition(".")[0] not in taken:
+        listed = ", ".join(taken) or "none"
+        yield f"{place}.probe", f"{measure.probe}: the experiment takes no such probe; it takes {listed}"
+
+
+def _no_axis(over: OverSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
+    """Yield values that are no place on an axis of numbers, where the measure needs one."""
+    values = [point[over.key] for point in experiment.points() if over.key in point]
+    least = 0 if over.by == "slope" else float("-inf")
+    if over.by in ("slope", "largest"):
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= least:
+                kind = "numbers above 0" if over.by == "slope" else "numbers"
+                yield f"{place}.over.key", f"{over.key}: {over.by} is along {kind}, and {value} is none"
+                return

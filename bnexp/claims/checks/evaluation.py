@@ -1,0 +1,268 @@
+"""Batch norm in evaluation: fixed statistics, and folding into the weights beside it."""
+
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bnexp.claims.checks.small import DIGIT, Moment, difference, fresh, last_moments, moments, noise, short, worn
+from bnexp.claims.checks.times import in_turn
+from bnexp.claims.results import Finding
+from bnexp.deploy.folding import NORMS, Unfoldable, folded
+from bnexp.nn.layers import Linear
+from bnexp.nn.norm import BatchNorm, refit_statistics
+from bnexp.nn.plain import plain
+
+# Batch norm in evaluation: fixed statistics, whose answers hang on no other image, and two ways to come by them.
+#
+# Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.1 and algorithm 2.
+
+SAME_ANSWER = 1e-6
+"""Of logits, relative to the largest."""
+BY_HAND = 1e-10
+"""Relative difference between two ways to compute statistics in float64."""
+AGREED = 0.02
+"""Share of images that two methods may put into different classes once training has settled."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 3, "width": 50, "activation": "relu"},
+    "vgg": {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"},
+}
+BATCH = 32
+
+
+def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
+    """Yield what another pass, and other images in the batch, change of a trained network's answers.
+
+    Args:
+        steps: of training.
+    """
+    for name, model in NETWORKS.items():
+        trained = last_moments(model=model, train={"steps": steps, "record_at": [steps], "batch_size": BATCH})
+        (moment,) = trained.values()
+        yield from _answers(name, moment)
+
+
+def two_inference_methods(steps: int = 600) -> Iterator[Finding]:
+    """Yield how far running averages and statistics of the training set are apart, from the same weights.
+
+    Args:
+        steps: of training.
+    """
+    seen = moments(
+        model=NETWORKS["mlp"],
+        train={"steps": steps, "record_at": [1, 10, 200, steps], "batch_size": BATCH, "precision": "fp64"},
+    )
+    *early, last = (moment for moment in seen if moment.step)
+    for moment in early:
+        yield _disagreement(moment, tested=False)
+    yield _disagreement(last, tested=True)
+    yield _population_variance(last)
+
+
+@torch.no_grad()
+def _answers(name: str, moment: Moment) -> Iterator[Finding]:
+    network, x_NP = moment.network().double(), moment.test_inputs().double()
+    before = {key: buffer.clone() for key, buffer in network.named_buffers()}
+    whole_NC = network(x_NP[None])[0]
+    again = float((network(x_NP[None])[0] - whole_NC).abs().max())
+    yield Finding(
+        f"{name} in evaluation: all {len(x_NP)} test images twice", f"logits differ by {short(again)}", again, 0
+    )
+    alone = difference(torch.cat([network(x_P[None, None])[0] for x_P in x_NP]), whole_NC)
+    found = f"logits differ by {short(alone)} of the largest, in float64"
+    yield Finding(f"{name} in evaluation: each image alone, or with all others", found, alone, SAME_ANSWER)
+    moved = sum(not buffer.equal(before[key]) for key, buffer in network.named_buffers())
+    yield Finding(f"{name} in evaluation: running statistics", f"{moved} of {len(before)} have changed", moved, 0)
+    yield _mixed(name, network, x_NP, whole_NC)
+
+
+def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: Float[Tensor, "N C"]) -> Finding:
+    """Tell how far answers change in training mode, and how much they hang on the other images there."""
+    mixed_NC = _in_training(network, x_NP)
+    apart = difference(mixed_NC, whole_NC)
+    order_N = torch.randperm(len(x_NP), generator=torch.Generator().manual_seed(0))
+    other_NC = torch.empty_like(mixed_NC).index_copy_(0, order_N, _in_training(network, x_NP[order_N]))
+    other = float((mixed_NC.argmax(1) != other_NC.argmax(1)).double().mean())
+    return Finding(
+        f"{name} in training mode, where the note would be right",
+        f"with the statistics of {BATCH} test images, logits differ by {apart:.0%} of the largest from those in "
+        f"evaluation, and {other:.1%} of the images change class when they come with other ones",
+    )
+
+
+def _in_training(network: nn.Module, x_NP: Float[Tensor, "N P"]) -> Float[Tensor, "N C"]:
+    """Return logits of a network in training mode, batch by batch, and put it back."""
+    network.train()
+    logits_NC = torch.cat([network(x_BP[None])[0] for x_BP in x_NP.split(BATCH)])
+    network.eval()
+    return logits_NC
+
+
+@torch.no_grad()
+def _disagreement(moment: Moment, *, tested: bool) -> Finding:
+    """Compare what both methods say of the test images; only at the end do they have to agree."""
+    x_NP, labels_N = moment.test_inputs(), moment.data.test.labels_N
+    logits = [network(x_NP[None])[0] for network in (moment.network(), _refitted(moment))]
+    said = [logits_NC.argmax(1) for logits_NC in logits]
+    ema, population = (float((classes_N == labels_N).double().mean()) for classes_N in said)
+    # Logits that are no numbers have a largest one, too.
+    numbers = all(bool(logits_NC.isfinite().all()) for logits_NC in logits)
+    apart = float((said[0] != said[1]).double().mean()) if numbers else float("nan")
+    return Finding(
+        f"running averages against statistics of the training set, after {moment.step} steps",
+        f"{apart:.1%} of the test images in different classes; accuracy {ema:.3f} and {population:.3f}",
+        apart if tested else None,
+        AGREED if tested else None,
+    )
+
+
+def _refitted(moment: Moment) -> nn.Module:
+    """Return the network with statistics of its training images, batch by batch in the order of the file."""
+    network = moment.network()
+    refit_statistics(network, (x_BP[None] for x_BP in _batches(moment)))
+    return network
+
+
+def _batches(moment: Moment) -> list[Float[Tensor, "B P"]]:
+    x_NP = moment.data.inputs(moment.data.train.images_NP)
+    return list(x_NP[: len(x_NP) // BATCH * BATCH].split(BATCH))
+
+
+@torch.no_grad()
+def _population_variance(moment: Moment) -> Finding:
+    """Work the first layer's statistics out by hand: the mean over batches of m/(m − 1) times their variance."""
+    refitted = _refitted(moment)
+    norm = next(module for module in refitted.modules() if isinstance(module, BatchNorm))
+    weights = next(module for module in refitted.modules() if isinstance(module, Linear))
+    biased_BC = torch.stack([weights(x_BP[None])[0].var(0, correction=0) for x_BP in _batches(moment)])
+    expected_C = BATCH / (BATCH - 1) * biased_BC.mean(0)
+    error = difference(norm.running_var[0], expected_C)
+    without = difference(biased_BC.mean(0), norm.running_var[0])
+    return Finding(
+        f"population variance as m/(m − 1) times the batches' mean variance, m = {BATCH}",
+        f"relative error {short(error)}; without the factor it would be {without:.1%} too small",
+        error,
+        BY_HAND,
+    )
+
+
+# Batch norm folded into the weights beside it: which weights, the same answers, the refusals, and the time it saves.
+#
+# Jacob et al. 2018, arXiv:1712.05877, section 3.2.
+
+SAME_LOGITS = 1e-10
+"""Of logits, relative to the largest, in float64."""
+VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu", "bias": True}
+RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu", "bias": True}
+MLP: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
+FOLDED = {
+    "MLP, BN before the activation": MLP,
+    "MLP, the same without hidden biases": MLP | {"bias": False},
+    "MLP, BN after it, which goes into the next layer": MLP | {"norm": {"placement": "after", "input": True}},
+    "VGG, BN before": VGG,
+    "ResNet, BN before": RESNET,
+}
+REFUSED = {
+    "VGG, BN after the activation": VGG | {"norm": "after"},
+    "VGG, BN on the input": VGG | {"norm": {"input": True}},
+    "ResNet, BN after the activation": RESNET | {"norm": "after"},
+    "layer norm": MLP | {"norm": "layer"},
+}
+IMAGES = 64
+UNITS, EPS = 24, 1e-5
+
+
+def folds_away(rounds: int = 30) -> Iterator[Finding]:
+    """Yield what folding changes of answers and times, and where it isn't possible.
+
+    Args:
+        rounds: in which the times are taken.
+    """
+    yield from _by_formula()
+    yield _columns()
+    for name, model in FOLDED.items():
+        yield _same_logits(name, worn(fresh(model)))
+    for name, model in REFUSED.items():
+        yield _refused(name, worn(fresh(model)))
+    for batch in (1, 256):
+        yield _times(batch, rounds)
+
+
+@torch.no_grad()
+def _by_formula() -> Iterator[Finding]:
+    """Yield whether the first layer has become what the formula says."""
+    network = worn(fresh(MLP))
+    layer = next(module for module in network.modules() if isinstance(module, Linear))
+    norm = next(module for module in network.modules() if isinstance(module, BatchNorm))
+    made = next(module for module in folded(network).modules() if isinstance(module, nn.Linear))
+    scale_O = norm.gamma[0] / (norm.running_var[0] + norm.eps).sqrt()
+    weight_OI, bias_O = (layer.get_parameter(name)[0] for name in ("weight", "bias"))
+    formulas = {
+        "W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)": (made.weight, scale_O[:, None] * weight_OI),
+        "b' = β + (b − m) γ/√(v + ε)": (made.bias, norm.beta[0] + (bias_O - norm.running_mean[0]) * scale_O),
+    }
+    for what, pair in formulas.items():
+        error = difference(*pair)
+        yield Finding(what, f"relative error {short(error)}", error, SAME_LOGITS)
+
+
+def _columns() -> Finding:
+    """Fold a layer x W + b whose weight is (in, out), numbers made up, and compare with torch's own batch norm."""
+    x_BI, weight_IO = noise(2, UNITS, UNITS)
+    bias_O, gamma_O, beta_O, mean_O, root_O = noise(5, UNITS, seed=1)
+    variance_O = root_O.square() + 0.1
+    expected_BO = F.batch_norm(x_BI @ weight_IO + bias_O, mean_O, variance_O, gamma_O, beta_O, eps=EPS)
+    scale_O = gamma_O / (variance_O + EPS).sqrt()
+    shift_O = beta_O + (bias_O - mean_O) * scale_O
+    error = difference(x_BI @ (weight_IO @ scale_O.diag()) + shift_O, expected_BO)
+    wrong = difference(x_BI @ (scale_O.diag() @ weight_IO) + shift_O, expected_BO)
+    return Finding(
+        "W' = W diag(γ/√(v + ε)) scales the columns of a weight (in, out)",
+        f"relative error {short(error)}; with its rows scaled, outputs are {wrong:.0%} off",
+        error,
+        SAME_LOGITS,
+    )
+
+
+@torch.no_grad()
+def _same_logits(name: str, network: nn.Module) -> Finding:
+    x_NP = noise(IMAGES, 64)
+    made = folded(network)
+    error = difference(made(x_NP.unflatten(1, DIGIT)), network(x_NP[None])[0])
+    left = sum(isinstance(layer, NORMS) for layer in made.modules())
+    removed = sum(isinstance(layer, BatchNorm) for layer in network.modules())
+    found = f"{removed} BN layers gone; logits differ by {short(error)} of the largest"
+    # A norm layer that is left is as bad as another answer.
+    return Finding(name, found, error + left, SAME_LOGITS)
+
+
+def _refused(name: str, network: nn.Module) -> Finding:
+    """Look for the refusal: folding would change the answers there."""
+    try:
+        folded(network)
+    except Unfoldable as reason:
+        return Finding(f"{name} can't be folded", f"refused: {reason}", 0, 0)
+    return Finding(f"{name} can't be folded", "folded all the same", 1, 0)
+
+
+def _times(batch: int, rounds: int) -> Finding:
+    """Time a network of convolutions as torch.nn has it, with its norm layers and folded."""
+    network = worn(fresh(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
+    before, after = plain(network), folded(network)
+    x_BCHW = noise(batch, *DIGIT).float()
+
+    @torch.no_grad()
+    def answer(made: nn.Module) -> Tensor:
+        logits_BC: Tensor = made(x_BCHW)
+        return logits_BC
+
+    slow, fast = in_turn([lambda: answer(before), lambda: answer(after)], rounds, times=3)
+    return Finding(
+        f"time for {'an image' if batch == 1 else f'{batch} images'} of 8 x 8, a VGG of 16 to 64 channels",
+        f"{1e3 * median(slow):.2f} ms before and {1e3 * median(fast):.2f} ms after folding: "
+        f"{median(slow) / median(fast):.2f} times as fast (medians of {rounds}, not compiled)",
+    )

@@ -1,0 +1,146 @@
+"""Small networks for checks: freshly made, or trained on the bundled digits and looked at on the way."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.config.model import ModelSettings
+from bnexp.data.dataset import Dataset
+from bnexp.engines.devices import data_key, load_data
+from bnexp.nn.build import build
+from bnexp.nn.norm import BatchNorm
+from bnexp.plan import groups, trials
+from bnexp.records import Snapshot
+from bnexp.run.trained import TrainedTrial
+from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.training.loop import train
+
+
+def difference(actual: ArrayLike, expected: ArrayLike) -> float:
+    """Return the largest difference relative to the largest expected number; the difference itself where all are 0.
+
+    Arrays of different shapes are infinitely far apart.
+    """
+    a, b = np.asarray(actual, dtype=float), np.asarray(expected, dtype=float)
+    if a.shape != b.shape:
+        return float("inf")
+    return float(np.abs(a - b).max()) / (float(np.abs(b).max()) or 1.0)
+
+
+def worst(errors: Iterable[float]) -> float:
+    """Return the largest of some errors, and 0 of none; NaN where one is no number, which max() may pass over."""
+    return float(np.max([0.0, *errors]))
+
+
+def short(number: float) -> str:
+    """Return a number of any size in one digit.
+
+    >>> short(2.3e-16), short(0.04), short(0.0)
+    ('2e-16', '0.04', '0')
+    """
+    return f"{number:.1g}"
+
+
+CPU = torch.device("cpu")
+DIGIT = 1, 8, 8
+"""C, H, W of a digit."""
+CLASSES = 10
+BIASES = 1_000
+"""Where the seeds of biases begin."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A trial after some of its steps."""
+
+    arm: str
+    step: int
+    measures: Mapping[str, float]
+    """Loss and accuracy of each split, in evaluation mode, as in curves.csv."""
+    data: Dataset
+    trained: TrainedTrial
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Weights and running statistics by name, without the axis of trials."""
+        return {name: torch.from_numpy(array[0]) for name, array in self.trained.weights.arrays.items()}
+
+    def network(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode; every call makes a new one."""
+        return self.trained.network(self.data.shape, CPU)
+
+    def test_inputs(self) -> Float[Tensor, "N P"]:
+        """Return all test images as network inputs."""
+        return self.data.inputs(self.data.test.images_NP)
+
+
+def small(**raw: Any) -> ExperimentConfig:
+    """Return an experiment on the digits with one seed, from what its file would say."""
+    return resolve({"name": "check", "data": {"name": "digits"}, "seeds": 1, "arms": ["before"]} | raw, "check")
+
+
+def moments(**raw: Any) -> Iterator[Moment]:
+    """Train a small experiment, and yield each of its trials at every record; trials of one shape train together."""
+    together = groups(trials(small(**raw)))
+    datasets = load_data(together, CPU)
+    for group in together:
+        data = datasets[data_key(group)]
+        for progress in train(group, data):
+            record, whole = progress.record, progress.snapshot()
+            for k, trial in enumerate(group.trials):
+                measures = {name: row[k] for name, row in record.measures.items()}
+                trained = TrainedTrial(trial, _of_network(whole.only([trial.number])))
+                yield Moment(trial.arm, record.step, measures, data, trained)
+
+
+def last_moments(**raw: Any) -> dict[str, Moment]:
+    """Train a small experiment and return its arms at the end."""
+    return {moment.arm: moment for moment in moments(**raw)}
+
+
+def fresh(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Return a network for digits with its initial weights, K = 1, from what its section of a file would say."""
+    draws = SeedDraws(SeedStreams([0], CPU), [0])
+    return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
+
+
+@torch.no_grad()
+def worn(network: nn.Module) -> nn.Module:
+    """Give biases and batch norm layers numbers that training might: none is at a value that hides faults."""
+    biased(network)
+    for number, norm in enumerate(module for module in network.modules() if isinstance(module, BatchNorm)):
+        shape = norm.gamma.shape
+        norm.gamma.copy_(1 + 0.3 * noise(*shape, seed=4 * number))
+        norm.beta.copy_(0.5 * noise(*shape, seed=4 * number + 1))
+        norm.running_mean.copy_(noise(*shape, seed=4 * number + 2))
+        norm.running_var.copy_(noise(*shape, seed=4 * number + 3).square() + 0.1)
+    return network.eval()
+
+
+@torch.no_grad()
+def biased(network: nn.Module, ending: str = "bias") -> nn.Module:
+    """Give the biases whose names end so normal numbers, in place of the zeros that they start with."""
+    biases = (theta for name, theta in network.named_parameters() if name.endswith(ending))
+    for number, bias in enumerate(biases):
+        bias.copy_(noise(*bias.shape, seed=BIASES + number))
+    return network
+
+
+def noise(*shape: int, seed: int = 0) -> Float[Tensor, "..."]:
+    """Return standard normal numbers in float64, the same at every call."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _of_network(snapshot: Snapshot) -> Snapshot:
+    """Return what a checkpoint of final weights keeps: of the state the network's part, under its own names."""
+    prefix = "network."
+    arrays = {name.removeprefix(prefix): each for name, each in snapshot.arrays.items() if name.startswith(prefix)}
+    return Snapshot(snapshot.trials, snapshot.epoch, snapshot.step, snapshot.seconds, arrays)

@@ -1,0 +1,217 @@
+"""`bnexp claims`: what is claimed about batch normalization, tested, with verdicts."""
+
+import shlex
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
+from bnexp.run.signals import EXIT_CODE, Interrupts
+
+if TYPE_CHECKING:
+    from bnexp.claims.catalogue import Claim
+    from bnexp.claims.report.rows import Account
+    from bnexp.run.prepare import Plan
+    from bnexp.run.tuning import Train
+    from bnexp.store.reader import RunRecord
+
+WIDE_FROM = 160
+"""Columns of a terminal that show the whole table; fewer show what a verdict is judged by."""
+
+app = typer.Typer(name="claims", help="What is claimed about BN, tested, with verdicts.", no_args_is_help=True)
+
+
+class Tier(StrEnum):
+    """How much is spent on a claim."""
+
+    small = "small"
+    full = "full"
+
+
+class Format(StrEnum):
+    """How the table is written."""
+
+    table = "table"
+    md = "md"
+    json = "json"
+
+
+def complete_claim(incomplete: str) -> list[str]:
+    """Shipped claims."""
+    from bnexp.config.load import shipped
+
+    return [name for name in shipped("claims") if name.startswith(incomplete)]
+
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...", help="Names of claims, or files of your own; none: all.", autocompletion=complete_claim
+    ),
+]
+Tiers = Annotated[Tier, typer.Option("--tier", help="small: minutes on two CPU cores; full: for a GPU.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails, or has not run.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run anew; runs that are there are kept under a number.")]
+All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
+Html = Annotated[bool, typer.Option("--html", help="Also write one page, claims.html, beside the claims' runs.")]
+Docs = Annotated[
+    Path | None,
+    typer.Option("--docs", help="Also write claims.md and its pictures into a folder.", file_okay=False),
+]
+Formats = Annotated[Format, typer.Option("--format", help="How to write the table.")]
+
+
+@app.command("run")
+def run_claims(
+    ids: Ids = None,
+    tier: Tiers = Tier.small,
+    check: Check = False,
+    rerun: Rerun = False,
+    runs: Runs = DEFAULT_RUNS,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
+    from bnexp.claims.catalogue import find_claims
+    from bnexp.cli.output import saying, warn
+
+    claims = find_claims(ids or [])
+    silent = as_json or quiet
+    try:
+        from bnexp.claims import run as claim_runs  # imports torch
+        from bnexp.engines.local import Local
+
+        engine, say = Local.on(device, workers), saying(silent=silent)
+        with Interrupts():
+            claim_runs.run_claims(claims, tier.value, runs, engine, _trainer(silent), say, rerun=rerun)
+    except KeyboardInterrupt:
+        warn(f"interrupted; {runs} keeps what is done, the same command continues it")
+        raise typer.Exit(EXIT_CODE) from None
+    _check(_show(claims, tier, runs, form=Format.json if as_json else Format.table, quiet=quiet), check)
+
+
+@app.command("show")
+def show_claims(
+    ids: Ids = None,
+    tier: Tiers = Tier.small,
+    check: Check = False,
+    everything: All = False,
+    form: Formats = Format.table,
+    html: Html = False,
+    docs: Docs = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the verdicts on claims, from what has run."""
+    from bnexp.claims.catalogue import find_claims
+    from bnexp.cli.output import print_line
+    from bnexp.errors import InputError
+
+    if ids and docs:
+        raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
+    claims, form = find_claims(ids or []), Format.json if as_json else form
+    told = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
+    written = [
+        *(_write_page(told, tier, runs) if html else ()),
+        *(_write_docs(told, tier, runs, docs) if docs else ()),
+    ]
+    if written and form is Format.table and not quiet:
+        print_line("\n" + "\n".join(map(str, written)))
+    _check(told, check)
+
+
+def _trainer(silent: bool) -> "Train":
+    from bnexp.cli.progress import Watching
+    from bnexp.run.run import run
+
+    def train(plan: "Plan") -> "RunRecord":
+        with Watching(plan, silent=silent) as watching:
+            return run(plan, watching.see, watching.begin)
+
+    return train
+
+
+def _show(
+    claims: "list[Claim]",
+    tier: Tier,
+    runs: Path,
+    *,
+    form: Format,
+    quiet: bool,
+    everything: bool = False,
+    known: bool = False,
+) -> "list[Account]":
+    """Print the verdicts and return what is told; known: judge all measures, whether they are printed or not."""
+    from bnexp.claims.evidence import evidence
+    from bnexp.claims.report.rows import accounts, rows_json
+    from bnexp.claims.report.words import claims_table
+    from bnexp.cli.output import plain, print_json, print_table, warn
+    from bnexp.report.table import to_markdown
+
+    told = accounts(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
+    for fault in dict.fromkeys(fault for each in told for fault in each.evidence.unreadable):
+        warn(f"left out: {fault}")
+    title, markdown = f"Claims about batch normalization, {tier.value} tier", form is Format.md
+    if form is Format.json:
+        print_json(rows_json(told))
+    elif not quiet:
+        table = claims_table(told, title, wide=markdown or not _narrow(), everything=everything)
+        if markdown:
+            print(plain(to_markdown(table)), end="")
+        else:
+            print_table(table)
+    return told
+
+
+def _narrow() -> bool:
+    """Tell whether the table goes to a terminal that all its columns would break in."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE_FROM
+
+
+def _check(told: "list[Account]", check: bool) -> None:
+    from bnexp.cli.output import warn
+
+    if not check:
+        return
+    exact = [each for each in told if each.claim.settings.kind == "exact"]
+    if missing := [each.claim.id for each in exact if each.evidence.result is None]:
+        warn(f"--check: no result of {', '.join(missing)}")
+    if missing or any(each.evidence.result and not each.evidence.result.holds for each in told):
+        raise typer.Exit(1)
+
+
+def _write_page(told: "list[Account]", tier: Tier, runs: Path) -> list[Path]:
+    from bnexp.claims.report.documents import page
+
+    return _written(runs / "claims" / tier.value, {"claims.html": page(told, tier.value, _command()).encode()})
+
+
+def _write_docs(told: "list[Account]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+    from bnexp.claims.evidence import evidence
+    from bnexp.claims.report.documents import document
+    from bnexp.claims.report.rows import accounts
+
+    claims, rest = [each.claim for each in told], [other for other in Tier if other is not tier]
+    others = {other.value: accounts(evidence(claims, other.value, runs, everything=False)) for other in rest}
+    return _written(folder, document(told, tier.value, _command(), others))
+
+
+def _command() -> str:
+    """Return the command as it was given."""
+    return shlex.join(["bnexp", *sys.argv[1:]])
+
+
+def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    from bnexp.store.files import replace
+
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        replace(folder / name, content)
+    return [folder / name for name in files]

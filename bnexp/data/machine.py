@@ -1,0 +1,57 @@
+"""Where data sets are looked for on this machine, and how much memory is free."""
+
+import os
+from pathlib import Path
+
+import psutil
+import torch
+
+from bnexp.config.data import DataSettings
+from bnexp.errors import InputError
+
+
+def shared_folder() -> Path:
+    """Return the folder of data sets: $BNEXP_DATA, else the user's cache folder. It may not exist yet.
+
+    Raises:
+        InputError: no home folder is known.
+    """
+    if named := os.environ.get("BNEXP_DATA"):
+        return expanded(named, "BNEXP_DATA").absolute()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else expanded("~", "BNEXP_DATA") / ".cache") / "bnexp"
+
+
+def expanded(written: str, key: str) -> Path:
+    """Return a path with `~` and `~user` replaced by the home folder.
+
+    Raises:
+        InputError: there is no such user, or nobody knows the home folder; the message names the key.
+    """
+    try:
+        return Path(written).expanduser()
+    except RuntimeError:
+        raise InputError(f"{key}: {written}: no home folder is known for it; write the whole path") from None
+
+
+def data_folder(settings: DataSettings) -> Path:
+    """Return the folder that holds the files of a data set: data.root, else the shared folder.
+
+    Raises:
+        InputError: something is there, but it is not a folder; or no home folder is known.
+    """
+    folder = shared_folder() if settings.root is None else expanded(settings.root, "data.root").absolute()
+    if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's own, never an error
+        key = "BNEXP_DATA" if settings.root is None else "data.root"
+        raise InputError(f"{key}: {folder} is not a folder; set it to the folder that holds the data sets")
+    return folder
+
+
+CPU = torch.device("cpu")
+
+
+def free_memory(device: torch.device = CPU) -> int:
+    """Return the bytes that a device has to spare at this moment."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

@@ -1,0 +1,119 @@
+"""The interface of an engine, and choosing one by name."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from bnexp.config.probes import ProbeSettings
+from bnexp.engines.devices import Datasets
+from bnexp.engines.messages import Event, Job, Latest
+from bnexp.engines.planning import ShapeOf
+from bnexp.errors import InputError, nearest
+from bnexp.plan import TrialGroup
+
+
+class Engine(Protocol):
+    """Where groups train: Local, or Cluster."""
+
+    @property
+    def place(self) -> str:
+        """Where it trains, for people."""
+
+    def load(self, groups: Sequence[TrialGroup]) -> Datasets:
+        """Load what groups train on.
+
+        Raises:
+            InputError: a data set can't be had as asked for.
+        """
+
+    def arranged(
+        self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
+    ) -> list[TrialGroup]:
+        """Cut groups so that they fit, and put them into the order in which they train.
+
+        Args:
+            groups: trials of one shape each.
+            shape_of: what a group trains on.
+            probes: that are taken while they train.
+            begun: whether they have been trained in before, so that results depend on their cut in the last bits.
+
+        Raises:
+            InputError: one trial alone doesn't fit.
+        """
+
+    def execute(
+        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
+    ) -> Generator[Event, None, None]:
+        """Train jobs and yield what happens; a job that breaks doesn't stop the others.
+
+        Args:
+            jobs: what to train.
+            datasets: from load.
+            latest: finds the newest snapshot of a job.
+            probes: what to measure inside the networks on the way.
+            trials: how many the whole run has, those that have ended included.
+        """
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what environment.json says of where a run was trained."""
+
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Where to train."""
+
+    device: str = "auto"
+    engine: str = "local"
+    workers: int | None = None
+    """Processes of this machine that train side by side; None: as many as there are cores or GPUs, where that pays."""
+    address: str | None = None
+    """Of a Ray cluster; None starts Ray on this machine."""
+    gpus_per_group: float | None = None
+    checkpoints: Path | None = None
+    """A folder that all machines of a cluster see; None passes states through Ray."""
+
+    def check(self) -> None:
+        """Refuse what can be refused before anything is loaded.
+
+        Raises:
+            InputError: no such engine, it is not installed, or options of Ray without it.
+        """
+        if self.engine not in ENGINES:
+            expected = f"expected {' or '.join(ENGINES)}"
+            raise InputError(f"--engine {self.engine}: {expected}{nearest(self.engine, ENGINES)}")
+        if self.engine == "ray" and not find_spec("ray"):
+            raise InputError("--engine ray: Ray is not installed; pip install 'bnexp[ray]'")
+        of_ray = {
+            "--address": self.address,
+            "--gpus-per-group": self.gpus_per_group,
+            "--checkpoints": self.checkpoints,
+        }
+        given = [name for name, value in of_ray.items() if value is not None]
+        if given and self.engine == "local":
+            raise InputError(f"{given[0]} is for clusters; add --engine ray")
+        if self.workers is not None and self.engine == "ray":
+            raise InputError("--workers is for --engine local; Ray uses all CPUs or GPUs of its nodes")
+
+    @contextmanager
+    def entered(self) -> "Iterator[Engine]":
+        """Make the engine ready, and let go of it at the end.
+
+        Raises:
+            InputError: the device or the cluster can't be had.
+        """
+        if self.engine == "local":
+            from bnexp.engines.local import Local
+
+            yield Local.on(self.device, self.workers)
+        else:
+            from bnexp.engines.cluster.session import ray_cluster
+
+            share = 1.0 if self.gpus_per_group is None else self.gpus_per_group
+            with ray_cluster(self.device, self.address, share, self.checkpoints) as cluster:
+                yield cluster

@@ -1,1 +1,0 @@
-"""Where trial groups run: this process."""

@@ -1,0 +1,258 @@
+"""The loss along the gradient while a network trains, and around its trained weights."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bnexp.report.figures.probe_panels import (
+    NARROW,
+    WIDE,
+    Facets,
+    Probed,
+    draw_band,
+    draw_bar,
+    draw_line,
+    mark_steps,
+    points_of,
+    row_texts,
+    seeds_in,
+)
+from bnexp.report.figures.sheet import PALE, SMALL, dress, make_sheet, sentences, shortened, wrapped
+from bnexp.report.style import ArmStyle, arm_styles
+
+# How smooth the loss is along the gradient while a network trains: Santurkar et al. (2018), figure 4, an arm a colour.
+#
+# A band is what one moment has over several step sizes, never what several epochs have. Gradients are relative to their
+# own norm: a network with batch normalization has L(αW) = L(W), so its raw gradients change with the weights' norm
+# alone.
+
+Bands = dict[Any, pd.DataFrame]
+
+_ROW = 2.0
+"""Inches."""
+_LOG_SPAN = 100
+"""A scale of positive values that span more than this is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a panel shows: from one probe to another, or if they are one, from the lowest seed to the highest."""
+
+    title: str
+    low: str
+    high: str
+
+    @property
+    def one_moment(self) -> bool:
+        """Whether the band is that of one moment, rather than of the seeds."""
+        return self.low != self.high
+
+
+QUANTITIES = (
+    Quantity("loss along the gradient", "loss_variation.low", "loss_variation.high"),
+    Quantity(
+        "relative change of the gradient",
+        "gradient_predictiveness.relative_low",
+        "gradient_predictiveness.relative_high",
+    ),
+    Quantity("effective smoothness, scale-free", "effective_smoothness.scale_free", "effective_smoothness.scale_free"),
+)
+
+
+def landscape_bands_figure(probed: Probed, title: str) -> Figure | None:
+    """Return the panels that something was measured for, with one scale per panel; None without any."""
+    found = {quantity: _bands(probed, quantity) for quantity in QUANTITIES}
+    shown = {quantity: bands for quantity, bands in found.items() if len(bands)}
+    if not shown:
+        return None
+    table = pd.concat([probed.of(name) for quantity in shown for name in (quantity.low, quantity.high)])
+    points, styles = points_of(table), arm_styles(probed.arms)
+    table = table[table["point"].isin(points)]
+    figure, body = make_sheet(
+        title=title,
+        caption=_caption(probed, table, points, list(shown)),
+        handles=[_handle(arm, styles[arm]) for arm in probed.arms_in(table)],
+        width=WIDE if len(shown) > 1 else NARROW,
+        height=len(points) * _ROW + 0.6,
+    )
+    grid = body.subplots(len(points), len(shown), sharex=True, sharey="col", squeeze=False)
+    texts = row_texts([probed.point_text(point) for point in points])
+    for across, point, text in zip(grid, points, texts, strict=True):
+        across[0].set_ylabel(shortened(text, _ROW - 0.2, SMALL), size=SMALL, parse_math=False)
+        for axes, (quantity, bands) in zip(across, shown.items(), strict=True):
+            _draw_panel(axes, bands, quantity, point, styles)
+            if point == points[0]:
+                axes.set_title(wrapped(quantity.title, WIDE / 3 - 0.5, SMALL), size=SMALL)
+    body.supxlabel("step", size=SMALL + 1)
+    return figure
+
+
+def _bands(probed: Probed, quantity: Quantity) -> Bands:
+    """Return `low` and `high` over the steps by grid point and arm.
+
+    The band of one moment is the mean of the seeds' lows and of their highs; that of the seeds has their `mean`, too.
+    """
+    places = ["point", "arm", "step"]
+    low, high = (probed.of(name).set_index([*places, "trial"])["value"] for name in (quantity.low, quantity.high))
+    ends = pd.DataFrame({"low": low, "high": high}).dropna().groupby(level=places)
+    table = ends.mean() if quantity.one_moment else _over_seeds(low.groupby(level=places))
+    return {key: part.droplevel(["point", "arm"]) for key, part in table.groupby(level=["point", "arm"])}
+
+
+def _over_seeds(values: Any) -> pd.DataFrame:
+    return pd.DataFrame({"low": values.min(), "mean": values.mean(), "high": values.max()})
+
+
+def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], shown: Sequence[Quantity]) -> str:
+    moments = any(quantity.one_moment for quantity in shown)
+    seeds = seeds_in(table)
+    ends = f", each the mean over {seeds} seeds" if seeds > 1 else ""
+    smoothness = f"smoothness: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else ""
+    return sentences(
+        probed.seen(points),
+        f"loss and gradient: lowest and highest over the step sizes of one moment{ends}" if moments else "",
+        "gradients are relative, since with BN raw ones grow as weights shrink" if moments else "",
+        smoothness if not all(quantity.one_moment for quantity in shown) else "",
+        "one seed" if seeds == 1 else "",
+        probed.diverged(points),
+    )
+
+
+def _handle(arm: str, style: ArmStyle) -> Line2D:
+    return Line2D([], [], color=style.colour, linestyle=style.line, label=arm)
+
+
+def _draw_panel(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles: dict[str, ArmStyle]) -> None:
+    dress(axes)
+    mark_steps(axes)
+    for arm, style in styles.items():
+        if (band := bands.get((point, arm))) is not None:
+            draw_band(axes, band["low"], band["high"], color=style.colour, alpha=0.15)
+            for edge in ("low", "high") if quantity.one_moment else ("mean",):
+                width = 1 if quantity.one_moment else 1.5
+                draw_line(axes, band[edge], color=style.colour, linestyle=style.line, linewidth=width)
+    low, high = min(band["low"].min() for band in bands.values()), max(band["high"].max() for band in bands.values())
+    if 0 < low < high / _LOG_SPAN:
+        axes.set_yscale("log")
+
+
+# The loss around the trained weights, along two filter-normalised directions: contours, a panel per arm, one scale.
+#
+# Li et al. (2018): each filter of a direction has the norm of the weights' own, so that the scale of the weights, which
+# means nothing with batch normalization, doesn't stretch the picture. The directions of a seed are those of every arm.
+
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+PROBE = re.compile(rf"landscape_slice\[{_NUMBER} {_NUMBER}\]")
+"""With its coordinates in multiples of the weights' own norm."""
+
+_COLOURS = colormaps["cividis_r"]
+"""The lowest loss brightest."""
+_LEVELS, _FLAT = 13, 1e-9
+"""Contours and the two ends; what all losses span at least."""
+_SLICE_LOG_SPAN, _DECADES = 20, 6
+"""Losses that span more than this get levels in equal ratios, over so many decades at most."""
+_SLICE_ROW = 2.0
+"""Inches."""
+_WEIGHTS: dict[str, Any] = {
+    "linestyle": "",
+    "marker": "o",
+    "color": "white",
+    "markeredgecolor": "black",
+    "markersize": 4,
+}
+
+
+def slices_figure(probed: Probed, title: str) -> Figure | None:
+    """Return the slices of the first seed that all arms have, at its latest step; None without two dimensions."""
+    losses = _losses(probed)
+    if losses.empty:
+        return None
+    points, seed, arms = points_of(losses), _first_seed(losses), probed.arms_in(losses)
+    losses = losses[losses["point"].isin(points) & (losses["seed"] == seed)]
+    slices = {key: _latest(part) for key, part in losses.groupby(["point", "arm"], sort=False)}
+    slices = {key: cells for key, cells in slices.items() if min(cells.shape) > 1}
+    if not slices:
+        return None
+    rows = row_texts([probed.point_text(point) for point in points])
+    facets = Facets(rows, arms, row_height=_SLICE_ROW, square=True)
+    norm, levels = _scale(np.concatenate([cells.to_numpy().ravel() for cells in slices.values()]))
+    gaps = len(slices) < len(points) * len(arms) or any(cells.isna().any(axis=None) for cells in slices.values())
+    figure, body = facets.sheet(title, _slice_caption(probed, losses, points, seed), _handles(gaps))
+    for row, arm, axes in facets.panels(body):
+        _draw_slice(axes, slices.get((points[row], arm)), norm, levels)
+    over = "max" if losses["value"].max() > levels[-1] else "neither"
+    draw_bar(body, ScalarMappable(norm, _COLOURS), "loss", facets.height, extend=over)
+    body.supxlabel("first direction", size=SMALL + 1)
+    body.supylabel("second direction", size=SMALL + 1)
+    return figure
+
+
+def _losses(probed: Probed) -> pd.DataFrame:
+    """Return the losses beside the coordinates `x` and `y`."""
+    places = {name: found.groups() for name in probed.tables if (found := PROBE.fullmatch(name))}
+    tables = [probed.of(name).assign(x=float(x), y=float(y)) for name, (x, y) in places.items()]
+    return pd.concat(tables) if tables else pd.DataFrame()
+
+
+def _first_seed(losses: pd.DataFrame) -> int:
+    """Return the lowest seed of those that the most arms and grid points have."""
+    having = losses[["seed", "point", "arm"]].drop_duplicates().groupby("seed").size()
+    return int(having[having == having.max()].index[0])
+
+
+def _latest(losses: pd.DataFrame) -> pd.DataFrame:
+    """Return the losses of the latest step, a row per y and a column per x."""
+    last = losses[losses["step"] == losses["step"].max()]
+    cells: pd.DataFrame = last.pivot(index="y", columns="x", values="value")
+    return cells
+
+
+def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
+    """Return the scale that all panels share, and its levels: in equal ratios where losses span decades."""
+    low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
+    if 0 < low < high / _SLICE_LOG_SPAN:
+        high = min(high, low * 10.0**_DECADES)
+        return LogNorm(low, high), np.geomspace(low, high, _LEVELS)
+    high = max(high, low + _FLAT)
+    return Normalize(low, high), np.linspace(low, high, _LEVELS)
+
+
+def _slice_caption(probed: Probed, losses: pd.DataFrame, points: Sequence[int], seed: int) -> str:
+    return sentences(
+        probed.seen(points),
+        f"seed {seed} at step {losses['step'].max()}",
+        "axes: distance along two random directions, each filter's in multiples of its weights' norm",
+        probed.diverged(points),
+    )
+
+
+def _handles(gaps: bool) -> list[Artist]:
+    weights = Line2D([], [], label="trained weights", **_WEIGHTS)
+    return [weights, *([Patch(facecolor=PALE, label="no finite loss")] if gaps else [])]
+
+
+def _draw_slice(axes: Axes, cells: pd.DataFrame | None, norm: Normalize, levels: np.ndarray) -> None:
+    axes.set_facecolor(PALE)
+    axes.set_box_aspect(1)
+    axes.locator_params(nbins=2)
+    if cells is None:
+        return
+    grid = cells.columns, cells.index, np.ma.masked_invalid(cells.to_numpy())
+    filled = axes.contourf(
+        *grid, levels=levels, norm=norm, cmap=_COLOURS, extend="both"
+    )  # rounded, the lowest level may lie above the lowest loss
+    filled.set_rasterized(True)
+    axes.contour(*grid, levels=levels, colors="white", linewidths=0.5, alpha=0.8)
+    axes.plot(0, 0, **_WEIGHTS)

@@ -1,0 +1,1 @@
+"""One experiment from its plan to the finished run folder."""

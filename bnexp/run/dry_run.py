@@ -1,0 +1,222 @@
+"""What an experiment comes to before it is trained: its layers, trials and groups, and what they will take."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bnexp.config.experiment import ExperimentConfig, choosing, must_choose, untuned
+from bnexp.config.text import counted, gibibytes
+from bnexp.config.yaml import to_yaml
+from bnexp.data.catalog import DataShape, Named, describe
+from bnexp.data.machine import free_memory
+from bnexp.engines.devices import data_key
+from bnexp.engines.local import Local
+from bnexp.engines.planning import assigned, makespan
+from bnexp.errors import ConfigError, naming
+from bnexp.nn.table import LayerRow, layer_table
+from bnexp.plan import Trial, TrialGroup, groups, misfits, same_trainings, trials
+from bnexp.probes.moment import unknown_layers
+from bnexp.report.listings import data_lines, data_warnings
+from bnexp.report.style import value_text
+from bnexp.report.table import Table
+from bnexp.training.estimate import estimated_seconds, footprint, probing_seconds
+from bnexp.training.numerics import torch_threads
+
+TABLES = 4
+"""Layer tables shown at most; a sweep over depth has one for every depth."""
+
+
+@dataclass(frozen=True)
+class GroupOverview:
+    """One trial group."""
+
+    group: TrialGroup
+    layers: tuple[LayerRow, ...]
+    seconds: float
+    """Training, evaluation and probes together, estimated."""
+    probing: float
+    """The probes' share of them."""
+    bytes: int
+    """What it takes besides the images, estimated."""
+
+    def label(self) -> str:
+        """Arms of the group, and the grid values that all its trials share."""
+        first = self.group.trials[0]
+        shared = {k: v for k, v in first.point.items() if all(t.point[k] == v for t in self.group.trials)}
+        return " ".join([", ".join(self.group.arms), *(f"{key}={value_text(value)}" for key, value in shared.items())])
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything that `bnexp show` shows."""
+
+    config: ExperimentConfig
+    device: str
+    workers: int
+    """Groups that train at once."""
+    free: int
+    """Bytes that the device has to spare."""
+    data: tuple[Named, ...]
+    """What the trials train on, each kind once."""
+    groups: tuple[GroupOverview, ...]
+    """In the order in which they begin."""
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds until the last worker is done."""
+        return makespan([each.seconds for each in self.groups], self.workers)
+
+    def yaml(self) -> str:
+        """The resolved configuration."""
+        return to_yaml(self.config.model_dump(mode="json"))
+
+    def tables(self) -> list[Table]:
+        """A layer table for each shape, the first few of them."""
+        return [_layers(each) for each in self._shapes[:TABLES]]
+
+    def summary(self) -> str:
+        """The groups with their sizes and estimates, and the sum."""
+        measured = counted(sum(len(each.group.trials) for each in self.groups), "trial")
+        lines = [
+            f"  {worker}{counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
+            f"{gibibytes(each.bytes)}"
+            for worker, each in zip(self._worker_names, self.groups, strict=True)
+        ]
+        if len(self._shapes) > TABLES:
+            lines.append(
+                f"  Layers of the first {TABLES} of {len(self._shapes)} shapes are shown; --json has them all."
+            )
+        if self.config.probes:
+            probing = sum(each.probing for each in self.groups)
+            training = sum(each.seconds for each in self.groups)
+            share = f"{probing / training:.0%} of the time" if training else "no time"
+            lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
+        lines += [f"  {line}." for line in same_trainings(self._trials)]
+        if must_choose(self.config):
+            count = counted(len(trials(choosing(self.config))), "trial")
+            lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
+            lines.append("  settings as they are written.")
+        turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
+        head = (
+            f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
+            f"({gibibytes(self.free)} free), about {_time(self.seconds)}:"
+        )
+        return "\n".join([*data_lines(self.data), head, *lines])
+
+    def warnings(self) -> list[str]:
+        """What is probably a mistake in the data."""
+        return data_warnings(self.data)
+
+    @property
+    def _trials(self) -> list[Trial]:
+        return sorted((trial for each in self.groups for trial in each.group.trials), key=lambda trial: trial.number)
+
+    @property
+    def _assigned(self) -> list[int]:
+        return assigned([each.seconds for each in self.groups], self.workers)
+
+    @property
+    def _worker_names(self) -> list[str]:
+        return [f"worker {worker + 1}: " if self.workers > 1 else "" for worker in self._assigned]
+
+    @property
+    def _shapes(self) -> list[GroupOverview]:
+        """The first group of every shape: a large group may have been cut."""
+        return list({each.layers: each for each in reversed(self.groups)}.values())[::-1]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "device": self.device,
+            "workers": self.workers,
+            "seconds": self.seconds,
+            "free_bytes": self.free,
+            "data": [_data_json(*named) for named in self.data],
+            "groups": [
+                {
+                    "label": each.label(),
+                    "trials": list(each.group.numbers),
+                    "layers": [asdict(layer) | {"output": layer.output} for layer in each.layers],
+                    "parameters": sum(layer.parameters for layer in each.layers),
+                    "trainable": sum(layer.trainable for layer in each.layers),
+                    "seconds": each.seconds,
+                    "probing_seconds": each.probing,
+                    "bytes": each.bytes,
+                    "worker": worker + 1,
+                }
+                for worker, each in zip(self._assigned, self.groups, strict=True)
+            ],
+        }
+
+
+def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overview:
+    """Work out what an experiment comes to; times a few steps, and reads images of folders alone.
+
+    Raises:
+        InputError: batches don't fit the data, or one trial alone doesn't fit the memory.
+    """
+    device = engine.devices[0]
+    shapes, whole = dict[str, DataShape](), groups(trials(untuned(config) if must_choose(config) else config))
+    for group in whole:
+        if data_key(group) not in shapes:
+            with naming(source):
+                shapes[data_key(group)] = describe(group.settings.data)
+        shape = shapes[data_key(group)]
+        if problems := [*misfits(group.trials, shape.train, shape.image, source)]:
+            raise ConfigError(problems)
+
+    def shape_of(group: TrialGroup) -> DataShape:
+        return shapes[data_key(group)]
+
+    if unknown := [*unknown_layers(whole, shape_of, config.probes, source)]:
+        raise ConfigError(unknown)
+
+    def look(group: TrialGroup) -> GroupOverview:
+        shape = shape_of(group)
+        layers = layer_table(group.settings.model, shape.image, shape.classes)
+        bytes_ = footprint(group, shape, device, config.probes).of(len(group.trials))
+        seconds = estimated_seconds(group, shape, device)
+        probing = probing_seconds(group, shape, device, config.probes)
+        return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
+
+    with naming(source):
+        planned = engine.arranged(whole, shape_of, config.probes, begun=False)
+    places = engine.places(planned, shape_of, config.probes, sum(len(group.trials) for group in whole))
+    with torch_threads(places[0].threads):
+        seen = tuple(map(look, planned))
+    data = tuple(dict.fromkeys((group.settings.data.name, shape_of(group)) for group in whole))
+    return Overview(config, engine.place, len(places), free_memory(device), data, seen)
+
+
+def _data_json(name: str, shape: DataShape) -> dict[str, Any]:
+    found = asdict(shape.findings) | {"left_out": dict(shape.findings.left_out)}
+    return {"name": name, **{key: value for key, value in asdict(shape).items() if key != "findings"}, **found}
+
+
+def _layers(seen: GroupOverview) -> Table:
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.shape)),
+            *map(_number, (layer.parameters, layer.trainable, layer.fixed)),
+        )
+        for layer in seen.layers
+    ]
+    totals = (
+        sum(layer.parameters for layer in seen.layers),
+        sum(layer.trainable for layer in seen.layers),
+        sum(layer.fixed for layer in seen.layers),
+    )
+    headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
+    return Table(headers, (*rows, ("total", "", "", *map(_number, totals))), title=seen.label())
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

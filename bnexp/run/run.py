@@ -1,0 +1,218 @@
+"""Running one experiment from its plan to the finished run folder."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from bnexp.config.text import counted
+from bnexp.engines import throttle
+from bnexp.engines.messages import Event, Job, StateLostError
+from bnexp.engines.throttle import Pace
+from bnexp.errors import BnexpError
+from bnexp.records import Outcome, Snapshot
+from bnexp.report.summary import write_report_files
+from bnexp.run.prepare import Plan
+from bnexp.run.resume import Opened, opened
+from bnexp.run.signals import Interrupts
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.files import refusal
+from bnexp.store.reader import DamagedRunError, RunRecord, finished_run
+from bnexp.store.writer import RunWriter
+from bnexp.training.loop import Progress
+
+
+class Recorder:
+    """Writes records as they come, checkpoints by time, weights and outcomes as trials end.
+
+    Args:
+        writer: of the run folder.
+        checkpoints: of the run folder.
+        every: seconds between checkpoints.
+    """
+
+    def __init__(self, writer: RunWriter, checkpoints: Checkpoints, every: float):
+        self._writer, self._checkpoints, self._every = writer, checkpoints, every
+        self._held: dict[int, Callable[[], Snapshot]] = {}
+        self._hold, self._saves = Pace(0, throttle.HELD_SHARE), dict[int, Pace]()
+
+    def __call__(self, event: Event) -> None:
+        if event.progress:
+            self._advance(event.job.number, event.progress)
+        elif event.parts:
+            self._go_on(event)
+        elif event.failure:
+            self._fail(event.job, event.failure)
+
+    def latest(self, group: int) -> Snapshot | None:
+        """Return the newest state that a group can go on from."""
+        try:
+            return self._held[group]() if group in self._held else self._checkpoints.load(group)
+        except StateLostError:
+            return self._checkpoints.load(group)
+
+    def stop(self, why: str) -> None:
+        """Save how far the groups in training got: they stop here."""
+        self._writer.sync()
+        for group in self._held:
+            self._save(group)
+        self._writer.log(why)
+
+    def _advance(self, group: int, progress: Progress) -> None:
+        record, ended = progress.record, progress.ended
+        self._writer.append(record, progress.probes)
+        if ended:
+            self._held.pop(group, None)  # there are to be as few copies at once as planning counts on
+            self._checkpoints.finish(group, progress.snapshot().only(ended))
+            self._writer.end(record.outcomes(ended))
+        if len(ended) == len(record.trials):
+            self._drop(group)
+            if progress.probing:
+                trials = ", ".join(map(str, record.trials))
+                self._writer.log(f"probes of trials {trials} took {progress.probing:.1f} s")
+        elif progress.resumable:
+            self._keep(group, progress, [number for number in record.trials if number not in ended])
+
+    def _keep(self, group: int, progress: Progress, left: Sequence[int]) -> None:
+        save = self._saves.setdefault(group, Pace(self._every, throttle.SAVED_SHARE))
+        due = save.due(others=len(self._held.keys() - {group}))
+        if progress.lasting:
+            self._held[group] = lambda: progress.snapshot().only(left)
+        elif group not in self._held or due or self._hold.due():
+            held = self._hold.timed(lambda: progress.snapshot().only(left))
+            self._held[group] = lambda: held
+        if due:
+            self._writer.sync()
+            save.timed(lambda: self._save(group))
+
+    def _save(self, group: int) -> None:
+        try:
+            self._checkpoints.save(group, self._held[group]())
+        except StateLostError as error:  # the group will be heard of: it is about to begin anew
+            self._writer.log(f"group {group} can't be saved: {error}")
+
+    def _go_on(self, event: Event) -> None:
+        job, parts = event.job, event.parts
+        resumed = {part.number: part.resume for part in parts if part.resume}
+        # A part may have the whole group's number: its file then takes the place of the group's, so it comes last.
+        for number in sorted(resumed, key=lambda number: number == job.number):
+            self._checkpoints.save(number, resumed[number])
+        self._held.pop(job.number, None)
+        if job.number not in resumed:  # last, so that at no moment there is nothing to go on from
+            self._checkpoints.drop(job.number)
+        self._writer.go_back({n: part.resume.step if part.resume else -1 for part in parts for n in part.group.numbers})
+        if len(parts) > 1:
+            self._writer.regroup([each for group in self._writer.groups for each in _regrouped(group, parts)])
+        sizes = ", ".join(str(len(part.group.trials)) for part in parts)
+        where = f"step {parts[0].resume.step}" if parts[0].resume and parts[0].resume.step else "the start"
+        self._writer.log(
+            f"{counted(len(job.group.trials), 'trial')} {event.reason}; going on with {sizes} from {where}"
+        )
+
+    def _fail(self, job: Job, failure: str) -> None:
+        group = job.group.only(self._writer.unfinished)
+        self._drop(job.number)
+        reason = failure.strip().splitlines()[-1]
+        self._writer.log(f"trials {', '.join(map(str, group.numbers))} failed\n{failure}")
+        self._writer.end(Outcome(number, "failed", reason=reason) for number in group.numbers)
+
+    def _drop(self, group: int) -> None:
+        self._held.pop(group, None)
+        self._saves.pop(group, None)
+        self._checkpoints.drop(group)
+
+
+def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[int]]:
+    """Yield the parts of a recorded group that was cut, first what of it had ended; or the group, if it wasn't."""
+    cut = {number for part in parts for number in part.group.numbers}
+    if not cut & set(group):
+        yield group
+        return
+    if ended := [number for number in group if number not in cut]:
+        yield ended
+    yield from (part.group.numbers for part in parts)
+
+
+DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
+"""While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
+Watch = Callable[[Event], None]
+"""Called with everything that happens, to draw progress; it must not touch the training."""
+Begin = Callable[[Opened], None]
+"""Called once, with what is left to train and why."""
+
+
+def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda opened: None) -> RunRecord:
+    """Train what is left of a plan and return its finished run folder.
+
+    A folder that is complete already is returned as it is. Whatever stops it, the folder keeps every trial that has
+    ended, every record and the checkpoints, and the same call continues from there.
+
+    Raises:
+        InputError: another process has the run, or its folder can't be made.
+        BnexpError: the folder can't be written, or a trial failed and the plan says to stop then.
+        KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
+    """
+    if done := finished(plan):
+        return done
+    with _said(plan.path), Interrupts() as interrupts, opened(plan) as folder:
+        begin(folder)
+        writer = folder.writer
+        recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
+        drawing = Pace(DRAWN_EVERY, DRAWN_SHARE)
+        try:
+            with closing(_events(plan, folder, recorder)) as events:
+                for event in events:
+                    with interrupts.held_off():
+                        recorder(event)
+                        if event.ended and writer.unfinished and drawing.due():
+                            writer.sync()
+                            drawing.timed(lambda: write_report_files(RunRecord(plan.path)))
+                    watch(event)
+                    if event.failure and plan.options.fail_fast:
+                        with interrupts.held_off():
+                            recorder.stop("stopped at the first failure")
+                        raise BnexpError(_stopped(plan, event))
+                    interrupts.deliver()
+        except KeyboardInterrupt:
+            with interrupts.held_off():
+                recorder.stop("interrupted")
+            raise
+        writer.arrange()
+        write_report_files(RunRecord(plan.path))
+        # Last: a run counts as finished from here on, its tables and picture included.
+        writer.finish()
+    return RunRecord(plan.path)
+
+
+def finished(plan: Plan) -> RunRecord | None:
+    """Return the run of a plan if there is nothing left to do."""
+    done = None if plan.options.rerun else finished_run(plan.path)
+    again = done and plan.options.retry_failed and (done.trials["outcome"] == "failed").any()
+    return None if again else done
+
+
+def _events(plan: Plan, folder: Opened, recorder: Recorder) -> Generator[Event, None, None]:
+    trials = sum(len(group.trials) for group in plan.groups)
+    return plan.engine.execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
+
+
+def _stopped(plan: Plan, event: Event) -> str:
+    return (
+        f"{plan.path}: {event.failure.strip().splitlines()[-1]}; stopped at the first failure, as --fail-fast says; "
+        "the same command goes on with the other trials, with --retry-failed with these too"
+    )
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """Say in one line what the machine refused."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody reads the output any more: not the folder's fault
+    except (OSError, DamagedRunError) as error:
+        refused = error if isinstance(error, OSError) else error.refused
+        if not refused:  # files went missing while training wrote them
+            raise BnexpError(f"{error}; the same command restores what it can") from error
+        raise refusal(path, refused) from error
+    except MemoryError as error:
+        raise BnexpError(f"{path}: too little memory to save it; the same command continues with more") from error

@@ -1,0 +1,73 @@
+"""Finished trials with their weights: what folding, exporting and late probes begin with."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from bnexp.data.catalog import DataShape
+from bnexp.errors import InputError, refuse_twice
+from bnexp.nn.build import skeleton
+from bnexp.plan import Trial, TrialGroup, trials
+from bnexp.records import Snapshot
+from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.reader import RunRecord
+from bnexp.streams import SeedDraws
+from bnexp.training.numerics import dtype_of
+
+
+@dataclass(frozen=True)
+class TrainedTrial:
+    """A trial of a run and what it ended with."""
+
+    trial: Trial
+    weights: Snapshot
+    """Of this trial alone: every array has an axis of length 1 in front."""
+
+    @property
+    def group(self) -> TrialGroup:
+        """The trial as a group of its own."""
+        return TrialGroup((self.trial,))
+
+    @property
+    def finite(self) -> bool:
+        """Whether every weight and running statistic is a number; those of a diverged trial may not be."""
+        return all(torch.from_numpy(array).isfinite().all() for array in self.weights.arrays.values())
+
+    def network(self, shape: DataShape, device: torch.device, draws: SeedDraws | None = None) -> nn.Module:
+        """Return its network with the final weights, K = 1, in evaluation mode.
+
+        Args:
+            shape: of the data that it was trained on.
+            device: where the network will be.
+            draws: for dropout and noise; without them the network has neither.
+        """
+        settings = self.trial.settings
+        dtype = dtype_of(settings.train.precision)
+        network = skeleton([settings.model], shape.image, shape.classes, draws, dtype)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.arrays.items()})
+        return network.to(device).eval()
+
+
+def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> list[TrainedTrial]:
+    """Return trials of a run with their final weights, in the order of their numbers.
+
+    Args:
+        run: the run folder; it may still be in progress.
+        wanted: numbers of the trials; None for all that have weights.
+
+    Raises:
+        InputError: the run has no such trial, it is named twice, or it has no weights: it has not ended, has failed,
+            or its file is damaged.
+    """
+    planned = trials(run.config)
+    refuse_twice((f"trial {number}", number) for number in wanted or ())
+    if unknown := [number for number in wanted or () if not 0 <= number < len(planned)]:
+        raise InputError(f"{run.path}: no trial {unknown[0]}; there are 0 to {len(planned) - 1}, see trials.csv")
+    kept = {n: snapshot.only([n]) for snapshot in Checkpoints(run.path).weights() for n in snapshot.trials}
+    missing = [number for number in wanted or () if number not in kept]
+    if missing or not kept:
+        which = f"trial {missing[0]} has no" if missing else "no trial has"
+        raise InputError(f"{run.path}: {which} weights yet, or they are damaged; bnexp run trains what is left")
+    return [TrainedTrial(planned[number], kept[number]) for number in sorted(kept if wanted is None else wanted)]

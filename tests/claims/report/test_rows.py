@@ -1,0 +1,125 @@
+"""Rows in the order in which they are read, with what decides, what counts, and why it is unclear."""
+
+from dataclasses import replace
+from math import exp
+
+import pytest
+
+from bnexp.claims.evidence import Evidence
+from bnexp.claims.report.rows import rows_json, written
+from bnexp.claims.report.words import NARROW, WIDE, claims_table, findings_table, measures_table, verdicts_table
+from bnexp.claims.results import Finding
+from bnexp.config.load import shipped
+from bnexp.report.table import to_markdown
+from tests.claims.made_up import measure
+from tests.claims.report.made_up import a_claim, from_check, from_data, judged, told
+from tests.helpers import EXACT_FLOAT64
+
+FIRST, SECOND = measure(label="first"), measure(label="second")
+CLOSE, FAR = ((0.5, 0.5, 0.5), (0.505, 0.506, 0.507)), ((0.5, 0.5, 0.5), (0.7, 0.71, 0.72))
+
+
+@pytest.mark.parametrize("value", ["diverged", "final_test_accuracy"])
+def test_what_diverged_means_stands_under_a_measure_of_it(value: str) -> None:
+    table = claims_table([told(from_data(judged(*FAR, of=measure(label="share", value=value))))])
+    assert any(note.startswith("diverged: a number is") for note in table.notes) is (value == "diverged")
+
+
+def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
+    rows = [
+        judged(*FAR, regime, of=of, decides=regime == "tuned" and of is FIRST)
+        for regime in ("equal", "tuned")
+        for of in (FIRST, SECOND)
+    ]
+    account = told(from_data(*rows))
+    assert [(row.measure, row.regime) for row in account.rows] == [
+        ("first", "tuned"),
+        ("first", "equal"),
+        ("second", "tuned"),
+        ("second", "equal"),
+    ]
+    assert [row.decides for row in account.rows] == [True, False, False, False]
+    assert measures_table(account).marked == (0,)
+    assert "| **first** | tuned |" in to_markdown(measures_table(account))
+    assert len(claims_table([account]).rows) == 2
+    assert len(claims_table([account], everything=True).rows) == 4
+    assert claims_table([account]).headers == NARROW
+    assert claims_table([account], wide=True).headers == WIDE
+
+
+def test_a_margin_is_a_ratio_where_changes_are() -> None:
+    logs = told(from_data(judged((1, 1, 1), (2, 2.1, 2.2), of=measure(log=True, margin=0.5)))).head
+    assert logs.ratio
+    assert logs.margin == pytest.approx(exp(0.5), rel=EXACT_FLOAT64)
+    assert logs.change
+    assert logs.change[0] == pytest.approx((2 * 2.1 * 2.2) ** (1 / 3), rel=EXACT_FLOAT64)
+    assert told(from_data(judged(*FAR))).head.margin == 0.01
+
+
+def test_it_is_said_that_a_mean_is_below_the_margin_where_that_is_why_it_is_unclear() -> None:
+    wide = judged((0.5, 0.5, 0.5), (0.502, 0.508, 0.514), of=measure(margin=0.01))
+    tall = judged((1, 1, 1), (1.15, 1.2, 1.25), of=measure(margin=0.25, log=True))
+    assert told(from_data(wide)).head.verdict == "INCONCLUSIVE"
+    for row, said in ((wide, ""), (tall, "the mean is below the margin of ×1.28")):
+        above = row.verdict.low is not None and row.verdict.low > 0
+        assert above == bool(said)
+        assert told(from_data(row)).head.reasons == ((said,) if said else ())
+    assert told(from_data(judged(*FAR))).head.reasons == ()
+
+
+def test_what_differs_by_rounding_has_no_spread() -> None:
+    head = told(from_data(judged((0.1 + 0.2, 0.3, 0.3), (0.5, 0.6, 0.7)))).head
+    assert head.baseline
+    assert head.baseline[1] == 0
+    assert head.treated
+    assert head.treated[1] == pytest.approx(0.1)
+
+
+def test_an_exact_claim_tells_its_worst_finding() -> None:
+    fine, worse = Finding("one", "1", 1e-9, 1e-6), Finding("two", "2", 5e-7, 1e-6)
+    head = told(from_check(fine, worse)).head
+    assert (head.regime, head.verdict) == ("exact", "HOLDS")
+    assert head.reasons == ("worst error 5e-07 of 1e-06 allowed",)
+    assert told(from_check(worse, fine)).head.reasons == head.reasons
+    failing = told(from_check(fine, Finding("two", "2", 2.0, 1e-6), as_worded=False, tested="Not quite.")).head
+    assert (failing.verdict, failing.reasons) == ("FAILS as corrected", ("two: 2",))
+    table = findings_table(told(from_check(fine, Finding("two", "2", 2.0, 1e-6), Finding("by the way", "3"))))
+    assert [row[2:] for row in table.rows] == [("1e-09 of 1e-06", "holds"), ("2 of 1e-06", "FAILS"), ("told", "")]
+
+
+def test_what_has_not_run_is_named_with_the_command() -> None:
+    done, missing = told(from_data(judged(*FAR))), told(Evidence(a_claim(FIRST), missing=True))
+    assert (missing.head.verdict, missing.head.measure) == ("not run", "first")
+    assert claims_table([done]).notes[-1].startswith("verdict")
+    assert claims_table([done, missing]).notes[-1] == "not run: bnexp claims run folder/made_up.yaml"
+    assert claims_table([missing, missing]).notes[-1] == "not run: bnexp claims run"
+
+
+def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:
+    claim = a_claim()
+    assert written(claim) == "folder/made_up.yaml"
+    assert written(replace(claim, id="fixup")) == "folder/made_up.yaml"
+    assert written(replace(claim, id="fixup", source=str(shipped("claims")["fixup"]))) == "fixup"
+
+
+def test_a_published_number_stands_with_its_setting() -> None:
+    ours = {"study": "A", "setting": "as here", "found": "97 %", "same_setting": True}
+    theirs = {"study": "B", "setting": "ImageNet", "found": "6 %", "unverified": True}
+    head = told(from_data(judged(*FAR), published=[ours, theirs])).head
+    assert head.published == ("97 % (A: as here; same setting)", "6 %† (B: ImageNet)")
+
+
+def test_the_first_table_says_what_was_tested() -> None:
+    worded, corrected = told(from_data(judged(*FAR))), told(from_data(judged(*CLOSE), tested="Nearly  so.\n"))
+    table = verdicts_table({"small": [worded, corrected], "full": [corrected, worded]})
+    assert table.headers == ("claim", "small tier", "full tier", "what was tested")
+    assert table.rows == (
+        ("[made_up](#made_up)", "SUPPORTED", "TOO SMALL", "So it is."),
+        ("[made_up](#made_up)", "TOO SMALL", "SUPPORTED", "Nearly so."),
+    )
+
+
+def test_for_scripts_what_is_not_finite_is_null() -> None:
+    (row,) = rows_json([told(from_data(judged((1, float("inf")), (1, 2))))])
+    assert row["baseline"] == [None, None]
+    assert row["decides"] is True

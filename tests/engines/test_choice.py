@@ -1,0 +1,92 @@
+"""Where to train, as the command line says it: what is refused before anything is loaded, and what it comes to."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bnexp.engines import engine as choice
+from bnexp.engines.devices import available_cores
+from bnexp.engines.engine import EngineChoice
+from bnexp.engines.local import Local
+from bnexp.errors import InputError
+from tests.test_architecture import loaded_with
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--address": {"address": "10.0.0.1:6379"},
+    "--gpus-per-group": {"gpus_per_group": 0.0},
+    "--checkpoints": {"checkpoints": Path("shared")},
+}
+
+
+@pytest.fixture(params=[True, False])
+def ray(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool:
+    """Whether Ray is installed."""
+    return installed(monkeypatch, request.param)
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, there: bool) -> bool:
+    asked = {"ray": object()} if there else {}
+    monkeypatch.setattr(choice, "find_spec", asked.get)
+    return there
+
+
+def refusal(chosen: EngineChoice) -> str:
+    with pytest.raises(InputError) as caught:
+        chosen.check()
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_what_needs_no_ray_is_fine_without_it(ray: bool) -> None:
+    EngineChoice().check()
+    EngineChoice(device="cuda:3").check()
+
+
+@pytest.mark.parametrize("given", [{}, *OPTIONS.values()])
+def test_ray_is_fine_with_any_of_its_options_where_it_is_installed(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    installed(monkeypatch, True)
+    EngineChoice(engine="ray", **given).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("rey", " (nearest: ray)"), ("locla", " (nearest: local)"), ("dask", ""), ("", "")]
+)
+def test_an_unknown_engine_is_refused_with_those_there_are(ray: bool, name: str, hint: str) -> None:
+    assert refusal(EngineChoice(engine=name)) == f"--engine {name}: expected local or ray{hint}"
+
+
+def test_ray_that_is_not_installed_is_refused_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    installed(monkeypatch, False)
+    expected = "--engine ray: Ray is not installed; pip install 'bnexp[ray]'"
+    assert refusal(EngineChoice(engine="ray", address="auto")) == expected
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_of_clusters_are_refused_without_one(ray: bool, option: str) -> None:
+    assert refusal(EngineChoice(**OPTIONS[option])) == f"{option} is for clusters; add --engine ray"
+
+
+def test_of_several_options_the_first_is_named(ray: bool) -> None:
+    given = {name: value for options in OPTIONS.values() for name, value in options.items()}
+    assert refusal(EngineChoice(**given)) == "--address is for clusters; add --engine ray"
+
+
+def test_the_local_engine_is_entered_on_its_device() -> None:
+    with EngineChoice(device="cpu").entered() as engine:
+        assert engine == Local((torch.device("cpu"),), available_cores())
+
+
+def test_a_device_that_is_not_there_is_refused_as_the_engine_is_entered() -> None:
+    entering = EngineChoice(device="tpu").entered()
+    with pytest.raises(InputError, match=r"^--device tpu: expected auto, cpu, cuda or cuda:i$"):
+        entering.__enter__()
+
+
+def test_choosing_needs_neither_torch_nor_ray() -> None:
+    assert not {"torch", "ray"} & loaded_with("bnexp.engines.engine")

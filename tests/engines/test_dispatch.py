@@ -1,0 +1,620 @@
+"""The driver's side: jobs are handed out, what dies begins again where it was, and nothing is lost or done for ever."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from bnexp.engines import worker
+from bnexp.engines.devices import out_of_memory
+from bnexp.engines.dispatch import ATTEMPTS, dispatch
+from bnexp.engines.messages import (
+    TOO_LARGE,
+    Begun,
+    Broke,
+    Event,
+    Finished,
+    Job,
+    Lost,
+    Message,
+    Moment,
+    Moments,
+    StateLostError,
+)
+from bnexp.engines.worker import messages
+from bnexp.plan import TrialGroup
+from bnexp.records import EpochRecord, ProbeRecord, Snapshot
+from bnexp.training.loop import Progress, train
+from tests.helpers import crossed, experiment, finished, made_up_data, no_batches, only_group, rates_group
+
+GONE = Lost("the machine is gone")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A state that notes what is done to it, and that may be lost."""
+
+    snapshot: Snapshot
+    notes: list[str] = field(default_factory=list)
+    lost: bool = False
+
+    def __call__(self) -> Snapshot:
+        self.notes.append(f"fetched {self.snapshot.step}")
+        if self.lost:
+            raise StateLostError("its owner has died")
+        return self.snapshot
+
+    def discard(self) -> None:
+        self.notes.append(f"discarded {self.snapshot.step}")
+
+
+@dataclass
+class Scripted:
+    """Workers that say what is written down: by a job's number, what the first to get it says, the second, …"""
+
+    says: dict[int, list[list[Message]]]
+    retries_errors: bool = True
+    notes: list[str] = field(default_factory=list)
+    started: list[Job] = field(default_factory=list)
+    stops: int = 0
+    silent: int = 0
+    """Times that nothing is heard at first."""
+    nobody: int = 0
+    """Times that nobody is there at first."""
+    talking: list[tuple[int, Iterator[Message]]] = field(default_factory=list)
+
+    def start(self, job: Job) -> None:
+        self.started.append(job)
+        self.notes.append(f"started {job.number}")
+        self.talking.append((job.number, iter(self.says[job.number].pop(0))))
+
+    def poll(self) -> Iterator[tuple[int, Message]]:
+        if self.silent:
+            self.silent -= 1
+            self.nobody = max(0, self.nobody - 1)
+            return
+        for each in list(self.talking):
+            message = next(each[1])
+            if message.last:
+                self.talking.remove(each)
+            yield each[0], message
+
+    def name(self, node: str) -> str:
+        return f"node-{node}"
+
+    def activity(self, nodes: Sequence[str]) -> str:
+        return f"{len(nodes)} groups on {len(set(nodes))} nodes"
+
+    def has_workers(self) -> bool:
+        return self.nobody == 0
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def snapshot(trials: Sequence[int], step: int) -> Snapshot:
+    return Snapshot(tuple(trials), step // 6, step, 0.0, {})
+
+
+def moment(
+    trials: Sequence[int],
+    step: int,
+    ended: Sequence[int] = (),
+    state: Kept | None = None,
+    resumable: bool = True,
+) -> Moment:
+    count = len(trials)
+    record = EpochRecord(tuple(trials), step // 6, step, {}, (0.1,) * count, float(step), *no_batches(count))
+    probes = (ProbeRecord(tuple(trials), 0, step, {("fc1", "mean"): (0.5,) * count}),)
+    return Moment(record, tuple(ended), probes, step / 8, resumable, state)
+
+
+def at(trials: Sequence[int], *steps: int) -> Moments:
+    """Moments at which nothing ends, with their states."""
+    return Moments(tuple(moment(trials, step, state=Kept(snapshot(trials, step))) for step in steps))
+
+
+def ending(trials: Sequence[int], step: int, *, lost: bool = False) -> Moments:
+    """The moment at which all trials end."""
+    return Moments((moment(trials, step, trials, Kept(snapshot(trials, step), lost=lost)),))
+
+
+def whole(trials: Sequence[int]) -> list[Message]:
+    """What a worker says that has no trouble."""
+    return [Begun("a"), at(trials, 0, 6), ending(trials, 12), Finished()]
+
+
+def job(*numbers: int, resume: Snapshot | None = None) -> Job:
+    return Job.new(rates_group(6).only(numbers), resume)
+
+
+def nothing(number: int) -> Snapshot | None:
+    """There is no checkpoint."""
+    return None
+
+
+def events_of(pool: Scripted, *jobs: Job, latest: Callable[[int], Snapshot | None] = nothing) -> list[Event]:
+    return list(dispatch(jobs, pool, latest))
+
+
+def steps(events: Sequence[Event]) -> list[tuple[int, int]]:
+    """The records' jobs and steps."""
+    return [(event.job.number, event.progress.record.step) for event in events if event.progress]
+
+
+# Jobs and records
+
+
+def test_jobs_are_handed_out_in_their_order_before_anything_is_reported() -> None:
+    jobs = [job(4, 5), job(0, 1), job(2, 3)]
+    pool = Scripted({each.number: [whole(each.group.numbers)] for each in jobs})
+    with closing(dispatch(jobs, pool, nothing)) as events:
+        next(events)
+        assert pool.started == jobs
+
+
+def test_records_become_events_of_their_jobs() -> None:
+    one, two = job(0, 1), job(2, 3)
+    events = events_of(Scripted({0: [whole((0, 1))], 2: [whole((2, 3))]}), one, two)
+    assert steps(events) == [(0, 0), (0, 6), (2, 0), (2, 6), (0, 12), (2, 12)]
+    for event in events:
+        assert event.job is (one if event.job.number == 0 else two)
+        said = moment(event.job.group.numbers, event.progress.record.step) if event.progress else None
+        assert event.progress
+        assert said
+        assert (event.progress.record, event.progress.probes) == (said.record, said.probes)
+        assert event.progress.probing == said.probing
+        assert event.progress.snapshot().step == said.record.step
+        assert event.progress.lasting
+        assert (event.failure, event.parts, event.reason) == ("", (), "")
+    assert [event.progress and event.progress.ended for event in events] == [()] * 4 + [(0, 1), (2, 3)]
+
+
+def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:
+    states = [None, Kept(snapshot((0,), 6)), None, Kept(snapshot((0,), 18))]
+    made = [moment((0,), 6 * at, (), state, resumable=at < 3) for at, state in enumerate(states)]
+    pool = Scripted({0: [[Begun("a"), Moments(tuple(made)), ending((0,), 24), Finished()]]})
+    events = events_of(pool, job(0))
+    assert [event.progress and event.progress.resumable for event in events] == [False, True, False, False, True]
+    progress = events[0].progress
+    assert progress
+    with pytest.raises(StateLostError, match="no copy was due"):
+        progress.snapshot()
+
+
+def test_a_state_is_fetched_when_it_is_asked_for_and_that_of_ended_trials_at_once_and_once() -> None:
+    notes: list[str] = []
+    early, late = Kept(snapshot((0, 1), 6), notes), Kept(snapshot((0, 1), 12), notes)
+    pool = Scripted({0: [[Moments((moment((0, 1), 6, (), early), moment((0, 1), 12, (0, 1), late))), Finished()]]})
+    for event in dispatch([job(0, 1)], pool, nothing):
+        notes.append(f"event {event.progress and event.progress.record.step}")
+        assert event.progress
+        event.progress.snapshot()
+        event.progress.snapshot()
+    assert notes == [
+        *("event 6", "fetched 6", "fetched 6"),
+        *("fetched 12", "event 12", "discarded 6", "discarded 12"),
+    ]
+
+
+def test_who_is_at_work_is_said_with_every_event() -> None:
+    says: dict[int, list[list[Message]]] = {
+        0: [[Begun("a"), at((0,), 0), GONE], [Begun("b"), at((0,), 0), ending((0,), 12), Finished()]],
+        1: [[Begun("a"), at((1,), 0), at((1,), 6), at((1,), 7), at((1,), 8), ending((1,), 12), Finished()]],
+        2: [[Begun("b"), at((2,), 0), at((2,), 6), Broke("failed", full=True)]],
+    }
+    events = events_of(Scripted(says), job(0), job(1), job(2))
+    three, two, one = "3 groups on 2 nodes", "2 groups on 2 nodes", "1 groups on 1 nodes"
+    assert [(event.job.number, event.crew) for event in events] == [
+        *((0, three), (1, three), (2, three)),
+        *((0, two), (1, two), (2, two)),  # the first is lost
+        *((1, two), (2, one)),  # it waits, and the third fails
+        *((1, two), (0, two), (1, two), (0, two)),
+    ]
+
+
+def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> None:
+    pool = Scripted({0: [[Begun("a"), Broke("Traceback\nRuntimeError: no", full=False)]]}, retries_errors=False)
+    (event,) = events_of(pool, job(0, 1))
+    assert event.failure == "Traceback\nRuntimeError: no"
+
+
+# Workers that are lost
+
+
+def test_a_lost_job_goes_on_from_the_newest_state_with_its_group() -> None:
+    some, newest = job(0, 1, 2), snapshot((1, 2), 12)
+    pool = Scripted({0: [[Begun("a"), at((0, 1, 2), 0, 6), GONE], [Begun("b"), ending((1, 2), 18), Finished()]]})
+    events = events_of(pool, some, latest={0: newest}.get)
+    (event,) = (event for event in events if event.parts)
+    assert event.job is some
+    assert event.parts == (Job(0, some.group.only((1, 2)), newest),)
+    assert pool.started == [some, *event.parts]
+    assert event.reason == "broke off on node-a (the machine is gone)"
+    assert not event.failure
+
+
+def test_a_state_may_hold_trials_that_another_job_has() -> None:
+    pool = Scripted({1: [[GONE], whole((1, 2))]})
+    events_of(pool, job(1, 2), latest={1: snapshot((0, 1, 2), 6)}.get)
+    assert pool.started[1] == job(1, 2, resume=snapshot((1, 2), 6))
+
+
+def test_a_lost_job_without_a_newer_state_goes_on_from_where_it_began() -> None:
+    some = job(0, 1, resume=snapshot((0, 1), 6))
+    pool = Scripted({0: [[GONE], whole((0, 1))]})
+    (first, *_) = events_of(pool, some)
+    assert pool.started == [some, some]
+    assert first.parts == (some,)
+    assert first.reason == "broke off before they began (the machine is gone)"
+
+
+def test_a_newer_state_counts_more_than_where_a_job_began() -> None:
+    some, newer = job(0, 1, resume=snapshot((0, 1), 0)), snapshot((0, 1), 6)
+    pool = Scripted({0: [[GONE], whole((0, 1))]})
+    events_of(pool, some, latest={0: newer}.get)
+    assert pool.started == [some, job(0, 1, resume=newer)]
+
+
+def test_a_lost_job_without_any_state_begins_from_the_start_with_all_trials() -> None:
+    some = job(0, 1)
+    lost = [Begun("a"), Moments((moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6))),)), GONE]
+    pool = Scripted({0: [lost, whole((0, 1))]})
+    assert steps(events_of(pool, some)) == [(0, 6), (0, 0), (0, 6), (0, 12)]
+    assert pool.started == [some, some]
+
+
+def test_an_error_is_tried_again_like_a_loss_and_its_last_line_is_the_reason() -> None:
+    failure = "Traceback (most recent call last):\n  File somewhere\nRuntimeError: the device is gone\n"
+    pool = Scripted({0: [[Begun("b"), Broke(failure, full=False)], whole((0, 1))]})
+    (first, *rest) = events_of(pool, job(0, 1))
+    assert first.reason == "broke off on node-b (RuntimeError: the device is gone)"
+    assert steps(rest) == [(0, 0), (0, 6), (0, 12)]
+
+
+def test_the_place_is_that_of_the_worker_that_was_lost() -> None:
+    pool = Scripted({0: [[Begun("a"), GONE], [GONE], [Begun("c"), Lost("again")]]})
+    *gone, failed = events_of(pool, job(0))
+    assert [event.reason for event in gone] == [
+        "broke off on node-a (the machine is gone)",
+        "broke off before they began (the machine is gone)",
+    ]
+    assert failed.failure.splitlines()[0] == "failed 3 times without getting further, the last time on node-c"
+
+
+def furthest(*breaks: int) -> tuple[int, bool]:
+    """Break at one step after the other (-1: before the first record), then train to the end.
+
+    Returns:
+        How often the job was begun, and whether it failed.
+    """
+    gone = [[Begun("a"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
+    pool = Scripted({0: [*gone, whole((0,))]})
+    events = events_of(pool, job(0))
+    return len(pool.started), bool(events[-1].failure)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "begun", "failed"),
+    [
+        ((6,), 2, False),
+        ((6, 6), 3, False),
+        ((6, 6, 6), 3, True),
+        ((-1, -1, -1), 3, True),
+        ((-1, -1, 0, 0), 5, False),
+        ((-1, -1, 0, 0, 0), 5, True),
+        # A step more is further.
+        ((6, 6, 7, 7, 8, 8, 9, 9), 9, False),
+        ((6, 6, 7, 7, 7), 5, True),
+        # Further than ever, not than the last time.
+        ((12, 6, 7), 3, True),
+        ((12, 6, 13, 12, 12), 5, True),
+        (tuple(range(20)), 21, False),
+    ],
+)
+def test_only_three_breaks_without_getting_further_are_a_failure(
+    breaks: tuple[int, ...], begun: int, failed: bool
+) -> None:
+    assert furthest(*breaks) == (begun, failed)
+
+
+def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
+    failures = [f"Traceback:\nRuntimeError: number {number}" for number in range(ATTEMPTS)]
+    pool = Scripted({0: [[Begun("a"), Broke(failure, full=False)] for failure in failures]})
+    some = job(0, 1)
+    *again, failed = events_of(pool, some)
+    assert failed.job == some
+    assert failed.failure == (
+        "failed 3 times without getting further, the last time on node-a\nTraceback:\nRuntimeError: number 2"
+    )
+    assert (failed.parts, failed.reason) == ((), "")
+    assert not any(event.failure for event in again)
+
+
+def test_the_others_go_on_whatever_breaks() -> None:
+    long = [Begun("a"), *(at((2, 3), step) for step in range(5)), ending((2, 3), 12), Finished()]
+    pool = Scripted({0: [[Begun("a"), GONE]] * 3, 2: [long], 4: [[Broke("big", full=True)]]})
+    events = events_of(pool, job(0, 1), job(2, 3), job(4))
+    assert [number for number, _ in steps(events)] == [2] * 6
+    assert {event.job.number for event in events if event.failure} == {0, 4}
+    assert events[-1].progress
+    assert events[-1].progress.ended == (2, 3)
+
+
+# Too little memory
+
+
+def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state() -> None:
+    some, newest = job(0, 1, 2, 3, 4), snapshot((1, 2, 3, 4), 6)
+    left = Moments((moment((0, 1, 2, 3, 4), 6, (0,), Kept(snapshot((0, 1, 2, 3, 4), 6))),))
+    pool = Scripted(
+        {0: [[Begun("a"), left, Broke("out of memory", full=True)]], 1: [whole((1, 2))], 3: [whole((3, 4))]}
+    )
+    events = events_of(pool, some, latest={0: newest}.get)
+    (cut,) = (event for event in events if event.parts)
+    assert cut.parts == (
+        job(1, 2, resume=snapshot((1, 2), 6)),
+        job(3, 4, resume=snapshot((3, 4), 6)),
+    )
+    assert cut.job is some
+    assert cut.reason == "ran out of memory together"
+    assert pool.started == [some, *cut.parts]
+    assert not any(event.failure for event in events)
+
+
+def test_halves_go_on_from_where_their_job_began_if_there_is_no_newer_state() -> None:
+    pool = Scripted({0: [[Broke("out of memory", full=True)], whole((0,))], 1: [whole((1,))]})
+    events_of(pool, job(0, 1, resume=snapshot((0, 1), 6)))
+    assert [each.resume for each in pool.started[1:]] == [snapshot((0,), 6), snapshot((1,), 6)]
+
+
+def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_failed() -> None:
+    full = Broke("Traceback:\nMemoryError\n", full=True)
+    pool = Scripted({0: [[full], [full], whole((0,))], 1: [[full]], 2: [whole((2, 3))]})
+    events = events_of(pool, job(0, 1, 2, 3))
+    assert [each.group.numbers for each in pool.started] == [(0, 1, 2, 3), (0, 1), (2, 3), (0,), (1,)]
+    (failed,) = (event for event in events if event.failure)
+    assert failed.job.group.numbers == (1,)
+    assert failed.failure == f"Traceback:\nMemoryError\n{TOO_LARGE}"
+    assert {number for event in events if event.progress for number in event.progress.ended} == {0, 2, 3}
+
+
+def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() -> None:
+    gone: list[Message] = [Broke("OutOfMemoryError: the node ran low", full=True, blameless=True)]
+    *again, last = events_of(Scripted({0: [gone, gone, gone]}), job(0))
+    assert [event.parts[0].group.numbers for event in again] == [(0,), (0,)]
+    assert last.failure.splitlines()[-1] == TOO_LARGE
+    halves = events_of(Scripted({0: [gone, whole((0,))], 1: [whole((1,))]}), job(0, 1))
+    assert [len(event.parts) for event in halves if event.parts] == [2]
+
+
+def test_halves_begin_their_attempts_anew() -> None:
+    gone: list[Message] = [Begun("a"), at((0, 1), 6), GONE]
+    pool = Scripted(
+        {
+            0: [gone, gone, [Broke("full", full=True)], [GONE], [GONE], whole((0,))],
+            1: [[Begun("a"), at((1,), 0), GONE], [at((1,), 0), GONE], whole((1,))],
+        }
+    )
+    assert not any(event.failure for event in events_of(pool, job(0, 1)))
+    assert len(pool.started) == 9
+
+
+# States that are lost
+
+
+@pytest.mark.parametrize("says_last", [GONE, Finished(), Broke("the disk is full", full=False)])
+def test_trials_whose_last_state_is_lost_are_trained_again(says_last: Message) -> None:
+    pool = Scripted({0: [[Begun("a"), at((0, 1), 6), ending((0, 1), 12, lost=True), says_last], whole((0, 1))]})
+    events = events_of(pool, job(0, 1), latest={0: snapshot((0, 1), 6)}.get)
+    assert steps(events[:-3]) == [(0, 6)]
+    assert steps(events[-3:]) == [(0, 0), (0, 6), (0, 12)]
+    assert pool.started[1] == job(0, 1, resume=snapshot((0, 1), 6))
+    if isinstance(says_last, Finished):
+        assert events[1].reason == "broke off on node-a (its last state was lost)"
+
+
+def test_what_comes_after_a_lost_state_is_not_reported() -> None:
+    """The trials that ended in it begin again from before it, so nothing may be kept from after it."""
+    lost = moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6), lost=True))
+    after = moment((1,), 12, (), Kept(snapshot((1,), 12)))
+    pool = Scripted(
+        {0: [[Begun("a"), at((0, 1), 0), Moments((lost, after)), at((1,), 18), ending((1,), 24), Finished()]]}
+    )
+    pool.says[0].append(whole((0, 1)))
+    events = events_of(pool, job(0, 1))
+    assert steps(events) == [(0, 0), (0, 0), (0, 6), (0, 12)]
+    assert events[-1].progress
+    assert events[-1].progress.ended == (0, 1)
+
+
+def test_a_last_state_that_is_lost_again_and_again_is_a_failure() -> None:
+    pool = Scripted({0: [[Begun("a"), ending((0,), 12, lost=True), Finished()]] * 3})
+    events = events_of(pool, job(0))
+    assert len(pool.started) == 3
+    assert events[-1].failure.splitlines()[-1] == "its last state was lost"
+
+
+@pytest.mark.parametrize(
+    "says_last", [GONE, Broke("RuntimeError: too late", full=False), Broke("MemoryError", full=True)]
+)
+def test_a_worker_that_dies_after_its_last_record_is_not_missed(says_last: Message) -> None:
+    pool = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
+    assert steps(events_of(pool, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
+    assert len(pool.started) == 1
+
+
+def noted(
+    pool: Scripted, some: Job, latest: Callable[[int], Snapshot | None] = nothing, *, upto: int | None = None
+) -> list[str]:
+    """What happens in order, down to where each event was taken."""
+    with closing(dispatch([some], pool, latest)) as events:
+        for count, event in enumerate(events):
+            pool.notes.append(f"took {event.progress.record.step if event.progress else 'the rest'}")
+            if count == upto:
+                break
+    return pool.notes
+
+
+def test_a_state_is_discarded_when_the_event_of_a_newer_one_was_taken_and_at_the_end() -> None:
+    pool = Scripted({})
+    states = [Kept(snapshot((0,), step), pool.notes) for step in (0, 6, 18)]
+    some = (
+        moment((0,), 0, (), states[0]),
+        moment((0,), 6, (), states[1]),
+        moment((0,), 12),
+        moment((0,), 18, (0,), states[2]),
+    )
+    pool.says[0] = [[Moments(some), Finished()]]
+    assert noted(pool, job(0)) == [
+        *("started 0", "took 0", "took 6", "discarded 0", "took 12"),
+        *("fetched 18", "took 18", "discarded 6", "discarded 18"),
+    ]
+
+
+@pytest.mark.parametrize(("says_last", "halves"), [(GONE, [(0, 1)]), (Broke("full", full=True), [(0,), (1,)])])
+def test_the_state_of_a_job_that_broke_is_kept_until_what_goes_on_was_taken(
+    says_last: Message, halves: list[tuple[int, ...]]
+) -> None:
+    pool = Scripted({})
+    state = Kept(snapshot((0, 1), 6), pool.notes)
+    pool.says = {numbers[0]: [whole(numbers)] for numbers in halves}
+    pool.says[0].insert(0, [Moments((moment((0, 1), 6, (), state),)), says_last])
+    then = [f"started {numbers[0]}" for numbers in halves]
+    expected = ["started 0", "took 6", "fetched 6", "took the rest", "discarded 6", *then]
+    assert noted(pool, job(0, 1), lambda number: state())[: len(expected)] == expected
+
+
+def test_the_state_of_a_job_that_failed_is_discarded() -> None:
+    pool = Scripted({})
+    state = Kept(snapshot((0,), 6), pool.notes)
+    pool.says[0] = [[Moments((moment((0,), 6, (), state),)), Broke("full", full=True)]]
+    assert noted(pool, job(0)) == ["started 0", "took 6", "took the rest", "discarded 6"]
+
+
+def test_states_outlast_an_interruption() -> None:
+    """They are saved after it."""
+    pool = Scripted({})
+    pool.says[0] = [[Moments((moment((0,), 6, (), Kept(snapshot((0,), 6), pool.notes)),)), *whole((0,))]]
+    assert noted(pool, job(0), upto=0) == ["started 0", "took 6"]
+
+
+# The workers
+
+
+def test_the_workers_are_stopped_at_the_end() -> None:
+    pool = Scripted({0: [whole((0,))]})
+    events_of(pool, job(0))
+    assert pool.stops == 1
+
+
+def test_the_workers_are_stopped_when_nobody_listens_any_more() -> None:
+    pool = Scripted({0: [whole((0,))]})
+    events = dispatch([job(0)], pool, nothing)
+    next(events)
+    assert pool.stops == 0
+    events.close()
+    assert pool.stops == 1
+
+
+def test_the_workers_are_stopped_when_something_raises() -> None:
+    def unreadable(number: int) -> Snapshot | None:
+        raise OSError("no such device")
+
+    pool = Scripted({0: [[GONE]]})
+    with pytest.raises(OSError, match="no such device"):
+        events_of(pool, job(0), latest=unreadable)
+    assert pool.stops == 1
+
+
+@pytest.mark.parametrize(("silent", "nobody", "times"), [(3, 0, 0), (5, 4, 1), (1, 1, 0)])
+def test_it_is_said_once_that_nobody_is_left(silent: int, nobody: int, times: int) -> None:
+    pool = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
+    lonely = [event for event in events_of(pool, job(0)) if not (event.progress or event.parts or event.failure)]
+    assert [event.crew for event in lonely] == times * ["no node is left that could train: waiting for one"]
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    pool = Scripted({})
+    assert events_of(pool) == []
+    assert pool.stops == 1
+
+
+# With real trainings
+
+
+class Mortal(Scripted):
+    """Workers that train in this process, and that die after so many messages, each after its own number."""
+
+    def __init__(self, deaths: list[int]):
+        super().__init__({})
+        self.deaths = deaths
+
+    def start(self, job: Job) -> None:
+        self.started.append(job)
+        self.talking.append((job.number, self.life(job, self.deaths.pop(0) if self.deaths else 1000)))
+
+    def life(self, job: Job, said: int) -> Iterator[Message]:
+        def training(job: Job) -> Generator[Progress, None, None]:
+            return train(job.group, made_up_data(job.group), job.resume)
+
+        for count, message in enumerate(messages(job, training, Kept, out_of_memory, float("inf"))):
+            if count == said:
+                yield GONE
+                return
+            yield message
+
+
+class Memory:
+    """What a recorder remembers of groups, as far as dispatch asks for it."""
+
+    def __init__(self) -> None:
+        self.newest: dict[int, Snapshot] = {}
+        self.records: dict[tuple[int, int], str] = {}
+        self.ended: set[int] = set()
+
+    def take(self, event: Event) -> None:
+        for part in event.parts:
+            assert part.resume == self.newest.get(part.number)
+        if not (progress := event.progress):
+            return
+        record = progress.record
+        for k, trial in enumerate(record.trials):
+            row = repr([row[k] for row in record.measures.values()])  # in which nan equals nan
+            assert self.records.setdefault((trial, record.step), row) == row
+        self.ended |= set(progress.ended)
+        if progress.resumable and (left := set(record.trials) - set(progress.ended)):
+            self.newest[event.job.number] = progress.snapshot().only(left)
+
+
+def diverging() -> TrialGroup:
+    """The first trial leaves after an epoch."""
+    return only_group(
+        experiment(
+            model={"depth": 1, "width": 8, "activation": "relu", "dropout": 0.2},
+            arms=["none"],
+            train={"epochs": 3, "batch_size": 16, "stop_diverged": True},
+            grid={"train.lr": [1e30, 0.1, 0.2]},
+        )
+    )
+
+
+@pytest.mark.parametrize(("first", "second"), crossed([0, 1, 2, 3], [0, 1, 2, 3], fast=4))
+def test_whatever_dies_the_records_are_those_of_a_training_without_trouble(
+    monkeypatch: pytest.MonkeyPatch, first: int, second: int
+) -> None:
+    # A message for every record, with its state: what dies after three of them has one to come.
+    monkeypatch.setattr(worker, "INTERVAL", 0)
+    group, pool, memory = diverging(), Mortal([first, second]), Memory()
+    for event in dispatch([Job.new(group)], pool, memory.newest.get):
+        assert not event.failure
+        memory.take(event)
+    undisturbed = Memory()
+    for progress in finished(group):
+        undisturbed.take(Event(Job.new(group), replace(progress, resumable=False)))
+    assert memory.records == undisturbed.records
+    assert memory.ended == set(group.numbers)
+    assert [each.resume.step if each.resume else None for each in pool.started[:2]] == [None, [None, 0, 6, 12][first]]
+    left = 4 - first  # messages of the second worker
+    assert len(pool.started) == (3 if second < left else 2)

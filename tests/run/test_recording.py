@@ -1,0 +1,115 @@
+"""Several groups under way at once: each has its own newest state, wherever that lies, and a state that is gone costs
+what came since the last checkpoint."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bnexp.engines import throttle as pace
+from bnexp.engines.messages import Event, Job, StateLostError
+from bnexp.plan import TrialGroup
+from bnexp.records import EpochRecord, Snapshot
+from bnexp.run.run import Recorder
+from bnexp.training.loop import Progress
+from tests.helpers import no_batches, rates_group
+
+GROUP = rates_group(4)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every checkpoint that is asked for, whatever share of the time it takes."""
+    monkeypatch.setattr(pace, "SAVED_SHARE", float("inf"))
+
+
+@dataclass
+class Folder:
+    """A run folder that only takes notes: stands for writer and checkpoints."""
+
+    notes: list[str] = field(default_factory=list)
+    files: dict[int, Snapshot] = field(default_factory=dict)
+
+    def save(self, group: int, snapshot: Snapshot) -> None:
+        self.files[group] = snapshot
+        self.notes.append(f"saved {group} at {snapshot.step}")
+
+    def load(self, group: int) -> Snapshot | None:
+        return self.files.get(group)
+
+    def log(self, text: str) -> None:
+        self.notes.append(text)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *arguments: None
+
+
+def job(*trials: int) -> Job:
+    return Job.new(TrialGroup(tuple(GROUP.trials[n] for n in trials)))
+
+
+def snapshot(trials: tuple[int, ...], step: int) -> Snapshot:
+    return Snapshot(trials, step, step, 0.0, {"network.w": np.full((len(trials), 1), step)})
+
+
+def event(of: Job, step: int, *, lost: bool = False, lasting: bool = True, ended: tuple[int, ...] = ()) -> Event:
+    trials = of.group.numbers
+    record = EpochRecord(trials, step, step, {}, tuple(0.1 for _ in trials), 0.0, *no_batches(len(trials)))
+
+    def state() -> Snapshot:
+        if lost:
+            raise StateLostError("its node is gone")
+        return snapshot(trials, step)
+
+    return Event(of, Progress(record, ended, state, (), 0.0, True, lasting))
+
+
+def recorder(folder: Any, every: float = 1e9) -> Recorder:
+    return Recorder(folder, folder, every)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_every_group_has_a_newest_state_of_its_own_and_all_are_saved_at_the_end(lasting: bool) -> None:
+    folder = Folder()
+    keeps, one, two = recorder(folder), job(0, 1), job(2, 3)
+    for each in (event(one, 1), event(two, 1), event(one, 2)):
+        keeps(each if lasting else event(each.job, each.progress.record.step, lasting=False))  # type: ignore[union-attr]
+    newest = keeps.latest(0), keeps.latest(2)
+    assert [each and (each.trials, each.step) for each in newest] == [((0, 1), 2 if lasting else 1), ((2, 3), 1)]
+    keeps.stop("interrupted")
+    assert folder.notes == [f"saved 0 at {2 if lasting else 1}", "saved 2 at 1", "interrupted"]
+
+
+def test_a_state_that_lasts_is_not_fetched_before_it_is_wanted() -> None:
+    folder = Folder()
+    keeps = recorder(folder)
+    keeps(event(job(0, 1), 1, lost=True))
+    assert folder.notes == []
+
+
+def test_where_the_newest_state_is_gone_the_checkpoint_counts() -> None:
+    folder = Folder()
+    keeps = recorder(folder, every=0)
+    keeps(event(job(0, 1), 1))
+    keeps(event(job(0, 1), 2, lost=True))
+    assert folder.notes == ["saved 0 at 1", "group 0 can't be saved: its node is gone"]
+    latest = keeps.latest(0)
+    assert latest
+    assert latest.step == 1
+    assert keeps.latest(7) is None
+
+
+def test_of_a_group_that_some_trials_have_left_the_others_are_kept() -> None:
+    keeps = recorder(Folder())
+    keeps(event(job(0, 1), 1, ended=(0,)))
+    latest = keeps.latest(0)
+    assert latest
+    assert (latest.trials, latest.arrays["network.w"].shape) == ((1,), (1, 1))
+
+
+def test_an_event_for_people_changes_nothing() -> None:
+    folder = Folder()
+    recorder(folder)(Event(job(0, 1), crew="no node is left"))
+    assert folder.notes == []

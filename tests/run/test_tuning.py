@@ -1,0 +1,248 @@
+"""Choosing and then measuring: what is chosen, with which seeds, and what a second call still has to do."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from bnexp.analysis.runs import compare_run
+from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
+from bnexp.config.experiment import ExperimentConfig, choosing, measuring, untuned
+from bnexp.config.tuning import Choice
+from bnexp.engines.local import Local
+from bnexp.errors import BnexpError, InputError
+from bnexp.plan import Options, run_name, trials
+from bnexp.run import run as runner
+from bnexp.run.dry_run import overview
+from bnexp.run.prepare import Plan, prepare
+from bnexp.run.run import run
+from bnexp.run.tuning import decided, run_staged
+from bnexp.store.reader import RunRecord
+from tests.helpers import experiment
+
+RATES = (1e-6, 0.5, 1e30)
+"""The first learns nothing, the last diverges."""
+
+
+@pytest.fixture(autouse=True)
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
+    monkeypatch.setattr(runner, "finished_run", lambda path: None)
+
+
+def tuned(**raw: Any) -> ExperimentConfig:
+    return experiment(
+        **{
+            "data": {"name": "digits", "train_size": 300, "val_size": 100, "test_size": 100},
+            "model": {"depth": 1, "width": 16, "activation": "relu"},
+            "arms": ["none", "before"],
+            "train": {"epochs": 2, "batch_size": 30},
+            "tune": {"grid": {"train.lr": list(RATES)}, "seeds": 2},
+            "seeds": 2,
+        }
+        | raw
+    )
+
+
+class Training:
+    """Trains plans and remembers what they were."""
+
+    def __init__(self) -> None:
+        self.plans: list[Plan] = []
+
+    def __call__(self, plan: Plan) -> RunRecord:
+        self.plans.append(plan)
+        return run(plan)
+
+
+def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRecord, Training]:
+    train = Training()
+    (found,) = run_staged([("exp.yaml", config)], runs, "cpu", Options(**options), train)
+    return found, train
+
+
+def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path) -> None:
+    found, train = staged(tuned(), tmp_path)
+    first, second = train.plans
+    assert first.config == choosing(tuned())
+    assert {trial.seed for trial in first.trials} == {1000, 1001}
+    assert {(trial.seed, trial.settings.train.lr) for trial in second.trials} == {(0, 0.5), (1, 0.5)}
+    assert found.config == measuring(tuned(), second.config.tuned)
+    assert found.path.name == run_name(found.config) != run_name(untuned(tuned()))
+    assert choices_text(found.config) == "none train.lr 0.5; before train.lr 0.5"
+
+
+def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> None:
+    config = tuned(grid={"model.width": [8, 16]})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    trials = record.trials
+    for choice in choose(config, record):
+        mine = trials[(trials["arm"] == choice.arm) & (trials["model.width"] == choice.point["model.width"])]
+        means = mine.groupby("train.lr")["final_val_accuracy"].mean()
+        assert choice.values == {"train.lr": means.idxmax()}
+    assert len(choose(config, record)) == 4
+
+
+def test_how_close_a_choice_was_is_recorded(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [0.2, 0.4, 0.5, 1e-6]}, "seeds": 3})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    for choice in choose(config, record):
+        mine = record.trials[record.trials["arm"] == choice.arm].groupby("train.lr")["final_val_accuracy"]
+        values = {rate: found.to_numpy() for rate, found in mine}
+        best = values.pop(choice.values["train.lr"])
+        behind = {rate: best.mean() - found.mean() for rate, found in values.items()}
+        errors = {rate: np.sqrt((best.var(ddof=1) + found.var(ddof=1)) / 3) for rate, found in values.items()}
+        assert choice.tried == 4
+        assert choice.ties == 1 + sum(behind[rate] <= errors[rate] for rate in values)
+        assert choice.lead == pytest.approx(min(behind[rate] for rate in values if behind[rate] > errors[rate]))
+        assert choice.ties < 4  # a rate of 1e-6 learns nothing
+
+
+def test_with_one_tuning_seed_nothing_is_known_of_ties(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [0.2, 0.5]}, "seeds": 1})
+    choice = choose(config, run(prepare(choosing(config), tmp_path, "cpu")))[0]
+    assert (choice.tried, choice.ties) == (2, None)
+    assert choice.lead is not None
+
+
+def test_a_tuning_trial_that_failed_takes_no_value_out_of_the_choice(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [0.2, 0.5, 1e-6]}, "seeds": 3})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    before = choose(config, record)
+    best = record.trials["train.lr"] == before[0].values["train.lr"]
+    lost = best & (record.trials["seed"] == 1000) & (record.trials["arm"] == before[0].arm)
+    record.__dict__["trials"] = record.trials.assign(outcome=record.trials["outcome"].mask(lost, "failed"))
+    assert lost.sum() == 1
+    choice = choose(config, record)[0]
+    others = record.trials[(record.trials["arm"] == choice.arm) & (record.trials["seed"] != 1000)]
+    means = others.groupby("train.lr")["final_val_accuracy"].mean()
+    assert (choice.values, choice.tried) == ({"train.lr": means.idxmax()}, 3)
+
+
+def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
+    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    before = choose(tuned(), record)
+    rng = np.random.default_rng(0)
+    record.__dict__["trials"] = record.trials.assign(final_test_accuracy=rng.random(len(record.trials)))
+    assert choose(tuned(), record) == before
+
+
+def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets_there_or_diverges_comes_last(
+    tmp_path: Path,
+) -> None:
+    config = tuned(tune={"grid": {"train.lr": list(RATES)}, "seeds": 2, "by": "steps", "threshold": 0.8})
+    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    reached = {
+        ("none", 1e-6): (20, 20),
+        ("none", 0.5): (10, None),
+        ("before", 1e-6): (10, 10),
+        ("before", 0.5): (20, 10),
+    }
+    reached |= {(arm, 1e30): (0, 0) for arm in ("none", "before")}  # but diverged
+    curves = record.curves.copy()
+    for row in record.trials.itertuples():
+        rate = record.trials.loc[row.Index, "train.lr"]
+        at = reached[row.arm, rate][row.seed - 1000]
+        mine = curves["trial"] == row.trial
+        curves.loc[mine, "val_accuracy"] = np.where(
+            curves.loc[mine, "step"] >= (np.inf if at is None else at), 0.8, 0.79
+        )
+    record.__dict__["curves"] = curves
+    assert {choice.arm: choice.values["train.lr"] for choice in choose(config, record)} == {"none": 0.5, "before": 1e-6}
+    late = config.model_copy(update={"tune": config.tune.model_copy(update={"threshold": 0.81})})
+    assert {choice.values["train.lr"] for choice in choose(late, record)} == {1e-6}  # none gets there: the first
+
+
+def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
+    config = tuned(tune={"grid": {"train.lr": [1e-6, 0.1, 0.5]}, "seeds": 1})
+    found, _ = staged(config, tmp_path)
+    assert {(choice.arm, key) for choice, key in choices_at_edges(found.config)} == {
+        ("none", "train.lr"),
+        ("before", "train.lr"),
+    }
+    assert choices_text(found.config) == "none train.lr 0.5 (edge); before train.lr 0.5 (edge)"
+    line = "at the edge: the tuned train.lr of none is 0.5, an end of the grid; better may lie beyond"
+    assert line in compare_run(found).warnings
+
+
+def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, _ = staged(tuned(), tmp_path)
+    assert decided(tuned(), tmp_path) is None  # without the tables of the report it has not finished
+    monkeypatch.undo()
+    again, train = staged(tuned(), tmp_path)
+    assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
+    assert decided(tuned(), tmp_path) == again.config == found.config
+    _, train = staged(tuned(), tmp_path)
+    assert [plan.config.name for plan in train.plans] == ["test"]
+    _, train = staged(tuned(), tmp_path, rerun=True)
+    assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
+
+
+def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
+    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    failed = record.trials["outcome"].mask(record.trials["arm"] == "before", "failed")
+    record.__dict__["trials"] = record.trials.assign(outcome=failed)
+    with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
+        choose(tuned(), record)
+
+
+UNCHOSEN = (
+    "test: none has not chosen yet from tune.grid; bnexp.run.tuning.run_staged chooses and then measures, "
+    "and bnexp.config.experiment.untuned gives the experiment without tuning"
+)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda config, runs: config.settings("none", {}),
+        lambda config, runs: trials(config),
+        lambda config, runs: prepare(config, runs, "cpu"),
+        lambda config, runs: prepare(config, runs, "cpu", options=Options(rerun=True)),
+        lambda config, runs: prepare(replace(config, tuned=choices(config, "before")), runs, "cpu"),
+    ],
+)
+def test_what_has_not_been_chosen_cannot_be_trained(tmp_path: Path, use: Callable[..., object]) -> None:
+    with pytest.raises(InputError) as caught:
+        use(tuned(), tmp_path)
+    assert str(caught.value) == UNCHOSEN
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_choice_of_every_arm_can_be_measured() -> None:
+    with pytest.raises(ValidationError, match="expected one entry for each arm at each grid point"):
+        measuring(tuned(), choices(tuned(), "before"))
+
+
+def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp_path: Path) -> None:
+    plan = prepare(untuned(tuned(seeds=1)), tmp_path, "cpu")
+    run(plan_of_version_0_2 := dataclasses.replace(plan, config=tuned(seeds=1)))
+    with pytest.raises(InputError, match="trained before anything was chosen from tune"):
+        RunRecord(plan_of_version_0_2.path).check()
+
+
+def test_an_overview_says_which_settings_its_figures_are_for() -> None:
+    summary = overview(tuned(), Local.on("cpu")).summary()
+    assert summary.splitlines()[1].startswith("4 trials in ")
+    assert summary.endswith(
+        "  Before them 12 trials choose from tune.grid. The figures leave these out, and are for the\n"
+        "  settings as they are written."
+    )
+
+
+def replace(config: ExperimentConfig, **fields: object) -> ExperimentConfig:
+    """Another configuration, unchecked, as a script can make it."""
+    return config.model_copy(update=fields)
+
+
+def choices(config: ExperimentConfig, *arms: str) -> tuple[Choice, ...]:
+    return tuple(Choice(arm=arm, point=point, values={"train.lr": 0.5}) for point in config.points() for arm in arms)
+
+
+def test_an_experiment_without_tuning_has_one_stage(tmp_path: Path) -> None:
+    found, train = staged(untuned(tuned()), tmp_path)
+    assert [plan.config for plan in train.plans] == [untuned(tuned())] == [found.config]
