@@ -5,14 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.engines.devices import Datasets
 from bnexp.engines.messages import Event, Job, Latest
-from bnexp.engines.planning import ShapeOf
 from bnexp.errors import InputError, nearest
 from bnexp.plan import TrialGroup
+
+if TYPE_CHECKING:
+    from bnexp.engines.devices import Datasets
+    from bnexp.engines.planning import ShapeOf
 
 
 class Engine(Protocol):
@@ -22,7 +24,7 @@ class Engine(Protocol):
     def place(self) -> str:
         """Where it trains, for people."""
 
-    def load(self, groups: Sequence[TrialGroup]) -> Datasets:
+    def load(self, groups: Sequence[TrialGroup]) -> "Datasets":
         """Load what groups train on.
 
         Raises:
@@ -30,7 +32,7 @@ class Engine(Protocol):
         """
 
     def arranged(
-        self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
+        self, groups: Sequence[TrialGroup], shape_of: "ShapeOf", probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
         """Cut groups so that they fit, and put them into the order in which they train.
 
@@ -45,7 +47,7 @@ class Engine(Protocol):
         """
 
     def execute(
-        self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
+        self, jobs: Sequence[Job], datasets: "Datasets", latest: Latest, probes: Sequence[ProbeSettings], trials: int
     ) -> Generator[Event, None, None]:
         """Train jobs and yield what happens; a job that breaks doesn't stop the others.
 
