@@ -1,1 +1,0 @@
-"""The pictures of what was measured inside the networks, drawn from the table of the probes alone."""
