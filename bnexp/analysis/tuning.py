@@ -10,7 +10,7 @@ from bnexp.analysis.best import best_point, comparable, edges
 from bnexp.analysis.grounds import Cell, Ground
 from bnexp.analysis.pairing import FINISHED
 from bnexp.analysis.stats import first_reached
-from bnexp.config.experiment import ExperimentConfig, choosing
+from bnexp.config.experiment import ExperimentConfig, search_config
 from bnexp.config.sweep import Point, points
 from bnexp.config.text import counted, listed
 from bnexp.config.tuning import Choice, TuneSettings
@@ -30,12 +30,12 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
 
     Args:
         config: the experiment with `tune:`.
-        run: the finished run of `choosing(config)`.
+        run: the finished run of `search_config(config)`.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
     """
-    stage = choosing(config)
+    stage = search_config(config)
     tried, results = stage.points(), _results(stage, run, config.tune)
     found = []
     for point in config.points():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bnexp.claims.catalogue import Claim, Tier
-from bnexp.config.experiment import ExperimentConfig, choosing, untuned
+from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.effective import effective
 from bnexp.errors import InputError
 from bnexp.plan import run_name
@@ -157,7 +157,7 @@ def _alike(one: ExperimentConfig, other: ExperimentConfig) -> bool:
         return False
     trainings = [
         [effective(each.settings(arm, point)) for point in each.points() for arm in each.arms]
-        for each in (untuned(one), untuned(other))
+        for each in (default_config(one), default_config(other))
     ]
     return trainings[0] == trainings[1]
 
@@ -183,7 +183,7 @@ def claim_folder(runs: Path, tier: Tier) -> Path:
 def regimes(claim: Claim, tier: Tier) -> dict[Regime, ExperimentConfig]:
     """Return the experiments of a claim: with equal settings, and where something is tuned with what arms choose."""
     experiment = claim.experiments[tier]
-    found: dict[Regime, ExperimentConfig] = {"equal": untuned(experiment)}
+    found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
     return found | {"tuned": experiment} if experiment.tune.grid else found
 
 
@@ -204,7 +204,7 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
     for regime, experiment in regimes(claim, tier).items():
         try:
             measured = decided(experiment, folder)
-            path = folder / run_name(measured or choosing(experiment))
+            path = folder / run_name(measured or search_config(experiment))
             if measured and (run := finished_run(path)):
                 finished[regime] = run
             elif fault := _fault(path):

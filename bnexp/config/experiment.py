@@ -92,7 +92,7 @@ class ExperimentConfig(TrialSettings):
                 return each.values
         raise InputError(
             f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run.tuning.run_staged chooses and then "
-            "measures, and bnexp.config.experiment.untuned gives the experiment without tuning"
+            "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
         )
 
     @field_validator("arms", mode="before")
@@ -200,10 +200,10 @@ def must_choose(config: ExperimentConfig) -> bool:
 
 def first_stage(config: ExperimentConfig) -> ExperimentConfig:
     """Return the experiment that is trained first: the one that chooses, where something has to be chosen."""
-    return choosing(config) if must_choose(config) else config
+    return search_config(config) if must_choose(config) else config
 
 
-def choosing(config: ExperimentConfig) -> ExperimentConfig:
+def search_config(config: ExperimentConfig) -> ExperimentConfig:
     """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
     return config.model_copy(
         update={
@@ -217,7 +217,7 @@ def choosing(config: ExperimentConfig) -> ExperimentConfig:
     )
 
 
-def measuring(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
+def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
     """Return the experiment that measures every arm with what it chose.
 
     Raises:
@@ -226,7 +226,7 @@ def measuring(config: ExperimentConfig, choices: Iterable[Choice]) -> Experiment
     return ExperimentConfig.model_validate(config.model_copy(update={"tuned": tuple(choices)}).model_dump())
 
 
-def untuned(config: ExperimentConfig) -> ExperimentConfig:
+def default_config(config: ExperimentConfig) -> ExperimentConfig:
     """Return the experiment that measures all arms with the settings as they are written."""
     return config.model_copy(update={"tune": TuneSettings(), "tuned": ()})
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bnexp.config.experiment import ExperimentConfig, choosing, must_choose, untuned
+from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
 from bnexp.config.text import counted, gibibytes
 from bnexp.config.yaml import to_yaml
 from bnexp.data.catalog import DataShape, Named, describe
@@ -92,7 +92,7 @@ class Overview:
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
         lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
-            count = counted(len(trials(choosing(self.config))), "trial")
+            count = counted(len(trials(search_config(self.config))), "trial")
             lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
             lines.append("  settings as they are written.")
         turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
@@ -156,7 +156,7 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         InputError: batches don't fit the data, or one trial alone doesn't fit the memory.
     """
     device = engine.devices[0]
-    shapes, whole = dict[str, DataShape](), groups(trials(untuned(config) if must_choose(config) else config))
+    shapes, whole = dict[str, DataShape](), groups(trials(default_config(config) if must_choose(config) else config))
     for group in whole:
         if data_key(group) not in shapes:
             with naming(source):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bnexp.analysis.tuning import choose
-from bnexp.config.experiment import ExperimentConfig, choosing, first_stage, measuring, must_choose
+from bnexp.config.experiment import ExperimentConfig, final_config, first_stage, must_choose, search_config
 from bnexp.engines.engine import Engine
 from bnexp.plan import Options, run_name
 from bnexp.store.reader import RunRecord, finished_run
@@ -23,8 +23,8 @@ def decided(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
     """
     if not must_choose(config):
         return config
-    run = finished_run(runs / run_name(choosing(config)))
-    return measuring(config, choose(config, run)) if run else None
+    run = finished_run(runs / run_name(search_config(config)))
+    return final_config(config, choose(config, run)) if run else None
 
 
 Train = Callable[["Plan"], RunRecord]
@@ -61,7 +61,7 @@ def run_staged(
     ]
     for plan, (source, config), measured in zip(plans, configs, ready, strict=True):
         run = train(plan)
-        yield run if measured else train(prepared(source, measuring(config, choose(config, run))))
+        yield run if measured else train(prepared(source, final_config(config, choose(config, run))))
 
 
 def _ready(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig | None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose, tuning_noise
-from bnexp.config.experiment import ExperimentConfig, measuring
+from bnexp.config.experiment import ExperimentConfig, final_config
 from bnexp.config.tuning import Choice
 from tests.helpers import experiment
 
@@ -32,7 +32,7 @@ def chosen(make_folder, accuracies: Accuracies) -> tuple[ExperimentConfig, Choic
     )
     config = config_of({"grid": {LR: list(accuracies)}, "seeds": seeds})
     (choice,) = choose(config, run)
-    return measuring(config, [choice]), choice
+    return final_config(config, [choice]), choice
 
 
 def told(config: ExperimentConfig) -> str:
@@ -94,7 +94,7 @@ def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
     none, before = choose(config, run)
     assert (none.tried, none.ties, before.tried) == (3, 1, 9)
     assert (none.values[LR], before.values) == (1.0, {LR: 1.0, MOMENTUM: 0.5})
-    config = measuring(config, [none, before])
+    config = final_config(config, [none, before])
     assert [(choice.arm, key) for choice, key in choices_at_edges(config)] == [
         ("none", LR),
         ("before", LR),
@@ -119,6 +119,6 @@ def test_an_arm_that_trains_the_same_with_every_value_has_nothing_to_choose(make
     arms, seeds = ["none", "before"], [1000, 1001]
     run = make_folder(arms=arms, grid={key: values}, seeds=seeds, accuracy=lambda trial: 0.5)
     config = config_of({"grid": {key: values}, "seeds": seeds}, arms=arms)
-    config = measuring(config, choose(config, run))
+    config = final_config(config, choose(config, run))
     said = told(config)
     assert said.startswith("none: nothing to choose, as it trains the same with every value; before: ")

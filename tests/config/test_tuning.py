@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.experiment import ExperimentConfig, choosing, measuring, must_choose, untuned
+from bnexp.config.experiment import ExperimentConfig, default_config, final_config, must_choose, search_config
 from bnexp.config.load import resolve
 from bnexp.config.tuning import MOST_CHOICES, Choice
 from bnexp.errors import ConfigError
@@ -82,7 +82,7 @@ def test_what_is_tuned_can_be_overridden() -> None:
 
 def test_choosing_tries_everything_everywhere_with_its_own_seeds() -> None:
     config = experiment(grid={"model.depth": [1, 2]}, arms=["none", "after"], probes=["default"])
-    stage = choosing(config)
+    stage = search_config(config)
     assert (stage.name, stage.seeds, stage.probes) == ("exp.tuning", (1000, 1001), ())
     assert stage.grid == {"model.depth": (1, 2), "train.lr": (0.1, 1)}
     assert (list(stage.arms), must_choose(config), must_choose(stage)) == (["none", "after"], True, False)
@@ -96,7 +96,7 @@ def test_measuring_gives_every_arm_what_it_chose_at_its_grid_point() -> None:
         Choice(arm=arm, point={"model.depth": depth}, values={"train.lr": rate})
         for (arm, depth), rate in values.items()
     ]
-    measured = measuring(config, chosen)
+    measured = final_config(config, chosen)
     found = {
         (arm, point["model.depth"]): measured.settings(arm, point).train.lr
         for point in measured.points()
@@ -108,8 +108,8 @@ def test_measuring_gives_every_arm_what_it_chose_at_its_grid_point() -> None:
 
 
 def test_without_tuning_all_arms_have_the_settings_as_written() -> None:
-    config = measuring(experiment(train={"lr": 0.5}), choices(experiment()))
-    plain = untuned(config)
+    config = final_config(experiment(train={"lr": 0.5}), choices(experiment()))
+    plain = default_config(config)
     assert plain == resolve({"name": "exp", "train": {"lr": 0.5}}, "exp.yaml")
     assert plain.settings("none", {}).train.lr == 0.5
 

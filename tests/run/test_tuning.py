@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bnexp.analysis.runs import compare_run
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
-from bnexp.config.experiment import ExperimentConfig, choosing, measuring, untuned
+from bnexp.config.experiment import ExperimentConfig, default_config, final_config, search_config
 from bnexp.config.tuning import Choice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError
@@ -68,17 +68,17 @@ def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRe
 def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path) -> None:
     found, train = staged(tuned(), tmp_path)
     first, second = train.plans
-    assert first.config == choosing(tuned())
+    assert first.config == search_config(tuned())
     assert {trial.seed for trial in first.trials} == {1000, 1001}
     assert {(trial.seed, trial.settings.train.lr) for trial in second.trials} == {(0, 0.5), (1, 0.5)}
-    assert found.config == measuring(tuned(), second.config.tuned)
-    assert found.path.name == run_name(found.config) != run_name(untuned(tuned()))
+    assert found.config == final_config(tuned(), second.config.tuned)
+    assert found.path.name == run_name(found.config) != run_name(default_config(tuned()))
     assert choices_text(found.config) == "none train.lr 0.5; before train.lr 0.5"
 
 
 def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> None:
     config = tuned(grid={"model.width": [8, 16]})
-    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    record = run(prepare(search_config(config), tmp_path, "cpu"))
     trials = record.trials
     for choice in choose(config, record):
         mine = trials[(trials["arm"] == choice.arm) & (trials["model.width"] == choice.point["model.width"])]
@@ -89,7 +89,7 @@ def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> N
 
 def test_how_close_a_choice_was_is_recorded(tmp_path: Path) -> None:
     config = tuned(tune={"grid": {"train.lr": [0.2, 0.4, 0.5, 1e-6]}, "seeds": 3})
-    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    record = run(prepare(search_config(config), tmp_path, "cpu"))
     for choice in choose(config, record):
         mine = record.trials[record.trials["arm"] == choice.arm].groupby("train.lr")["final_val_accuracy"]
         values = {rate: found.to_numpy() for rate, found in mine}
@@ -104,14 +104,14 @@ def test_how_close_a_choice_was_is_recorded(tmp_path: Path) -> None:
 
 def test_with_one_tuning_seed_nothing_is_known_of_ties(tmp_path: Path) -> None:
     config = tuned(tune={"grid": {"train.lr": [0.2, 0.5]}, "seeds": 1})
-    choice = choose(config, run(prepare(choosing(config), tmp_path, "cpu")))[0]
+    choice = choose(config, run(prepare(search_config(config), tmp_path, "cpu")))[0]
     assert (choice.tried, choice.ties) == (2, None)
     assert choice.lead is not None
 
 
 def test_a_tuning_trial_that_failed_takes_no_value_out_of_the_choice(tmp_path: Path) -> None:
     config = tuned(tune={"grid": {"train.lr": [0.2, 0.5, 1e-6]}, "seeds": 3})
-    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    record = run(prepare(search_config(config), tmp_path, "cpu"))
     before = choose(config, record)
     best = record.trials["train.lr"] == before[0].values["train.lr"]
     lost = best & (record.trials["seed"] == 1000) & (record.trials["arm"] == before[0].arm)
@@ -124,7 +124,7 @@ def test_a_tuning_trial_that_failed_takes_no_value_out_of_the_choice(tmp_path: P
 
 
 def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
-    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    record = run(prepare(search_config(tuned()), tmp_path, "cpu"))
     before = choose(tuned(), record)
     rng = np.random.default_rng(0)
     record.__dict__["trials"] = record.trials.assign(final_test_accuracy=rng.random(len(record.trials)))
@@ -135,7 +135,7 @@ def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets
     tmp_path: Path,
 ) -> None:
     config = tuned(tune={"grid": {"train.lr": list(RATES)}, "seeds": 2, "by": "steps", "threshold": 0.8})
-    record = run(prepare(choosing(config), tmp_path, "cpu"))
+    record = run(prepare(search_config(config), tmp_path, "cpu"))
     reached = {
         ("none", 1e-6): (20, 20),
         ("none", 0.5): (10, None),
@@ -183,7 +183,7 @@ def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
-    record = run(prepare(choosing(tuned()), tmp_path, "cpu"))
+    record = run(prepare(search_config(tuned()), tmp_path, "cpu"))
     failed = record.trials["outcome"].mask(record.trials["arm"] == "before", "failed")
     record.__dict__["trials"] = record.trials.assign(outcome=failed)
     with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
@@ -192,7 +192,7 @@ def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) 
 
 UNCHOSEN = (
     "test: none has not chosen yet from tune.grid; bnexp.run.tuning.run_staged chooses and then measures, "
-    "and bnexp.config.experiment.untuned gives the experiment without tuning"
+    "and bnexp.config.experiment.default_config gives the experiment without tuning"
 )
 
 
@@ -215,11 +215,11 @@ def test_what_has_not_been_chosen_cannot_be_trained(tmp_path: Path, use: Callabl
 
 def test_only_a_choice_of_every_arm_can_be_measured() -> None:
     with pytest.raises(ValidationError, match="expected one entry for each arm at each grid point"):
-        measuring(tuned(), choices(tuned(), "before"))
+        final_config(tuned(), choices(tuned(), "before"))
 
 
 def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp_path: Path) -> None:
-    plan = prepare(untuned(tuned(seeds=1)), tmp_path, "cpu")
+    plan = prepare(default_config(tuned(seeds=1)), tmp_path, "cpu")
     run(plan_of_version_0_2 := dataclasses.replace(plan, config=tuned(seeds=1)))
     with pytest.raises(InputError, match="trained before anything was chosen from tune"):
         RunRecord(plan_of_version_0_2.path).check()
@@ -244,5 +244,5 @@ def choices(config: ExperimentConfig, *arms: str) -> tuple[Choice, ...]:
 
 
 def test_an_experiment_without_tuning_has_one_stage(tmp_path: Path) -> None:
-    found, train = staged(untuned(tuned()), tmp_path)
-    assert [plan.config for plan in train.plans] == [untuned(tuned())] == [found.config]
+    found, train = staged(default_config(tuned()), tmp_path)
+    assert [plan.config for plan in train.plans] == [default_config(tuned())] == [found.config]

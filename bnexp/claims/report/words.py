@@ -20,7 +20,7 @@ from bnexp.claims.report.rows import (
     spread_text,
     written,
 )
-from bnexp.config.experiment import ExperimentConfig, untuned
+from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.families import USUAL_WIDTH
 from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
@@ -168,7 +168,7 @@ def setting_text(config: ExperimentConfig) -> str:
 
     What is swept, chosen, or differs between arms is no shared setting.
     """
-    written = untuned(config)
+    written = default_config(config)
     first = {arm: _flat(written.settings(arm, config.points()[0])) for arm in config.arms}
     usual, own = _flat(TrialSettings()), next(iter(first.values()))
     apart = {key for key in own for flat in first.values() if flat.get(key) != own[key]}
