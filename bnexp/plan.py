@@ -148,8 +148,9 @@ def parts(group: TrialGroup, most: int) -> tuple[TrialGroup, ...]:
 
 
 def run_name(config: ExperimentConfig) -> str:
-    """Name of the run folder: the experiment's name and eight digits of the hash of all else that is trained."""
-    rest = config.model_dump(mode="json", exclude={"name": True, "tuned": {"__all__": set(HOW_CLOSE)}})
+    """Return the run folder's name: the experiment's, and eight digits of the hash of all else that is trained."""
+    exclude: dict[str, Any] = {"name": True, "labels": True, "tuned": {"__all__": set(HOW_CLOSE)}}
+    rest = config.model_dump(mode="json", exclude=exclude)
     # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
 

@@ -12,10 +12,10 @@ from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, once, points, repeated
 from bnexp.config.synonyms import nearest_value
-from bnexp.config.text import Lines
+from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
 from bnexp.config.tuning import MOST_CHOICES, Choice, Grid, Seeds, TuneSettings, Values
-from bnexp.errors import InputError
+from bnexp.errors import InputError, nearest
 
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
@@ -31,6 +31,8 @@ class ExperimentConfig(TrialSettings):
     """What the experiment is to answer."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
     """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
+    labels: dict[str, Label] = Field(default={})
+    """What tables and pictures call the arms: `{before: with BN}`. An arm without a label goes by its name."""
     probes: Probes = ()
     """Measurements inside the networks, which leave the training as it is; `default` stands for a few cheap ones."""
     grid: Grid = Field(default={})
@@ -48,6 +50,10 @@ class ExperimentConfig(TrialSettings):
     def swept(self) -> tuple[str, ...]:
         """Dotted keys of the grid columns, in the order of the file."""
         return (*self.zip, *self.grid)
+
+    def label(self, arm: str) -> str:
+        """Return what tables and pictures call an arm."""
+        return self.labels.get(arm, arm)
 
     def points(self) -> list[Point]:
         """Every grid point, in the order in which trials are numbered."""
@@ -109,6 +115,17 @@ class ExperimentConfig(TrialSettings):
         if not isinstance(value, Mapping) or not value:
             raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
         return {name: _arm(name, overrides, norm) for name, overrides in value.items()}
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_are_of_arms(cls, labels: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        arms = list(info.data.get("arms") or labels)
+        for arm in labels:
+            if arm not in arms:
+                raise ValueError(f"no arm is named {arm}; the arms are {', '.join(arms)}{nearest(arm, arms)}")
+        if again := repeated([labels.get(arm, arm) for arm in arms]):
+            raise ValueError(f"{again[0]}: two arms would be called that; give each a label of its own")
+        return labels
 
     @field_validator("zip")
     @classmethod

@@ -47,7 +47,7 @@ def find(written: str) -> Path:
     raise InputError(f"{written}: no such file, nor a shipped configuration{hint}; shipped are {', '.join(known)}")
 
 
-KEYED_SECTIONS = ("grid", "zip", "arms", "tune.grid")
+KEYED_SECTIONS = ("grid", "zip", "arms", "labels", "tune.grid")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
 
 

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field
 
 LONGEST_LINE = 4_096
 """Characters of a line: of a path in Linux."""
+LONGEST_LABEL = 60
+"""Characters of an arm's label."""
 LONGEST_LINES = 2_000
 """Characters of a text of several lines."""
 LONGEST_SHOWN = 500
@@ -44,6 +46,8 @@ def _lines(text: str) -> str:
 
 Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
 """Text of one line."""
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), AfterValidator(_one_line)]
+"""What something is called in tables and pictures."""
 Lines = Annotated[str, Field(max_length=LONGEST_LINES), AfterValidator(_lines)]
 """Text of any number of lines, with tabs."""
 

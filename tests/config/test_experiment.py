@@ -13,6 +13,7 @@ from bnexp.config.norm import NormSettings
 from bnexp.config.train import ClipSettings, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import ConfigError
+from bnexp.plan import run_name
 
 NONE = {"model.norm.kind": "none"}
 
@@ -392,3 +393,26 @@ def test_an_override_of_a_section_keeps_the_settings_that_it_does_not_name(overr
 def test_an_empty_mapping_stands_for_a_sections_defaults() -> None:
     config = experiment(train={"clip": {"value": 0.5}}, arms={"arm": {"train.clip": {}}})
     assert config.settings("arm", {}).train.clip == ClipSettings()
+
+
+def test_labels_say_what_arms_are_called_and_name_no_run_anew() -> None:
+    config = experiment(labels={"before": "with BN"})
+    assert [config.label(arm) for arm in config.arms] == ["none", "with BN"]
+    assert run_name(config) == run_name(experiment())
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"befor": "BN"}, "labels: no arm is named befor; the arms are none, before (nearest: before)"),
+        ({"none": "x", "before": "x"}, "labels: x: two arms would be called that; give each a label of its own"),
+        ({"before": "none"}, "labels: none: two arms would be called that; give each a label of its own"),
+        ({"before": ""}, 'labels.before: "": expected at least 1 character'),
+        ({"before": 1}, "labels.before: 1: expected a string"),
+        ("with BN", 'labels: "with BN": expected a mapping of keys'),
+    ],
+)
+def test_labels_that_are_of_no_arm_or_tell_none_apart_are_refused(labels: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment(labels=labels)
+    assert str(caught.value) == f"exp.yaml: {message}"

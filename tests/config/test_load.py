@@ -270,3 +270,9 @@ def test_long_values_are_cut_short(refused: Callable[..., list[str]]) -> None:
 def test_one_mistake_is_said_once(refused: Callable[..., list[str]]) -> None:
     raw = {"arms": ["none", "before"], "grid": {"train.lr": [1, 2, 3]}, "train": {"nesterov": True}}
     assert len(refused(raw)) == 1
+
+
+def test_one_label_can_be_given_on_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "exp.yaml"
+    path.write_text("labels: {none: plain}")
+    assert load(path, ["labels.before=with BN"]).labels == {"none": "plain", "before": "with BN"}
