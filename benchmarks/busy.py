@@ -14,7 +14,7 @@ from bnexp.config.load import find, load
 from bnexp.engines.devices import available_cores
 from bnexp.engines.local import CPU, Local, execute
 from bnexp.engines.messages import Job
-from bnexp.run.prepare import Plan, prepare
+from bnexp.runner.prepare import Plan, prepare
 
 SMALL_VGG = [
     *("name=vgg", "grid={}", "arms=[none,before]", "seeds=2", "train={epochs: 2, batch_size: 100}"),

@@ -21,8 +21,8 @@ from bnexp.engines.cluster.session import ray_cluster
 from bnexp.engines.cluster.states import ObjectStore, States
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.worker import INTERVAL
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run as run_plan
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run as run_plan
 from bnexp.store import curves
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter

@@ -19,7 +19,7 @@ from bnexp.engines.cluster.ray_workers import RayWorkers, Submit
 from bnexp.engines.dispatch import dispatch
 from bnexp.engines.messages import Job, Message, Moments
 from bnexp.plan import TrialGroup, trials
-from bnexp.run.run import Recorder
+from bnexp.runner.run import Recorder
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 

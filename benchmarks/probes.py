@@ -16,7 +16,7 @@ from bnexp.engines.local import execute
 from bnexp.engines.messages import Job
 from bnexp.plan import groups, trials
 from bnexp.probes.prober import PROBES
-from bnexp.run.prepare import Plan, prepare
+from bnexp.runner.prepare import Plan, prepare
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 
 CONFIGS = Path(__file__).parents[1] / "configs"

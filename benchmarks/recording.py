@@ -10,8 +10,8 @@ from benchmarks.timing import Timed, timed
 from bnexp.config.load import load
 from bnexp.engines.local import execute
 from bnexp.engines.messages import Job
-from bnexp.run.prepare import Plan, prepare
-from bnexp.run.run import Recorder
+from bnexp.runner.prepare import Plan, prepare
+from bnexp.runner.run import Recorder
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 

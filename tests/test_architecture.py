@@ -16,7 +16,7 @@ LAYERS = (
     "bnexp", "errors", "records", "reference", "streams",
     "config", "data", "effective", "plan", "store",
     "nn", "probes", "training", "engines",
-    "analysis", "report", "run", "deploy",
+    "analysis", "report", "runner", "deploy",
     "cli", "claims", "main", "__main__",
 )  # fmt: skip
 """Packages and modules below bnexp, from the bottom to the top: each may import only what stands before it."""
@@ -161,7 +161,7 @@ def test_nothing_that_answers_at_once_imports_torch() -> None:
 
 
 def test_torch_is_found_where_it_is_imported() -> None:
-    assert {"torch", "numpy"} <= loaded_with("bnexp.run.run")
+    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run")
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:

@@ -8,8 +8,8 @@ import yaml
 
 from bnexp.config.load import resolve
 from bnexp.config.train import SCHEDULE_OPTIONS
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "reproducibility.md").read_text()
 SMALLER = {

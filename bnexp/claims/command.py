@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
-from bnexp.run.signals import EXIT_CODE, Interrupts
+from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
     from bnexp.claims.report.rows import Account
-    from bnexp.run.prepare import Plan
-    from bnexp.run.tuning import Train
+    from bnexp.runner.prepare import Plan
+    from bnexp.runner.tuning import Train
     from bnexp.store.reader import RunRecord
 
 WIDE_FROM = 160
@@ -129,7 +129,7 @@ def show_claims(
 
 def _trainer(silent: bool) -> "Train":
     from bnexp.cli.progress import Watching
-    from bnexp.run.run import run
+    from bnexp.runner.run import run
 
     def train(plan: "Plan") -> "RunRecord":
         with Watching(plan, silent=silent) as watching:

@@ -12,7 +12,7 @@ from bnexp.config.experiment import ExperimentConfig, default_config, search_con
 from bnexp.effective import effective
 from bnexp.errors import InputError
 from bnexp.plan import run_name
-from bnexp.run.tuning import decided
+from bnexp.runner.tuning import decided
 from bnexp.store.files import make_folder, read, replace
 from bnexp.store.finding import experiment_of, find_runs, holds_run
 from bnexp.store.layout import PICTURE, READ_ONLY, SUMMARIES, check_format

@@ -20,8 +20,8 @@ from bnexp.claims.results import (
 )
 from bnexp.engines.engine import Engine
 from bnexp.plan import Options
-from bnexp.run.prepare import prepare
-from bnexp.run.tuning import Train, run_staged
+from bnexp.runner.prepare import prepare
+from bnexp.runner.tuning import Train, run_staged
 
 Say = Callable[[str], None]
 

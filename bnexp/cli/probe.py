@@ -32,7 +32,7 @@ def probe(
 
     run = find_run(written, runs)
     from bnexp.engines.local import Local  # imports torch
-    from bnexp.run.posthoc_probes import probe_run, probe_settings
+    from bnexp.runner.posthoc_probes import probe_run, probe_settings
 
     probes = probe_settings(wanted)
     say = saying(silent=as_json or quiet)

@@ -12,8 +12,8 @@ from bnexp.config.text import counted
 from bnexp.engines.devices import data_key
 from bnexp.engines.messages import Event
 from bnexp.report.listings import data_lines, data_warnings
-from bnexp.run.prepare import Plan
-from bnexp.run.resume import Opened
+from bnexp.runner.prepare import Plan
+from bnexp.runner.resume import Opened
 from bnexp.training.work import total_steps
 
 

@@ -7,13 +7,13 @@ import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config, split
 from bnexp.cli.report import TensorBoard, write_tensorboard
-from bnexp.run.signals import EXIT_CODE, Interrupts
+from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.config.experiment import ExperimentConfig
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
-    from bnexp.run.prepare import Plan
+    from bnexp.runner.prepare import Plan
     from bnexp.store.reader import RunRecord
 
 Arguments = Annotated[
@@ -105,7 +105,7 @@ def _finished(
 ) -> "list[RunRecord] | None":
     """Return the runs if there is nothing to train, which takes no torch."""
     from bnexp.plan import run_name
-    from bnexp.run.tuning import decided
+    from bnexp.runner.tuning import decided
     from bnexp.store.reader import finished_run
 
     ready = [config for _, written in configs if (config := decided(written, runs))]
@@ -129,8 +129,8 @@ def _train(
         from bnexp.analysis.tuning import choices_text
         from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
         from bnexp.plan import same_trainings
-        from bnexp.run.run import run
-        from bnexp.run.tuning import run_staged
+        from bnexp.runner.run import run
+        from bnexp.runner.tuning import run_staged
 
         def train(plan: "Plan") -> "RunRecord":
             nonlocal path

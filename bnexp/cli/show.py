@@ -35,7 +35,7 @@ def show(
     for question in momentum_questions(config):
         warn(question)
     from bnexp.engines.local import Local  # imports torch
-    from bnexp.run.dry_run import overview
+    from bnexp.runner.dry_run import overview
 
     seen = overview(config, Local.on(device, workers), str(path))
     for line in seen.warnings():

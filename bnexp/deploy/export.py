@@ -22,7 +22,7 @@ from bnexp.deploy.folding import Difference, Unfoldable
 from bnexp.deploy.source import WEIGHTS
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import Trial
-from bnexp.run.trained import trained_trials
+from bnexp.runner.trained import trained_trials
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics

@@ -21,7 +21,7 @@ from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.errors import InputError
 from bnexp.nn.plain import made_of, plain
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
-from bnexp.run.trained import TrainedTrial
+from bnexp.runner.trained import TrainedTrial
 from bnexp.training.numerics import dtype_of
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")

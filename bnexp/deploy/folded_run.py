@@ -19,7 +19,7 @@ from bnexp.nn.table import layer_table
 from bnexp.report.comparison_table import Column, filled, number_text
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table
-from bnexp.run.trained import TrainedTrial, trained_trials
+from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import full_precision, numerics, threads
 

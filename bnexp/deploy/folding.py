@@ -14,7 +14,7 @@ from bnexp.nn.plain import plain
 from bnexp.nn.plain_layers import Recurrent, Residual, Rows, Whitening
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
-from bnexp.run.trained import TrainedTrial
+from bnexp.runner.trained import TrainedTrial
 from bnexp.training.numerics import dtype_of
 from bnexp.training.trainee import CHUNK_NUMBERS, chunks
 

@@ -12,8 +12,8 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.filters import filtered
 from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.report.views import tables
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
 

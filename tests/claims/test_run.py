@@ -21,8 +21,8 @@ from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs,
 from bnexp.claims.run import run_claims
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import InputError
-from bnexp.run.prepare import Plan
-from bnexp.run.run import run
+from bnexp.runner.prepare import Plan
+from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 
 HELPS: dict[str, Any] = {

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
 

@@ -22,7 +22,7 @@ from bnexp.deploy import files as onnx_files
 from bnexp.deploy.export import Exported, export_trial
 from bnexp.deploy.source import WEIGHTS
 from bnexp.errors import BnexpError, InputError
-from bnexp.run.trained import trained_trials
+from bnexp.runner.trained import trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of
 from tests.deploy.conftest import NUMBERS

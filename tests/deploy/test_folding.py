@@ -15,7 +15,7 @@ from bnexp.deploy import folded_run, folding
 from bnexp.deploy.folded_run import FoldedRun, Timing, fold_run
 from bnexp.deploy.folding import FoldedTrial, fold_trial
 from bnexp.errors import InputError
-from bnexp.run.trained import TrainedTrial, trained_trials
+from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of
 from tests.deploy.conftest import NUMBERS

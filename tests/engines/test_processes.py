@@ -26,16 +26,16 @@ from bnexp.engines.worker import Training
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord, Snapshot
-from bnexp.run import run as runner
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner import run as runner
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from bnexp.training.estimate import footprint
 from bnexp.training.loop import Progress
 from bnexp.training.trainee import Trainee
 from bnexp.training.work import training_cost
 from tests.helpers import experiment, rates_group, torch_threads
-from tests.run.test_run import results
+from tests.runner.test_run import results
 
 GROUPS = 3
 

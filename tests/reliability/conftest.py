@@ -37,9 +37,9 @@ from bnexp.engines import throttle as pace
 from bnexp.engines.messages import Event
 from bnexp.plan import Options, run_name
 from bnexp.report import summary as folder
-from bnexp.run import run as runner
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner import run as runner
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.checksums import examine
 from bnexp.store.files import Appender
 from bnexp.store.files import replace as replace_file

@@ -28,9 +28,9 @@ from bnexp.engines.messages import Event, Job
 from bnexp.errors import BnexpError
 from bnexp.plan import Options
 from bnexp.records import Snapshot
-from bnexp.run import resume as opening
-from bnexp.run import run as runner
-from bnexp.run.prepare import prepare
+from bnexp.runner import resume as opening
+from bnexp.runner import run as runner
+from bnexp.runner.prepare import prepare
 from bnexp.store import reader, writer
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord

@@ -15,9 +15,9 @@ from bnexp.errors import BnexpError
 from bnexp.plan import run_name
 from bnexp.report.listings import run_rows
 from bnexp.report.summary import write_report_files
-from bnexp.run import run as runner
-from bnexp.run.prepare import prepare
-from bnexp.run.resume import Opened
+from bnexp.runner import run as runner
+from bnexp.runner.prepare import prepare
+from bnexp.runner.resume import Opened
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups, whole_png

@@ -18,9 +18,9 @@ import pytest
 
 from bnexp.engines.local import Local
 from bnexp.engines.messages import Event
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
-from bnexp.run.signals import SIGNALS, Interrupts
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
+from bnexp.runner.signals import SIGNALS, Interrupts
 from bnexp.store.reader import finished_run
 from tests.helpers import crossed
 from tests.reliability.conftest import (

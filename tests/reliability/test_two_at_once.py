@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from bnexp.plan import Options
-from bnexp.run import prepare as preparing
+from bnexp.runner import prepare as preparing
 from bnexp.store.checksums import Tables, examine
 from bnexp.store.reader import RunRecord
 from tests.cli.command import tree

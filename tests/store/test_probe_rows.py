@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome, ProbeRecord
-from bnexp.run.posthoc_probes import add_late_probes
+from bnexp.runner.posthoc_probes import add_late_probes
 from bnexp.store.cells import block_checksum, blocks_between, blocks_of, step_of
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.writer import RunWriter

@@ -19,8 +19,8 @@ from bnexp.claims.results import Finding
 from bnexp.config.train import ClipSettings
 from bnexp.nn.clipping import Clipping
 from bnexp.report.tensorboard import write_events
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 
 CLIPPED = 1e-6

@@ -19,7 +19,7 @@ from bnexp.nn.build import build
 from bnexp.nn.norm import BatchNorm
 from bnexp.plan import groups, trials
 from bnexp.records import Snapshot
-from bnexp.run.trained import TrainedTrial
+from bnexp.runner.trained import TrainedTrial
 from bnexp.streams import SeedDraws, SeedStreams
 from bnexp.training.loop import train
 

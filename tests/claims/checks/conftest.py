@@ -8,7 +8,7 @@ from bnexp.config.data import DataSettings
 from bnexp.data import dataset
 from bnexp.data import sources as digits
 from bnexp.data.raw import RawImages
-from bnexp.run import run as runner
+from bnexp.runner import run as runner
 
 
 @cache

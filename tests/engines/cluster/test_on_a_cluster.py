@@ -20,8 +20,8 @@ from bnexp.config.yaml import to_yaml
 from bnexp.engines import throttle as pace
 from bnexp.engines.messages import Event
 from bnexp.errors import InputError
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord
 from tests.helpers import FLOAT32, assert_close, experiment, torch_threads

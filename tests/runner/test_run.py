@@ -24,11 +24,11 @@ from bnexp.engines.messages import Event
 from bnexp.errors import BnexpError
 from bnexp.nn.build import build
 from bnexp.plan import Options
-from bnexp.run import prepare as preparing
-from bnexp.run import run as runner
-from bnexp.run.prepare import prepare
-from bnexp.run.resume import Opened
-from bnexp.run.run import run
+from bnexp.runner import prepare as preparing
+from bnexp.runner import run as runner
+from bnexp.runner.prepare import prepare
+from bnexp.runner.resume import Opened
+from bnexp.runner.run import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord, whole_png
@@ -594,7 +594,7 @@ import sys
 from pathlib import Path
 from bnexp import runner
 from bnexp.config.load import load
-from bnexp.run.prepare import prepare
+from bnexp.runner.prepare import prepare
 runner.write_report_files = lambda record: None
 print(runner.run(prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).path)
 """

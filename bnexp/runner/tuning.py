@@ -11,7 +11,7 @@ from bnexp.plan import Options, run_name
 from bnexp.store.reader import RunRecord, finished_run
 
 if TYPE_CHECKING:
-    from bnexp.run.prepare import Plan
+    from bnexp.runner.prepare import Plan
 
 
 def decided(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
@@ -49,7 +49,7 @@ def run_staged(
         InputError: as prepare.
         BnexpError: as run, or there was nothing to choose from.
     """
-    from bnexp.run.prepare import prepare  # imports torch
+    from bnexp.runner.prepare import prepare  # imports torch
 
     def prepared(source: str, config: ExperimentConfig) -> "Plan":
         return prepare(config, runs, where, source, options)

@@ -16,11 +16,11 @@ from bnexp.config.tuning import Choice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import Options, run_name, trials
-from bnexp.run import run as runner
-from bnexp.run.dry_run import overview
-from bnexp.run.prepare import Plan, prepare
-from bnexp.run.run import run
-from bnexp.run.tuning import decided, run_staged
+from bnexp.runner import run as runner
+from bnexp.runner.dry_run import overview
+from bnexp.runner.prepare import Plan, prepare
+from bnexp.runner.run import run
+from bnexp.runner.tuning import decided, run_staged
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
 
@@ -191,7 +191,7 @@ def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) 
 
 
 UNCHOSEN = (
-    "test: none has not chosen yet from tune.grid; bnexp.run.tuning.run_staged chooses and then measures, "
+    "test: none has not chosen yet from tune.grid; bnexp.runner.tuning.run_staged chooses and then measures, "
     "and bnexp.config.experiment.default_config gives the experiment without tuning"
 )
 

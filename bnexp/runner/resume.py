@@ -12,7 +12,7 @@ from bnexp.engines.messages import Job
 from bnexp.errors import BnexpError
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
-from bnexp.run.prepare import Plan, environment
+from bnexp.runner.prepare import Plan, environment
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.checksums import examine
 from bnexp.store.files import locked, make_folder

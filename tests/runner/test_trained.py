@@ -8,9 +8,9 @@ import torch
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.dataset import load
 from bnexp.errors import InputError
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
-from bnexp.run.trained import trained_trials
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
+from bnexp.runner.trained import trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of
 from bnexp.training.trainee import measure

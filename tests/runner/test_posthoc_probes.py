@@ -8,9 +8,9 @@ import torch
 
 from bnexp.engines.local import Local
 from bnexp.errors import ConfigError, InputError
-from bnexp.run.posthoc_probes import probe_run, probe_settings
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.posthoc_probes import probe_run, probe_settings
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from bnexp.store.files import locked
 from bnexp.store.reader import RunRecord
 from tests.helpers import TOGETHER_FLOAT64, experiment

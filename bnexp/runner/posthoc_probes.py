@@ -21,7 +21,7 @@ from bnexp.plan import TrialGroup
 from bnexp.probes.moment import unknown_layers
 from bnexp.probes.prober import Prober
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
-from bnexp.run.trained import TrainedTrial, trained_trials
+from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.cells import csv_text, probe_of
 from bnexp.store.checksums import Checksums, file_checksum
 from bnexp.store.files import locked, replace

@@ -11,9 +11,9 @@ from bnexp.engines.throttle import Pace
 from bnexp.errors import BnexpError
 from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
-from bnexp.run.prepare import Plan
-from bnexp.run.resume import Opened, opened
-from bnexp.run.signals import Interrupts
+from bnexp.runner.prepare import Plan
+from bnexp.runner.resume import Opened, opened
+from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import refusal
 from bnexp.store.reader import DamagedRunError, RunRecord, finished_run

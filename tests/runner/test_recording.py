@@ -12,7 +12,7 @@ from bnexp.engines import throttle as pace
 from bnexp.engines.messages import Event, Job, StateLostError
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord, Snapshot
-from bnexp.run.run import Recorder
+from bnexp.runner.run import Recorder
 from bnexp.training.loop import Progress
 from tests.helpers import no_batches, rates_group
 

@@ -1,1 +1,0 @@
-"""One experiment from its plan to the finished run folder."""
