@@ -54,7 +54,7 @@ class ProbeSettings(Settings):
     """One entry of `probes:`. Short form: its name. Without `every` and `at` it is taken at every record."""
 
     name: ProbeName
-    """What is measured; docs/probes.md has the definitions."""
+    """What is measured; docs/inside.md has the definitions."""
     every: Count | None = None
     """Updates from one measurement to the next; the first is before training."""
     at: Annotated[tuple[int, ...] | None, BeforeValidator(_steps)] = None

@@ -1,4 +1,4 @@
-"""docs/probes.md names the rows that probes yield, all of them and no others."""
+"""docs/inside.md names the rows that probes yield, all of them and no others."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from bnexp.probes.prober import PROBES
 from tests.helpers import rates_group
 from tests.probes.looking import ALL, MODELS, find_over_update, in_training, prober, rates
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "probes.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "inside.md").read_text()
 ROWS = re.findall(r"^\| `([^`]+)` \| ([^|]*) \|", DOCUMENT, flags=re.MULTILINE)
 PLACES = {"weight layers": ("linear", "output"), "activations": ("activation",), "norm layers": ("norm",)}
 
