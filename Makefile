@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One more than cores, since some tests wait for processes that they kill.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
-.PHONY: demo test test-slow bench lint format clean
+.PHONY: demo test test-slow bench size lint format clean
 
 demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
@@ -23,6 +23,9 @@ test-slow: .venv/installed   ## the longest of the tests, which `make test` leav
 bench: .venv/installed       ## time bnexp beside other programs, on MNIST in BNEXP_DATA; over half an hour on two cores
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
+
+size:                        ## modules and lines of the package and its tests
+	$(PYTHON) -m benchmarks.size
 
 lint: .venv/installed        ## style and types
 	$(BIN)/ruff check .
