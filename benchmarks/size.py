@@ -13,7 +13,8 @@ def count(folder: str) -> tuple[int, int]:
 
 def main() -> None:
     """Print a line for the package, for each of its folders, and for the tests."""
-    for folder in ("bnexp", *sorted(f"bnexp/{path.name}" for path in (ROOT / "bnexp").iterdir() if path.is_dir()), "tests"):
+    parts = sorted(f"bnexp/{path.name}" for path in (ROOT / "bnexp").iterdir() if path.is_dir())
+    for folder in ("bnexp", *parts, "tests"):
         modules, lines = count(folder)
         if modules:
             print(f"{folder:<18} {modules:>4} modules {lines:>7,} lines")
