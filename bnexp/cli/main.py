@@ -8,7 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from bnexp.claims import command as claims
-from bnexp.cli import compare, export, fold, listing, probe, report, run, show
+from bnexp.cli import compare, export, fold, listing, probe, report, run, settings, show
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
 
@@ -28,6 +28,7 @@ app.command("export")(export.export)
 app.add_typer(claims.app)
 app.command("show")(show.show)
 app.command("list")(listing.list_runs)
+app.command("settings")(settings.settings)
 
 
 def main() -> None:

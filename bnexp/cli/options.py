@@ -16,6 +16,41 @@ def complete_config(incomplete: str) -> list[str]:
     return [name for name in (*shipped(), *files) if name.startswith(incomplete)]
 
 
+def complete_key(incomplete: str) -> list[str]:
+    """Dotted keys of all settings."""
+    return [key for key in _choices() if key.startswith(incomplete)]
+
+
+def complete_config_or_setting(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Configurations; after one of them also settings, and behind a setting's `=` its choices."""
+    before = ctx.params.get("arguments") or []
+    *_, key = [""] + [word for word in before if word != "="]
+    if before and (before[-1] == "=" or key in _choices()):  # bash cuts a word at its `=`
+        return [value for value in _choices().get(key, ()) if value.startswith(incomplete)]
+    return [*complete_config(incomplete), *(complete_setting(incomplete) if before else ())]
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """`key=` of every setting that begins so; where it is only one, with what may follow: choices, or the default."""
+    values = {key: [f"{key}={value}" for value in values] for key, values in _choices().items()}
+    if any(incomplete.startswith(f"{key}=") for key in values):
+        return [word for words in values.values() for word in words if word.startswith(incomplete)]
+    begun = [key for key in values if key.startswith(incomplete)]
+    # The shell puts a space behind a word without alternatives, and `key=` needs a value instead.
+    return [f"{key}=" for key in begun] + (values[begun[0]] if len(begun) == 1 else [])
+
+
+def _choices() -> dict[str, list[str]]:
+    """Return the keys of all settings, each with its choices or, where it has none, its default."""
+    from bnexp.config.documentation import all_sections
+    from bnexp.config.dotted import is_key
+    from bnexp.config.experiment import ExperimentConfig
+
+    settings = [setting for section in all_sections() for setting in section.settings]
+    known = [setting for setting in settings if is_key(ExperimentConfig, setting.key)]
+    return {setting.key: list(setting.choices) or [setting.default_text] for setting in known}
+
+
 def complete_run(incomplete: str) -> list[str]:
     """Run folders in runs/."""
     return [Path(path).parent.name for path in glob(f"runs/{escape(incomplete)}*/config.yaml")]

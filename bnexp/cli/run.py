@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config, split
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
 from bnexp.cli.report import TensorBoard, write_tensorboard
 from bnexp.runner.signals import EXIT_CODE, Interrupts
 
@@ -21,7 +21,7 @@ Arguments = Annotated[
     typer.Argument(
         metavar="CONFIG... [KEY=VALUE]...",
         help="YAML files or names of shipped configurations, then settings to override, e.g. train.lr=0.5.",
-        autocompletion=complete_config,
+        autocompletion=complete_config_or_setting,
     ),
 ]
 Rerun = Annotated[

@@ -4,14 +4,23 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config, config_or_run
+from bnexp.cli.options import (
+    DEFAULT_RUNS,
+    Device,
+    Json,
+    Quiet,
+    Runs,
+    Workers,
+    complete_config_or_setting,
+    config_or_run,
+)
 
 Arguments = Annotated[
     list[str],
     typer.Argument(
         metavar="CONFIG|RUN [KEY=VALUE]...",
         help="A YAML file, a shipped configuration's name or a run folder; then settings to override.",
-        autocompletion=complete_config,
+        autocompletion=complete_config_or_setting,
     ),
 ]
 

@@ -23,28 +23,33 @@ BUILT_IN_ARMS = ("none", "before", "after")
 
 
 class ExperimentConfig(TrialSettings):
-    """A configuration file in its resolved form: loading what `model_dump` gives returns an equal object."""
+    """An experiment: settings that all its trials share, the arms that it compares, what it sweeps, and its seeds.
+
+    Loading what `model_dump` gives returns an equal object.
+    """
 
     name: Name
-    """Names the run folder: letters, digits and _ . + - only."""
+    """Names the run folder: letters, digits and `_ . + -`. Left out, it is the name of the file."""
     question: Lines = ""
-    """What the experiment is to answer."""
+    """The question that the experiment is to answer. It heads tables and pictures."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
-    """The treatments under comparison: a list of none, before, after, or a mapping from names to overrides."""
+    """The treatments that are compared: a list of none, before and after, or a mapping from names to overrides, such as
+    `{none: {}, wide: {model.width: 200}}`. null = none and the placement in `model.norm`."""
     labels: dict[str, Label] = Field(default={})
-    """What tables and pictures call the arms: `{before: with BN}`. An arm without a label goes by its name."""
+    """Names of the arms for tables and pictures, such as `{before: with BN}`. Arms without one keep their own."""
     probes: Probes = ()
-    """Measurements inside the networks, which leave the training as it is; `default` stands for a few cheap ones."""
+    """Measurements inside the networks during training, which don't change it: a list of names, or of mappings with a
+    `name`. `default` stands for a few cheap ones."""
     grid: Grid = Field(default={})
-    """Swept settings, crossed: a list of values each, or logspace, linspace, range."""
+    """Swept settings, crossed: for each key a list of values, `{logspace: [first, last, n]}`,
+    `{linspace: [first, last, n]}` or `{range: [first, last, step]}`."""
     zip: dict[TrialKey, Values] = Field(default={})
-    """Swept settings, paired up: lists of equal length."""
+    """Swept settings that change together: lists of equal length, or ranges as in `grid`."""
     seeds: Seeds = (0, 1, 2)
-    """The seeds: a list, a range as in `grid`, or how many of 0, 1, 2, …"""
+    """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`."""
     tune: TuneSettings = TuneSettings()
-    """What every arm tries at every grid point before it is measured at what suits it best."""
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
-    """What that came to; `bnexp run` fills it in."""
+    """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
     @property
     def swept(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ Seeds = Annotated[tuple[Size, ...], BeforeValidator(_seeds), AfterValidator(once
 MOST_CHOICES = 1_000
 """Arms × grid points of an experiment that tunes."""
 FIRST_SEED = 1_000
-"""Of tuning, where only their number is given."""
+"""The first tuning seed, where only their number is given."""
 
 
 def _apart(value: Any) -> Any:
@@ -46,16 +46,17 @@ def _apart(value: Any) -> Any:
 
 
 class TuneSettings(Settings):
-    """The `tune:` section. An arm takes what is best on validation images, as the mean over the tuning seeds."""
+    """What every arm chooses for itself, at each grid point, before it is measured: the values with the best mean on
+    the validation images over the tuning seeds."""
 
     grid: Grid = Field(default={})
-    """What every arm tries at every grid point: lists of values, crossed. Empty: nothing is tuned."""
+    """Values to choose from: lists by key, crossed, or ranges as in the sweep. Empty: nothing is tuned."""
     seeds: Annotated[Seeds, BeforeValidator(_apart)] = (FIRST_SEED, FIRST_SEED + 1)
-    """Seeds for choosing, none of those that are measured: a list, a range, or how many of 1000, 1001, …"""
+    """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
     by: Literal["accuracy", "steps"] = "accuracy"
-    """What is best: the highest final accuracy, or the fewest steps until accuracy reaches `threshold`."""
+    """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
     threshold: Fraction = 0.9
-    """by: steps: the accuracy; a trial that never gets there takes as long as training lasts."""
+    """Validation accuracy to reach, from 0 to 1, for `by: steps`. A trial that never does counts all its steps."""
 
 
 HOW_CLOSE = ("tried", "left_out", "seeds", "ties", "lead")
@@ -71,14 +72,14 @@ class Choice(Settings):
     values: dict[TrialKey, Value]
     """Values of the tuned ones."""
     tried: Count | None = None
-    """How many values, or combinations of them, it was chosen from; null = not recorded. Several with which the arm
-    trains the same count once."""
+    """Number of values, or combinations of them, that it was chosen from; null = not recorded. Those that mean the same
+    training count once."""
     left_out: Size | None = None
-    """How many further values were no candidates, since too few tuning seeds finished with them."""
+    """Number of further values with which too few tuning seeds finished to be candidates."""
     seeds: Count | None = None
-    """How many tuning seeds chose: those that finished with all values that it was chosen from."""
+    """Number of tuning seeds that chose: those that finished with every candidate."""
     ties: Count | None = None
-    """How many of them, the chosen one counted, are no more than one standard error of their difference from it."""
+    """Number of candidates within one standard error (of the difference) of the chosen one, itself included."""
     lead: NonNegative | None = None
-    """By how much the best of the values that don't tie was behind it, in validation accuracy, or steps where `tune.by`
-    is steps; null where all tie."""
+    """Distance to the best candidate that doesn't tie, in validation accuracy, or in steps for `by: steps`; null where
+    all tie."""

@@ -1,11 +1,13 @@
 """What the shell completes, which words are overrides, and help for every command."""
 
+import json
 import logging
 from pathlib import Path
 
 import pytest
 
-from bnexp.cli.options import complete_config, complete_run, split
+from bnexp.cli.main import app
+from bnexp.cli.options import complete_config, complete_key, complete_run, complete_setting, split
 from bnexp.config.load import shipped
 from bnexp.errors import InputError
 from tests.cli.command import Command, Trained
@@ -30,6 +32,44 @@ def test_files_in_folders_are_completed(here: Path) -> None:
 def test_odd_beginnings_complete_to_nothing_or_something_but_never_fail(here: Path, incomplete: str) -> None:
     assert [name for name in complete_config(incomplete) if not name.startswith(incomplete)] == []
     assert [name for name in complete_run(incomplete) if not name.startswith(incomplete)] == []
+
+
+def test_a_setting_is_completed_with_what_may_follow() -> None:
+    assert complete_setting("train.sa") == [
+        "train.sampling=",
+        "train.sampling=epoch",
+        "train.sampling=replacement",
+        "train.sampling=by_class",
+    ]
+    assert complete_setting("train.lr") == ["train.lr=", "train.lr=0.1"]
+    assert complete_setting("tune.") == ["tune.grid=", "tune.seeds=", "tune.by=", "tune.threshold="]
+    assert complete_setting("train.sampling=by") == ["train.sampling=by_class"]
+    assert complete_setting("xyzzy") == []
+    assert complete_key("tune.b") == ["tune.by"]
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["run", "learn"], ["learning_rate"]),
+        (["run", "train.sa"], []),
+        (["run", "quickstart", "train.by"], []),
+        (["run", "quickstart", "tune.b"], ["tune.by=", "tune.by=accuracy", "tune.by=steps"]),
+        (["show", "quickstart", "tune.by=s"], ["tune.by=steps"]),
+        (["run", "quickstart", "tune.by", "="], ["accuracy", "steps"]),  # as bash cuts them
+        (["run", "quickstart", "tune.by", "=", "s"], ["steps"]),
+        (["settings", "tune.b"], ["tune.by"]),
+    ],
+)
+def test_the_shell_is_offered_settings_behind_a_configuration(
+    words: list[str], completed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_WORDS", "\n".join(["bnexp", *words]))
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    monkeypatch.setenv("_BNEXP_COMPLETE", "complete_bash")
+    with pytest.raises(SystemExit):
+        app(prog_name="bnexp")
+    assert capsys.readouterr().out.split() == completed
 
 
 def test_runs_are_completed(runs: Path, trained: Trained) -> None:
@@ -60,6 +100,12 @@ def test_every_command_has_help(cli: Command, command: list[str]) -> None:
     assert (shown.code, shown.err) == (0, "")
     assert "Usage: " in shown.out
     assert all(option in shown.out for option in ("--runs", "--json", "--quiet") if command)
+
+
+def test_settings_are_printed_for_people_and_for_scripts(cli: Command) -> None:
+    assert cli("settings", "train.lr").out == ("train.lr: 0.1\n    Learning rate.\n    Values: a number (at least 0)\n")
+    (found,) = json.loads(cli("settings", "train.lr", "--json").out)
+    assert (found["key"], found["default"]) == ("train.lr", 0.1)
 
 
 def test_what_libraries_log_for_programmers_is_not_shown(cli: Command) -> None:

@@ -1,0 +1,192 @@
+"""Every setting with its meaning, default and possible values, read from the models of the configuration."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from textwrap import fill, indent
+from typing import Any
+
+from bnexp.config.base import LARGEST_INTEGER
+from bnexp.config.dotted import below, nearest_key
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.synonyms import setting_of
+from bnexp.errors import InputError
+
+Schema = Mapping[str, Any]
+"""A part of the JSON schema that pydantic makes of the models."""
+
+WIDTH = 80
+"""Columns of a terminal."""
+WRITTEN_BY_BNEXP = "tuned"
+"""The setting that `bnexp run` fills in: nobody else writes what is inside it."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as its field documents it."""
+
+    key: str
+    """Dotted key; `probes[].every` is a key of each entry of the list `probes`."""
+    meaning: str
+    default: Any
+    required: bool
+    """Has no default."""
+    values: str
+    """What may be given, in words."""
+    choices: tuple[str, ...]
+    """The words that may be given, if any."""
+
+    @property
+    def default_text(self) -> str:
+        """The default as in a YAML file; empty where there is none."""
+        if self.required:
+            return ""
+        return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Settings under one key, without those of the sections within it."""
+
+    key: str
+    """Dotted key; empty for the top of the file."""
+    meaning: str
+    """Empty where only some of the section's settings are shown."""
+    settings: tuple[Setting, ...]
+
+
+def all_sections() -> list[Section]:
+    """Return all settings by section, in the order of the models: the top of the file first."""
+    whole = ExperimentConfig.model_json_schema()
+    return list(_sections("", whole, whole["$defs"]))
+
+
+def find_settings(word: str) -> list[Section]:
+    """Return the settings that a word means.
+
+    Args:
+        word: a key or a section; else what a setting is called elsewhere, a part of keys, or a word of the meanings.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    elsewhere = setting_of(word)
+    tests = (
+        lambda setting: below(setting.key.replace("[]", ""), word),
+        lambda setting: elsewhere is not None and below(setting.key, elsewhere),
+        lambda setting: word.lower() in setting.key,
+        lambda setting: word.lower() in setting.meaning.lower(),
+    )
+    for test in tests:
+        shown = [(section, tuple(filter(test, section.settings))) for section in all_sections()]
+        if found := [
+            Section(section.key, section.meaning if settings == section.settings else "", settings)
+            for section, settings in shown
+            if settings
+        ]:
+            return found
+    raise InputError(f"{word}: no such setting{nearest_key(ExperimentConfig, word)}; bnexp settings lists all of them")
+
+
+def to_json(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """Return every setting as plain values."""
+    return [asdict(setting) for section in sections for setting in section.settings]
+
+
+def to_text(sections: Sequence[Section]) -> str:
+    """Return settings in lines of at most WIDTH columns: `key: default`, and the rest indented below."""
+    return "\n\n".join(block for section in sections for block in _blocks(section))
+
+
+HEADER = """# Settings
+
+Everything that a configuration file can say, with its default. On the command line a setting is written
+`dotted.key=value`, and `bnexp settings KEY` explains it. This page is made by `bnexp settings --markdown`."""
+
+
+def to_markdown(sections: Sequence[Section]) -> str:
+    """Return settings as a Markdown page: a heading and a table for each section."""
+    return "\n\n".join([HEADER, *map(_table, sections)])
+
+
+def _sections(key: str, schema: Schema, known: Mapping[str, Schema]) -> Iterator[Section]:
+    fields = {f"{key}.{name}".lstrip("."): field for name, field in schema["properties"].items()}
+    if own := [_setting(name, field) for name, field in fields.items() if "$ref" not in field]:
+        yield Section(key, schema["description"].partition("\n\n")[0], tuple(own))
+    for name, field in fields.items():
+        if "$ref" in field:
+            yield from _sections(name, known[_reference(field)], known)
+        elif "$ref" in field.get("items", {}) and name != WRITTEN_BY_BNEXP:
+            yield from _sections(f"{name}[]", known[_reference(field["items"])], known)
+
+
+def _reference(field: Schema) -> str:
+    return str(field["$ref"]).removeprefix("#/$defs/")
+
+
+def _setting(key: str, field: Schema) -> Setting:
+    branches = field.get("anyOf", [field])
+    words = [word for branch in branches for word in _choices(branch)]
+    *firsts, last = [value for branch in branches for value in _choices(branch) or [_kind(branch)]]
+    values = f"{', '.join(firsts)} or {last}" if firsts else last
+    meaning = field.get("description", "")
+    return Setting(key, meaning, field.get("default"), "default" not in field, values, tuple(words))
+
+
+def _choices(branch: Schema) -> list[str]:
+    if branch.get("type") == "boolean":
+        return ["true", "false"]
+    return [branch["const"]] if "const" in branch else branch.get("enum", [])
+
+
+def _kind(branch: Schema) -> str:
+    """Say what a value has to be, where it isn't one of some words."""
+    if "prefixItems" in branch:
+        return f"a list of {len(branch['prefixItems'])} numbers"
+    kinds = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "array": "a list",
+        "object": "a mapping",
+        "null": "null",
+    }
+    # Fields that are checked before their type is have their bounds under pydantic's own names.
+    bounds = [
+        f"{words} {bound:,}"
+        for words, names in (
+            ("at least", ("ge", "minimum")),
+            ("above", ("gt", "exclusiveMinimum")),
+            ("at most", ("le", "maximum")),
+            ("below", ("lt", "exclusiveMaximum")),
+        )
+        for bound in [branch[name] for name in names if name in branch]
+        if bound != LARGEST_INTEGER
+    ]
+    return f"{kinds[branch['type']]} ({', '.join(bounds)})" if bounds else kinds[branch["type"]]
+
+
+def _blocks(section: Section) -> Iterator[str]:
+    if section.key and section.meaning:
+        yield _block(f"{section.key}:", [section.meaning])
+    for setting in section.settings:
+        paragraphs = [*setting.meaning.split("\n\n"), f"Values: {setting.values}"]
+        yield _block(f"{setting.key}: {setting.default_text}", paragraphs)
+
+
+def _block(first: str, paragraphs: Sequence[str]) -> str:
+    wrapped = (fill(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False) for text in paragraphs)
+    return f"{first.rstrip()}\n{indent(chr(10).join(wrapped), '    ')}"
+
+
+def _table(section: Section) -> str:
+    lines = ["| setting | default | values | meaning |", "| --- | --- | --- | --- |"]
+    for setting in section.settings:
+        default = "" if setting.required else f"`{setting.default_text}`"
+        cells = (f"`{setting.key}`", default, setting.values, setting.meaning)
+        lines.append("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n\n".join([f"## {section.key or 'The top of the file'}", _one_line(section.meaning), "\n".join(lines)])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
