@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from bnexp.config.data import DATASETS
 from bnexp.config.dotted import below, leaves
 from bnexp.config.families import UNITS
 from bnexp.config.train import DEFAULT_EPOCHS, SCHEDULE_OPTIONS, ScheduleOptions
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import KNOWN_SETS, DataShape, subset
+from bnexp.data.catalog import DataShape, known_shape
 from bnexp.errors import ConfigError
 
 RECORDS = "records"
@@ -53,7 +54,7 @@ NO_EFFECT = (
         ("train.stop_diverged", RECORDS),
         lambda trial: trial.train.stop_diverged,
     ),
-    Rule(("data.root",), ("data.name",), lambda trial: trial.data.name == "image_folder"),
+    Rule(("data.root",), ("data.name",), lambda trial: DATASETS[trial.data.name].image is None),
     Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in ("pca_whiten", "zca_whiten")),
     Rule(("model.residual",), ("model.family", "model.depth", "model.width"), lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),
@@ -168,8 +169,8 @@ def _size(part: str) -> Callable[[TrialSettings], Any]:
 def _shape(settings: TrialSettings) -> DataShape | None:
     """Return the sizes of a data set that is known without its files; None where they aren't."""
     try:
-        return subset(settings.data, KNOWN_SETS[settings.data.name])
-    except (KeyError, ConfigError):
+        return known_shape(settings.data)
+    except ConfigError:
         return None
 
 

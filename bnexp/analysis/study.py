@@ -13,7 +13,7 @@ from bnexp.config.data import DataSettings
 from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import KNOWN_SETS, subset
+from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError, nearest
 
 METRICS = {
@@ -136,10 +136,8 @@ def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
     scores better: the margin is three standard errors of 1/C where they are more than ABOVE_CHANCE.
     """
     sets = [data for config in configs for data in _data(config)]
-    if any(data.name not in KNOWN_SETS for data in sets):
-        return None
-    shapes = [subset(data, KNOWN_SETS[data.name]) for data in sets]
-    if len({shape.classes for shape in shapes}) > 1:
+    shapes = [shape for data in sets if (shape := known_shape(data))]
+    if len(shapes) < len(sets) or len({shape.classes for shape in shapes}) > 1:
         return None
     share = 1 / shapes[0].classes
     images = min(shape.test or shape.val or shape.train for shape in shapes)

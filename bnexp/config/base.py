@@ -1,8 +1,13 @@
 """The base of every settings model, and the number types that configurations are made of."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.annotated_handlers import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticKnownError, core_schema
 
 
 class Settings(BaseModel):
@@ -46,3 +51,23 @@ NonNegative = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Count = Annotated[Integer, Field(ge=1)]
 Size = Annotated[Integer, Field(ge=0)]
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Annotates a setting that names one of some records; a record that is added later can be named at once."""
+
+    records: Mapping[str, Any]
+
+    def _check(self, value: Any) -> Any:
+        if not isinstance(value, str) or value not in self.records:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, self.records))})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "enum": list(self.records)}

@@ -1,14 +1,83 @@
-"""Which images a trial trains on, and how they are scaled."""
+"""Which images a trial trains on, and how they are scaled; the record of every data set."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bnexp.config.base import Number, Positive, Settings, Size
+from bnexp.config.base import Number, OneOf, Positive, Settings, Size
 from bnexp.config.text import Line
 
-DataName = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "image_folder"]
 Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """All that is known of a data set before its files are read. A set without an image size tells it by its files."""
+
+    reader: str
+    """`module:function` that takes the settings and returns `bnexp.data.raw.RawImages`; imported on first use."""
+    image: tuple[int, int, int] | None = None
+    """C, H, W of every image."""
+    classes: int = 0
+    train: int = 0
+    """Training images, before validation images are split off."""
+    test: int = 0
+    torchvision: str = ""
+    """Class in `torchvision.datasets` that downloads and reads the set."""
+    folder: str = ""
+    """Where its files lie in the folder of data sets."""
+    files: tuple[str, ...] = ()
+    """Names of the files that are read."""
+
+
+_TORCHVISION = "bnexp.data.torchvision_sets:read"
+_IDX_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+_CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+
+DATASETS = {
+    "digits": DatasetSpec("bnexp.data.digits:read", image=(1, 8, 8), classes=10, train=1437, test=360),
+    "mnist": DatasetSpec(
+        _TORCHVISION, (1, 28, 28), 10, 60_000, 10_000, torchvision="MNIST", folder="MNIST/raw", files=_IDX_FILES
+    ),
+    "fashion_mnist": DatasetSpec(
+        _TORCHVISION,
+        (1, 28, 28),
+        10,
+        60_000,
+        10_000,
+        torchvision="FashionMNIST",
+        folder="FashionMNIST/raw",
+        files=_IDX_FILES,
+    ),
+    "cifar10": DatasetSpec(
+        _TORCHVISION,
+        (3, 32, 32),
+        10,
+        50_000,
+        10_000,
+        torchvision="CIFAR10",
+        folder="cifar-10-batches-py",
+        files=_CIFAR10_FILES,
+    ),
+    "cifar100": DatasetSpec(
+        _TORCHVISION,
+        (3, 32, 32),
+        100,
+        50_000,
+        10_000,
+        torchvision="CIFAR100",
+        folder="cifar-100-python",
+        files=("train", "test", "meta"),
+    ),
+    "image_folder": DatasetSpec("bnexp.data.image_folder:read"),
+}
+"""Every data set by the name that `data.name` takes."""
 
 
 class DataSettings(Settings):
@@ -16,8 +85,8 @@ class DataSettings(Settings):
 
     main_setting = "name"
 
-    name: DataName = "mnist"
-    """Data set; digits is bundled, image_folder reads any tree of pictures, the others are downloaded once."""
+    name: Annotated[str, OneOf(DATASETS)] = "mnist"
+    """Data set; digits is bundled, image_folder reads any tree of images, the others are downloaded once."""
     root: Line | None = None
     """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/, test/<class>/ and, if there
     are validation images of their own, val/<class>/."""
@@ -31,7 +100,7 @@ class DataSettings(Settings):
     normalize: Scaling = "standard"
     """none (0-255), unit (min-max to [0, 1]), standard (zero mean and unit variance per channel), or after standard
     also without correlations between pixels: pca_whiten (principal components, the largest variance first) or
-    zca_whiten (still a picture). All are fitted on the training images."""
+    zca_whiten (still an image). All are fitted on the training images."""
     whiten_eps: Positive = 1e-5
     """pca_whiten, zca_whiten: added to each component's variance λ before its root divides it. Where the training
     images don't vary (λ up to pixels · 2^-52 of the largest), as at MNIST's border, they stay 0. Other images that do

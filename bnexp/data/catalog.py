@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
 
-from bnexp.config.data import DataSettings
+from bnexp.config.data import DATASETS, DataSettings
 from bnexp.config.text import counted
 from bnexp.errors import ConfigError, Problem
 
-GROUNDS = {"white": 255, "black": 0}
-"""What transparent pictures may be laid on, with the grey value."""
+BACKGROUNDS = {"white": 255, "black": 0}
+"""What transparent images can be laid on, with the grey value."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Findings:
 
     left_out: tuple[tuple[str, int], ...] = ()
     """Files and folders that aren't read: the reason, or their ending, and how many."""
-    ground: str = ""
-    """What transparent pictures were laid on, one of GROUNDS; empty where there are none."""
+    background: str = ""
+    """What transparent images were laid on, one of BACKGROUNDS; empty where there are none."""
     remarks: tuple[str, ...] = ()
     """What may surprise in how the files were read."""
     warnings: tuple[str, ...] = ()
@@ -32,9 +32,9 @@ class Findings:
 
     def lines(self) -> Iterator[str]:
         """Yield all but the warnings."""
-        if self.ground:
-            why = ", since what they show is light" if self.ground == "black" else ""
-            yield f"transparent pictures are laid on {self.ground}{why}"
+        if self.background:
+            why = ", since what they show is light" if self.background == "black" else ""
+            yield f"transparent images are laid on {self.background}{why}"
         yield from self.remarks
         if self.left_out:
             yield f"left out: {self.left_out_text()}"
@@ -77,27 +77,34 @@ class DataShape:
 Named = tuple[str, DataShape]
 """A data set's name, and what was read of it."""
 
-KNOWN_SETS = {
-    "digits": DataShape(image=(1, 8, 8), classes=10, train=1437, val=0, test=360),
-    "mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
-    "fashion_mnist": DataShape(image=(1, 28, 28), classes=10, train=60_000, val=0, test=10_000),
-    "cifar10": DataShape(image=(3, 32, 32), classes=10, train=50_000, val=0, test=10_000),
-    "cifar100": DataShape(image=(3, 32, 32), classes=100, train=50_000, val=0, test=10_000),
-}
-"""Whole data sets as published, before validation images are split off."""
-
 
 def describe(settings: DataSettings) -> DataShape:
-    """Return what `load` will return, without reading the images of the known sets; a folder's are read.
+    """Return the sizes that `load` will cut a set to; its images are read only where nothing else tells them.
 
     Raises:
-        InputError: the sizes do not fit, a scaled pixel does not exist, or the image folder can't be read.
+        InputError: the sizes do not fit, a scaled pixel does not exist, or the files can't be read.
     """
-    if settings.name != "image_folder":
-        return subset(settings, KNOWN_SETS[settings.name])
-    from bnexp.data.image_folder import read  # takes numpy
+    if shape := known_shape(settings):
+        return shape
+    from bnexp.data.raw import read  # takes numpy
 
     return read(settings).cut(settings)
+
+
+def published(name: str) -> DataShape | None:
+    """Return the sizes of a whole data set, before validation images are split off; None where only files tell."""
+    spec = DATASETS[name]
+    return spec.image and DataShape(spec.image, spec.classes, train=spec.train, val=0, test=spec.test)
+
+
+def known_shape(settings: DataSettings) -> DataShape | None:
+    """Return the sizes that a set is cut to; None where only its files tell.
+
+    Raises:
+        ConfigError: as subset.
+    """
+    whole = published(settings.name)
+    return whole and subset(settings, whole)
 
 
 def subset(settings: DataSettings, whole: DataShape) -> DataShape:

@@ -3,7 +3,6 @@
 Shapes: N images of one split, P = C·H·W pixels of a flattened image.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -14,21 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bnexp.config.data import DataSettings
-from bnexp.data import image_folder
 from bnexp.data.catalog import DataShape
 from bnexp.data.normalize import WHITENINGS, Normalization, check_room, fit
-from bnexp.data.raw import RawImages
-from bnexp.data.sources import read_digits, read_torchvision
+from bnexp.data.raw import read
 from bnexp.errors import InputError
-
-READERS: dict[str, Callable[[DataSettings], RawImages]] = {
-    "digits": read_digits,
-    "mnist": read_torchvision,
-    "fashion_mnist": read_torchvision,
-    "cifar10": read_torchvision,
-    "cifar100": read_torchvision,
-    "image_folder": image_folder.read,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +73,11 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         InputError: the files are missing, damaged or not as expected, the sizes asked for do not fit, a scaled pixel
             overflows, or whitened images don't fit the free memory.
     """
-    raw = READERS[settings.name](settings)
-    _check(raw, settings.name)
+    raw = read(settings)
+    try:
+        raw.check()
+    except ValueError as flaw:
+        raise InputError(f"data.name: {settings.name} can't be trained on: {flaw}") from None
     shape = raw.cut(settings)
     if settings.normalize in WHITENINGS:
         kept = shape.train + shape.val + shape.test
@@ -106,22 +97,3 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         return Split(normalization.kept(images_NP), torch.from_numpy(labels_N).to(device))
 
     return Dataset(shape, **{name: split(*part) for name, part in parts.items()}, normalization=normalization)
-
-
-def _check(raw: RawImages, name: str) -> None:
-    splits = {"train": (raw.train_images_NCHW, raw.train_labels_N), "test": (raw.test_images_NCHW, raw.test_labels_N)}
-    for split, (images_NCHW, labels_N) in (splits | ({"val": raw.val} if raw.val else {})).items():
-        if flaw := _flaw(images_NCHW, labels_N, raw.train_images_NCHW.shape[1:], raw.classes):
-            raise InputError(f"data.name: {name} can't be trained on: {split} {flaw}")
-
-
-def _flaw(images: np.ndarray, labels: np.ndarray, image: tuple[int, ...], classes: int) -> str:
-    """Name what is wrong with a split, or nothing; later it would be an error of the device, or none."""
-    if images.dtype != np.uint8 or images.ndim != 4:
-        return f"images of {images.dtype} and shape {images.shape}, expected uint8 and (N, C, H, W)"
-    if images.shape[1:] != image:
-        return f"images of shape {images.shape[1:]}, but train images of shape {image}"
-    if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-        return f"labels of {labels.dtype} and shape {labels.shape}, expected int64 and {images.shape[:1]}"
-    outside = labels[(labels < 0) | (labels >= classes)]
-    return f"label {outside[0]}, expected 0 to {classes - 1}" if len(outside) else ""

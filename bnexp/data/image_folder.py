@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped
 from bnexp.data import image_cache
-from bnexp.data.catalog import GROUNDS
+from bnexp.data.catalog import BACKGROUNDS
 from bnexp.data.image_tree import Picture, PictureTree, first_size, image_shape, is_transparent, on_ground, opened, scan
 from bnexp.data.machine import free_memory
 from bnexp.data.raw import RawImages, fixed_order
@@ -24,7 +24,7 @@ from bnexp.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-WHITE, BLACK = GROUNDS["white"], GROUNDS["black"]
+WHITE, BLACK = BACKGROUNDS["white"], BACKGROUNDS["black"]
 MID_GREY = 127.5
 
 
@@ -46,7 +46,7 @@ def read(settings: DataSettings) -> RawImages:
         arrays = _decode_all(tree, splits)
         image_cache.write(cache, arrays)
     labels = {split: _labels(pictures) for split, pictures in splits.items()}
-    ground = next((name for name, value in GROUNDS.items() if value in arrays["ground"]), "")
+    ground = next((name for name, value in BACKGROUNDS.items() if value in arrays["ground"]), "")
     return RawImages(
         arrays["train"],
         labels["train"],
@@ -54,7 +54,7 @@ def read(settings: DataSettings) -> RawImages:
         labels["test"],
         len(tree.classes),
         val=(arrays["val"], labels["val"]) if tree.val else None,
-        findings=replace(tree.findings, ground=ground),
+        findings=replace(tree.findings, background=ground),
     )
 
 

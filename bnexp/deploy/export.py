@@ -16,7 +16,8 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from bnexp.config.text import counted
-from bnexp.data.dataset import READERS, load
+from bnexp.data.dataset import load
+from bnexp.data.raw import read
 from bnexp.deploy.files import CPU, MARK, MODULE, ONNX, Export, answers, check_installed
 from bnexp.deploy.folding import Difference, Unfoldable
 from bnexp.deploy.source import WEIGHTS
@@ -197,7 +198,7 @@ class _Images:
         """Choose test images, or training images where there are none, and pass them through the network."""
         settings, shape = export.trained.trial.settings, export.data.shape
         # Bytes, which a data set of whitened images no longer has.
-        raw = READERS[settings.data.name](settings.data)
+        raw = read(settings.data)
         if shape.test:
             images, labels, split, count = raw.test_images_NCHW, raw.test_labels_N, "test", shape.test
         else:

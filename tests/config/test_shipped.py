@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.load import find, load, shipped
-from bnexp.data.catalog import KNOWN_SETS, subset
+from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError
 from bnexp.plan import groups, misfits, trials
 
@@ -48,7 +48,7 @@ def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
     planned = trials(config)
     assert len(planned) == len(config.arms) * len(config.points()) * len(config.seeds)
     assert sorted(n for group in groups(planned) for n in group.numbers) == list(range(len(planned)))
-    shape = subset(config.data, KNOWN_SETS[config.data.name])
+    shape = known_shape(config.data)
     assert list(misfits(planned, shape.train, shape.image, str(path))) == []
 
 
@@ -79,7 +79,7 @@ def test_what_is_meant_for_a_gpu_has_a_smaller_form() -> None:
 @pytest.mark.parametrize("path", [path for path in FILES if smaller(path)], ids=lambda path: path.stem)
 def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
     whole, small = (load(path, overrides) for overrides in ([], smaller(path)))
-    most, fewer = (subset(config.data, KNOWN_SETS[config.data.name]) for config in (whole, small))
+    most, fewer = (known_shape(config.data) for config in (whole, small))
     assert fewer.train * len(trials(small)) < most.train * len(trials(whole))
     assert list(misfits(trials(small), fewer.train, fewer.image, str(path))) == []
 

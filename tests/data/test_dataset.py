@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import dataset
-from bnexp.data import sources as digits
+from bnexp.data import digits, image_folder
 from bnexp.data.catalog import describe
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import RawImages
@@ -150,7 +149,7 @@ def labelled(label: int):
 def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(
     raw: RawImages, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(dataset.READERS, "image_folder", lambda settings: raw)
+    monkeypatch.setattr(image_folder, "read", lambda settings: raw)
     with pytest.raises(InputError, match=rf"^data\.name: image_folder can't be trained on: {re.escape(expected)}$"):
         load_cpu(name="image_folder", root="pictures")
 
@@ -198,7 +197,7 @@ def test_classes_without_a_training_image_are_warned_of(train: int, message: str
 def test_a_set_without_test_images_or_with_an_unseen_class_is_fine(test: int, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = raw_images(test=test)
     raw.train_labels_N[raw.train_labels_N == 1] = 0
-    monkeypatch.setitem(dataset.READERS, "image_folder", lambda settings: raw)
+    monkeypatch.setattr(image_folder, "read", lambda settings: raw)
     data = load_cpu(name="image_folder", root="pictures", val_size=2)
     assert (data.shape.classes, len(data.test)) == (3, test)
     assert set(data.train.labels_N.tolist()) == {0, 2}

@@ -4,15 +4,15 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from bnexp.config.data import DataSettings
-from bnexp.data import sources as digits
-from bnexp.data.catalog import KNOWN_SETS
+from bnexp.data import digits
+from bnexp.data.catalog import published
 from bnexp.data.raw import fixed_order
 
 
 def test_holds_what_the_catalogue_says() -> None:
     raw = digits.read(DataSettings(name="digits"))
-    raw.check(KNOWN_SETS["digits"])
-    assert raw.shape == KNOWN_SETS["digits"]
+    raw.check(published("digits"))
+    assert raw.shape == published("digits")
 
 
 def test_keeps_every_image_with_its_label() -> None:

@@ -115,7 +115,7 @@ def test_ink_on_nothing_is_laid_on_the_ground_that_it_stands_out_from(
 ) -> None:
     painted(pictures, rgba)
     raw = read(pictures)
-    assert raw.findings.ground == ground
+    assert raw.findings.background == ground
     assert (raw.train_images_NCHW[:, :, 1] == row).all()
     assert (raw.train_images_NCHW[:, :, [0, 2]] == (255 if ground == "white" else 0)).all()
 
@@ -124,7 +124,7 @@ def test_the_training_pictures_alone_choose_the_ground_for_all(pictures: Path) -
     painted(pictures, (255, 255, 255, 255))
     painted(pictures / "train", (0, 0, 0, 255))
     raw = read(pictures)
-    assert raw.findings.ground == "white"
+    assert raw.findings.background == "white"
     assert (raw.test_images_NCHW == 255).all()
 
 
@@ -132,7 +132,7 @@ def test_pictures_that_hide_nothing_choose_no_ground(pictures: Path) -> None:
     for path in pictures.rglob("*.png"):
         Image.open(path).convert("RGBA").save(path)
     raw = read(pictures)
-    assert raw.findings.ground == ""
+    assert raw.findings.background == ""
     assert set(raw.train_images_NCHW[:, 0].flat) == {0, 10, 20, 30}
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bnexp.config.data import DataSettings
 from bnexp.data import image_folder
-from bnexp.data.raw import FAINT, blank
+from bnexp.data.raw import FAINT, count_blank
 
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 SIDE = 6
@@ -36,7 +36,7 @@ def warnings(root: Path, inks: Mapping[str, list[tuple[int, int, int]]], **sizes
 def test_half_the_pictures_may_vanish_on_the_ground_of_the_others(tmp_path: Path, shared_folder: Path) -> None:
     assert warnings(tmp_path, {"train": [*[DARK] * 3, *[LIGHT] * 3], "test": [DARK, LIGHT]}) == (
         "6 of 12 training images and 2 of 4 test images become one colour on the white background "
-        "(light ink on transparency?); save the pictures on a background on which everything shows",
+        "(light ink on transparency?); save the images on a background on which everything shows",
     )
 
 
@@ -76,7 +76,7 @@ def test_an_image_is_blank_if_no_pixel_stands_out(value: int, ground: str, expec
     if ground == "black":
         images_NCHW[0] = 0
     images_NCHW[0, 1, 10, 13] = value
-    assert blank(images_NCHW, ground) == expected
+    assert count_blank(images_NCHW, ground) == expected
 
 
 def test_opaque_images_of_one_colour_are_counted_too(pictures: Path) -> None:

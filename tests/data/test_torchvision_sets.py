@@ -5,6 +5,7 @@ import pickle
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import torchvision.datasets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnexp.config.data import DataSettings
-from bnexp.data import sources as torchvision_sets
-from bnexp.data.catalog import KNOWN_SETS, DataShape
+from bnexp.config.data import DATASETS, DataSettings
+from bnexp.data import torchvision_sets
+from bnexp.data.catalog import DataShape, published
 from bnexp.errors import InputError
 
 MNIST = DataSettings(name="mnist")
@@ -26,8 +27,8 @@ TINY = DataShape((1, 28, 28), 10, train=7, val=0, test=3)
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A catalogue in which MNIST has 7 + 3 images and CIFAR-10 10 + 2."""
-    monkeypatch.setitem(KNOWN_SETS, "mnist", TINY)
-    monkeypatch.setitem(KNOWN_SETS, "cifar10", DataShape((3, 32, 32), 10, train=10, val=0, test=2))
+    monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], train=7, test=3))
+    monkeypatch.setitem(DATASETS, "cifar10", replace(DATASETS["cifar10"], train=10, test=2))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def refused(data: DataSettings = MNIST) -> str:
 
 def test_real_mnist(real_mnist: str) -> None:
     raw = torchvision_sets.read(DataSettings(name="mnist", root=real_mnist))
-    assert raw.shape == KNOWN_SETS["mnist"]
+    assert raw.shape == published("mnist")
     assert raw.train_labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert raw.test_labels_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
     assert raw.train_images_NCHW.mean() == pytest.approx(33.318, abs=1e-3)
@@ -67,7 +68,7 @@ def test_mnist_files_are_read_in_their_order(raw_folder: Path) -> None:
 
 
 def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = torchvision_sets.SOURCES["cifar10"]
+    source = DATASETS["cifar10"]
     files = [[name, None] for name in source.files[:-1]]
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", files[:5])
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", files[5:])
@@ -98,7 +99,7 @@ def _empty(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [_cut, _other_magic, _empty])
-@pytest.mark.parametrize("name", torchvision_sets.SOURCES["mnist"].files)
+@pytest.mark.parametrize("name", DATASETS["mnist"].files)
 def test_damaged_mnist(raw_folder: Path, name: str, damage: Callable[[Path], None]) -> None:
     damage(raw_folder / name)
     message = refused()
@@ -125,8 +126,8 @@ def test_no_header_byte_leads_to_a_traceback(raw_folder: Path, position: int, va
 @pytest.mark.parametrize(
     ("labels", "cause"),
     [
-        (bytes([0, 0, 8, 1, 0, 0, 0, 6, *range(6)]), "(6 labels for 7 train images)"),
-        (bytes([0, 0, 8, 1, 0, 0, 0, 7, *range(4, 11)]), "(train labels from 4 to 10, expected 0 to 9)"),
+        (bytes([0, 0, 8, 1, 0, 0, 0, 6, *range(6)]), "(train labels of int64 and shape (6,), expected int64 and (7,))"),
+        (bytes([0, 0, 8, 1, 0, 0, 0, 7, *range(4, 11)]), "(train label 10, expected 0 to 9)"),
     ],
 )
 def test_labels_that_do_not_fit(raw_folder: Path, labels: bytes, cause: str) -> None:
@@ -140,7 +141,7 @@ def test_another_number_of_images(raw_folder: Path, write_mnist: Callable[..., N
 
 
 def test_corrupted_cifar(shared_folder: Path) -> None:
-    source = torchvision_sets.SOURCES["cifar100"]
+    source = DATASETS["cifar100"]
     (shared_folder / source.folder).mkdir(parents=True)
     for name in source.files:
         (shared_folder / source.folder / name).write_bytes(b"not a pickle")
@@ -163,7 +164,7 @@ class _Touching:
 def test_a_pickle_that_is_not_the_published_one_is_never_unpickled(
     shared_folder: Path, tmp_path: Path, name: str, place: int
 ) -> None:
-    source, ran = torchvision_sets.SOURCES[name], tmp_path / "ran"
+    source, ran = DATASETS[name], tmp_path / "ran"
     (shared_folder / source.folder).mkdir(parents=True)
     content = pickle.dumps({"data": _Touching(ran)})
     for file in source.files:
@@ -180,7 +181,7 @@ def test_names_of_classes_are_not_unpickled_unseen(
     shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where all pictures are as published, which the test makes torchvision believe."""
-    source, ran = torchvision_sets.SOURCES["cifar10"], tmp_path / "ran"
+    source, ran = DATASETS["cifar10"], tmp_path / "ran"
     (shared_folder / source.folder).mkdir(parents=True)
     batch = pickle.dumps({"data": np.zeros((2, 3072), dtype=np.uint8), "labels": [0, 1]})
     for file in source.files:
@@ -210,9 +211,9 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
     assert f"{raw_folder} holds something of that name which is not a file" in refused()
 
 
-@pytest.mark.parametrize("name", torchvision_sets.SOURCES)
+@pytest.mark.parametrize("name", [name for name, spec in DATASETS.items() if spec.torchvision])
 def test_without_a_network(name, shared_folder: Path, tmp_path: Path, no_network: None) -> None:
-    source = torchvision_sets.SOURCES[name]
+    source = DATASETS[name]
     message = refused(DataSettings(name=name))
     assert message.startswith(f"data.name: {name} is not in {shared_folder}, and downloading it failed (")
     assert "Name or service not known" in message
@@ -246,7 +247,7 @@ def test_download_puts_whole_files_in_place(
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
     assert torchvision_sets.read(MNIST).shape == TINY
     raw_folder = shared_folder / "MNIST" / "raw"
-    assert {path.name for path in raw_folder.iterdir()} == set(torchvision_sets.SOURCES["mnist"].files)
+    assert {path.name for path in raw_folder.iterdir()} == set(DATASETS["mnist"].files)
     assert list(tmp_path.iterdir()) == [tmp_path / "shared"]
     assert list(shared_folder.parent.iterdir()) == [shared_folder]
     assert timeouts == [30.0]

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import dataset
+from bnexp.data import digits
 from bnexp.data import normalize as whitening
-from bnexp.data import sources as digits
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages
@@ -235,7 +234,7 @@ def test_the_fit_sees_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> 
     train_NCHW = np.concatenate([raw.train_images_NCHW[:300], rng.integers(0, 256, (1137, 1, 8, 8), dtype=np.uint8)])
     test_NCHW = rng.integers(0, 256, raw.test_images_NCHW.shape, dtype=np.uint8)
     other = RawImages(train_NCHW, raw.train_labels_N, test_NCHW, raw.test_labels_N, 10)
-    monkeypatch.setitem(dataset.READERS, "digits", lambda settings: other)
+    monkeypatch.setattr(digits, "read", lambda settings: other)
     found = load_as(train_size=300)
     assert torch.equal(found.train.images_NP, expected.train.images_NP)
     assert not torch.equal(found.test.images_NP, expected.test.images_NP)

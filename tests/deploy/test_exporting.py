@@ -15,7 +15,8 @@ import torch
 from safetensors import safe_open
 
 from bnexp.config.data import DataSettings
-from bnexp.data.dataset import READERS, load
+from bnexp.data.dataset import load
+from bnexp.data.raw import read
 from bnexp.deploy import export as exporting
 from bnexp.deploy import files
 from bnexp.deploy import files as onnx_files
@@ -52,7 +53,7 @@ for folder in map(Path, sys.argv[2:]):
 
 def images() -> np.ndarray:
     """Test images as they come: bytes."""
-    return READERS["digits"](DataSettings(name="digits")).test_images_NCHW[:25]
+    return read(DataSettings(name="digits")).test_images_NCHW[:25]
 
 
 def expected(record: RunRecord, arm: str) -> torch.Tensor:

@@ -5,18 +5,21 @@ from functools import cache
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.data import dataset
-from bnexp.data import sources as digits
+from bnexp.data import digits
 from bnexp.data.raw import RawImages
 from bnexp.runner import run as runner
 
 
+read_digits = digits.read
+"""Before the fixture below replaces it."""
+
+
 @cache
 def known() -> RawImages:
-    return digits.read(DataSettings())
+    return read_digits(DataSettings())
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(dataset.READERS, "digits", lambda settings: known())
+    monkeypatch.setattr("bnexp.data.digits.read", lambda settings: known())
     monkeypatch.setattr(runner, "write_report_files", lambda *args: [])
