@@ -9,8 +9,8 @@ from bnexp.config.data import DATASETS, DatasetSpec, DataSettings
 from bnexp.data.catalog import DataShape, describe
 from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
-from bnexp.run.prepare import prepare
-from bnexp.run.run import run
+from bnexp.runner.prepare import prepare
+from bnexp.runner.run import run
 from tests.helpers import experiment
 
 READER = "tests.data.test_adding_a_data_set:read_stripes"

@@ -9,7 +9,6 @@ from bnexp.data import digits
 from bnexp.data.raw import RawImages
 from bnexp.runner import run as runner
 
-
 read_digits = digits.read
 """Before the fixture below replaces it."""
 
