@@ -143,7 +143,7 @@ class ClaimSettings(Settings):
     literature: Annotated[tuple[Line, ...], Field(min_length=1), AfterValidator(once)]
     published: tuple[Published, ...] = ()
     check: CheckName | None = None
-    """A measurement in code, by its name in bnexp/claims/checks/registry.py."""
+    """A measurement in code, by its name in bnexp/claims/checks/__init__.py."""
     experiment: dict[str, Any] | None = None
     """A configuration as in configs/, without a name."""
     tiers: dict[Tier, dict[str, Any]] = Field(default={})

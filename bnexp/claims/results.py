@@ -1,11 +1,13 @@
 """Where the runs of a claim are, and what its checks in code found."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from bnexp.claims.catalogue import Claim, Tier
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
@@ -91,36 +93,20 @@ def write_result(claim: Claim, result: CheckResult, runs: Path) -> Path:
 
 
 def read_result(claim: Claim, runs: Path) -> CheckResult | None:
-    """Return what a claim's check found; None where it has not run, or another one has that the claim named then.
+    """Return what a claim's check found; None if it has not run, or if the claim named another check then.
 
     Raises:
         InputError: the file is not as it was written.
     """
     path = _place(claim, runs)
     try:
-        raw: dict[str, Any] = json.loads(read(path))
-        result = CheckResult(
-            findings=tuple(_finding(**each) for each in raw["findings"]),
-            measured=raw["measured"] and Measured(**{key: _numbers(value) for key, value in raw["measured"].items()}),
-            seconds=float(raw["seconds"]),
-            versions=dict(raw["versions"]),
-            check=str(raw["check"]),
-        )
+        result = TypeAdapter(CheckResult).validate_json(read(path))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except ValidationError as error:
         message = f"{path}: not as it was written; remove it, and bnexp claims run {claim.id} makes it anew"
         raise InputError(message) from error
     return result if result.check == claim.settings.check else None
-
-
-def _finding(what: str, found: str, error: float | None, tolerance: float | None) -> Finding:
-    error, tolerance = (None if number is None else float(number) for number in (error, tolerance))
-    return Finding(str(what), str(found), error, tolerance)
-
-
-def _numbers(values: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
 
 
 def _place(claim: Claim, runs: Path) -> Path:

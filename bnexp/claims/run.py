@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bnexp import __version__
 from bnexp.claims.catalogue import Claim, Tier
-from bnexp.claims.checks.registry import CHECKS
+from bnexp.claims.checks import CHECKS
 from bnexp.claims.results import (
     CheckResult,
     Finding,

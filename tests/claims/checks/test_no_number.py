@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from bnexp import reference
-from bnexp.claims.checks import biases, evaluation, gradients, inputs
+from bnexp.claims.checks import CHECKS, biases, evaluation, gradients, inputs
 from bnexp.claims.checks import counting as memory
 from bnexp.claims.checks import evaluation as folding
 from bnexp.claims.checks import formulas as momentum
-from bnexp.claims.checks.registry import CHECKS
 from bnexp.claims.results import Finding
 from bnexp.deploy import folding as of_networks
 from bnexp.nn.clipping import Clipping

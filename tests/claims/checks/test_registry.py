@@ -3,7 +3,7 @@
 import pytest
 
 from bnexp.claims.catalogue import Claim, load_claim
-from bnexp.claims.checks.registry import CHECKS
+from bnexp.claims.checks import CHECKS
 from bnexp.config.load import shipped
 from bnexp.config.yaml import read_mapping
 
