@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp import reference
-from bnexp.claims.checks import CHECKS, biases, evaluation, gradients, inputs
-from bnexp.claims.checks import counting as memory
+from bnexp.claims.checks import CHECKS, biases, counting, evaluation, gradients, inputs
 from bnexp.claims.checks import evaluation as folding
 from bnexp.claims.checks import formulas as momentum
 from bnexp.claims.results import Finding
@@ -129,7 +128,7 @@ def wide(before: Callable[[float], float], width: float) -> float:
 
 
 def of_last_batch(before: Callable[..., Any], network: nn.Module, x_SBC: Tensor) -> float:
-    return nan if x_SBC.shape[1] == memory.SIZES[-1] else before(network, x_SBC)
+    return nan if x_SBC.shape[1] == counting.BATCHES[-1] else before(network, x_SBC)
 
 
 def gradient(name: str) -> Callable[..., Any]:
@@ -193,7 +192,7 @@ SPOILT: dict[str, tuple[str, Spoil, list[str]]] = {
     "a clipped gradient": ("clipping_numbers", changed(Clipping, "__call__", clipped), ["norm_per_", "norm_global"]),
     "a norm": ("gradient_tracking", changed(gradients, "run", Spoilt.of), ["probes.csv of", "norms as clipped"]),
     "an event": ("gradient_tracking", changed(gradients, "_scalars", scalars), ["event files", "values of probes.csv"]),
-    "bytes": ("batch_memory", changed(memory, "kept", of_last_batch), ["without BN: bytes", "with BN: bytes"]),
+    "bytes": ("batch_memory", changed(counting, "kept", of_last_batch), ["without BN: bytes", "with BN: bytes"]),
 }
 
 
