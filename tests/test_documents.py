@@ -21,8 +21,8 @@ MOST_README_LINES = 160
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?bnexp ((?:[a-z]+ )?[a-z]+)\b(.*)$", re.MULTILINE)
-COMING_COMMANDS, COMING_PAGES = {"settings", "rm"}, {"settings.md"}
-"""Named by the pages already, and not here yet."""
+COMING = {"rm"}
+"""Commands that the pages name already."""
 
 
 def name(page: Path) -> str:
@@ -68,13 +68,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path).resolve() if path else page
-        assert file.exists() or file.name in COMING_PAGES, target
+        assert file.exists(), target
         assert not anchor or file.suffix != ".md" or anchor in anchors(file), target
 
 
 def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\((\w[\w-]*\.md)\)", text(DOCS / "README.md")))
-    assert listed == {page.name for page in DOCS.glob("*.md")} - {"README.md"} | COMING_PAGES
+    assert listed == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:
@@ -95,7 +95,7 @@ def test_every_command_that_a_page_names_exists_and_takes_the_options(page: Path
         first, *_ = words.split()
         command = next((known for known in (words, first) if known in commands()), None)
         group = any(known.startswith(f"{first} ") for known in commands())
-        assert command or group or first in COMING_COMMANDS, f"bnexp {words}"
+        assert command or group or first in COMING, f"bnexp {words}"
         options = set(re.findall(r"(?<=\s)--[a-z][\w-]*", f" {rest}")) - {"--help"}
         assert not command or options <= commands()[command], f"bnexp {words}{rest}"
 
