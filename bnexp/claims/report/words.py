@@ -20,6 +20,7 @@ from bnexp.claims.report.rows import (
     spread_text,
     written,
 )
+from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.families import USUAL_WIDTH
 from bnexp.config.text import counted
@@ -176,7 +177,9 @@ def setting_text(config: ExperimentConfig) -> str:
     told = {
         key: value
         for key, value in own.items()
-        if value is not None and (key in ALWAYS or value != usual.get(key)) and not _below(key, apart)
+        if value is not None
+        and (key in ALWAYS or value != usual.get(key))
+        and not any(below(key, section) for section in apart)
     }
     sections = [_section(name, told) for name in TrialSettings.model_fields]
     swept = _axes({key: [point[key] for point in config.points()] for key in config.swept})
@@ -206,23 +209,9 @@ def _values(values: Any) -> str:
 def _flat(settings: TrialSettings) -> dict[str, Any]:
     """Return every setting by its dotted key, with the numbers that null stands for."""
     model, train = settings.model, settings.train
-    flat = dict(_leaves(settings.model_dump(mode="json"), ""))
+    flat = {key: list(value) if isinstance(value, tuple) else value for key, value in leaves(settings)}
     flat |= {"model.depth": model.layers, "model.width": model.width or USUAL_WIDTH[model.family]}
     return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}
-
-
-def _leaves(raw: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-    for name, value in raw.items():
-        key = f"{above}{name}"
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield key, value
-
-
-def _below(key: str, keys: set[str]) -> bool:
-    """Tell whether a key is one of some, or lies in a section that is."""
-    return any(key == each or key.startswith(f"{each}.") for each in keys)
 
 
 NOTES = {
