@@ -17,6 +17,11 @@ from bnexp.runner.resume import Opened
 from bnexp.training.work import total_steps
 
 
+def shown_here() -> bool:
+    """Tell whether somebody may be watching: standard output is a terminal or a notebook."""
+    return sys.stdout.isatty()
+
+
 class Watching:
     """Shows a run, from what there is to train to its end; the progress bar stands while it is entered."""
 

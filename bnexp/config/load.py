@@ -194,14 +194,16 @@ def _too_long(config: ExperimentConfig) -> Iterator[Finding]:
 
 
 COMMAND_LINE = "command line"
+Overrides = Sequence[str] | Mapping[str, Any]
+"""`dotted.key=value` with the value in YAML, as on the command line; or values by dotted key, as in a script."""
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def load(path: Path, overrides: Overrides = ()) -> ExperimentConfig:
     """Read a configuration file; the experiment is named after the file where it has no name.
 
     Args:
         path: the YAML file.
-        overrides: `dotted.key=value` with the value in YAML, applied in turn.
+        overrides: applied in turn.
 
     Raises:
         InputError: the file can't be read as a YAML mapping.
@@ -210,7 +212,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     return resolve({"name": path.stem} | read_mapping(path), str(path), overrides)
 
 
-def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) -> ExperimentConfig:
+def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> ExperimentConfig:
     """Check a raw configuration and return its resolved form; `source` names it in messages.
 
     Raises:
@@ -220,11 +222,15 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
         raise ConfigError([Problem(source, "", "expected a mapping of keys")])
     merged = dict(raw)
     problems: list[Problem] = []
+    given = "overrides" if isinstance(overrides, Mapping) else COMMAND_LINE
     for written in overrides:
         try:
-            override(merged, written)
+            if isinstance(overrides, Mapping):
+                override_with(merged, written, overrides[written])
+            else:
+                override(merged, written)
         except (ValueError, InputError) as error:
-            problems.append(Problem(COMMAND_LINE, printable(written), printable(str(error))))
+            problems.append(Problem(given, printable(written), printable(str(error))))
     config, found = check(merged)
     # What is wrong without the overrides too is the file's fault.
     in_file = set(check(raw)[1]) if overrides and found else found
@@ -233,7 +239,7 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Sequence[str] = ()) 
     for key, message in found:
         typed = (key, message) not in in_file
         said = message if hinted is None else message + hint(hinted, key, typed=typed)
-        problems.append(Problem(COMMAND_LINE if typed else source, printable(key), printable(said)))
+        problems.append(Problem(given if typed else source, printable(key), printable(said)))
     if problems or config is None:
         raise ConfigError(problems)
     return config

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from bnexp.config.text import counted
 from bnexp.data.dataset import load
@@ -23,7 +23,7 @@ from bnexp.deploy.folding import Difference, Unfoldable
 from bnexp.deploy.source import WEIGHTS
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import Trial
-from bnexp.runner.trained import trained_trials
+from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics
@@ -87,6 +87,24 @@ class Exported:
         return about | found | {"failed": self.failed or None}
 
 
+def plain_network(run: RunRecord, number: int) -> nn.Sequential:
+    """Return a trial's network with its final weights: plain modules on the CPU, in evaluation mode.
+
+    It takes pixels from 0 to 255, x_BCHW, scales them as in training, and returns logits (B, classes).
+
+    Raises:
+        InputError: there is no such trial, or it has no weights.
+    """
+    (trained,) = trained_trials(run, [number])
+    export = _export(run, trained, fold=False)
+    return export.network(export.dtype)
+
+
+def _export(run: RunRecord, trained: TrainedTrial, *, fold: bool) -> Export:
+    settings = trained.trial.settings
+    return Export(run.path.name, trained, load(settings.data, CPU, dtype_of(settings.train.precision)), fold)
+
+
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
@@ -113,8 +131,7 @@ def export_trial(
         raise InputError(f"{run.path}: trial {number} diverged: its weights are not finite")
     place = folder or run.path / "export" / f"trial-{number:03}"
     _refuse_foreign(place)
-    settings = trained.trial.settings
-    export = Export(run.path.name, trained, load(settings.data, CPU, dtype_of(settings.train.precision)), fold)
+    export = _export(run, trained, fold=fold)
     images = _Images.of(export)
     with TemporaryDirectory() as folder_beside:
         beside = Path(folder_beside)

@@ -1,7 +1,8 @@
-"""A table of strings and its three renderings: for the terminal, for pipes, and for Markdown."""
+"""A table of strings and its renderings: for the terminal, for pipes, for Markdown and for notebooks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from html import escape
 from textwrap import fill
 
 from rich import box
@@ -56,6 +57,15 @@ def to_markdown(table: Table) -> str:
     title = [f"### {table.title}"] if table.title else []
     notes = ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
     return "\n\n".join([*title, body, *notes]) + "\n"
+
+
+def to_html(table: Table) -> str:
+    """Return an HTML table for a notebook, with the title as its caption and the notes below."""
+    head = "".join(f"<th>{escape(header)}</th>" for header in table.headers)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
+    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    caption = f"<caption>{escape(table.title)}</caption>" if table.title else ""
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{notes}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What an experiment comes to before it is trained: its layers, trials and groups, and what they will take."""
 
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
@@ -17,7 +18,7 @@ from bnexp.plan import Trial, TrialGroup, groups, misfits, same_trainings, trial
 from bnexp.probes.moment import unknown_layers
 from bnexp.report.listings import data_lines, data_warnings
 from bnexp.report.style import value_text
-from bnexp.report.table import Table
+from bnexp.report.table import Table, to_html, to_text
 from bnexp.training.estimate import estimated_seconds, footprint, probing_seconds
 from bnexp.training.numerics import torch_threads
 
@@ -101,6 +102,13 @@ class Overview:
             f"({gibibytes(self.free)} free), about {_time(self.seconds)}:"
         )
         return "\n".join([*data_lines(self.data), head, *lines])
+
+    def __str__(self) -> str:
+        return "\n".join([self.yaml(), *map(to_text, self.tables()), self.summary()])
+
+    def _repr_html_(self) -> str:
+        yaml, summary = (f"<pre>{escape(text)}</pre>" for text in (self.yaml(), self.summary()))
+        return "\n".join([yaml, *map(to_html, self.tables()), summary])
 
     def warnings(self) -> list[str]:
         """What is probably a mistake in the data."""

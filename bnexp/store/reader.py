@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig, must_choose
@@ -109,7 +110,8 @@ class RunRecord:
         with self._reading(CURVES):
             whole = {"trial": int, "epoch": int, "step": int}
             types = dict.fromkeys(CURVE_COLUMNS, float) | whole
-            return pd.read_csv(io.BytesIO(self._tables.curves_csv), dtype=types)
+            table = pd.read_csv(io.BytesIO(self._tables.curves_csv), dtype=types)
+            return table.assign(lr=_as_given(table["lr"]))
 
     @cached_property
     def probes(self) -> pd.DataFrame:
@@ -205,6 +207,16 @@ class RunRecord:
             why = "can't be checked, checksums.txt is missing" if known.missing else "not as it was written"
             raise DamagedRunError(f"{self.path / name}: {why}")
         return content
+
+
+def _as_given(rates: pd.Series) -> pd.Series:
+    """Return learning rates as they were given: 0.1 where version 0.2 wrote 0.10000000149011612, in single precision.
+
+    Rates in double precision stay as they are: one that equals a single-precision number is written the same in both.
+    """
+    with np.errstate(over="ignore"):
+        singles = {rate: np.float32(rate) for rate in rates.unique()}
+    return rates.map({rate: float(str(single)) if single == rate else rate for rate, single in singles.items()})
 
 
 def _probe_table(rows: bytes) -> pd.DataFrame:

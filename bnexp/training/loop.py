@@ -5,8 +5,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
@@ -165,15 +166,18 @@ class _Run:
         """Train to the end, or until no trial is left."""
         recorded = set(moments(self._train, self._per_epoch))
         if not self._resumed:
-            first_K = self._rates()[0]
-            self._probing.measure(0, 0, first_K, recorded=True)
-            yield self._progress(first_K)
+            lr_SK = self._rates()
+            self._probing.measure(0, 0, self._on_device(lr_SK)[0], recorded=True)
+            yield self._progress(lr_SK[0])
         while self._step < self._total:
             self._epoch += 1
             ended: tuple[int, ...] = ()
             started = self._clock()
             steps = torch.arange(self._step, self._step + self._per_epoch, device=self._device) + 1
-            for batch_SB, rate_K, step in zip(self._batches(), self._rates(), steps, strict=False):
+            lr_SK = self._rates()
+            for batch_SB, lr_K, rate_K, step in zip(
+                self._batches(), lr_SK, self._on_device(lr_SK), steps, strict=False
+            ):
                 self._step += 1
                 due = self._step in recorded
                 self._probing.before_update(self._step, recorded=due)
@@ -181,7 +185,7 @@ class _Run:
                 self._probing.measure(self._epoch, self._step, rate_K, batch_SB, recorded=due)
                 if due:
                     self._stop_clock(started)
-                    progress = self._progress(rate_K)
+                    progress = self._progress(lr_K)
                     ended = progress.ended
                     yield progress
                     started = self._clock()
@@ -199,12 +203,15 @@ class _Run:
         batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)
         return batches
 
-    def _rates(self) -> Float[Tensor, "steps K"]:
-        """Return the rates of an epoch from the current step on."""
+    def _rates(self) -> Float64[np.ndarray, "steps K"]:
+        """Return the learning rates of an epoch from the current step on, with all their digits."""
         steps = range(self._step, min(self._step + self._per_epoch, self._total))
         clocks = [Clock(step, self._total, self._per_epoch) for step in steps]
-        table = rates([trial.settings.train for trial in self._trainee.group.trials], clocks)
-        return torch.from_numpy(table).to(self._device, dtype_of(self._train.precision))
+        return rates([trial.settings.train for trial in self._trainee.group.trials], clocks)
+
+    def _on_device(self, lr_SK: Float64[np.ndarray, "steps K"]) -> Float[Tensor, "steps K"]:
+        """Return learning rates where they are trained with, in the precision of the training."""
+        return torch.from_numpy(lr_SK).to(self._device, dtype_of(self._train.precision))
 
     def _drop(self, ended: Sequence[int]) -> bool:
         """Go on without some trials; return whether any is left."""
@@ -225,11 +232,10 @@ class _Run:
         # Shares, so that they still add up to the group's time after trials were dropped.
         self._seconds += (self._clock() - started) / len(self._trainee.group.trials)
 
-    def _progress(self, rate_K: Float[Tensor, " K"]) -> Progress:
+    def _progress(self, lr_K: Float64[np.ndarray, " K"]) -> Progress:
         trials = self._trainee.group.numbers
         # The one moment at which the host reads the device.
-        rows_MK = torch.cat([self._trainee.evaluate(self._step), rate_K[None].double()])
-        diverged, lost, highest, highest_at, *rows, lr = rows_MK.tolist()
+        diverged, lost, highest, highest_at, *rows = self._trainee.evaluate(self._step).tolist()
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
         record = EpochRecord(
@@ -237,7 +243,7 @@ class _Run:
             self._epoch,
             self._step,
             {name: tuple(row) for name, row in zip(names, rows, strict=True)},
-            tuple(lr),
+            tuple(lr_K.tolist()),
             self._seconds,
             # A fault that is there before training counts from the first step on.
             tuple(int(step) if 0 < step <= self._step else None for step in diverged),

@@ -592,8 +592,8 @@ def test_final_weights_are_kept_for_every_trial_under_the_networks_own_names(fin
 SCRIPT = """
 import sys
 from pathlib import Path
-from bnexp import runner
 from bnexp.config.load import load
+from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 runner.write_report_files = lambda record: None
 print(runner.run(prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).path)

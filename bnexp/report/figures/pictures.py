@@ -83,6 +83,13 @@ def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[
     return tuple(written)
 
 
+def figures(study: Study, comparison: Comparison) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Yield the name of every picture that shows something, and what draws it; those of probes come last."""
+    yield from ((name, draw) for name, reason, draw in _kinds(study, comparison) if not reason)
+    for name, figure in probe_figures(study, title=study.question or study.name):
+        yield name, lambda drawn=figure: drawn  # type: ignore[misc]
+
+
 def pictures_left_out(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return a line for each reason why pictures that apply would show nothing yet."""
     by_reason: dict[str, list[str]] = {}

@@ -1,0 +1,346 @@
+"""The front door: what a notebook, a script and the command line call. Torch is loaded to train, not to read.
+
+A run is read lazily, and as it is at that moment: load it again to see how far it has got.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bnexp.analysis import comparison as records
+from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.study import Study
+from bnexp.config import load as configs
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.errors import InputError, nearest
+from bnexp.report.table import to_html, to_text
+from bnexp.report.views import remarks, tables
+from bnexp.store.finding import find_run
+from bnexp.store.reader import RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from bnexp.runner.dry_run import Overview
+
+What = str | Path | Mapping[str, Any] | ExperimentConfig
+"""An experiment: a YAML file, a shipped name, a mapping with the keys of such a file, or a checked configuration."""
+RUNS = Path("runs")
+
+_TIME = (
+    "arm",
+    "baseline",
+    "trials",
+    "reached",
+    "epochs_to_threshold",
+    "restricted_epochs",
+    "pairs",
+    "first",
+    "seconds_to_threshold",
+    "seconds_per_epoch",
+    "step_cost",
+    "gap",
+)
+_DIVERGED = ("arm", "trials", "diverged", "diverged_low", "diverged_high", "mean", "survivors_mean")
+
+
+def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Return the checked configuration of an experiment, with every default filled in.
+
+    Args:
+        what: a YAML file, a shipped name ("quickstart"), a mapping with the keys of such a file, or a configuration.
+        overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
+
+    Raises:
+        ConfigError: lists every problem.
+        InputError: no such file.
+    """
+    return _named(what, overrides)[1]
+
+
+def _named(what: What, overrides: Mapping[str, Any] | None = None) -> tuple[str, ExperimentConfig]:
+    """Return what names a configuration in messages, and the configuration."""
+    changes = overrides or {}
+    if isinstance(what, ExperimentConfig):
+        return what.name, configs.resolve(what.model_dump(), what.name, changes) if changes else what
+    if isinstance(what, Mapping):
+        return "", configs.resolve({"name": "experiment", **what}, "", changes)
+    path = configs.find(str(what))
+    return str(path), configs.load(path, changes)
+
+
+def run(
+    what: What,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    runs: str | Path = RUNS,
+    device: str = "auto",
+    engine: str = "local",
+    workers: int | None = None,
+    rerun: bool = False,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    progress: bool | None = None,
+) -> "Run":
+    """Train every trial of an experiment and return its run; the same call again continues, or shows what is done.
+
+    Args:
+        what: see load_config.
+        overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
+        runs: folder of the run folders.
+        device: auto, cpu, cuda or cuda:i.
+        engine: local: this machine; ray: a Ray cluster.
+        workers: processes of this machine that train side by side; None: as many as save time.
+        rerun: train anew; the run that is there is kept under a number.
+        retry_failed: train trials again that failed.
+        fail_fast: stop at the first trial that fails.
+        progress: show how training goes; None: in a terminal or a notebook only.
+
+    Raises:
+        InputError: what was asked for can't be done as written; nothing has been changed on disk.
+        BnexpError: the machine failed the run; the same call continues it.
+        KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
+    """
+    from bnexp.engines.engine import EngineChoice
+    from bnexp.plan import Options
+
+    choice = EngineChoice(device, engine, workers)
+    choice.check()
+    from bnexp.cli.progress import Watching, shown_here  # imports torch
+    from bnexp.runner.prepare import Plan
+    from bnexp.runner.run import run as run_plan
+    from bnexp.runner.signals import Interrupts
+    from bnexp.runner.tuning import run_staged
+
+    silent = not (shown_here() if progress is None else progress)
+
+    def train(plan: Plan) -> RunRecord:
+        with Watching(plan, silent=silent) as watching:
+            return run_plan(plan, watching.see, watching.begin)
+
+    options = Options(rerun, retry_failed, fail_fast)
+    with Interrupts(), choice.entered() as where:
+        (record,) = run_staged([_named(what, overrides)], Path(runs), where, options, train)
+    return Run(record)
+
+
+def load_run(name: str | Path, *, runs: str | Path = RUNS) -> "Run":
+    """Return a run by its folder, by its name, or by its experiment's name, which means the newest run of it.
+
+    Raises:
+        InputError: no such run, or it can't be read.
+    """
+    return Run(find_run(str(name), Path(runs)))
+
+
+def compare(
+    compared: "Sequence[Run | str | Path]",
+    *,
+    metric: str | None = None,
+    baseline: str | None = None,
+    by: Sequence[str] | None = None,
+    filter: str | None = None,
+    threshold: float = 0.9,
+    runs: str | Path = RUNS,
+) -> "Comparison":
+    """Compare the arms over several runs, which are joined by their settings.
+
+    Args:
+        compared: runs, or what load_run takes.
+        metric: column of trials.csv; None: final test accuracy, where there is one.
+        baseline: arm that the others are compared to; None: the one without norm layers.
+        by: grid keys with rows of their own; the others are averaged over. None: all.
+        filter: trials to compare, e.g. "train.lr>0.1 and arm!=after".
+        threshold: accuracy whose first reaching is timed.
+        runs: folder of the run folders.
+
+    Raises:
+        InputError: no such run, metric, baseline or key, or nothing is left to compare.
+    """
+    found = [each if isinstance(each, Run) else load_run(each, runs=runs) for each in compared]
+    study = study_of([each.record for each in found], condition=filter, metric=metric, probed=True)
+    return Comparison(study, compare_study(study, metric=metric, baseline=baseline, threshold=threshold, by=by))
+
+
+def describe(
+    what: What, overrides: Mapping[str, Any] | None = None, *, device: str = "auto", workers: int | None = None
+) -> "Overview":
+    """Return what an experiment comes to, without training it: settings, layers, trials, groups, memory and time.
+
+    Raises:
+        InputError: it can't be trained so.
+    """
+    source, config = _named(what, overrides)
+    from bnexp.engines.local import Local  # imports torch
+    from bnexp.runner.dry_run import overview
+
+    return overview(config, Local.on(device, workers), source)
+
+
+class Run:
+    """A run folder: its tables, what they say about the arms, its pictures and its trained networks."""
+
+    def __init__(self, record: RunRecord):
+        self.record = record
+
+    def __repr__(self) -> str:
+        return f"<Run {self.name}: {self.record.finished} of {len(self.trials)} trials have ended>"
+
+    def _repr_html_(self) -> str:
+        return self.compare()._repr_html_()
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.record.path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The experiment, with every default and everything that was tuned filled in."""
+        return self.record.config
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """A row per trial: arm, seed, a column per swept setting under its dotted name, outcome and final numbers."""
+        return self.record.trials
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """A row per trial and record: arm, seed, swept settings, epoch, step, losses, accuracies, lr, seconds."""
+        return self._labelled(self.record.curves)
+
+    @cached_property
+    def probes(self) -> pd.DataFrame:
+        """A row per trial and measurement inside the network: arm, seed, swept settings, epoch, layer, probe, value."""
+        return self._labelled(self.record.probes)
+
+    def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
+        return self.trials[["trial", "arm", "seed", *self.config.swept]].merge(table, on="trial")
+
+    def compare(
+        self,
+        *,
+        metric: str | None = None,
+        baseline: str | None = None,
+        by: Sequence[str] | None = None,
+        filter: str | None = None,
+        threshold: float = 0.9,
+    ) -> "Comparison":
+        """Compare the arms; see bnexp.compare."""
+        return compare([self], metric=metric, baseline=baseline, by=by, filter=filter, threshold=threshold)
+
+    def plot(self, kind: str = "curves", *, metric: str | None = None) -> "Figure":
+        """Return one of the pictures of bnexp report; see Comparison.plot."""
+        return self.compare(metric=metric).plot(kind)
+
+    def network(self, trial: int) -> "nn.Module":
+        """Return the network of a trial with its final weights, a plain module in evaluation mode.
+
+        It takes images of shape (B, C, H, W) with pixels from 0 to 255, and returns logits (B, classes).
+
+        Raises:
+            InputError: no such trial, or it has no weights.
+        """
+        from bnexp.deploy.export import plain_network  # imports torch
+
+        return plain_network(self.record, trial)
+
+
+class Comparison:
+    """What one or several runs say about their arms: tables of numbers, and the same for people.
+
+    Every interval (`low` to `high`) covers 95 %; `None` or NaN is what can't be known or, at the baseline, doesn't
+    apply. docs/comparing.md explains the columns.
+    """
+
+    def __init__(self, study: Study, result: records.Comparison):
+        self.study, self.result = study, result
+
+    @property
+    def metric(self) -> str:
+        """The column of trials.csv that is compared."""
+        return self.result.metric
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Where the tables could mislead."""
+        return self.result.warnings
+
+    @property
+    def equal(self) -> pd.DataFrame:
+        """At equal settings: a row per grid point and arm, with the paired difference to the baseline."""
+        return self._frame(records.ArmRow, self.result.rows)
+
+    @property
+    def overall(self) -> pd.DataFrame:
+        """Over all grid points: a row per arm."""
+        return self._frame(records.Overall, self.result.overall)
+
+    @property
+    def best(self) -> pd.DataFrame:
+        """Each arm at the grid point that is best on validation images; empty without a grid."""
+        return self._frame(records.BestRow, self.result.best)
+
+    @property
+    def robustness(self) -> pd.DataFrame:
+        """A row per swept axis of numbers and arm: worst, best, spread, usable range."""
+        return self._frame(records.RobustnessRow, self.result.robustness)
+
+    @property
+    def time(self) -> pd.DataFrame:
+        """A row per grid point and arm: epochs and seconds to the threshold, cost of a step, gap to training."""
+        return self._frame(records.ArmRow, self.result.rows, _TIME)
+
+    @property
+    def diverged(self) -> pd.DataFrame:
+        """A row per grid point and arm with a diverged trial: how many, and the means with and without them."""
+        return self._frame(records.ArmRow, [row for row in self.result.rows if row.diverged], _DIVERGED)
+
+    def plot(self, kind: str = "curves") -> "Figure":
+        """Return one of the pictures of bnexp report, by the name of its file: curves, time, differences, …
+
+        Raises:
+            InputError: no such picture, or it has nothing to show here; the message lists those that have.
+        """
+        from bnexp.report.figures.pictures import figures
+
+        names = []
+        for name, draw in figures(self.study, self.result):
+            if name == kind:
+                return draw()
+            names.append(name)
+        raise InputError(
+            f"{kind}: no such picture here{nearest(kind, names)}; there are {', '.join(names) or 'none yet'}"
+        )
+
+    def _frame(self, kind: type, rows: Sequence[Any], names: Sequence[str] = ()) -> pd.DataFrame:
+        """Return records as a table: a column per grid key where they are of one point, then some or all fields."""
+        known = [field.name for field in fields(kind)]
+        keys = self.result.grid_keys if "point" in known else ()
+        columns = names or [name for name in known if name != "point"]
+        cells = [[*(row.point[key] for key in keys), *(getattr(row, name) for name in columns)] for row in rows]
+        found = pd.DataFrame(cells, columns=[*keys, *columns])
+        return found.where(found.notna()).infer_objects()  # a column in which nothing is known is one of numbers, too
+
+    def __str__(self) -> str:
+        return "\n".join([*map(to_text, self._tables()), *remarks(self.result)])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return "\n".join([*map(to_html, self._tables()), *(f"<p>{escape(line)}</p>" for line in remarks(self.result))])
+
+    def _tables(self) -> Iterable[Any]:
+        return tables(self.result, "main", self.study.question or self.study.name)
