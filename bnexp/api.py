@@ -4,7 +4,6 @@ A run is read lazily, and as it is at that moment: load it again to see how far 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -19,7 +18,7 @@ from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError, nearest
 from bnexp.report.table import to_html, to_text
-from bnexp.report.views import remarks, tables
+from bnexp.report.views import frame, remarks, tables
 from bnexp.store.finding import find_run
 from bnexp.store.reader import RunRecord
 
@@ -32,22 +31,6 @@ if TYPE_CHECKING:
 What = str | Path | Mapping[str, Any] | ExperimentConfig
 """An experiment: a YAML file, a shipped name, a mapping with the keys of such a file, or a checked configuration."""
 RUNS = Path("runs")
-
-_TIME = (
-    "arm",
-    "baseline",
-    "trials",
-    "reached",
-    "epochs_to_threshold",
-    "restricted_epochs",
-    "pairs",
-    "first",
-    "seconds_to_threshold",
-    "seconds_per_epoch",
-    "step_cost",
-    "gap",
-)
-_DIVERGED = ("arm", "trials", "diverged", "diverged_low", "diverged_high", "mean", "survivors_mean")
 
 
 def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
@@ -280,32 +263,32 @@ class Comparison:
     @property
     def equal(self) -> pd.DataFrame:
         """At equal settings: a row per grid point and arm, with the paired difference to the baseline."""
-        return self._frame(records.ArmRow, self.result.rows)
+        return frame(self.result, "equal")
 
     @property
     def overall(self) -> pd.DataFrame:
         """Over all grid points: a row per arm."""
-        return self._frame(records.Overall, self.result.overall)
+        return frame(self.result, "overall")
 
     @property
     def best(self) -> pd.DataFrame:
         """Each arm at the grid point that is best on validation images; empty without a grid."""
-        return self._frame(records.BestRow, self.result.best)
+        return frame(self.result, "best")
 
     @property
     def robustness(self) -> pd.DataFrame:
         """A row per swept axis of numbers and arm: worst, best, spread, usable range."""
-        return self._frame(records.RobustnessRow, self.result.robustness)
+        return frame(self.result, "robust")
 
     @property
     def time(self) -> pd.DataFrame:
         """A row per grid point and arm: epochs and seconds to the threshold, cost of a step, gap to training."""
-        return self._frame(records.ArmRow, self.result.rows, _TIME)
+        return frame(self.result, "time")
 
     @property
     def diverged(self) -> pd.DataFrame:
-        """A row per grid point and arm with a diverged trial: how many, and the means with and without them."""
-        return self._frame(records.ArmRow, [row for row in self.result.rows if row.diverged], _DIVERGED)
+        """A row per arm at the grid points where a trial diverged: how many, and the means with and without them."""
+        return frame(self.result, "diverged")
 
     def plot(self, kind: str = "curves") -> "Figure":
         """Return one of the pictures of bnexp report, by the name of its file: curves, time, differences, …
@@ -323,15 +306,6 @@ class Comparison:
         raise InputError(
             f"{kind}: no such picture here{nearest(kind, names)}; there are {', '.join(names) or 'none yet'}"
         )
-
-    def _frame(self, kind: type, rows: Sequence[Any], names: Sequence[str] = ()) -> pd.DataFrame:
-        """Return records as a table: a column per grid key where they are of one point, then some or all fields."""
-        known = [field.name for field in fields(kind)]
-        keys = self.result.grid_keys if "point" in known else ()
-        columns = names or [name for name in known if name != "point"]
-        cells = [[*(row.point[key] for key in keys), *(getattr(row, name) for name in columns)] for row in rows]
-        found = pd.DataFrame(cells, columns=[*keys, *columns])
-        return found.where(found.notna()).infer_objects()  # a column in which nothing is known is one of numbers, too
 
     def __str__(self) -> str:
         return "\n".join([*map(to_text, self._tables()), *remarks(self.result)])

@@ -53,6 +53,10 @@ Sort = Annotated[str | None, typer.Option(help="Column to sort the rows by, the 
 Top = Annotated[int | None, typer.Option(min=1, help="Show only so many rows.")]
 OnlyChanged = Annotated[bool, typer.Option("--only-changed", help="Leave out settings that have a single value.")]
 Formats = Annotated[Format, typer.Option("--format", help="How to write it; csv: the rows of the view.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="Columns to show, by header or field, in this order: 'arm,mean,difference,p'. Default: all."),
+]
 Check = Annotated[
     bool,
     typer.Option(
@@ -75,6 +79,7 @@ def compare(
     top: Top = None,
     only_changed: OnlyChanged = False,
     form: Formats = Format.table,
+    columns: Columns = None,
     check: Check = False,
     plot: Plot = False,
     runs: Runs = DEFAULT_RUNS,
@@ -100,6 +105,7 @@ def compare(
 
     shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
     if not quiet:
-        print_comparisons(shown, view=view, form=Format.json if as_json else form, plot=plot)
+        chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
+        print_comparisons(shown, view=view, form=Format.json if as_json else form, columns=chosen, plot=plot)
     if check and any(avoidable(comparison.warnings) for _, comparison in shown):
         raise typer.Exit(1)

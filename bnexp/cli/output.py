@@ -91,16 +91,28 @@ def plain(text: str) -> str:
 
 def print_table(*tables: Table) -> None:
     """Print tables as the place they go to can show them."""
+    shown = [table.rewritten(lambda text: as_written(plain(text))) for table in tables]
     if sys.stdout.isatty():
         from rich.console import Console
 
         console = Console()
-        for number, table in enumerate(map(_plain_table, tables)):
+        for number, table in enumerate(shown):
             if number:
                 console.print()
             console.print(to_rich(table))
     else:
-        print("\n".join(to_text(_plain_table(table)) for table in tables), end="")
+        print("\n".join(map(to_text, shown)), end="")
+
+
+def print_text(text: str) -> None:
+    """Print lines, broken between words where a terminal is too narrow for them."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        Console().print(Text(as_written(plain(text))))
+    else:
+        print(plain(text))
 
 
 def print_json(value: Any) -> None:
@@ -110,59 +122,55 @@ def print_json(value: Any) -> None:
 
 
 def print_comparisons(
-    compared: "Sequence[tuple[Study, Comparison]]", *, view: str = "main", form: str = "table", plot: bool = False
+    compared: "Sequence[tuple[Study, Comparison]]",
+    *,
+    view: str = "main",
+    form: str = "table",
+    columns: Sequence[str] = (),
+    plot: bool = False,
 ) -> None:
     """Print comparisons in a format: table, md, csv, json or latex."""
     if form == "json":
-        print_json([_as_json(study, comparison) for study, comparison in compared])
+        print_json([_as_json(study, comparison, columns) for study, comparison in compared])
         return
     for number, (study, comparison) in enumerate(compared):
         if number:
             print()
         if form == "table":
-            print_views(comparison, view, study.name)
+            print_views(comparison, view, study.name, columns)
         else:
-            print(plain(_written(study, comparison, view, form)), end="")
+            print(plain(_written(study, comparison, view, form, columns)), end="")
         if plot:
             print("\n" + _plot(study, comparison), end="")
 
 
-def _plain_table(table: Table) -> Table:
-    def shown(text: str) -> str:
-        return as_written(plain(text))
-
-    rows = tuple(tuple(map(shown, row)) for row in table.rows)
-    return Table(tuple(map(shown, table.headers)), rows, shown(table.title), tuple(map(shown, table.notes)))
-
-
-def _as_json(study: "Study", comparison: "Comparison") -> dict[str, Any]:
+def _as_json(study: "Study", comparison: "Comparison", columns: Sequence[str]) -> dict[str, Any]:
     from bnexp.report.summary import comparison_json
 
-    return {"run": study.name, "runs": list(study.runs), **comparison_json(comparison)}
+    return {"run": study.name, "runs": list(study.runs), **comparison_json(comparison, columns)}
 
 
-def print_views(comparison: "Comparison", view: str, title: str) -> None:
+def print_views(comparison: "Comparison", view: str, title: str, columns: Sequence[str] = ()) -> None:
     """Print the tables of a view, and under them what to be careful about."""
     from bnexp.report.views import remarks, tables
 
-    print_table(*tables(comparison, view, title))
+    print_table(*tables(comparison, view, title, columns))
     if lines := remarks(comparison):
-        print("\n" + plain("\n".join(lines)))
+        print_text("\n" + "\n".join(lines))
 
 
-def _written(study: "Study", comparison: "Comparison", view: str, form: str) -> str:
-    from bnexp.report.comparison_table import DIVERGED_NOTE
+def _written(study: "Study", comparison: "Comparison", view: str, form: str, columns: Sequence[str]) -> str:
+    from bnexp.report.columns import DIVERGED_NOTE
     from bnexp.report.summary import latex, markdown, summary_csv
-    from bnexp.report.views import remarks, tables
+    from bnexp.report.views import remarks
 
     if form == "csv":
         counted = [DIVERGED_NOTE] if any(row.diverged for row in comparison.rows) else []
         for line in (*remarks(comparison), *counted):
             warn(line)  # beside the rows, which have to stay a table for other programs
-        return summary_csv(comparison, view)
-    if form == "latex":
-        return latex(tables(comparison, view, study.name), remarks(comparison))
-    return markdown(comparison, view, study.name)
+        return summary_csv(comparison, view, columns)
+    write = latex if form == "latex" else markdown
+    return write(comparison, view, study.name, columns)
 
 
 def _plot(study: "Study", comparison: "Comparison") -> str:

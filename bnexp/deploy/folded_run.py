@@ -16,9 +16,9 @@ from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
 from bnexp.engines.devices import data_key, load_data
 from bnexp.nn.plain import plain
 from bnexp.nn.table import layer_table
-from bnexp.report.comparison_table import Column, filled, number_text
+from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text
-from bnexp.report.table import Table
+from bnexp.report.table import Cell, Column, Table
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import full_precision, numerics, threads
@@ -148,8 +148,10 @@ class FoldedRun:
     def tables(self) -> list[Table]:
         """What was folded, and the times."""
         title = f"{self.run}: norm layers folded into the weights beside them"
-        proofs = filled(_columns(self.swept), self.trials, title, list(_notes(self.trials)))
-        return [proofs, filled(_TIMES, self.timed, "inference time", _time_notes(self))] if self.timed else [proofs]
+        proofs = Table(_columns(self.swept), self.trials, title, tuple(_notes(self.trials)))
+        return (
+            [proofs, Table(_TIMES, self.timed, "inference time", tuple(_time_notes(self)))] if self.timed else [proofs]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
@@ -206,42 +208,42 @@ def _timed(same: Sequence[TrainedTrial], data: Dataset, device: torch.device) ->
             yield TimedTrial(trial.number, trial.arm, alike, timing)
 
 
-def _columns(swept: Sequence[str]) -> list[Column[FoldedTrial]]:
+def _columns(swept: Sequence[str]) -> tuple[Column[FoldedTrial], ...]:
     def point(key: str) -> Callable[[FoldedTrial], str]:
         return lambda row: value_text(row.trial.point[key])
 
-    def proven(write: Callable[[Proof], str]) -> Callable[[FoldedTrial], str]:
+    def proven(write: Callable[[Proof], Cell | str]) -> Callable[[FoldedTrial], Cell | str]:
         return lambda row: write(row.proof) if row.proof else "-"
 
-    return [
-        ("trial", lambda row: str(row.trial.number)),
-        *((name, point(key)) for key, name in short_keys(swept).items()),
-        ("arm", lambda row: row.trial.arm),
-        ("seed", lambda row: str(row.trial.seed)),
-        ("folded", lambda row: "yes" if row.proof else "no"),
-        ("error in float64", proven(lambda proof: number_text(proof.float64.largest, ".1e"))),
-        ("in float32", proven(lambda proof: number_text(proof.float32.largest, ".1e"))),
-        ("largest logit", proven(lambda proof: number_text(proof.float64.logit))),
-        ("accuracy", proven(lambda proof: "{:.3f} → {:.3f}".format(*proof.accuracy))),
-        ("same class", proven(lambda proof: f"{proof.same:.2%}")),
-        ("parameters", _parameters),
-    ]
+    return (
+        Column("trial", lambda row: str(row.trial.number)),
+        *(Column(name, point(key)) for key, name in short_keys(swept).items()),
+        Column("arm", lambda row: row.trial.arm),
+        Column("seed", lambda row: str(row.trial.seed)),
+        Column("folded", lambda row: "yes" if row.proof else "no"),
+        Column("error in float64", proven(lambda proof: number(proof.float64.largest, ".1e"))),
+        Column("in float32", proven(lambda proof: number(proof.float32.largest, ".1e"))),
+        Column("largest logit", proven(lambda proof: number(proof.float64.logit))),
+        Column("accuracy", proven(lambda proof: "{:.3f} → {:.3f}".format(*proof.accuracy))),
+        Column("same class", proven(lambda proof: f"{proof.same:.2%}")),
+        Column("parameters", _parameters),
+    )
 
 
 def _parameters(row: FoldedTrial) -> str:
     return f"{row.parameters:,}" + (f" → {row.proof.parameters:,}" if row.proof else "")
 
 
-_TIMES: list[Column[TimedTrial]] = [
-    ("trial", lambda row: str(row.trial)),
-    ("arm", lambda row: row.arm),
-    ("stands for", lambda row: counted(len(row.alike), "trial")),
-    ("batch", lambda row: str(row.timing.batch)),
-    ("mode", lambda row: "compiled" if row.timing.compiled else "eager"),
-    ("before", lambda row: _milliseconds(row.timing.before)),
-    ("after", lambda row: _milliseconds(row.timing.after)),
-    ("ratio", lambda row: "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}×"),
-]
+_TIMES: tuple[Column[TimedTrial], ...] = (
+    Column("trial", lambda row: str(row.trial)),
+    Column("arm", lambda row: row.arm),
+    Column("stands for", lambda row: counted(len(row.alike), "trial")),
+    Column("batch", lambda row: str(row.timing.batch)),
+    Column("mode", lambda row: "compiled" if row.timing.compiled else "eager"),
+    Column("as trained", lambda row: _milliseconds(row.timing.before)),
+    Column("folded", lambda row: _milliseconds(row.timing.after)),
+    Column("ratio", lambda row: "-" if row.timing.ratio is None else f"{row.timing.ratio:.2f}×"),
+)
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -13,7 +13,7 @@ from bnexp.config.text import counted, escaped
 from bnexp.data.catalog import DataShape, Named
 from bnexp.records import PROBE_COLUMNS
 from bnexp.report.style import short_keys, value_text
-from bnexp.report.table import Table
+from bnexp.report.table import Table, plain_table
 from bnexp.store.cells import probe_of
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
@@ -47,8 +47,8 @@ def _run_row(run: RunRecord) -> Row:
 def listing_table(rows: Sequence[Row], empty: str) -> Table:
     """Return rows as a table, or the line that says why there are none."""
     if not rows:
-        return Table(headers=(empty,), rows=())
-    return Table(headers=tuple(rows[0]), rows=tuple(tuple(row.values()) for row in rows))
+        return plain_table((empty,), ())
+    return plain_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
 
 def _state(run: RunRecord) -> str:
@@ -85,7 +85,7 @@ def probe_table(
     names = set(probes["probe"].map(probe_of))
     notes += [f"{name}: there is nothing to measure in these networks" for name in taken if name not in names]
     headers = (*(short.get(column, column) for column in columns), "n", "mean", "least", "largest")
-    return Table(headers, tuple(rows), notes=tuple(notes))
+    return plain_table(headers, rows, notes=notes)
 
 
 def _number(value: float) -> str:

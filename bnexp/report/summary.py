@@ -1,93 +1,56 @@
 """A comparison for other programs and for the run folder: CSV, JSON, LaTeX and a Markdown page."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from bnexp.analysis.comparison import ArmRow, Comparison
+from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.report.figures.curves import default_curve_metric, draw_curves
-from bnexp.report.table import Table, to_markdown
-from bnexp.report.views import remarks, rows_of, tables
+from bnexp.report.table import to_latex, to_markdown
+from bnexp.report.views import chosen_fields, field_names, field_of, records_of, remarks, tables
 from bnexp.store.cells import cell, csv_line
 from bnexp.store.files import replace
 from bnexp.store.reader import RunRecord
 
-ROW_COLUMNS = tuple(field.name for field in fields(ArmRow) if field.name != "point")
-"""Columns of summary.csv between the grid keys and `threshold`: the fields of a row under their own names."""
 
+def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[str] = ()) -> str:
+    """Return a view's records: `metric`, a column per grid key, their fields, `threshold`; blank for None.
 
-def summary_csv(comparison: Comparison, view: str = "equal") -> str:
-    """Return a view's rows: `metric`, a column per grid key, their fields, `threshold`; blank for None."""
-    rows = rows_of(comparison, view)
-    names = [field.name for field in fields(rows[0]) if field.name != "point"] if rows else list(ROW_COLUMNS)
-    keys = list(rows[0].point) if rows and hasattr(rows[0], "point") else []
-    lines = [("metric", *(keys if rows else comparison.grid_keys), *names, "threshold")]
-    for row in rows:
-        values = [getattr(row, name) for name in names]
-        point = [row.point[key] for key in keys]
-        lines.append((comparison.metric, *point, *values, comparison.threshold))
+    Args:
+        comparison: what to write.
+        view: of `main`, `all`, `time` and `diverged` the records are those of equal settings.
+        columns: only these fields, or those behind the tables' columns of these names.
+
+    Raises:
+        InputError: a column that is neither.
+    """
+    records, _ = records_of(comparison, view)
+    names = chosen_fields(comparison, columns, field_names(comparison, view))
+    lines: list[tuple[Any, ...]] = [("metric", *names, "threshold")]
+    for record in records:
+        lines.append((comparison.metric, *(field_of(record, name) for name in names), comparison.threshold))
     return "".join(csv_line(map(cell, line)).decode() + "\n" for line in lines)
 
 
-def summary_markdown(comparison: Comparison, title: str, question: str = "") -> str:
-    """Return summary.md: the title, the question the experiment asks, the tables, their notes and remarks."""
-    head = [f"# {title}", question.strip()] if question.strip() else [f"# {title}"]
-    return "\n\n".join([*head, markdown(comparison)])
+def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the comparison as dictionaries, lists and numbers for json, with null for what isn't finite.
 
-
-def markdown(comparison: Comparison, view: str = "main", title: str = "") -> str:
-    """Return the tables of a view for a pull request or a page."""
-    remarked = "".join(f"- {line}\n" for line in remarks(comparison))
-    return "\n".join([*(to_markdown(table) for table in tables(comparison, view, title)), *filter(None, [remarked])])
-
-
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as dictionaries, lists and numbers for json, with null for what isn't finite."""
+    The fields are those of bnexp.analysis.comparison, under their own names. With `columns` the records keep these
+    only, beside `point`, `axis` and `arm`.
+    """
     plain: dict[str, Any] = _plain(asdict(comparison))
+    for name in ("rows", "overall", "best", "robustness", "evaluations") if columns else ():
+        plain[name] = [_picked(record, comparison, columns) for record in plain[name]]
     return plain
 
 
-def latex(found: Sequence[Table], remarked: Sequence[str] = ()) -> str:
-    """Return tables as LaTeX tabulars for the booktabs package; titles, notes and remarks are comments."""
-    remarks_under = "".join(map(_comment, remarked))
-    return "\n".join([*map(_tabular, found), *filter(None, [remarks_under])])
-
-
-def _comment(text: str) -> str:
-    return f"% {' '.join(text.split())}\n"
-
-
-def _tabular(table: Table) -> str:
-    lines = [
-        rf"\begin{{tabular}}{{{'l' * len(table.headers)}}}",
-        r"\toprule",
-        _latex_row(table.headers),
-        r"\midrule",
-        *map(_latex_row, table.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    title, notes = (_comment(table.title) if table.title else ""), "".join(map(_comment, table.notes))
-    return title + "".join(f"{line}\n" for line in lines) + notes
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(_LATEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
-
-
-_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "×": r"$\times$",
-    "\n": " ",
-}
+def _picked(record: dict[str, Any], comparison: Comparison, columns: Sequence[str]) -> dict[str, Any]:
+    kept = {"point", "axis", "arm", *chosen_fields(comparison, columns, list(record))}
+    return {name: value for name, value in record.items() if name in kept}
 
 
 def _plain(value: Any) -> Any:
@@ -96,6 +59,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def summary_markdown(comparison: Comparison, title: str, question: str = "") -> str:
+    """Return summary.md: the title, the question the experiment asks, the tables, their notes and remarks."""
+    head = [f"# {title}", question.strip()] if question.strip() else [f"# {title}"]
+    return "\n\n".join([*head, markdown(comparison)])
+
+
+def markdown(comparison: Comparison, view: str = "main", title: str = "", columns: Sequence[str] = ()) -> str:
+    """Return the tables of a view for a pull request or a page."""
+    found = [to_markdown(table) for table in tables(comparison, view, title, columns)]
+    remarked = "".join(f"- {line}\n" for line in remarks(comparison))
+    return "\n".join([*found, *filter(None, [remarked])])
+
+
+def latex(comparison: Comparison, view: str = "main", title: str = "", columns: Sequence[str] = ()) -> str:
+    """Return the tables of a view for a paper, the remarks as notes under the last of them."""
+    *others, last = tables(comparison, view, title, columns)
+    return "\n".join([*map(to_latex, others), to_latex(last, remarks(comparison))])
 
 
 def write_report_files(run: RunRecord) -> None:

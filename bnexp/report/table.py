@@ -1,50 +1,139 @@
-"""A table of strings and its renderings: for the terminal, for pipes, for Markdown and for notebooks."""
+"""Tables: columns over records, defined once and written for terminals, pipes, notebooks, Markdown and LaTeX."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
-from textwrap import fill
+from operator import itemgetter
+from typing import Any, Generic, Literal, TypeVar
 
-from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.table import Table as RichTable
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
+R = TypeVar("R")
+Kind = Literal["number", "text", "arm"]
+MISSING = "-"
+"""Stands for what can't be known or doesn't apply."""
 GAP = "  "
 """Between two columns of text."""
-UNBROKEN = 24
-"""Characters of a word that stay together where a table is wider than the terminal."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a record has to say in a column."""
+
+    text: str
+    detail: str = ""
+    """Behind the text: an interval, or where the value was reached."""
+    sort: float | None = None
+    """What a page sorts the rows by; None where the text itself will do."""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.detail}" if self.detail else self.text
+
+
+@dataclass(frozen=True)
+class Column(Generic[R]):
+    """A header, and how a record fills the cell under it."""
+
+    header: str
+    cell: Callable[[R], Cell | str]
+    fields: tuple[str, ...] = ()
+    """The record's fields behind the cell; the first is the column's name for programs."""
+    kind: Kind = "number"
+    legend: str = ""
+    """What the column means, for a line under the table."""
+    drop: int = 0
+    """Columns with the highest number go first where a terminal is too narrow; 0 always stays."""
+    shared: bool = False
+    """The value is that of several rows in turn, which a line above them can tell: a swept setting."""
+
+    def answers(self, wanted: str) -> bool:
+        """Tell whether a name means this column: its header, its first field, or the end of a setting's key."""
+        name = self.fields[0] if self.fields else self.header
+        return wanted in (self.header, name) or (self.shared and name.endswith(f".{wanted}"))
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as people read them; every row has a cell per header."""
+    """Records as people read them: a row for each, with a cell per column."""
 
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    columns: tuple[Column[Any], ...]
+    records: Sequence[Any]
     title: str = ""
     notes: tuple[str, ...] = ()
-    """Lines under the table: what the columns mean, and what to be careful about."""
+    """Lines under the table: what it is over, and what to be careful about."""
     marked: tuple[int, ...] = ()
     """Numbers of the rows that stand out, from 0."""
+    name: str = ""
+    """A short name for programs."""
+
+    @cached_property
+    def cells(self) -> tuple[tuple[Cell, ...], ...]:
+        """The cells, row by row."""
+        return tuple(tuple(_as_cell(column.cell(record)) for column in self.columns) for record in self.records)
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers."""
+        return tuple(column.header for column in self.columns)
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """The cells as text."""
+        return tuple(tuple(map(str, row)) for row in self.cells)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Everything to be said under the table: the legends of its columns, then the notes."""
+        legends = dict.fromkeys(column.legend for column in self.columns if column.legend)
+        return (*legends, *self.notes)
+
+    def only(self, columns: Sequence[Column[Any]]) -> "Table":
+        """Return the table with these columns."""
+        return replace(self, columns=tuple(columns))
+
+    def known(self) -> "Table":
+        """Return the table without the columns in which no row has a value."""
+        filled = [any(row[i].text != MISSING for row in self.cells) for i in range(len(self.columns))]
+        return self.only([column for column, some in zip(self.columns, filled, strict=True) if some])
+
+    def rewritten(self, write: Callable[[str], str]) -> "Table":
+        """Return the table with a function applied to every text in it."""
+
+        def column(number: int, old: Column[Any]) -> Column[Any]:
+            def cell(record: int) -> Cell:
+                found = self.cells[record][number]
+                return replace(found, text=write(found.text), detail=write(found.detail))
+
+            return replace(old, header=write(old.header), cell=cell, legend=write(old.legend))
+
+        columns = tuple(column(*each) for each in enumerate(self.columns))
+        notes = tuple(map(write, self.notes))
+        return replace(self, columns=columns, records=range(len(self.records)), title=write(self.title), notes=notes)
 
 
-def to_rich(table: Table) -> RenderableType:
-    """Return the table for a rich console; names are shown as they are, `[` opens no markup.
+def _as_cell(found: Cell | str) -> Cell:
+    return found if isinstance(found, Cell) else Cell(found)
 
-    Where the console is too narrow, the intervals move to a second line of their cells.
-    """
-    return _Fitted(table)
+
+def plain_table(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", notes: Sequence[str] = ()
+) -> Table:
+    """Return a table of texts."""
+    columns = tuple(Column(header, itemgetter(place), kind="text") for place, header in enumerate(headers))
+    return Table(columns, rows, title, tuple(notes))
 
 
 def to_text(table: Table) -> str:
     """Return plain lines with aligned columns, as wide as they need, ending in a newline."""
-    widths = _widths(table)
+    widths = _one_line_widths(table)
     body = [GAP.join(map(_padded, line, widths)).rstrip() for line in (table.headers, *table.rows)]
     title = [table.title, ""] if table.title else []
-    notes = ["", *table.notes] if table.notes else []
-    return "\n".join([*title, *body, *notes]) + "\n"
+    lines = ["", *table.lines] if table.lines else []
+    return "\n".join([*title, *body, *lines]) + "\n"
 
 
 def to_markdown(table: Table) -> str:
@@ -55,69 +144,194 @@ def to_markdown(table: Table) -> str:
     lines = [tuple(map(_escaped, table.headers)), ("---",) * len(table.headers), *rows]
     body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     title = [f"### {table.title}"] if table.title else []
-    notes = ["\n".join(f"- {note}" for note in table.notes)] if table.notes else []
+    notes = ["\n".join(f"- {line}" for line in table.lines)] if table.lines else []
     return "\n\n".join([*title, body, *notes]) + "\n"
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
 
 
 def to_html(table: Table) -> str:
     """Return an HTML table for a notebook, with the title as its caption and the notes below."""
-    head = "".join(f"<th>{escape(header)}</th>" for header in table.headers)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    sides = ["right" if column.kind == "number" else "left" for column in table.columns]
+    head = _html_row("th", table.headers, sides)
+    rows = "".join(_html_row("td", map(in_print, row), sides) for row in table.rows)
+    notes = "".join(f"<p>{escape(line)}</p>" for line in table.lines)
     caption = f"<caption>{escape(table.title)}</caption>" if table.title else ""
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{notes}"
+    return f"<table>{caption}<thead>{head}</thead><tbody>{rows}</tbody></table>{notes}"
+
+
+def _html_row(tag: str, cells: Iterable[str], sides: Sequence[str]) -> str:
+    styled = zip(map(escape, cells), sides, strict=True)
+    written = (f'<{tag} style="text-align: {side}">{cell}</{tag}>' for cell, side in styled)
+    return f"<tr>{''.join(written)}</tr>"
+
+
+def to_latex(table: Table, remarks: Sequence[str] = ()) -> str:
+    """Return a LaTeX table for the booktabs package: caption, label, and under it the notes and remarks."""
+    alignment = "".join("r" if column.kind == "number" else "l" for column in table.columns)
+    notes = [rf"{_latex(line)}\par" for line in (*table.lines, *remarks)]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        *([rf"\caption{{{_latex(table.title)}}}"] if table.title else []),
+        *([rf"\label{{tab:{table.name}}}"] if table.name else []),
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        _latex_row(table.headers),
+        r"\midrule",
+        *map(_latex_row, table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *([r"\par\medskip", r"\parbox{\linewidth}{\footnotesize", *notes, "}"] if notes else []),
+        r"\end{table}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_latex, cells)) + r" \\"
+
+
+def _latex(text: str) -> str:
+    """Return text in which nothing is LaTeX's own, and every negative number has a minus sign."""
+    return "".join(_LATEX.get(letter, letter) for letter in in_print(text))
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "±": r"$\pm$",
+    "\n": " ",
+}
+
+
+def in_print(text: str) -> str:
+    """Return text with the signs of print: a dash for what is missing, and a minus before numbers.
+
+    The hyphen of an exponent stays.
+    """
+    return "–" if text == MISSING else re.sub(r"(?<![\w.-])-(?=[\d.])", "−", text)
+
+
+def to_rich(table: Table) -> RenderableType:
+    """Return the table for a rich console; names are shown as they are, `[` opens no markup.
+
+    It takes its form when it is printed, since only then the width is known. Where a row doesn't fit, details move to a
+    second line of their cells, then shared values to a line of their own, and then columns are left out, which a note
+    says. From 80 columns on nothing is broken but lines between words.
+    """
+    return _Fitted(table)
 
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A table that takes its form when it is printed: only then is the width of the console known."""
-
     table: Table
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         if self.table.title:
             yield Text(f"{self.table.title}\n", style="bold")
-        widths = _widths(self.table)
-        fits = sum(widths) + len(GAP) * (len(widths) - 1) <= options.max_width
-        yield _rich_grid(self.table if fits else _with_broken_intervals(self.table), options.max_width)
-        if self.table.notes:
-            yield Text("\n" + "\n".join(self.table.notes), style="dim")
+        shown, heads = _fitting(self.table, options.max_width)
+        yield Group(*_drawn(shown, heads, options.max_width, console))
+        left_out = [column.header for column in self.table.columns if column not in shown.columns and column.drop]
+        notes = [*shown.lines]
+        if left_out:
+            notes.append(f"Left out, since the window is narrow: {', '.join(left_out)}.")
+        if notes:
+            yield Text("\n" + "\n".join(notes), style="dim")
 
 
-def _with_broken_intervals(table: Table) -> Table:
-    rows = tuple(tuple(cell.replace(" [", "\n[") for cell in row) for row in table.rows)
-    return replace(table, rows=rows)
+def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
+    """Return the columns that fit into a width, and for each row the line above it that tells the shared values."""
+    heads = [""] * len(table.records)
+    if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
+        return table, heads
+    shown, shared = table, [column for column in table.columns if column.shared]
+    if len(shared) > 1:
+        shown = table.only([column for column in table.columns if not column.shared])
+        heads = list(_shared_values(table.only(shared)))
+    while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
+        shown = shown.only([column for column in shown.columns if column is not last])
+    return shown, heads
 
 
-def _rich_grid(table: Table, width: int) -> RichTable:
-    """Return headers and rows; a column with broken cells keeps their width and wraps its header to it."""
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    most = min(UNBROKEN, width // (2 * len(table.headers)))
-    for header, *cells in zip(table.headers, *table.rows, strict=True):
-        broken = any("\n" in cell for cell in cells)
-        title = Text(fill(header, _width(cells)) if broken else header)
-        grid.add_column(title, no_wrap=broken, overflow="fold", min_width=min(_longest_word(cells), most))
+def _shared_values(table: Table) -> Iterator[str]:
+    """Yield the values of each row with their headers, or nothing where they are those of the row before."""
+    before = None
     for row in table.rows:
-        grid.add_row(*map(Text, row))
-    return grid
+        yield (
+            ""
+            if row == before
+            else ", ".join(f"{header} {value}" for header, value in zip(table.headers, row, strict=True))
+        )
+        before = row
 
 
-def _longest_word(cells: Iterable[str]) -> int:
-    return max((cell_len(word) for cell in cells for word in cell.split()), default=0)
+def _drawn(table: Table, heads: Sequence[str], width: int, console: Console) -> Iterator[Text]:
+    one_line = _one_line_widths(table)
+    stacked = _total(one_line) > width
+    widths = _spread(_least_widths(table), one_line, width) if stacked else one_line
+    yield from _row([Text(header, style="bold") for header in table.headers], widths, console)
+    yield Text("─" * min(_total(widths), width))
+    for head, row in zip(heads, table.cells, strict=True):
+        if head:
+            yield Text(head, style="italic")
+        yield from _row([_cell_text(cell, size) for cell, size in zip(row, widths, strict=True)], widths, console)
 
 
-def _widths(table: Table) -> list[int]:
-    return [_width(column) for column in zip(table.headers, *table.rows, strict=True)]
+def _cell_text(cell: Cell, width: int) -> Text:
+    text = str(cell)
+    return Text(text if cell_len(text) <= width or not cell.detail else f"{cell.text}\n{cell.detail}")
 
 
-def _width(cells: Iterable[str]) -> int:
-    return max(cell_len(line) for cell in cells for line in cell.split("\n"))
+def _row(cells: Sequence[Text], widths: Sequence[int], console: Console) -> Iterator[Text]:
+    """Yield the lines of a row, each cell wrapped between words into its width."""
+    wrapped = [list(cell.wrap(console, width, overflow="fold")) for cell, width in zip(cells, widths, strict=True)]
+    for place in range(max(map(len, wrapped), default=0)):
+        line = Text(end="")
+        for lines, width in zip(wrapped, widths, strict=True):
+            part = lines[place] if place < len(lines) else Text()
+            line.append_text(part).append(" " * (width - part.cell_len + len(GAP)))
+        line.rstrip()
+        yield Text("").append_text(line)
+
+
+def _spread(least: Sequence[int], most: Sequence[int], width: int) -> list[int]:
+    """Return widths between the least and the most: what is spare goes to the columns that lack the fewest."""
+    widths, spare = list(least), width - _total(least)
+    if spare < 0:  # only below 80 columns, or with very long names: the widest column breaks
+        widest = widths.index(max(widths))
+        widths[widest] = max(1, widths[widest] + spare)
+    for place in sorted(range(len(widths)), key=lambda i: most[i] - least[i]):
+        more = max(0, min(spare, most[place] - least[place]))
+        widths[place], spare = widths[place] + more, spare - more
+    return widths
+
+
+def _one_line_widths(table: Table) -> list[int]:
+    return [max(map(cell_len, column)) for column in zip(table.headers, *table.rows, strict=True)]
+
+
+def _least_widths(table: Table) -> list[int]:
+    """Return the width of each column's longest word; a detail stays on one line."""
+    words = [[*header.split()] for header in table.headers]
+    for row in table.cells:
+        for found, cell in zip(words, row, strict=True):
+            found += [*cell.text.split(), cell.detail]
+    return [max(map(cell_len, found), default=0) for found in words]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _padded(cell: str, width: int) -> str:
     # str.ljust counts characters; a terminal counts columns, two for a wide character.
     return cell + " " * (width - cell_len(cell))
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

@@ -1,93 +1,211 @@
-"""The views of a comparison: equal settings, overall, each arm at its best, robustness, time, divergence."""
+"""The views of a comparison: equal settings, overall, each arm at its best, robustness, time, divergence, evaluation.
+
+Each is defined once, as columns over the comparison's records, and written for every format.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
 from math import isclose
-from typing import Any
+from typing import Any, NoReturn
+
+import pandas as pd
 
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
 from bnexp.analysis.evaluations import MEASURED
-from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better, metric_text
+from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better
 from bnexp.config.text import counted, listed
-from bnexp.report.comparison_table import (
+from bnexp.errors import InputError, nearest
+from bnexp.report.columns import (
+    DIFFERENCE,
     DIVERGED_NOTE,
-    Column,
-    comparison_table,
-    epochs_text,
-    estimate,
-    filled,
-    grid_columns,
+    arm_column,
+    epochs_column,
+    estimate_column,
+    interval,
     interval_notes,
-    number_text,
-    p_text,
+    number,
+    number_column,
+    p_column,
+    paired_columns,
     point_columns,
-    share_text,
+    ratio,
+    share_column,
+    value_at,
+    words,
 )
-from bnexp.report.style import point_texts, short_keys, value_text
-from bnexp.report.table import Table
+from bnexp.report.style import point_texts, short_keys
+from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
 
-def tables(comparison: Comparison, view: str = "main", title: str = "") -> tuple[Table, ...]:
+def tables(comparison: Comparison, view: str = "main", title: str = "", columns: Sequence[str] = ()) -> list[Table]:
     """Return the tables of a view that have rows; `main` is all but time, `all` is all.
 
     The first bears the title, with its own behind it where it isn't that of equal settings.
+
+    Args:
+        comparison: what to show.
+        view: which tables.
+        title: of the first table.
+        columns: headers or fields; only their columns are shown, in this order. By default all that have a value.
+
+    Raises:
+        InputError: a column that no table has.
     """
     if not comparison.finished:
-        return (_nothing(comparison, title),)
-    comparison = replace(comparison, rows=comparison.begun)
+        return [_nothing(comparison, title)]
     wanted = [name for name in VIEWS if view in (name, "all") or (view == "main" and name != "time")]
-    found = [table for name in wanted if (table := VIEWS[name](comparison)).rows]
+    found = [table for name in wanted if (table := view_table(comparison, name)).records]
+    found = _chosen(found, columns) if columns else [table.known() for table in found]
     if not found:
-        return (Table(headers=(f"nothing to show as {view}",), rows=(), title=title),)
-    first = found[0].title
+        return [plain_table((f"nothing to show as {view}",), (), title)]
+    first = "" if found[0].name == "equal" else found[0].title
     found[0] = replace(found[0], title=f"{title}: {first[0].lower()}{first[1:]}" if title and first else title or first)
-    return tuple(found)
+    return found
+
+
+def view_table(comparison: Comparison, view: str) -> Table:
+    """Return the table of one view with all its columns; without records where there is nothing to show."""
+    return VIEWS[view](replace(comparison, rows=comparison.begun))
+
+
+def frame(comparison: Comparison, view: str = "equal") -> pd.DataFrame:
+    """Return a view as numbers: a row per record, with its settings under their dotted keys and its fields.
+
+    `time` and `diverged` have the fields that their tables show, the other views all. NaN is what can't be known or
+    doesn't apply.
+    """
+    table = view_table(comparison, view)
+    shown = list(dict.fromkeys(field for column in table.columns for field in column.fields))
+    names = shown if view in ("time", "diverged") else field_names(comparison, view)
+    found = pd.DataFrame([[field_of(record, name) for name in names] for record in table.records], columns=names)
+    return found.where(found.notna()).infer_objects()  # a column in which nothing is known is one of numbers, too
+
+
+def field_names(comparison: Comparison, view: str) -> list[str]:
+    """Return the grid keys and fields of the records behind a view."""
+    records, kind = records_of(comparison, view)
+    names = [field.name for field in fields(kind)]
+    keys = (records[0].point if records else comparison.grid_keys) if "point" in names else ()
+    return [*keys, *(name for name in names if name != "point")]
+
+
+def field_of(record: Any, name: str) -> Any:
+    """Return a record's value of a field, or of a setting by its dotted key."""
+    point = getattr(record, "point", {})
+    return point[name] if name in point else getattr(record, name)
+
+
+def records_of(comparison: Comparison, view: str) -> tuple[Sequence[Any], type]:
+    """Return the records behind a view and their class, by default those of equal settings."""
+    found: dict[str, tuple[Sequence[Any], type]] = {
+        "overall": (comparison.overall, Overall),
+        "best": (comparison.best, BestRow),
+        "robust": (comparison.robustness, RobustnessRow),
+        "evaluation": (comparison.evaluations, EvaluationRow),
+    }
+    return found.get(view, (comparison.rows, ArmRow))
+
+
+def chosen_fields(comparison: Comparison, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the known fields that are meant by names or by headers of tables, in the order wanted; all if none is.
+
+    Raises:
+        InputError: a name that means nothing anywhere.
+    """
+    columns = [column for view in VIEWS for column in view_table(comparison, view).columns]
+    found = []
+    for name in wanted:
+        fields = {field for column in columns if column.answers(name) for field in column.fields} | {name}
+        if fields == {name} and name not in known:
+            _refuse(name, [*known, *(column.header for column in columns)])
+        found += [field for field in known if field in fields and field not in found]
+    return found if wanted else list(known)
+
+
+def _chosen(found: Sequence[Table], wanted: Sequence[str]) -> list[Table]:
+    for name in wanted:
+        if not any(column.answers(name) for table in found for column in table.columns):
+            _refuse(name, [column.header for table in found for column in table.columns])
+    chosen = [
+        table.only([column for name in wanted for column in table.columns if column.answers(name)]) for table in found
+    ]
+    return [table for table in chosen if table.columns]
+
+
+def _refuse(name: str, known: Sequence[str]) -> NoReturn:
+    known = list(dict.fromkeys(known))
+    raise InputError(f"--columns: no column {name!r}{nearest(name, known)}; there are {', '.join(known)}")
 
 
 def _nothing(comparison: Comparison, title: str) -> Table:
     ended = f"None of {counted(comparison.planned, 'trial')} has ended, so there is nothing to compare yet."
     note = "The curves so far: bnexp compare --plot, or the pictures and the page of bnexp report."
-    return Table(headers=(ended,), rows=(), title=title, notes=(note,))
+    return plain_table((ended,), (), title, (note,))
 
 
-def rows_of(comparison: Comparison, view: str) -> Sequence[Any]:
-    """Return the records behind a view, for CSV; of `main` and `all` those of equal settings."""
-    records: Mapping[str, Sequence[Any]] = {
-        "overall": comparison.overall,
-        "best": comparison.best,
-        "robust": comparison.robustness,
-        "evaluation": comparison.evaluations,
-    }
-    return records.get(view, comparison.rows)
+def remarks(comparison: Comparison) -> tuple[str, ...]:
+    """Return what to know beside the tables: what differs between runs, what is left out, what could mislead."""
+    said = {"Differs": comparison.differs, "Left out": comparison.left_out, "Careful": comparison.warnings}
+    return tuple(f"{word}: {line}." for word, lines in said.items() for line in lines)
+
+
+def _equal(comparison: Comparison) -> Table:
+    metric, rows = comparison.metric, comparison.rows
+    pairs = max((row.pairs for row in rows), default=0)
+    mean = "mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count."
+    epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."
+    columns: list[Column[ArmRow]] = [
+        *point_columns(comparison.grid_keys, rows),
+        arm_column(),
+        number_column("n", "n", "d", drop=2),
+        estimate_column(metric, words(metric), legend=mean if any(row.low is not None for row in rows) else ""),
+        *(paired_columns(comparison, pairs=pairs) if any(row.arm != comparison.baseline for row in rows) else ()),
+        epochs_column(comparison.threshold, epochs, drop=6),
+        _diverged_column(drop=3),
+    ]
+    if any(row.failed for row in rows):
+        columns.append(number_column("failed", "failed", "d", drop=1))
+    notes = interval_notes(metric, rows)
+    if pairs == 1:
+        notes.append("One seed shows no spread: no interval and no test. Ask for more with seeds: 6.")
+    if any(row.n and row.mean is None for row in rows):
+        notes.append("No mean where a trial's value isn't finite.")
+    return Table(tuple(columns), rows, "Equal settings", tuple(notes), name="equal")
+
+
+def _diverged_column(drop: int = 0) -> Column[ArmRow]:
+    def cell(row: ArmRow) -> Cell:
+        return Cell(f"{row.diverged}/{row.trials}", sort=row.diverged / row.trials if row.trials else None)
+
+    return Column("diverged", cell, ("diverged", "trials"), legend=DIVERGED_NOTE, drop=drop)
 
 
 def _overall(comparison: Comparison) -> Table:
-    metric, points = comparison.metric, comparison.points
+    metric = comparison.metric
+    rows = comparison.overall if comparison.points > 1 else ()
+    difference, *others = paired_columns(comparison, "seeds")
     columns: list[Column[Overall]] = [
-        ("arm", lambda row: row.arm),
-        ("seeds", lambda row: str(row.seeds)),
-        (metric.replace("_", " "), lambda row: metric_text(metric, row.mean)),
-        (
-            f"difference to {comparison.baseline}",
-            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
+        arm_column(),
+        number_column("seeds", "seeds", "d", drop=2),
+        estimate_column(metric, words(metric), ("mean",)),
+        estimate_column(metric, f"mean of {comparison.baseline}", ("baseline_mean",), drop=6),
+        difference,
+        Column(
+            "bootstrap",
+            lambda row: interval(metric, row.bootstrap_low, row.bootstrap_high, sign=True) or MISSING,
+            ("bootstrap_low", "bootstrap_high"),
+            legend="bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should "
+            "be.",
+            drop=7,
         ),
-        ("effect", lambda row: number_text(row.effect, "+.1f")),
-        ("p", lambda row: p_text(row.p)),
-        ("better", lambda row: share_text(row.better, row.seeds if row.arm != comparison.baseline else 0)),
+        *others,
     ]
-    if any(row.bootstrap_low is not None for row in comparison.overall):
-        columns.insert(4, ("bootstrap", lambda row: _interval(metric, row.bootstrap_low, row.bootstrap_high)))
-    rows = comparison.overall if points > 1 else ()
-    notes = [
+    notes = (
         f"Each seed's mean over its pairs at {over_points(comparison)}; statistics over the seeds that have all.",
         *interval_notes(metric, rows),
-    ]
-    if len(columns) > 7:
-        notes.append(
-            "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
-        )
-    return filled(columns, rows, "Over all grid points", notes)
+    )
+    return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")
 
 
 def over_points(comparison: Comparison) -> str:
@@ -97,72 +215,80 @@ def over_points(comparison: Comparison) -> str:
 
 
 def _best(comparison: Comparison) -> Table:
-    metric = comparison.metric
+    metric, rows = comparison.metric, comparison.best
     chosen, most = chosen_by(metric) or "", "lowest" if lower_is_better(metric) else "highest"
+    edge = "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond."
     columns: list[Column[BestRow]] = [
-        ("arm", lambda row: row.arm),
-        ("best point", lambda row: ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else "")),
-        (chosen.replace("_", " "), lambda row: metric_text(chosen, row.validation)),
-        ("n", lambda row: str(row.n)),
-        (metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
-        (
-            f"difference to {comparison.baseline}",
-            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
+        arm_column(),
+        Column(
+            "best point",
+            lambda row: ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else ""),
+            (*(rows[0].point if rows else ()), "edges", "inactive"),
+            "text",
+            legend=edge if any(row.edges for row in rows) else "",
         ),
-        ("effect", lambda row: number_text(row.effect, "+.1f")),
-        ("p", lambda row: p_text(row.p)),
-        ("better", lambda row: share_text(row.better, row.pairs)),
-        ("chosen from", lambda row: f"{counted(row.candidates, 'point')}, {row.epochs:,} epochs"),
+        estimate_column(chosen, words(chosen), ("validation",), drop=6),
+        number_column("n", "n", "d", drop=2),
+        estimate_column(metric, words(metric)),
+        *paired_columns(comparison),
+        Column(
+            "chosen from",
+            lambda row: f"{counted(row.candidates, 'point')}, {row.epochs:,} epochs",
+            ("candidates", "epochs"),
+            "text",
+            drop=7,
+        ),
     ]
-    notes = [
-        f"The point of the {most} mean {chosen.replace('_', ' ')}, over the seeds that finished all points; the test "
+    notes = (
+        f"The point of the {most} mean {words(chosen)}, over the seeds that finished all points; the test "
         "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
         "of the choice is not in the interval.",
-        *interval_notes(metric, comparison.best),
-        *_inactive_note(comparison),
-        *(
-            ["edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond."]
-            if any(row.edges for row in comparison.best)
-            else []
-        ),
-    ]
-    return filled(columns, comparison.best, "Each arm at its best", notes)
+        *interval_notes(metric, rows),
+        *_inactive_notes(comparison),
+    )
+    return Table(tuple(columns), rows, "Each arm at its best", notes, name="best")
 
 
-def _inactive_note(comparison: Comparison) -> list[str]:
+def _inactive_notes(comparison: Comparison) -> Iterator[str]:
     told, finished = [], Counter(row.arm for row in comparison.rows if row.n)
     for row in comparison.best:
         nowhere = [key for key in row.inactive if key not in row.partly_inactive]
         for keys, where in ((nowhere, ""), (row.partly_inactive, " at some points")):
             told += [f"{listed(short_keys(keys).values())} on {row.arm}{where}"] if keys else []
-    fewer = any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best)
-    return [
-        *([f"No effect: {'; '.join(told)}."] if told else []),
-        *(["Points at which an arm trains the same count once."] if fewer else []),
-    ]
+    if told:
+        yield f"No effect: {'; '.join(told)}."
+    if any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best):
+        yield "Points at which an arm trains the same count once."
 
 
 def _robust(comparison: Comparison) -> Table:
-    metric = comparison.metric
-    columns: list[Column[RobustnessRow]] = [
-        ("axis", lambda row: short_keys([row.axis])[row.axis]),
-        ("arm", lambda row: row.arm),
-        (f"worst {metric.replace('_', ' ')}", lambda row: _at(metric, row.worst, row.worst_at)),
-        ("best", lambda row: _at(metric, row.best, row.best_at)),
-        ("spread", lambda row: metric_text(metric, row.spread)),
-        ("usable", lambda row: f"{row.usable}/{row.values}"),
-        ("usable range", _range),
-        ("width", lambda row: _times(row.width)),
-        (f"width to {comparison.baseline}", lambda row: _times(row.width_ratio)),
-    ]
+    metric, rows = comparison.metric, comparison.robustness
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
-    notes = [
-        f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it.",
-        f"usable: 90 % of the seeds don't diverge and end {usable_text(comparison.robustness)}, at the best of the "
-        "other settings; range: the longest stretch. An arm on which a setting has no effect has no row there.",
-        DIVERGED_NOTE,
+    columns: list[Column[RobustnessRow]] = [
+        Column("axis", lambda row: short_keys([row.axis])[row.axis], ("axis",), "text", shared=True),
+        arm_column(),
+        Column(
+            f"worst {words(metric)}",
+            lambda row: value_at(metric, row.worst, row.worst_at),
+            ("worst", "worst_at"),
+            legend=f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along "
+            "all of it.",
+        ),
+        Column("best", lambda row: value_at(metric, row.best, row.best_at), ("best", "best_at")),
+        estimate_column(metric, "spread", ("spread",), drop=3),
+        share_column(
+            "usable",
+            "usable",
+            "values",
+            legend=f"usable: 90 % of the seeds don't diverge and end {usable_text(rows)}, at the best of the other "
+            "settings; range: the longest stretch. An arm on which a setting has no effect has no row there.",
+            drop=1,
+        ),
+        Column("usable range", _usable_range, ("usable_low", "usable_high")),
+        Column("width", lambda row: ratio(row.width), ("width",), drop=1),
+        Column(f"width to {comparison.baseline}", lambda row: ratio(row.width_ratio), ("width_ratio",), drop=2),
     ]
-    return filled(columns, comparison.robustness, "Robustness", notes)
+    return Table(tuple(columns), rows, "Robustness", (DIVERGED_NOTE,), name="robust")
 
 
 def usable_text(rows: Sequence[RobustnessRow]) -> str:
@@ -175,74 +301,86 @@ def usable_text(rows: Sequence[RobustnessRow]) -> str:
     return f"with an accuracy above {above:.3f} ({base} + {more})"
 
 
+def _usable_range(row: RobustnessRow) -> Cell:
+    if row.usable_low is None or row.usable_high is None:
+        return Cell("none")
+    return Cell(f"{row.usable_low:.4g} to {row.usable_high:.4g}", sort=row.usable_low)
+
+
 def _time(comparison: Comparison) -> Table:
-    threshold = f"{comparison.threshold:g}"
+    to = f"to {comparison.threshold:g}"
+    epochs = f"epochs, seconds {to}: medians; a trial that never got there counts as later than all others."
+    first = "first: pairs in which the arm was there first. restricted mean: of the epochs, at most the budget."
+    seconds = "seconds: a trial's share of the time of the trials that trained at once. gap: training - test accuracy."
+    cost = "cost of a step: arm / baseline; left out where either's steps took less than a second in all."
     columns: list[Column[ArmRow]] = [
-        *grid_columns(comparison),
-        (f"epochs to {threshold}", epochs_text),
-        ("reached", lambda row: f"{row.reached}/{row.trials}"),
-        ("first", lambda row: share_text(row.first, row.pairs)),
-        ("restricted mean", lambda row: number_text(row.restricted_epochs)),
-        (f"seconds to {threshold}", lambda row: number_text(row.seconds_to_threshold)),
-        ("seconds per epoch", lambda row: number_text(row.seconds_per_epoch)),
-        ("cost of a step", lambda row: "-" if row.step_cost is None else f"{row.step_cost:.2f}×"),
-        ("gap", lambda row: number_text(row.gap, "+.3f")),
+        *point_columns(comparison.grid_keys, comparison.rows),
+        arm_column(),
+        epochs_column(comparison.threshold, epochs),
+        share_column("reached", "reached", "trials", drop=2),
+        share_column("first", "first", "pairs", legend=first, drop=5),
+        number_column("restricted mean", "restricted_epochs", legend=first, drop=6),
+        number_column(f"seconds {to}", "seconds_to_threshold", legend=seconds, drop=1),
+        number_column("seconds per epoch", "seconds_per_epoch", legend=seconds, drop=3),
+        Column("cost of a step", lambda row: number(row.step_cost, ".2f", "×"), ("step_cost",), legend=cost, drop=1),
+        number_column("gap", "gap", "+.3f", legend=seconds, drop=4),
     ]
-    notes = [
-        f"epochs, seconds to {threshold}: medians; a trial that never got there counts as later than all others.",
-        "first: pairs in which the arm was there first. restricted mean: of the epochs, at most the budget.",
-        "seconds: a trial's share of the time of the trials that trained at once. gap: training - test accuracy.",
+    clock = (
         "All times are from one clock. Arms of different networks don't train in turns, so the machine's other work is "
-        "in them.",
-        "cost of a step: arm / baseline; left out where either's steps took less than a second in all.",
-    ]
-    return filled(columns, comparison.rows, "Time and cost", notes)
+        "in them."
+    )
+    return Table(tuple(columns), comparison.rows, "Time and cost", (clock,), name="time")
 
 
 def _diverged(comparison: Comparison) -> Table:
     metric = comparison.metric
+    every = "all trials: diverged ones count with what they ended with."
+    survivors = "survivors only: the mean without them, which hides where an arm fails."
     columns: list[Column[ArmRow]] = [
-        *grid_columns(comparison),
-        ("diverged", lambda row: f"{row.diverged}/{row.trials}"),
-        ("rate", lambda row: _rate(row)),
-        (f"{metric.replace('_', ' ')}, all trials", lambda row: metric_text(metric, row.mean)),
-        ("survivors only", lambda row: metric_text(metric, row.survivors_mean)),
+        *point_columns(comparison.grid_keys, comparison.rows),
+        arm_column(),
+        _diverged_column(),
+        Column("rate", _rate, ("diverged_low", "diverged_high"), legend="rate: 95 % Wilson interval.", drop=1),
+        estimate_column(metric, f"{words(metric)}, all trials", ("mean",), legend=every),
+        estimate_column(metric, "survivors only", ("survivors_mean",), legend=survivors),
     ]
-    rows = [row for row in comparison.rows if row.diverged]
-    notes = [
-        DIVERGED_NOTE,
-        "rate: 95 % Wilson interval. all trials: diverged ones count with what they ended with.",
-        "survivors only: the mean without them, which hides where an arm fails.",
-    ]
-    return filled(columns, rows, "Diverged trials", notes)
+    where = [row.point for row in comparison.rows if row.diverged]
+    rows = [row for row in comparison.rows if row.point in where]
+    return Table(tuple(columns), rows, "Diverged trials", name="diverged")
+
+
+def _rate(row: ArmRow) -> Cell:
+    rate = number(row.diverged / row.trials if row.trials else None, ".2f")
+    if row.diverged_low is None or row.diverged_high is None:
+        return rate
+    return replace(rate, detail=f"[{row.diverged_low:.2f}, {row.diverged_high:.2f}]")
 
 
 def _evaluation(comparison: Comparison) -> Table:
+    running = ("running_difference", "running_low", "running_high")
     columns: list[Column[EvaluationRow]] = [
-        *point_columns(comparison.grid_keys),
-        ("arm", lambda row: row.arm),
-        ("n", lambda row: str(row.n)),
-        ("running averages", lambda row: metric_text(MEASURED, row.running)),
-        (
-            f"difference to {comparison.baseline}",
-            lambda row: estimate(MEASURED, row.running_difference, row.running_low, row.running_high, sign=True),
-        ),
-        ("population", lambda row: metric_text(MEASURED, row.population)),
-        (
-            "difference (population)",
-            lambda row: estimate(MEASURED, row.difference, row.difference_low, row.difference_high, sign=True),
-        ),
-        ("p (population)", lambda row: p_text(row.p)),
+        *point_columns(comparison.grid_keys, comparison.evaluations),
+        arm_column(),
+        number_column("n", "n", "d", drop=2),
+        estimate_column(MEASURED, "running averages", ("running",)),
+        estimate_column(MEASURED, f"difference to {comparison.baseline}", running, sign=True),
+        p_column("p", "running_p", drop=3),
+        estimate_column(MEASURED, "population", ("population",)),
+        estimate_column(MEASURED, "difference (population)", DIFFERENCE, sign=True),
+        p_column("p (population)", "p", drop=1),
+        estimate_column(MEASURED, "batch", ("batch",), drop=4),
     ]
-    notes = [
-        "The same weights, evaluated twice (probe mode_gap): with the running averages, as in every other table, and "
-        "with statistics recomputed over the training images (norm.statistics: population).",
-    ]
-    return filled(columns, comparison.evaluations, "Evaluation: running averages and population statistics", notes)
+    notes = (
+        "The same weights, evaluated three times (probe mode_gap): with the running averages, as in every other table; "
+        "with statistics recomputed over the training images (norm.statistics: population); and with those of each "
+        "batch of test images.",
+    )
+    title = "Evaluation: running averages and population statistics"
+    return Table(tuple(columns), comparison.evaluations, title, notes, name="evaluation")
 
 
 VIEWS: dict[str, Callable[[Comparison], Table]] = {
-    "equal": comparison_table,
+    "equal": _equal,
     "overall": _overall,
     "best": _best,
     "robust": _robust,
@@ -251,35 +389,3 @@ VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "time": _time,
 }
 """Tables by the name in --view, in the order in which they are shown."""
-
-
-def remarks(comparison: Comparison) -> tuple[str, ...]:
-    """Return what to know beside the tables: what differs between runs, what is left out, what could mislead."""
-    said = {"Differs": comparison.differs, "Left out": comparison.left_out, "Careful": comparison.warnings}
-    return tuple(f"{word}: {line}." for word, lines in said.items() for line in lines)
-
-
-def _interval(metric: str, low: float | None, high: float | None) -> str:
-    return "-" if low is None else f"[{metric_text(metric, low, sign=True)}, {metric_text(metric, high, sign=True)}]"
-
-
-def _at(metric: str, value: float | None, place: float | None) -> str:
-    return "-" if place is None else f"{metric_text(metric, value, blank='not finite')} at {value_text(place)}"
-
-
-def _range(row: RobustnessRow) -> str:
-    if row.usable_low is None or row.usable_high is None:
-        return "none"
-    return f"{row.usable_low:.4g} to {row.usable_high:.4g}"
-
-
-def _times(ratio: float | None) -> str:
-    if ratio is None:
-        return "-"
-    return f"{ratio:,.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
-
-
-def _rate(row: ArmRow) -> str:
-    if row.diverged_low is None or row.diverged_high is None:
-        return "-"
-    return f"{row.diverged / row.trials:.2f} [{row.diverged_low:.2f}, {row.diverged_high:.2f}]"

@@ -18,7 +18,7 @@ from bnexp.plan import Trial, TrialGroup, groups, misfits, same_trainings, trial
 from bnexp.probes.moment import unknown_layers
 from bnexp.report.listings import data_lines, data_warnings
 from bnexp.report.style import value_text
-from bnexp.report.table import Table, to_html, to_text
+from bnexp.report.table import Table, plain_table, to_html, to_text
 from bnexp.training.estimate import estimated_seconds, footprint, probing_seconds
 from bnexp.training.numerics import torch_threads
 
@@ -217,7 +217,7 @@ def _layers(seen: GroupOverview) -> Table:
         sum(layer.fixed for layer in seen.layers),
     )
     headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
-    return Table(headers, (*rows, ("total", "", "", *map(_number, totals))), title=seen.label())
+    return plain_table(headers, (*rows, ("total", "", "", *map(_number, totals))), title=seen.label())
 
 
 def _number(count: int) -> str:

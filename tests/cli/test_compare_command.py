@@ -55,7 +55,7 @@ def test_a_view_without_rows_says_so(runs: Path, cli: Command) -> None:
 def test_warnings_reach_every_format(runs: Path, cli: Command) -> None:
     warning = "Careful: few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)."
     assert f"\n- {warning}\n" in cli("compare", "--format", "md").out
-    assert f"\n% {warning}\n" in cli("compare", "--format", "latex").out
+    assert f"\n{warning}\\par\n" in cli("compare", "--format", "latex").out
     (run,) = cli("compare", "--json").json()
     assert warning.removeprefix("Careful: ").removesuffix(".") in run["warnings"]
     # Rows of a CSV have to stay a table for other programs.
@@ -90,12 +90,16 @@ def test_csv_of_another_view(runs: Path, cli: Command, view: str) -> None:
 
 def test_latex_is_a_tabular_with_what_latex_would_take_for_its_own_escaped(runs: Path, cli: Command) -> None:
     text = cli("compare", "--format", "latex", "--view", "equal").out
-    assert r"\begin{tabular}{llllllllll}" in text
+    assert r"\begin{tabular}{rlrrrrrrr}" in text
     body = text[text.index(r"\toprule") : text.index(r"\end{tabular}")].splitlines()
     rows = [line for line in body if line.endswith(r"\\")]
     assert len(rows) == 5
-    assert all(line.count(" & ") == 9 for line in rows)
-    assert text.splitlines()[0].startswith("% ")
+    assert all(line.count(" & ") == 8 for line in rows)
+    assert text.startswith("\\begin{table}\n")
+    chosen = cli("compare", "--format", "latex", "--view", "equal", "--columns", "arm, difference").out
+    assert "\narm & difference to none \\\\\n" in chosen
+    refused = cli("compare", "--columns", "ram")
+    assert (refused.code, refused.err.split(";")[0]) == (2, "bnexp: --columns: no column 'ram' (nearest: arm)")
 
 
 def test_a_filter_holds_in_every_format(runs: Path, cli: Command) -> None:

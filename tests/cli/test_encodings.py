@@ -14,7 +14,7 @@ import pytest
 from bnexp.cli.main import main
 from bnexp.cli.output import print_table, write_everywhere
 from bnexp.config.load import shipped
-from bnexp.report.table import Table
+from bnexp.report.table import plain_table
 from tests.cli.conftest import EXPERIMENT
 
 ENCODINGS = ["ascii", "cp437", "cp1252"]
@@ -136,7 +136,7 @@ def test_columns_stay_below_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen("ascii", terminal=False)
     write_everywhere()
     monkeypatch.setattr(sys, "stdout", screen)
-    print_table(Table(("γ", "b"), (("→ …", "1"), ("½", "2"))))
+    print_table(plain_table(("γ", "b"), (("→ …", "1"), ("½", "2"))))
     assert screen.shown().splitlines() == ["gamma   b", "-> ...  1", "1/2     2"]
 
 

@@ -132,13 +132,13 @@ def test_names_in_a_terminal_are_made_harmless_too(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from bnexp.cli.output import print_table
-    from bnexp.report.table import Table
+    from bnexp.report.table import plain_table
 
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
     for name in ESCAPES:
-        print_table(Table(headers=("run", name), rows=((name, "1"),), title=name, notes=(name,)))
+        print_table(plain_table(headers=("run", name), rows=((name, "1"),), title=name, notes=(name,)))
         assert not RAW.search(capsys.readouterr().out)
 
 

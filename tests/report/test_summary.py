@@ -3,12 +3,13 @@
 import csv
 import io
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from bnexp.analysis.comparison import Comparison
-from bnexp.report.summary import ROW_COLUMNS, comparison_json, latex, summary_csv, summary_markdown
-from bnexp.report.table import Table
-from bnexp.report.views import remarks, tables
+import pytest
+
+from bnexp.analysis.comparison import ArmRow, Comparison
+from bnexp.errors import InputError
+from bnexp.report.summary import comparison_json, latex, summary_csv, summary_markdown
 
 CONTRACT = ["arm", "baseline", "n", "mean", "low", "high", "difference", "difference_low", "difference_high", "p"]
 
@@ -17,7 +18,7 @@ def test_csv_keeps_the_contract_and_full_precision(comparison: Comparison) -> No
     header, baseline, before = csv.reader(io.StringIO(summary_csv(comparison)))
     assert set(header) >= {"metric", "model.init.scale", "threshold", "diverged", *CONTRACT}
     assert header[:9] == ["metric", "model.init.scale", *CONTRACT[:7]]
-    assert header[2:-1] == list(ROW_COLUMNS)
+    assert header[2:-1] == [field.name for field in fields(ArmRow) if field.name != "point"]
     row = dict(zip(header, before, strict=True))
     assert float(row["mean"]) == 1 / 3
     assert (row["metric"], row["model.init.scale"]) == ("final_test_accuracy", "0.0073564")
@@ -50,23 +51,20 @@ def test_infinities_are_null(comparison: Comparison) -> None:
     assert document["rows"][0]["point"] == {"model.init.scale": None}
 
 
-def test_latex_takes_nothing_for_its_own() -> None:
-    table = Table(("a_b", "50 %"), (("x & y", "#1 $z$ {~^}\\"), ("<0.001", "3×")), "100 % title", ("a % note",))
-    assert latex([table]).splitlines() == [
-        "% 100 % title",
-        r"\begin{tabular}{ll}",
-        r"\toprule",
-        r"a\_b & 50 \% \\",
-        r"\midrule",
-        r"x \& y & \#1 \$z\$ \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} \\",
-        r"\textless{}0.001 & 3$\times$ \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-        "% a % note",
-    ]
-
-
-def test_latex_has_the_remarks_as_comments_at_the_end(comparison: Comparison) -> None:
+def test_latex_has_the_remarks_under_the_last_table(comparison: Comparison) -> None:
     warned = replace(comparison, warnings=("few seeds:\n3 pairs a row",), left_out=("b: no trial has finished",))
-    lines = latex(tables(warned), remarks(warned)).splitlines()
-    assert lines[-2:] == ["% Left out: b: no trial has finished.", "% Careful: few seeds: 3 pairs a row."]
+    text = latex(warned, "all", "my_run")
+    assert r"\caption{my\_run}" in text
+    first, *_, last = text.split(r"\begin{tabular}")
+    assert "Careful" not in first
+    notes = last.splitlines()[-4:-2]
+    assert notes == [r"Left out: b: no trial has finished.\par", r"Careful: few seeds: 3 pairs a row.\par"]
+
+
+def test_csv_and_json_keep_the_columns_asked_for(comparison: Comparison) -> None:
+    header, *_ = csv.reader(io.StringIO(summary_csv(comparison, columns=["arm", "difference to none", "pairs"])))
+    assert header == ["metric", "arm", "difference", "difference_low", "difference_high", "pairs", "threshold"]
+    row = comparison_json(comparison, ["p"])["rows"][1]
+    assert row == {"point": {"model.init.scale": 0.0073564}, "arm": "before", "p": 0.25}
+    with pytest.raises(InputError, match="no column 'wins'"):
+        summary_csv(comparison, columns=["wins"])

@@ -1,15 +1,16 @@
-"""The three renderings carry the same cells, and no name can break them."""
+"""All renderings carry the same cells, and no name can break them."""
 
+from dataclasses import dataclass
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
-from bnexp.report.table import Table, to_markdown, to_rich, to_text
+from bnexp.report.table import Cell, Column, Table, plain_table, to_latex, to_markdown, to_rich, to_text
 
 TABLE = Table(
-    headers=("arm", "accuracy of the test"),
-    rows=(("none", "0.118 [0.100, 0.136]"), ("a|b [red]", "-")),
+    (Column("arm", lambda row: row[0]), Column("accuracy of the test", lambda row: row[1])),
+    (("none", Cell("0.118", "[0.100, 0.136]")), ("a|b [red]", "-")),
     title="init_scale",
     notes=("first", "second"),
 )
@@ -35,8 +36,10 @@ def test_plain_text_is_aligned_and_bare() -> None:
 
 
 def test_wide_characters_take_two_columns() -> None:
-    lines = to_text(Table(("arm", "n"), (("归一化", "1"), ("none", "2")))).splitlines()
-    assert lines == ["arm     n", "归一化  1", "none    2"]
+    wide = plain_table(("arm", "n"), (("归一化", "1"), ("none", "2")))
+    lines = ["arm     n", "归一化  1", "none    2"]
+    assert to_text(wide).splitlines() == lines
+    assert [line for line in printed(wide, 80).splitlines() if "─" not in line] == lines
 
 
 def test_markdown_escapes_the_bar() -> None:
@@ -54,15 +57,43 @@ def test_markdown_escapes_the_bar() -> None:
 
 
 def test_title_and_notes_may_be_left_out() -> None:
-    bare = Table(("arm",), (("none",),))
+    bare = plain_table(("arm",), (("none",),))
     assert to_text(bare) == "arm\nnone\n"
     assert to_markdown(bare) == "| arm |\n| --- |\n| none |\n"
+    assert "caption" not in to_latex(bare)
 
 
 def test_a_table_without_rows_shows_its_headers() -> None:
-    empty = Table(("no runs yet",), ())
+    empty = plain_table(("no runs yet",), ())
     assert to_text(empty) == "no runs yet\n"
     assert "no runs yet" in printed(empty, 80)
+
+
+def test_latex_takes_nothing_for_its_own_and_has_minus_signs() -> None:
+    rows = (("x & y", "#1 $z$ {~^}\\"), ("<0.001", "3×"), ("-x", "-0.5 [-1e-05, -]"))
+    columns = (Column("a_b", lambda row: row[0], kind="text"), Column("50 %", lambda row: row[1]))
+    table = Table(columns, rows, "100 % title", ("a % note",), name="equal")
+    assert to_latex(table, ["Careful: a_b."]).splitlines() == [
+        r"\begin{table}",
+        r"\centering",
+        r"\caption{100 \% title}",
+        r"\label{tab:equal}",
+        r"\begin{tabular}{lr}",
+        r"\toprule",
+        r"a\_b & 50 \% \\",
+        r"\midrule",
+        r"x \& y & \#1 \$z\$ \{\textasciitilde{}\textasciicircum{}\}\textbackslash{} \\",
+        r"\textless{}0.001 & 3$\times$ \\",
+        r"-x & $-$0.5 [$-$1e-05, -] \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\medskip",
+        r"\parbox{\linewidth}{\footnotesize",
+        r"a \% note\par",
+        r"Careful: a\_b.\par",
+        "}",
+        r"\end{table}",
+    ]
 
 
 def test_the_terminal_shows_brackets_as_they_are() -> None:
@@ -81,5 +112,58 @@ def test_a_narrow_terminal_breaks_before_the_interval_not_in_it(width: int) -> N
 
 
 def test_nothing_is_cut_off_however_narrow() -> None:
-    table = Table(("arm", "n"), (("a_rather_long_name", "3"),))
+    table = plain_table(("arm", "n"), (("a_rather_long_name", "3"),))
     assert "a_rather_long_name" in "".join(line.split()[0] for line in printed(table, 12).splitlines() if line.split())
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A row of a table with many columns."""
+
+    activation: str
+    lr: float
+    arm: str
+
+
+ROWS = [
+    Swept(activation, lr, arm)
+    for activation in ("sigmoid", "leaky_relu")
+    for lr in (0.1, 1.0)
+    for arm in ("none", "before")
+]
+WIDE = Table(
+    (
+        Column("activation", lambda row: row.activation, shared=True),
+        Column("lr", lambda row: str(row.lr), shared=True),
+        Column("arm", lambda row: row.arm),
+        Column("final test accuracy", lambda row: Cell("0.118", "[0.100, 0.136]")),
+        Column("difference to none", lambda row: Cell("+0.215", "[+0.190, +0.240]")),
+        Column("effect", lambda row: "+12.3", legend="effect: d_z.", drop=4),
+        Column("p", lambda row: "<0.001", legend="p: a test.", drop=1),
+        Column("epochs to 0.9", lambda row: "not reached", legend="epochs: a median.", drop=6),
+        Column("diverged", lambda row: "0/3", drop=3),
+    ),
+    ROWS,
+)
+
+
+@pytest.mark.parametrize("width", [80, 90, 100, 120])
+def test_from_80_columns_on_every_word_and_number_is_whole(width: int) -> None:
+    text = printed(WIDE, width)
+    words = {word for row in WIDE.rows for cell in row for word in cell.replace(",", "").split()}
+    assert all(len(line) <= width for line in text.splitlines())
+    lost = {word for word in words if word not in text.replace("\n", " ").replace(",", "").split()}
+    assert lost <= {"not", "reached"}  # of the column that goes first
+    assert all(interval in text for interval in ("[0.100, 0.136]", "[+0.190, +0.240]"))
+
+
+def test_what_does_not_fit_moves_up_or_goes_by_importance_and_is_named() -> None:
+    narrow = printed(WIDE, 56)
+    assert "activation sigmoid, lr 0.1\nnone " in narrow  # once above the rows that share it
+    assert narrow.count("activation leaky_relu") == 2
+    assert "Left out, since the window is narrow: effect, epochs to 0.9, diverged." in " ".join(narrow.split())
+    assert "p: a test." in narrow
+    assert "effect: d_z." not in narrow
+    wide = printed(WIDE, 140)
+    assert "Left out" not in wide
+    assert "activation  lr " in wide

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bnexp.analysis.comparison import BestRow, Comparison, Overall, RobustnessRow
-from bnexp.report.views import VIEWS, remarks, rows_of, tables
+from bnexp.errors import InputError
+from bnexp.report.table import Table
+from bnexp.report.views import VIEWS, frame, remarks, tables, view_table
 
 OVERALL = Overall(
     arm="before",
@@ -72,6 +74,11 @@ def whole(comparison: Comparison) -> Comparison:
     )
 
 
+def equal(comparison: Comparison, title: str = "") -> Table:
+    (table,) = tables(comparison, "equal", title)
+    return table
+
+
 def cells(comparison: Comparison, view: str, row: int = 0) -> dict[str, str]:
     (table,) = tables(comparison, view)
     return dict(zip(table.headers, table.rows[row], strict=True))
@@ -94,7 +101,7 @@ def test_before_a_trial_has_ended_there_is_one_sentence_instead_of_empty_rows(wh
     (nothing,) = tables(replace(whole, rows=blank, finished=0, planned=27), view, "a run")
     assert (nothing.title, nothing.rows) == ("a run", ())
     assert nothing.headers == ("None of 27 trials has ended, so there is nothing to compare yet.",)
-    assert "bnexp compare --plot" in nothing.notes[0]
+    assert "bnexp compare --plot" in nothing.lines[0]
 
 
 def test_rows_without_a_trial_that_ended_are_left_out(whole: Comparison) -> None:
@@ -115,6 +122,7 @@ def test_overall(whole: Comparison) -> None:
         "arm": "before",
         "seeds": "10",
         "final test accuracy": "0.600",
+        "mean of none": "0.400",
         "difference to none": "+0.200 [+0.100, +0.300]",
         "bootstrap": "[+0.110, +0.290]",
         "effect": "+1.2",
@@ -129,7 +137,7 @@ def test_overall_counts_the_grid_points_of_the_trials_not_of_the_rows_shown(whol
     given = replace(whole, rows=whole.rows[:1], overall=(replace(OVERALL, points=16),), points=16)
     (table,) = tables(given, "overall")
     note = "Each seed's mean over its pairs at 16 grid points; statistics over the seeds that have all."
-    assert note in table.notes
+    assert note in table.lines
 
 
 def test_best(whole: Comparison) -> None:
@@ -162,15 +170,15 @@ def test_robustness(whole: Comparison) -> None:
     unusable = replace(ROBUST, usable=0, usable_low=None, usable_high=None, width=None, width_ratio=None, worst=None)
     found = cells(replace(whole, robustness=(unusable,)), "robust")
     assert (found["worst final test accuracy"], found["usable range"]) == ("not finite at 0.0001", "none")
-    found = cells(replace(whole, robustness=(replace(unusable, worst_at=None),)), "robust")
+    found = cells(replace(whole, robustness=(ROBUST, replace(unusable, worst_at=None))), "robust", row=1)
     assert (found["worst final test accuracy"], found["width"]) == ("-", "-")
 
 
 def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Comparison) -> None:
     (table,) = tables(whole, "robust")
-    assert table.notes[0].startswith("worst, best: lowest and highest mean along the axis")
+    assert table.lines[0].startswith("worst, best: lowest and highest mean along the axis")
     (table,) = tables(replace(whole, metric="final_train_loss"), "robust")
-    assert table.notes[0].startswith("worst, best: highest and lowest mean along the axis")
+    assert table.lines[0].startswith("worst, best: highest and lowest mean along the axis")
 
 
 @pytest.mark.parametrize(
@@ -187,36 +195,37 @@ def test_usable_is_said_with_what_was_added_to_what(
 ) -> None:
     row = replace(ROBUST, usable_above=above, guessing=guessing, guessing_measured=measured)
     (table,) = tables(replace(whole, robustness=(row,)), "robust")
-    assert f"and end {text}, at the best" in table.notes[1]
+    assert f"and end {text}, at the best" in table.lines[1]
 
 
 def test_an_interval_that_was_cut_is_told(whole: Comparison) -> None:
     said = "An interval that ends at the smallest or largest possible value is cut there"
-    assert not any(note.startswith(said) for view in ("overall", "best") for note in tables(whole, view)[0].notes)
+    assert not any(note.startswith(said) for view in ("overall", "best") for note in tables(whole, view)[0].lines)
     for view, cut in (
         ("overall", replace(whole, overall=(replace(OVERALL, difference_high=1.0),))),
         ("best", replace(whole, best=(replace(BEST, high=1.0),))),
         ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.0),))),
     ):
-        assert any(note.startswith(said) for note in tables(cut, view)[0].notes)
+        assert any(note.startswith(said) for note in tables(cut, view)[0].lines)
 
 
 def test_an_interval_without_width_is_told(whole: Comparison) -> None:
     said = "An interval without width: its seeds came out exactly alike."
     for view in ("equal", "overall", "best"):
-        assert not any(note.startswith(said) for note in tables(whole, view)[0].notes)
+        assert not any(note.startswith(said) for note in tables(whole, view)[0].lines)
     for view, flat in (
         ("overall", replace(whole, overall=(replace(OVERALL, difference_low=0.2, difference_high=0.2),))),
         ("best", replace(whole, best=(replace(BEST, mean=1.0, low=1.0, high=1.0),))),
         ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.17, high=0.17),))),
     ):
-        assert any(note.startswith(said) for note in tables(flat, view)[0].notes)
+        assert any(note.startswith(said) for note in tables(flat, view)[0].lines)
 
 
-def test_where_no_value_is_finite_the_pairs_that_did_better_are_a_dash(whole: Comparison) -> None:
-    row = next(row for row in whole.rows if row.pairs)
-    assert cells(replace(whole, rows=(replace(row, better=None),)), "equal")["better"] == "-"
-    assert cells(replace(whole, overall=(replace(OVERALL, better=None),)), "overall")["better"] == "-"
+def test_a_count_that_means_nothing_is_a_dash(whole: Comparison) -> None:
+    unknown = replace(whole.rows[1], better=None)
+    assert cells(replace(whole, rows=(whole.rows[1], unknown)), "equal", row=1)["better"] == "-"
+    overall = (OVERALL, replace(OVERALL, better=None))
+    assert cells(replace(whole, overall=overall), "overall", row=1)["better"] == "-"
 
 
 def test_time(whole: Comparison) -> None:
@@ -251,7 +260,7 @@ def test_what_diverged_means_stands_under_every_table_that_counts_it(whole: Comp
     (table,) = tables(replace(whole, rows=rows), view)
     assert any(
         note.startswith("diverged: a number is no longer finite, or from some step to the end every batch loss is")
-        for note in table.notes
+        for note in table.lines
     )
 
 
@@ -260,8 +269,89 @@ def test_remarks_are_sentences(comparison: Comparison) -> None:
     assert remarks(said) == ("Differs: lr: 1 in a, 2 in b.", "Left out: c: nothing.", "Careful: few seeds: 3.")
 
 
-def test_rows_of_a_view_are_its_records(whole: Comparison) -> None:
-    assert rows_of(whole, "best") == (BEST,)
-    assert rows_of(whole, "robust") == (ROBUST,)
-    assert rows_of(whole, "overall") == (OVERALL,)
-    assert rows_of(whole, "main") == rows_of(whole, "time") == whole.rows
+def test_cells(comparison: Comparison) -> None:
+    table = equal(comparison, "init_scale")
+    assert table.title == "init_scale"
+    assert dict(zip(table.headers, table.rows[0], strict=True)) == {
+        "init.scale": "0.007356",
+        "arm": "none",
+        "n": "3",
+        "final test accuracy": "0.118 [0.100, 0.136]",
+        "difference to none": "-",
+        "effect": "-",
+        "p": "-",
+        "better": "-",
+        "epochs to 0.9": "not reached",
+        "diverged": "1/3",
+    }
+    assert table.rows[1][:4] == ("0.007356", "before", "3", "0.333 [0.300, 0.360]")
+    assert table.rows[1][4:] == ("+0.215 [+0.190, +0.240]", "+4.2", "0.250", "3/3", "3", "0/3")
+
+
+def test_notes_name_the_interval_and_the_smallest_p(comparison: Comparison) -> None:
+    notes = "\n".join(equal(comparison).lines)
+    assert "95 % Student t interval" in notes
+    assert "paired over seeds" in notes
+    assert "With 3 pairs p can't fall below 0.25" in notes
+    assert "trials finished" not in notes
+
+
+def test_six_pairs_need_no_warning(comparison: Comparison) -> None:
+    baseline, before = comparison.rows
+    six = replace(comparison, rows=(replace(baseline, n=6), replace(before, n=6, pairs=6, p=0.0004)))
+    table = equal(six)
+    assert "p: two-sided exact sign-flip test." in table.lines
+    assert table.rows[1][6] == "<0.001"
+
+
+def test_one_seed_shows_no_interval_and_says_why(comparison: Comparison) -> None:
+    single = {"n": 1, "p": None, "effect": None}
+    single |= dict.fromkeys(("low", "high", "difference_low", "difference_high"))
+    baseline, before = comparison.rows
+    rows = (replace(baseline, **single), replace(before, **single, pairs=1))
+    table = equal(replace(comparison, rows=rows))
+    assert table.rows[1][3:5] == ("0.333", "+0.215")
+    assert not {"p", "effect"} & set(table.headers)  # no row has one
+    assert any(note.startswith("One seed shows no spread") for note in table.lines)
+    assert not any("interval over" in note for note in table.lines)
+
+
+def test_rows_without_a_value_have_dashes(comparison: Comparison) -> None:
+    baseline, before = comparison.rows
+    failed = replace(baseline, n=0, trials=0, diverged=0, mean=None, low=None, high=None, failed=3)
+    table = equal(replace(comparison, rows=(failed, before)))
+    assert table.headers[-1] == "failed"
+    assert table.rows[0][2:] == ("0", "-", "-", "-", "-", "-", "-", "0/0", "3")
+    assert table.rows[1][-1] == "0"
+
+
+def test_a_loss_that_is_not_finite_is_explained(comparison: Comparison) -> None:
+    rows = (replace(comparison.rows[0], mean=None, low=None, high=None), comparison.rows[1])
+    table = equal(replace(comparison, metric="final_train_loss", rows=rows))
+    assert table.rows[0][3] == "-"
+    assert "No mean where a trial's value isn't finite." in table.lines
+
+
+def test_a_single_arm_has_no_difference_to_itself(comparison: Comparison) -> None:
+    table = equal(replace(comparison, rows=comparison.rows[:1]))
+    assert "p" not in table.headers
+    assert not any(header.startswith("difference") for header in table.headers)
+
+
+def test_columns_are_chosen_by_header_or_field_in_the_order_asked_for(whole: Comparison) -> None:
+    (table,) = tables(whole, "equal", columns=["difference", "arm", "final test accuracy", "scale"])
+    assert table.headers == ("difference to none", "arm", "final test accuracy", "init.scale")
+    assert [line.partition(":")[0] for line in table.lines] == ["difference", "mean [low, high]"]
+    assert [len(table.columns) for table in tables(whole, columns=["arm", "axis"])] == [1, 1, 1, 2, 1]
+    with pytest.raises(InputError, match=r"no column 'efect' \(nearest: effect\); there are init.scale, arm, n,"):
+        tables(whole, "equal", columns=["efect"])
+
+
+def test_a_frame_has_the_numbers_behind_the_table(whole: Comparison) -> None:
+    equal = frame(whole, "equal")
+    assert list(equal.columns[:4]) == ["model.init.scale", "arm", "baseline", "n"]
+    assert list(equal["mean"]) == [row.mean for row in whole.rows]
+    assert frame(whole, "best")["model.init.scale"].tolist() == [0.1]
+    for view in VIEWS:
+        assert len(frame(whole, view)) == len(view_table(whole, view).records)
+    assert list(frame(whole, "evaluation").columns)[:2] == ["model.init.scale", "arm"]  # also where there are no rows

@@ -23,7 +23,7 @@ from bnexp.claims.report.words import (
     verdicts_table,
 )
 from bnexp.report.figures.sheet import picture
-from bnexp.report.html.page import asset, template
+from bnexp.report.html.templates import asset, template
 from bnexp.report.table import Table, to_markdown
 
 PICTURES = "claims"

@@ -1,7 +1,6 @@
 """What was found about a claim, in sentences and tables, and the settings that it holds for."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow
@@ -26,9 +25,9 @@ from bnexp.config.families import USUAL_WIDTH
 from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
-from bnexp.report.comparison_table import DIVERGED, DIVERGED_NOTE, filled, number_text, p_text
+from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
-from bnexp.report.table import Table
+from bnexp.report.table import Cell, Column, Table, plain_table
 
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
@@ -247,7 +246,7 @@ def claims_table(told: Sequence[Account], title: str = "", *, wide: bool = False
     notes = [note for header, note in NOTES.items() if header in headers]
     if "diverged" not in headers and _counts_diverged(told, shown):
         notes.append(DIVERGED_NOTE)
-    return filled([(header, CELLS[header]) for header in headers], shown, title, [*notes, *not_run(told)])
+    return Table(_columns(headers), shown, title, (*notes, *not_run(told)))
 
 
 def _counts_diverged(told: Sequence[Account], shown: Sequence[Row]) -> bool:
@@ -276,13 +275,13 @@ def verdicts_table(tiers: Mapping[str, Sequence[Account]]) -> Table:
         )
         for each in zip(*tiers.values(), strict=True)
     )
-    return Table(("claim", *(f"{tier} tier" for tier in tiers), "what was tested"), lines)
+    return plain_table(("claim", *(f"{tier} tier" for tier in tiers), "what was tested"), lines)
 
 
 def measures_table(told: Account) -> Table:
     """Return what is known about one claim: a line for each measure and regime, the deciding one marked."""
-    table = filled([(header, CELLS[header]) for header in OF_ONE], told.measured, "")
-    return replace(table, marked=tuple(place for place, row in enumerate(told.measured) if row.decides))
+    marked = tuple(place for place, row in enumerate(told.measured) if row.decides)
+    return Table(_columns(OF_ONE), told.measured, marked=marked)
 
 
 def findings_table(told: Account) -> Table:
@@ -297,7 +296,7 @@ def findings_table(told: Account) -> Table:
         )
         for each in findings
     ]
-    return Table(("what", "found", "error", ""), tuple(lines))
+    return plain_table(("what", "found", "error", ""), lines)
 
 
 def _verdict(row: Row) -> str:
@@ -309,18 +308,18 @@ def _named(row: Row, place: int) -> str:
     return "-" if row.arms is None else f"{row.arms[place]} {spread_text(values)}"
 
 
-CELLS: dict[str, Callable[[Row], str]] = {
+CELLS: dict[str, Callable[[Row], Cell | str]] = {
     "claim": lambda row: row.claim,
     "measure": lambda row: row.measure or "-",
     "regime": lambda row: row.regime,
     "rates": lambda row: " | ".join(row.rates) or "-",
-    "n": lambda row: number_text(row.n, "d"),
+    "n": lambda row: number(row.n, "d"),
     "baseline": lambda row: _named(row, 0),
     "arm": lambda row: _named(row, 1),
     "Δ [interval]": lambda row: change_text(row.change, row.ratio),
     "margin": lambda row: margin_text(row.margin, row.ratio),
-    "d_z": lambda row: number_text(row.effect, ".2f"),
-    "p (Holm)": lambda row: "-" if row.p is None else f"{p_text(row.p)} ({p_text(row.p_holm)})",
+    "d_z": lambda row: number(row.effect, ".2f"),
+    "p (Holm)": lambda row: "-" if row.p is None else f"{p_value(row.p)} ({p_value(row.p_holm)})",
     "epochs to threshold": lambda row: " | ".join(row.time_to) or "-",
     "diverged": lambda row: " | ".join(row.diverged) or "-",
     "s/step": lambda row: "-" if row.step_ratio is None else f"×{row.step_ratio:.2f}",
@@ -328,6 +327,12 @@ CELLS: dict[str, Callable[[Row], str]] = {
     "published": lambda row: "; ".join(row.published) or "-",
 }
 """Every column by its header."""
+
+
+def _columns(headers: Iterable[str]) -> tuple[Column[Row], ...]:
+    return tuple(Column(header, CELLS[header]) for header in headers)
+
+
 WIDE = tuple(CELLS)
 NARROW = ("claim", "measure", "regime", "Δ [interval]", "margin", "n", "verdict")
 """What a verdict is judged by."""

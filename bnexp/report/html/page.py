@@ -2,10 +2,7 @@
 
 from base64 import b64encode
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bnexp.analysis.comparison import Comparison
@@ -16,26 +13,9 @@ from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.figures.sheet import picture
 from bnexp.report.html.charts import arm_looks, chart_data, embedded
 from bnexp.report.html.tables import baseline_table, comparison_tables, environment_table, settings_table, trials_table
+from bnexp.report.html.templates import asset, template
 from bnexp.report.html.verdict import verdict
 from bnexp.report.views import usable_text
-
-
-@cache
-def template(package: str, name: str) -> Template:
-    """Return a template of a package's assets; it escapes what it is given, and refuses names that it isn't given."""
-    environment = Environment(
-        loader=PackageLoader(package, "assets"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
-
-
-def asset(package: str, name: str) -> Markup:
-    """Return a file of a package's assets, to stand in a page as it is."""
-    return Markup(files(package).joinpath("assets", name).read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

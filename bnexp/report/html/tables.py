@@ -1,38 +1,86 @@
-"""The tables of a comparison on the page: equal settings, at its best, robustness, time and cost, divergence."""
+"""The tables of the page: those of the comparison, every trial, and the settings and machines behind them."""
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import pandas as pd
 
-from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
-from bnexp.analysis.study import Study, chosen_by
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.pairing import IDENTITY, INACTIVE
+from bnexp.analysis.study import Study
 from bnexp.config.dotted import leaf_keys
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
-from bnexp.report.comparison_table import DIVERGED, interval_notes
-from bnexp.report.html.cells import (
-    MISSING,
-    Cell,
-    Column,
-    Kind,
-    PageTable,
-    Row,
-    estimate,
-    grid_cell,
-    grid_columns,
-    grid_kind,
-    number,
-    p_cell,
-    page_table,
-    share,
-)
+from bnexp.report.columns import estimate, grid_value, number, value_kind, words
 from bnexp.report.style import short_keys, value_text
-from bnexp.report.views import over_points, usable_text
+from bnexp.report.table import MISSING, Cell, Column, Kind, Table, in_print, plain_table
+from bnexp.report.views import view_table
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a page; `arm` is the number of the arm whose switch shows and hides it."""
+
+    cells: tuple[Cell, ...]
+    arm: int | None = None
+    id: str = ""
+    first: bool = False
+    """Whether the values that several rows share are other ones than in the row before."""
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table as the templates read it."""
+
+    id: str
+    caption: str
+    about: str
+    """Behind the caption."""
+    headers: tuple[tuple[str, Kind], ...]
+    rows: tuple[Row, ...]
+
+
+def page_table(table: Table, arms: Mapping[str, int] | None = None, about: str = "") -> PageTable:
+    """Return a table for a page, with minus signs and dashes as print has them.
+
+    Args:
+        table: its records may have an `arm`, and an `id` for links.
+        arms: the numbers of the arms; without them the rows have no switch.
+        about: a sentence behind the caption.
+    """
+    kinds = [column.kind for column in table.columns]
+    shared = [place for place, column in enumerate(table.columns) if column.shared]
+    rows: list[Row] = []
+    for record, cells in zip(table.records, table.cells, strict=True):
+        row = tuple(_in_print(cell, kind) for cell, kind in zip(cells, kinds, strict=True))
+        first = bool(rows) and any(row[place] != rows[-1].cells[place] for place in shared)
+        rows.append(Row(row, (arms or {}).get(_of(record, "arm")), _of(record, "id"), first))
+    return PageTable(table.name, table.title, about, tuple(zip(table.headers, kinds, strict=True)), tuple(rows))
+
+
+def _of(record: Any, name: str) -> str:
+    return str(record.get(name, "") if isinstance(record, Mapping) else getattr(record, name, ""))
+
+
+def _in_print(cell: Cell, kind: Kind) -> Cell:
+    if kind != "number" and cell.text != MISSING:
+        return cell
+    return replace(cell, text=in_print(cell.text), detail=in_print(cell.detail))
+
+
+def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
+    """Return the tables that have something to show; arms are numbered as the page's switches."""
+    found = (view_table(comparison, view).known() for view in ORDER)
+    return tuple(page_table(table, arms, " ".join(table.notes)) for table in found if table.records)
+
+
+ORDER = ("overall", "equal", "best", "robust", "time", "diverged", "evaluation")
+"""The order of the views on the page: the answer over all grid points comes first."""
+
 
 _NUMBERS = (
     "final_train_loss",
@@ -47,34 +95,30 @@ _NUMBERS = (
 
 def trials_table(study: Study, arms: Mapping[str, int]) -> PageTable:
     """Return a row per trial, under the id that the points of the charts lead to."""
-    measured = [name for name in _NUMBERS if name in study.trials and study.trials[name].notna().any()]
-    several = len(study.runs) > 1
-    keys = short_keys(study.grid_keys)
-    text: Kind = "text"
-    headers: list[tuple[str, Kind]] = [("trial", "number"), ("arm", "arm"), ("seed", "number")]
-    headers[:0] = [("run", text)] if several else []
-    headers += [(name, grid_kind(map(_known, study.trials[key]))) for key, name in keys.items()] + [("outcome", text)]
-    headers += [(name.replace("_", " "), "number") for name in measured] + [("seconds", "number")]
-    records = study.trials.to_dict("records")
-    rows = tuple(_trial_row(record, study.grid_keys, measured, several, arms) for record in records)
-    about = "Points of the charts lead to these rows."
-    return PageTable("trials", counted(len(rows), "trial"), about, tuple(headers), rows)
-
-
-def _trial_row(
-    record: Mapping[Any, Any], keys: Sequence[str], measured: Sequence[str], several: bool, arms: Mapping[str, int]
-) -> Row:
-    cells = [
-        *([Cell(str(record["run"]))] if several else []),
-        Cell(str(record.get("number", record["trial"]))),
-        Cell(str(record["arm"])),
-        Cell(str(record["seed"])),
-        *(grid_cell(_known(record[key])) for key in keys),
-        Cell(outcome_text(record)),
-        *(estimate(name, _known(record[name]), None, None) for name in measured),
-        number(_known(record.get("seconds"))),
+    records = [
+        {str(name): _known(value) for name, value in row.items()} | {"id": f"trial-{row['trial']}"}
+        for row in study.trials.drop(columns=[INACTIVE, IDENTITY], errors="ignore").to_dict("records")
     ]
-    return Row(tuple(cells), arms.get(record["arm"]), id=f"trial-{record['trial']}")
+    columns: list[Column[dict[str, Any]]] = [
+        *([Column("run", lambda row: str(row["run"]), kind="text")] if len(study.runs) > 1 else []),
+        Column("trial", lambda row: str(row.get("number", row["trial"]))),
+        Column("arm", lambda row: str(row["arm"]), kind="arm"),
+        Column("seed", lambda row: str(row["seed"])),
+        *(_value_column(key, name, records) for key, name in short_keys(study.grid_keys).items()),
+        Column("outcome", outcome_text, kind="text"),
+        *(_measured_column(name) for name in _NUMBERS),
+        Column("seconds", lambda row: number(row.get("seconds"))),
+    ]
+    table = Table(tuple(columns), records, counted(len(records), "trial"), name="trials")
+    return page_table(table.known(), arms, "Points of the charts lead to these rows.")
+
+
+def _value_column(key: str, header: str, records: Sequence[dict[str, Any]]) -> Column[dict[str, Any]]:
+    return Column(header, lambda row: grid_value(row[key]), kind=value_kind(row[key] for row in records))
+
+
+def _measured_column(name: str) -> Column[dict[str, Any]]:
+    return Column(words(name), lambda row: estimate(name, row.get(name)))
 
 
 def outcome_text(record: Mapping[Any, Any]) -> str:
@@ -97,18 +141,16 @@ def settings_table(settings: Mapping[str, TrialSettings], baseline: str) -> Page
     values = {arm: _leaves(settings[arm]) for arm in arms}
     base = values.get(baseline, {})
     keys = [key for key in base if any(values[arm][key] != base[key] for arm in arms)]
-    rows = tuple(Row((Cell(key), *(Cell(values[arm][key]) for arm in arms))) for key in keys)
-    headers: list[tuple[str, Kind]] = [("setting", "text"), *((arm, "text") for arm in arms)]
-    about = "All other settings are equal. Shown at the first grid point."
-    return PageTable("arm-settings", "Where the arms differ", about, tuple(headers), rows)
+    rows = [(key, *(values[arm][key] for arm in arms)) for key in keys]
+    table = replace(plain_table(("setting", *arms), rows, "Where the arms differ"), name="arm-settings")
+    return page_table(table, about="All other settings are equal. Shown at the first grid point.")
 
 
 def baseline_table(settings: Mapping[str, TrialSettings], baseline: str) -> PageTable:
     """Return every setting of the baseline."""
     found = _leaves(settings[baseline]) if baseline in settings else {}
-    rows = tuple(Row((Cell(key), Cell(value))) for key, value in found.items())
-    headers: tuple[tuple[str, Kind], ...] = (("setting", "text"), ("value", "text"))
-    return PageTable("settings-of-baseline", f"Every setting of {baseline}", "At the first grid point.", headers, rows)
+    table = plain_table(("setting", "value"), list(found.items()), f"Every setting of {baseline}")
+    return page_table(replace(table, name="settings-of-baseline"), about="At the first grid point.")
 
 
 def _leaves(settings: TrialSettings) -> dict[str, str]:
@@ -118,12 +160,9 @@ def _leaves(settings: TrialSettings) -> dict[str, str]:
 
 def environment_table(environments: Mapping[str, Mapping[str, object]]) -> PageTable:
     """Return what every run ran on: versions, device, times and command, a column per run."""
-    names = list(dict.fromkeys(name for found in environments.values() for name in found if name != "format"))
-    rows = tuple(
-        Row((Cell(name), *(Cell(_written(found.get(name))) for found in environments.values()))) for name in names
-    )
-    headers: list[tuple[str, Kind]] = [("", "text"), *((run, "text") for run in environments)]
-    return PageTable("environments", "What it ran on", "", tuple(headers), rows)
+    names = dict.fromkeys(name for found in environments.values() for name in found if name != "format")
+    rows = [(name, *(_written(found.get(name)) for found in environments.values())) for name in names]
+    return page_table(replace(plain_table(("", *environments), rows, "What it ran on"), name="environments"))
 
 
 def _written(value: object) -> str:
@@ -135,203 +174,3 @@ def _written(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value_text(value)
-
-
-def comparison_tables(comparison: Comparison, arms: Mapping[str, int]) -> tuple[PageTable, ...]:
-    """Return the tables that have something to show; arms are numbered as the page's switches."""
-    begun = replace(comparison, rows=comparison.begun)
-    return tuple(table for table in _tables(begun, arms) if table.rows)
-
-
-def _tables(comparison: Comparison, arms: Mapping[str, int]) -> Iterator[PageTable]:
-    if comparison.points > 1:
-        about = f"Each seed's mean over its pairs at {over_points(comparison)}, then statistics over the seeds."
-        about = " ".join([about, *interval_notes(comparison.metric, comparison.overall)])
-        yield page_table("overall", "Over all grid points", about, _overall(comparison), comparison.overall, arms)
-    about = "All arms with the same settings, the arm's own overrides aside."
-    about = " ".join([about, *interval_notes(comparison.metric, comparison.rows)])
-    yield page_table("equal", "Equal settings", about, _equal(comparison), comparison.rows, arms, grouped=True)
-    chosen = (chosen_by(comparison.metric) or "").replace("_", " ")
-    about = f"Where the mean {chosen} was best, over the seeds that finished all points."
-    about = " ".join([about, *interval_notes(comparison.metric, comparison.best)])
-    yield page_table("best", "Each arm at its best", about, _best(comparison), comparison.best, arms)
-    about = "Along one swept setting, over the seeds and other settings that were tried along all of it."
-    about += f" Usable: not diverged, and ended {usable_text(comparison.robustness)}."
-    yield page_table("robust", "Robustness", about, _robustness(comparison), comparison.robustness, arms)
-    about = (
-        "What the threshold took, in epochs and in seconds, and what a step costs. Arms don’t train in turns, "
-        "so the machine’s other work is in the times."
-    )
-    yield page_table("time", "Time and cost", about, _time(comparison), comparison.rows, arms, grouped=True)
-    where = [row.point for row in comparison.rows if row.diverged]
-    rows = [row for row in comparison.rows if row.point in where]
-    about = f"Grid points where a trial diverged: {DIVERGED}. Means count it with what it ended with."
-    yield page_table("diverged", "Diverged trials", about, _diverged(comparison), rows, arms, grouped=True)
-    about = "The same weights with the running averages, and with statistics recomputed over the training images."
-    yield page_table(
-        "evaluation", "Evaluation", about, _evaluation(comparison), comparison.evaluations, arms, grouped=True
-    )
-
-
-def _arm() -> Column[Any]:
-    return Column("arm", lambda row: Cell(row.arm), "arm")
-
-
-def _difference(comparison: Comparison) -> list[Column[Any]]:
-    """Columns of a difference to the baseline; its size and its chance."""
-
-    def difference(row: Any) -> Cell:
-        return estimate(comparison.metric, row.difference, row.difference_low, row.difference_high, sign=True)
-
-    return [
-        Column(f"difference to {comparison.baseline}", difference),
-        Column("p", lambda row: p_cell(row.p)),
-        Column("effect d_z", lambda row: number(row.effect, "+.1f")),
-    ]
-
-
-def _equal(comparison: Comparison) -> list[Column[ArmRow]]:
-    metric = comparison.metric
-    columns: list[Column[ArmRow]] = [
-        *grid_columns(comparison.grid_keys, comparison.rows),
-        _arm(),
-        Column("n", lambda row: Cell(str(row.n))),
-        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
-        *_difference(comparison),
-        Column("better", lambda row: share(row.better, row.pairs)),
-        Column("train − test gap", lambda row: number(row.gap, "+.3f")),
-    ]
-    if any(row.failed for row in comparison.rows):
-        columns.append(Column("failed", lambda row: Cell(str(row.failed))))
-    return columns
-
-
-def _overall(comparison: Comparison) -> list[Column[Overall]]:
-    metric = comparison.metric
-    columns: list[Column[Overall]] = [
-        _arm(),
-        Column("seeds", lambda row: Cell(str(row.seeds))),
-        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, None, None)),
-        Column(f"{comparison.baseline}’s", lambda row: estimate(metric, row.baseline_mean, None, None)),
-        *_difference(comparison),
-        Column("better", lambda row: share(row.better, row.seeds if row.arm != comparison.baseline else 0)),
-    ]
-    if any(row.bootstrap_low is not None for row in comparison.overall):
-        columns.append(Column("bootstrap interval", lambda row: _bootstrap(metric, row)))
-    return columns
-
-
-def _bootstrap(metric: str, row: Overall) -> Cell:
-    if row.bootstrap_low is None:
-        return Cell(MISSING)
-    return Cell(estimate(metric, None, row.bootstrap_low, row.bootstrap_high, sign=True).detail, row.bootstrap_low)
-
-
-def _best(comparison: Comparison) -> list[Column[BestRow]]:
-    keys = tuple(comparison.best[0].point) if comparison.best else ()
-    metric, chosen = comparison.metric, chosen_by(comparison.metric) or ""
-    return [
-        _arm(),
-        *grid_columns(keys, comparison.best),
-        Column(chosen.replace("_", " "), lambda row: estimate(chosen, row.validation, None, None)),
-        Column("n", lambda row: Cell(str(row.n))),
-        Column(metric.replace("_", " "), lambda row: estimate(metric, row.mean, row.low, row.high)),
-        Column(
-            f"difference to {comparison.baseline} at its best",
-            lambda row: estimate(metric, row.difference, row.difference_low, row.difference_high, sign=True),
-        ),
-        Column("p", lambda row: p_cell(row.p)),
-        Column("effect d_z", lambda row: number(row.effect, "+.1f")),
-        Column("better", lambda row: share(row.better, row.pairs)),
-        Column("chosen from", lambda row: Cell(counted(row.candidates, "point"), row.candidates)),
-        Column("epochs spent", lambda row: number(row.epochs, ",d")),
-        Column("at the edge of", lambda row: Cell(", ".join(short_keys(row.edges).values()) or MISSING), "text"),
-    ]
-
-
-def _robustness(comparison: Comparison) -> list[Column[RobustnessRow]]:
-    metric = comparison.metric
-    return [
-        Column("along", lambda row: Cell(next(iter(short_keys([row.axis]).values()))), "text"),
-        _arm(),
-        Column("worst", lambda row: _at(metric, row.worst, row.worst_at)),
-        Column("best", lambda row: _at(metric, row.best, row.best_at)),
-        Column("spread", lambda row: estimate(metric, row.spread, None, None)),
-        Column("usable values", lambda row: share(row.usable, row.values)),
-        Column("usable range", _usable),
-        Column("width", lambda row: _times(row.width)),
-        Column(f"width / {comparison.baseline}’s", lambda row: _times(row.width_ratio)),
-    ]
-
-
-def _at(metric: str, value: float | None, place: float | None) -> Cell:
-    cell = estimate(metric, value, None, None)
-    text = "not finite" if value is None and place is not None else cell.text
-    return Cell(text, cell.sort, f"at {number(place, '.4g').text}" if place is not None else "")
-
-
-def _usable(row: RobustnessRow) -> Cell:
-    if row.usable_low is None or row.usable_high is None:
-        return Cell("none")
-    return Cell(f"{row.usable_low:.4g} to {row.usable_high:.4g}", row.usable_low)
-
-
-def _times(value: float | None) -> Cell:
-    cell = number(value, ",.0f" if value is not None and value >= 1000 else ".3g")
-    return cell if value is None else Cell(f"{cell.text}×", cell.sort)
-
-
-def _time(comparison: Comparison) -> list[Column[ArmRow]]:
-    threshold = f"{comparison.threshold:g}"
-    return [
-        *grid_columns(comparison.grid_keys, comparison.rows),
-        _arm(),
-        Column(f"epochs to {threshold}", lambda row: _reached(row, row.epochs_to_threshold)),
-        Column("reached by", lambda row: share(row.reached, row.trials)),
-        Column("first in", lambda row: share(row.first, row.pairs)),
-        Column("restricted epochs", lambda row: number(row.restricted_epochs)),
-        Column("seconds per epoch", lambda row: number(row.seconds_per_epoch)),
-        Column("step cost", lambda row: _times(row.step_cost)),
-        Column(f"seconds to {threshold}", lambda row: _reached(row, row.seconds_to_threshold)),
-    ]
-
-
-def _reached(row: ArmRow, value: float | None) -> Cell:
-    return number(value, missing="not reached" if row.n else MISSING)
-
-
-def _evaluation(comparison: Comparison) -> list[Column[EvaluationRow]]:
-    def change(mean: float | None, low: float | None, high: float | None) -> Cell:
-        return estimate("final_test_accuracy", mean, low, high, sign=True)
-
-    return [
-        *grid_columns(comparison.grid_keys, comparison.evaluations),
-        _arm(),
-        Column("n", lambda row: Cell(str(row.n))),
-        Column("running averages", lambda row: number(row.running, ".3f")),
-        Column("difference", lambda row: change(row.running_difference, row.running_low, row.running_high)),
-        Column("p", lambda row: p_cell(row.running_p)),
-        Column("population statistics", lambda row: number(row.population, ".3f")),
-        Column("difference (population)", lambda row: change(row.difference, row.difference_low, row.difference_high)),
-        Column("p (population)", lambda row: p_cell(row.p)),
-        Column("batch statistics", lambda row: number(row.batch, ".3f")),
-    ]
-
-
-def _diverged(comparison: Comparison) -> list[Column[ArmRow]]:
-    metric = comparison.metric
-    return [
-        *grid_columns(comparison.grid_keys, comparison.rows),
-        _arm(),
-        Column("diverged", lambda row: share(row.diverged, row.trials)),
-        Column("rate", _rate),
-        Column("mean of all", lambda row: estimate(metric, row.mean, None, None)),
-        Column("mean of the survivors", lambda row: estimate(metric, row.survivors_mean, None, None)),
-    ]
-
-
-def _rate(row: ArmRow) -> Cell:
-    rate = number(row.diverged / row.trials if row.trials else None, ".2f")
-    if row.diverged_low is None or row.diverged_high is None:
-        return rate
-    return Cell(rate.text, rate.sort, f"[{row.diverged_low:.2f}, {row.diverged_high:.2f}]")

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bnexp.analysis.comparison import ArmRow, Comparison, Overall
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall
 from bnexp.analysis.headline import FEWEST_SEEDS, Difference, Standing, ended_badly, gain, standing
 from bnexp.analysis.study import lower_is_better
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
-from bnexp.report.html.cells import measure, p_cell
+from bnexp.report.columns import estimate, interval, measure, p_value
 from bnexp.report.style import point_texts
+from bnexp.report.table import in_print
 
 FEW = 3
 """Grid points that a sentence names one by one."""
@@ -99,22 +100,22 @@ def _heading(subject: str, row: Overall, comparison: Comparison) -> str:
 
 def _numbers(row: Overall, comparison: Comparison) -> str:
     metric, baseline = comparison.metric, comparison.baseline
-    means = f"{row.arm} {measure(metric, row.mean)}, {baseline} {measure(metric, row.baseline_mean)}"
+    means = f"{row.arm} {_measure(metric, row.mean)}, {baseline} {_measure(metric, row.baseline_mean)}"
     where = f", mean over {row.points} grid points" if row.points > 1 else ""
     orientation = " (lower is better)" if lower_is_better(metric) else ""
     sentence = f"{metric.replace('_', ' ').capitalize()}{orientation}{where}: {means}"
     if row.difference is None:
         count = "" if row.better is None else f" (better in {row.better} of {row.seeds})"
         return f"{sentence}; not finite in every trial, so there is no difference{count}."
-    sentence += f"; difference {measure(metric, row.difference, sign=True)}"
+    sentence += f"; difference {_measure(metric, row.difference, sign=True)}"
     if row.difference_low is None:
         return f"{sentence}, from one seed."
-    ends = ", ".join(measure(metric, end, sign=True) for end in (row.difference_low, row.difference_high))
-    return f"{sentence}, 95\u00a0% interval [{ends}], {_test(row)}."
+    ends = in_print(interval(metric, row.difference_low, row.difference_high, sign=True))
+    return f"{sentence}, 95\u00a0% interval {ends}, {_test(row)}."
 
 
 def _test(row: Overall) -> str:
-    p = p_cell(row.p).text
+    p = p_value(row.p).text
     found = f"p\u00a0{p[0]}\u00a0{p[1:]}" if p.startswith("<") else f"p\u00a0=\u00a0{p}"
     return f"paired over {row.seeds} seeds (better in {row.better}, {found})"
 
@@ -182,10 +183,10 @@ def _at_best(arm: str, comparison: Comparison) -> Iterator[str]:
             yield f"With each arm at its own best settings the difference is {difference}."
 
 
-def _interval(row: object, comparison: Comparison) -> str:
-    metric = comparison.metric
-    mean, low, high = (getattr(row, name) for name in ("difference", "difference_low", "difference_high"))
-    text = measure(metric, mean, sign=True)
-    if low is None:
-        return text
-    return f"{text} [{measure(metric, low, sign=True)}, {measure(metric, high, sign=True)}]"
+def _interval(row: BestRow | Overall, comparison: Comparison) -> str:
+    ends = (row.difference_low, row.difference_high)
+    return in_print(str(estimate(comparison.metric, row.difference, *ends, sign=True)))
+
+
+def _measure(metric: str, value: float | None, *, sign: bool = False) -> str:
+    return in_print(measure(metric, value, sign=sign))

@@ -276,7 +276,7 @@ def test_tables_stand_where_they_have_something_to_say() -> None:
     assert list(tables_of(study())) == ["equal", "time"]
     swept = tables_of(study(grid={"train.lr": [0.1, 1.0, 10.0]}, outcomes={0: "diverged"}))
     assert list(swept) == ["overall", "equal", "best", "robust", "time", "diverged"]
-    assert [cell.text for cell in column(swept["diverged"], "diverged")] == ["1 of 3", "0 of 3"]
+    assert [cell.text for cell in column(swept["diverged"], "diverged")] == ["1/3", "0/3"]
     assert column(swept["diverged"], "rate")[0].detail == "[0.06, 0.79]"
     assert [row.first for row in swept["equal"].rows] == [False, False, True, False, True, False]
 
@@ -288,13 +288,13 @@ def test_cells_are_read_as_text_and_sorted_as_numbers() -> None:
     assert before.text.startswith("−0.")
     assert before.sort == pytest.approx(float(before.text.replace("−", "-")), abs=1e-3)
     assert before.detail.count("−") == 2
-    assert column(equal, "better")[1].text == "0 of 3"
+    assert column(equal, "better")[1].text == "0/3"
     assert [cell.text for cell in column(tables_of(study())["time"], "epochs to 0.9")] == ["not reached"] * 2
 
 
 def test_columns_without_a_value_are_left_out() -> None:
     headers = [name for name, _ in tables_of(study(arms=("none",)))["equal"].headers]
-    assert headers == ["arm", "n", "final test accuracy", "train − test gap"]
+    assert headers == ["arm", "n", "final test accuracy", "epochs to 0.9", "diverged"]
     made = study()
     made.trials[["final_val_accuracy", "best_val_accuracy"]] = np.nan
     assert "final val accuracy" not in [name for name, _ in trials_table(made, {}).headers]

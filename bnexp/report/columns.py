@@ -1,0 +1,209 @@
+"""Cells as people read them, and the columns that several tables of a comparison have."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any
+
+from bnexp.analysis.comparison import ArmRow, Comparison
+from bnexp.analysis.stats import EXACT_PAIRS, SIGN_FLIP_RESAMPLES, Interval, was_cut
+from bnexp.analysis.study import bounds, difference_bounds, is_number, metric_text
+from bnexp.records import DIVERGED_FACTOR
+from bnexp.report.style import short_keys, value_text
+from bnexp.report.table import MISSING, Cell, Column, Kind
+
+DIVERGED = (
+    "a number is no longer finite, or from some step to the end every batch loss is above "
+    f"{DIVERGED_FACTOR} times the first"
+)
+"""What it means, in short."""
+DIVERGED_NOTE = f"diverged: {DIVERGED}. A trial whose loss comes back has not diverged."
+
+
+def number(value: float | None, digits: str = ".3g", unit: str = "", missing: str = MISSING) -> Cell:
+    """Write a number; what isn't finite counts as missing."""
+    if value is None or not isfinite(value):
+        return Cell(missing)
+    return Cell(f"{format(value, digits)}{unit}", sort=_sortable(value))
+
+
+def measure(metric: str, value: float | None, *, sign: bool = False) -> str:
+    """Write a value of the metric as text; a loss that isn't finite is missing."""
+    known = value if value is not None and isfinite(value) else None
+    return metric_text(metric, known, sign=sign, blank=MISSING)
+
+
+def interval(metric: str, low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """Write an interval of the metric; empty where there is none."""
+    return "" if low is None else f"[{measure(metric, low, sign=sign)}, {measure(metric, high, sign=sign)}]"
+
+
+def estimate(
+    metric: str, mean: float | None, low: float | None = None, high: float | None = None, *, sign: bool = False
+) -> Cell:
+    """Write a value of the metric with its interval, as far as they are known."""
+    return Cell(measure(metric, mean, sign=sign), interval(metric, low, high, sign=sign), _sortable(mean))
+
+
+def value_at(metric: str, value: float | None, place: float | None) -> Cell:
+    """Write a value of the metric and where along an axis it was reached."""
+    if place is None:
+        return Cell(MISSING)
+    text = "not finite" if value is None else measure(metric, value)
+    return Cell(text, f"at {value_text(place)}", _sortable(value))
+
+
+def share(part: int | None, whole: int) -> Cell:
+    """Write "2/3", sorted by the share; missing where the part isn't known or the whole is nothing."""
+    return Cell(f"{part}/{whole}", sort=_sortable(part / whole)) if whole and part is not None else Cell(MISSING)
+
+
+def p_value(p: float | None) -> Cell:
+    """Write a p value."""
+    return Cell("<0.001", sort=p) if p is not None and p < 0.001 else number(p, ".3f")
+
+
+def ratio(value: float | None) -> Cell:
+    """Write how many times as much."""
+    return number(value, ",.0f" if value is not None and value >= 100 else ".3g", "×")
+
+
+def grid_value(value: Any) -> Cell:
+    """Write a grid value."""
+    return Cell(value_text(value), sort=value if is_number(value) else None)
+
+
+def value_kind(values: Iterable[Any]) -> Kind:
+    """Tell whether grid values are aligned and sorted as numbers."""
+    return "number" if all(is_number(value) for value in values if value is not None) else "text"
+
+
+def _sortable(value: float | None) -> float | None:
+    return float(f"{value:.7g}") if value is not None and isfinite(value) else None
+
+
+MEAN = ("mean", "low", "high")
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+"""Fields of an estimate and its interval."""
+
+
+def words(name: str) -> str:
+    """Write the name of a metric."""
+    return name.replace("_", " ")
+
+
+def point_columns(keys: Sequence[str], records: Iterable[Any]) -> list[Column[Any]]:
+    """Return a column per grid key, for records with a `point`."""
+    points = [record.point for record in records]
+    return [_point_column(key, name, points) for key, name in short_keys(keys).items()]
+
+
+def _point_column(key: str, header: str, points: Sequence[dict[str, Any]]) -> Column[Any]:
+    kind = value_kind(point.get(key) for point in points)
+    return Column(header, lambda row: grid_value(row.point.get(key)), (key,), kind, shared=True)
+
+
+def arm_column() -> Column[Any]:
+    """Return the column of the arm."""
+    return Column("arm", lambda row: row.arm, ("arm",), "arm")
+
+
+def number_column(header: str, field: str, digits: str = ".3g", *, legend: str = "", drop: int = 0) -> Column[Any]:
+    """Return the column of a number."""
+    return Column(header, lambda row: number(getattr(row, field), digits), (field,), legend=legend, drop=drop)
+
+
+def estimate_column(
+    metric: str, header: str, fields: tuple[str, ...] = MEAN, *, sign: bool = False, legend: str = "", drop: int = 0
+) -> Column[Any]:
+    """Return the column of a value of the metric, whose fields are the value and perhaps the ends of its interval."""
+
+    def cell(row: Any) -> Cell:
+        return estimate(metric, *(getattr(row, field) for field in fields), sign=sign)
+
+    return Column(header, cell, fields, legend=legend, drop=drop)
+
+
+def share_column(header: str, part: str, whole: str, *, legend: str = "", drop: int = 0) -> Column[Any]:
+    """Return the column of how many of several: "2/3"."""
+
+    def cell(row: Any) -> Cell:
+        return share(getattr(row, part), getattr(row, whole))
+
+    return Column(header, cell, (part, whole), legend=legend, drop=drop)
+
+
+def p_column(header: str, field: str, *, legend: str = "", drop: int) -> Column[Any]:
+    """Return the column of a p value."""
+    return Column(header, lambda row: p_value(getattr(row, field)), (field,), legend=legend, drop=drop)
+
+
+def epochs_column(threshold: float, legend: str, drop: int = 0) -> Column[ArmRow]:
+    """Return the column of the median epoch at which an accuracy was reached."""
+
+    def cell(row: ArmRow) -> Cell:
+        return number(row.epochs_to_threshold, "d", missing="not reached" if row.n else MISSING)
+
+    return Column(f"epochs to {threshold:g}", cell, ("epochs_to_threshold",), legend=legend, drop=drop)
+
+
+def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0) -> list[Column[Any]]:
+    """Return the columns of a difference to the baseline, its size, its p, and in how many pairs the arm did better.
+
+    Args:
+        comparison: what is shown.
+        total: the field with the number of pairs.
+        pairs: how many there are, if legends shall say what the columns mean.
+    """
+    baseline = comparison.baseline
+    legends = dict(_paired_legends(baseline, pairs))
+
+    def better(row: Any) -> Cell:
+        return share(row.better, getattr(row, total) if row.arm != baseline else 0)
+
+    header = f"difference to {baseline}"
+    return [
+        estimate_column(comparison.metric, header, DIFFERENCE, sign=True, legend=legends.get("difference", "")),
+        number_column("effect", "effect", "+.1f", legend=legends.get("effect", ""), drop=4),
+        p_column("p", "p", legend=legends.get("p", ""), drop=1),
+        Column("better", better, ("better", total), legend=legends.get("better", ""), drop=5),
+    ]
+
+
+def _paired_legends(baseline: str, pairs: int) -> Iterable[tuple[str, str]]:
+    if pairs:
+        yield "difference", "difference: paired over seeds, each trial with the one of the same seed and grid values."
+    if pairs > 1:
+        smallest = f" With {pairs} pairs p can't fall below {2 / 2**pairs:.2g}." if pairs < 6 else ""
+        yield "effect", "effect: mean difference over the differences' standard deviation (d_z, Hedges' correction)."
+        yield "p", f"{sign_flip_note(pairs)}{smallest}"
+        yield "better", f"better: pairs in which the arm did better than {baseline}."
+
+
+def sign_flip_note(pairs: int) -> str:
+    """Say which test p is of."""
+    if pairs > EXACT_PAIRS:
+        signs = f"{SIGN_FLIP_RESAMPLES:,} random signs"
+        return f"p: two-sided sign-flip test, estimated from {signs} beyond {EXACT_PAIRS} pairs."
+    return "p: two-sided exact sign-flip test."
+
+
+def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
+    """Say which intervals of records can't be taken literally: those cut at what is possible, those without width."""
+    limits = ((MEAN, bounds(metric)), (DIFFERENCE, difference_bounds(metric)))
+    found = [
+        (Interval(*(getattr(row, name, None) for name in names)), possible)
+        for row in rows
+        for names, possible in limits
+    ]
+    notes = []
+    if any(was_cut(each, possible) for each, possible in found):
+        notes.append(
+            "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or "
+            "too different to take it literally."
+        )
+    if any(each.low is not None and each.low == each.high for each, _ in found):
+        notes.append(
+            "An interval without width: its seeds came out exactly alike. That shows no spread; it doesn't make the "
+            "value certain."
+        )
+    return notes
