@@ -111,5 +111,16 @@ def test_every_example_in_python_can_be_read(page: str, example: str) -> None:
     compile(example, page, "exec")
 
 
+def test_the_examples_of_the_page_about_python_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for page, example in examples("python"):
+        if page == "docs/python.md":
+            exec(example.replace('"epochs": 10', '"epochs": 1').replace('"seeds": 6', '"seeds": 2'), names)
+    assert (tmp_path / "curves.png").exists()
+
+
 def test_the_statistics_by_hand_give_what_the_page_says() -> None:
     assert doctest.testfile(str(DOCS / "comparing.md"), module_relative=False).failed == 0
