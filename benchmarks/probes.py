@@ -10,12 +10,11 @@ import torch
 
 from benchmarks.timing import Timed, after_warm_up, in_turn
 from bnexp.config.load import load, resolve
-from bnexp.config.probes import ProbeSettings
+from bnexp.config.probes import PROBES, ProbeSettings
 from bnexp.data.catalog import describe
 from bnexp.engines.local import execute
 from bnexp.engines.messages import Job
 from bnexp.plan import groups, trials
-from bnexp.probes.prober import PROBES
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.training.estimate import estimated_seconds, probing_seconds
 

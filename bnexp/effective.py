@@ -11,8 +11,8 @@ from typing import Any
 
 from bnexp.config.data import DATASETS
 from bnexp.config.dotted import below, leaves
-from bnexp.config.families import UNITS
-from bnexp.config.train import DEFAULT_EPOCHS, SCHEDULE_OPTIONS, ScheduleOptions
+from bnexp.config.norm import NORMS
+from bnexp.config.train import DEFAULT_EPOCHS, OPTIMIZERS, SCHEDULE_OPTIONS, ScheduleOptions
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape, known_shape
 from bnexp.errors import ConfigError
@@ -46,6 +46,14 @@ def _read(option: str) -> Callable[[TrialSettings], bool]:
     return lambda trial: option in SCHEDULE_OPTIONS[trial.train.schedule]
 
 
+def _norm_reads(option: str) -> Callable[[TrialSettings], bool]:
+    return lambda trial: option in trial.model.norm.spec.options
+
+
+def _optimizer_reads(option: str) -> Callable[[TrialSettings], bool]:
+    return lambda trial: option in trial.train.optimizer_spec.options
+
+
 NO_EFFECT = (
     Rule(("train.checkpoint_every",), (), lambda trial: False),
     Rule(
@@ -74,10 +82,9 @@ NO_EFFECT = (
         ("model.family", "model.residual", "model.depth", "model.width"),
         lambda trial: trial.model.blocks,
     ),
-    Rule(
-        ("model.norm.momentum", "model.norm.statistics"),
-        ("model.norm.kind",),
-        lambda trial: trial.model.norm.over_the_batch,
+    *(
+        Rule((f"model.norm.{option}",), ("model.norm.kind",), _norm_reads(option))
+        for option in {option: None for spec in NORMS.values() for option in spec.options}
     ),
     Rule(
         # The averages are made, and a probe may read them, but they are put aside before anything is evaluated.
@@ -85,22 +92,18 @@ NO_EFFECT = (
         ("model.norm.statistics", RECORDS),
         lambda trial: trial.model.norm.statistics == "ema",
     ),
-    Rule(("model.norm.groups",), ("model.norm.kind",), lambda trial: trial.model.norm.kind == "group"),
-    Rule(("model.norm.group_size",), ("model.norm.kind",), lambda trial: trial.model.norm.kind == "whiten"),
-    Rule(
-        ("model.norm.steps",),
-        ("model.family", "model.norm.kind"),
-        lambda trial: trial.model.family == "rnn" and trial.model.norm.kind == "batch",
-    ),
+    Rule(("model.norm.steps",), ("model.family",), lambda trial: trial.model.spec.recurrent),
     Rule(
         ("model.norm.recurrent",),
         ("model.family", "model.norm.kind"),
-        lambda trial: trial.model.family == "rnn" and _normalised(trial),
+        lambda trial: trial.model.spec.recurrent and _normalised(trial),
     ),
     Rule(("train.epochs",), ("train.steps",), lambda trial: trial.train.steps is None),
     Rule(("train.drop_last",), ("train.sampling",), lambda trial: trial.train.sampling != "replacement"),
-    Rule(("train.momentum",), ("train.optimizer",), lambda trial: trial.train.optimizer in ("sgd", "rmsprop")),
-    Rule(("train.betas",), ("train.optimizer",), lambda trial: trial.train.optimizer in ("adam", "adamw", "nadam")),
+    *(
+        Rule((f"train.{option}",), ("train.optimizer",), _optimizer_reads(option))
+        for option in {option: None for spec in OPTIMIZERS.values() for option in spec.options}
+    ),
     Rule(("train.decay_all",), ("train.weight_decay",), lambda trial: trial.train.weight_decay > 0),
     *(
         Rule((f"train.schedule_options.{option}",), ("train.schedule",), _read(option))
@@ -137,12 +140,12 @@ def _biases(settings: TrialSettings) -> list[bool]:
 def _widths(settings: TrialSettings) -> Any:
     model = settings.model
     widths = dict.fromkeys(model.widths)
-    return next(iter(widths)) if model.family not in UNITS or len(widths) == 1 else " ".join(map(str, model.widths))
+    return next(iter(widths)) if not model.spec.units or len(widths) == 1 else " ".join(map(str, model.widths))
 
 
 def _optimizer(settings: TrialSettings) -> str:
-    decayed = settings.train.weight_decay > 0
-    return "adam" if settings.train.optimizer == "adamw" and not decayed else settings.train.optimizer
+    train = settings.train
+    return train.optimizer if train.weight_decay > 0 else train.optimizer_spec.without_decay or train.optimizer
 
 
 def _warmup(settings: TrialSettings) -> float:

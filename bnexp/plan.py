@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.families import UNITS, fewest_places
 from bnexp.config.sweep import Point
 from bnexp.config.text import counted, have, listed
 from bnexp.config.trial import TrialSettings
@@ -184,10 +183,10 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
     model, batch = settings.model, settings.train.batch_size
     if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1 or batch > train_images:
         return ""  # a batch larger than the data is refused for that
-    if fewest_places(model.family, model.layers, image) > 1:
+    if model.spec.fewest_places(model.layers, image) > 1:
         return ""
     size = "x".join(map(str, image[1:]))
-    where = "" if model.family in UNITS else f" where {model.family} has shrunk its {size} pixels to one"
+    where = "" if model.spec.units else f" where {model.family} has shrunk its {size} pixels to one"
     lone = f"batch normalization can't normalise a batch of one image{where}"
     if batch == 1:
         more = "" if train_images > 1 else ", and raise data.train_size"
@@ -213,7 +212,7 @@ def uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: 
     """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
     for model in {trial.settings.model: None for trial in trials}:
         name, size = model.norm.grouping
-        features = prod(image) if model.family in UNITS else image[0]
+        features = prod(image) if model.spec.units else image[0]
         if model.norm.input and features % size:
             message = f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
             yield Problem(source, "model.norm.input", message)

@@ -145,7 +145,7 @@ def _asked(config: ExperimentConfig) -> bool:
 
 def _held_back(model: ModelSettings) -> bool:
     """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
-    plain = model.norm.kind == "none" and model.family in ("mlp", "vgg") and not model.blocks
+    plain = model.norm.kind == "none" and not model.spec.recurrent and not model.blocks
     unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
     return plain and unsuited and model.layers > SHALLOW
 

@@ -1,7 +1,8 @@
-"""The base of every settings model, and the number types that configurations are made of."""
+"""The base of every settings model and of every spec, and the types that configurations are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, model_validator
@@ -31,6 +32,18 @@ class Settings(BaseModel):
     @classmethod
     def _expand(cls, value: Any) -> Any:
         return cls.expand(value)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Describes something that a setting chooses by name, without importing what computes it."""
+
+    implementation: str | Callable[..., Any]
+    """The class or function that computes it, or `module:name` of that."""
+
+    def load(self) -> Any:
+        """Import and return the implementation."""
+        return resolve_name(self.implementation) if isinstance(self.implementation, str) else self.implementation
 
 
 def _not_bool(value: Any) -> Any:

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bnexp.config.base import Count, Fraction, NonNegative, Settings
-from bnexp.config.families import UNITS, USUAL_DEPTH, USUAL_WIDTH, channels
+from bnexp.config.base import Count, Fraction, NonNegative, OneOf, Settings
+from bnexp.config.families import FAMILIES, FamilySpec
 from bnexp.config.norm import NormSettings
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
@@ -54,7 +54,7 @@ class ModelSettings(Settings):
 
     main_setting = "family"
 
-    family: Literal["mlp", "vgg", "resnet", "rnn"] = "mlp"
+    family: Annotated[str, OneOf(FAMILIES)] = "mlp"
     """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is; rnn: the image's rows,
     top to bottom, are the time steps of a recurrent network."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
@@ -83,24 +83,28 @@ class ModelSettings(Settings):
     norm: NormSettings = NormSettings()
 
     @property
+    def spec(self) -> FamilySpec:
+        """What is known of this family."""
+        return FAMILIES[self.family]
+
+    @property
     def layers(self) -> int:
         """The depth, whether given or not."""
         if isinstance(self.width, tuple):
             return len(self.width)
-        return self.depth or USUAL_DEPTH[self.family]
+        return self.depth or self.spec.depth
 
     @property
     def widths(self) -> tuple[int, ...]:
         """mlp, rnn: units of each hidden layer; vgg, resnet: channels of each stage; first to last."""
         if isinstance(self.width, tuple):
             return self.width
-        width = self.width or USUAL_WIDTH[self.family]
-        return (width,) * self.layers if self.family in UNITS else channels(self.family, self.layers, width)
+        return self.spec.widths(self.layers, self.width or self.spec.width)
 
     @property
     def blocks(self) -> bool:
         """Whether there are residual blocks: the first layer of an mlp is in none, and a block takes two."""
-        return self.family == "resnet" or (self.residual and self.layers > 2)
+        return self.spec.residual == "always" or (self.residual and self.layers > 2)
 
     def has_bias(self, *, norm_next: bool = False) -> bool:
         """Return whether a hidden layer has a bias, which `auto` leaves out where it can't do anything.
@@ -114,7 +118,7 @@ class ModelSettings(Settings):
         if self.bias != "auto":
             return self.bias
         norm = self.norm
-        if self.family == "rnn":
+        if self.spec.recurrent:
             return norm.kind == "none" or not (norm.over_the_batch or norm.affine in ("both", "beta"))
         # Also where an addition comes in between: what is added is the same for all images.
         followed = norm_next or norm.placement == "before"
@@ -124,11 +128,11 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _layers_agree(self) -> Self:
         if isinstance(self.width, tuple):
-            if self.family not in UNITS:
+            if not self.spec.units:
                 raise ValueError(f"width: a {self.family} takes one number, the channels of its first stage")
             if self.depth not in (None, len(self.width)):
                 raise ValueError(f"depth {self.depth} does not fit the {len(self.width)} layers that width lists")
-        if self.residual and self.family != "mlp":
+        if self.residual and self.spec.residual != "optional":
             raise ValueError(f"residual: true is for family mlp; {self.family} has the connections that it has")
         if self.residual and len(set(self.widths)) > 1:
             raise ValueError("residual: true needs hidden layers of one width")
@@ -144,7 +148,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _fixup_fits(self) -> Self:
         if self.init.scheme == "fixup":
-            if self.family != "resnet" and not self.residual:
+            if self.spec.residual != "always" and not self.residual:
                 raise ValueError("init fixup is for residual networks: family resnet, or mlp with residual: true")
             if self.residual and self.layers < 3:
                 raise ValueError("init fixup needs a residual block: depth 3 or more")
@@ -153,17 +157,6 @@ class ModelSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _rnn_fits(self) -> Self:
-        if self.family != "rnn":
-            return self
-        if self.norm.kind in ("whiten", "noisy_batch"):
-            raise ValueError(f"norm.kind: {self.norm.kind} is not for family rnn; set none, batch, layer or group")
-        if self.norm.kind != "none" and self.norm.placement == "after":
-            raise ValueError(
-                "norm.placement: after is not for family rnn, which normalises what enters the activation; set before"
-            )
-        if self.dropout_at != "each":
-            raise ValueError(
-                f"dropout_at: {self.dropout_at} is not for family rnn, which drops what a layer hands up; set each"
-            )
+    def _family_fits(self) -> Self:
+        self.spec.check(self)
         return self

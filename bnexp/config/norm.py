@@ -1,23 +1,71 @@
 """Which normalisation a trial's network has, and where."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from bnexp.config.base import Count, Positive, Settings
+from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
 from bnexp.config.synonyms import nearest_value
 
-NormKind = Literal["none", "batch", "layer", "group", "whiten", "noisy_batch"]
 Placement = Literal["before", "after"]
-OVER_THE_BATCH = ("batch", "whiten", "noisy_batch")
-"""Kinds that normalise over the images of a batch, and with running statistics in evaluation."""
+GROUP_SETTINGS = ("groups", "group_size")
+"""Settings of a norm layer that have to divide the features that it normalises."""
+
+
+@dataclass(frozen=True)
+class NormSpec(Spec):
+    """A kind of norm layer; the implementation is a `bnexp.nn.norm.Norm`."""
+
+    batch_statistics: bool = False
+    """Normalises over the images of a batch, and with running statistics in evaluation."""
+    options: tuple[str, ...] = ()
+    """Settings in NormSettings that this kind reads, and not every kind does."""
+    in_rnn: bool = True
+    """Can be used in recurrent layers."""
+    noise: bool = False
+    """In training, noise is added to its output (`bnexp.nn.norm.Noise`)."""
+    capturable: bool = True
+    """A CUDA graph can record it: the host reads nothing of what it computes."""
+    twice_differentiable: bool = True
+    """Autograd can derive its gradient once more."""
+    saves_input: bool = False
+    """Keeps a centred copy of its input until the backward pass, besides its output."""
+
+    @property
+    def group_setting(self) -> str | None:
+        """The setting that says how features are grouped, if any."""
+        return next((option for option in self.options if option in GROUP_SETTINGS), None)
+
+
+AVERAGES = ("momentum", "statistics")
+"""Settings of the running statistics."""
+NORMS: dict[str, NormSpec] = {
+    "none": NormSpec("torch.nn:Identity"),
+    "batch": NormSpec("bnexp.nn.norm:BatchNorm", batch_statistics=True, options=(*AVERAGES, "steps")),
+    "layer": NormSpec("bnexp.nn.norm:LayerNorm"),
+    "group": NormSpec("bnexp.nn.norm:GroupNorm", options=("groups",)),
+    "whiten": NormSpec(
+        "bnexp.nn.whiten:Whiten",
+        batch_statistics=True,
+        options=(*AVERAGES, "group_size"),
+        in_rnn=False,
+        capturable=False,  # the eigendecomposition reads its outcome on the host
+        twice_differentiable=False,
+        saves_input=True,
+    ),
+    "noisy_batch": NormSpec(
+        "bnexp.nn.norm:BatchNorm", batch_statistics=True, options=AVERAGES, in_rnn=False, noise=True
+    ),
+}
+"""Norm layers by the name in model.norm.kind."""
 
 
 class NormSettings(Settings):
     """The normalisation that the arms put in or leave out. Short form: a placement (then batch), or a kind."""
 
-    kind: NormKind = "batch"
-    """none | batch | layer | group | whiten | noisy_batch.
+    kind: Annotated[str, OneOf(NORMS)] = "batch"
+    """Kind of norm layer; none leaves it out.
 
     whiten decorrelates the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose
     mean and scale change at every step (Santurkar et al. 2018).
@@ -54,16 +102,20 @@ class NormSettings(Settings):
     2016)."""
 
     @property
+    def spec(self) -> NormSpec:
+        """What is known of this kind."""
+        return NORMS[self.kind]
+
+    @property
     def grouping(self) -> tuple[str, int]:
         """The setting that says how features are grouped, and the number that has to divide them; 1 where any may."""
-        if self.kind == "group":
-            return "groups", self.groups
-        return "group_size", (self.group_size or 1) if self.kind == "whiten" else 1
+        name = self.spec.group_setting
+        return (name, getattr(self, name) or 1) if name else ("", 1)
 
     @property
     def over_the_batch(self) -> bool:
         """Whether images are normalised with the statistics of the batch that they are in."""
-        return self.kind in OVER_THE_BATCH
+        return self.spec.batch_statistics
 
     @property
     def averages(self) -> bool:
@@ -80,8 +132,8 @@ class NormSettings(Settings):
             return value
         if value in get_args(Placement):
             return {"kind": "batch", "placement": value}
-        if value in get_args(NormKind):
+        if value in NORMS:
             return {"kind": value}
-        known = [*get_args(Placement), *get_args(NormKind)]
+        known = [*get_args(Placement), *NORMS]
         hint = nearest_value("model.norm.kind", value, known)
         raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")

@@ -1,48 +1,77 @@
 """Which measurements are taken inside the networks while they train: `probes:`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from bnexp.config.base import Count, Number, Settings
+from bnexp.config.base import Count, Number, OneOf, Settings, Spec
 from bnexp.config.sweep import once, step_numbers
 from bnexp.errors import nearest
 
-ProbeName = Literal[
-    "gradient_norm",
-    "update_ratio",
-    "saturation",
-    "dead_units",
-    "drift",
-    "rank",
-    "batch_spread",
-    "variance_shift",
-    "gradient_noise",
-    "covariate_shift",
-    "loss_variation",
-    "gradient_predictiveness",
-    "effective_smoothness",
-    "sharpness",
-    "landscape_slice",
-    "mode_gap",
-]
+
+@dataclass(frozen=True)
+class ProbeSpec(Spec):
+    """A measurement; the implementation takes a ProbeContext and ProbeSettings and yields (layer, name, value_K)."""
+
+    options: tuple[str, ...] = ("layers", "batches")
+    """Those of layers, batches, range and points in ProbeSettings that it reads."""
+    default: bool = False
+    """Is among the probes that `default` stands for: they share one pass over one batch, and together cost little."""
+    fewest_batches: int = 1
+    """Smallest number of `batches`."""
+    along_gradient: bool = False
+    """Looks at places on a line, whose `range` is in multiples of the learning rate, above 0."""
+    needs_update: bool = False
+    """Compares the parameters before and after an update, over its own batch."""
+    keeps_outputs: bool = False
+    """Keeps everything that layers output, for all of its batches at once."""
+    one_trial_at_a_time: bool = False
+    """Derives the gradient of one trial after the other once more, in float64."""
+    figure: str | None = None
+    """Name of the picture that shows what it found, in `bnexp.report.figures.pictures.FIGURES`."""
+
+
+_ALONG_GRADIENT = ProbeSpec("", options=("batches", "range", "points"), along_gradient=True, figure="landscape_bands")
+PROBES: dict[str, ProbeSpec] = {
+    "gradient_norm": ProbeSpec(
+        "bnexp.probes.activations:gradient_norm", default=True, keeps_outputs=True, figure="gradient_norms"
+    ),
+    "update_ratio": ProbeSpec(
+        "bnexp.probes.activations:update_ratio", options=("layers",), default=True, needs_update=True
+    ),
+    "saturation": ProbeSpec(
+        "bnexp.probes.activations:saturation", default=True, keeps_outputs=True, figure="saturation"
+    ),
+    "dead_units": ProbeSpec(
+        "bnexp.probes.activations:dead_units", default=True, keeps_outputs=True, figure="saturation"
+    ),
+    "drift": ProbeSpec("bnexp.probes.shift:drift", default=True, keeps_outputs=True, figure="activations"),
+    "rank": ProbeSpec("bnexp.probes.activations:rank", keeps_outputs=True),
+    "batch_spread": ProbeSpec("bnexp.probes.activations:batch_spread", fewest_batches=2),
+    "variance_shift": ProbeSpec("bnexp.probes.shift:variance_shift"),
+    "gradient_noise": ProbeSpec("bnexp.probes.activations:gradient_noise", options=("batches",), fewest_batches=2),
+    "covariate_shift": ProbeSpec(
+        "bnexp.probes.shift:covariate_shift", options=("layers",), needs_update=True, figure="covariate_shift"
+    ),
+    **{
+        name: replace(_ALONG_GRADIENT, implementation=f"bnexp.probes.landscape:{name}")
+        for name in ("loss_variation", "gradient_predictiveness", "effective_smoothness")
+    },
+    "sharpness": ProbeSpec("bnexp.probes.landscape:sharpness", options=("batches",), one_trial_at_a_time=True),
+    "landscape_slice": ProbeSpec(
+        "bnexp.probes.landscape:landscape_slice", options=("batches", "range", "points"), figure="slices"
+    ),
+    "mode_gap": ProbeSpec("bnexp.probes.shift:mode_gap", options=("batches",)),
+}
+"""Probes by their name in `probes:`."""
 DEFAULT = "default"
-"""Stands for DEFAULT_PROBES in a configuration."""
-DEFAULT_PROBES: tuple[ProbeName, ...] = ("gradient_norm", "update_ratio", "saturation", "dead_units", "drift")
-"""Probes that share one pass over one batch, and together cost little."""
-ALONG_THE_GRADIENT = ("loss_variation", "gradient_predictiveness", "effective_smoothness")
-"""Probes of places on a line; landscape_slice is of a square."""
-OF_THE_NETWORK = (*ALONG_THE_GRADIENT, "sharpness", "landscape_slice", "mode_gap", "gradient_noise")
-"""Probes that have no values of single layers."""
-OF_AN_UPDATE = ("update_ratio", "covariate_shift")
-"""Probes that compare the parameters before and after an update, over its own batch."""
-OVER_BATCHES = ("gradient_noise", "batch_spread")
-"""Probes of how batches differ."""
+"""Stands for several probes in a configuration."""
 NARROWEST = 1e-6
-"""Of a range."""
+"""Smallest allowed width of `range`."""
 MOST_POINTS = 101
-"""Points of a line, or of a side of a slice."""
+"""Largest number of points of a line, or of a side of a slice."""
 MOST_BATCHES = 10_000
 
 
@@ -53,7 +82,7 @@ def _steps(value: Any) -> Any:
 class ProbeSettings(Settings):
     """One entry of `probes:`. Short form: its name. Without `every` and `at` it is taken at every record."""
 
-    name: ProbeName
+    name: Annotated[str, OneOf(PROBES)]
     """What is measured; docs/inside.md has the definitions."""
     every: Count | None = None
     """Updates from one measurement to the next; the first is before training."""
@@ -73,31 +102,26 @@ class ProbeSettings(Settings):
     def expand(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
 
+    @property
+    def spec(self) -> ProbeSpec:
+        """What is known of this probe."""
+        return PROBES[self.name]
+
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.every is not None and self.at is not None:
             raise ValueError("every and at exclude each other: give one of them")
-        if self.batches == 1 and self.name in OVER_BATCHES:
-            raise ValueError(f"batches: {self.name} is about how batches differ and takes at least 2")
+        if self.batches is not None and self.batches < self.spec.fewest_batches:
+            least = self.spec.fewest_batches
+            raise ValueError(f"batches: {self.name} is about how batches differ and takes at least {least}")
         if self.range and self.range[1] - self.range[0] < NARROWEST:
             raise ValueError(f"range: expected the lower end first, and at least {NARROWEST:g} between the ends")
-        if self.range and self.name in ALONG_THE_GRADIENT and self.range[0] <= 0:
+        if self.range and self.spec.along_gradient and self.range[0] <= 0:
             raise ValueError("range: expected multiples of the learning rate above 0")
-        if useless := [
-            option for option, takers in self._without.items() if self.name in takers and option in self._set
-        ]:
-            raise ValueError(f"{useless[0]}: {self.name} has no use for it; leave it out")
+        for option in ("layers", "batches", "range", "points"):
+            if getattr(self, option) is not None and option not in self.spec.options:
+                raise ValueError(f"{option}: {self.name} has no use for it; leave it out")
         return self
-
-    @property
-    def _set(self) -> list[str]:
-        return [option for option in self._without if getattr(self, option) is not None]
-
-    @property
-    def _without(self) -> dict[str, Sequence[str]]:
-        """Options, and the probes that have no use for them."""
-        pointless = [name for name in get_args(ProbeName) if name not in (*ALONG_THE_GRADIENT, "landscape_slice")]
-        return {"layers": OF_THE_NETWORK, "batches": OF_AN_UPDATE, "range": pointless, "points": pointless}
 
 
 def probe_list(value: Any) -> Any:
@@ -110,13 +134,18 @@ def probe_list(value: Any) -> Any:
         value = [value]
     if not isinstance(value, list | tuple):
         raise ValueError("expected a list of names of probes, or of mappings with a name")
-    entries = [each for entry in value for each in (DEFAULT_PROBES if entry == DEFAULT else (entry,))]
+    entries = [each for entry in value for each in (default_probes() if entry == DEFAULT else (entry,))]
     names = [name for entry in entries if isinstance(name := _name(entry), str)]
-    if unknown := [name for name in names if name not in get_args(ProbeName)]:
-        known = [DEFAULT, *get_args(ProbeName)]
+    if unknown := [name for name in names if name not in PROBES]:
+        known = [DEFAULT, *PROBES]
         raise ValueError(f"{unknown[0]}: expected one of {', '.join(known)}{nearest(unknown[0], known)}")
     once(names)
     return entries
+
+
+def default_probes() -> list[str]:
+    """Return the names that `default` stands for."""
+    return [name for name, spec in PROBES.items() if spec.default]
 
 
 def _name(entry: Any) -> Any:

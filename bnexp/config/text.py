@@ -62,10 +62,10 @@ def have(number: int) -> str:
     return "has" if number == 1 else "have"
 
 
-def listed(names: Iterable[object]) -> str:
+def listed(names: Iterable[object], word: str = "and") -> str:
     """Write names one after the other: "a", "a and b", "a, b and c"."""
     *firsts, last = map(str, names)
-    return f"{', '.join(firsts)} and {last}" if firsts else last
+    return f"{', '.join(firsts)} {word} {last}" if firsts else last
 
 
 def gibibytes(count: int) -> str:

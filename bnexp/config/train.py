@@ -1,12 +1,14 @@
 """How a trial is trained: steps, batches, optimiser, schedule, clipping, precision."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bnexp.config.base import Count, Fraction, NonNegative, Number, Positive, Settings
+from bnexp.config.base import Count, Fraction, NonNegative, Number, OneOf, Positive, Settings, Spec
 from bnexp.config.sweep import TooManyError, step_numbers, values
+from bnexp.config.text import listed
 
 DEFAULT_EPOCHS = 10
 MOST_UPDATES = 1_000_000
@@ -87,6 +89,32 @@ SCHEDULE_OPTIONS: dict[ScheduleName, tuple[str, ...]] = {
 USUAL_STEP_EVERY = 10
 
 
+@dataclass(frozen=True)
+class OptimizerSpec(Spec):
+    """An update rule; the implementation is a `bnexp.training.optimizers.Optimizer`."""
+
+    options: tuple[str, ...] = ()
+    """Those of momentum, nesterov and betas that it reads."""
+    kept: int = 1
+    """Numbers per parameter that it keeps from step to step at most."""
+    working: int = 2
+    """Numbers per parameter that are alive in an update besides: gradients with and without the penalty, roots, …"""
+    without_decay: str | None = None
+    """The rule that it is where there is no weight decay, if that is another one."""
+
+
+OPTIMIZERS: dict[str, OptimizerSpec] = {
+    "sgd": OptimizerSpec("bnexp.training.optimizers:SGD", options=("momentum", "nesterov")),
+    "adam": OptimizerSpec("bnexp.training.optimizers:Adam", options=("betas",), kept=2, working=4),
+    "adamw": OptimizerSpec(
+        "bnexp.training.optimizers:AdamW", options=("betas",), kept=2, working=3, without_decay="adam"
+    ),
+    "nadam": OptimizerSpec("bnexp.training.optimizers:NAdam", options=("betas",), kept=2, working=4),
+    "rmsprop": OptimizerSpec("bnexp.training.optimizers:RMSprop", options=("momentum",), kept=2, working=4),
+}
+"""Update rules by the name in train.optimizer."""
+
+
 class TrainSettings(Settings):
     """The `train:` section. Rates, momentum, decay and clipping may differ within a trial group."""
 
@@ -101,7 +129,7 @@ class TrainSettings(Settings):
     sorted by label, so that a batch holds one class or two, and the batches then in random order."""
     drop_last: bool = True
     """Leave out the last, smaller batch of an epoch."""
-    optimizer: Literal["sgd", "adam", "adamw", "nadam", "rmsprop"] = "sgd"
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     """Update rule, as in torch.optim."""
     lr: NonNegative = 0.1
     """Learning rate."""
@@ -146,6 +174,11 @@ class TrainSettings(Settings):
     """Seconds between checkpoints."""
 
     @property
+    def optimizer_spec(self) -> OptimizerSpec:
+        """What is known of the update rule."""
+        return OPTIMIZERS[self.optimizer]
+
+    @property
     def schedule_read(self) -> ScheduleOptions:
         """The options that the schedule reads, with null replaced by its meaning; the others are at their defaults.
 
@@ -165,8 +198,9 @@ class TrainSettings(Settings):
     def _budget_and_momentum_agree(self) -> Self:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("epochs and steps exclude each other: give one of them, and null for the other")
-        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
-            raise ValueError("nesterov: true needs optimizer sgd and a momentum above 0")
+        if self.nesterov and ("nesterov" not in self.optimizer_spec.options or self.momentum == 0):
+            takers = listed((name for name, spec in OPTIMIZERS.items() if "nesterov" in spec.options), "or")
+            raise ValueError(f"nesterov: true needs optimizer {takers} and a momentum above 0")
         return self
 
     @model_validator(mode="after")

@@ -19,8 +19,8 @@ from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import folded
 from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.errors import InputError
-from bnexp.nn.plain import made_of, plain
-from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
+from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state
+from bnexp.nn.to_torch import to_torch
 from bnexp.runner.trained import TrainedTrial
 from bnexp.training.numerics import dtype_of
 
@@ -103,7 +103,7 @@ class Export:
     def network(self, dtype: torch.dtype) -> nn.Sequential:
         """Return the network, with a layer for pixels in front."""
         network = self.trained.network(self.data.shape, CPU).to(dtype)
-        layers = folded(network) if self.fold else plain(network)
+        layers = folded(network) if self.fold else to_torch(network)
         return nn.Sequential(_pixels(self.data, dtype), *layers).eval()
 
     def about(self) -> str:
@@ -158,6 +158,8 @@ def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
     factor_CHW = factor_P.to(dtype).view(image)
     if fitted.whitening:
         state = {"mean": fitted.whitening.mean_P, "matrix": fitted.whitening.matrix_PP, "factor": factor_CHW}
-        return made_of(WhitenedPixels, state, image)
+        return layer_from_state(WhitenedPixels, state, image)
     scale = {"shift": fitted.shift_P, "spread": fitted.spread_P}
-    return made_of(ScaledPixels, {n: t.to(dtype).view(image) for n, t in scale.items()} | {"factor": factor_CHW}, image)
+    return layer_from_state(
+        ScaledPixels, {n: t.to(dtype).view(image) for n, t in scale.items()} | {"factor": factor_CHW}, image
+    )

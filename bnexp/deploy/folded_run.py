@@ -14,7 +14,6 @@ from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
 from bnexp.engines.devices import data_key, load_data
-from bnexp.nn.plain import plain
 from bnexp.nn.table import layer_table
 from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text
@@ -188,7 +187,7 @@ def fold_run(
         with numerics(full_precision(each.trial.settings.train), device):
             proven.append(fold_trial(each, data, device))
         if proven[-1].proof:
-            alike.setdefault(f"{data.shape.image} {plain(each.network(data.shape, device))}", []).append(each)
+            alike.setdefault(f"{data.shape.image} {to_torch(each.network(data.shape, device))}", []).append(each)
     timed = list[TimedTrial]()
     for same in alike.values() if timing else ():
         say(f"timing trial {same[0].trial.number}, as it is and compiled")
@@ -204,7 +203,7 @@ def _timed(same: Sequence[TrainedTrial], data: Dataset, device: torch.device) ->
         images_BCHW = data.inputs(data.train.images_NP[:TIMED_IMAGES]).unflatten(1, data.shape.image)
         products = sum(layer.products for layer in layers)
         alike = tuple(each.trial.number for each in same)
-        for timing in timings(plain(network), folded(network), images_BCHW, products):
+        for timing in timings(to_torch(network), folded(network), images_BCHW, products):
             yield TimedTrial(trial.number, trial.arm, alike, timing)
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm, StepBatchNorm
-from bnexp.nn.plain import plain
-from bnexp.nn.plain_layers import Recurrent, Residual, Rows, Whitening
+from bnexp.nn.plain_layers import ImageRowsAsSteps, Recurrent, Residual
 from bnexp.nn.table import layer_table
+from bnexp.nn.to_torch import Conversion
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
 from bnexp.training.numerics import dtype_of
@@ -27,9 +27,6 @@ from bnexp.training.trainee import CHUNK_NUMBERS, chunks
 #
 # Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of pictures made flat.
 
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, Whitening)
-"""Norm layers of plain networks."""
-
 Weights = nn.Linear | nn.Conv2d
 
 
@@ -39,25 +36,23 @@ class Unfoldable(ValueError):  # noqa: N818 (no fault, an answer)
 
 @torch.no_grad()
 def folded(network: nn.Module) -> nn.Sequential:
-    """Return a copy of one trial's network in evaluation mode, as `plain` does, without its norm layers.
+    """Return a copy of one trial's network in evaluation mode, as `to_torch` does, without its norm layers.
 
     The new weights are worked out in float64, and rounded to the type of the old.
 
     Args:
-        network: an MLP, VGG, ResNet or RNN with K = 1.
+        network: of any family, with K = 1.
 
     Raises:
         Unfoldable: one of the norm layers can't be folded exactly, or there is none.
     """
     _refuse_steps(network)
-    made = plain(network)
-    # In both networks the layers stand in the order of the data.
-    names = [name for name, layer in network.named_modules() if isinstance(layer, Norm)]
-    norms = [layer for layer in made.modules() if isinstance(layer, NORMS)]
-    if not names:
+    conversion = Conversion(network)
+    if not conversion.norms:
         raise Unfoldable("there is no norm layer")
-    made = made.double()
-    layers = _without_norms(list(made), dict(zip(norms, names, strict=True)))
+    names = {layer: name for name, layer in network.named_modules() if isinstance(layer, Norm)}
+    norms = {made: (names[norm], norm) for made, norm in conversion.norms.items()}
+    layers = _without_norms(list(conversion.network.double()), norms)
     return nn.Sequential(*layers).to(next(network.parameters()).dtype).eval()
 
 
@@ -75,26 +70,33 @@ class _Affine:
         return bool((scale_C >= 0).all()) and torch.equal(self.matrix_CC, scale_C.diag())
 
 
-def _without_norms(layers: Sequence[nn.Module], names: Mapping[nn.Module, str]) -> list[nn.Module]:
-    """Return the layers with weights that do what the norm layers did; the names are those of the norm layers."""
+def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, tuple[str, Norm]]) -> list[nn.Module]:
+    """Return the layers with weights that do what the norm layers did.
+
+    Args:
+        layers: of a plain network.
+        norms: name and original of those of them that normalise.
+    """
     kept: list[nn.Module] = []
     for place, layer in enumerate(layers):
         if isinstance(layer, Residual):
-            layer.branch = nn.Sequential(*_without_norms(list(layer.branch), names))
+            layer.branch = nn.Sequential(*_without_norms(list(layer.branch), norms))
         if isinstance(layer, Recurrent):
             for way in (layer.input, layer.state):
-                _without_norms([way.linear, *way.norms], names)
+                _without_norms([way.linear, *way.norms], norms)
                 way.norms = nn.ModuleList()
-        if not isinstance(layer, NORMS):
+        if layer not in norms:
             kept.append(layer)
             continue
+        name, norm = norms[layer]
         try:
+            affine = _affine(norm)
             if kept and isinstance(kept[-1], Weights):
-                _fold_back(kept[-1], _affine(layer))
+                _fold_back(kept[-1], affine)
             else:
-                _fold_ahead(_target(layers[place + 1 :], _affine(layer)), _affine(layer))
+                _fold_ahead(_target(layers[place + 1 :], affine), affine)
         except Unfoldable as reason:
-            raise Unfoldable(f"{names[layer]}: {reason}") from None
+            raise Unfoldable(f"{name}: {reason}") from None
     return kept
 
 
@@ -104,14 +106,11 @@ def _refuse_steps(network: nn.Module) -> None:
             raise Unfoldable(f"{name}: it has one set of statistics per time step, and the steps share their weights")
 
 
-def _affine(norm: nn.Module) -> _Affine:
-    if isinstance(norm, Whitening):
-        return _Affine(norm.weight, norm.bias - norm.weight @ norm.mean)
-    if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-        mean_C, variance_C = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-        scale_C = norm.weight / (variance_C + norm.eps).sqrt()
-        return _Affine(scale_C.diag(), norm.bias - scale_C * mean_C)
-    raise Unfoldable("its statistics are those of each image, so it is no fixed map")
+def _affine(norm: Norm) -> _Affine:
+    found = norm.as_affine()
+    if found is None:
+        raise Unfoldable("its statistics are those of each image, so it is no fixed map")
+    return _Affine(*found)
 
 
 def _target(following: Iterable[nn.Module], affine: _Affine) -> Weights:
@@ -129,7 +128,7 @@ def _target(following: Iterable[nn.Module], affine: _Affine) -> Weights:
                     raise Unfoldable(
                         "max pooling comes next, and a negative γ, or mixed channels, change which number is largest"
                     )
-            case nn.Flatten() | nn.Unflatten() | Rows() | nn.AdaptiveAvgPool2d():
+            case nn.Flatten() | nn.Unflatten() | ImageRowsAsSteps() | nn.AdaptiveAvgPool2d():
                 pass  # means of what is mapped are mapped means
             case Recurrent():
                 raise Unfoldable("the rows of an image share the next layer's weights, and it differs from row to row")

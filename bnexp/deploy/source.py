@@ -58,7 +58,7 @@ def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]
     """Return the text of a module that builds a network and loads its state from WEIGHTS.
 
     Args:
-        network: as `plain` makes it, with a layer for pixels in front.
+        network: as `to_torch` makes it, with a layer for pixels in front.
         about: what the module's documentation begins with, lines of any text.
         image: C, H, W of an image.
     """

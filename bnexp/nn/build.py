@@ -8,12 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.config.model import InitSettings, ModelSettings
-from bnexp.nn.convolutional import VGG, ResNet
 from bnexp.nn.kit import Kit
 from bnexp.nn.layers import Conv2d, Linear
-from bnexp.nn.mlp import MLP
 from bnexp.nn.residual import set_fixup_gains
-from bnexp.nn.rnn import RNN
 from bnexp.streams import SeedDraws, stream_seed
 
 Weight = Float[Tensor, "out in *kernel"]
@@ -76,10 +73,6 @@ def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-FAMILIES: dict[str, type[MLP | VGG | ResNet | RNN]] = {"mlp": MLP, "vgg": VGG, "resnet": ResNet, "rnn": RNN}
-"""Network classes by the name in model.family."""
-
-
 def build(
     models: Sequence[ModelSettings],
     seeds: Sequence[int],
@@ -113,6 +106,6 @@ def skeleton(
     dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Return the networks with weights of zero; without draws they have neither dropout nor noise."""
-    network = FAMILIES[models[0].family](Kit(models, draws), image, classes).to(dtype)
+    network: nn.Module = models[0].spec.load()(Kit(models, draws), image, classes).to(dtype)
     set_fixup_gains(network)
     return network

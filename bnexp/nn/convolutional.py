@@ -1,5 +1,6 @@
 """Convolutional networks: VGG, and residual networks for small images with Fixup for training without norm layers."""
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 from bnexp.config.families import resnet_blocks, vgg_stages
 from bnexp.nn.kit import Kit
 from bnexp.nn.layout import pooled_features, share_images, trials_of
+from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
 
 
@@ -24,6 +26,9 @@ class Convolutional(nn.Module):
         features: channels that the last of them hands on.
         classes: units of the output layer.
     """
+
+    images = True
+    """Norm layers get images, not features."""
 
     def __init__(self, kit: Kit, image: tuple[int, int, int], body: dict[str, nn.Module], features: int, classes: int):
         super().__init__()
@@ -42,6 +47,12 @@ class Convolutional(nn.Module):
             x_BDHW = self.get_submodule(name)(x_BDHW)
         logits_KBC: Tensor = self.output(self.before_output(pooled_features(x_BDHW, trials)))
         return logits_KBC
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layers."""
+        yield from to.layers(self.input, *(self.get_submodule(name) for name in self._body))
+        yield from (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        yield from to.layers(self.before_output, self.output)
 
 
 # VGG for small pictures: 3×3 convolutions in stages of equal size, halved in between, then one linear layer.

@@ -8,18 +8,8 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear, ScalarBias
-from bnexp.nn.norm import BatchNorm, GroupNorm, LayerNorm, Noise, Norm
-from bnexp.nn.whiten import Whiten
+from bnexp.nn.norm import Noise
 from bnexp.streams import SeedDraws
-
-NORMS: dict[str, type[Norm]] = {
-    "batch": BatchNorm,
-    "layer": LayerNorm,
-    "group": GroupNorm,
-    "whiten": Whiten,
-    "noisy_batch": BatchNorm,
-}
-"""Norm layers by the name in model.norm.kind; behind noisy_batch's there is noise."""
 
 Steps = Iterable[tuple[str, nn.Module]]
 
@@ -104,8 +94,8 @@ class Kit:
         if model.dropout_at == "before_norm":
             yield from self._dropout()
         if model.norm.kind != "none":
-            yield "norm", NORMS[model.norm.kind](self.trials, features, model.norm)
-        if model.norm.kind == "noisy_batch" and self.draws is not None:
+            yield "norm", model.norm.spec.load()(self.trials, features, model.norm)
+        if model.norm.spec.noise and self.draws is not None:
             yield "noise", Noise(self.trials, features, self.draws)
         if model.dropout_at == "after_norm":
             yield from self._dropout()

@@ -1,6 +1,6 @@
 """Layers with the trial axis: linear, convolution, activations, dropout and Fixup's scalars; and the loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.nn.layout import Activations, draws_for, per_trial
+from bnexp.nn.plain_layers import AddScalar, Converter, ScaleByScalar, layer_from_state
 from bnexp.streams import SeedDraws
 
 
@@ -52,6 +53,15 @@ class Linear(nn.Module):
         if self.bias is None:
             return torch.bmm(self.weight, x_SBC.mT).mT
         return torch.baddbmm(self.bias[..., None], self.weight, x_SBC.mT).mT
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layer."""
+        _, units, features = self.weight.shape
+        yield layer_from_state(nn.Linear, _of_first_trial(self), features, units, bias=self.bias is not None)
+
+
+def _of_first_trial(layer: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter[0] for name, parameter in layer.named_parameters()}
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
@@ -140,6 +150,12 @@ class Conv2d(nn.Module):
         groups = x_BDHW.shape[1] // self.weight.shape[2]
         return F.conv2d(x_BDHW, self.weight.flatten(0, 1), bias_E, self.stride, KERNEL // 2, groups=groups)
 
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layer."""
+        _, channels, features, *_ = self.weight.shape
+        options = {"stride": self.stride, "padding": KERNEL // 2, "bias": self.bias is not None}
+        yield layer_from_state(nn.Conv2d, _of_first_trial(self), features, channels, KERNEL, **options)
+
 
 class Dropout(nn.Module):
     """Inverted dropout: in training, units whose uniform is below the trial's rate become 0, the rest grow.
@@ -166,6 +182,10 @@ class Dropout(nn.Module):
         kept = uniforms >= per_trial(self.rate_K, x)
         return x * (kept * per_trial(self.gain_K, x)).to(x.dtype)
 
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield nothing, since evaluation drops nothing."""
+        yield from ()
+
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -188,7 +208,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 # ResNet-110 (width 4, rate 0.1, CIFAR-10) stayed at chance; so it reached 23 % of its training images in 120 steps.
 
 SHARE = 0.1**0.5
-"""Of a parameter's change, what its scalar changes by."""
+"""Change of a scalar per change of its parameter: √0.1, so that under SGD it learns at a tenth of the rate."""
 
 
 class ScalarBias(nn.Module):
@@ -206,6 +226,10 @@ class ScalarBias(nn.Module):
         """Add each trial's number."""
         return x + per_trial(SHARE * self.bias[:, 0], x).to(x.dtype)
 
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layer."""
+        yield layer_from_state(AddScalar, {"number": SHARE * self.bias[0, 0]})
+
 
 class ScalarMultiplier(nn.Module):
     """a·x, with a = 1 at the start.
@@ -221,6 +245,10 @@ class ScalarMultiplier(nn.Module):
     def forward(self, x: Activations) -> Activations:
         """Multiply with each trial's number."""
         return x * per_trial(1 + SHARE * (self.factor[:, 0] - 1), x).to(x.dtype)
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layer."""
+        yield layer_from_state(ScaleByScalar, {"number": 1 + SHARE * (self.factor[0, 0] - 1)})
 
 
 def losses(

@@ -1,5 +1,6 @@
 """The multi-layer perceptron: hidden layers with a place for a norm layer before or after the activation."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 from jaxtyping import Float
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from bnexp.nn.kit import Kit, sequence
 from bnexp.nn.layout import share_features, trials_of
+from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
 
 
@@ -36,6 +38,11 @@ class MLP(nn.Module):
             x_KBC = layer(x_KBC)
         logits_KBC: Tensor = self.output(self.before_output(x_KBC))
         return logits_KBC
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layers, beginning with images."""
+        yield nn.Flatten()
+        yield from to.layers(*self.children())
 
 
 def _plain(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:

@@ -5,7 +5,7 @@ Group norm: Wu & He 2018, arXiv:1803.08494. Initialising them draws nothing: γ 
 β = 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.layout import Activations, draws_for
+from bnexp.nn.plain_layers import Converter, layer_from_state
 from bnexp.streams import SeedDraws
 
 
@@ -38,8 +39,13 @@ class Norm(nn.Module):
             else:
                 self.register_buffer(name, start_KC, persistent=False)
 
-    def forward(self, x: Activations) -> Activations:
-        """Normalise activations in either layout."""
+    @classmethod
+    def for_steps(cls, trials: int, features: int, settings: NormSettings, steps: int) -> "Norm":
+        """Return the layer for recurrent networks of so many time steps."""
+        return cls(trials, features, settings)
+
+    def forward(self, x: Activations, step: int | None = None) -> Activations:
+        """Normalise activations in either layout; layers `for_steps` get the time step, or all steps without it."""
         return self.features(x) if x.ndim == 3 else self.images(x)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
@@ -53,6 +59,20 @@ class Norm(nn.Module):
     def scale_and_shift(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         """Return γ x + β."""
         return torch.addcmul(self.beta[:, None], x_KBC, self.gamma[:, None])
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield what the first trial's layer does in evaluation, as a layer that torch or `plain_layers` has."""
+        raise NotImplementedError(f"{type(self).__name__} can't be exported")
+
+    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]] | None:
+        """Return matrix and shift, in float64, that stand for the first trial's layer in evaluation.
+
+        None where it is no such map, since it depends on each image's own statistics.
+        """
+        return None
+
+    def _scale_and_shift_state(self) -> dict[str, Tensor]:
+        return {"weight": self.gamma[0], "bias": self.beta[0]}
 
 
 class RunningNorm(Norm):
@@ -125,6 +145,24 @@ class BatchNorm(RunningNorm):
             self.eps,
         )
 
+    @classmethod
+    def for_steps(cls, trials: int, features: int, settings: NormSettings, steps: int) -> Norm:
+        return StepBatchNorm(trials, features, settings, steps)
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        kind = nn.BatchNorm2d if to.images else nn.BatchNorm1d
+        mean_RC, var_RC = (each[0].view(-1, each.shape[-1]) for each in (self.running_mean, self.running_var))
+        for mean_C, var_C in zip(mean_RC, var_RC, strict=True):
+            count = mean_C.new_zeros((), dtype=torch.int64)
+            running = {"running_mean": mean_C, "running_var": var_C, "num_batches_tracked": count}
+            state = self._scale_and_shift_state() | running
+            yield layer_from_state(kind, state, len(mean_C), eps=self.eps, momentum=self.momentum)
+
+    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
+        mean_C, var_C = self.running_mean[0].double().flatten(), self.running_var[0].double().flatten()
+        scale_C = self.gamma[0].double() / (var_C + self.eps).sqrt()
+        return scale_C.diag(), self.beta[0].double() - scale_C * mean_C
+
 
 class GroupNorm(Norm):
     """Normalises every sample over groups of neighbouring features, and in images over all places.
@@ -147,6 +185,10 @@ class GroupNorm(Norm):
         y_BDHW = F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)
         return y_BDHW.contiguous(memory_format=torch.channels_last)  # which it isn't on a GPU
 
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        features = self.gamma.shape[1]
+        yield layer_from_state(nn.GroupNorm, self._scale_and_shift_state(), self.groups, features, eps=self.eps)
+
 
 class LayerNorm(GroupNorm):
     """Normalises every sample over all its features, and in images over all places: a single group."""
@@ -154,6 +196,13 @@ class LayerNorm(GroupNorm):
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         self.groups = 1
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        if to.images:
+            yield from super().to_torch(to)
+        else:
+            features = self.gamma.shape[1]
+            yield layer_from_state(nn.LayerNorm, self._scale_and_shift_state(), features, eps=self.eps)
 
 
 # Noise behind batch norm whose distribution changes at every step (Santurkar et al. 2018, arXiv:1805.11604, app. A).
@@ -199,6 +248,10 @@ class Noise(nn.Module):
         mean = _per_feature(mean_KC, x) + SPREAD * (2 * uniform - 1)
         scale = _per_feature(scale_KC, x) + SPREAD * normal
         return x * scale.to(x.dtype) + mean.to(x.dtype)
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield nothing, since evaluation has no noise."""
+        yield from ()
 
 
 def _per_feature(numbers_KC: Tensor, x: Tensor) -> Tensor:

@@ -4,8 +4,32 @@ The source of these classes goes into the model.py of an export, which has torch
 shapes stand in words here. x is (B, C), of images (B, C, H, W), of time steps (B, T, C).
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
 import torch
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class Converter(Protocol):
+    """Turns layers of one trial into such as torch has; every layer with K in front has a method `to_torch` for it."""
+
+    images: bool
+    """Whether data pass as images (B, C, H, W) and not as features."""
+
+    def layers(self, *modules: nn.Module) -> Iterator[nn.Module]:
+        """Yield the layers that do in evaluation what some modules do one after the other."""
+        ...
+
+
+def layer_from_state(kind: type[nn.Module], state: Mapping[str, Tensor], *sizes: Any, **options: Any) -> nn.Module:
+    """Return a layer of a kind that holds copies of the given numbers, which are its whole state."""
+    with torch.device("meta"):  # where no initial weights are drawn
+        layer = kind(*sizes, **options)
+    copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    layer.load_state_dict(copies, assign=True)
+    return layer
 
 
 class ScaledPixels(nn.Module):
@@ -79,7 +103,7 @@ class Residual(nn.Module):
         return joined
 
 
-class Plus(nn.Module):
+class AddScalar(nn.Module):
     """x + number."""
 
     def __init__(self) -> None:
@@ -90,7 +114,7 @@ class Plus(nn.Module):
         return x + self.number
 
 
-class Times(nn.Module):
+class ScaleByScalar(nn.Module):
     """x * number."""
 
     def __init__(self) -> None:
@@ -101,14 +125,14 @@ class Times(nn.Module):
         return x * self.number
 
 
-class Rows(nn.Module):
+class ImageRowsAsSteps(nn.Module):
     """The rows of images as time steps, top to bottom; all channels of a row are its features."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(2)
 
 
-class LastStep(nn.Module):
+class TakeLastStep(nn.Module):
     """The last of the time steps."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bnexp.nn.kit import Kit, Steps, sequence
 from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
+from bnexp.nn.plain_layers import Converter, Residual
 
 LAYERS_OF_A_BRANCH = 2
 """m in Fixup's rule."""
@@ -54,6 +55,12 @@ class ResidualBlock(nn.Module):
         skip = x if self._shortcut is None else self._shortcut(x)
         joined: Joined = self.joined(skip + self.second(self.first(x)))
         return joined
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's block."""
+        (first,), (second,) = _with_weights(self.first), _with_weights(self.second)
+        yield Residual(*to.layers(self.first, self.second), added=second.weight.shape[1] - first.weight.shape[2])
+        yield from to.layers(self.joined)
 
 
 def set_fixup_gains(network: nn.Module) -> None:

@@ -7,16 +7,20 @@ own, and β comes once (Cooijmans et al. 2017, arXiv:1603.09025, equation 6); wi
 Shapes: T time steps, N = T·B samples of all steps, those of the first step first.
 """
 
+import copy
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.kit import NORMS, Kit
+from bnexp.nn import plain_layers
+from bnexp.nn.kit import Kit
 from bnexp.nn.layers import Linear
 from bnexp.nn.layout import share_features, trials_of
-from bnexp.nn.norm import Norm, StepBatchNorm
+from bnexp.nn.norm import Norm
+from bnexp.nn.plain_layers import Converter
 
 
 class RNN(nn.Module):
@@ -53,6 +57,15 @@ class RNN(nn.Module):
             x_KNC = layer(x_KNC)
         logits_KBC: Tensor = self.output(x_KNC)
         return logits_KBC
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layers, beginning with images."""
+        if len(self.input):
+            yield from (nn.Flatten(), *to.layers(self.input), nn.Unflatten(1, self.image))
+        yield plain_layers.ImageRowsAsSteps()
+        yield from to.layers(*self.hidden)
+        yield plain_layers.TakeLastStep()
+        yield from to.layers(self.output)
 
 
 class Recurrent(nn.Module):
@@ -93,6 +106,11 @@ class Recurrent(nn.Module):
         handed_up = h_KBC if self.last else torch.cat([state.mT for state in states], 2).mT
         return handed_up if self.dropout is None else self.dropout(handed_up)
 
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        """Yield the first trial's layer."""
+        ways = self.input.at_step(to), self.recurrent.at_step(to)
+        yield plain_layers.Recurrent(*ways, copy.deepcopy(self.activation))
+
 
 class Way(nn.Module):
     """Weights and perhaps a norm layer: what enters the activation from one side."""
@@ -104,17 +122,18 @@ class Way(nn.Module):
     def forward(self, x_SNC: Float[Tensor, "S N in"], step: int | None = None) -> Float[Tensor, "K N out"]:
         """Return the normalised product of one step, or without its number of all of them at once."""
         y_KNC: Tensor = self.linear(x_SNC)
-        if isinstance(self.norm, StepBatchNorm):
-            y_KNC = self.norm(y_KNC, step)
-        elif self.norm is not None:
-            y_KNC = self.norm(y_KNC)
-        return y_KNC
+        return y_KNC if self.norm is None else self.norm(y_KNC, step)
+
+    def at_step(self, to: Converter) -> plain_layers.StepLinear:
+        """Return the first trial's weights with the norm of each step, one for all of them, or none."""
+        linear, *norms = to.layers(self.linear, *([] if self.norm is None else [self.norm]))
+        assert isinstance(linear, nn.Linear)
+        return plain_layers.StepLinear(linear, *norms)
 
 
 def _norm(kit: Kit, units: int, steps: int, affine: str) -> Norm | None:
     settings = kit.model.norm.model_copy(update={"affine": affine})
     if settings.kind == "none":
         return None
-    if settings.kind == "batch":
-        return StepBatchNorm(kit.trials, units, settings, steps)
-    return NORMS[settings.kind](kit.trials, units, settings)
+    kind: type[Norm] = settings.spec.load()
+    return kind.for_steps(kit.trials, units, settings, steps)

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
-from bnexp.nn.layers import Conv2d, Linear
-from bnexp.nn.norm import Norm
+from bnexp.nn.layers import Conv2d, Dropout, Linear
+from bnexp.nn.norm import Noise, Norm
 from bnexp.streams import SeedDraws
 
 IMAGES = 2
-"""That pass while layers are looked at."""
+"""Batch size of the pass that tells the shapes."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class LayerRow:
     """Numbers that are kept but not learned: running means and variances."""
     products: int
     """Multiplications by weights for one image."""
+    saved: int
+    """Numbers that it keeps for one image until the backward pass: its output, and what it drew or centred."""
 
     @property
     def output(self) -> int:
@@ -65,10 +67,11 @@ def layer_table(
             if next(layer.children(), None) is None and not isinstance(layer, nn.Sequential):
                 describe(name, layer)
         network(torch.empty(1, IMAGES, prod(image), dtype=torch.float32))
-    return [_row(name, network.get_submodule(name), outputs) for name, outputs in handed.items()]
+    saves_input = model.norm.spec.saves_input
+    return [_row(name, network.get_submodule(name), outputs, saves_input) for name, outputs in handed.items()]
 
 
-def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size]) -> LayerRow:
+def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size], saves_input: bool) -> LayerRow:
     """Describe a layer by the shapes of what it handed on, each time that data passed it."""
     if len(outputs[0]) == 4:
         shape = tuple(outputs[0][1:])
@@ -79,7 +82,9 @@ def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size]) -> LayerRo
     trainable = sum(parameter.numel() for parameter in module.parameters())
     kept = [module.get_buffer(name).numel() for name in module.state_dict() if name.startswith("running")]
     weights = module.weight.numel() if isinstance(module, Linear | Conv2d) else 0
-    return LayerRow(name, _kind(module), shape, trainable, sum(kept), weights * places)
+    twice = isinstance(module, Dropout | Noise) or (isinstance(module, Norm) and saves_input)
+    saved = prod(shape) * (2 if twice else 1)
+    return LayerRow(name, _kind(module), shape, trainable, sum(kept), weights * places, saved)
 
 
 def _kind(module: nn.Module) -> str:

@@ -4,15 +4,17 @@ Decorrelated batch normalization (Huang et al. 2018, arXiv:1804.08450) in ZCA fo
 gradient is written so that equal eigenvalues do no harm. Shapes: G groups of g features, N = B or B·H·W samples.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import RunningNorm
+from bnexp.nn.plain_layers import Converter, Whitening, layer_from_state
 
 
 class Whiten(RunningNorm):
@@ -84,6 +86,20 @@ class Whiten(RunningNorm):
         if self._root is None or self._root[0] != state:
             self._root = state, inverse_root(self.running_covariance, self.eps)
         return self._root[1]
+
+    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
+        state = {"weight": self._matrix(), "bias": self.beta[0], "mean": self.running_mean[0]}
+        yield layer_from_state(Whitening, state, len(self.beta[0]))
+
+    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
+        matrix_CC = self._matrix().double()
+        return matrix_CC, self.beta[0].double() - matrix_CC @ self.running_mean[0].double()
+
+    def _matrix(self) -> Float[Tensor, "C C"]:
+        """Return γ times what whitens each group in the first trial's evaluation."""
+        roots_Ggg = inverse_root(self.running_covariance[0], self.eps)
+        matrix_CC: Tensor = self.gamma[0, :, None] * torch.block_diag(*roots_Ggg)
+        return matrix_CC
 
 
 def inverse_root(covariance: Float[Tensor, "*batch g g"], eps: float) -> Float[Tensor, "*batch g g"]:

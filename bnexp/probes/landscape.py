@@ -11,7 +11,6 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.nn.whiten import Whiten
 from bnexp.probes.activations import sum_of_squares
 from bnexp.probes.moment import Moment, Value, filter_norms
 from bnexp.probes.networks import Batch, Networks, Theta
@@ -141,15 +140,16 @@ def sharpness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     arms are compared by it. NaN where the iterations don't converge, or the loss is no number.
     """
     networks, batches = moment.networks, list(moment.batches(settings.batches or 1))
-    found = [_largest(alone, batches) for alone in networks.one_by_one()]
+    twice = moment.settings.model.norm.spec.twice_differentiable
+    found = [_largest(alone, batches, twice=twice) for alone in networks.one_by_one()]
     lambda_K, free_K = torch.tensor(found, dtype=torch.float64, device=moment.rate_K.device).unbind(1)
     yield "", "sharpness", lambda_K
     yield "", "sharpness.times_rate", lambda_K * moment.rate_K
     yield "", "sharpness.scale_free", free_K
 
 
-def _largest(alone: Networks, batches: list[Batch]) -> tuple[float, float]:
-    """Return the eigenvalue as it is, and in units of the filters' norms."""
+def _largest(alone: Networks, batches: list[Batch], *, twice: bool) -> tuple[float, float]:
+    """Return the eigenvalue as it is, and in units of the filters' norms; `twice`: the gradient can be derived."""
     theta = {name: tensor.double().requires_grad_() for name, tensor in alone.theta().items()}
     doubled = [replace(batch, x_SBP=batch.x_SBP.double()) for batch in batches]
     leaves = list(theta.values())
@@ -159,7 +159,6 @@ def _largest(alone: Networks, batches: list[Batch]) -> tuple[float, float]:
         loss = torch.stack([alone.loss(there, batch) for batch in doubled]).mean()
         return torch.autograd.grad(loss, at, create_graph=again)
 
-    twice = not any(isinstance(norm, Whiten) for norm in alone.norms.values())
     slope = gradient(leaves, again=twice)
     if not _flat(slope).isfinite().all():
         return float("nan"), float("nan")

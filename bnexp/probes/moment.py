@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.data.catalog import DataShape, Sampling
+from bnexp.config.trial import TrialSettings
+from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset
 from bnexp.errors import Problem, nearest
 from bnexp.nn.clipping import Clipping
@@ -45,9 +46,8 @@ class Moment:
 
     networks: Networks
     data: Dataset
-    batch_size: int
-    sampling: Sampling
-    """How training draws its batches."""
+    settings: TrialSettings
+    """Of the first trial; all trials of a group agree on them, but for the continuous ones."""
     seeds: tuple[int, ...]
     """Of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
     trial_seeds: tuple[int, ...]
@@ -72,9 +72,9 @@ class Moment:
 
     def batches(self, count: int) -> Iterator[Batch]:
         """Yield the first batches of the training images, the same at every moment; fewer where there are no more."""
-        for i in range(min(count, len(self.data.train) // self.batch_size)):
-            first = i * self.batch_size
-            yield self._batch(torch.arange(first, first + self.batch_size)[None], i)
+        for i in range(min(count, len(self.data.train) // self.settings.train.batch_size)):
+            first = i * self.settings.train.batch_size
+            yield self._batch(torch.arange(first, first + self.settings.train.batch_size)[None], i)
 
     def last_batch(self) -> Batch | None:
         """Return the images that the last update was made from, not augmented."""
@@ -100,10 +100,10 @@ class Moment:
 
     def _drawn(self, seed: int, i: int) -> Int[Tensor, " B"]:
         generator = torch.Generator().manual_seed(stream_seed(seed, "probe", self._number(i)))
-        if self.sampling != "by_class":
-            return torch.randint(len(self.data.train), (self.batch_size,), generator=generator)
-        first = int(torch.randint(len(self.data.train) - self.batch_size + 1, (), generator=generator))
-        return self._by_class()[first : first + self.batch_size]
+        if self.settings.train.sampling != "by_class":
+            return torch.randint(len(self.data.train), (self.settings.train.batch_size,), generator=generator)
+        first = int(torch.randint(len(self.data.train) - self.settings.train.batch_size + 1, (), generator=generator))
+        return self._by_class()[first : first + self.settings.train.batch_size]
 
     def _by_class(self) -> Int[Tensor, " N"]:
         return self.once("sorted", lambda: self.data.train.labels_N.cpu().argsort(stable=True))

@@ -7,63 +7,24 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from bnexp.config.probes import OF_AN_UPDATE, ProbeSettings
+from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Shard
 from bnexp.plan import TrialGroup
-from bnexp.probes.activations import (
-    batch_spread,
-    dead_units,
-    gradient_noise,
-    gradient_norm,
-    rank,
-    saturation,
-    update_ratio,
-)
-from bnexp.probes.landscape import (
-    effective_smoothness,
-    gradient_predictiveness,
-    landscape_slice,
-    loss_variation,
-    sharpness,
-)
-from bnexp.probes.moment import Measure, Moment, Update
+from bnexp.probes.moment import Moment, Update
 from bnexp.probes.networks import Networks, Theta
-from bnexp.probes.shift import covariate_shift, drift, mode_gap, variance_shift
 from bnexp.records import ProbeRecord
-
-PROBES: dict[str, Measure] = {
-    "gradient_norm": gradient_norm,
-    "update_ratio": update_ratio,
-    "saturation": saturation,
-    "dead_units": dead_units,
-    "drift": drift,
-    "rank": rank,
-    "batch_spread": batch_spread,
-    "variance_shift": variance_shift,
-    "gradient_noise": gradient_noise,
-    "covariate_shift": covariate_shift,
-    "loss_variation": loss_variation,
-    "gradient_predictiveness": gradient_predictiveness,
-    "effective_smoothness": effective_smoothness,
-    "sharpness": sharpness,
-    "landscape_slice": landscape_slice,
-    "mode_gap": mode_gap,
-}
-
-KEEPING = ("gradient_norm", "saturation", "dead_units", "drift", "rank")
-"""Probes that need everything that layers hand on, of all their batches at once."""
 
 
 def hessian_batches(probes: Iterable[ProbeSettings]) -> int:
     """Return over how many batches the gradient of one trial is kept in float64, to be derived once more."""
-    return max((probe.batches or 1 for probe in probes if probe.name == "sharpness"), default=0)
+    return max((probe.batches or 1 for probe in probes if probe.spec.one_trial_at_a_time), default=0)
 
 
 def kept_passes(probes: Iterable[ProbeSettings]) -> int:
     """Return of how many batches everything that layers hand on is kept at a time."""
-    return max((probe.batches or 1 for probe in probes if probe.name in KEEPING), default=0)
+    return max((probe.batches or 1 for probe in probes if probe.spec.keeps_outputs), default=0)
 
 
 @dataclass
@@ -106,7 +67,7 @@ class Prober:
 
     def before_update(self, due: Sequence[ProbeSettings]) -> None:
         """Keep what the probes to be taken after the coming update need of the time before it."""
-        if any(probe.name in OF_AN_UPDATE for probe in due):
+        if any(probe.spec.needs_update for probe in due):
             self._before = {name: theta.detach().clone() for name, theta in self._network.named_parameters()}
 
     def measure(
@@ -129,7 +90,7 @@ class Prober:
         for count, part in enumerate(self._parts, start=1):
             moment = self._moment(part, step, rate_K, batch_SB)
             for probe in due:
-                for layer, name, value_K in PROBES[probe.name](moment, probe):
+                for layer, name, value_K in probe.spec.load()(moment, probe):
                     found.setdefault((layer, name), []).append(value_K.detach().double())
                     assert len(found[layer, name]) == count, f"{name} of {layer or 'the network'} was found twice"
         self._before = {}
@@ -166,8 +127,7 @@ class Prober:
         return Moment(
             part.networks,
             self._data,
-            self._group.settings.train.batch_size,
-            self._group.settings.train.sampling,
+            self._group.settings,
             shared[rows],
             self._seeds[first:end],
             step,

@@ -204,7 +204,7 @@ def _split(moment: Moment) -> Split:
 def _predictions(moment: Moment, split: Split) -> Int[Tensor, "K N"]:
     """Return the class that each network finds likeliest; a last batch of one image joins the one before it."""
     networks, theta, found = moment.networks, moment.networks.theta(), []
-    size, count = moment.batch_size, len(split)
+    size, count = moment.settings.train.batch_size, len(split)
     ends = [*range(size, count - 1, size), count]
     for first, end in zip([0, *ends], ends, strict=False):
         x_1BP: Float[Tensor, "1 B P"] = moment.data.inputs(split.images_NP[first:end])[None]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from bnexp.config.probes import DEFAULT, DEFAULT_PROBES, OF_AN_UPDATE, Probes, ProbeSettings
+from bnexp.config.probes import DEFAULT, PROBES, Probes, ProbeSettings, default_probes
 from bnexp.config.problems import explain
 from bnexp.config.yaml import parse
 from bnexp.data.catalog import DataShape
@@ -75,7 +75,7 @@ def probe_settings(written: Sequence[str]) -> tuple[ProbeSettings, ...]:
     except ValidationError as error:
         raise ConfigError([Problem("--probe", key, message) for key, message in explain(error)]) from None
     for probe in probes:
-        if probe.name in OF_AN_UPDATE:
+        if probe.spec.needs_update:
             raise InputError(
                 f"--probe {probe.name}: compares the weights before and after an update, so it is taken in training: "
                 f"bnexp run CONFIG probes=[{probe.name}]"
@@ -91,7 +91,7 @@ def _entries(text: str) -> list[Any]:
     names = [name.strip() for name in text.split(",")]
     if "" in names:
         raise InputError(f"--probe {text!r}: expected names of probes with commas in between")
-    late = [name for name in DEFAULT_PROBES if name not in OF_AN_UPDATE]
+    late = [name for name in default_probes() if not PROBES[name].needs_update]
     return [each for name in names for each in (late if name == DEFAULT else [name])]
 
 

@@ -21,12 +21,6 @@ from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.trainee import CHUNK_NUMBERS, Trainee
 from bnexp.training.work import moments, shard_sizes, trials_at_once, updates_per_epoch
 
-STATE = {"sgd": 1, "adam": 2, "adamw": 2, "nadam": 2, "rmsprop": 2}
-"""Numbers per parameter that an optimiser keeps from step to step at most."""
-UPDATE = {"sgd": 2, "adam": 4, "adamw": 3, "nadam": 4, "rmsprop": 4}
-"""Numbers per parameter alive in an update besides: the gradient with and without the penalty, roots, directions."""
-TWICE = ("dropout", "noise", "Whiten")
-"""Kinds of layers that keep more than their output until the step ends: what they drew, or the centred input."""
 PROBED = 4
 """Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
 HESSIAN = 12
@@ -71,17 +65,17 @@ def footprint(
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
-    kept = sum(layer.output * (2 if layer.kind in TWICE else 1) for layer in layers)
+    kept = sum(layer.saved for layer in layers)
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
     # A probe keeps them, and the gradients that fall on them.
     batches = 1 + 2 * kept_passes(probes)
     activations = settings.train.batch_size * (features + batches * kept + 2 * largest)
-    optimizer = settings.train.optimizer
-    state = (1 + STATE[optimizer]) * parameters
+    optimizer = settings.train.optimizer_spec
+    state = (1 + optimizer.kept) * parameters
     at_once = trials_at_once(settings.model, device)
     backward = (PROBED if probes else 1) * parameters + (activations if at_once is None else 0)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
-    numbers = state + max(backward, UPDATE[optimizer] * parameters, saving)
+    numbers = state + max(backward, optimizer.working * parameters, saving)
     shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations
     shared += HESSIAN * hessian_batches(probes) * settings.train.batch_size * kept
     size = dtype_of(settings.train.precision).itemsize
@@ -129,7 +123,7 @@ def probing_seconds(
     """
     if not probes:
         return 0.0
-    one_by_one = [probe for probe in probes if probe.name == "sharpness"]
+    one_by_one = [probe for probe in probes if probe.spec.one_trial_at_a_time]
     if 0 < len(one_by_one) < len(probes):
         rest = [probe for probe in probes if probe not in one_by_one]
         return sum(probing_seconds(group, shape, device, some) for some in (rest, one_by_one))

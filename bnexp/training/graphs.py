@@ -27,17 +27,15 @@ WARM_UPS = 3
 
 def updater(trainee: Trainee) -> Update:
     """Return the fastest way to update a group on its device; the numbers are those of `Trainee.update`."""
-    # The decomposition that whitening takes reads its outcome on the host, which a capture can't.
-    capturable = trainee.group.settings.model.norm.kind != "whiten"
-    graphed = trainee.device.type == "cuda" and capturable
+    graphed = trainee.device.type == "cuda" and trainee.group.settings.model.norm.spec.capturable
     return GraphedUpdate(trainee, cuda_graph) if graphed else trainee.update
 
 
 class GraphedUpdate:
     """An update that is recorded once and repeated with inputs of the same shape.
 
-    Recording runs the update, so the trainee's state is put back afterwards. What was drawn meanwhile
-    are not taken back: record between epochs, whose start sets the streams anew.
+    Recording runs the update, so the trainee's state is put back afterwards. Random numbers drawn meanwhile are not
+    rewound: record between epochs, since each epoch seeds its generators again.
 
     Args:
         trainee: the group.

@@ -164,7 +164,3 @@ class RMSprop(Optimizer):
             torch._foreach_add_(velocities, directions)
             directions = velocities
         torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "nadam": NAdam, "rmsprop": RMSprop}
-"""Update rules by the name in train.optimizer."""

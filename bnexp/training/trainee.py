@@ -20,7 +20,6 @@ from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.streams import SeedDraws, SeedStreams
 from bnexp.training.numerics import autocast, dtype_of
-from bnexp.training.optimizers import OPTIMIZERS
 from bnexp.training.work import batch_products, shard_sizes
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
@@ -143,7 +142,7 @@ class Trainee:
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
         thetas, decayed = parameters.matrices, parameters.decayed
-        self._optimizer = OPTIMIZERS[self._train.optimizer](rules, thetas, decayed)
+        self._optimizer = self._train.optimizer_spec.load()(rules, thetas, decayed)
         self._clip = Clipping.of([train.clip for train in rules], thetas[0])
         self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), like=thetas[0])
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 
-from bnexp.config.families import UNITS
 from bnexp.config.model import ModelSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
@@ -30,7 +29,7 @@ from bnexp.plan import TrialGroup, parts
 
 def trials_at_once(model: ModelSettings, device: torch.device) -> int | None:
     """Return the most trials whose networks compute in one pass on a device; None for all."""
-    return None if model.family in UNITS else 1
+    return None if model.spec.units else 1
 
 
 def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:
@@ -94,7 +93,7 @@ class Cost:
 def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> Cost:
     """Estimate what training a group takes: trials that compute at once share the calls of layers."""
     model = group.settings.model
-    time_steps = shape.image[1] if model.family == "rnn" else 1
+    time_steps = shape.image[1] if model.spec.recurrent else 1
     layers = layer_table(model, shape.image, shape.classes)
     calls = LAYER_PRODUCTS * len(layers) * time_steps * total_steps(group, shape) / CORE_SPEED
     products = total_products(group, shape) / len(group.trials) / CORE_SPEED

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.families import USUAL_DEPTH, VGG_STAGES, resnet_blocks, vgg_stages
+from bnexp.config.families import FAMILIES, VGG_STAGES, resnet_blocks, vgg_stages
 from bnexp.config.model import InitSettings, ModelSettings
 from bnexp.config.norm import NormSettings
 
@@ -40,8 +40,8 @@ def test_init_short_form(scheme: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "widths"),
     [
-        ({}, (100,) * USUAL_DEPTH["mlp"]),
-        ({"width": 7}, (7,) * USUAL_DEPTH["mlp"]),
+        ({}, (100,) * FAMILIES["mlp"].depth),
+        ({"width": 7}, (7,) * FAMILIES["mlp"].depth),
         ({"depth": 3, "width": 7}, (7, 7, 7)),
         ({"width": [300, 100]}, (300, 100)),
         ({"width": [300, 100], "depth": 2}, (300, 100)),

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
+from bnexp.nn.plain_layers import Whitening
 from bnexp.streams import SeedDraws, SeedStreams, Stream, stream_seed
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
 
@@ -30,6 +31,8 @@ MODULES: dict[str, Any] = {
     "sigmoid": nn.Sigmoid,
     "identity": nn.Identity,
 }
+PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, Whitening)
+"""Norm layers of exported networks."""
 Image = tuple[int, int, int]
 
 

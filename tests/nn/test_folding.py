@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.deploy.folding import NORMS, Unfoldable, folded
+from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.nn.norm import BatchNorm
 from tests.helpers import EXACT_FLOAT32, assert_close, noise
+from tests.nn.plain import PLAIN_NORMS
 from tests.nn.test_plain import FAMILIES, IMAGE, assert_same, trained
 
 PADDED = "the next convolution pads with zeros, which don't get the shift"
@@ -26,7 +27,7 @@ def built(family: str, activation: str = "tanh", **norm: Any) -> nn.Module:
 def assert_folded(network: nn.Module) -> None:
     """Fold, and find no norm layer, and the logits as they were."""
     made = folded(network)
-    assert not any(isinstance(layer, NORMS) for layer in made.modules())
+    assert not any(isinstance(layer, PLAIN_NORMS) for layer in made.modules())
     assert_same(made, network)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.families import VGG_STAGES, fewest_places
+from bnexp.config.families import FAMILIES, VGG_STAGES
 from bnexp.config.load import load
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
@@ -147,4 +147,4 @@ def test_the_fewest_places_are_those_of_the_norm_layers(family: str, depth: int,
     model = ModelSettings.model_validate({"family": family, "depth": depth, "width": 2, "norm": norm})
     norms = [row.shape for row in layer_table(model, image, 3) if "BatchNorm" in row.kind]
     places = [prod(shape[1:]) if len(shape) == 3 else 1 for shape in norms]
-    assert fewest_places(family, depth, image) == min(places)
+    assert FAMILIES[family].fewest_places(depth, image) == min(places)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnexp.config.model import ActivationName, ModelSettings
-from bnexp.config.norm import NormKind
+from bnexp.config.norm import NORMS
 from bnexp.nn.kit import Kit
 from bnexp.nn.layers import ACTIVATIONS
 from bnexp.nn.mlp import MLP
@@ -141,7 +141,7 @@ def test_the_forward_pass_equals_one_written_by_hand(residual: bool, depth: int)
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("kind", get_args(NormKind))
+@pytest.mark.parametrize("kind", NORMS)
 def test_with_every_norm_the_forward_pass_equals_one_written_by_hand(kind: str, placement: str, residual: bool) -> None:
     norm = {"kind": kind, "placement": placement, "groups": 2, "group_size": 3}
     for extra in ({"input": True}, {"addition": "after"}) if residual else ({"input": True},):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from bnexp.config.model import ActivationName
-from bnexp.config.norm import NormKind
-from bnexp.nn.plain import plain
+from bnexp.config.norm import NORMS
+from bnexp.nn.to_torch import to_torch
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import network
 
@@ -36,26 +36,26 @@ def assert_same(made: nn.Module, built: nn.Module, image: tuple[int, int, int] =
 
 @pytest.mark.parametrize("addition", ["before", "after"])
 @pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("kind", get_args(NormKind))
+@pytest.mark.parametrize("kind", NORMS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_plain_network_answers_as_bnexps_does(family: str, kind: str, placement: str, addition: str) -> None:
     norm = {"kind": kind, "placement": placement, "addition": addition, "groups": 2, "group_size": 2, "input": True}
     built = trained(FAMILIES[family] | {"norm": norm, "activation": "tanh"})
-    assert_same(plain(built), built)
+    assert_same(to_torch(built), built)
 
 
 @pytest.mark.parametrize("activation", get_args(ActivationName))
 @pytest.mark.parametrize("family", ["mlp", "resnet"])
 def test_with_every_activation_it_does_too(family: str, activation: str) -> None:
     built = trained(FAMILIES[family] | {"activation": activation})
-    assert_same(plain(built), built)
+    assert_same(to_torch(built), built)
 
 
 @pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropout_and_noise_are_gone(family: str, where: str) -> None:
     built = trained(FAMILIES[family] | {"dropout": 0.5, "dropout_at": where, "norm": "noisy_batch"})
-    made = plain(built)
+    made = to_torch(built)
     assert_same(made, built)
     assert not {"Dropout", "Noise"} & {type(layer).__name__ for layer in made.modules()}
 
@@ -63,14 +63,14 @@ def test_dropout_and_noise_are_gone(family: str, where: str) -> None:
 @pytest.mark.parametrize("family", ["residual mlp", "resnet"])
 def test_with_fixup_it_does_too(family: str) -> None:
     built = trained(FAMILIES[family] | {"norm": "none", "init": "fixup", "activation": "relu"})
-    assert_same(plain(built), built)
+    assert_same(to_torch(built), built)
 
 
 @pytest.mark.parametrize("affine", ["gamma", "beta", "none"])
 @pytest.mark.parametrize("kind", ["batch", "layer", "whiten"])
 def test_fixed_parameters_of_norm_layers_are_kept(kind: str, affine: str) -> None:
     built = trained(FAMILIES["mlp"] | {"norm": {"kind": kind, "affine": affine, "eps": 0.2, "momentum": 0.7}})
-    assert_same(plain(built), built)
+    assert_same(to_torch(built), built)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_fixed_parameters_of_norm_layers_are_kept(kind: str, affine: str) -> Non
 )
 def test_odd_sides_and_several_blocks_a_stage_are_no_matter(raw: dict[str, Any], image: tuple[int, int, int]) -> None:
     built = trained(raw, image)
-    assert_same(plain(built), built, image)
+    assert_same(to_torch(built), built, image)
 
 
 def test_what_torch_has_is_torchs() -> None:
     def kinds(family: str, kind: str) -> set[str]:
         norm = {"kind": kind, "groups": 2}
-        return {type(layer).__name__ for layer in plain(trained(FAMILIES[family] | {"norm": norm})).modules()}
+        return {type(layer).__name__ for layer in to_torch(trained(FAMILIES[family] | {"norm": norm})).modules()}
 
     assert kinds("mlp", "batch") == {"Sequential", "Flatten", "Linear", "BatchNorm1d", "Sigmoid"}
     assert kinds("mlp", "layer") == {"Sequential", "Flatten", "Linear", "LayerNorm", "Sigmoid"}
@@ -100,7 +100,7 @@ def test_what_torch_has_is_torchs() -> None:
 def test_the_numbers_are_copies_and_nothing_is_drawn() -> None:
     built = trained(FAMILIES["resnet"])
     before, drawn = {name: tensor.clone() for name, tensor in built.state_dict().items()}, torch.get_rng_state()
-    made = plain(built)
+    made = to_torch(built)
     assert torch.equal(torch.get_rng_state(), drawn)
     with torch.no_grad():
         for tensor in made.state_dict().values():
@@ -111,9 +111,9 @@ def test_the_numbers_are_copies_and_nothing_is_drawn() -> None:
 
 def test_the_numbers_keep_their_type() -> None:
     built = trained(FAMILIES["mlp"] | {"norm": "whiten"}).float()
-    assert {tensor.dtype for tensor in plain(built).state_dict().values()} == {torch.float32}
+    assert {tensor.dtype for tensor in to_torch(built).state_dict().values()} == {torch.float32}
 
 
 def test_several_trials_are_no_plain_network() -> None:
     with pytest.raises(ValueError, match="a plain network is that of one trial, and here are 2"):
-        plain(network(FAMILIES["mlp"], [0, 1], IMAGE))
+        to_torch(network(FAMILIES["mlp"], [0, 1], IMAGE))

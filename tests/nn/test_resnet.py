@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.config.model import ActivationName, ModelSettings
-from bnexp.config.norm import NormKind
+from bnexp.config.norm import NORMS
 from bnexp.nn.convolutional import _padded
 from bnexp.nn.table import LayerRow, layer_table
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
@@ -23,7 +23,7 @@ def table(image: tuple[int, int, int] = (3, 32, 32), **raw: Any) -> list[LayerRo
 
 @pytest.mark.parametrize("addition", ["before", "after"])
 @pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("kind", get_args(NormKind))
+@pytest.mark.parametrize("kind", NORMS)
 def test_the_forward_pass_equals_one_written_by_hand(kind: str, placement: str, addition: str) -> None:
     norm = {"kind": kind, "placement": placement, "addition": addition, "groups": 2, "group_size": 2, "input": True}
     assert_equals_plain(SMALL | {"norm": norm}, IMAGE)

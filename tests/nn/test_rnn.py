@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.deploy.folding import NORMS, Unfoldable, folded
+from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.nn.build import skeleton
 from bnexp.nn.norm import Norm, StepBatchNorm, refit_statistics
-from bnexp.nn.plain import plain
 from bnexp.nn.plain_layers import ScaledPixels
 from bnexp.nn.table import layer_table
+from bnexp.nn.to_torch import to_torch
 from bnexp.plan import TrialGroup, uneven_inputs
 from bnexp.probes.networks import Batch, Networks
 from bnexp.streams import stream_seed
@@ -37,7 +37,7 @@ from tests.helpers import (
     noise,
     rates_group,
 )
-from tests.nn.plain import network, seed_draws
+from tests.nn.plain import PLAIN_NORMS, network, seed_draws
 from tests.nn.test_plain import assert_same, trained
 from tests.probes.looking import ALL, find, in_training, probe, rates
 from tests.training.emulated_graph import emulated_graph
@@ -454,7 +454,7 @@ EXPORTED: dict[str, Any] = {
 @pytest.mark.parametrize("norm", EXPORTED)
 def test_a_plain_network_answers_alike_and_so_does_its_source(norm: str, tmp_path: Any) -> None:
     built = trained(RNN | {"depth": 2, "norm": EXPORTED[norm], "dropout": 0.5}, IMAGE)
-    made = plain(built)
+    made = to_torch(built)
     assert_same(made, built, IMAGE)
     pixels = ScaledPixels(IMAGE)
     pixels.shift.zero_()
@@ -472,7 +472,7 @@ def test_a_plain_network_answers_alike_and_so_does_its_source(norm: str, tmp_pat
 def test_a_plain_network_can_be_traced_for_batches_of_any_size() -> None:
     built = trained(RNN | {"depth": 1}, IMAGE)
     sizes = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(plain(built), (noise(2, *IMAGE),), dynamic_shapes=sizes, strict=False)
+    program = torch.export.export(to_torch(built), (noise(2, *IMAGE),), dynamic_shapes=sizes, strict=False)
     assert_same(program.module(), built, IMAGE)
 
 
@@ -480,7 +480,7 @@ def test_a_plain_network_can_be_traced_for_batches_of_any_size() -> None:
 def test_shared_statistics_fold_away(recurrent: bool) -> None:
     built = trained(RNN | {"depth": 2, "norm": {"steps": "shared", "recurrent": recurrent}}, IMAGE)
     made = folded(built)
-    assert not any(isinstance(layer, NORMS) for layer in made.modules())
+    assert not any(isinstance(layer, PLAIN_NORMS) for layer in made.modules())
     assert_same(made, built, IMAGE)
 
 

@@ -9,15 +9,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bnexp.deploy.source import WEIGHTS, model_source
-from bnexp.nn.plain import plain
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
+from bnexp.nn.to_torch import to_torch
 from tests.nn.test_plain import FAMILIES, IMAGE, trained
 
 NORM = {"groups": 2, "group_size": 2, "eps": 0.25, "momentum": 0.5}
 
 
 def network(raw: dict[str, Any]) -> nn.Sequential:
-    return nn.Sequential(ScaledPixels(IMAGE), *plain(trained(raw)))
+    return nn.Sequential(ScaledPixels(IMAGE), *to_torch(trained(raw)))
 
 
 def module(text: str, folder: str = "") -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_it_loads_the_weights_beside_it_in_the_type_that_they_have(tmp_path: Any
 
 def test_only_the_classes_that_it_takes_are_in_it_and_nothing_but_torch_and_safetensors() -> None:
     pixels = WhitenedPixels(IMAGE)
-    text = model_source(nn.Sequential(pixels, *plain(trained(FAMILIES["mlp"]))), "A network.", IMAGE)
+    text = model_source(nn.Sequential(pixels, *to_torch(trained(FAMILIES["mlp"]))), "A network.", IMAGE)
     parsed = ast.parse(text)
     assert [node.name for node in parsed.body if isinstance(node, ast.ClassDef)] == ["WhitenedPixels"]
     imports = [ast.unparse(node) for node in parsed.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -84,7 +84,7 @@ def test_only_the_classes_that_it_takes_are_in_it_and_nothing_but_torch_and_safe
 
 
 def test_a_picture_keeps_its_three_sizes_even_where_they_are_one() -> None:
-    made = nn.Sequential(ScaledPixels((3, 3, 3)), *plain(trained(FAMILIES["vgg"], (3, 3, 3))))
+    made = nn.Sequential(ScaledPixels((3, 3, 3)), *to_torch(trained(FAMILIES["vgg"], (3, 3, 3))))
     text = model_source(made, "A network.", (3, 3, 3))
     assert "ScaledPixels((3, 3, 3))" in text
     assert "torch.randint(256, (4, 3, 3, 3))" in text

@@ -9,10 +9,10 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from bnexp.config.probes import ProbeSettings
+from bnexp.config.probes import PROBES, ProbeSettings
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
-from bnexp.probes.prober import PROBES, Prober
+from bnexp.probes.prober import Prober
 from bnexp.records import ProbeRecord
 from bnexp.streams import stream_seed
 from bnexp.training.trainee import Trainee

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.probes import OF_AN_UPDATE, OF_THE_NETWORK, ProbeSettings
+from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.probes.moment import Moment, Value
-from bnexp.probes.prober import PROBES
 from bnexp.training.loop import train
 from bnexp.training.trainee import Trainee
 from tests.helpers import made_up_data, rates_group
@@ -50,7 +49,7 @@ def test_without_probes_there_is_nothing_to_find() -> None:
     assert [(each.probes, each.probing) for each in train(group, made_up_data(group))] == [((), 0.0)] * 2
 
 
-@pytest.mark.parametrize("probe_name", [name for name in PROBES if name not in OF_THE_NETWORK])
+@pytest.mark.parametrize("probe_name", [name for name in PROBES if "layers" in PROBES[name].options])
 def test_patterns_that_no_layer_has_leave_only_what_is_of_the_whole_network(probe_name: str) -> None:
     trainee = in_training(MODELS["mlp"] | {"activation": "relu"})
     assert all(layer == "" for layer, _ in find(trainee, short(probe_name, layers=["none*"])))
@@ -72,7 +71,7 @@ def test_products_of_probes_are_in_full_precision(precision: str, monkeypatch: p
         seen.append((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")))
         yield "", "rank", moment.rate_K
 
-    monkeypatch.setitem(PROBES, "rank", spy)
+    monkeypatch.setitem(PROBES, "rank", ProbeSpec(spy))
     group = rates_group(1, MODELS["mlp"], epochs=1, precision=precision)
     during = []
     for _ in train(group, made_up_data(group), probes=[probe("rank")]):
@@ -84,7 +83,7 @@ def test_products_of_probes_are_in_full_precision(precision: str, monkeypatch: p
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_under_bf16_values_are_those_of_the_float32_weights(name: str) -> None:
-    probes = [short(each) for each in PROBES if each not in (*OF_AN_UPDATE, "drift", "mode_gap")]
+    probes = [short(each) for each in PROBES if not PROBES[each].needs_update and each not in ("drift", "mode_gap")]
     group = rates_group(1, MODELS[name], epochs=1, precision="bf16")
     *_, last = train(group, made_up_data(group), probes=[probe(each) for each in probes])
     trainee = Trainee(rates_group(1, MODELS[name], epochs=1), made_up_data(group))

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.config.probes import DEFAULT_PROBES
-from bnexp.probes.prober import PROBES
+from bnexp.config.probes import PROBES, default_probes
 from tests.helpers import rates_group
 from tests.probes.looking import ALL, MODELS, find_over_update, in_training, prober, rates
 
@@ -48,7 +47,7 @@ def test_every_probe_has_its_heading_in_the_order_of_the_registry() -> None:
     assert headings == list(PROBES)
 
 
-@pytest.mark.parametrize("name", DEFAULT_PROBES)
+@pytest.mark.parametrize("name", default_probes())
 def test_the_document_says_what_default_stands_for(name: str) -> None:
     (line,) = (line for line in DOCUMENT.splitlines() if line.startswith("`default` stands for"))
     assert f"`{name}`" in line

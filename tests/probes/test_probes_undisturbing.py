@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from bnexp.config.probes import PROBES
 from bnexp.plan import TrialGroup
-from bnexp.probes.prober import PROBES
 from bnexp.records import ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
 from tests.helpers import TOGETHER_FLOAT64, assert_close, experiment, made_up_data, only_group

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from bnexp.config.train import OPTIMIZERS
 from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.training import estimate as memory
 from bnexp.training import work as trial_axis
-from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, STATE, UPDATE, Footprint, footprint
-from bnexp.training.optimizers import OPTIMIZERS
+from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, Footprint, footprint
 from bnexp.training.trainee import CHUNK_NUMBERS, Trainee
 from tests.helpers import crossed, made_up_data, rates_group
 
@@ -50,10 +50,6 @@ def test_memory_grows_with_what_takes_memory(larger: dict[str, Any], train: dict
 def test_double_precision_takes_twice_the_memory() -> None:
     single, double = size(rates_group()), size(rates_group(precision="fp64"))
     assert (double.per_trial, double.shared) == (2 * single.per_trial, 2 * single.shared)
-
-
-def test_every_optimizer_has_its_count_of_matrices() -> None:
-    assert set(STATE) == set(UPDATE) == set(OPTIMIZERS)
 
 
 MODELS: dict[str, dict[str, Any]] = {

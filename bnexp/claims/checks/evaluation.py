@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from bnexp.claims.checks.small import DIGIT, Moment, difference, fresh, last_moments, moments, noise, short, worn
 from bnexp.claims.checks.times import in_turn
 from bnexp.claims.results import Finding
-from bnexp.deploy.folding import NORMS, Unfoldable, folded
+from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.nn.layers import Linear
 from bnexp.nn.norm import BatchNorm, refit_statistics
-from bnexp.nn.plain import plain
+from bnexp.nn.to_torch import to_torch
 
 # Batch norm in evaluation: fixed statistics, whose answers hang on no other image, and two ways to come by them.
 #
@@ -233,7 +233,7 @@ def _same_logits(name: str, network: nn.Module) -> Finding:
     x_NP = noise(IMAGES, 64)
     made = folded(network)
     error = difference(made(x_NP.unflatten(1, DIGIT)), network(x_NP[None])[0])
-    left = sum(isinstance(layer, NORMS) for layer in made.modules())
+    left = sum(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in made.modules())
     removed = sum(isinstance(layer, BatchNorm) for layer in network.modules())
     found = f"{removed} BN layers gone; logits differ by {short(error)} of the largest"
     # A norm layer that is left is as bad as another answer.
@@ -252,7 +252,7 @@ def _refused(name: str, network: nn.Module) -> Finding:
 def _times(batch: int, rounds: int) -> Finding:
     """Time a network of convolutions as torch.nn has it, with its norm layers and folded."""
     network = worn(fresh(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
-    before, after = plain(network), folded(network)
+    before, after = to_torch(network), folded(network)
     x_BCHW = noise(batch, *DIGIT).float()
 
     @torch.no_grad()

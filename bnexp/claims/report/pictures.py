@@ -323,20 +323,6 @@ def _leaves(row: Judged) -> bool:
     return any(abs(end / row.measure.margin) > _FURTHEST for end in ends if end is not None)
 
 
-OF_PROBES = {
-    "gradient_norm": "gradient_norms",
-    "drift": "activations",
-    "saturation": "saturation",
-    "dead_units": "saturation",
-    "loss_variation": "landscape_bands",
-    "gradient_predictiveness": "landscape_bands",
-    "effective_smoothness": "landscape_bands",
-    "landscape_slice": "slices",
-    "covariate_shift": "covariate_shift",
-}
-"""Which picture shows what a probe found."""
-
-
 def claim_figure(evidence: Evidence) -> Figure | None:
     """Return the picture of a claim: of what decides it, or of what is described; None where nothing has run."""
     if evidence.decisive:
@@ -346,8 +332,8 @@ def claim_figure(evidence: Evidence) -> Figure | None:
         return None
     title, study = evidence.claim.id.replace("_", " "), list(evidence.studies.values())[-1]
     drawn = dict(probe_figures(study, title=title))
-    probes = [probe.name for probe in evidence.experiment.probes] if evidence.experiment else []
-    wanted = [OF_PROBES[probe] for probe in probes if OF_PROBES.get(probe) in drawn]
+    probes = evidence.experiment.probes if evidence.experiment else ()
+    wanted = [probe.spec.figure for probe in probes if probe.spec.figure in drawn]
     return drawn[wanted[0]] if wanted else _curves(study, title)
 
 

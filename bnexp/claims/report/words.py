@@ -21,7 +21,6 @@ from bnexp.claims.report.rows import (
 )
 from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig, default_config
-from bnexp.config.families import USUAL_WIDTH
 from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
@@ -209,7 +208,7 @@ def _flat(settings: TrialSettings) -> dict[str, Any]:
     """Return every setting by its dotted key, with the numbers that null stands for."""
     model, train = settings.model, settings.train
     flat = {key: list(value) if isinstance(value, tuple) else value for key, value in leaves(settings)}
-    flat |= {"model.depth": model.layers, "model.width": model.width or USUAL_WIDTH[model.family]}
+    flat |= {"model.depth": model.layers, "model.width": model.width or model.spec.width}
     return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}
 
 
