@@ -5,18 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bnexp.config.base import Number, OneOf, Positive, Settings, Size
+from bnexp.config.base import Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
 Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
-    """All that is known of a data set before its files are read. A set without an image size tells it by its files."""
+class DatasetSpec(Spec):
+    """All that is known of a data set before its files are read. A set without an image size tells it by its files.
 
-    reader: str
-    """`module:function` that takes the settings and returns `bnexp.data.raw.RawImages`; imported on first use."""
+    The implementation takes the settings and returns `bnexp.data.raw.RawImages`.
+    """
+
     image: tuple[int, int, int] | None = None
     """C, H, W of every image."""
     classes: int = 0

@@ -3,7 +3,6 @@
 Shapes: N images (its own number in each split), C channels, H, W.
 """
 
-import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -97,7 +96,7 @@ def read(settings: DataSettings) -> RawImages:
     Raises:
         InputError: its files are missing, damaged or not as expected.
     """
-    raw: RawImages = pkgutil.resolve_name(DATASETS[settings.name].reader)(settings)
+    raw: RawImages = DATASETS[settings.name].load()(settings)
     return raw
 
 

@@ -190,14 +190,14 @@ def test_a_trial_that_diverged_is_refused(record: RunRecord, tmp_path: Path, mon
 def test_a_network_that_answers_differently_is_not_kept(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = files.plain
+    right = files.to_torch
 
     def wrong(network: Any) -> Any:
         made = right(network)
         made[-1].bias.data[0] += 1
         return made
 
-    monkeypatch.setattr(files, "plain", wrong)
+    monkeypatch.setattr(files, "to_torch", wrong)
     with pytest.raises(
         BnexpError,
         match=r"^model.py was not written: it gives logits that differ from those in training by 1.0e\+00, of up to",
