@@ -15,6 +15,7 @@ from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
 from bnexp.engines.devices import data_key, load_data
 from bnexp.nn.table import layer_table
+from bnexp.nn.to_torch import to_torch
 from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Cell, Column, Table
