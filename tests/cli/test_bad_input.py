@@ -395,11 +395,11 @@ def test_a_picture_that_is_none(refused: Refused, written: Written, here: Path, 
         (here / "pictures" / place).mkdir(parents=True)
         (here / "pictures" / place / "0.png").write_bytes(content)
     message = refused(command, written("data: {name: image_folder, root: pictures}"))
-    assert message.startswith(f"bnexp: data.root: {here}/pictures/train/a/0.png can't be used as a picture: ")
+    assert message.startswith(f"bnexp: data.root: {here}/pictures/train/a/0.png can't be used as an image: ")
     assert message.endswith("; replace or remove it\n")
 
 
-LAYOUT = "image_folder needs pictures under train/<class>/ and test/<class>/"
+LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/"
 
 
 @pytest.mark.parametrize("command", ["run", "show"])

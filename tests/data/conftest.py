@@ -75,12 +75,12 @@ def write_mnist() -> Callable[..., None]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A tree of 2 classes, 6 training and 2 test pictures of 4x3 pixels, in colour.
+def images(tmp_path: Path) -> Path:
+    """A tree of 2 classes, 6 training and 2 test images of 4x3 pixels, in colour.
 
-    Every picture of class cat is plain red 10·i, every dog plain blue 10·i, i counting the files.
+    Every image of class cat is plain red 10·i, every dog plain blue 10·i, i counting the files.
     """
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for split, count in (("train", 3), ("test", 1)):
         for name, channel in (("cat", 0), ("dog", 2)):
             (root / split / name).mkdir(parents=True)

@@ -29,8 +29,8 @@ def test_known_sets(settings: DataSettings, expected: DataShape, shared_folder: 
     assert not shared_folder.exists()
 
 
-def test_image_folder(pictures: Path) -> None:
-    settings = DataSettings(name="image_folder", root=str(pictures), val_size=1)
+def test_image_folder(images: Path) -> None:
+    settings = DataSettings(name="image_folder", root=str(images), val_size=1)
     assert describe(settings) == DataShape((3, 3, 4), 2, train=5, val=1, test=2)
 
 

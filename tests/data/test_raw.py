@@ -1,0 +1,156 @@
+"""Arrays that nothing can be trained on are refused, and what is probably a mistake in them is warned of."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bnexp.config.data import DataSettings
+from bnexp.data.catalog import DataShape
+from bnexp.data.raw import FAINT, RawImages, count_blank, data_warnings
+
+
+def raw_images(train: int = 20, test: int = 4) -> RawImages:
+    rng = np.random.default_rng(0)
+    images_NCHW = rng.integers(0, 256, (train + test, 1, 3, 3), dtype=np.uint8)
+    labels_N = np.arange(train + test) % 3
+    return RawImages(images_NCHW[:train], labels_N[:train], images_NCHW[train:], labels_N[train:], classes=3)
+
+
+def spoilt(field: str, change) -> RawImages:
+    raw = raw_images()
+    # Past the constructor, whose types the tests check and a run doesn't.
+    object.__setattr__(raw, field, change(getattr(raw, field)))
+    return raw
+
+
+def labelled(label: int):
+    return lambda labels_N: np.where(np.arange(len(labels_N)) == 2, label, labels_N)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (spoilt("train_labels_N", labelled(3)), "train label 3, expected 0 to 2"),
+        (spoilt("train_labels_N", labelled(-1)), "train label -1, expected 0 to 2"),
+        (spoilt("test_labels_N", labelled(7)), "test label 7, expected 0 to 2"),
+        (
+            spoilt("test_labels_N", lambda y: y.astype(float)),
+            "test labels of float64 and shape (4,), expected int64 and (4,)",
+        ),
+        (spoilt("train_labels_N", lambda y: y[:-1]), "train labels of int64 and shape (19,), expected int64 and (20,)"),
+        (
+            spoilt("train_images_NCHW", lambda x: x.astype(np.float32)),
+            "train images of float32 and shape (20, 1, 3, 3), expected uint8 and (N, C, H, W)",
+        ),
+        (
+            spoilt("train_images_NCHW", lambda x: x[:, 0]),
+            "train images of uint8 and shape (20, 3, 3), expected uint8 and (N, C, H, W)",
+        ),
+        (
+            spoilt("val", lambda _: (raw_images().train_images_NCHW, np.full(20, 3))),
+            "val label 3, expected 0 to 2",
+        ),
+        (
+            spoilt("test_images_NCHW", lambda x: x[..., :2]),
+            "test images of shape (1, 3, 2), but train images of shape (1, 3, 3)",
+        ),
+    ],
+)
+def test_what_no_network_can_train_on_is_named(raw: RawImages, expected: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        raw.check()
+
+
+def test_a_set_without_test_images_or_with_an_unseen_class_is_fine() -> None:
+    raw = raw_images(test=0)
+    raw.train_labels_N[raw.train_labels_N == 1] = 0
+    raw.check()
+    raw.check(DataShape((1, 3, 3), 3, train=20, val=0, test=0))
+    with pytest.raises(ValueError, match=r"^train images of shape \(20, 1, 3, 3\), expected \(21, 1, 3, 3\)$"):
+        raw.check(DataShape((1, 3, 3), 3, train=21, val=0, test=0))
+
+
+def warnings(change, **settings) -> tuple[str, ...]:
+    """What is said of a set whose training images were changed."""
+    raw = raw_images()
+    change(raw.train_images_NCHW)
+    return raw.cut(DataSettings(**{"name": "image_folder", "val_size": 2} | settings)).findings.warnings
+
+
+def test_ordinary_images_are_nothing_to_warn_of() -> None:
+    assert warnings(lambda images_NCHW: None) == ()
+
+
+def _all_equal(images_NCHW: np.ndarray) -> None:
+    images_NCHW[:18] = images_NCHW[0]  # the last two validate
+
+
+def test_equal_training_images_are_warned_of() -> None:
+    assert warnings(_all_equal) == ("all 18 training images are equal, so there is nothing to learn from them",)
+    assert warnings(_all_equal, val_size=1) == ()
+    assert not any("equal" in line for line in warnings(_all_equal, train_size=1))
+
+
+def test_a_constant_channel_of_the_training_images_is_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    images_NCHW = rng.integers(0, 256, (6, 3, 2, 2), dtype=np.uint8)
+    images_NCHW[:5, 1] = 7
+    raw = RawImages(images_NCHW, np.arange(6) % 2, images_NCHW, np.arange(6) % 2, classes=2)
+    message = "channel 1 (of 0, 1, 2) of the training images is 7 everywhere, so there is nothing to learn from it"
+    assert raw.cut(DataSettings(name="image_folder", val_size=1)).findings.warnings == (message,)
+    assert raw.cut(DataSettings(name="image_folder", val_size=0)).findings.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [(1, "2 of the 3 classes have no training image"), (2, "1 of the 3 classes has no training image")],
+)
+def test_classes_without_a_training_image_are_warned_of(train: int, message: str) -> None:
+    assert message in warnings(lambda images_NCHW: None, train_size=train)
+
+
+@pytest.mark.parametrize(
+    ("value", "background", "expected"),
+    [
+        (255, "white", (2, 0)),
+        (255 - FAINT, "white", (2, 0)),
+        (254 - FAINT, "white", (1, 0)),
+        (0, "white", (1, 0)),
+        (FAINT, "black", (1, 1)),
+        (255, "", (0, 2)),
+        (254, "", (0, 1)),
+    ],
+)
+def test_an_image_is_blank_if_no_pixel_stands_out(value: int, background: str, expected: tuple[int, int]) -> None:
+    """Two white images, the first with a dot; where the background is black the first image is black under its dot."""
+    images_NCHW = np.full((2, 3, 20, 30), 255, np.uint8)
+    if background == "black":
+        images_NCHW[0] = 0
+    images_NCHW[0, 1, 10, 13] = value
+    assert count_blank(images_NCHW, background) == expected
+
+
+def blank_warnings(background: str, **greys: list[int]) -> list[str]:
+    """The warnings about 6x6 images of one grey value each, and one of noise, by split."""
+    noise_CHW = np.random.default_rng(0).integers(0, 256, (3, 6, 6), dtype=np.uint8)
+    splits = {}
+    for split in ("train", "val", "test"):
+        images = [noise_CHW, *(np.full((3, 6, 6), grey, np.uint8) for grey in greys.get(split, []))]
+        splits[split] = (np.stack(images), np.zeros(len(images), np.int64))
+    return list(data_warnings(splits, classes=1, background=background))
+
+
+def test_images_that_vanish_on_the_background_and_other_blank_ones_are_counted() -> None:
+    assert blank_warnings("white", train=[255, 250, 90], test=[255, 80]) == [
+        "2 of 4 training images and 1 of 3 test images become one colour on the white background "
+        "(light ink on transparency?); save the images on a background on which everything shows",
+        "1 of 4 training images and 1 of 3 test images are of one colour; check whether anything should show there",
+    ]
+    assert blank_warnings("black", val=[0]) == [
+        "1 of 2 validation images becomes one colour on the black background "
+        "(dark ink on transparency?); save the images on a background on which everything shows"
+    ]
+    assert blank_warnings("", train=[255]) == [
+        "1 of 2 training images is of one colour; check whether anything should show there"
+    ]
