@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from bnexp.config.base import Fraction, Positive, Settings, Size
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import override_with, resolve, shipped
-from bnexp.config.problems import explain, odd_values
+from bnexp.config.load import override, resolve, shipped
+from bnexp.config.problems import explain
 from bnexp.config.sweep import once
 from bnexp.config.text import Line, Lines, printable
 from bnexp.config.trial import Name, TrialKey, Value
@@ -265,13 +265,11 @@ def load_claim(path: Path) -> Claim:
 
 
 def _settings(raw: Mapping[str, Any], source: str) -> ClaimSettings:
-    found = list(odd_values(raw))
-    if not found:
-        try:
-            return ClaimSettings.model_validate(raw)
-        except ValidationError as error:
-            found = list(explain(error, ClaimSettings))
-    raise ConfigError([Problem(source, *map(printable, each)) for each in found])
+    try:
+        return ClaimSettings.model_validate(raw)
+    except ValidationError as error:
+        found = explain(error, ClaimSettings)
+        raise ConfigError([Problem(source, *map(printable, each)) for each in found]) from None
 
 
 def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> ExperimentConfig:
@@ -279,7 +277,7 @@ def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> 
     wrong: list[Problem] = []
     for key, value in settings.tiers[tier].items():
         try:
-            override_with(raw, key, value)
+            override(raw, key, value)
         except ValueError as error:
             wrong.append(Problem(source, f"tiers.{tier}.{printable(key)}", printable(str(error))))
     if wrong:

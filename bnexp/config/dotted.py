@@ -1,6 +1,6 @@
 """Dotted keys: which ones there are, and putting a value under one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,8 +11,8 @@ from bnexp.errors import nearest
 
 def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
     """Yield the dotted key of every setting below a section, in the order of declaration, and perhaps of sections."""
-    for name, field in section.model_fields.items():
-        inner = _section(field.annotation)
+    for name in section.model_fields:
+        inner = _section(section, name)
         if inner is None or sections:
             yield prefix + name
         if inner is not None:
@@ -36,12 +36,9 @@ def below(key: str, section: str) -> bool:
 
 def is_key(section: type[Settings], key: str) -> bool:
     """Tell whether the key names a setting or a section of settings."""
-    here: type[Settings] | None = section
-    for part in key.split("."):
-        if here is None or part not in here.model_fields:
-            return False
-        here = _section(here.model_fields[part].annotation)
-    return True
+    first, dot, rest = key.partition(".")
+    inner = _section(section, first)
+    return first in section.model_fields and (not dot or (inner is not None and is_key(inner, rest)))
 
 
 def check_key(section: type[Settings], key: str) -> None:
@@ -67,7 +64,14 @@ def nearest_key(section: type[Settings], key: str) -> str:
     return f" (nearest: {elsewhere})" if elsewhere in known else nearest(key, list(leaf_keys(section)))
 
 
-def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
+def get(raw: Any, key: str) -> Any:
+    """Return what a raw configuration has under a dotted key; None where it has nothing."""
+    for part in key.split("."):
+        raw = raw.get(part) if isinstance(raw, Mapping) else None
+    return raw
+
+
+def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings] | None) -> None:
     """Set a dotted key in a raw configuration, opening sections and their short forms on the way.
 
     A section's mapping or short form sets the settings that it names and keeps the others: `data=digits` keeps the
@@ -76,36 +80,31 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> N
     Raises:
         ValueError: something that is no section stands in the way.
     """
-    named = _named_settings(section, key, value)
-    for name, inner in named.items():
-        put(raw, f"{key}.{name}", inner, section)
+    name, _, rest = key.partition(".")
+    inner = _section(section, name) if section else None
+    named = {rest: value} if rest else _expanded(inner, value)
     if not named:
-        _set(raw, key, value, section)
+        raw[name] = value
+        return
+    here = raw.get(name)
+    opened = {} if here is None else inner.expand(here) if inner else here
+    if not isinstance(opened, dict):
+        raise ValueError(f"{name} is not a section with keys of its own")
+    raw[name] = dict(opened)
+    for each, setting in named.items():
+        put(raw[name], each, setting, inner)
 
 
-def _set(raw: dict[str, Any], key: str, value: Any, section: type[Settings]) -> None:
-    *path, last = key.split(".")
-    here: type[Settings] | None = section
-    for part in path:
-        here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
-        inner = raw.get(part)
-        inner = {} if inner is None else here.expand(inner) if here else inner
-        if not isinstance(inner, dict):
-            raise ValueError(f"{part} is not a section with keys of its own")
-        raw[part] = raw = dict(inner)
-    raw[last] = value
-
-
-def _named_settings(section: type[Settings], key: str, value: Any) -> dict[Any, Any]:
+def _expanded(section: type[Settings] | None, value: Any) -> dict[Any, Any]:
     """Return what a section's value sets in it; nothing where the key is a setting or the value isn't understood."""
-    here: type[Settings] | None = section
-    for part in key.split("."):
-        here = _section(here.model_fields[part].annotation) if here and part in here.model_fields else None
     with suppress(ValueError):  # refused when the whole is checked
-        expanded = here.expand(value) if here else None
+        expanded = section.expand(value) if section else None
         return expanded if isinstance(expanded, dict) else {}
     return {}
 
 
-def _section(annotation: Any) -> type[Settings] | None:
+def _section(section: type[Settings], name: str) -> type[Settings] | None:
+    """Return the section of that name within another; None where it is a setting, or there is none."""
+    field = section.model_fields.get(name)
+    annotation: Any = field.annotation if field else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, Settings) else None

@@ -76,7 +76,7 @@ MOST_BATCHES = 10_000
 
 
 def _steps(value: Any) -> Any:
-    return None if value is None else step_numbers(value, least=0)
+    return None if value is None else step_numbers(value, 0, "a list or range of steps counted from 0")
 
 
 class ProbeSettings(Settings):

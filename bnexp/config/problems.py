@@ -1,26 +1,30 @@
-"""What is wrong with a configuration, in words: the message, what was probably meant, and how to write it."""
+"""What is wrong with a configuration, in words that name the value, what was expected, and the nearest known name."""
 
 import json
-import re
-import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
 from pydantic import ValidationError
 
 from bnexp.config.base import Settings
-from bnexp.config.dotted import is_key, leaf_keys, nearest_key, put
-from bnexp.config.experiment import BUILT_IN_ARMS, ExperimentConfig
-from bnexp.config.sweep import RANGES, arguments_of, repeated, values
+from bnexp.config.dotted import get, is_key, nearest_key, put
+from bnexp.config.experiment import ExperimentConfig, first_stage
+from bnexp.config.sweep import values
 from bnexp.config.synonyms import nearest_value
-from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
-from bnexp.config.yaml import DEEPEST, MOST_DIGITS, flow, parse
-from bnexp.errors import InputError
+from bnexp.config.yaml import LARGEST
 
 Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
+
+MOST_FINDINGS = 100
+"""Problems that are said at once of each kind: the first of them are enough to read."""
+LONGEST_RESOLVED = LARGEST // 8
+"""Characters of the resolved form as JSON. YAML takes up to five times as many, and it has to be read again."""
+COLUMNS = ("grid", "zip", "tune.grid")
+"""Sections of lists by dotted key."""
 
 KEYS = "expected text as a key; write numbers with a decimal point (0.1), and several values in brackets ([0.1, 1])"
 WORDS = (
@@ -96,7 +100,7 @@ def faults(key: Any, value: Any) -> Iterator[str]:
         yield str(error)
 
 
-def typed(key: str, value: Any) -> Any:
+def converted(key: str, value: Any) -> Any:
     """Return a value as the setting holds it; as it is where it is possible with other settings only."""
     try:
         return reduce(getattr, key.split("."), _alone(key, value))
@@ -110,248 +114,78 @@ def _alone(key: str, value: Any) -> TrialSettings:
     return TrialSettings.model_validate(raw)
 
 
-# What was probably meant where a value is of another kind than its setting takes, and how to write that.
-#
-# Several values at a setting, which takes one, are a sweep; one value where a list belongs is a list of one; and
-# numbers of another unit, such as epochs for a share, are converted.
-
-SWEPT_AS = {"data": "data.name", "model": "model.family", "model.init": "model.init.scheme"}
-"""Sections with a short form, and the setting that it sets: a sweep is over that setting."""
-COLUMNS = ("grid", "zip", "tune.grid")
-"""Sections of lists by dotted key."""
-SHARES = ("model.dropout", "train.label_smoothing")
-WARM_UPS = ("train.warmup", "train.schedule_options.warmup")
-SIZES = ("data.train_size", "data.val_size", "data.test_size")
-SEEDS = ("seeds", "tune.seeds")
-LISTS = ("train.record_at", "train.schedule_options.step_at")
-"""Settings that take ranges themselves."""
-MOST_VALUES = 100
-"""Values of a list that are looked at: a longer one is probably no sweep."""
-
-_CALL = re.compile(rf"(?:np\.|numpy\.)?({'|'.join(RANGES)})\((.*)\)")
-_DECIMAL_COMMA = re.compile(r"([-+]?\d+),(\d+)")
-_PERCENT = re.compile(r"(\d+(?:\.\d*)?) ?%")
+def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding]]:
+    """Return the configuration, or None, and all that is wrong with it."""
+    config, found = None, []
+    try:
+        config = ExperimentConfig.model_validate(raw)
+    except ValidationError as error:
+        found = first_findings(explain(error))
+    found += first_findings((place, fault) for key, value, place in swept_values(raw) for fault in faults(key, value))
+    if config and not found:
+        found = first_findings(_same_values(config)) or list(_too_long(config))
+        found = found or first_findings(_conflicts(first_stage(config)))
+    return config, found
 
 
-def hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
-    """Return what to write instead of the wrong value at a place of a raw configuration, or nothing.
-
-    Args:
-        raw: the configuration.
-        place: a dotted key, perhaps of an arm or a sweep.
-        typed: on the command line, and not in a file.
-    """
-    listed = _list_meant(raw, place)
-    if listed is not None:
-        return f"; write {_assigned(place, listed, typed=typed)}"
-    key, value = next((each[1:] for each in _settings(raw) if each[0] == place), ("", None))
-    if not key:
-        return ""
-    bracketed = _bracketed(key, value)
-    if bracketed is not None:
-        return f"; write {shlex.quote(f'{place}={flow(bracketed)}') if typed else flow(bracketed)}"
-    return _sweep_hint(key, value, typed=typed) or _unit_hint(raw, key, value)
+def first_findings(findings: Iterator[Finding]) -> list[Finding]:
+    """Return what was found, each once; of very many the first ones."""
+    kept: dict[Finding, None] = {}
+    for each in findings:
+        if len(kept) == MOST_FINDINGS:
+            return [*kept, ("", "and more; mend these first")]
+        kept[each] = None
+    return list(kept)
 
 
-def _bracketed(key: str, value: Any) -> Any:
-    """Return a setting's value with the brackets that it lacks, or without those too many; None if neither helps."""
-    if isinstance(value, list):
-        meant = value[0] if len(value) == 1 else None
-    elif isinstance(value, Mapping):
-        return None
-    else:
-        meant = _listed(value) if isinstance(value, str) else [value]
-    return None if meant is None or [*faults(key, meant)] else meant
+def _same_values(config: ExperimentConfig) -> Iterator[Finding]:
+    """Yield values of a sweep that are written in two ways and mean one setting: 0.1 and "0.1", or batch and before."""
+    columns = {f"grid.{key}": {key: column} for key, column in config.grid.items()}
+    columns |= {f"tune.grid.{key}": {key: column} for key, column in config.tune.grid.items()}
+    for place, column in ({"zip": config.zip} | columns).items():
+        rows = list(zip(*column.values(), strict=True))
+        if all(isinstance(value, int | float) for row in rows for value in row):
+            continue  # equal numbers are found where the column is read
+        meant = [repr([converted(key, value) for key, value in zip(column, row, strict=True)]) for row in rows]
+        first: dict[str, int] = {}
+        for number, row in enumerate(rows):
+            if (before := first.setdefault(meant[number], number)) < number:
+                twins = (json.dumps(each[0] if len(each) == 1 else each, default=str) for each in (row, rows[before]))
+                yield f"{place}[{number}]", "{}: means the same as {}; list it once".format(*twins)
 
 
-def _assigned(key: str, value: Any, *, typed: bool) -> str:
-    if typed:
-        return shlex.quote(f"{key}={flow(value)}")
-    section = next((each for each in COLUMNS if key.startswith(f"{each}.")), "")
-    return f"{section}: {flow({key.removeprefix(f'{section}.'): value})}" if section else f"{key}: {flow(value)}"
+def _conflicts(config: ExperimentConfig) -> Iterator[Finding]:
+    """Yield what makes an arm at a grid point impossible although each setting alone is fine."""
+    for arm in config.arms:
+        for point in config.points():
+            try:
+                config.settings(arm, point)
+            except ValidationError as error:
+                for key, message in explain(error):
+                    yield key, f"{message} (arm {arm})"
 
 
-def _list_meant(raw: Mapping[str, Any], place: str) -> Any:
-    """Return the list or range that a single value or text stands for where only these can stand; else None."""
-    section = next((each for each in COLUMNS if place.startswith(f"{each}.")), "")
-    if not section and place not in ("arms", *SEEDS):
-        return None
-    key = place.removeprefix(f"{section}.")
-    columns = _at(raw, section)
-    value = (columns.get(key) if isinstance(columns, Mapping) else None) if section else _at(raw, place)
-    if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
-        return None if key == "arms" else _range_meant(key, call[1], _listed(call[2]))
-    if value is None or isinstance(value, Mapping | list) or (key in SEEDS and not isinstance(value, str)):
-        return None
-    meant = _listed(value) if isinstance(value, str) else [value]
-    return meant if meant and (len(meant) > 1 or _is_one(key, meant[0])) else None
+def _too_long(config: ExperimentConfig) -> Iterator[Finding]:
+    if (length := len(config.model_dump_json())) > LONGEST_RESOLVED:
+        yield (
+            "",
+            f"written out it takes {length:,} characters, more than {LONGEST_RESOLVED:,}; "
+            "shorten seeds, grid, zip, arms, model.width or train.record_at",
+        )
 
 
-def _is_one(key: str, value: Any) -> bool:
-    """Tell whether a value is one of a setting, or an arm or a seed."""
-    if key == "arms":
-        return value in BUILT_IN_ARMS
-    return type(value) is int and value >= 0 if key in SEEDS else not [*faults(key, value)]
-
-
-def _sweep_hint(key: str, value: Any, *, typed: bool) -> str:
-    """Return how to sweep a setting, or nothing unless several values are there."""
-    if (
-        key == "model.norm"
-        and isinstance(value, list)
-        and len(value) > 1
-        and all(each in BUILT_IN_ARMS for each in value)
-    ):
-        return f"; to compare them: {_assigned('arms', value, typed=typed)}"
-    key = SWEPT_AS.get(key, key)
-    meant = _several(key, value)
-    if meant is None:
-        return ""
-    return f"; to sweep it: {_assigned(f'grid.{key}', meant, typed=typed)}{_with_a_point(key, value)}"
-
-
-def _with_a_point(key: str, value: Any) -> str:
-    parts = _DECIMAL_COMMA.fullmatch(value) if isinstance(value, str) else None
-    number = f"{parts[1]}.{parts[2]}" if parts else ""
-    return f"; or with a decimal point: {number}" if parts and not [*faults(key, float(number))] else ""
-
-
-def _unit_hint(raw: Mapping[str, Any], key: str, value: Any) -> str:
-    """Say which unit is wanted where another was given: epochs or per cent for a share, a share for a count."""
-    per_cent = float(found[1]) if isinstance(value, str) and (found := _PERCENT.fullmatch(value.strip())) else None
-    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
-    if key in SIZES and (per_cent is not None or (number is not None and 0 < number < 1)):
-        return "; it is a number of images"
-    if key in WARM_UPS and number is not None and number >= 1:
-        return f"; it is a share of the training, such as {_share_of_training(raw, number)}"
-    if per_cent is None and key in SHARES and number is not None and number > 1:
-        per_cent = number
-    if key in (*SHARES, *WARM_UPS) and per_cent is not None and per_cent < 100:
-        return f"; it is a share: {per_cent:g} % is {per_cent / 100:g}"
-    return ""
-
-
-def _share_of_training(raw: Mapping[str, Any], number: float) -> str:
-    """Write the share that so many epochs of the training are, or so many steps where it is counted in steps."""
-    steps, epochs = _at(raw, "train.steps"), _at(raw, "train.epochs")
-    total, unit = (epochs or DEFAULT_EPOCHS, "epochs") if steps is None else (steps, "steps")
-    if (
-        not isinstance(total, int)
-        or number >= total
-        or any(f"train.{unit}" in (_at(raw, each) or ()) for each in COLUMNS)
-    ):
-        return "0.1"
-    return f"{number / total:.3g} for {number:g} of {total} {unit}"
-
-
-def _at(raw: Any, key: str) -> Any:
-    """Return what a raw configuration has under a dotted key; None where it has nothing."""
-    for part in key.split("."):
-        raw = raw.get(part) if isinstance(raw, Mapping) else None
-    return raw
-
-
-def _settings(raw: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Yield (place, dotted key, value) of every setting and section that is given, also in arms and in sweeps."""
-    keys = [*leaf_keys(TrialSettings, sections=True)]
-    yield from ((key, key, here) for key in keys if (here := _at(raw, key)) is not None)
-    arms = raw.get("arms")
-    for arm, overrides in arms.items() if isinstance(arms, Mapping) else ():
-        for key, value in overrides.items() if isinstance(overrides, Mapping) else ():
-            if key in keys:
-                yield f"arms.{arm}.{key}", key, value
+def swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield (dotted key, value, place in the file) of every value in lists of the sweep and in the arms."""
     for section in COLUMNS:
-        columns = _at(raw, section)
-        for key, column in columns.items() if isinstance(columns, Mapping) else ():
-            if key in keys and isinstance(column, list):
-                yield from ((f"{section}.{key}[{number}]", key, value) for number, value in enumerate(column))
+        for key, column in _mapping(get(raw, section)).items():
+            with suppress(ValueError):  # said already, for the column
+                listed = isinstance(column, list | tuple)
+                for i, value in enumerate(values(column)):
+                    yield key, value, f"{section}.{key}[{i}]" if listed else f"{section}.{key}"
+    for arm, settings in _mapping(raw.get("arms")).items():
+        for key, value in _mapping(settings).items():
+            yield key, value, f"arms.{arm}.{key}"
 
 
-def _several(key: str, value: Any) -> Any:
-    """Return the list or range of a sweep that a value stands for; None where it is no sweep of possible values."""
-    if isinstance(value, str) and (call := _CALL.fullmatch(value.strip())):
-        return _range_meant(key, call[1], _listed(call[2]))
-    if isinstance(value, Mapping) and len(value) == 1 and (kind := next(iter(value))) in RANGES and key not in LISTS:
-        return _range_meant(key, kind, value[kind])
-    written = _listed(value) if isinstance(value, str) else value
-    return written if _possible(key, written) else None
-
-
-def _range_meant(key: str, kind: str, arguments: Any) -> Any:
-    """Return a range; where a number is missing, or these numbers are impossible, with names in their place."""
-    if _possible(key, {kind: arguments}):
-        return {kind: arguments}
-    names = arguments_of(kind)
-    ends = isinstance(arguments, list) and len(arguments) == 2 and kind != "logspace"
-    return {kind: [*arguments, names[2]] if ends else names}
-
-
-def _possible(key: str, written: Any) -> bool:
-    """Tell whether something lists several different values of a setting, or several seeds."""
-    try:
-        each = values(written)
-    except ValueError:
-        return False
-    return 1 < len(each) <= MOST_VALUES and not repeated(each) and all(_is_one(key, one) for one in each)
-
-
-def _listed(text: str) -> Any:
-    """Return what text with commas in between lists."""
-    try:
-        return parse(f"[{text}]", "")
-    except InputError:
-        return None
-
-
-_TOO_LONG = 10**MOST_DIGITS
-
-
-def odd_values(value: Any, key: str = "", level: int = 0) -> Iterator[Finding]:
-    """Yield every part that a configuration can't hold: files have few of them, but a script can pass anything."""
-    if level > DEEPEST:
-        yield key, f"nested more than {DEEPEST} levels deep"
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if oddity := _oddity(name):
-                yield key, f"a key is {oddity}"
-            else:
-                yield from odd_values(inner, f"{key}.{name}" if key else str(name), level + 1)
-    elif isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from odd_values(inner, f"{key}[{i}]", level + 1)
-    elif oddity := _oddity(value):
-        yield key, oddity
-
-
-def plain(value: Any) -> Any:
-    """Return a value without odd parts in the types that a file is read into, which YAML is written from.
-
-    Scripts also pass what is as good: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
-    """
-    if isinstance(value, Mapping):
-        return {plain(name): plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, str):
-        return str.__str__(value)  # str() of an enum may be its name
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return int(value) if isinstance(value, int) else float(value)
-
-
-def _oddity(value: Any) -> str:
-    """Say what is wrong with a single value; empty where nothing is."""
-    if isinstance(value, str):
-        return "" if value.isascii() or _encodes(value) else "text that can't be written as UTF-8"
-    if isinstance(value, int):
-        return "" if abs(value) < _TOO_LONG else f"a whole number of more than {MOST_DIGITS} digits"
-    if value is None or isinstance(value, float):
-        return ""
-    return f"of type {type(value).__name__}, expected text, a number, true, false, null, a list or a mapping"
-
-
-def _encodes(text: str) -> bool:
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

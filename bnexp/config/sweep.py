@@ -16,10 +16,6 @@ MOST_VALUES = 10_000
 """Values that a list or a range of a sweep has at most."""
 
 
-class TooManyError(ValueError):
-    """A list or a range of more than MOST_VALUES."""
-
-
 Point = dict[str, Any]
 """One combination of the swept values, by dotted key."""
 
@@ -32,8 +28,7 @@ def values(written: Any) -> tuple[Any, ...]:
     progression that includes `last` where a step meets it.
 
     Raises:
-        ValueError: neither of these, or no value at all.
-        TooManyError: more than MOST_VALUES.
+        ValueError: neither of these, no value at all, or more than MOST_VALUES.
     """
     if isinstance(written, Mapping):
         return _ranged(written)
@@ -45,22 +40,21 @@ def values(written: Any) -> tuple[Any, ...]:
     return tuple(written)
 
 
-def step_numbers(written: Any, least: int, alternative: str = "") -> tuple[int, ...]:
-    """Return numbers of updates in ascending order, written as a list or a range; the order is of no account.
+def step_numbers(written: Any, least: int, expected: str) -> tuple[int, ...]:
+    """Return whole numbers, written as a list or a range in any order, in ascending order.
 
     Args:
         written: the list or range.
         least: the smallest number that is possible.
-        alternative: what may stand there instead, for the message.
+        expected: what has to be written, for the message.
 
     Raises:
-        ValueError: neither, a number is no whole one or below `least`, or it is listed twice.
-        TooManyError: more than MOST_VALUES.
+        ValueError: it isn't written so, one is listed twice, or there are more than MOST_VALUES.
     """
     # values() itself says what is wrong with a range.
     steps = values(written) if isinstance(written, Mapping | list | tuple) and written else ()
-    if not steps or not all(isinstance(step, int) and not isinstance(step, bool) and step >= least for step in steps):
-        raise ValueError(f"expected {alternative}a list or range of steps counted from {least}")
+    if not steps or not all(type(step) is int and step >= least for step in steps):
+        raise ValueError(f"expected {expected}")
     return tuple(sorted(once(steps)))
 
 
@@ -160,7 +154,7 @@ def _count(kind: str, count: float) -> int:
 
 def _few(what: str, count: float) -> int:
     if count > MOST_VALUES:
-        raise TooManyError(f"{what} has {count:,.12g} values; at most {MOST_VALUES:,} are possible")
+        raise ValueError(f"{what} has {count:,.12g} values; at most {MOST_VALUES:,} are possible")
     return int(count)
 
 

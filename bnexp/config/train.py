@@ -1,13 +1,12 @@
 """How a trial is trained: steps, batches, optimiser, schedule, clipping, precision."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, OneOf, Positive, Settings, Spec
-from bnexp.config.sweep import TooManyError, step_numbers, values
+from bnexp.config.sweep import step_numbers, values
 from bnexp.config.text import listed
 
 DEFAULT_EPOCHS = 10
@@ -16,23 +15,17 @@ MOST_UPDATES = 1_000_000
 
 
 def _record_at(value: Any) -> Any:
-    return value if value == "epoch" else step_numbers(value, least=1, alternative="epoch, or ")
+    return value if value == "epoch" else step_numbers(value, 1, "epoch, or a list or range of steps counted from 1")
 
 
 def _step_at(value: Any) -> Any:
     if value is None:
         return None
-    # values() itself says what is wrong with a range.
-    written = values(value) if isinstance(value, Mapping) else value
-    try:
-        epochs = step_numbers(written, least=1)
-        if epochs == tuple(written):
-            return epochs
-    except TooManyError:
-        raise
-    except ValueError:
-        pass
-    raise ValueError("expected epochs counted from 1 in ascending order, such as [80, 120]")
+    expected = "epochs counted from 1 in ascending order, such as [80, 120]"
+    epochs = step_numbers(value, 1, expected)
+    if epochs != values(value):
+        raise ValueError(f"expected {expected}")
+    return epochs
 
 
 Budget = Annotated[Count, Field(le=MOST_UPDATES)]

@@ -1,151 +1,127 @@
 """YAML as people mean it: `1e-4` is a number, `no` is a word, and a key given twice is a mistake."""
 
 import re
+from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
 from bnexp.config.text import ESCAPES, printable
 from bnexp.errors import InputError
 
-# What a YAML document may ask for: aliases written out, it stays small and flat, and it holds plain values only.
-#
-# The limits are checked while the document is put together, before any of its values exist, so that a file made to fill
-# the memory is refused as soon as it crosses one.
-
 LARGEST = 2**19
-"""Characters of a document, both as it stands in its file and with every alias replaced by what it stands for."""
-OVERHEAD = 8
-"""Characters that a value counts besides its own: indentation, separator and line break."""
+"""Characters of a document, both as it stands in its file and with its aliases written out."""
+TOO_LARGE = f"larger than {LARGEST // 1024} KiB, which no configuration needs to be; ranges stand for long lists"
 DEEPEST = 50
 """Levels that values may be nested in one another; a configuration needs seven."""
+TOO_DEEP = f"nested more than {DEEPEST} levels deep"
 MOST_DIGITS = 300
-"""Digits of a whole number: any of that many is a finite float too."""
+"""Digits of a whole number: any number of that many is a finite float too."""
 
 TAG = "tag:yaml.org,2002:"
 """What `!!` stands for in YAML."""
-
-_KINDS = {
-    f"{TAG}map": yaml.MappingNode,
-    f"{TAG}seq": yaml.SequenceNode,
-    **dict.fromkeys((f"{TAG}{name}" for name in ("str", "int", "float", "bool", "null", "merge")), yaml.ScalarNode),
-}
-
-
-class _Extent(NamedTuple):
-    """What a value takes with its aliases written out."""
-
-    size: int
-    """Characters."""
-    levels: int
-    """Levels below its own."""
-
-
-class LimitedLoader(yaml.SafeLoader):
-    """PyYAML's safe loader for small documents of text, numbers, lists and mappings, each key given once."""
-
-    def __init__(self, text: str):
-        super().__init__(text)
-        self._extents: dict[yaml.Node, _Extent] = {}
-        self._size = 0  # of all that is put together so far
-        self._level = self._deepest = 0  # of the value that is being put together, and the deepest within it
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> Any:
-        """Put a value together, or fetch the one that an alias stands for.
-
-        Raises:
-            yaml.MarkedYAMLError: it would be too much, its alias holds itself, or a key is given twice.
-        """
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-        size, deepest = self._size, self._deepest
-        self._level += 1
-        self._grow(event, OVERHEAD + len(getattr(event, "value", "")), levels=0)
-        node: Any = super().compose_node(parent, index)
-        if not isinstance(event, yaml.AliasEvent):
-            _check_keys(node)
-            self._extents[node] = _Extent(self._size - size, self._deepest - self._level)
-        elif node in self._extents:
-            self._grow(event, *self._extents[node])
-        else:
-            raise refusal(f"*{event.anchor} holds itself", event)
-        self._level -= 1
-        self._deepest = max(deepest, self._deepest)
-        return node
-
-    def _grow(self, event: yaml.Event, size: int, levels: int) -> None:
-        self._size += size
-        self._deepest = self._level + levels
-        if self._size > LARGEST:
-            raise refusal(f"with its aliases written out it is larger than {LARGEST:,} characters", event)
-        if self._deepest > DEEPEST:
-            raise refusal(f"nested more than {DEEPEST} levels deep", event)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value.
-
-        Raises:
-            yaml.MarkedYAMLError: its tag asks for anything else than a plain value, or for another than it is.
-        """
-        if not isinstance(node, _KINDS.get(node.tag, ())):
-            tag = f"!!{node.tag.removeprefix(TAG)}" if node.tag.startswith(TAG) else node.tag
-            raise refusal(f"{tag} is not used here; write text, numbers, lists and mappings without a tag", node)
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, KeyError):
-            raise refusal(f"{node.value!r} is no {node.tag.removeprefix(TAG)}", node) from None
-
-
-def _check_keys(node: yaml.Node) -> None:
-    # Now and not as the mapping is made, when merging has put keys in that may be given anew.
-    seen: set[str] = set()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if key.tag != f"{TAG}merge" and isinstance(key.value, str):
-            if key.value in seen:
-                raise refusal(f"{key.value} is given twice", key)
-            seen.add(key.value)
-
-
-def refusal(problem: str, place: Any) -> yaml.MarkedYAMLError:
-    """Return the error that says what is wrong, and where."""
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
-
-
-TOO_LARGE = f"larger than {LARGEST // 1024} KiB, which no configuration needs to be; ranges stand for long lists"
-
-
-class _Loader(LimitedLoader):
-    """The loader with the plain scalars of YAML 1.2 instead of 1.1."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _name, _pattern, _first in (
+_PLAIN = tuple(f"{TAG}{kind}" for kind in ("map", "seq", "str", "bool", "null"))
+"""What PyYAML reads as YAML 1.2 does."""
+_SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?[0-9]+", list("-+0123456789")),
     ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", list("-+.0123456789")),
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
     ("merge", r"<<", ["<"]),
-):
-    _Loader.add_implicit_resolver(f"{TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+)
+"""Plain scalars of YAML 1.2: the tag, how they look, and what they may begin with."""
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader for text, numbers, lists and mappings as in YAML 1.2."""
+
+    def get_single_node(self) -> Any:
+        """Return the document before any of its values is made, so that one that would fill the memory never is.
+
+        Raises:
+            yaml.MarkedYAMLError: as _check.
+        """
+        node = super().get_single_node()
+        if node is not None:
+            _check(node, {})
+        return node
+
+
+def _check(node: yaml.Node, known: dict[yaml.Node, tuple[int, int] | None]) -> tuple[int, int]:
+    """Return the characters of a value with its aliases written out, one more for each value in it, and its levels.
+
+    Args:
+        node: the value.
+        known: the same of the values that were checked before; None for those that are being checked.
+
+    Raises:
+        yaml.MarkedYAMLError: it is too large or too deep, an alias holds itself, or a key is given twice.
+    """
+    if node not in known:
+        known[node] = None
+        _check_keys(node)
+        parts = [_check(part, known) for part in _parts(node)]
+        size = 1 + sum(size for size, _ in parts) + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+        levels = 1 + max((levels for _, levels in parts), default=0)
+        if size > LARGEST:
+            raise _refusal(f"with its aliases written out it is larger than {LARGEST:,} characters", node)
+        if levels > DEEPEST:
+            raise _refusal(TOO_DEEP, node)
+        known[node] = size, levels
+    if (extent := known[node]) is None:
+        raise _refusal("an alias within it stands for all of it", node)
+    return extent
+
+
+def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        yield from (part for pair in node.value for part in pair)
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _check_keys(node: yaml.Node) -> None:
+    seen: set[str] = set()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode) and key.tag != f"{TAG}merge":
+            if key.value in seen:
+                raise _refusal(f"{key.value} is given twice", key)
+            seen.add(key.value)
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     if len(node.value) > MOST_DIGITS:
-        raise refusal(f"a whole number of {len(node.value)} digits; at most {MOST_DIGITS} are read", node)
-    return int(node.value)
+        raise _refusal(f"a whole number of {len(node.value)} digits; at most {MOST_DIGITS} are read", node)
+    return int(loader.construct_scalar(node))
 
 
 def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     # Python writes infinities and NaN without the dot.
-    return float(re.sub(r"\.(?=[in])", "", node.value.lower()))
+    return float(re.sub(r"\.(?=[in])", "", loader.construct_scalar(node).lower()))
 
 
-_Loader.add_constructor(f"{TAG}int", _integer)
-_Loader.add_constructor(f"{TAG}float", _float)
-# As a value, << is text.
-_Loader.add_constructor(f"{TAG}merge", lambda loader, node: node.value)
+def _unknown_tag(loader: _Loader, node: yaml.Node) -> None:
+    tag = f"!!{node.tag.removeprefix(TAG)}" if node.tag.startswith(TAG) else node.tag
+    raise _refusal(f"{tag} is not used here; write text, numbers, lists and mappings without a tag", node)
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(f"{TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
+_Loader.yaml_constructors = {
+    **{tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _PLAIN},
+    f"{TAG}int": _integer,
+    f"{TAG}float": _float,
+    f"{TAG}merge": lambda loader, node: loader.construct_scalar(node),  # as a value, << is text
+    None: _unknown_tag,
+}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -176,8 +152,8 @@ def parse(text: str, source: str) -> Any:
     """Return what a piece of YAML says: text, numbers, booleans and None, in lists and mappings.
 
     Raises:
-        InputError: it is not YAML, or more than a configuration may be (see yaml_limits); the message names the
-            source, and mostly line and column.
+        InputError: it is not YAML, or more than a configuration may be; the message names the source, and mostly line
+            and column.
     """
     if len(text) > LARGEST:
         raise InputError(f"{source}: {TOO_LARGE}")
@@ -191,6 +167,8 @@ def parse(text: str, source: str) -> Any:
         raise InputError(f"{source}:{place} not valid YAML: {printable(problem)}{hint}") from None
     except (yaml.YAMLError, ValueError, KeyError) as error:
         raise InputError(f"{source}: not valid YAML: {printable(str(error).splitlines()[0])}") from None
+    except RecursionError:
+        raise InputError(f"{source}: not valid YAML: {TOO_DEEP}") from None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -221,3 +199,47 @@ def _text(path: Path) -> str:
         return content.decode()
     except UnicodeError:
         raise InputError(f"{path}: not a text file in UTF-8") from None
+
+
+def odd_values(value: Any, key: str = "", level: int = 0) -> Iterator[tuple[str, str]]:
+    """Yield the place of every part of a value that no file can hold, and what it is: a script can pass anything."""
+    if level > DEEPEST:
+        yield key, TOO_DEEP
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if oddity := _oddity(name):
+                yield key, f"a key is {oddity}"
+            else:
+                yield from odd_values(inner, f"{key}.{name}" if key else str(name), level + 1)
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from odd_values(inner, f"{key}[{i}]", level + 1)
+    elif oddity := _oddity(value):
+        yield key, oddity
+
+
+def _oddity(value: Any) -> str:
+    """Say what is wrong with a single value; empty where nothing is."""
+    if isinstance(value, str):
+        return "" if value.encode(errors="ignore").decode() == value else "text that can't be written as UTF-8"
+    if isinstance(value, int):
+        return "" if abs(value) < 10**MOST_DIGITS else f"a whole number of more than {MOST_DIGITS} digits"
+    if value is None or isinstance(value, float):
+        return ""
+    return f"of type {type(value).__name__}, expected text, a number, true, false, null, a list or a mapping"
+
+
+def plain(value: Any) -> Any:
+    """Return a value without odd parts in the types that a file is read into: dict, list, str, int, float, bool, None.
+
+    Scripts also pass what is as good: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
+    """
+    if isinstance(value, Mapping):
+        return {plain(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, str):
+        return str.__str__(value)  # str() of an enum may be its name
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return int(value) if isinstance(value, int) else float(value)

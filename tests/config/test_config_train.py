@@ -73,7 +73,7 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
             "other",
         ),
         ({"schedule_options": {"step_at": [120, 80]}}, f"train.schedule_options.step_at: [120, 80]: {EPOCHS}"),
-        ({"schedule_options": {"step_at": [80, 80]}}, f"train.schedule_options.step_at: [80, 80]: {EPOCHS}"),
+        ({"schedule_options": {"step_at": [80, 80]}}, "train.schedule_options.step_at: [80, 80]: 80 is listed twice"),
         ({"schedule_options": {"step_at": [0, 80]}}, f"train.schedule_options.step_at: [0, 80]: {EPOCHS}"),
         ({"schedule_options": {"step_at": [2.5]}}, f"train.schedule_options.step_at: [2.5]: {EPOCHS}"),
         ({"schedule_options": {"step_at": []}}, f"train.schedule_options.step_at: []: {EPOCHS}"),

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from bnexp.config.experiment import MOST_TRIALS
-from bnexp.config.load import MOST_FINDINGS, resolve
+from bnexp.config.load import resolve
 from bnexp.config.model import MOST_LAYERS, MOST_UNITS
+from bnexp.config.problems import MOST_FINDINGS
 from bnexp.config.sweep import MOST_VALUES
 from bnexp.config.text import LONGEST_LINE, LONGEST_LINES
 from bnexp.config.train import MOST_UPDATES
