@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite, nextafter
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,8 @@ from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.pairing import FOR_A_SPREAD, INACTIVE, complete, paired_fields
 from bnexp.analysis.stats import mean_interval
 from bnexp.analysis.study import bounds, chosen_by, is_number, lower_is_better
+from bnexp.config.dotted import is_key
+from bnexp.config.trial import TrialSettings, with_changes
 
 FEWEST_VALUES = 3
 """Values that an axis needs for the end of it to say that the best may lie beyond."""
@@ -124,11 +126,25 @@ def _choice(found: Best, points: Mapping[int, dict[str, Any]], tried: pd.DataFra
 
 
 def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried."""
+    """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried.
+
+    Where the setting can't be smaller, or larger, nothing lies beyond and that is no edge.
+    """
     for key, value in chosen.items():
         values = {point[key] for point in tried if key in point}
-        if len(values) >= FEWEST_VALUES and all(map(is_number, values)) and value in (min(values), max(values)):
+        if len(values) < FEWEST_VALUES or not all(map(is_number, values)):
+            continue
+        beyond = {min(values): -1, max(values): 1}.get(value)
+        if beyond and _allowed(key, value + beyond if isinstance(value, int) else nextafter(value, beyond * inf)):
             yield key
+
+
+def _allowed(key: str, value: float) -> bool:
+    try:
+        with_changes(TrialSettings(), {key: value})
+    except ValueError:
+        return not is_key(TrialSettings, key)
+    return True
 
 
 def _measured(mine: pd.Series, other: pd.Series, metric: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a comparison of arms holds: plain frozen records without a NaN, ready for a table or for JSON."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 Point = dict[str, Any]
@@ -238,6 +239,12 @@ class Comparison:
     """Of several runs: what differs between them, and how."""
     left_out: tuple[str, ...] = ()
     """Of several runs: what is not in the comparison, and why."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What tables call arms, where that isn't their name."""
+
+    def label(self, arm: str) -> str:
+        """Return what tables call an arm."""
+        return self.labels.get(arm, arm)
 
     @property
     def begun(self) -> tuple[ArmRow, ...]:

@@ -142,8 +142,19 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=differs,
         left_out=tuple(left_out),
+        labels=_labels(configs, arms),
         probes=_blank_as_none(_of_sources([run.probes for run in finished], trials)) if probed else None,
     )
+
+
+def _labels(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return what to call the arms that have a label; of two arms with one label the later goes by its name."""
+    labels: dict[str, str] = {}
+    for config, names in zip(configs, arms, strict=True):
+        for arm, name in names.items():
+            if config.label(arm) != arm and config.label(arm) not in labels.values():
+                labels.setdefault(name, config.label(arm))
+    return labels
 
 
 def with_trials(study: Study, trials: pd.DataFrame) -> Study:

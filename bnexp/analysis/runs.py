@@ -5,16 +5,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.comparison import ArmRow, Comparison, EvaluationRow
 from bnexp.analysis.evaluations import PROBE, evaluation_rows
 from bnexp.analysis.fairness import fairness
 from bnexp.analysis.filters import filtered
 from bnexp.analysis.joining import join
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import Study, is_number
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 
 T = TypeVar("T")
+Row = TypeVar("Row", ArmRow, EvaluationRow)
 
 
 def compare_run(
@@ -113,7 +114,27 @@ def compare_study(
         chance=study.chance,
     )
     evaluated = evaluation_rows(study, comparison.grid_keys, comparison.baseline)
+    if len(study.runs) > 1:  # the runs' own order says nothing
+        comparison = replace(comparison, rows=tuple(_by_settings(comparison.rows, comparison.grid_keys)))
+        evaluated = tuple(_by_settings(evaluated, comparison.grid_keys))
     comparison = replace(
-        comparison, evaluations=evaluated, tuned=bool(study.tuning), differs=study.differs, left_out=study.left_out
+        comparison,
+        evaluations=evaluated,
+        tuned=bool(study.tuning),
+        differs=study.differs,
+        left_out=study.left_out,
+        labels=study.labels,
     )
     return replace(comparison, warnings=fairness(study, comparison))
+
+
+def _by_settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """Return rows by their settings: numbers upwards, other values as they first come, arms as they stand."""
+    found = list(rows)
+    for key in reversed(keys):
+        values = [row.point[key] for row in rows]
+        if all(map(is_number, values)):
+            found.sort(key=lambda row: row.point[key])
+        else:
+            found.sort(key=lambda row: values.index(row.point[key]))
+    return found

@@ -189,6 +189,12 @@ class Study:
     """What is not in the tables, and why."""
     probes: pd.DataFrame | None = None
     """What was measured inside the networks, with the new `trial`; None where there is nothing, or nobody asked."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What tables and pictures call arms, where that isn't their name."""
+
+    def label(self, arm: str) -> str:
+        """Return what tables and pictures call an arm."""
+        return self.labels.get(arm, arm)
 
 
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:

@@ -102,9 +102,9 @@ def _point_column(key: str, header: str, points: Sequence[dict[str, Any]]) -> Co
     return Column(header, lambda row: grid_value(row.point.get(key)), (key,), kind, shared=True)
 
 
-def arm_column() -> Column[Any]:
+def arm_column(comparison: Comparison) -> Column[Any]:
     """Return the column of the arm."""
-    return Column("arm", lambda row: row.arm, ("arm",), "arm")
+    return Column("arm", lambda row: comparison.label(row.arm), ("arm",), "arm")
 
 
 def number_column(header: str, field: str, digits: str = ".3g", *, legend: str = "", drop: int = 0) -> Column[Any]:
@@ -154,11 +154,11 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
         total: the field with the number of pairs.
         pairs: how many there are, if legends shall say what the columns mean.
     """
-    baseline = comparison.baseline
+    baseline = comparison.label(comparison.baseline)
     legends = dict(_paired_legends(baseline, pairs))
 
     def better(row: Any) -> Cell:
-        return share(row.better, getattr(row, total) if row.arm != baseline else 0)
+        return share(row.better, getattr(row, total) if row.arm != comparison.baseline else 0)
 
     header = f"difference to {baseline}"
     return [

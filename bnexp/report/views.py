@@ -157,7 +157,7 @@ def _equal(comparison: Comparison) -> Table:
     epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, rows),
-        arm_column(),
+        arm_column(comparison),
         number_column("n", "n", "d", drop=2),
         estimate_column(metric, words(metric), legend=mean if any(row.low is not None for row in rows) else ""),
         *(paired_columns(comparison, pairs=pairs) if any(row.arm != comparison.baseline for row in rows) else ()),
@@ -186,10 +186,10 @@ def _overall(comparison: Comparison) -> Table:
     rows = comparison.overall if comparison.points > 1 else ()
     difference, *others = paired_columns(comparison, "seeds")
     columns: list[Column[Overall]] = [
-        arm_column(),
+        arm_column(comparison),
         number_column("seeds", "seeds", "d", drop=2),
         estimate_column(metric, words(metric), ("mean",)),
-        estimate_column(metric, f"mean of {comparison.baseline}", ("baseline_mean",), drop=6),
+        estimate_column(metric, f"mean of {comparison.label(comparison.baseline)}", ("baseline_mean",), drop=6),
         difference,
         Column(
             "bootstrap",
@@ -219,7 +219,7 @@ def _best(comparison: Comparison) -> Table:
     chosen, most = chosen_by(metric) or "", "lowest" if lower_is_better(metric) else "highest"
     edge = "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond."
     columns: list[Column[BestRow]] = [
-        arm_column(),
+        arm_column(comparison),
         Column(
             "best point",
             lambda row: ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else ""),
@@ -254,7 +254,7 @@ def _inactive_notes(comparison: Comparison) -> Iterator[str]:
     for row in comparison.best:
         nowhere = [key for key in row.inactive if key not in row.partly_inactive]
         for keys, where in ((nowhere, ""), (row.partly_inactive, " at some points")):
-            told += [f"{listed(short_keys(keys).values())} on {row.arm}{where}"] if keys else []
+            told += [f"{listed(short_keys(keys).values())} on {comparison.label(row.arm)}{where}"] if keys else []
     if told:
         yield f"No effect: {'; '.join(told)}."
     if any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best):
@@ -266,7 +266,7 @@ def _robust(comparison: Comparison) -> Table:
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     columns: list[Column[RobustnessRow]] = [
         Column("axis", lambda row: short_keys([row.axis])[row.axis], ("axis",), "text", shared=True),
-        arm_column(),
+        arm_column(comparison),
         Column(
             f"worst {words(metric)}",
             lambda row: value_at(metric, row.worst, row.worst_at),
@@ -286,7 +286,12 @@ def _robust(comparison: Comparison) -> Table:
         ),
         Column("usable range", _usable_range, ("usable_low", "usable_high")),
         Column("width", lambda row: ratio(row.width), ("width",), drop=1),
-        Column(f"width to {comparison.baseline}", lambda row: ratio(row.width_ratio), ("width_ratio",), drop=2),
+        Column(
+            f"width to {comparison.label(comparison.baseline)}",
+            lambda row: ratio(row.width_ratio),
+            ("width_ratio",),
+            drop=2,
+        ),
     ]
     return Table(tuple(columns), rows, "Robustness", (DIVERGED_NOTE,), name="robust")
 
@@ -315,7 +320,7 @@ def _time(comparison: Comparison) -> Table:
     cost = "cost of a step: arm / baseline; left out where either's steps took less than a second in all."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),
-        arm_column(),
+        arm_column(comparison),
         epochs_column(comparison.threshold, epochs),
         share_column("reached", "reached", "trials", drop=2),
         share_column("first", "first", "pairs", legend=first, drop=5),
@@ -338,7 +343,7 @@ def _diverged(comparison: Comparison) -> Table:
     survivors = "survivors only: the mean without them, which hides where an arm fails."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),
-        arm_column(),
+        arm_column(comparison),
         _diverged_column(),
         Column("rate", _rate, ("diverged_low", "diverged_high"), legend="rate: 95 % Wilson interval.", drop=1),
         estimate_column(metric, f"{words(metric)}, all trials", ("mean",), legend=every),
@@ -360,10 +365,10 @@ def _evaluation(comparison: Comparison) -> Table:
     running = ("running_difference", "running_low", "running_high")
     columns: list[Column[EvaluationRow]] = [
         *point_columns(comparison.grid_keys, comparison.evaluations),
-        arm_column(),
+        arm_column(comparison),
         number_column("n", "n", "d", drop=2),
         estimate_column(MEASURED, "running averages", ("running",)),
-        estimate_column(MEASURED, f"difference to {comparison.baseline}", running, sign=True),
+        estimate_column(MEASURED, f"difference to {comparison.label(comparison.baseline)}", running, sign=True),
         p_column("p", "running_p", drop=3),
         estimate_column(MEASURED, "population", ("population",)),
         estimate_column(MEASURED, "difference (population)", DIFFERENCE, sign=True),

@@ -191,7 +191,8 @@ def grid(values: Sequence[object], chosen: object) -> Scores:
         ([0.1, 1.0, 10.0], 10.0, (KEY,)),
         ([0.1, 1.0, 10.0], 1.0, ()),
         ([10.0, 0.1, 1.0], 10.0, (KEY,)),  # the order in the file doesn't matter
-        ([10, 1, 100, 0], 0, (KEY,)),
+        ([10, 1, 100, 5], 1, (KEY,)),
+        ([10, 1, 100, 0], 0, ()),  # no rate is smaller
         ([0.1, 10.0], 10.0, ()),  # two values have no middle
         (["he", "xavier", "normal"], "he", ()),
         ([True, False], True, ()),

@@ -355,3 +355,12 @@ def test_a_frame_has_the_numbers_behind_the_table(whole: Comparison) -> None:
     for view in VIEWS:
         assert len(frame(whole, view)) == len(view_table(whole, view).records)
     assert list(frame(whole, "evaluation").columns)[:2] == ["model.init.scale", "arm"]  # also where there are no rows
+
+
+def test_arms_go_by_their_labels_in_tables_and_by_their_names_in_numbers(whole: Comparison) -> None:
+    labelled = replace(whole, labels={"before": "with BN", "none": "without BN"})
+    table = equal(labelled)
+    assert [row[1] for row in table.rows] == ["without BN", "with BN", "with BN"]
+    assert "difference to without BN" in table.headers
+    assert "better: pairs in which the arm did better than without BN." in table.lines
+    assert list(frame(labelled)["arm"]) == ["none", "before", "before"]
