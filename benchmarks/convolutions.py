@@ -16,8 +16,8 @@ from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import updater
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics
-from bnexp.training.trainee import Trainee
 
 BATCH, LR = 128, 0.05
 SMALL_VGG = {"family": "vgg", "depth": 5, "width": 32, "activation": "relu", "init": "he", "norm": "before"}
@@ -124,7 +124,7 @@ def ours(group: TrialGroup, data: Dataset, at_once: int | None, steps: int) -> A
     """Return an act that makes some updates of a group, so many trials computing at once (None: as bnexp chooses)."""
     device, count = data.train.labels_N.device, len(group.trials)
     with numerics(group.settings.train, device), _computing(at_once):
-        update = updater(Trainee(group, data))
+        update = updater(GroupTrainState(group, data))
     order_1N = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(1))[None].to(device)
     rate_K1 = torch.full((count, 1), LR, device=device, dtype=dtype_of(group.settings.train.precision))
     number = torch.full((), 2, dtype=torch.int64, device=device)

@@ -15,9 +15,9 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.graphs import updater
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from bnexp.training.numerics import dtype_of, numerics
-from bnexp.training.trainee import Trainee
 
 FEW, STEPS = 4, 50
 SYNCHRONIZING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
@@ -106,8 +106,8 @@ def _stepper(group: TrialGroup, data: Dataset, device: torch.device) -> Callable
     """Return an act that makes one update from a batch that lies on the device already."""
     settings = group.settings.train
     with numerics(settings, device):
-        trainee = Trainee(group, data)
-        update = updater(trainee)
+        train_state = GroupTrainState(group, data)
+        update = updater(train_state)
     batch_SB = torch.randint(len(data.train), (len(group.shared_seeds), settings.batch_size), device=device)
     rate_K1 = torch.full((len(group.trials), 1), settings.lr, device=device, dtype=dtype_of(settings.precision))
     number = torch.full((), 2, dtype=torch.int64, device=device)

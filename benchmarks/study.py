@@ -12,7 +12,7 @@ from bnexp.config.load import load
 from bnexp.data.dataset import Dataset
 from bnexp.engines.devices import load_data
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training.work import moments
+from bnexp.training.work import record_steps
 
 CONFIG = Path(__file__).parents[1] / "configs" / "init_scale.yaml"
 
@@ -77,7 +77,7 @@ def load_study(overrides: list[str], device: torch.device) -> Loaded:
         labels_N=data.train.labels_N,
         widths=(data.train.images_NP.shape[1], *model.widths, data.shape.classes),
         steps=train.total_steps(0),
-        measured_at=frozenset({0, *moments(train, len(data.train) // train.batch_size)}),
+        measured_at=frozenset({0, *record_steps(train, len(data.train) // train.batch_size)}),
         batch_size=train.batch_size,
         lr=train.lr,
         eps=model.norm.eps,

@@ -47,7 +47,7 @@ DRAWN: tuple[Stream, ...] = ("dropout", "noise", "augment")
 Sample = Callable[..., Tensor]
 
 
-class SeedStreams:
+class SeedGenerators:
     """The random streams of some seeds, and what they drew in the current step.
 
     Args:
@@ -92,7 +92,7 @@ class SeedStreams:
         return drawn[place]
 
 
-class SeedDraws:
+class TrialRandom:
     """The draws of K trials; those of one seed get the same, also where they compute one after the other.
 
     Args:
@@ -100,16 +100,16 @@ class SeedDraws:
         seeds: seed of each of the K trials, equal ones side by side.
     """
 
-    def __init__(self, streams: SeedStreams, seeds: Sequence[int]):
+    def __init__(self, streams: SeedGenerators, seeds: Sequence[int]):
         self._streams, self._trial_seeds = streams, tuple(seeds)
         self._seeds = tuple(dict.fromkeys(seeds))
         # On the device beforehand: a CUDA graph can't copy from the host.
         self._row_K = torch.tensor([self._seeds.index(seed) for seed in seeds], device=streams.device)
         self._places: dict[Stream, int] = {}
 
-    def of(self, trials: slice) -> "SeedDraws":
+    def of(self, trials: slice) -> "TrialRandom":
         """Return the draws of some of the trials."""
-        return SeedDraws(self._streams, self._trial_seeds[trials])
+        return TrialRandom(self._streams, self._trial_seeds[trials])
 
     def start_pass(self) -> None:
         """Count from the first draw of the step again; other seeds are done, or begin afterwards."""

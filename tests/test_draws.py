@@ -7,20 +7,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bnexp.streams import DRAWN, SeedDraws, SeedStreams, Stream, stream_seed
+from bnexp.streams import DRAWN, SeedGenerators, Stream, TrialRandom, stream_seed
 from tests.helpers import SAMPLED_SHARE, SAMPLED_STD
 
 CPU = torch.device("cpu")
 
 
-def streams(seeds: list[int], epoch: int = 1) -> SeedStreams:
-    started = SeedStreams(seeds, CPU)
+def streams(seeds: list[int], epoch: int = 1) -> SeedGenerators:
+    started = SeedGenerators(seeds, CPU)
     started.start_epoch(epoch)
     return started
 
 
-def draws(seeds: list[int], epoch: int = 1) -> SeedDraws:
-    return SeedDraws(streams(seeds, epoch), seeds)
+def draws(seeds: list[int], epoch: int = 1) -> TrialRandom:
+    return TrialRandom(streams(seeds, epoch), seeds)
 
 
 def generator(seed: int, stream: Stream, epoch: int = 1) -> torch.Generator:
@@ -70,7 +70,7 @@ def test_uniforms_lie_in_the_half_open_interval_and_normals_are_standard() -> No
 
 def test_a_step_goes_on_where_the_one_before_stopped() -> None:
     mine, both = streams([0]), torch.rand(2, 6, generator=generator(0, "dropout"))
-    trials = SeedDraws(mine, [0])
+    trials = TrialRandom(mine, [0])
     for step in range(2):
         mine.start_step()
         trials.start_pass()
@@ -80,7 +80,7 @@ def test_a_step_goes_on_where_the_one_before_stopped() -> None:
 def test_every_pass_of_a_step_gets_the_same_draws() -> None:
     mine = streams([0, 4])
     mine.start_step()
-    trials = SeedDraws(mine, [0, 4])
+    trials = TrialRandom(mine, [0, 4])
     first = [trials.uniform("dropout", 6), trials.normal("noise", 3), trials.uniform("dropout", 2, 2)]
     trials.start_pass()
     # Streams are counted apart: the order between them is free.
@@ -91,7 +91,7 @@ def test_every_pass_of_a_step_gets_the_same_draws() -> None:
 def test_trials_that_compute_one_after_the_other_get_what_they_would_have_got_together() -> None:
     seeds, cuts = [5, 5, 5, 9], [slice(0, 1), slice(1, 3), slice(3, 4)]
     cut_up, in_one = streams(seeds), streams(seeds)
-    shards, whole = [SeedDraws(cut_up, seeds).of(cut) for cut in cuts], SeedDraws(in_one, seeds)
+    shards, whole = [TrialRandom(cut_up, seeds).of(cut) for cut in cuts], TrialRandom(in_one, seeds)
     for _ in range(3):
         for each in (cut_up, in_one):
             each.start_step()
@@ -107,7 +107,7 @@ def test_trials_that_compute_one_after_the_other_get_what_they_would_have_got_to
 
 def test_a_pass_frees_what_only_other_seeds_drew() -> None:
     mine = streams([0, 5])
-    early, late = (SeedDraws(mine, [seed]) for seed in (0, 5))
+    early, late = (TrialRandom(mine, [seed]) for seed in (0, 5))
     kept = [weakref.ref(mine.draw(seed, "dropout", 0, torch.rand, [6])) for seed in (0, 5)]
     late.start_pass()
     assert [reference() is None for reference in kept] == [True, False]
@@ -117,7 +117,7 @@ def test_a_pass_frees_what_only_other_seeds_drew() -> None:
 
 def test_a_shard_that_starts_late_misses_nothing() -> None:
     mine = streams([0])
-    early, late = SeedDraws(mine, [0]), SeedDraws(mine, [0])
+    early, late = TrialRandom(mine, [0]), TrialRandom(mine, [0])
     first = early.uniform("dropout", 6)
     second = early.uniform("dropout", 6)
     assert torch.equal(late.uniform("dropout", 6), first)
@@ -128,7 +128,7 @@ def test_a_shard_that_starts_late_misses_nothing() -> None:
 
 def test_an_epoch_begins_anew_and_every_epoch_differs() -> None:
     mine = streams([0])
-    trials = SeedDraws(mine, [0])
+    trials = TrialRandom(mine, [0])
 
     def first_of(epoch: int) -> torch.Tensor:
         mine.start_epoch(epoch)
@@ -143,7 +143,7 @@ def test_an_epoch_begins_anew_and_every_epoch_differs() -> None:
 
 def test_streams_can_begin_apart_each_with_an_index_of_its_own() -> None:
     mine = streams([0, 4], epoch=2)
-    trials = SeedDraws(mine, [0, 4])
+    trials = TrialRandom(mine, [0, 4])
     before = trials.uniform("augment", 6)
     trials.uniform("dropout", 6)
     mine.start({"dropout": -1, "noise": 7})
@@ -166,4 +166,4 @@ def test_streams_do_not_disturb_each_other() -> None:
 
 
 def test_there_is_a_generator_for_every_distinct_seed_and_stream() -> None:
-    assert len(SeedStreams([4, 4, 0], CPU).generators) == 2 * len(DRAWN)
+    assert len(SeedGenerators([4, 4, 0], CPU).generators) == 2 * len(DRAWN)

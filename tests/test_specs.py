@@ -15,14 +15,14 @@ from bnexp.config.norm import NORMS, NormSpec
 from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.config.train import OPTIMIZERS, OptimizerSpec
 from bnexp.errors import ConfigError
-from bnexp.nn.kit import Kit
+from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.norm import Norm
 from bnexp.nn.plain_layers import Converter, layer_from_state
 from bnexp.nn.shards import Matrices
 from bnexp.nn.to_torch import to_torch
 from bnexp.plan import TrialGroup, misfits
-from bnexp.probes.moment import Moment, Value
+from bnexp.probes.context import ProbeContext, Value
 from bnexp.report.figures.pictures import FIGURES
 from bnexp.training.loop import train
 from bnexp.training.optimizers import Column, Optimizer
@@ -91,13 +91,13 @@ def test_a_norm_kind_is_a_record_and_a_layer(monkeypatch: pytest.MonkeyPatch) ->
 class Narrowing(nn.Module):
     """A perceptron whose layers halve from one to the next."""
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+    def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
         super().__init__()
         features, layers = image[0] * image[1] * image[2], []
-        for width in kit.model.widths:
-            layers.append(kit.hidden("linear", kit.linear(features, width), width))
+        for width in factory.model.widths:
+            layers.append(factory.hidden("linear", factory.linear(features, width), width))
             features = width
-        self.hidden, self.output = nn.Sequential(*layers), kit.output(features, classes)
+        self.hidden, self.output = nn.Sequential(*layers), factory.output(features, classes)
 
     def forward(self, x_SBP: Tensor) -> Tensor:
         logits_KBC: Tensor = self.output(self.hidden(share_features(x_SBP, trials_of(self))))
@@ -126,8 +126,8 @@ def test_a_family_is_a_record_and_a_network(monkeypatch: pytest.MonkeyPatch) -> 
         experiment(model={"family": "narrowing", "depth": 6})
 
 
-def largest_weight(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
-    for name, theta in moment.networks.theta().items():
+def largest_weight(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
+    for name, theta in context.networks.theta().items():
         yield name.removesuffix(".weight"), "largest_weight", theta.abs().flatten(1).amax(1)
 
 

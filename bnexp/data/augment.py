@@ -25,7 +25,7 @@ from torch import Tensor
 
 from bnexp.config.train import Augment
 from bnexp.data.dataset import Dataset
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 FLIP, CROP, CUTOUT = 0, slice(1, 3), slice(3, 5)
 """Rows of the uniforms."""
@@ -35,7 +35,7 @@ def training_inputs(
     data: Dataset,
     images_SBP: Real[Tensor, "S B P"],
     kind: Augment,
-    draws: SeedDraws,
+    draws: TrialRandom,
 ) -> Float[Tensor, "S B P"]:
     """Return a batch of training images as network inputs, changed at random.
 

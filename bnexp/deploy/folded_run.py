@@ -202,7 +202,7 @@ def _timed(same: Sequence[TrainedTrial], data: Dataset, device: torch.device) ->
         network = same[0].network(data.shape, device)
         layers = layer_table(settings.model, data.shape.image, data.shape.classes)
         images_BCHW = data.inputs(data.train.images_NP[:TIMED_IMAGES]).unflatten(1, data.shape.image)
-        products = sum(layer.products for layer in layers)
+        products = sum(layer.macs for layer in layers)
         alike = tuple(each.trial.number for each in same)
         for timing in timings(to_torch(network), folded(network), images_BCHW, products):
             yield TimedTrial(trial.number, trial.arm, alike, timing)

@@ -15,8 +15,8 @@ from bnexp.nn.table import layer_table
 from bnexp.nn.to_torch import Conversion
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
+from bnexp.training.group_state import CHUNK_NUMBERS, chunks
 from bnexp.training.numerics import dtype_of
-from bnexp.training.trainee import CHUNK_NUMBERS, chunks
 
 # Norm layers folded into the weights beside them: in evaluation, batch norm and whitening are fixed affine maps.
 #

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.config.model import InitSettings, ModelSettings
-from bnexp.nn.kit import Kit
+from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Conv2d, Linear
 from bnexp.nn.residual import set_fixup_gains
-from bnexp.streams import SeedDraws, stream_seed
+from bnexp.streams import TrialRandom, stream_seed
 
 Weight = Float[Tensor, "out in *kernel"]
 
@@ -78,7 +78,7 @@ def build(
     seeds: Sequence[int],
     image: tuple[int, int, int],
     classes: int,
-    draws: SeedDraws,
+    draws: TrialRandom,
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
@@ -102,10 +102,10 @@ def skeleton(
     models: Sequence[ModelSettings],
     image: tuple[int, int, int],
     classes: int,
-    draws: SeedDraws | None = None,
+    draws: TrialRandom | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Return the networks with weights of zero; without draws they have neither dropout nor noise."""
-    network: nn.Module = models[0].spec.load()(Kit(models, draws), image, classes).to(dtype)
+    network: nn.Module = models[0].spec.load()(LayerFactory(models, draws), image, classes).to(dtype)
     set_fixup_gains(network)
     return network

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.families import resnet_blocks, vgg_stages
-from bnexp.nn.kit import Kit
+from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layout import pooled_features, share_images, trials_of
 from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
@@ -19,7 +19,7 @@ class Convolutional(nn.Module):
     """K networks of one shape; a family builds the body.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         image: C, H, W of an image.
         body: the layers with convolutions, by the name under which the network keeps them, in the order in which data
             pass them.
@@ -30,14 +30,21 @@ class Convolutional(nn.Module):
     images = True
     """Norm layers get images, not features."""
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], body: dict[str, nn.Module], features: int, classes: int):
+    def __init__(
+        self,
+        factory: LayerFactory,
+        image: tuple[int, int, int],
+        body: dict[str, nn.Module],
+        features: int,
+        classes: int,
+    ):
         super().__init__()
         self._image, self._body = image, tuple(body)
-        self.input = kit.input(image[0])
+        self.input = factory.input(image[0])
         for name, layers in body.items():
             self.add_module(name, layers)
-        self.before_output = kit.before_output()
-        self.output = kit.output(features, classes)
+        self.before_output = factory.before_output()
+        self.output = factory.output(features, classes)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
         """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
@@ -65,24 +72,24 @@ class VGG(Convolutional):
     """K networks of one shape.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         image: C, H, W of an image; a stage is only halved where both sides have two pixels left.
         classes: units of the output layer.
     """
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+    def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
         features, *sides = image
         stages = nn.Sequential()
-        for convolutions, channels in zip(vgg_stages(kit.model.layers), kit.model.widths, strict=True):
+        for convolutions, channels in zip(vgg_stages(factory.model.layers), factory.model.widths, strict=True):
             stage = nn.Sequential()
             for _ in range(convolutions):
-                stage.append(kit.hidden("conv", kit.conv(features, channels), channels))
+                stage.append(factory.hidden("conv", factory.conv(features, channels), channels))
                 features = channels
             if min(sides) > 1:
                 stage.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
             stages.append(stage)
-        super().__init__(kit, image, {"stages": stages}, features, classes)
+        super().__init__(factory, image, {"stages": stages}, features, classes)
 
 
 # The residual networks for small pictures (He et al. 2016, arXiv:1512.03385, section 4.2).
@@ -95,28 +102,28 @@ class ResNet(Convolutional):
     """K networks of one shape.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         image: C, H, W of an image.
         classes: units of the output layer.
     """
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
-        blocks, features = resnet_blocks(kit.model.layers), kit.model.widths[0]
-        stem = kit.hidden("conv", kit.conv(image[0], features), features)
+    def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
+        blocks, features = resnet_blocks(factory.model.layers), factory.model.widths[0]
+        stem = factory.hidden("conv", factory.conv(image[0], features), features)
         stages = nn.Sequential()
-        for channels in kit.model.widths:
-            first = _block(kit, features, channels)
-            stages.append(nn.Sequential(first, *(_block(kit, channels, channels) for _ in range(blocks - 1))))
+        for channels in factory.model.widths:
+            first = _block(factory, features, channels)
+            stages.append(nn.Sequential(first, *(_block(factory, channels, channels) for _ in range(blocks - 1))))
             features = channels
-        super().__init__(kit, image, {"stem": stem, "stages": stages}, features, classes)
+        super().__init__(factory, image, {"stem": stem, "stages": stages}, features, classes)
 
 
-def _block(kit: Kit, features: int, channels: int) -> ResidualBlock:
+def _block(factory: LayerFactory, features: int, channels: int) -> ResidualBlock:
     grows = channels > features
-    first = kit.conv(features, channels, stride=2 if grows else 1)
-    second = kit.conv(channels, channels, norm_next=kit.norm_in_branch)
+    first = factory.conv(features, channels, stride=2 if grows else 1)
+    second = factory.conv(channels, channels, norm_next=factory.norm_in_branch)
     shortcut = partial(_padded, features=features, channels=channels) if grows else None
-    return ResidualBlock(kit, first, second, channels, shortcut)
+    return ResidualBlock(factory, first, second, channels, shortcut)
 
 
 def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:

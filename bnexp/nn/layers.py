@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from bnexp.nn.layout import Activations, draws_for, per_trial
 from bnexp.nn.plain_layers import AddScalar, Converter, ScaleByScalar, layer_from_state
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 
 class Linear(nn.Module):
@@ -168,7 +168,7 @@ class Dropout(nn.Module):
     rate_K: Tensor
     gain_K: Tensor
 
-    def __init__(self, rates: Sequence[float], draws: SeedDraws):
+    def __init__(self, rates: Sequence[float], draws: TrialRandom):
         super().__init__()
         self.draws = draws
         self.register_buffer("rate_K", torch.tensor(rates, dtype=torch.float32), persistent=False)

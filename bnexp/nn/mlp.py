@@ -6,7 +6,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.kit import Kit, sequence
+from bnexp.nn.factory import LayerFactory, sequence
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
@@ -16,20 +16,20 @@ class MLP(nn.Module):
     """K perceptrons of one shape.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         image: C, H, W of an image; its pixels are the features of the input.
         classes: units of the output layer.
     """
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+    def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
         super().__init__()
-        widths = kit.model.widths
+        widths = factory.model.widths
         pixels = image[0] * image[1] * image[2]
-        self.input = kit.input(pixels)
+        self.input = factory.input(pixels)
         fans = list(pairwise((pixels, *widths)))
-        self.hidden = nn.ModuleList(_residual(kit, fans) if kit.model.residual else _plain(kit, fans))
-        self.before_output = kit.before_output()
-        self.output = kit.output(widths[-1], classes)
+        self.hidden = nn.ModuleList(_residual(factory, fans) if factory.model.residual else _plain(factory, fans))
+        self.before_output = factory.before_output()
+        self.output = factory.output(widths[-1], classes)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B classes"]:
         """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
@@ -45,19 +45,21 @@ class MLP(nn.Module):
         yield from to.layers(*self.children())
 
 
-def _plain(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:
-    return [kit.hidden("linear", kit.linear(*fan), fan[1]) for fan in fans]
+def _plain(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module]:
+    return [factory.hidden("linear", factory.linear(*fan), fan[1]) for fan in fans]
 
 
-def _residual(kit: Kit, fans: list[tuple[int, int]]) -> list[nn.Module]:
+def _residual(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module]:
     """Return the layers with every two after the first as a block; with an even depth the last stands alone."""
     width, pairs = fans[0][1], (len(fans) - 1) // 2
     blocks = [
-        ResidualBlock(kit, kit.linear(width, width), kit.linear(width, width, norm_next=kit.norm_in_branch), width)
+        ResidualBlock(
+            factory, factory.linear(width, width), factory.linear(width, width, norm_next=factory.norm_in_branch), width
+        )
         for _ in range(pairs)
     ]
     alone = [
-        sequence([*kit.scalar_before().named_children(), *layer.named_children()])
-        for layer in _plain(kit, fans[1 + 2 * pairs :])
+        sequence([*factory.fixup_bias().named_children(), *layer.named_children()])
+        for layer in _plain(factory, fans[1 + 2 * pairs :])
     ]
-    return [*_plain(kit, fans[:1]), *blocks, *alone]
+    return [*_plain(factory, fans[:1]), *blocks, *alone]

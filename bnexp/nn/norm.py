@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bnexp.config.norm import NormSettings
 from bnexp.nn.layout import Activations, draws_for
 from bnexp.nn.plain_layers import Converter, layer_from_state
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 
 class Norm(nn.Module):
@@ -228,7 +228,7 @@ class Noise(nn.Module):
         draws: where the random numbers come from.
     """
 
-    def __init__(self, trials: int, features: int, draws: SeedDraws):
+    def __init__(self, trials: int, features: int, draws: TrialRandom):
         super().__init__()
         # Only for its shape: buffers are cut with the trials.
         self.register_buffer("like_KC", torch.zeros(trials, features), persistent=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.kit import Kit, Steps, sequence
+from bnexp.nn.factory import LayerFactory, Steps, sequence
 from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
 from bnexp.nn.plain_layers import Converter, Residual
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
     doesn't move it, or after it, and there before or after the activation.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         first, second: the two layers with weights.
         features: what each of them hands on.
         shortcut: brings the input to the shape of the output; None where it has that shape.
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(
         self,
-        kit: Kit,
+        factory: LayerFactory,
         first: Weights,
         second: Weights,
         features: int,
@@ -46,9 +46,9 @@ class ResidualBlock(nn.Module):
     ):
         super().__init__()
         self._shortcut = shortcut
-        self.first = sequence((*_weights(kit, first), *kit.activated(features)))
-        self.second = sequence((*_weights(kit, second), *_branch_end(kit, features)))
-        self.joined = sequence(kit.activated(features, norm=not kit.norm_in_branch))
+        self.first = sequence((*_weights(factory, first), *factory.activated(features)))
+        self.second = sequence((*_weights(factory, second), *_branch_end(factory, features)))
+        self.joined = sequence(factory.activated(features, norm=not factory.norm_in_branch))
 
     def forward(self, x: Activations) -> Joined:
         """Return the activated sum of the input and the branch."""
@@ -81,13 +81,13 @@ def _with_weights(network: nn.Module) -> Iterator[Weights]:
     return (module for module in network.modules() if isinstance(module, Weights))
 
 
-def _weights(kit: Kit, layer: Weights) -> Steps:
-    yield from kit.scalar_before().named_children()
+def _weights(factory: LayerFactory, layer: Weights) -> Steps:
+    yield from factory.fixup_bias().named_children()
     yield "linear" if isinstance(layer, Linear) else "conv", layer
 
 
-def _branch_end(kit: Kit, features: int) -> Steps:
-    if kit.fixup:
-        yield "multiplier", ScalarMultiplier(kit.trials)
-    if kit.norm_in_branch:
-        yield from kit.norm_place(features)
+def _branch_end(factory: LayerFactory, features: int) -> Steps:
+    if factory.fixup:
+        yield "multiplier", ScalarMultiplier(factory.trials)
+    if factory.norm_in_branch:
+        yield from factory.norm_slot(features)

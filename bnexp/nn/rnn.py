@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.nn import plain_layers
-from bnexp.nn.kit import Kit
+from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Linear
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.norm import Norm
@@ -27,7 +27,7 @@ class RNN(nn.Module):
     """K recurrent networks of one shape; the last step's state of the last layer goes to the output layer.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         image: C, H, W of an image; it takes H steps, each with the C·W features of a row. Where the input is
             normalised, every pixel is a feature of its own, as in a perceptron.
         classes: units of the output layer.
@@ -36,17 +36,17 @@ class RNN(nn.Module):
         image: C, H, W.
     """
 
-    def __init__(self, kit: Kit, image: tuple[int, int, int], classes: int):
+    def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
         super().__init__()
         self.image = image
         channels, height, width = image
-        widths = kit.model.widths
-        self.input = kit.input(channels * height * width)
+        widths = factory.model.widths
+        self.input = factory.input(channels * height * width)
         fans = list(pairwise((channels * width, *widths)))
         self.hidden = nn.ModuleList(
-            Recurrent(kit, *fan, height, last=number == len(fans)) for number, fan in enumerate(fans, start=1)
+            Recurrent(factory, *fan, height, last=number == len(fans)) for number, fan in enumerate(fans, start=1)
         )
-        self.output = kit.output(widths[-1], classes)
+        self.output = factory.output(widths[-1], classes)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
         """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
@@ -72,27 +72,28 @@ class Recurrent(nn.Module):
     """One recurrent layer; what comes from its input is computed for all steps at once.
 
     Args:
-        kit: makes the layers.
+        factory: makes the layers.
         features: of the input at each step.
         units: of the state.
         steps: T.
         last: whether to hand on the last step's state alone.
     """
 
-    def __init__(self, kit: Kit, features: int, units: int, steps: int, *, last: bool):
+    def __init__(self, factory: LayerFactory, features: int, units: int, steps: int, *, last: bool):
         super().__init__()
         self._steps, self.last = steps, last
-        settings = kit.model.norm
+        settings = factory.model.norm
         self.input = Way(
-            Linear(kit.trials, features, units, bias=kit.model.has_bias()), _norm(kit, units, steps, settings.affine)
+            Linear(factory.trials, features, units, bias=factory.model.has_bias()),
+            _norm(factory, units, steps, settings.affine),
         )
         # β comes once, and so does b.
         affine = {"both": "gamma", "beta": "none"}.get(settings.affine, settings.affine)
         self.recurrent = Way(
-            Linear(kit.trials, units, units, bias=False),
-            _norm(kit, units, steps, affine) if settings.recurrent else None,
+            Linear(factory.trials, units, units, bias=False),
+            _norm(factory, units, steps, affine) if settings.recurrent else None,
         )
-        after = dict(kit.activated(units, norm=False))
+        after = dict(factory.activated(units, norm=False))
         self.activation, self.dropout = after["activation"], after.get("dropout")
 
     def forward(self, x_SNC: Float[Tensor, "S N in"]) -> Float[Tensor, "K M units"]:
@@ -131,9 +132,9 @@ class Way(nn.Module):
         return plain_layers.StepLinear(linear, *norms)
 
 
-def _norm(kit: Kit, units: int, steps: int, affine: str) -> Norm | None:
-    settings = kit.model.norm.model_copy(update={"affine": affine})
+def _norm(factory: LayerFactory, units: int, steps: int, affine: str) -> Norm | None:
+    settings = factory.model.norm.model_copy(update={"affine": affine})
     if settings.kind == "none":
         return None
     kind: type[Norm] = settings.spec.load()
-    return kind.for_steps(kit.trials, units, settings, steps)
+    return kind.for_steps(factory.trials, units, settings, steps)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 Matrices = Sequence[Float[Tensor, "K _"]]
 """One matrix per learned tensor, in the model's order."""
@@ -41,7 +41,7 @@ class Shard:
     """Neighbouring trials that compute at once."""
 
     network: nn.Module
-    draws: SeedDraws
+    draws: TrialRandom
     first: int
     """The first of them, and …"""
     end: int
@@ -59,7 +59,7 @@ class Shard:
         return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, list(self.network.parameters()))]
 
 
-def shards(network: nn.Module, draws: SeedDraws, sizes: Sequence[int]) -> list[Shard]:
+def shards(network: nn.Module, draws: TrialRandom, sizes: Sequence[int]) -> list[Shard]:
     """Cut K networks along the trials into networks of the given sizes.
 
     Parameters and buffers are views: whatever changes in the one changes in the other.
@@ -69,7 +69,7 @@ def shards(network: nn.Module, draws: SeedDraws, sizes: Sequence[int]) -> list[S
     return [_shard(network, draws, first, end) for first, end in pairwise(accumulate(sizes, initial=0))]
 
 
-def twin(shard: Shard, draws: SeedDraws) -> nn.Module:
+def probe_copy(shard: Shard, draws: TrialRandom) -> nn.Module:
     """Return a network that learns what the shard's learns, since its parameters are the same.
 
     Its buffers and what it draws are its own: passing through it leaves the shard as it is.
@@ -80,7 +80,7 @@ def twin(shard: Shard, draws: SeedDraws) -> nn.Module:
     return copy.deepcopy(shard.network, memo)
 
 
-def _shard(network: nn.Module, draws: SeedDraws, first: int, end: int) -> Shard:
+def _shard(network: nn.Module, draws: TrialRandom, first: int, end: int) -> Shard:
     trials = slice(first, end)
     own_draws = draws.of(trials)
     # What deepcopy finds in its memo it doesn't copy.

@@ -12,7 +12,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.layers import Conv2d, Dropout, Linear
 from bnexp.nn.norm import Noise, Norm
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 IMAGES = 2
 """Batch size of the pass that tells the shapes."""
@@ -30,8 +30,8 @@ class LayerRow:
     """Learned numbers: weights, biases, γ, β."""
     fixed: int
     """Numbers that are kept but not learned: running means and variances."""
-    products: int
-    """Multiplications by weights for one image."""
+    macs: int
+    """Multiply-accumulates for one image."""
     saved: int
     """Numbers that it keeps for one image until the backward pass: its output, and what it drew or centred."""
 
@@ -47,7 +47,7 @@ class LayerRow:
 
 
 def layer_table(
-    model: ModelSettings, image: tuple[int, int, int], classes: int, draws: SeedDraws | None = None
+    model: ModelSettings, image: tuple[int, int, int], classes: int, draws: TrialRandom | None = None
 ) -> list[LayerRow]:
     """Return the layers in the order in which data pass them, with draws also those that only training has.
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.probes.moment import Moment, Value, norms, wanted
+from bnexp.probes.context import ProbeContext, Value, norms, wanted
 from bnexp.probes.networks import Theta
 
 # What the layers hand on: saturated and dead units, the rank of a layer, and how far batches differ.
@@ -19,36 +19,36 @@ LOW, HIGH = 0.05, 0.95
 """Outside of these a sigmoid is saturated, and a tanh beyond ±HIGH."""
 
 
-def saturation(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def saturation(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the share of (sample, unit) of every sigmoid and tanh that are in the flat parts of the curve."""
-    for layer, kind in moment.networks.activations.items():
+    for layer, kind in context.networks.activations.items():
         if isinstance(kind, nn.Sigmoid | nn.Tanh) and wanted(settings, layer):
-            h_KNC = moment.samples("outputs", layer, settings.batches or 1)
+            h_KNC = context.samples("outputs", layer, settings.batches or 1)
             flat_KNC = h_KNC.abs() > HIGH if isinstance(kind, nn.Tanh) else (h_KNC < LOW) | (h_KNC > HIGH)
             yield layer, "saturation", _share(flat_KNC, h_KNC)
 
 
-def dead_units(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def dead_units(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the share of every ReLU's units that are 0 for all samples, and the share of zeros.
 
     In images a unit is a channel.
     """
-    for layer, kind in moment.networks.activations.items():
+    for layer, kind in context.networks.activations.items():
         if isinstance(kind, nn.ReLU) and wanted(settings, layer):
-            h_KNC = moment.samples("outputs", layer, settings.batches or 1)
+            h_KNC = context.samples("outputs", layer, settings.batches or 1)
             yield layer, "dead_units", _share((h_KNC <= 0).all(1, keepdim=True), h_KNC)
             yield layer, "dead_units.zeros", _share(h_KNC <= 0, h_KNC)
 
 
-def rank(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def rank(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield r = tr(M)² / ‖M‖² with M = HHᵀ/N for the units H of every activation layer, and its share of the most it
     can be (Daneshmand et al. 2020, arXiv:2003.01652).
 
     The true rank is no smaller.
     """
-    for layer in moment.networks.activations:
+    for layer in context.networks.activations:
         if wanted(settings, layer):
-            h_KNC = moment.samples("outputs", layer, settings.batches or 1).double()
+            h_KNC = context.samples("outputs", layer, settings.batches or 1).double()
             _, samples, units = h_KNC.shape
             # H Hᵀ and Hᵀ H have the same trace and the same norm.
             moments = h_KNC.mT @ h_KNC if units <= samples else h_KNC @ h_KNC.mT
@@ -59,15 +59,15 @@ def rank(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
 
 
 @torch.no_grad()
-def batch_spread(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def batch_spread(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield, of the outputs of every weight layer, the variance over batches of a unit's batch mean, relative to the
     unit's variance over all images, as the mean over units.
 
     About 1/B where batches are drawn at random.
     """
-    networks, theta = moment.networks, moment.networks.theta()
+    networks, theta = context.networks, context.networks.theta()
     found: dict[str, list[Tensor]] = {layer: [] for layer in networks.weights if wanted(settings, layer)}
-    for batch in moment.drawn_batches(settings.batches or 16):
+    for batch in context.drawn_batches(settings.batches or 16):
         with networks.watching() as (_, outputs):
             networks.loss(theta, batch)
         for layer, sums in found.items():
@@ -91,15 +91,15 @@ def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> F
 # compared by what stays, ‖g‖·‖W‖. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
 
 
-def gradient_norm(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield ‖g‖ of every weight: as it is, as training clips it, over the root of its size, over ‖W‖, and times ‖W‖.
 
     At activations ‖∂L/∂h‖; of the network the slope of its logarithm against the layers' number: below 0 where the
     gradient grows on its way back, by a factor of e^−slope per layer.
     """
-    networks, passes = moment.networks, moment.passes(settings.batches or 1)
+    networks, passes = context.networks, context.passes(settings.batches or 1)
     theta, gradient = networks.theta(), _mean([each.gradient for each in passes])
-    matrices = moment.clip([each.flatten(1) for each in gradient.values()])
+    matrices = context.clip([each.flatten(1) for each in gradient.values()])
     clipped = dict(zip(gradient, matrices, strict=True))
     for layer in networks.weights:
         if wanted(settings, layer):
@@ -122,27 +122,27 @@ def gradient_norm(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
         yield "", "gradient_norm.slope", _slope(torch.stack(hidden_LK).log())
 
 
-def update_ratio(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def update_ratio(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield ‖W' − W‖ / ‖W‖ of every weight for the update that was really made: momentum, decay and clipping in it."""
-    if moment.update is None:
+    if context.update is None:
         return
-    now, before = moment.networks.theta(), moment.update.before
-    for layer in moment.networks.weights:
+    now, before = context.networks.theta(), context.update.before
+    for layer in context.networks.weights:
         if wanted(settings, layer):
             weight = before[f"{layer}.weight"]
             yield layer, "update_ratio", norms(now[f"{layer}.weight"] - weight) / norms(weight)
 
 
-def gradient_noise(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def gradient_noise(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the trace of the gradient's covariance over batches drawn with replacement, also relative to ‖mean‖².
 
     It falls as 1/B with the batch size (McCandlish et al. 2018, arXiv:1812.06162, section 2.2).
     """
-    theta, count = moment.networks.theta(), settings.batches or 16
+    theta, count = context.networks.theta(), settings.batches or 16
     total: dict[str, Tensor] = {}
-    squares_K = torch.zeros_like(moment.rate_K, dtype=torch.float64)
-    for batch in moment.drawn_batches(count):
-        _, gradient = moment.networks.gradient(theta, batch)
+    squares_K = torch.zeros_like(context.rate_K, dtype=torch.float64)
+    for batch in context.drawn_batches(count):
+        _, gradient = context.networks.gradient(theta, batch)
         for name, each in gradient.items():
             total[name] = total[name] + each.double() if name in total else each.double()
             squares_K += norms(each).square()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.probes.activations import sum_of_squares
-from bnexp.probes.moment import Moment, Value, filter_norms
+from bnexp.probes.context import ProbeContext, Value, filter_norms
 from bnexp.probes.networks import Batch, Networks, Theta
 from bnexp.streams import stream_seed
 
@@ -42,29 +42,29 @@ class Line:
     """‖g(θ)‖."""
 
 
-def loss_variation(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def loss_variation(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the loss at θ, and the lowest and the highest one on the line."""
-    line = _line(moment, settings)
+    line = _line(context, settings)
     yield "", "loss_variation", line.loss_K
     yield from _ends("loss_variation.", line.loss_RK)
 
 
-def gradient_predictiveness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def gradient_predictiveness(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the least and the largest ‖g(θ − s·g) − g(θ)‖ on the line, the same relative to ‖g(θ)‖, and cosines."""
-    line = _line(moment, settings)
+    line = _line(context, settings)
     yield from _ends("gradient_predictiveness.", line.change_RK)
     yield from _ends("gradient_predictiveness.relative_", line.change_RK / line.norm_K)
     yield from _ends("gradient_predictiveness.cosine_", line.cosine_RK)
 
 
-def effective_smoothness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def effective_smoothness(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the largest ‖g(θ − s·g) − g(θ)‖ / (s·‖g(θ)‖) on the line, and the same in units of the filters' norms.
 
     With u = θ/‖filter‖ of weights and u = θ of all else, the second is that of L as a function of u, on a line of its
     own along ∂L/∂u. It doesn't change where filters are scaled that batch norm follows; arms are compared by it.
     """
-    for name, unit in ("", None), (".scale_free", units(moment.networks)):
-        line = _line(moment, settings, unit)
+    for name, unit in ("", None), (".scale_free", units(context.networks)):
+        line = _line(context, settings, unit)
         yield "", f"effective_smoothness{name}", (line.change_RK / (line.step_RK * line.norm_K)).amax(0)
 
 
@@ -76,24 +76,24 @@ def units(networks: Networks) -> Theta:
     return {name: filter_norms(each) if name in weights else torch.ones_like(each) for name, each in theta}
 
 
-def _line(moment: Moment, settings: ProbeSettings, unit: Theta | None = None) -> Line:
+def _line(context: ProbeContext, settings: ProbeSettings, unit: Theta | None = None) -> Line:
     low, high = settings.range or RANGE
     count, batches = settings.points or POINTS, settings.batches or 1
     key = ("line", low, high, count, batches, unit is None)
-    return moment.once(key, lambda: _look(moment, np.geomspace(low, high, count).tolist(), batches, unit))
+    return context.once(key, lambda: _look(context, np.geomspace(low, high, count).tolist(), batches, unit))
 
 
-def _look(moment: Moment, factors: list[float], batches: int, unit: Theta | None) -> Line:
+def _look(context: ProbeContext, factors: list[float], batches: int, unit: Theta | None) -> Line:
     """Look at the line along the gradient with respect to θ / unit."""
-    theta = moment.networks.theta()
+    theta = context.networks.theta()
     unit = unit or {name: torch.ones_like(each) for name, each in theta.items()}
-    loss_K, gradient = _gradient(moment, theta, batches, unit)
+    loss_K, gradient = _gradient(context, theta, batches, unit)
     norm_K = sum_of_squares(gradient).sqrt()
     rows = []
     for factor in factors:
-        step_K = factor * moment.rate_K
+        step_K = factor * context.rate_K
         there = {name: each - _per_trial(step_K, each) * unit[name] * gradient[name] for name, each in theta.items()}
-        loss_there_K, other = _gradient(moment, there, batches, unit)
+        loss_there_K, other = _gradient(context, there, batches, unit)
         change_K = sum_of_squares({name: other[name] - each for name, each in gradient.items()}).sqrt()
         product_K = torch.stack([_dot(other[name], each) for name, each in gradient.items()]).sum(0)
         cosine_K = product_K / (norm_K * sum_of_squares(other).sqrt())
@@ -102,9 +102,9 @@ def _look(moment: Moment, factors: list[float], batches: int, unit: Theta | None
     return Line(step_RK, loss_RK, change_RK, cosine_RK, loss_K.double(), norm_K)
 
 
-def _gradient(moment: Moment, theta: Theta, batches: int, unit: Theta) -> tuple[Tensor, Theta]:
+def _gradient(context: ProbeContext, theta: Theta, batches: int, unit: Theta) -> tuple[Tensor, Theta]:
     """Return the loss over some batches, and its gradient with respect to θ / unit."""
-    found = [moment.networks.gradient(theta, batch) for batch in moment.batches(batches)]
+    found = [context.networks.gradient(theta, batch) for batch in context.batches(batches)]
     loss_K = torch.stack([loss_K for loss_K, _ in found]).mean(0)
     return loss_K, {name: unit[name] * torch.stack([each[name] for _, each in found]).mean(0) for name in theta}
 
@@ -131,7 +131,7 @@ Product = Callable[[Tensor], Tensor]
 """The Hessian times a vector over all learned numbers."""
 
 
-def sharpness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def sharpness(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the largest eigenvalue λ of ∇²L over all learned numbers, λ·η, and the eigenvalue in units of the
     filters' norms: of L as a function of W/‖filter‖ and of all else as it is.
 
@@ -139,12 +139,12 @@ def sharpness(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     descent is stable while λ·η < 2. The last form doesn't change where filters are scaled that batch norm follows;
     arms are compared by it. NaN where the iterations don't converge, or the loss is no number.
     """
-    networks, batches = moment.networks, list(moment.batches(settings.batches or 1))
-    twice = moment.settings.model.norm.spec.twice_differentiable
+    networks, batches = context.networks, list(context.batches(settings.batches or 1))
+    twice = context.settings.model.norm.spec.twice_differentiable
     found = [_largest(alone, batches, twice=twice) for alone in networks.one_by_one()]
-    lambda_K, free_K = torch.tensor(found, dtype=torch.float64, device=moment.rate_K.device).unbind(1)
+    lambda_K, free_K = torch.tensor(found, dtype=torch.float64, device=context.rate_K.device).unbind(1)
     yield "", "sharpness", lambda_K
-    yield "", "sharpness.times_rate", lambda_K * moment.rate_K
+    yield "", "sharpness.times_rate", lambda_K * context.rate_K
     yield "", "sharpness.scale_free", free_K
 
 
@@ -238,12 +238,12 @@ SLICE_RANGE, SLICE_POINTS = (-1.0, 1.0), 11
 
 
 @torch.no_grad()
-def landscape_slice(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def landscape_slice(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the training loss at θ + x·d₁ + y·d₂ for a square of x and y, named `landscape_slice[x y]`."""
-    networks, theta = moment.networks, moment.networks.theta()
+    networks, theta = context.networks, context.networks.theta()
     weights = {layer: theta[f"{layer}.weight"] for layer in networks.weights}
-    first, second = (directions(weights, moment.trial_seeds, which) for which in range(2))
-    batches = list(moment.batches(settings.batches or 1))
+    first, second = (directions(weights, context.trial_seeds, which) for which in range(2))
+    batches = list(context.batches(settings.batches or 1))
     coordinates = np.linspace(*(settings.range or SLICE_RANGE), settings.points or SLICE_POINTS).round(12).tolist()
     for x in coordinates:
         for y in coordinates:

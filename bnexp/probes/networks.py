@@ -17,8 +17,8 @@ from torch.func import functional_call
 
 from bnexp.nn.layers import Conv2d, Linear, losses
 from bnexp.nn.norm import Norm
-from bnexp.nn.shards import Shard, shards, twin
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.nn.shards import Shard, probe_copy, shards
+from bnexp.streams import SeedGenerators, TrialRandom
 
 Theta = Mapping[str, Tensor]
 """Learned tensors (K, …) by name."""
@@ -72,9 +72,9 @@ class Networks:
 
     def __init__(self, shard: Shard, seeds: Sequence[int], label_smoothing: float):
         device = next(shard.network.parameters()).device
-        self._streams, self._shard, self._seeds = SeedStreams(seeds, device), shard, tuple(seeds)
-        self._draws = SeedDraws(self._streams, seeds)
-        self.module = twin(shard, self._draws)
+        self._streams, self._shard, self._seeds = SeedGenerators(seeds, device), shard, tuple(seeds)
+        self._draws = TrialRandom(self._streams, seeds)
+        self.module = probe_copy(shard, self._draws)
         self._smoothing, self.trials = label_smoothing, len(shard)
         layers = dict(self.module.named_modules())
         self.weights = tuple(name for name, layer in layers.items() if isinstance(layer, Linear | Conv2d))

@@ -12,7 +12,7 @@ from bnexp.data.dataset import Dataset
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Shard
 from bnexp.plan import TrialGroup
-from bnexp.probes.moment import Moment, Update
+from bnexp.probes.context import ProbeContext, Update
 from bnexp.probes.networks import Networks, Theta
 from bnexp.records import ProbeRecord
 
@@ -88,9 +88,9 @@ class Prober:
         """
         found: dict[tuple[str, str], list[Tensor]] = {}
         for count, part in enumerate(self._parts, start=1):
-            moment = self._moment(part, step, rate_K, batch_SB)
+            context = self._context(part, step, rate_K, batch_SB)
             for probe in due:
-                for layer, name, value_K in probe.spec.load()(moment, probe):
+                for layer, name, value_K in probe.spec.load()(context, probe):
                     found.setdefault((layer, name), []).append(value_K.detach().double())
                     assert len(found[layer, name]) == count, f"{name} of {layer or 'the network'} was found twice"
         self._before = {}
@@ -117,14 +117,14 @@ class Prober:
         clip = Clipping.of(limits, next(shard.network.parameters()).detach())
         return _Part(shard, Networks(shard, self._seeds[rows], smoothing), clip)
 
-    def _moment(self, part: _Part, step: int, rate_K: Tensor, batch_SB: Tensor | None) -> Moment:
+    def _context(self, part: _Part, step: int, rate_K: Tensor, batch_SB: Tensor | None) -> ProbeContext:
         first, end, shared = part.shard.first, part.shard.end, self._group.shared_seeds
         rows = part.shard.rows(len(shared), len(self._seeds))
         update = None
         if batch_SB is not None and self._before:
             before: Theta = {name: tensor[first:end] for name, tensor in self._before.items()}
             update = Update(before, batch_SB[rows])
-        return Moment(
+        return ProbeContext(
             part.networks,
             self._data,
             self._group.settings,

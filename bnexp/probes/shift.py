@@ -10,7 +10,7 @@ from torch import Tensor
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Split
 from bnexp.nn.norm import BatchNorm, RunningNorm, refit_statistics
-from bnexp.probes.moment import Moment, Value, norms, wanted
+from bnexp.probes.context import ProbeContext, Value, norms, wanted
 from bnexp.probes.networks import Batch, Networks, Theta
 
 TINY = 1e-12
@@ -20,37 +20,37 @@ RANKED = 2048
 """Numbers of a trial that percentiles are taken of at most, evenly spread over units and samples."""
 
 
-def drift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def drift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield how far the means and deviations of units moved since the probe was taken last, and percentiles.
 
     mean_j |μ' − μ| / σ and mean_j |log(σ' / σ)| of what comes into activations and norm layers, of what norm layers
     normalised (before γ and β), and of what they hand on; of what comes into activations also percentiles over all
     samples and units (Ioffe & Szegedy 2015, arXiv:1502.03167, figure 1, which has one unit).
     """
-    for layer in moment.networks.activations:
+    for layer in context.networks.activations:
         if wanted(settings, layer):
-            percentiles_PK = _percentiles(moment.samples("inputs", layer, settings.batches or 1))
+            percentiles_PK = _percentiles(context.samples("inputs", layer, settings.batches or 1))
             for percentile, value_K in zip(PERCENTILES, percentiles_PK, strict=True):
                 yield layer, f"drift.p{percentile}", value_K
-    for layer, moments_K2C in _distributions(moment, settings):
-        if (then_K2C := moment.memory.get(f"drift.{layer}")) is not None:
+    for layer, moments_K2C in _distributions(context, settings):
+        if (then_K2C := context.memory.get(f"drift.{layer}")) is not None:
             (mean_KC, deviation_KC), (was_mean_KC, was_deviation_KC) = moments_K2C.unbind(1), then_K2C.unbind(1)
             yield layer, "drift.mean", ((mean_KC - was_mean_KC).abs() / (was_deviation_KC + TINY)).mean(1)
             yield layer, "drift.deviation", ((deviation_KC + TINY) / (was_deviation_KC + TINY)).log().abs().mean(1)
-        moment.memory[f"drift.{layer}"] = moments_K2C
+        context.memory[f"drift.{layer}"] = moments_K2C
 
 
-def covariate_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield how much of a layer's gradient is undone by the update of the layers before it.
 
     G is the gradient that the update began with, G' the same with the layers before already moved, on the same batch
     (Santurkar et al. 2018, arXiv:1805.11604, definition 2.1): ‖G − G'‖, relative to ‖G‖, and the cosine between
     them. γ, β, biases and scalars move with the layer that they follow. Of the first layer nothing can come before.
     """
-    update, batch = moment.update, moment.last_batch()
+    update, batch = context.update, context.last_batch()
     if update is None or batch is None:
         return
-    networks, before = moment.networks, update.before
+    networks, before = context.networks, update.before
     now, moved = networks.theta(), dict(before)
     _, gradient = networks.gradient(before, batch)
     for layer, own in _by_layer(networks, before):
@@ -66,14 +66,14 @@ def covariate_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
 
 
 @torch.no_grad()
-def variance_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield, of every batch norm layer, how far the variance that it meets in evaluation is from the one it divides by.
 
     max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated anew in training
     mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units, in
     recurrent layers over units and time steps.
     """
-    networks = moment.networks
+    networks = context.networks
     found = networks.norms.items()
     layers = {name: norm for name, norm in found if isinstance(norm, BatchNorm) and wanted(settings, name)}
     if not layers:
@@ -81,9 +81,9 @@ def variance_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     count = settings.batches or 16
     networks.restore()
     running = {layer: _running_variance(norm).clone() for layer, norm in layers.items()}
-    trained = _input_variances(moment, layers, count, training=True)
+    trained = _input_variances(context, layers, count, training=True)
     networks.restore()
-    met = _input_variances(moment, layers, count, training=False)
+    met = _input_variances(context, layers, count, training=False)
     for layer in layers:
         # What never varies, as what comes from the state before the first step, is 1 still in the average.
         constant_KC = (met[layer] == 0) & (trained[layer] == 0)
@@ -91,18 +91,18 @@ def variance_shift(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
         yield layer, "variance_shift.reestimated", _ratio(met[layer], trained[layer])
 
 
-def _distributions(moment: Moment, settings: ProbeSettings) -> Iterator[tuple[str, Float[Tensor, "K 2 C"]]]:
+def _distributions(context: ProbeContext, settings: ProbeSettings) -> Iterator[tuple[str, Float[Tensor, "K 2 C"]]]:
     """Yield the mean and the deviation of every unit at every place that is looked at."""
-    networks = moment.networks
+    networks = context.networks
     for layer in networks.activations:
         if wanted(settings, layer):
-            yield layer, _mean_and_deviation(moment.samples("inputs", layer, settings.batches or 1))
+            yield layer, _mean_and_deviation(context.samples("inputs", layer, settings.batches or 1))
     for layer, norm in networks.norms.items():
         if wanted(settings, layer):
-            output_K2C = _mean_and_deviation(moment.samples("outputs", layer, settings.batches or 1))
+            output_K2C = _mean_and_deviation(context.samples("outputs", layer, settings.batches or 1))
             gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
             beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
-            yield f"{layer}.input", _mean_and_deviation(moment.samples("inputs", layer, settings.batches or 1))
+            yield f"{layer}.input", _mean_and_deviation(context.samples("inputs", layer, settings.batches or 1))
             yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
             yield f"{layer}.output", output_K2C
 
@@ -145,12 +145,12 @@ def _running_variance(norm: BatchNorm) -> Float[Tensor, "K C"]:
 
 
 def _input_variances(
-    moment: Moment, layers: Mapping[str, BatchNorm], count: int, *, training: bool
+    context: ProbeContext, layers: Mapping[str, BatchNorm], count: int, *, training: bool
 ) -> dict[str, Float[Tensor, "K C"]]:
     """Return the variance of what comes into layers: in training mode within batches on average, else over all."""
-    networks, theta = moment.networks, moment.networks.theta()
+    networks, theta = context.networks, context.networks.theta()
     sums: dict[str, Tensor] = {}
-    for batch in moment.drawn_batches(count):
+    for batch in context.drawn_batches(count):
         networks.module.train(training)
         with networks.watching() as (inputs, _):
             networks.logits(theta, batch)
@@ -170,7 +170,7 @@ def _ratio(v_KC: Tensor, other_KC: Tensor) -> Float[Tensor, " K"]:
 
 
 @torch.no_grad()
-def mode_gap(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the accuracy with the statistics of the batch, running ones and those of the population, and how often the
     first and the last predict what the running ones do.
 
@@ -178,17 +178,17 @@ def mode_gap(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
     Population statistics are averages over the training images (Ioffe & Szegedy 2015, algorithm 2). No dropout,
     no noise.
     """
-    networks, split = moment.networks, _split(moment)
+    networks, split = context.networks, _split(context)
     networks.restore()
     networks.module.eval()
-    running_KN = _predictions(moment, split)
-    count = settings.batches or len(moment.data.train)
-    refit_statistics(networks.module, (batch.x_SBP for batch in moment.batches(count)))
-    population_KN = _predictions(moment, split)
+    running_KN = _predictions(context, split)
+    count = settings.batches or len(context.data.train)
+    refit_statistics(networks.module, (batch.x_SBP for batch in context.batches(count)))
+    population_KN = _predictions(context, split)
     for norm in networks.norms.values():
         if isinstance(norm, RunningNorm):
             norm.train()
-    batch_KN = _predictions(moment, split)
+    batch_KN = _predictions(context, split)
     labels_N = split.labels_N[: batch_KN.shape[1]]
     for name, predictions_KN in (("batch", batch_KN), ("running", running_KN), ("population", population_KN)):
         yield "", f"mode_gap.{name}", (predictions_KN == labels_N).double().mean(1)
@@ -196,17 +196,17 @@ def mode_gap(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
         yield "", f"mode_gap.{name}_agreement", (predictions_KN == running_KN).double().mean(1)
 
 
-def _split(moment: Moment) -> Split:
-    data = moment.data
+def _split(context: ProbeContext) -> Split:
+    data = context.data
     return next(split for split in (data.test, data.val, data.train) if len(split) > 1)
 
 
-def _predictions(moment: Moment, split: Split) -> Int[Tensor, "K N"]:
+def _predictions(context: ProbeContext, split: Split) -> Int[Tensor, "K N"]:
     """Return the class that each network finds likeliest; a last batch of one image joins the one before it."""
-    networks, theta, found = moment.networks, moment.networks.theta(), []
-    size, count = moment.settings.train.batch_size, len(split)
+    networks, theta, found = context.networks, context.networks.theta(), []
+    size, count = context.settings.train.batch_size, len(split)
     ends = [*range(size, count - 1, size), count]
     for first, end in zip([0, *ends], ends, strict=False):
-        x_1BP: Float[Tensor, "1 B P"] = moment.data.inputs(split.images_NP[first:end])[None]
+        x_1BP: Float[Tensor, "1 B P"] = context.data.inputs(split.images_NP[first:end])[None]
         found.append(networks.logits(theta, Batch(x_1BP, split.labels_N[None, first:end], 0, 0)).argmax(-1))
     return torch.cat(found, 1)

@@ -18,7 +18,7 @@ from bnexp.engines.processes import side_by_side
 from bnexp.errors import ConfigError, InputError, Problem
 from bnexp.nn.shards import shards
 from bnexp.plan import TrialGroup
-from bnexp.probes.moment import unknown_layers
+from bnexp.probes.context import unknown_layers
 from bnexp.probes.prober import Prober
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
 from bnexp.runner.trained import TrainedTrial, trained_trials
@@ -27,7 +27,7 @@ from bnexp.store.checksums import Checksums, file_checksum
 from bnexp.store.files import locked, replace
 from bnexp.store.layout import LATE_PROBES
 from bnexp.store.reader import RunRecord
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import full_precision, numerics, torch_threads
 
 
@@ -146,7 +146,7 @@ def _measure(
     device: torch.device,
 ) -> ProbeRecord:
     group, seeds, data = trained.group, [trained.trial.seed], datasets[data_key(trained.group)]
-    draws = SeedDraws(SeedStreams(seeds, device), seeds)
+    draws = TrialRandom(SeedGenerators(seeds, device), seeds)
     network = trained.network(data.shape, device, draws)
     with numerics(full_precision(group.settings.train), device):
         prober = Prober(group, network, shards(network, draws, [1]), data, probes)

@@ -17,7 +17,7 @@ from bnexp.engines.engine import Engine
 from bnexp.engines.local import Local
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
-from bnexp.probes.moment import unknown_layers
+from bnexp.probes.context import unknown_layers
 from bnexp.store.files import check_free, refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.layout import READ_ONLY, cannot_continue, check_format

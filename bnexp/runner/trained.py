@@ -13,7 +13,7 @@ from bnexp.plan import Trial, TrialGroup, trials
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.reader import RunRecord
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 from bnexp.training.numerics import dtype_of
 
 
@@ -35,7 +35,7 @@ class TrainedTrial:
         """Whether every weight and running statistic is a number; those of a diverged trial may not be."""
         return all(torch.from_numpy(array).isfinite().all() for array in self.weights.arrays.values())
 
-    def network(self, shape: DataShape, device: torch.device, draws: SeedDraws | None = None) -> nn.Module:
+    def network(self, shape: DataShape, device: torch.device, draws: TrialRandom | None = None) -> nn.Module:
         """Return its network with the final weights, K = 1, in evaluation mode.
 
         Args:

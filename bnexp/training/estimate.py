@@ -15,11 +15,11 @@ from bnexp.data.normalize import WHITENINGS, fit
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober, hessian_batches, kept_passes
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.graphs import updater
+from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics, threads
-from bnexp.training.trainee import CHUNK_NUMBERS, Trainee
-from bnexp.training.work import moments, shard_sizes, trials_at_once, updates_per_epoch
+from bnexp.training.work import record_steps, shard_sizes, trials_at_once, updates_per_epoch
 
 PROBED = 4
 """Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
@@ -61,7 +61,7 @@ def footprint(
 ) -> Footprint:
     """Count what a group takes on a device, with the probes that are taken of it."""
     settings, features = group.settings, prod(shape.image)
-    draws = SeedDraws(SeedStreams([0], torch.device("cpu")), [0])
+    draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
@@ -99,18 +99,18 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     few = _few(group, device)
     data = _noise(few, shape, device)
     with numerics(train, device):
-        trainee = Trainee(few, data)
+        train_state = GroupTrainState(few, data)
         shard = max(shard_sizes(group, device))
-        products = trainee.products * shard // max(shard_sizes(few, device))
+        macs = train_state.macs * shard // max(shard_sizes(few, device))
         batch_SB = torch.randint(len(data.train), (len(few.shared_seeds), train.batch_size), device=device)
         rate_K1 = torch.zeros(len(few.trials), 1, device=device, dtype=dtype_of(train.precision))
         first = torch.ones((), dtype=torch.int64, device=device)
-        with threads(products, device):
-            update = updater(trainee)
+        with threads(macs, device):
+            update = updater(train_state)
             step = _time(lambda: update(batch_SB, rate_K1, first), device)
-            image = _time(lambda: trainee.evaluate(1).tolist(), device) / len(data.train)
+            image = _time(lambda: train_state.evaluate(1).tolist(), device) / len(data.train)
     images = shape.train + shape.val + shape.test
-    spent = step * train.total_steps(per_epoch) + image * images * (1 + len(moments(train, per_epoch)))
+    spent = step * train.total_steps(per_epoch) + image * images * (1 + len(record_steps(train, per_epoch)))
     return spent * len(group.trials) / len(few.trials)
 
 
@@ -132,12 +132,12 @@ def probing_seconds(
     few = TrialGroup(group.trials[:1]) if one_by_one else _few(group, device)
     spent = 0.0
     with numerics(train, device):
-        trainee = Trainee(few, _noise(few, shape, device))
-        batch_SB = torch.randint(len(trainee.data.train), (len(few.shared_seeds), train.batch_size), device=device)
+        train_state = GroupTrainState(few, _noise(few, shape, device))
+        batch_SB = torch.randint(len(train_state.data.train), (len(few.shared_seeds), train.batch_size), device=device)
         rate_K = torch.full((len(few.trials),), train.lr, device=device, dtype=dtype_of(train.precision))
-        with threads(trainee.products, device):
+        with threads(train_state.macs, device):
             for together in _by_schedule(probes):
-                prober = Prober(few, trainee.network, trainee.shards, trainee.data, together)
+                prober = Prober(few, train_state.network, train_state.shards, train_state.data, together)
 
                 def act(prober: Prober = prober, due: Sequence[ProbeSettings] = together) -> None:
                     prober.before_update(due)
@@ -163,7 +163,7 @@ def _moments(probe: ProbeSettings, train: TrainSettings, per_epoch: int) -> int:
     total = train.total_steps(per_epoch)
     if probe.at is not None:
         return sum(step <= total for step in probe.at)
-    return 1 + (len(moments(train, per_epoch)) if probe.every is None else total // probe.every)
+    return 1 + (len(record_steps(train, per_epoch)) if probe.every is None else total // probe.every)
 
 
 def _time(act: Callable[[], object], device: torch.device) -> float:

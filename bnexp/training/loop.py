@@ -17,10 +17,10 @@ from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import updater
+from bnexp.training.group_state import GroupTrainState, State
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads
 from bnexp.training.schedules import Clock, rates
-from bnexp.training.trainee import State, Trainee
-from bnexp.training.work import moments, total_steps, updates_per_epoch
+from bnexp.training.work import record_steps, total_steps, updates_per_epoch
 
 REMEMBERED = "probe."
 """Prefix of what probes remember in a state."""
@@ -30,24 +30,24 @@ class Probing:
     """The probes of a group in training.
 
     Args:
-        trainee: the group.
+        train_state: the group.
         probes: what to measure; nothing at all is fine.
 
     Attributes:
         seconds: that the measurements have taken so far.
     """
 
-    def __init__(self, trainee: Trainee, probes: Sequence[ProbeSettings]):
+    def __init__(self, train_state: GroupTrainState, probes: Sequence[ProbeSettings]):
         self.seconds = 0.0
-        self._trainee, self._probes, self._train = trainee, probes, trainee.group.settings.train
-        self._prober = Prober(trainee.group, trainee.network, trainee.shards, trainee.data, probes)
+        self._train_state, self._probes, self._train = train_state, probes, train_state.group.settings.train
+        self._prober = Prober(train_state.group, train_state.network, train_state.shards, train_state.data, probes)
         self._found: list[ProbeRecord] = []
 
-    def of(self, trainee: Trainee) -> "Probing":
-        """Return what goes on with the trainee of some of the trials."""
-        numbers, left = self._trainee.group.numbers, trainee.group.numbers
-        kept = torch.tensor([numbers.index(number) for number in left], device=trainee.device)
-        smaller = Probing(trainee, self._probes)
+    def of(self, train_state: GroupTrainState) -> "Probing":
+        """Return what goes on with the train_state of some of the trials."""
+        numbers, left = self._train_state.group.numbers, train_state.group.numbers
+        kept = torch.tensor([numbers.index(number) for number in left], device=train_state.device)
+        smaller = Probing(train_state, self._probes)
         smaller.seconds = self.seconds
         smaller.load({name: tensor[kept] for name, tensor in self.state().items()})
         return smaller
@@ -69,7 +69,7 @@ class Probing:
     ) -> None:
         """Take the probes that are due after the update with this number, made from this batch."""
         if due := self._prober.due(step, recorded):
-            with self._timed(), numerics(full_precision(self._train), self._trainee.device):
+            with self._timed(), numerics(full_precision(self._train), self._train_state.device):
                 self._found.append(self._prober.measure(due, epoch, step, rate_K, batch_SB))
 
     def take(self) -> tuple[ProbeRecord, ...]:
@@ -95,8 +95,8 @@ class Probing:
         self.seconds += time.perf_counter() - started
 
     def _wait(self) -> None:
-        if self._trainee.device.type == "cuda":
-            torch.cuda.synchronize(self._trainee.device)
+        if self._train_state.device.type == "cuda":
+            torch.cuda.synchronize(self._train_state.device)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def train(
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
         run = _Run(group, data, resume, probes)
-        with threads(run.products, device):
+        with threads(run.macs, device):
             yield from run.records()
 
 
@@ -145,26 +145,26 @@ class _Run:
         self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
         self._per_epoch = updates_per_epoch(group, data.shape)
         self._total = total_steps(group, data.shape)
-        self._trainee = Trainee(group, data)
-        self._probing = Probing(self._trainee, probes)
+        self._train_state = GroupTrainState(group, data)
+        self._probing = Probing(self._train_state, probes)
         self._epoch = self._step = 0
         self._seconds = 0.0
         self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
             state = {name: torch.from_numpy(array) for name, array in resume.arrays.items()}
-            self._trainee.load(state)
+            self._train_state.load_state_dict(state)
             self._probing.load(state)
-        self._update = updater(self._trainee)
+        self._update = updater(self._train_state)
 
     @property
-    def products(self) -> int:
-        """Products of weights and activations in a forward pass, over the trials that compute at once."""
-        return self._trainee.products
+    def macs(self) -> int:
+        """Multiply-accumulates of a forward pass, over the trials that compute at once."""
+        return self._train_state.macs
 
     def records(self) -> Iterator[Progress]:
         """Train to the end, or until no trial is left."""
-        recorded = set(moments(self._train, self._per_epoch))
+        recorded = set(record_steps(self._train, self._per_epoch))
         if not self._resumed:
             lr_SK = self._rates()
             self._probing.measure(0, 0, self._on_device(lr_SK)[0], recorded=True)
@@ -197,8 +197,8 @@ class _Run:
 
     def _batches(self) -> Sequence[Int[Tensor, "S B"]]:
         """Begin the epoch's random streams; return its batches of image numbers, a row for each distinct seed."""
-        self._trainee.streams.start_epoch(self._epoch)
-        seeds = self._trainee.group.shared_seeds
+        self._train_state.streams.start_epoch(self._epoch)
+        seeds = self._train_state.group.shared_seeds
         order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching, self._labels_N)
         batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)
         return batches
@@ -207,7 +207,7 @@ class _Run:
         """Return the learning rates of an epoch from the current step on, with all their digits."""
         steps = range(self._step, min(self._step + self._per_epoch, self._total))
         clocks = [Clock(step, self._total, self._per_epoch) for step in steps]
-        return rates([trial.settings.train for trial in self._trainee.group.trials], clocks)
+        return rates([trial.settings.train for trial in self._train_state.group.trials], clocks)
 
     def _on_device(self, lr_SK: Float64[np.ndarray, "steps K"]) -> Float[Tensor, "steps K"]:
         """Return learning rates where they are trained with, in the precision of the training."""
@@ -215,11 +215,11 @@ class _Run:
 
     def _drop(self, ended: Sequence[int]) -> bool:
         """Go on without some trials; return whether any is left."""
-        left = [number for number in self._trainee.group.numbers if number not in ended]
+        left = [number for number in self._train_state.group.numbers if number not in ended]
         if left:
-            self._trainee = self._trainee.only(left)
-            self._probing = self._probing.of(self._trainee)
-            self._update = updater(self._trainee)
+            self._train_state = self._train_state.only(left)
+            self._probing = self._probing.of(self._train_state)
+            self._update = updater(self._train_state)
         return bool(left)
 
     def _clock(self) -> float:
@@ -230,12 +230,12 @@ class _Run:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         # Shares, so that they still add up to the group's time after trials were dropped.
-        self._seconds += (self._clock() - started) / len(self._trainee.group.trials)
+        self._seconds += (self._clock() - started) / len(self._train_state.group.trials)
 
     def _progress(self, lr_K: Float64[np.ndarray, " K"]) -> Progress:
-        trials = self._trainee.group.numbers
+        trials = self._train_state.group.numbers
         # The one moment at which the host reads the device.
-        diverged, lost, highest, highest_at, *rows = self._trainee.evaluate(self._step).tolist()
+        diverged, lost, highest, highest_at, *rows = self._train_state.evaluate(self._step).tolist()
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
         record = EpochRecord(
@@ -265,6 +265,6 @@ class _Run:
         return tuple(trial for trial, step, for_good in found if step and (for_good or step <= first))
 
     def _snapshot(self) -> Snapshot:
-        state = self._trainee.state() | self._probing.state()
+        state = self._train_state.state_dict() | self._probing.state()
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
-        return Snapshot(self._trainee.group.numbers, self._epoch, self._step, self._seconds, arrays)
+        return Snapshot(self._train_state.group.numbers, self._epoch, self._step, self._seconds, arrays)

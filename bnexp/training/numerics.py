@@ -56,16 +56,16 @@ def full_precision(settings: TrainSettings) -> TrainSettings:
 
 
 @contextmanager
-def threads(products: int, device: torch.device) -> Iterator[None]:
+def threads(macs: int, device: torch.device) -> Iterator[None]:
     """Use one thread for small updates, and put the count back.
 
     Args:
-        products: of weights and activations in a forward pass, over the trials that compute at once; an update takes
-            about 6 operations for each.
+        macs: multiply-accumulates of a forward pass, over the trials that compute at once; an update takes about 6
+            operations for each.
         device: the setting matters on the CPU alone.
     """
     before = torch.get_num_threads()
-    with torch_threads(1 if device.type == "cpu" and products < SMALL_UPDATE else before):
+    with torch_threads(1 if device.type == "cpu" and macs < SMALL_UPDATE else before):
         yield
 
 

@@ -1,4 +1,4 @@
-"""How much there is to do in a training: its updates, the moments of its records, and its multiplications."""
+"""How much there is to do in a training: its updates, the steps of its records, and its multiply-accumulates (MACs)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,16 +38,16 @@ def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:
     return [len(part.trials) for part in parts(group, most)]
 
 
-LAYER_PRODUCTS = 4e6
-"""What calling a layer forward and backward takes in an update besides its products, in products."""
+LAYER_MACS = 4e6
+"""What calling a layer forward and backward takes in an update besides its MACs, in MACs."""
 CORE_SPEED = 3e10
-"""Products in a second of one core. Both figures are rough: they predict one thread's CPU time within some 20 % for
+"""MACs in a second of one core. Both figures are rough: they predict one thread's CPU time within some 20 % for
 quickstart with 1 and 3 trials at once and init_scale with 1, 4 and 16 (torch 2.15.0, AMD EPYC, float32)."""
 UPDATE_PASSES = 3
-"""Products of an update, in those of a forward pass: the gradients of weights and of inputs take as many each."""
+"""MACs of an update, in those of a forward pass: the gradients of weights and of inputs take as many each."""
 
 
-def moments(settings: TrainSettings, per_epoch: int) -> list[int]:
+def record_steps(settings: TrainSettings, per_epoch: int) -> list[int]:
     """Return the steps after which a record is due, the last step always among them."""
     total = settings.total_steps(per_epoch)
     due = range(per_epoch, total, per_epoch) if settings.record_at == "epoch" else settings.record_at
@@ -65,8 +65,8 @@ def total_steps(group: TrialGroup, shape: DataShape) -> int:
     return group.settings.train.total_steps(updates_per_epoch(group, shape))
 
 
-def batch_products(group: TrialGroup, layers: Sequence[LayerRow], device: torch.device) -> int:
-    """Return the products of weights and activations in a forward pass of one batch, over trials that compute at once.
+def macs_per_batch(group: TrialGroup, layers: Sequence[LayerRow], device: torch.device) -> int:
+    """Return the MACs of a forward pass of one batch, over the trials that compute at once.
 
     Args:
         group: the trials.
@@ -74,7 +74,7 @@ def batch_products(group: TrialGroup, layers: Sequence[LayerRow], device: torch.
         device: which decides how many compute at once.
     """
     at_once = max(shard_sizes(group, device))
-    return sum(layer.products for layer in layers) * group.settings.train.batch_size * at_once
+    return sum(layer.macs for layer in layers) * group.settings.train.batch_size * at_once
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,17 @@ def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> 
     model = group.settings.model
     time_steps = shape.image[1] if model.spec.recurrent else 1
     layers = layer_table(model, shape.image, shape.classes)
-    calls = LAYER_PRODUCTS * len(layers) * time_steps * total_steps(group, shape) / CORE_SPEED
-    products = total_products(group, shape) / len(group.trials) / CORE_SPEED
+    calls = LAYER_MACS * len(layers) * time_steps * total_steps(group, shape) / CORE_SPEED
+    macs = total_macs(group, shape) / len(group.trials) / CORE_SPEED
     shared = trials_at_once(model, device) is None
-    return Cost(calls, products) if shared else Cost(0.0, calls + products)
+    return Cost(calls, macs) if shared else Cost(0.0, calls + macs)
 
 
-def total_products(group: TrialGroup, shape: DataShape) -> int:
-    """Return the products of weights and activations in the whole training of a group, records included."""
+def total_macs(group: TrialGroup, shape: DataShape) -> int:
+    """Return the MACs of the whole training of a group, records included."""
     train = group.settings.train
-    each = sum(layer.products for layer in layer_table(group.settings.model, shape.image, shape.classes))
-    records = 1 + len(moments(train, updates_per_epoch(group, shape)))
+    each = sum(layer.macs for layer in layer_table(group.settings.model, shape.image, shape.classes))
+    records = 1 + len(record_steps(train, updates_per_epoch(group, shape)))
     images = UPDATE_PASSES * train.batch_size * total_steps(group, shape)
     images += records * (shape.train + shape.val + shape.test)
     return each * images * len(group.trials)

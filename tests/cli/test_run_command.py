@@ -20,7 +20,7 @@ from bnexp.engines.messages import Event
 from bnexp.plan import TrialGroup, run_name, trials
 from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.cli.command import Command, Trained, tree, without_seconds
 from tests.helpers import FLOAT32, crossed
 
@@ -142,14 +142,14 @@ def test_a_diverged_trial_is_a_result_and_no_failure(experiment: Path, cli: Comm
 def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
     experiment: Path, cli: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+    def limited(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 2 and step > 3:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         update(self, batch_SB, rate_K1, step)
 
-    monkeypatch.setattr(Trainee, "update", limited)
+    monkeypatch.setattr(GroupTrainState, "update", limited)
     done = cli("run", experiment)
     assert (done.code, done.err) == (0, "")
     said = [line.strip() for line in done.out.splitlines() if "memory" in line]

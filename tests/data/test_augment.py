@@ -13,7 +13,7 @@ from bnexp.data.augment import training_inputs
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 
 CPU = torch.device("cpu")
 KINDS: tuple[Augment, ...] = ("flip_crop", "flip_crop_cutout")
@@ -34,10 +34,10 @@ def batch(data: Dataset, seeds: int = 1, size: int = 8) -> torch.Tensor:
     return data.train.images_NP[torch.arange(seeds * size).view(seeds, size) % len(data.train)]
 
 
-def drawing(seeds: Sequence[int] = (0,), epoch: int = 1) -> tuple[SeedStreams, SeedDraws]:
-    streams = SeedStreams(seeds, CPU)
+def drawing(seeds: Sequence[int] = (0,), epoch: int = 1) -> tuple[SeedGenerators, TrialRandom]:
+    streams = SeedGenerators(seeds, CPU)
     streams.start_epoch(epoch)
-    return streams, SeedDraws(streams, seeds)
+    return streams, TrialRandom(streams, seeds)
 
 
 def steps(data: Dataset, images_SBP: torch.Tensor, kind: Augment, seeds: Sequence[int] = (0,), count: int = 1, epoch=1):
@@ -261,8 +261,8 @@ def test_a_cuda_graph_augments_as_a_gpu_does(kind: Augment) -> None:
     scaling = fit(data.train.images_NP.view(-1, 3, 32, 32), "standard", {}, device, torch.float32)
     split = Split(data.train.images_NP.to(device), data.train.labels_N.to(device))
     there, images_SBP = Dataset(data.shape, split, split, split, scaling), batch(data, 2, 64).to(device)
-    streams = SeedStreams((3, 4), device)
-    draws, found_SBP = SeedDraws(streams, (3, 4)), torch.zeros(2, 64, 3072, device=device)
+    streams = SeedGenerators((3, 4), device)
+    draws, found_SBP = TrialRandom(streams, (3, 4)), torch.zeros(2, 64, 3072, device=device)
 
     def act() -> None:
         streams.start_step()

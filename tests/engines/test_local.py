@@ -10,8 +10,8 @@ from bnexp.engines.local import execute
 from bnexp.engines.messages import Event, Job
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from bnexp.training.trainee import Trainee
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, curve, experiment, finished, made_up_data, only_group
 
 Limit = Callable[[int], None]
@@ -31,15 +31,15 @@ def group(trials: int = 6, seeds: int = 1, **train: object) -> TrialGroup:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let updates of more than some number of trials run out of memory, from some step on."""
-    update = Trainee.update
+    update = GroupTrainState.update
 
     def limit(trials: int, from_step: int = 1, error: type[Exception] = torch.OutOfMemoryError) -> None:
-        def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+        def limited(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
             if len(self.group.trials) > trials and step >= from_step:
                 raise error("CUDA out of memory. Tried to allocate 2.00 GiB.")
             update(self, batch_SB, rate_K1, step)
 
-        monkeypatch.setattr(Trainee, "update", limited)
+        monkeypatch.setattr(GroupTrainState, "update", limited)
 
     return limit
 
@@ -139,23 +139,23 @@ def test_one_trial_alone_that_does_not_fit_has_failed_and_the_setting_to_lower_i
 
 
 def test_the_cpus_own_error_counts_as_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def greedy(self: Trainee, *args: torch.Tensor) -> None:
+    def greedy(self: GroupTrainState, *args: torch.Tensor) -> None:
         if len(self.group.trials) > 3:
             torch.empty(2**60)
         update(self, *args)
 
-    monkeypatch.setattr(Trainee, "update", greedy)
+    monkeypatch.setattr(GroupTrainState, "update", greedy)
     seen = events(group())
     assert [len(part.group.trials) for event in seen for part in event.parts] == [3, 3]
     assert not any(event.failure for event in seen)
 
 
 def test_out_of_memory_is_seen_behind_the_error_that_it_caused(monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def hidden(self: Trainee, *args: torch.Tensor) -> None:
+    def hidden(self: GroupTrainState, *args: torch.Tensor) -> None:
         if len(self.group.trials) > 3:
             try:
                 raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -163,15 +163,15 @@ def test_out_of_memory_is_seen_behind_the_error_that_it_caused(monkeypatch: pyte
                 raise RuntimeError("the capture was invalidated")
         update(self, *args)
 
-    monkeypatch.setattr(Trainee, "update", hidden)
+    monkeypatch.setattr(GroupTrainState, "update", hidden)
     assert [len(part.group.trials) for event in events(group()) for part in event.parts] == [3, 3]
 
 
 def test_another_error_is_a_failure_however_many_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Trainee, *args: torch.Tensor) -> None:
+    def broken(self: GroupTrainState, *args: torch.Tensor) -> None:
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr(Trainee, "update", broken)
+    monkeypatch.setattr(GroupTrainState, "update", broken)
     seen = events(group())
     assert [event.failure.splitlines()[-1] for event in seen if event.failure] == ["RuntimeError: the device is gone"]
     assert not any(event.parts for event in seen)

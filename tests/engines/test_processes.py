@@ -31,8 +31,8 @@ from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from bnexp.training.estimate import footprint
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress
-from bnexp.training.trainee import Trainee
 from bnexp.training.work import training_cost
 from tests.helpers import experiment, rates_group, torch_threads
 from tests.runner.test_run import results
@@ -147,28 +147,28 @@ def test_a_run_that_has_begun_keeps_its_groups_with_any_number_of_workers(
 def test_a_group_that_breaks_fails_at_once_and_the_others_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def broken(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+    def broken(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if self.group.settings.model.layers == 2:
             raise RuntimeError("two layers are too many")
         update(self, batch_SB, rate_K1, step)
 
-    monkeypatch.setattr(Trainee, "update", broken)
+    monkeypatch.setattr(GroupTrainState, "update", broken)
     record = run(prepare(config(), tmp_path, engine(2)))
     assert record.trials["outcome"].tolist() == ["completed"] * 2 + ["failed"] * 2 + ["completed"] * 2
     assert set(record.trials["reason"].dropna()) == {"RuntimeError: two layers are too many"}
 
 
 def test_a_group_that_runs_out_of_memory_goes_on_in_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def greedy(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+    def greedy(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and self.group.settings.model.layers == 3 and step > 7:
             torch.empty(2**60)
         update(self, batch_SB, rate_K1, step)
 
-    monkeypatch.setattr(Trainee, "update", greedy)
+    monkeypatch.setattr(GroupTrainState, "update", greedy)
     record = run(prepare(config(), tmp_path, engine(2)))
     assert set(record.trials["outcome"]) == {"completed"}
     log = (record.path / "log.txt").read_text()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
 from bnexp.nn.plain_layers import Whitening
-from bnexp.streams import SeedDraws, SeedStreams, Stream, stream_seed
+from bnexp.streams import SeedGenerators, Stream, TrialRandom, stream_seed
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
 
 CPU = torch.device("cpu")
@@ -36,15 +36,15 @@ PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, White
 Image = tuple[int, int, int]
 
 
-def seed_draws(seeds: Sequence[int], epoch: int = EPOCH) -> SeedDraws:
+def seed_draws(seeds: Sequence[int], epoch: int = EPOCH) -> TrialRandom:
     """The draws of K trials at the first step of an epoch."""
-    streams = SeedStreams(seeds, CPU)
+    streams = SeedGenerators(seeds, CPU)
     streams.start_epoch(epoch)
-    return SeedDraws(streams, seeds)
+    return TrialRandom(streams, seeds)
 
 
 def network(
-    raw: dict[str, Any], seeds: Sequence[int], image: Image, classes: int = 3, draws: SeedDraws | None = None
+    raw: dict[str, Any], seeds: Sequence[int], image: Image, classes: int = 3, draws: TrialRandom | None = None
 ) -> nn.Module:
     """K networks in float64, each weight as initialised and everything else moved from where it starts."""
     models = [ModelSettings.model_validate(raw)] * len(seeds)

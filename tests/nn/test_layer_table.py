@@ -43,7 +43,7 @@ def test_the_book_network_with_batch_norm_before_the_activation_and_no_biases() 
 
 def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on() -> None:
     rows = layer_table(ModelSettings(width=(5, 7), activation="relu"), (1, 3, 3), 3)
-    assert [(row.name, row.kind, row.shape, row.output, row.products) for row in rows] == [
+    assert [(row.name, row.kind, row.shape, row.output, row.macs) for row in rows] == [
         ("hidden.0.linear", "Linear", (5,), 5, 45),
         ("hidden.0.norm", "BatchNorm", (5,), 5, 0),
         ("hidden.0.activation", "relu", (5,), 5, 0),
@@ -56,9 +56,7 @@ def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on
 
 def test_rows_of_convolutions_have_channels_and_sides_and_a_product_for_every_weight_at_every_place() -> None:
     rows = layer_table(ModelSettings(family="resnet", depth=8, width=4, activation="relu"), (3, 9, 6), 5)
-    assert [
-        (row.name, row.kind, row.shape, row.output, row.products) for row in rows if "stages.2" not in row.name
-    ] == [
+    assert [(row.name, row.kind, row.shape, row.output, row.macs) for row in rows if "stages.2" not in row.name] == [
         ("stem.conv", "Conv2d", (4, 9, 6), 216, 27 * 216),
         ("stem.norm", "BatchNorm", (4, 9, 6), 216, 0),
         ("stem.activation", "relu", (4, 9, 6), 216, 0),

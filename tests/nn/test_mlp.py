@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bnexp.config.model import ActivationName, ModelSettings
 from bnexp.config.norm import NORMS
-from bnexp.nn.kit import Kit
+from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import ACTIVATIONS
 from bnexp.nn.mlp import MLP
 from bnexp.nn.residual import ResidualBlock
@@ -25,7 +25,7 @@ def settings(**raw: Any) -> ModelSettings:
 
 def network(trials: int = 1, drops: bool = False, **raw: Any) -> MLP:
     draws = seed_draws([0] * trials) if drops else None
-    return MLP(Kit([settings(**raw)] * trials, draws), IMAGE, CLASSES)
+    return MLP(LayerFactory([settings(**raw)] * trials, draws), IMAGE, CLASSES)
 
 
 def names(layer: nn.Module) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from bnexp.nn.layers import Dropout
 from bnexp.nn.norm import Noise
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 from tests.helpers import EXACT_FLOAT32, SAMPLED_SHARE, SAMPLED_STD, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, PlainNoise, generator, network, seed_draws
 
@@ -16,7 +16,7 @@ FEATURES, BATCH = 5, 7
 LAYOUTS = ["features", "images"]
 
 
-def layer(seeds: Sequence[int], draws: SeedDraws | None = None, features: int = FEATURES) -> Noise:
+def layer(seeds: Sequence[int], draws: TrialRandom | None = None, features: int = FEATURES) -> Noise:
     return Noise(len(seeds), features, draws or seed_draws(seeds))
 
 
@@ -42,9 +42,9 @@ def scale_and_mean(layout: str, batch: int) -> tuple[torch.Tensor, torch.Tensor]
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_it_is_the_documented_transcription_step_after_step(layout: str) -> None:
     seeds, x = [3, 3, 8], activations(layout, trials=3)
-    streams = SeedStreams(seeds, CPU)
+    streams = SeedGenerators(seeds, CPU)
     streams.start_epoch(EPOCH)
-    draws = SeedDraws(streams, seeds)
+    draws = TrialRandom(streams, seeds)
     made, plain = layer(seeds, draws), [PlainNoise(generator(seed, "noise")) for seed in seeds]
     for _ in range(3):
         streams.start_step()

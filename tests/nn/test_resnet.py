@@ -63,7 +63,7 @@ def test_one_input_for_all_trials_is_one_for_each(apart: bool) -> None:
 def test_the_paper_networks_have_the_numbers_that_they_are_known_for(depth: int, learned: int) -> None:
     rows = table(depth=depth)
     assert sum(row.trainable for row in rows) == learned
-    assert sum(row.products > 0 for row in rows) == depth
+    assert sum(row.macs > 0 for row in rows) == depth
     # A mean and a variance for every γ and β.
     norms = [row for row in rows if row.kind == "BatchNorm"]
     assert len(norms) == depth - 1

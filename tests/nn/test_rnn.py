@@ -24,8 +24,8 @@ from bnexp.probes.networks import Batch, Networks
 from bnexp.streams import stream_seed
 from bnexp.training import loop
 from bnexp.training.graphs import GraphedUpdate
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from bnexp.training.trainee import Trainee
 from tests.helpers import (
     EXACT_FLOAT64,
     PLAIN_FLOAT64,
@@ -117,10 +117,10 @@ def take_over(built: nn.Module, k: int, made: PlainRNN) -> list[nn.Parameter]:
     return learned
 
 
-def plain_rnn(trainee: Trainee, k: int) -> tuple[PlainRNN, list[nn.Parameter]]:
-    shape = trainee.data.shape.image
-    made = PlainRNN(trainee.group.settings.model, shape[0] * shape[2], shape[1]).double()
-    return made, take_over(trainee.network, k, made)
+def plain_rnn(train_state: GroupTrainState, k: int) -> tuple[PlainRNN, list[nn.Parameter]]:
+    shape = train_state.data.shape.image
+    made = PlainRNN(train_state.group.settings.model, shape[0] * shape[2], shape[1]).double()
+    return made, take_over(train_state.network, k, made)
 
 
 def group(norm: Any, trials: int = 2, **raw: Any) -> TrialGroup:
@@ -128,26 +128,26 @@ def group(norm: Any, trials: int = 2, **raw: Any) -> TrialGroup:
     return rates_group(trials, {"depth": 1} | model, **{"precision": "fp64"} | raw)
 
 
-def started(norm: Any, **raw: Any) -> Trainee:
+def started(norm: Any, **raw: Any) -> GroupTrainState:
     """In float64, γ, β and b moved from where they start."""
     some = group(norm, **raw)
-    trainee = Trainee(some, made_up_data(some, side=STEPS, channels=2))
-    for number, (name, theta) in enumerate(trainee.network.named_parameters()):
+    train_state = GroupTrainState(some, made_up_data(some, side=STEPS, channels=2))
+    for number, (name, theta) in enumerate(train_state.network.named_parameters()):
         if not name.endswith("weight"):
             theta.data += 0.2 * noise(*theta.shape, seed=number)
-    return trainee
+    return train_state
 
 
-def images(trainee: Trainee, numbers: Tensor) -> Tensor:
-    return trainee.data.inputs(trainee.data.train.images_NP[numbers]).unflatten(1, trainee.data.shape.image)
+def images(train_state: GroupTrainState, numbers: Tensor) -> Tensor:
+    return train_state.data.inputs(train_state.data.train.images_NP[numbers]).unflatten(1, train_state.data.shape.image)
 
 
 @pytest.mark.parametrize(("depth", "activation"), [(1, "tanh"), (2, "relu")])
 def test_without_norm_updates_are_those_of_torchs_rnn(depth: int, activation: str) -> None:
-    trainee = started("none", model={"depth": depth, "activation": activation}, momentum=0.9)
+    train_state = started("none", model={"depth": depth, "activation": activation}, momentum=0.9)
     made = nn.RNN(2 * STEPS, UNITS, depth, activation, batch_first=True).double()
     output = nn.Linear(UNITS, 3).double()
-    sources = dict(trainee.network.named_parameters())
+    sources = dict(train_state.network.named_parameters())
     pairs = [("output.weight", output.weight), ("output.bias", output.bias)]
     for number in range(depth):
         key, theirs = f"hidden.{number}", made.get_parameter
@@ -161,10 +161,10 @@ def test_without_norm_updates_are_those_of_torchs_rnn(depth: int, activation: st
     optimizer = torch.optim.SGD([mine for _, mine in pairs], lr=0.05, momentum=0.9)
     for step in range(1, 6):
         batch = torch.arange(16) + 7 * step
-        trainee.update(batch[None], torch.tensor([[0.1], [0.05]], dtype=torch.float64), torch.tensor(step))
+        train_state.update(batch[None], torch.tensor([[0.1], [0.05]], dtype=torch.float64), torch.tensor(step))
         optimizer.zero_grad()
-        states, _ = made(images(trainee, batch).transpose(1, 2).flatten(2))
-        F.cross_entropy(output(states[:, -1]), trainee.data.train.labels_N[batch]).backward()
+        states, _ = made(images(train_state, batch).transpose(1, 2).flatten(2))
+        F.cross_entropy(output(states[:, -1]), train_state.data.train.labels_N[batch]).backward()
         optimizer.step()
     for name, mine in pairs:
         assert_close(sources[name][1].detach(), mine.detach(), PLAIN_FLOAT64)
@@ -173,27 +173,27 @@ def test_without_norm_updates_are_those_of_torchs_rnn(depth: int, activation: st
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("norm", NORMED)
 def test_with_norms_updates_statistics_and_evaluation_are_those_of_a_norm_for_every_step(norm: str, depth: int) -> None:
-    trainee = started(NORMED[norm], model={"depth": depth}, clip={"norm_global": 0.5})
-    made, learned = plain_rnn(trainee, 1)
+    train_state = started(NORMED[norm], model={"depth": depth}, clip={"norm_global": 0.5})
+    made, learned = plain_rnn(train_state, 1)
     optimizer = torch.optim.SGD(learned, lr=0.05)
     for step in range(1, 6):
         batch = torch.arange(16) + 7 * step
-        trainee.update(batch[None], torch.tensor([[0.1], [0.05]], dtype=torch.float64), torch.tensor(step))
+        train_state.update(batch[None], torch.tensor([[0.1], [0.05]], dtype=torch.float64), torch.tensor(step))
         optimizer.zero_grad()
-        F.cross_entropy(made(images(trainee, batch)), trainee.data.train.labels_N[batch]).backward()
+        F.cross_entropy(made(images(train_state, batch)), train_state.data.train.labels_N[batch]).backward()
         torch.nn.utils.clip_grad_norm_(learned, 0.5)
         optimizer.step()
-    for mine, theirs in zip(trainee.network.parameters(), learned, strict=True):
+    for mine, theirs in zip(train_state.network.parameters(), learned, strict=True):
         assert_close(mine[1].detach(), theirs.detach(), PLAIN_FLOAT64)
-    for name, layer in trainee.network.named_modules():
+    for name, layer in train_state.network.named_modules():
         if isinstance(layer, StepBatchNorm):
             _, number, way, _ = name.split(".")
             rows = made.get_submodule(f"layers.{number}.{way} norms")
             for mine, kept in ((layer.running_mean, "running_mean"), (layer.running_var, "running_var")):
                 assert_close(mine[1], torch.stack([row.get_buffer(kept) for row in rows.children()]), PLAIN_FLOAT64)
     every = torch.arange(96)
-    x_BCHW = images(trainee, every)
-    logits_KBC = trainee.network.eval()(x_BCHW.flatten(1)[None])
+    x_BCHW = images(train_state, every)
+    logits_KBC = train_state.network.eval()(x_BCHW.flatten(1)[None])
     assert_close(logits_KBC[1].detach(), made.eval()(x_BCHW).detach(), PLAIN_FLOAT64)
 
 
@@ -234,7 +234,7 @@ def test_a_recorded_update_hands_nothing_to_the_host_and_gives_the_same_bits(
     some = group(norm, model={"dropout": 0.3}, precision="fp32", seeds=2, epochs=2, batch_size=40, drop_last=False)
     data = made_up_data(some)
     expected = finished(some, data)
-    monkeypatch.setattr(loop, "updater", lambda trainee: GraphedUpdate(trainee, emulated_graph))
+    monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, emulated_graph))
     for one, other in zip(finished(some, data), expected, strict=True):
         assert repr(one.record.measures) == repr(other.record.measures)
 
@@ -342,7 +342,7 @@ def test_initial_weights_of_both_ways_are_drawn_from_streams_of_their_own() -> N
 def test_what_layers_hand_on_is_counted_for_all_steps() -> None:
     settings = ModelSettings.model_validate({"family": "rnn", "width": 64, "activation": "tanh"})
     rows = layer_table(settings, (1, 28, 28), 10)
-    assert [(row.name, row.kind, row.shape, row.trainable, row.fixed, row.products) for row in rows] == [
+    assert [(row.name, row.kind, row.shape, row.trainable, row.fixed, row.macs) for row in rows] == [
         ("hidden.0.input.linear", "Linear", (28, 64), 28 * 64, 0, 28 * 28 * 64),
         ("hidden.0.input.norm", "StepBatchNorm", (28, 64), 2 * 64, 2 * 28 * 64, 0),
         ("hidden.0.recurrent.linear", "Linear", (28, 64), 64 * 64, 0, 28 * 64 * 64),
@@ -385,20 +385,20 @@ def test_probes_change_no_bit() -> None:
     assert states([each | {"at": [2]} for each in ALL]) == states([])
 
 
-def looked() -> tuple[Trainee, Networks, Batch]:
-    trainee = in_training(group({}, seeds=2), None)
-    looking = Networks(trainee.shards[0], [trial.seed for trial in trainee.group.trials], 0.0)
+def looked() -> tuple[GroupTrainState, Networks, Batch]:
+    train_state = in_training(group({}, seeds=2), None)
+    looking = Networks(train_state.shards[0], [trial.seed for trial in train_state.group.trials], 0.0)
     numbers = torch.arange(16)
-    x_1BP = trainee.data.inputs(trainee.data.train.images_NP[numbers])[None]
-    return trainee, looking, Batch(x_1BP, trainee.data.train.labels_N[None, numbers], 0, 0)
+    x_1BP = train_state.data.inputs(train_state.data.train.images_NP[numbers])[None]
+    return train_state, looking, Batch(x_1BP, train_state.data.train.labels_N[None, numbers], 0, 0)
 
 
 def test_probes_see_every_step_of_every_image_and_the_whole_gradient_that_falls_on_each() -> None:
-    trainee, looking, batch = looked()
+    train_state, looking, batch = looked()
     seen = looking.look(batch)
     for k in range(4):
-        made, _ = plain_rnn(trainee, k)
-        loss = F.cross_entropy(made(batch.x_SBP[0].unflatten(1, trainee.data.shape.image)), batch.labels_SB[0])
+        made, _ = plain_rnn(train_state, k)
+        loss = F.cross_entropy(made(batch.x_SBP[0].unflatten(1, train_state.data.shape.image)), batch.labels_SB[0])
         gradients = torch.cat(torch.autograd.grad(loss, made.states))
         assert_close(seen.outputs["hidden.0.activation"][k], torch.cat(made.states).detach(), PLAIN_FLOAT64)
         assert_close(seen.gradient_at["hidden.0.activation"][k], gradients, PLAIN_FLOAT64)
@@ -409,15 +409,15 @@ def test_probes_see_every_step_of_every_image_and_the_whole_gradient_that_falls_
 
 @pytest.mark.parametrize("steps", ["each", "shared"])
 def test_variance_shift_compares_every_step_with_what_it_is_divided_by(steps: str) -> None:
-    trainee = in_training(group({"steps": steps, "gamma": 0.1}))
-    trainee.update(torch.arange(16)[None], rates(trainee)[:, None], torch.tensor(1))
-    found = find(trainee, {"name": "variance_shift", "batches": 3}, step=2)
-    drawn = [trainee.data.inputs(trainee.data.train.images_NP[numbers]) for numbers in drawn_numbers(2, 3)]
+    train_state = in_training(group({"steps": steps, "gamma": 0.1}))
+    train_state.update(torch.arange(16)[None], rates(train_state)[:, None], torch.tensor(1))
+    found = find(train_state, {"name": "variance_shift", "batches": 3}, step=2)
+    drawn = [train_state.data.inputs(train_state.data.train.images_NP[numbers]) for numbers in drawn_numbers(2, 3)]
     for k in range(2):
         for way in ("input", "recurrent"):
-            norm = trainee.network.get_submodule(f"hidden.0.{way}.norm")
+            norm = train_state.network.get_submodule(f"hidden.0.{way}.norm")
             kept_TC = norm.get_buffer("running_var")[k].expand(STEPS, -1)
-            met_TBC = torch.cat([entering(trainee, k, way, x_BP) for x_BP in drawn], 1)
+            met_TBC = torch.cat([entering(train_state, k, way, x_BP) for x_BP in drawn], 1)
             met_TC = met_TBC.var(1, correction=0)
             ratio_TC = torch.maximum(met_TC / kept_TC, kept_TC / met_TC)
             if way == "recurrent":
@@ -432,12 +432,12 @@ def drawn_numbers(step: int, batches: int) -> list[Tensor]:
     return [torch.randint(96, (16,), generator=torch.Generator().manual_seed(seed)) for seed in streams]
 
 
-def entering(trainee: Trainee, k: int, way: str, x_BP: Tensor) -> Tensor:
+def entering(train_state: GroupTrainState, k: int, way: str, x_BP: Tensor) -> Tensor:
     """What comes into a norm of trial k in evaluation, by steps."""
     inputs: list[Tensor] = []
-    norm = trainee.network.eval().get_submodule(f"hidden.0.{way}.norm")
+    norm = train_state.network.eval().get_submodule(f"hidden.0.{way}.norm")
     handle = norm.register_forward_hook(lambda module, given, output: inputs.append(given[0][k].detach()))
-    trainee.network(x_BP[None])
+    train_state.network(x_BP[None])
     handle.remove()
     return torch.cat(inputs).unflatten(0, (STEPS, -1))
 
@@ -509,4 +509,6 @@ def test_bf16_learns() -> None:
     some = group({}, 1, model={"width": 16}, precision="bf16", lr=0.3, epochs=6)
     losses = [each.record.measures["train_loss"][0] for each in finished(some)]
     assert losses[-1] < 0.8 * losses[0]
-    assert {theta.dtype for theta in Trainee(some, made_up_data(some)).network.state_dict().values()} == {torch.float32}
+    assert {theta.dtype for theta in GroupTrainState(some, made_up_data(some)).network.state_dict().values()} == {
+        torch.float32
+    }

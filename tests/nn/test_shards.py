@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from bnexp.nn.norm import refit_statistics
-from bnexp.nn.shards import Parameters, Shard, shards, twin
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.nn.shards import Parameters, Shard, probe_copy, shards
+from bnexp.streams import SeedGenerators, TrialRandom
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, network
 
@@ -43,9 +43,9 @@ class Group:
     """Four trials of two seeds, cut into shards, in the order of calls that training makes."""
 
     def __init__(self, name: str, sizes: list[int]):
-        self.streams = SeedStreams(SEEDS, CPU)
+        self.streams = SeedGenerators(SEEDS, CPU)
         self.streams.start_epoch(EPOCH)
-        draws = SeedDraws(self.streams, SEEDS)
+        draws = TrialRandom(self.streams, SEEDS)
         self.network = network(NETWORKS[name], SEEDS, IMAGE, draws=draws)
         self.shards = shards(self.network, draws, sizes)
 
@@ -171,7 +171,7 @@ def test_a_twin_computes_what_the_shard_does_and_learns_with_it(name: str, sizes
     group, other = Group(name, sizes), Group(name, sizes)
     for place, shard in enumerate(group.shards):
         own = other.shards[place].draws
-        copy = twin(shard, own)
+        copy = probe_copy(shard, own)
         x_KBP = noise(len(shard), BATCH, PIXELS)
         for _ in range(2):
             for each in (group, other):
@@ -194,7 +194,7 @@ def test_passing_through_a_twin_leaves_buffers_and_draws_of_the_shard_as_they_ar
     last = group.shards[1]
     before = {name: buffer.clone() for name, buffer in group.network.named_buffers()}
     streams = [generator.get_state() for generator in group.streams.generators]
-    copy = twin(last, other.shards[1].draws)
+    copy = probe_copy(last, other.shards[1].draws)
     copy(noise(3, BATCH, PIXELS))
     assert all(torch.equal(buffer, before[name]) for name, buffer in group.network.named_buffers())
     assert all(
@@ -213,7 +213,7 @@ def needed(sizes: list[int], inputs: int) -> Iterator[tuple[Shard, list[int]]]:
     """Each shard with the inputs that its trials take, counted one by one."""
     first = 0
     for size in sizes:
-        shard = Shard(nn.Identity(), SeedDraws(SeedStreams([0], CPU), [0]), first, first + size)
+        shard = Shard(nn.Identity(), TrialRandom(SeedGenerators([0], CPU), [0]), first, first + size)
         yield shard, sorted({k // (sum(sizes) // inputs) for k in range(first, first + size)})
         first += size
 

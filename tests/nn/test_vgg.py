@@ -120,7 +120,7 @@ def test_the_layers_with_weights_are_as_many_as_the_depth_says() -> None:
     # Of the paper's three fully connected layers only the last is left.
     for depth, hidden in ((5, 0), (11, 2), (13, 2), (16, 2), (19, 2)):
         rows = layer_table(ModelSettings.model_validate({"family": "vgg", "depth": depth, "width": 2}), (3, 8, 8), 3)
-        assert sum(row.products > 0 for row in rows) + hidden == depth
+        assert sum(row.macs > 0 for row in rows) + hidden == depth
 
 
 def test_activations_stay_channels_last_from_layer_to_layer() -> None:

@@ -15,14 +15,14 @@ from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
 from bnexp.records import ProbeRecord
 from bnexp.streams import stream_seed
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import made_up_data, noise, rates_group
 from tests.nn.plain import MODULES, PlainDropout, PlainNoise, plain, take_over
 
 Found = Mapping[tuple[str, str], np.ndarray]
 """Values of K trials by layer and measure."""
 
-BATCHES_OF_A_MOMENT = 2**20
+BATCH_NUMBERS_PER_STEP = 2**20
 RATE = 0.1
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -64,15 +64,15 @@ def short(name: str, **when: Any) -> dict[str, Any]:
 ALL = [short(name) for name in PROBES]
 
 
-def in_training(model: dict[str, Any] | TrialGroup, data: Dataset | None = None, **train: Any) -> Trainee:
+def in_training(model: dict[str, Any] | TrialGroup, data: Dataset | None = None, **train: Any) -> GroupTrainState:
     """Two trials, or a group, in float64, with every learned number moved from where it starts."""
     group = model if isinstance(model, TrialGroup) else rates_group(2, model, **{"precision": "fp64"} | train)
-    trainee = Trainee(group, data or made_up_data(group))
-    trainee.streams.start_epoch(1)
+    train_state = GroupTrainState(group, data or made_up_data(group))
+    train_state.streams.start_epoch(1)
     with torch.no_grad():
-        for number, theta in enumerate(trainee.network.parameters()):
+        for number, theta in enumerate(train_state.network.parameters()):
             theta += (0.3 * noise(*theta.shape, seed=number)).to(theta.dtype)
-    return trainee
+    return train_state
 
 
 def probe(written: str | Mapping[str, Any]) -> ProbeSettings:
@@ -80,15 +80,17 @@ def probe(written: str | Mapping[str, Any]) -> ProbeSettings:
     return ProbeSettings.model_validate(written)
 
 
-def prober(trainee: Trainee, *written: str | Mapping[str, Any]) -> Prober:
+def prober(train_state: GroupTrainState, *written: str | Mapping[str, Any]) -> Prober:
     """What takes probes of a group."""
-    return Prober(trainee.group, trainee.network, trainee.shards, trainee.data, [probe(each) for each in written])
+    return Prober(
+        train_state.group, train_state.network, train_state.shards, train_state.data, [probe(each) for each in written]
+    )
 
 
-def rates(trainee: Trainee) -> torch.Tensor:
+def rates(train_state: GroupTrainState) -> torch.Tensor:
     """A learning rate for every trial."""
-    dtype = next(trainee.network.parameters()).dtype
-    return torch.tensor([RATE / (1 + k) for k in range(len(trainee.group.trials))], dtype=dtype)
+    dtype = next(train_state.network.parameters()).dtype
+    return torch.tensor([RATE / (1 + k) for k in range(len(train_state.group.trials))], dtype=dtype)
 
 
 def values(record: ProbeRecord) -> Found:
@@ -96,20 +98,20 @@ def values(record: ProbeRecord) -> Found:
     return {key: np.array(row) for key, row in record.values.items()}
 
 
-def find(trainee: Trainee, *written: str | Mapping[str, Any], step: int = 0) -> Found:
+def find(train_state: GroupTrainState, *written: str | Mapping[str, Any], step: int = 0) -> Found:
     """What probes find before any update, or after some that they don't know of."""
     settings = [probe(each) for each in written]
-    return values(prober(trainee, *written).measure(settings, 0, step, rates(trainee)))
+    return values(prober(train_state, *written).measure(settings, 0, step, rates(train_state)))
 
 
-def find_over_update(trainee: Trainee, *written: str | Mapping[str, Any], step: int = 1) -> Found:
+def find_over_update(train_state: GroupTrainState, *written: str | Mapping[str, Any], step: int = 1) -> Found:
     """Make an update with the images 5, 6, … and take probes of it."""
-    taking, size = prober(trainee, *written), trainee.group.settings.train.batch_size
-    batch_SB = torch.stack([torch.arange(5 + s, 5 + s + size) for s in range(len(trainee.group.shared_seeds))])
+    taking, size = prober(train_state, *written), train_state.group.settings.train.batch_size
+    batch_SB = torch.stack([torch.arange(5 + s, 5 + s + size) for s in range(len(train_state.group.shared_seeds))])
     due = taking.due(step, True)
     taking.before_update(due)
-    trainee.update(batch_SB, rates(trainee)[:, None], torch.tensor(step))
-    return values(taking.measure(due, 1, step, rates(trainee), batch_SB))
+    train_state.update(batch_SB, rates(train_state)[:, None], torch.tensor(step))
+    return values(taking.measure(due, 1, step, rates(train_state), batch_SB))
 
 
 class Plain:
@@ -120,13 +122,13 @@ class Plain:
         weights, activations, norms: its layers of each kind, in the order of the data.
     """
 
-    def __init__(self, trainee: Trainee, k: int):
-        settings, shape = trainee.group.trials[k].settings, trainee.data.shape
-        self._data, self._train, self._image = trainee.data, settings.train, shape.image
-        self._seed = trainee.group.trials[k].seed
+    def __init__(self, train_state: GroupTrainState, k: int):
+        settings, shape = train_state.group.trials[k].settings, train_state.data.shape
+        self._data, self._train, self._image = train_state.data, settings.train, shape.image
+        self._seed = train_state.group.trials[k].seed
         self.network = plain(settings.model.model_dump(mode="json"), shape.image, shape.classes, self._seed)
-        take_over(self.network, trainee.network, k)
-        self.network.to(next(trainee.network.parameters()).dtype).train()
+        take_over(self.network, train_state.network, k)
+        self.network.to(next(train_state.network.parameters()).dtype).train()
         kind, modules = MODULES[settings.model.activation], list(self.network.modules())
         self.weights = [m for m in modules if isinstance(m, nn.Linear | nn.Conv2d)]
         self.activations = [m for m in modules if isinstance(m, kind)]
@@ -139,7 +141,7 @@ class Plain:
 
     def drawn(self, i: int, step: int = 0) -> torch.Tensor:
         """Numbers of the i-th batch that is drawn at a moment."""
-        generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", step * BATCHES_OF_A_MOMENT + i))
+        generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", step * BATCH_NUMBERS_PER_STEP + i))
         return torch.randint(len(self._data.train), (self._train.batch_size,), generator=generator)
 
     def images(self, numbers: torch.Tensor) -> torch.Tensor:
@@ -154,7 +156,7 @@ class Plain:
             if isinstance(module, PlainDropout):
                 module.uniforms.manual_seed(stream_seed(self._seed, "dropout", -1 - i))
             if isinstance(module, PlainNoise):
-                module.draws.manual_seed(stream_seed(self._seed, "noise", -1 - step * BATCHES_OF_A_MOMENT - i))
+                module.draws.manual_seed(stream_seed(self._seed, "noise", -1 - step * BATCH_NUMBERS_PER_STEP - i))
         logits = functional_call(self.network, dict(at or {}), (self.images(numbers),))
         labels = self._data.train.labels_N[numbers]
         return F.cross_entropy(logits, labels, label_smoothing=self._train.label_smoothing)
@@ -196,12 +198,12 @@ def column(found: Found, measure: str, k: int) -> list[float]:
     return [float(row[k]) for (_, name), row in found.items() if name == measure]
 
 
-def scaled(name: str, factor: float) -> Trainee:
+def scaled(name: str, factor: float) -> GroupTrainState:
     """A group whose weights, all but the output's, are scaled, every filter by a factor of its own."""
-    trainee = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
+    train_state = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
     with torch.no_grad():
-        for layer, theta in trainee.network.named_parameters():
+        for layer, theta in train_state.network.named_parameters():
             if layer.endswith("weight") and not layer.startswith("output"):
                 each = torch.linspace(factor, factor**0.5, theta.shape[1], dtype=torch.float64)
                 theta.mul_(each.view(-1, *[1] * (theta.ndim - 2)))
-    return trainee
+    return train_state

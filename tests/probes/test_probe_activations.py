@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, SAMPLED_VARIANCE, assert_close, rates_group
 from tests.probes.looking import MODELS, Plain, find, in_training, layers_of, rows
 
@@ -14,16 +14,16 @@ LAYER = "hidden.0.activation"
 CHANNELS = "stages.0.0.activation"
 
 
-def one_layer(activation: str, width: int, **train: int) -> Trainee:
+def one_layer(activation: str, width: int, **train: int) -> GroupTrainState:
     """Two networks with one hidden layer and no norm, whose weights and biases are 0."""
-    trainee = in_training({"depth": 1, "width": width, "activation": activation, "norm": "none"}, **train)
-    for theta in trainee.network.parameters():
+    train_state = in_training({"depth": 1, "width": width, "activation": activation, "norm": "none"}, **train)
+    for theta in train_state.network.parameters():
         theta.data.zero_()
-    return trainee
+    return train_state
 
 
-def set_number(trainee: Trainee, name: str, k: int, values: object) -> None:
-    trainee.network.get_parameter(name).data[k] = torch.as_tensor(values, dtype=torch.float64)
+def set_number(train_state: GroupTrainState, name: str, k: int, values: object) -> None:
+    train_state.network.get_parameter(name).data[k] = torch.as_tensor(values, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -32,31 +32,31 @@ def set_number(trainee: Trainee, name: str, k: int, values: object) -> None:
 )
 def test_units_are_saturated_beyond_the_limits(activation: str, flat: list[float], steep: list[float]) -> None:
     inputs = flat + steep
-    trainee = one_layer(activation, len(inputs))
-    set_number(trainee, "hidden.0.linear.bias", 0, inputs)
-    found = find(trainee, "saturation")
+    train_state = one_layer(activation, len(inputs))
+    set_number(train_state, "hidden.0.linear.bias", 0, inputs)
+    found = find(train_state, "saturation")
     assert list(found) == [(LAYER, "saturation")]
     assert found[LAYER, "saturation"].tolist() == [len(flat) / len(inputs), 0]
 
 
 @pytest.mark.parametrize("batches", [1, 3])
 def test_saturation_counts_samples_and_units_of_the_first_batches(batches: int) -> None:
-    trainee = one_layer("sigmoid", 16)
+    train_state = one_layer("sigmoid", 16)
     for k, slope in enumerate((1.5, 3.0)):
-        set_number(trainee, "hidden.0.linear.weight", k, slope * torch.eye(16))
-    found = find(trainee, {"name": "saturation", "batches": batches})[LAYER, "saturation"]
-    x_NP = trainee.data.inputs(trainee.data.train.images_NP[: 16 * batches]).numpy()
+        set_number(train_state, "hidden.0.linear.weight", k, slope * torch.eye(16))
+    found = find(train_state, {"name": "saturation", "batches": batches})[LAYER, "saturation"]
+    x_NP = train_state.data.inputs(train_state.data.train.images_NP[: 16 * batches]).numpy()
     expected = [(1 / (1 + np.exp(-slope * np.abs(x_NP))) > 0.95).mean() for slope in (1.5, 3.0)]
     assert 0 < expected[0] < expected[1] < 1
     assert_close(found, expected, EXACT_FLOAT64)
 
 
 def test_dead_units_are_those_that_are_0_for_every_sample() -> None:
-    trainee = one_layer("relu", 16)
-    set_number(trainee, "hidden.0.linear.weight", 0, torch.eye(16))
-    set_number(trainee, "hidden.0.linear.bias", 0, [-9.0] * 4 + [0.0] * 10 + [9.0] * 2)
-    found = find(trainee, "dead_units")
-    x_NP = trainee.data.inputs(trainee.data.train.images_NP[:16]).numpy()
+    train_state = one_layer("relu", 16)
+    set_number(train_state, "hidden.0.linear.weight", 0, torch.eye(16))
+    set_number(train_state, "hidden.0.linear.bias", 0, [-9.0] * 4 + [0.0] * 10 + [9.0] * 2)
+    found = find(train_state, "dead_units")
+    x_NP = train_state.data.inputs(train_state.data.train.images_NP[:16]).numpy()
     zeros = np.concatenate([np.ones((16, 4)), x_NP[:, 4:14] <= 0, np.zeros((16, 2))], axis=1)
     assert not zeros[:, 4:14].all(0).any()
     # All of the second trial's units are at 0 exactly.
@@ -66,15 +66,15 @@ def test_dead_units_are_those_that_are_0_for_every_sample() -> None:
 
 def test_of_images_a_unit_is_a_channel() -> None:
     model = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu", "norm": "none", "bias": True}
-    trainee = in_training(model)
-    for theta in trainee.network.stages[0].parameters():
+    train_state = in_training(model)
+    for theta in train_state.network.stages[0].parameters():
         theta.data.zero_()
     kernel_O33 = torch.zeros(4, 1, 3, 3)
     kernel_O33[2, 0, 1, 1] = 1
-    set_number(trainee, "stages.0.0.conv.weight", 1, kernel_O33)
-    set_number(trainee, "stages.0.0.conv.bias", 1, [-1.0, 1.0, 0.0, -2.0])
-    found = find(trainee, "dead_units")
-    x_NP = trainee.data.inputs(trainee.data.train.images_NP[:16]).numpy()
+    set_number(train_state, "stages.0.0.conv.weight", 1, kernel_O33)
+    set_number(train_state, "stages.0.0.conv.bias", 1, [-1.0, 1.0, 0.0, -2.0])
+    found = find(train_state, "dead_units")
+    x_NP = train_state.data.inputs(train_state.data.train.images_NP[:16]).numpy()
     assert_close(found[CHANNELS, "dead_units"], [1, 2 / 4], EXACT_FLOAT64)
     assert_close(found[CHANNELS, "dead_units.zeros"], [1, (2 + (x_NP <= 0).mean()) / 4], EXACT_FLOAT64)
 
@@ -89,9 +89,9 @@ def test_only_activations_of_the_kind_are_counted() -> None:
     ]
 
 
-def whitened(trainee: Trainee, images: int) -> torch.Tensor:
+def whitened(train_state: GroupTrainState, images: int) -> torch.Tensor:
     """Weights (P, P) that make the inputs' features of the first images orthogonal, with HᵀH = 1."""
-    x_NP = trainee.data.inputs(trainee.data.train.images_NP[:images])
+    x_NP = train_state.data.inputs(train_state.data.train.images_NP[:images])
     values, vectors = torch.linalg.eigh(x_NP.T @ x_NP)
     return vectors @ (values**-0.5).diag() @ vectors.T
 
@@ -105,10 +105,12 @@ def whitened(trainee: Trainee, images: int) -> torch.Tensor:
     ],
 )
 def test_the_rank_of_orthogonal_features_is_known(scales: list[float], expected: float) -> None:
-    trainee = one_layer("identity", 16)
-    set_number(trainee, "hidden.0.linear.weight", 0, torch.tensor(scales).diag().double() @ whitened(trainee, 32))
-    set_number(trainee, "hidden.0.linear.bias", 1, torch.arange(16.0))  # one sample, 32 times
-    found = find(trainee, {"name": "rank", "batches": 2})
+    train_state = one_layer("identity", 16)
+    set_number(
+        train_state, "hidden.0.linear.weight", 0, torch.tensor(scales).diag().double() @ whitened(train_state, 32)
+    )
+    set_number(train_state, "hidden.0.linear.bias", 1, torch.arange(16.0))  # one sample, 32 times
+    found = find(train_state, {"name": "rank", "batches": 2})
     assert_close(found[LAYER, "rank"], [expected, 1], PLAIN_FLOAT64)
     assert_close(found[LAYER, "rank.share"], [expected / 16, 1 / 16], PLAIN_FLOAT64)
 
@@ -117,10 +119,10 @@ def test_the_rank_of_orthogonal_features_is_known(scales: list[float], expected:
     "model", [{"depth": 2, "width": 40}, MODELS["vgg, dropout"]], ids=["wider than the batch", "vgg"]
 )
 def test_ranks_of_a_network_are_those_of_the_paper(model: dict[str, object]) -> None:
-    trainee = in_training(model)
-    found = find(trainee, "rank")
+    train_state = in_training(model)
+    found = find(train_state, "rank")
     for k in range(2):
-        made = Plain(trainee, k)
+        made = Plain(train_state, k)
         _, pairs = made.watch(made.activations, made.batch(0))
         for layer, (_, output) in zip(layers_of(found, "rank"), pairs, strict=True):
             h_CN = rows(output).T
@@ -132,11 +134,11 @@ def test_ranks_of_a_network_are_those_of_the_paper(model: dict[str, object]) -> 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_a_trial_that_is_no_number_has_no_number_and_harms_no_other(activation: str) -> None:
-    trainee = in_training(MODELS["mlp"] | {"activation": activation})
+    train_state = in_training(MODELS["mlp"] | {"activation": activation})
     probes = "saturation", "dead_units", "rank", "drift", "gradient_norm", "batch_spread"
-    whole = find(trainee, *probes)
-    trainee.network.get_parameter("hidden.1.linear.weight").data[0] = nan
-    found = find(trainee, *probes)
+    whole = find(train_state, *probes)
+    train_state.network.get_parameter("hidden.1.linear.weight").data[0] = nan
+    found = find(train_state, *probes)
     for (layer, name), row in found.items():
         assert_close(row[1], whole[layer, name][1], EXACT_FLOAT64)
         if layer in ("hidden.1.activation", "hidden.2.activation"):
@@ -145,10 +147,10 @@ def test_a_trial_that_is_no_number_has_no_number_and_harms_no_other(activation: 
 
 @pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
 def test_batch_spread_is_the_variance_of_batch_means_over_that_of_all_samples(name: str) -> None:
-    trainee = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
-    found = find(trainee, {"name": "batch_spread", "batches": 4}, step=2)
+    train_state = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
+    found = find(train_state, {"name": "batch_spread", "batches": 4}, step=2)
     for k in range(2):
-        made = Plain(trainee, k)
+        made = Plain(train_state, k)
         drawn = [made.watch(made.weights, made.drawn(i, 2), i, 2)[1] for i in range(4)]
         for place, layer in enumerate(layers_of(found, "batch_spread")):
             each = [rows(pairs[place][1]) for pairs in drawn]
@@ -159,6 +161,6 @@ def test_batch_spread_is_the_variance_of_batch_means_over_that_of_all_samples(na
 
 @pytest.mark.parametrize("size", [8, 32])
 def test_batches_drawn_at_random_spread_as_one_over_their_size(size: int) -> None:
-    trainee = in_training({"depth": 1, "width": 16, "norm": "none"}, batch_size=size)
-    found = find(trainee, {"name": "batch_spread", "batches": 60})["hidden.0.linear", "batch_spread"]
+    train_state = in_training({"depth": 1, "width": 16, "norm": "none"}, batch_size=size)
+    found = find(train_state, {"name": "batch_spread", "batches": 60})["hidden.0.linear", "batch_spread"]
     assert_close(found[0] * size, 1.0, SAMPLED_VARIANCE)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from bnexp.training.trainee import Trainee
 from tests.helpers import (
     DIFFERENCES_FLOAT64,
     EXACT_FLOAT64,
@@ -44,8 +44,10 @@ def differences(loss: Any, numbers: torch.Tensor) -> torch.Tensor:
 
 
 def test_norms_are_those_of_finite_differences() -> None:
-    trainee = in_training({"depth": 2, "width": 4, "norm": "after", "dropout": 0.3}, batch_size=8, label_smoothing=0.1)
-    found, made = find(trainee, "gradient_norm"), Plain(trainee, 1)
+    train_state = in_training(
+        {"depth": 2, "width": 4, "norm": "after", "dropout": 0.3}, batch_size=8, label_smoothing=0.1
+    )
+    found, made = find(train_state, "gradient_norm"), Plain(train_state, 1)
     weights = [layer.get_parameter("weight") for layer in made.weights]
     expected = [float(differences(lambda: made.loss(made.batch(0)), weight).norm()) for weight in weights]
     assert_close(column(found, "gradient_norm", 1), expected, DIFFERENCES_FLOAT64)
@@ -65,10 +67,10 @@ def differences_at(made: Plain, layer: nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("batches", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
 def test_norms_of_every_network_are_plain_pytorchs(name: str, batches: int) -> None:
-    trainee = in_training(MODELS[name])
-    found = find(trainee, {"name": "gradient_norm", "batches": batches})
+    train_state = in_training(MODELS[name])
+    found = find(train_state, {"name": "gradient_norm", "batches": batches})
     for k in range(2):
-        made = Plain(trainee, k)
+        made = Plain(train_state, k)
         norms, hidden = plain_norms(made, batches)
         sizes = [layer.get_parameter("weight") for layer in made.weights]
         assert_close(column(found, "gradient_norm", k), norms, PLAIN_FLOAT64)
@@ -125,13 +127,15 @@ def clipped(gradient: list[torch.Tensor], clip: dict[str, float]) -> list[torch.
 def test_clipped_norms_are_those_of_each_trials_own_clipping(
     batches: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bnexp.training.trainee.shard_sizes", lambda group, device: sizes)
+    monkeypatch.setattr("bnexp.training.group_state.shard_sizes", lambda group, device: sizes)
     arms = {name: {f"train.clip.{key}": limit for key, limit in clip.items()} for name, clip in CLIPS.items()}
     model = {"depth": 2, "width": 6}
-    trainee = in_training(only_group(experiment(model=model, arms=arms, train={"precision": "fp64", "batch_size": 16})))
-    found = find(trainee, {"name": "gradient_norm", "batches": batches})
-    for k, trial in enumerate(trainee.group.trials):
-        made = Plain(trainee, k)
+    train_state = in_training(
+        only_group(experiment(model=model, arms=arms, train={"precision": "fp64", "batch_size": 16}))
+    )
+    found = find(train_state, {"name": "gradient_norm", "batches": batches})
+    for k, trial in enumerate(train_state.group.trials):
+        made = Plain(train_state, k)
         each = [made.gradient(made.batch(i), i) for i in range(batches)]
         whole = [torch.stack(pieces).mean(0) for pieces in zip(*each, strict=True)]
         expected = [float(g.norm()) for g in clipped(whole, CLIPS[trial.arm]) if g.ndim > 1]
@@ -146,8 +150,8 @@ def test_gradients_of_deep_relu_networks_explode_with_batch_norm_as_yang_and_oth
 ) -> None:
     model = {"depth": 30, "width": 128, "activation": "relu", "init": "he", "norm": norm}
     group = rates_group(1, model, batch_size=128)
-    trainee = Trainee(group, made_up_data(group, train_images=128, side=8))
-    (slope,) = find(trainee, "gradient_norm")["", "gradient_norm.slope"]
+    train_state = GroupTrainState(group, made_up_data(group, train_images=128, side=8))
+    (slope,) = find(train_state, "gradient_norm")["", "gradient_norm.slope"]
     assert abs(exp(-slope) / factor - 1) < EXPLOSION
 
 
@@ -172,16 +176,16 @@ def test_the_update_ratio_is_that_of_the_weights_before_and_after(family: str) -
 
 
 def test_before_training_there_is_no_update_to_compare() -> None:
-    trainee = in_training(MODELS["mlp"])
-    assert find(trainee, "update_ratio", "covariate_shift") == {}
+    train_state = in_training(MODELS["mlp"])
+    assert find(train_state, "update_ratio", "covariate_shift") == {}
 
 
 @pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
 def test_gradient_noise_is_the_covariance_over_the_drawn_batches(name: str) -> None:
-    trainee = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
-    found = find(trainee, {"name": "gradient_noise", "batches": 5}, step=3)
+    train_state = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
+    found = find(train_state, {"name": "gradient_noise", "batches": 5}, step=3)
     for k in range(2):
-        made = Plain(trainee, k)
+        made = Plain(train_state, k)
         gradients = [torch.cat([g.flatten() for g in made.gradient(made.drawn(i, 3), i, 3)]) for i in range(5)]
         each = torch.stack(gradients).numpy()
         trace = each.var(0, ddof=1).sum()
@@ -199,10 +203,10 @@ def test_gradient_noise_falls_with_the_batch_size() -> None:
 
 
 def test_layers_are_chosen_by_patterns() -> None:
-    trainee = in_training(MODELS["mlp"])
-    layers = layers_of(find(trainee, "gradient_norm"), "gradient_norm")
+    train_state = in_training(MODELS["mlp"])
+    layers = layers_of(find(train_state, "gradient_norm"), "gradient_norm")
     assert layers == ["hidden.0.linear", "hidden.1.linear", "hidden.2.linear", "output"]
-    chosen = find(trainee, {"name": "gradient_norm", "layers": ["*.1.*", "output"]})
+    chosen = find(train_state, {"name": "gradient_norm", "layers": ["*.1.*", "output"]})
     assert layers_of(chosen, "gradient_norm") == ["hidden.1.linear", "output"]
     assert layers_of(chosen, "gradient_norm.activation") == ["hidden.1.activation"]
     assert ("", "gradient_norm.slope") in chosen
@@ -211,12 +215,12 @@ def test_layers_are_chosen_by_patterns() -> None:
 @pytest.mark.parametrize("factor", [0.1, 10.0])
 @pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
 def test_the_scale_free_norm_does_not_mind_the_scale_of_weights_before_batch_norm(name: str, factor: float) -> None:
-    trainee = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
-    before = find(trainee, "gradient_norm")
+    train_state = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
+    before = find(train_state, "gradient_norm")
     layer = layers_of(before, "gradient_norm")[1]
     with torch.no_grad():
-        trainee.network.get_submodule(layer).get_parameter("weight").mul_(factor)
-    after = find(trainee, "gradient_norm")
+        train_state.network.get_submodule(layer).get_parameter("weight").mul_(factor)
+    after = find(train_state, "gradient_norm")
     for each in layers_of(before, "gradient_norm"):
         assert_close(after[each, "gradient_norm.scale_free"], before[each, "gradient_norm.scale_free"], PLAIN_FLOAT64)
     assert_close(after[layer, "gradient_norm"] * factor, before[layer, "gradient_norm"], PLAIN_FLOAT64)

@@ -22,11 +22,11 @@ def plain_direction(weight: torch.Tensor, seed: int, index: int) -> torch.Tensor
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_slice_is_that_of_a_plain_loop(name: str) -> None:
-    trainee = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64", label_smoothing=0.1))
-    found = find(trainee, SMALL | {"batches": 2})
+    train_state = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64", label_smoothing=0.1))
+    found = find(train_state, SMALL | {"batches": 2})
     assert len(found) == 16
     for k, seed in enumerate((0, 1)):
-        made = Plain(trainee, k)
+        made = Plain(train_state, k)
         weights = [layer.get_parameter("weight") for layer in made.weights]
         start = [weight.detach().clone() for weight in weights]
         first, second = (

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.probes.moment import unknown_layers
+from bnexp.probes.context import unknown_layers
 from tests.helpers import made_up_data, rates_group
 from tests.probes.looking import probe
 

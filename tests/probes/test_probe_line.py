@@ -45,12 +45,12 @@ def filter_norms(weight: torch.Tensor) -> torch.Tensor:
     ids=["default", "chosen"],
 )
 def test_the_line_is_that_of_a_plain_loop(name: str, options: dict[str, object], factors: np.ndarray) -> None:
-    trainee = in_training(MODELS[name])
-    found = find(trainee, *({"name": each} | options for each in PROBES))
+    train_state = in_training(MODELS[name])
+    found = find(train_state, *({"name": each} | options for each in PROBES))
     for k in range(2):
-        arguments = float(rates(trainee)[k]), factors, int(str(options.get("batches", 1)))
+        arguments = float(rates(train_state)[k]), factors, int(str(options.get("batches", 1)))
         (start, *rest), (_, *free) = (
-            list(along(Plain(trainee, k), *arguments, relative)) for relative in (False, True)
+            list(along(Plain(train_state, k), *arguments, relative)) for relative in (False, True)
         )
         loss, step, change, norm, cosine = np.array(rest).T
         expected = {
@@ -72,9 +72,9 @@ def test_the_line_is_that_of_a_plain_loop(name: str, options: dict[str, object],
 
 
 def test_in_the_limit_of_short_steps_smoothness_is_the_hessian_along_the_gradient() -> None:
-    trainee = in_training({"depth": 1, "width": 3, "activation": "tanh"})
-    found = find(trainee, {"name": "effective_smoothness", "range": [1e-5, 1e-4], "points": 2})
-    made = Plain(trainee, 0)
+    train_state = in_training({"depth": 1, "width": 3, "activation": "tanh"})
+    found = find(train_state, {"name": "effective_smoothness", "range": [1e-5, 1e-4], "points": 2})
+    made = Plain(train_state, 0)
     parameters = list(made.network.parameters())
     gradient = torch.autograd.grad(made.loss(made.batch(0)), parameters, create_graph=True)
     g = [each.detach() for each in gradient]

@@ -16,12 +16,12 @@ MEASURES = ("batch", "running", "population")
 def trained(name: str, images: int = 77) -> tuple[Any, dict[str, np.ndarray]]:
     """A group after three updates, whose running statistics still lag, and what the probe finds."""
     group = rates_group(2, MODELS[name], precision="fp64", batch_size=16)
-    trainee = in_training(group, made_up_data(group, test=images))
+    train_state = in_training(group, made_up_data(group, test=images))
     for step in range(1, 4):
-        trainee.update(torch.arange(16)[None] + 16 * step, rates(trainee)[:, None], torch.tensor(step))
-    taking = prober(trainee, "mode_gap")
-    found = values(taking.measure(taking.due(3, True), 0, 3, rates(trainee)))
-    return trainee, {name.removeprefix("mode_gap."): row for (_, name), row in found.items()}
+        train_state.update(torch.arange(16)[None] + 16 * step, rates(train_state)[:, None], torch.tensor(step))
+    taking = prober(train_state, "mode_gap")
+    found = values(taking.measure(taking.due(3, True), 0, 3, rates(train_state)))
+    return train_state, {name.removeprefix("mode_gap."): row for (_, name), row in found.items()}
 
 
 def plain_predictions(made: Plain, images: torch.Tensor, mode: str, ends: list[int]) -> np.ndarray:
@@ -44,11 +44,11 @@ def plain_predictions(made: Plain, images: torch.Tensor, mode: str, ends: list[i
 @pytest.mark.parametrize(("images", "ends"), [(77, [16, 32, 48, 64, 77]), (65, [16, 32, 48, 65]), (9, [9])])
 @pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
 def test_accuracies_are_those_of_plain_pytorch_in_three_modes(name: str, images: int, ends: list[int]) -> None:
-    trainee, found = trained(name, images)
-    data = trainee.data
+    train_state, found = trained(name, images)
+    data = train_state.data
     inputs, labels = data.inputs(data.test.images_NP).view(-1, *data.shape.image), data.test.labels_N.numpy()
     for k in range(2):
-        each = {mode: plain_predictions(Plain(trainee, k), inputs, mode, ends) for mode in MEASURES}
+        each = {mode: plain_predictions(Plain(train_state, k), inputs, mode, ends) for mode in MEASURES}
         for mode, predicted in each.items():
             assert_close(found[mode][k], (predicted == labels).mean(), EXACT_FLOAT64)
             if mode != "running":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import LANCZOS, assert_close, made_up_data, rates_group
 from tests.probes.looking import Plain, find, in_training, rates
 
@@ -23,7 +23,7 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny(model: dict[str, Any], **train: Any) -> Trainee:
+def tiny(model: dict[str, Any], **train: Any) -> GroupTrainState:
     """Networks for pictures of 3 × 3 pixels, whose Hessian can be written down."""
     group = rates_group(2, model, **{"precision": "fp64"} | train)
     return in_training(group, made_up_data(group, side=3))
@@ -60,77 +60,77 @@ def _differences(loss: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Te
 
 @pytest.mark.parametrize("name", TINY)
 def test_sharpness_is_the_largest_eigenvalue_of_the_whole_hessian(name: str) -> None:
-    trainee = tiny(TINY[name], label_smoothing=0.1)
-    found = find(trainee, "sharpness")
+    train_state = tiny(TINY[name], label_smoothing=0.1)
+    found = find(train_state, "sharpness")
     for k in range(2):
         # The decomposition that the plain whitening takes has no second derivative.
-        whole, unit = hessian(Plain(trainee, k), differences=name == "whiten")
+        whole, unit = hessian(Plain(train_state, k), differences=name == "whiten")
         largest = np.linalg.eigvalsh(whole)[-1]
         assert_close(found["", "sharpness"][k], largest, LANCZOS)
-        assert_close(found["", "sharpness.times_rate"][k], largest * float(rates(trainee)[k]), LANCZOS)
+        assert_close(found["", "sharpness.times_rate"][k], largest * float(rates(train_state)[k]), LANCZOS)
         free = np.linalg.eigvalsh(unit[:, None] * whole * unit)[-1]
         assert_close(found["", "sharpness.scale_free"][k], free, LANCZOS)
 
 
 def test_over_several_batches_it_is_that_of_their_mean_loss() -> None:
-    trainee = tiny(TINY["none"], batch_size=8)
+    train_state = tiny(TINY["none"], batch_size=8)
     twice = find(tiny(TINY["none"], batch_size=16), "sharpness")
     # Without batch norm a mean over two batches is one over a batch twice as large.
-    found = find(trainee, {"name": "sharpness", "batches": 2})
+    found = find(train_state, {"name": "sharpness", "batches": 2})
     assert_close(found["", "sharpness"], twice["", "sharpness"], LANCZOS)
 
 
 def test_the_largest_eigenvalue_is_not_the_one_farthest_from_0() -> None:
-    trainee = tiny({"depth": 1, "width": 3, "norm": "none", "activation": "tanh"})
-    output = trainee.network.get_parameter("output.weight").data
+    train_state = tiny({"depth": 1, "width": 3, "norm": "none", "activation": "tanh"})
+    output = train_state.network.get_parameter("output.weight").data
     output[:] = torch.tensor([-20.0, 20.0, 0.0])[:, None].double()
-    trainee.network.get_parameter("hidden.0.linear.weight").data.mul_(0.1)
-    trainee.network.get_parameter("hidden.0.linear.bias").data.fill_(0.6)
-    eigenvalues = np.linalg.eigvalsh(hessian(Plain(trainee, 0))[0])
+    train_state.network.get_parameter("hidden.0.linear.weight").data.mul_(0.1)
+    train_state.network.get_parameter("hidden.0.linear.bias").data.fill_(0.6)
+    eigenvalues = np.linalg.eigvalsh(hessian(Plain(train_state, 0))[0])
     assert -eigenvalues[0] > 1.5 * eigenvalues[-1] > 0
-    assert_close(find(trainee, "sharpness")["", "sharpness"][0], eigenvalues[-1], LANCZOS)
+    assert_close(find(train_state, "sharpness")["", "sharpness"][0], eigenvalues[-1], LANCZOS)
 
 
 @pytest.mark.parametrize(("name", "factor"), [("batch", 0.1), ("batch", 10.0), ("vgg", 10.0)])
 def test_the_scale_free_form_does_not_mind_the_scale_of_filters_before_batch_norm(name: str, factor: float) -> None:
-    trainee = tiny(TINY[name] | {"norm": {"eps": 1e-14}, "width": 2})
-    before = find(trainee, "sharpness")
+    train_state = tiny(TINY[name] | {"norm": {"eps": 1e-14}, "width": 2})
+    before = find(train_state, "sharpness")
     with torch.no_grad():
-        for layer, theta in trainee.network.named_parameters():
+        for layer, theta in train_state.network.named_parameters():
             if layer.endswith("weight") and not layer.startswith("output"):
                 theta[:, 0] *= factor
                 theta[:, 1:] *= factor**0.5
-    after = find(trainee, "sharpness")
+    after = find(train_state, "sharpness")
     assert_close(after["", "sharpness.scale_free"], before["", "sharpness.scale_free"], LANCZOS)
     assert (abs(after["", "sharpness"] / before["", "sharpness"] - 1) > 0.3).all()
 
 
 def test_where_every_filter_has_norm_1_both_forms_are_the_same() -> None:
-    trainee = tiny(TINY["none"])
-    for name, theta in trainee.network.named_parameters():
+    train_state = tiny(TINY["none"])
+    for name, theta in train_state.network.named_parameters():
         if name.endswith("weight"):
             theta.data /= theta.data.norm(dim=2, keepdim=True)
-    found = find(trainee, "sharpness")
+    found = find(train_state, "sharpness")
     assert_close(found["", "sharpness.scale_free"], found["", "sharpness"], LANCZOS)
 
 
 def test_a_network_in_float32_is_looked_at_in_float64() -> None:
-    trainee = tiny(TINY["batch"], precision="fp32")
+    train_state = tiny(TINY["batch"], precision="fp32")
     alike = tiny(TINY["batch"])
-    for theta, single in zip(alike.network.parameters(), trainee.network.parameters(), strict=True):
+    for theta, single in zip(alike.network.parameters(), train_state.network.parameters(), strict=True):
         theta.data = single.detach().double()
-    assert_close(find(trainee, "sharpness")["", "sharpness"], find(alike, "sharpness")["", "sharpness"], LANCZOS)
+    assert_close(find(train_state, "sharpness")["", "sharpness"], find(alike, "sharpness")["", "sharpness"], LANCZOS)
 
 
 def test_a_flat_loss_has_sharpness_0_and_one_that_is_no_number_none() -> None:
-    trainee = tiny(TINY["none"])
-    for theta in trainee.network.parameters():
+    train_state = tiny(TINY["none"])
+    for theta in train_state.network.parameters():
         theta.data.zero_()
-    trainee.data.train.labels_N.zero_()
+    train_state.data.train.labels_N.zero_()
     # So sure of the right class that no other has a probability.
-    trainee.network.get_parameter("output.bias").data[0] = torch.tensor([2000.0, 0.0, 0.0])
-    trainee.network.get_parameter("output.bias").data[1] = nan
-    found = find(trainee, "sharpness")
+    train_state.network.get_parameter("output.bias").data[0] = torch.tensor([2000.0, 0.0, 0.0])
+    train_state.network.get_parameter("output.bias").data[1] = nan
+    found = find(train_state, "sharpness")
     assert found["", "sharpness"][0] == found["", "sharpness.scale_free"][0] == 0
     assert np.isnan(found["", "sharpness"][1])
     assert np.isnan(found["", "sharpness.scale_free"][1])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import (
     NEAR_FLOAT64,
     PLAIN_FLOAT64,
@@ -35,15 +35,15 @@ Moments = dict[str, tuple[np.ndarray, np.ndarray]]
 """Means and deviations of units by place."""
 
 
-def twice(trainee: Trainee, batches: int = 1) -> tuple[Found, Found, list[Moments], list[list[np.ndarray]]]:
+def twice(train_state: GroupTrainState, batches: int = 1) -> tuple[Found, Found, list[Moments], list[list[np.ndarray]]]:
     """Drift before and after an update, and of the first trial's plain network what NumPy makes of it."""
-    taking = prober(trainee, {"name": "drift", "batches": batches})
+    taking = prober(train_state, {"name": "drift", "batches": batches})
     due, found, moments, inputs = taking.due(0, True), [], list[Moments](), list[list[np.ndarray]]()
     for step in range(2):
         if step:
-            trainee.update(torch.arange(16)[None], 5 * rates(trainee)[:, None], torch.tensor(step))
-        found.append(values(taking.measure(due, 0, step, rates(trainee))))
-        each, pre = plain_moments(Plain(trainee, 0), found[0], batches)
+            train_state.update(torch.arange(16)[None], 5 * rates(train_state)[:, None], torch.tensor(step))
+        found.append(values(taking.measure(due, 0, step, rates(train_state))))
+        each, pre = plain_moments(Plain(train_state, 0), found[0], batches)
         moments.append(each)
         inputs.append(pre)
     return found[0], found[1], moments, inputs
@@ -73,11 +73,11 @@ def moments_of(x_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("batches", [1, 2])
 @pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "mlp, groups", "vgg, dropout"])
 def test_drift_is_how_far_means_and_deviations_moved(name: str, batches: int) -> None:
-    trainee = in_training(MODELS[name])
-    for key, theta in trainee.network.named_parameters():
+    train_state = in_training(MODELS[name])
+    for key, theta in train_state.network.named_parameters():
         if key.endswith("gamma"):
             theta.data[:, 0] *= -1
-    first, second, (before, after), inputs = twice(trainee, batches)
+    first, second, (before, after), inputs = twice(train_state, batches)
     assert layers_of(first, "drift.mean") == []
     assert set(layers_of(second, "drift.mean")) == set(layers_of(second, "drift.deviation")) == set(after)
     for place, (mean, deviation) in after.items():
@@ -95,22 +95,22 @@ def test_drift_is_how_far_means_and_deviations_moved(name: str, batches: int) ->
 
 
 def test_units_that_are_stretched_and_moved_drift_by_as_much() -> None:
-    trainee = in_training({"depth": 1, "width": 16, "norm": "none"})
-    for theta in trainee.network.hidden.parameters():
+    train_state = in_training({"depth": 1, "width": 16, "norm": "none"})
+    for theta in train_state.network.hidden.parameters():
         theta.data.zero_()
-    weight, bias = (trainee.network.get_parameter(f"hidden.0.linear.{name}").data for name in ("weight", "bias"))
+    weight, bias = (train_state.network.get_parameter(f"hidden.0.linear.{name}").data for name in ("weight", "bias"))
     weight[:] = torch.eye(16)
-    taking = prober(trainee, "drift")
+    taking = prober(train_state, "drift")
     due = taking.due(0, True)
-    taking.measure(due, 0, 0, rates(trainee))
-    deviation = trainee.data.inputs(trainee.data.train.images_NP[:16]).numpy().std(0)
+    taking.measure(due, 0, 0, rates(train_state))
+    deviation = train_state.data.inputs(train_state.data.train.images_NP[:16]).numpy().std(0)
     bias[1] = torch.from_numpy(3 * deviation)
-    moved = values(taking.measure(due, 0, 1, rates(trainee)))
+    moved = values(taking.measure(due, 0, 1, rates(train_state)))
     assert_close(moved[LAYER, "drift.mean"], [0, 3], NEAR_FLOAT64)
     assert_close(moved[LAYER, "drift.deviation"] + 1, [1, 1], NEAR_FLOAT64)
     weight[0] *= -4
     weight[1] /= 4
-    stretched = values(taking.measure(due, 0, 2, rates(trainee)))
+    stretched = values(taking.measure(due, 0, 2, rates(train_state)))
     # Always against the moment before, not the first one.
     assert_close(stretched[LAYER, "drift.deviation"], [log(4), log(4)], NEAR_FLOAT64)
 
@@ -118,14 +118,14 @@ def test_units_that_are_stretched_and_moved_drift_by_as_much() -> None:
 def test_percentiles_of_large_pictures_see_every_place_of_them() -> None:
     model = {"family": "vgg", "depth": 5, "width": 8, "norm": "none"}
     group = rates_group(1, model, batch_size=8)
-    trainee = in_training(group, made_up_data(group, train_images=16, side=32))
+    train_state = in_training(group, made_up_data(group, train_images=16, side=32))
     # Around pictures there is nothing: sums of what is above 0 are smaller at the edge.
-    weight = trainee.network.get_parameter("stages.0.0.conv.weight").data.fill_(1.0)
-    trainee.network.get_parameter("stages.0.0.conv.bias").data.zero_()
-    trainee.data.train.images_NP[:] = trainee.data.train.images_NP // 2 + 128
-    taking = prober(trainee, "drift")
-    found = values(taking.measure(taking.due(0, True), 0, 0, rates(trainee)))
-    made = Plain(trainee, 0)
+    weight = train_state.network.get_parameter("stages.0.0.conv.weight").data.fill_(1.0)
+    train_state.network.get_parameter("stages.0.0.conv.bias").data.zero_()
+    train_state.data.train.images_NP[:] = train_state.data.train.images_NP // 2 + 128
+    taking = prober(train_state, "drift")
+    found = values(taking.measure(taking.due(0, True), 0, 0, rates(train_state)))
+    made = Plain(train_state, 0)
     x_NC = rows(made.watch(made.activations[:1], made.batch(0))[1][0][0])
     assert weight.numel() == 8 * 9
     for percentile in (15, 50, 85):
@@ -135,12 +135,12 @@ def test_percentiles_of_large_pictures_see_every_place_of_them() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_covariate_shift_is_that_of_definition_2_1(name: str) -> None:
-    trainee = in_training(MODELS[name], batch_size=8, label_smoothing=0.1)
-    before = [Plain(trainee, k) for k in range(2)]
-    found = find_over_update(trainee, "covariate_shift", step=4)
+    train_state = in_training(MODELS[name], batch_size=8, label_smoothing=0.1)
+    before = [Plain(train_state, k) for k in range(2)]
+    found = find_over_update(train_state, "covariate_shift", step=4)
     numbers = torch.arange(5, 13)
     for k in range(2):
-        after = Plain(trainee, k)
+        after = Plain(train_state, k)
         moving, last = before[k], 2**20 - 1
         begun = [g.detach() for g in plain_weight_gradients(moving, numbers, last)]
         for place, layer in enumerate(layers_of(found, "covariate_shift")):
@@ -173,14 +173,14 @@ def move(made: Plain, target: Plain, place: int) -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "vgg, dropout"])
 def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name: str) -> None:
-    trainee = in_training(MODELS[name])
-    trainee.update(torch.arange(16)[None], rates(trainee)[:, None], torch.tensor(1))
-    taking = prober(trainee, {"name": "variance_shift", "batches": 4})
-    found = values(taking.measure(taking.due(0, True), 0, 2, rates(trainee)))
+    train_state = in_training(MODELS[name])
+    train_state.update(torch.arange(16)[None], rates(train_state)[:, None], torch.tensor(1))
+    taking = prober(train_state, {"name": "variance_shift", "batches": 4})
+    found = values(taking.measure(taking.due(0, True), 0, 2, rates(train_state)))
     layers = layers_of(found, "variance_shift")
     for k in range(2):
-        running = [norm.get_buffer("running_var").numpy().copy() for norm in Plain(trainee, k).norms]
-        trained, met = (inputs_of_norms(Plain(trainee, k), training) for training in (True, False))
+        running = [norm.get_buffer("running_var").numpy().copy() for norm in Plain(train_state, k).norms]
+        trained, met = (inputs_of_norms(Plain(train_state, k), training) for training in (True, False))
         for place, layer in enumerate(layers):
             within = np.mean([x_NC.var(0, ddof=1) for x_NC in trained[place]], axis=0)
             seen = np.concatenate(met[place]).var(0)
@@ -199,12 +199,12 @@ def inputs_of_norms(made: Plain, training: bool) -> list[list[np.ndarray]]:
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_dropout_shifts_the_variance_by_what_inverted_dropout_adds(rate: float) -> None:
     model = {"depth": 1, "width": 16, "dropout": rate, "dropout_at": "before_norm", "norm": {"momentum": 0.01}}
-    trainee = in_training(model)
-    trainee.network.get_parameter("hidden.0.linear.weight").data[:] = torch.eye(16)
-    trainee.network.get_parameter("hidden.0.linear.bias").data.zero_()
-    taking = prober(trainee, {"name": "variance_shift", "batches": 30})
-    found = values(taking.measure(taking.due(0, True), 0, 0, rates(trainee)))
-    x_NP = trainee.data.inputs(trainee.data.train.images_NP).numpy()
+    train_state = in_training(model)
+    train_state.network.get_parameter("hidden.0.linear.weight").data[:] = torch.eye(16)
+    train_state.network.get_parameter("hidden.0.linear.bias").data.zero_()
+    taking = prober(train_state, {"name": "variance_shift", "batches": 30})
+    found = values(taking.measure(taking.due(0, True), 0, 0, rates(train_state)))
+    x_NP = train_state.data.inputs(train_state.data.train.images_NP).numpy()
     mean, variance = x_NP.mean(0), x_NP.var(0)
     expected = ((variance + rate * mean**2) / (1 - rate) / variance).mean()
     reestimated = found["hidden.0.norm", "variance_shift.reestimated"]

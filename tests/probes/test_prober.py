@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
-from bnexp.probes.moment import Moment, Value
+from bnexp.probes.context import ProbeContext, Value
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from bnexp.training.trainee import Trainee
 from tests.helpers import made_up_data, rates_group
 from tests.probes.looking import ALL, MODELS, find, in_training, probe, prober, rates, short
 
@@ -51,14 +51,14 @@ def test_without_probes_there_is_nothing_to_find() -> None:
 
 @pytest.mark.parametrize("probe_name", [name for name in PROBES if "layers" in PROBES[name].options])
 def test_patterns_that_no_layer_has_leave_only_what_is_of_the_whole_network(probe_name: str) -> None:
-    trainee = in_training(MODELS["mlp"] | {"activation": "relu"})
-    assert all(layer == "" for layer, _ in find(trainee, short(probe_name, layers=["none*"])))
+    train_state = in_training(MODELS["mlp"] | {"activation": "relu"})
+    assert all(layer == "" for layer, _ in find(train_state, short(probe_name, layers=["none*"])))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_probe_notices_which_were_taken_before_it(name: str) -> None:
-    trainee = in_training(MODELS[name])
-    found, backwards = find(trainee, *ALL), find(trainee, *reversed(ALL))
+    train_state = in_training(MODELS[name])
+    found, backwards = find(train_state, *ALL), find(train_state, *reversed(ALL))
     assert found.keys() == backwards.keys()
     assert all(np.array_equal(row, backwards[key], equal_nan=True) for key, row in found.items())
 
@@ -67,9 +67,9 @@ def test_no_probe_notices_which_were_taken_before_it(name: str) -> None:
 def test_products_of_probes_are_in_full_precision(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def spy(moment: Moment, settings: ProbeSettings) -> Iterator[Value]:
+    def spy(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
         seen.append((torch.get_float32_matmul_precision(), torch.is_autocast_enabled("cpu")))
-        yield "", "rank", moment.rate_K
+        yield "", "rank", context.rate_K
 
     monkeypatch.setitem(PROBES, "rank", ProbeSpec(spy))
     group = rates_group(1, MODELS["mlp"], epochs=1, precision=precision)
@@ -86,24 +86,26 @@ def test_under_bf16_values_are_those_of_the_float32_weights(name: str) -> None:
     probes = [short(each) for each in PROBES if not PROBES[each].needs_update and each not in ("drift", "mode_gap")]
     group = rates_group(1, MODELS[name], epochs=1, precision="bf16")
     *_, last = train(group, made_up_data(group), probes=[probe(each) for each in probes])
-    trainee = Trainee(rates_group(1, MODELS[name], epochs=1), made_up_data(group))
-    trainee.load({key: torch.from_numpy(array) for key, array in last.snapshot().arrays.items() if "probe." not in key})
+    train_state = GroupTrainState(rates_group(1, MODELS[name], epochs=1), made_up_data(group))
+    train_state.load_state_dict(
+        {key: torch.from_numpy(array) for key, array in last.snapshot().arrays.items() if "probe." not in key}
+    )
     settings = [probe(each) for each in probes]
-    record = prober(trainee, *probes).measure(settings, 1, 6, torch.tensor(last.record.lr))
+    record = prober(train_state, *probes).measure(settings, 1, 6, torch.tensor(last.record.lr))
     (found,) = last.probes
     assert list(found.values) == list(record.values)
     assert np.array_equal(list(found.values.values()), list(record.values.values()), equal_nan=True)
 
 
 def test_what_is_remembered_has_the_trials_in_front_and_can_be_taken_over() -> None:
-    trainee = in_training(MODELS["vgg, dropout"])
-    first, second = prober(trainee, "drift"), prober(trainee, "drift")
+    train_state = in_training(MODELS["vgg, dropout"])
+    first, second = prober(train_state, "drift"), prober(train_state, "drift")
     due = first.due(0, True)
     assert first.state() == {}
-    first.measure(due, 0, 0, rates(trainee))
+    first.measure(due, 0, 0, rates(train_state))
     assert {len(tensor) for tensor in first.state().values()} == {2}
     second.load(first.state())
-    one, other = (each.measure(due, 0, 1, rates(trainee)).values for each in (first, second))
+    one, other = (each.measure(due, 0, 1, rates(train_state)).values for each in (first, second))
     assert ("stages.0.0.norm.normalized", "drift.mean") in one
     assert np.array_equal(list(one.values()), list(other.values()))
     assert not any(tensor.requires_grad for tensor in first.state().values())

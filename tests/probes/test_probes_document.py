@@ -18,10 +18,10 @@ def found() -> set[tuple[str, str]]:
     """Rows of a run of all probes: layers without their number, and measures."""
     rows = set()
     for activation in ("sigmoid", "relu"):
-        trainee = in_training(rates_group(1, MODELS["mlp"] | {"activation": activation}))
-        taking, due = prober(trainee, "drift"), prober(trainee, "drift").due(0, True)
-        records = [taking.measure(due, 0, step, rates(trainee)).values for step in range(2)]
-        rows |= {(layer, name) for record in (*records, find_over_update(trainee, *ALL)) for layer, name in record}
+        train_state = in_training(rates_group(1, MODELS["mlp"] | {"activation": activation}))
+        taking, due = prober(train_state, "drift"), prober(train_state, "drift").due(0, True)
+        records = [taking.measure(due, 0, step, rates(train_state)).values for step in range(2)]
+        rows |= {(layer, name) for record in (*records, find_over_update(train_state, *ALL)) for layer, name in record}
     return {(re.sub(r"^hidden\.\d\.", "", layer), re.sub(r"\[.*\]", "[x y]", name)) for layer, name in rows}
 
 

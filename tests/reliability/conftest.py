@@ -44,7 +44,7 @@ from bnexp.store.checksums import examine
 from bnexp.store.files import Appender
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import SIGNATURE, RunRecord, finished_run
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment
 
 WORKERS = 2
@@ -428,14 +428,14 @@ def _write_little(record: RunRecord) -> None:
 
 
 def _break_updates() -> None:
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def breaking(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+    def breaking(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if step == 6 and self.group.settings.model.norm.kind != "none":
             raise RuntimeError("the device is gone")
         update(self, batch_SB, rate_K1, step)
 
-    Trainee.update = breaking  # type: ignore[method-assign]
+    GroupTrainState.update = breaking  # type: ignore[method-assign]
 
 
 def _fail_power(run_folder: Path, flushed: dict[int, int], number: int) -> None:

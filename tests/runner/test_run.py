@@ -32,7 +32,7 @@ from bnexp.runner.run import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord, whole_png
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
 
 SELDOM, OFTEN = 1e9, 1e-9
@@ -255,27 +255,27 @@ def test_preparing_writes_nothing(tmp_path: Path) -> None:
 # Failures
 
 
-Break = Callable[[Callable[[Trainee], bool]], None]
+Break = Callable[[Callable[[GroupTrainState], bool]], None]
 
 
 @pytest.fixture
 def break_updates(monkeypatch: pytest.MonkeyPatch) -> Break:
     """Make the updates of some groups raise from step 6 on, the first of the second epoch."""
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def make(affected: Callable[[Trainee], bool]) -> None:
-        def breaking(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: int) -> None:
+    def make(affected: Callable[[GroupTrainState], bool]) -> None:
+        def breaking(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: int) -> None:
             if affected(self) and step == 6:
                 raise RuntimeError("the device is gone")
             update(self, batch_SB, rate_K1, step)
 
-        monkeypatch.setattr(Trainee, "update", breaking)
+        monkeypatch.setattr(GroupTrainState, "update", breaking)
 
     return make
 
 
-def without_norm(trainee: Trainee) -> bool:
-    return trainee.group.settings.model.norm.kind == "none"
+def without_norm(train_state: GroupTrainState) -> bool:
+    return train_state.group.settings.model.norm.kind == "none"
 
 
 def test_a_group_that_breaks_is_an_outcome_and_the_others_finish(
@@ -323,7 +323,7 @@ def test_groups_that_break_before_their_first_record_fail_without_numbers(
             raise RuntimeError("no room for the weights")
         return build(models, *args)
 
-    monkeypatch.setattr("bnexp.training.trainee.build", breaking)
+    monkeypatch.setattr("bnexp.training.group_state.build", breaking)
     record = run(prepare(tiny(), tmp_path, "cpu"))
     failed = record.trials[record.trials["outcome"] == "failed"]
     assert set(failed["arm"]) == {"none"} if len(kinds) == 1 else {"none", "before"}
@@ -337,10 +337,10 @@ def test_failed_trials_are_trained_again_when_asked_to(
     tmp_path: Path, break_updates: Break, undisturbed: Callable[[float], dict[str, Any]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        update = Trainee.update
+        update = GroupTrainState.update
         break_updates(without_norm)
         run(prepare(tiny(), tmp_path, "cpu"))
-        patch.setattr(Trainee, "update", update)
+        patch.setattr(GroupTrainState, "update", update)
         # Without being asked to, a failure is an outcome.
         assert (run(prepare(tiny(), tmp_path, "cpu")).trials["outcome"] == "failed").sum() == 2
         seen: list[Event] = []
@@ -353,8 +353,8 @@ def test_failed_trials_are_trained_again_when_asked_to(
 def test_the_first_failure_stops_the_run_when_asked_to(
     tmp_path: Path, break_updates: Break, undisturbed: Callable[[float], dict[str, Any]]
 ) -> None:
-    update, broken = Trainee.update, tiny()
-    break_updates(lambda trainee: not without_norm(trainee))
+    update, broken = GroupTrainState.update, tiny()
+    break_updates(lambda train_state: not without_norm(train_state))
     with pytest.raises(BnexpError) as error:
         run(prepare(broken, tmp_path, "cpu", options=Options(fail_fast=True)))
     (path,) = tmp_path.iterdir()
@@ -365,7 +365,7 @@ def test_the_first_failure_stops_the_run_when_asked_to(
     assert error.value.exit_code == 1
     assert RunRecord(path).trials["outcome"].fillna("").tolist() == ["", "failed", "", "failed"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainee, "update", update)
+        patch.setattr(GroupTrainState, "update", update)
         record = run(prepare(broken, tmp_path, "cpu", options=Options(retry_failed=True)))
     assert results(record) == undisturbed(SELDOM)
 
@@ -494,16 +494,16 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
 ) -> None:
     config = tiny(every, precision="fp64")
     whole = run(prepare(config, tmp_path / "whole", "cpu"))
-    update = Trainee.update
+    update = GroupTrainState.update
     if every == SELDOM:
         monkeypatch.setattr(pace.Pace, "due", lambda self, others=0: False)  # nothing to go on from
 
-    def limited(self: Trainee, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+    def limited(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and step >= from_step:
             raise torch.OutOfMemoryError("CUDA out of memory")
         update(self, batch_SB, rate_K1, step)
 
-    monkeypatch.setattr(Trainee, "update", limited)
+    monkeypatch.setattr(GroupTrainState, "update", limited)
     cut = run(prepare(config, tmp_path / "cut", "cpu"))
     places = [[(row["trial"], row["step"]) for row in table(record, "curves.csv")] for record in (whole, cut)]
     assert sorted(places[0]) == sorted(places[1])
@@ -522,15 +522,15 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
 def test_an_interruption_after_a_cut_continues_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tiny(OFTEN, precision="fp64")
     whole = run(prepare(config, tmp_path / "whole", "cpu"))
-    update = Trainee.update
+    update = GroupTrainState.update
 
-    def limited(self: Trainee, *args: torch.Tensor) -> None:
+    def limited(self: GroupTrainState, *args: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and args[2] >= 6:
             raise torch.OutOfMemoryError("CUDA out of memory")
         update(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainee, "update", limited)
+        patch.setattr(GroupTrainState, "update", limited)
         # Two records of the group, the cut, and a record of the first part.
         interrupted(config, tmp_path, 4)
     saved = sorted(path.name for path in tmp_path.glob("tiny-*/checkpoints/group*"))
@@ -583,7 +583,7 @@ def test_final_weights_are_kept_for_every_trial_under_the_networks_own_names(fin
     plan = prepare(tiny(), finished.path.parent, "cpu")
     for group in plan.groups:
         trained = load_file(finished.path / "checkpoints" / f"weights-{group.numbers[0]:03}-15.safetensors")
-        network = Trainee(group, next(iter(plan.datasets.values()))).network
+        network = GroupTrainState(group, next(iter(plan.datasets.values()))).network
         assert {name: array.shape for name, array in trained.items()} == {
             name: tuple(tensor.shape) for name, tensor in network.state_dict().items()
         }

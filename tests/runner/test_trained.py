@@ -12,8 +12,8 @@ from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.runner.trained import trained_trials
 from bnexp.store.reader import RunRecord
+from bnexp.training.group_state import measure
 from bnexp.training.numerics import dtype_of
-from bnexp.training.trainee import measure
 from tests.helpers import experiment
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import torch
 
 from bnexp.data.dataset import load
 from bnexp.plan import TrialGroup, groups, trials
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import Trainee
 from tests.helpers import crossed, experiment, finished, made_up_data, only_group
 
 LEARNERS: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ def test_networks_learn_with_parameters_in_float32(model: str, precision: str) -
     some = learner(model, precision)
     data = made_up_data(some)
     assert learned(finished(some, data))
-    assert {parameter.dtype for parameter in Trainee(some, data).network.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in GroupTrainState(some, data).network.parameters()} == {torch.float32}
 
 
 @pytest.mark.slow

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from bnexp.data.batches import batch_orders
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
+from bnexp.training.group_state import Divergence, GroupTrainState
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import Divergence, Trainee
 from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, experiment, finished, made_up_data, only_group
 
 GUESSING = math.log(3)
@@ -109,40 +109,40 @@ def test_a_number_of_the_state_that_is_not_finite_is_for_good_whatever_the_losse
 # In a network
 
 
-def step_of(trainee: Trainee, number: int) -> None:
+def step_of(train_state: GroupTrainState, number: int) -> None:
     """An update that changes no parameter, so that only the test changes the loss."""
-    batch_SB, rate_K1 = torch.arange(16)[None], torch.zeros(len(trainee.group.trials), 1, dtype=torch.float64)
-    trainee.update(batch_SB, rate_K1, torch.tensor(number))
+    batch_SB, rate_K1 = torch.arange(16)[None], torch.zeros(len(train_state.group.trials), 1, dtype=torch.float64)
+    train_state.update(batch_SB, rate_K1, torch.tensor(number))
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(0.9, 0), (1.1, 2)])
 def test_a_loss_of_a_thousand_times_the_first_flags_and_a_little_less_does_not(factor: float, expected: int) -> None:
     some = group(0.1, 0.2)
-    trainee = Trainee(some, made_up_data(some))
-    bias_KC = trainee.network.get_parameter("output.bias").data
-    trainee.network.get_parameter("output.weight").data.zero_()
+    train_state = GroupTrainState(some, made_up_data(some))
+    bias_KC = train_state.network.get_parameter("output.bias").data
+    train_state.network.get_parameter("output.weight").data.zero_()
     # With equal logits the loss is log 3; with two classes far ahead, the images of the third cost the difference.
-    step_of(trainee, 1)
-    third = (trainee.data.train.labels_N[:16] == 2).double().mean().item()
+    step_of(train_state, 1)
+    third = (train_state.data.train.labels_N[:16] == 2).double().mean().item()
     bias_KC[1] = torch.tensor([1.0, 1.0, 0.0]) * factor * DIVERGED_FACTOR * math.log(3) / third
-    step_of(trainee, 2)
-    step_of(trainee, 3)
-    assert trainee.state()["divergence.since"].tolist() == [0, expected]
+    step_of(train_state, 2)
+    step_of(train_state, 3)
+    assert train_state.state_dict()["divergence.since"].tolist() == [0, expected]
 
 
 @pytest.mark.parametrize("way", ["load", "only"])
 def test_the_limit_of_the_first_loss_still_holds_after_an_interruption(way: str) -> None:
     some = group(0.1, 0.2)
-    trainee = Trainee(some, made_up_data(some))
-    step_of(trainee, 1)
+    train_state = GroupTrainState(some, made_up_data(some))
+    step_of(train_state, 1)
     if way == "only":
-        continued = trainee.only([1])
+        continued = train_state.only([1])
     else:
-        continued = Trainee(some, made_up_data(some))
-        continued.load(trainee.state())
+        continued = GroupTrainState(some, made_up_data(some))
+        continued.load_state_dict(train_state.state_dict())
     continued.network.get_parameter("output.bias").data[-1] = torch.tensor([1e6, 1e6, 0.0])
     step_of(continued, 2)
-    assert continued.state()["divergence.since"].tolist() == ([2] if way == "only" else [0, 2])
+    assert continued.state_dict()["divergence.since"].tolist() == ([2] if way == "only" else [0, 2])
 
 
 def by_hand(some: TrialGroup, start: dict[str, np.ndarray], trial: int, rate: float) -> list[float]:

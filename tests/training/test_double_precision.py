@@ -9,7 +9,7 @@ import torch
 from bnexp.config.dotted import put
 from bnexp.config.trial import TrialSettings
 from bnexp.nn.norm import Norm
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import curve, experiment, finished, made_up_data, only_group
 
 VALUE = 0.3
@@ -69,7 +69,7 @@ def test_gamma_starts_at_what_is_asked_for_learned_or_not(family: str, kind: str
                 train={"precision": precision},
             )
         )
-        network = Trainee(group, made_up_data(group, 200)).network
+        network = GroupTrainState(group, made_up_data(group, 200)).network
         norms = [module for module in network.modules() if isinstance(module, Norm)]
         assert norms
         assert all(torch.equal(each.gamma, torch.full_like(each.gamma, VALUE, dtype=dtype)) for each in norms)

@@ -11,7 +11,7 @@ from bnexp.errors import ConfigError
 from bnexp.training import estimate
 from bnexp.training import work as trial_axis
 from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment, made_up_data, only_group, rates_group
 
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4}
@@ -66,7 +66,7 @@ def test_what_is_timed_takes_as_many_threads_as_the_training_will(
     monkeypatch.setattr(estimate, "threads", recorded)
     some = rates_group(2 * TIMED_TRIALS, VGG)
     estimated_seconds(some, SHAPE, CPU)
-    assert seen == [Trainee(some, made_up_data(some)).products]
+    assert seen == [GroupTrainState(some, made_up_data(some)).macs]
 
 
 def test_batches_that_do_not_fit_are_refused() -> None:

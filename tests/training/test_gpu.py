@@ -13,7 +13,7 @@ from bnexp.plan import groups, trials
 from bnexp.training import loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import updater
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
 from tests.training.test_convolutional_learning import LEARNERS, learned, learner
 from tests.training.test_graphs import CASES, RESNET, VGG, group
@@ -86,7 +86,7 @@ def test_convolutions_learn_in_every_precision(precision: str, model: str) -> No
 def test_initial_weights_are_the_cpus_exactly(model: dict[str, Any]) -> None:
     some = only_group(experiment(model={"depth": 2, "width": 8} | model, seeds=2))
     data = made_up_data(some)
-    here, there = Trainee(some, data), Trainee(some(data, torch.device("cuda")))
+    here, there = GroupTrainState(some, data), GroupTrainState(some(data, torch.device("cuda")))
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
 
@@ -96,7 +96,7 @@ def test_replaying_the_captured_update_equals_launching_it(name: str, monkeypatc
     some = group(**{"precision": "fp64"} | CASES[name])
     data = made_up_data(some).to(torch.device("cuda"))
     replayed = [each.record for each in finished(some, data)]
-    monkeypatch.setattr(loop, "updater", lambda trainee: trainee.update)
+    monkeypatch.setattr(loop, "updater", lambda train_state: train_state.update)
     launched = [each.record for each in finished(some, data)]
     for number in some.numbers:
         assert_close(curve(replayed, number), curve(launched, number), GPU_FLOAT64)
@@ -116,13 +116,13 @@ WITHOUT_WAITING = ["plain", "dropout", "adam", "clipping", "bf16", "noise", "aug
 @pytest.mark.parametrize("name", WITHOUT_WAITING)
 def test_an_update_never_waits_for_the_gpu(name: str, request: pytest.FixtureRequest) -> None:
     some = group(**CASES[name])
-    trainee = Trainee(some(made_up_data(some), torch.device("cuda")))
-    update = updater(trainee)
+    train_state = GroupTrainState(some(made_up_data(some), torch.device("cuda")))
+    update = updater(train_state)
     batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device="cuda")
     rate_K1 = torch.full((len(some.trials), 1), 0.1, device="cuda")
     step = torch.ones((), dtype=torch.int64, device="cuda")
     request.getfixturevalue("no_waiting")
-    for act in (update, trainee.update):
+    for act in (update, train_state.update):
         act(batch_SB, rate_K1, step)
 
 

@@ -10,7 +10,7 @@ from bnexp.plan import TrialGroup
 from bnexp.training import graphs, loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment, finished, made_up_data, only_group
 from tests.training.emulated_graph import emulated_graph
 
@@ -75,7 +75,7 @@ def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatc
     some = group(**CASES[name])
     data = made_up_data(some)
     plain = finished(some, data)
-    monkeypatch.setattr(loop, "updater", lambda trainee: GraphedUpdate(trainee, emulated_graph))
+    monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, emulated_graph))
     for one, other in zip(finished(some, data), plain, strict=True):
         same = replace(one.record, seconds=other.record.seconds)
         assert repr(same) == repr(other.record)  # as text, so that NaN equals NaN
@@ -89,9 +89,9 @@ def test_shards_are_recorded_too(at_once: int | None, monkeypatch: pytest.Monkey
 
 def test_recording_leaves_the_state_as_it_was() -> None:
     some = group(optimizer="nadam")
-    trainee, untouched = (Trainee(some, made_up_data(some)) for _ in range(2))
-    GraphedUpdate(trainee, emulated_graph)
-    assert all(torch.equal(trainee.state()[name], tensor) for name, tensor in untouched.state().items())
+    train_state, untouched = (GroupTrainState(some, made_up_data(some)) for _ in range(2))
+    GraphedUpdate(train_state, emulated_graph)
+    assert all(torch.equal(train_state.state_dict()[name], tensor) for name, tensor in untouched.state_dict().items())
 
 
 def test_the_emulation_refuses_what_a_graph_cannot_do() -> None:
@@ -110,8 +110,8 @@ def test_the_emulation_repeats_no_python() -> None:
 
 def test_the_cpu_updates_plainly() -> None:
     some = group()
-    trainee = Trainee(some, made_up_data(some))
-    assert updater(trainee) == trainee.update
+    train_state = GroupTrainState(some, made_up_data(some))
+    assert updater(train_state) == train_state.update
 
 
 @pytest.mark.parametrize(("kind", "graphed"), [("batch", True), ("noisy_batch", True), ("whiten", False)])
@@ -119,7 +119,7 @@ def test_a_gpu_repeats_a_graph_unless_whitening_wants_the_host(
     kind: str, graphed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = group(model={"norm": kind})
-    trainee = Trainee(some, made_up_data(some))
-    trainee.device = torch.device("cuda")
-    monkeypatch.setattr(graphs, "GraphedUpdate", lambda trainee, record: record)
-    assert updater(trainee) == (graphs.cuda_graph if graphed else trainee.update)
+    train_state = GroupTrainState(some, made_up_data(some))
+    train_state.device = torch.device("cuda")
+    monkeypatch.setattr(graphs, "GraphedUpdate", lambda train_state, record: record)
+    assert updater(train_state) == (graphs.cuda_graph if graphed else train_state.update)

@@ -11,8 +11,8 @@ import torch
 
 from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import Trainee
 from tests.helpers import EXACT_FLOAT64, FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
 
 BLOWS_UP = 1e30
@@ -96,7 +96,7 @@ def test_what_has_no_images_is_not_measured() -> None:
 def test_measures_are_those_of_the_trained_networks() -> None:
     some = group((0.1, 0.2))
     data, (*_, last) = made_up_data(some), finished(some)
-    network = Trainee(some, data).network
+    network = GroupTrainState(some, data).network
     state = last.snapshot().arrays
     network.load_state_dict({name: torch.from_numpy(state[f"network.{name}"]) for name in network.state_dict()})
     logits_KBC = network.eval()(data.inputs(data.test.images_NP)[None])
@@ -145,19 +145,19 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """An update takes a second and an evaluation a thousand."""
-    clock, update, evaluate = Clock(), Trainee.update, Trainee.evaluate
+    clock, update, evaluate = Clock(), GroupTrainState.update, GroupTrainState.evaluate
 
-    def slow_update(self: Trainee, *args: Any) -> None:
+    def slow_update(self: GroupTrainState, *args: Any) -> None:
         clock.now += 1
         update(self, *args)
 
-    def slow_evaluate(self: Trainee, *args: Any) -> torch.Tensor:
+    def slow_evaluate(self: GroupTrainState, *args: Any) -> torch.Tensor:
         clock.now += 1000
         return evaluate(self, *args)
 
     monkeypatch.setattr("bnexp.training.loop.time", clock)
-    monkeypatch.setattr(Trainee, "update", slow_update)
-    monkeypatch.setattr(Trainee, "evaluate", slow_evaluate)
+    monkeypatch.setattr(GroupTrainState, "update", slow_update)
+    monkeypatch.setattr(GroupTrainState, "evaluate", slow_evaluate)
     return clock
 
 

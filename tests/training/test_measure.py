@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from bnexp.data.dataset import Dataset
-from bnexp.training import trainee as module
-from bnexp.training.trainee import Trainee, losses, measure
+from bnexp.training import train_state as module
+from bnexp.training.group_state import GroupTrainState, losses, measure
 from tests.helpers import EXACT_FLOAT64, assert_close, experiment, made_up_data, noise, only_group
 
 WIDTH = 8
@@ -90,7 +90,7 @@ def test_what_is_recorded_is_the_loss_without_label_smoothing() -> None:
     settings = {"model": {"depth": 1, "width": 8}, "train": {"batch_size": 16, "precision": "fp64"}}
     plain = only_group(experiment(**settings))
     smoothed = only_group(experiment(**settings | {"train": settings["train"] | {"label_smoothing": 0.5}}))
-    one, other = (Trainee(group, made_up_data(group)).evaluate(0) for group in (plain, smoothed))
+    one, other = (GroupTrainState(group, made_up_data(group)).evaluate(0) for group in (plain, smoothed))
     assert torch.equal(one, other)
 
 

@@ -16,7 +16,7 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.training import estimate as memory
 from bnexp.training import work as trial_axis
 from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, Footprint, footprint
-from bnexp.training.trainee import CHUNK_NUMBERS, Trainee
+from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from tests.helpers import crossed, made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
@@ -119,10 +119,10 @@ def measured_and_counted(some: TrialGroup, side: int = 4) -> tuple[int, int]:
     """The most bytes that two steps allocate at once, and what is counted for them."""
     data, trials = made_up_data(some, 256, side=side), len(some.trials)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        trainee = Trainee(some, data)
+        train_state = GroupTrainState(some, data)
         for step in (1, 2):
             batch_SB = torch.arange(64).expand(len(some.shared_seeds), -1)
-            trainee.update(batch_SB, torch.full((trials, 1), 0.01), torch.tensor(step))
+            train_state.update(batch_SB, torch.full((trials, 1), 0.01), torch.tensor(step))
     takes = footprint(some, data.shape, torch.device("cuda"))
     measuring = 4 * CHUNK_TENSORS * CHUNK_NUMBERS["cuda"]
     return _peak(seen), takes.of(trials) - measuring
@@ -131,11 +131,11 @@ def measured_and_counted(some: TrialGroup, side: int = 4) -> tuple[int, int]:
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_on_the_cpu_the_copies_that_saving_makes_count(optimizer: str, tmp_path: Path) -> None:
     some = rates_group(16, {"depth": 2, "width": 160}, optimizer=optimizer, momentum=0.9)
-    trainee, checkpoints = Trainee(some, made_up_data(some)), Checkpoints(tmp_path)
-    state = sum(tensor.nbytes for tensor in trainee.state().values())
+    train_state, checkpoints = GroupTrainState(some, made_up_data(some)), Checkpoints(tmp_path)
+    state = sum(tensor.nbytes for tensor in train_state.state_dict().values())
     (tmp_path / "checkpoints").mkdir()
     tracemalloc.start()
-    arrays = {name: tensor.numpy().copy() for name, tensor in trainee.state().items()}
+    arrays = {name: tensor.numpy().copy() for name, tensor in train_state.state_dict().items()}
     checkpoints.save(0, Snapshot(some.numbers, 1, 1, 0.0, arrays))
     copies = tracemalloc.get_traced_memory()[1] / state
     tracemalloc.stop()

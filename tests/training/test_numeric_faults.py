@@ -18,10 +18,10 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord
-from bnexp.training import trainee
-from bnexp.training import trainee as measure
+from bnexp.training import train_state
+from bnexp.training import train_state as measure
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
-from bnexp.training.trainee import Trainee
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group
 
 KINDS = ["none", "batch", "layer", "group"]
@@ -163,7 +163,7 @@ def test_batch_norm_is_not_blamed_for_what_its_first_averages_make_of_a_large_st
 
 def test_a_lucky_first_batch_does_not_make_an_ordinary_loss_a_divergence() -> None:
     some = group(steps=2, lr=0.0)
-    faultless = Trainee(some, made_up_data(some))
+    faultless = GroupTrainState(some, made_up_data(some))
     bias_KC = faultless.network.get_parameter("output.bias").data
     faultless.network.get_parameter("output.weight").data.zero_()
     first = int(faultless.data.train.labels_N[0])
@@ -172,7 +172,7 @@ def test_a_lucky_first_batch_does_not_make_an_ordinary_loss_a_divergence() -> No
     faultless.update(batch_SB, rate_K1, torch.tensor(1))
     other = int((faultless.data.train.labels_N != first).nonzero()[0])
     faultless.update(torch.tensor([[other]]), rate_K1, torch.tensor(2))
-    assert faultless.state()["divergence.since"].tolist() == [0]
+    assert faultless.state_dict()["divergence.since"].tolist() == [0]
 
 
 # In the gradient
@@ -520,7 +520,7 @@ def finite(progress: Progress) -> np.ndarray:
 def test_extreme_settings_end_in_records_that_say_what_happened(raw: dict[str, Any]) -> None:
     some = only_group(experiment(**raw))
     batch_losses: list[np.ndarray] = []
-    losses = trainee.losses
+    losses = train_state.losses
 
     def overheard(*args: Any) -> torch.Tensor:
         found_KB = losses(*args)
@@ -529,7 +529,7 @@ def test_extreme_settings_end_in_records_that_say_what_happened(raw: dict[str, A
 
     progress = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainee, "losses", overheard)
+        patch.setattr(train_state, "losses", overheard)
         for each in train(some, made_up_data(some, train_images=32, val=4, test=8)):
             kept = each.snapshot()
             progress.append(replace(each, snapshot=lambda kept=kept: kept))

@@ -10,9 +10,9 @@ import torch
 
 from bnexp.config.train import TrainSettings
 from bnexp.plan import TrialGroup
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from bnexp.training.numerics import autocast, dtype_of, numerics, threads
-from bnexp.training.trainee import Trainee
 from tests.helpers import experiment, finished, made_up_data, only_group
 
 CPU = torch.device("cpu")
@@ -69,10 +69,10 @@ def test_the_treatment_of_denormals_is_put_back_after_training(flushed: bool) ->
 def test_switches_are_put_back_after_a_training_that_broke(monkeypatch: pytest.MonkeyPatch) -> None:
     before = switches()
 
-    def broken(self: Trainee, *args: object) -> None:
+    def broken(self: GroupTrainState, *args: object) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(Trainee, "update", broken)
+    monkeypatch.setattr(GroupTrainState, "update", broken)
     with pytest.raises(RuntimeError, match="out of memory"):
         finished(group("tf32"))
     assert switches() == before

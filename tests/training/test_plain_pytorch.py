@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import PLAIN_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
 
 SEED, EPOCHS, BATCH, WIDTH = 5, 3, 16, 8
@@ -137,6 +137,6 @@ def test_initial_weights_are_the_documented_draws_exactly() -> None:
     group = only_group(
         experiment(model={"depth": 2, "width": WIDTH, "init": {"scheme": "normal", "scale": 0.5}}, seeds=[SEED])
     )
-    network = Trainee(group, made_up_data(group)).network
+    network = GroupTrainState(group, made_up_data(group)).network
     z = torch.randn(WIDTH, 16, dtype=torch.float64, generator=stream(SEED, "weights", 0))
     assert torch.equal(network.get_parameter("hidden.0.linear.weight")[0], (0.5 * z).float())

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from tests.helpers import FLOAT32, TOGETHER_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
 
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
@@ -116,8 +116,8 @@ def test_same_start_and_batches_in_every_arm_and_grid_point() -> None:
     )
     weights: dict[int, set[bytes]] = {}
     for group in groups(trials(config)):
-        trainee = Trainee(group, made_up_data(group))
-        linear = {name: t for name, t in trainee.network.named_parameters() if name.endswith("weight")}
+        train_state = GroupTrainState(group, made_up_data(group))
+        linear = {name: t for name, t in train_state.network.named_parameters() if name.endswith("weight")}
         for k, trial in enumerate(group.trials):
             drawn = b"".join(t[k].detach().numpy().tobytes() for t in linear.values())
             weights.setdefault(trial.seed, set()).add(drawn)
@@ -154,5 +154,6 @@ def test_bf16_products_still_learn() -> None:
     records = [progress.record for progress in finished(group)]
     assert records[-1].measures["train_loss"][0] < 0.8 * records[0].measures["train_loss"][0]
     assert all(
-        parameter.dtype == torch.float32 for parameter in Trainee(group, made_up_data(group)).network.parameters()
+        parameter.dtype == torch.float32
+        for parameter in GroupTrainState(group, made_up_data(group)).network.parameters()
     )

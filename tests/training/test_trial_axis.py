@@ -7,7 +7,7 @@ import torch
 
 from bnexp.plan import TrialGroup
 from bnexp.training import work as trial_axis
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.work import shard_sizes, trials_at_once
 from tests.helpers import experiment, made_up_data, only_group
 
@@ -52,7 +52,7 @@ def test_the_products_of_a_pass_are_those_of_the_largest_shard(monkeypatch: pyte
     found = []
     for at_once in (1, 2, None):
         monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device, most=at_once: most)
-        found.append(Trainee(some, made_up_data(some)).products)
+        found.append(GroupTrainState(some, made_up_data(some)).macs)
     # 3×3 weights at 4 × 4, 2 × 2, 1 and 1 places, the linear layer's, and a batch of 16
     each = 9 * (8 * 16 + 8 * 16 * 4 + 16 * 32 + 32 * 32) + 3 * 32
     assert found == [16 * each, 2 * 16 * each, 3 * 16 * each]

@@ -7,8 +7,8 @@ import torch
 
 from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup
-from bnexp.training.trainee import Trainee
-from bnexp.training.work import batch_products, moments, total_products, total_steps, updates_per_epoch
+from bnexp.training.group_state import GroupTrainState
+from bnexp.training.work import macs_per_batch, record_steps, total_macs, total_steps, updates_per_epoch
 from tests.helpers import crossed, experiment, finished, made_up_data, only_group, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
@@ -47,7 +47,7 @@ def test_updates_are_counted_from_training_images_and_batches(
     ],
 )
 def test_records_are_due_when_asked_for_and_after_the_last_step(train: dict[str, Any], expected: list[int]) -> None:
-    assert moments(some(**train).settings.train, updates_per_epoch(some(**train), SHAPE)) == expected
+    assert record_steps(some(**train).settings.train, updates_per_epoch(some(**train), SHAPE)) == expected
 
 
 @pytest.mark.parametrize("train", [{"epochs": 2}, {"steps": 8}, {"steps": 8, "record_at": [3]}, {"batch_size": 40}])
@@ -55,7 +55,7 @@ def test_the_loop_makes_the_updates_and_records_that_were_counted(train: dict[st
     group = some(**train)
     data = made_up_data(group, val=16)
     seen = [each.record.step for each in finished(group, data)]
-    assert seen == [0, *moments(group.settings.train, updates_per_epoch(group, data.shape))]
+    assert seen == [0, *record_steps(group.settings.train, updates_per_epoch(group, data.shape))]
     assert seen[-1] == total_steps(group, data.shape)
 
 
@@ -70,10 +70,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
 def test_a_batch_has_the_products_of_the_trials_that_compute_at_once(family: str, trials: int, seeds: int) -> None:
     group = rates_group(trials, FAMILIES[family], seeds=seeds)
     data = made_up_data(group, side=8)
-    trainee = Trainee(group, data)
+    train_state = GroupTrainState(group, data)
     at_once = 1 if family == "vgg" else trials * seeds
-    one = sum(layer.products for layer in trainee.layers) * 16
-    assert trainee.products == batch_products(group, trainee.layers, CPU) == at_once * one
+    one = sum(layer.macs for layer in train_state.layers) * 16
+    assert train_state.macs == macs_per_batch(group, train_state.layers, CPU) == at_once * one
 
 
 def mlp(trials: int = 1, **train: Any) -> TrialGroup:
@@ -98,10 +98,10 @@ def mlp(trials: int = 1, **train: Any) -> TrialGroup:
     ],
 )
 def test_the_products_of_a_training_are_those_worked_out_by_hand(train: dict[str, Any], images: int) -> None:
-    assert total_products(mlp(**train), SHAPE) == 152 * images
+    assert total_macs(mlp(**train), SHAPE) == 152 * images
 
 
 @pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES)
 def test_the_products_of_a_training_are_proportional_to_its_trials(model: dict[str, Any]) -> None:
     shape = DataShape(image=(1, 8, 8), classes=3, train=96, val=16, test=32)
-    assert total_products(rates_group(5, model), shape) == 5 * total_products(rates_group(1, model), shape)
+    assert total_macs(rates_group(5, model), shape) == 5 * total_macs(rates_group(1, model), shape)

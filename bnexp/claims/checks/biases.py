@@ -18,7 +18,7 @@ from bnexp.engines.devices import data_key, load_data
 from bnexp.nn.layers import losses
 from bnexp.nn.norm import refit_statistics
 from bnexp.plan import groups, trials
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 
 MODEL: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
 NO_GRADIENT = 1e-10
@@ -68,11 +68,11 @@ def _equal_runs(steps: int) -> Iterator[Finding]:
 
 def _far_from_zero(steps: int) -> Iterator[Finding]:
     """Yield how little biases that start far from 0 change of what a network answers, and of its training."""
-    without, far = _trainee(bias=False), _trainee(bias=True)
+    without, far = _train_state(bias=False), _train_state(bias=True)
     biased(far.network, HIDDEN)
     at_start = _answers(without), _answers(far)
-    for trainee in (without, far):
-        _train(trainee, steps)
+    for train_state in (without, far):
+        _train(train_state, steps)
     ends = _answers(without), _answers(far)
     for moment, (expected, found) in {"before training": at_start, f"after {steps} steps": ends}.items():
         for mode, logits_NC in found.items():
@@ -81,25 +81,25 @@ def _far_from_zero(steps: int) -> Iterator[Finding]:
             yield Finding(what, f"they differ by {short(error)} of the largest", error, EQUAL_RUNS)
 
 
-def _trainee(*, bias: bool) -> Trainee:
+def _train_state(*, bias: bool) -> GroupTrainState:
     """Return a network that is about to be trained by SGD in float64."""
     rule = {"batch_size": BATCH, "precision": "fp64"}
     (group,) = groups(trials(small(model=MODEL | {"bias": bias}, arms={"only": {}}, train=rule)))
-    return Trainee(group, load_data([group], CPU)[data_key(group)])
+    return GroupTrainState(group, load_data([group], CPU)[data_key(group)])
 
 
-def _train(trainee: Trainee, steps: int) -> None:
+def _train(train_state: GroupTrainState, steps: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    rate_K1 = torch.full((1, 1), trainee.group.settings.train.lr, dtype=torch.float64)
+    rate_K1 = torch.full((1, 1), train_state.group.settings.train.lr, dtype=torch.float64)
     for step in range(1, steps + 1):
-        batch_SB = torch.randint(len(trainee.data.train), (1, BATCH), generator=generator)
-        trainee.update(batch_SB, rate_K1, torch.tensor(step))
+        batch_SB = torch.randint(len(train_state.data.train), (1, BATCH), generator=generator)
+        train_state.update(batch_SB, rate_K1, torch.tensor(step))
 
 
 @torch.no_grad()
-def _answers(trainee: Trainee) -> dict[str, Tensor]:
+def _answers(train_state: GroupTrainState) -> dict[str, Tensor]:
     """Return logits of the test images in both modes, in evaluation with statistics of the training images."""
-    network, data = trainee.network, trainee.data
+    network, data = train_state.network, train_state.data
     x_NP = data.inputs(data.test.images_NP)
     in_training = network.train()(x_NP[None])[0]
     refit_statistics(network, (data.inputs(images_BP)[None] for images_BP in data.train.images_NP.split(BATCH)))

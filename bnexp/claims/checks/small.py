@@ -20,7 +20,7 @@ from bnexp.nn.norm import BatchNorm
 from bnexp.plan import groups, trials
 from bnexp.records import Snapshot
 from bnexp.runner.trained import TrainedTrial
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.loop import train
 
 
@@ -108,7 +108,7 @@ def last_moments(**raw: Any) -> dict[str, Moment]:
 
 def fresh(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
     """Return a network for digits with its initial weights, K = 1, from what its section of a file would say."""
-    draws = SeedDraws(SeedStreams([0], CPU), [0])
+    draws = TrialRandom(SeedGenerators([0], CPU), [0])
     return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
 
 

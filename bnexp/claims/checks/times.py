@@ -18,8 +18,8 @@ from bnexp.data.normalize import fit
 from bnexp.nn.norm import BatchNorm
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.graphs import updater
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import numerics, threads
-from bnexp.training.trainee import Trainee
 
 IMAGE, CLASSES = (1, 28, 28), 10
 IMAGES = 2_048
@@ -36,10 +36,10 @@ def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured
         steps: that it then makes.
     """
     data, none, before = _made_up(), _group("none"), _group("before")
-    trainees = Trainee(none, data), Trainee(before, data)
-    norms = sum(isinstance(module, BatchNorm) for module in trainees[1].network.modules())
-    with numerics(none.settings.train, CPU), threads(trainees[0].products, CPU):
-        acts = [*map(_step, trainees), _layer_alone(before)]
+    train_states = GroupTrainState(none, data), GroupTrainState(before, data)
+    norms = sum(isinstance(module, BatchNorm) for module in train_states[1].network.modules())
+    with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
+        acts = [*map(_step, train_states), _layer_alone(before)]
         plain, with_norm, layer = in_turn(acts, rounds, steps)
         used = torch.get_num_threads()
     yield Measured(tuple(plain), tuple(with_norm))
@@ -92,9 +92,9 @@ def _made_up() -> Dataset:
     return Dataset(DataShape(IMAGE, CLASSES, IMAGES, 0, 0), split, none, none, scaling)
 
 
-def _step(trainee: Trainee) -> Act:
+def _step(train_state: GroupTrainState) -> Act:
     """Return one update as training makes it, on one batch after the other."""
-    update, train = updater(trainee), trainee.group.settings.train
+    update, train = updater(train_state), train_state.group.settings.train
     batches = torch.arange(IMAGES)[None].split(train.batch_size, dim=1)
     rate_K1, number = torch.full((1, 1), train.lr), torch.ones((), dtype=torch.int64)
     made = count()

@@ -87,7 +87,7 @@ def test_clipping_that_does_nothing_is_found(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.usefixtures("not_read")
 @pytest.mark.parametrize(
-    ("place", "expected"), [("bnexp.training.trainee", [MADE]), ("bnexp.probes.prober", [RECORDED, MADE])]
+    ("place", "expected"), [("bnexp.training.group_state", [MADE]), ("bnexp.probes.prober", [RECORDED, MADE])]
 )
 def test_an_update_that_is_clipped_in_another_way_than_recorded_is_found(
     place: str, expected: list[str], monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import torch
 from bnexp.claims.checks import times
 from bnexp.claims.checks.times import WARM_UP, in_turn, step_times
 from bnexp.claims.results import Finding, Measured
-from bnexp.training.trainee import Trainee
+from bnexp.training.group_state import GroupTrainState
 
 
 def test_every_other_round_is_in_the_opposite_order() -> None:
@@ -38,12 +38,12 @@ def test_every_round_has_the_seconds_of_both_arms(monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_treated_arm_has_the_norm_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    stepped: list[Trainee] = []
+    stepped: list[GroupTrainState] = []
     make = times._step
-    monkeypatch.setattr(times, "_step", lambda trainee: stepped.append(trainee) or make(trainee))
+    monkeypatch.setattr(times, "_step", lambda train_state: stepped.append(train_state) or make(train_state))
     before = [
         float(parameter.detach().sum())
-        for parameter in Trainee(times._group("none"), times._made_up()).network.parameters()
+        for parameter in GroupTrainState(times._group("none"), times._made_up()).network.parameters()
     ]
     list(step_times(rounds=1, steps=1))
     assert [sum("norm" in name for name, _ in each.network.named_modules()) for each in stepped] == [0, 3]

@@ -9,13 +9,13 @@ from torch import nn
 from bnexp.config.model import ModelSettings
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear, ScalarBias
 from bnexp.nn.norm import Noise
-from bnexp.streams import SeedDraws
+from bnexp.streams import TrialRandom
 
 Steps = Iterable[tuple[str, nn.Module]]
 
 
 @dataclass(frozen=True)
-class Kit:
+class LayerFactory:
     """Makes the layers of K trials.
 
     Whatever the arm, layers, activations and dropout keep their places: a norm layer is put in between or left out.
@@ -23,7 +23,7 @@ class Kit:
 
     models: Sequence[ModelSettings]
     """Settings of each trial; they differ in dropout and init only."""
-    draws: SeedDraws | None
+    draws: TrialRandom | None
     """Random numbers for dropout and noise; None where nothing will be trained."""
 
     @property
@@ -58,18 +58,18 @@ class Kit:
         """Return the output layer."""
         return Linear(self.trials, features, classes)
 
-    def scalar_before(self) -> nn.Sequential:
+    def fixup_bias(self) -> nn.Sequential:
         """Return what fixup puts before every layer but the first: a scalar bias; without fixup nothing."""
         return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
 
     def before_output(self) -> nn.Sequential:
         """Return what stands before the output layer: dropout where it is there only, and fixup's scalar."""
         dropout = self._dropout() if self.model.dropout_at == "last" else ()
-        return sequence([*dropout, *self.scalar_before().named_children()])
+        return sequence([*dropout, *self.fixup_bias().named_children()])
 
     def input(self, features: int) -> nn.Sequential:
         """Return what stands before the first layer: the input's norm layer, or nothing."""
-        return sequence(self.norm_place(features) if self.model.norm.input else ())
+        return sequence(self.norm_slot(features) if self.model.norm.input else ())
 
     def hidden(self, name: str, layer: nn.Module, features: int) -> nn.Sequential:
         """Return a hidden layer: weights, activation, norm where placement says, dropout."""
@@ -79,16 +79,16 @@ class Kit:
         """Yield what follows the weights: activation, norm where placement says, dropout."""
         placement = self.model.norm.placement if norm else ""
         if placement == "before":
-            yield from self.norm_place(features)
+            yield from self.norm_slot(features)
         if self.fixup:
             yield "inner_bias", ScalarBias(self.trials)
         yield "activation", ACTIVATIONS[self.model.activation]()
         if placement == "after":
-            yield from self.norm_place(features)
+            yield from self.norm_slot(features)
         if self.model.dropout_at == "each":
             yield from self._dropout()
 
-    def norm_place(self, features: int) -> Steps:
+    def norm_slot(self, features: int) -> Steps:
         """Yield what stands where a norm layer belongs, with or without the norm."""
         model = self.model
         if model.dropout_at == "before_norm":

@@ -18,9 +18,9 @@ from bnexp.nn.shards import Matrices, Parameters, Shard, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR
-from bnexp.streams import SeedDraws, SeedStreams
+from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import autocast, dtype_of
-from bnexp.training.work import batch_products, shard_sizes
+from bnexp.training.work import macs_per_batch, shard_sizes
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -121,7 +121,7 @@ class Divergence:
 State = Mapping[str, Tensor]
 
 
-class Trainee:
+class GroupTrainState:
     """K trials of one shape and everything that their next update depends on besides data and step number.
 
     Args:
@@ -134,9 +134,9 @@ class Trainee:
         self.group, self.data, self._train = group, data, settings[0].train
         self.device = data.train.labels_N.device
         seeds, models = [trial.seed for trial in group.trials], [each.model for each in settings]
-        self.streams = SeedStreams(seeds, self.device)
-        self._picture_draws = SeedDraws(self.streams, group.shared_seeds)
-        draws, dtype = SeedDraws(self.streams, seeds), dtype_of(self._train.precision)
+        self.streams = SeedGenerators(seeds, self.device)
+        self._picture_draws = TrialRandom(self.streams, group.shared_seeds)
+        draws, dtype = TrialRandom(self.streams, seeds), dtype_of(self._train.precision)
         self.network = build(models, seeds, data.shape.image, data.shape.classes, draws, self.device, dtype)
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
@@ -147,9 +147,9 @@ class Trainee:
         self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), like=thetas[0])
 
     @property
-    def products(self) -> int:
-        """Products of weights and activations in a forward pass of one batch, over all trials that compute at once."""
-        return batch_products(self.group, self.layers, self.device)
+    def macs(self) -> int:
+        """Multiply-accumulates of a forward pass of one batch, over the trials that compute at once."""
+        return macs_per_batch(self.group, self.layers, self.device)
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -180,21 +180,21 @@ class Trainee:
             self._divergence.lose(~finite_K, max(step, 1))
         return torch.cat([self._divergence.rows(), rows_MK])
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return all that training goes on from; every tensor has the trials in front. These are no copies."""
         divergence = {f"divergence.{name}": tensor for name, tensor in self._divergence.state().items()}
         return self._numbers() | divergence
 
-    def load(self, state: State) -> None:
-        """Take over a state from `state()` of the same trials."""
-        for name, tensor in self.state().items():
+    def load_state_dict(self, state: State) -> None:
+        """Take over a state from `state_dict()` of the same trials."""
+        for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
 
-    def only(self, numbers: list[int]) -> "Trainee":
-        """Return the trainee of some of the trials, with their state."""
+    def only(self, numbers: list[int]) -> "GroupTrainState":
+        """Return the train_state of some of the trials, with their state."""
         kept = torch.tensor([k for k, number in enumerate(self.group.numbers) if number in numbers])
-        smaller = Trainee(self.group.only(numbers), self.data)
-        smaller.load({name: tensor[kept.to(tensor.device)] for name, tensor in self.state().items()})
+        smaller = GroupTrainState(self.group.only(numbers), self.data)
+        smaller.load_state_dict({name: tensor[kept.to(tensor.device)] for name, tensor in self.state_dict().items()})
         return smaller
 
     def _numbers(self) -> dict[str, Tensor]:

@@ -23,10 +23,10 @@ from bnexp.streams import stream_seed
 
 Value = tuple[str, str, Float[Tensor, " K"]]
 """A layer's name (empty: the whole network), what is measured, and a number per trial."""
-Measure = Callable[["Moment", ProbeSettings], Iterator[Value]]
+Measure = Callable[["ProbeContext", ProbeSettings], Iterator[Value]]
 
 T = TypeVar("T")
-BATCHES_OF_A_MOMENT = 2**20
+BATCH_NUMBERS_PER_STEP = 2**20
 """Room for the numbers of one moment's batches."""
 
 
@@ -41,7 +41,7 @@ class Update:
 
 
 @dataclass
-class Moment:
+class ProbeContext:
     """K networks after so many updates; what several probes need is worked out once."""
 
     networks: Networks
@@ -78,7 +78,7 @@ class Moment:
 
     def last_batch(self) -> Batch | None:
         """Return the images that the last update was made from, not augmented."""
-        return None if self.update is None else self._batch(self.update.numbers_SB, BATCHES_OF_A_MOMENT - 1)
+        return None if self.update is None else self._batch(self.update.numbers_SB, BATCH_NUMBERS_PER_STEP - 1)
 
     def drawn_batches(self, count: int) -> Iterator[Batch]:
         """Yield batches drawn with replacement, of each seed its own, the same for all its trials.
@@ -115,7 +115,7 @@ class Moment:
 
     def _number(self, i: int) -> int:
         """Name one of the moment's batches, of all moments."""
-        return self.step * BATCHES_OF_A_MOMENT + i
+        return self.step * BATCH_NUMBERS_PER_STEP + i
 
 
 def wanted(settings: ProbeSettings, name: str) -> bool:
