@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.training import train_state
+from bnexp.training import group_state
 from bnexp.training import work as trial_axis
 from tests.helpers import experiment, finished, made_up_data, only_group
 
@@ -26,8 +26,8 @@ def fed(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
         seen.append(made(*args))
         return seen[-1]
 
-    made = train_state.training_inputs
-    monkeypatch.setattr(train_state, "training_inputs", recording)
+    made = group_state.training_inputs
+    monkeypatch.setattr(group_state, "training_inputs", recording)
     return seen
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from bnexp.data.dataset import Dataset
-from bnexp.training import train_state as module
+from bnexp.training import group_state as module
 from bnexp.training.group_state import GroupTrainState, losses, measure
 from tests.helpers import EXACT_FLOAT64, assert_close, experiment, made_up_data, noise, only_group
 

@@ -18,8 +18,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord
-from bnexp.training import train_state
-from bnexp.training import train_state as measure
+from bnexp.training import group_state
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group
@@ -348,7 +347,7 @@ def test_batch_norm_evaluates_single_images(statistics: str, images: int, monkey
     some = group(norm("batch", statistics=statistics, input=True))
     data = made_up_data(some, train_images=33, val=1, test=1)  # a last batch of one is dropped
     whole = finished(some, data)[-1].record.measures
-    monkeypatch.setitem(measure.CHUNK_NUMBERS, "cpu", images * 16)
+    monkeypatch.setitem(group_state.CHUNK_NUMBERS, "cpu", images * 16)
     pieces = finished(some, data)[-1].record.measures
     assert len(pieces) == 6
     for name, row in whole.items():
@@ -520,7 +519,7 @@ def finite(progress: Progress) -> np.ndarray:
 def test_extreme_settings_end_in_records_that_say_what_happened(raw: dict[str, Any]) -> None:
     some = only_group(experiment(**raw))
     batch_losses: list[np.ndarray] = []
-    losses = train_state.losses
+    losses = group_state.losses
 
     def overheard(*args: Any) -> torch.Tensor:
         found_KB = losses(*args)
@@ -529,7 +528,7 @@ def test_extreme_settings_end_in_records_that_say_what_happened(raw: dict[str, A
 
     progress = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_state, "losses", overheard)
+        patch.setattr(group_state, "losses", overheard)
         for each in train(some, made_up_data(some, train_images=32, val=4, test=8)):
             kept = each.snapshot()
             progress.append(replace(each, snapshot=lambda kept=kept: kept))
