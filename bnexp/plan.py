@@ -10,13 +10,13 @@ from math import prod
 from typing import Any, TypeVar
 
 from bnexp.config.dotted import below
+from bnexp.config.effective import RECORDS, effective
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
 from bnexp.config.text import counted, have, listed
 from bnexp.config.trial import TrialSettings
 from bnexp.config.tuning import HOW_CLOSE
 from bnexp.data.catalog import steps_per_epoch
-from bnexp.effective import RECORDS, effective
 from bnexp.errors import Problem
 
 T = TypeVar("T")

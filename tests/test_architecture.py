@@ -14,7 +14,7 @@ PACKAGE = ROOT / "bnexp"
 
 LAYERS = (
     "bnexp", "errors", "records", "reference", "streams",
-    "config", "data", "effective", "plan", "store",
+    "config", "data", "plan", "store",
     "nn", "probes", "training", "engines",
     "analysis", "report", "runner", "deploy",
     "cli", "api", "claims", "main", "__main__",
@@ -23,7 +23,7 @@ LAYERS = (
 
 KEPT_APART = {
     "reference": {"bnexp", "errors", "records"},
-    "nn": {"data", "effective", "plan", "store"},
+    "nn": {"data", "plan", "store"},
     "probes": {"store"},
     "training": {"store"},
 }
@@ -34,7 +34,6 @@ WITHOUT_TORCH = (
     "records",
     "reference",
     "config",
-    "effective",
     "plan",
     "store",
     "analysis",

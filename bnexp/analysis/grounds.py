@@ -12,10 +12,10 @@ from itertools import combinations
 from typing import Any
 
 from bnexp.config.dotted import below, leaves
+from bnexp.config.effective import MEANINGS, NO_EFFECT, effective
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
 from bnexp.config.trial import TrialSettings, with_changes
-from bnexp.effective import MEANINGS, NO_EFFECT, effective
 
 REWRITTEN = {meaning.of for meaning in MEANINGS}
 """Keys whose values can be written in several ways."""

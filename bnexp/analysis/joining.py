@@ -12,11 +12,11 @@ from bnexp.analysis.grounds import Cell, Changes, Ground, Meeting, meet
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
+from bnexp.config.effective import RECORDS
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings, with_changes
 from bnexp.config.yaml import flow
-from bnexp.effective import RECORDS
 from bnexp.store.cells import cell
 from bnexp.store.reader import RunRecord
 from bnexp.store.results import TRIAL_COLUMNS, grid_column

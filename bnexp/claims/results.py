@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from bnexp.claims.catalogue import Claim, Tier
+from bnexp.config.effective import effective
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
-from bnexp.effective import effective
 from bnexp.errors import InputError
 from bnexp.plan import run_name
 from bnexp.runner.tuning import decided

@@ -109,3 +109,17 @@ class DataSettings(Settings):
     feature_scale: dict[Size, Number] = Field(default={})
     """Factors that single pixels (index into C·H·W; under pca_whiten components, from 0) are multiplied with after
     normalisation; none may overflow."""
+
+    def sizes(self, train: int, val: int, test: int) -> tuple[int, int, int]:
+        """Return the images to train, to validate and to test on, of a data set with so many; they need not fit.
+
+        Where it has no validation images of its own, they come off the training images.
+        """
+        usual = val or (train // 10 if train < 20_000 else 5_000)
+        validated = usual if self.val_size is None else self.val_size
+        spare = train if val else train - validated
+        return (
+            spare if self.train_size is None else self.train_size,
+            validated,
+            test if self.test_size is None else self.test_size,
+        )

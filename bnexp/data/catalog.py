@@ -113,10 +113,7 @@ def subset(settings: DataSettings, whole: DataShape) -> DataShape:
     Raises:
         ConfigError: every size that does not fit and every scaled pixel that does not exist.
     """
-    val = (whole.val or _default_val_size(whole.train)) if settings.val_size is None else settings.val_size
-    spare = whole.train if whole.val else whole.train - val
-    train = spare if settings.train_size is None else settings.train_size
-    test = whole.test if settings.test_size is None else settings.test_size
+    train, val, test = settings.sizes(whole.train, whole.val, whole.test)
     shape = replace(whole, train=train, val=val, test=test)
     if problems := [*_size_problems(settings.name, shape, whole), *_pixel_problems(settings, shape)]:
         raise ConfigError(problems)
@@ -138,10 +135,6 @@ def steps_per_epoch(images: int, batch_size: int, sampling: Sampling, drop_last:
         message = f"{batch_size} is more than the {there}; lower it, or set train.drop_last=false"
         raise ConfigError([Problem("", "train.batch_size", message)])
     return images // batch_size
-
-
-def _default_val_size(images: int) -> int:
-    return images // 10 if images < 20_000 else 5_000
 
 
 def _size_problems(name: str, shape: DataShape, whole: DataShape) -> Iterator[Problem]:

@@ -14,8 +14,6 @@ from bnexp.config.dotted import below, leaves
 from bnexp.config.norm import NORMS
 from bnexp.config.train import DEFAULT_EPOCHS, OPTIMIZERS, SCHEDULE_OPTIONS, ScheduleOptions
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import DataShape, known_shape
-from bnexp.errors import ConfigError
 
 RECORDS = "records"
 """What a rule relies on that holds for the training only: the records of the trial may differ."""
@@ -161,33 +159,24 @@ def _option(name: str) -> Callable[[TrialSettings], Any]:
     return lambda trial: getattr(trial.train.schedule_read, name)
 
 
-def _size(part: str) -> Callable[[TrialSettings], Any]:
-    def images(settings: TrialSettings) -> Any:
-        shape = _shape(settings)
-        return getattr(settings.data, f"{part}_size") if shape is None else getattr(shape, part)
-
-    return images
-
-
-def _shape(settings: TrialSettings) -> DataShape | None:
-    """Return the sizes of a data set that is known without its files; None where they aren't."""
-    try:
-        return known_shape(settings.data)
-    except ConfigError:
-        return None
+def _sizes(settings: TrialSettings) -> tuple[int | None, int | None, int | None]:
+    """Return the images to train, to validate and to test on; as they are set where only the set's files tell."""
+    data, spec = settings.data, DATASETS[settings.data.name]
+    return data.sizes(spec.train, 0, spec.test) if spec.image else (data.train_size, data.val_size, data.test_size)
 
 
 def _drop_last(settings: TrialSettings) -> bool:
     """Return whether a smaller last batch is left out; where batches fill the epoch there is none: true, too."""
-    shape = _shape(settings)
-    filled = shape is not None and shape.train % settings.train.batch_size == 0
+    known = DATASETS[settings.data.name].image is not None
+    images = _sizes(settings)[0] if known else None
+    filled = images is not None and images % settings.train.batch_size == 0
     return settings.train.drop_last or filled
 
 
 MEANINGS = (
-    Meaning("data.train_size", ("data.name", "data.val_size"), _size("train")),
-    Meaning("data.val_size", ("data.name",), _size("val")),
-    Meaning("data.test_size", ("data.name",), _size("test")),
+    Meaning("data.train_size", ("data.name", "data.val_size"), lambda trial: _sizes(trial)[0]),
+    Meaning("data.val_size", ("data.name",), lambda trial: _sizes(trial)[1]),
+    Meaning("data.test_size", ("data.name",), lambda trial: _sizes(trial)[2]),
     Meaning("model.depth", ("model.family", "model.width"), lambda trial: trial.model.layers),
     Meaning("model.width", ("model.family", "model.depth"), _widths),
     Meaning(

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from bnexp.config.dotted import leaf_keys
+from bnexp.config.effective import RECORDS, effective
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.trial import TrialSettings
 from bnexp.data.dataset import load
-from bnexp.effective import RECORDS, effective
 from bnexp.plan import TrialGroup, groups, identities, trials
 from bnexp.training.numerics import dtype_of
 from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
