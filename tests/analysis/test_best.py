@@ -54,20 +54,6 @@ def test_validation_images_choose_and_test_images_measure(make_run) -> None:
     assert (none.baseline, none.difference, none.p, none.pairs, none.better) == ("none", None, None, 0, 0)
 
 
-def test_changing_the_test_accuracies_changes_no_choice(make_run) -> None:
-    rows = trials(LURED)
-    chosen = [row.point for row in best(make_run, *rows)]
-    for seed in range(5):
-        random = np.random.default_rng(seed)
-        again = best(make_run, *({**row, "accuracy": random.random()} for row in rows))
-        assert [row.point for row in again] == chosen
-
-
-def test_the_rows_in_view_change_nothing(make_run) -> None:
-    rows = trials(LURED)
-    assert best(make_run, *rows, by=[]) == best(make_run, *rows)
-
-
 def test_points_are_compared_over_the_seeds_that_finished_all_of_them(make_run) -> None:
     rows = trials(LURED)
     good = [row for row in rows if row["arm"] == "before" and row[KEY] == 1.0]

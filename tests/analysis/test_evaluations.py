@@ -72,7 +72,3 @@ def test_failed_trials_are_left_out(make_folder) -> None:
     study = probed(study_of([make_folder(seeds=6, outcomes={0: "failed"})]), measured)
     none, before = compare_study(study).evaluations
     assert (none.n, before.n, before.pairs) == (5, 6, 5)
-
-
-def test_without_the_probe_there_is_nothing(make_folder) -> None:
-    assert compare_study(study_of([make_folder()])).evaluations == ()

@@ -20,14 +20,6 @@ def test_a_fair_study_of_six_seeds_gives_none(make_folder) -> None:
     assert warnings(make_folder(**SIX, arms=["none", "before", "after"], grid={"train.lr": [0.1, 0.5]})) == ()
 
 
-def test_of_one_arm_nothing_can_be_unfair(make_folder) -> None:
-    assert warnings(make_folder(arms=["none"], seeds=1)) == ()
-
-
-def test_diverged_trials_are_results_and_give_none(make_folder) -> None:
-    assert warnings(make_folder(**SIX, outcomes={0: "diverged", 7: "diverged"})) == ()
-
-
 @pytest.mark.parametrize(("seeds", "pairs"), [(1, "1 pair"), (5, "5 pairs")])
 def test_few_seeds(make_folder, seeds: int, pairs: str) -> None:
     assert warnings(make_folder(seeds=seeds)) == (FEW.format(pairs),)
@@ -55,24 +47,6 @@ def test_trials_without_a_partner(make_folder) -> None:
     line = "unpaired: 2 trials have no finished partner in none; differences leave them out"
     assert warnings(two) == (line, failed.format(2))
     assert warnings(two, baseline="before") == (failed.format(2),)  # there, what is left out is the baseline's
-
-
-def test_they_are_counted_where_rows_take_grid_points_together(make_folder) -> None:
-    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={0: "failed"})
-    line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
-    failed = "failed trials: 1 of none; they are in no mean"
-    left_out = (
-        "unbalanced: 5 of 6 seeds have pairs of before at each of the 2 grid points; means over grid points leave the "
-        "others out",
-        "candidates: the best of none is chosen over 5 of 6 seeds, those that finished each of the 2 candidates",
-    )
-    assert warnings(run) == (FEW.format("5 to 6 pairs"), *left_out, line, failed)
-    assert warnings(run, by=[]) == (FEW.format("5 pairs"), *left_out, line, failed)
-
-
-def test_partners_are_looked_for_at_null_too(make_folder) -> None:
-    run = make_folder(**SIX, grid={"train.clip.norm_global": [None, 1.0]})
-    assert warnings(run) == ()
 
 
 def test_unfinished_trials(make_folder) -> None:
@@ -170,13 +144,6 @@ def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
     assert warnings(plain) == ()
 
 
-@pytest.mark.parametrize("baseline", ["none", "before"])
-def test_weight_decay_on_the_norm_of_either_side(make_folder, baseline: str) -> None:
-    run = make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True})
-    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
-    assert warnings(run, baseline=baseline) == (line,)
-
-
 @pytest.mark.parametrize("order", [1, -1])
 def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder, order: int) -> None:
     decay = {"weight_decay": 0.01}
@@ -237,11 +204,6 @@ def test_over_grid_points_the_range_of_the_choices_is_told(make_folder) -> None:
     assert "none: 1 to 2 of 3 values tie for the best, the next is 0.100 behind" in line
 
 
-def test_two_runs_that_go_together_give_none(make_folder) -> None:
-    runs = [make_folder(name=arm, arms=[arm], **SIX) for arm in ("none", "before")]
-    assert warnings(*runs) == ()
-
-
 def test_two_runs_that_do_not_go_together(make_folder) -> None:
     runs = [
         make_folder(name="a", arms=["none"], **SIX, train={"lr": 0.1}),
@@ -251,14 +213,6 @@ def test_two_runs_that_do_not_go_together(make_folder) -> None:
         FEW.format("0 pairs"),
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
     )
-
-
-def test_settings_that_differ_between_runs_are_grid_keys_and_no_warning(make_folder) -> None:
-    runs = [
-        make_folder(name="a", **SIX),
-        make_folder(name="b", **SIX, train={"lr": 1.0, "epochs": 3, "batch_size": 64}, model={"init": "he"}),
-    ]
-    assert warnings(*runs) == ()
 
 
 @pytest.mark.parametrize(
@@ -353,13 +307,3 @@ def test_initial_weights_are_those_of_arms_that_are_compared(make_folder) -> Non
 def test_initial_weights_of_joined_runs_that_differ_in_them(make_folder, order: int) -> None:
     runs = [make_folder(name=scheme, **network(init=scheme)) for scheme in ("he", "xavier")]
     assert warnings(*runs[::order]) == (RELU.format("xavier", "relu"),)
-
-
-def test_initial_weights_of_arms_from_two_runs(make_folder) -> None:
-    runs = [make_folder(name=arm, **network(), arms=[arm]) for arm in ("none", "before")]
-    assert warnings(*runs) == (RELU.format("xavier", "relu"),)
-
-
-def test_initial_weights_of_a_baseline_that_has_its_own(make_folder) -> None:
-    arms = {"none": {"model.init": "he"}, "before": None}
-    assert warnings(make_folder(**network(), arms=arms)) == ()

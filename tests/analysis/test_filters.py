@@ -56,43 +56,28 @@ def those(study: Study, wanted) -> list[int]:
 
 CONDITIONS = {
     "arm==none": lambda row: row["arm"] == "none",
-    "arm == 'none'": lambda row: row["arm"] == "none",
     'arm != "none"': lambda row: row["arm"] == "before",
     "none == arm": lambda row: row["arm"] == "none",
-    "arm in [none, before]": lambda row: True,
     "arm in (before,)": lambda row: row["arm"] == "before",
     "arm not in [before]": lambda row: row["arm"] == "none",
-    "seed==1": lambda row: row["seed"] == 1,
     "seed in [1, 7]": lambda row: row["seed"] == 1,
     "seed > -1": lambda row: True,
-    "lr < 0.1": lambda row: row["train.lr"] < 0.1,
     "lr <= 1e-1": lambda row: row["train.lr"] <= 0.1,
-    "lr > 0.1": lambda row: row["train.lr"] > 0.1,
     "train.lr >= .1": lambda row: row["train.lr"] >= 0.1,
     "0.01 < lr < 1": lambda row: row["train.lr"] == 0.1,
-    "1 > lr >= 0.01": lambda row: row["train.lr"] < 1,
     "0.01 < lr <= 1 != seed": lambda row: row["train.lr"] > 0.01 and row["seed"] == 0,
-    "lr in [0.01, 1]": lambda row: row["train.lr"] != 0.1,
     "activation==tanh": lambda row: row["model.activation"] == "tanh",
-    "model.activation in [relu]": lambda row: row["model.activation"] == "relu",
     "residual == false": lambda row: True,
     "residual == False and seed == 0": lambda row: row["seed"] == 0,
     "norm_global == null": lambda row: np.isnan(row["train.clip.norm_global"]),
-    "norm_global == None": lambda row: np.isnan(row["train.clip.norm_global"]),
     "null != clip.norm_global": lambda row: row["train.clip.norm_global"] == 5,
-    "norm_global in [null]": lambda row: np.isnan(row["train.clip.norm_global"]),
     "norm_global in [null, 5]": lambda row: True,
     "norm_global not in [null, 1]": lambda row: row["train.clip.norm_global"] == 5,
     "norm_global > 1": lambda row: row["train.clip.norm_global"] > 1,
     "outcome == diverged": lambda row: row["outcome"] == "diverged",
-    "outcome == null": lambda row: row["number"] == 3,
     "outcome in [failed, null]": lambda row: row["number"] in (2, 3),
-    "final_test_accuracy > 0.2": lambda row: row["final_test_accuracy"] > 0.2,
     "final_test_accuracy >= final_train_accuracy": lambda row: row["number"] != 3,
     "lr == seed": lambda row: row["train.lr"] == row["seed"],
-    "arm==none and seed==0": lambda row: row["arm"] == "none" and row["seed"] == 0,
-    "arm==none or seed==0 or lr==1": lambda row: row["arm"] == "none" or row["seed"] == 0 or row["train.lr"] == 1,
-    "not arm==none": lambda row: row["arm"] != "none",
     "not (arm==none and seed==0)": lambda row: not (row["arm"] == "none" and row["seed"] == 0),
     "arm==none and seed==0 or lr==1": lambda row: (row["arm"] == "none" and row["seed"] == 0) or row["train.lr"] == 1,
     "arm==none and (seed==0 or lr==1)": lambda row: row["arm"] == "none" and (row["seed"] == 0 or row["train.lr"] == 1),
@@ -115,17 +100,6 @@ def test_run_names_are_texts_in_quotes(make_folder) -> None:
         filtered(study, "run == b")
 
 
-def test_in_runs_of_which_one_has_a_null_numbers_keep_their_order(make_folder) -> None:
-    runs = [
-        make_folder(name="a", arms=["none"], grid={"train.clip.norm_global": [None, 1.0, 5.0]}),
-        make_folder(name="b", arms=["before"]),
-    ]
-    study = study_of(runs)
-    assert filtered(study, "norm_global > 0.5").trials["train.clip.norm_global"].tolist() == [1, 5]
-    assert len(filtered(study, "norm_global == null").trials) == 2
-    assert len(filtered(study, "norm_global in [null, 5]").trials) == 3
-
-
 def test_curves_and_arms_follow(study: Study) -> None:
     some = filtered(study, "arm==before and lr==1")
     assert some.arms == ("before",)
@@ -135,76 +109,49 @@ def test_curves_and_arms_follow(study: Study) -> None:
 
 
 NO_COLUMN = f"no such column; there are {COLUMNS}"
+
+
 REFUSED = {
     # texts that a column never holds
     "arm!=befor": "arm is never 'befor' (nearest: before); it is one of none, before",
     "arm in [none, befor]": "arm is never 'befor' (nearest: before); it is one of none, before",
     "befor != arm": "arm is never 'befor' (nearest: before); it is one of none, before",
-    "activation==ReLU": "model.activation is never 'ReLU' (nearest: relu); it is one of relu, tanh",
     "outcome==done": "outcome is never 'done'; it is one of completed, diverged, failed",
     "lr < abc": "train.lr is never 'abc'; it is one of 0.01, 0.1, 1.0",
     # no order
     "arm < 3": "arm and 3 have no order",
-    "activation >= 0.5": "activation and 0.5 have no order",
-    "seed < arm": "seed and arm have no order",
     "lr < null": "null has no order",
-    "null >= outcome": "null has no order",
     # no list, or one too many
     "arm in none": "none: `in` takes a list, as in arm in [none, before]",
-    "arm in 'none'": "'none': `in` takes a list, as in arm in [none, before]",
-    "arm == [none, before]": "[none, before]: `in` takes a list, as in arm in [none, before]",
     "seed < [1, 2]": "[1, 2]: `in` takes a list, as in arm in [none, before]",
-    "[1] == seed": "seed: `in` takes a list, as in arm in [none, before]",
     "none in arm": "arm: `in` takes a list, as in arm in [none, before]",
-    "arm in {1, 2}": "{1, 2}: expected a number, a text or a list",
     # no comparison
-    "arm": "expected a comparison",
     "seed==1 and arm": "expected a comparison",
-    "not seed": "expected a comparison",
-    "True": "expected a comparison",
     "seed==1,": "expected a comparison",
     "~(seed==1)": "expected a comparison",
     "arm is none": "expected ==, !=, <, <=, >, >= or in",
     # no value
-    "seed == 1 + 1": "1 + 1: expected a number, a text or a list",
     "lr < 10**3": "10 ** 3: expected a number, a text or a list",
-    "seed==1 & arm==none": "1 & arm: expected a number, a text or a list",
     "run == a-123": "a - 123: expected a number, a text or a list",
-    "seed < 1j": "1j: expected a number, a text or a list",
     "seed == b'x'": "b'x': expected a number, a text or a list",
-    "seed == ...": "...: expected a number, a text or a list",
-    "seed == {1: 2}": "{1: 2}: expected a number, a text or a list",
-    "seed == {[1]}": "{[1]}: expected a number, a text or a list",
     "seed in [[1]]": "[1]: expected a number, a text or a list",
-    "seed in [{}]": "{}: expected a number, a text or a list",
     "lr < 1e999": "1e309: expected a number, a text or a list",
     "lr < " + "9" * 400: "9" * 400 + ": expected a number, a text or a list",
     # nothing left
     "lr > 5": "no trial is left of 48",
-    "arm == 3": "no trial is left of 48",
     "arm in []": "no trial is left of 48",
-    "none == arm == before": "no trial is left of 48",
 }
 
 
 UNREADABLE = [
     "",
-    "   ",
     "arm==",
     "arm=none",
-    "arm==none, or",
-    "seed==1; seed==2",
     "seed==1\nimport os",
-    "(seed==1",
-    "seed==1)",
     "seed==1\0",
     "run == 3b-5",
-    "arm := none",
-    "import os",
     "(" * 5_000 + "seed==1" + ")" * 5_000,
-    "not " * 990 + "seed==1",
     "not " * 100_000 + "seed==1",
-    "seed==" + "-" * 3_000 + "1",
     "seed==" + "+".join("1" * 3_000),
     "a" + ".b" * 3_000 + "==1",
 ]
@@ -262,37 +209,18 @@ def test_a_short_name_that_could_be_two_is_refused(make_folder) -> None:
 
 HOSTILE = [
     "__import__('os').system('x')",
-    "__import__('os').system('x') == 0",
     "arm == __import__('os').system('x')",
     "arm in [__import__('os').system('x')]",
-    "().__class__",
-    "().__class__ == arm",
     "arm == ().__class__.__base__.__subclasses__()",
     "arm.__class__ == 1",
-    "1 if True else 0",
-    "(1 if arm else 0) == 1",
-    "lambda: 1",
     "arm == (lambda: 1)",
-    "(lambda: 1)() == arm",
-    "[x for x in arm] == 1",
     "arm == [x for x in (1,)]",
-    "seed in {x for x in (1,)}",
-    "(seed := 1) == 1",
     "seed == (x := 1)",
     "arm == f'{open(1)}'",
-    "seed == (yield)",
-    "seed == await x",
-    "seed[0] == 1",
     "seed == seed[0]",
-    "*seed == 1",
-    "seed == 1 if arm == none else 0",
-    "print('x')",
     "(seed == 1) == (seed == 1)",
-    "@arm == 1",
     "arm == 'none'.upper()",
     "x" * 10_000 + " == 1",
-    "arm == '" + "x" * 10_000 + "'",
-    "seed == " + "9" * 5_000,
     "seed in " + "[" * 190 + "1" + "]" * 190,
 ]
 
@@ -337,7 +265,7 @@ def kept_or_none(study: Study, condition: str) -> set[int]:
         return set()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(conditions, conditions)
 def test_a_condition_and_its_negation_share_the_trials_out(study: Study, one: str, other: str) -> None:
     every = set(study.trials["number"])
@@ -347,7 +275,7 @@ def test_a_condition_and_its_negation_share_the_trials_out(study: Study, one: st
     assert kept_or_none(study, f"({one}) or ({other})") == first | second
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(st.sampled_from("arm seed lr none null 0123456789.=<>!()[]{},:'\"+-*/@#\\\n\x00`§"), max_size=30))
 def test_whatever_is_typed_is_answered(study: Study, typed: str) -> None:
     with warnings.catch_warnings(), suppress(InputError):

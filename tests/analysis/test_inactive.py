@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.filters import filtered
 from bnexp.analysis.runs import compare_run, compare_study, study_of
 from bnexp.report.views import tables
 from bnexp.runner.prepare import prepare
@@ -78,16 +77,6 @@ def test_what_has_no_effect_is_said_once_and_where(swept: RunRecord, make_folder
     assert said in table.notes
 
 
-def test_rows_and_pairs_of_every_grid_point_stay(swept: RunRecord) -> None:
-    comparison = compare_run(swept)
-    assert [(row.arm, row.pairs) for row in comparison.rows] == [("none", 0), ("before", 2)] * 9
-
-
-def test_a_filter_keeps_what_has_no_effect_on_a_trial(swept: RunRecord) -> None:
-    study = filtered(study_of([swept]), "train.lr > 0.05")
-    assert axes(compare_study(study)) == {LR: ["none", "before"], MOMENTUM: ["before"]}
-
-
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
@@ -126,12 +115,6 @@ def test_values_that_come_to_the_same_for_an_arm_are_one_candidate(make_folder) 
     assert [(row.candidates, row.epochs, row.inactive) for row in comparison.best] == [(2, 2 * 2 * 2, ())] * 2
     (table,) = tables(comparison, "best")
     assert "Points at which an arm trains the same count once." in table.notes
-
-
-def test_paired_settings_have_edges_of_what_has_an_effect(make_folder) -> None:
-    comparison = compare_run(make_folder(zip={LR: THREE, MOMENTUM: THREE}, accuracy=rising))
-    assert edges(comparison) == {"none": (LR,), "before": (LR, MOMENTUM)}
-    assert axes(comparison) == {}
 
 
 def test_joined_runs_follow_the_same_rule(make_folder) -> None:

@@ -252,14 +252,6 @@ def test_a_trial_that_stands_at_several_grid_points_is_counted_once(make_folder)
     assert "unequal budgets: before has 18 trials and none 6" in said
 
 
-def test_arms_of_equal_budgets_have_them_in_joins_too(make_folder) -> None:
-    whole = make_folder(name="whole", seeds=6)
-    other = make_folder(name="other", arms=["before"], seeds=6, model={"norm": {"momentum": 0.2}})
-    more = make_folder(name="more", arms=["none"], seeds=list(range(6, 12)))
-    warnings = compare_study(join([whole, other, more])).warnings
-    assert not [line for line in warnings if line.startswith("unequal budgets")]
-
-
 def test_a_trial_stands_in_where_another_run_lacks_it(make_folder) -> None:
     whole = make_folder(name="whole", seeds=3, model={"norm": {"momentum": 0.1}})
     some = make_folder(name="some", arms=["before"], seeds=2, model={"norm": {"momentum": 0.2}})
@@ -273,13 +265,6 @@ def test_a_trial_stands_in_where_another_run_lacks_it(make_folder) -> None:
     study = join([whole, both])
     assert pairs(study) == [(0.1, "none", 3, 0), (0.1, "before", 3, 3), (0.3, "none", 3, 0), (0.3, "before", 3, 3)]
     assert study.left_out == ()
-
-
-def test_what_neither_run_minds_of_the_other_is_no_difference(make_folder) -> None:
-    batch = make_folder(name="a", arms=["before"], model={"width": 64, "norm": {"momentum": 0.1, "groups": 4}})
-    groups = {"groups": {"model.norm.kind": "group"}}
-    group = make_folder(name="b", arms=groups, model={"width": 64, "norm": {"momentum": 0.2, "groups": 8}})
-    assert join([batch, group]).grid_keys == ()
 
 
 def test_what_matters_to_both_is_a_difference_though_other_settings_do_not(make_folder) -> None:
@@ -362,12 +347,6 @@ def test_a_run_with_nothing_finished_is_left_out(make_folder) -> None:
         assert study.left_out == (f"{waiting.path.name}: no trial has finished",)
 
 
-def test_a_run_whose_trials_all_failed_is_left_out(make_folder) -> None:
-    done = make_folder(name="a")
-    failed = make_folder(name="b", seeds=[1], outcomes={0: "failed", 1: "failed"})
-    assert join([failed, done]).left_out == (f"{failed.path.name}: all its trials so far have failed",)
-
-
 def test_alone_it_is_a_study_all_the_same(make_folder) -> None:
     waiting = make_folder(name="b", outcomes={0: None, 1: None})
     study = join([waiting])
@@ -419,25 +398,6 @@ def test_folders_of_one_name_are_told_apart(make_folder) -> None:
     assert pairs(study) == [(0.1, "before", 1, 0), (0.5, "none", 1, 0)]
     assert study.differs == (f"train.lr: 0.5 in {runs[0].path}, 0.1 in {runs[1].path}",)
     assert join([runs[0], runs[0]]).runs == ("run",)
-
-
-def test_the_same_run_twice_is_itself(make_folder) -> None:
-    run = make_folder(name="a", seeds=2)
-    study = join([run, run])
-    assert (study.runs, len(study.trials)) == ((run.path.name,), 4)
-    assert study.left_out == (f"{run.path.name}: 4 trials that an earlier run has too (same arm, seed and settings)",)
-
-
-@pytest.mark.parametrize(
-    ("names_of_sets", "above"),
-    [(["mnist"], 0.12), (["cifar100"], 0.03), (["digits", "mnist"], OF_DIGITS), (["digits", "cifar100"], None)],
-)
-def test_chance_is_that_of_all_data_sets(make_folder, names_of_sets: list[str], above: float | None) -> None:
-    runs = [make_folder(name=name, data={"name": name}) for name in names_of_sets]
-    found = join(runs).chance
-    assert (found and found.above) == (above and pytest.approx(above))
-    swept = make_folder(name="swept", grid={"data.name": names_of_sets})
-    assert join([swept]).chance == found
 
 
 def test_a_damaged_run_is_refused_by_name(make_folder) -> None:

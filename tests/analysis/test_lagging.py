@@ -35,12 +35,6 @@ def test_other_kinds_over_the_batch_have_running_averages_too(make_folder, kind:
     assert [line.split(":")[0] for line in lines(run)] == ["running averages of tried"]
 
 
-def test_recurrent_layers_that_share_them_over_the_steps_lag_alike(make_folder) -> None:
-    model = {"family": "rnn", "norm": {"momentum": 0.01, "steps": "shared"}}
-    (line,) = lines(make_folder(**SIX, model=model))
-    assert "67 %" in line
-
-
 @pytest.mark.parametrize("norm", [{"statistics": "population"}, {"kind": "layer"}, {"kind": "group", "groups": 1}])
 def test_what_does_not_evaluate_with_them_has_none(make_folder, norm: dict) -> None:
     arms = {"none": None, "tried": {f"model.norm.{key}": value for key, value in norm.items()}}
@@ -60,12 +54,6 @@ def test_an_arm_has_its_own_momentum(make_folder) -> None:
     arms = {"none": None, "before": None, "slow": {"model.norm.kind": "batch", "model.norm.momentum": 0.0001}}
     (line,) = lines(make_folder(**SIX, arms=arms))
     assert "running averages of slow: after 40 updates, nearly all of their initial value" in line
-
-
-def test_two_runs_keep_their_own(make_folder) -> None:
-    runs = [make_folder(name="a", **SIX), make_folder(name="b", **SIX, model={"norm": {"momentum": 0.01}})]
-    (line,) = lines(*runs)
-    assert "only at model.norm.momentum 0.01" in line
 
 
 def test_trials_that_did_not_complete_say_nothing(make_folder) -> None:

@@ -76,25 +76,11 @@ def test_grid_values_of_every_kind_have_an_order(comparison: Comparison, values:
     assert [row.point["k"] for row in ordered(given, "k", None).rows] == order
 
 
-def test_numbers_among_texts_are_no_error(comparison: Comparison) -> None:
-    values = ("100 50", 100, 20, None)
-    rows = [replace(row, point={"k": value}) for row, value in zip(comparison.rows, values, strict=True)]
-    found = ordered(replace(comparison, grid_keys=("k",), rows=tuple(rows)), "k", None)
-    order = [row.point["k"] for row in found.rows]
-    assert order[-1] is None
-    assert order.index(20) < order.index(100)
-
-
 @pytest.mark.parametrize("column", ["reached", "p", "mean", "arm"])
 def test_equal_rows_stay_in_their_order(comparison: Comparison, column: str) -> None:
     value = "same" if column == "arm" else 0.5
     assert rates(ordered(with_values(comparison, column, *[value] * 4), column, None)) == [3, 1, 2, 4]
     assert rates(ordered(with_values(comparison, column, *[None] * 4), column, None)) == [3, 1, 2, 4]
-
-
-def test_without_a_column_the_rows_stay(comparison: Comparison) -> None:
-    assert ordered(comparison, None, None) == comparison
-    assert rates(ordered(comparison, None, 2)) == [3, 1]
 
 
 @pytest.mark.parametrize(("top", "left"), [(1, [1]), (3, [1, 2, 3]), (9, [1, 2, 3, 4])])

@@ -141,16 +141,6 @@ def test_settings_that_were_not_tried_along_the_axis_are_in_no_mean(make_run) ->
     assert (by_depth.best, by_depth.worst) == (pytest.approx(0.4), pytest.approx(0.2))
 
 
-def test_where_no_seed_has_the_whole_axis_all_seeds_count(make_run) -> None:
-    rows = [
-        {"arm": "none", "seed": seed, LR: lr, "accuracy": lr / 10 + seed / 100}
-        for lr, seeds in ((1, (0, 1)), (2, (2, 3)))
-        for seed in seeds
-    ]
-    (row,) = robustness(make_run, *rows, arms=["none"])
-    assert (row.values, row.worst, row.best) == (2, pytest.approx(0.105), pytest.approx(0.225))
-
-
 def test_of_few_images_a_value_is_usable_three_standard_errors_above_chance(make_run) -> None:
     rows = trials({"none": {1: [0.139], 2: [0.141]}})
     few = Chance(0.1, 3 * (0.1 * 0.9 / 500) ** 0.5)  # what chance() makes of ten classes and 500 images
@@ -197,18 +187,9 @@ def test_the_longest_stretch(good: str, ends: tuple[float | None, float | None])
     assert longest_stretch(values, np.array([mark == "x" for mark in good])) == ends
 
 
-def test_a_gap_ends_the_stretch_and_the_order_in_the_file_does_not_matter(make_run) -> None:
-    good, bad = [0.5], [CHANCE]
-    assert usable(make_run, {8: good, 1: good, 4: good, 2: bad}) == (3, 4, 8, 2)
-
-
 @pytest.mark.parametrize("values", [(0, 1, 10), (-1, 1, 10)])
 def test_an_axis_with_zero_or_less_has_a_range_but_no_width(make_run, values: tuple[float, ...]) -> None:
     assert usable(make_run, {value: [0.5] for value in values}) == (3, values[0], 10, None)
-
-
-def test_nothing_usable_has_neither_range_nor_width(make_run) -> None:
-    assert usable(make_run, {1: [0.1], 2: [0.1]}) == (0, None, None, None)
 
 
 def test_where_nothing_is_usable_in_the_baseline_there_is_no_ratio(make_run) -> None:
@@ -246,11 +227,6 @@ def test_null_is_no_place_on_an_axis(make_run) -> None:
     assert (row.values, row.worst, row.worst_at, row.usable_high) == (2, 0.5, 1, 5)
 
 
-def test_without_a_grid_there_is_no_row(make_run) -> None:
-    frames = make_run({"arm": "none", "seed": 0, "accuracy": 0.5})
-    assert compare_arms(*frames, grid_keys=[], arms=["none"]).robustness == ()
-
-
 def test_of_a_loss_the_highest_is_the_worst(make_run) -> None:
     rows = trials({"none": {1: [0.5], 2: [0.1], 3: [0.6]}})
     for row, loss in zip(rows, (0.4, 2.3, 0.2), strict=True):
@@ -267,16 +243,6 @@ def test_a_loss_without_bounds_is_the_worst_case(make_run, bad: float) -> None:
     rows[3] |= {"loss": bad, "outcome": "diverged"}
     (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
     assert (row.worst, row.worst_at, row.best, row.best_at, row.spread, row.usable) == (None, 2, 0.5, 1, None, 1)
-
-
-def test_untested_runs_are_judged_by_validation_then_by_training_accuracy(make_run) -> None:
-    rows = [{**row, "val": 0.5, "train": 0.1} for row in trials({"none": {1: [0.1], 2: [0.1]}})]
-    trials_, curves = make_run(*rows)
-    untested = trials_.assign(final_test_accuracy=np.nan)
-    unseen = untested.assign(final_val_accuracy=np.nan)
-    options = {"grid_keys": [LR], "arms": ["none"], "chance": Chance(CHANCE)}
-    found = [compare_arms(each, curves, **options).robustness[0].usable for each in (trials_, untested, unseen)]
-    assert found == [0, 2, 0]
 
 
 # Everything else equal
@@ -306,12 +272,6 @@ def test_settings_that_change_together_only_have_no_axis(make_run) -> None:
 def test_points_of_the_other_settings_without_all_values_are_left_out(make_run) -> None:
     (row,) = robustness(make_run, *crossed([(1, 1), (2, 1), (3, 1), (1, 5), (2, 5), (3, 9)]))[:1]
     assert (row.axis, row.values, row.worst, row.best) == (LR, 3, pytest.approx(0.11), pytest.approx(0.31))
-
-
-def test_all_points_with_all_values_count(make_run) -> None:
-    rates, epochs = robustness(make_run, *crossed([(lr, epochs) for lr in (1, 2, 3) for epochs in (1, 5)]))
-    assert (rates.values, rates.worst, rates.best) == (3, pytest.approx(0.13), pytest.approx(0.33))
-    assert (epochs.values, epochs.worst, epochs.best) == (2, pytest.approx(0.21), pytest.approx(0.25))
 
 
 def test_arms_are_held_against_each_other_at_the_values_that_all_of_them_tried(make_run) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from bnexp.analysis.compare import by_seed, compare_arms
+from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.pairing import better
 from tests.helpers import NEAR_FLOAT64
@@ -199,30 +199,6 @@ def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(make_ru
     json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
 
 
-def test_losses_near_the_end_of_the_numbers_overflow_nothing(make_run) -> None:
-    trials = [
-        {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": 1e308 if arm == "none" else 0.2}
-        for arm in ARMS
-        for seed in range(3)
-    ]
-    baseline, row = rows(make_run, *trials, metric="final_train_loss")
-    assert (baseline.mean, row.difference, row.p) == (None, None, None)
-    assert (row.mean, row.better) == (pytest.approx(0.2), 3)
-    json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
-
-
-def test_the_gap_is_to_validation_images_where_nothing_was_tested(make_run) -> None:
-    trials, curves = make_run({"arm": "none", "seed": 0, "accuracy": 0.9, "train": 0.95, "val": 0.85})
-    (row,) = compare_arms(trials, curves, grid_keys=[], arms=["none"]).rows
-    assert row.gap == pytest.approx(0.05)
-    untested = trials.assign(final_test_accuracy=np.nan)
-    (row,) = compare_arms(untested, curves, grid_keys=[], arms=["none"]).rows
-    assert row.gap == pytest.approx(0.10)
-    unseen = untested.assign(final_val_accuracy=np.nan)
-    (row,) = compare_arms(unseen, curves, grid_keys=[], arms=["none"]).rows
-    assert row.gap is None
-
-
 def test_steps_too_short_for_the_clock_have_no_cost(make_run) -> None:
     trials = [
         {"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace}
@@ -240,22 +216,6 @@ def test_the_cost_of_a_step_takes_a_second_of_steps_in_both_arms(
     arms = zip(ARMS, paces, strict=True)
     trials = [{"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace} for arm, pace in arms for seed in range(2)]
     assert [row.step_cost for row in rows(make_run, *trials)] == [None, cost and pytest.approx(cost)]
-
-
-def test_finished_trials_without_records_have_no_times(make_run) -> None:
-    trials, curves = make_run(*study())
-    found = compare_arms(trials, curves[:0], grid_keys=[], arms=ARMS, threshold=0.7).rows
-    for row in found:
-        assert (row.epochs_to_threshold, row.restricted_epochs, row.seconds_per_epoch) == (None, None, None)
-    assert (found[1].step_cost, found[1].difference) == (None, pytest.approx(0.2 / 3))
-
-
-def test_by_seed_keeps_columns_together() -> None:
-    trials = np.rec.fromarrays([[2, 0, 2, 0, 2], [1.0, 2, 3, 4, 8], [0.0, 1, 0, 3, 3]], names="seed,value,other")
-    values, others = by_seed(trials, "value", "other")
-    assert (values.tolist(), others.tolist()) == ([3, 4], [2, 1])
-    (single,) = by_seed(trials[:2], "value")
-    assert single.tolist() == [1, 2]
 
 
 def test_a_tie_is_no_win() -> None:

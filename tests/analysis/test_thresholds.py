@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
@@ -42,16 +40,6 @@ def test_the_first_record_at_or_above_the_threshold_counts(make_run) -> None:
 )
 def test_median_by_hand(times: list[float], median: float | None) -> None:
     assert censored_median(times) == median
-
-
-@given(st.lists(st.one_of(st.integers(0, 20), st.none()), min_size=1, max_size=12))
-def test_median_is_kaplan_and_meiers(times: list[int | None]) -> None:
-    budget = 20.5
-    values = np.array([budget if time is None else time for time in times], dtype=float)
-    survival = stats.ecdf(stats.CensoredData.right_censored(values, np.array([time is None for time in times]))).sf
-    there = survival.quantiles[np.isclose(survival.probabilities, 0.5) | (survival.probabilities < 0.5)]
-    expected = there[0] if there.size and there[0] != budget else None
-    assert censored_median([NEVER if time is None else time for time in times]) == expected
 
 
 BUDGET = 10
@@ -107,10 +95,6 @@ def test_the_budget_is_that_of_the_grid_point(make_run) -> None:
     assert budgets == [3, 8]
     (row,) = compare_arms(*frames, grid_keys=["train.epochs"], arms=["none"], by=[]).rows
     assert row.restricted_epochs == (3 + 8) / 2
-
-
-def test_each_trial_has_a_budget_of_its_own() -> None:
-    assert restricted_mean([2, NEVER, NEVER], [5, 5, 9]) == (2 + 5 + 9) / 3
 
 
 def test_without_trials_or_budgets_there_is_no_restricted_mean() -> None:

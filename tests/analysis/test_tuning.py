@@ -53,11 +53,6 @@ def test_where_all_values_tie_there_is_no_next(make_folder) -> None:
     assert told(config) == "before: 2 of 2 values tie for the best"
 
 
-def test_equal_values_tie(make_folder) -> None:
-    _, choice = chosen(make_folder, {0.1: [0.8, 0.8], 0.3: [0.8, 0.8], 1.0: [0.5, 0.5]})
-    assert (choice.values, choice.ties, choice.lead) == ({LR: 0.1}, 2, pytest.approx(0.3))
-
-
 def test_with_one_seed_the_next_is_the_next_of_all(make_folder) -> None:
     config, choice = chosen(make_folder, {0.1: [0.7], 0.3: [0.8], 1.0: [0.79]})
     assert (choice.ties, choice.lead, choice.seeds) == (None, pytest.approx(0.01), 1)
@@ -101,17 +96,6 @@ def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
         ("before", MOMENTUM),
     ]
     assert choices_text(config).startswith("none train.lr 1.0 (edge); before")
-
-
-def test_the_swept_points_of_an_arm_choose_each_for_itself(make_folder) -> None:
-    # The momentum has no effect on none, and still there is a choice at each of its values.
-    run = make_folder(
-        grid={MOMENTUM: [0.1, 0.5], LR: [0.1, 1.0]}, seeds=[1000, 1001], accuracy=lambda trial: trial.point[LR] / 2
-    )
-    config = config_of({"grid": {LR: [0.1, 1.0]}, "seeds": 2}, arms=["none", "before"], grid={MOMENTUM: [0.1, 0.5]})
-    assert [(each.arm, each.values, each.tried) for each in choose(config, run)] == [
-        (arm, {LR: 1.0}, 2) for _ in (0.1, 0.5) for arm in ("none", "before")
-    ]
 
 
 @pytest.mark.parametrize(("key", "values"), [(MOMENTUM, [0.1, 0.5]), ("model.norm.groups", [2, 4])])

@@ -1,4 +1,4 @@
-"""Intervals and p-values equal SciPy's; what can't be known is None."""
+"""Statistics equal SciPy's and statsmodels', and what can't be known is None."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -7,31 +7,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from bnexp.analysis.pairing import paired_difference
-from bnexp.analysis.stats import LARGEST, Values, differences, mean_interval, normal_quantile, sign_flip_p, was_cut
-from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, assert_close
+from bnexp.analysis.stats import BOOTSTRAP_RESAMPLES as RESAMPLES
+from bnexp.analysis.stats import (
+    LARGEST,
+    Values,
+    bootstrap_interval,
+    differences,
+    effect_size,
+    mean_interval,
+    normal_quantile,
+    sign_flip_p,
+    was_cut,
+    wilson_interval,
+)
+from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, SAMPLED_EFFECT, assert_close
 
-TREATED = np.array([0.953, 0.941, 0.960, 0.949, 0.955, 0.938])
-BASELINE = np.array([0.931, 0.944, 0.921, 0.930, 0.951, 0.902])
-
-
-@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_the_interval_is_students(level: float) -> None:
-    interval = mean_interval(TREATED, level)
-    expected = stats.ttest_1samp(TREATED, 0).confidence_interval(level)
-    assert interval.mean == pytest.approx(TREATED.mean())
-    assert (interval.low, interval.high) == pytest.approx(tuple(expected))
-
-
-def test_the_paired_interval_is_that_of_the_paired_t_test() -> None:
-    difference = paired_difference(TREATED, BASELINE)
-    expected = stats.ttest_rel(TREATED, BASELINE).confidence_interval()
-    assert difference.mean == pytest.approx((TREATED - BASELINE).mean())
-    assert (difference.low, difference.high) == pytest.approx(tuple(expected))
-    assert difference.pairs == 6
+# Intervals and p-values equal SciPy's; what can't be known is None.
 
 
 def test_a_single_value_has_a_mean_and_nothing_else() -> None:
@@ -52,11 +48,6 @@ def test_a_value_that_is_not_finite_hides_the_mean_but_not_the_pair(bad: float) 
     assert mean_interval([0.1, bad, 0.3]).mean is None
     difference = paired_difference([0.1, bad, 0.3], [0.1, bad, 0.2])
     assert (difference.mean, difference.low, difference.p, difference.pairs) == (None, None, None, 3)
-
-
-def test_equal_values_have_an_interval_of_no_width() -> None:
-    interval = mean_interval([0.5, 0.5, 0.5])
-    assert (interval.low, interval.high) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 6, 30])
@@ -113,10 +104,6 @@ def test_95_of_100_intervals_from_six_seeds_hold_the_truth(effect: float) -> Non
     assert studies(effect, 10_000).mean_covered == pytest.approx(0.95, abs=COVERED_SHARE)
 
 
-def test_without_an_effect_5_of_100_intervals_exclude_zero() -> None:
-    assert studies(0.0, 10_000).excluded == pytest.approx(0.05, abs=COVERED_SHARE)
-
-
 def test_without_an_effect_p_is_rarely_small() -> None:
     smallest = 2 / 2**6  # the one p below 0.05 that six pairs can have
     error = np.sqrt(smallest * (1 - smallest) / 10_000)
@@ -134,34 +121,11 @@ def test_larger_effects_are_found_more_often() -> None:
     assert excluded[-1] > 0.9
 
 
-def test_a_difference_is_what_subtraction_gives() -> None:
-    assert differences([0.9, 0.3, 2e12, 1e-300, 0], [0.4, 0.1, 1e12, 0, 0]).tolist() == [
-        0.5,
-        0.3 - 0.1,
-        1e12,
-        1e-300,
-        0,
-    ]
-    assert differences([], []).tolist() == []
-
-
 def test_means_that_are_equal_but_for_the_order_of_their_sum_are_a_tie() -> None:
     ours, theirs = [(0.3 + 0.2 + 0.1) / 3] * 6, [(0.1 + 0.2 + 0.3) / 3] * 6
     assert ours != theirs
     assert paired_difference(ours, theirs).p == 1
     assert differences(ours, theirs).tolist() == [0] * 6
-
-
-def test_one_image_more_in_60_000_is_no_rounding() -> None:
-    hits = np.array([59_990, 58_990, 57_000, 33_333, 6_000, 10])
-    assert (differences((hits + 1) / 60_000, hits / 60_000) > 0).all()
-
-
-def test_infinite_values_have_the_difference_that_they_have() -> None:
-    found = differences([np.inf, 1, np.inf, np.nan, -np.inf], [1, np.inf, np.inf, 1, np.inf])
-    assert found.tolist()[:2] == [np.inf, -np.inf]
-    assert np.isnan(found[2:4]).all()
-    assert found[4] == -np.inf
 
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)
@@ -198,3 +162,131 @@ def test_an_interval_that_only_touches_a_bound_is_not_cut() -> None:
     assert not was_cut(mean_interval([1.0, 1.0, 1.0], bounds=(0, 1)), (0, 1))
     assert not was_cut(mean_interval([0.5, 0.6], bounds=(-np.inf, np.inf)), (-np.inf, np.inf))
     assert was_cut(mean_interval([1.0, 1.0, 0.9], bounds=(0, 1)), (0, 1))
+
+
+# Effect sizes against SciPy and by simulation; bootstrap intervals are SciPy's.
+
+HITS = np.array([59_990, 58_391, 57_000, 33_333, 6_000, 10, 12_345, 1_234, 48_213, 50_023])
+ONE_MORE_IMAGE = ((HITS + 1) / 60_000 - HITS / 60_000).tolist()
+"""The same gain in ten seeds, but for rounding."""
+
+
+ROUNDED = [0.3 - 0.1] * 9 + [0.2]
+"""The same."""
+
+
+def skewed(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).exponential(0.02, size)
+
+
+@pytest.mark.parametrize("pairs", [3, 4, 6, 10, 40])
+def test_the_effect_is_cohens_d_z_times_hedges_correction(pairs: int) -> None:
+    sample = np.random.default_rng(pairs).normal(0.3, 1, pairs)
+    m = pairs - 1
+    correction = special.gamma(m / 2) / (np.sqrt(m / 2) * special.gamma((m - 1) / 2))
+    from_t = stats.ttest_1samp(sample, 0).statistic / np.sqrt(pairs)
+    assert effect_size(sample) == pytest.approx(correction * from_t, rel=NEAR_FLOAT64)
+    assert correction == pytest.approx(1 - 3 / (4 * m - 1), rel=0.07)  # Hedges' own approximation
+
+
+def test_over_many_studies_of_six_pairs_the_effect_is_right_on_average() -> None:
+    true = 0.8
+    studies = np.random.default_rng(0).normal(true, 1, (20_000, 6))
+    found = np.array([effect_size(study) for study in studies])
+    assert found.mean() == pytest.approx(true, abs=SAMPLED_EFFECT)
+    uncorrected = studies.mean(axis=1) / studies.std(axis=1, ddof=1)
+    assert uncorrected.mean() > true + 5 * SAMPLED_EFFECT
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [],
+        [0.5],
+        [0.1, 0.2],
+        [0, 0, 0],
+        [0.2] * 6,
+        ONE_MORE_IMAGE,
+        ROUNDED,
+        [1, np.nan, 2],
+        [1, np.inf, 2],
+        [1e200, 2e200, 0],
+    ],
+)
+def test_where_there_is_no_spread_to_measure_by_there_is_no_effect(differences: list[float]) -> None:
+    assert effect_size(differences) is None
+
+
+@pytest.mark.parametrize(("size", "level"), [(10, 0.95), (25, 0.95), (25, 0.8)])
+def test_the_bootstrap_interval_is_scipys_bca(size: int, level: float) -> None:
+    sample = skewed(size)
+    expected = stats.bootstrap(
+        (sample,), np.mean, n_resamples=RESAMPLES, confidence_level=level, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert bootstrap_interval(sample, level) == (expected.low, expected.high)
+    assert bootstrap_interval(sample, level) == bootstrap_interval(sample, level)
+
+
+def test_it_leans_with_the_sample_as_a_t_interval_does_not() -> None:
+    sample = skewed(25)
+    low, high = bootstrap_interval(sample) or (0, 0)
+    assert high - sample.mean() > 1.1 * (sample.mean() - low)
+    upper, lower = bootstrap_interval(-sample) or (0, 0)
+    assert (-upper, -lower) == pytest.approx((high, low), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [[0.0] * 12, [0.2] * 12, ONE_MORE_IMAGE, ROUNDED, [*range(11), np.nan], [*range(11), -np.inf], [1e200] * 11],
+)
+def test_neither_is_there_one_without_spread_or_with_what_is_not_finite(differences: list[float]) -> None:
+    assert bootstrap_interval(differences) is None
+
+
+# Wilson's interval equals two other programs', and covers as often as it should.
+
+LARGEST = 60
+RATES = np.linspace(0.005, 0.995, 199)
+
+
+def intervals(n: int, level: float = 0.95) -> np.ndarray:
+    return np.array([wilson_interval(k, n, level) for k in range(n + 1)])
+
+
+def scipys(n: int, level: float = 0.95) -> np.ndarray:
+    return np.array([stats.binomtest(k, n).proportion_ci(level, method="wilson") for k in range(n + 1)])
+
+
+def coverage(ends: np.ndarray) -> np.ndarray:
+    """For each true rate the probability that the interval holds it, summed over every count that can come."""
+    n = len(ends) - 1
+    held = (ends[:, 0, None] <= RATES) & (ends[:, 1, None] >= RATES)
+    return (stats.binom.pmf(np.arange(n + 1)[:, None], n, RATES) * held).sum(axis=0)
+
+
+def test_every_interval_up_to_60_trials_is_scipys_and_statsmodels() -> None:
+    for n in range(1, LARGEST + 1):
+        ours = intervals(n)
+        assert_close(ours, scipys(n), NEAR_FLOAT64)
+        assert_close(ours, np.transpose(proportion_confint(np.arange(n + 1), n, method="wilson")), NEAR_FLOAT64)
+
+
+@pytest.mark.parametrize("n", [5, 6, 10, 30])
+def test_it_covers_the_true_rate_95_times_in_100_on_average(n: int) -> None:
+    covered = coverage(intervals(n))
+    assert_close(covered, coverage(scipys(n)), NEAR_FLOAT64)
+    assert covered.mean() == pytest.approx(0.95, abs=COVERED_SHARE)
+    assert covered.min() > 0.82  # at the worst rate: of n = 5, near 0.2 / n
+
+
+def test_it_lies_within_0_and_1_and_holds_the_rate() -> None:
+    for n in range(1, LARGEST + 1):
+        low, high = intervals(n).T
+        rates = np.arange(n + 1) / n
+        assert ((low >= 0) & (low <= rates) & (rates <= high) & (high <= 1)).all()
+        assert (low[0], high[-1]) == (0, 1)
+        assert ((high - low) > 0).all()
+
+
+def test_without_trials_there_is_no_interval() -> None:
+    assert wilson_interval(0, 0) is None
