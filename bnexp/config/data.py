@@ -82,33 +82,33 @@ DATASETS = {
 
 
 class DataSettings(Settings):
-    """The `data:` section. Short form: the data set's name. Train and validation images come from one fixed order."""
+    """The images and how they are scaled. Short form: the data set's name."""
 
     main_setting = "name"
 
     name: Annotated[str, OneOf(DATASETS)] = "mnist"
-    """Data set; digits is bundled, image_folder reads any tree of images, the others are downloaded once."""
+    """Data set: digits comes with bnexp, image_folder reads your own images, and the others are downloaded once."""
     root: Line | None = None
-    """Folder of the files; null = BNEXP_DATA. image_folder: the folder with train/<class>/, test/<class>/ and, if there
-    are validation images of their own, val/<class>/."""
+    """Folder of the data; null = the environment variable BNEXP_DATA. For image_folder: a folder with train/<class>/,
+    test/<class>/ and, if there are separate validation images, val/<class>/."""
     train_size: Size | None = None
-    """Train on the first N images of the training order; null = all that validation leaves."""
+    """Number of training images, from the beginning of a fixed order; null = all that validation leaves."""
     val_size: Size | None = None
-    """Validate on the last N images of the training order; null = 5000, or a tenth where there are under 20,000. Where
-    an image_folder has val/: on the first N of its images; null = all of them."""
+    """Number of validation images, from the end of the same order; null = 5,000, or a tenth where there are fewer than
+    20,000 training images. For an image_folder with val/: the first of its images; null = all of them."""
     test_size: Size | None = None
-    """Test on the first N test images; null = all, 0 = never look at them."""
+    """Number of test images, from the beginning; null = all, 0 = none."""
     normalize: Scaling = "standard"
-    """none (0-255), unit (min-max to [0, 1]), standard (zero mean and unit variance per channel), or after standard
-    also without correlations between pixels: pca_whiten (principal components, the largest variance first) or
-    zca_whiten (still an image). All are fitted on the training images."""
+    """Scaling of the pixels: none (0 to 255), unit (minimum and maximum to 0 and 1), standard (zero mean and unit
+    variance per channel); pca_whiten and zca_whiten also remove the correlations between pixels, and give principal
+    components (largest variance first) or an image. All are fitted on the training images."""
     whiten_eps: Positive = 1e-5
-    """pca_whiten, zca_whiten: added to each component's variance λ before its root divides it. Where the training
-    images don't vary (λ up to pixels · 2^-52 of the largest), as at MNIST's border, they stay 0. Other images that do
-    are enlarged by 1/√eps there by zca_whiten; pca_whiten leaves such components out: they are 0 for every image."""
+    """pca_whiten, zca_whiten: added to the variance λ of each component before the component is divided by its square
+    root. Components in which the training images don't vary (λ up to pixels · 2^-52 of the largest), as at MNIST's
+    border, are 0. If other images vary there, pca_whiten leaves them 0 and zca_whiten enlarges them by 1/√eps."""
     feature_scale: dict[Size, Number] = Field(default={})
-    """Factors that single pixels (index into C·H·W; under pca_whiten components, from 0) are multiplied with after
-    normalisation; none may overflow."""
+    """Factors on single pixels after the scaling, by index into C·H·W from 0 (by component under pca_whiten), such as
+    `{3: 100.0}`. No product may overflow."""
 
     def sizes(self, train: int, val: int, test: int) -> tuple[int, int, int]:
         """Return the images to train, to validate and to test on, of a data set with so many; they need not fit.

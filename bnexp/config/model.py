@@ -35,50 +35,53 @@ def _width(value: Any) -> Any:
 
 
 class InitSettings(Settings):
-    """Initial weights: normally distributed around zero; biases start at zero. Short form: the scheme's name."""
+    """Initial weights, drawn from a normal distribution around zero; biases start at zero. Short form: the scheme."""
 
     main_setting = "scheme"
 
     scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup"] = "xavier"
-    """Standard deviation: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); or an orthogonal matrix.
+    """Standard deviation of the weights: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); orthogonal draws an
+    orthogonal matrix.
 
-    fixup (Zhang et al. 2019) lets a residual network without norm layers train: he, shrunk within the branches, zero in
-    their last layers and in the output layer, with learned scalar biases and multipliers in place of biases.
+    fixup (Zhang et al. 2019) lets a residual network train without norm layers: it is he with smaller weights within
+    the branches, zeros in their last layers and in the output layer, and learned scalar biases and multipliers in place
+    of biases.
     """
     scale: NonNegative = 1.0
-    """Factor on the scheme's weights; with `normal` it is the standard deviation itself."""
+    """Factor on the weights; for `normal` it is their standard deviation."""
 
 
 class ModelSettings(Settings):
-    """The `model:` section; short form: the family's name."""
+    """The network. Short form: its family."""
 
     main_setting = "family"
 
     family: Annotated[str, OneOf(FAMILIES)] = "mlp"
-    """mlp: perceptron on the flattened image; vgg, resnet: convolutions on the image as it is; rnn: the image's rows,
-    top to bottom, are the time steps of a recurrent network."""
+    """mlp: multi-layer perceptron on the flattened image; vgg, resnet: convolutional networks; rnn: recurrent network
+    that reads the rows of the image, from top to bottom, as time steps."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
-    """mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
+    """Number of layers. mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
 
-    null = mlp, rnn as many as `width` lists, where width is one number mlp 10, rnn 1; vgg 11; resnet 20.
+    null = as many as `width` lists, or else mlp 10, rnn 1, vgg 11, resnet 20.
     """
     width: Annotated[int | tuple[int, ...] | None, BeforeValidator(_width)] = None
-    """mlp, rnn: units of every hidden layer, or a list with one number a layer; others: channels of the first stage.
+    """mlp, rnn: units of every hidden layer, or a list with one number per layer; vgg, resnet: channels of the first
+    stage.
 
     null = mlp, rnn 100; vgg 64; resnet 16.
     """
     activation: ActivationName = "sigmoid"
-    """The nonlinearity after each hidden layer."""
+    """Nonlinearity after each hidden layer."""
     bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
-    """Biases of the hidden layers; auto leaves out those that a directly following BN would cancel. In an rnn it also
-    leaves them out before layer and group norm, where a learned β does the same."""
+    """Biases of the hidden layers. auto leaves out those that have no effect: right before a norm over the batch, which
+    subtracts them, and in an rnn also before other norms with a learned β."""
     residual: bool = False
-    """mlp: skip connections around every two hidden layers after the first."""
+    """mlp: add skip connections around every two hidden layers after the first."""
     dropout: Fraction = 0.0
-    """Probability of dropping a unit in training."""
+    """Probability with which a unit is dropped in training."""
     dropout_at: Literal["each", "before_norm", "after_norm", "last"] = "each"
-    """After each hidden layer, or right before or after every place where a norm layer stands, or once, after all of
-    them: before the output layer."""
+    """Where units are dropped: after each hidden layer; right before or after every place of a norm layer, also in arms
+    without one; or once, before the output layer (last)."""
     init: InitSettings = InitSettings()
     norm: NormSettings = NormSettings()
 

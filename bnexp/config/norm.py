@@ -62,7 +62,7 @@ NORMS: dict[str, NormSpec] = {
 
 
 class NormSettings(Settings):
-    """The normalisation that the arms put in or leave out. Short form: a placement (then batch), or a kind."""
+    """The norm layers that the arms put in or leave out. Short form: a placement (of batch norm), or a kind."""
 
     kind: Annotated[str, OneOf(NORMS)] = "batch"
     """Kind of norm layer; none leaves it out.
@@ -71,35 +71,36 @@ class NormSettings(Settings):
     mean and scale change at every step (Santurkar et al. 2018).
     """
     placement: Placement = "before"
-    """Before or after each hidden activation."""
+    """Before or after each activation."""
     addition: Placement = "before"
-    """Residual blocks: the norm layer of a block's second half stands before the addition, or after it (and there
-    before or after the activation, as placement says)."""
+    """Residual blocks: whether the norm layer of a block's second half comes before the addition, or after it (and
+    there before or after the activation, as `placement` says)."""
     input: bool = False
     """Also normalise the network's input."""
     affine: Literal["both", "gamma", "beta", "none"] = "both"
     """Which of scale γ and shift β are learned."""
     gamma: Positive = 1.0
-    """γ at the start, and for good where it isn't learned. In recurrent layers a small one keeps tanh out of its flat
-    parts: 0.1 in Cooijmans et al. 2017."""
+    """Initial γ; it stays so where γ isn't learned. In recurrent layers a small one, such as 0.1, keeps tanh out of
+    saturation (Cooijmans et al. 2017)."""
     momentum: Annotated[Positive, Field(le=1)] = 0.1
-    """Weight of the new batch in the running statistics (PyTorch's convention; Keras writes 1 minus this)."""
+    """Weight of the newest batch in the running statistics, as in PyTorch (1 minus this in Keras)."""
     eps: Positive = 1e-5
-    """Added to the variance under the root."""
+    """Added to the variance before its square root is taken."""
     statistics: Literal["ema", "population"] = "ema"
-    """Evaluate with running averages, or with statistics recomputed over the training images (not augmented)."""
+    """What evaluation normalises with: running averages over the batches (ema), or statistics recomputed over the
+    training images, without augmentation (population)."""
     groups: Count = 8
-    """Groups of features that group norm normalises over."""
+    """group: number of groups of features."""
     group_size: Count | None = None
-    """whiten: neighbouring features that are decorrelated from each other; null = all of a layer.
+    """whiten: number of neighbouring features that are decorrelated from each other; null = all of a layer.
 
-    Where they are not far fewer than the images of a batch, what is left in training is mostly chance.
+    Keep it far below the batch size: otherwise what whitening leaves is mostly noise.
     """
     steps: Literal["each", "shared"] = "each"
-    """rnn: running statistics of batch norm for each time step, or their mean over all steps, shared by them."""
+    """rnn: keep running statistics of batch norm for each time step, or their mean over all steps (shared)."""
     recurrent: bool = True
-    """rnn: also normalise what comes from the step before; false = only what comes from the input (Laurent et al.
-    2016)."""
+    """rnn: also normalise what comes from the previous time step; false = only what comes from the input (Laurent et
+    al. 2016)."""
 
     @property
     def spec(self) -> NormSpec:

@@ -80,23 +80,24 @@ def _steps(value: Any) -> Any:
 
 
 class ProbeSettings(Settings):
-    """One entry of `probes:`. Short form: its name. Without `every` and `at` it is taken at every record."""
+    """One entry of `probes:`. Short form: its name. Without `every` and `at` it measures at every record."""
 
     name: Annotated[str, OneOf(PROBES)]
     """What is measured; docs/inside.md has the definitions."""
     every: Count | None = None
-    """Updates from one measurement to the next; the first is before training."""
+    """Number of updates from one measurement to the next; the first measurement is before training."""
     at: Annotated[tuple[int, ...] | None, BeforeValidator(_steps)] = None
-    """The updates after which to measure, 0 for before training: a list, or `{range: [first, last, step]}`."""
+    """Updates after which to measure (0 = before training): a list, or `{range: [first, last, step]}`."""
     layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(once)] | None = None
-    """Only layers with these names, as `bnexp show` prints them; * stands for any letters. null = all that apply."""
+    """Names of the layers to measure, as `bnexp show` prints them; `*` stands for any letters. null = all that
+    apply."""
     batches: Annotated[Count, Field(le=MOST_BATCHES)] | None = None
-    """Batches of training images that are looked at, at most as many as there are; null = what suits the probe."""
+    """Number of batches of training images to look at, at most as many as there are; null = what suits the probe."""
     range: tuple[Number, Number] | None = None
-    """How far from the weights to look: in multiples of the learning rate along the gradient, for landscape_slice in
-    multiples of the weights' own norm; null = 0.5 to 4, and -1 to 1."""
+    """Nearest and farthest place to look at. Along the gradient in multiples of the learning rate, null = 0.5 to 4; for
+    landscape_slice in multiples of the weights' norm, null = -1 to 1."""
     points: Annotated[Count, Field(ge=2, le=MOST_POINTS)] | None = None
-    """How many places in that range, for landscape_slice on each side; null = 8, and 11."""
+    """Number of places in that range, for landscape_slice on each side; null = 8, and 11 for landscape_slice."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:

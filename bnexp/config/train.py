@@ -33,34 +33,35 @@ Augment = Literal["none", "flip_crop", "flip_crop_cutout"]
 
 
 class ClipSettings(Settings):
-    """Gradient clipping, each trial by its own gradient; null = off. Applied in this order."""
+    """Gradient clipping, by each trial's own gradient and in this order; null = off."""
 
     value: Positive | None = None
-    """Clamp every component to ±value (changes the direction)."""
+    """Clamp every component of the gradient to ±value, which changes its direction."""
     norm_per_tensor: Positive | None = None
-    """Shrink each tensor's gradient to this norm (Keras' clipnorm, but for the 1e-6 that is added to the norm here)."""
+    """Scale each tensor's gradient down to this norm (clipnorm in Keras, except that 1e-6 is added to the norm
+    here)."""
     norm_global: Positive | None = None
-    """Shrink the whole gradient to this norm (PyTorch's clip_grad_norm_, which adds 1e-6 to the norm)."""
+    """Scale the whole gradient down to this norm (clip_grad_norm_ in PyTorch, which also adds 1e-6 to the norm)."""
 
 
 class ScheduleOptions(Settings):
-    """Shape of the learning-rate schedule; SCHEDULE_OPTIONS says which schedule reads which of them."""
+    """The shape of the learning-rate schedule. Each schedule reads only the options that name it."""
 
     step_every: Count | None = None
-    """step, exponential: epochs in which the rate is multiplied by `factor` once; null = 10, unless `step_at` is
-    given."""
+    """step, exponential: number of epochs over which the rate is multiplied by `factor` once; null = 10, unless
+    `step_at` is given."""
     step_at: Annotated[tuple[int, ...] | None, BeforeValidator(_step_at)] = None
-    """step: the epochs after which the rate drops, in place of `step_every`: [80, 120] drops it after epoch 80 and
-    after epoch 120 (PyTorch's MultiStepLR). A list or `{range: [first, last, step]}`, in ascending order."""
+    """step: epochs after which the rate drops, in place of `step_every`. [80, 120] drops it after epoch 80 and again
+    after epoch 120 (MultiStepLR in PyTorch). A list, or `{range: [first, last, step]}`, in ascending order."""
     factor: Positive = 0.1
-    """step, exponential: what the rate is multiplied by at every drop, or in the course of `step_every` epochs."""
+    """step, exponential: factor on the rate at every drop, or over every `step_every` epochs."""
     warmup: Fraction = 0.1
-    """warmup_cosine: share of all steps in which the rate rises evenly from 0; one_cycle: share in which it climbs.
-    For the other schedules see train.warmup."""
+    """warmup_cosine: share of all steps in which the rate rises linearly from 0; one_cycle: share in which it rises
+    from `start`. For the other schedules see train.warmup."""
     floor: Annotated[Number, Field(ge=0, le=1)] = 0.0
-    """cosine, warmup_cosine: where the rate ends, as a fraction of lr."""
+    """cosine, warmup_cosine: final rate, as a fraction of lr."""
     start: Annotated[Positive, Field(le=1)] = 0.04
-    """one_cycle: where the rate starts, as a fraction of lr; it ends at a ten-thousandth of that."""
+    """one_cycle: initial rate, as a fraction of lr; the final rate is a ten-thousandth of it."""
 
     @model_validator(mode="after")
     def _drops_are_said_once(self) -> Self:
@@ -109,60 +110,59 @@ OPTIMIZERS: dict[str, OptimizerSpec] = {
 
 
 class TrainSettings(Settings):
-    """The `train:` section. Rates, momentum, decay and clipping may differ within a trial group."""
+    """How the network is trained."""
 
     epochs: Budget | None = None
-    """Passes over the training images; null = 10 unless `steps` is given."""
+    """Passes over the training images; null = 10, unless `steps` is given."""
     steps: Budget | None = None
-    """Updates to make, instead of epochs."""
+    """Updates of the weights, instead of epochs."""
     batch_size: Count = 128
     """Images per update."""
     sampling: Literal["epoch", "replacement", "by_class"] = "epoch"
-    """Draw each epoch without replacement, or every batch anew with replacement; by_class: as epoch, but its images
-    sorted by label, so that a batch holds one class or two, and the batches then in random order."""
+    """How batches are drawn: epoch = every image once per epoch, in random order; replacement = each batch at random
+    from all images; by_class = as epoch, but sorted by label, so that a batch holds one class or two, with the batches
+    in random order."""
     drop_last: bool = True
-    """Leave out the last, smaller batch of an epoch."""
+    """Leave out the last batch of an epoch where it is smaller."""
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     """Update rule, as in torch.optim."""
     lr: NonNegative = 0.1
-    """Learning rate."""
+    """Learning rate; `schedule` changes it over the steps."""
     momentum: Fraction = 0.0
-    """Momentum of sgd and rmsprop."""
+    """sgd, rmsprop: momentum."""
     nesterov: bool = False
-    """Nesterov's form of sgd's momentum."""
+    """sgd: Nesterov momentum."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """Decay rates of the two moments of adam, adamw and nadam."""
+    """adam, adamw, nadam: decay rates of the averages of the gradient and of its square."""
     weight_decay: NonNegative = 0.0
-    """L2 coefficient (adamw: decoupled) on the weights."""
+    """L2 penalty on the weights, as a coefficient; adamw decays them apart from the gradient."""
     decay_all: bool = False
-    """Decay biases and norm parameters too."""
+    """Decay biases and the parameters of norm layers, too."""
     label_smoothing: Fraction = 0.0
-    """Share of the target spread over all classes."""
+    """Share of the target probability that is spread evenly over all classes."""
     schedule: ScheduleName = "constant"
-    """How the rate changes over the steps; docs/reproducibility.md has the formulas.
+    """How the learning rate changes over the steps; docs/reproducibility.md has the formulas.
 
-    step multiplies it by a factor every so many epochs, or at a list of epochs; exponential does the same smoothly, a
-    little at every step; cosine lets it fall along half a cosine; warmup_cosine is cosine after a warm-up; one_cycle
-    climbs and then falls (Smith & Topin 2018).
+    step multiplies it by a factor after every so many epochs, or after the epochs of a list; exponential does so
+    smoothly, at every step; cosine lets it fall along half a cosine; warmup_cosine is cosine after a warm-up; one_cycle
+    rises and then falls (Smith & Topin 2018).
     """
     schedule_options: ScheduleOptions = ScheduleOptions()
     warmup: Fraction = 0.0
-    """Share of all steps in which the rate first rises evenly from 0, before any schedule but those two that have a
-    warm-up of their own: warmup_cosine and one_cycle."""
+    """Share of all steps in which the rate first rises linearly from 0. Leave it 0 with warmup_cosine and one_cycle,
+    which have a warm-up of their own."""
     clip: ClipSettings = ClipSettings()
     augment: Augment = "none"
-    """Random changes to the training images: half of them flipped, all moved by up to an eighth of their side (what
-    moves in is reflected), and with cutout a square of half their side set to 0."""
+    """Random changes to the training images: flip_crop mirrors half of them and moves all by up to an eighth of their
+    side (reflecting what moves in); flip_crop_cutout also sets a square of half their side to 0."""
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
-    """Arithmetic; tf32 acts on GPUs only, fp64 is for checks."""
+    """Arithmetic: fp32; tf32, which changes something on GPUs only; bf16; or fp64, for checks."""
     record_at: Annotated[Literal["epoch"] | tuple[int, ...], BeforeValidator(_record_at)] = "epoch"
-    """When to measure: after each epoch, or after these steps (a list or `{range: [first, last, step]}`).
-
-    Before training and after the last step is always measured.
-    """
+    """When to measure: after each epoch, or after these steps (a list, or `{range: [first, last, step]}`). The states
+    before training and after the last step are always measured."""
     stop_diverged: bool = False
-    """Stop training a diverged trial at a record at the end of an epoch, if a number of it is no longer finite, or if
-    every batch loss of that epoch lay above the limit."""
+    """Stop a trial that has diverged, at a record at the end of an epoch: where one of its numbers is no longer finite,
+    or every batch loss of that epoch was above 1,000 times the first."""
     checkpoint_every: Positive = 60
     """Seconds between checkpoints."""
 

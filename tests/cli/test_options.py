@@ -103,7 +103,9 @@ def test_every_command_has_help(cli: Command, command: list[str]) -> None:
 
 
 def test_settings_are_printed_for_people_and_for_scripts(cli: Command) -> None:
-    assert cli("settings", "train.lr").out == ("train.lr: 0.1\n    Learning rate.\n    Values: a number (at least 0)\n")
+    assert cli("settings", "train.lr").out == (
+        "train.lr: 0.1\n    Learning rate; `schedule` changes it over the steps.\n    Values: a number (at least 0)\n"
+    )
     (found,) = json.loads(cli("settings", "train.lr", "--json").out)
     assert (found["key"], found["default"]) == ("train.lr", 0.1)
 

@@ -68,7 +68,7 @@ def test_what_is_no_setting_names_the_nearest() -> None:
 def test_the_text_fits_a_terminal() -> None:
     text = to_text(all_sections())
     assert max(map(len, text.splitlines())) <= 80
-    assert "train.momentum: 0.0\n    Momentum of sgd and rmsprop.\n    Values: a number (at least 0, below 1)" in text
+    assert "train.momentum: 0.0\n    sgd, rmsprop: momentum.\n    Values: a number (at least 0, below 1)" in text
 
 
 def test_the_page_of_settings_is_current() -> None:
