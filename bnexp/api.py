@@ -291,21 +291,14 @@ class Comparison:
         return frame(self.result, "diverged")
 
     def plot(self, kind: str = "curves") -> "Figure":
-        """Return one of the pictures of bnexp report, by the name of its file: curves, time, differences, …
+        """Return one of the pictures of bnexp report, by the name of its file: curves, over_lr, differences, …
 
         Raises:
-            InputError: no such picture, or it has nothing to show here; the message lists those that have.
+            InputError: no such picture, the message lists those that there are; or nothing to show in it yet.
         """
-        from bnexp.report.figures.pictures import figures
+        from bnexp.report.figures.pictures import draw
 
-        names = []
-        for name, draw in figures(self.study, self.result):
-            if name == kind:
-                return draw()
-            names.append(name)
-        raise InputError(
-            f"{kind}: no such picture here{nearest(kind, names)}; there are {', '.join(names) or 'none yet'}"
-        )
+        return draw(kind, self.study, self.result)
 
     def __str__(self) -> str:
         return "\n".join([*map(to_text, self._tables()), *remarks(self.result)])

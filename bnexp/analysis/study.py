@@ -196,6 +196,15 @@ class Study:
         """Return what tables and pictures call an arm."""
         return self.labels.get(arm, arm)
 
+    @property
+    def title(self) -> str:
+        """The question, or the name where nothing is asked."""
+        return self.question or self.name
+
+    def label(self, arm: str) -> str:
+        """Return what tables and pictures call an arm: its label in the first run that gives it one, or its name."""
+        return next((config.labels[arm] for config in self.configs.values() if arm in config.labels), arm)
+
 
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
     """Yield the settings of every trial, in their order.

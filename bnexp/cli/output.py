@@ -179,9 +179,7 @@ def _plot(study: "Study", comparison: "Comparison") -> str:
     from bnexp.report.terminal_plot import plot_curves
 
     column = METRICS[comparison.metric]
-    panels = make_panels(
-        study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, limit=MOST_PLOTS
-    )
+    panels = make_panels(study, column, limit=MOST_PLOTS)
     return plot_curves(
         panels,
         arms=study.arms,

@@ -1,15 +1,20 @@
-"""What the curves of a run show, before anything is drawn: a panel per grid point, a curve per arm."""
+"""What the curves of a study show, before anything is drawn: a panel per grid point, a curve per arm."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from bnexp.analysis.pairing import grid_points, point_numbers
+from bnexp.analysis.study import Study, is_number
 
 Axis = Literal["epoch", "step", "seconds"]
+T = TypeVar("T")
+
+MOST_COLUMNS = 6
+"""Panels side by side at most, where a row is made of the values of one setting."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class ArmCurve:
     high: np.ndarray
     """The highest seed at each x."""
     crosses: tuple[tuple[float, float], ...]
-    """(x, value) of the first record at which each diverged trial had diverged."""
+    """(x, value) on each diverged trial's own line, at the step at which it diverged."""
 
 
 @dataclass(frozen=True)
@@ -44,36 +49,40 @@ class Panels:
     axis: Axis
     panels: tuple[Panel, ...]
     total: int
-    """Grid points of the run, of which the panels may be a choice."""
+    """Grid points of the study, of which the panels may be a choice."""
+
+    @property
+    def curves(self) -> list[ArmCurve]:
+        """The curves of all panels."""
+        return [curve for panel in self.panels for curve in panel.curves]
+
+    @property
+    def columns(self) -> int:
+        """Panels in a row."""
+        return panel_columns([panel.point for panel in self.panels])
 
 
-def make_panels(
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    grid_keys: Sequence[str],
-    arms: Sequence[str],
-    column: str,
-    limit: int,
-    timed: bool = False,
-) -> Panels:
+def make_panels(study: Study, column: str, *, limit: int, timed: bool = False) -> Panels:
     """Return at most `limit` panels, evenly spaced over the grid points with the first and the last.
 
     x is the epoch, or the step where a trial has several records in one epoch; if timed, the mean over
     the seeds of the seconds until then. A diverged trial that stopped early keeps its last value from
-    there on, as it does in the table; failed trials are left out. A curve's crosses are at its trials'
-    `diverged_step`, or at their last value where there is none from then on.
+    there on, as it does in the table; failed trials and values that aren't finite are left out.
     """
+    trials, curves = study.trials, study.curves
     axis: Axis = "step" if curves.duplicated(["trial", "epoch"]).any() else "epoch"
-    points = grid_points(trials, grid_keys)
+    points = grid_points(trials, study.grid_keys)
     chosen = evenly(len(points), limit)
-    trials = trials.assign(point=point_numbers(trials, grid_keys)).query("outcome != 'failed' and point in @chosen")
-    records = curves[curves["trial"].isin(trials["trial"])].dropna(subset=[column])
-    wide = records.pivot(index="trial", columns=axis, values=column)
-    steps = records.pivot(index="trial", columns=axis, values="step")
+    trials = trials.assign(point=point_numbers(trials, study.grid_keys))
+    trials = trials.query("outcome != 'failed' and point in @chosen")
+    records = curves[curves["trial"].isin(trials["trial"]) & np.isfinite(curves[column])]
+    tables = {name: records.pivot(index="trial", columns=axis, values=name) for name in {column, "step"}}
     times = records.pivot(index="trial", columns=axis, values="seconds") if timed else None
     cells = dict(list(trials.groupby(["point", "arm"])))
-    drawn = [[_curve(cells[i, arm], arm, wide, steps, times) for arm in arms if (i, arm) in cells] for i in chosen]
+    drawn = [
+        [_curve(cells[i, arm], arm, tables[column], tables["step"], times) for arm in study.arms if (i, arm) in cells]
+        for i in chosen
+    ]
     panels = [Panel(points[i], tuple(filter(None, row))) for i, row in zip(chosen, drawn, strict=True)]
     return Panels(axis="seconds" if timed else axis, panels=tuple(panels), total=len(points))
 
@@ -81,6 +90,33 @@ def make_panels(
 def evenly(count: int, limit: int) -> list[int]:
     """Return at most `limit` of the numbers below `count`, evenly spaced, with the first and the last."""
     return [int(place) for place in np.linspace(0, count - 1, min(limit, count)).round()]
+
+
+def distinct(values: Iterable[T]) -> list[T]:
+    """Return values without repetitions, in the order in which they first come; mappings may be among them."""
+    return list({repr(value): value for value in values}.values())
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Return distinct values as they come along an axis: numbers rising, then others as they first come."""
+    known = distinct(values)
+    return [*sorted(filter(is_number, known)), *(value for value in known if not is_number(value))]
+
+
+def panel_columns(points: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many panels stand in a row.
+
+    Where settings are crossed, a row has all values of the last one; otherwise four panels at most, or three where that
+    leaves fewer empty places.
+    """
+    count = len(points)
+    rows = [tuple(map(repr, point.values())) for point in points]
+    across = len({row[-1] for row in rows}) if rows and len(rows[0]) > 1 else 0
+    if 1 < across <= MOST_COLUMNS and count % across == 0:
+        blocks = [rows[start : start + across] for start in range(0, count, across)]
+        if all(len({row[:-1] for row in block}) == 1 for block in blocks):
+            return across
+    return max(1, count) if count <= 4 else min((4, 3), key=lambda columns: -count % columns)
 
 
 def _curve(
@@ -93,7 +129,10 @@ def _curve(
     x = table.columns.to_numpy() if times is None else _elapsed(times.loc[table.index, table.columns])
     since = cell[cell["outcome"] == "diverged"].set_index("trial")["diverged_step"]
     diverged = table.loc[table.index.isin(since.index)]
-    places = {trial: _first_from(since[trial], steps.loc[trial, table.columns].to_numpy()) for trial in diverged.index}
+    crosses = [
+        _cross(since[trial], x, steps.loc[trial, table.columns].to_numpy(), diverged.loc[trial].to_numpy())
+        for trial in diverged.index
+    ]
     table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
     return ArmCurve(
         arm=arm,
@@ -102,19 +141,20 @@ def _curve(
         mean=table.mean().to_numpy(),
         low=table.min().to_numpy(),
         high=table.max().to_numpy(),
-        crosses=tuple((float(x[place]), float(diverged.loc[trial].iloc[place])) for trial, place in places.items()),
+        crosses=tuple(crosses),
     )
 
 
-def _first_from(step: float, steps: np.ndarray) -> int:
-    """Return the place of the first of a trial's records from a step on, or of its last where there is none.
+def _cross(step: float, x: np.ndarray, steps: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """Return where a trial's line is at the step at which it diverged, or its end where that isn't known.
 
     Args:
         step: NaN where it isn't known.
-        steps: of the records; NaN where the trial has none.
+        x, steps, values: of the records; NaN where the trial has none.
     """
-    later = np.flatnonzero(steps >= step)
-    return int(later[0] if later.size else np.flatnonzero(~np.isnan(steps))[-1])
+    known = ~np.isnan(steps)
+    step = steps[known][-1] if np.isnan(step) else step
+    return float(np.interp(step, steps[known], x[known])), float(np.interp(step, steps[known], values[known]))
 
 
 def _elapsed(times: pd.DataFrame) -> np.ndarray:

@@ -9,7 +9,8 @@ from typing import Any
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
-from bnexp.report.figures.curves import default_curve_metric, draw_curves
+from bnexp.report.figures.curves import curves_figure
+from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.table import to_latex, to_markdown
 from bnexp.report.views import chosen_fields, field_names, field_of, records_of, remarks, tables
 from bnexp.store.cells import cell, csv_line
@@ -86,15 +87,7 @@ def write_report_files(run: RunRecord) -> None:
     comparison = compare_study(study)
     replace(run.path / "summary.csv", summary_csv(comparison))
     replace(run.path / "summary.md", summary_markdown(comparison, config.name, config.question))
-    draw_curves(
-        study.trials,
-        study.curves,
-        grid_keys=study.grid_keys,
-        arms=study.arms,
-        metric_column=default_curve_metric(run.curves),
-        title=config.question or config.name,
-        path=run.path / "curves.png",
-    )
+    replace(run.path / "curves.png", figure_bytes(curves_figure(study, comparison.metric), "png"))
 
 
 def write_report(study: Study, comparison: Comparison, page: Path, pictures: Path) -> list[Path]:
@@ -106,9 +99,9 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         page: where the HTML page goes.
         pictures: folder of the pictures; made where it is missing.
     """
-    from bnexp.report.figures.pictures import write_pictures, write_probe_pictures
+    from bnexp.report.figures.pictures import write_pictures
     from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
 
     replace(page, html(study, comparison))
     pictures.mkdir(exist_ok=True)
-    return [page, *write_pictures(study, comparison, pictures), *write_probe_pictures(study, pictures)]
+    return [page, *write_pictures(study, comparison, pictures)]

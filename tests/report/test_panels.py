@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from bnexp.report.panels import make_panels
+from bnexp.report.panels import make_panels, panel_columns
+from tests.report.figures.made_up import study_of
 
 ARMS = ("none", "before")
 ONE_POINT = np.array([[[[0.1, 0.2, 0.3], [0.1, 0.4, 0.5]], [[0.1, 0.8, 0.9], [0.1, 0.9, 0.9]]]])
 
 
 def panels_of(frames, limit: int = 16, keys: tuple[str, ...] = ("train.lr",), arms: tuple[str, ...] = ARMS):
-    return make_panels(*frames, grid_keys=keys, arms=arms, column="test_accuracy", limit=limit)
+    return make_panels(study_of(frames, arms, grid_keys=keys), "test_accuracy", limit=limit)
 
 
 def test_mean_and_band_over_seeds(run_frames) -> None:
@@ -38,15 +39,18 @@ def test_a_diverged_trial_that_stopped_keeps_its_last_value(run_frames) -> None:
 
 
 @pytest.mark.parametrize("axis", ["epoch", "step"])
-@pytest.mark.parametrize(("diverged_step", "place"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 2), (np.nan, 2)])
-def test_a_cross_is_at_the_first_record_that_shows_the_divergence(
-    run_frames, axis: str, diverged_step: float, place: int
+@pytest.mark.parametrize(
+    ("diverged_step", "place", "value"),
+    [(1, 0.1, 0.13), (10, 1, 0.4), (15, 1.5, 0.45), (20, 2, 0.5), (21, 2, 0.5), (np.nan, 2, 0.5)],
+)
+def test_a_cross_is_on_the_trials_line_at_the_step_at_which_it_diverged(
+    run_frames, axis: str, diverged_step: float, place: float, value: float
 ) -> None:
     trials, curves = run_frames(ONE_POINT)
     trials.loc[1, ["outcome", "diverged_step"]] = "diverged", diverged_step
     curves = curves.assign(epoch=curves["epoch"] // (2 if axis == "step" else 1))
     none = panels_of((trials, curves)).panels[0].curves[0]
-    assert none.crosses == ((float(none.x[place]), ONE_POINT[0, 0, 1, place]),)
+    assert none.crosses == ((pytest.approx(place if axis == "epoch" else 10 * place), pytest.approx(value)),)
 
 
 def test_where_nothing_is_finite_from_there_on_a_cross_is_at_the_last_value(run_frames) -> None:
@@ -99,3 +103,24 @@ def test_nothing_recorded_yet_is_an_empty_panel(run_frames) -> None:
     trials, curves = run_frames(ONE_POINT)
     (panel,) = panels_of((trials, curves[:0])).panels
     assert panel.curves == ()
+
+
+def point(**values: object) -> dict[str, object]:
+    return values
+
+
+@pytest.mark.parametrize(
+    ("points", "columns"),
+    [
+        ([point(lr=lr) for lr in range(4)], 4),
+        ([point(lr=lr) for lr in range(9)], 3),
+        ([point(act=act, lr=lr) for act in "ab" for lr in range(5)], 5),  # a row per activation
+        ([point(act=act, lr=lr, d=d) for act in "ab" for lr in range(3) for d in (1, 2)], 2),
+        ([point(act=act, lr=lr) for act in "ab" for lr in range(9)], 3),  # too many for a row
+        ([point(act=act, lr=lr) for act, lr in zip("abcdef", range(6), strict=True)], 3),  # paired up
+        ([point()], 1),
+        ([], 1),
+    ],
+)
+def test_a_row_has_all_values_of_the_last_of_several_crossed_settings(points: list, columns: int) -> None:
+    assert panel_columns(points) == columns

@@ -10,13 +10,14 @@ from rich.cells import cell_len
 
 from bnexp.report.panels import ArmCurve, Panels, make_panels
 from bnexp.report.terminal_plot import arm_looks, plot_curves, ticks
+from tests.report.figures.made_up import study_of
 
 ARMS = ("none", "before")
 ODD_NAMES = ("$x$", "日本語の腕", "half a [bold", "長い名前" * 30, "a long name " * 9, "two\nlines\tand\x1b[31mred")
 
 
 def panels_of(frames, arms: tuple[str, ...] = ARMS, limit: int = 4, keys: tuple[str, ...] = ("train.lr",)) -> Panels:
-    return make_panels(*frames, grid_keys=keys, arms=arms, column="test_accuracy", limit=limit)
+    return make_panels(study_of(frames, arms, grid_keys=keys), "test_accuracy", limit=limit)
 
 
 def plot(panels: Panels, arms: tuple[str, ...] = ARMS, width: int = 80, colour: bool = False) -> str:

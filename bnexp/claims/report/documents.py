@@ -22,7 +22,7 @@ from bnexp.claims.report.words import (
     verdict_sentence,
     verdicts_table,
 )
-from bnexp.report.figures.sheet import picture
+from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.html.templates import asset, template
 from bnexp.report.table import Table, to_markdown
 
@@ -49,7 +49,7 @@ def document(
         *(part for each in told for part in _claim(each, each.claim.id in drawn)),
     ]
     text = "\n\n".join(part.strip() for part in parts if part) + "\n"
-    files = {f"{PICTURES}/{name}.png": picture(figure, "png") for name, figure in drawn.items()}
+    files = {f"{PICTURES}/{name}.png": figure_bytes(figure, "png") for name, figure in drawn.items()}
     return {"claims.md": text.encode()} | files
 
 
@@ -163,4 +163,4 @@ def _item(told: Account) -> Item:
 
 def _embedded(figure: Figure | None) -> str:
     """Return a figure as an SVG in a data URI, so that no name in it is more than text."""
-    return "data:image/svg+xml;base64," + b64encode(picture(figure, "svg")).decode() if figure else ""
+    return "data:image/svg+xml;base64," + b64encode(figure_bytes(figure, "svg")).decode() if figure else ""

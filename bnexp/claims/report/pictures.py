@@ -1,7 +1,7 @@
 """The picture of a claim: the pairs that decide it, arm beside arm and as changes; of a described one, its probes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from bnexp.analysis.study import METRICS, Study, choose_metric
+from bnexp.analysis.study import choose_metric
 from bnexp.claims.evidence import Evidence, Judged, Word
 from bnexp.claims.report.rows import as_ratio, margin_text, rounded
 from bnexp.report.figures.curves import curves_figure
+from bnexp.report.figures.frame import LINE, SMALL, join_caption, new_figure, shorten_text, style_axes
 from bnexp.report.figures.pictures import probe_figures
-from bnexp.report.figures.sheet import GREY, LINE, PALE, SMALL, dress, make_sheet, sentences, shortened
-from bnexp.report.style import arm_marks, arm_styles, value_text
+from bnexp.report.style import GREY, PALE, arm_styles, value_text
 
 _WIDTH, _HEIGHT, _NAME = 8.0, 3.1, 0.9
 """Inches: the figure, the drawing, the name of an arm."""
@@ -78,7 +78,7 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
     if decisive is None or not np.isfinite(decisive.pairs.change).any():
         return None
     sides = [_Side(row, not row.decides, as_ratio(row.measure)) for row in _shown(evidence, decisive)]
-    figure, body = make_sheet(
+    figure, body = new_figure(
         title=decisive.measure.label[:1].upper() + decisive.measure.label[1:],
         caption=_caption(evidence, decisive, sides),
         handles=_handles(decisive),
@@ -112,7 +112,7 @@ def _caption(evidence: Evidence, decisive: Judged, sides: Sequence[_Side]) -> st
     unit = "rounds" if decisive.regime == "measured" else "seeds"
     least = margin_text(float(np.exp(margin)) if sides[0].ratio else margin, sides[0].ratio)
     corrected = "" if evidence.claim.settings.as_worded else " as corrected"
-    return sentences(
+    return join_caption(
         f"{_REGIMES[decisive.regime]}, n = {verdict.n} {unit}: {verdict.word}{corrected}; the margin is {least}",
         *(f"pale: {_REGIMES[side.row.regime]}, {side.row.verdict.word}" for side in sides[1:]),
         "hollow: a bound only" if any(side.row.pairs.bound.any() for side in sides) else "",
@@ -133,7 +133,7 @@ def _handles(decisive: Judged) -> list[Line2D]:
 def _dress_left(axes: Axes, sides: Sequence[_Side]) -> None:
     _dress(axes, [(side, side.at + 0.5) for side in sides])
     columns = [(side.at + place, arm) for side in sides for place, arm in enumerate(_arms(side.row))]
-    axes.set_xticks([x for x, _ in columns], [shortened(arm, _NAME, SMALL) for _, arm in columns], parse_math=False)
+    axes.set_xticks([x for x, _ in columns], [shorten_text(arm, _NAME, SMALL) for _, arm in columns], parse_math=False)
     axes.set_xlim(-0.6, columns[-1][0] + 0.6)
     axes.set_ylabel(_moved(sides[0].row), size=SMALL, color=GREY, parse_math=False)
     values = np.concatenate([each for side in sides for each in (side.row.pairs.baseline, side.row.pairs.treated)])
@@ -170,7 +170,7 @@ def _dress_right(axes: Axes, sides: Sequence[_Side]) -> None:
 
 def _dress(axes: Axes, columns: Sequence[tuple[_Side, float]]) -> None:
     """Name the regimes above their columns, and leave room for what is drawn."""
-    dress(axes)
+    style_axes(axes)
     axes.margins(y=0.12)
     axes.grid(axis="y", color=PALE, lw=0.5)
     for side, x in columns:
@@ -210,12 +210,12 @@ def _draw_arms(axes: Axes, side: _Side) -> None:
         )
     for place, (name, values) in enumerate(((baseline, pairs.baseline), (arm, pairs.treated))):
         for value, bound in zip(values, pairs.bound, strict=True):
-            _draw_dot(axes, side.at + place, value, side.colour(name), arm_marks([baseline, arm])[name].marker, bound)
+            _draw_dot(axes, side.at + place, value, side.colour(name), arm_styles([baseline, arm])[name].marker, bound)
 
 
 def _draw_changes(axes: Axes, side: _Side) -> None:
     changes, colour = side.change, side.colour(side.row.measure.arm)
-    marker = arm_marks(list(_arms(side.row)))[side.row.measure.arm].marker
+    marker = arm_styles(list(_arms(side.row)))[side.row.measure.arm].marker
     for x, change, bound in zip(_spread(len(changes)), changes, side.row.pairs.bound, strict=True):
         _draw_dot(axes, side.column - 0.2 + x, change, colour, marker, bound)
     if not side.interval:
@@ -260,7 +260,7 @@ def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
     if not rows:
         return None
     handles = [Line2D([], [], color=colour, marker="o", ls="", ms=5, label=word) for word, colour in COLOURS.items()]
-    figure, body = make_sheet(
+    figure, body = new_figure(
         title="Verdicts from data",
         caption=_CAPTION + (" An arrow: beyond the axis." if any(map(_leaves, (row for _, row in rows))) else ""),
         handles=[*handles, Line2D([], [], color=GREY, ls="dotted", lw=1, label="the margin")],
@@ -275,7 +275,7 @@ def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
 
 
 def _style_verdict_axes(axes: Axes, names: Sequence[str]) -> None:
-    dress(axes)
+    style_axes(axes)
     axes.set_xscale("symlog", linthresh=1)
     axes.set(xlim=(-_FURTHEST * _ROOM, _FURTHEST * _ROOM), ylim=(len(names) - 0.5, -0.5))
     axes.xaxis.set(
@@ -330,15 +330,8 @@ def claim_figure(evidence: Evidence) -> Figure | None:
     described = evidence.claim.settings.kind == "descriptive" and evidence.experiment and evidence.studies
     if not described:
         return None
-    title, study = evidence.claim.id.replace("_", " "), list(evidence.studies.values())[-1]
-    drawn = dict(probe_figures(study, title=title))
+    study = replace(list(evidence.studies.values())[-1], question=evidence.claim.id.replace("_", " "))
+    drawn = dict(probe_figures(study, title=study.title))
     probes = evidence.experiment.probes if evidence.experiment else ()
     wanted = [probe.spec.figure for probe in probes if probe.spec.figure in drawn]
-    return drawn[wanted[0]] if wanted else _curves(study, title)
-
-
-def _curves(study: Study, title: str) -> Figure:
-    column = METRICS[choose_metric(study.trials)]
-    return curves_figure(
-        study.trials, study.curves, grid_keys=study.grid_keys, arms=study.arms, column=column, title=title
-    )
+    return drawn[wanted[0]] if wanted else curves_figure(study, choose_metric(study.trials))

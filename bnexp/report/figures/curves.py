@@ -1,59 +1,58 @@
-"""Learning curves as a figure for the screen and for paper: a small panel per grid point, a line per arm."""
+"""Learning curves: a small panel per grid point, a line per arm."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
-from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, inches, make_sheet, picture, sentences, wrapped
+from bnexp.analysis.study import METRICS, Study
+from bnexp.report.figures.frame import (
+    NARROW,
+    SMALL,
+    WIDE,
+    count_ticks,
+    join_caption,
+    new_figure,
+    small_multiples,
+    style_accuracies,
+    widest,
+    wrap_text,
+)
 from bnexp.report.panels import ArmCurve, Panels, make_panels
-from bnexp.report.style import ArmStyle, arm_styles, point_texts
-from bnexp.store.files import replace
+from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
 
-_NARROW, _WIDE = 5.6, 8.0
-"""Widths in inches: of a figure with one panel, and with several."""
+MOST_PANELS = 16
 
 
-def draw_curves(
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    grid_keys: Sequence[str],
-    arms: Sequence[str],
-    metric_column: str,
-    title: str,
-    path: Path,
-    max_panels: int = 16,
-) -> None:
-    """Write the learning curves as a PNG; metric_column is an accuracy of curves.csv."""
-    figure = curves_figure(
-        trials, curves, grid_keys=grid_keys, arms=arms, column=metric_column, title=title, max_panels=max_panels
-    )
-    replace(path, picture(figure, "png"))
+def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
+    """Return the curves of the accuracy that goes with a metric, over epochs, steps or, if timed, seconds.
 
-
-def curves_figure(
-    trials: pd.DataFrame,
-    curves: pd.DataFrame,
-    *,
-    grid_keys: Sequence[str],
-    arms: Sequence[str],
-    column: str,
-    title: str,
-    max_panels: int = 16,
-    timed: bool = False,
-) -> Figure:
-    """Return the learning curves over epochs, steps where an epoch has several records, or, if timed, seconds.
-
-    A trial's seconds are its share of the time of the group that it trained in, so arms can be held
-    against each other where their groups were equally large. column is an accuracy of curves.csv.
+    It is over steps where an epoch has several records. A trial's seconds are its share of the time of the group that
+    it trained in, so arms can be compared where their groups were equally large.
     """
-    panels = make_panels(trials, curves, grid_keys=grid_keys, arms=arms, column=column, limit=max_panels, timed=timed)
-    return curve_figure(panels, arms=arms, label=column.replace("_", " "), title=title)
+    column = METRICS[metric]
+    if study.curves[column].isna().all():
+        column = default_curve_metric(study.curves)
+    panels = make_panels(study, column, limit=MOST_PANELS, timed=timed)
+    styles = arm_styles(study.arms)
+    handles = _handles(panels, styles, study.label)
+    labels = [str(handle.get_label()) for handle in handles]
+    width = WIDE if panels.columns > 1 or widest(labels, SMALL) > NARROW - 1 else NARROW
+    rows = -(-len(panels.panels) // panels.columns)
+    height = rows * min(width / panels.columns * 0.75, NARROW * 0.62) + 0.3
+    figure, body = new_figure(title=study.title, caption=_caption(panels), handles=handles, width=width, height=height)
+    for panel, axes in zip(panels.panels, small_multiples(body, len(panels.panels), panels.columns), strict=True):
+        title = wrap_text(point_title(panel.point), WIDE / panels.columns - 0.3, SMALL)
+        axes.set_title(title, size=SMALL, parse_math=False)
+        _style_panel(axes, timed)
+        for curve in panel.curves:
+            _draw_curve(axes, curve, styles[curve.arm])
+    body.supylabel(column.replace("_", " "), size=SMALL + 1)
+    body.supxlabel(panels.axis, size=SMALL + 1)
+    return figure
 
 
 def default_curve_metric(curves: pd.DataFrame) -> str:
@@ -62,52 +61,22 @@ def default_curve_metric(curves: pd.DataFrame) -> str:
     return next((name for name in names if curves[name].notna().any()), names[-1])
 
 
-def curve_figure(panels: Panels, *, arms: Sequence[str], label: str, title: str) -> Figure:
-    """Return the figure: title and legend above, the panels with shared axes, the caption below."""
-    columns = _columns(len(panels.panels))
-    rows = -(-len(panels.panels) // columns)
-    handles = _legend_handles(panels, arms)
-    width = _WIDE if columns > 1 or not _fits(handles) else _NARROW
-    height = rows * min(width / columns * 0.75, _NARROW * 0.62) + 0.3
-    figure, body = make_sheet(title=title, caption=_caption(panels), handles=handles, width=width, height=height)
-    _draw_panels(body, panels, arm_styles(arms), rows, columns)
-    body.supylabel(label, size=SMALL + 1)
-    body.supxlabel(panels.axis, size=SMALL + 1)
-    return figure
-
-
-def _columns(count: int) -> int:
-    """Four at most; three where that leaves fewer empty places."""
-    return count if count <= 4 else min((4, 3), key=lambda columns: -count % columns)
-
-
-def _fits(handles: Sequence[Line2D]) -> bool:
-    return all(inches(str(handle.get_label()), SMALL) < _NARROW - 1 for handle in handles)
-
-
-def _legend_handles(panels: Panels, arms: Sequence[str]) -> list[Line2D]:
-    curves = [curve for panel in panels.panels for curve in panel.curves]
-    drawn = {curve.arm for curve in curves}
-    handles = [
-        Line2D([], [], color=style.colour, linestyle=style.line, label=arm)
-        for arm, style in arm_styles(arms).items()
-        if arm in drawn
-    ]
-    if any(curve.crosses for curve in curves):
+def _handles(panels: Panels, styles: dict[str, ArmStyle], label: Callable[[str], str]) -> list[Line2D]:
+    drawn = {curve.arm for curve in panels.curves}
+    handles = [Line2D([], [], label=label(arm), **style.stroke) for arm, style in styles.items() if arm in drawn]
+    if any(curve.crosses for curve in panels.curves):
         handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
     return handles
 
 
 def _caption(panels: Panels) -> str:
-    curves = [curve for panel in panels.panels for curve in panel.curves]
-    seeds = max((curve.seeds for curve in curves), default=0)
-    seen = f"showing {len(panels.panels)} of {panels.total} grid points" if len(panels.panels) < panels.total else ""
-    return sentences(
-        seen,
+    seeds = max((curve.seeds for curve in panels.curves), default=0)
+    return join_caption(
+        f"showing {len(panels.panels)} of {panels.total} grid points" if len(panels.panels) < panels.total else "",
         "nothing recorded yet" if seeds == 0 else "one seed" if seeds == 1 else "",
         f"line: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "",
         "cross: where a trial diverged; a stopped one keeps its last value"
-        if any(curve.crosses for curve in curves)
+        if any(curve.crosses for curve in panels.curves)
         else "",
         "seconds: a trial's share of the time of all that trained with it, measuring left out; "
         "arms don't train in turns"
@@ -116,37 +85,18 @@ def _caption(panels: Panels) -> str:
     )
 
 
-def _draw_panels(figure: SubFigure, panels: Panels, styles: dict[str, ArmStyle], rows: int, columns: int) -> None:
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels.panels):
-            axes.remove()
-            continue
-        panel = panels.panels[place]
-        axes.set_title(
-            wrapped(", ".join(point_texts(panel.point)), _WIDE / columns - 0.3, SMALL), size=SMALL, parse_math=False
-        )
-        _dress(axes, panels)
-        # Under the last panel of a column that is one short there is no other to carry the ticks.
-        axes.tick_params(labelbottom=place + columns >= len(panels.panels))
-        for curve in panel.curves:
-            _draw_curve(axes, curve, styles[curve.arm])
-
-
-def _dress(axes: Axes, panels: Panels) -> None:
-    dress(axes)
-    axes.set_ylim(0, 1.02)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    whole = panels.axis != "seconds"
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6 if whole else 4, steps=[1, 2, 5, 10], integer=whole))
-    if whole:
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k steps, in little space
+def _style_panel(axes: Axes, timed: bool) -> None:
+    style_accuracies(axes)
     axes.grid(color=PALE, linewidth=0.6)
+    if timed:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    else:
+        count_ticks(axes.xaxis, 6)
 
 
 def _draw_curve(axes: Axes, curve: ArmCurve, style: ArmStyle) -> None:
     if curve.seeds > 1:
         axes.fill_between(curve.x, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
-    axes.plot(curve.x, curve.mean, color=style.colour, linestyle=style.line, linewidth=1.5)
+    axes.plot(curve.x, curve.mean, linewidth=1.5, **style.stroke)
     for x, y in curve.crosses:
         axes.plot(x, y, "x", color=style.colour, markersize=5, markeredgewidth=1.4, clip_on=False, zorder=4)

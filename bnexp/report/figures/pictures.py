@@ -1,27 +1,33 @@
-"""Every figure that a comparison has something for, as PNG to look at and as SVG to put into a document."""
+"""Every picture that a study has something for: as a Matplotlib figure, and as files."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
 
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.study import METRICS, Study, is_number
+from bnexp.analysis.study import Study, is_number
 from bnexp.config.text import listed
-from bnexp.report.figures.curves import curves_figure, default_curve_metric
+from bnexp.errors import InputError, nearest
+from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
+from bnexp.report.figures.frame import FileKind, figure_bytes
 from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.figures.probe_gradients import gradient_norms_figure
 from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
 from bnexp.report.figures.probe_layers import activations_figure, covariate_shift_figure, saturation_figure
 from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.figures.ranges import usable_range_figure
-from bnexp.report.figures.sheet import picture
+from bnexp.report.figures.sweep import sweep_figure
+from bnexp.report.style import short_keys
 from bnexp.store.files import replace
 
-FIGURES: dict[str, Callable[[Probed, str], Figure | None]] = {
+FILES: tuple[FileKind, ...] = ("png", "svg", "pdf")
+
+PROBE_FIGURES: dict[str, Callable[[Probed, str], Figure | None]] = {
     "gradient_norms": gradient_norms_figure,
     "activations": activations_figure,
     "saturation": saturation_figure,
@@ -29,125 +35,115 @@ FIGURES: dict[str, Callable[[Probed, str], Figure | None]] = {
     "slices": slices_figure,
     "covariate_shift": covariate_shift_figure,
 }
-"""By the name of the file."""
-
-_PROBE_FIGURES: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+"""By the name of the picture; each returns None where its probe was not taken."""
 
 
-def write_probe_pictures(study: Study, folder: Path) -> tuple[Path, ...]:
-    """Write those of FIGURES that the study's probes have something for; return the files.
+@dataclass(frozen=True)
+class Picture:
+    """A picture that applies to a study."""
+
+    figure: Callable[[], Figure | None]
+    """Draws it; None where nothing was measured for it."""
+    empty: str = ""
+    """Why it would show nothing yet, if so."""
+
+
+def draw(kind: str, study: Study, comparison: Comparison) -> Figure:
+    """Return the picture of a kind: one of the names of `pictures`.
+
+    Raises:
+        InputError: the study has no such picture, or nothing to show in it yet.
+    """
+    there = pictures(study, comparison)
+    if kind not in there:
+        raise InputError(f"{kind}: no such picture here{nearest(kind, list(there))}; there are {', '.join(there)}")
+    if reason := there[kind].empty:
+        raise InputError(f"{kind}: nothing to show yet, {reason}")
+    if figure := there[kind].figure():
+        return figure
+    raise InputError(f"{kind}: nothing to show, its probe was not taken")
+
+
+def pictures(study: Study, comparison: Comparison) -> dict[str, Picture]:
+    """Return the pictures that apply, by name: curves, time, over_<setting>, differences, ranges, heat_map, probes.
 
     Args:
-        study: the trials and their probes.
-        folder: where the files go; it has to be there.
+        study: the trials and their curves; with its probes for the pictures of those.
+        comparison: of that study.
     """
-    written = []
-    for name, figure in probe_figures(study, title=study.question or study.name):
-        for kind in _PROBE_FIGURES:
-            path = folder / f"{name}.{kind}"
-            replace(path, picture(figure, kind))
-            written.append(path)
-    return tuple(written)
+    results = dict(_results(study, comparison))
+    if study.probes is None:
+        return results
+    probed = make_probed(study)
+    return results | {name: Picture(partial(make, probed, study.title)) for name, make in PROBE_FIGURES.items()}
+
+
+def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Picture]]:
+    rows, metric = comparison.rows, comparison.metric
+    recorded = "" if (study.curves["step"] > 0).any() else "nothing is recorded after the start of training"
+    finished = "" if comparison.finished else "no trial has ended"
+    paired = finished or ("" if any(row.pairs for row in rows) else "no trial has a finished partner")
+    yield "curves", Picture(partial(curves_figure, study, metric), recorded)
+    if recorded or study.curves["seconds"].max() > 0:
+        yield "time", Picture(partial(curves_figure, study, metric, timed=True), recorded)
+    if not comparison.data_sets:
+        for key, name in short_keys(comparison.grid_keys).items():
+            if len({repr(row.point[key]) for row in rows}) > 1:
+                yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), finished)
+    if any(row.arm != comparison.baseline for row in rows):
+        yield "differences", Picture(partial(difference_figure, study, comparison), paired)
+    if comparison.robustness:
+        yield "ranges", Picture(partial(usable_range_figure, study, comparison), finished)
+    if not comparison.data_sets and (crossed := crossed_keys(comparison)):
+        yield "heat_map", Picture(partial(heat_map_figure, study, comparison, *crossed), finished)
 
 
 def probe_figures(study: Study, *, title: str) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the figure of each picture."""
+    """Yield the name and the figure of each picture of the study's probes."""
     if study.probes is None:
         return
-    probed = make_probed(study.trials, study.probes, grid_keys=study.grid_keys, arms=study.arms)
-    for name, make in FIGURES.items():
+    probed = make_probed(study)
+    for name, make in PROBE_FIGURES.items():
         if figure := make(probed, title):
             yield name, figure
 
 
-_KINDS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+def crossed_keys(comparison: Comparison) -> tuple[str, str] | None:
+    """Return the first two grid keys that are crossed, numbers before others; None without any.
+
+    Crossed: not one value of the one at each value of the other, as `zip` pairs them up.
+    """
+    points = [row.point for row in comparison.rows]
+    numbers = [key for key in comparison.grid_keys if all(is_number(point[key]) for point in points)]
+    for x, y in (*combinations(numbers, 2), *combinations(comparison.grid_keys, 2)):
+        pairs = {(repr(point[x]), repr(point[y])) for point in points}
+        if len(pairs) > max(len({at for at, _ in pairs}), len({at for _, at in pairs})):
+            return (x, y) if is_number(points[0][x]) else (y, x)
+    return None
 
 
 def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[Path, ...]:
-    """Write curves, time, differences, ranges and heat_map, as far as they apply and show something; return the files.
+    """Write every picture that shows something, as PNG, SVG and PDF; return the files.
 
     Args:
-        study: the trials and their curves.
+        study: the trials, their curves and their probes.
         comparison: of that study.
         folder: where the files go; it has to be there.
     """
     written = []
-    for name, reason, draw in _kinds(study, comparison):
-        if reason:
-            continue
-        figure = draw()
-        for kind in _KINDS:
+    for name, picture in pictures(study, comparison).items():
+        figure = None if picture.empty else picture.figure()
+        for kind in FILES if figure else ():
             path = folder / f"{name}.{kind}"
-            replace(path, picture(figure, kind))
+            replace(path, figure_bytes(figure, kind))
             written.append(path)
     return tuple(written)
-
-
-def figures(study: Study, comparison: Comparison) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """Yield the name of every picture that shows something, and what draws it; those of probes come last."""
-    yield from ((name, draw) for name, reason, draw in _kinds(study, comparison) if not reason)
-    for name, figure in probe_figures(study, title=study.question or study.name):
-        yield name, lambda drawn=figure: drawn  # type: ignore[misc]
 
 
 def pictures_left_out(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return a line for each reason why pictures that apply would show nothing yet."""
     by_reason: dict[str, list[str]] = {}
-    for name, reason, _ in _kinds(study, comparison):
-        if reason:
-            by_reason.setdefault(reason, []).append(name)
+    for name, picture in _results(study, comparison):
+        if picture.empty:
+            by_reason.setdefault(picture.empty, []).append(name)
     return tuple(f"{listed(names)}: {reason}" for reason, names in by_reason.items())
-
-
-def _kinds(study: Study, comparison: Comparison) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
-    """Yield of each picture that applies its name, why it would show nothing, if so, and what draws it."""
-    title, arms, rows, metric = study.question or study.name, study.arms, comparison.rows, comparison.metric
-    recorded = "" if (study.curves["step"] > 0).any() else "nothing is recorded after the start of training"
-    finished = "" if comparison.finished else "no trial has ended"
-    paired = finished or ("" if any(row.pairs for row in rows) else "no trial has a finished partner")
-    yield "curves", recorded, lambda: _curves(study, metric, title, timed=False)
-    if recorded or study.curves["seconds"].max() > 0:
-        yield "time", recorded, lambda: _curves(study, metric, title, timed=True)
-    if any(row.arm != comparison.baseline for row in rows):
-        yield (
-            "differences",
-            paired,
-            lambda: difference_figure(rows, baseline=comparison.baseline, arms=arms, metric=metric, title=title),
-        )
-    if comparison.robustness:
-        tried = {row.axis: study.trials[row.axis].dropna().unique().tolist() for row in comparison.robustness}
-        yield (
-            "ranges",
-            finished,
-            lambda: usable_range_figure(comparison.robustness, arms=arms, title=title, tried=tried),
-        )
-    if not comparison.data_sets and (crossed := _crossed(comparison)):
-        x, y = crossed
-        yield "heat_map", finished, lambda: heat_map_figure(rows, x=x, y=y, arms=arms, metric=metric, title=title)
-
-
-def _curves(study: Study, metric: str, title: str, *, timed: bool) -> Figure:
-    """Return the curves of the accuracy that goes with the metric, where it was recorded."""
-    column = METRICS[metric]
-    if study.curves[column].isna().all():
-        column = default_curve_metric(study.curves)
-    return curves_figure(
-        study.trials,
-        study.curves,
-        grid_keys=study.grid_keys,
-        arms=study.arms,
-        column=column,
-        title=title,
-        timed=timed,
-    )
-
-
-def _crossed(comparison: Comparison) -> tuple[str, str] | None:
-    """Return the first two grid keys of numbers that are crossed: not one value of the one at each of the other."""
-    points = [row.point for row in comparison.rows]
-    numbers = [key for key in comparison.grid_keys if all(is_number(point[key]) for point in points)]
-    for x, y in combinations(numbers, 2):
-        pairs = {(point[x], point[y]) for point in points}
-        if len(pairs) > max(len({at for at, _ in pairs}), len({at for _, at in pairs})):
-            return x, y
-    return None

@@ -17,6 +17,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from bnexp.report.figures.frame import SMALL, join_caption, shorten_text
 from bnexp.report.figures.probe_panels import (
     Facets,
     Probed,
@@ -27,7 +28,7 @@ from bnexp.report.figures.probe_panels import (
     row_texts,
     seeds_text,
 )
-from bnexp.report.figures.sheet import PALE, SMALL, sentences, shortened
+from bnexp.report.style import PALE
 
 PROBE = "gradient_norm.scale_free"
 _COLOURS = colormaps["cividis"]
@@ -82,7 +83,7 @@ def _norm(values: np.ndarray) -> LogNorm:
 
 
 def _caption(probed: Probed, table: pd.DataFrame, points: list[int]) -> str:
-    return sentences(
+    return join_caption(
         probed.seen(points),
         "the first layer is at the bottom",
         seeds_text(table, "median"),
@@ -102,7 +103,7 @@ def _draw_map(axes: Axes, cells: pd.DataFrame | None, norm: LogNorm, height: flo
         values = np.ma.masked_invalid(cells.clip(lower=norm.vmin).to_numpy())
         axes.pcolormesh(*edges, values, norm=norm, cmap=_COLOURS, rasterized=True)
         places = range(0, len(cells), ceil(len(cells) / int(height / _LAYER)))
-        axes.set_yticks(places, [shortened(cells.index[i], _NAME, SMALL - 1) for i in places], parse_math=False)
+        axes.set_yticks(places, [shorten_text(cells.index[i], _NAME, SMALL - 1) for i in places], parse_math=False)
         axes.set_ylim(-0.5, len(cells) - 0.5)
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from bnexp.report.figures.frame import SMALL, join_caption, new_figure, shorten_text, style_axes, wrap_text
 from bnexp.report.figures.probe_panels import (
     NARROW,
     WIDE,
@@ -29,8 +30,7 @@ from bnexp.report.figures.probe_panels import (
     row_texts,
     seeds_in,
 )
-from bnexp.report.figures.sheet import PALE, SMALL, dress, make_sheet, sentences, shortened, wrapped
-from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.report.style import PALE, ArmStyle, arm_styles
 
 # How smooth the loss is along the gradient while a network trains: Santurkar et al. (2018), figure 4, an arm a colour.
 #
@@ -78,23 +78,23 @@ def landscape_bands_figure(probed: Probed, title: str) -> Figure | None:
     if not shown:
         return None
     table = pd.concat([probed.of(name) for quantity in shown for name in (quantity.low, quantity.high)])
-    points, styles = points_of(table), arm_styles(probed.arms)
+    points, styles = points_of(table), arm_styles(probed.study.arms)
     table = table[table["point"].isin(points)]
-    figure, body = make_sheet(
+    figure, body = new_figure(
         title=title,
         caption=_caption(probed, table, points, list(shown)),
-        handles=[_handle(arm, styles[arm]) for arm in probed.arms_in(table)],
+        handles=[_handle(probed.study.label(arm), styles[arm]) for arm in probed.arms_in(table)],
         width=WIDE if len(shown) > 1 else NARROW,
         height=len(points) * _ROW + 0.6,
     )
     grid = body.subplots(len(points), len(shown), sharex=True, sharey="col", squeeze=False)
     texts = row_texts([probed.point_text(point) for point in points])
     for across, point, text in zip(grid, points, texts, strict=True):
-        across[0].set_ylabel(shortened(text, _ROW - 0.2, SMALL), size=SMALL, parse_math=False)
+        across[0].set_ylabel(shorten_text(text, _ROW - 0.2, SMALL), size=SMALL, parse_math=False)
         for axes, (quantity, bands) in zip(across, shown.items(), strict=True):
             _draw_panel(axes, bands, quantity, point, styles)
             if point == points[0]:
-                axes.set_title(wrapped(quantity.title, WIDE / 3 - 0.5, SMALL), size=SMALL)
+                axes.set_title(wrap_text(quantity.title, WIDE / 3 - 0.5, SMALL), size=SMALL)
     body.supxlabel("step", size=SMALL + 1)
     return figure
 
@@ -120,7 +120,7 @@ def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], shown: 
     seeds = seeds_in(table)
     ends = f", each the mean over {seeds} seeds" if seeds > 1 else ""
     smoothness = f"smoothness: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else ""
-    return sentences(
+    return join_caption(
         probed.seen(points),
         f"loss and gradient: lowest and highest over the step sizes of one moment{ends}" if moments else "",
         "gradients are relative, since with BN raw ones grow as weights shrink" if moments else "",
@@ -130,19 +130,19 @@ def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], shown: 
     )
 
 
-def _handle(arm: str, style: ArmStyle) -> Line2D:
-    return Line2D([], [], color=style.colour, linestyle=style.line, label=arm)
+def _handle(label: str, style: ArmStyle) -> Line2D:
+    return Line2D([], [], label=label, **style.stroke)
 
 
 def _draw_panel(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles: dict[str, ArmStyle]) -> None:
-    dress(axes)
+    style_axes(axes)
     mark_steps(axes)
     for arm, style in styles.items():
         if (band := bands.get((point, arm))) is not None:
             draw_band(axes, band["low"], band["high"], color=style.colour, alpha=0.15)
             for edge in ("low", "high") if quantity.one_moment else ("mean",):
                 width = 1 if quantity.one_moment else 1.5
-                draw_line(axes, band[edge], color=style.colour, linestyle=style.line, linewidth=width)
+                draw_line(axes, band[edge], linewidth=width, **style.stroke)
     low, high = min(band["low"].min() for band in bands.values()), max(band["high"].max() for band in bands.values())
     if 0 < low < high / _LOG_SPAN:
         axes.set_yscale("log")
@@ -230,7 +230,7 @@ def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
 
 
 def _slice_caption(probed: Probed, losses: pd.DataFrame, points: Sequence[int], seed: int) -> str:
-    return sentences(
+    return join_caption(
         probed.seen(points),
         f"seed {seed} at step {losses['step'].max()}",
         "axes: distance along two random directions, each filter's in multiples of its weights' norm",

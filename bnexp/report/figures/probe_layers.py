@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import SymmetricalLogLocator
 
+from bnexp.report.figures.frame import SMALL, join_caption, shorten_text, text_width
 from bnexp.report.figures.probe_panels import (
     Facets,
     Probed,
@@ -28,9 +29,8 @@ from bnexp.report.figures.probe_panels import (
     row_texts,
     seeds_text,
 )
-from bnexp.report.figures.sheet import GREY, SMALL, inches, sentences, shortened
 from bnexp.report.panels import evenly
-from bnexp.report.style import ArmStyle, arm_styles
+from bnexp.report.style import GREY, ArmStyle, arm_styles
 
 # What goes into the activations while a network trains: its 15th, 50th and 85th percentile, in three layers.
 #
@@ -62,7 +62,7 @@ def activations_figure(probed: Probed, title: str) -> Figure | None:
     figure, body = facets.sheet(
         title, _activation_caption(probed, table, points, len(layers), bool(far)), _activation_handles()
     )
-    bands, styles, axes_of = _bands(table), arm_styles(probed.arms), dict[str, list[Axes]]()
+    bands, styles, axes_of = _bands(table), arm_styles(probed.study.arms), dict[str, list[Axes]]()
     for row, arm, axes in facets.panels(body, sharey="row"):
         axes_of.setdefault(rows[row], []).append(axes)
         mark_steps(axes)
@@ -100,7 +100,7 @@ def _activation_handles() -> list[Artist]:
 
 
 def _activation_caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], layers: int, far: bool) -> str:
-    return sentences(
+    return join_caption(
         probed.seen(points),
         f"{_LAYERS} of {layers} activations, the first at the top" if layers > _LAYERS else "",
         "one scale per row; beyond ±1 it is logarithmic where inputs go far" if far else "one scale per row",
@@ -118,7 +118,7 @@ def _make_logarithmic(axes: Axes) -> None:
 
 def _draw_band(axes: Axes, band: pd.DataFrame, style: ArmStyle) -> None:
     draw_band(axes, band[LOW], band[HIGH], color=style.colour, alpha=0.25)
-    draw_line(axes, band[MEDIAN], color=style.colour, linestyle=style.line, linewidth=1.5)
+    draw_line(axes, band[MEDIAN], linewidth=1.5, **style.stroke)
 
 
 def _share_limits(rows: Iterable[Sequence[Axes]]) -> None:
@@ -196,7 +196,7 @@ def _figure(probed: Probed, title: str, quantities: Sequence[Quantity], note: st
 
 def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], note: str) -> str:
     layers = table["layer"].nunique()
-    return sentences(
+    return join_caption(
         probed.seen(points),
         note,
         f"a line per layer, {layers} from the first (dark) to the last (light)" if layers > 1 else "",
@@ -212,9 +212,9 @@ def _colours(layers: Sequence[str]) -> dict[str, str]:
 
 def _handles(colours: dict[str, str], width: float) -> list[Line2D]:
     """Return as many layers, evenly spaced, as have room in one line."""
-    longest = max(inches(shortened(layer, _NAME, SMALL), SMALL) for layer in colours)
+    longest = max(text_width(shorten_text(layer, _NAME, SMALL), SMALL) for layer in colours)
     named = [list(colours.items())[place] for place in evenly(len(colours), int(width / (longest + _HANDLE)))]
-    return [Line2D([], [], color=colour, label=shortened(layer, _NAME, SMALL)) for layer, colour in named]
+    return [Line2D([], [], color=colour, label=shorten_text(layer, _NAME, SMALL)) for layer, colour in named]
 
 
 def _set_scale(axes: Axes, quantity: Quantity, values: pd.Series) -> None:

@@ -14,10 +14,11 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from bnexp.analysis.pairing import grid_points, point_numbers
+from bnexp.analysis.study import Study
 from bnexp.config.text import counted
-from bnexp.report.figures.sheet import GREY, PALE, SMALL, dress, make_sheet, shortened, wrapped
+from bnexp.report.figures.frame import SMALL, new_figure, shorten_text, style_axes, wrap_text
 from bnexp.report.panels import evenly
-from bnexp.report.style import point_texts
+from bnexp.report.style import GREY, PALE, point_title
 
 MOST_POINTS, MOST_ARMS = 3, 4
 """Grid points in a figure at most; arms that stand side by side, beyond which one grid point is enough."""
@@ -29,7 +30,7 @@ _NOTHING = pd.DataFrame({name: [] for name in ("trial", "step", "layer", "value"
 class Probed:
     """The probes of a study's trials; failed trials and values that aren't finite are left out."""
 
-    arms: tuple[str, ...]
+    study: Study
     points: tuple[dict[str, Any], ...]
     """All grid points; a table's `point` is a place in here."""
     trials: pd.DataFrame
@@ -44,11 +45,11 @@ class Probed:
     def arms_in(self, table: pd.DataFrame) -> tuple[str, ...]:
         """Return the arms that a table has values of."""
         there = set(table["arm"])
-        return tuple(arm for arm in self.arms if arm in there)
+        return tuple(arm for arm in self.study.arms if arm in there)
 
     def point_text(self, point: int) -> str:
         """Write a grid point."""
-        return ", ".join(point_texts(self.points[point]))
+        return point_title(self.points[point])
 
     def seen(self, points: Sequence[int]) -> str:
         """Say which grid points are drawn, where that isn't all of them."""
@@ -65,24 +66,21 @@ class Probed:
         return f"{count} of {counted(len(outcomes), 'trial')} diverged; what is not finite is left out" if count else ""
 
 
-def make_probed(trials: pd.DataFrame, probes: pd.DataFrame, *, grid_keys: Sequence[str], arms: Sequence[str]) -> Probed:
-    """Return the probes, each beside what is known about its trial.
+def make_probed(study: Study) -> Probed:
+    """Return a study's probes, each beside what is known about its trial.
 
-    Args:
-        trials: `trial`, `arm`, `seed`, `outcome` and the grid keys.
-        probes: the rows of probes.csv; of several with the same trial, step, layer and probe the last counts.
-        grid_keys, arms: of the study.
+    Of several rows with the same trial, step, layer and probe the last counts.
     """
-    places = trials.assign(point=point_numbers(trials, grid_keys))
-    places = places.loc[
-        (places["outcome"] != "failed") & places["arm"].isin(arms), ["trial", "arm", "seed", "point", "outcome"]
-    ]
-    values = pd.to_numeric(probes["value"], errors="coerce")
-    finite = probes.assign(value=values, layer=probes["layer"].fillna(""))[np.isfinite(values)]
+    assert study.probes is not None
+    places = study.trials.assign(point=point_numbers(study.trials, study.grid_keys))
+    kept = (places["outcome"] != "failed") & places["arm"].isin(study.arms)
+    places = places.loc[kept, ["trial", "arm", "seed", "point", "outcome"]]
+    values = pd.to_numeric(study.probes["value"], errors="coerce")
+    finite = study.probes.assign(value=values, layer=study.probes["layer"].fillna(""))[np.isfinite(values)]
     last = finite.drop_duplicates(["trial", "step", "layer", "probe"], keep="last")
     known = last.merge(places.drop(columns="outcome"), on="trial")
     tables = {str(probe): table for probe, table in known.groupby("probe", sort=False)}
-    return Probed(tuple(arms), tuple(grid_points(trials, grid_keys)), places, tables)
+    return Probed(study, tuple(grid_points(study.trials, study.grid_keys)), places, tables)
 
 
 def points_of(table: pd.DataFrame) -> list[int]:
@@ -176,7 +174,7 @@ class Facets:
 
     def sheet(self, title: str, caption: str, handles: Sequence[Artist]) -> tuple[Figure, SubFigure]:
         """Return a figure with room for the panels, and its part for them."""
-        return make_sheet(title=title, caption=caption, handles=handles, width=self.width, height=self.height)
+        return new_figure(title=title, caption=caption, handles=handles, width=self.width, height=self.height)
 
     def panels(self, body: SubFigure, sharey: bool | Literal["row"] = True) -> Iterator[tuple[int, str, Axes]]:
         """Make the panels; yield the place of each one's row in `rows`, its arm and its axes."""
@@ -186,13 +184,13 @@ class Facets:
             block, row = divmod(line, len(self.rows))
             if self.rows[row]:
                 across[0].set_ylabel(
-                    shortened(self.rows[row], self.row_height - 0.1, SMALL), size=SMALL, parse_math=False
+                    shorten_text(self.rows[row], self.row_height - 0.1, SMALL), size=SMALL, parse_math=False
                 )
             arms = self.arms[block * self.columns : (block + 1) * self.columns]
             for axes in across[len(arms) :]:
                 axes.remove()
             for arm, axes in zip(arms, across, strict=False):
-                dress(axes)
+                style_axes(axes)
                 # Under the last panel of a column that is one short there is no other to carry the ticks.
                 below = (block + 1) * self.columns + list(arms).index(arm)
                 axes.tick_params(labelbottom=row == len(self.rows) - 1 and below >= len(self.arms))
@@ -201,7 +199,7 @@ class Facets:
                 yield row, arm, axes
 
     def _title(self, arm: str) -> str:
-        return wrapped(arm, self.panel_width, SMALL)
+        return wrap_text(arm, self.panel_width, SMALL)
 
 
 def row_texts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -1,20 +1,24 @@
 """The report as one HTML page: readable from a file without network, its charts drawn by the plotly.js inside it."""
 
+import gzip
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import Study
 from bnexp.records import DIVERGED_FACTOR
+from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.figures.pictures import probe_figures
-from bnexp.report.figures.sheet import picture
-from bnexp.report.html.charts import arm_looks, chart_data, embedded
+from bnexp.report.html.charts import chart_data, embedded
 from bnexp.report.html.tables import baseline_table, comparison_tables, environment_table, settings_table, trials_table
 from bnexp.report.html.templates import asset, template
 from bnexp.report.html.verdict import verdict
+from bnexp.report.style import ON_DARK
 from bnexp.report.views import usable_text
 
 
@@ -27,16 +31,6 @@ class Words:
     """What it is, for who can't see it."""
     reading: str
     trap: str
-
-
-@dataclass(frozen=True)
-class NetworkPicture:
-    """A picture of the page."""
-
-    id: str
-    words: Words
-    source: str
-    """The SVG as a data URI: it is drawn apart from the page, so no name in it is more than text."""
 
 
 WORDS = {
@@ -84,20 +78,7 @@ WORDS = {
 """By the name of the picture."""
 
 
-def network_pictures(study: Study) -> tuple[NetworkPicture, ...]:
-    """Return the pictures that the study's probes have something for, without titles: the page has headings."""
-    return tuple(
-        NetworkPicture(name, WORDS[name], _uri(picture(figure, "svg")))
-        for name, figure in probe_figures(study, title="")
-    )
-
-
-def _uri(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{b64encode(svg).decode()}"
-
-
 PACKAGE = "bnexp.report.html"
-SCRIPTS = ("charts.js", "page.js")
 
 
 def page(study: Study, comparison: Comparison) -> str:
@@ -113,9 +94,8 @@ def page(study: Study, comparison: Comparison) -> str:
         comparison=comparison,
         metric=comparison.metric.replace("_", " "),
         verdict=verdict(comparison, study.settings),
-        looks=arm_looks(study.arms),
         tables=comparison_tables(comparison, arms),
-        networks=network_pictures(study),
+        networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
         trials=trials_table(study, arms),
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),
@@ -125,14 +105,21 @@ def page(study: Study, comparison: Comparison) -> str:
         diverged_factor=DIVERGED_FACTOR,
         charts=charts,
         data=Markup(embedded(charts)),
+        on_dark=Markup(embedded(ON_DARK)),
         style=asset(PACKAGE, "page.css"),
         plotly=_plotly(),
-        scripts=[asset(PACKAGE, name) for name in SCRIPTS],
+        scripts=[asset(PACKAGE, name) for name in ("theme.js", "charts.js", "page.js")],
     )
 
 
-def _plotly() -> Markup:
-    """Return plotly.js, with what would end its script element written another way."""
+def svg_uri(figure: Figure) -> str:
+    """Return a figure as an SVG in a data URI: it is drawn apart from the page, so no name in it is more than text."""
+    return f"data:image/svg+xml;base64,{b64encode(figure_bytes(figure, 'svg')).decode()}"
+
+
+@cache
+def _plotly() -> str:
+    """Return plotly.js, compressed by gzip and in base64: less than half as long."""
     from plotly.offline import get_plotlyjs  # only a page needs it
 
-    return Markup(get_plotlyjs().replace("</script", "<\\/script").replace("<!--", "<\\!--"))
+    return b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

@@ -6,12 +6,16 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from bnexp.analysis.comparison import ArmRow, RobustnessRow
-from bnexp.report.figures.sheet import DPI, missing_letters
+from bnexp.analysis.comparison import ArmRow, Comparison, RobustnessRow
+from bnexp.analysis.study import Chance, Study
+from bnexp.report.figures.frame import DPI, ignore_missing_glyphs
+
+ARMS = ("none", "before", "after")
 
 ODD_NAMES = (
     "_hidden",
@@ -89,6 +93,26 @@ def run_tables(
     return trials, curves.assign(train_accuracy=0.5, val_accuracy=np.nan)
 
 
+def study_of(tables: tuple[pd.DataFrame, pd.DataFrame], arms: Sequence[str] = ARMS[:2], **more: Any) -> Study:
+    """A study of trials and curves that is swept over `train.lr`."""
+    given = {"question": "A question?", "grid_keys": ("train.lr",), "chance": Chance(0.1)}
+    known: dict[str, Any] = {"name": "a-run", "runs": ("a-run",), "settings": {}, "environments": {}, **given, **more}
+    return Study(trials=tables[0], curves=tables[1], arms=tuple(arms), **known)
+
+
+def comparison_of(rows: Sequence[ArmRow], **more: Any) -> Comparison:
+    """A comparison with rows to the arm none."""
+    given = {"metric": "final_test_accuracy", "baseline": "none", "threshold": 0.9, "overall": (), "best": ()}
+    counts = {"finished": len(rows), "planned": len(rows), "robustness": ()}
+    keys = tuple(rows[0].point) if rows else ()
+    return Comparison(rows=tuple(rows), grid_keys=keys, **{**given, **counts, **more})
+
+
+def arms_of(*arms: str, **more: Any) -> Study:
+    """A study of which nothing but its arms is known."""
+    return study_of((pd.DataFrame(), pd.DataFrame()), arms, **more)
+
+
 def probe_tables(
     arms: Sequence[str] = ("none", "before"),
     *,
@@ -164,9 +188,19 @@ def drawn_texts(figure: Figure) -> list[Text]:
             found.append(text)
         draw(text, renderer)
 
-    with mock.patch.object(Text, "draw", seen), missing_letters():
+    with mock.patch.object(Text, "draw", seen), ignore_missing_glyphs():
         FigureCanvasAgg(figure).draw()  # a figure's own canvas draws nothing
     return found
+
+
+def legend_of(figure: Figure) -> list[str]:
+    """The labels of a figure's legend."""
+    return [text.get_text() for text in figure.subfigs[0].legends[0].get_texts()]
+
+
+def maps_of(figure: Figure) -> list[Axes]:
+    """The axes of a figure but for the scale of its colours."""
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
 
 
 def words(figure: Figure) -> list[str]:
@@ -183,7 +217,7 @@ def faults(figure: Figure) -> list[str]:
     """Texts that leave the figure, overlap another one, or would read a name as a formula."""
     texts = drawn_texts(figure)
     assert texts
-    with missing_letters():
+    with ignore_missing_glyphs():
         x0, y0, x1, y1 = np.array([text.get_window_extent().extents for text in texts]).T
     shown = [repr(text.get_text()) for text in texts]
     edge = figure.bbox.padded(1)

@@ -12,21 +12,34 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 
-from bnexp.analysis.comparison import ArmRow
+from bnexp.analysis.comparison import ArmRow, Comparison
+from bnexp.analysis.study import Study
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.heat_map import heat_map_figure
-from bnexp.report.figures.pictures import FIGURES as OF_PROBES
+from bnexp.report.figures.pictures import PROBE_FIGURES as OF_PROBES
 from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.figures.ranges import usable_range_figure
+from bnexp.report.figures.sweep import sweep_figure
 from bnexp.report.style import KNOWN
 from tests.helpers import PICTURE_RMS
-from tests.report.figures.made_up import arm_row, crossed, probe_tables, robustness, run_tables
+from tests.report.figures.made_up import (
+    ARMS,
+    arm_row,
+    arms_of,
+    comparison_of,
+    crossed,
+    probe_tables,
+    robustness,
+    run_tables,
+    study_of,
+)
 
 FOLDER = Path(__file__).parent / "baselines"
 DPI = 60
@@ -34,21 +47,18 @@ DPI = 60
 DRAWN_WITH = "3.11"
 """Matplotlib draws letters a little otherwise in every minor version, which is more than some real changes make."""
 
-ARMS = ("none", "before", "after")
 TITLE = "Does a made-up network learn?"
 
 
-def curves_of() -> Figure:
-    tables, keys = _runs()
-    return curves_figure(*tables, **keys)
+def curves_of(timed: bool = False) -> Figure:
+    return curves_figure(study_of(_runs(), ARMS, question=TITLE), "final_test_accuracy", timed=timed)
 
 
-def time_of() -> Figure:
-    tables, keys = _runs()
-    return curves_figure(*tables, **keys, timed=True)
+def _comparison(rows: list[ArmRow]) -> tuple[Study, Comparison]:
+    return arms_of(*ARMS, question=TITLE), comparison_of(rows)
 
 
-def _runs() -> tuple[tuple, dict]:
+def _runs() -> tuple:
     """Four learning rates, three seeds; without BN the largest rate diverges."""
     epochs, seeds = np.arange(9), np.array([0.9, 1.0, 1.1])[:, None]
     speed = np.array([[0.05, 0.1, 0.08], [0.2, 0.4, 0.3], [0.5, 0.9, 0.7], [0.0, 1.2, 0.9]])
@@ -56,7 +66,7 @@ def _runs() -> tuple[tuple, dict]:
     trials, curves = run_tables(accuracy, ARMS, seconds=(1.0, 1.4, 1.5))
     lost = (trials["train.lr"] == 4) & (trials["arm"] == "none")
     trials.loc[lost, "outcome"], trials.loc[lost, "diverged_step"] = "diverged", [11, 35, 52]
-    return (trials, curves), {"grid_keys": ["train.lr"], "arms": ARMS, "column": "test_accuracy", "title": TITLE}
+    return trials, curves
 
 
 def _differences() -> list[ArmRow]:
@@ -69,9 +79,7 @@ def _differences() -> list[ArmRow]:
 
 
 def differences_of(rows: list[ArmRow] | None = None) -> Figure:
-    return difference_figure(
-        rows or _differences(), baseline="none", arms=ARMS, metric="final_test_accuracy", title=TITLE
-    )
+    return difference_figure(*_comparison(rows or _differences()))
 
 
 def ranges_of(highest: float = 1.0) -> Figure:
@@ -82,8 +90,9 @@ def ranges_of(highest: float = 1.0) -> Figure:
         robustness("model.dropout", "none", 0.0, 0.5, best_at=0.25),
         robustness("model.dropout", "before", 0.25, 0.25),
     ]
-    tried = {"train.lr": (0.001, 0.01, 0.1, 0.3, 1.0, 3.0), "model.dropout": (0.0, 0.25, 0.5)}
-    return usable_range_figure(rows, arms=ARMS, title=TITLE, tried=tried)
+    tried = {"train.lr": (0.001, 0.01, 0.1, 0.3, 1.0, 3.0), "model.dropout": (0.0, 0.25, 0.5) * 2}
+    study = study_of((pd.DataFrame(tried), pd.DataFrame()), ARMS, question=TITLE)
+    return usable_range_figure(study, comparison_of([], robustness=tuple(rows)))
 
 
 def _crossed() -> list[ArmRow]:
@@ -95,23 +104,31 @@ def _crossed() -> list[ArmRow]:
 
 
 def heat_map_of(rows: list[ArmRow] | None = None) -> Figure:
-    return heat_map_figure(
-        rows or _crossed(), x="train.lr", y="model.init.scale", arms=ARMS, metric="final_test_accuracy", title=TITLE
-    )
+    return heat_map_figure(*_comparison(rows or _crossed()), "train.lr", "model.init.scale")
+
+
+def sweep_of() -> Figure:
+    rows = [
+        replace(row, low=row.mean - 0.05, high=row.mean + 0.05, diverged=int(row.mean < 0.2))
+        for row in _crossed()
+        if row.mean is not None
+    ]
+    return sweep_figure(*_comparison(rows), "train.lr")
 
 
 def probes_of(name: str, factor: float = 1) -> Figure:
     """A picture of made-up probes; the second arm's values may be larger by a factor."""
     trials, probes = probe_tables(ARMS[:2], seeds=2, depth=3, steps=range(0, 101, 20))
     probes.loc[probes["trial"] > 1, "value"] *= factor
-    figure = OF_PROBES[name](make_probed(trials, probes, grid_keys=["train.lr"], arms=ARMS[:2]), TITLE)
+    figure = OF_PROBES[name](make_probed(study_of((trials, trials), probes=probes)), TITLE)
     assert figure is not None
     return figure
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {
     "curves": curves_of,
-    "time": time_of,
+    "time": partial(curves_of, timed=True),
+    "over_lr": sweep_of,
     "differences": differences_of,
     "ranges": ranges_of,
     "heat_map": heat_map_of,

@@ -1,97 +1,98 @@
-"""The figure holds the panels it should, says what it leaves out, and lands on disk as a PNG."""
+"""The figure of curves holds the panels that it should, says what it leaves out, and marks what diverged."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.curves import curve_figure, default_curve_metric, draw_curves
-from bnexp.report.panels import make_panels
+from bnexp.config.load import resolve
+from bnexp.report.figures.curves import curves_figure, default_curve_metric
+from tests.helpers import crossed
+from tests.report.figures.made_up import ODD_NAMES, caption, faults, legend_of, run_tables, study_of, words
 
 ARMS = ("none", "before")
+RISING = np.array([[[[0.1, 0.2, 0.4], [0.1, 0.4, 0.6]], [[0.1, 0.7, 0.8], [0.1, 0.9, 1.0]]]])
 
 
-def figure_of(frames, arms: tuple[str, ...] = ARMS, title: str = "a title") -> Figure:
-    panels = make_panels(*frames, grid_keys=["train.lr"], arms=arms, column="test_accuracy", limit=16)
-    return curve_figure(panels, arms=arms, label="test accuracy", title=title)
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for part in figure.subfigs for text in part.texts]
-
-
-def legend_of(figure: Figure) -> list[str]:
-    return [text.get_text() for part in figure.subfigs for legend in part.legends for text in legend.get_texts()]
+def figure_of(tables: tuple[pd.DataFrame, pd.DataFrame], arms: tuple[str, ...] = ARMS, **more: object) -> Figure:
+    return curves_figure(study_of(tables, arms), "final_test_accuracy", **more)
 
 
 @pytest.mark.parametrize("points", [1, 3, 5, 16])
-def test_a_panel_per_grid_point(run_frames, points: int) -> None:
-    axes = figure_of(run_frames(np.full((points, 2, 2, 3), 0.5))).axes
-    assert [panel.get_title() for panel in axes] == [f"lr {point + 1}" for point in range(points)]
+def test_a_panel_per_grid_point(points: int) -> None:
+    axes = figure_of(run_tables(np.full((points, 2, 2, 3), 0.5))).axes
+    assert [panel.get_title() for panel in axes] == [f"lr\u00a0{point + 1}" for point in range(points)]
     assert all(len(panel.lines) == 2 and len(panel.collections) == 2 for panel in axes)
     assert {panel.get_ylim() for panel in axes} == {(0, 1.02)}
 
 
-def test_more_points_than_panels_are_said_in_the_caption(run_frames) -> None:
-    figure = figure_of(run_frames(np.full((40, 2, 1, 3), 0.5)))
+def test_more_points_than_panels_and_a_single_seed_are_said_in_the_caption() -> None:
+    figure = figure_of(run_tables(np.full((40, 2, 1, 3), 0.5)))
     assert len(figure.axes) == 16
-    assert "Showing 16 of 40 grid points. One seed." in texts(figure)
+    assert caption(figure) == "Showing 16 of 40 grid points. One seed."
+    assert [len(axes.collections) for axes in figure.axes] == [0] * 16
+    assert caption(figure_of((run_tables(RISING)[0], run_tables(RISING)[1][:0]))) == "Nothing recorded yet."
 
 
-def test_a_single_seed_is_just_a_line(run_frames) -> None:
-    (panel,) = figure_of(run_frames(np.full((1, 2, 1, 3), 0.5))).axes
-    assert (len(panel.lines), len(panel.collections)) == (2, 0)
-
-
-def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None:
-    trials, curves = run_frames(np.full((1, 2, 2, 3), 0.5))
-    trials.loc[0, "outcome"] = "diverged"
+def test_where_a_trial_diverged_is_marked_and_explained() -> None:
+    trials, curves = run_tables(np.full((1, 2, 2, 3), 0.5))
+    trials.loc[0, ["outcome", "diverged_step"]] = "diverged", 15
     figure = figure_of((trials, curves))
     (marks,) = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
-    assert marks.get_xydata().tolist() == [[2, 0.5]]
+    assert marks.get_xydata().tolist() == [[1.5, 0.5]]
     assert legend_of(figure) == ["none", "before", "diverged"]
-    assert any(
-        "Cross: where a trial diverged; a stopped one keeps its last value." in text.replace("\n", " ")
-        for text in texts(figure)
-    )
+    assert "Cross: where a trial diverged; a stopped one keeps its last value." in caption(figure)
 
 
-@pytest.mark.parametrize("name", ["_hidden", "half a $", "$x$", "a name " * 12])
-def test_any_arm_name_is_shown_as_it_is(run_frames, name: str, tmp_path: Path) -> None:
-    figure = figure_of(run_frames(np.full((1, 2, 1, 3), 0.5), (name, "before")), (name, "before"), title=name)
-    assert legend_of(figure) == [name, "before"]
-    shown = [*figure.subfigs[0].legends[0].get_texts(), *(text for part in figure.subfigs[::2] for text in part.texts)]
-    assert not any(text.get_parse_math() for text in shown)  # or "$x$" would lose its dollars
-    figure.savefig(tmp_path / "figure.png")
+def test_arms_go_by_their_labels() -> None:
+    study = study_of(run_tables(RISING))
+    config = resolve({"name": "x", "labels": {"before": "with BN"}}, "x.yaml")
+    labelled = curves_figure(replace(study, configs={"a-run": config}), "final_test_accuracy")
+    assert legend_of(labelled) == ["none", "with BN"]
 
 
-def test_nothing_overlaps(run_frames, tmp_path: Path) -> None:
-    trials, curves = run_frames(np.full((5, 3, 2, 3), 0.5), ("none", "a long name " * 4, "after"))
-    figure = figure_of((trials, curves), tuple(trials["arm"].unique()), title="A question as long as this? " * 5)
-    figure.savefig(tmp_path / "figure.png")
-    top, _, bottom = figure.subfigs
-    heading, legend = top.texts[0].get_window_extent(), top.legends[0].get_window_extent()
-    panels = [axes.get_tightbbox() for axes in figure.axes]
-    assert figure.bbox.y1 > heading.y1
-    assert heading.y0 >= legend.y1 - 1
-    assert legend.y0 >= max(panel.y1 for panel in panels) - 1
-    assert bottom.texts[0].get_window_extent().y1 < min(panel.y0 for panel in panels)
-    assert all(text.get_window_extent().x1 < figure.bbox.x1 for text in (*top.texts, *bottom.texts))
-    assert not any(a.overlaps(b) for i, a in enumerate(panels) for b in panels[:i])
+def test_over_time_means_stand_at_the_mean_seconds_of_their_trials() -> None:
+    trials, curves = run_tables(RISING, seconds=(0.1, 0.25))
+    figure = figure_of((trials, curves), timed=True)
+    none, before = figure.axes[0].lines
+    assert none.get_xydata() == pytest.approx(np.array([[0, 0.1], [0.1, 0.3], [0.2, 0.5]]))
+    assert before.get_xydata() == pytest.approx(np.array([[0, 0.1], [0.25, 0.8], [0.5, 0.9]]))
+    assert {"seconds", "test accuracy", "A question?"} <= set(words(figure))
+    assert "Seconds: a trial's share of the time of all that trained with it" in caption(figure)
+    curves.loc[curves["trial"] == 1, "seconds"] *= 3
+    later = figure_of((trials, curves[curves["epoch"] > 0]), timed=True)  # nothing before training
+    assert later.axes[0].lines[0].get_xdata() == pytest.approx([0.2, 0.4])
 
 
-def test_drawing_writes_a_png(run_frames, tmp_path: Path) -> None:
-    path = tmp_path / "curves.png"
-    trials, curves = run_frames(np.full((2, 2, 2, 3), 0.5))
-    draw_curves(
-        trials, curves, grid_keys=["train.lr"], arms=ARMS, metric_column="test_accuracy", title="Why?", path=path
-    )
-    assert path.read_bytes().startswith(b"\x89PNG\r\n")
+def test_time_does_not_run_back_where_the_slower_trial_stops() -> None:
+    accuracy = RISING.copy()
+    accuracy[0, 0, 1, 2] = np.nan
+    trials, curves = run_tables(accuracy)
+    trials.loc[1, "outcome"] = "diverged"
+    curves.loc[curves["trial"] == 1, "seconds"] *= 9
+    panel = figure_of((trials, curves), timed=True).axes[0]
+    assert panel.lines[0].get_xdata() == pytest.approx([0, 0.5, 0.6])
+    (mark,) = [line for line in panel.lines if line.get_marker() == "x"]
+    assert mark.get_xydata() == pytest.approx(np.array([[0.5, 0.4]]))
 
 
-def test_the_curve_drawn_is_the_best_that_was_measured(run_frames) -> None:
-    _, curves = run_frames(np.full((1, 2, 1, 3), 0.5))
+@pytest.mark.parametrize(("seconds", "points"), crossed([1e-5, 1.0, 123456.0], [1, 4, 16], fast=3))
+def test_nothing_overlaps_however_long_it_took(seconds: float, points: int) -> None:
+    tables = run_tables(np.full((points, 2, 2, 3), 0.5), seconds=(seconds, 3 * seconds))
+    assert faults(figure_of(tables, timed=True)) == []
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_is_shown_as_it_is(name: str) -> None:
+    trials, curves = run_tables(np.full((3, 2, 1, 3), 0.5), (name, "before"))
+    study = study_of((trials.assign(**{"train.lr": name}), curves), (name, "before"), question=name)
+    assert faults(curves_figure(study, "final_test_accuracy")) == []
+
+
+def test_the_curve_drawn_is_the_best_that_was_measured() -> None:
+    _, curves = run_tables(np.full((1, 2, 1, 3), 0.5))
     assert default_curve_metric(curves) == "test_accuracy"
     assert default_curve_metric(curves.assign(test_accuracy=np.nan)) == "train_accuracy"
     assert default_curve_metric(curves.assign(test_accuracy=np.nan, val_accuracy=0.4)) == "val_accuracy"

@@ -2,8 +2,11 @@
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from gzip import decompress
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -12,39 +15,62 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.report.html.charts import ON_DARK, arm_looks, chart_data, embedded
-from bnexp.report.html.page import page
+from bnexp.config.data import DataSettings
+from bnexp.config.load import resolve
+from bnexp.config.trial import TrialSettings
+from bnexp.report.figures.pictures import PROBE_FIGURES
+from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.page import WORDS, page
 from bnexp.report.html.tables import comparison_tables, environment_table, settings_table, trials_table
-from bnexp.report.style import KNOWN, arm_styles
+from bnexp.report.style import KNOWN, ON_DARK, arm_styles
+from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import HOSTILE, compared, settings, study
 
-LARGEST = 8_000_000
+LARGEST = 5_000_000
 """Bytes of a page with 1,000 trials of 100 records."""
-SCRIPTS = 4
-"""The numbers, plotly.js, and the page's own two."""
 VOID = {"meta", "input", "line", "use", "link", "img", "br", "hr"}
-DARK_GROUND = "#1b1f24"
 CONTRAST = 4.5
+HARMLESS = "harmless"
+QUOTING = "'{"
+"""How a command and a mapping begin in which a shell or JSON would write the text another way."""
+TEXTS = [
+    *HOSTILE,
+    "</SCRIPT ><svg/onload=alert(1)>",
+    "--><script>alert(1)</script><!--",
+    "</style><script>alert(1)</script>",
+    "' onmouseover='alert(1)' x='",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "{% for x in y %}{{ config }}{# #}",
+    "${alert(1)}`'\"\\",
+    "\\u003cscript\\u003e\u2028\u2029",
+]
 
 
 class Parsed(HTMLParser):
-    """Elements with their attributes, and the text in them."""
+    """Elements with their attributes, the names of these in order, and the texts in the elements."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.structure: list[tuple[str, ...]] = []
         self.texts: list[tuple[str, str]] = []
         self._open: list[str] = []
         self.feed(html)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
+        self.structure.append((tag, *(name for name, _ in attrs)))
         if tag not in VOID:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
+        self.structure.append((f"/{tag}",))
         if tag not in VOID:
             assert self._open.pop() == tag
+
+    def handle_comment(self, data: str) -> None:
+        self.structure.append(("comment", data))
 
     def handle_data(self, data: str) -> None:
         self.texts.append((self._open[-1] if self._open else "", data))
@@ -126,6 +152,12 @@ def test_nothing_is_asked_for_from_anywhere(parsed: Parsed) -> None:
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"]
 
 
+def test_plotly_comes_compressed(html: str) -> None:
+    (packed,) = re.findall(r'<script type="text/plain" id="plotly">([\w+/=]+)</script>', html)
+    assert decompress(b64decode(packed)).startswith(b"/**\n* plotly.js")
+    assert len(html.encode()) < 2_500_000
+
+
 def test_what_could_mislead_and_what_is_missing_is_said(parsed: Parsed) -> None:
     for text in ("few seeds: three", "train.lr: 0.1 in a, 0.3 in b", "c: nothing in it", "26 of 27 trials have ended"):
         assert text in parsed.visible
@@ -142,21 +174,52 @@ def test_every_trial_has_a_row_that_points_lead_to(parsed: Parsed, html: str) ->
         assert text in parsed.visible
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_is_anything_but_text(name: str) -> None:
+@cache
+def everywhere(text: str) -> str:
+    """A page with the text in every place that a configuration, a table or a file of a run can fill."""
+    # A configuration refuses some of these texts; the page has to bear them all.
+    roots = [DataSettings().model_copy(update={"root": f"{text} {i}"}) for i in range(2)]
+    changed = [TrialSettings().model_copy(update={"data": data}) for data in roots]
     made = study(
-        arms=("none", name), question=name, name=name, runs=(name,), grid={"data.name": [name, "b"]}, differs=(name,),
-        environments={name: {name: name, "command": [name]}},
+        arms=("none", text), question=text, name=text, runs=(text, f"{text} 2"), differs=(text,), left_out=(text,),
+        grid={"data.root": [text, f"{text} 2"], "model.width": [3, 4]}, outcomes={0: "failed", 1: "diverged", 2: text},
+        environments={text: {text: text, "command": [f"{text} x"], "packages": {text: [text]}, "threads": text}},
+        settings=dict(zip(("none", text), changed, strict=True)),
     )  # fmt: skip
-    comparison = replace(compared(made), warnings=(name,), differs=(name,), left_out=(name,))
-    plain = Parsed(page_of(study(grid={"data.name": ["a", "b"]}, differs=("a",))))
-    parsed = Parsed(page(made, comparison))
-    assert len(parsed.all("script")) == len(plain.all("script")) == SCRIPTS
-    assert {tag for tag, _ in parsed.elements} <= {tag for tag, _ in plain.elements} | {"ul", "li"}
-    assert {key for _, keys in parsed.elements for key in keys} == {key for _, keys in plain.elements for key in keys}
-    for tag in ("h1", "code", "th", "li", "span", "title"):
-        assert name in parsed.text(tag)
-    assert data_in(page(made, comparison))["arms"][1]["name"] == name
+    made.trials["reason"] = made.trials["reason"].astype(object)
+    made.trials.loc[0, "reason"] = text
+    made.trials["run"] = text
+    return page(made, replace(compared(made), warnings=(text,), differs=(text,), left_out=(text,)))
+
+
+@pytest.fixture(scope="module")
+def harmless() -> Parsed:
+    return Parsed(everywhere(HARMLESS))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_text_is_shown_as_it_is_and_adds_no_element_no_attribute_and_no_comment(harmless: Parsed, text: str) -> None:
+    seen = Parsed(everywhere(text))
+    assert seen.structure == harmless.structure
+    values = [value for tag, keys in seen.elements for key, value in keys.items() if key != "content"]
+    assert not [value for value in values if text in (value or "")]
+    texts, plain = ([text for _, text in parsed.texts] for parsed in (seen, harmless))
+    last = plain.index("What the numbers mean")
+    places = [i for i, harmless in enumerate(plain[:last]) if HARMLESS in harmless and harmless[0] not in QUOTING]
+    assert len(places) > 40
+    assert [texts[i] for i in places] == [plain[i].replace(HARMLESS, text) for i in places]
+    found = data_in(everywhere(text))
+    assert found["arms"][1]["name"] == text
+    assert [axis["names"] for axis in found["axes"] if "names" in axis] == [[text, f"{text} 2"]]
+
+
+def test_what_a_configuration_may_say_is_what_the_page_shows() -> None:
+    text = "</script><script>alert(1)</script> & <b>"
+    config = resolve({"name": "exp", "question": text, "grid": {"data.root": [text]}}, "exp.yaml")
+    assert (config.question, config.grid["data.root"]) == (text, (text,))
+    html = page_of(study(question=config.question, grid=config.grid))
+    assert text not in html
+    assert "<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;b&gt;</h1>" in html
 
 
 def test_json_can_not_end_its_script() -> None:
@@ -187,9 +250,9 @@ def test_a_thousand_trials_of_a_hundred_records_fit(grid: dict[str, Sequence[obj
     made = study(grid=grid, seeds=seeds, records=100, outcomes=dict.fromkeys(range(0, 1000, 7), "diverged"))
     html = page_of(made)
     assert len(made.trials) == 1000
-    assert 4_000_000 < len(html.encode()) < LARGEST
+    assert len(html.encode()) < LARGEST
     points = len(made.trials) // 2 // seeds
-    assert f"curves of 32 of {points} grid points" in Parsed(html).visible
+    assert f"curves of 36 of {points} grid points" in Parsed(html).visible
     assert f"60 of {points} grid points, evenly spaced" in Parsed(html).visible
 
 
@@ -212,7 +275,8 @@ def test_a_curve_has_a_cross_where_each_of_its_trials_diverged() -> None:
     made = study(outcomes={1: "diverged"})
     none, before = data_in(page_of(made))["curves"]["panels"][0]["curves"]["test_accuracy"]
     trial = made.curves[made.curves["trial"] == 1].set_index("epoch")["test_accuracy"]
-    assert none["crosses"] == [[1, pytest.approx(trial[1], rel=1e-3)]]  # at step 2 of ten an epoch
+    there = 0.8 * trial[0] + 0.2 * trial[1]  # on its line, at step 2 of ten an epoch
+    assert none["crosses"] == [[0.2, pytest.approx(there, rel=1e-3)]]
     assert "crosses" not in before
 
 
@@ -238,7 +302,7 @@ def test_differences_are_those_of_the_comparison() -> None:
     made = study(arms=("none", "before", "after"), grid={"train.lr": [0.1, 0.2]})
     comparison = compared(made)
     drawn = chart_data(made, comparison)["differences"]
-    assert drawn["titles"] == ["lr 0.1", "lr 0.2"]
+    assert drawn["titles"] == ["lr\u00a00.1", "lr\u00a00.2"]
     rows = [row for row in comparison.rows if row.arm != "none"]
     assert [(row["point"], row["arm"]) for row in drawn["rows"]] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     assert [row["low"] for row in drawn["rows"]] == pytest.approx([row.difference_low for row in rows], rel=1e-3)
@@ -251,15 +315,48 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def test_arms_look_as_in_the_figures_and_can_be_seen_on_dark_ground() -> None:
-    arms = [*KNOWN, *(f"arm{i}" for i in range(20))]
-    looks = arm_looks(arms)
-    assert [look.light for look in looks] == [style.colour for style in arm_styles(arms).values()]
-    assert {look.light for look in looks} == set(ON_DARK)
-    for look in looks:
-        assert (luminance(look.dark) + 0.05) / (luminance(DARK_GROUND) + 0.05) >= CONTRAST
-    assert len({(look.dark, look.dash) for look in looks}) == len(looks)
-    assert [look.dash == "" for look in looks[:3]] == [False, True, False]
+def test_arms_can_be_told_apart_and_seen_on_dark_ground() -> None:
+    styles = arm_styles([*KNOWN, *(f"arm{i}" for i in range(20))]).values()
+    for style in styles:
+        assert (luminance(style.dark) + 0.05) / (luminance(ON_DARK["#FFFFFF"]) + 0.05) >= CONTRAST
+    assert len({(style.dark, style.dash) for style in styles}) == len(styles)
+    assert [style.dash == "" for style in list(styles)[:3]] == [False, True, False]
+
+
+# What the probes measured.
+
+
+def probed_study(arms: tuple[str, ...] = ("none", "before"), only: str = "", **fields: object) -> Study:
+    _, probes = probe_tables(arms, seeds=1, depth=1, steps=(0, 10))
+    return study(arms=arms, seeds=1, probes=probes[probes["probe"].str.startswith(only)], **fields)
+
+
+def test_every_picture_of_a_probe_has_words_and_is_part_of_the_page() -> None:
+    assert set(WORDS) == set(PROBE_FIGURES)
+    parsed = Parsed(page_of(probed_study()))
+    assert "Inside the networks" in parsed.text("h2")
+    assert [attributes["alt"] for attributes in parsed.all("img")] == [words.kind for words in WORDS.values()]
+    for words in WORDS.values():
+        assert words.heading in parsed.text("h3")
+        assert words.reading in parsed.visible
+        assert words.trap in parsed.visible
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    sources = [attributes["src"] or "" for attributes in parsed.all("img")]
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert "Inside" not in Parsed(page_of(study())).visible
+
+
+@pytest.mark.parametrize("name", HOSTILE[:2])
+def test_a_picture_leaves_its_title_to_the_page_and_names_are_text_in_it(name: str) -> None:
+    text = page_of(probed_study(("none", name), only="loss_variation", question=name))
+    (picture,) = re.findall(r'<img src="data:image/svg\+xml;base64,([\w+/=]+)" alt="[^"<>]+">', text)
+    svg = b64decode(picture)
+    assert svg.startswith(b"<?xml")
+    assert name.encode() not in svg
+
+
+# Tables.
 
 
 def tables_of(made: Study, **options: object) -> dict[str, Any]:

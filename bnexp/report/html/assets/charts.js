@@ -9,14 +9,14 @@ const TOUCH = matchMedia("(pointer: coarse)").matches; // there a drag scrolls t
 
 const PANEL = 170; // height of a small multiple in pixels
 
-const element = (id) => document.getElementById(id);
 const CODES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "%": "&#37;" }; // %{…} is a template in some of its texts
 const plain = (text) => String(text).replace(/[&<>%]/g, (letter) => CODES[letter]);
 const cut = (text, letters) => (text.length > letters ? text.slice(0, letters - 1) + "…" : text);
-const isDark = () => {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-};
+/** Lines of at most so many letters, broken after commas and only there. */
+const lines = (text, letters) => text.split(", ").reduce((all, part) => {
+  const joined = all.length ? `${all.at(-1)}, ${part}` : part;
+  return all.length && joined.length > letters ? [...all.with(-1, all.at(-1) + ","), part] : [...all.slice(0, -1), joined];
+}, []);
 
 /** A number as the tables write it: three decimals of an accuracy, three digits of anything else. */
 function number(value, loss, sign = false) {
@@ -70,6 +70,7 @@ const CONFIG = { displaylogo: false, displayModeBar: TOUCH ? false : "hover", mo
 
 /** Draw a chart, or the reason why there is none. */
 function show(chart, traces, layout, empty) {
+  if (!globalThis.Plotly) return; // not loaded yet
   chart.classList.toggle("empty", !traces.length);
   if (traces.length) return Plotly.react(chart, traces, layout, CONFIG);
   Plotly.purge(chart);
@@ -112,10 +113,15 @@ function drawCurves(id, x) {
   const panels = STATE.measure ? shownPanels() : [];
   const width = chart.clientWidth;
   const printing = document.documentElement.classList.contains("printing");
-  const size = printing ? 130 : PANEL;
-  const columns = Math.min(panels.length, printing ? 4 : width < 480 ? 2 : width < 900 ? 3 : 4);
+  const fitting = printing ? 4 : width < 480 ? 2 : width < 900 ? 3 : 4;
+  const crossed = panels.length === CURVES.panels.length && CURVES.columns <= 1.5 * fitting; // a row has one setting's values
+  const columns = crossed ? CURVES.columns : Math.min(panels.length, fitting);
+  const letters = Math.floor((width / columns - 20) / 6.8);
+  const titles = panels.map((panel) => lines(CURVES.panels[panel].title, letters).map((text) => plain(cut(text, letters))));
+  const more = 14 * (Math.max(1, ...titles.map((title) => title.length)) - 1); // pixels that further lines take
   const rows = Math.ceil(panels.length / columns);
   const single = panels.length === 1;
+  const size = (printing ? 130 : PANEL) + more;
   const hoverTitle = x === "x" ? `${CURVES.axis} %{x}` : "%{x:.3g} s";
   const layout = frame(chart, { hovermode: "x unified", uirevision: `${STATE.points} ${STATE.measure}`, annotations: [], shapes: [] });
   const label = CURVES.measures.find((measure) => measure.name === STATE.measure)?.label;
@@ -127,14 +133,14 @@ function drawCurves(id, x) {
     Object.assign(yRest, loss ? { type: "log", nticks: 5 } : { range: [0, 1.02], nticks: 6 });
     if (!single) Object.assign(xRest, { nticks: 4, domain: domain(k % columns, columns, 28 / width) });
     const tall = rows * size;
-    if (!single) yRest.domain = domain(rows - 1 - Math.floor(k / columns), rows, 34 / tall);
+    if (!single) yRest.domain = domain(rows - 1 - Math.floor(k / columns), rows, (34 + more) / tall);
     layout[`xaxis${suffix}`] = axis(chart, edge.below ? (x === "x" ? CURVES.axis : "seconds") : "", xRest);
     layout[`yaxis${suffix}`] = axis(chart, edge.left && (single || rows === 1) ? label : "", yRest);
-    if (!single) layout.annotations.push(heading(CURVES.panels[panel].title, suffix, Math.floor((width / columns - 20) / 6.8)));
+    if (!single) layout.annotations.push(heading(titles[k].join("<br>"), suffix));
     if (!loss) layout.shapes.push(level(chart, suffix));
   });
-  layout.margin.t = single ? 28 : 48;
-  layout.height = single ? Math.min(420, Math.max(300, width * 0.6)) : rows * size + 78;
+  layout.margin.t = single ? 28 : 48 + more;
+  layout.height = single ? Math.min(420, Math.max(300, width * 0.6)) : rows * size + 78 + more;
   const traces = panels.flatMap((panel, k) =>
     CURVES.panels[panel].curves[STATE.measure].flatMap((curve) => curveTraces(curve, k ? k + 1 : "", x, loss)));
   return show(chart, traces, layout, "Nothing is recorded yet.");
@@ -144,9 +150,9 @@ const domain = (i, count, gap) => {
   const size = (1 - gap * (count - 1)) / count;
   return [i * (size + gap), Math.min(1, i * (size + gap) + size)];
 };
-const heading = (text, suffix, letters) => ({
-  text: plain(cut(text, letters)), xref: `x${suffix} domain`, yref: `y${suffix} domain`, x: 0, y: 1, xanchor: "left", yanchor: "bottom",
-  showarrow: false, font: { size: 11.5 }, hovertext: plain(text),
+const heading = (text, suffix) => ({
+  text, xref: `x${suffix} domain`, yref: `y${suffix} domain`, x: 0, y: 1, xanchor: "left", yanchor: "bottom",
+  showarrow: false, align: "left", font: { size: 11.5 },
 });
 const level = (chart, suffix) => ({
   type: "line", xref: `x${suffix} domain`, yref: `y${suffix}`, x0: 0, x1: 1, y0: DATA.threshold, y1: DATA.threshold, layer: "below",

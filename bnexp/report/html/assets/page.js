@@ -1,41 +1,11 @@
 "use strict";
-// Makes the page answer: theme, arms, selections, sorting, and the way from a point to its row.
-const ROOT = document.documentElement;
+// Makes the page answer: arms, selections, sorting, and the way from a point to its row.
 
 /** Make an element; names are set as text and never read as HTML. */
 function make(tag, text = "", properties = {}) {
   const made = Object.assign(document.createElement(tag), properties);
   made.textContent = text;
   return made;
-}
-
-function setUpTheme() {
-  const button = element("theme");
-  const label = () => (button.textContent = isDark() ? "Light" : "Dark");
-  button.addEventListener("click", () => {
-    ROOT.dataset.theme = isDark() ? "light" : "dark";
-    label();
-    draw();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (label(), draw()));
-  button.hidden = false;
-  label();
-}
-
-/** On paper all is light and as wide as the sheet. */
-function setUpPrinting() {
-  let theme;
-  addEventListener("beforeprint", () => {
-    theme = ROOT.dataset.theme;
-    ROOT.dataset.theme = "light";
-    ROOT.classList.add("printing");
-    draw();
-  });
-  addEventListener("afterprint", () => {
-    ROOT.classList.remove("printing");
-    theme ? (ROOT.dataset.theme = theme) : delete ROOT.dataset.theme;
-    draw();
-  });
 }
 
 /** A switch per arm, for its curves, points and rows alike. */
@@ -167,13 +137,22 @@ function setUpSorting() {
   }
 }
 
-setUpTheme();
-setUpPrinting();
+/** plotly.js comes with the page, compressed. */
+async function loadPlotly() {
+  const bytes = Uint8Array.from(atob(element("plotly").textContent), (letter) => letter.charCodeAt(0));
+  const script = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  document.head.append(make("script", await new Response(script).text()));
+}
+
+setUpTheme(draw);
 setUpArms();
 setUpSelects();
 setUpLinks();
 setUpSorting();
-draw().then(() => (ROOT.dataset.ready = "true"));
+setUpScrolling();
+loadPlotly()
+  .then(draw)
+  .then(() => (ROOT.dataset.ready = "true"));
 let columns = innerWidth;
 addEventListener("resize", () => {
   if (columns !== innerWidth) requestAnimationFrame(draw);

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from bnexp.report.figures.probe_layers import activations_figure
 from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import caption, faults, probe_tables
+from tests.report.figures.made_up import caption, faults, probe_tables, study_of
 
 ARMS = ("none", "before")
 
 
 def figure_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = activations_figure(make_probed(trials, probes, grid_keys=["train.lr"], arms=arms), "A question?")
+    figure = activations_figure(make_probed(study_of((trials, trials), arms, probes=probes)), "A question?")
     assert figure is not None
     return figure
 
@@ -95,7 +95,9 @@ def test_what_is_not_finite_is_a_gap_and_what_is_not_there_no_figure() -> None:
     line = figure_of(trials, probes, ("none",)).axes[0].lines[0]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
     norms = probes[~probes["layer"].str.endswith("activation")]
-    assert activations_figure(make_probed(trials, norms, grid_keys=[], arms=("none",)), "") is None
+    assert (
+        activations_figure(make_probed(study_of((trials, trials), ("none",), probes=norms, grid_keys=())), "") is None
+    )
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from bnexp.report.figures.probe_gradients import PROBE, gradient_norms_figure
 from bnexp.report.figures.probe_panels import make_probed
-from tests.report.figures.made_up import caption, faults, probe_tables
+from tests.report.figures.made_up import caption, faults, probe_tables, study_of
 
 ARMS = ("none", "before")
 
 
 def figure_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = gradient_norms_figure(make_probed(trials, probes, grid_keys=["train.lr"], arms=arms), "A question?")
+    figure = gradient_norms_figure(make_probed(study_of((trials, trials), arms, probes=probes)), "A question?")
     assert figure is not None
     return figure
 
@@ -121,7 +121,7 @@ def test_the_caption_says_points_seeds_direction_and_trap() -> None:
 
 def test_nothing_is_drawn_without_the_probe() -> None:
     trials, probes = probe_tables(ARMS, depth=1, steps=(0,))
-    without = make_probed(trials, probes[probes["probe"] != PROBE], grid_keys=[], arms=ARMS)
+    without = make_probed(study_of((trials, trials), ARMS, probes=probes[probes["probe"] != PROBE], grid_keys=()))
     assert gradient_norms_figure(without, "") is None
 
 

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from bnexp.report.figures.probe_landscape import landscape_bands_figure
 from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import caption, faults, probe_tables
+from tests.report.figures.made_up import caption, faults, probe_tables, study_of
 
 ARMS = ("none", "before")
 STEPS = (0, 10, 20)
 
 
 def figure_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = landscape_bands_figure(make_probed(trials, probes, grid_keys=["train.lr"], arms=arms), "A question?")
+    figure = landscape_bands_figure(make_probed(study_of((trials, trials), arms, probes=probes)), "A question?")
     assert figure is not None
     return figure
 
@@ -76,7 +76,7 @@ def test_only_what_was_measured_has_a_panel() -> None:
     assert [axes.get_title() for axes in figure.axes] == ["loss along the gradient", "relative change of the gradient"]
     raw = probes[~probes["probe"].str.startswith(("loss_variation", "effective_smoothness"))]
     raw = raw.assign(probe=raw["probe"].str.replace("relative_", "cosine_"))
-    assert landscape_bands_figure(make_probed(trials, raw, grid_keys=[], arms=ARMS), "") is None
+    assert landscape_bands_figure(make_probed(study_of((trials, trials), ARMS, probes=raw, grid_keys=())), "") is None
 
 
 def test_points_are_rows_with_one_scale_per_panel() -> None:

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from bnexp.report.figures.probe_layers import covariate_shift_figure, saturation_figure
 from bnexp.report.figures.probe_panels import Probed, make_probed
-from tests.report.figures.made_up import ODD_NAMES, caption, faults, probe_tables
+from tests.report.figures.made_up import ODD_NAMES, caption, faults, probe_tables, study_of
 
 ARMS = ("none", "before")
 
 
 def probed_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Probed:
-    return make_probed(trials, probes, grid_keys=["train.lr"], arms=arms)
+    return make_probed(study_of((trials, trials), arms, probes=probes))
 
 
 def saturation_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:

@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 
 from bnexp.report.figures.probe_panels import Probed, layers_of, make_probed, middle, points_of, seeds_in, seeds_text
-from tests.report.figures.made_up import probe_tables
+from tests.report.figures.made_up import probe_tables, study_of
 
 ARMS = ("none", "before")
 PROBE = "gradient_norm.scale_free"
 
 
 def probed_of(trials: pd.DataFrame, probes: pd.DataFrame) -> Probed:
-    return make_probed(trials, probes, grid_keys=["train.lr"], arms=ARMS)
+    return make_probed(study_of((trials, trials), ARMS, probes=probes))
 
 
 def rows_of(layers_by_trial: dict[int, list[str]]) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def test_what_is_not_all_is_said() -> None:
     probed = probed_of(*probe_tables(ARMS, points=3, seeds=1, depth=1, steps=(0,)))
     assert probed.seen([0, 1, 2]) == ""
     assert probed.seen([0, 2]) == "showing 2 of 3 grid points"
-    assert probed.seen([1]) == "at lr 2, one of 3 grid points"
+    assert probed.seen([1]) == "at lr\u00a02, one of 3 grid points"
     assert probed_of(*probe_tables(ARMS, seeds=1, depth=1, steps=(0,))).seen([0]) == ""
 
 

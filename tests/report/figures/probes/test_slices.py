@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from bnexp.report.figures.probe_landscape import slices_figure
 from bnexp.report.figures.probe_panels import make_probed
-from tests.report.figures.made_up import caption, faults, probe_tables
+from tests.report.figures.made_up import caption, faults, probe_tables, study_of
 
 ARMS = ("none", "before")
 
@@ -20,7 +20,7 @@ def tables(**sizes: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def figure_of(trials: pd.DataFrame, probes: pd.DataFrame) -> Figure:
-    figure = slices_figure(make_probed(trials, probes, grid_keys=["train.lr"], arms=ARMS), "A question?")
+    figure = slices_figure(make_probed(study_of((trials, trials), ARMS, probes=probes)), "A question?")
     assert figure is not None
     return figure
 
@@ -123,7 +123,7 @@ def test_a_line_or_an_odd_name_is_no_slice() -> None:
     trials, probes = tables(seeds=1)
     line = probes[probes["probe"].str.endswith(" 0]")]
     for some in (line, probes.assign(probe="landscape_slice[x y]"), probes.assign(probe="landscape_slice[1]")):
-        assert slices_figure(make_probed(trials, some, grid_keys=[], arms=ARMS), "") is None
+        assert slices_figure(make_probed(study_of((trials, trials), ARMS, probes=some, grid_keys=())), "") is None
 
 
 def test_a_flat_loss_can_be_drawn() -> None:

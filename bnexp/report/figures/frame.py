@@ -1,0 +1,237 @@
+"""The frame of every figure: title and legend above, the drawing in the middle, the caption below."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
+
+from bnexp.report.style import GREY, is_logarithmic, value_text
+
+FileKind = Literal["png", "svg", "pdf"]
+
+DPI = 120
+NARROW, WIDE = 5.6, 8.0
+"""Widths in inches: of a figure with one column of panels, and with several."""
+SMALL, LARGE = 8, 10
+"""Sizes of text in points."""
+LINE = 0.17
+"""Height of a line of small text in inches."""
+_BAR = 0.15
+"""Inches that the scale of colours is thick."""
+_HANDLE = 0.7
+"""Inches that a legend takes for a handle and its gaps, beside the label."""
+_HINTING = 1.06
+"""How much wider letters may be drawn: on screens each is rounded to whole pixels."""
+
+_NO_XML = rb"[\x00-\x08\x0b\x0c\x0e-\x1f]"
+"""Control characters: no XML may hold them, and an odd name may."""
+_FILES: Any = {"svg.fonttype": "none", "svg.hashsalt": "bnexp", "pdf.fonttype": 42}
+"""Text stays text, and the same figure gives the same file."""
+_NO_DATE: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+# Text that fits.
+
+
+@contextmanager
+def ignore_missing_glyphs() -> Iterator[None]:
+    """Silence warnings about letters that the font lacks: they are boxes in a PNG, and whole in an SVG."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from font")
+        yield
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Return the largest width in inches of a line of text; its size is in points."""
+    with ignore_missing_glyphs():
+        font = FontProperties(size=size, weight=weight)
+        width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width) / 72 * _HINTING
+
+
+def widest(texts: Sequence[str], size: float) -> float:
+    """Return the width in inches of the longest text; 0 without any."""
+    return max((text_width(text, size) for text in texts), default=0.0)
+
+
+def wrap_text(text: str, width: float, size: float, weight: str = "normal") -> str:
+    """Break text into lines of at most `width` inches, between words, and within a word that is too wide itself.
+
+    Text on one line that fits stays as it is. No line breaks at a no-break space.
+    """
+    if text_width(text, size, weight) <= width and not re.search(r"[^\S ]", text):
+        return text
+    lines = [""]
+    for word in re.split(r"[^\S\u00a0]+", text.strip()):
+        for piece in _pieces(word, width, size, weight):
+            joined = f"{lines[-1]} {piece}".strip()
+            if text_width(joined, size, weight) <= width:
+                lines[-1] = joined
+            else:
+                lines.append(piece)
+    return "\n".join(line for line in lines if line)
+
+
+def shorten_text(text: str, width: float, size: float) -> str:
+    """Return text cut off, with three dots, to a line of at most `width` inches."""
+    text = " ".join(text.split())
+    if text_width(text, size) <= width:
+        return text
+    return next(_pieces(text, width - text_width("…", size), size, "normal")) + "…"
+
+
+def _pieces(word: str, width: float, size: float, weight: str) -> Iterator[str]:
+    """Cut a word into pieces that fit, of one letter at least."""
+    piece = ""
+    for letter in word:
+        if piece and text_width(piece + letter, size, weight) > width:
+            yield piece
+            piece = ""
+        piece += letter
+    yield piece
+
+
+def join_caption(*parts: str) -> str:
+    """Join the sentences of a caption; empty parts fall away."""
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
+
+
+# Figures and axes.
+
+
+def new_figure(
+    *, title: str, caption: str, handles: Sequence[Artist], width: float, height: float
+) -> tuple[Figure, SubFigure]:
+    """Return a figure, and its part for the drawing: width × height inches."""
+    heading = wrap_text(title, width - 0.2, LARGE, "bold")
+    below = wrap_text(caption, width - 0.2, SMALL)
+    labels = [wrap_text(str(handle.get_label()), width - _HANDLE - 0.1, SMALL) for handle in handles]
+    for handle, label in zip(handles, labels, strict=True):
+        handle.set_label(label)
+    # As many columns as fit; one where a label takes several lines.
+    broken = any("\n" in label for label in labels)
+    columns = 1 if broken else max(1, min(len(labels), int(width / (widest(labels, SMALL) + _HANDLE))))
+    legend_lines = sum(label.count("\n") + 1 for label in labels) if broken else -(-len(labels) // columns)
+    heights = (
+        LINE * (1.4 * len(heading.splitlines()) + 1.1 * legend_lines + 1.1),
+        height,
+        LINE * (len(below.splitlines()) + 0.6),
+    )
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights, squeeze=False).flat
+    top.text(0.01, 1 - 0.08 / heights[0], heading, size=LARGE, weight="bold", va="top", parse_math=False)
+    legend = top.legend(handles=handles, loc="lower left", ncols=columns, fontsize=SMALL, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    bottom.text(0.01, 0.9, below, size=SMALL, color=GREY, va="top", parse_math=False)
+    return figure, middle
+
+
+def small_multiples(body: SubFigure, count: int, columns: int) -> list[Axes]:
+    """Return `count` axes in rows of `columns`, all with the same scales, the lowest of each column with ticks at x."""
+    grid = body.subplots(-(-count // columns), columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= count:
+            axes.remove()
+            continue
+        style_axes(axes)
+        axes.tick_params(labelbottom=place + columns >= count)
+    return list(grid.flat[:count])
+
+
+def style_axes(axes: Axes) -> None:
+    """Reduce an axes to what helps to read it: small ticks, and no line above or at the right."""
+    axes.tick_params(labelsize=SMALL - 1, length=2.5, color=GREY)
+    axes.tick_params(which="minor", labelsize=SMALL - 1, length=1.5, color=GREY)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+
+
+def style_accuracies(axes: Axes) -> None:
+    """Give the axes the y axis of accuracies, from 0 to 1."""
+    axes.set_ylim(0, 1.02)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+
+
+def count_ticks(axis: Axis, most: int) -> None:
+    """Give an axis of epochs or steps at most so many ticks: whole numbers, and 20k for 20,000."""
+    axis.set_major_locator(MaxNLocator(nbins=most, steps=[1, 2, 5, 10], integer=True))
+    axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def swept_axis(axes: Axes, values: Sequence[float], width: float) -> None:
+    """Make x the axis of the values that a setting was swept over; logarithmic where they span decades.
+
+    The ticks stand at the values themselves where these fit into `width` inches, otherwise at round numbers.
+    """
+    values = sorted(set(values))
+    if not values:
+        axes.xaxis.set_major_locator(NullLocator())
+        return
+    low, high = values[0], values[-1]
+    logarithmic = is_logarithmic(values)
+    if logarithmic:
+        axes.set_xscale("log")
+        edge = (high / low) ** 0.03
+        axes.set_xlim(low / edge, high * edge)
+    else:
+        edge = 0.03 * (high - low) or 0.5
+        axes.set_xlim(low - edge, high + edge)
+    places = np.log(values) if logarithmic else np.array(values, dtype=float)
+    apart = float(np.diff(places).min(initial=np.inf)) / (np.ptp(places) or 1) * width
+    if apart > widest([value_text(value) for value in values], SMALL - 1) + 0.06:
+        axes.xaxis.set_major_locator(FixedLocator(values))
+    elif logarithmic:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 300 * low else (1, 2, 5)))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(float(value))))
+
+
+def draw_color_bar(body: SubFigure, scale: ScalarMappable, label: str, height: float, extend: str = "neither") -> None:
+    """Draw the scale of colours at the right of all axes; `extend`: the end that stands for more, or neither."""
+    bar = body.colorbar(scale, ax=body.axes, aspect=height / _BAR, pad=0.02, extend=extend)
+    bar.set_label(label, size=SMALL)
+    bar.ax.tick_params(which="both", labelsize=SMALL - 1, length=2.5, color=GREY)
+    bar.outline.set_visible(False)
+
+
+# Files.
+
+
+def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
+    """Return a figure as a file, the same bytes for the same figure."""
+    file = BytesIO()
+    with matplotlib.rc_context(_FILES), ignore_missing_glyphs():
+        _settle(figure)
+        figure.savefig(file, dpi=DPI, format=kind, metadata=_NO_DATE.get(kind))
+    return re.sub(_NO_XML, b"", file.getvalue()) if kind == "svg" else file.getvalue()
+
+
+def _settle(figure: Figure) -> None:
+    """Lay a figure out once for all its files, to a millionth: the last digits differ from call to call."""
+    figure.set_dpi(DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        part.bbox_relative.p0, part.bbox_relative.p1 = part.bbox_relative.get_points().round(6)
+    for axes in figure.axes:
+        axes.set_position(Bbox(axes.get_position(original=True).get_points().round(6)))

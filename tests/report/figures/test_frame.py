@@ -1,0 +1,43 @@
+"""Text stays within the width that it was given, and loses nothing on the way."""
+
+import pytest
+
+from bnexp.report.figures.frame import shorten_text, text_width, wrap_text
+from tests.report.figures.made_up import ODD_NAMES
+
+
+def test_widths_grow_with_the_letters_their_size_and_their_weight() -> None:
+    assert (
+        0
+        == text_width("", 8)
+        < text_width("i", 8)
+        < text_width("W", 8)
+        < text_width("W", 10)
+        < text_width("W", 10, "bold")
+    )
+    assert text_width("none", 16) == pytest.approx(2 * text_width("none", 8), rel=0.02)
+    assert text_width("$x$", 8) > text_width("xx", 8)
+
+
+@pytest.mark.parametrize("width", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("text", ["", "a question of several words? " * 3, *ODD_NAMES])
+def test_every_line_fits_and_no_letter_is_lost(text: str, width: float) -> None:
+    broken = wrap_text(text, width, 8)
+    assert all(text_width(line, 8) <= width for line in broken.splitlines())
+    assert "".join(broken.split()) == "".join(text.split())
+
+
+def test_lines_break_between_words_and_text_that_fits_stays_as_it_is() -> None:
+    assert wrap_text("one two  three", 5, 8) == "one two  three"
+    assert wrap_text("one two three", text_width("one two", 8), 8) == "one two\nthree"
+    assert wrap_text("one\n two\tthree", 5, 8) == "one two three"
+    assert wrap_text("one lr\u00a01", text_width("one lr", 8), 8) == "one\nlr\u00a01"
+
+
+@pytest.mark.parametrize("text", ODD_NAMES)
+def test_what_is_shortened_fits_on_a_line_and_says_so(text: str) -> None:
+    short = shorten_text(text, 0.8, 8)
+    assert text_width(short, 8) <= 0.8
+    assert "\n" not in short
+    plain = " ".join(text.split())
+    assert short == plain or (short[-1] == "…" and plain.startswith(short[:-1]))
