@@ -16,7 +16,6 @@ from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.errors import InputError, nearest
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
 from bnexp.store.finding import find_run

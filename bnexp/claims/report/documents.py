@@ -1,12 +1,9 @@
 """Claims as documents: docs/claims.md, and one HTML page."""
 
-from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.figure import Figure
-
-from bnexp.claims.catalogue import ClaimSettings
 from bnexp.claims.evidence import Word
 from bnexp.claims.report.pictures import claim_figure, verdicts_figure
 from bnexp.claims.report.rows import Account
@@ -23,8 +20,9 @@ from bnexp.claims.report.words import (
     verdicts_table,
 )
 from bnexp.report.figures.frame import figure_bytes
-from bnexp.report.html.templates import asset, template
-from bnexp.report.table import Table, to_markdown
+from bnexp.report.html.templates import asset, script_json, svg_uri, template
+from bnexp.report.style import ON_DARK
+from bnexp.report.table import to_markdown
 
 PICTURES = "claims"
 """Folder of the pictures beside the document."""
@@ -107,60 +105,42 @@ KINDS = {
 """How a verdict is coloured; the word stands in the colour."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One claim of the page."""
-
-    id: str
-    settings: ClaimSettings
-    word: str
-    kind: str
-    sentence: str
-    surprises: tuple[str, ...]
-    setting: str
-    cost: str
-    published: tuple[str, ...]
-    tables: tuple[Table, ...]
-    picture: str
-    """As from `_embedded`; empty without one."""
-
-
 def page(told: Sequence[Account], tier: str, command: str) -> str:
     """Return the page; every text from a configuration is escaped by the template."""
     items = [_item(each) for each in told]
-    counts = {word: sum(item.word == word for item in items) for word in dict.fromkeys(item.word for item in items)}
+    counts = Counter(item["word"] for item in items)
+    overview = verdicts_figure([each.evidence for each in told])
     style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
     return template(PACKAGE, "claims.html.j2").render(
         items=items,
         tier=tier,
         counts=counts,
         style=style,
+        on_dark=script_json(ON_DARK),
+        script=asset("bnexp.report.html", "theme.js"),
         command=command,
         measured=measured_on(told),
         missing=not_run(told),
-        overview=_embedded(verdicts_figure([each.evidence for each in told])),
+        overview=svg_uri(overview) if overview else "",
     )
 
 
-def _item(told: Account) -> Item:
-    tables = [measures_table(told)] if told.measured else []
-    if told.evidence.result:
-        tables.append(findings_table(told))
-    return Item(
-        id=told.claim.id,
-        settings=told.claim.settings,
-        word=told.head.verdict,
-        kind=KINDS[told.evidence.word] if told.evidence.word else "none",
-        sentence=verdict_sentence(told),
-        surprises=tuple(surprises(told)),
-        setting=setting_text(told.evidence.experiment) if told.evidence.experiment else "",
-        cost=cost(told),
-        published=told.head.published,
-        tables=tuple(tables),
-        picture=_embedded(claim_figure(told.evidence)),
-    )
-
-
-def _embedded(figure: Figure | None) -> str:
-    """Return a figure as an SVG in a data URI, so that no name in it is more than text."""
-    return "data:image/svg+xml;base64," + b64encode(figure_bytes(figure, "svg")).decode() if figure else ""
+def _item(told: Account) -> dict[str, Any]:
+    """Return what the template shows of a claim."""
+    figure = claim_figure(told.evidence)
+    return {
+        "id": told.claim.id,
+        "settings": told.claim.settings,
+        "word": told.head.verdict,
+        "kind": KINDS[told.evidence.word] if told.evidence.word else "none",
+        "sentence": verdict_sentence(told),
+        "surprises": tuple(surprises(told)),
+        "setting": setting_text(told.evidence.experiment) if told.evidence.experiment else "",
+        "cost": cost(told),
+        "published": told.head.published,
+        "tables": [
+            *([measures_table(told)] if told.measured else []),
+            *([findings_table(told)] if told.evidence.result else []),
+        ],
+        "picture": svg_uri(figure) if figure else "",
+    }

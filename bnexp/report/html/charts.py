@@ -1,6 +1,5 @@
-"""The numbers that the page's charts are drawn from, as JSON that can stand inside a script element."""
+"""The numbers that the page's charts are drawn from, as lists and dictionaries for JSON."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -54,12 +53,6 @@ def chart_data(study: Study, comparison: Comparison) -> dict[str, Any]:
         "differences": _differences(study, comparison),
         "curves": curve_data(study, METRICS[comparison.metric]),
     }
-
-
-def embedded(data: dict[str, Any]) -> str:
-    """Write JSON in which nothing can end a script element or open a comment."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def rounded(value: float | None) -> float | None:
@@ -166,7 +159,7 @@ def _trials(study: Study, metric: str) -> dict[str, list[Any]]:
         diverged=study.trials["outcome"] == "diverged",
     )
     shown = frame["outcome"].isin(FINISHED) & frame["value"].notna() & frame["arm"].isin(study.arms)
-    frame = frame[shown].assign(arm=frame["arm"].map(study.arms.index))
+    frame = frame[shown].assign(arm=lambda these: these["arm"].map(study.arms.index))
     return {name: frame[name].tolist() for name in ("trial", "arm", "seed", "point", "value", "diverged")}
 
 

@@ -5,18 +5,14 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
 
-from markupsafe import Markup
-from matplotlib.figure import Figure
-
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import Study
 from bnexp.records import DIVERGED_FACTOR
-from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.figures.pictures import probe_figures
-from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.charts import chart_data
 from bnexp.report.html.tables import baseline_table, comparison_tables, environment_table, settings_table, trials_table
-from bnexp.report.html.templates import asset, template
+from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
 from bnexp.report.style import ON_DARK
 from bnexp.report.views import usable_text
@@ -104,17 +100,12 @@ def page(study: Study, comparison: Comparison) -> str:
         usable=usable_text(comparison.robustness),
         diverged_factor=DIVERGED_FACTOR,
         charts=charts,
-        data=Markup(embedded(charts)),
-        on_dark=Markup(embedded(ON_DARK)),
+        data=script_json(charts),
+        on_dark=script_json(ON_DARK),
         style=asset(PACKAGE, "page.css"),
         plotly=_plotly(),
         scripts=[asset(PACKAGE, name) for name in ("theme.js", "charts.js", "page.js")],
     )
-
-
-def svg_uri(figure: Figure) -> str:
-    """Return a figure as an SVG in a data URI: it is drawn apart from the page, so no name in it is more than text."""
-    return f"data:image/svg+xml;base64,{b64encode(figure_bytes(figure, 'svg')).decode()}"
 
 
 @cache

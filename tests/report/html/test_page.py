@@ -19,9 +19,10 @@ from bnexp.config.data import DataSettings
 from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.pictures import PROBE_FIGURES
-from bnexp.report.html.charts import chart_data, embedded
+from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import WORDS, page
 from bnexp.report.html.tables import comparison_tables, environment_table, settings_table, trials_table
+from bnexp.report.html.templates import script_json
 from bnexp.report.style import KNOWN, ON_DARK, arm_styles
 from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import HOSTILE, compared, settings, study
@@ -223,7 +224,7 @@ def test_what_a_configuration_may_say_is_what_the_page_shows() -> None:
 
 
 def test_json_can_not_end_its_script() -> None:
-    text = embedded({"name": "</script><!--<script>&\u2028"})
+    text = script_json({"name": "</script><!--<script>&\u2028"})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"name": "</script><!--<script>&\u2028"}
 

@@ -26,7 +26,7 @@ function paintPictures() {
   }
 }
 
-function setUpTheme(draw) {
+function setUpTheme(draw = () => {}) {
   const button = element("theme");
   const paint = () => {
     button.textContent = isDark() ? "Light" : "Dark";
