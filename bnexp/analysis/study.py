@@ -201,9 +201,6 @@ class Study:
         """The question, or the name where nothing is asked."""
         return self.question or self.name
 
-    def label(self, arm: str) -> str:
-        """Return what tables and pictures call an arm: its label in the first run that gives it one, or its name."""
-        return next((config.labels[arm] for config in self.configs.values() if arm in config.labels), arm)
 
 
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:

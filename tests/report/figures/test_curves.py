@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.config.load import resolve
 from bnexp.report.figures.curves import curves_figure, default_curve_metric
 from tests.helpers import crossed
 from tests.report.figures.made_up import ODD_NAMES, caption, faults, legend_of, run_tables, study_of, words
@@ -48,8 +47,7 @@ def test_where_a_trial_diverged_is_marked_and_explained() -> None:
 
 def test_arms_go_by_their_labels() -> None:
     study = study_of(run_tables(RISING))
-    config = resolve({"name": "x", "labels": {"before": "with BN"}}, "x.yaml")
-    labelled = curves_figure(replace(study, configs={"a-run": config}), "final_test_accuracy")
+    labelled = curves_figure(replace(study, labels={"before": "with BN"}), "final_test_accuracy")
     assert legend_of(labelled) == ["none", "with BN"]
 
 
