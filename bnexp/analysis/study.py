@@ -202,7 +202,6 @@ class Study:
         return self.question or self.name
 
 
-
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
     """Yield the settings of every trial, in their order.
 
