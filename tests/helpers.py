@@ -1,8 +1,8 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,24 @@ def crossed(*columns: Sequence[Any], fast: int) -> list[Any]:
         pytest.param(*values, marks=() if sum(places) % fast == 0 else pytest.mark.slow)
         for places, values in (zip(*each, strict=True) for each in combinations)
     ]
+
+
+def pairwise(*columns: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Rows for parametrize in which every two values of different columns meet at least once."""
+    values = [list(column) for column in columns]
+    cells = [[(place, number) for number in range(len(column))] for place, column in enumerate(values)]
+    left = dict.fromkeys(pair for one, other in combinations(cells, 2) for pair in product(one, other))
+    rows = []
+    while left:
+        row = dict(next(iter(left)))
+        for place, column in enumerate(cells):
+            if place not in row:
+                met = [sum(tuple(sorted((cell, each))) in left for each in row.items()) for cell in column]
+                row[place] = met.index(max(met))
+        for pair in combinations(sorted(row.items()), 2):
+            left.pop(pair, None)
+        rows.append(tuple(values[place][row[place]] for place in range(len(values))))
+    return rows
 
 
 @contextmanager

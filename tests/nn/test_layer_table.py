@@ -111,6 +111,8 @@ def test_the_poolings_of_a_vgg_have_rows() -> None:
         {"family": "vgg", "depth": 11, "norm": "after"},
         {"family": "resnet", "depth": 8, "norm": {"addition": "after"}},
         {"family": "resnet", "depth": 14, "norm": "none", "init": "fixup"},
+        {"family": "rnn", "norm": {"steps": "shared", "input": True}},
+        {"family": "rnn", "norm": {"affine": "none"}},
     ],
 )
 def test_the_table_counts_what_the_network_has(raw: dict[str, Any]) -> None:

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.nn.build import build, skeleton
+from bnexp.nn.build import build
 from bnexp.nn.layers import SHARE, Conv2d, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.residual import ResidualBlock
-from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, SAMPLED_STD, assert_close, noise, randomized
+from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, SAMPLED_STD, assert_close, noise
 from tests.nn.plain import CPU, seed_draws
 
 IMAGE, CLASSES = (2, 4, 4), 3
@@ -98,25 +98,9 @@ def test_auto_leaves_out_the_bias_in_front_of_a_norm_over_the_batch(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_block_adds_what_goes_around_it_to_its_branch_before_the_last_activation(family: str) -> None:
-    network = randomized(built(family, [0, 3], norm={"kind": "layer"}))
-    block = blocks(network)[0]
-    x = noise(2, 5, 6) if family == "mlp" else noise(5, 4, 4, 4)
-    expected = torch.relu(x + block.second(block.first(x)))
-    assert_close(block(x).detach(), expected.detach(), EXACT_FLOAT64)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
 def test_under_fixup_all_logits_start_at_exactly_zero(family: str) -> None:
     logits_KBC = fixup(family, [0, 3])(noise(1, 5, 32))
     assert torch.equal(logits_KBC, torch.zeros(2, 5, CLASSES, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_under_fixup_every_block_starts_as_its_activation_of_what_goes_around_it(family: str) -> None:
-    network = fixup(family)
-    x = noise(1, 5, 6) if family == "mlp" else noise(5, 2, 4, 4)
-    assert torch.equal(blocks(network)[0](x), torch.relu(x))
 
 
 GAINS = [
@@ -224,10 +208,3 @@ def test_a_scalar_learns_at_a_tenth_of_the_rate(kind: type[ScalarBias] | type[Sc
             optimizer.zero_grad()
             (y_KBC - 1).square().sum().backward()
             optimizer.step()
-
-
-def test_a_skeleton_knows_its_gains_without_being_initialised() -> None:
-    model = ModelSettings.model_validate(FAMILIES["resnet"] | {"norm": "none", "init": "fixup"})
-    network = skeleton([model], IMAGE, CLASSES)
-    gains = [module.fixup_gain for module in network.modules() if isinstance(module, Linear | Conv2d)]
-    assert gains == [1.0, *[6**-0.5, 0.0] * 6, 0.0]

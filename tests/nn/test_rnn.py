@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -15,17 +14,14 @@ from bnexp.config.norm import NormSettings
 from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.nn.build import skeleton
-from bnexp.nn.norm import Norm, StepBatchNorm, refit_statistics
+from bnexp.nn.norm import StepBatchNorm, refit_statistics
 from bnexp.nn.plain_layers import ScaledPixels
 from bnexp.nn.table import layer_table
 from bnexp.nn.to_torch import to_torch
-from bnexp.plan import TrialGroup, uneven_inputs
+from bnexp.plan import TrialGroup
 from bnexp.probes.networks import Batch, Networks
 from bnexp.streams import stream_seed
-from bnexp.training import loop
-from bnexp.training.graphs import GraphedUpdate
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.loop import train
 from tests.helpers import (
     EXACT_FLOAT64,
     PLAIN_FLOAT64,
@@ -37,10 +33,9 @@ from tests.helpers import (
     noise,
     rates_group,
 )
-from tests.nn.plain import PLAIN_NORMS, network, seed_draws
-from tests.nn.test_plain import assert_same, trained
-from tests.probes.looking import ALL, find, in_training, probe, rates
-from tests.training.emulated_graph import emulated_graph
+from tests.nn.plain import PLAIN_NORMS, network
+from tests.nn.test_to_torch import assert_same, trained
+from tests.probes.looking import find, in_training, rates
 from tests.training.test_memory import measured_and_counted
 
 IMAGE = (2, 4, 5)
@@ -217,26 +212,12 @@ def test_a_bias_is_left_out_where_it_is_cancelled_or_beta_stands_for_it() -> Non
 
 
 def test_together_equals_alone() -> None:
-    raw: dict[str, Any] = {"model": {"depth": 2, "dropout": 0.3}, "epochs": 2, "seeds": 2}
-    some = group({"gamma": 0.1, "input": True}, 2, **raw)
+    some = group({"gamma": 0.1, "input": True}, 2, model={"depth": 2, "dropout": 0.3}, epochs=2, seeds=2)
     data = made_up_data(some)
     together = [progress.record for progress in finished(some, data)]
     for trial in some.trials:
         alone = [progress.record for progress in finished(TrialGroup((trial,)), data)]
         assert_close(curve(together, trial.number), curve(alone, trial.number), TOGETHER_FLOAT64)
-    assert not np.allclose(curve(together, 0), curve(together, 2))
-
-
-@pytest.mark.parametrize("norm", [{}, {"steps": "shared", "statistics": "population"}, {"kind": "layer"}])
-def test_a_recorded_update_hands_nothing_to_the_host_and_gives_the_same_bits(
-    norm: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    some = group(norm, model={"dropout": 0.3}, precision="fp32", seeds=2, epochs=2, batch_size=40, drop_last=False)
-    data = made_up_data(some)
-    expected = finished(some, data)
-    monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, emulated_graph))
-    for one, other in zip(finished(some, data), expected, strict=True):
-        assert repr(one.record.measures) == repr(other.record.measures)
 
 
 def step_norm(steps: str, **settings: Any) -> StepBatchNorm:
@@ -309,36 +290,6 @@ def test_population_statistics_are_averages_over_batches_step_by_step(steps: str
     )
 
 
-@pytest.mark.parametrize("affine", ["both", "none"])
-@pytest.mark.parametrize("raw", [{}, {"norm": "layer"}, {"family": "resnet", "depth": 8, "width": 2}, RNN])
-def test_every_gamma_starts_where_the_configuration_says(raw: dict[str, Any], affine: str) -> None:
-    norm = {"kind": raw.get("norm", "batch"), "gamma": 0.1, "affine": affine, "input": True}
-    made = skeleton([ModelSettings.model_validate(raw | {"norm": norm})], (1, 8, 8), 3)
-    gammas = {number for module in made.modules() if isinstance(module, Norm) for number in module.gamma[0].tolist()}
-    betas = {number for module in made.modules() if isinstance(module, Norm) for number in module.beta[0].tolist()}
-    assert (gammas, betas) == ({torch.tensor(0.1).item()}, {0.0})
-
-
-def test_every_pixel_of_a_normalised_input_is_a_feature() -> None:
-    some = group({"kind": "group", "groups": 3, "input": True}, 1)
-    assert [*uneven_inputs(some.trials, (1, 6, 4), "exp.yaml")] == []
-    (problem,) = uneven_inputs(some.trials, (1, 4, 5), "exp.yaml")
-    assert "norm.groups 3 does not divide the 20 features of the input" in problem.message
-
-
-def test_initial_weights_of_both_ways_are_drawn_from_streams_of_their_own() -> None:
-    settings = ModelSettings.model_validate(RNN | {"depth": 2, "init": "orthogonal", "norm": "none"})
-    built = network(settings.model_dump(), [0, 0, 1], IMAGE)
-    weights = [built.get_parameter(f"hidden.{i}.{way}.linear.weight") for i in (0, 1) for way in ("input", "recurrent")]
-    for weight in weights:
-        assert torch.equal(weight[0], weight[1])
-        assert not torch.equal(weight[0], weight[2])
-    for one, other in ((1, 2), (1, 3)):
-        assert not torch.allclose(weights[one], weights[other])
-    for weight in weights[1:]:
-        assert_close(weight.detach() @ weight.detach().mT, torch.eye(UNITS).expand(3, -1, -1), EXACT_FLOAT64)
-
-
 def test_what_layers_hand_on_is_counted_for_all_steps() -> None:
     settings = ModelSettings.model_validate({"family": "rnn", "width": 64, "activation": "tanh"})
     rows = layer_table(settings, (1, 28, 28), 10)
@@ -352,37 +303,12 @@ def test_what_layers_hand_on_is_counted_for_all_steps() -> None:
     ]
 
 
-@pytest.mark.parametrize("norm", ["none", {"steps": "shared", "input": True}, {"affine": "none"}, "layer"])
-def test_the_table_counts_what_the_network_has(norm: Any) -> None:
-    settings = ModelSettings.model_validate(RNN | {"width": [6, 5], "dropout": 0.5, "norm": norm})
-    rows, built = layer_table(settings, IMAGE, 3, seed_draws([0])), skeleton([settings], IMAGE, 3, seed_draws([0]))
-    learned = sum(parameter.numel() for parameter in built.parameters())
-    state = sum(tensor.numel() for tensor in built.state_dict().values())
-    assert (sum(row.trainable for row in rows), sum(row.parameters for row in rows)) == (learned, state)
-    assert [row.shape for row in rows if row.kind == "dropout"] == [(STEPS, 6), (5,)]
-
-
 @pytest.mark.parametrize("model", [{"norm": "none"}, {}, {"norm": "layer", "dropout": 0.5, "depth": 2}])
 def test_memory_is_counted_for_all_steps(model: dict[str, Any]) -> None:
     some = rates_group(16, RNN | {"depth": 1, "width": 32} | model, 3, batch_size=64)
     measured, counted = measured_and_counted(some, side=8)
     # Without norm what comes from the step before isn't kept once it is added, and counted all the same.
     assert 0.4 * counted < measured < counted
-
-
-def test_probes_change_no_bit() -> None:
-    some = group({"gamma": 0.1}, model={"dropout": 0.3}, precision="fp32", seeds=2, batch_size=32)
-    data = made_up_data(some)
-
-    def states(probes: list[dict[str, Any]]) -> list[Any]:
-        found = []
-        for progress in train(some, data, None, [probe(each) for each in probes]):
-            arrays = progress.snapshot().arrays
-            kept = {name: array.tobytes() for name, array in arrays.items() if not name.startswith("probe.")}
-            found.append((repr(progress.record.measures), kept))
-        return found
-
-    assert states([each | {"at": [2]} for each in ALL]) == states([])
 
 
 def looked() -> tuple[GroupTrainState, Networks, Batch]:
@@ -503,12 +429,3 @@ def test_what_differs_from_step_to_step_does_not(norm: Any, reason: str) -> None
     with pytest.raises(Unfoldable) as refused:
         folded(trained(RNN | {"depth": 1, "norm": norm}, IMAGE))
     assert str(refused.value) == reason
-
-
-def test_bf16_learns() -> None:
-    some = group({}, 1, model={"width": 16}, precision="bf16", lr=0.3, epochs=6)
-    losses = [each.record.measures["train_loss"][0] for each in finished(some)]
-    assert losses[-1] < 0.8 * losses[0]
-    assert {theta.dtype for theta in GroupTrainState(some, made_up_data(some)).network.state_dict().values()} == {
-        torch.float32
-    }

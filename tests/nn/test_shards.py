@@ -10,7 +10,7 @@ from torch import nn
 from bnexp.nn.norm import refit_statistics
 from bnexp.nn.shards import Parameters, Shard, probe_copy, shards
 from bnexp.streams import SeedGenerators, TrialRandom
-from tests.helpers import EXACT_FLOAT64, assert_close, noise
+from tests.helpers import EXACT_FLOAT64, assert_close, crossed, noise
 from tests.nn.plain import CPU, EPOCH, network
 
 IMAGE, BATCH, PIXELS = (2, 4, 4), 6, 32
@@ -74,14 +74,13 @@ def alike(one: Iterable[torch.Tensor], other: Iterable[torch.Tensor]) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("sizes", "inputs"),
-    # With an input a seed, a shard holds whole seeds or trials of one.
-    [([1, 1, 1, 1], 1), ([1, 1, 1, 1], 2), ([1, 1, 1, 1], 4), ([2, 2], 2), ([2, 2], 4), ([1, 1, 2], 2), ([3, 1], 4)],
-    ids=str,
-)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_shards_compute_what_the_whole_does_step_after_step(name: str, sizes: list[int], inputs: int) -> None:
+# With an input a seed, a shard holds whole seeds or trials of one.
+CUT_INPUTS = [([1] * 4, 1), ([1] * 4, 2), ([1] * 4, 4), ([2, 2], 2), ([2, 2], 4), ([1, 1, 2], 2), ([3, 1], 4)]
+
+
+@pytest.mark.parametrize(("name", "cut_inputs"), crossed(list(NETWORKS), CUT_INPUTS, fast=3))
+def test_shards_compute_what_the_whole_does_step_after_step(name: str, cut_inputs: tuple[list[int], int]) -> None:
+    sizes, inputs = cut_inputs
     cut, whole = Group(name, sizes), Group(name, [TRIALS])
     for number in range(2):
         x_SBP = noise(inputs, BATCH, PIXELS, seed=number)
@@ -104,15 +103,7 @@ def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) ->
         alike([each[k : k + 1] for each in gradient], expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_have_the_order_and_shapes_of_the_parameters_matrices(name: str) -> None:
-    group = Group(name, [2, 2])
-    _, gradient = group.step(noise(1, BATCH, PIXELS))
-    assert [one.shape for one in gradient] == [theta.shape for theta in Parameters(group.network).matrices]
-
-
-@pytest.mark.parametrize("sizes", CUTS, ids=str)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "sizes"), crossed(list(NETWORKS), CUTS, fast=3))
 def test_parameters_and_buffers_are_views_of_the_whole_networks(name: str, sizes: list[int]) -> None:
     group = Group(name, sizes)
     whole = tensors(group.network)
@@ -202,11 +193,6 @@ def test_passing_through_a_twin_leaves_buffers_and_draws_of_the_shard_as_they_ar
     )
     kept = dict(copy.named_buffers())
     assert all(not torch.equal(kept[name], before[name][1:]) for name in kept if name.endswith("running_mean"))
-
-
-def test_one_shard_is_the_network_itself() -> None:
-    group = Group("mlp", [TRIALS])
-    assert [shard.network for shard in group.shards] == [group.network]
 
 
 def needed(sizes: list[int], inputs: int) -> Iterator[tuple[Shard, list[int]]]:

@@ -28,6 +28,10 @@ GROUPS: dict[str, dict[str, Any]] = {
         "model": {"family": "vgg", "depth": 5, "width": 2, "norm": "noisy_batch", "dropout": 0.3},
         "train": {"augment": "flip_crop_cutout", "momentum": 0.9, "precision": "bf16"},
     },
+    "rnn": {
+        "model": {"family": "rnn", "depth": 1, "width": 5, "activation": "tanh", "norm": {"gamma": 0.1}},
+        "train": {"momentum": 0.9},
+    },
     "resnet": {
         "model": {"family": "resnet", "depth": 8, "width": 2, "activation": "relu"},
         "train": {"augment": "flip_crop", "momentum": 0.9},
@@ -92,7 +96,7 @@ def test_nor_does_it_at_other_moments(name: str, when: dict[str, Any], steps: li
 
 
 @pytest.mark.parametrize(
-    "name", ["population", "vgg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening"))]
+    "name", ["population", "rnn", "vgg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening"))]
 )
 def test_all_probes_at_once_change_no_bit(name: str) -> None:
     found = run(group_of(name), [each | {"at": [2]} for each in ALL])

@@ -41,6 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
     "one trial": {"seeds": 1, "rates": (0.1,)},
     "257 trials": {"seeds": 1, "rates": [0.1 + i / 1000 for i in range(257)]},
     "dropout": {"model": {"dropout": 0.3}},
+    "rnn": {"model": {"family": "rnn", "depth": 1, "activation": "tanh", "dropout": 0.3}},
     "smaller last batch": {"model": {"dropout": 0.3}, "batch_size": 20, "drop_last": False},
     "schedule": {"schedule": "one_cycle"},
     "momentum": {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01},

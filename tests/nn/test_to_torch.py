@@ -9,7 +9,7 @@ from torch import nn
 from bnexp.config.model import ActivationName
 from bnexp.config.norm import NORMS
 from bnexp.nn.to_torch import to_torch
-from tests.helpers import EXACT_FLOAT64, assert_close, noise
+from tests.helpers import EXACT_FLOAT64, assert_close, noise, pairwise
 from tests.nn.plain import network
 
 IMAGE = (2, 8, 8)
@@ -34,27 +34,23 @@ def assert_same(made: nn.Module, built: nn.Module, image: tuple[int, int, int] =
     assert_close(made(x_BCHW).detach(), built(x_BCHW.flatten(1)[None])[0].detach(), EXACT_FLOAT64)
 
 
-@pytest.mark.parametrize("addition", ["before", "after"])
-@pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("kind", NORMS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_plain_network_answers_as_bnexps_does(family: str, kind: str, placement: str, addition: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "kind", "placement", "addition", "where", "activation"),
+    pairwise(
+        FAMILIES,
+        NORMS,
+        ["before", "after"],
+        ["before", "after"],
+        ["each", "before_norm", "after_norm", "last"],
+        get_args(ActivationName),
+    ),
+)
+def test_a_plain_network_answers_as_bnexps_does(
+    family: str, kind: str, placement: str, addition: str, where: str, activation: str
+) -> None:
     norm = {"kind": kind, "placement": placement, "addition": addition, "groups": 2, "group_size": 2, "input": True}
-    built = trained(FAMILIES[family] | {"norm": norm, "activation": "tanh"})
-    assert_same(to_torch(built), built)
-
-
-@pytest.mark.parametrize("activation", get_args(ActivationName))
-@pytest.mark.parametrize("family", ["mlp", "resnet"])
-def test_with_every_activation_it_does_too(family: str, activation: str) -> None:
-    built = trained(FAMILIES[family] | {"activation": activation})
-    assert_same(to_torch(built), built)
-
-
-@pytest.mark.parametrize("where", ["each", "before_norm", "after_norm", "last"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_dropout_and_noise_are_gone(family: str, where: str) -> None:
-    built = trained(FAMILIES[family] | {"dropout": 0.5, "dropout_at": where, "norm": "noisy_batch"})
+    model = {"norm": norm, "activation": activation, "dropout": 0.5, "dropout_at": where}
+    built = trained(FAMILIES[family] | model)
     made = to_torch(built)
     assert_same(made, built)
     assert not {"Dropout", "Noise"} & {type(layer).__name__ for layer in made.modules()}
