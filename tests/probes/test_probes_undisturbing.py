@@ -96,7 +96,8 @@ def test_nor_does_it_at_other_moments(name: str, when: dict[str, Any], steps: li
 
 
 @pytest.mark.parametrize(
-    "name", ["population", "rnn", "vgg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening"))]
+    "name",
+    ["population", "rnn", "vgg", *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening"))],
 )
 def test_all_probes_at_once_change_no_bit(name: str) -> None:
     found = run(group_of(name), [each | {"at": [2]} for each in ALL])
