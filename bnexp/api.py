@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bnexp.analysis import comparison as records
-from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.runs import ComparedRun, compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
+from bnexp.screen import RunDisplay, is_watched
 from bnexp.store.finding import find_run
 from bnexp.store.reader import RunRecord
 
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from bnexp.engines.engine import EngineChoice
+    from bnexp.plan import Options
     from bnexp.runner.dry_run import Overview
+    from bnexp.runner.prepare import Plan
 
 What = str | Path | Mapping[str, Any] | ExperimentConfig
 """An experiment: a YAML file, a shipped name, a mapping with the keys of such a file, or a checked configuration."""
@@ -43,10 +47,10 @@ def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> Exper
         ConfigError: lists every problem.
         InputError: no such file.
     """
-    return _named(what, overrides)[1]
+    return named_config(what, overrides)[1]
 
 
-def _named(what: What, overrides: Mapping[str, Any] | None = None) -> tuple[str, ExperimentConfig]:
+def named_config(what: What, overrides: Mapping[str, Any] | None = None) -> tuple[str, ExperimentConfig]:
     """Return what names a configuration in messages, and the configuration."""
     changes = overrides or {}
     if isinstance(what, ExperimentConfig):
@@ -92,24 +96,36 @@ def run(
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
 
-    choice = EngineChoice(device, engine, workers)
-    choice.check()
-    from bnexp.cli.progress import Watching, shown_here  # imports torch
-    from bnexp.runner.prepare import Plan
-    from bnexp.runner.run import run as run_plan
-    from bnexp.runner.signals import Interrupts
-    from bnexp.runner.tuning import run_staged
+    where, options = EngineChoice(device, engine, workers), Options(rerun, retry_failed, fail_fast)
+    (trained,) = run_all([named_config(what, overrides)], Path(runs), where, options, progress=progress)
+    return trained
 
-    silent = not (shown_here() if progress is None else progress)
 
-    def train(plan: Plan) -> RunRecord:
-        with Watching(plan, silent=silent) as watching:
-            return run_plan(plan, watching.see, watching.begin)
+def run_all(
+    experiments: "Sequence[tuple[str, ExperimentConfig]]",
+    runs: Path,
+    engine: "EngineChoice",
+    options: "Options",
+    *,
+    progress: bool | None = None,
+) -> "list[Run]":
+    """Train several experiments, each after what names it in messages; what is wrong with any is said first. See run.
 
-    options = Options(rerun, retry_failed, fail_fast)
-    with Interrupts(), choice.entered() as where:
-        (record,) = run_staged([_named(what, overrides)], Path(runs), where, options, train)
-    return Run(record)
+    Raises:
+        InputError, BnexpError, KeyboardInterrupt: as run.
+    """
+    from bnexp.runner.tuning import run_with_tuning
+
+    engine.check()
+    silent = not (is_watched() if progress is None else progress)
+
+    def train(plan: "Plan") -> ComparedRun:
+        from bnexp.runner.run import run
+
+        with RunDisplay(plan, silent=silent) as display:
+            return run(plan, display.see, display.begin)
+
+    return [Run(record) for record in run_with_tuning(experiments, runs, engine, options, train)]
 
 
 def load_run(name: str | Path, *, runs: str | Path = RUNS) -> "Run":
@@ -158,7 +174,7 @@ def describe(
     Raises:
         InputError: it can't be trained so.
     """
-    source, config = _named(what, overrides)
+    source, config = named_config(what, overrides)
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.dry_run import overview
 
@@ -169,7 +185,7 @@ class Run:
     """A run folder: its tables, what they say about the arms, its pictures and its trained networks."""
 
     def __init__(self, record: RunRecord):
-        self.record = record
+        self.record = record if isinstance(record, ComparedRun) else ComparedRun(record.path)
 
     def __repr__(self) -> str:
         return f"<Run {self.name}: {self.record.finished} of {len(self.trials)} trials have ended>"

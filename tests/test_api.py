@@ -164,12 +164,12 @@ def test_pictures_are_figures(trained: bnexp.Run) -> None:
 
 
 def test_a_network_is_a_plain_module_with_the_trained_weights(trained: bnexp.Run) -> None:
-    from bnexp.data.dataset import READERS
+    from bnexp.data.raw import read
 
     trial = trained.trials.iloc[-1]
     network = trained.network(int(trial["trial"]))
     assert not network.training
-    raw = READERS["digits"](trained.config.data)
+    raw = read(trained.config.data)
     x_BCHW, labels_B = torch.from_numpy(raw.test_images_NCHW), torch.from_numpy(raw.test_labels_N)
     with torch.no_grad():
         accuracy = (network(x_BCHW).argmax(1) == labels_B).double().mean()

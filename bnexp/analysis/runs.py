@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 from bnexp.analysis.compare import compare_arms
@@ -16,6 +17,20 @@ from bnexp.store.reader import RunRecord
 
 T = TypeVar("T")
 Row = TypeVar("Row", ArmRow, EvaluationRow)
+
+
+class ComparedRun(RunRecord):
+    """A run folder with the comparison of its arms, which is made once."""
+
+    @cached_property
+    def study(self) -> Study:
+        """Its trials."""
+        return study_of([self])
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The comparison that the run folder's summary shows."""
+        return compare_study(self.study)
 
 
 def compare_run(

@@ -15,9 +15,6 @@ from bnexp.runner.signals import EXIT_CODE, Interrupts
 if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
     from bnexp.claims.report.rows import Account
-    from bnexp.runner.prepare import Plan
-    from bnexp.runner.tuning import Train
-    from bnexp.store.reader import RunRecord
 
 WIDE_FROM = 160
 """Columns of a terminal that show the whole table; fewer show what a verdict is judged by."""
@@ -79,17 +76,19 @@ def run_claims(
 ) -> None:
     """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
     from bnexp.claims.catalogue import find_claims
-    from bnexp.cli.output import saying, warn
+    from bnexp.cli.output import saying
+    from bnexp.screen import warn
 
     claims = find_claims(ids or [])
     silent = as_json or quiet
     try:
         from bnexp.claims import run as claim_runs  # imports torch
-        from bnexp.engines.local import Local
 
-        engine, say = Local.on(device, workers), saying(silent=silent)
+        say = saying(silent=silent)
         with Interrupts():
-            claim_runs.run_claims(claims, tier.value, runs, engine, _trainer(silent), say, rerun=rerun)
+            claim_runs.run_claims(
+                claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent
+            )
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None
@@ -111,8 +110,8 @@ def show_claims(
 ) -> None:
     """Show the verdicts on claims, from what has run."""
     from bnexp.claims.catalogue import find_claims
-    from bnexp.cli.output import print_line
     from bnexp.errors import InputError
+    from bnexp.screen import print_line
 
     if ids and docs:
         raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
@@ -125,17 +124,6 @@ def show_claims(
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
     _check(told, check)
-
-
-def _trainer(silent: bool) -> "Train":
-    from bnexp.cli.progress import Watching
-    from bnexp.runner.run import run
-
-    def train(plan: "Plan") -> "RunRecord":
-        with Watching(plan, silent=silent) as watching:
-            return run(plan, watching.see, watching.begin)
-
-    return train
 
 
 def _show(
@@ -152,8 +140,9 @@ def _show(
     from bnexp.claims.evidence import evidence
     from bnexp.claims.report.rows import accounts, rows_json
     from bnexp.claims.report.words import claims_table
-    from bnexp.cli.output import plain, print_json, print_table, warn
+    from bnexp.cli.output import print_json, print_table
     from bnexp.report.table import to_markdown
+    from bnexp.screen import plain, warn
 
     told = accounts(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
     for fault in dict.fromkeys(fault for each in told for fault in each.evidence.unreadable):
@@ -176,7 +165,7 @@ def _narrow() -> bool:
 
 
 def _check(told: "list[Account]", check: bool) -> None:
-    from bnexp.cli.output import warn
+    from bnexp.screen import warn
 
     if not check:
         return

@@ -14,7 +14,7 @@ from bnexp.config.effective import effective
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.errors import InputError
 from bnexp.plan import run_name
-from bnexp.runner.tuning import decided
+from bnexp.runner.tuning import resolve_tuning
 from bnexp.store.files import make_folder, read, replace
 from bnexp.store.finding import experiment_of, find_runs, holds_run
 from bnexp.store.layout import PICTURE, READ_ONLY, SUMMARIES, check_format
@@ -189,7 +189,7 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
     folder = claim_folder(runs, tier)
     for regime, experiment in regimes(claim, tier).items():
         try:
-            measured = decided(experiment, folder)
+            measured = resolve_tuning(experiment, folder)
             path = folder / run_name(measured or search_config(experiment))
             if measured and (run := finished_run(path)):
                 finished[regime] = run

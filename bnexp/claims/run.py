@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bnexp import __version__
+from bnexp.api import run
 from bnexp.claims.catalogue import Claim, Tier
 from bnexp.claims.checks import CHECKS
 from bnexp.claims.results import (
@@ -18,16 +19,22 @@ from bnexp.claims.results import (
     regimes,
     write_result,
 )
-from bnexp.engines.engine import Engine
 from bnexp.plan import Options
 from bnexp.runner.prepare import prepare
-from bnexp.runner.tuning import Train, run_staged
 
 Say = Callable[[str], None]
 
 
 def run_claims(
-    claims: Sequence[Claim], tier: Tier, runs: Path, where: Engine | str, train: Train, say: Say, *, rerun: bool = False
+    claims: Sequence[Claim],
+    tier: Tier,
+    runs: Path,
+    say: Say,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    rerun: bool = False,
+    progress: bool | None = None,
 ) -> None:
     """Run what of the claims has not run yet, one claim after the other.
 
@@ -35,32 +42,33 @@ def run_claims(
         claims: as from find_claims.
         tier: small or full; checks are the same in both.
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
-        where: an engine, or a device, as for prepare.
-        train: trains a plan.
         say: told about every claim, and how long it took.
+        device, workers, progress: as for bnexp.run.
         rerun: run everything anew.
 
     Raises:
-        InputError: as prepare; of data that can't be had before anything runs.
-        BnexpError: as run.
+        InputError: as bnexp.run; of data that can't be had before anything runs.
+        BnexpError: as bnexp.run.
     """
     missing = [claim for claim in claims if claim.experiments and (rerun or not _has_run(claim, tier, runs))]
-    _refuse_early(missing, tier, runs, where, Options(rerun=rerun))
+    _refuse_early(missing, tier, runs, device, Options(rerun=rerun))
     for claim in claims:
         started = time.perf_counter()
         if claim.settings.check:
             ran = _check(claim, runs, rerun)
         elif ran := claim in missing:
-            _experiment(claim, tier, runs, where, train, rerun)
+            for config in regimes(claim, tier).values():
+                folder = claim_folder(runs, tier)
+                run(config, runs=folder, device=device, workers=workers, rerun=rerun, progress=progress)
         say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 
 
-def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, where: Engine | str, options: Options) -> None:
+def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str, options: Options) -> None:
     """Prepare one experiment on each data set: what can't be had should stop the first claim, not the last."""
     experiments = [(claim.source, regimes(claim, tier)["equal"]) for claim in claims]
     firsts = {config.data.name: (source, config) for source, config in reversed(experiments)}
     for source, config in firsts.values():
-        prepare(config, claim_folder(runs, tier), where, source, options)
+        prepare(config, claim_folder(runs, tier), device, source, options)
 
 
 def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
@@ -86,9 +94,3 @@ def _version(package: str) -> str:
 
 def _has_run(claim: Claim, tier: Tier, runs: Path) -> bool:
     return len(finished_runs(claim, tier, runs)) == len(regimes(claim, tier))
-
-
-def _experiment(claim: Claim, tier: Tier, runs: Path, where: Engine | str, train: Train, rerun: bool) -> None:
-    named = [(claim.source, config) for config in regimes(claim, tier).values()]
-    for _ in run_staged(named, claim_folder(runs, tier), where, Options(rerun=rerun), train):
-        pass

@@ -93,7 +93,8 @@ def compare(
     from bnexp.analysis.fairness import avoidable
     from bnexp.analysis.filters import ordered
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
-    from bnexp.cli.output import print_comparisons, warn
+    from bnexp.cli.output import print_comparisons
+    from bnexp.screen import warn
     from bnexp.store.finding import find_together
 
     def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":

@@ -31,7 +31,8 @@ def export(
     The network takes pixels from 0 to 255. What is written is read back first, and compared with the one in bnexp.
     If only ONNX fails, the other files are kept, and the exit code is 1.
     """
-    from bnexp.cli.output import plain, print_json, print_line
+    from bnexp.cli.output import print_json
+    from bnexp.screen import plain, print_line
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)

@@ -56,7 +56,7 @@ def _end_usage(error: TyperException) -> NoReturn:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    from bnexp.cli.output import plain  # loads what draws tables
+    from bnexp.screen import plain  # loads what draws tables
 
     print(f"bnexp: {plain(message)}", file=sys.stderr)
     sys.exit(code)

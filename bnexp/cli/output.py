@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, normalize
 
-from bnexp.config.text import escaped
 from bnexp.report.table import Table, to_rich, to_text
+from bnexp.screen import plain, warn
 
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
@@ -69,24 +69,9 @@ MOST_PLOTS = 4
 """Panels drawn in a terminal."""
 
 
-def print_line(text: str = "") -> None:
-    """Print a line at once: somebody may be waiting for it at the end of a pipe."""
-    print(text, flush=True)
-
-
-def warn(message: str) -> None:
-    """Write a warning to standard error, where no script takes it for the answer."""
-    print(f"bnexp: {plain(message)}", file=sys.stderr, flush=True)
-
-
 def saying(*, silent: bool) -> Callable[[str], None]:
     """Return what tells how something long goes on, or keeps it to itself."""
     return (lambda text: None) if silent else warn
-
-
-def plain(text: str) -> str:
-    """Return text that moves no cursor and changes no colours: names of folders can hold anything."""
-    return "\n".join(map(escaped, text.split("\n")))
 
 
 def print_table(*tables: Table) -> None:

@@ -26,8 +26,9 @@ def probe(
 
     What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
     """
-    from bnexp.cli.output import print_json, print_line, print_table, saying
+    from bnexp.cli.output import print_json, print_table, saying
     from bnexp.report.listings import probe_table
+    from bnexp.screen import print_line
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs)

@@ -31,9 +31,10 @@ def report(
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
-    from bnexp.cli.output import plain, print_json, print_line, warn
+    from bnexp.cli.output import print_json
     from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.summary import write_report
+    from bnexp.screen import plain, print_line, warn
     from bnexp.store.finding import find_together
 
     if tensorboard:

@@ -7,14 +7,10 @@ import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
 from bnexp.cli.report import TensorBoard, write_tensorboard
-from bnexp.runner.signals import EXIT_CODE, Interrupts
+from bnexp.runner.signals import EXIT_CODE
 
 if TYPE_CHECKING:
-    from bnexp.config.experiment import ExperimentConfig
-    from bnexp.engines.engine import EngineChoice
-    from bnexp.plan import Options
-    from bnexp.runner.prepare import Plan
-    from bnexp.store.reader import RunRecord
+    from bnexp.api import Run
 
 Arguments = Annotated[
     list[str],
@@ -69,12 +65,13 @@ def run(
 
     Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
     """
-    from bnexp.cli.output import warn
+    from bnexp.api import run_all
     from bnexp.config.experiment import momentum_questions
     from bnexp.config.load import load
     from bnexp.engines.engine import EngineChoice
     from bnexp.errors import refuse_twice
     from bnexp.plan import Options, run_name
+    from bnexp.screen import warn
 
     choice = EngineChoice(device, engine, workers, address, gpus_per_group, checkpoints)
     choice.check()
@@ -84,91 +81,47 @@ def run(
 
         check_installed()  # not after hours of training
     paths, overrides = split(arguments)
-    configs = [(path, load(path, overrides)) for path in paths]
+    configs = [(str(path), load(path, overrides)) for path in paths]
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
     options = Options(rerun, retry_failed, fail_fast)
-    finished = _finished(configs, runs, options)
-    if finished is None:
-        finished = _train(configs, runs, choice, options, silent=quiet or as_json)
+    try:
+        finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))
+    except KeyboardInterrupt as stopped:
+        again = "the same command without --rerun" if rerun else "the same command"
+        warn(f"interrupted; {stopped or runs} keeps what is done, {again} continues it")
+        raise typer.Exit(EXIT_CODE) from None
     if tensorboard:
-        for record in finished:
-            write_tensorboard(record)
+        for each in finished:
+            write_tensorboard(each.record)
     _report(finished, as_json=as_json, quiet=quiet)
     if any(map(_failed, finished)):
         raise typer.Exit(1)
 
 
-def _finished(
-    configs: "list[tuple[Path, ExperimentConfig]]", runs: Path, options: "Options"
-) -> "list[RunRecord] | None":
-    """Return the runs if there is nothing to train, which takes no torch."""
-    from bnexp.plan import run_name
-    from bnexp.runner.tuning import decided
-    from bnexp.store.reader import finished_run
-
-    ready = [config for _, written in configs if (config := decided(written, runs))]
-    done = [record for config in ready if (record := finished_run(runs / run_name(config)))]
-    again = options.rerun or (options.retry_failed and any(map(_failed, done)))
-    return None if again or len(done) < len(configs) else done
+def _failed(run: "Run") -> int:
+    """Return how many trials failed."""
+    return int((run.trials["outcome"] == "failed").sum())
 
 
-def _train(
-    configs: "list[tuple[Path, ExperimentConfig]]",
-    runs: Path,
-    choice: "EngineChoice",
-    options: "Options",
-    *,
-    silent: bool,
-) -> "list[RunRecord]":
-    from bnexp.cli.output import print_line, warn
-
-    path = runs
-    try:
-        from bnexp.analysis.tuning import choices_text
-        from bnexp.cli.progress import Watching  # imports torch: not before there is something to train
-        from bnexp.plan import same_trainings
-        from bnexp.runner.run import run
-        from bnexp.runner.tuning import run_staged
-
-        def train(plan: "Plan") -> "RunRecord":
-            nonlocal path
-            path = plan.path
-            if plan.config.tuned and not silent:
-                print_line("chosen on validation images: " + choices_text(plan.config))
-            for line in () if silent else same_trainings(plan.trials):
-                print_line(f"{line}.")
-            with Watching(plan, silent=silent) as watching:
-                return run(plan, watching.see, watching.begin)
-
-        with Interrupts(), choice.entered() as engine:  # while data are loaded, too
-            named = [(str(source), config) for source, config in configs]
-            return list(run_staged(named, runs, engine, options, train))
-    except KeyboardInterrupt:
-        again = "the same command without --rerun" if options.rerun else "the same command"
-        warn(f"interrupted; {path} keeps what is done, {again} continues it")
-        raise typer.Exit(EXIT_CODE) from None
-
-
-def _failed(record: "RunRecord") -> bool:
-    return bool((record.trials["outcome"] == "failed").any())
-
-
-def _report(finished: "list[RunRecord]", *, as_json: bool, quiet: bool) -> None:
+def _report(finished: "list[Run]", *, as_json: bool, quiet: bool) -> None:
+    """Show what came of it, where it is written, and what can be done with it."""
     if quiet:
         return
-    from bnexp.analysis.runs import compare_study, study_of
-    from bnexp.cli.output import print_comparisons, print_line, print_views
-    from bnexp.store.layout import PICTURE, SUMMARIES
+    from bnexp.cli.output import print_comparisons, print_views
+    from bnexp.screen import print_line
+    from bnexp.store.layout import CURVES, PICTURE, PROBES, SUMMARIES, TRIALS
 
-    studies = [study_of([record]) for record in finished]
-    compared = [(study, compare_study(study)) for study in studies]
     if as_json:
-        print_comparisons(compared, form="json")
+        print_comparisons([(run.record.study, run.record.comparison) for run in finished], form="json")
         return
-    for record, (study, comparison) in zip(finished, compared, strict=True):
-        print_views(comparison, "main", study.question or study.name)
-        print_line(f"\n{record.path}: {', '.join((*SUMMARIES, PICTURE))}, trials.csv, curves.csv")
-        if failed := int((record.trials["outcome"] == "failed").sum()):
-            print_line(f"{failed} of {len(record.trials)} trials failed, see log.txt; --retry-failed trains them again")
+    for run in finished:
+        study = run.record.study
+        print_views(run.record.comparison, "main", study.question or study.name)
+        files = (*SUMMARIES, PICTURE, TRIALS, CURVES, *([PROBES] if run.config.probes else []))
+        print_line(f"\n{run.path}: {', '.join(files)}")
+        if failed := _failed(run):
+            print_line(f"{failed} of {len(run.trials)} trials failed, see log.txt; --retry-failed trains them again")
+    names = " ".join(run.name for run in finished)
+    print_line(f"Next: bnexp report {names} draws figures and a page of it")

@@ -19,8 +19,9 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown; docs
 
 def settings(word: Word = None, as_json: Json = False, as_markdown: Markdown = False) -> None:
     """Print settings with their meaning, default and possible values."""
-    from bnexp.cli.output import print_json, print_line
+    from bnexp.cli.output import print_json
     from bnexp.config.documentation import all_sections, find_settings, to_json, to_markdown, to_text
+    from bnexp.screen import print_line
 
     found = find_settings(word) if word else all_sections()
     if as_json:

@@ -34,9 +34,10 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
-    from bnexp.cli.output import print_json, print_line, print_table, warn
+    from bnexp.cli.output import print_json, print_table
     from bnexp.config.experiment import momentum_questions
     from bnexp.config.load import load
+    from bnexp.screen import print_line, warn
 
     word, *overrides = arguments
     path = config_or_run(word, runs)

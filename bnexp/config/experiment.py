@@ -102,7 +102,7 @@ class ExperimentConfig(TrialSettings):
             if each.arm == arm and each.point == point:
                 return each.values
         raise InputError(
-            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.runner.tuning.run_staged chooses and then "
+            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run chooses and then "
             "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
         )
 

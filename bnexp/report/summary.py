@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bnexp.analysis.comparison import Comparison
-from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.study import Study
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import figure_bytes
@@ -15,7 +15,6 @@ from bnexp.report.table import to_latex, to_markdown
 from bnexp.report.views import chosen_fields, field_names, field_of, records_of, remarks, tables
 from bnexp.store.cells import cell, csv_line
 from bnexp.store.files import replace
-from bnexp.store.reader import RunRecord
 
 
 def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[str] = ()) -> str:
@@ -81,10 +80,9 @@ def latex(comparison: Comparison, view: str = "main", title: str = "", columns: 
     return "\n".join([*map(to_latex, others), to_latex(last, remarks(comparison))])
 
 
-def write_report_files(run: RunRecord) -> None:
+def write_report_files(run: ComparedRun) -> None:
     """Write the comparison as CSV and Markdown, and the accuracy curves as a picture, into the run's folder."""
-    study, config = study_of([run]), run.config
-    comparison = compare_study(study)
+    study, comparison, config = run.study, run.comparison, run.config
     replace(run.path / "summary.csv", summary_csv(comparison))
     replace(run.path / "summary.md", summary_markdown(comparison, config.name, config.question))
     replace(run.path / "curves.png", figure_bytes(curves_figure(study, comparison.metric), "png"))

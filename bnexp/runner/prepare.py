@@ -1,4 +1,4 @@
-"""Before anything is written: what an experiment will train, where, on which data, and what the machine is."""
+"""Before anything is written: the state of the run folder, what will be trained, where, on which data."""
 
 import os
 import platform
@@ -7,27 +7,71 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape, Named
-from bnexp.engines.devices import Datasets, data_key
-from bnexp.engines.engine import Engine
-from bnexp.engines.local import Local
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
-from bnexp.probes.context import unknown_layers
+from bnexp.store.checksums import examine
 from bnexp.store.files import check_free, refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.layout import READ_ONLY, cannot_continue, check_format
-from bnexp.store.reader import finished_run, recorded_groups
+from bnexp.store.reader import RunRecord, finished_run, recorded_groups
 from bnexp.store.reuse import Takeover, find_takeovers
+
+if TYPE_CHECKING:
+    from bnexp.engines.devices import Datasets
+    from bnexp.engines.engine import Engine
 
 PACKAGES = ("torch", "torchvision", "numpy", "pydantic")
 
 
-def environment(engine: Engine) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Finished:
+    """The run is complete, and nothing of it is asked for again."""
+
+    run: RunRecord
+
+
+@dataclass(frozen=True)
+class Resumable:
+    """The folder holds a run that has to go on."""
+
+
+@dataclass(frozen=True)
+class New:
+    """There is nothing yet, or what there is makes way for a run from the start."""
+
+
+RunState = Finished | Resumable | New
+
+
+def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunState:
+    """Return what a run folder holds. This is the one place where that is decided, and it takes no torch.
+
+    Raises:
+        InputError: the folder is a link or of another format, or another process has it.
+    """
+    path = runs / run_name(config)
+    if not options.rerun and (done := finished_run(path)) and not (options.retry_failed and has_failed(done)):
+        return Finished(done)
+    refuse_link(path)
+    check_free(path)
+    if options.rerun:
+        return New()
+    if check_format(path) == READ_ONLY:
+        raise cannot_continue(path)
+    return Resumable() if holds_run(path) else New()
+
+
+def has_failed(run: RunRecord) -> bool:
+    """Tell whether a trial of a run failed."""
+    return bool((run.trials["outcome"] == "failed").any())
+
+
+def environment(engine: "Engine") -> dict[str, Any]:
     """Return what environment.json keeps besides the times."""
     return {
         "bnexp": __version__,
@@ -55,26 +99,30 @@ class Plan:
 
     config: ExperimentConfig
     path: Path
+    state: RunState
     trials: tuple[Trial, ...]
     groups: tuple[TrialGroup, ...]
-    """In the order in which they train; trials that are taken over are in none."""
+    """In the order in which they train; trials that are taken over are in none. None at all for a finished run."""
     takeovers: tuple[Takeover, ...]
-    engine: Engine
-    datasets: Datasets
+    engine: "Engine"
+    datasets: "Datasets"
     options: Options
 
     @property
     def data(self) -> list[Named]:
         """What was read for each group."""
+        from bnexp.engines.devices import data_key  # imports torch
+
         return [(group.settings.data.name, self.datasets[data_key(group)].shape) for group in self.groups]
 
 
 def prepare(
     config: ExperimentConfig,
     runs: Path,
-    where: Engine | str = "auto",
+    where: "Engine | str" = "auto",
     source: str = "",
     options: Options | None = None,
+    state: RunState | None = None,
 ) -> Plan:
     """Work out what will be trained, load the data, and check that all fits together.
 
@@ -86,21 +134,31 @@ def prepare(
         where: an engine; or the device for this process to train on: auto, cpu, cuda or cuda:i.
         source: names the configuration in messages.
         options: how to treat what is there already, and what fails.
+        state: of the run folder, where it is known.
 
     Raises:
-        InputError: the experiment has to choose first (`tune:`; run_staged does), the device, the data or the folder
+        InputError: the experiment has to choose first (`tune:`; bnexp.run does), the device, the data or the folder
             can't be had, another process has the run, batches don't fit the data, or a trial doesn't fit the memory.
     """
+    from bnexp.engines.devices import data_key  # these import torch
+    from bnexp.engines.local import Local
+    from bnexp.probes.context import unknown_layers
+
     options = options or Options()
     engine = Local.on(where) if isinstance(where, str) else where
     path, planned = runs / run_name(config), trials(config)
     _check_folder(runs)
-    _check_run(path, options)
-    new = not (options.rerun or holds_run(path))
-    takeovers = find_takeovers(runs, path, config, planned, __version__) if new else []
+    state = state or run_state(config, runs, options)
+    if isinstance(state, Finished):
+        return Plan(config, path, state, planned, (), (), engine, {}, options)
+    takeovers: list[Takeover] = []
+    if isinstance(state, New) and not options.rerun:
+        takeovers = find_takeovers(runs, path, config, planned, __version__)
+        if _has_results(path, config, takeovers):
+            state, takeovers = Resumable(), []
     taken = {number for takeover in takeovers for number in takeover.numbers}
     together = groups([trial for trial in planned if trial.number not in taken])
-    recorded = None if options.rerun else recorded_groups(path)
+    recorded = recorded_groups(path) if isinstance(state, Resumable) else []
     if recorded:
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
     with naming(source):
@@ -115,15 +173,18 @@ def prepare(
         raise ConfigError(problems)
     with naming(source):
         arranged = engine.arranged(together, shape_of, config.probes, begun=bool(recorded))
-    return Plan(config, path, planned, tuple(arranged), tuple(takeovers), engine, datasets, options)
+    return Plan(config, path, state, planned, tuple(arranged), tuple(takeovers), engine, datasets, options)
 
 
-def _check_run(path: Path, options: Options) -> None:
-    refuse_link(path)
-    check_free(path)
-    read_only = not options.rerun and check_format(path) == READ_ONLY
-    if read_only and (options.retry_failed or not finished_run(path)):
-        raise cannot_continue(path)
+def _has_results(path: Path, config: ExperimentConfig, takeovers: list[Takeover]) -> bool:
+    """Tell whether a folder without a configuration holds results of its own, which must not be overwritten.
+
+    Rows of trials that are taken over are none: the making of the folder may have been cut short.
+    """
+    tables = examine(path, config)
+    taken = {number for takeover in takeovers for number in takeover.numbers}
+    copied = sum(len(tables.records.get(number, ())) for number in taken)
+    return bool(tables.outcomes.keys() - taken) or tables.curves_csv.count(b"\n") > 1 + copied
 
 
 def _check_folder(runs: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening the folder of a run: a new one, with what is taken over; or one that goes on from what stands in it."""
+"""Opening a run folder: a new one, with the trials that are reused, or one that goes on from what it holds."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -12,9 +12,8 @@ from bnexp.engines.messages import Job
 from bnexp.errors import BnexpError
 from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
-from bnexp.runner.prepare import Plan, environment
+from bnexp.runner.prepare import New, Plan, environment
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.checksums import examine
 from bnexp.store.files import locked, make_folder
 from bnexp.store.reader import RunRecord
 from bnexp.store.reuse import TakenTrial
@@ -25,7 +24,7 @@ VERSIONS = ("bnexp", "torch", "device_name")
 
 
 @dataclass(frozen=True)
-class Opened:
+class RunSession:
     """A run folder that this process alone works in."""
 
     writer: RunWriter
@@ -39,7 +38,7 @@ class Opened:
 
 
 @contextmanager
-def opened(plan: Plan) -> Iterator[Opened]:
+def open_run(plan: Plan) -> Iterator[RunSession]:
     """Create or continue the folder of a run, and keep other processes out of it.
 
     Raises:
@@ -51,25 +50,17 @@ def opened(plan: Plan) -> Iterator[Opened]:
             plan.path.rename(_numbered(plan.path))
     make_folder(plan.path / "checkpoints")
     with locked(plan.path):
-        begun = _begun(plan)
-        with closing(_restored(plan) if begun else _created(plan)) as writer:
-            run = _continued(plan, writer) if begun else _from_start(plan, writer)
-            for line in (*run.damage, *run.news):
+        # Another process may have begun it since the plan was made.
+        new = isinstance(plan.state, New) and not RunRecord.exists(plan.path)
+        with closing(_created(plan) if new else _restored(plan)) as writer:
+            session = _from_start(plan, writer) if new else _continued(plan, writer)
+            for line in (*session.damage, *session.news):
                 writer.log(line)
-            yield run
+            yield session
 
 
 def _numbered(path: Path) -> Path:
     return next(to for number in count(1) if not (to := path.with_name(f"{path.name}.{number}")).exists())
-
-
-def _begun(plan: Plan) -> bool:
-    """Whether the folder holds anything that must not be overwritten: its making may have been cut short."""
-    tables = examine(plan.path, plan.config)
-    taken = {number for takeover in plan.takeovers for number in takeover.numbers}
-    copied = sum(len(tables.records.get(number, ())) for number in taken)
-    own = bool(tables.outcomes.keys() - taken) or tables.curves_csv.count(b"\n") > 1 + copied
-    return RunRecord.exists(plan.path) or own
 
 
 def _created(plan: Plan) -> RunWriter:
@@ -89,16 +80,16 @@ def _numbers(plan: Plan) -> list[tuple[int, ...]]:
     return [group.numbers for group in plan.groups]
 
 
-def _from_start(plan: Plan, writer: RunWriter) -> Opened:
+def _from_start(plan: Plan, writer: RunWriter) -> RunSession:
     writer.log(
         f"{counted(len(plan.trials), 'trial')} planned in {counted(len(plan.groups), 'group')} on {plan.engine.place}"
     )
     taken_over = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.takeovers]
     news = [f"{', '.join(taken_over)}, {len(writer.unfinished)} to go"] if taken_over else []
-    return Opened(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))
+    return RunSession(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))
 
 
-def _continued(plan: Plan, writer: RunWriter) -> Opened:
+def _continued(plan: Plan, writer: RunWriter) -> RunSession:
     left = set(writer.unfinished)
     if not left <= {number for group in plan.groups for number in group.numbers}:
         raise BnexpError(f"{plan.path}: another process has just worked on it; give the same command again")
@@ -109,7 +100,7 @@ def _continued(plan: Plan, writer: RunWriter) -> Opened:
     writer.go_back(dict.fromkeys(left, -1) | steps)
     news = f"continued: {counted(len(plan.trials) - len(left), 'trial')} ended before, {len(left)} to go"
     changes = _changes(writer.environment, environment(plan.engine))
-    return Opened(writer, checkpoints, tuple(jobs), (news, *changes), writer.notes)
+    return RunSession(writer, checkpoints, tuple(jobs), (news, *changes), writer.notes)
 
 
 def _changes(began: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -130,12 +121,31 @@ def _jobs(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
         return all(writer.reaches(trial, snapshot.step) for trial in left & set(snapshot.trials))
 
     saved = checkpoints.furthest(left, without_gap)
-    from_start: set[int] = set()
-    while lost := {place[n] for n in left - {n for each in saved.values() for n in each.trials}} - from_start:
-        from_start |= lost
-        saved = {k: each for k, each in saved.items() if not {place.get(n) for n in each.trials} & from_start}
+    from_start = _from_start_again(left, saved, place)
+    saved = {k: each for k, each in saved.items() if not {place.get(n) for n in each.trials} & from_start}
     for number in checkpoints.numbers - saved.keys():
         checkpoints.drop(number)
     jobs = [Job(k, TrialGroup(tuple(plan.trials[n] for n in each.trials)), each) for k, each in saved.items()]
     jobs += [Job.new(plan.groups[index]) for index in from_start]
     return sorted(jobs, key=lambda job: min(place[number] for number in job.group.numbers))
+
+
+def _from_start_again(left: set[int], saved: Mapping[int, Snapshot], place: Mapping[int, int]) -> set[int]:
+    """Return the groups that train from the start: those of trials that no snapshot has.
+
+    A snapshot that shares a group with one of them can't be used either, so its other groups join them.
+
+    Args:
+        left: trials that have not ended.
+        saved: snapshots by number.
+        place: group of each trial.
+    """
+    from_start: set[int] = set()
+    usable = dict(saved)
+    while True:
+        covered = {number for snapshot in usable.values() for number in snapshot.trials}
+        lost = {place[number] for number in left - covered} - from_start
+        if not lost:
+            return from_start
+        from_start |= lost
+        usable = {k: each for k, each in usable.items() if not {place.get(n) for n in each.trials} & from_start}

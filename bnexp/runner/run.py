@@ -1,9 +1,10 @@
 """Running one experiment from its plan to the finished run folder."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from bnexp.analysis.runs import ComparedRun
 from bnexp.config.text import counted
 from bnexp.engines import throttle
 from bnexp.engines.messages import Event, Job, StateLostError
@@ -11,12 +12,12 @@ from bnexp.engines.throttle import Pace
 from bnexp.errors import BnexpError
 from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
-from bnexp.runner.prepare import Plan
-from bnexp.runner.resume import Opened, opened
+from bnexp.runner.prepare import Finished, Plan
+from bnexp.runner.resume import RunSession, open_run
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import refusal
-from bnexp.store.reader import DamagedRunError, RunRecord, finished_run
+from bnexp.store.reader import DamagedRunError
 from bnexp.store.writer import RunWriter
 from bnexp.training.loop import Progress
 
@@ -136,14 +137,14 @@ DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
 """While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
 Watch = Callable[[Event], None]
 """Called with everything that happens, to draw progress; it must not touch the training."""
-Begin = Callable[[Opened], None]
+Begin = Callable[[RunSession], None]
 """Called once, with what is left to train and why."""
 
 
-def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda opened: None) -> RunRecord:
+def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda session: None) -> ComparedRun:
     """Train what is left of a plan and return its finished run folder.
 
-    A folder that is complete already is returned as it is. Whatever stops it, the folder keeps every trial that has
+    A folder that was complete already is returned as it is. Whatever stops it, the folder keeps every trial that has
     ended, every record and the checkpoints, and the same call continues from there.
 
     Raises:
@@ -151,48 +152,43 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ope
         BnexpError: the folder can't be written, or a trial failed and the plan says to stop then.
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
-    if done := finished(plan):
-        return done
-    with _said(plan.path), Interrupts() as interrupts, opened(plan) as folder:
-        begin(folder)
-        writer = folder.writer
-        recorder = Recorder(writer, folder.checkpoints, plan.config.train.checkpoint_every)
-        drawing = Pace(DRAWN_EVERY, DRAWN_SHARE)
+    if isinstance(plan.state, Finished):
+        return ComparedRun(plan.path)
+    with _said(plan.path), Interrupts() as interrupts, open_run(plan) as session:
+        begin(session)
+        recorder = Recorder(session.writer, session.checkpoints, plan.config.train.checkpoint_every)
         try:
-            with closing(_events(plan, folder, recorder)) as events:
-                for event in events:
-                    with interrupts.held_off():
-                        recorder(event)
-                        if event.ended and writer.unfinished and drawing.due():
-                            writer.sync()
-                            drawing.timed(lambda: write_report_files(RunRecord(plan.path)))
-                    watch(event)
-                    if event.failure and plan.options.fail_fast:
-                        with interrupts.held_off():
-                            recorder.stop("stopped at the first failure")
-                        raise BnexpError(_stopped(plan, event))
-                    interrupts.deliver()
+            _train(plan, session, recorder, watch, interrupts)
         except KeyboardInterrupt:
             with interrupts.held_off():
                 recorder.stop("interrupted")
-            raise
-        writer.arrange()
-        write_report_files(RunRecord(plan.path))
+            raise KeyboardInterrupt(str(plan.path)) from None
+        session.writer.arrange()
+        done = ComparedRun(plan.path)
+        write_report_files(done)
         # Last: a run counts as finished from here on, its tables and picture included.
-        writer.finish()
-    return RunRecord(plan.path)
+        session.writer.finish()
+    vars(done).pop("environment", None)  # which has just got the time of the end
+    return done
 
 
-def finished(plan: Plan) -> RunRecord | None:
-    """Return the run of a plan if there is nothing left to do."""
-    done = None if plan.options.rerun else finished_run(plan.path)
-    again = done and plan.options.retry_failed and (done.trials["outcome"] == "failed").any()
-    return None if again else done
-
-
-def _events(plan: Plan, folder: Opened, recorder: Recorder) -> Generator[Event, None, None]:
+def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, interrupts: Interrupts) -> None:
+    writer, drawing = session.writer, Pace(DRAWN_EVERY, DRAWN_SHARE)
     trials = sum(len(group.trials) for group in plan.groups)
-    return plan.engine.execute(folder.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
+    events = plan.engine.execute(session.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
+    with closing(events):
+        for event in events:
+            with interrupts.held_off():
+                recorder(event)
+                if event.ended and writer.unfinished and drawing.due():
+                    writer.sync()
+                    drawing.timed(lambda: write_report_files(ComparedRun(plan.path)))
+            watch(event)
+            if event.failure and plan.options.fail_fast:
+                with interrupts.held_off():
+                    recorder.stop("stopped at the first failure")
+                raise BnexpError(_stopped(plan, event))
+            interrupts.deliver()
 
 
 def _stopped(plan: Plan, event: Event) -> str:

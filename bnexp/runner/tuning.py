@@ -1,69 +1,89 @@
-"""Experiments that tune: they choose first, and then everything is measured."""
+"""Experiments from their configurations to finished runs: those that tune search first, and then measure."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.tuning import choose
-from bnexp.config.experiment import ExperimentConfig, final_config, first_stage, must_choose, search_config
-from bnexp.engines.engine import Engine
+from bnexp.config.experiment import ExperimentConfig, final_config, must_choose, search_config
+from bnexp.engines.engine import EngineChoice
 from bnexp.plan import Options, run_name
-from bnexp.store.reader import RunRecord, finished_run
+from bnexp.runner.prepare import Finished, RunState, prepare, run_state
+from bnexp.runner.signals import Interrupts
+from bnexp.store.reader import finished_run
 
 if TYPE_CHECKING:
     from bnexp.runner.prepare import Plan
 
+Train = Callable[["Plan"], ComparedRun]
+"""Trains a plan to its end."""
 
-def decided(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
-    """Return the experiment that is measured, with what was chosen; None where its choosing has not finished.
+
+def resolve_tuning(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
+    """Return the experiment that is measured, with what its arms chose; None where their search has not finished.
 
     Raises:
-        InputError: the run that chooses is of another format.
+        InputError: the run of the search is of another format.
         BnexpError: there was nothing to choose from.
     """
     if not must_choose(config):
         return config
-    run = finished_run(runs / run_name(search_config(config)))
-    return final_config(config, choose(config, run)) if run else None
+    search = finished_run(runs / run_name(search_config(config)))
+    return final_config(config, choose(config, search)) if search else None
 
 
-Train = Callable[["Plan"], RunRecord]
-"""Trains a plan to its end."""
+def run_with_tuning(
+    experiments: Sequence[tuple[str, ExperimentConfig]],
+    runs: Path,
+    engine: EngineChoice,
+    options: Options,
+    train: Train | None = None,
+) -> list[ComparedRun]:
+    """Train every experiment and return the finished run of each, in their order.
 
-
-def run_staged(
-    configs: Sequence[tuple[str, ExperimentConfig]], runs: Path, where: Engine | str, options: Options, train: Train
-) -> Iterator[RunRecord]:
-    """Train every experiment and yield the finished run of each, in their order.
-
-    The first stage of all of them is prepared before any is trained, so that what is wrong is said at once.
+    The first run of all of them is prepared before any is trained, so that what is wrong is said at once. Where
+    all have finished, that takes no torch.
 
     Args:
-        configs: experiments, each after what names it in messages.
+        experiments: configurations, each after what names it in messages.
         runs: folder of the run folders.
-        where: an engine, or a device, as for prepare.
+        engine: where to train.
         options: how to treat what is there already, and what fails.
-        train: trains a plan.
+        train: trains a plan; None: without showing anything.
 
     Raises:
         InputError: as prepare.
         BnexpError: as run, or there was nothing to choose from.
+        KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
-    from bnexp.runner.prepare import prepare  # imports torch
+    steps = [_next_run(config, runs, options) for _, config in experiments]
+    if all(isinstance(state, Finished) for _, state in steps):
+        return [ComparedRun(runs / run_name(config)) for config, _ in steps]
+    with Interrupts(), engine.entered() as where:  # while data are loaded, too
+        from bnexp.runner.run import run  # imports torch
 
-    def prepared(source: str, config: ExperimentConfig) -> "Plan":
-        return prepare(config, runs, where, source, options)
+        train = train or run
+        plans = [
+            prepare(config, runs, where, source, options, state)
+            for (source, _), (config, state) in zip(experiments, steps, strict=True)
+        ]
+        done = []
+        for (source, config), plan in zip(experiments, plans, strict=True):
+            record = train(plan)
+            if must_choose(config) and not plan.config.tuned:
+                final = final_config(config, choose(config, record))
+                record = train(prepare(final, runs, where, source, options))
+            done.append(record)
+        return done
 
-    ready = [_ready(config, runs, options) for _, config in configs]
-    plans = [
-        prepared(source, first_stage(config) if measured is None else measured)
-        for (source, config), measured in zip(configs, ready, strict=True)
-    ]
-    for plan, (source, config), measured in zip(plans, configs, ready, strict=True):
-        run = train(plan)
-        yield run if measured else train(prepared(source, final_config(config, choose(config, run))))
 
-
-def _ready(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig | None:
-    """Return what can be measured at once; None where something has to be chosen first, or anew."""
-    return None if options.rerun and must_choose(config) else decided(config, runs)
+def _next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[ExperimentConfig, RunState]:
+    """Return what an experiment trains next, its search or its measurement, and the state of that run."""
+    if must_choose(config):
+        search = search_config(config)
+        state = run_state(search, runs, Options(rerun=options.rerun))
+        if not isinstance(state, Finished):
+            return search, state
+        config = final_config(config, choose(config, state.run))
+    return config, run_state(config, runs, options)

@@ -21,9 +21,6 @@ from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs,
 from bnexp.claims.run import run_claims
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import InputError
-from bnexp.runner.prepare import Plan
-from bnexp.runner.run import run
-from bnexp.store.reader import RunRecord
 
 HELPS: dict[str, Any] = {
     "claim": "It helps <b>much</b>.",
@@ -61,17 +58,6 @@ def of_check(folder: Path, name: str, check: str, **raw: Any) -> Claim:
     return claim(folder, name, claim="So it is.", notes=["S1"], literature=["B"], check=check, **raw)
 
 
-class Training:
-    """Trains plans and remembers them."""
-
-    def __init__(self) -> None:
-        self.plans: list[Plan] = []
-
-    def __call__(self, plan: Plan) -> RunRecord:
-        self.plans.append(plan)
-        return run(plan)
-
-
 @pytest.fixture(scope="module")
 def patched() -> Iterator[pytest.MonkeyPatch]:
     """Checks that take no time."""
@@ -104,7 +90,7 @@ def runs(folder: Path, claims: dict[str, Claim], patched: pytest.MonkeyPatch) ->
     found = folder / "runs"
     said: list[str] = []
     some = [each for name, each in claims.items() if name != "later"]
-    run_claims(some, "small", found, "cpu", Training(), said.append)
+    run_claims(some, "small", found, said.append, device="cpu")
     assert [line.partition(":")[0] for line in said] == ["holds", "fails", "timed", "helps"]
     return found
 
@@ -123,9 +109,8 @@ def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_c
 
 def test_what_has_run_is_not_run_again(runs: Path, claims: dict[str, Claim], folder: Path) -> None:
     said: list[str] = []
-    training = Training()
-    run_claims([claims["helps"], claims["holds"]], "small", runs, "cpu", training, said.append)
-    assert (training.plans, said) == ([], ["helps: has run", "holds: has run"])
+    run_claims([claims["helps"], claims["holds"]], "small", runs, said.append, device="cpu")
+    assert said == ["helps: has run", "holds: has run"]
 
 
 def test_a_check_of_another_version_runs_again(runs: Path, claims: dict[str, Claim]) -> None:
@@ -133,7 +118,7 @@ def test_a_check_of_another_version_runs_again(runs: Path, claims: dict[str, Cla
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(raw | {"versions": {"bnexp": "0.0.1", "torch": "2"}}))
     said: list[str] = []
-    run_claims([claims["holds"]], "small", runs, "cpu", Training(), said.append)
+    run_claims([claims["holds"]], "small", runs, said.append, device="cpu")
     assert said == ["holds: 0 s"]
     assert json.loads(path.read_text())["versions"] == raw["versions"]
 
@@ -142,7 +127,7 @@ def test_data_that_is_not_there_is_said_before_anything_runs(tmp_path: Path, cla
     experiment = {"data": {"name": "mnist", "root": str(tmp_path / "nowhere")}}
     absent = claim(tmp_path, "absent", **HELPS | {"experiment": experiment})
     with pytest.raises(InputError, match="nowhere"):
-        run_claims([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", "cpu", Training(), print)
+        run_claims([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", print, device="cpu")
     assert not (tmp_path / "runs").exists()
 
 

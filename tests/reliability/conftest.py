@@ -29,7 +29,8 @@ import sklearn.datasets
 import torch
 from safetensors.numpy import load_file
 
-from bnexp.cli import progress
+from bnexp import screen
+from bnexp.analysis.runs import ComparedRun
 from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import to_yaml
@@ -99,7 +100,7 @@ def _warm_up() -> None:
         prepare(task.config, task.runs, "cpu")
         with task.start() as child:
             assert child.code == 0, child.said
-        folder.write_report_files(RunRecord(task.path))
+        folder.write_report_files(ComparedRun(task.path))
     gc.freeze()
 
 
@@ -392,7 +393,7 @@ class Task:
                     trained.writelines(f"{number} {record.step}\n" for number in record.trials)
 
             if self.command:
-                progress.Watching.see = lambda self, event: see(event)  # type: ignore[method-assign]
+                screen.RunDisplay.see = lambda self, event: see(event)  # type: ignore[method-assign]
                 command(*self.words)
             plan = prepare(self.config, self.runs, "cpu", options=self.options)
             run(plan, see, lambda opened: damage.extend(opened.damage))

@@ -17,7 +17,7 @@ from bnexp.report.listings import run_rows
 from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
-from bnexp.runner.resume import Opened
+from bnexp.runner.resume import RunSession
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups, whole_png
@@ -354,7 +354,7 @@ class Continued:
 
 def continued(made: Made, runs: Path) -> Continued:
     made.replay.trained.clear()
-    opened: list[Opened] = []
+    opened: list[RunSession] = []
     record = runner.run(prepare(tiny(), runs, "cpu"), begin=opened.append)
     damage = opened[0].damage if opened else ()
     return Continued(record.path, damage, list(made.replay.trained))

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bnexp.analysis.runs import compare_run, one_by_one
+from bnexp.analysis.runs import ComparedRun, compare_run, one_by_one
 from bnexp.cli.main import main
-from bnexp.cli.output import plain
 from bnexp.config.load import resolve
 from bnexp.config.yaml import parse
 from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.summary import write_report_files
+from bnexp.screen import plain
 from bnexp.store import reader
 from bnexp.store.checksums import OUTCOME, Checksums, chain, checksum, file_checksum, seal
 from bnexp.store.reader import RunRecord
@@ -276,7 +276,7 @@ def cells(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("formula", FORMULAS)
 def test_no_cell_is_run_by_a_spreadsheet(here: Path, cli: Command, formula: str) -> None:
     run = made_run(here / "runs", grid={"data.root": [formula, "plain"]})
-    write_report_files(RunRecord(run))
+    write_report_files(ComparedRun(run))
     written = [(run / file).read_text() for file in ("trials.csv", "summary.csv")]
     written += [
         cli("compare", "--format", "csv", "--view", view).out for view in ("equal", "overall", "best", "robust")

@@ -27,7 +27,7 @@ from bnexp.plan import Options
 from bnexp.runner import prepare as preparing
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
-from bnexp.runner.resume import Opened
+from bnexp.runner.resume import RunSession
 from bnexp.runner.run import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
@@ -378,7 +378,7 @@ def test_what_an_earlier_run_has_is_taken_over(tmp_path: Path) -> None:
     small = tiny()
     first = run(prepare(small, tmp_path, "cpu"))
     larger = tiny().model_copy(update={"seeds": (0, 1), "grid": {"train.lr": (1e30, 0.05, 0.1)}})
-    opened: list[Opened] = []
+    opened: list[RunSession] = []
     trained: set[int] = set()
     record = run(prepare(larger, tmp_path, "cpu"), lambda event: trained.update(event.job.group.numbers), opened.append)
     assert opened[0].news == (f"4 trials taken over from {first.path.name}, 8 to go",)
@@ -646,7 +646,7 @@ def test_a_network_that_overshoots_once_and_then_learns_has_not_diverged(tmp_pat
 @pytest.mark.usefixtures("without_report", "mnist")
 def test_the_scale_of_the_initial_weights_matters_less_with_batch_norm_but_not_everywhere(tmp_path: Path) -> None:
     config = load(
-        Path(__file__).parents[1] / "configs" / "init_scale.yaml", ["grid.model.init.scale=[0.2929, 0.007356]"]
+        Path(__file__).parents[2] / "configs" / "init_scale.yaml", ["grid.model.init.scale=[0.2929, 0.007356]"]
     )
     record = run(prepare(config, tmp_path, "cpu"))
     curves = record.curves.merge(record.trials[["trial", "arm", "model.init.scale"]])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from bnexp.analysis.runs import compare_run
+from bnexp.analysis.runs import ComparedRun, compare_run
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
 from bnexp.config.experiment import ExperimentConfig, default_config, final_config, search_config
 from bnexp.config.tuning import Choice
+from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import Options, run_name, trials
@@ -20,7 +21,7 @@ from bnexp.runner import run as runner
 from bnexp.runner.dry_run import overview
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.runner.run import run
-from bnexp.runner.tuning import decided, run_staged
+from bnexp.runner.tuning import resolve_tuning, run_with_tuning
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
 
@@ -31,7 +32,6 @@ RATES = (1e-6, 0.5, 1e30)
 @pytest.fixture(autouse=True)
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "write_report_files", lambda record: None)
-    monkeypatch.setattr(runner, "finished_run", lambda path: None)
 
 
 def tuned(**raw: Any) -> ExperimentConfig:
@@ -54,14 +54,14 @@ class Training:
     def __init__(self) -> None:
         self.plans: list[Plan] = []
 
-    def __call__(self, plan: Plan) -> RunRecord:
+    def __call__(self, plan: Plan) -> ComparedRun:
         self.plans.append(plan)
         return run(plan)
 
 
 def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRecord, Training]:
     train = Training()
-    (found,) = run_staged([("exp.yaml", config)], runs, "cpu", Options(**options), train)
+    (found,) = run_with_tuning([("exp.yaml", config)], runs, EngineChoice("cpu"), Options(**options), train)
     return found, train
 
 
@@ -171,13 +171,13 @@ def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
 
 def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, _ = staged(tuned(), tmp_path)
-    assert decided(tuned(), tmp_path) is None  # without the tables of the report it has not finished
+    assert resolve_tuning(tuned(), tmp_path) is None  # without the tables of the report it has not finished
     monkeypatch.undo()
     again, train = staged(tuned(), tmp_path)
     assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
-    assert decided(tuned(), tmp_path) == again.config == found.config
+    assert resolve_tuning(tuned(), tmp_path) == again.config == found.config
     _, train = staged(tuned(), tmp_path)
-    assert [plan.config.name for plan in train.plans] == ["test"]
+    assert train.plans == []
     _, train = staged(tuned(), tmp_path, rerun=True)
     assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
 
@@ -191,7 +191,7 @@ def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) 
 
 
 UNCHOSEN = (
-    "test: none has not chosen yet from tune.grid; bnexp.runner.tuning.run_staged chooses and then measures, "
+    "test: none has not chosen yet from tune.grid; bnexp.run chooses and then measures, "
     "and bnexp.config.experiment.default_config gives the experiment without tuning"
 )
 

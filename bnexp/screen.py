@@ -1,0 +1,329 @@
+"""What people see while bnexp works: lines, warnings, and the progress of a run in a terminal, a notebook or a log."""
+
+import sys
+import time
+from collections.abc import Callable
+from statistics import fmean
+from threading import Event as Flag
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
+
+from bnexp.config.text import counted, escaped
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+    from bnexp.engines.messages import Event
+    from bnexp.runner.prepare import Plan
+    from bnexp.runner.resume import RunSession
+
+LIFE_SIGN = 30.0
+"""Seconds after which a log has another line, whatever has happened."""
+IN_NOTEBOOK = 0.5
+"""Seconds between two updates in a notebook."""
+BAR = 24
+"""Columns of the bar."""
+
+
+def print_line(text: str = "") -> None:
+    """Print a line at once: somebody may be waiting for it at the end of a pipe."""
+    print(text, flush=True)
+
+
+def warn(message: str) -> None:
+    """Write a warning to standard error, where no script takes it for the answer."""
+    print(f"bnexp: {plain(message)}", file=sys.stderr, flush=True)
+
+
+def plain(text: str) -> str:
+    """Return text that moves no cursor and changes no colours: names of folders can hold anything."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
+def in_notebook() -> bool:
+    """Tell whether this is the kernel of a notebook."""
+    shell = sys.modules.get("IPython")
+    return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def is_watched() -> bool:
+    """Tell whether somebody may be watching: standard output is a terminal or a notebook."""
+    return sys.stdout.isatty() or in_notebook()
+
+
+class RunDisplay:
+    """Shows a run from what there is to train to its end; it is entered while the run trains.
+
+    Args:
+        plan: the run.
+        silent: show nothing but warnings.
+    """
+
+    def __init__(self, plan: "Plan", *, silent: bool):
+        self._plan, self._tally = plan, Tally(plan)
+        self._shown: _Log | _Bar | _Line | None = None
+        if not silent:
+            kind = _Line if in_notebook() else _Bar if sys.stdout.isatty() else _Log
+            self._shown = kind(self._tally)
+        self._begun = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._shown:
+            self._shown.stop()
+            if self._tally.probing:
+                share = self._tally.probing / (time.monotonic() - self._begun)
+                print_line(f"  probes took {self._tally.probing:.1f} s, {share:.0%} of the time")
+
+    def begin(self, session: "RunSession") -> None:
+        """Say what will be trained, and what was found."""
+        from bnexp.analysis.tuning import choices_text
+        from bnexp.plan import same_trainings
+        from bnexp.report.listings import data_lines, data_warnings
+
+        plan = self._plan
+        for line in [*(f"{plan.path}: {line}" for line in session.damage), *data_warnings(plan.data)]:
+            warn(line)
+        self._tally.skip(set(session.writer.ended))
+        if not self._shown:
+            return
+        if plan.config.tuned:
+            print_line("chosen on validation images: " + choices_text(plan.config))
+        for line in same_trainings(plan.trials):
+            print_line(f"{line}.")
+        trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
+        print_line(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
+        for line in [*data_lines(plan.data), *session.news]:
+            print_line(f"  {line}")
+
+    def see(self, event: "Event") -> None:
+        """Show what happened."""
+        self._tally.see(event)
+        if self._shown:
+            self._shown.see(event)
+
+
+class Tally:
+    """What has happened so far: updates made, trials ended, and every trial's latest accuracy."""
+
+    def __init__(self, plan: "Plan"):
+        from bnexp.engines.devices import data_key
+        from bnexp.training.work import total_steps
+
+        self._arm = {trial.number: trial.arm for trial in plan.trials}
+        self._steps: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._accuracy: dict[int, float] = {}
+        self._measured = "training accuracy"
+        self._probing: dict[int, float] = {}
+        self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)].shape) for g in plan.groups for n in g.numbers}
+        self._pace = Pace()
+        self._last = ""
+
+    @property
+    def work(self) -> int:
+        """Updates of all trials that are trained."""
+        return sum(self._steps_of.values())
+
+    @property
+    def worked(self) -> int:
+        """Updates made, those of ended trials counted in full."""
+        return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
+
+    @property
+    def probing(self) -> float:
+        """Seconds that probes have taken."""
+        return sum(self._probing.values())
+
+    def skip(self, ended: set[int]) -> None:
+        """Count trials that had ended before."""
+        self._ended |= ended
+
+    def see(self, event: "Event") -> None:
+        """Take an event in."""
+        if event.failure:
+            self._ended.update(event.job.group.numbers)
+        self._last = news(event)
+        if event.progress is None:
+            return
+        record = event.progress.record
+        self._probing[event.job.number] = event.progress.probing
+        self._ended.update(event.progress.ended)
+        self._steps |= dict.fromkeys(record.trials, record.step)
+        if "val_accuracy" in record.measures:
+            self._measured = "validation accuracy"
+        shown = record.measures.get("val_accuracy", record.measures["train_accuracy"])
+        self._accuracy |= dict(zip(record.trials, shown, strict=True))
+        self._pace.reach(self.worked)
+
+    def share(self) -> float:
+        """Return the share of the work that is done, as far as can be told between two records."""
+        return min(0.999, self._pace.now() / self.work) if self.worked < self.work else 1.0
+
+    def time_left(self) -> str:
+        """Return how long it will take, "" where that isn't known yet."""
+        seconds = self._pace.seconds_to(self.work)
+        return "" if seconds is None else f"{clock(seconds)} left"
+
+    def counts(self) -> str:
+        """Return how many trials have ended, of all."""
+        return f"{len(self._ended)}/{len(self._arm)} trials"
+
+    def accuracies(self) -> str:
+        """Return every arm's mean latest accuracy, on validation images or, without any, on training images."""
+        by_arm: dict[str, list[float]] = {}
+        for number, accuracy in self._accuracy.items():
+            by_arm.setdefault(self._arm[number], []).append(accuracy)
+        means = ", ".join(f"{arm} {fmean(found):.3f}" for arm, found in by_arm.items())
+        return f"{self._measured}: {means}" if means else ""
+
+    def line(self) -> str:
+        """Return all of it in one line, the most important first."""
+        return "  ".join(filter(None, [self.time_left(), self.counts(), self._last, self.accuracies()]))
+
+
+class Pace:
+    """How fast updates are made, and how many have been made by now, between two records as well."""
+
+    def __init__(self) -> None:
+        self._first = self._latest = (time.monotonic(), 0)
+        self._stride = 0
+        self._known = False
+
+    def reach(self, done: int) -> None:
+        """Take in how many updates have been made."""
+        if not self._known:  # loading and records before training say nothing of the pace
+            self._first, self._known = (time.monotonic(), done), True
+        self._stride = max(self._stride, done - self._latest[1]) if self._latest[1] else 0
+        self._latest = time.monotonic(), done
+
+    def now(self) -> float:
+        """Return how many updates have probably been made by now."""
+        at, done = self._latest
+        return done + min(self._stride, (time.monotonic() - at) * self._rate)
+
+    def seconds_to(self, work: int) -> float | None:
+        """Return how long the rest will take; None where that isn't known yet."""
+        return (work - self.now()) / self._rate if self._rate else None
+
+    @property
+    def _rate(self) -> float:
+        """Updates a second."""
+        (began, before), (at, done) = self._first, self._latest
+        return (done - before) / (at - began) if at > began else 0.0
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as 0:45, 12:03 or 1:02:03."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def news(event: "Event") -> str:
+    """Say in a few words what happened."""
+    if event.parts:
+        sizes = " and ".join(str(len(part.group.trials)) for part in event.parts)
+        return f"{counted(len(event.job.group.trials), 'trial')} {event.reason}; going on with {sizes}"
+    if event.failure:
+        return f"failed: {event.failure.strip().splitlines()[-1]}"
+    if event.progress is None:
+        return event.crew
+    crew = f"  {event.crew}" if event.crew else ""
+    return f"epoch {event.progress.record.epoch}, step {event.progress.record.step}{crew}"
+
+
+class _Bar:
+    """A bar at the bottom of a terminal; the cursor stays visible, so that it is there after Ctrl-Z, too."""
+
+    def __init__(self, tally: Tally):
+        self._tally = tally
+        self._live: Live | None = None
+
+    def see(self, event: "Event") -> None:
+        if self._live is None:  # not before the first event: its thread comes after workers were forked
+            from rich.live import Live
+
+            self._live = Live(get_renderable=self._row, transient=True, refresh_per_second=4)
+            self._live.start()
+            self._live.console.show_cursor(True)
+        if event.progress is None:
+            self._live.console.print(news(event), markup=False, highlight=False)
+
+    def stop(self) -> None:
+        if self._live:
+            self._live.stop()
+
+    def _row(self) -> "Table":
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        row = Table.grid(padding=(0, 1))
+        row.add_column(width=BAR)
+        row.add_column(no_wrap=True, overflow="ellipsis")
+        row.add_row(ProgressBar(1.0, self._tally.share(), width=BAR), Text(plain(self._tally.line())))
+        return row
+
+
+class _Line:
+    """One line in a notebook that changes."""
+
+    def __init__(self, tally: Tally):
+        self._tally, self._last = tally, 0.0
+        self._handle: Any = None
+
+    def see(self, event: "Event") -> None:
+        if time.monotonic() - self._last >= IN_NOTEBOOK:
+            self._show(f"{self._tally.share():4.0%}  {self._tally.line()}")
+
+    def stop(self) -> None:
+        self._show(f"{self._tally.share():4.0%}  {self._tally.counts()}  {self._tally.accuracies()}")
+
+    def _show(self, text: str) -> None:
+        from IPython.display import display  # type: ignore[import-not-found]
+
+        self._last = time.monotonic()
+        if self._handle is None:
+            self._handle = display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self._handle.update({"text/plain": text}, raw=True)
+
+
+class _Log:
+    """A line for every group that ends, and where none does, one every LIFE_SIGN seconds."""
+
+    def __init__(self, tally: Tally, say: Callable[[str], None] = print_line):
+        self._tally, self._say = tally, say
+        self._printed = time.monotonic()
+        self._stopped = Flag()
+        self._thread: Thread | None = None
+
+    def see(self, event: "Event") -> None:
+        if self._thread is None:  # not before the first event: it comes after workers were forked
+            self._thread = Thread(target=self._live, daemon=True)
+            self._thread.start()
+        if event.progress is None:
+            self._print(f"{self._tally.counts()}  {news(event)}")
+        elif event.progress.ended:
+            record = event.progress.record
+            spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
+            crew = f"; {event.crew}" if event.crew else ""
+            self._print(f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}  ({spent}{crew})")
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread:
+            self._thread.join()
+
+    def _live(self) -> None:
+        while not self._stopped.wait(min(1.0, LIFE_SIGN)):
+            if time.monotonic() - self._printed >= LIFE_SIGN:
+                self._print(self._tally.line())
+
+    def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
+        self._say(f"  {text}")
