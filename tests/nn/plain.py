@@ -70,7 +70,7 @@ def generator(seed: int, stream: Stream, epoch: int = EPOCH) -> torch.Generator:
 
 def take_over(made: nn.Module, built: nn.Module, k: int) -> None:
     """Give a plain network the numbers of trial k; the layers of both stand in the order of the data."""
-    targets, sources = list(_with_numbers(made)), list(_with_numbers(built))
+    targets, sources = list(with_numbers(made)), list(with_numbers(built))
     assert len(targets) == len(sources)
     for target, source in zip(targets, sources, strict=True):
         names = {"weight", "bias", "factor", "gamma", "beta"} & {name for name, _ in source.named_parameters()}
@@ -87,7 +87,13 @@ def take_over(made: nn.Module, built: nn.Module, k: int) -> None:
                 target.get_buffer(name).copy_(kept[k])
 
 
-def _with_numbers(network: nn.Module) -> Iterator[nn.Module]:
+def has_bias(layer: nn.Module) -> bool:
+    """Whether a layer of bnexp has a bias."""
+    return "bias" in dict(layer.named_parameters(recurse=False))
+
+
+def with_numbers(network: nn.Module) -> Iterator[nn.Module]:
+    """The layers that learn something, in the order of the data."""
     return (module for module in network.modules() if any(True for _ in module.parameters(recurse=False)))
 
 
@@ -155,7 +161,7 @@ class PlainDropout(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return x
-        u = torch.rand(x.movedim(1, -1).shape, generator=self.uniforms).movedim(-1, 1)
+        u = torch.rand(x.movedim(1, -1).shape, generator=self.uniforms, dtype=torch.float32).movedim(-1, 1)
         return torch.where(u < self.rate, 0, x / (1 - self.rate))
 
 

@@ -14,7 +14,7 @@ from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from tests.data.test_augment import slowly
 from tests.helpers import PLAIN_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
-from tests.training.test_plain_pytorch import stream
+from tests.training.test_by_hand import stream
 
 SEED, BATCH, WIDTH, SIDE, IMAGES = 5, 16, 8, 6, 100
 STEPS = IMAGES // BATCH
