@@ -12,22 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.best import best_rows
-from bnexp.analysis.comparison import ArmRow, Comparison, Overall, Point
+from bnexp.analysis.comparison import ArmRow, Comparison, EvaluationRow, Overall, Point
 from bnexp.analysis.pairing import (
-    FOR_A_SPREAD,
+    FINISHED,
     INACTIVE,
+    balanced,
     cells,
-    complete,
     data_keys,
     distinct_points,
     grid_points,
     measured,
     pair_trials,
+    paired_difference,
     paired_fields,
     point_numbers,
 )
-from bnexp.analysis.robustness import robustness_rows
 from bnexp.analysis.stats import (
     bootstrap_interval,
     censored_median,
@@ -36,7 +35,8 @@ from bnexp.analysis.stats import (
     restricted_mean,
     wilson_interval,
 )
-from bnexp.analysis.study import Chance, bounds, choose_metric, full_key
+from bnexp.analysis.study import Chance, Study, bounds, choose_metric, difference_bounds, full_key
+from bnexp.analysis.sweeps import best_rows, robustness_rows
 from bnexp.errors import InputError, nearest, refuse_twice
 
 TIMED = 1.0
@@ -48,7 +48,7 @@ def arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     """Return the row of a cell from `bnexp.analysis.pairing.cells`, with `budget` in epochs beside the measures."""
     finished, arm = cell[cell["finished"]], str(cell["arm"][0])
     pairs = finished[finished["paired"] & (arm != baseline)]
-    whole, whole_pairs = _balanced(finished), _balanced(pairs)
+    whole, whole_pairs = balanced(finished), balanced(pairs)
     values, (treated, partners) = by_seed(whole, "value")[0], by_seed(whole_pairs, "value", "partner_value")
     mean = mean_interval(values, bounds=bounds(metric))
     trained = _once(finished)
@@ -86,12 +86,6 @@ def _once(trials: Any, training: str = "training") -> Any:
     """Return each training once, whichever grid points it stands at."""
     _, firsts = np.unique(trials[training], return_index=True)
     return trials[firsts]
-
-
-def _balanced(trials: Any) -> Any:
-    """Return the trials of the seeds that have all grid points: means over others would not be over the same."""
-    one_point = len(np.unique(trials["point"])) < 2
-    return trials if one_point else trials[complete(trials["point"], trials["seed"], FOR_A_SPREAD)]
 
 
 def by_seed(trials: Any, *columns: str) -> list[np.ndarray]:
@@ -135,11 +129,11 @@ def overall_rows(paired: pd.DataFrame, *, arms: Sequence[str], baseline: str, me
     for arm in arms:
         pairs = paired[paired["paired"] & (paired["arm"] == arm)]
         if len(pairs):
-            yield _row(arm, pairs, treated=arm != baseline, metric=metric)
+            yield _overall_row(arm, pairs, treated=arm != baseline, metric=metric)
 
 
-def _row(arm: str, pairs: pd.DataFrame, *, treated: bool, metric: str) -> Overall:
-    whole = pairs[complete(pairs["point"], pairs["seed"], FOR_A_SPREAD)]
+def _overall_row(arm: str, pairs: pd.DataFrame, *, treated: bool, metric: str) -> Overall:
+    whole = balanced(pairs)
     # A loss that isn't finite stays visible.
     by_seed = whole.groupby("seed")[["value", "partner_value"]].mean(skipna=False)
     seeds, partner_seeds = by_seed["value"].to_numpy(), by_seed["partner_value"].to_numpy()
@@ -266,3 +260,73 @@ def _choose_keys(by: Sequence[str] | None, grid_keys: Sequence[str]) -> tuple[st
     keys = [full_key(key, grid_keys) for key in by]
     refuse_twice(zip(by, keys, strict=True))
     return tuple(keys)
+
+
+PROBE = "mode_gap"
+MEASURED = "final_test_accuracy"
+"""What it evaluates."""
+WAYS = ("running", "population", "batch")
+"""The statistics that PROBE evaluates with."""
+LIMITS = difference_bounds(MEASURED)
+
+
+def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> tuple[EvaluationRow, ...]:
+    """Return a row for each grid point and arm that the probe mode_gap was taken of.
+
+    Args:
+        study: the trials, with what probes found.
+        keys: grid keys that get rows of their own; the others are averaged over, seed by seed.
+        baseline: the arm that the others are compared to.
+    """
+    measured = _mode_gaps(study, keys)
+    if measured.empty:
+        return ()
+    partners = measured[measured["arm"] == baseline].set_index(["full", "seed"])[list(WAYS)].add_suffix("_partner")
+    paired = measured.join(partners, on=["full", "seed"])
+    points = grid_points(study.trials, keys)
+    cells = paired.groupby(["point", "arm"], sort=False)
+    return tuple(
+        _evaluation_row(points[cell["point"].iloc[0]], cell["arm"].iloc[0], baseline, cell) for _, cell in cells
+    )
+
+
+def _evaluation_row(point: Point, arm: str, baseline: str, cell: pd.DataFrame) -> EvaluationRow:
+    pairs = balanced(cell[cell["running_partner"].notna() & (arm != baseline)], "full")
+    cell = balanced(cell, "full")
+    by_seed = pairs.groupby("seed")[[*WAYS, *(f"{way}_partner" for way in WAYS)]].mean()
+    running, population = (
+        paired_difference(by_seed[way].to_numpy(), by_seed[f"{way}_partner"].to_numpy(), bounds=LIMITS)
+        for way in ("running", "population")
+    )
+    means = {way: mean_interval(cell.groupby("seed")[way].mean().to_numpy()).mean for way in WAYS}
+    return EvaluationRow(
+        point=point,
+        arm=arm,
+        baseline=baseline,
+        n=cell["seed"].nunique(),
+        **means,
+        running_difference=running.mean,
+        running_low=running.low,
+        running_high=running.high,
+        running_p=running.p,
+        difference=population.mean,
+        difference_low=population.low,
+        difference_high=population.high,
+        p=population.p,
+        pairs=len(by_seed),
+    )
+
+
+def _mode_gaps(study: Study, keys: Sequence[str]) -> pd.DataFrame:
+    """Return of every finished trial that PROBE was taken of its place, and the accuracies at its last measurement."""
+    probes = study.probes
+    if probes is None or not (of := probes["probe"].isin([f"{PROBE}.{way}" for way in WAYS])).any():
+        return pd.DataFrame()
+    wide = probes[of].pivot_table(index=["trial", "step"], columns="probe", values="value").dropna()
+    last = wide.reset_index().sort_values("step").drop_duplicates("trial", keep="last")
+    last = last.rename(columns={f"{PROBE}.{way}": way for way in WAYS})
+    trials = study.trials.assign(
+        full=point_numbers(study.trials, study.grid_keys), point=point_numbers(study.trials, keys)
+    )
+    trials = trials.loc[trials["outcome"].isin(FINISHED), ["trial", "arm", "seed", "full", "point"]]
+    return trials.merge(last, on="trial")

@@ -229,6 +229,11 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
     return marked
 
 
+def balanced(trials: Any, place: str = "point") -> Any:
+    """Return the trials that a balanced mean takes, of a frame or a record array; `place` names their grid points."""
+    return trials[complete(trials[place], trials["seed"], FOR_A_SPREAD)]
+
+
 @dataclass(frozen=True)
 class PairedDifference(Interval):
     """The mean of treated - baseline over pairs, its interval, and the sign-flip test of "no difference"."""

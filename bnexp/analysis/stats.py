@@ -44,7 +44,7 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
     The true mean lies within the bounds, so the cut interval holds it as often as the whole one.
     """
     sample = np.asarray(values, dtype=float)
-    if sample.size == 0 or not bounded(sample):
+    if sample.size == 0 or not all_finite(sample):
         return Interval(None, None, None)
     mean = float(sample.mean())
     if sample.size < 2:
@@ -72,12 +72,12 @@ def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
     return np.asarray(np.where(equal, 0.0, found))
 
 
-def bounded(values: NDArray[np.float64]) -> bool:
+def all_finite(values: NDArray[np.float64]) -> bool:
     """Tell whether one can reckon with all values: none is NaN, infinite, or beyond LARGEST."""
     return bool((np.abs(values) <= LARGEST).all())
 
 
-def constant(values: NDArray[np.float64]) -> bool:
+def is_constant(values: NDArray[np.float64]) -> bool:
     """Tell whether values, one at least, are all equal but for rounding."""
     return float(values.std()) <= ROUNDING * float(np.abs(values).max())
 
@@ -110,7 +110,7 @@ def effect_size(differences: Values) -> float | None:
     finite, or where all differences are equal, up to rounding: there is no spread to measure by.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < 3 or not bounded(sample) or constant(sample):
+    if sample.size < 3 or not all_finite(sample) or is_constant(sample):
         return None
     return _correction(sample.size - 1) * float(sample.mean()) / float(sample.std(ddof=1))
 
@@ -122,7 +122,7 @@ def bootstrap_interval(differences: Values, level: float = 0.95) -> tuple[float,
     below FEWEST_FOR_BOOTSTRAP pairs, where a difference isn't finite, or where all are equal, up to rounding.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < FEWEST_FOR_BOOTSTRAP or not bounded(sample) or constant(sample):
+    if sample.size < FEWEST_FOR_BOOTSTRAP or not all_finite(sample) or is_constant(sample):
         return None
     from scipy.stats import bootstrap  # slow to import, and seldom needed
 
@@ -182,7 +182,7 @@ def sign_flip_p(differences: Values) -> float | None:
     None below two pairs or where a difference isn't finite.
     """
     sample = np.asarray(differences, dtype=float)
-    if sample.size < 2 or not bounded(sample):
+    if sample.size < 2 or not all_finite(sample):
         return None
     # Ties are common; rounding must not break them.
     bound = abs(sample.sum()) - ROUNDING * np.abs(sample).sum()

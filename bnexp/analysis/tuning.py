@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.best import best_point, comparable, edges
 from bnexp.analysis.grounds import Cell, Ground
-from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.pairing import FINISHED, balanced
 from bnexp.analysis.stats import first_reached
+from bnexp.analysis.sweeps import best_point, edges
 from bnexp.config.experiment import ExperimentConfig, search_config
 from bnexp.config.sweep import Point, points
 from bnexp.config.text import counted, listed
@@ -44,7 +44,7 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
             first = _first_of_equals(stage, arm, {number: tried[number] for number in here})
             finished = results[(results["arm"] == arm) & results["point"].isin(here)]
             finished = finished.assign(point=finished["point"].map(first)).drop_duplicates(["point", "seed"])
-            candidates = comparable(finished)
+            candidates = balanced(finished)
             best = best_point(candidates, "chosen_by")
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")

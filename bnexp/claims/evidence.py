@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bnexp.analysis.compare import arm_row
+from bnexp.analysis.compare import arm_row, evaluation_rows
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.evaluations import evaluation_rows, running_averages
+from bnexp.analysis.fairness import running_averages
 from bnexp.analysis.pairing import cells, grid_points, measured, pair_trials, point_numbers
 from bnexp.analysis.runs import study_of
-from bnexp.analysis.stats import constant, effect_size, mean_interval, was_cut
+from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
@@ -104,7 +104,7 @@ def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
         reasons.append(f"too few seeds: {counted(n, 'pair')}, an interval takes two")
     elif mean is None:
         reasons.append("a value is not finite")
-    elif mean != 0 and constant(pairs.change):
+    elif mean != 0 and is_constant(pairs.change):
         reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
     if count := int(pairs.bound.sum()):
         reasons.append(f"a bound: the budget or the grid cut off {count} of {counted(n, 'pair')}")
@@ -119,7 +119,7 @@ def t_test(change: Float[np.ndarray, " n"]) -> float | None:
     """
     if len(change) < 2 or not np.isfinite(change).all():
         return None
-    if constant(change):
+    if is_constant(change):
         return 1.0 if change[0] == 0 else 2 * 0.5 ** len(change)
     from scipy.special import stdtr  # what scipy.stats calls, without the second its import takes
 

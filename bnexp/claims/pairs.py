@@ -9,9 +9,9 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from bnexp.analysis.pairing import FINISHED, measured
-from bnexp.analysis.robustness import learned
 from bnexp.analysis.stats import UNBOUNDED, Bounds, differences, first_reached
 from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
+from bnexp.analysis.sweeps import above_chance
 from bnexp.claims.catalogue import MeasureSettings
 
 Table = pd.DataFrame
@@ -248,7 +248,7 @@ def pairs_of_rounds(baseline: Sequence[float], treated: Sequence[float], measure
 
 def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     """Return the finished trials of both arms at the grid points that count, with value, bound and learned."""
-    trials = study.trials.assign(learned=learned(study.trials, study.curves, study.chance))
+    trials = study.trials.assign(learned=above_chance(study.trials, study.curves, study.chance))
     trials[["value", "bound"]] = trial_values(study, measure).to_numpy()
     wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
     for key, value in measure.at.items():

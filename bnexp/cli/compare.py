@@ -91,8 +91,7 @@ def compare(
     Runs that are named are joined by their settings; without a name every experiment is compared by itself.
     """
     from bnexp.analysis.fairness import avoidable
-    from bnexp.analysis.filters import ordered
-    from bnexp.analysis.runs import compare_study, one_by_one, study_of
+    from bnexp.analysis.runs import compare_study, one_by_one, ordered, study_of
     from bnexp.cli.output import print_comparisons
     from bnexp.screen import warn
     from bnexp.store.finding import find_together

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bnexp.analysis.headline import headline
+from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_run, reason
 from bnexp.config.load import load, shipped
 from bnexp.config.text import counted, escaped

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from bnexp.analysis.compare import MEASURED
 from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, RobustnessRow
-from bnexp.analysis.evaluations import MEASURED
 from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better
 from bnexp.config.text import counted, listed
 from bnexp.errors import InputError, nearest

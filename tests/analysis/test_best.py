@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bnexp.analysis.best import FEWEST_VALUES
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.fairness import imbalance
 from bnexp.analysis.stats import effect_size
+from bnexp.analysis.sweeps import FEWEST_VALUES
 
 ARMS = ["none", "before"]
 KEY = "train.lr"

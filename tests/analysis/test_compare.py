@@ -10,10 +10,9 @@ import pytest
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
+from bnexp.analysis.comparison import headline
 from bnexp.analysis.fairness import imbalance
-from bnexp.analysis.filters import ordered
-from bnexp.analysis.headline import headline
-from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.runs import compare_study, ordered, study_of
 from bnexp.errors import InputError
 
 ARMS = ["none", "before"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bnexp.analysis.headline import headline
+from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_study, study_of
 
 SIX = {"seeds": 6}

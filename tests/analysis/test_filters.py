@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnexp.analysis.filters import EXAMPLE, filtered
-from bnexp.analysis.runs import study_of
+from bnexp.analysis.runs import EXAMPLE, filtered, study_of
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 

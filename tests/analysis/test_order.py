@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import ArmRow, Comparison
-from bnexp.analysis.filters import OF_THE_METRIC, SMALL_IS_GOOD, ordered
+from bnexp.analysis.runs import OF_THE_METRIC, SMALL_IS_GOOD, ordered
 from bnexp.errors import InputError
 
 COLUMNS = [field.name for field in fields(ArmRow) if field.name != "point"]

@@ -9,8 +9,8 @@ import pytest
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import RobustnessRow
-from bnexp.analysis.robustness import USABLE_SHARE, longest_stretch
 from bnexp.analysis.study import ABOVE_CHANCE, Chance
+from bnexp.analysis.sweeps import USABLE_SHARE, longest_stretch
 
 ARMS = ["none", "before"]
 LR = "train.lr"

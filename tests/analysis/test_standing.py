@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bnexp.analysis.headline import FEWEST_SEEDS, Standing, standing
+from bnexp.analysis.comparison import FEWEST_SEEDS, Standing, standing
 from bnexp.analysis.pairing import paired_difference
 
 

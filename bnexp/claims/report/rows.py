@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.stats import constant
+from bnexp.analysis.stats import is_constant
 from bnexp.claims.catalogue import Claim, MeasureSettings
 from bnexp.claims.evidence import Chosen, Evidence, Judged, Verdict, Word
 from bnexp.config.load import shipped
@@ -275,7 +275,7 @@ def _spread(values: np.ndarray) -> tuple[float, float | None] | None:
     if not len(values):
         return None
     with np.errstate(invalid="ignore"):  # what isn't finite has no spread
-        deviation = 0.0 if constant(values) else float(values.std(ddof=1))
+        deviation = 0.0 if is_constant(values) else float(values.std(ddof=1))
         return float(values.mean()), deviation if len(values) > 1 else None
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bnexp.analysis.comparison import ArmRow
-from bnexp.analysis.headline import standing
+from bnexp.analysis.comparison import ArmRow, standing
 from bnexp.analysis.study import lower_is_better, metric_text
 from bnexp.claims.catalogue import MeasureSettings
 from bnexp.claims.evidence import Judged, Word, rows_against

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import Comparison, RobustnessRow
-from bnexp.analysis.robustness import USABLE_SHARE
 from bnexp.analysis.study import Study
+from bnexp.analysis.sweeps import USABLE_SHARE
 from bnexp.report.figures.frame import SMALL, WIDE, join_caption, new_figure, style_axes, swept_axis, widest, wrap_text
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, short_keys, value_text
 from bnexp.report.views import usable_text
