@@ -30,7 +30,7 @@ class ProbeSpec(Spec):
     one_trial_at_a_time: bool = False
     """Derives the gradient of one trial after the other once more, in float64."""
     figure: str | None = None
-    """Name of the picture that shows what it found, in `bnexp.report.figures.pictures.FIGURES`."""
+    """Name of the picture that shows what it found, in `bnexp.report.figures.pictures.PROBE_FIGURES`."""
 
 
 _ALONG_GRADIENT = ProbeSpec("", options=("batches", "range", "points"), along_gradient=True, figure="landscape_bands")

@@ -16,9 +16,13 @@ from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.frame import FileKind, figure_bytes
 from bnexp.report.figures.heat_map import heat_map_figure
-from bnexp.report.figures.probe_gradients import gradient_norms_figure
 from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
-from bnexp.report.figures.probe_layers import activations_figure, covariate_shift_figure, saturation_figure
+from bnexp.report.figures.probe_layers import (
+    activations_figure,
+    covariate_shift_figure,
+    gradient_norms_figure,
+    saturation_figure,
+)
 from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.figures.ranges import usable_range_figure
 from bnexp.report.figures.sweep import sweep_figure

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
@@ -16,18 +15,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bnexp.report.figures.frame import SMALL, join_caption, new_figure, shorten_text, style_axes, wrap_text
-from bnexp.report.figures.probe_panels import (
+from bnexp.report.figures.frame import (
     NARROW,
+    SMALL,
     WIDE,
-    Facets,
+    draw_color_bar,
+    new_figure,
+    shorten_text,
+    style_axes,
+    wrap_text,
+)
+from bnexp.report.figures.probe_panels import (
     Probed,
     draw_band,
-    draw_bar,
     draw_line,
+    make_facets,
     mark_steps,
     points_of,
-    row_texts,
     seeds_in,
 )
 from bnexp.report.style import PALE, ArmStyle, arm_styles
@@ -77,21 +81,21 @@ def landscape_bands_figure(probed: Probed, title: str) -> Figure | None:
     shown = {quantity: bands for quantity, bands in found.items() if len(bands)}
     if not shown:
         return None
-    table = pd.concat([probed.of(name) for quantity in shown for name in (quantity.low, quantity.high)])
+    table = probed.of(*(name for quantity in shown for name in (quantity.low, quantity.high)))
     points, styles = points_of(table), arm_styles(probed.study.arms)
     table = table[table["point"].isin(points)]
     figure, body = new_figure(
         title=title,
         caption=_caption(probed, table, points, list(shown)),
-        handles=[_handle(probed.study.label(arm), styles[arm]) for arm in probed.arms_in(table)],
+        handles=[Line2D([], [], label=probed.study.label(arm), **styles[arm].stroke) for arm in probed.arms_in(table)],
         width=WIDE if len(shown) > 1 else NARROW,
         height=len(points) * _ROW + 0.6,
     )
     grid = body.subplots(len(points), len(shown), sharex=True, sharey="col", squeeze=False)
-    texts = row_texts([probed.point_text(point) for point in points])
-    for across, point, text in zip(grid, points, texts, strict=True):
+    for across, point, text in zip(grid, points, probed.point_texts(points), strict=True):
         across[0].set_ylabel(shorten_text(text, _ROW - 0.2, SMALL), size=SMALL, parse_math=False)
         for axes, (quantity, bands) in zip(across, shown.items(), strict=True):
+            mark_steps(axes, table["step"])
             _draw_panel(axes, bands, quantity, point, styles)
             if point == points[0]:
                 axes.set_title(wrap_text(quantity.title, WIDE / 3 - 0.5, SMALL), size=SMALL)
@@ -107,36 +111,25 @@ def _bands(probed: Probed, quantity: Quantity) -> Bands:
     places = ["point", "arm", "step"]
     low, high = (probed.of(name).set_index([*places, "trial"])["value"] for name in (quantity.low, quantity.high))
     ends = pd.DataFrame({"low": low, "high": high}).dropna().groupby(level=places)
-    table = ends.mean() if quantity.one_moment else _over_seeds(low.groupby(level=places))
+    table = ends.mean() if quantity.one_moment else low.groupby(level=places).agg(low="min", mean="mean", high="max")
     return {key: part.droplevel(["point", "arm"]) for key, part in table.groupby(level=["point", "arm"])}
 
 
-def _over_seeds(values: Any) -> pd.DataFrame:
-    return pd.DataFrame({"low": values.min(), "mean": values.mean(), "high": values.max()})
-
-
 def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], shown: Sequence[Quantity]) -> str:
-    moments = any(quantity.one_moment for quantity in shown)
+    moments, smooth = (any(quantity.one_moment is one for quantity in shown) for one in (True, False))
     seeds = seeds_in(table)
     ends = f", each the mean over {seeds} seeds" if seeds > 1 else ""
-    smoothness = f"smoothness: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else ""
-    return join_caption(
-        probed.seen(points),
+    return probed.caption(
+        points,
         f"loss and gradient: lowest and highest over the step sizes of one moment{ends}" if moments else "",
         "gradients are relative, since with BN raw ones grow as weights shrink" if moments else "",
-        smoothness if not all(quantity.one_moment for quantity in shown) else "",
+        f"smoothness: mean over {seeds} seeds; band: lowest to highest seed" if smooth and seeds > 1 else "",
         "one seed" if seeds == 1 else "",
-        probed.diverged(points),
     )
-
-
-def _handle(label: str, style: ArmStyle) -> Line2D:
-    return Line2D([], [], label=label, **style.stroke)
 
 
 def _draw_panel(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles: dict[str, ArmStyle]) -> None:
     style_axes(axes)
-    mark_steps(axes)
     for arm, style in styles.items():
         if (band := bands.get((point, arm))) is not None:
             draw_band(axes, band["low"], band["high"], color=style.colour, alpha=0.15)
@@ -161,10 +154,8 @@ _COLOURS = colormaps["cividis_r"]
 """The lowest loss brightest."""
 _LEVELS, _FLAT = 13, 1e-9
 """Contours and the two ends; what all losses span at least."""
-_SLICE_LOG_SPAN, _DECADES = 20, 6
+_SLICE_SPAN, _DECADES = 20, 6
 """Losses that span more than this get levels in equal ratios, over so many decades at most."""
-_SLICE_ROW = 2.0
-"""Inches."""
 _WEIGHTS: dict[str, Any] = {
     "linestyle": "",
     "marker": "o",
@@ -185,18 +176,37 @@ def slices_figure(probed: Probed, title: str) -> Figure | None:
     slices = {key: cells for key, cells in slices.items() if min(cells.shape) > 1}
     if not slices:
         return None
-    rows = row_texts([probed.point_text(point) for point in points])
-    facets = Facets(rows, arms, row_height=_SLICE_ROW, square=True)
     norm, levels = _scale(np.concatenate([cells.to_numpy().ravel() for cells in slices.values()]))
     gaps = len(slices) < len(points) * len(arms) or any(cells.isna().any(axis=None) for cells in slices.values())
-    figure, body = facets.sheet(title, _slice_caption(probed, losses, points, seed), _handles(gaps))
-    for row, arm, axes in facets.panels(body):
-        _draw_slice(axes, slices.get((points[row], arm)), norm, levels)
+    facets = make_facets(
+        probed.study,
+        probed.point_texts(points),
+        arms,
+        _ROW,
+        title=title,
+        caption=probed.caption(
+            points,
+            f"seed {seed} at step {losses['step'].max()}",
+            "axes: distance along two random directions, each filter's in multiples of its weights' norm",
+        ),
+        handles=[
+            Line2D([], [], label="trained weights", **_WEIGHTS),
+            *([Patch(facecolor=PALE, label="no finite loss")] if gaps else []),
+        ],
+        square=True,
+        sharey=True,
+    )
+    for (row, arm), axes in facets.panels.items():
+        axes.set_facecolor(PALE)
+        axes.set_box_aspect(1)
+        axes.locator_params(nbins=2)
+        if (points[row], arm) in slices:
+            _draw_slice(axes, slices[points[row], arm], norm, levels)
     over = "max" if losses["value"].max() > levels[-1] else "neither"
-    draw_bar(body, ScalarMappable(norm, _COLOURS), "loss", facets.height, extend=over)
-    body.supxlabel("first direction", size=SMALL + 1)
-    body.supylabel("second direction", size=SMALL + 1)
-    return figure
+    draw_color_bar(facets.body, ScalarMappable(norm, _COLOURS), "loss", facets.height, extend=over)
+    facets.body.supxlabel("first direction", size=SMALL + 1)
+    facets.body.supylabel("second direction", size=SMALL + 1)
+    return facets.figure
 
 
 def _losses(probed: Probed) -> pd.DataFrame:
@@ -222,37 +232,17 @@ def _latest(losses: pd.DataFrame) -> pd.DataFrame:
 def _scale(losses: np.ndarray) -> tuple[Normalize, np.ndarray]:
     """Return the scale that all panels share, and its levels: in equal ratios where losses span decades."""
     low, high = float(np.nanmin(losses)), float(np.nanmax(losses))
-    if 0 < low < high / _SLICE_LOG_SPAN:
+    if 0 < low < high / _SLICE_SPAN:
         high = min(high, low * 10.0**_DECADES)
         return LogNorm(low, high), np.geomspace(low, high, _LEVELS)
     high = max(high, low + _FLAT)
     return Normalize(low, high), np.linspace(low, high, _LEVELS)
 
 
-def _slice_caption(probed: Probed, losses: pd.DataFrame, points: Sequence[int], seed: int) -> str:
-    return join_caption(
-        probed.seen(points),
-        f"seed {seed} at step {losses['step'].max()}",
-        "axes: distance along two random directions, each filter's in multiples of its weights' norm",
-        probed.diverged(points),
-    )
-
-
-def _handles(gaps: bool) -> list[Artist]:
-    weights = Line2D([], [], label="trained weights", **_WEIGHTS)
-    return [weights, *([Patch(facecolor=PALE, label="no finite loss")] if gaps else [])]
-
-
-def _draw_slice(axes: Axes, cells: pd.DataFrame | None, norm: Normalize, levels: np.ndarray) -> None:
-    axes.set_facecolor(PALE)
-    axes.set_box_aspect(1)
-    axes.locator_params(nbins=2)
-    if cells is None:
-        return
+def _draw_slice(axes: Axes, cells: pd.DataFrame, norm: Normalize, levels: np.ndarray) -> None:
     grid = cells.columns, cells.index, np.ma.masked_invalid(cells.to_numpy())
-    filled = axes.contourf(
-        *grid, levels=levels, norm=norm, cmap=_COLOURS, extend="both"
-    )  # rounded, the lowest level may lie above the lowest loss
+    # Rounded, the lowest level may lie above the lowest loss, hence `extend`.
+    filled = axes.contourf(*grid, levels=levels, norm=norm, cmap=_COLOURS, extend="both")
     filled.set_rasterized(True)
     axes.contour(*grid, levels=levels, colors="white", linewidths=0.5, alpha=0.8)
     axes.plot(0, 0, **_WEIGHTS)

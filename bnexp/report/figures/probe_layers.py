@@ -1,149 +1,200 @@
-"""What goes on in the layers while a network trains: activations, and one number per layer."""
+"""The layers while a network trains: how large gradients are, what goes into activations, and one number per layer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import SymmetricalLogLocator
 
-from bnexp.report.figures.frame import SMALL, join_caption, shorten_text, text_width
+from bnexp.report.figures.frame import SMALL, draw_color_bar, shorten_text
 from bnexp.report.figures.probe_panels import (
-    Facets,
     Probed,
     draw_band,
     draw_line,
     draw_nothing,
     layers_of,
+    make_facets,
     mark_steps,
-    middle,
     points_of,
-    row_texts,
     seeds_text,
 )
 from bnexp.report.panels import evenly
-from bnexp.report.style import GREY, ArmStyle, arm_styles
+from bnexp.report.style import GREY, PALE, arm_styles
 
-# What goes into the activations while a network trains: its 15th, 50th and 85th percentile, in three layers.
+_COLOURS = colormaps["cividis"]
+"""Rise in lightness, so that they can be read with any colour vision and in grey print."""
+
+
+# Gradients: a map per arm, layers over steps, one logarithmic scale.
 #
-# Ioffe & Szegedy (2015), figure 1, for the first, the middle and the last activation, an arm beside the other.
+# The norm is multiplied by that of the weights: with batch norm the loss doesn't depend on the scale of the weights
+# before it, L(αW) = L(W), so raw gradients grow as weights shrink, and those of two arms don't compare. ‖∂L/∂W‖·‖W‖
+# doesn't change with α.
 
-LOW, MEDIAN, HIGH = PROBES = ("drift.p15", "drift.p50", "drift.p85")
+GRADIENT = "gradient_norm.scale_free"
+_DECADES = 12
+"""What is smaller than the largest value by more than these has the colour of the smallest."""
+_LAYER, _LOWEST, _HIGHEST, _LAYER_NAME = 0.15, 1.3, 4.2, 1.5
+"""Inches: what a layer's name takes; the height of a map, from and to; the longest name of a layer."""
 
+
+def gradient_norms_figure(probed: Probed, title: str) -> Figure | None:
+    """Return ‖∂L/∂W‖·‖W‖ by layer and step, medians over the seeds; None where it was not measured."""
+    table = probed.of(GRADIENT)
+    if table.empty:
+        return None
+    points, arms = points_of(table), probed.arms_in(table)
+    table = table[table["point"].isin(points)]
+    layers: dict[Any, list[str]] = {point: layers_of(part) for point, part in table.groupby("point")}
+    cells = {
+        (point, arm): part.groupby(["layer", "step"])["value"].median().unstack().reindex(layers[point])
+        for (point, arm), part in table.groupby(["point", "arm"])
+    }
+    height = min(max(_LAYER * max(map(len, layers.values())), _LOWEST), _HIGHEST)
+    steps = table["step"].nunique()
+    gaps = len(cells) < len(points) * len(arms) or any(each.dropna(axis=1).shape[1] < steps for each in cells.values())
+    facets = make_facets(
+        probed.study,
+        probed.point_texts(points),
+        arms,
+        height,
+        title=title,
+        caption=probed.caption(
+            points,
+            "the first layer is at the bottom",
+            seeds_text(table, "median"),
+            "times the weights' norm, since with BN raw gradients grow as weights shrink",
+        ),
+        handles=[Patch(facecolor=PALE, label="no value")] if gaps else [],
+    )
+    values = np.concatenate([each.to_numpy().ravel() for each in cells.values()])
+    norm = _gradient_scale(values)
+    for (row, arm), axes in facets.panels.items():
+        axes.set_facecolor(PALE)
+        axes.spines[:].set_visible(False)
+        mark_steps(axes, table["step"], grid=False)
+        axes.tick_params(axis="y", length=0)
+        if (points[row], arm) in cells:
+            _draw_map(axes, cells[points[row], arm], norm, height)
+    facets.body.supxlabel("step", size=SMALL + 1)
+    under = "min" if np.nanmin(values) < norm.vmin else "neither"
+    draw_color_bar(facets.body, ScalarMappable(norm, _COLOURS), "‖∂L/∂W‖ · ‖W‖", facets.height, extend=under)
+    return facets.figure
+
+
+def _gradient_scale(values: np.ndarray) -> LogNorm:
+    positive = values[values > 0]
+    high = float(positive.max(initial=0)) or 1.0
+    low = max(float(positive.min(initial=high)), high / 10**_DECADES)
+    return LogNorm(low if low < high else high / 10, high)
+
+
+def _draw_map(axes: Axes, cells: pd.DataFrame, norm: LogNorm, height: float) -> None:
+    """Draw a row of cells per layer, each cell half-way to its neighbours' steps."""
+    steps = cells.columns.to_numpy(dtype=float)
+    halves = np.diff(steps) / 2 if len(steps) > 1 else np.array([0.5])
+    edges = np.concatenate([[steps[0] - halves[0]], steps[:-1] + halves[: len(steps) - 1], [steps[-1] + halves[-1]]])
+    # 0 has no place in a log scale, but is the smallest.
+    values = np.ma.masked_invalid(cells.clip(lower=norm.vmin).to_numpy())
+    axes.pcolormesh(edges, np.arange(len(cells) + 1) - 0.5, values, norm=norm, cmap=_COLOURS, rasterized=True)
+    places = range(0, len(cells), ceil(len(cells) / int(height / _LAYER)))
+    axes.set_yticks(places, [shorten_text(cells.index[i], _LAYER_NAME, SMALL - 1) for i in places], parse_math=False)
+    axes.set_ylim(-0.5, len(cells) - 0.5)
+
+
+# What goes into the activations: its 15th, 50th and 85th percentile, in the first, the middle and the last layer.
+#
+# Ioffe & Szegedy (2015), figure 1, an arm beside the other.
+
+LOW, MEDIAN, HIGH = PERCENTILES = ("drift.p15", "drift.p50", "drift.p85")
 _LAYERS = 3
 _ACTIVATION_ROW = 1.35
 """Inches."""
-_TICKS = 5
-"""Numbers at a logarithmic scale at most."""
 _FAR = 50
 """Inputs further from 0 than this make a row's scale logarithmic beyond 1."""
 
 
 def activations_figure(probed: Probed, title: str) -> Figure | None:
     """Return the percentiles over steps, medians over the seeds; None where they were not measured."""
-    table = _inputs(probed)
+    table = probed.of(*PERCENTILES)
+    # Those at the norm layers are of other values.
+    table = table[table["layer"].astype(str).str.rpartition(".")[2] == "activation"] if len(table) else table
     if table.empty:
         return None
-    points, arms = middle(points_of(table)), probed.arms_in(table)
+    points, arms = points_of(table, most=1), probed.arms_in(table)
     table = table[table["point"].isin(points)]
     layers = layers_of(table)
     rows = [layers[place] for place in evenly(len(layers), _LAYERS)]
     table = table[table["layer"].isin(rows)]
     far = set(table.loc[table["value"].abs() > _FAR, "layer"])
-    facets = Facets(tuple(rows), arms, row_height=_ACTIVATION_ROW)
-    figure, body = facets.sheet(
-        title, _activation_caption(probed, table, points, len(layers), bool(far)), _activation_handles()
+    facets = make_facets(
+        probed.study,
+        rows,
+        arms,
+        _ACTIVATION_ROW,
+        title=title,
+        caption=probed.caption(
+            points,
+            f"{_LAYERS} of {len(layers)} activations, the first at the top" if len(layers) > _LAYERS else "",
+            "one scale per row; beyond ±1 it is logarithmic where inputs go far" if far else "one scale per row",
+            seeds_text(table, "medians"),
+        ),
+        handles=[
+            Line2D([], [], color=GREY, label="50th percentile"),
+            Patch(facecolor=GREY, alpha=0.25, label="15th to 85th percentile"),
+        ],
     )
-    bands, styles, axes_of = _bands(table), arm_styles(probed.study.arms), dict[str, list[Axes]]()
-    for row, arm, axes in facets.panels(body, sharey="row"):
-        axes_of.setdefault(rows[row], []).append(axes)
-        mark_steps(axes)
+    medians = table.groupby(["layer", "arm", "step", "probe"])["value"].median().unstack().reindex(columns=PERCENTILES)
+    styles = arm_styles(probed.study.arms)
+    for (row, arm), axes in facets.panels.items():
+        mark_steps(axes, table["step"])
         if rows[row] in far:
-            _make_logarithmic(axes)
-        if (band := bands.get((rows[row], arm))) is not None:
-            _draw_band(axes, band, styles[arm])
+            axes.set_yscale("symlog", linthresh=1)
+            axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
+            axes.yaxis.get_major_locator().set_params(numticks=5)
+        if (rows[row], arm) in medians.index:
+            band = medians.loc[rows[row], arm]
+            draw_band(axes, band[LOW], band[HIGH], color=styles[arm].colour, alpha=0.25)
+            draw_line(axes, band[MEDIAN], linewidth=1.5, **styles[arm].stroke)
         else:
             draw_nothing(axes)
-    _share_limits(axes_of.values())
-    body.supxlabel("step", size=SMALL + 1)
-    body.supylabel("input of the activation", size=SMALL + 1)
-    return figure
-
-
-def _inputs(probed: Probed) -> pd.DataFrame:
-    """Return the percentiles at the activations; those at the norm layers are of other values."""
-    table = pd.concat([probed.of(name) for name in PROBES])
-    return table[table["layer"].str.rpartition(".")[2] == "activation"] if len(table) else table
-
-
-def _bands(table: pd.DataFrame) -> dict[Any, pd.DataFrame]:
-    """Return the medians over the seeds by layer and arm, a row per step and a column per percentile."""
-    return {
-        key: part.groupby(["step", "probe"])["value"].median().unstack().reindex(columns=PROBES)
-        for key, part in table.groupby(["layer", "arm"])
-    }
-
-
-def _activation_handles() -> list[Artist]:
-    return [
-        Line2D([], [], color=GREY, label="50th percentile"),
-        Patch(facecolor=GREY, alpha=0.25, label="15th to 85th percentile"),
-    ]
-
-
-def _activation_caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], layers: int, far: bool) -> str:
-    return join_caption(
-        probed.seen(points),
-        f"{_LAYERS} of {layers} activations, the first at the top" if layers > _LAYERS else "",
-        "one scale per row; beyond ±1 it is logarithmic where inputs go far" if far else "one scale per row",
-        seeds_text(table, "medians"),
-        probed.diverged(points),
-    )
-
-
-def _make_logarithmic(axes: Axes) -> None:
-    axes.set_yscale("symlog", linthresh=1)
-    locator = SymmetricalLogLocator(base=10, linthresh=1)
-    locator.set_params(numticks=_TICKS)
-    axes.yaxis.set_major_locator(locator)
-
-
-def _draw_band(axes: Axes, band: pd.DataFrame, style: ArmStyle) -> None:
-    draw_band(axes, band[LOW], band[HIGH], color=style.colour, alpha=0.25)
-    draw_line(axes, band[MEDIAN], linewidth=1.5, **style.stroke)
-
-
-def _share_limits(rows: Iterable[Sequence[Axes]]) -> None:
-    """Give the panels of a layer one scale, also where its arms fill several lines."""
-    for row in rows:
-        low, high = zip(*(axes.get_ylim() for axes in row), strict=True)
-        for axes in row:
+    for row in range(len(rows)):  # one scale, also where the arms fill several lines
+        of_layer = [axes for (place, _), axes in facets.panels.items() if place == row]
+        low, high = zip(*(axes.get_ylim() for axes in of_layer), strict=True)
+        for axes in of_layer:
             axes.set_ylim(min(low), max(high))
+    facets.body.supxlabel("step", size=SMALL + 1)
+    facets.body.supylabel("input of the activation", size=SMALL + 1)
+    return facets.figure
 
+
+# One number per layer over steps: a line per layer, dark first and light last, a panel per arm.
 
 _ROW = 1.75
 """Inches."""
-_NAME, _HANDLE = 1.9, 0.75
-"""Inches in the legend: the longest name of a layer, and what stands beside a name."""
+_NAMES, _NAME = 4, 1.9
+"""How many layers the legend names, and inches of the longest name."""
 _LIGHTEST = 0.8
-"""Where the colours (cividis) end: what is lighter can't be seen on white."""
+"""Where the colours end: what is lighter can't be seen on white."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A probe and how it is drawn."""
+    """What a row of panels shows."""
 
     probe: str
     label: str
-    scale: Literal["share", "log", "cosine"]
+    scale: Literal["share", "cosine", "log"]
 
 
 SATURATION = (Quantity("saturation", "saturated share", "share"), Quantity("dead_units", "dead units", "share"))
@@ -155,66 +206,56 @@ COVARIATE_SHIFT = (
 
 def saturation_figure(probed: Probed, title: str) -> Figure | None:
     """Return the share of saturated activations, or else of dead units; None where neither was measured."""
-    return _figure(probed, title, _measured(probed, SATURATION)[:1], note="")
+    return _layer_lines(probed, title, _measured(probed, SATURATION)[:1], note="")
 
 
 def covariate_shift_figure(probed: Probed, title: str) -> Figure | None:
     """Return ‖G − G′‖ / ‖G‖ and cos(G, G′) of Santurkar et al. (2018), definition 2.1; None where not measured."""
     note = "how a layer's gradient changes once the layers before it have moved; in the first layer it can't"
-    return _figure(probed, title, _measured(probed, COVARIATE_SHIFT), note)
+    return _layer_lines(probed, title, _measured(probed, COVARIATE_SHIFT), note)
 
 
 def _measured(probed: Probed, quantities: Sequence[Quantity]) -> list[Quantity]:
     return [quantity for quantity in quantities if len(probed.of(quantity.probe))]
 
 
-def _figure(probed: Probed, title: str, quantities: Sequence[Quantity], note: str) -> Figure | None:
+def _layer_lines(probed: Probed, title: str, quantities: Sequence[Quantity], note: str) -> Figure | None:
     if not quantities:
         return None
-    table = pd.concat([probed.of(quantity.probe) for quantity in quantities])
-    points = points_of(table) if len(quantities) == 1 else middle(points_of(table))
+    table, single = probed.of(*(quantity.probe for quantity in quantities)), len(quantities) == 1
+    points = points_of(table) if single else points_of(table, most=1)
     arms, table = probed.arms_in(table), table[table["point"].isin(points)]
     rows = [(quantity, point) for quantity in quantities for point in points]
-    texts = [quantity.label if len(quantities) > 1 else probed.point_text(point) for quantity, point in rows]
-    facets = Facets(row_texts(texts), arms, row_height=_ROW)
-    colours = _colours(layers_of(table))
-    figure, body = facets.sheet(title, _caption(probed, table, points, note), _handles(colours, facets.width))
+    layers = layers_of(table)
+    colours = dict(zip(layers, map(to_hex, _COLOURS(np.linspace(0, _LIGHTEST, len(layers)))), strict=True))
+    named = [layers[place] for place in evenly(len(layers), _NAMES)]
+    facets = make_facets(
+        probed.study,
+        probed.point_texts(points) if single else [quantity.label for quantity in quantities],
+        arms,
+        _ROW,
+        title=title,
+        caption=probed.caption(
+            points,
+            note,
+            f"a line per layer, {len(layers)} from the first (dark) to the last (light)" if len(layers) > 1 else "",
+            seeds_text(table, "median"),
+        ),
+        handles=[Line2D([], [], color=colours[name], label=shorten_text(name, _NAME, SMALL)) for name in named],
+    )
     medians = table.groupby(["probe", "point", "arm", "layer", "step"])["value"].median()
-    for row, arm, axes in facets.panels(body, sharey="row"):
+    for (row, arm), axes in facets.panels.items():
         quantity, point = rows[row]
-        mark_steps(axes)
+        mark_steps(axes, table["step"])
         for layer, colour in colours.items():
             if (place := (quantity.probe, point, arm, layer)) in medians.index:
                 draw_line(axes, medians.loc[place], color=colour, linewidth=1.2)
         if not axes.lines:
             draw_nothing(axes)
         _set_scale(axes, quantity, medians.loc[quantity.probe])
-    body.supxlabel("step", size=SMALL + 1)
-    body.supylabel(quantities[0].label if len(quantities) == 1 else "", size=SMALL + 1)
-    return figure
-
-
-def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], note: str) -> str:
-    layers = table["layer"].nunique()
-    return join_caption(
-        probed.seen(points),
-        note,
-        f"a line per layer, {layers} from the first (dark) to the last (light)" if layers > 1 else "",
-        seeds_text(table, "median"),
-        probed.diverged(points),
-    )
-
-
-def _colours(layers: Sequence[str]) -> dict[str, str]:
-    shades = colormaps["cividis"](np.linspace(0, _LIGHTEST, len(layers)))
-    return {layer: to_hex(shade) for layer, shade in zip(layers, shades, strict=True)}
-
-
-def _handles(colours: dict[str, str], width: float) -> list[Line2D]:
-    """Return as many layers, evenly spaced, as have room in one line."""
-    longest = max(text_width(shorten_text(layer, _NAME, SMALL), SMALL) for layer in colours)
-    named = [list(colours.items())[place] for place in evenly(len(colours), int(width / (longest + _HANDLE)))]
-    return [Line2D([], [], color=colour, label=shorten_text(layer, _NAME, SMALL)) for layer, colour in named]
+    facets.body.supxlabel("step", size=SMALL + 1)
+    facets.body.supylabel(quantities[0].label if single else "", size=SMALL + 1)
+    return facets.figure
 
 
 def _set_scale(axes: Axes, quantity: Quantity, values: pd.Series) -> None:
