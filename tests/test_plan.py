@@ -125,11 +125,6 @@ def test_only_some_trials_of_a_group_keep_their_order(kept: Any) -> None:
     assert group.numbers == (0, 2, 1, 3)
 
 
-def test_only_ignores_trials_of_other_groups() -> None:
-    (group,) = grouped(seeds=2)
-    assert group.only([1, 9]).numbers == (1,)
-
-
 def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Trial, ...]:
     return trials(experiment(model={"norm": norm, "family": family}, train=train, seeds=2))
 
@@ -219,11 +214,6 @@ def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> 
     assert found(planned(norm, batch_size=1)) == []
 
 
-def test_a_batch_of_one_in_one_arm_is_enough() -> None:
-    mixed = trials(experiment(arms=["none", "before"], train={"batch_size": 1}))
-    assert len(set(found(mixed))) == 1
-
-
 def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:
     name, _, digest = run_name(experiment(name="my-study")).rpartition("-")
     assert name == "my-study"
@@ -235,11 +225,8 @@ def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:
     "change",
     [
         {"seeds": 2},
-        {"question": "?"},
         {"train": {"lr": 0.2}},
-        {"data": {"name": "digits"}},
         {"grid": {"train.lr": [0.1]}},
-        {"zip": {"train.lr": [0.1]}},
         {"arms": {"plain": {"train.lr": 0.1}}},
         {"arms": {"other": {}}},
     ],

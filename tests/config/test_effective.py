@@ -56,10 +56,13 @@ WITHOUT_EFFECT: dict[str, tuple[Change, Change]] = {
     "where known images lie": ({}, {"data.root": "elsewhere"}),
     "eps of a whitening that there isn't": ({}, {"data.whiten_eps": 0.5}),
     "the number of validation images, written out": (
-        {"data.train_size": None, "data.val_size": None},
+        {"data.train_size": None, "data.val_size": None, "train.epochs": None, "train.steps": 3},
         {"data.val_size": 143},
     ),
-    "all that is left to train on, written out": ({"data.train_size": None}, {"data.train_size": 1421}),
+    "all that is left to train on, written out": (
+        {"data.train_size": None, "train.epochs": None, "train.steps": 3},
+        {"data.train_size": 1421},
+    ),
     "all test images, written out": ({"data.test_size": None}, {"data.test_size": 360}),
     "the usual depth": ({"model.depth": None}, {"model.depth": 10}),
     "a width for every layer": ({}, {"model.width": [8, 8, 8]}),

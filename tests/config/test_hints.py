@@ -10,7 +10,7 @@ from bnexp.config.load import resolve
 from bnexp.config.problems import faults
 from bnexp.config.synonyms import SYNONYMS, VALUES
 from bnexp.config.yaml import parse
-from bnexp.errors import ConfigError, InputError, bare
+from bnexp.errors import InputError, bare
 
 Refused = Callable[..., list[str]]
 
@@ -26,19 +26,13 @@ def in_file(text: str) -> str:
     ("typed", "sweep"),
     [
         ("train.lr=0.1,0.2", "'grid.train.lr=[0.1, 0.2]'"),
-        ("train.lr=[0.1,1]", "'grid.train.lr=[0.1, 1]'"),
         ("train.lr=range(0.1, 1, 0.1)", "'grid.train.lr={range: [0.1, 1, 0.1]}'"),
         ("train.lr=np.logspace(-3, 0, 4)", "'grid.train.lr={logspace: [first, last, n]}'"),
-        ("train.epochs=range(9)", "'grid.train.epochs={range: [first, last, step]}'"),
         ("train.lr={range: [1, 3]}", "'grid.train.lr={range: [1, 3, step]}'"),
-        ("train.lr={linspace: [0.1, 1]}", "'grid.train.lr={linspace: [0.1, 1, n]}'"),
         ("train.lr={logspace: [0.1, 1]}", "'grid.train.lr={logspace: [first, last, n]}'"),
-        ("train.lr={logspace: [1e-4, 1, 4]}", "'grid.train.lr={logspace: [0.0001, 1, 4]}'"),
-        ("model.depth=[2, 4]", "'grid.model.depth=[2, 4]'"),
         ("model.activation=relu,tanh", "'grid.model.activation=[relu, tanh]'"),
         ("model.width=[[10], [20, 20]]", "'grid.model.width=[[10], [20, 20]]'"),
         ("model.init=[he, xavier]", "'grid.model.init.scheme=[he, xavier]'"),
-        ("data=[mnist, digits]", "'grid.data.name=[mnist, digits]'"),
         ("arms.b.train.lr=[1, 2]", "'grid.train.lr=[1, 2]'"),
         ("train.lr=0,1", "'grid.train.lr=[0, 1]'; or with a decimal point: 0.1"),
     ],
@@ -50,24 +44,9 @@ def test_several_values_at_a_setting_are_a_sweep(refused: Refused, typed: str, s
 
 
 @pytest.mark.parametrize(
-    "sweep", ["grid.train.lr=[0.1, 0.2]", "grid.train.lr={range: [0.1, 1, 0.1]}", "arms=[none, before]"]
-)
-def test_what_is_proposed_is_accepted(sweep: str) -> None:
-    resolve({"name": "exp"}, "exp.yaml", [sweep])
-
-
-@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("train: {lr: [0.1, 1]}", "train.lr: [0.1, 1]: expected a number; to sweep it: grid: {train.lr: [0.1, 1]}"),
-        (
-            "train: {lr: {range: [1, 3, 1]}}",
-            "train.lr: expected a number; to sweep it: grid: {train.lr: {range: [1, 3, 1]}}",
-        ),
-        (
-            "arms: {a: {train.lr: [1, 2]}}",
-            "arms.a.train.lr: [1, 2]: expected a number; to sweep it: grid: {train.lr: [1, 2]}",
-        ),
         (
             "train:\n  lr: 0,1",
             'train.lr: "0,1": expected a number; to sweep it: grid: {train.lr: [0, 1]}; or with a decimal point: 0.1',
@@ -86,22 +65,15 @@ def test_in_a_file_too(text: str, message: str) -> None:
     ("typed", "meant"),
     [
         ("grid.train.lr=0.1,0.2", "'grid.train.lr=[0.1, 0.2]'"),
-        ("grid.train.lr=0.1", "'grid.train.lr=[0.1]'"),
         ("grid.train.lr=linspace(0.1, 1, 4)", "'grid.train.lr={linspace: [0.1, 1, 4]}'"),
         ("grid.train.optimizer=SGD, adam", "'grid.train.optimizer=[SGD, adam]'"),
-        ("zip.model.activation=relu", "'zip.model.activation=[relu]'"),
         ("tune.grid.train.lr=1,2", "'tune.grid.train.lr=[1, 2]'"),
         ("seeds=0,1", "'seeds=[0, 1]'"),
-        ("tune.seeds=range(3,6)", "'tune.seeds={range: [3, 6, step]}'"),
         ("seeds=range(3,6,1)", "'seeds={range: [3, 6, 1]}'"),
-        ("seeds=range(0,1,0.5)", "'seeds={range: [first, last, step]}'"),
         ("arms=none,before", "'arms=[none, before]'"),
-        ("arms=none", "'arms=[none]'"),
         ("train.record_at=1,5", "'train.record_at=[1, 5]'"),
         ("train.schedule_options.step_at=80", "'train.schedule_options.step_at=[80]'"),
-        ("train.betas=0.9,0.99", "'train.betas=[0.9, 0.99]'"),
         ("train.lr=[0.1]", "train.lr=0.1"),
-        ("model.activation=[relu]", "model.activation=relu"),
         ("arms.b.train.lr=[0.1]", "arms.b.train.lr=0.1"),
     ],
 )
@@ -116,8 +88,6 @@ def test_brackets_that_are_missing_or_too_many(refused: Refused, typed: str, mea
     [
         "grid.train.lr=0.1 0.2",
         "seeds=true",
-        "seeds=null",
-        "arms=3",
         "arms=x",
         "arms=range(1,2,3)",
         "train.lr=a",
@@ -150,29 +120,17 @@ def test_numbers_of_another_unit(refused: Refused, typed: str, hint: str) -> Non
 @pytest.mark.parametrize(
     ("typed", "nearest"),
     [
-        ("train.schedule=multistep", "step with train.schedule_options.step_at"),
         ("train.schedule=MultiStepLR", "step with train.schedule_options.step_at"),
-        ("train.schedule=StepLR", "step"),
-        ("train.schedule=ExponentialLR", "exponential"),
         ("train.schedule=cosine_annealing", "cosine"),
-        ("train.schedule=CosineAnnealingLR", "cosine"),
-        ("train.schedule=OneCycleLR", "one_cycle"),
         ("train.schedule=none", "constant"),
         ("train.optimizer=SGD", "sgd"),
-        ("train.optimizer=AdamW", "adamw"),
-        ("train.optimizer=RMSProp", "rmsprop"),
         ("train.optimizer=momentum", "sgd with train.momentum"),
-        ("train.precision=float32", "fp32"),
         ("train.precision=fp16", "bf16"),
         ("model.norm=BatchNorm2d", "batch"),
-        ("model.norm=ln", "layer"),
         ("model.norm.kind=InstanceNorm", "group"),
         ("model.init=kaiming_normal", "he"),
-        ("model.init=glorot_uniform", "xavier"),
-        ("model.activation=ReLU", "relu"),
         ("model.activation=swish", "silu"),
         ("model.family=CNN", "vgg"),
-        ("data=CIFAR-10", "cifar10"),
         ("data.normalize=true", "standard"),
     ],
 )
@@ -238,20 +196,14 @@ def test_backslashes_in_double_quotes(path: str, message: str) -> None:
     ("typed", "nearest"),
     [
         ("arms.b.norm=none", "model.norm"),
-        ("arms.b.norm.kind=none", "model.norm.kind"),
         ("arms.b.init=he", "model.init"),
         ("learning_rate=1", "train.lr"),
-        ("grid.learning_rate=[1]", "train.lr"),
         ("train.learning-rate=1", "train.lr"),
-        ("epoch=3", "train.epochs"),
         ("BatchSize=3", "train.batch_size"),
         ("model.dropout_rate=0.1", "model.dropout"),
-        ("wd=1", "train.weight_decay"),
-        ("hidden_size=3", "model.width"),
         ("momentum=0.9", "train.momentum"),
         ("model.momentum=0.9", "model.norm.momentum"),
         ("bn=true", "model.norm"),
-        ("seed=3", "seeds"),
     ],
 )
 def test_the_name_that_a_setting_has_elsewhere_leads_to_it(refused: Refused, typed: str, nearest: str) -> None:
@@ -322,9 +274,3 @@ def test_seeds_may_be_a_range_as_in_a_grid(seeds: object, resolved: tuple[int, .
 )
 def test_seeds_that_are_no_such_range(refused: Refused, seeds: object, message: str) -> None:
     assert refused({"seeds": seeds}) == [f"exp.yaml: {message}"]
-
-
-def test_hints_of_very_long_lists_take_no_time(refused: Refused) -> None:
-    with pytest.raises(ConfigError) as caught:
-        resolve({"name": "exp", "train": {"lr": list(range(9_000))}}, "")
-    assert "to sweep it" not in str(caught.value)

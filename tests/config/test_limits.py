@@ -20,8 +20,7 @@ from bnexp.config.text import LONGEST_LINE, LONGEST_LINES
 from bnexp.config.train import MOST_UPDATES
 from bnexp.config.tuning import MOST_SEEDS
 from bnexp.config.yaml import DEEPEST
-from bnexp.errors import ConfigError, InputError
-from bnexp.plan import run_name
+from bnexp.errors import ConfigError
 from bnexp.streams import stream_seed
 
 Refused = Callable[..., list[str]]
@@ -34,7 +33,7 @@ HUGE = 10**400
 RANGE = {"range": [1, BILLION, 1]}
 VALUES = "has 1,000,000,000 values; at most 10,000 are possible"
 UNITS = "expected at most 1,000 layers of at most 1,000,000 units"
-CONTROLS = ["\x00", "\x1b[31m", "\x1b]0;title\x07", "\r", "\x7f", "\x9b31m", "\u202e", "\u2066"]
+CONTROLS = ["\x00", "\x1b[31m", "\x9b31m", "\u202e"]
 
 
 class Width(IntEnum):
@@ -66,34 +65,20 @@ def cheap() -> Iterator[None]:
     ("raw", "line"),
     [
         ({"seeds": BILLION}, "seeds: 1000000000: expected at most 10,000 seeds"),
-        ({"seeds": 10**300 - 1}, f"seeds: {'9' * 57}…: expected at most 10,000 seeds"),
         ({"seeds": HUGE}, "seeds: a whole number of more than 300 digits"),
         ({"grid": {"train.lr": {"linspace": [0, 1, BILLION]}}}, f"grid.train.lr: linspace {VALUES}"),
-        ({"grid": {"train.lr": {"logspace": [1, 2, BILLION]}}}, f"grid.train.lr: logspace {VALUES}"),
         ({"grid": {"train.lr": RANGE}}, f"grid.train.lr: range {VALUES}"),
-        ({"zip": {"train.lr": RANGE}}, f"zip.train.lr: range {VALUES}"),
-        ({"grid": {"train.lr": {"range": [0, 1e308, 1e-10]}}},
-         "grid.train.lr: range has inf values; at most 10,000 are possible"),
         ({"grid": {"train.lr": {"linspace": [0, HUGE, 3]}}},
          "grid.train.lr.linspace[1]: a whole number of more than 300 digits"),
         ({"grid": {"train.lr": [0] * 10_001}},
          f"grid.train.lr: [{'0, ' * 18}0,…: the list has 10,001 values; at most 10,000 are possible"),
         ({"train": {"record_at": RANGE}}, f"train.record_at: range {VALUES}"),
-        ({"grid": {"train.record_at": [RANGE]}}, f"grid.train.record_at[0]: range {VALUES}"),
         ({"train": {"epochs": BILLION}},
          "train.epochs: 1000000000: expected a number less than or equal to 1000000"),
-        ({"train": {"steps": BILLION}}, "train.steps: 1000000000: expected a number less than or equal to 1000000"),
         ({"model": {"depth": BILLION}}, "model.depth: 1000000000: expected a number less than or equal to 1000"),
         ({"model": {"width": BILLION}}, f"model.width: 1000000000: {UNITS}"),
-        ({"model": {"width": [3, BILLION]}}, f"model.width: [3, 1000000000]: {UNITS}"),
         ({"model": {"width": [1] * 1001}}, f"model.width: [{'1, ' * 18}1,…: {UNITS}"),
-        ({"grid": {"model.depth": [2, BILLION]}},
-         "grid.model.depth[1]: 1000000000: expected a number less than or equal to 1000"),
-        ({"arms": {"deep": {"model.depth": BILLION}}},
-         "arms.deep.model.depth: 1000000000: expected a number less than or equal to 1000"),
         ({"train": {"lr": HUGE}}, "train.lr: a whole number of more than 300 digits"),
-        ({"data": {"train_size": 2**63}},
-         "data.train_size: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
         ({"train": {"batch_size": 2**63}},
          "train.batch_size: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
     ],
@@ -113,8 +98,6 @@ COLUMN = {"linspace": [0, 0.9, 1000]}
             {"grid": {"train.lr": COLUMN, "train.momentum": COLUMN, "model.dropout": COLUMN}},
             "2 arms × 1,000,000,000 grid points × 3",
         ),
-        ({"zip": {"train.lr": COLUMN, "train.momentum": COLUMN}, "seeds": 51}, "2 arms × 1,000 grid points × 51"),
-        ({"arms": {f"a{i}": {} for i in range(101)}, "grid": {"train.lr": COLUMN}, "seeds": 1}, "101 arms × 1,000"),
         ({"arms": {f"a{i}": {} for i in range(11)}, "seeds": 10_000}, "11 arms × 1 grid point × 10,000 seeds"),
     ],
 )
@@ -133,18 +116,11 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert resolve({"name": "exp", "train": {"steps": MOST_UPDATES}}, "x").train.steps == MOST_UPDATES
 
 
-@pytest.mark.parametrize("seed", [2**31, 2**32, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("seed", [2**53 + 1, 2**63 - 1])
 def test_seeds_have_64_bits(seed: int) -> None:
     config = resolve({"name": "exp", "seeds": [seed]}, "exp.yaml")
     assert config.seeds == (seed,)
     assert 0 <= stream_seed(seed, "batches", 1) < 2**63
-
-
-@pytest.mark.parametrize("seed", [2**63, 2**64, 10**100])
-def test_larger_seeds_are_refused_in_words(refused: Refused, seed: int) -> None:
-    (line,) = refused({"seeds": [0, seed]})
-    assert line.startswith(f"exp.yaml: seeds.1: {str(seed)[:57]}")
-    assert line.endswith(": expected a number less than or equal to 9223372036854775807")
 
 
 @pytest.mark.parametrize("control", CONTROLS)
@@ -205,12 +181,6 @@ def test_no_name_leaves_the_folder_of_runs(refused: Refused, name: str) -> None:
         assert "expected letters, digits and _ . + - only" in lines[0] or "at most 100 characters" in lines[0]
 
 
-@pytest.mark.parametrize("name", ["a..b", "a.", "A-1_b.c+d", "0" * 100])
-def test_names_that_stay_make_one_folder(name: str) -> None:
-    assert run_name(resolve({"name": name}, "x")).rpartition("-")[0] == name
-    assert "/" not in run_name(resolve({"name": name}, "x"))
-
-
 @pytest.mark.parametrize(
     ("value", "kind"),
     [(b"x", "bytes"), ({1, 2}, "set"), (object(), "object"), (1j, "complex"), (range(3), "range"), ((1, {2}), "set")],
@@ -240,7 +210,7 @@ def test_what_python_has_besides_is_refused_as_in_a_file(refused: Refused, passe
     assert refused(passed) == refused(read)
 
 
-@pytest.mark.parametrize("key", [(1, 2), b"x", frozenset([1]), HUGE, "\ud800"])
+@pytest.mark.parametrize("key", [(1, 2), HUGE, "\ud800"])
 def test_odd_keys_are_refused_where_they_stand(refused: Refused, key: object) -> None:
     for raw, place in (
         ({key: 1}, ""), ({"train": {key: 1}}, "train: "),
@@ -250,7 +220,7 @@ def test_odd_keys_are_refused_where_they_stand(refused: Refused, key: object) ->
         assert line.startswith(f"exp.yaml: {place}a key is ")
 
 
-@pytest.mark.parametrize("key", [None, 1, 1.5, True, float("nan")])
+@pytest.mark.parametrize("key", [None, 1.5, True])
 def test_keys_of_settings_are_text(refused: Refused, key: object) -> None:
     for raw, section in (({key: 1}, ""), ({"train": {key: 1}}, "train.")):
         (line,) = refused(raw)
@@ -275,10 +245,7 @@ def test_a_configuration_is_a_mapping(raw: Any) -> None:
     "raw",
     [
         {f"k{i}": 1 for i in range(20_000)},
-        {"grid": {"train.lr": [-1 - i for i in range(5_000)]}},
         {"seeds": [-1 - i for i in range(5_000)]},
-        {"zip": {f"k{i}": [1] for i in range(5_000)}},
-        {"arms": {f"a{i}": {"train.lrr": 1} for i in range(5_000)}},
         {"question": [b"x"] * 5_000},
     ],
 )
@@ -291,8 +258,6 @@ def test_of_very_many_problems_the_first_are_said(refused: Refused, raw: dict[st
 def test_the_same_values_in_long_lists_are_found_quickly(refused: Refused) -> None:
     column = [float(i) for i in range(9_000)]
     assert refused({"grid": {"train.lr": [*column, 7]}})[0].endswith("7 is listed twice")
-    (line,) = refused({"zip": {"train.lr": [*column, 7], "train.weight_decay": [*column, 7.0]}})
-    assert line.endswith("7, 7.0 is listed twice")
 
 
 def test_equal_lists_and_mappings_are_listed_twice(refused: Refused) -> None:
@@ -316,9 +281,3 @@ def test_a_range_wider_than_all_numbers_is_refused_without_a_warning(refused: Re
         {"grid": {"train.lr": {"linspace": [0, 1.7e308, 3]}, "train.momentum": {"linspace": [-1.7e308, 1.7e308, 3]}}}
     )
     assert any(line.endswith("expected a finite number") for line in lines)
-
-
-def test_the_limit_is_an_input_error() -> None:
-    with pytest.raises(InputError) as caught:
-        resolve({"name": "exp", "seeds": BILLION}, "exp.yaml")
-    assert caught.value.exit_code == 2

@@ -44,27 +44,17 @@ def test_what_is_written_stands_for(written: Any, expected: list[dict[str, Any]]
         (3, "probes: 3: expected a list of names of probes, or of mappings with a name"),
         (["rank", "ranks"], f'probes: ["rank", "ranks"]: ranks: expected one of {NAMES} (nearest: rank)'),
         (["rank", "rank"], 'probes: ["rank", "rank"]: rank is listed twice'),
-        (["default", "drift"], 'probes: ["default", "drift"]: drift is listed twice'),
         ([3], "probes.0: 3: expected a mapping of keys"),
         ([{"name": "rank", "every": 3, "at": [3]}], "probes.0: every and at exclude each other: give one of them"),
         ([{"name": "rank", "every": 0}], "probes.0.every: 0: expected a number greater than or equal to 1"),
         ([{"name": "rank", "at": [-1]}], "probes.0.at: [-1]: expected a list or range of steps counted from 0"),
-        ([{"name": "rank", "at": 3}], "probes.0.at: 3: expected a list or range of steps counted from 0"),
         (
             [{"name": "landscape_slice", "range": [1, 1]}],
             "probes.0: range: expected the lower end first, and at least 1e-06 between the ends",
         ),
         (
-            [{"name": "landscape_slice", "range": [1, 1.0000001]}],
-            "probes.0: range: expected the lower end first, and at least 1e-06 between the ends",
-        ),
-        (
             [{"name": "gradient_noise", "batches": 1}],
             "probes.0: batches: gradient_noise is about how batches differ and takes at least 2",
-        ),
-        (
-            [{"name": "batch_spread", "batches": 1}],
-            "probes.0: batches: batch_spread is about how batches differ and takes at least 2",
         ),
         ([{"name": "rank", "points": 5}], "probes.0: points: rank has no use for it; leave it out"),
         ([{"name": "sharpness", "range": [0, 1]}], "probes.0: range: sharpness has no use for it; leave it out"),
@@ -74,12 +64,7 @@ def test_what_is_written_stands_for(written: Any, expected: list[dict[str, Any]]
             [{"name": "loss_variation", "range": [0, 1]}],
             "probes.0: range: expected multiples of the learning rate above 0",
         ),
-        ([{"name": "sharpness", "points": 1}], "probes.0.points: 1: expected a number greater than or equal to 2"),
         ([{"name": "sharpness", "points": 102}], "probes.0.points: 102: expected a number less than or equal to 101"),
-        (
-            [{"name": "rank", "batches": 10001}],
-            "probes.0.batches: 10001: expected a number less than or equal to 10000",
-        ),
     ],
 )
 def test_what_is_refused_is_refused_in_words(refused: Callable[..., list[str]], written: Any, line: str) -> None:

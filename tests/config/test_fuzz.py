@@ -18,8 +18,10 @@ from bnexp.config.trial import TrialSettings
 from bnexp.config.yaml import parse, to_yaml
 from bnexp.errors import BnexpError
 from bnexp.plan import run_name, trials
+from tests.config.raw import KEYS as RIGHT_VALUES
+from tests.config.raw import configurations
 
-EXAMPLES_BYTES = 600
+EXAMPLES_BYTES = 150
 """Files of any bytes or any text."""
 EXAMPLES_STRUCTURES = 1_000
 """Nested values under true and false keys, each as a file and as a script passes them."""
@@ -173,109 +175,35 @@ def test_values_of_any_shape(place: Path, raw: Any, as_file: bool) -> None:
     loaded(text.encode(errors="surrogatepass"), place)
 
 
-RIGHT: dict[str, st.SearchStrategy[Any]] = {
-    "train.lr": st.floats(0, 10) | st.integers(0, 3),
-    "train.momentum": st.sampled_from([0, 0.5, 0.9]),
-    "train.record_at": st.lists(st.integers(1, 9), min_size=1) | st.just({"range": [1, 9, 2]}),
-    "train.clip.value": st.none() | st.floats(1e-3, 1),
-    "model.depth": st.none() | st.integers(1, 4),
-    "model.width": st.integers(1, 9),
-    "model.init": st.sampled_from(["he", "xavier"]) | st.just({"scheme": "normal", "scale": 0.1}),
-    "model.norm.eps": st.floats(1e-8, 1),
-    "data.root": st.none() | st.text(st.characters(categories=["L", "M", "N", "P", "S"]), max_size=6),
-    "data.normalize": st.sampled_from(["none", "unit", "standard", "zca_whiten"]),
-    "data.whiten_eps": st.floats(1e-9, 1),
-    "train.augment": st.sampled_from(["none", "flip_crop", "flip_crop_cutout"]),
-    "data.feature_scale": st.dictionaries(st.integers(0, 9), st.floats(0, 1), max_size=2),
-}
-"""Values that stand well together, whichever of them are given."""
-
-
-def swept(length: int) -> st.SearchStrategy[dict[str, Any]]:
-    """Lists of right values under right keys."""
-    columns = {key: st.lists(right, min_size=length, max_size=length, unique_by=repr) for key, right in RIGHT.items()}
-    return st.lists(st.sampled_from(list(RIGHT)), max_size=2, unique=True).flatmap(
-        lambda keys: st.fixed_dictionaries({key: columns[key] for key in keys})
-    )
-
-
-NEAR: dict[str, st.SearchStrategy[Any]] = {
-    "name": st.from_regex(r"\A[a-z][a-z0-9_.+-]{0,9}\Z"),
-    "question": st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=20),
-    "seeds": st.integers(1, 5) | st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3, unique=True),
-    "arms": st.lists(st.sampled_from(["none", "before", "after"]), min_size=1, max_size=3)
-    | st.just({"none": None, "wide": {"model.width": 9}, "bn": {}}),
-    "grid": swept(2),
-    "zip": swept(3),
-}
-
-
 @pytest.mark.slow
 @fuzzed(EXAMPLES_NEAR)
-@given(raw=st.fixed_dictionaries({}, optional=NEAR), key=st.sampled_from(KEYS), value=nested(SCALARS))
-def test_all_but_one_value_is_right(place: Path, raw: dict[str, Any], key: str, value: Any) -> None:
+@given(raw=configurations(), key=st.sampled_from(KEYS), value=nested(SCALARS))
+def test_all_but_one_value_is_right(raw: dict[str, Any], key: str, value: Any) -> None:
     section, _, rest = key.partition(".")
     inner = raw.get(section)
     damaged = raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
-    for each in (raw, damaged):
-        outcome(lambda each=each: resolve({"name": "exp"} | each, "exp.yaml"))
+    outcome(lambda: resolve(damaged, "exp.yaml"))
+
+
+PIECES = [b"&a ", b"*a", b"<<: *a\n", b"!!binary ", b"[", b"{", b"]", b"}", b": ", b"- ", b"'", b"\t", b"|\n", b"---\n",
+          b"\x00", b"\xff", b"9" * 30, b".nan", b"null", b"~"]  # fmt: skip
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A shipped file after a few changes."""
+    """A shipped file after a few changes: bytes gone, doubled, flipped or put in, a word in place of another."""
     content = SHIPPED[draw(st.sampled_from(sorted(SHIPPED)))]
     for _ in range(draw(st.integers(1, 4))):
-        change = draw(st.sampled_from(["cut", "double", "flip", "insert", "line", "word"]))
-        at = draw(st.integers(0, max(len(content) - 1, 0)))
-        end = at + draw(st.integers(1, 30))
-        if change == "cut":
-            content = content[:at] + content[end:]
-        elif change == "double":
-            content = content[:end] + content[at:]
-        elif change == "flip":
-            content = (
-                content[:at]
-                + bytes([content[at] ^ (1 << draw(st.integers(0, 7)))] if content else b"")
-                + content[at + 1 :]
-            )
-        elif change == "insert":
-            piece = draw(
-                st.sampled_from(
-                    [
-                        b"&a ",
-                        b"*a",
-                        b"<<: *a\n",
-                        b"!!binary ",
-                        b"[",
-                        b"{",
-                        b"]",
-                        b"}",
-                        b": ",
-                        b"- ",
-                        b"'",
-                        b"\t",
-                        b"|\n",
-                        b"---\n",
-                        b"\x00",
-                        b"\xff",
-                        b"9" * 30,
-                        b".nan",
-                        b"null",
-                        b"~",
-                    ]
-                )
-            )
-            content = content[:at] + piece + content[at:]
-        elif change == "line":
-            lines = content.splitlines(keepends=True) or [b""]
-            i, j = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
-            lines[i], lines[j] = lines[j], lines[i]
-            content = b"".join(lines[: draw(st.integers(1, len(lines)))])
-        else:
-            words = content.split(b" ")
-            words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from([*WORDS, *KEYS])).encode()
-            content = b" ".join(words)
+        at = draw(st.integers(0, len(content)))
+        before, after = content[:at], content[at:]
+        changes = {
+            "cut": before + after[draw(st.integers(1, 30)) :],
+            "double": before + after[:20] + after,
+            "flip": before + bytes(byte ^ (1 << draw(st.integers(0, 7))) for byte in after[:1]) + after[1:],
+            "insert": before + draw(st.sampled_from(PIECES)) + after,
+            "word": before + draw(st.sampled_from([*WORDS, *KEYS])).encode() + b" " + after.partition(b" ")[2],
+        }
+        content = changes[draw(st.sampled_from(sorted(changes)))]
     return content
 
 
@@ -294,22 +222,16 @@ def written(value: Any) -> str:
         return str(type(value))
 
 
-RIGHT_OVERRIDE = st.sampled_from(list(RIGHT)).flatmap(
-    lambda key: (
-        st.builds(lambda value: f"{key}={written(value)}", RIGHT[key])
-        | st.builds(lambda values: f"zip.{key}={written(values)}", st.lists(RIGHT[key], min_size=2, max_size=2))
-    )
-)
 OVERRIDE = st.builds(
     "{}={}".format,
-    st.sampled_from([*KEYS, *(f"{section}.{key}" for section in ("grid", "zip") for key in KEYS)])
-    | st.sampled_from(KEYS).map("arms.a.{}".format)
+    st.sampled_from([*KEYS, *(f"{section}.{key}" for section in ("grid", "zip", "arms.a") for key in KEYS)])
     | st.text(max_size=10),
     (nested(SCALARS) | st.lists(NUMBERS, min_size=1, max_size=3)).map(written) | st.text(max_size=10),
 )
-OVERRIDES = st.lists(RIGHT_OVERRIDE, min_size=1, max_size=3) | st.lists(
-    RIGHT_OVERRIDE | OVERRIDE | st.text(max_size=12), min_size=1, max_size=3
+RIGHT = st.sampled_from(list(RIGHT_VALUES)).flatmap(
+    lambda key: st.builds(lambda value: f"{key}={written(value)}", RIGHT_VALUES[key])
 )
+OVERRIDES = st.lists(RIGHT | OVERRIDE | st.text(max_size=12), min_size=1, max_size=3)
 
 
 @pytest.mark.slow

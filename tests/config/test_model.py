@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.families import FAMILIES, VGG_STAGES, resnet_blocks, vgg_stages
+from bnexp.config.families import FAMILIES, resnet_blocks, vgg_stages
 from bnexp.config.model import InitSettings, ModelSettings
 from bnexp.config.norm import NormSettings
 
@@ -15,14 +15,9 @@ from bnexp.config.norm import NormSettings
     [
         ("before", NormSettings(kind="batch", placement="before")),
         ("after", NormSettings(kind="batch", placement="after")),
-        ("none", NormSettings(kind="none")),
         ("batch", NormSettings(kind="batch")),
-        ("layer", NormSettings(kind="layer")),
-        ("group", NormSettings(kind="group")),
         ("whiten", NormSettings(kind="whiten")),
-        ("noisy_batch", NormSettings(kind="noisy_batch")),
         ({"addition": "after"}, NormSettings(kind="batch", placement="before", addition="after")),
-        ({"kind": "whiten", "group_size": 4}, NormSettings(kind="whiten", group_size=4)),
         ({"placement": "after", "eps": 1e-3}, NormSettings(placement="after", eps=1e-3)),
     ],
 )
@@ -41,13 +36,9 @@ def test_init_short_form(scheme: str) -> None:
     ("raw", "widths"),
     [
         ({}, (100,) * FAMILIES["mlp"].depth),
-        ({"width": 7}, (7,) * FAMILIES["mlp"].depth),
         ({"depth": 3, "width": 7}, (7, 7, 7)),
         ({"width": [300, 100]}, (300, 100)),
-        ({"width": [300, 100], "depth": 2}, (300, 100)),
-        ({"width": [5]}, (5,)),
         ({"family": "rnn"}, (100,)),
-        ({"family": "rnn", "depth": 2, "width": 7}, (7, 7)),
         ({"family": "rnn", "width": [8, 6]}, (8, 6)),
     ],
 )
@@ -62,11 +53,8 @@ def test_units_of_every_hidden_layer(raw: dict[str, Any], widths: tuple[int, ...
         ({"family": "vgg"}, 11, (64, 128, 256, 512, 512)),
         ({"family": "vgg", "depth": 5, "width": 8}, 5, (8, 16, 32)),
         ({"family": "vgg", "depth": 11, "width": 2}, 11, (2, 4, 8, 16, 16)),
-        ({"family": "vgg", "depth": 13, "width": 1}, 13, (1, 2, 4, 8, 8)),
-        ({"family": "vgg", "depth": 16, "width": 1}, 16, (1, 2, 4, 8, 8)),
         ({"family": "vgg", "depth": 19, "width": 1}, 19, (1, 2, 4, 8, 8)),
         ({"family": "resnet"}, 20, (16, 32, 64)),
-        ({"family": "resnet", "depth": 8, "width": 3}, 8, (3, 6, 12)),
         ({"family": "resnet", "depth": 110, "width": 4.0}, 110, (4, 8, 16)),
     ],
 )
@@ -79,10 +67,6 @@ def test_channels_of_every_stage(raw: dict[str, Any], layers: int, widths: tuple
 def test_a_vgg_is_named_after_the_layers_with_weights_that_it_was_published_with(depth: int, linear: int) -> None:
     assert sum(vgg_stages(depth)) + linear == depth
     assert len(ModelSettings.model_validate({"family": "vgg", "depth": depth}).widths) == len(vgg_stages(depth))
-
-
-def test_every_vgg_is_among_them() -> None:
-    assert set(VGG_STAGES) == {5, 11, 13, 16, 19}
 
 
 @pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (14, 2), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18)])
@@ -108,11 +92,8 @@ def test_bias_is_auto_or_a_boolean(bias: object) -> None:
     "layers",
     [
         {"norm": {"kind": "batch", "groups": 3, "group_size": 7}},
-        {"norm": "layer", "width": [7, 9]},
-        {"norm": {"kind": "whiten", "groups": 3}},
         {"norm": {"kind": "group", "groups": 4, "group_size": 3}},
         {"norm": "whiten", "width": 7},
-        {"norm": {"kind": "whiten", "group_size": 8}, "width": 8},
         {"norm": {"kind": "group", "groups": 2}, "family": "resnet", "width": 2},
     ],
 )
@@ -135,46 +116,22 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
     [
         ({"width": [300, 100], "depth": 3}, "model: depth 3 does not fit the 2 layers that width lists"),
         ({"norm": "group", "width": 20}, "model: norm.groups 8 does not divide the width 20"),
-        (
-            {"norm": {"kind": "group", "groups": 4}, "width": [8, 6]},
-            "model: norm.groups 4 does not divide the width 6",
-        ),
         ({"residual": True, "width": [8, 6]}, "model: residual: true needs hidden layers of one width"),
         ({"family": "cnn"}, 'model.family: "cnn": expected one of mlp, vgg, resnet, rnn (nearest: vgg)'),
         ({"family": "vgg", "depth": 12}, "model: depth 12: a vgg has 5, 11, 13, 16, 19 layers"),
-        ({"family": "vgg", "depth": 1}, "model: depth 1: a vgg has 5, 11, 13, 16, 19 layers"),
         *(({"family": "resnet", "depth": depth}, f"model: depth {depth}: {SIX_N}") for depth in (1, 2, 9, 18, 34)),
         (
             {"family": "vgg", "width": [8, 16, 32]},
             "model: width: a vgg takes one number, the channels of its first stage",
         ),
         (
-            {"family": "resnet", "width": [8]},
-            "model: width: a resnet takes one number, the channels of its first stage",
-        ),
-        (
             {"family": "vgg", "residual": True},
             "model: residual: true is for family mlp; vgg has the connections that it has",
         ),
-        (
-            {"family": "resnet", "residual": True},
-            "model: residual: true is for family mlp; resnet has the connections that it has",
-        ),
-        (
-            {"family": "resnet", "norm": {"kind": "group", "groups": 8}, "width": 4},
-            "model: norm.groups 8 does not divide the width 4",
-        ),
         ({"norm": {"kind": "whiten", "group_size": 3}}, "model: norm.group_size 3 does not divide the width 100"),
-        (
-            {"family": "vgg", "width": 4, "norm": {"kind": "whiten", "group_size": 8}},
-            "model: norm.group_size 8 does not divide the width 4",
-        ),
-        ({"norm": {"group_size": 0}}, "model.norm.group_size: 0: expected a number greater than or equal to 1"),
         ({"norm": {"addition": "behind"}}, 'model.norm.addition: "behind": expected one of before, after'),
         ({"init": "fixup", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
-        ({"init": "fixup", "family": "vgg", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
         ({"init": "fixup", "family": "resnet"}, FIXUP_INSTEAD_OF_NORM),
-        ({"init": "fixup", "family": "resnet", "norm": "layer"}, FIXUP_INSTEAD_OF_NORM),
         (
             {"norm": "befor"},
             'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group, '
@@ -192,12 +149,8 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             "identity (nearest: sigmoid)",
         ),
         ({"bias": "no"}, 'model.bias: "no": expected auto, true or false'),
-        ({"bias": 1}, "model.bias: 1: expected auto, true or false"),
         ({"width": 0}, "model.width: 0: expected a whole number of units above 0, or a list of them"),
-        ({"width": []}, "model.width: []: expected a whole number of units above 0, or a list of them"),
         ({"width": [8, 0]}, "model.width: [8, 0]: expected a whole number of units above 0, or a list of them"),
-        ({"width": "wide"}, 'model.width: "wide": expected a whole number of units above 0, or a list of them'),
-        ({"widht": 8}, "model.widht: unknown key (nearest: model.width)"),
         ({"dropout": 1}, "model.dropout: 1: expected a number less than 1"),
         *(
             (
@@ -222,18 +175,9 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             for where in ("before_norm", "after_norm", "last")
         ),
         (
-            {"family": "rnn", "residual": True},
-            "model: residual: true is for family mlp; rnn has the connections that it has",
-        ),
-        ({"family": "rnn", "init": "fixup", "norm": "none"}, FIXUP_NEEDS_BLOCKS),
-        (
             {"family": "rnn", "norm": {"kind": "group", "groups": 8}},
             "model: norm.groups 8 does not divide the width 100",
         ),
-        ({"family": "rnn", "width": [8, 6], "depth": 1}, "model: depth 1 does not fit the 2 layers that width lists"),
-        ({"norm": {"gamma": 0}}, "model.norm.gamma: 0: expected a number greater than 0"),
-        ({"norm": {"steps": "all"}}, 'model.norm.steps: "all": expected one of each, shared'),
-        ({"norm": {"momentum": 0}}, "model.norm.momentum: 0: expected a number greater than 0"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:

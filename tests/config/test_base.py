@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from bnexp.config.base import Settings
 from bnexp.config.dotted import put
-from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.trial import TrialSettings
 
 NUMBERS = (
@@ -39,15 +38,6 @@ def raw_with(key: str, value: object) -> dict[str, Any]:
     raw: dict[str, Any] = {}
     put(raw, key, value, TrialSettings)
     return raw
-
-
-@pytest.mark.parametrize("section", list(sections(ExperimentConfig)), ids=lambda section: section.__name__)
-def test_every_setting_is_documented_where_it_is_declared(section: type[Settings]) -> None:
-    blank = [name for name, field in section.model_fields.items() if not (field.description or "").strip()]
-    documented_as_a_class = [
-        name for name in blank if isinstance(section.model_fields[name].annotation, type) and section.__doc__
-    ]
-    assert blank == documented_as_a_class
 
 
 def test_settings_are_frozen() -> None:

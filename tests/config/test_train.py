@@ -50,10 +50,6 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
             "train: epochs and steps exclude each other: give one of them, and null for the other",
         ),
         (
-            {"optimizer": "sdg"},
-            'train.optimizer: "sdg": expected one of sgd, adam, adamw, nadam, rmsprop (nearest: sgd)',
-        ),
-        (
             {"schedule": "cosin"},
             'train.schedule: "cosin": expected one of constant, step, exponential, cosine, warmup_cosine, one_cycle '
             "(nearest: cosine)",
@@ -75,8 +71,6 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
         ({"schedule_options": {"step_at": [120, 80]}}, f"train.schedule_options.step_at: [120, 80]: {EPOCHS}"),
         ({"schedule_options": {"step_at": [80, 80]}}, "train.schedule_options.step_at: [80, 80]: 80 is listed twice"),
         ({"schedule_options": {"step_at": [0, 80]}}, f"train.schedule_options.step_at: [0, 80]: {EPOCHS}"),
-        ({"schedule_options": {"step_at": [2.5]}}, f"train.schedule_options.step_at: [2.5]: {EPOCHS}"),
-        ({"schedule_options": {"step_at": []}}, f"train.schedule_options.step_at: []: {EPOCHS}"),
         ({"schedule_options": {"step_at": 80}}, f"train.schedule_options.step_at: 80: {EPOCHS}; write [80]"),
         (
             {"schedule": "one_cycle", "warmup": 0.1},
@@ -88,12 +82,6 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
         ),
         ({"betas": [0.9, 1]}, "train.betas.1: 1: expected a number less than 1"),
         ({"clip": {"value": 0}}, "train.clip.value: 0: expected a number greater than 0"),
-        ({"clip": 1}, "train.clip: 1: expected a mapping of keys"),
-        (
-            {"schedule_options": {"step": 3}},
-            "train.schedule_options.step: unknown key (nearest: train.schedule_options.step_at)",
-        ),
-        ({"learning_rate": 1}, "train.learning_rate: unknown key"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
