@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from bnexp.analysis.grounds import Cell, Changes, Ground, Meeting, meet
+from bnexp.analysis.conditions import Alignment, Cell, Changes, Condition, align
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
@@ -24,12 +24,12 @@ from bnexp.store.results import TRIAL_COLUMNS, grid_column
 
 def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
     """Return, run by run, what each arm is called: by its name, unless an earlier run means something else by it."""
-    meanings: dict[str, dict[str, tuple[Ground, Changes]]] = {}
+    meanings: dict[str, dict[str, tuple[Condition, Changes]]] = {}
     named: list[dict[str, str]] = []
     for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
-        own, ground = {}, Ground(number, config.points()[0], config.base)
+        own, condition = {}, Condition(number, config.points()[0], config.base)
         for arm, changes in config.arms.items():
-            meaning = ground, changes
+            meaning = condition, changes
             known = meanings.setdefault(arm, {arm: meaning})
             new = f"{arm} of {config.name}"
             new = f"{arm} of {run}" if new in known else new
@@ -40,9 +40,9 @@ def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[
 
 
 def arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
-    """Return every arm's settings on the first run's ground: what else differs between runs tells grid points apart.
+    """Return every arm's settings under the first run's first condition, or its own run's where it is impossible there.
 
-    Where an arm can't be there, a group norm that doesn't divide the width, it is on the ground of its own run.
+    An arm with group norm is impossible where the groups don't divide the width.
     """
     own = {name: (config, arm) for config, named in zip(configs, names, strict=True) for arm, name in named.items()}
     base, point, found = configs[0].base, configs[0].points()[0], {}
@@ -54,11 +54,11 @@ def arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[st
     return found
 
 
-def _same(one: tuple[Ground, Changes], other: tuple[Ground, Changes]) -> bool:
+def _same(one: tuple[Condition, Changes], other: tuple[Condition, Changes]) -> bool:
     """Tell whether two arms come to the same where one of them is at home."""
     if one[1] == other[1]:
         return True
-    trainings = [(ground.training(one[1]), ground.training(other[1])) for ground in (one[0], other[0])]
+    trainings = [(condition.training(one[1]), condition.training(other[1])) for condition in (one[0], other[0])]
     return any(first and first == second for first, second in trainings)
 
 
@@ -105,8 +105,8 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     """Return the trials of all runs under one set of columns.
 
     Settings that are swept in one of the runs, or differ between them and matter to trials of both, become grid keys;
-    a trial stands at every grid point at which it would have been the same training (see grounds). Several trials with
-    the same arm, seed and settings count once; `repeated_trials` says which stays. A run without a finished trial or
+    a trial stands at every grid point at which it would have been the same training. Several trials with the same arm,
+    seed and settings count once; `repeated_trials` says which stays. A run without a finished trial or
     without the metric, by default that of `choose_metric`, is left out. What was measured inside the networks is read
     only where `probed` asks for it.
 
@@ -119,12 +119,12 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     names, configs = _names(finished), [run.config for run in finished]
     arms = arm_names(names, configs)
     # What an accuracy is the best of depends on when it was recorded.
-    meeting = meet(configs, arms, [RECORDS] if "best" in metric else [])
+    alignment = align(configs, arms, [RECORDS] if "best" in metric else [])
     if len(finished) == 1:
-        trials, differs = _alone(finished[0], names[0], meeting), tuple[str, ...]()
+        trials, differs = _alone(finished[0], names[0], alignment), tuple[str, ...]()
     else:
-        trials, repeated = _together(finished, names, meeting)
-        differs = tuple(_differences(finished, names, meeting))
+        trials, repeated = _together(finished, names, alignment)
+        differs = tuple(_differences(finished, names, alignment))
         left_out += repeated
     return Study(
         name=" + ".join(dict.fromkeys(names)),
@@ -132,7 +132,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         runs=tuple(dict.fromkeys(names)),
         trials=trials.drop(columns="source"),
         curves=_of_sources([run.curves for run in finished], trials),
-        grid_keys=meeting.keys,
+        grid_keys=alignment.keys,
         arms=tuple(dict.fromkeys(name for named in arms for name in named.values())),
         settings=arm_settings(configs, arms),
         chance=chance(configs),
@@ -206,72 +206,72 @@ def _names(runs: Sequence[RunRecord]) -> list[str]:
     return [str(run.path) if folders.count(run.path.name) > 1 else run.path.name for run in runs]
 
 
-def _alone(run: RunRecord, name: str, meeting: Meeting) -> pd.DataFrame:
+def _alone(run: RunRecord, name: str, alignment: Alignment) -> pd.DataFrame:
     """Return the trials of the only run."""
-    cells = _cell_by_trial([run], meeting)
+    cells = _cell_by_trial([run], alignment)
     within = {
-        key: grid_column(meeting.label(each.ground, key) for each in cells)
-        for key in meeting.keys
+        key: grid_column(alignment.label(each.condition, key) for each in cells)
+        for key in alignment.keys
         if key not in run.config.swept
     }
-    return run.trials.assign(**within, run=name, number=run.trials["trial"], source=0, **_effects(cells, meeting))
+    return run.trials.assign(**within, run=name, number=run.trials["trial"], source=0, **_effects(cells, alignment))
 
 
-def _effects(cells: Sequence[Cell], meeting: Meeting) -> dict[str, pd.Series]:
+def _effects(cells: Sequence[Cell], alignment: Alignment) -> dict[str, pd.Series]:
     """Return the columns that say of every trial what has no effect on it, and which others train the same."""
     return {
-        INACTIVE: pd.Series([meeting.inactive[each] for each in cells], dtype=object),
-        IDENTITY: pd.Series([meeting.identities[each] for each in cells], dtype=object),
+        INACTIVE: pd.Series([alignment.inactive[each] for each in cells], dtype=object),
+        IDENTITY: pd.Series([alignment.identities[each] for each in cells], dtype=object),
     }
 
 
-def _cell_by_trial(runs: Sequence[RunRecord], meeting: Meeting) -> list[Cell]:
+def _cell_by_trial(runs: Sequence[RunRecord], alignment: Alignment) -> list[Cell]:
     """Return the cell of every trial, run by run."""
-    return [each for own, run in zip(meeting.cells, runs, strict=True) for each in own for _ in run.config.seeds]
+    return [each for own, run in zip(alignment.cells, runs, strict=True) for each in own for _ in run.config.seeds]
 
 
-def _together(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> tuple[pd.DataFrame, list[str]]:
-    """Return the trials on all grounds where they stand, and what is left out; `source` is the number of their run."""
+def _together(runs: Sequence[RunRecord], names: Sequence[str], alignment: Alignment) -> tuple[pd.DataFrame, list[str]]:
+    """Return the trials under all their conditions, and what is left out; `source` is the number of the run."""
     tables = [
         run.trials[["seed", *TRIAL_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
-    cells = _cell_by_trial(runs, meeting)
+    cells = _cell_by_trial(runs, alignment)
     trials = pd.concat(tables, ignore_index=True)
-    trials = trials.assign(arm=[each.arm for each in cells], **_effects(cells, meeting))
+    trials = trials.assign(arm=[each.arm for each in cells], **_effects(cells, alignment))
     trials.insert(0, "trial", trials.index)
-    homes = [(row, ground) for row, each in enumerate(cells) for ground in meeting.homes[each]]
-    stands, keys = _on(trials, homes, meeting), ["arm", "seed", *meeting.keys]
+    homes = [(row, condition) for row, each in enumerate(cells) for condition in alignment.homes[each]]
+    stands, keys = _under(trials, homes, alignment), ["arm", "seed", *alignment.keys]
     format_ = stands["source"].map([run.environment.get("format") or 0 for run in runs].__getitem__).to_numpy()
     repeated = repeated_trials(stands, keys, format_)
     left_out = list(why_left_out(stands, keys, format_, repeated))
-    guests = _guests(stands[~repeated], cells, meeting)
+    stand_ins = _stand_ins(stands[~repeated], cells, alignment)
     kept = [stand for stand, again in zip(homes, repeated, strict=True) if not again]
-    found = _on(trials, [*kept, *guests], meeting).drop(columns="ground")
-    # A trial that stands on several grounds is one on each of them.
+    found = _under(trials, [*kept, *stand_ins], alignment).drop(columns="condition")
+    # A trial under several conditions counts as one trial for each.
     again = found.duplicated("trial")
     found.loc[again, "trial"] = len(trials) + np.arange(again.sum())
     return found, left_out
 
 
-def _on(trials: pd.DataFrame, stands: Sequence[tuple[int, Ground]], meeting: Meeting) -> pd.DataFrame:
-    """Return trials, by their rows, on grounds, with the values of the grid keys there."""
-    grounds = [ground for _, ground in stands]
-    labels = {key: grid_column(meeting.label(ground, key) for ground in grounds) for key in meeting.keys}
+def _under(trials: pd.DataFrame, stands: Sequence[tuple[int, Condition]], alignment: Alignment) -> pd.DataFrame:
+    """Return a row for each pair of a trial's row and a condition, with the values of the grid keys."""
+    conditions = [condition for _, condition in stands]
+    labels = {key: grid_column(alignment.label(condition, key) for condition in conditions) for key in alignment.keys}
     found = trials.iloc[[row for row, _ in stands]].reset_index(drop=True)
-    return pd.concat([found.assign(ground=pd.Series(grounds, dtype=object)), pd.DataFrame(labels)], axis=1)
+    return pd.concat([found.assign(condition=pd.Series(conditions, dtype=object)), pd.DataFrame(labels)], axis=1)
 
 
-def _guests(stands: pd.DataFrame, cells: Sequence[Cell], meeting: Meeting) -> Iterator[tuple[int, Ground]]:
-    """Yield finished trials on grounds where their seed is, and their arm could be but is not."""
-    seeds = stands.groupby("ground", sort=False)["seed"].agg(set).to_dict()
-    there = set(stands[["ground", "arm", "seed"]].itertuples(index=False, name=None))
+def _stand_ins(stands: pd.DataFrame, cells: Sequence[Cell], alignment: Alignment) -> Iterator[tuple[int, Condition]]:
+    """Yield finished trials for conditions that have their seed but lack their arm, though it fits."""
+    seeds = stands.groupby("condition", sort=False)["seed"].agg(set).to_dict()
+    there = set(stands[["condition", "arm", "seed"]].itertuples(index=False, name=None))
     finished = stands[stands["outcome"].isin(FINISHED)]
     for row, arm, seed in finished[["trial", "arm", "seed"]].itertuples(index=False, name=None):
-        for ground in meeting.guests[cells[row]]:
-            if seed in seeds.get(ground, ()) and (ground, arm, seed) not in there:
-                there.add((ground, arm, seed))
-                yield row, ground
+        for condition in alignment.spare[cells[row]]:
+            if seed in seeds.get(condition, ()) and (condition, arm, seed) not in there:
+                there.add((condition, arm, seed))
+                yield row, condition
 
 
 def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str, Any]]:
@@ -279,12 +279,12 @@ def _at_edges(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, s
         yield from ((names[each.arm], key, each.values[key]) for each, key in choices_at_edges(config))
 
 
-def _differences(runs: Sequence[RunRecord], names: Sequence[str], meeting: Meeting) -> Iterator[str]:
-    for key in (*meeting.grounds[0].settings, *VERSIONS):
+def _differences(runs: Sequence[RunRecord], names: Sequence[str], alignment: Alignment) -> Iterator[str]:
+    for key in (*alignment.conditions[0].settings, *VERSIONS):
         if key in VERSIONS:
             values = {name: run.environment.get(key) for run, name in zip(runs, names, strict=True)}
         else:
-            values = {names[run]: value for run, value in meeting.told(key).items()}
+            values = {names[run]: value for run, value in alignment.told(key).items()}
         if len({repr(value) for value in values.values()}) > 1:
             yield f"{key}: " + ", ".join(f"{_text(value)} in {name}" for name, value in values.items())
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.grounds import Cell, Ground
+from bnexp.analysis.conditions import Cell, Condition
 from bnexp.analysis.pairing import FINISHED, balanced
 from bnexp.analysis.stats import first_reached
 from bnexp.analysis.sweeps import best_point, edges
@@ -60,7 +60,7 @@ def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Poi
     first: dict[str, int] = {}
     found = {}
     for number, point in tried.items():
-        cell = Cell(Ground(0, point, config.base), arm, config.arms[arm])
+        cell = Cell(Condition(0, point, config.base), arm, config.arms[arm])
         found[number] = first.setdefault(cell.identity(config.grid, cell.inactive(config.grid)), number)
     return found
 
@@ -146,8 +146,8 @@ def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
 
 def _active(config: ExperimentConfig, choice: Choice) -> Point:
     """Return the chosen values that have an effect on the arm."""
-    ground = Ground(0, {**choice.point, **choice.values}, config.base)
-    inactive = Cell(ground, choice.arm, config.arms[choice.arm]).inactive(config.tune.grid)
+    condition = Condition(0, {**choice.point, **choice.values}, config.base)
+    inactive = Cell(condition, choice.arm, config.arms[choice.arm]).inactive(config.tune.grid)
     return {key: value for key, value in choice.values.items() if key not in inactive}
 
 

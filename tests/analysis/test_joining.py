@@ -328,7 +328,7 @@ def test_an_arm_that_means_something_else_gets_a_name_of_its_own(make_folder) ->
     assert [study.settings[arm].train.lr for arm in study.arms] == [0.1, 0.5, 1.0, 2.0]
 
 
-def test_an_arm_that_can_not_be_on_the_first_runs_ground_is_on_its_own(make_folder) -> None:
+def test_an_arm_that_is_impossible_in_the_first_run_has_the_settings_of_its_own(make_folder) -> None:
     runs = [
         make_folder(name="a", arms=["none"], model={"width": 100}),
         make_folder(name="b", arms={"none": None, "groups": {"model.norm.kind": "group"}}, model={"width": 64}),
