@@ -1,6 +1,7 @@
 """What was found about a claim, in sentences and tables, and the settings that it holds for."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bnexp.analysis.comparison import ArmRow, standing
@@ -25,7 +26,7 @@ from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
-from bnexp.report.table import Cell, Column, Table, plain_table
+from bnexp.report.table import Column, Table, plain_table
 
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
@@ -211,25 +212,6 @@ def _flat(settings: TrialSettings) -> dict[str, Any]:
     return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}
 
 
-NOTES = {
-    "regime": "regime: equal, all arms with the same settings; tuned, every arm with what it chose on validation "
-    "images, with seeds of its own; measured, side by side by a check; exact, a check that holds or fails",
-    "rates": "rates: what each arm chose, or its learning rate; (edge): the end of what was tried, so that better may "
-    "lie beyond",
-    "Δ [interval]": "Δ: mean and 95 % t interval over the paired seeds; a number above 0 agrees with the claim, a "
-    "ratio (×) above 1; margin: the least Δ that counts, written down before the runs",
-    "p (Holm)": "p (Holm): of the paired t test, and adjusted for the number of claims that are judged together",
-    "diverged": f"epochs to threshold: median, censored; diverged: of all trials; {DIVERGED}",
-    "s/step": "s/step: arm / baseline, from the runs as they went, on one clock and not in turns; left out below a "
-    "second; costs_per_step measures it properly",
-    "verdict": "verdict: OPPOSITE, the interval is below 0; SUPPORTED, above 0 and its mean at least the margin; TOO "
-    "SMALL, its upper end is below the margin; INCONCLUSIVE, else. It holds for the setting that was tested, and no "
-    "other",
-    "published": "published: † from memory of the paper, unverified",
-}
-"""What columns mean, by the column that a note belongs to."""
-
-
 def claims_table(told: Sequence[Account], title: str = "", *, wide: bool = False, everything: bool = False) -> Table:
     """Return the table of claims: a line for each regime.
 
@@ -240,11 +222,11 @@ def claims_table(told: Sequence[Account], title: str = "", *, wide: bool = False
         everything: also the measures that stand beside those that decide.
     """
     shown = [row for each in told for row in each.rows if everything or row.measure == each.head.measure]
-    headers = WIDE if wide or everything else NARROW
-    notes = [note for header, note in NOTES.items() if header in headers]
-    if "diverged" not in headers and _counts_diverged(told, shown):
-        notes.append(DIVERGED_NOTE)
-    return Table(_columns(headers), shown, title, (*notes, *not_run(told)))
+    wide = wide or everything
+    by_header = {column.header: column for column in COLUMNS}
+    columns = COLUMNS if wide else tuple(by_header[header] for header in NARROW)
+    notes = [DIVERGED_NOTE] if not wide and _counts_diverged(told, shown) else []
+    return Table(columns, shown, title, (*notes, *not_run(told)))
 
 
 def _counts_diverged(told: Sequence[Account], shown: Sequence[Row]) -> bool:
@@ -279,7 +261,9 @@ def verdicts_table(tiers: Mapping[str, Sequence[Account]]) -> Table:
 def measures_table(told: Account) -> Table:
     """Return what is known about one claim: a line for each measure and regime, the deciding one marked."""
     marked = tuple(place for place, row in enumerate(told.measured) if row.decides)
-    return Table(_columns(OF_ONE), told.measured, marked=marked)
+    shown = ("measure", "regime", "n", "baseline", "arm", "Δ [interval]", "margin", "d_z", "p (Holm)", "verdict")
+    columns = tuple(replace(column, legend="") for column in COLUMNS if column.header in shown)
+    return Table(columns, told.measured, marked=marked)
 
 
 def findings_table(told: Account) -> Table:
@@ -297,42 +281,71 @@ def findings_table(told: Account) -> Table:
     return plain_table(("what", "found", "error", ""), lines)
 
 
-def _verdict(row: Row) -> str:
-    return "; ".join((row.verdict, *row.reasons))
-
-
-def _named(row: Row, place: int) -> str:
+def _arm(row: Row, place: int) -> str:
     values = (row.baseline, row.treated)[place]
     return "-" if row.arms is None else f"{row.arms[place]} {spread_text(values)}"
 
 
-CELLS: dict[str, Callable[[Row], Cell | str]] = {
-    "claim": lambda row: row.claim,
-    "measure": lambda row: row.measure or "-",
-    "regime": lambda row: row.regime,
-    "rates": lambda row: " | ".join(row.rates) or "-",
-    "n": lambda row: number(row.n, "d"),
-    "baseline": lambda row: _named(row, 0),
-    "arm": lambda row: _named(row, 1),
-    "Δ [interval]": lambda row: change_text(row.change, row.ratio),
-    "margin": lambda row: margin_text(row.margin, row.ratio),
-    "d_z": lambda row: number(row.effect, ".2f"),
-    "p (Holm)": lambda row: "-" if row.p is None else f"{p_value(row.p)} ({p_value(row.p_holm)})",
-    "epochs to threshold": lambda row: " | ".join(row.time_to) or "-",
-    "diverged": lambda row: " | ".join(row.diverged) or "-",
-    "s/step": lambda row: "-" if row.step_ratio is None else f"×{row.step_ratio:.2f}",
-    "verdict": _verdict,
-    "published": lambda row: "; ".join(row.published) or "-",
-}
-"""Every column by its header."""
-
-
-def _columns(headers: Iterable[str]) -> tuple[Column[Row], ...]:
-    return tuple(Column(header, CELLS[header]) for header in headers)
-
-
-WIDE = tuple(CELLS)
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("claim", lambda row: row.claim, kind="text"),
+    Column("measure", lambda row: row.measure or "-", kind="text"),
+    Column(
+        "regime",
+        lambda row: row.regime,
+        kind="text",
+        legend="regime: equal, all arms with the same settings; tuned, every arm with what it chose on validation "
+        "images, with seeds of its own; measured, side by side by a check; exact, a check that holds or fails",
+    ),
+    Column(
+        "rates",
+        lambda row: " | ".join(row.rates) or "-",
+        kind="text",
+        legend="rates: what each arm chose, or its learning rate; (edge): the end of what was tried, so that better "
+        "may lie beyond",
+    ),
+    Column("n", lambda row: number(row.n, "d")),
+    Column("baseline", lambda row: _arm(row, 0), kind="text"),
+    Column("arm", lambda row: _arm(row, 1), kind="text"),
+    Column(
+        "Δ [interval]",
+        lambda row: change_text(row.change, row.ratio),
+        legend="Δ: mean and 95 % t interval over the paired seeds; a number above 0 agrees with the claim, a ratio (×) "
+        "above 1; margin: the least Δ that counts, written down before the runs",
+    ),
+    Column("margin", lambda row: margin_text(row.margin, row.ratio)),
+    Column("d_z", lambda row: number(row.effect, ".2f")),
+    Column(
+        "p (Holm)",
+        lambda row: "-" if row.p is None else f"{p_value(row.p)} ({p_value(row.p_holm)})",
+        legend="p (Holm): of the paired t test, and adjusted for the number of claims that are judged together",
+    ),
+    Column("epochs to threshold", lambda row: " | ".join(row.time_to) or "-", kind="text"),
+    Column(
+        "diverged",
+        lambda row: " | ".join(row.diverged) or "-",
+        kind="text",
+        legend=f"epochs to threshold: median, censored; diverged: of all trials; {DIVERGED}",
+    ),
+    Column(
+        "s/step",
+        lambda row: "-" if row.step_ratio is None else f"×{row.step_ratio:.2f}",
+        legend="s/step: arm / baseline, from the runs as they went, on one clock and not in turns; left out below a "
+        "second; costs_per_step measures it properly",
+    ),
+    Column(
+        "verdict",
+        lambda row: "; ".join((row.verdict, *row.reasons)),
+        kind="text",
+        legend="verdict: OPPOSITE, the interval is below 0; SUPPORTED, above 0 and its mean at least the margin; TOO "
+        "SMALL, its upper end is below the margin; INCONCLUSIVE, else. It holds for the setting that was tested, "
+        "and no other",
+    ),
+    Column(
+        "published",
+        lambda row: "; ".join(row.published) or "-",
+        kind="text",
+        legend="published: † from memory of the paper, unverified",
+    ),
+)
 NARROW = ("claim", "measure", "regime", "Δ [interval]", "margin", "n", "verdict")
 """What a verdict is judged by."""
-OF_ONE = ("measure", "regime", "n", "baseline", "arm", "Δ [interval]", "margin", "d_z", "p (Holm)", "verdict")
-"""Of a claim by itself."""

@@ -7,7 +7,7 @@ import pytest
 
 from bnexp.claims.evidence import Evidence
 from bnexp.claims.report.rows import rows_json, written
-from bnexp.claims.report.words import NARROW, WIDE, claims_table, findings_table, measures_table, verdicts_table
+from bnexp.claims.report.words import COLUMNS, NARROW, claims_table, findings_table, measures_table, verdicts_table
 from bnexp.claims.results import Finding
 from bnexp.config.load import shipped
 from bnexp.report.table import to_markdown
@@ -44,7 +44,7 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
     assert len(claims_table([account]).rows) == 2
     assert len(claims_table([account], everything=True).rows) == 4
     assert claims_table([account]).headers == NARROW
-    assert claims_table([account], wide=True).headers == WIDE
+    assert claims_table([account], wide=True).headers == tuple(column.header for column in COLUMNS)
 
 
 def test_a_margin_is_a_ratio_where_changes_are() -> None:
@@ -90,7 +90,7 @@ def test_an_exact_claim_tells_its_worst_finding() -> None:
 def test_what_has_not_run_is_named_with_the_command() -> None:
     done, missing = told(from_data(judged(*FAR))), told(Evidence(a_claim(FIRST), missing=True))
     assert (missing.head.verdict, missing.head.measure) == ("not run", "first")
-    assert claims_table([done]).notes[-1].startswith("verdict")
+    assert claims_table([done]).lines[-1].startswith("verdict")
     assert claims_table([done, missing]).notes[-1] == "not run: bnexp claims run folder/made_up.yaml"
     assert claims_table([missing, missing]).notes[-1] == "not run: bnexp claims run"
 
