@@ -19,7 +19,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
 from bnexp.screen import RunDisplay, is_watched
-from bnexp.store.finding import find_run
+from bnexp.store.finding import find_run, runs_folder
 from bnexp.store.reader import RunRecord
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 What = str | Path | Mapping[str, Any] | ExperimentConfig
 """An experiment: a YAML file, a shipped name, a mapping with the keys of such a file, or a checked configuration."""
-RUNS = Path("runs")
 
 
 def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
@@ -65,7 +64,7 @@ def run(
     what: What,
     overrides: Mapping[str, Any] | None = None,
     *,
-    runs: str | Path = RUNS,
+    runs: str | Path | None = None,
     device: str = "auto",
     engine: str = "local",
     workers: int | None = None,
@@ -79,7 +78,7 @@ def run(
     Args:
         what: see load_config.
         overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
-        runs: folder of the run folders.
+        runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
         device: auto, cpu, cuda or cuda:i.
         engine: local: this machine; ray: a Ray cluster.
         workers: processes of this machine that train side by side; None: as many as save time.
@@ -97,7 +96,7 @@ def run(
     from bnexp.plan import Options
 
     where, options = EngineChoice(device, engine, workers), Options(rerun, retry_failed, fail_fast)
-    (trained,) = run_all([named_config(what, overrides)], Path(runs), where, options, progress=progress)
+    (trained,) = run_all([named_config(what, overrides)], runs_folder(runs), where, options, progress=progress)
     return trained
 
 
@@ -128,13 +127,13 @@ def run_all(
     return [Run(record) for record in run_with_tuning(experiments, runs, engine, options, train)]
 
 
-def load_run(name: str | Path, *, runs: str | Path = RUNS) -> "Run":
+def load_run(name: str | Path, *, runs: str | Path | None = None) -> "Run":
     """Return a run by its folder, by its name, or by its experiment's name, which means the newest run of it.
 
     Raises:
         InputError: no such run, or it can't be read.
     """
-    return Run(find_run(str(name), Path(runs)))
+    return Run(find_run(str(name), runs_folder(runs)))
 
 
 def compare(
@@ -145,7 +144,7 @@ def compare(
     by: Sequence[str] | None = None,
     filter: str | None = None,
     threshold: float = 0.9,
-    runs: str | Path = RUNS,
+    runs: str | Path | None = None,
 ) -> "Comparison":
     """Compare the arms over several runs, which are joined by their settings.
 
@@ -156,7 +155,7 @@ def compare(
         by: grid keys with rows of their own; the others are averaged over. None: all.
         filter: trials to compare, e.g. "train.lr>0.1 and arm!=after".
         threshold: accuracy whose first reaching is timed.
-        runs: folder of the run folders.
+        runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
 
     Raises:
         InputError: no such run, metric, baseline or key, or nothing is left to compare.

@@ -2,11 +2,12 @@
 
 import logging
 import sys
-from typing import NoReturn, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 from typer.exceptions import TyperException
 
+from bnexp import __version__
 from bnexp.claims import command as claims
 from bnexp.cli import compare, export, fold, listing, probe, report, run, settings, show
 from bnexp.cli.output import write_everywhere
@@ -16,9 +17,19 @@ app = typer.Typer(
     name="bnexp",
     help="What does batch normalization do here? Train with and without it, and compare.",
     no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def _top(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
@@ -28,6 +39,7 @@ app.command("export")(export.export)
 app.add_typer(claims.app)
 app.command("show")(show.show)
 app.command("list")(listing.list_runs)
+app.command("rm")(listing.remove)
 app.command("settings")(settings.settings)
 
 

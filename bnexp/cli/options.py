@@ -52,11 +52,13 @@ def _choices() -> dict[str, list[str]]:
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """Run folders in runs/."""
-    return [Path(path).parent.name for path in glob(f"runs/{escape(incomplete)}*/config.yaml")]
+    """Return the names of run folders."""
+    from bnexp.store.finding import runs_folder
+
+    return [path.parent.name for path in runs_folder().glob(f"{escape(incomplete)}*/config.yaml")]
 
 
-Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the run folders.")]
+Runs = Annotated[Path, typer.Option("--runs", envvar="BNEXP_RUNS", help="Folder that holds the run folders.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
 Workers = Annotated[
     int | None,
@@ -79,7 +81,7 @@ RunNames = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Run folders, their names, or names of experiments; none: the newest run of every experiment.",
+        help="Run folders, their names, 'base-*', or names of experiments; none: the newest run of every experiment.",
         autocompletion=complete_run,
     ),
 ]

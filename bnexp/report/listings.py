@@ -1,13 +1,10 @@
-"""Short tables: runs, shipped configurations, probes, and what was read of the data sets."""
+"""Short tables: shipped configurations, probes, and what was read of the data sets."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bnexp.analysis.comparison import headline
-from bnexp.analysis.runs import compare_run, reason
 from bnexp.config.load import load, shipped
 from bnexp.config.text import counted, escaped
 from bnexp.data.catalog import DataShape, Named
@@ -15,8 +12,6 @@ from bnexp.records import PROBE_COLUMNS
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table, plain_table
 from bnexp.store.cells import probe_of
-from bnexp.store.finding import find_runs
-from bnexp.store.reader import RunRecord
 
 Row = dict[str, str]
 
@@ -27,34 +22,9 @@ def config_rows() -> list[Row]:
     return [{"name": config.name, "data": config.data.name, "question": config.question} for config in configs]
 
 
-def run_rows(runs: Path) -> list[Row]:
-    """Return name, state, progress and headline of every run, oldest first."""
-    return [_run_row(run) for run in find_runs(runs)]
-
-
-def _run_row(run: RunRecord) -> Row:
-    try:
-        return {
-            "run": run.path.name,
-            "state": _state(run),
-            "trials": f"{run.finished}/{len(run.trials)}",
-            "headline": headline(compare_run(run)) if run.finished else "",
-        }
-    except Exception as error:  # whatever one folder holds, the others are listed
-        return {"run": run.path.name, "state": "damaged", "trials": "", "headline": reason(error)}
-
-
-def listing_table(rows: Sequence[Row], empty: str) -> Table:
-    """Return rows as a table, or the line that says why there are none."""
-    if not rows:
-        return plain_table((empty,), ())
+def listing_table(rows: Sequence[Row]) -> Table:
+    """Return rows as a table."""
     return plain_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-
-
-def _state(run: RunRecord) -> str:
-    if not run.complete:
-        return "unfinished"
-    return "failed trials" if (run.trials["outcome"] == "failed").any() else "complete"
 
 
 SLICE = "landscape_slice"

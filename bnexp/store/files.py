@@ -49,6 +49,19 @@ def refuse_link(run: Path) -> None:
         raise InputError(f"{run}: is a link, but runs are written into folders; remove it, or choose another --runs")
 
 
+def remove_run(run: Path) -> None:
+    """Remove a run folder with all it holds; it is gone at once, even where removing its files is cut short.
+
+    Raises:
+        InputError: another process has it, or it is a link.
+    """
+    refuse_link(run)
+    with locked(run):
+        gone = run.with_name(f".{run.name}.removed")
+        run.rename(gone)
+    shutil.rmtree(gone)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder within a run folder, and that too.
 

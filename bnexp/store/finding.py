@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bnexp.errors import InputError, nearest, refuse_twice
@@ -10,6 +11,8 @@ from bnexp.store.files import read
 from bnexp.store.layout import CHECKSUMS, CONFIG, ENVIRONMENT, LOG
 from bnexp.store.reader import DamagedRunError, RunRecord
 
+RUNS_VARIABLE = "BNEXP_RUNS"
+"""Names the folder of the run folders where no command says another."""
 Warn = Callable[[str], None]
 """Told about every run that is left out, and why."""
 
@@ -55,7 +58,31 @@ def _meant(written: str, runs: Path) -> RunRecord:
         return RunRecord(path)
     names = [run.path.name for run in known]
     there = f"there are {', '.join(names)}" if names else "there are none yet: train one with bnexp run"
-    raise InputError(f"{written}: no such run in {runs}{nearest(written, names)}; {there}")
+    raise InputError(f"{written}: no such run in {runs.absolute()}{nearest(written, names)}; {there}")
+
+
+def runs_folder(runs: str | Path | None = None) -> Path:
+    """Return the folder of the run folders: the one given, or else $BNEXP_RUNS, or else runs/ here."""
+    return Path(runs or os.environ.get(RUNS_VARIABLE) or "runs")
+
+
+def find_folders(written: Sequence[str], runs: Path) -> list[Path]:
+    """Return the run folders asked for, readable or not.
+
+    Raises:
+        InputError: one is not there, named twice, or no run folder.
+    """
+    found = [run.path for run in find_some(written, runs)]
+    if reasons := [why for path in found if (why := _no_run(path))]:
+        raise InputError("\n".join(reasons))
+    return found
+
+
+def _expanded(written: str, runs: Path) -> list[str]:
+    """Return the names of the runs that a pattern such as base-* means, or what is written where it is none."""
+    if not set("*?[") & set(written) or os.path.lexists(written):
+        return [written]
+    return [run.path.name for run in find_runs(runs) if fnmatchcase(run.path.name, written)] or [written]
 
 
 def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
@@ -64,10 +91,11 @@ def find_some(written: Sequence[str], runs: Path) -> list[RunRecord]:
     Raises:
         InputError: one is not there or named twice, or nothing was asked for and there is no run at all.
     """
+    written = [name for each in written for name in _expanded(each, runs)]
     found = [_meant(name, runs) for name in written] if written else newest_runs(runs)
     refuse_twice((name, os.path.realpath(run.path)) for name, run in zip(written, found, strict=False))
     if not found:
-        raise InputError(f"{runs}: no runs here yet; train one with bnexp run configs/quickstart.yaml")
+        raise InputError(f"{runs.absolute()}: no runs here yet; train one with bnexp run configs/quickstart.yaml")
     return found
 
 

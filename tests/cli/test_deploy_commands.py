@@ -139,8 +139,8 @@ def test_an_exported_trial_leaves_the_run_readable(runs: Path, cli: Command) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fold", "tinny"], "tinny: no such run in runs; there are {name}"),
-        (["export", "tinny", "0"], "tinny: no such run in runs; there are {name}"),
+        (["fold", "tinny"], "tinny: no such run in {here}/runs; there are {name}"),
+        (["export", "tinny", "0"], "tinny: no such run in {here}/runs; there are {name}"),
         (["fold", "tiny", "--trial", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
         (["export", "tiny", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
         (["fold", "tiny", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:i"),
@@ -154,7 +154,7 @@ def test_what_can_not_be_done_is_refused_with_2(
 ) -> None:
     before = tree(here)
     result = cli(*words)
-    assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name)}\n")
+    assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name, here=here)}\n")
     assert tree(here) == before
 
 

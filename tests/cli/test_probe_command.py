@@ -51,7 +51,7 @@ def test_json_has_every_value_and_nothing_else_on_stdout(runs: Path, cli: Comman
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("nosuch", "--probe", "rank"), "nosuch: no such run in runs"),
+        (("nosuch", "--probe", "rank"), "nosuch: no such run in "),
         (("tiny", "--probe", "rank", "--trial", 99), "no trial 99; there are 0 to 7"),
         (("tiny", "--probe", "rang"), "bnexp: --probe: rang: expected one of default, gradient_norm"),
         (

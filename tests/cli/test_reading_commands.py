@@ -1,13 +1,17 @@
 """`bnexp compare`, `list` and `show`: what they say about runs and configurations, for people and for scripts."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bnexp import __version__
 from bnexp.config.load import resolve, shipped
 from bnexp.config.yaml import parse
+from bnexp.report.run_list import Listed
+from bnexp.store.files import locked
 from tests.cli.command import Command, Trained, tree
 from tests.helpers import rewrite
 
@@ -86,33 +90,100 @@ METRICS = (
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["tinny"], "tinny: no such run in runs; there are {name}"),
-        (["{name}x"], "{name}x: no such run in runs (nearest: {name}); there are {name}"),
-        (["tiny", "nope"], "nope: no such run in runs; there are {name}"),
-        (["--runs", "away"], "away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),
-        (["tiny", "--runs", "away"], "tiny: no such run in away; there are none yet: train one with bnexp run"),
+        (["tinny"], "tinny: no such run in {here}/runs; there are {name}"),
+        (["{name}x"], "{name}x: no such run in {here}/runs (nearest: {name}); there are {name}"),
+        (["tiny", "nope"], "nope: no such run in {here}/runs; there are {name}"),
+        (["--runs", "away"], "{here}/away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),
+        (["tiny", "--runs", "away"], "tiny: no such run in {here}/away; there are none yet: train one with bnexp run"),
         (["--metric", "acuracy"], f"unknown metric 'acuracy' (nearest: best_val_accuracy); known: {METRICS}"),
         (["--baseline", "after"], "no arm is named 'after'; arms: none, before"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_there_is(
-    runs: Path, cli: Command, name: str, words: list[str], message: str
+    runs: Path, cli: Command, here: Path, name: str, words: list[str], message: str
 ) -> None:
     result = cli("compare", *(word.format(name=name) for word in words))
-    assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name)}\n")
+    assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name, here=here)}\n")
 
 
-def test_list_says_state_progress_and_headline(runs: Path, cli: Command, name: str) -> None:
+def test_a_pattern_means_all_runs_that_it_fits(runs: Path, cli: Command, name: str) -> None:
+    shutil.copytree(runs / name, runs / "tiny-00000000")
+    (joined,) = cli("compare", "tiny-*", "--json").json()
+    assert set(joined["runs"]) == {name, "tiny-00000000"}
+    assert "nothing-*: no such run in " in cli("compare", "nothing-*").err
+
+
+def test_list_says_state_date_size_and_headline(runs: Path, cli: Command, name: str) -> None:
     (row,) = cli("list", "--json").json()
-    assert (row["run"], row["state"], row["trials"]) == (name, "complete", "8/8")
+    assert (row["run"], row["path"], row["state"]) == (name, f"runs/{name}", "complete")
+    assert (row["ended"], row["trials"], row["progress"], row["differs"]) == (8, 8, {}, {})
+    assert row["bytes"] > 10_000
     assert row["headline"].startswith("before 0.")
-    header, line = cli("list").out.splitlines()
-    assert header.split() == ["run", "state", "trials", "headline"]
-    assert line.startswith(f"{name}  complete  8/8     before 0.")
+    first, headline = cli("list").out.splitlines()
+    assert re.fullmatch(rf"{name}  complete, 8/8 trials  \d{{4}}-\d\d-\d\d \d\d:\d\d  \d+ kB", first)
+    assert headline.startswith("    before 0.")
 
 
-def test_list_without_runs(cli: Command) -> None:
-    assert cli("list").out == "No runs in runs yet: bnexp run configs/quickstart.yaml trains one.\n"
+def test_list_says_how_far_training_has_got(runs: Path, cli: Command, name: str) -> None:
+    table = runs / name / "trials.csv"
+    header, *rows = table.read_text().splitlines()
+    at = header.split(",").index("outcome")
+    blank = [",".join(cell if k < at else "" for k, cell in enumerate(row.split(","))) for row in rows]
+    table.write_text("\n".join([header, *rows[:5], *blank[5:], ""]))
+    (row,) = cli("list", "--json").json()
+    assert (row["state"], row["ended"], row["progress"]) == ("unfinished", 5, {"epoch": 2, "of": 2})
+    assert f"{name}  unfinished, 5/8 trials, epoch 2 of 2  " in cli("list").out
+
+
+def test_list_tells_runs_of_one_name_apart(runs: Path, cli: Command, name: str, experiment: Path) -> None:
+    small = ("seeds=1", "grid={}", "train.epochs=1")
+    assert cli("run", experiment, *small, "--quiet").code == 0
+    rows = {row["run"]: row["differs"] for row in cli("list", "--json").json()}
+    assert rows.pop(name) == {"train.epochs": 2, "grid": {"train.lr": [0.1, 1.0]}, "seeds": [0, 1]}
+    assert list(rows.values()) == [{"train.epochs": 1, "grid": {}, "seeds": [0]}]
+    assert "    train.epochs 1, grid {}, seeds [0]\n" in cli("list").out
+
+
+def test_lines_of_the_list_are_broken_between_words_only() -> None:
+    headline = "before 0.985 vs none 0.083 final_test_accuracy, +0.902 [+0.887, +0.916], n = 3: before is ahead"
+    entry = Listed("quickstart-a6b83a74", "runs/quickstart-a6b83a74", "complete", 9, 9, headline=headline)
+    assert list(entry.lines(80)) == [
+        "quickstart-a6b83a74  complete, 9/9 trials  0 B",
+        "    before 0.985 vs none 0.083 final_test_accuracy, +0.902 [+0.887, +0.916],",
+        "    n = 3: before is ahead",
+    ]
+
+
+def test_rm_removes_what_it_names_and_asks_before(runs: Path, cli: Command, name: str) -> None:
+    shutil.copytree(runs / name, runs / "tiny-00000000")
+    asked = cli("rm", "tiny-0*")
+    assert (asked.code, asked.err) == (2, "bnexp: rm removes these for good; add --yes:\n  runs/tiny-00000000\n")
+    assert cli("rm", "tiny-0*", "--yes").out == "removed runs/tiny-00000000\n"
+    assert [path.name for path in runs.iterdir()] == [name]
+
+
+def test_rm_leaves_runs_in_training_and_what_is_no_run(runs: Path, cli: Command, name: str, here: Path) -> None:
+    (here / "mine").mkdir()
+    assert "not a run folder" in cli("rm", "mine", "--yes").err
+    with locked(runs / name):
+        assert "is running this experiment" in cli("rm", name, "--yes").err
+    assert (runs / name / "config.yaml").exists()
+
+
+def test_the_environment_names_the_folder_of_runs(
+    runs: Path, cli: Command, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.rename(runs.with_name("elsewhere"))
+    monkeypatch.setenv("BNEXP_RUNS", "elsewhere")
+    assert [run["run"] for run in cli("list", "--json").json()] == [name]
+
+
+def test_the_version_can_be_asked_for(cli: Command) -> None:
+    assert cli("--version").out == f"{__version__}\n"
+
+
+def test_list_without_runs(cli: Command, here: Path) -> None:
+    assert cli("list").out == f"No runs in {here}/runs yet: bnexp run configs/quickstart.yaml trains one.\n"
     assert cli("list", "--json").json() == []
     assert cli("list").code == 0
 

@@ -13,7 +13,7 @@ import pytest
 
 from bnexp.errors import BnexpError
 from bnexp.plan import run_name
-from bnexp.report.listings import run_rows
+from bnexp.report.run_list import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
@@ -302,13 +302,13 @@ def with_a_healthy_one(made: Made, which: str, runs: Path) -> Path:
 def test_a_damaged_run_is_listed_as_that_and_hides_no_other(made: Made, folder: Path, which: str, name: str) -> None:
     run = with_a_healthy_one(made, which, folder / "runs")
     path, content = run / name, (run / name).read_bytes()
-    healthy = {row["run"]: row for row in run_rows(folder / "runs")}[HEALTHY]
+    healthy = {row.run: row for row in list_runs(folder / "runs")}[HEALTHY]
     for label in SELECTED:
         INSTEAD[label](path)
-        rows = {row["run"]: row for row in run_rows(folder / "runs")}
+        rows = {row.run: row for row in list_runs(folder / "runs")}
         assert rows.pop(HEALTHY) == healthy
-        assert [(row["run"], row["state"]) for row in rows.values()] == [(run.name, "damaged")], label
-        assert str(run) in rows[run.name]["headline"]
+        assert [(row.run, row.state) for row in rows.values()] == [(run.name, "damaged")], label
+        assert str(run) in rows[run.name].headline
         warned: list[str] = []
         ((kept,),) = find_together([], folder / "runs", warned.append)
         assert kept.path.name == HEALTHY
@@ -596,7 +596,7 @@ def test_another_format_is_refused_and_left_alone(
         2,
         f"bnexp: runs/{run.name}: {said}\nno run is left; bnexp run with its configuration restores one\n",
     )
-    states = {row["run"]: row["state"] for row in run_rows(folder / "runs")}
+    states = {row.run: row.state for row in list_runs(folder / "runs")}
     assert states == {HEALTHY: "complete", run.name: "damaged"}
     assert state(folder) == before
 

@@ -151,7 +151,7 @@ def test_whatever_is_asked_for_by_name_is_answered(runs: Path, cli: Command, wor
     before = sorted(path for path in runs.rglob("*"))
     result = cli(word, "--", name)
     assert (result.code, result.out) == (2, "")
-    assert (": not a run folder" if os.path.lexists(name or ".") else ": no such run in runs") in result.err
+    assert (": not a run folder" if os.path.lexists(name or ".") else ": no such run in ") in result.err
     assert not RAW.search(result.err)
     assert sorted(runs.rglob("*")) == before
 

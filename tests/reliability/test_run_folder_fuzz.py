@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bnexp.errors import InputError
 from bnexp.plan import trials
 from bnexp.records import Snapshot
-from bnexp.report.listings import run_rows
+from bnexp.report.run_list import list_runs
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together, newest_runs
 from bnexp.store.reader import finished_run, recorded_groups
@@ -132,7 +132,7 @@ def test_reading_ends_in_what_was_written_or_in_a_message(
     shown: list[Shown] = []
     if said := message(lambda: shown.append(Shown.of(run))):
         assert str(run) in said
-        assert [row["state"] for row in run_rows(runs)] == ["damaged"]
+        assert [row.state for row in list_runs(runs)] == ["damaged"]
         with pytest.raises(InputError, match="no run is left"):
             find_together([], runs, pytest.fail)
         return
