@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from math import prod
 from typing import Any, TypeVar
 
@@ -100,13 +100,13 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     Raises:
         InputError: the experiment has to choose first (`tune:`).
     """
-    places = list(config.places())
-    known: dict[tuple[str, int], TrialSettings] = {}
-    for arm, point, _ in places:
-        if (arm, id(point)) not in known:
-            known[arm, id(point)] = config.settings(arm, point)
+    numbers = count()
     return tuple(
-        Trial(number, arm, point, seed, known[arm, id(point)]) for number, (arm, point, seed) in enumerate(places)
+        Trial(next(numbers), arm, point, seed, settings)
+        for point in config.points()
+        for arm in config.arms
+        for settings in [config.settings(arm, point)]
+        for seed in config.seeds
     )
 
 

@@ -12,11 +12,11 @@ from bnexp.config.experiment import ExperimentConfig, default_arms
 from bnexp.config.hints import hint
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.config.problems import check, first_findings
+from bnexp.config.problems import check
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
-from bnexp.config.yaml import odd_values, parse, plain, read_mapping
-from bnexp.errors import ConfigError, InputError, Problem, nearest
+from bnexp.config.yaml import parse, plain, read_mapping
+from bnexp.errors import ConfigError, InputError, Problem, naming, nearest
 
 Overrides = Sequence[str] | Mapping[str, Any]
 """`dotted.key=value` with the value in YAML, as on the command line; or values by dotted key, as in a script."""
@@ -75,15 +75,15 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
     """
     if not isinstance(raw, Mapping):
         raise ConfigError([Problem(source, "", "expected a mapping of keys")])
-    given, in_python = (OVERRIDES, overrides) if isinstance(overrides, Mapping) else (COMMAND_LINE, {})
-    odd = {source: first_findings(odd_values(raw)), given: first_findings(odd_values(in_python))}
-    if any(odd.values()):
-        raise ConfigError([Problem(place, printable(key), said) for place in odd for key, said in odd[place]])
-    written = plain(raw)
+    with naming(source):
+        written = plain(raw)
+    given = OVERRIDES if isinstance(overrides, Mapping) else COMMAND_LINE
+    with naming(given):
+        in_python = plain(overrides) if isinstance(overrides, Mapping) else {}
     merged, problems = dict(written), list[Problem]()
     for each in overrides:
         try:
-            override(merged, *((each, plain(in_python[each])) if in_python else assignment(each)))
+            override(merged, *((each, in_python[each]) if in_python else assignment(each)))
         except (ValueError, InputError) as error:
             problems.append(Problem(given, printable(each), printable(str(error))))
     config, found = check(merged)

@@ -120,15 +120,15 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
     try:
         config = ExperimentConfig.model_validate(raw)
     except ValidationError as error:
-        found = first_findings(explain(error))
-    found += first_findings((place, fault) for key, value, place in swept_values(raw) for fault in faults(key, value))
+        found = _first(explain(error))
+    found += _first((place, fault) for key, value, place in swept_values(raw) for fault in faults(key, value))
     if config and not found:
-        found = first_findings(_same_values(config)) or list(_too_long(config))
-        found = found or first_findings(_conflicts(first_stage(config)))
+        found = _first(_same_values(config)) or list(_too_long(config))
+        found = found or _first(_conflicts(first_stage(config)))
     return config, found
 
 
-def first_findings(findings: Iterator[Finding]) -> list[Finding]:
+def _first(findings: Iterator[Finding]) -> list[Finding]:
     """Return what was found, each once; of very many the first ones."""
     kept: dict[Finding, None] = {}
     for each in findings:

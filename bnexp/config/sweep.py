@@ -1,12 +1,11 @@
 """The sweep grammar: lists and ranges of values, crossed by `grid:` and paired up by `zip:`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isfinite, prod
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bnexp.errors import nearest
 
@@ -16,6 +15,8 @@ MOST_VALUES = 10_000
 """Values that a list or a range of a sweep has at most."""
 
 
+RANGES = ("logspace", "linspace", "range")
+"""Ways to write many values short."""
 Point = dict[str, Any]
 """One combination of the swept values, by dotted key."""
 
@@ -104,14 +105,14 @@ def _hashable(value: Any) -> Any:
 def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     if len(written) != 1 or (kind := next(iter(written))) not in RANGES:
         names = [str(name) for name in written if name not in RANGES]
-        raise ValueError(f"expected one of {', '.join(RANGES)}{nearest(names[0], list(RANGES)) if names else ''}")
+        raise ValueError(f"expected one of {', '.join(RANGES)}{nearest(names[0], RANGES) if names else ''}")
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
         raise ValueError(f"{kind} takes three numbers: [{', '.join(arguments_of(kind))}]")
     if not all(map(isfinite, arguments)):
         raise ValueError(f"{kind} takes three finite numbers")
-    return RANGES[kind](*arguments)
+    return _range(*arguments) if kind == "range" else _spaced(kind, *arguments)
 
 
 def arguments_of(kind: str) -> list[str]:
@@ -119,19 +120,15 @@ def arguments_of(kind: str) -> list[str]:
     return ["first", "last", "step" if kind == "range" else "n"]
 
 
-def _logspace(first: float, last: float, count: float) -> tuple[float, ...]:
-    if first == 0 or last == 0 or (first > 0) != (last > 0):
+def _spaced(kind: str, first: float, last: float, count: float) -> tuple[float, ...]:
+    if kind == "logspace" and (first == 0 or last == 0 or (first > 0) != (last > 0)):
         raise ValueError("logspace needs end values other than 0 and of one sign (they are values, not exponents)")
-    return _spaced(np.geomspace, first, last, _count("logspace", count))
-
-
-def _linspace(first: float, last: float, count: float) -> tuple[float, ...]:
-    return _spaced(np.linspace, first, last, _count("linspace", count))
-
-
-def _spaced(space: Callable[..., NDArray[np.float64]], first: float, last: float, count: int) -> tuple[float, ...]:
+    if count < 1 or count != int(count):
+        raise ValueError(f"{kind} [first, last, n] needs a whole number n above 0")
+    _few(kind, count)
+    space = np.geomspace if kind == "logspace" else np.linspace
     with np.errstate(all="ignore"):  # what is not finite is refused as a value
-        return tuple(space(float(first), float(last), count).tolist())
+        return tuple(space(float(first), float(last), int(count)).tolist())
 
 
 def _range(first: float, last: float, step: float) -> tuple[float, ...]:
@@ -146,17 +143,6 @@ def _range(first: float, last: float, step: float) -> tuple[float, ...]:
     return tuple([*inner[:-1], type(inner[-1])(last)] if meets and count else inner)
 
 
-def _count(kind: str, count: float) -> int:
-    if count < 1 or count != int(count):
-        raise ValueError(f"{kind} [first, last, n] needs a whole number n above 0")
-    return _few(kind, int(count))
-
-
-def _few(what: str, count: float) -> int:
+def _few(what: str, count: float) -> None:
     if count > MOST_VALUES:
         raise ValueError(f"{what} has {count:,.12g} values; at most {MOST_VALUES:,} are possible")
-    return int(count)
-
-
-RANGES = {"logspace": _logspace, "linspace": _linspace, "range": _range}
-"""Ways to write many values short."""

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bnexp.config.text import ESCAPES, printable
-from bnexp.errors import InputError
+from bnexp.errors import ConfigError, InputError, Problem
 
 LARGEST = 2**19
 """Characters of a document, both as it stands in its file and with its aliases written out."""
@@ -201,45 +201,37 @@ def _text(path: Path) -> str:
         raise InputError(f"{path}: not a text file in UTF-8") from None
 
 
-def odd_values(value: Any, key: str = "", level: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield the place of every part of a value that no file can hold, and what it is: a script can pass anything."""
-    if level > DEEPEST:
-        yield key, TOO_DEEP
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if oddity := _oddity(name):
-                yield key, f"a key is {oddity}"
-            else:
-                yield from odd_values(inner, f"{key}.{name}" if key else str(name), level + 1)
-    elif isinstance(value, list | tuple):
-        for i, inner in enumerate(value):
-            yield from odd_values(inner, f"{key}[{i}]", level + 1)
-    elif oddity := _oddity(value):
-        yield key, oddity
-
-
-def _oddity(value: Any) -> str:
-    """Say what is wrong with a single value; empty where nothing is."""
-    if isinstance(value, str):
-        return "" if value.encode(errors="ignore").decode() == value else "text that can't be written as UTF-8"
-    if isinstance(value, int):
-        return "" if abs(value) < 10**MOST_DIGITS else f"a whole number of more than {MOST_DIGITS} digits"
-    if value is None or isinstance(value, float):
-        return ""
-    return f"of type {type(value).__name__}, expected text, a number, true, false, null, a list or a mapping"
-
-
-def plain(value: Any) -> Any:
-    """Return a value without odd parts in the types that a file is read into: dict, list, str, int, float, bool, None.
+def plain(value: Any, key: str = "", level: int = 0) -> Any:
+    """Return a value in the types that a file is read into: dict, list, str, int, float, bool and None.
 
     Scripts also pass what is as good: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
+
+    Raises:
+        ConfigError: no file could hold it; the problem has its place, but no source.
     """
+    if level > DEEPEST:
+        raise ConfigError([Problem("", printable(key), TOO_DEEP)])
     if isinstance(value, Mapping):
-        return {plain(name): plain(inner) for name, inner in value.items()}
+        names = [_plain_scalar(name, key, "a key is ") for name in value]
+        places = [f"{key}.{name}".lstrip(".") for name in names]
+        return {
+            name: plain(inner, place, level + 1)
+            for name, place, inner in zip(names, places, value.values(), strict=True)
+        }
     if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, str):
-        return str.__str__(value)  # str() of an enum may be its name
-    if isinstance(value, bool) or not isinstance(value, int | float):
+        return [plain(inner, f"{key}[{place}]", level + 1) for place, inner in enumerate(value)]
+    return _plain_scalar(value, key)
+
+
+def _plain_scalar(value: Any, key: str, what: str = "") -> Any:
+    if value is None or isinstance(value, bool):
         return value
-    return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and abs(value) < 10**MOST_DIGITS:
+        return int(value)
+    if isinstance(value, str) and value.encode(errors="ignore").decode() == value:
+        return str.__str__(value)  # str() of an enum may be its name
+    problem = {int: f"a whole number of more than {MOST_DIGITS} digits", str: "text that can't be written as UTF-8"}
+    other = f"of type {type(value).__name__}, expected text, a number, true, false, null, a list or a mapping"
+    raise ConfigError([Problem("", printable(key), what + problem.get(type(value), other))])

@@ -246,7 +246,6 @@ def test_a_configuration_is_a_mapping(raw: Any) -> None:
     [
         {f"k{i}": 1 for i in range(20_000)},
         {"seeds": [-1 - i for i in range(5_000)]},
-        {"question": [b"x"] * 5_000},
     ],
 )
 def test_of_very_many_problems_the_first_are_said(refused: Refused, raw: dict[str, Any]) -> None:
