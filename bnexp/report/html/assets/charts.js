@@ -236,9 +236,11 @@ function drawDifferences() {
   const names = byArm ? treated.map((arm) => DATA.arms[arm].name) : ["all grid points", ...titles];
   const all = byArm ? rows : [...overall.map((row) => ({ ...row, point: -1 })), ...rows];
   const y = (row) => (byArm ? treated.indexOf(row.arm) : row.point + 1 + offset(treated.indexOf(row.arm), treated.length));
-  const letters = chart.clientWidth < 480 ? 16 : 44;
-  const ticks = { tickvals: names.map((_, i) => i), ticktext: names.map((name) => plain(cut(name, letters))), range: [names.length - 0.4, -0.6] };
-  Object.assign(layout, { height: 106 + names.length * (byArm ? 40 : 14 + 10 * treated.length), xaxis: value, yaxis: axis(chart, "", { ...ticks, showgrid: !byArm }) });
+  const letters = chart.clientWidth < 480 ? 20 : 44;
+  const texts = names.map((name) => lines(name, letters).map((text) => plain(cut(text, letters))));
+  const high = Math.max(...texts.map((text) => text.length));
+  const ticks = { tickvals: names.map((_, i) => i), ticktext: texts.map((text) => text.join("<br>")), range: [names.length - 0.4, -0.6] };
+  Object.assign(layout, { height: 106 + names.length * Math.max(byArm ? 40 : 14 + 10 * treated.length, 15 * high + 6), xaxis: value, yaxis: axis(chart, "", { ...ticks, showgrid: !byArm }) });
   return show(chart, armTraces(all, y, true), layout, "No pair has ended yet.");
 }
 
