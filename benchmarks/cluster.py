@@ -18,7 +18,6 @@ from benchmarks.study import CONFIG
 from benchmarks.timing import Timed
 from bnexp.config.load import load
 from bnexp.engines.cluster.session import ray_cluster
-from bnexp.engines.cluster.states import ObjectStore, States
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.worker import INTERVAL
 from bnexp.runner.prepare import prepare
@@ -50,44 +49,38 @@ PARTS: dict[str, tuple[Any, str]] = {
 
 def run() -> str:
     """Return the tables as Markdown."""
-    with (
-        tempfile.TemporaryDirectory() as shared,
-        nodes(NODES, CPUS) as address,
-        ray_cluster("cpu", address, 1.0, Path(shared)) as cluster,
-    ):
-        states = cluster.states
-        started = _start(states)
-        busy = {every: _in_turn(states, every, records) for every, records in ((1, 15), (5, 5), (10, 3))}
-        waiting = {many: listen(many, 1, Pretence(states, 2, every=0.5)) for many in (64, 256, 1024)}
+    with nodes(NODES, CPUS) as address, ray_cluster("cpu", address, 1.0):
+        started = _start()
+        busy = {every: _in_turn(every, records) for every, records in ((1, 15), (5, 5), (10, 3))}
+        waiting = {many: listen(many, 1, Pretence(2, every=0.5)) for many in (64, 256, 1024)}
         found = [
             f"{WORKERS} workers took {started:.0f} s to start on {NODES} nodes of {CPUS} made-up CPUs.",
-            _throughput(states),
+            _throughput(),
             _busy(busy),
-            _parts(states),
+            _parts(),
             _waiting(waiting),
             _limits(busy, waiting),
-            _rounds(states),
-            _lost(),
+            _rounds(),
         ]
     return "\n\n".join([*found, _real()])
 
 
-def _start(states: States) -> float:
+def _start() -> float:
     """Return the seconds until so many workers are there that all groups begin at once."""
     started = time.perf_counter()
     while True:
         begun = time.perf_counter()
-        if listen(WORKERS, 1, Pretence(states, 1, rest=HOLD)).whole < HOLD + 2:
+        if listen(WORKERS, 1, Pretence(1, rest=HOLD)).whole < HOLD + 2:
             return begun - started
 
 
-def _in_turn(states: States, every: float, records: int) -> Heard:
+def _in_turn(every: float, records: int) -> Heard:
     """Let 64 groups of 156 trials say a record every so many seconds, none at the same time as another."""
     begin = time.time() + LEAD
-    return listen(WORKERS, SIZE, Pretence(states, records, every, begin, others=WORKERS, rest=1.0))
+    return listen(WORKERS, SIZE, Pretence(records, every, begin, others=WORKERS, rest=1.0))
 
 
-def _throughput(states: States) -> str:
+def _throughput() -> str:
     lines = [
         "| workers | trials each | messages at least | records/s | rows/s | messages/s | CPU µs per row | busy |",
         "|---|---|---|---|---|---|---|---|",
@@ -96,7 +89,7 @@ def _throughput(states: States) -> str:
         for size in (1, 16, SIZE):
             for interval in (INTERVAL, 0.0):
                 records = max(10, min(1000, 40_000 // (workers * size), 8_000 // workers))
-                heard = listen(workers, size, Pretence(states, records, begin=time.time() + LEAD, interval=interval))
+                heard = listen(workers, size, Pretence(records, begin=time.time() + LEAD, interval=interval))
                 rates = map(heard.per_second, (heard.records, heard.rows, heard.messages))
                 cost = 1e6 * heard.spent.process / heard.rows
                 apart = f"{interval:g} s apart" if interval else "as they come"
@@ -120,7 +113,7 @@ def _busy(found: Mapping[int, Heard]) -> str:
     return "\n".join(lines)
 
 
-def _parts(states: States) -> str:
+def _parts() -> str:
     taken = dict.fromkeys(PARTS, 0.0)
 
     def clocked(part: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,7 +129,7 @@ def _parts(states: States) -> str:
     with ExitStack() as stack:
         for part, (owner, name) in PARTS.items():
             stack.enter_context(patch.object(owner, name, clocked(part, getattr(owner, name))))
-        heard = _in_turn(states, 1.0, 15)
+        heard = _in_turn(1.0, 15)
     lines = ["| part of the loop | of its CPU |", "|---|---|"]
     return "\n".join([*lines, *(f"| {part} | {seconds / heard.loop:.0%} |" for part, seconds in taken.items())])
 
@@ -165,19 +158,13 @@ def _per_message(heard: Heard) -> float:
     return heard.spent.process / heard.messages
 
 
-def _rounds(states: States, rounds: int = 2) -> str:
+def _rounds(rounds: int = 2) -> str:
     lines = ["| workers | groups of 10 s | seconds | over the training | to reach |", "|---|---|---|---|---|"]
     for workers in (4, 8, WORKERS):
-        heard = listen(rounds * workers, 16, Pretence(states, 10, every=1.0), seats=WORKERS // workers)
+        heard = listen(rounds * workers, 16, Pretence(10, every=1.0), seats=WORKERS // workers)
         added = heard.whole / (10 * rounds) - 1
         lines.append(f"| {workers} | {rounds * workers} | {heard.whole:.2f} | {added:.1%} | 5 % |")
     return "\n".join(lines)
-
-
-def _lost() -> str:
-    """Return how often states were gone when they passed through Ray."""
-    heard = listen(WORKERS, 16, Pretence(ObjectStore(), 10, begin=time.time() + LEAD))
-    return f"With states in Ray's object store, {WORKERS} groups broke off {heard.again} times."
 
 
 def _real(rounds: int = 2) -> str:

@@ -15,9 +15,9 @@ from ray.cluster_utils import Cluster
 
 from benchmarks.cluster_worker import Pretence, pretend_group
 from bnexp.config.load import resolve
-from bnexp.engines.cluster.ray_workers import RayWorkers, Submit
+from bnexp.engines.cluster.workers import RayWorkers, Submit
 from bnexp.engines.dispatch import dispatch
-from bnexp.engines.messages import Job, Message, Moments
+from bnexp.engines.messages import Job, Message, ProgressBatch
 from bnexp.plan import TrialGroup, trials
 from bnexp.runner.run import Recorder
 from bnexp.store.checkpoints import Checkpoints
@@ -108,7 +108,7 @@ class _Listening(RayWorkers):
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         for number, message in super().poll():
-            self.messages += isinstance(message, Moments)
+            self.messages += isinstance(message, ProgressBatch)
             yield number, message
 
 
@@ -126,17 +126,17 @@ def listen(groups: int, size: int, pretence: Pretence, seats: int = 1) -> Heard:
     jobs = [Job.new(TrialGroup(planned[k * size : (k + 1) * size])) for k in range(groups)]
     takes: dict[str, Any] = {"num_cpus": 1, "resources": {"seat": seats}}
     task: Any = ray.remote(num_returns="streaming", max_retries=0, **takes)(pretend_group)
-    crew = _Listening(lambda job: task.remote(job, pretence))
+    pool = _Listening(lambda job: task.remote(job, pretence))
     with tempfile.TemporaryDirectory() as run:
         made = [job.group.numbers for job in jobs]
         with closing(RunWriter.create(Path(run), config, planned, {}, made)) as writer:
             recorder = Recorder(writer, Checkpoints(Path(run)), config.train.checkpoint_every)
-            return _heard(jobs, crew, recorder)
+            return _heard(jobs, pool, recorder)
 
 
-def _heard(jobs: Sequence[Job], crew: _Listening, recorder: Recorder) -> Heard:
+def _heard(jobs: Sequence[Job], pool: _Listening, recorder: Recorder) -> Heard:
     heard, first, last, started = Heard(), None, None, Clocks()
-    with closing(dispatch(jobs, crew, recorder.latest)) as events:
+    with closing(dispatch(jobs, pool, recorder.latest)) as events:
         for event in events:
             heard.again += not event.progress
             if not event.progress or event.progress.ended:
@@ -147,7 +147,7 @@ def _heard(jobs: Sequence[Job], crew: _Listening, recorder: Recorder) -> Heard:
             heard.writing += time.thread_time() - before
             heard.lags.append(time.time() - record.seconds)
             heard.rows += len(record.trials)
-            heard.messages, last = crew.messages, Clocks()
+            heard.messages, last = pool.messages, Clocks()
     end = Clocks()
     if first and last:
         heard.spent, heard.ending = last.since(first), end.wall - last.wall

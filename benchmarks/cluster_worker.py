@@ -10,8 +10,7 @@ import numpy as np
 import ray
 
 from bnexp.engines import worker
-from bnexp.engines.cluster.states import States, sent
-from bnexp.engines.messages import Begun, Job, Message
+from bnexp.engines.messages import Job, Message, Started
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 class Pretence:
     """What a group pretends to do."""
 
-    states: States
-    """Where states are left."""
     records: int
     """Before the last one, which ends it."""
     every: float = 0.0
@@ -50,12 +47,11 @@ class Pretence:
         yield _progress(job, self.records + 1, rng, self.numbers, job.group.numbers)
 
 
-def pretend_group(job: Job, pretence: Pretence) -> Iterator[Message | Snapshot]:
+def pretend_group(job: Job, pretence: Pretence) -> Iterator[Message]:
     """Do as train_group does, but sleep in place of the training."""
-    yield Begun(ray.get_runtime_context().get_node_id())
+    yield Started(ray.get_runtime_context().get_node_id())
     worker.INTERVAL = pretence.interval  # this process is the benchmark's alone
-    for message in worker.messages(job, pretence.training, pretence.states.keep, lambda error: False):
-        yield from sent(message)
+    yield from worker.messages(job, pretence.training, lambda error: False)
 
 
 @dataclass(frozen=True)

@@ -231,9 +231,9 @@ def news(event: "Event") -> str:
     if event.failure:
         return f"failed: {event.failure.strip().splitlines()[-1]}"
     if event.progress is None:
-        return event.crew
-    crew = f"  {event.crew}" if event.crew else ""
-    return f"epoch {event.progress.record.epoch}, step {event.progress.record.step}{crew}"
+        return event.activity
+    activity = f"  {event.activity}" if event.activity else ""
+    return f"epoch {event.progress.record.epoch}, step {event.progress.record.step}{activity}"
 
 
 class _Bar:
@@ -311,8 +311,10 @@ class _Log:
         elif event.progress.ended:
             record = event.progress.record
             spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
-            crew = f"; {event.crew}" if event.crew else ""
-            self._print(f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}  ({spent}{crew})")
+            activity = f"; {event.activity}" if event.activity else ""
+            self._print(
+                f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}  ({spent}{activity})"
+            )
 
     def stop(self) -> None:
         self._stopped.set()

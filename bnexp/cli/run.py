@@ -1,6 +1,5 @@
 """`bnexp run`: train every trial of each configuration and write its run folder."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,13 +34,6 @@ GpusPerGroup = Annotated[
     float | None,
     typer.Option("--gpus-per-group", help="With Ray: share of a GPU for each group, e.g. 0.5. Default: 1."),
 ]
-CheckpointFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoints",
-        help="With Ray: a folder that all nodes see, for states of groups in training. Default: Ray's object store.",
-    ),
-]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")]
 
 
@@ -56,7 +48,6 @@ def run(
     workers: Workers = None,
     address: Address = None,
     gpus_per_group: GpusPerGroup = None,
-    checkpoints: CheckpointFolder = None,
     tensorboard: TensorBoard = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -73,7 +64,7 @@ def run(
     from bnexp.plan import Options, run_name
     from bnexp.screen import warn
 
-    choice = EngineChoice(device, engine, workers, address, gpus_per_group, checkpoints)
+    choice = EngineChoice(device, engine, workers, address, gpus_per_group)
     choice.check()
 
     if tensorboard:

@@ -3,27 +3,24 @@
 It knows neither Ray nor processes: a `WorkerPool` starts jobs and reports messages about them.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bnexp.engines.messages import (
     TOO_LARGE,
-    Begun,
-    Broke,
     Event,
+    Failed,
     Finished,
     Job,
     Latest,
     Lost,
     Message,
-    Moment,
-    Moments,
-    State,
-    StateLostError,
+    ProgressBatch,
+    ProgressItem,
+    Started,
     broken,
 )
-from bnexp.records import Snapshot
 from bnexp.training.loop import Progress
 
 ATTEMPTS = 3
@@ -75,7 +72,7 @@ def dispatch(jobs: Sequence[Job], pool: WorkerPool, latest: Latest) -> Generator
             messages = list(pool.poll())
             for number, message in messages:
                 for event in scheduler.events(number, message):
-                    yield replace(event, crew=scheduler.activity())
+                    yield replace(event, activity=scheduler.activity())
             if not messages:
                 yield from scheduler.idle()
     finally:
@@ -97,19 +94,9 @@ class _RunningJob:
     """The latest step reported before it last broke."""
     failures: int = 0
     """How often it broke since it last got further than ever before."""
-    state: State | None = None
-    """The newest state reported."""
-    lost: bool = False
-    """Whether the final state of some trials is gone: they are trained again, and the whole group with them."""
 
     def __post_init__(self) -> None:
         self.left = set(self.job.group.numbers)
-
-    def replace_state(self, state: State | None) -> None:
-        """Keep a newer state, or none once the job is over, and discard the older one."""
-        if self.state:
-            self.state.discard()
-        self.state = state
 
     @property
     def place(self) -> str:
@@ -139,44 +126,32 @@ class _Scheduler:
         had_workers, self._had_workers = self._had_workers, self._pool.has_workers()
         if had_workers and not self._had_workers:
             first = next(iter(self.running.values()))
-            yield Event(first.job, crew="no node is left that could train: waiting for one")
+            yield Event(first.job, activity="no node is left that could train: waiting for one")
 
     def events(self, number: int, message: Message) -> Iterator[Event]:
         """Yield the events that follow from a message."""
         running = self.running[number]
         match message:
-            case Begun(node):
+            case Started(node):
                 running.node = self._pool.name(node)
-            case Moments(moments):
-                if not running.lost:
-                    yield from self._records(running, moments)
-            case Finished() | Broke() | Lost() if not running.left:  # all trials have ended: nothing else matters
-                running.replace_state(None)
+            case ProgressBatch(items):
+                for item in items:
+                    running.step = max(running.step, item.record.step)
+                    running.left -= set(item.ended)
+                    yield Event(running.job, _progress(item))
+            case _ if not running.left:  # all trials have ended: nothing else matters
                 del self.running[number]
-            case Broke(failure, blameless=True) if len(running.left) == 1:
+            case Failed(failure, preempted=True) if len(running.left) == 1:
                 yield from self._retry(running, f"{failure}\n{TOO_LARGE}")
-            case Broke(failure, full=True):
-                event = broken(running.job, running.left, failure, full=True, latest=self._latest)
+            case Failed(failure, out_of_memory=True):
+                event = broken(running.job, running.left, failure, out_of_memory=True, latest=self._latest)
                 yield from self._end(running, event)
-            case Broke(failure) if not self._pool.retries_errors:
+            case Failed(failure) if not self._pool.retries_errors:
                 yield from self._end(running, Event(running.job, failure=failure))
-            case Broke(failure) | Lost(failure):
+            case Failed(failure) | Lost(failure):
                 yield from self._retry(running, failure)
             case Finished():
-                yield from self._retry(running, "its last state was lost")
-
-    def _records(self, running: _RunningJob, moments: Sequence[Moment]) -> Iterator[Event]:
-        for moment in moments:
-            try:
-                progress = _progress(moment)
-            except StateLostError:
-                running.lost = True
-                return
-            running.step = max(running.step, moment.record.step)
-            running.left -= set(moment.ended)
-            yield Event(running.job, progress)
-            if moment.state:
-                running.replace_state(moment.state)
+                yield from self._retry(running, "its last records were lost")
 
     def _retry(self, running: _RunningJob, failure: str) -> Iterator[Event]:
         """Start a job again from its newest state, or report that it has failed."""
@@ -197,30 +172,13 @@ class _Scheduler:
         """Yield the last event of a job, and hand out the jobs that replace it."""
         del self.running[running.job.number]
         yield event
-        running.replace_state(None)  # only now: until the event is recorded, this may be the only state there is
         for part in event.parts:
             self.start(_RunningJob(part, furthest=furthest, failures=failures))
 
 
-def _progress(moment: Moment) -> Progress:
-    """Return a moment as the training loop reports it; the state that trials ended with is fetched at once."""
-    state = moment.state
-    if moment.ended and state:
-        last = state()
-        return _as_progress(moment, lambda: last)
-    return _as_progress(moment, state)
-
-
-def _as_progress(moment: Moment, state: Callable[[], Snapshot] | None) -> Progress:
-    def gone() -> Snapshot:
-        raise StateLostError("no copy was due")
-
+def _progress(item: ProgressItem) -> Progress:
+    """Return an item as the training loop yields it."""
+    resumable = item.resumable and item.state is not None
     return Progress(
-        moment.record,
-        moment.ended,
-        state or gone,
-        moment.probes,
-        moment.probing,
-        resumable=moment.resumable and state is not None,
-        lasting=True,
+        item.record, item.ended, item.snapshot, item.probes, item.probing, resumable=resumable, lasting=True
     )

@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bnexp.config.probes import ProbeSettings
@@ -31,7 +30,7 @@ class Engine(Protocol):
             InputError: a data set can't be had as asked for.
         """
 
-    def arranged(
+    def schedule(
         self, groups: Sequence[TrialGroup], shape_of: "ShapeOf", probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
         """Cut groups so that they fit, and put them into the order in which they train.
@@ -77,8 +76,6 @@ class EngineChoice:
     address: str | None = None
     """Of a Ray cluster; None starts Ray on this machine."""
     gpus_per_group: float | None = None
-    checkpoints: Path | None = None
-    """A folder that all machines of a cluster see; None passes states through Ray."""
 
     def check(self) -> None:
         """Refuse what can be refused before anything is loaded.
@@ -91,11 +88,7 @@ class EngineChoice:
             raise InputError(f"--engine {self.engine}: {expected}{nearest(self.engine, ENGINES)}")
         if self.engine == "ray" and not find_spec("ray"):
             raise InputError("--engine ray: Ray is not installed; pip install 'bnexp[ray]'")
-        of_ray = {
-            "--address": self.address,
-            "--gpus-per-group": self.gpus_per_group,
-            "--checkpoints": self.checkpoints,
-        }
+        of_ray = {"--address": self.address, "--gpus-per-group": self.gpus_per_group}
         given = [name for name, value in of_ray.items() if value is not None]
         if given and self.engine == "local":
             raise InputError(f"{given[0]} is for clusters; add --engine ray")
@@ -117,5 +110,5 @@ class EngineChoice:
             from bnexp.engines.cluster.session import ray_cluster
 
             share = 1.0 if self.gpus_per_group is None else self.gpus_per_group
-            with ray_cluster(self.device, self.address, share, self.checkpoints) as cluster:
+            with ray_cluster(self.device, self.address, share) as cluster:
                 yield cluster

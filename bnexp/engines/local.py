@@ -30,7 +30,7 @@ from bnexp.engines.devices import (
 )
 from bnexp.engines.dispatch import dispatch
 from bnexp.engines.messages import Event, Job, Latest, broken
-from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balanced, fitted, makespan
+from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balance, makespan, split_to_fit
 from bnexp.engines.processes import Place, ProcessPool
 from bnexp.engines.worker import Training
 from bnexp.errors import InputError
@@ -79,7 +79,7 @@ class Local:
         """
         return load_data(groups, self.devices[0] if len(self.devices) == 1 else CPU)
 
-    def arranged(
+    def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
         """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first.
@@ -88,14 +88,14 @@ class Local:
             InputError: one trial alone doesn't fit a CPU's memory.
         """
 
-        whole = fitted(groups, shape_of, self._free, self.devices[0], probes)
+        whole = split_to_fit(groups, shape_of, self._free, self.devices[0], probes)
         trials = sum(len(group.trials) for group in whole)
         for workers in range(0 if begun else min(self._most, trials), 1, -1):
             try:
-                small = fitted(groups, shape_of, self._free // self._sharing(workers), self.devices[0], probes)
+                small = split_to_fit(groups, shape_of, self._free // self._sharing(workers), self.devices[0], probes)
             except InputError:  # one trial needs more than this share of the memory
                 continue
-            shared = balanced(small, self._cost_of(shape_of), workers)
+            shared = balance(small, self._cost_of(shape_of), workers)
             return shared if self._pays(shared, shape_of, workers) else whole
         return whole
 
@@ -219,9 +219,9 @@ def execute(
                         left -= set(progress.ended)
                 continue
             except Exception as error:  # whatever breaks one group is that group's outcome
-                failure, full = traceback.format_exc(), out_of_memory(error)
+                failure, no_memory = traceback.format_exc(), out_of_memory(error)
             # Outside the except clause, whose error holds on to the tensors.
             release_memory()
-            event = broken(job, left, failure, full=full, latest=latest)
+            event = broken(job, left, failure, out_of_memory=no_memory, latest=latest)
             yield event
             waiting.extendleft(reversed(event.parts))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from bnexp.plan import TrialGroup, parts
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from bnexp.training.loop import Progress
 
 TOO_LARGE = "one trial alone is too large for the memory; lower train.batch_size, model.width or model.depth"
+
+Latest = Callable[[int], Snapshot | None]
+"""Finds the newest snapshot of a job by its number."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +35,19 @@ class Job:
 class Event:
     """Something that happened to a job: a record, or that others go on in its place, or that it has failed.
 
-    One with a `crew` alone is for people.
+    An event with only `activity` set is a status message for display.
     """
 
     job: Job
     progress: "Progress | None" = None
     parts: tuple[Job, ...] = ()
-    """Jobs that go on in its place: its halves, or the same group from an earlier moment."""
+    """Jobs that go on in its place: its halves, or the same group from an earlier step."""
     reason: str = ""
     """Why they do, as the end of a sentence about its trials: "ran out of memory together"."""
     failure: str = ""
     """What broke the group for good; the last line says it in short."""
-    crew: str = ""
-    """Who is at work at this moment, where that changes: "3 groups on 2 nodes"."""
+    activity: str = ""
+    """What is training at this moment, where that changes: "3 groups on 2 nodes"."""
 
     @property
     def ended(self) -> bool:
@@ -52,25 +55,17 @@ class Event:
         return bool(self.failure or (self.progress and self.progress.ended))
 
 
-Latest = Callable[[int], Snapshot | None]
-"""Finds the newest snapshot of a job by its number."""
-
-
-class StateLostError(Exception):
-    """The state of a group went with the machine that had it."""
-
-
-def broken(job: Job, left: set[int], failure: str, *, full: bool, latest: Latest) -> Event:
-    """Return what becomes of a job that broke: where memory was too small its halves go on, unless one trial is left.
+def broken(job: Job, left: set[int], failure: str, *, out_of_memory: bool, latest: Latest) -> Event:
+    """Return what becomes of a job that broke: where memory ran out its halves go on, unless one trial is left.
 
     Args:
         job: that broke.
         left: numbers of its trials that have not ended.
         failure: the traceback.
-        full: whether memory was too small.
+        out_of_memory: whether memory was too small.
         latest: finds what the halves can go on from.
     """
-    if not full:
+    if not out_of_memory:
         return Event(job, failure=failure)
     if len(left) < 2:
         return Event(job, failure=f"{failure.rstrip()}\n{TOO_LARGE}")
@@ -80,46 +75,8 @@ def broken(job: Job, left: set[int], failure: str, *, full: bool, latest: Latest
     return Event(job, parts=jobs, reason="ran out of memory together")
 
 
-class State(Protocol):
-    """The way to a state that lies elsewhere."""
-
-    def __call__(self) -> Snapshot:
-        """Fetch it.
-
-        Raises:
-            StateLostError: it is no longer there.
-        """
-
-    def discard(self) -> None:
-        """Let it go: there is a newer one."""
-
-
 @dataclass(frozen=True)
-class Carried:
-    """A state that comes with the message itself."""
-
-    snapshot: Snapshot
-
-    def __call__(self) -> Snapshot:
-        return self.snapshot
-
-    def discard(self) -> None:
-        """It goes with the message."""
-
-
-@dataclass(frozen=True)
-class Following:
-    """Stands for a state that comes by itself right behind its message, so that who doesn't want it needn't take it."""
-
-    def __call__(self) -> Snapshot:
-        raise StateLostError("its worker ended before it came")
-
-    def discard(self) -> None:
-        """It lies nowhere."""
-
-
-@dataclass(frozen=True)
-class Begun:
+class Started:
     """The worker has the group."""
 
     last: ClassVar = False
@@ -129,25 +86,30 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A record, and all else that the loop says at that moment; see Progress."""
+class ProgressItem:
+    """A record, and all else that the training loop yields with it; see Progress."""
 
     record: EpochRecord
     ended: tuple[int, ...]
     probes: tuple[ProbeRecord, ...]
     probing: float
     resumable: bool
-    state: State | None
+    state: Snapshot | None
     """Where a copy was due: what the trials go on from, or ended with."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the state; there is one if trials ended."""
+        assert self.state, "no copy was due"
+        return self.state
 
 
 @dataclass(frozen=True)
-class Moments:
-    """Moments since the last message."""
+class ProgressBatch:
+    """What the training loop has yielded since the last message."""
 
     last: ClassVar = False
 
-    moments: tuple[Moment, ...]
+    items: tuple[ProgressItem, ...]
 
 
 @dataclass(frozen=True)
@@ -158,17 +120,17 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Broke:
+class Failed:
     """Training raised an error."""
 
     last: ClassVar = True
 
     failure: str
     """Its traceback."""
-    full: bool
+    out_of_memory: bool
     """Whether memory was too small."""
-    blameless: bool = False
-    """Whether others may have taken it: the machine as a whole ran out, and somebody had to go."""
+    preempted: bool = False
+    """Whether the node ran out of memory and Ray killed this worker, which need not be the cause."""
 
 
 @dataclass(frozen=True)
@@ -180,5 +142,5 @@ class Lost:
     reason: str
 
 
-Message = Begun | Moments | Finished | Broke | Lost
+Message = Started | ProgressBatch | Finished | Failed | Lost
 """Nothing comes after one that is the `last`."""

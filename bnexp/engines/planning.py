@@ -20,7 +20,7 @@ USABLE = 0.85
 ShapeOf = Callable[[TrialGroup], DataShape]
 
 
-def fitted(
+def split_to_fit(
     groups: Sequence[TrialGroup],
     shape_of: ShapeOf,
     free: int,
@@ -64,7 +64,7 @@ Piece = tuple[float, int, TrialGroup]
 """A part of a group: the time that it takes, the index of the group, and its trials."""
 
 
-def balanced(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list[TrialGroup]:
+def balance(groups: Sequence[TrialGroup], cost_of: CostOf, workers: int) -> list[TrialGroup]:
     """Cut groups as little as it takes to keep all workers busy to the end, and put the longest first.
 
     The longest group that waits goes to the first worker that is free (Graham 1969, longest processing time first).

@@ -27,7 +27,7 @@ from torch import multiprocessing
 
 from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
-from bnexp.engines.messages import Begun, Carried, Job, Lost, Message
+from bnexp.engines.messages import Job, Lost, Message, Started
 from bnexp.engines.worker import Training, messages
 from bnexp.errors import BnexpError
 
@@ -207,8 +207,8 @@ def _work(connection: Connection, place: Place, training_on: TrainingOn, parent:
     with suppress(EOFError, OSError):
         while True:
             job: Job = connection.recv()
-            connection.send(Begun("this machine"))
-            for message in messages(job, training, Carried, out_of_memory):
+            connection.send(Started("this machine"))
+            for message in messages(job, training, out_of_memory):
                 connection.send(message)
             release_memory()
 

@@ -11,7 +11,7 @@ HELD_SHARE, SAVED_SHARE = 0.005, 0.02
 often they are asked for."""
 
 
-class Pace:
+class Throttle:
     """Something that is due every so many seconds, but takes no more than a share of the time."""
 
     def __init__(self, every: float, share: float):
@@ -19,13 +19,17 @@ class Pace:
         self._last, self._took = time.monotonic(), 0.0
 
     def due(self, others: int = 0) -> bool:
-        """Whether it is time, with so many others that take turns within the same share."""
+        """Tell whether it is time, with so many others that take turns within the same share."""
         return time.monotonic() - self._last >= max(self._every, (1 + others) * self._took / self._share)
 
-    def timed(self, work: Callable[[], T]) -> T:
-        """Do it."""
+    def run(self, work: Callable[[], T]) -> T:
+        """Call `work`, remember how long it took, and return its result."""
         started = time.monotonic()
         result = work()
         self._last = time.monotonic()
         self._took = self._last - started
         return result
+
+    def charge(self, seconds: float) -> None:
+        """Count so many more seconds to the last call: what follows from it elsewhere."""
+        self._took += seconds

@@ -188,7 +188,7 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)
 
     with naming(source):
-        planned = engine.arranged(whole, shape_of, config.probes, begun=False)
+        planned = engine.schedule(whole, shape_of, config.probes, begun=False)
     places = engine.places(planned, shape_of, config.probes, sum(len(group.trials) for group in whole))
     with torch_threads(places[0].threads):
         seen = tuple(map(look, planned))

@@ -172,8 +172,8 @@ def prepare(
     if problems := problems or [*unknown_layers(together, shape_of, config.probes, source)]:
         raise ConfigError(problems)
     with naming(source):
-        arranged = engine.arranged(together, shape_of, config.probes, begun=bool(recorded))
-    return Plan(config, path, state, planned, tuple(arranged), tuple(takeovers), engine, datasets, options)
+        scheduled = engine.schedule(together, shape_of, config.probes, begun=bool(recorded))
+    return Plan(config, path, state, planned, tuple(scheduled), tuple(takeovers), engine, datasets, options)
 
 
 def _has_results(path: Path, config: ExperimentConfig, takeovers: list[Takeover]) -> bool:

@@ -7,8 +7,8 @@ from pathlib import Path
 from bnexp.analysis.runs import ComparedRun
 from bnexp.config.text import counted
 from bnexp.engines import throttle
-from bnexp.engines.messages import Event, Job, StateLostError
-from bnexp.engines.throttle import Pace
+from bnexp.engines.messages import Event, Job
+from bnexp.engines.throttle import Throttle
 from bnexp.errors import BnexpError
 from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
@@ -34,7 +34,7 @@ class Recorder:
     def __init__(self, writer: RunWriter, checkpoints: Checkpoints, every: float):
         self._writer, self._checkpoints, self._every = writer, checkpoints, every
         self._held: dict[int, Callable[[], Snapshot]] = {}
-        self._hold, self._saves = Pace(0, throttle.HELD_SHARE), dict[int, Pace]()
+        self._hold, self._saves = Throttle(0, throttle.HELD_SHARE), dict[int, Throttle]()
 
     def __call__(self, event: Event) -> None:
         if event.progress:
@@ -46,10 +46,7 @@ class Recorder:
 
     def latest(self, group: int) -> Snapshot | None:
         """Return the newest state that a group can go on from."""
-        try:
-            return self._held[group]() if group in self._held else self._checkpoints.load(group)
-        except StateLostError:
-            return self._checkpoints.load(group)
+        return self._held[group]() if group in self._held else self._checkpoints.load(group)
 
     def stop(self, why: str) -> None:
         """Save how far the groups in training got: they stop here."""
@@ -74,22 +71,19 @@ class Recorder:
             self._keep(group, progress, [number for number in record.trials if number not in ended])
 
     def _keep(self, group: int, progress: Progress, left: Sequence[int]) -> None:
-        save = self._saves.setdefault(group, Pace(self._every, throttle.SAVED_SHARE))
+        save = self._saves.setdefault(group, Throttle(self._every, throttle.SAVED_SHARE))
         due = save.due(others=len(self._held.keys() - {group}))
         if progress.lasting:
             self._held[group] = lambda: progress.snapshot().only(left)
         elif group not in self._held or due or self._hold.due():
-            held = self._hold.timed(lambda: progress.snapshot().only(left))
+            held = self._hold.run(lambda: progress.snapshot().only(left))
             self._held[group] = lambda: held
         if due:
             self._writer.sync()
-            save.timed(lambda: self._save(group))
+            save.run(lambda: self._save(group))
 
     def _save(self, group: int) -> None:
-        try:
-            self._checkpoints.save(group, self._held[group]())
-        except StateLostError as error:  # the group will be heard of: it is about to begin anew
-            self._writer.log(f"group {group} can't be saved: {error}")
+        self._checkpoints.save(group, self._held[group]())
 
     def _go_on(self, event: Event) -> None:
         job, parts = event.job, event.parts
@@ -173,7 +167,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
 
 
 def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, interrupts: Interrupts) -> None:
-    writer, drawing = session.writer, Pace(DRAWN_EVERY, DRAWN_SHARE)
+    writer, drawing = session.writer, Throttle(DRAWN_EVERY, DRAWN_SHARE)
     trials = sum(len(group.trials) for group in plan.groups)
     events = plan.engine.execute(session.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
     with closing(events):
@@ -182,7 +176,7 @@ def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, in
                 recorder(event)
                 if event.ended and writer.unfinished and drawing.due():
                     writer.sync()
-                    drawing.timed(lambda: write_report_files(ComparedRun(plan.path)))
+                    drawing.run(lambda: write_report_files(ComparedRun(plan.path)))
             watch(event)
             if event.failure and plan.options.fail_fast:
                 with interrupts.held_off():

@@ -165,13 +165,13 @@ def test_a_group_that_runs_out_of_memory_is_cut_and_ends_as_it_would_have(
 def test_who_is_at_work_stands_in_the_lines(cli: Command, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     execute = local.Local.execute
 
-    def with_crew(*arguments: Any) -> Iterator[Any]:
+    def with_activity(*arguments: Any) -> Iterator[Any]:
         for number, event in enumerate(execute(*arguments)):
-            yield replace(event, crew="2 groups on 2 nodes")
+            yield replace(event, activity="2 groups on 2 nodes")
             if number == 0:
-                yield Event(event.job, crew="no node is left that could train: waiting for one")
+                yield Event(event.job, activity="no node is left that could train: waiting for one")
 
-    monkeypatch.setattr(local.Local, "execute", with_crew)
+    monkeypatch.setattr(local.Local, "execute", with_activity)
     result = cli("run", experiment)
     assert result.code == 0
     lines = result.out.splitlines()

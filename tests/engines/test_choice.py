@@ -1,6 +1,5 @@
 """Where to train, as the command line says it: what is refused before anything is loaded, and what it comes to."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from tests.test_architecture import loaded_with
 OPTIONS: dict[str, dict[str, Any]] = {
     "--address": {"address": "10.0.0.1:6379"},
     "--gpus-per-group": {"gpus_per_group": 0.0},
-    "--checkpoints": {"checkpoints": Path("shared")},
 }
 
 
@@ -70,11 +68,6 @@ def test_ray_that_is_not_installed_is_refused_with_the_command_that_installs_it(
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options_of_clusters_are_refused_without_one(ray: bool, option: str) -> None:
     assert refusal(EngineChoice(**OPTIONS[option])) == f"{option} is for clusters; add --engine ray"
-
-
-def test_of_several_options_the_first_is_named(ray: bool) -> None:
-    given = {name: value for options in OPTIONS.values() for name, value in options.items()}
-    assert refusal(EngineChoice(**given)) == "--address is for clusters; add --engine ray"
 
 
 def test_the_local_engine_is_entered_on_its_device() -> None:

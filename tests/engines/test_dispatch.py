@@ -11,16 +11,15 @@ from bnexp.engines.devices import out_of_memory
 from bnexp.engines.dispatch import ATTEMPTS, dispatch
 from bnexp.engines.messages import (
     TOO_LARGE,
-    Begun,
-    Broke,
     Event,
+    Failed,
     Finished,
     Job,
     Lost,
     Message,
-    Moment,
-    Moments,
-    StateLostError,
+    ProgressBatch,
+    ProgressItem,
+    Started,
 )
 from bnexp.engines.worker import messages
 from bnexp.plan import TrialGroup
@@ -31,31 +30,12 @@ from tests.helpers import crossed, experiment, finished, made_up_data, no_batche
 GONE = Lost("the machine is gone")
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A state that notes what is done to it, and that may be lost."""
-
-    snapshot: Snapshot
-    notes: list[str] = field(default_factory=list)
-    lost: bool = False
-
-    def __call__(self) -> Snapshot:
-        self.notes.append(f"fetched {self.snapshot.step}")
-        if self.lost:
-            raise StateLostError("its owner has died")
-        return self.snapshot
-
-    def discard(self) -> None:
-        self.notes.append(f"discarded {self.snapshot.step}")
-
-
 @dataclass
 class Scripted:
     """Workers that say what is written down: by a job's number, what the first to get it says, the second, …"""
 
     says: dict[int, list[list[Message]]]
     retries_errors: bool = True
-    notes: list[str] = field(default_factory=list)
     started: list[Job] = field(default_factory=list)
     stops: int = 0
     silent: int = 0
@@ -66,7 +46,6 @@ class Scripted:
 
     def start(self, job: Job) -> None:
         self.started.append(job)
-        self.notes.append(f"started {job.number}")
         self.talking.append((job.number, iter(self.says[job.number].pop(0))))
 
     def poll(self) -> Iterator[tuple[int, Message]]:
@@ -97,32 +76,32 @@ def snapshot(trials: Sequence[int], step: int) -> Snapshot:
     return Snapshot(tuple(trials), step // 6, step, 0.0, {})
 
 
-def moment(
+def item(
     trials: Sequence[int],
     step: int,
     ended: Sequence[int] = (),
-    state: Kept | None = None,
+    state: Snapshot | None = None,
     resumable: bool = True,
-) -> Moment:
+) -> ProgressItem:
     count = len(trials)
     record = EpochRecord(tuple(trials), step // 6, step, {}, (0.1,) * count, float(step), *no_batches(count))
     probes = (ProbeRecord(tuple(trials), 0, step, {("fc1", "mean"): (0.5,) * count}),)
-    return Moment(record, tuple(ended), probes, step / 8, resumable, state)
+    return ProgressItem(record, tuple(ended), probes, step / 8, resumable, state)
 
 
-def at(trials: Sequence[int], *steps: int) -> Moments:
-    """Moments at which nothing ends, with their states."""
-    return Moments(tuple(moment(trials, step, state=Kept(snapshot(trials, step))) for step in steps))
+def at(trials: Sequence[int], *steps: int) -> ProgressBatch:
+    """ProgressBatch at which nothing ends, with their states."""
+    return ProgressBatch(tuple(item(trials, step, state=snapshot(trials, step)) for step in steps))
 
 
-def ending(trials: Sequence[int], step: int, *, lost: bool = False) -> Moments:
+def ending(trials: Sequence[int], step: int) -> ProgressBatch:
     """The moment at which all trials end."""
-    return Moments((moment(trials, step, trials, Kept(snapshot(trials, step), lost=lost)),))
+    return ProgressBatch((item(trials, step, trials, snapshot(trials, step)),))
 
 
 def whole(trials: Sequence[int]) -> list[Message]:
     """What a worker says that has no trouble."""
-    return [Begun("a"), at(trials, 0, 6), ending(trials, 12), Finished()]
+    return [Started("a"), at(trials, 0, 6), ending(trials, 12), Finished()]
 
 
 def job(*numbers: int, resume: Snapshot | None = None) -> Job:
@@ -160,7 +139,7 @@ def test_records_become_events_of_their_jobs() -> None:
     assert steps(events) == [(0, 0), (0, 6), (2, 0), (2, 6), (0, 12), (2, 12)]
     for event in events:
         assert event.job is (one if event.job.number == 0 else two)
-        said = moment(event.job.group.numbers, event.progress.record.step) if event.progress else None
+        said = item(event.job.group.numbers, event.progress.record.step) if event.progress else None
         assert event.progress
         assert said
         assert (event.progress.record, event.progress.probes) == (said.record, said.probes)
@@ -172,41 +151,22 @@ def test_records_become_events_of_their_jobs() -> None:
 
 
 def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:
-    states = [None, Kept(snapshot((0,), 6)), None, Kept(snapshot((0,), 18))]
-    made = [moment((0,), 6 * at, (), state, resumable=at < 3) for at, state in enumerate(states)]
-    pool = Scripted({0: [[Begun("a"), Moments(tuple(made)), ending((0,), 24), Finished()]]})
+    states = [None, snapshot((0,), 6), None, snapshot((0,), 18)]
+    made = [item((0,), 6 * at, (), state, resumable=at < 3) for at, state in enumerate(states)]
+    pool = Scripted({0: [[Started("a"), ProgressBatch(tuple(made)), ending((0,), 24), Finished()]]})
     events = events_of(pool, job(0))
     assert [event.progress and event.progress.resumable for event in events] == [False, True, False, False, True]
-    progress = events[0].progress
-    assert progress
-    with pytest.raises(StateLostError, match="no copy was due"):
-        progress.snapshot()
-
-
-def test_a_state_is_fetched_when_it_is_asked_for_and_that_of_ended_trials_at_once_and_once() -> None:
-    notes: list[str] = []
-    early, late = Kept(snapshot((0, 1), 6), notes), Kept(snapshot((0, 1), 12), notes)
-    pool = Scripted({0: [[Moments((moment((0, 1), 6, (), early), moment((0, 1), 12, (0, 1), late))), Finished()]]})
-    for event in dispatch([job(0, 1)], pool, nothing):
-        notes.append(f"event {event.progress and event.progress.record.step}")
-        assert event.progress
-        event.progress.snapshot()
-        event.progress.snapshot()
-    assert notes == [
-        *("event 6", "fetched 6", "fetched 6"),
-        *("fetched 12", "event 12", "discarded 6", "discarded 12"),
-    ]
 
 
 def test_who_is_at_work_is_said_with_every_event() -> None:
     says: dict[int, list[list[Message]]] = {
-        0: [[Begun("a"), at((0,), 0), GONE], [Begun("b"), at((0,), 0), ending((0,), 12), Finished()]],
-        1: [[Begun("a"), at((1,), 0), at((1,), 6), at((1,), 7), at((1,), 8), ending((1,), 12), Finished()]],
-        2: [[Begun("b"), at((2,), 0), at((2,), 6), Broke("failed", full=True)]],
+        0: [[Started("a"), at((0,), 0), GONE], [Started("b"), at((0,), 0), ending((0,), 12), Finished()]],
+        1: [[Started("a"), at((1,), 0), at((1,), 6), at((1,), 7), at((1,), 8), ending((1,), 12), Finished()]],
+        2: [[Started("b"), at((2,), 0), at((2,), 6), Failed("failed", out_of_memory=True)]],
     }
     events = events_of(Scripted(says), job(0), job(1), job(2))
     three, two, one = "3 groups on 2 nodes", "2 groups on 2 nodes", "1 groups on 1 nodes"
-    assert [(event.job.number, event.crew) for event in events] == [
+    assert [(event.job.number, event.activity) for event in events] == [
         *((0, three), (1, three), (2, three)),
         *((0, two), (1, two), (2, two)),  # the first is lost
         *((1, two), (2, one)),  # it waits, and the third fails
@@ -215,7 +175,9 @@ def test_who_is_at_work_is_said_with_every_event() -> None:
 
 
 def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> None:
-    pool = Scripted({0: [[Begun("a"), Broke("Traceback\nRuntimeError: no", full=False)]]}, retries_errors=False)
+    pool = Scripted(
+        {0: [[Started("a"), Failed("Traceback\nRuntimeError: no", out_of_memory=False)]]}, retries_errors=False
+    )
     (event,) = events_of(pool, job(0, 1))
     assert event.failure == "Traceback\nRuntimeError: no"
 
@@ -225,7 +187,7 @@ def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> No
 
 def test_a_lost_job_goes_on_from_the_newest_state_with_its_group() -> None:
     some, newest = job(0, 1, 2), snapshot((1, 2), 12)
-    pool = Scripted({0: [[Begun("a"), at((0, 1, 2), 0, 6), GONE], [Begun("b"), ending((1, 2), 18), Finished()]]})
+    pool = Scripted({0: [[Started("a"), at((0, 1, 2), 0, 6), GONE], [Started("b"), ending((1, 2), 18), Finished()]]})
     events = events_of(pool, some, latest={0: newest}.get)
     (event,) = (event for event in events if event.parts)
     assert event.job is some
@@ -259,7 +221,7 @@ def test_a_newer_state_counts_more_than_where_a_job_began() -> None:
 
 def test_a_lost_job_without_any_state_begins_from_the_start_with_all_trials() -> None:
     some = job(0, 1)
-    lost = [Begun("a"), Moments((moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6))),)), GONE]
+    lost = [Started("a"), ProgressBatch((item((0, 1), 6, (0,), snapshot((0, 1), 6)),)), GONE]
     pool = Scripted({0: [lost, whole((0, 1))]})
     assert steps(events_of(pool, some)) == [(0, 6), (0, 0), (0, 6), (0, 12)]
     assert pool.started == [some, some]
@@ -267,14 +229,14 @@ def test_a_lost_job_without_any_state_begins_from_the_start_with_all_trials() ->
 
 def test_an_error_is_tried_again_like_a_loss_and_its_last_line_is_the_reason() -> None:
     failure = "Traceback (most recent call last):\n  File somewhere\nRuntimeError: the device is gone\n"
-    pool = Scripted({0: [[Begun("b"), Broke(failure, full=False)], whole((0, 1))]})
+    pool = Scripted({0: [[Started("b"), Failed(failure, out_of_memory=False)], whole((0, 1))]})
     (first, *rest) = events_of(pool, job(0, 1))
     assert first.reason == "broke off on node-b (RuntimeError: the device is gone)"
     assert steps(rest) == [(0, 0), (0, 6), (0, 12)]
 
 
 def test_the_place_is_that_of_the_worker_that_was_lost() -> None:
-    pool = Scripted({0: [[Begun("a"), GONE], [GONE], [Begun("c"), Lost("again")]]})
+    pool = Scripted({0: [[Started("a"), GONE], [GONE], [Started("c"), Lost("again")]]})
     *gone, failed = events_of(pool, job(0))
     assert [event.reason for event in gone] == [
         "broke off on node-a (the machine is gone)",
@@ -289,7 +251,7 @@ def furthest(*breaks: int) -> tuple[int, bool]:
     Returns:
         How often the job was begun, and whether it failed.
     """
-    gone = [[Begun("a"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
+    gone = [[Started("a"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
     pool = Scripted({0: [*gone, whole((0,))]})
     events = events_of(pool, job(0))
     return len(pool.started), bool(events[-1].failure)
@@ -321,7 +283,7 @@ def test_only_three_breaks_without_getting_further_are_a_failure(
 
 def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
     failures = [f"Traceback:\nRuntimeError: number {number}" for number in range(ATTEMPTS)]
-    pool = Scripted({0: [[Begun("a"), Broke(failure, full=False)] for failure in failures]})
+    pool = Scripted({0: [[Started("a"), Failed(failure, out_of_memory=False)] for failure in failures]})
     some = job(0, 1)
     *again, failed = events_of(pool, some)
     assert failed.job == some
@@ -333,8 +295,8 @@ def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
 
 
 def test_the_others_go_on_whatever_breaks() -> None:
-    long = [Begun("a"), *(at((2, 3), step) for step in range(5)), ending((2, 3), 12), Finished()]
-    pool = Scripted({0: [[Begun("a"), GONE]] * 3, 2: [long], 4: [[Broke("big", full=True)]]})
+    long = [Started("a"), *(at((2, 3), step) for step in range(5)), ending((2, 3), 12), Finished()]
+    pool = Scripted({0: [[Started("a"), GONE]] * 3, 2: [long], 4: [[Failed("big", out_of_memory=True)]]})
     events = events_of(pool, job(0, 1), job(2, 3), job(4))
     assert [number for number, _ in steps(events)] == [2] * 6
     assert {event.job.number for event in events if event.failure} == {0, 4}
@@ -347,9 +309,9 @@ def test_the_others_go_on_whatever_breaks() -> None:
 
 def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state() -> None:
     some, newest = job(0, 1, 2, 3, 4), snapshot((1, 2, 3, 4), 6)
-    left = Moments((moment((0, 1, 2, 3, 4), 6, (0,), Kept(snapshot((0, 1, 2, 3, 4), 6))),))
+    left = ProgressBatch((item((0, 1, 2, 3, 4), 6, (0,), snapshot((0, 1, 2, 3, 4), 6)),))
     pool = Scripted(
-        {0: [[Begun("a"), left, Broke("out of memory", full=True)]], 1: [whole((1, 2))], 3: [whole((3, 4))]}
+        {0: [[Started("a"), left, Failed("out of memory", out_of_memory=True)]], 1: [whole((1, 2))], 3: [whole((3, 4))]}
     )
     events = events_of(pool, some, latest={0: newest}.get)
     (cut,) = (event for event in events if event.parts)
@@ -364,13 +326,13 @@ def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state(
 
 
 def test_halves_go_on_from_where_their_job_began_if_there_is_no_newer_state() -> None:
-    pool = Scripted({0: [[Broke("out of memory", full=True)], whole((0,))], 1: [whole((1,))]})
+    pool = Scripted({0: [[Failed("out of memory", out_of_memory=True)], whole((0,))], 1: [whole((1,))]})
     events_of(pool, job(0, 1, resume=snapshot((0, 1), 6)))
     assert [each.resume for each in pool.started[1:]] == [snapshot((0,), 6), snapshot((1,), 6)]
 
 
 def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_failed() -> None:
-    full = Broke("Traceback:\nMemoryError\n", full=True)
+    full = Failed("Traceback:\nMemoryError\n", out_of_memory=True)
     pool = Scripted({0: [[full], [full], whole((0,))], 1: [[full]], 2: [whole((2, 3))]})
     events = events_of(pool, job(0, 1, 2, 3))
     assert [each.group.numbers for each in pool.started] == [(0, 1, 2, 3), (0, 1), (2, 3), (0,), (1,)]
@@ -381,7 +343,7 @@ def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_faile
 
 
 def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() -> None:
-    gone: list[Message] = [Broke("OutOfMemoryError: the node ran low", full=True, blameless=True)]
+    gone: list[Message] = [Failed("OutOfMemoryError: the node ran low", out_of_memory=True, preempted=True)]
     *again, last = events_of(Scripted({0: [gone, gone, gone]}), job(0))
     assert [event.parts[0].group.numbers for event in again] == [(0,), (0,)]
     assert last.failure.splitlines()[-1] == TOO_LARGE
@@ -390,114 +352,25 @@ def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() ->
 
 
 def test_halves_begin_their_attempts_anew() -> None:
-    gone: list[Message] = [Begun("a"), at((0, 1), 6), GONE]
+    gone: list[Message] = [Started("a"), at((0, 1), 6), GONE]
     pool = Scripted(
         {
-            0: [gone, gone, [Broke("full", full=True)], [GONE], [GONE], whole((0,))],
-            1: [[Begun("a"), at((1,), 0), GONE], [at((1,), 0), GONE], whole((1,))],
+            0: [gone, gone, [Failed("full", out_of_memory=True)], [GONE], [GONE], whole((0,))],
+            1: [[Started("a"), at((1,), 0), GONE], [at((1,), 0), GONE], whole((1,))],
         }
     )
     assert not any(event.failure for event in events_of(pool, job(0, 1)))
     assert len(pool.started) == 9
 
 
-# States that are lost
-
-
-@pytest.mark.parametrize("says_last", [GONE, Finished(), Broke("the disk is full", full=False)])
-def test_trials_whose_last_state_is_lost_are_trained_again(says_last: Message) -> None:
-    pool = Scripted({0: [[Begun("a"), at((0, 1), 6), ending((0, 1), 12, lost=True), says_last], whole((0, 1))]})
-    events = events_of(pool, job(0, 1), latest={0: snapshot((0, 1), 6)}.get)
-    assert steps(events[:-3]) == [(0, 6)]
-    assert steps(events[-3:]) == [(0, 0), (0, 6), (0, 12)]
-    assert pool.started[1] == job(0, 1, resume=snapshot((0, 1), 6))
-    if isinstance(says_last, Finished):
-        assert events[1].reason == "broke off on node-a (its last state was lost)"
-
-
-def test_what_comes_after_a_lost_state_is_not_reported() -> None:
-    """The trials that ended in it begin again from before it, so nothing may be kept from after it."""
-    lost = moment((0, 1), 6, (0,), Kept(snapshot((0, 1), 6), lost=True))
-    after = moment((1,), 12, (), Kept(snapshot((1,), 12)))
-    pool = Scripted(
-        {0: [[Begun("a"), at((0, 1), 0), Moments((lost, after)), at((1,), 18), ending((1,), 24), Finished()]]}
-    )
-    pool.says[0].append(whole((0, 1)))
-    events = events_of(pool, job(0, 1))
-    assert steps(events) == [(0, 0), (0, 0), (0, 6), (0, 12)]
-    assert events[-1].progress
-    assert events[-1].progress.ended == (0, 1)
-
-
-def test_a_last_state_that_is_lost_again_and_again_is_a_failure() -> None:
-    pool = Scripted({0: [[Begun("a"), ending((0,), 12, lost=True), Finished()]] * 3})
-    events = events_of(pool, job(0))
-    assert len(pool.started) == 3
-    assert events[-1].failure.splitlines()[-1] == "its last state was lost"
-
-
 @pytest.mark.parametrize(
-    "says_last", [GONE, Broke("RuntimeError: too late", full=False), Broke("MemoryError", full=True)]
+    "says_last",
+    [GONE, Failed("RuntimeError: too late", out_of_memory=False), Failed("MemoryError", out_of_memory=True)],
 )
 def test_a_worker_that_dies_after_its_last_record_is_not_missed(says_last: Message) -> None:
     pool = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
     assert steps(events_of(pool, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
     assert len(pool.started) == 1
-
-
-def noted(
-    pool: Scripted, some: Job, latest: Callable[[int], Snapshot | None] = nothing, *, upto: int | None = None
-) -> list[str]:
-    """What happens in order, down to where each event was taken."""
-    with closing(dispatch([some], pool, latest)) as events:
-        for count, event in enumerate(events):
-            pool.notes.append(f"took {event.progress.record.step if event.progress else 'the rest'}")
-            if count == upto:
-                break
-    return pool.notes
-
-
-def test_a_state_is_discarded_when_the_event_of_a_newer_one_was_taken_and_at_the_end() -> None:
-    pool = Scripted({})
-    states = [Kept(snapshot((0,), step), pool.notes) for step in (0, 6, 18)]
-    some = (
-        moment((0,), 0, (), states[0]),
-        moment((0,), 6, (), states[1]),
-        moment((0,), 12),
-        moment((0,), 18, (0,), states[2]),
-    )
-    pool.says[0] = [[Moments(some), Finished()]]
-    assert noted(pool, job(0)) == [
-        *("started 0", "took 0", "took 6", "discarded 0", "took 12"),
-        *("fetched 18", "took 18", "discarded 6", "discarded 18"),
-    ]
-
-
-@pytest.mark.parametrize(("says_last", "halves"), [(GONE, [(0, 1)]), (Broke("full", full=True), [(0,), (1,)])])
-def test_the_state_of_a_job_that_broke_is_kept_until_what_goes_on_was_taken(
-    says_last: Message, halves: list[tuple[int, ...]]
-) -> None:
-    pool = Scripted({})
-    state = Kept(snapshot((0, 1), 6), pool.notes)
-    pool.says = {numbers[0]: [whole(numbers)] for numbers in halves}
-    pool.says[0].insert(0, [Moments((moment((0, 1), 6, (), state),)), says_last])
-    then = [f"started {numbers[0]}" for numbers in halves]
-    expected = ["started 0", "took 6", "fetched 6", "took the rest", "discarded 6", *then]
-    assert noted(pool, job(0, 1), lambda number: state())[: len(expected)] == expected
-
-
-def test_the_state_of_a_job_that_failed_is_discarded() -> None:
-    pool = Scripted({})
-    state = Kept(snapshot((0,), 6), pool.notes)
-    pool.says[0] = [[Moments((moment((0,), 6, (), state),)), Broke("full", full=True)]]
-    assert noted(pool, job(0)) == ["started 0", "took 6", "took the rest", "discarded 6"]
-
-
-def test_states_outlast_an_interruption() -> None:
-    """They are saved after it."""
-    pool = Scripted({})
-    pool.says[0] = [[Moments((moment((0,), 6, (), Kept(snapshot((0,), 6), pool.notes)),)), *whole((0,))]]
-    assert noted(pool, job(0), upto=0) == ["started 0", "took 6"]
 
 
 # The workers
@@ -532,7 +405,7 @@ def test_the_workers_are_stopped_when_something_raises() -> None:
 def test_it_is_said_once_that_nobody_is_left(silent: int, nobody: int, times: int) -> None:
     pool = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
     lonely = [event for event in events_of(pool, job(0)) if not (event.progress or event.parts or event.failure)]
-    assert [event.crew for event in lonely] == times * ["no node is left that could train: waiting for one"]
+    assert [event.activity for event in lonely] == times * ["no node is left that could train: waiting for one"]
 
 
 def test_nothing_to_do_is_done_at_once() -> None:
@@ -559,7 +432,7 @@ class Mortal(Scripted):
         def training(job: Job) -> Generator[Progress, None, None]:
             return train(job.group, made_up_data(job.group), job.resume)
 
-        for count, message in enumerate(messages(job, training, Kept, out_of_memory, float("inf"))):
+        for count, message in enumerate(messages(job, training, out_of_memory, float("inf"))):
             if count == said:
                 yield GONE
                 return

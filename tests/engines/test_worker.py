@@ -2,16 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Generator, Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bnexp.engines import throttle as pace
-from bnexp.engines import worker
+from bnexp.engines import throttle, worker
 from bnexp.engines.devices import out_of_memory
-from bnexp.engines.messages import Broke, Finished, Job, Message, Moment, Moments
+from bnexp.engines.messages import Failed, Finished, Job, Message, ProgressBatch, ProgressItem
 from bnexp.engines.worker import INTERVAL, messages
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
@@ -19,27 +17,14 @@ from tests.helpers import experiment, finished, made_up_data, no_batches, only_g
 from tests.test_architecture import loaded_with
 
 
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """A state that was kept."""
-
-    snapshot: Snapshot
-
-    def __call__(self) -> Snapshot:
-        return self.snapshot
-
-    def discard(self) -> None:
-        """Nothing is held."""
-
-
 def said(
-    training: Callable[[Job], Generator[Progress, None, None]], keep: Callable[[Snapshot], Any] = Kept, trials: int = 2
+    training: Callable[[Job], Generator[Progress, None, None]], trials: int = 2, **options: float
 ) -> list[Message]:
-    return list(messages(Job.new(rates_group(trials)), training, keep, out_of_memory))
+    return list(messages(Job.new(rates_group(trials)), training, out_of_memory, **options))
 
 
-def moments(heard: Sequence[Message]) -> list[Moment]:
-    return [moment for message in heard if isinstance(message, Moments) for moment in message.moments]
+def moments(heard: Sequence[Message]) -> list[ProgressItem]:
+    return [moment for message in heard if isinstance(message, ProgressBatch) for moment in message.items]
 
 
 # A real training
@@ -52,9 +37,7 @@ def whole(record: EpochRecord) -> EpochRecord:
 
 def test_what_is_said_of_a_training_is_what_it_yields() -> None:
     group = rates_group(3, {"activation": "relu"}, epochs=3, record_at=[2, 6, 9])
-    *heard, last = list(
-        messages(Job.new(group), lambda job: train(job.group, made_up_data(job.group)), Kept, out_of_memory)
-    )
+    *heard, last = list(messages(Job.new(group), lambda job: train(job.group, made_up_data(job.group)), out_of_memory))
     expected = finished(group)
     assert last == Finished()
     assert [whole(each.record) for each in moments(heard)] == [whole(each.record) for each in expected]
@@ -62,11 +45,11 @@ def test_what_is_said_of_a_training_is_what_it_yields() -> None:
         assert [getattr(each, name) for each in moments(heard)] == [getattr(each, name) for each in expected]
     first, *_, ending = moments(heard)
     assert first.state
-    assert first.state().step == 0
+    assert first.state.step == 0
     assert ending.state
-    assert ending.state().trials == group.numbers
+    assert ending.state.trials == group.numbers
     for name, array in expected[-1].snapshot().arrays.items():
-        np.testing.assert_array_equal(ending.state().arrays[name], array)
+        np.testing.assert_array_equal(ending.state.arrays[name], array)
 
 
 def test_trials_that_diverge_leave_their_state_as_they_end() -> None:
@@ -82,7 +65,7 @@ def test_trials_that_diverge_leave_their_state_as_they_end() -> None:
     ends = [moment for moment in moments(heard) if moment.ended]
     assert last == Finished()
     assert [(moment.record.step, moment.ended) for moment in ends] == [(6, (0,)), (18, (1, 2))]
-    assert [moment.state and moment.state().trials for moment in ends] == [(0, 1, 2), (1, 2)]
+    assert [moment.state and moment.state.trials for moment in ends] == [(0, 1, 2), (1, 2)]
 
 
 # Made-up ones
@@ -121,27 +104,16 @@ def test_all_that_the_loop_says_arrives_in_order_and_once(clock: list[float]) ->
     assert [(each.record, each.ended, each.probes, each.probing, each.resumable) for each in moments(heard)] == [
         (each.record, each.ended, each.probes, each.probing, each.resumable) for each in yielded
     ]
-    assert all(message.moments for message in heard if isinstance(message, Moments))
-
-
-def test_the_training_is_that_of_the_job(clock: list[float]) -> None:
-    job, seen = Job.new(rates_group(2)), []
-
-    def training(job: Job) -> Generator[Progress, None, None]:
-        seen.append(job)
-        yield progress(0)
-
-    list(messages(job, training, Kept, out_of_memory))
-    assert seen == [job]
+    assert all(message.items for message in heard if isinstance(message, ProgressBatch))
 
 
 def heard_at(clock: list[float], training: Callable[[Job], Iterator[Any]]) -> list[tuple[float, list[int]]]:
     """When messages come, and the steps that they tell of."""
     start = clock[0]
     return [
-        (clock[0] - start, [moment.record.step for moment in message.moments])
-        for message in messages(Job.new(rates_group(2)), training, Kept, out_of_memory)
-        if isinstance(message, Moments)
+        (clock[0] - start, [moment.record.step for moment in message.items])
+        for message in messages(Job.new(rates_group(2)), training, out_of_memory)
+        if isinstance(message, ProgressBatch)
     ]
 
 
@@ -164,32 +136,43 @@ def test_the_end_of_a_trial_is_said_at_once_with_all_that_waited(clock: list[flo
 
 
 def test_the_time_that_the_driver_takes_is_no_time_between_messages(clock: list[float]) -> None:
-    some = messages(Job.new(rates_group(2)), every(clock, 0.125, [progress(step) for step in range(3)]), Kept, bool)
+    some = messages(Job.new(rates_group(2)), every(clock, 0.125, [progress(step) for step in range(3)]), bool)
     next(some)
     clock[0] += 10
-    assert isinstance(message := next(some), Moments)
-    assert [moment.record.step for moment in message.moments] == [1, 2]
+    assert isinstance(message := next(some), ProgressBatch)
+    assert [moment.record.step for moment in message.items] == [1, 2]
 
 
 def states(heard: Sequence[Message]) -> list[int]:
-    return [moment.state().step for moment in moments(heard) if moment.state]
+    return [moment.state.step for moment in moments(heard) if moment.state]
 
 
 def test_the_first_moment_that_can_be_gone_on_from_has_a_state(clock: list[float]) -> None:
     yielded = [progress(step, resumable=step >= 2) for step in range(4)]
     first = next(moment for moment in moments(said(every(clock, 1.0, yielded))) if moment.state)
-    assert (first.record.step, first.state and first.state().step) == (2, 2)
+    assert (first.record.step, first.state and first.state.step) == (2, 2)
+
+
+def costly(clock: list[float], some: Progress, seconds: float = 1.0, numbers: int = 0) -> Progress:
+    """The same with a state that takes so long to copy, and has so many numbers."""
+
+    def snapshot() -> Snapshot:
+        clock[0] += seconds
+        return dataclasses.replace(some.snapshot(), arrays={"network.weight": np.zeros(numbers, np.float32)})
+
+    return dataclasses.replace(some, snapshot=snapshot)
 
 
 def test_further_states_take_no_more_than_their_share_of_the_time(clock: list[float]) -> None:
-    def keep(snapshot: Snapshot) -> Kept:
-        clock[0] += 1.0
-        return Kept(snapshot)
-
-    heard = said(every(clock, 50.0, [progress(step) for step in range(13)]), keep)
+    heard = said(every(clock, 50.0, [costly(clock, progress(step)) for step in range(13)]))
     # One second in two hundred, from the end of the copy on.
-    assert pace.HELD_SHARE == 1 / 200
+    assert throttle.HELD_SHARE == 1 / 200
     assert states(heard) == [0, 4, 8, 12]
+
+
+def test_the_way_of_a_state_to_the_driver_counts_too(clock: list[float]) -> None:
+    yielded = [costly(clock, progress(step), seconds=0.0, numbers=250) for step in range(13)]
+    assert states(said(every(clock, 50.0, yielded), bandwidth=1000.0)) == [0, 4, 8, 12]
 
 
 def test_states_that_cost_nothing_come_with_every_moment_that_can_be_gone_on_from(clock: list[float]) -> None:
@@ -205,12 +188,8 @@ def test_of_the_states_in_a_message_only_the_newest_travels(clock: list[float]) 
 
 
 def test_a_state_comes_whenever_trials_end(clock: list[float]) -> None:
-    def keep(snapshot: Snapshot) -> Kept:
-        clock[0] += 1.0
-        return Kept(snapshot)
-
     yielded = [progress(0), progress(1, ended=(0,)), progress(2), progress(3, ended=(1,), resumable=False)]
-    heard = said(every(clock, 1.0, yielded), keep)
+    heard = said(every(clock, 1.0, [costly(clock, each) for each in yielded]))
     assert states(heard) == [0, 1, 3]
 
 
@@ -248,8 +227,8 @@ def test_what_breaks_a_training_is_said_after_all_that_it_yielded(
 ) -> None:
     *heard, last = said(breaking(error, after))
     assert [moment.record.step for moment in moments(heard)] == list(range(after))
-    assert isinstance(last, Broke)
-    assert last.full == full
+    assert isinstance(last, Failed)
+    assert last.out_of_memory == full
     lines = last.failure.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == f"{type(error).__name__}: {error}"
@@ -260,20 +239,8 @@ def test_a_training_that_can_not_begin_is_said_to_be_broken() -> None:
         raise RuntimeError("mnist did not reach node-3")
 
     (only,) = said(training)
-    assert isinstance(only, Broke)
+    assert isinstance(only, Failed)
     assert only.failure.endswith("RuntimeError: mnist did not reach node-3\n")
-
-
-def test_a_state_that_can_not_be_kept_breaks_the_training_after_the_moments_before(clock: list[float]) -> None:
-    def keep(snapshot: Snapshot) -> Kept:
-        if snapshot.step == 3:
-            raise OSError("no space left")
-        return Kept(snapshot)
-
-    *heard, last = said(every(clock, 0.0, [progress(step) for step in range(5)]), keep)
-    assert [moment.record.step for moment in moments(heard)] == [0, 1, 2]
-    assert isinstance(last, Broke)
-    assert last.failure.endswith("OSError: no space left\n")
 
 
 @pytest.mark.parametrize("taken", [1, 2])
@@ -288,7 +255,7 @@ def test_a_training_that_nobody_listens_to_any_more_is_closed(clock: list[float]
         finally:
             ends.append(step)
 
-    some = messages(Job.new(rates_group(2)), training, Kept, out_of_memory)
+    some = messages(Job.new(rates_group(2)), training, out_of_memory)
     for _ in range(taken):
         next(some)
     assert ends == []
@@ -296,32 +263,6 @@ def test_a_training_that_nobody_listens_to_any_more_is_closed(clock: list[float]
     assert ends == [taken - 1]
 
 
-def test_the_training_is_closed_before_its_end_is_said() -> None:
-    """What follows Finished or Broke gives its memory back."""
-    order: list[str] = []
-
-    class Training:
-        def __init__(self) -> None:
-            self.left = iter([progress(0)])
-
-        def __iter__(self) -> Iterator[Progress]:
-            return self.left
-
-        def close(self) -> None:
-            order.append("closed")
-
-    for message in messages(Job.new(rates_group(2)), lambda job: Training(), Kept, out_of_memory):  # type: ignore[arg-type,return-value]
-        order.append(type(message).__name__)
-    assert order == ["Moments", "closed", "Finished"]
-
-
-def test_only_the_last_message_is_the_last(clock: list[float]) -> None:
-    for training in (every(clock, 1.0, [progress(0), progress(1)]), breaking(RuntimeError("gone"), 2)):
-        lasts = [message.last for message in said(training)]
-        assert lasts == [False, False, True] or lasts == [False, True]
-        assert all(before <= after for before, after in pairwise(lasts))
-
-
 @pytest.mark.parametrize("module", ["messages", "worker"])
 def test_messages_need_no_torch_and_no_ray(module: str) -> None:
-    assert not {"torch", "ray"} & loaded_with(f"bnexp.engines.cluster.{module}")
+    assert not {"torch", "ray"} & loaded_with(f"bnexp.engines.{module}")

@@ -206,7 +206,7 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
     patch.setattr(runner, "write_report_files", write_report)
     patch.setattr(opening, "environment", lambda engine: ran_on)
     patch.setattr(Local, "load", lambda self, groups: plan.datasets)
-    patch.setattr(Local, "arranged", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))
+    patch.setattr(Local, "schedule", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))
     text = writer.to_yaml(tiny().model_dump(mode="json"))
     patch.setattr(writer, "to_yaml", lambda value: text)
     _remember_configurations(patch)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bnexp.engines import throttle as pace
-from bnexp.engines.messages import Event, Job, StateLostError
+from bnexp.engines.messages import Event, Job
 from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord, Snapshot
 from bnexp.runner.run import Recorder
@@ -54,16 +54,11 @@ def snapshot(trials: tuple[int, ...], step: int) -> Snapshot:
     return Snapshot(trials, step, step, 0.0, {"network.w": np.full((len(trials), 1), step)})
 
 
-def event(of: Job, step: int, *, lost: bool = False, lasting: bool = True, ended: tuple[int, ...] = ()) -> Event:
+def event(of: Job, step: int, *, lasting: bool = True, ended: tuple[int, ...] = ()) -> Event:
     trials = of.group.numbers
     record = EpochRecord(trials, step, step, {}, tuple(0.1 for _ in trials), 0.0, *no_batches(len(trials)))
 
-    def state() -> Snapshot:
-        if lost:
-            raise StateLostError("its node is gone")
-        return snapshot(trials, step)
-
-    return Event(of, Progress(record, ended, state, (), 0.0, True, lasting))
+    return Event(of, Progress(record, ended, lambda: snapshot(trials, step), (), 0.0, True, lasting))
 
 
 def recorder(folder: Any, every: float = 1e9) -> Recorder:
@@ -82,23 +77,14 @@ def test_every_group_has_a_newest_state_of_its_own_and_all_are_saved_at_the_end(
     assert folder.notes == [f"saved 0 at {2 if lasting else 1}", "saved 2 at 1", "interrupted"]
 
 
-def test_a_state_that_lasts_is_not_fetched_before_it_is_wanted() -> None:
+def test_a_group_of_which_nothing_is_held_goes_on_from_its_checkpoint() -> None:
     folder = Folder()
-    keeps = recorder(folder)
-    keeps(event(job(0, 1), 1, lost=True))
-    assert folder.notes == []
-
-
-def test_where_the_newest_state_is_gone_the_checkpoint_counts() -> None:
-    folder = Folder()
-    keeps = recorder(folder, every=0)
-    keeps(event(job(0, 1), 1))
-    keeps(event(job(0, 1), 2, lost=True))
-    assert folder.notes == ["saved 0 at 1", "group 0 can't be saved: its node is gone"]
-    latest = keeps.latest(0)
+    recorder(folder, every=0)(event(job(0, 1), 1))
+    assert folder.notes == ["saved 0 at 1"]
+    latest = recorder(folder).latest(0)
     assert latest
     assert latest.step == 1
-    assert keeps.latest(7) is None
+    assert recorder(folder).latest(7) is None
 
 
 def test_of_a_group_that_some_trials_have_left_the_others_are_kept() -> None:
@@ -111,5 +97,5 @@ def test_of_a_group_that_some_trials_have_left_the_others_are_kept() -> None:
 
 def test_an_event_for_people_changes_nothing() -> None:
     folder = Folder()
-    recorder(folder)(Event(job(0, 1), crew="no node is left"))
+    recorder(folder)(Event(job(0, 1), activity="no node is left"))
     assert folder.notes == []

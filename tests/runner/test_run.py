@@ -496,7 +496,7 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
     whole = run(prepare(config, tmp_path / "whole", "cpu"))
     update = GroupTrainState.update
     if every == SELDOM:
-        monkeypatch.setattr(pace.Pace, "due", lambda self, others=0: False)  # nothing to go on from
+        monkeypatch.setattr(pace.Throttle, "due", lambda self, others=0: False)  # nothing to go on from
 
     def limited(self: GroupTrainState, batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
         if len(self.group.trials) > 1 and step >= from_step:

@@ -12,13 +12,12 @@ from ray.exceptions import RayError
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.data.catalog import DataShape
-from bnexp.engines.cluster.nodes import Assignment, Node, train_group, versions
-from bnexp.engines.cluster.ray_workers import RayWorkers
-from bnexp.engines.cluster.states import States, first_sentence
+from bnexp.engines.cluster.nodes import Node
+from bnexp.engines.cluster.workers import Assignment, RayWorkers, first_sentence, train_group, versions
 from bnexp.engines.devices import Datasets, data_key, load_data
 from bnexp.engines.dispatch import dispatch
 from bnexp.engines.messages import Event, Job, Latest
-from bnexp.engines.planning import ShapeOf, balanced, fitted
+from bnexp.engines.planning import ShapeOf, balance, split_to_fit
 from bnexp.engines.throttle import HELD_SHARE
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup
@@ -41,7 +40,6 @@ class Cluster:
     device: torch.device
     """cpu, or the GPU that Ray gives to a worker."""
     gpus_per_group: float
-    states: States
     held_share: float = HELD_SHARE
     """Share of a worker's time that copies of the state take at most."""
 
@@ -63,7 +61,7 @@ class Cluster:
         except InputError as error:
             raise InputError(f"{error} (on {socket.gethostname()}, from where the nodes get their data)") from error
 
-    def arranged(
+    def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
         """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; the longest come first.
@@ -77,11 +75,11 @@ class Cluster:
 
         cpus = self._threads(sum(len(group.trials) for group in groups))
         data = max((image_bytes(group, shape_of(group)) for group in groups), default=0)
-        fit = fitted(groups, shape_of, self._room(cpus) - data, self.device, probes)
+        fit = split_to_fit(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
             return sorted(fit, key=lambda group: cost_of(group).of(len(group.trials)), reverse=True)
         places = sum(self._places(node, cpus) for node in self.nodes)
-        return balanced(fit, cost_of, places)
+        return balance(fit, cost_of, places)
 
     def execute(
         self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
@@ -97,9 +95,7 @@ class Cluster:
     ) -> RayWorkers:
         """Put the data where all nodes can get them, and return who trains on them."""
         data = {key: ray.put(datasets[key]) for key in {data_key(job.group) for job in jobs}}
-        assignment = ray.put(
-            Assignment(self.device.type, data, tuple(probes), self.states, self.held_share, versions())
-        )
+        assignment = ray.put(Assignment(self.device.type, data, tuple(probes), self.held_share, versions()))
         # Retried by dispatch, which knows the newest state.
         task: Any = ray.remote(num_returns="streaming", max_retries=0, **self._gpu_share())(train_group)
 
@@ -116,7 +112,7 @@ class Cluster:
         """Return what environment.json says of where a run was trained."""
         return {
             "device": self.device.type,
-            "device_name": ", ".join(sorted({node.seen.device_name for node in self.nodes})),
+            "device_name": ", ".join(sorted({node.info.device_name for node in self.nodes})),
             "cores": self._cpus,
             "threads": self._most_threads,
             "engine": "ray",
@@ -150,7 +146,7 @@ class Cluster:
     def _room(self, cpus: int) -> int:
         """Bytes that a group can have on every node."""
         if self._on_gpu:
-            return int(min(node.seen.free for node in self.nodes) * self.gpus_per_group)
+            return int(min(node.info.free for node in self.nodes) * self.gpus_per_group)
         return self._share(cpus) - PROCESS
 
     def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:

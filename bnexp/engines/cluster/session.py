@@ -4,11 +4,9 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -17,7 +15,7 @@ from ray.exceptions import RayError
 
 from bnexp.engines.cluster.engine import Cluster
 from bnexp.engines.cluster.nodes import find_nodes
-from bnexp.engines.cluster.states import ObjectStore, SharedFolder, States, first_sentence
+from bnexp.engines.cluster.workers import first_sentence
 from bnexp.errors import InputError
 
 NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes RAY_AUTH_MODE=token"
@@ -26,14 +24,13 @@ KNOCK_SECONDS = 10.0
 
 
 @contextmanager
-def ray_cluster(device: str, address: str | None, gpus_per_group: float, shared: Path | None) -> Iterator[Cluster]:
+def ray_cluster(device: str, address: str | None, gpus_per_group: float) -> Iterator[Cluster]:
     """Join a Ray cluster, or start Ray on this machine, and leave it at the end.
 
     Args:
         device: auto, cpu or cuda.
         address: of the cluster, HOST:PORT or auto; None starts Ray on this machine.
         gpus_per_group: share of a GPU for each group, above 0 and up to 1.
-        shared: a folder that all machines see, for the states of groups; None takes Ray's object store.
 
     Raises:
         InputError: no cluster answers there, or it can't be trained on.
@@ -42,12 +39,10 @@ def ray_cluster(device: str, address: str | None, gpus_per_group: float, shared:
         raise InputError(f"--device {device}: expected auto, cpu or cuda, since Ray gives out the GPUs")
     if not 0 < gpus_per_group <= 1:
         raise InputError(f"--gpus-per-group {gpus_per_group:g}: expected a number above 0 and at most 1")
-    with ExitStack() as stack:
-        states: States = SharedFolder(stack.enter_context(_folder_in(shared))) if shared else ObjectStore()
-        stack.enter_context(_joined(address))
+    with _joined(address):
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
-        yield Cluster(tuple(find_nodes(device, states)), torch.device(device), gpus_per_group, states)
+        yield Cluster(tuple(find_nodes(device)), torch.device(device), gpus_per_group)
 
 
 @contextmanager
@@ -100,14 +95,3 @@ def _quieten() -> None:
     `log_to_driver=False` leaves these messages; there is no public switch for them (Ray 2.60).
     """
     ray._private.worker._worker_logs_enabled = False
-
-
-@contextmanager
-def _folder_in(shared: Path) -> Iterator[Path]:
-    """Make a folder of our own in the one that all machines see."""
-    try:
-        folder = tempfile.TemporaryDirectory(dir=shared.absolute(), prefix="bnexp-", ignore_cleanup_errors=True)
-    except OSError as error:
-        raise InputError(f"--checkpoints {shared}: {error.strerror}; name a folder that all nodes see") from error
-    with folder as made:
-        yield Path(made)

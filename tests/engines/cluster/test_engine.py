@@ -10,8 +10,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]
 
 from bnexp.data.catalog import DataShape
 from bnexp.engines.cluster.engine import GPU_PROCESS, MEMORY_STEP, PROCESS, Cluster
-from bnexp.engines.cluster.nodes import Look, Node
-from bnexp.engines.cluster.states import ObjectStore
+from bnexp.engines.cluster.nodes import Node, NodeInfo
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.estimate import footprint, image_bytes
@@ -30,11 +29,11 @@ def four_threads() -> Iterator[None]:
 
 
 def node(name: str = "anna", cpus: int = 4, gpus: int = 0, memory: int = 16 * GIB, free: int = 70 * GIB) -> Node:
-    return Node(name, cpus, gpus, memory, Look({}, f"the model of {name}", free))
+    return Node(name, cpus, gpus, memory, NodeInfo({}, f"the model of {name}", free))
 
 
 def cluster(*nodes: Node, device: str = "cpu", share: float = 1.0) -> Cluster:
-    return Cluster(nodes, torch.device(device), share, ObjectStore())
+    return Cluster(nodes, torch.device(device), share)
 
 
 def some(trials_: int = 4, width: int = 8, **raw: Any) -> tuple[TrialGroup, ...]:
@@ -44,7 +43,7 @@ def some(trials_: int = 4, width: int = 8, **raw: Any) -> tuple[TrialGroup, ...]
 
 
 def sizes(engine: Cluster, of: tuple[TrialGroup, ...], *, begun: bool = False) -> list[int]:
-    return [len(group.trials) for group in engine.arranged(of, lambda group: SHAPE, [], begun=begun)]
+    return [len(group.trials) for group in engine.schedule(of, lambda group: SHAPE, [], begun=begun)]
 
 
 def test_one_large_group_is_cut_so_that_all_nodes_have_work() -> None:
@@ -61,7 +60,7 @@ def test_a_run_that_has_begun_keeps_its_groups() -> None:
 def test_the_longest_comes_first() -> None:
     arms = {"narrow": {"model.width": 8}, "wide": {"model.width": 64}, "long": {"train.epochs": 500}}
     for begun in (False, True):
-        planned = cluster(node(cpus=1)).arranged(some(1, arms=arms), lambda group: SHAPE, [], begun=begun)
+        planned = cluster(node(cpus=1)).schedule(some(1, arms=arms), lambda group: SHAPE, [], begun=begun)
         assert [group.arms for group in planned] == [("long",), ("wide",), ("narrow",)]
 
 
@@ -131,8 +130,8 @@ def test_the_images_count() -> None:
     asked = cluster(node())._memory(bytes_, large, [], 1)
     assert images <= asked - PROCESS - footprint(bytes_, large, CPU).of(4) < images + MEMORY_STEP
     gpu = cluster(node(gpus=1, free=2 * GIB), device="cuda")
-    with_images = gpu.arranged((bytes_,), lambda group: large, [], begun=True)
-    assert len(with_images) > len(gpu.arranged((bytes_,), lambda group: SHAPE, [], begun=True)) == 1
+    with_images = gpu.schedule((bytes_,), lambda group: large, [], begun=True)
+    assert len(with_images) > len(gpu.schedule((bytes_,), lambda group: SHAPE, [], begun=True)) == 1
 
 
 def test_a_process_that_has_seen_a_gpu_is_not_used_again() -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import to_yaml
 from bnexp.engines import throttle as pace
+from bnexp.engines.devices import data_key
 from bnexp.engines.messages import Event
 from bnexp.errors import InputError
 from bnexp.runner.prepare import prepare
@@ -115,10 +117,9 @@ def trained(
     what: ExperimentConfig,
     runs: Path,
     watch: Callable[[Event], None] = lambda event: None,
-    shared: Path | None = None,
 ) -> RunRecord:
     """`bnexp run --engine ray --address …`, in this process; workers copy their state at every record."""
-    with ray_cluster("cpu", cluster.address, 1, shared) as engine:
+    with ray_cluster("cpu", cluster.address, 1) as engine:
         return run(prepare(what, runs, replace(engine, held_share=float("inf"))), watch)
 
 
@@ -143,9 +144,10 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(cluster: Cluster, tmp_
     assert (facts["engine"], facts["threads"]) == ("ray", 1)
     assert facts["nodes"] == [{"name": "anna", "cpus": 1, "gpus": 0}]
     assert here.environment["engine"] == "local"
-    assert {event.crew for event in seen} == {"1 group on 1 node"}
+    assert {event.activity for event in seen} == {"1 group on 1 node"}
 
 
+@pytest.mark.slow
 def test_a_node_that_is_added_gets_work_and_one_that_dies_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
     what = config(epochs=60, arms={"long": {"train.epochs": 200}, "short": {}})
     seen: list[Event] = []
@@ -163,8 +165,8 @@ def test_a_node_that_is_added_gets_work_and_one_that_dies_loses_nothing(cluster:
 
         there = trained(cluster, what, tmp_path / "there", watch)
         assert bert.dead
-    crews = dict.fromkeys(event.crew for event in seen)
-    assert list(crews)[:2] == ["1 group on 1 node", "2 groups on 2 nodes"]
+    activities = dict.fromkeys(event.activity for event in seen)
+    assert list(activities)[:2] == ["1 group on 1 node", "2 groups on 2 nodes"]
     assert results(there.path) == results(alone(what, tmp_path / "here").path)
     assert len(moments(there)) == len(set(moments(there))) == 2 * (201 + 61)
     (line,) = [line for line in (there.path / "log.txt").read_text().splitlines() if "broke off" in line]
@@ -188,22 +190,19 @@ def test_one_large_group_is_cut_so_that_all_nodes_have_work(cluster: Cluster, tm
 
 
 @pytest.mark.slow
-def test_states_in_a_shared_folder_outlive_their_node(cluster: Cluster, tmp_path: Path) -> None:
+def test_states_outlive_their_node_without_a_checkpoint(cluster: Cluster, tmp_path: Path) -> None:
     what = config(train={"epochs": 60, "batch_size": 40, "checkpoint_every": 1e9})
-    shared = tmp_path / "shared"
-    shared.mkdir()
     with also(cluster, "bert") as bert:
 
         def watch(event: Event) -> None:
             halfway = event.progress and event.progress.record.epoch >= 15
-            if halfway and event.crew == "2 groups on 2 nodes" and not bert.dead:
+            if halfway and event.activity == "2 groups on 2 nodes" and not bert.dead:
                 bert.kill()
 
-        there = trained(cluster, what, tmp_path / "there", watch, shared)
+        there = trained(cluster, what, tmp_path / "there", watch)
     assert results(there.path) == results(alone(what, tmp_path / "here").path)
     (line,) = [line for line in (there.path / "log.txt").read_text().splitlines() if "broke off" in line]
-    assert "going on with 2 from step " in line, "from the start, though its state was in the folder"
-    assert list(shared.iterdir()) == []
+    assert "going on with 2 from step " in line, "from the start, though the driver had its state"
 
 
 @pytest.mark.slow
@@ -230,21 +229,20 @@ def workers() -> list[int]:
     return [int(line.split()[0]) for line in listed.splitlines() if "ray::train_group" in line]
 
 
+@pytest.mark.slow
 def test_a_group_that_fails_three_times_has_failed_and_the_rest_goes_on(cluster: Cluster, tmp_path: Path) -> None:
-    what, shared = config(), tmp_path / "shared"
-    shared.mkdir()
-    engine: Any
-    with ray_cluster("cpu", cluster.address, 1, shared) as engine:
-        # Group 0 can't put its first state there.
-        (engine.states.path / "000-0.safetensors").mkdir()
-        (engine.states.path / "000-0.safetensors" / "full").touch()
-        record = run(prepare(what, tmp_path / "runs", engine))
-    trials = record.trials.set_index("trial")
-    assert trials["outcome"].to_dict() == {0: "failed", 1: "completed", 2: "failed", 3: "completed"}
-    (reason,) = set(trials["reason"].dropna())
-    assert reason.startswith("IsADirectoryError: ")
+    with ray_cluster("cpu", cluster.address, 1) as engine:
+        plan = prepare(config(arms={"bad": {"data.normalize": "unit"}, "good": {}}), tmp_path / "runs", engine)
+        bad = next(data_key(group) for group in plan.groups if group.arms == ("bad",))
+        spoilt: Any = copy(plan.datasets[bad])
+        object.__setattr__(spoilt, "normalization", None)
+        record = run(replace(plan, datasets={**plan.datasets, bad: spoilt}))
+    assert {*zip(record.trials["arm"], record.trials["outcome"], strict=True)} == {
+        ("bad", "failed"),
+        ("good", "completed"),
+    }
     log = (record.path / "log.txt").read_text()
-    assert log.count("2 trials broke off on anna (IsADirectoryError") == 2
+    assert log.count("2 trials broke off on anna (AttributeError") == 2
     assert "failed 3 times without getting further, the last time on anna" in log
     assert "Traceback" in log
 
@@ -321,7 +319,7 @@ def test_a_driver_that_ends_goes_on_with_the_same_command(
 
 def test_nodes_with_other_programs_are_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "versions", lambda: {"bnexp": "9", "torch": "1.0"})
-    with pytest.raises(InputError) as refused, ray_cluster("cpu", cluster.address, 1, None):
+    with pytest.raises(InputError) as refused, ray_cluster("cpu", cluster.address, 1):
         pass
     assert str(refused.value).splitlines() == [
         f"node anna has bnexp {__version__} in place of 9; install the same",
@@ -330,19 +328,18 @@ def test_nodes_with_other_programs_are_named(cluster: Cluster, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("device", "address", "share", "shared", "said"),
+    ("device", "address", "share", "said"),
     [
-        ("cuda", None, 1.0, None, "no node of the cluster has a GPU and a CPU; add one, or choose with --device"),
-        ("cuda:1", None, 1.0, None, "--device cuda:1: expected auto, cpu or cuda, since Ray gives out the GPUs"),
-        ("cpu", None, 0.0, None, "--gpus-per-group 0: expected a number above 0 and at most 1"),
-        ("cpu", None, 2.0, None, "--gpus-per-group 2: expected a number above 0 and at most 1"),
-        ("cpu", None, 1.0, Path("/nowhere"), "--checkpoints /nowhere: No such file or directory; name a folder"),
-        ("cpu", "127.0.0.1:1", 1.0, None, "--address 127.0.0.1:1: "),
+        ("cuda", None, 1.0, "no node of the cluster has a GPU and a CPU; add one, or choose with --device"),
+        ("cuda:1", None, 1.0, "--device cuda:1: expected auto, cpu or cuda, since Ray gives out the GPUs"),
+        ("cpu", None, 0.0, "--gpus-per-group 0: expected a number above 0 and at most 1"),
+        ("cpu", None, 2.0, "--gpus-per-group 2: expected a number above 0 and at most 1"),
+        ("cpu", "127.0.0.1:1", 1.0, "--address 127.0.0.1:1: "),
     ],
 )
 def test_what_can_not_be_had_is_refused(
-    cluster: Cluster, device: str, address: str | None, share: float, shared: Path | None, said: str
+    cluster: Cluster, device: str, address: str | None, share: float, said: str
 ) -> None:
-    with pytest.raises(InputError) as refused, ray_cluster(device, address or cluster.address, share, shared):
+    with pytest.raises(InputError) as refused, ray_cluster(device, address or cluster.address, share):
         pass
     assert str(refused.value).startswith(said)

@@ -1,27 +1,13 @@
-"""What is settled before a cluster is joined: the folder that all machines see, and who answers at an address."""
+"""Before a cluster is joined: whether anybody answers at its address."""
 
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
 
-from bnexp.engines.cluster.session import _folder_in, _knock, _own_signals
-
-
-def test_the_folder_for_states_is_named_from_the_root_and_goes_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Workers have another working directory."""
-    monkeypatch.chdir(tmp_path)
-    Path("shared").mkdir()
-    with _folder_in(Path("shared")) as folder:
-        assert folder.is_absolute()
-        assert folder.parent == tmp_path / "shared"
-        (folder / "000-0.safetensors").touch()
-    assert list((tmp_path / "shared").iterdir()) == []
+from bnexp.engines.cluster.session import _knock, _own_signals
 
 
 @pytest.mark.parametrize("address", ["nobody", "host:port", ":6379", "host:"])
