@@ -5,9 +5,8 @@ along x, so that curves which lie on one another can be told apart, in colour or
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
 
 import numpy as np
 from rich.cells import cell_len, set_cell_size
@@ -39,6 +38,10 @@ _NARROWEST, _WIDEST = 38, 90
 """Columns of a panel."""
 _GAP = 2
 """Columns between two panels."""
+_SAMPLES = 10_000
+"""Points of a line that are looked at for its dots."""
+_DOTS = np.array([(0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)])
+"""The bits of a Braille sign's dots, by column and row."""
 _MARKERS = 12
 """Markers along a curve of many records, about."""
 
@@ -53,14 +56,13 @@ class _Frame:
     """Where x begins and ends."""
     axis: str
     looks: dict[str, Look]
-    colour: bool
 
 
 def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, colour: bool) -> str:
     """Return the mean curves as lines of text ending in a newline, a plot per panel, side by side where they fit.
 
     y reaches from 0 to 1, and x is the same in every panel. No line is wider than `width`, unless that is below 38.
-    Without `colour` there are no escape sequences. What plotext's own figure held before is lost.
+    Without `colour` there are no escape sequences.
     """
     width = max(width, _NARROWEST)
     curves = [curve for panel in panels.panels for curve in panel.curves]
@@ -68,9 +70,11 @@ def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, 
         return _shortened(f"{label}: nothing recorded yet", width) + "\n"
     columns = _columns(len(panels.panels), width)
     size = min((width - _GAP * (columns - 1)) // columns, _WIDEST)
-    frame = _Frame(size, *_span(curves), panels.axis, arm_looks(arms), colour)
-    with _plotext() as plotext:
-        blocks = [[*_title(panel, size), *_plot(plotext, panel, frame)] for panel in panels.panels]
+    looks = arm_looks(arms)
+    if not colour:
+        looks = {arm: Look(look.marker, None) for arm, look in looks.items()}
+    frame = _Frame(size, *_span(curves), panels.axis, looks)
+    blocks = [[*_title(panel, size), *_plot(panel, frame)] for panel in panels.panels]
     plots = [line for i in range(0, len(blocks), columns) for line in ("", *_beside(blocks[i : i + columns], size))]
     lines = [_heading(label, curves), *plots, "", *_legend(curves, frame, width), *_notes(panels, curves)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -86,47 +90,81 @@ def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
     return {arm: _KNOWN.get(arm) or drawn[arm] for arm in arms}
 
 
-@contextmanager
-def _plotext() -> Iterator[Any]:
-    """Hand out plotext, whose one figure may be as large as asked; leave it as it is after import."""
-    import plotext  # slow to import
+class _Canvas:
+    """Signs in rows and columns, each with a colour; x and y run from 0 to 1 between the middles of the outer ones."""
 
-    plotext.terminal.limit(width=False, height=False)
-    try:
-        yield plotext
-    finally:
-        plotext.terminal.limit()
-        plotext.figure.clear().theme("default")
+    def __init__(self, columns: int):
+        self.signs = np.full((_ROWS, columns), " ")
+        self.colours = np.full((_ROWS, columns), None, dtype=object)
+        self._dots = np.zeros((_ROWS, columns), dtype=int)
+
+    def line(self, x: np.ndarray, y: np.ndarray, colour: int | None) -> None:
+        """Join points by a line of Braille dots, of which a sign has two columns and four rows."""
+        records = np.arange(len(x))
+        x, y = (np.interp(np.linspace(0, len(x) - 1, _SAMPLES), records, values) for values in (x, y))
+        down, along = (np.rint(place) for place in (4 * self._row(y) + 1.5, 2 * self._column(x) + 0.5))
+        down, along = (place[(y >= 0) & (y <= 1)].astype(int) for place in (down, along))
+        cells = down // 4, along // 2
+        np.bitwise_or.at(self._dots, cells, _DOTS[along % 2, down % 4])
+        self.signs[cells], self.colours[cells] = np.vectorize(chr)(0x2800 + self._dots[cells]), colour
+
+    def marks(self, x: np.ndarray, y: np.ndarray, sign: str, colour: int | None) -> None:
+        """Put a sign at points."""
+        inside = (y >= 0) & (y <= 1)
+        cells = tuple(np.rint(place[inside]).astype(int) for place in (self._row(y), self._column(x)))
+        self.signs[cells], self.colours[cells] = sign, colour
+
+    def rows(self) -> Iterator[str]:
+        """Yield the rows as text, with escape sequences for colours."""
+        for signs, colours in zip(self.signs, self.colours, strict=True):
+            runs = groupby(zip(signs, colours, strict=True), key=lambda look: None if look[0] == " " else look[1])
+            yield "".join(_painted("".join(sign for sign, _ in run), colour) for colour, run in runs)
+
+    def _column(self, x: np.ndarray) -> np.ndarray:
+        return x * (self.signs.shape[1] - 1)
+
+    def _row(self, y: np.ndarray) -> np.ndarray:
+        return (_ROWS - 1) * (1 - y)
 
 
-def _plot(plotext: Any, panel: Panel, frame: _Frame) -> list[str]:
+def _plot(panel: Panel, frame: _Frame) -> list[str]:
     """Return a panel's axes and curves as lines that are all as wide as the panel."""
-    figure = plotext.figure
-    figure.clear().theme("colorless").axes(False, side=1)
-    figure.plot_size(frame.width, _ROWS + 3)  # the axis, its numbers and its name
-    # With half a cell more on every side, all that is at a tick is in the middle of the tick's line or column.
-    half_y, half_x = 0.5 / (_ROWS - 1), 0.5 * (frame.high - frame.low) / (frame.width - _Y_AXIS - 1)
-    x_ticks = ticks(frame.low, frame.high, (frame.width - _Y_AXIS) // 8, whole=frame.axis != "seconds")
-    figure.ruler("y", "left").lim(-half_y, 1 + half_y).alignment(lim="edge").ticks(list(_Y_TICKS), _Y_TICKS.values())
-    figure.ruler("x", "lower").lim(frame.low - half_x, frame.high + half_x).alignment(lim="edge")
-    figure.ruler("x", "lower").ticks(list(x_ticks), list(x_ticks.values()))
-    figure.label(frame.axis, axis="x")
+    canvas = _Canvas(frame.width - _Y_AXIS)
 
-    def draw(x: Iterable[float], y: Iterable[float], symbol: str, look: Look, line: bool = False) -> None:
-        marker = plotext.marker(symbol, pixel=plotext.pixel(foreground=look.colour))
-        figure.draw(figure.signal(list(x), list(y), marker=marker).lines(line))
+    def along(x: Iterable[float]) -> np.ndarray:
+        return (np.asarray(list(x), dtype=float) - frame.low) / (frame.high - frame.low)
 
     shown = [(curve, frame.looks[curve.arm], *_finite(curve)) for curve in panel.curves]
     for _, look, x, y in shown:
-        draw(x, y, "braille", look, line=True)
+        if len(x):
+            canvas.line(along(x), y, look.colour)
     for i, (_, look, x, y) in enumerate(shown):
         turns = _turns(len(x), i, len(shown))
-        draw(x[turns], y[turns], look.marker, look)
+        canvas.marks(along(x[turns]), y[turns], look.marker, look.colour)
     for curve, look, _, _ in shown:
         crosses = [at for at in curve.crosses if np.isfinite(at).all()]
-        draw((x for x, _ in crosses), (y for _, y in crosses), _DIVERGED, look)
-    text: str = figure.build().string(colorless=not frame.colour)
-    return text.removesuffix("\n").split("\n")
+        canvas.marks(along(x for x, _ in crosses), np.array([y for _, y in crosses]), _DIVERGED, look.colour)
+    labels = {round((_ROWS - 1) * (1 - value)): text for value, text in _Y_TICKS.items()}
+    lines = [
+        f"{labels.get(number, ''):>{_Y_AXIS - 1}}{'┤' if number in labels else '│'}{row}"
+        for number, row in enumerate(canvas.rows())
+    ]
+    return [*lines, *_x_axis(frame)]
+
+
+def _x_axis(frame: _Frame) -> Iterator[str]:
+    """Yield the axis, the numbers under its ticks, and its name."""
+    columns = frame.width - _Y_AXIS
+    line, numbers = np.full(columns, "─"), np.full(frame.width, " ")
+    known = ticks(frame.low, frame.high, columns // 8, whole=frame.axis != "seconds")
+    for value, text in known.items():
+        column = round((value - frame.low) / (frame.high - frame.low) * (columns - 1))
+        line[column] = "┬"
+        start = min(_Y_AXIS + column - (len(text) - 1) // 2, frame.width - len(text))
+        numbers[start : start + len(text)] = list(text)
+    yield f"{' ' * (_Y_AXIS - 1)}└{''.join(line)}"
+    yield "".join(numbers)
+    yield f"{'':{_Y_AXIS}}{frame.axis:^{columns}}"
 
 
 def ticks(low: float, high: float, most: int, *, whole: bool) -> dict[float, str]:
@@ -147,7 +185,7 @@ def _turns(records: int, place: int, curves: int) -> slice:
 
 
 def _finite(curve: ArmCurve) -> tuple[np.ndarray, np.ndarray]:
-    """Return the points that can be drawn: a line to any other makes plotext end the whole process."""
+    """Return the points that can be drawn."""
     x, y = np.asarray(curve.x, dtype=float), np.asarray(curve.mean, dtype=float)
     finite = np.isfinite(x) & np.isfinite(y)
     return x[finite], y[finite]
@@ -189,7 +227,7 @@ def _legend(curves: Sequence[ArmCurve], frame: _Frame, width: int) -> list[str]:
     looks = [(f"{look.marker} {arm}", look.colour) for arm, look in frame.looks.items() if arm in drawn]
     if any(curve.crosses for curve in curves):
         looks.append((f"{_DIVERGED} diverged", None))
-    colours = iter([colour if frame.colour else None for _, colour in looks])
+    colours = iter([colour for _, colour in looks])
     lines = _packed([text for text, _ in looks], "   ", width)
     return ["   ".join(_painted(text, next(colours)) for text in line) for line in lines]
 

@@ -216,12 +216,6 @@ def test_writing_twice_changes_nothing_and_leaves_nothing_beside(run: RunRecord,
     assert [path.name for path in folder.parent.iterdir()] == ["events"]
 
 
-def test_events_of_another_run_are_replaced(run: RunRecord, tmp_path: Path) -> None:
-    write_events(run, tmp_path / "events")
-    write_events(make_run(tmp_path / "other", arms=["none"], seeds=1), tmp_path / "events")
-    assert len(subfolders(tmp_path / "events")) == 2
-
-
 @pytest.mark.parametrize("stranger", ["notes.txt", "deep/down/events.out.tfevents.1.host"])
 def test_a_folder_with_other_files_is_refused_and_kept(run: RunRecord, tmp_path: Path, stranger: str) -> None:
     path = tmp_path / "events" / stranger
@@ -280,12 +274,6 @@ def test_names_of_trials_are_allowed_on_any_system(arm: str, expected: str) -> N
     assert value.isascii()
 
 
-def test_long_names_stay_apart_and_short_enough() -> None:
-    names = {trial_name(number, {"arm": "a" * 300, "seed": 0}) for number in range(3)}
-    assert len(names) == 3
-    assert max(map(len, names)) < 130
-
-
 def test_without_tensorboard_the_message_says_what_to_install(
     run: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,10 +287,10 @@ def test_without_tensorboard_the_message_says_what_to_install(
 PROGRAM = """
 import sys
 from pathlib import Path
-from bnexp.report import tensorboard, terminal_plot
+from bnexp.report import tensorboard
 from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
-print(sorted({"tensorboard", "plotext"} & set(sys.modules)))
+print(sorted({"tensorboard"} & set(sys.modules)))
 tensorboard.write_events(RunRecord(Path(sys.argv[1])), Path(sys.argv[2]))
 print(sorted({"tensorboard", "tensorflow", "torch"} & set(sys.modules)))
 """

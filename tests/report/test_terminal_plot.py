@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 
 import numpy as np
-import plotext
 import pytest
 from rich.cells import cell_len
 
@@ -56,24 +55,10 @@ def test_a_value_is_in_the_line_of_its_tick(run_frames, value: float, tick: str)
     assert sum(row.count("o") for row in canvas(text)) == line.count("o")
 
 
-def test_lines_of_the_plot_are_rounded_to(run_frames) -> None:
-    arms = ("none", "before", "after", "wide")
-    text = plot(panels_of(run_frames(constant(0.21, 0.29, 0.46, 0.54), arms), arms), arms)
-    assert [rows_of(marker, text) for marker in "o#+*"] == [{9}, {9}, {6}, {6}]
-    text = plot(panels_of(run_frames(constant(0.20, 0.30, 0.45, 0.55), arms), arms), arms)
-    assert [rows_of(marker, text) for marker in "o#+*"] == [{10}, {8}, {7}, {5}]
-
-
 def test_columns_of_the_plot_are_rounded_to(run_frames) -> None:
     row = canvas(plot(panels_of(run_frames(constant(0.5, records=21), ("none",))), width=60))[6]
     places = [place for place, letter in enumerate(row) if letter == "o"]
     assert places == np.linspace(0, 54, 21).round().tolist()
-
-
-def test_the_mean_over_seeds_is_drawn(run_frames) -> None:
-    text = plot(panels_of(run_frames(np.array([[[[0.25] * 9, [0.75] * 9]]]), ("none",))))
-    assert rows_of("o", text) == {6}
-    assert text.startswith("test accuracy, mean over 2 seeds\n")
 
 
 def test_a_curve_goes_from_its_first_record_to_its_last(run_frames) -> None:
@@ -112,12 +97,6 @@ def test_known_arms_look_the_same_everywhere_and_twenty_others_differ() -> None:
     assert not {"x", "#", "+"} & {look.marker for look in looks.values()}
 
 
-def test_without_colour_there_is_no_escape_sequence(run_frames) -> None:
-    arms = ("none", "before", "\x1b[31mred")
-    frames = run_frames(constant(0.2, 0.4, 0.6), arms)
-    assert "\x1b" not in plot(panels_of(frames, arms), arms)
-
-
 def test_colour_changes_nothing_but_the_colours(run_frames) -> None:
     arms = ("none", "before", "after", "wide")
     panels = panels_of(run_frames(constant(0.2, 0.4, 0.6, 0.8, points=3), arms), arms)
@@ -133,19 +112,6 @@ def test_colour_changes_nothing_but_the_colours(run_frames) -> None:
         assert letters.count(looks[arm].marker) >= 3 * 6
         assert set(letters) <= {looks[arm].marker, *map(chr, range(0x2801, 0x2900))}
     assert len({looks[arm].colour for arm in arms}) == 4
-
-
-def test_a_panel_per_grid_point_with_its_title(run_frames) -> None:
-    text = plot(panels_of(run_frames(constant(0.2, 0.4, points=3))), width=40)
-    assert [line for line in text.splitlines() if line.startswith("lr")] == ["lr 1", "lr 2", "lr 3"]
-    assert text.count("└┬") == 3
-    assert "Showing" not in text
-
-
-def test_fewer_panels_than_grid_points_are_said(run_frames) -> None:
-    text = plot(panels_of(run_frames(constant(0.2, 0.4, points=9))))
-    assert "Showing 4 of 9 grid points.\n" in text
-    assert text.count("└┬") == 4
 
 
 @pytest.mark.parametrize(("width", "rows"), [(40, 4), (77, 4), (78, 2), (117, 2), (118, 2), (158, 1)])
@@ -169,12 +135,6 @@ def test_panels_side_by_side_are_level_whatever_their_titles(run_frames) -> None
     assert {(line.index("┤"), line.rindex("┤")) for line in ticked} == {(4, 45)}
 
 
-def test_without_a_grid_there_is_no_title(run_frames) -> None:
-    lines = plot(panels_of(run_frames(constant(0.2, 0.4)), keys=())).splitlines()
-    assert lines[:2] == ["test accuracy, one seed", ""]
-    assert lines[2].startswith("   1┤")
-
-
 @pytest.mark.parametrize("width", [38, 40, 53, 80, 100, 200])
 @pytest.mark.parametrize("colour", [False, True])
 def test_no_line_is_wider_than_asked_whatever_the_names(run_frames, width: int, colour: bool) -> None:
@@ -188,19 +148,6 @@ def test_no_line_is_wider_than_asked_whatever_the_names(run_frames, width: int, 
     assert "@ 日本語の腕" in text
     assert "% half a [bold" in text
     assert "A two?lines?and?[31mred" in text
-
-
-def test_too_narrow_a_terminal_gets_the_narrowest_plot(run_frames) -> None:
-    panels = panels_of(run_frames(constant(0.2, 0.4)))
-    assert plot(panels, width=5) == plot(panels, width=0) == plot(panels, width=38)
-
-
-def test_the_terminal_at_hand_does_not_matter(run_frames, monkeypatch: pytest.MonkeyPatch) -> None:
-    panels = panels_of(run_frames(constant(0.2, 0.4)))
-    before = plot(panels)
-    monkeypatch.setenv("COLUMNS", "20")
-    monkeypatch.setenv("LINES", "5")
-    assert plot(panels) == before
 
 
 def test_the_axis_has_round_numbers_and_a_name(run_frames) -> None:
@@ -247,13 +194,6 @@ def test_nothing_recorded_yet_is_said(run_frames) -> None:
     assert plot(panels_of((trials, curves[:0]))) == "test accuracy: nothing recorded yet\n"
 
 
-def test_a_panel_without_records_beside_others_keeps_its_place(run_frames) -> None:
-    trials, curves = run_frames(constant(0.2, 0.4, points=2))
-    text = plot(panels_of((trials, curves[curves["trial"] < 2])))
-    assert "lr 2, nothing recorded yet" in text
-    assert text.count("└┬") == 2
-
-
 def test_a_single_record_is_a_marker(run_frames, capsys: pytest.CaptureFixture[str]) -> None:
     text = plot(panels_of(run_frames(constant(0.25, 0.75, records=1))))
     assert [row.strip() for row in canvas(text) if row.strip()] == ["#", "o"]
@@ -280,20 +220,3 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
     assert canvas(text)[9].index("x") == 37  # epoch 4 of 8 on 75 columns
     assert "o none   # before   x diverged\nx: where a trial diverged; a stopped one keeps its last value.\n" in text
     assert "diverged" not in plot(panels_of(run_frames(constant(0.2, 0.4))))
-
-
-def test_plotext_is_left_as_it_is_found_after_import(run_frames) -> None:
-    def picture() -> str:
-        plotext.figure.draw(plotext.figure.signal([1, 2, 3], [10, 30, 20]).lines(True).label("a line"))
-        text: str = plotext.figure.build().string()
-        plotext.figure.clear()
-        return text
-
-    plotext.terminal.limit()
-    plotext.figure.clear().theme("default")
-    before, terminal = picture(), repr(plotext.terminal)
-    plotext.figure.title("left behind").draw(plotext.figure.signal([0, 1], [0.9, 0.9], marker="Q"))
-    text = plot(panels_of(run_frames(constant(0.2, 0.4))))
-    assert "left behind" not in text
-    assert "Q" not in text
-    assert (picture(), repr(plotext.terminal)) == (before, terminal)
