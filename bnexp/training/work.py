@@ -24,7 +24,7 @@ from bnexp.plan import TrialGroup, parts
 # No GPU has been measured yet. There, too, one at once is what a network alone would do, all in a single CUDA graph;
 # the same command prints what 2, 4 and 8 at once make of it.
 #
-# Up to rounding the numbers are the same either way (tests/training/test_convolutions_together.py).
+# Up to rounding the numbers are the same either way (tests/training/test_together.py).
 
 
 def trials_at_once(model: ModelSettings, device: torch.device) -> int | None:

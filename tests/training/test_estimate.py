@@ -12,7 +12,7 @@ from bnexp.training import estimate
 from bnexp.training import work as trial_axis
 from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
 from bnexp.training.group_state import GroupTrainState
-from tests.helpers import experiment, made_up_data, only_group, rates_group
+from tests.helpers import made_up_data, rates_group
 
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4}
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
@@ -35,11 +35,6 @@ def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch
     one, two = (estimated_seconds(rates_group(epochs=epochs), SHAPE, CPU) for epochs in (1, 2))
     evaluation = (96 + 16 + 32) / 256
     assert (one, two) == (pytest.approx(6 + 2 * evaluation), pytest.approx(12 + 3 * evaluation))
-
-
-@pytest.mark.parametrize("model", [{"family": "vgg", "depth": 5}, {"family": "resnet", "depth": 8, "norm": "whiten"}])
-def test_seconds_of_convolutions_are_positive(model: dict[str, Any]) -> None:
-    assert estimated_seconds(rates_group(2, model), SHAPE, CPU) > 0
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 3])
@@ -72,10 +67,3 @@ def test_what_is_timed_takes_as_many_threads_as_the_training_will(
 def test_batches_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="200 is more than the 96 training images"):
         estimated_seconds(rates_group(batch_size=200), SHAPE, CPU)
-
-
-@pytest.mark.parametrize("normalize", ["pca_whiten", "zca_whiten"])
-def test_whitening_is_not_fitted_to_estimate_the_time(normalize: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.linalg, "eigh", None)
-    some = only_group(experiment(model={"depth": 2, "width": 8}, data={"normalize": normalize}))
-    assert estimated_seconds(some, DataShape((3, 32, 32), 10, train=256, val=0, test=0), CPU) > 0

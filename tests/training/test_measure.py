@@ -61,12 +61,6 @@ def test_pieces_give_what_the_whole_gives(data: Dataset, images: int, monkeypatc
     assert max(seen) == min(images, 53)
 
 
-def test_more_trials_than_fit_at_a_time_pass_image_by_image(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = measure(linear(2), 2, WIDTH, data, data.test)
-    monkeypatch.setitem(module.CHUNK_NUMBERS, "cpu", 1)
-    assert_close(measure(linear(2), 2, WIDTH, data, data.test), whole, EXACT_FLOAT64)
-
-
 @pytest.mark.parametrize(
     "row", [[math.nan] * 3, [1.0, math.nan, math.nan], [math.inf, 2.0, math.nan], [1.0, math.inf, 3.0]]
 )
@@ -75,15 +69,6 @@ def test_accuracy_takes_the_first_nan_like_numpy(data: Dataset, row: list[float]
     share = float((data.train.labels_N == int(np.argmax(row))).double().mean())
     assert 0 < share < 1
     assert found_2K[1, 0] == share
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_accuracy_takes_what_argmax_takes(data: Dataset, seed: int) -> None:
-    draw = torch.Generator().manual_seed(seed)
-    few = torch.tensor([-math.inf, -1.0, 0.0, 1.0, math.inf, math.nan]).double()  # ties everywhere, NaN in many rows
-    logits_KBC = few[torch.randint(6, (7, 53, 4), generator=draw)]
-    found_2K = measure(lambda x: logits_KBC, 7, WIDTH, data, data.train)
-    assert found_2K[1].equal((logits_KBC.argmax(-1) == data.train.labels_N).double().mean(1))
 
 
 def test_what_is_recorded_is_the_loss_without_label_smoothing() -> None:

@@ -52,20 +52,6 @@ def test_switches_while_a_group_trains(precision: str, products: str) -> None:
         assert switches() == (products, True)
 
 
-@pytest.mark.parametrize("products", ["highest", "high", "medium"])
-def test_the_precision_of_products_is_put_back_after_training(products: str) -> None:
-    torch.set_float32_matmul_precision(products)
-    finished(group("tf32"))
-    assert torch.get_float32_matmul_precision() == products
-
-
-@pytest.mark.parametrize("flushed", [False, True])
-def test_the_treatment_of_denormals_is_put_back_after_training(flushed: bool) -> None:
-    torch.set_flush_denormal(flushed)
-    finished(group())
-    assert flushes() == flushed
-
-
 def test_switches_are_put_back_after_a_training_that_broke(monkeypatch: pytest.MonkeyPatch) -> None:
     before = switches()
 

@@ -99,9 +99,3 @@ def mlp(trials: int = 1, **train: Any) -> TrialGroup:
 )
 def test_the_products_of_a_training_are_those_worked_out_by_hand(train: dict[str, Any], images: int) -> None:
     assert total_macs(mlp(**train), SHAPE) == 152 * images
-
-
-@pytest.mark.parametrize("model", FAMILIES.values(), ids=FAMILIES)
-def test_the_products_of_a_training_are_proportional_to_its_trials(model: dict[str, Any]) -> None:
-    shape = DataShape(image=(1, 8, 8), classes=3, train=96, val=16, test=32)
-    assert total_macs(rates_group(5, model), shape) == 5 * total_macs(rates_group(1, model), shape)
