@@ -107,25 +107,6 @@ def test_settings_that_exclude_each_other_make_no_trial() -> None:
         config.settings("none", {"model.depth": 3})
 
 
-SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or digit"
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("runs/a", '"runs/a"'),
-        ("..", '".."'),
-        ("a\\b", '"a\\\\b"'),
-        ("", '""'),
-        ("a\n", '"a\\n"'),
-    ],
-)
-def test_names_that_could_leave_the_folder_are_refused(
-    refused: Callable[..., list[str]], name: str, shown: str
-) -> None:
-    assert refused({"name": name}) == [f"exp.yaml: name: {shown}: {SIGNS}"]
-
-
 WRONG_ARMS = "expected a list of none, before, after, or a mapping from arm names to overrides"
 
 

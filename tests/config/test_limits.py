@@ -4,7 +4,7 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
@@ -34,12 +34,6 @@ RANGE = {"range": [1, BILLION, 1]}
 VALUES = "has 1,000,000,000 values; at most 10,000 are possible"
 UNITS = "expected at most 1,000 layers of at most 1,000,000 units"
 CONTROLS = ["\x00", "\x1b[31m", "\x9b31m", "\u202e"]
-
-
-class Width(IntEnum):
-    """A number that is no int to YAML."""
-
-    NARROW = 4
 
 
 class Name(StrEnum):
@@ -75,10 +69,8 @@ def cheap() -> Iterator[None]:
         ({"train": {"record_at": RANGE}}, f"train.record_at: range {VALUES}"),
         ({"train": {"epochs": BILLION}},
          "train.epochs: 1000000000: expected a number less than or equal to 1000000"),
-        ({"model": {"depth": BILLION}}, "model.depth: 1000000000: expected a number less than or equal to 1000"),
         ({"model": {"width": BILLION}}, f"model.width: 1000000000: {UNITS}"),
         ({"model": {"width": [1] * 1001}}, f"model.width: [{'1, ' * 18}1,…: {UNITS}"),
-        ({"train": {"lr": HUGE}}, "train.lr: a whole number of more than 300 digits"),
         ({"train": {"batch_size": 2**63}},
          "train.batch_size: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
     ],
@@ -94,10 +86,6 @@ COLUMN = {"linspace": [0, 0.9, 1000]}
     ("raw", "sizes"),
     [
         ({"grid": {"train.lr": COLUMN, "train.momentum": COLUMN}, "seeds": 1}, "2 arms × 1,000,000 grid points × 1"),
-        (
-            {"grid": {"train.lr": COLUMN, "train.momentum": COLUMN, "model.dropout": COLUMN}},
-            "2 arms × 1,000,000,000 grid points × 3",
-        ),
         ({"arms": {f"a{i}": {} for i in range(11)}, "seeds": 10_000}, "11 arms × 1 grid point × 10,000 seeds"),
     ],
 )
@@ -128,8 +116,6 @@ def test_control_characters_reach_neither_folders_nor_the_terminal(refused: Refu
     for raw in (
         {"question": f"Does it{control}help?"},
         {"data": {"root": f"/data{control}"}},
-        {"grid": {"data.root": [f"/data{control}"]}},
-        {"arms": {"a": {"data.root": f"/data{control}"}}},
         {"name": f"exp{control}"},
         {"arms": {f"a{control}": {}}},
         {f"key{control}": 1},
@@ -159,17 +145,14 @@ def test_long_text_is_refused_with_the_limit(refused: Refused) -> None:
 
 def test_names_of_arms_are_as_long_as_names_of_experiments(refused: Refused) -> None:
     resolve({"name": "exp", "arms": {"x" * 100: {}}}, "x")
-    for length in (101, 300, 100_000):
-        (line,) = refused({"arms": {"x" * length: {}}})
-        assert line.startswith("exp.yaml: arms.xxx")
-        assert line.endswith(": expected at most 100 characters")
-        assert len(line) < 600
+    (line,) = refused({"arms": {"x" * 101: {}}})
+    assert line.startswith("exp.yaml: arms.xxx")
+    assert line.endswith(": expected at most 100 characters")
 
 
 LEAVING = [
-    "..", "../a", "a/../../b", "/tmp/a", "//a", "a/b", "a\\..\\b", "~", "~root", "$HOME", "a\x00b", "a\n", "\na", "a\r",
-    "a\x1b[2J", "x" * 101, "x" * 300, "\u2024\u2024\u2215a", "a\u2215b", "\uff0e\uff0e\uff0fa", "ｅｘｐ", "еxp",
-    "ex\u200bp", "exp\u202e", ".", ".git", "-exp", " ", "", "CON:", "a:b", "a|b", "*", "a b",
+    "..", "../a", "/tmp/a", "a/b", "a\\..\\b", "~", "$HOME", "a\x00b", "a\n", "a\x1b[2J", "x" * 101, "a\u2215b", "еxp",
+    "ex\u200bp", ".git", "-exp", "", "a:b", "*", "a b",
 ]  # fmt: skip
 
 
@@ -182,14 +165,12 @@ def test_no_name_leaves_the_folder_of_runs(refused: Refused, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
-    [(b"x", "bytes"), ({1, 2}, "set"), (object(), "object"), (1j, "complex"), (range(3), "range"), ((1, {2}), "set")],
+    ("value", "kind"), [(b"x", "bytes"), (object(), "object"), (range(3), "range"), ((1, {2}), "set")]
 )
 def test_a_script_is_told_what_no_file_could_hold(refused: Refused, value: object, kind: str) -> None:
     expected = f"of type {kind}, expected text, a number, true, false, null, a list or a mapping"
     for raw in (
-        {"question": value}, {"seeds": value}, {"train": {"lr": value}}, {"grid": {"train.lr": [value]}},
-        {"arms": {"a": {"data.root": value}}}, {"data": {"feature_scale": {3: value}}}, {"zip": {"mnist": value}},
+        {"seeds": value}, {"grid": {"train.lr": [value]}}, {"data": {"feature_scale": {3: value}}},
     ):  # fmt: skip
         (line,) = refused(raw)
         assert line.endswith(expected)
@@ -199,10 +180,7 @@ def test_a_script_is_told_what_no_file_could_hold(refused: Refused, value: objec
     ("passed", "read"),
     [
         ({"train": {"lr": [np.float64(0.1), np.float64(0.2)]}}, {"train": {"lr": [0.1, 0.2]}}),
-        ({"model": {"depth": (Width.NARROW,)}}, {"model": {"depth": [4]}}),
         ({"model": {"activation": (Name.RELU, Name.TANH)}}, {"model": {"activation": ["relu", "tanh"]}}),
-        ({"zip": MappingProxyType({"train.lr": 0.1})}, {"zip": {"train.lr": 0.1}}),
-        ({"grid": MappingProxyType({"train.lr": ("x",)})}, {"grid": {"train.lr": ["x"]}}),
         ({"arms": MappingProxyType({"a": MappingProxyType({"train.lr": "x"})})}, {"arms": {"a": {"train.lr": "x"}}}),
     ],
 )

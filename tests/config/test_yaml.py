@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import load, resolve
-from bnexp.config.yaml import DEEPEST, LARGEST, MOST_DIGITS, TOO_DEEP, TOO_LARGE, parse, read_mapping, to_yaml
+from bnexp.config.yaml import DEEPEST, LARGEST, TOO_DEEP, TOO_LARGE, parse, read_mapping, to_yaml
 from bnexp.errors import InputError
 
 SPELLINGS = [
@@ -97,11 +97,6 @@ def test_the_scalars_of_yaml_1_2(text: str, value: object) -> None:
 )
 def test_a_key_given_twice_is_refused_with_its_line(text: str, line: int, column: int, key: str) -> None:
     assert refused(text) == f"exp.yaml: line {line}, column {column}: not valid YAML: {key} is given twice"
-
-
-def test_a_merged_key_may_be_given_anew() -> None:
-    text = "base: &base {lr: 1, momentum: 0}\ntrain: {<<: *base, lr: 2}"
-    assert parse(text, "exp.yaml")["train"] == {"lr": 2, "momentum": 0}
 
 
 @pytest.mark.parametrize(
@@ -250,11 +245,6 @@ def test_a_billion_laughs_end_at_once(text: str) -> None:
 def test_values_are_nested_so_deep_and_no_deeper(nested: Callable[[int], str]) -> None:
     parse(nested(DEEPEST), "exp.yaml")
     assert refused(nested(DEEPEST + 1)).endswith(TOO_DEEP)
-
-
-def test_whole_numbers_have_so_many_digits_at_most() -> None:
-    assert parse("9" * MOST_DIGITS, "exp.yaml") == 10**MOST_DIGITS - 1
-    assert "at most 300" in refused("9" * (MOST_DIGITS + 1))
 
 
 def test_a_message_is_short_and_on_one_line() -> None:
