@@ -89,6 +89,7 @@ def page(study: Study, comparison: Comparison) -> str:
         study=study,
         comparison=comparison,
         metric=comparison.metric.replace("_", " "),
+        baseline=study.label(comparison.baseline),
         verdict=verdict(comparison, study.settings),
         tables=comparison_tables(comparison, arms),
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],

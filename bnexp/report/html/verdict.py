@@ -1,7 +1,7 @@
 """The verdict: what the comparison answers, in sentences, also where batch normalization loses."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from bnexp.analysis.comparison import (
@@ -45,6 +45,8 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
 
     The best arm is the one with the best difference, and that may still be a loss.
     """
+    settings = {comparison.label(arm): known for arm, known in settings.items()}
+    comparison = _labelled(comparison)
     unfinished = comparison.planned - comparison.finished
     so_far = f"So far {comparison.finished} of {counted(comparison.planned, 'trial')} have ended." if unfinished else ""
     treated = [row for row in comparison.overall if row.arm != comparison.baseline]
@@ -64,6 +66,18 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
     )
     heading = _heading(_subject(best.arm, comparison.baseline, settings), best, comparison)
     return Verdict(TONES.get(_stands(best, comparison), "unclear"), heading, tuple(filter(None, sentences)))
+
+
+def _labelled(comparison: Comparison) -> Comparison:
+    """Return the comparison with the arms' labels in place of their names."""
+    label = comparison.label
+    return replace(
+        comparison,
+        baseline=label(comparison.baseline),
+        rows=tuple(replace(row, arm=label(row.arm)) for row in comparison.rows),
+        overall=tuple(replace(row, arm=label(row.arm)) for row in comparison.overall),
+        best=tuple(replace(row, arm=label(row.arm)) for row in comparison.best),
+    )
 
 
 def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple[str, ...]]:

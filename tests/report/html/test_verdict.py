@@ -112,6 +112,15 @@ def test_a_tuned_comparison_says_what_its_interval_leaves_out() -> None:
     assert not any("tuned" in sentence for sentence in verdict_of(study()).sentences)
 
 
+def test_arms_go_by_their_labels() -> None:
+    made = study(arms=("none", "before", "after"), gains={"before": 0.3, "after": -0.3}, seeds=6)
+    labelled = replace(compared(made), labels={"none": "without", "before": "with BN"})
+    sentences = verdict(labelled, made.settings).sentences
+    assert sentences[0].startswith("Final test accuracy: with BN 0.8")
+    assert ", without 0.5" in sentences[0]
+    assert sentences[1].startswith("after loses against without: −0.3")
+
+
 def test_other_treatments_go_by_their_names() -> None:
     made = study(arms=("none", "wide"), seeds=6)
     plain = replace(made, settings=dict.fromkeys(made.arms, made.settings["none"]))
