@@ -21,8 +21,6 @@ MOST_README_LINES = 160
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?bnexp ((?:[a-z]+ )?[a-z]+)\b(.*)$", re.MULTILINE)
-COMING = {"rm"}
-"""Commands that the pages name already."""
 
 
 def name(page: Path) -> str:
@@ -95,7 +93,7 @@ def test_every_command_that_a_page_names_exists_and_takes_the_options(page: Path
         first, *_ = words.split()
         command = next((known for known in (words, first) if known in commands()), None)
         group = any(known.startswith(f"{first} ") for known in commands())
-        assert command or group or first in COMING, f"bnexp {words}"
+        assert command or group, f"bnexp {words}"
         options = set(re.findall(r"(?<=\s)--[a-z][\w-]*", f" {rest}")) - {"--help"}
         assert not command or options <= commands()[command], f"bnexp {words}{rest}"
 
