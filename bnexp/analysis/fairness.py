@@ -192,7 +192,8 @@ def _few(comparison: Comparison) -> Iterator[str]:
     if pairs and min(pairs) < FEWEST_SEEDS:
         least, most = min(pairs), max(pairs)
         count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
-        yield f"few seeds: {count} a row; an exact p below 0.05 takes {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
+        remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
+        yield f"few seeds: {count} per row; {remedy}"
 
 
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:

@@ -154,7 +154,7 @@ def _equal(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.rows
     pairs = max((row.pairs for row in rows), default=0)
     mean = "mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count."
-    epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials were there."
+    epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials had reached that accuracy."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, rows),
         arm_column(comparison),
@@ -258,7 +258,7 @@ def _inactive_notes(comparison: Comparison) -> Iterator[str]:
     if told:
         yield f"No effect: {'; '.join(told)}."
     if any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best):
-        yield "Points at which an arm trains the same count once."
+        yield "Points at which an arm trains the same way count as one."
 
 
 def _robust(comparison: Comparison) -> Table:
@@ -315,8 +315,11 @@ def _usable_range(row: RobustnessRow) -> Cell:
 def _time(comparison: Comparison) -> Table:
     to = f"to {comparison.threshold:g}"
     epochs = f"epochs, seconds {to}: medians; a trial that never got there counts as later than all others."
-    first = "first: pairs in which the arm was there first. restricted mean: of the epochs, at most the budget."
-    seconds = "seconds: a trial's share of the time of the trials that trained at once. gap: training - test accuracy."
+    first = (
+        f"first: pairs in which the arm got there before {comparison.label(comparison.baseline)} did, if it did at all."
+    )
+    mean = "restricted mean: the mean of the epochs; a trial that never got there counts with its whole budget."
+    seconds = "seconds: a trial's share of the time of the trials that trained at once."
     cost = "cost of a step: arm / baseline; left out where either's steps took less than a second in all."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),
@@ -324,11 +327,11 @@ def _time(comparison: Comparison) -> Table:
         epochs_column(comparison.threshold, epochs),
         share_column("reached", "reached", "trials", drop=2),
         share_column("first", "first", "pairs", legend=first, drop=5),
-        number_column("restricted mean", "restricted_epochs", legend=first, drop=6),
+        number_column("restricted mean", "restricted_epochs", legend=mean, drop=6),
         number_column(f"seconds {to}", "seconds_to_threshold", legend=seconds, drop=1),
         number_column("seconds per epoch", "seconds_per_epoch", legend=seconds, drop=3),
         Column("cost of a step", lambda row: number(row.step_cost, ".2f", "×"), ("step_cost",), legend=cost, drop=1),
-        number_column("gap", "gap", "+.3f", legend=seconds, drop=4),
+        number_column("gap", "gap", "+.3f", legend="gap: training - test accuracy.", drop=4),
     ]
     clock = (
         "All times are from one clock. Arms of different networks don't train in turns, so the machine's other work is "

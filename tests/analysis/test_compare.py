@@ -331,7 +331,7 @@ def test_a_study_says_what_is_to_be_known_about_it(make_folder) -> None:
     ]
     comparison = compare_study(study_of(runs))
     first, second, third, last = (run.path.name for run in runs)
-    assert comparison.warnings == ("few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)",)
+    assert comparison.warnings == ("few seeds: 2 pairs per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)",)
     assert comparison.differs == (f"model.depth: null in {first}, 3 in {second}, null in {last}",)
     assert comparison.left_out == (
         f"{third}: no trial has finished",

@@ -8,7 +8,7 @@ from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_study, study_of
 
 SIX = {"seeds": 6}
-FEW = "few seeds: {} a row; an exact p below 0.05 takes 6 (seeds: 6)"
+FEW = "few seeds: {} per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)"
 
 
 def warnings(*runs, condition=None, **options) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def test_values_that_come_to_the_same_for_an_arm_are_one_candidate(make_folder) 
     comparison = compare_run(run)
     assert [(row.candidates, row.epochs, row.inactive) for row in comparison.best] == [(2, 2 * 2 * 2, ())] * 2
     (table,) = tables(comparison, "best")
-    assert "Points at which an arm trains the same count once." in table.notes
+    assert "Points at which an arm trains the same way count as one." in table.notes
 
 
 def test_joined_runs_follow_the_same_rule(make_folder) -> None:

@@ -26,7 +26,7 @@ def test_the_main_view_has_every_table_that_applies_and_the_warnings_last(runs: 
     lines = cli("compare").out.splitlines()
     titles = [name, "Over all grid points", "Each arm at its best", "Robustness"]
     assert [line for line in lines if line in titles] == titles
-    assert "Careful: few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)." in lines
+    assert "Careful: few seeds: 2 pairs per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)." in lines
     lag = "after 8 updates, 43 % of their initial value is still in them (norm.momentum 0.1)"
     assert lines[-1] == f"Careful: running averages of before: {lag}; remedy: norm.statistics: population."
 
@@ -53,7 +53,7 @@ def test_a_view_without_rows_says_so(runs: Path, cli: Command) -> None:
 
 
 def test_warnings_reach_every_format(runs: Path, cli: Command) -> None:
-    warning = "Careful: few seeds: 2 pairs a row; an exact p below 0.05 takes 6 (seeds: 6)."
+    warning = "Careful: few seeds: 2 pairs per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)."
     assert f"\n- {warning}\n" in cli("compare", "--format", "md").out
     assert f"\n{warning}\\par\n" in cli("compare", "--format", "latex").out
     (run,) = cli("compare", "--json").json()

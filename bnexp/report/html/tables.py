@@ -161,16 +161,21 @@ def _leaves(settings: TrialSettings) -> dict[str, str]:
 def environment_table(environments: Mapping[str, Mapping[str, object]]) -> PageTable:
     """Return what every run ran on: versions, device, times and command, a column per run."""
     names = dict.fromkeys(name for found in environments.values() for name in found if name != "format")
-    rows = [(name, *(_written(found.get(name)) for found in environments.values())) for name in names]
+    rows = [(name, *(_recorded(name, found.get(name)) for found in environments.values())) for name in names]
     return page_table(replace(plain_table(("", *environments), rows, "What it ran on"), name="environments"))
 
 
+def _recorded(name: str, value: object) -> str:
+    """Write what a run recorded: the command as a shell takes it, other lists of texts with semicolons."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return shlex.join(value) if name == "command" else "; ".join(value)
+    return _written(value)
+
+
 def _written(value: object) -> str:
-    """Write a setting: a command as a shell takes it, other compounds as JSON."""
+    """Write a setting: compounds as JSON."""
     if value is None:
         return MISSING
-    if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return shlex.join(value)
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     return value_text(value)

@@ -414,10 +414,13 @@ def test_settings_are_held_against_the_baseline() -> None:
 
 
 def test_the_environment_is_a_column_per_run() -> None:
-    table = environment_table({"a": {"format": 1, "torch": "2", "command": ["bnexp", "a b"]}, "b": {"commit": None}})
+    table = environment_table(
+        {"a": {"format": 1, "torch": "2", "command": ["bnexp", "a b"], "groups": ["3 4", "0 1"]}, "b": {"commit": None}}
+    )
     assert [[cell.text for cell in row.cells] for row in table.rows] == [
         ["torch", "2", "–"],
         ["command", "bnexp 'a b'", "–"],
+        ["groups", "3 4; 0 1", "–"],
         ["commit", "–", "–"],
     ]
 
