@@ -55,7 +55,9 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
         InputError: the folder is a link or of another format, or another process has it.
     """
     path = runs / run_name(config)
-    if not options.rerun and (done := finished_run(path)) and not (options.retry_failed and has_failed(done)):
+    done = None if options.rerun else finished_run(path)
+    # With other labels it goes on, with nothing to train, and so writes them into its configuration and its tables.
+    if done and done.config.labels == config.labels and not (options.retry_failed and has_failed(done)):
         return Finished(done)
     refuse_link(path)
     check_free(path)

@@ -41,6 +41,17 @@ def test_the_same_command_again_trains_nothing_and_shows_the_result(runs: Path, 
     assert "Does a tiny network learn" in again.out
 
 
+def test_labels_given_later_are_taken_over_without_training(runs: Path, cli: Command, trained: Trained) -> None:
+    before = (runs / trained.path.name / "curves.csv").read_bytes()
+    shown = cli("run", "exp.yaml", "labels.before=with BN")
+    assert "0 to go" in shown.out
+    assert "with BN" in shown.out
+    assert "with BN" in cli("compare", trained.path.name).out
+    assert "with BN" in (runs / trained.path.name / "summary.md").read_text()
+    assert (runs / trained.path.name / "curves.csv").read_bytes() == before
+    assert "to go" not in cli("run", "exp.yaml", "labels.before=with BN").out
+
+
 def test_the_same_curves_bit_for_bit_in_another_process(experiment: Path, cli: Command, trained: Trained) -> None:
     assert cli("run", experiment).code == 0
     curves = without_seconds(only_run(Path("runs")).curves)
