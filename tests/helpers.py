@@ -166,10 +166,6 @@ SAMPLED_SHARE = 0.006
 """Difference allowed between a share counted over 2·10^5 draws and the probability."""
 SAMPLED_MEAN = 0.03
 """Relative difference allowed between a mean over 2·10^5 draws, nine in ten of them zeros, and the true one."""
-ADAM_EPS_EFFECT = 1e-5
-"""Relative difference that Adam's ε of 1e-8 makes to a step from gradients of 0.01 and more."""
-CONVERGED = 1e-4
-"""Loss that counts as reaching the minimum of a quadratic that starts near 1."""
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -200,14 +196,9 @@ FAR_MEANS_FLOAT64 = 1e-6
 EXPLOSION = 0.02
 """Relative difference allowed between the growth of gradients a layer in 30 layers of 128 ReLU units with a batch of
 128 images, and that in infinitely many and wide ones: over several sizes the difference was 0.2 to 1.6 %."""
-SAMPLED_VARIANCE = 0.15
-"""Relative difference allowed between a variance over 60 batches, or the ratio of two, and the true one: the standard
-error of one number's is √(2/59) = 18 %, and here 16 and more are averaged."""
 LANCZOS = 1e-5
 """Relative difference allowed between an eigenvalue by Lanczos iterations, which are asked for 1e-6, and the true
 one."""
 RANKED_SHARE = 0.05
 """Difference allowed between the share of a layer's numbers below a percentile of 2,000 of them, and the percentile:
 the standard error of 2,000 independent ones is 1.1 %, and neighbouring places of a picture aren't."""
-SHORT_STEP = 1e-3
-"""Relative difference allowed between a Hessian along a gradient and a change of the gradient over 1e-5 of a step."""

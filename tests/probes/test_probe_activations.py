@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bnexp.training.group_state import GroupTrainState
-from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, SAMPLED_VARIANCE, assert_close, rates_group
+from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, assert_close, rates_group
 from tests.probes.looking import MODELS, Plain, find, in_training, layers_of, rows
 
 LAYER = "hidden.0.activation"
@@ -89,32 +89,6 @@ def test_only_activations_of_the_kind_are_counted() -> None:
     ]
 
 
-def whitened(train_state: GroupTrainState, images: int) -> torch.Tensor:
-    """Weights (P, P) that make the inputs' features of the first images orthogonal, with HᵀH = 1."""
-    x_NP = train_state.data.inputs(train_state.data.train.images_NP[:images])
-    values, vectors = torch.linalg.eigh(x_NP.T @ x_NP)
-    return vectors @ (values**-0.5).diag() @ vectors.T
-
-
-@pytest.mark.parametrize(
-    ("scales", "expected"),
-    [
-        ([1.0] * 16, 16),
-        ([3.0] * 4 + [1.0] * 12, (4 * 9 + 12) ** 2 / (4 * 81 + 12)),
-        ([1.0] + [0.0] * 15, 1),
-    ],
-)
-def test_the_rank_of_orthogonal_features_is_known(scales: list[float], expected: float) -> None:
-    train_state = one_layer("identity", 16)
-    set_number(
-        train_state, "hidden.0.linear.weight", 0, torch.tensor(scales).diag().double() @ whitened(train_state, 32)
-    )
-    set_number(train_state, "hidden.0.linear.bias", 1, torch.arange(16.0))  # one sample, 32 times
-    found = find(train_state, {"name": "rank", "batches": 2})
-    assert_close(found[LAYER, "rank"], [expected, 1], PLAIN_FLOAT64)
-    assert_close(found[LAYER, "rank.share"], [expected / 16, 1 / 16], PLAIN_FLOAT64)
-
-
 @pytest.mark.parametrize(
     "model", [{"depth": 2, "width": 40}, MODELS["vgg, dropout"]], ids=["wider than the batch", "vgg"]
 )
@@ -157,10 +131,3 @@ def test_batch_spread_is_the_variance_of_batch_means_over_that_of_all_samples(na
             means, whole = np.stack([a_NC.mean(0) for a_NC in each]), np.concatenate(each)
             expected = (means.var(0, ddof=1) / whole.var(0)).mean()
             assert_close(found[layer, "batch_spread"][k], expected, PLAIN_FLOAT64)
-
-
-@pytest.mark.parametrize("size", [8, 32])
-def test_batches_drawn_at_random_spread_as_one_over_their_size(size: int) -> None:
-    train_state = in_training({"depth": 1, "width": 16, "norm": "none"}, batch_size=size)
-    found = find(train_state, {"name": "batch_spread", "batches": 60})["hidden.0.linear", "batch_spread"]
-    assert_close(found[0] * size, 1.0, SAMPLED_VARIANCE)

@@ -1,22 +1,18 @@
-"""Gradients, updates and their noise against plain PyTorch, differences and NumPy."""
+"""Gradients, updates and their noise against plain PyTorch and NumPy."""
 
 from math import exp, pi, sqrt
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from tests.helpers import (
-    DIFFERENCES_FLOAT64,
     EXACT_FLOAT64,
     EXPLOSION,
     PLAIN_FLOAT64,
-    SAMPLED_VARIANCE,
     assert_close,
     experiment,
     made_up_data,
@@ -24,44 +20,6 @@ from tests.helpers import (
     rates_group,
 )
 from tests.probes.looking import MODELS, Plain, column, find, in_training, layers_of, probe
-
-STEP = 1e-5
-"""Of central differences."""
-
-
-def differences(loss: Any, numbers: torch.Tensor) -> torch.Tensor:
-    """The gradient of a loss with respect to numbers that it reads anew, by central differences."""
-    found = torch.zeros_like(numbers)
-    with torch.no_grad():
-        for place in np.ndindex(*numbers.shape):
-            before = numbers[place].item()
-            numbers[place] = before + STEP
-            ahead = loss()
-            numbers[place] = before - STEP
-            found[place] = (ahead - loss()) / (2 * STEP)
-            numbers[place] = before
-    return found
-
-
-def test_norms_are_those_of_finite_differences() -> None:
-    train_state = in_training(
-        {"depth": 2, "width": 4, "norm": "after", "dropout": 0.3}, batch_size=8, label_smoothing=0.1
-    )
-    found, made = find(train_state, "gradient_norm"), Plain(train_state, 1)
-    weights = [layer.get_parameter("weight") for layer in made.weights]
-    expected = [float(differences(lambda: made.loss(made.batch(0)), weight).norm()) for weight in weights]
-    assert_close(column(found, "gradient_norm", 1), expected, DIFFERENCES_FLOAT64)
-    hidden = [float(differences_at(made, layer).norm()) for layer in made.activations]
-    assert_close(column(found, "gradient_norm.activation", 1), hidden, DIFFERENCES_FLOAT64)
-
-
-def differences_at(made: Plain, layer: nn.Module) -> torch.Tensor:
-    """The gradient with respect to what a layer hands on, by adding to it."""
-    added = torch.zeros(8, 4, dtype=torch.float64)
-    handle = layer.register_forward_hook(lambda module, given, output: output + added)
-    found = differences(lambda: made.loss(made.batch(0)), added)
-    handle.remove()
-    return found
 
 
 @pytest.mark.parametrize("batches", [1, 3])
@@ -193,15 +151,6 @@ def test_gradient_noise_is_the_covariance_over_the_drawn_batches(name: str) -> N
         assert_close(found["", "gradient_noise.relative"][k], trace / (each.mean(0) ** 2).sum(), PLAIN_FLOAT64)
 
 
-def test_gradient_noise_falls_with_the_batch_size() -> None:
-    written = {"name": "gradient_noise", "batches": 60}
-    traces = [
-        find(in_training(MODELS["mlp"] | {"norm": "none"}, batch_size=size), written)["", "gradient_noise"][0]
-        for size in (8, 32)
-    ]
-    assert_close(traces[0] / traces[1], 4.0, SAMPLED_VARIANCE)
-
-
 def test_layers_are_chosen_by_patterns() -> None:
     train_state = in_training(MODELS["mlp"])
     layers = layers_of(find(train_state, "gradient_norm"), "gradient_norm")
@@ -210,20 +159,3 @@ def test_layers_are_chosen_by_patterns() -> None:
     assert layers_of(chosen, "gradient_norm") == ["hidden.1.linear", "output"]
     assert layers_of(chosen, "gradient_norm.activation") == ["hidden.1.activation"]
     assert ("", "gradient_norm.slope") in chosen
-
-
-@pytest.mark.parametrize("factor", [0.1, 10.0])
-@pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
-def test_the_scale_free_norm_does_not_mind_the_scale_of_weights_before_batch_norm(name: str, factor: float) -> None:
-    train_state = in_training(MODELS[name] | {"norm": {"eps": 1e-14}, "dropout": 0.0})
-    before = find(train_state, "gradient_norm")
-    layer = layers_of(before, "gradient_norm")[1]
-    with torch.no_grad():
-        train_state.network.get_submodule(layer).get_parameter("weight").mul_(factor)
-    after = find(train_state, "gradient_norm")
-    for each in layers_of(before, "gradient_norm"):
-        assert_close(after[each, "gradient_norm.scale_free"], before[each, "gradient_norm.scale_free"], PLAIN_FLOAT64)
-    assert_close(after[layer, "gradient_norm"] * factor, before[layer, "gradient_norm"], PLAIN_FLOAT64)
-    # What a step changes goes with the square.
-    relative = after[layer, "gradient_norm.relative"] * factor**2
-    assert_close(relative, before[layer, "gradient_norm.relative"], PLAIN_FLOAT64)

@@ -7,7 +7,7 @@ import torch
 from bnexp.probes.landscape import directions
 from bnexp.streams import stream_seed
 from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, assert_close, noise, rates_group
-from tests.probes.looking import MODELS, Plain, find, in_training, scaled
+from tests.probes.looking import MODELS, Plain, find, in_training
 
 NAMES = ["mlp", "mlp, norm after, dropout", "mlp, groups", "vgg, dropout", "resnet"]
 SMALL = {"name": "landscape_slice", "range": [-0.5, 1], "points": 4}
@@ -45,15 +45,6 @@ def test_in_the_middle_is_the_loss() -> None:
     assert sum(name.startswith("landscape_slice[") for _, name in found) == 11 * 11
     assert np.array_equal(found["", "landscape_slice[0 0]"], found["", "loss_variation"])
     assert {("", "landscape_slice[-1 -1]"), ("", "landscape_slice[0.2 -0.8]")} < set(found)
-
-
-@pytest.mark.parametrize("factor", [0.1, 10.0])
-@pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
-def test_the_scale_of_filters_before_batch_norm_leaves_the_slice_as_it_is(name: str, factor: float) -> None:
-    before, after = find(scaled(name, 1.0), SMALL), find(scaled(name, factor), SMALL)
-    assert np.ptp([row[0] for row in before.values()]) > 0.1
-    for place, row in before.items():
-        assert_close(after[place], row, PLAIN_FLOAT64)
 
 
 def test_all_arms_of_a_seed_go_the_same_ways_and_seeds_and_ways_differ() -> None:

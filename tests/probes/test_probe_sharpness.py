@@ -91,29 +91,6 @@ def test_the_largest_eigenvalue_is_not_the_one_farthest_from_0() -> None:
     assert_close(find(train_state, "sharpness")["", "sharpness"][0], eigenvalues[-1], LANCZOS)
 
 
-@pytest.mark.parametrize(("name", "factor"), [("batch", 0.1), ("batch", 10.0), ("vgg", 10.0)])
-def test_the_scale_free_form_does_not_mind_the_scale_of_filters_before_batch_norm(name: str, factor: float) -> None:
-    train_state = tiny(TINY[name] | {"norm": {"eps": 1e-14}, "width": 2})
-    before = find(train_state, "sharpness")
-    with torch.no_grad():
-        for layer, theta in train_state.network.named_parameters():
-            if layer.endswith("weight") and not layer.startswith("output"):
-                theta[:, 0] *= factor
-                theta[:, 1:] *= factor**0.5
-    after = find(train_state, "sharpness")
-    assert_close(after["", "sharpness.scale_free"], before["", "sharpness.scale_free"], LANCZOS)
-    assert (abs(after["", "sharpness"] / before["", "sharpness"] - 1) > 0.3).all()
-
-
-def test_where_every_filter_has_norm_1_both_forms_are_the_same() -> None:
-    train_state = tiny(TINY["none"])
-    for name, theta in train_state.network.named_parameters():
-        if name.endswith("weight"):
-            theta.data /= theta.data.norm(dim=2, keepdim=True)
-    found = find(train_state, "sharpness")
-    assert_close(found["", "sharpness.scale_free"], found["", "sharpness"], LANCZOS)
-
-
 def test_a_network_in_float32_is_looked_at_in_float64() -> None:
     train_state = tiny(TINY["batch"], precision="fp32")
     alike = tiny(TINY["batch"])

@@ -122,15 +122,6 @@ def test_a_training_that_is_continued_finds_the_same_and_remembers_what_it_had_s
     assert remembered[0] == remembered[1]
 
 
-def test_a_continued_training_without_what_was_seen_would_show_no_drift() -> None:
-    whole = run(group_of("mlp"), [short("drift")])
-    state = whole[1][1]
-    forgotten = {name: array for name, array in state.arrays.items() if not name.startswith("probe.")}
-    blank = Snapshot(state.trials, state.epoch, state.step, state.seconds, forgotten)
-    (record,) = probed(run(group_of("mlp"), [short("drift")], blank))
-    assert not any(name == "drift.mean" for _, name in record.values)
-
-
 def test_when_a_diverged_trial_is_dropped_the_others_go_on_being_measured() -> None:
     raw = {"model": {"depth": 2, "width": 5, "norm": "none", "activation": "relu"}, "arms": {"only": {}}}
     rule = {"batch_size": 16, "epochs": 3, "stop_diverged": True, "precision": "fp64"}
