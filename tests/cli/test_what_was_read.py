@@ -71,7 +71,7 @@ def test_show_as_json_has_what_was_read(cli: Command, folder: Path) -> None:
             "val": 2,
             "test": 4,
             "left_out": {".txt": 1},
-            "ground": "black",
+            "background": "black",
             "remarks": [],
             "warnings": ["all 18 training images are equal, so there is nothing to learn from them"],
         }
@@ -112,6 +112,6 @@ def test_an_extra_level_of_folders_is_refused(cli: Command, folder: Path, comman
     result = cli(command, "exp.yaml")
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"bnexp: data.root: {folder}/train holds a single class, shapes, and there is nothing to tell apart; if the "
-        "folders in it are the classes (a, b), move them up into train/, and in test/ likewise\n"
+        f"bnexp: data.root: {folder}/train holds a single class, shapes, and there is nothing to tell apart; the "
+        "folders of the classes have to lie directly in train/ and test/\n"
     )

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, load
 from bnexp.deploy import folded_run, folding
-from bnexp.deploy.folded_run import FoldedRun, Timing, fold_run
+from bnexp.deploy.folded_run import FoldedRun, fold_run
 from bnexp.deploy.folding import FoldedTrial, fold_trial
+from bnexp.deploy.timing import Timing
 from bnexp.errors import InputError
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.claims.checks.small import DIGIT, Moment, difference, fresh, last_moments, moments, noise, short, worn
-from bnexp.claims.checks.times import in_turn
 from bnexp.claims.results import Finding
 from bnexp.deploy.folding import Unfoldable, folded
+from bnexp.deploy.timing import in_turn
 from bnexp.nn.layers import Linear
 from bnexp.nn.norm import BatchNorm, refit_statistics
 from bnexp.nn.to_torch import to_torch

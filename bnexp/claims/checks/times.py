@@ -1,7 +1,6 @@
 """What batch norm costs of a step's time, measured in turn, so that what else the machine does falls on all alike."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from math import prod
 from statistics import median
@@ -15,6 +14,7 @@ from bnexp.config.text import counted
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
+from bnexp.deploy.timing import Act, in_turn
 from bnexp.nn.norm import BatchNorm
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.graphs import updater
@@ -23,9 +23,6 @@ from bnexp.training.numerics import numerics, threads
 
 IMAGE, CLASSES = (1, 28, 28), 10
 IMAGES = 2_048
-WARM_UP = 3
-
-Act = Callable[[], object]
 
 
 def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured]:
@@ -54,25 +51,6 @@ def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured
         f"a step takes {1e3 * added:.3f} ms longer; forward and backward through {norms} BN layers by themselves take "
         f"{1e3 * norms * median(layer):.3f} ms; that hidden biases are left out saves a little",
     )
-
-
-def in_turn(acts: Sequence[Act], rounds: int, times: int) -> list[list[float]]:
-    """Return for each act the seconds that it takes in each round, where it is done so many times in a row.
-
-    Every other round goes through them in the opposite order.
-    """
-    for act in acts:
-        for _ in range(WARM_UP):
-            act()
-    seconds = [list[float]() for _ in acts]
-    for number in range(rounds):
-        order = range(len(acts)) if number % 2 == 0 else reversed(range(len(acts)))
-        for place in order:
-            started = time.perf_counter()
-            for _ in range(times):
-                acts[place]()
-            seconds[place].append((time.perf_counter() - started) / times)
-    return seconds
 
 
 def _group(arm: str) -> TrialGroup:

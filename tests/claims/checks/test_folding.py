@@ -12,6 +12,7 @@ from bnexp.claims.checks import evaluation as folding
 from bnexp.claims.checks.evaluation import FOLDED, REFUSED, folds_away
 from bnexp.deploy import folding as of_networks
 from bnexp.deploy.folding import Weights
+from bnexp.nn.norm import BatchNorm
 from tests.claims.checks.judging import failing
 
 FORMULAS = [
@@ -52,7 +53,7 @@ def test_the_network_that_is_timed_first_has_the_norm_layers(monkeypatch: pytest
 
 def without_eps(affine: Callable[[nn.Module], Any]) -> Callable[[nn.Module], Any]:
     def wrong(norm: nn.Module) -> Any:
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(norm, BatchNorm):
             norm.eps = 0.0
         return affine(norm)
 
@@ -126,6 +127,6 @@ def test_a_shift_that_padding_swallows_is_found(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_norm_layer_that_is_left_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folding, "folded", folding.plain)
+    monkeypatch.setattr(folding, "folded", folding.to_torch)
     found = failing(folds_away())
     assert found[-len(FOLDED) - len(REFUSED) :] == [*FOLDED, *(f"{name} can't be folded" for name in REFUSED)]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from bnexp.claims.checks import times
-from bnexp.claims.checks.times import WARM_UP, in_turn, step_times
+from bnexp.claims.checks.times import step_times
 from bnexp.claims.results import Finding, Measured
+from bnexp.deploy.timing import WARM_UP, in_turn
 from bnexp.training.group_state import GroupTrainState
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bnexp.deploy import folded_run as inference
-from bnexp.deploy.folded_run import Timing, timings
+from bnexp.deploy import timing
+from bnexp.deploy.timing import Timing, timings
 
 
 class Watched(nn.Module):
@@ -38,7 +38,7 @@ def uncompiled(network: nn.Module, **options: Any) -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference, "REPETITIONS", 7)
+    monkeypatch.setattr(timing, "MOST_ROUNDS", 7)
 
 
 def test_batches_of_one_and_256_are_timed_as_they_are_and_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_networks_take_turns_once_both_are_warm(monkeypatch: pytest.MonkeyPatch)
     log: list[tuple[str, int]] = []
     list(timings(Watched("a", log), Watched("b", log), torch.zeros(1, 1, 2, 2), 1))
     names = [name for name, _ in log]
-    assert names == 2 * (["a"] * inference.WARM_UP + ["b"] * inference.WARM_UP + ["a", "b"] * 7)
+    assert names == 2 * (["a"] * timing.WARM_UP + ["b"] * timing.WARM_UP + ["a", "b", "b", "a"] * 3 + ["a", "b"])
 
 
 def test_where_nothing_can_be_compiled_the_reason_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,10 +89,10 @@ def test_where_nothing_can_be_compiled_the_reason_is_one_line(monkeypatch: pytes
 
 def test_slow_networks_are_repeated_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", fail)
-    monkeypatch.setattr(inference, "SECONDS", 0.0)
+    monkeypatch.setattr(timing, "SECONDS", 0.0)
     log: list[tuple[str, int]] = []
     list(timings(Watched("a", log), Watched("b", log), torch.zeros(1, 1, 2, 2), 1))
-    assert log.count(("a", 1)) == inference.WARM_UP + inference.LEAST
+    assert log.count(("a", 1)) == timing.WARM_UP + timing.LEAST_ROUNDS
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""Times measured in turn, so that what else the machine does falls on all alike."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from bnexp.training.numerics import threads
+
+WARM_UP = 3
+BATCHES = 1, 256
+"""Images at a time."""
+MOST_ROUNDS, SECONDS, LEAST_ROUNDS = 101, 2.0, 5
+"""Rounds in which networks are timed: fewer where they take so many seconds together, but at least …"""
+
+Act = Callable[[], object]
+
+
+def in_turn(
+    acts: Sequence[Act], rounds: int, times: int = 1, most_seconds: float = float("inf"), least_rounds: int = 1
+) -> list[list[float]]:
+    """Return for each act the seconds that it takes in each round, where it is done so many times in a row.
+
+    Every other round goes through them in the opposite order.
+
+    Args:
+        acts: each does all that it does before it returns.
+        rounds: at most.
+        times: that an act is done in a round.
+        most_seconds: no round begins after so long, unless fewer than `least_rounds` are done.
+        least_rounds: rounds at least.
+    """
+    for act in acts:
+        for _ in range(WARM_UP):
+            act()
+    seconds = [list[float]() for _ in acts]
+    begun = time.perf_counter()
+    for number in range(rounds):
+        if number >= least_rounds and time.perf_counter() - begun > most_seconds:
+            break
+        order = range(len(acts)) if number % 2 == 0 else reversed(range(len(acts)))
+        for place in order:
+            started = time.perf_counter()
+            for _ in range(times):
+                acts[place]()
+            seconds[place].append((time.perf_counter() - started) / times)
+    return seconds
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a batch of images takes in two networks."""
+
+    batch: int
+    """Images at a time."""
+    compiled: bool
+    """By torch.compile."""
+    before: float | None
+    """Seconds, the median; None where the networks can't be compiled."""
+    after: float | None
+    problem: str = ""
+    """Why they can't."""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as fast the second network is."""
+        return self.before / self.after if self.before and self.after else None
+
+
+@torch.no_grad()
+def timings(before: nn.Module, after: nn.Module, images_BCHW: Float[Tensor, "B C H W"], macs: int) -> Iterator[Timing]:
+    """Yield how long batches of 1 and of 256 images take, as the networks are and compiled.
+
+    Args:
+        before, after: in evaluation mode, where the images are.
+        images_BCHW: some inputs, which are repeated where a batch takes more.
+        macs: multiply-accumulates for one image; where there are few, one thread computes, as in training.
+    """
+    for batch in BATCHES:
+        x_BCHW = images_BCHW[torch.arange(batch, device=images_BCHW.device) % len(images_BCHW)]
+        with threads(batch * macs, x_BCHW.device):
+            eager = Timing(batch, False, *_medians([before, after], x_BCHW))
+            compiled = _compiled([before, after], x_BCHW)
+        yield from (eager, compiled)
+
+
+def _compiled(networks: Sequence[nn.Module], x_BCHW: Tensor) -> Timing:
+    # Otherwise torch counts what it compiled for other networks, and gives up after eight of them.
+    torch.compiler.reset()
+    try:
+        compiled = [torch.compile(each, dynamic=False) for each in networks]
+        return Timing(len(x_BCHW), True, *_medians(compiled, x_BCHW))
+    except Exception as error:  # whatever the compiler lacks here
+        return Timing(len(x_BCHW), True, None, None, f"{type(error).__name__}: {error}".partition("\n")[0])
+
+
+def _medians(networks: Sequence[Callable[[Tensor], object]], x_BCHW: Tensor) -> tuple[float, float]:
+    def act(network: Callable[[Tensor], object]) -> Act:
+        def run() -> None:
+            network(x_BCHW)
+            if x_BCHW.device.type == "cuda":
+                torch.cuda.synchronize(x_BCHW.device)
+
+        return run
+
+    first, second = in_turn(
+        [act(each) for each in networks], MOST_ROUNDS, most_seconds=SECONDS, least_rounds=LEAST_ROUNDS
+    )
+    return median(first), median(second)
