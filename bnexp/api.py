@@ -18,7 +18,7 @@ from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
-from bnexp.screen import RunDisplay, is_watched
+from bnexp.screen import RunDisplay, is_watched, show_figures
 from bnexp.store.finding import find_run, runs_folder
 from bnexp.store.reader import RunRecord
 
@@ -312,6 +312,7 @@ class Comparison:
         """
         from bnexp.report.figures.pictures import draw
 
+        show_figures()
         return draw(kind, self.study, self.result)
 
     def __str__(self) -> str:

@@ -52,6 +52,15 @@ def is_watched() -> bool:
     return sys.stdout.isatty() or in_notebook()
 
 
+def show_figures() -> None:
+    """Let a notebook draw Matplotlib's figures; without pyplot nobody has told it how."""
+    if in_notebook():
+        from IPython import get_ipython  # type: ignore[import-not-found]
+        from IPython.core.pylabtools import select_figure_formats  # type: ignore[import-not-found]
+
+        select_figure_formats(get_ipython(), {"png"})
+
+
 class RunDisplay:
     """Shows a run from what there is to train to its end; it is entered while the run trains.
 
