@@ -315,9 +315,7 @@ def _usable_range(row: RobustnessRow) -> Cell:
 def _time(comparison: Comparison) -> Table:
     to = f"to {comparison.threshold:g}"
     epochs = f"epochs, seconds {to}: medians; a trial that never got there counts as later than all others."
-    first = (
-        f"first: pairs in which the arm got there before {comparison.label(comparison.baseline)} did, if it did at all."
-    )
+    first = f"first: pairs in which the arm was there before {comparison.label(comparison.baseline)}, or alone."
     mean = "restricted mean: the mean of the epochs; a trial that never got there counts with its whole budget."
     seconds = "seconds: a trial's share of the time of the trials that trained at once."
     cost = "cost of a step: arm / baseline; left out where either's steps took less than a second in all."

@@ -39,14 +39,6 @@ def test_a_diverged_trial_counts_and_a_failed_or_unfinished_one_does_not(make_ru
     assert (comparison.finished, comparison.planned) == (6, 7)
 
 
-def test_an_arm_that_always_diverges_is_measured_like_any_other(make_run) -> None:
-    rows = [{**row, "outcome": "diverged", "accuracy": 0.1} if row["arm"] == "none" else row for row in three_seeds()]
-    baseline, before = compare_arms(*make_run(*rows), grid_keys=[], arms=ARMS).rows
-    assert (baseline.n, baseline.diverged, baseline.mean) == (3, 3, pytest.approx(0.1))
-    assert (baseline.epochs_to_threshold, baseline.reached) == (None, 0)
-    assert before.difference == pytest.approx(np.mean(BEFORE) - 0.1)
-
-
 def test_one_seed_has_a_difference_without_an_interval(make_run) -> None:
     comparison = compare_arms(*make_run(*three_seeds()[::3]), grid_keys=[], arms=ARMS)
     before = comparison.rows[1]
@@ -137,13 +129,6 @@ def test_an_arm_that_diverged_everywhere_is_the_headline_only_beside_such_arms(m
     assert "diverged" not in said("completed")
     assert said("diverged").startswith("after 0.300 vs none 0.100")
     assert said("diverged").endswith("; all trials of after diverged")
-
-
-def test_the_headline_takes_the_best_arm_where_less_is_better(make_run) -> None:
-    losses = {"none": 0.5, "before": 0.2, "after": 0.4}
-    frames = make_run(*({"arm": arm, "seed": 0, "accuracy": 0.5, "loss": loss} for arm, loss in losses.items()))
-    comparison = compare_arms(*frames, grid_keys=[], arms=list(losses), metric="final_train_loss")
-    assert headline(comparison) == "before 0.2 vs none 0.5 final_train_loss, -0.3, n = 1"
 
 
 def test_an_arm_whose_loss_alone_is_finite_is_the_best(make_run) -> None:
@@ -304,12 +289,6 @@ def test_by_changes_the_rows_and_nothing_else(make_run) -> None:
     assert row.p == overall.p
     for name in ("mean", "difference", "difference_low", "difference_high", "effect"):
         assert getattr(row, name) == pytest.approx(getattr(overall, name))
-
-
-def test_by_an_unknown_key_is_refused(make_run) -> None:
-    message = r"^depht: no such column \(nearest: model\.depth\); there are train\.lr, model\.depth$"
-    with pytest.raises(InputError, match=message):
-        compare_arms(*two_keys(make_run), grid_keys=KEYS, arms=ARMS, by=["depht"])
 
 
 def test_a_study_without_the_keys_that_do_not_change(make_folder) -> None:

@@ -112,15 +112,6 @@ def test_runs_that_differ_in_several_settings_at_once_have_no_axis(make_folder) 
     ]
 
 
-def test_settings_without_an_influence_do_not_keep_trials_apart(make_folder) -> None:
-    runs = [
-        make_folder(name="a", arms=["none"], data={"name": "digits", "root": "here"}),
-        make_folder(name="b", arms=["before"], train={"checkpoint_every": 5}),
-    ]
-    assert join(runs).grid_keys == ()
-    assert pairs(join(runs)) == [("none", 1, 0), ("before", 1, 1)]
-
-
 def test_a_setting_that_another_one_takes_in_tells_runs_apart(make_folder) -> None:
     # warmup_cosine is cosine with train.warmup, which its option sets.
     runs = [
@@ -130,16 +121,6 @@ def test_a_setting_that_another_one_takes_in_tells_runs_apart(make_folder) -> No
     study = join(runs)
     assert study.grid_keys == ("train.schedule_options.warmup",)
     assert (len(study.trials), study.left_out) == (2, ())
-
-
-def test_two_image_folders_are_two_data_sets(make_folder) -> None:
-    runs = [
-        make_folder(name=arm, arms=[arm], data={"name": "image_folder", "root": root})
-        for arm, root in (("none", "cats"), ("before", "dogs"))
-    ]
-    assert join(runs).grid_keys == ("data.root",)
-    assert pairs(join(runs)) == [("cats", "none", 1, 0), ("dogs", "before", 1, 0)]
-    assert join(runs).chance is None
 
 
 def test_null_is_a_setting_like_any_other(make_folder) -> None:
@@ -265,15 +246,6 @@ def test_a_trial_stands_in_where_another_run_lacks_it(make_folder) -> None:
     study = join([whole, both])
     assert pairs(study) == [(0.1, "none", 3, 0), (0.1, "before", 3, 3), (0.3, "none", 3, 0), (0.3, "before", 3, 3)]
     assert study.left_out == ()
-
-
-def test_what_matters_to_both_is_a_difference_though_other_settings_do_not(make_folder) -> None:
-    one = make_folder(name="none", arms=None, model={"norm": "none"}, train={"epochs": 3})
-    other = make_folder(**BN, model={"norm": {"momentum": 0.5}}, train={"epochs": 5})
-    study = join([one, other])
-    first, second = names(one, other)
-    assert study.grid_keys == ("train.epochs",)
-    assert study.differs == (f"train.epochs: 3 in {first}, 5 in {second}",)
 
 
 def test_arms_that_come_to_the_same_have_one_name(make_folder) -> None:
@@ -405,14 +377,6 @@ def test_a_damaged_run_is_refused_by_name(make_folder) -> None:
     (run.path / "trials.csv").unlink()
     with pytest.raises(InputError, match=r"a-\w+/trials\.csv: missing$"):
         join([RunRecord(run.path)])
-
-
-def test_some_of_the_trials_are_a_study_of_their_arms_and_curves(make_folder) -> None:
-    study = join([make_folder(name="a", seeds=2)])
-    some = with_trials(study, study.trials[study.trials["arm"] == "before"])
-    assert (some.arms, some.trials["trial"].tolist()) == (("before",), [2, 3])
-    assert set(some.curves["trial"]) == {2, 3}
-    assert study.arms == ("none", "before")
 
 
 def probes_of(run: RunRecord) -> pd.DataFrame:

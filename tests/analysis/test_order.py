@@ -57,11 +57,6 @@ def test_names_go_upwards(comparison: Comparison, column: str) -> None:
     assert rates(ordered(with_values(comparison, column, "b", "c", "none", "a"), column, None)) == [4, 3, 1, 2]
 
 
-@pytest.mark.parametrize("written", ["train.lr", "lr"])
-def test_grid_keys_go_upwards(comparison: Comparison, written: str) -> None:
-    assert rates(ordered(comparison, written, None)) == [1, 2, 3, 4]
-
-
 @pytest.mark.parametrize(
     ("values", "order"),
     [

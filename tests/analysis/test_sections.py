@@ -38,12 +38,6 @@ def test_other_picture_folders_make_other_data_sets(make_folder) -> None:
     assert compare_run(make_folder(grid={"data": folders})).data_sets == ("cats", "dogs")
 
 
-def test_a_section_of_the_model_is_told_by_the_settings_that_change_too(make_folder) -> None:
-    kinds = ["batch", {"kind": "group", "groups": 2}]
-    study = study_of([make_folder(arms=["before"], grid={"model.norm": kinds})])
-    assert study.grid_keys == ("model.norm.kind", "model.norm.groups")
-
-
 def test_a_column_of_the_run_itself_has_sections_as_one_would_write_them(make_folder) -> None:
     trials = make_folder(arms=["none"], grid={"data": SIZES}).trials
     assert trials["data"].tolist() == [
