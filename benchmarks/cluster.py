@@ -22,7 +22,7 @@ from bnexp.engines.engine import EngineChoice
 from bnexp.engines.worker import INTERVAL
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run as run_plan
-from bnexp.store import curves
+from bnexp.store import writer
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.writer import RunWriter
 
@@ -38,7 +38,7 @@ LEAD = 2.0
 """Seconds until all groups have begun."""
 PARTS: dict[str, tuple[Any, str]] = {
     "rows of records (`RunWriter.append`)": (RunWriter, "append"),
-    "of these, cells as text (`number_lines`)": (curves, "number_lines"),
+    "of these, cells as text (`numbers_row`)": (writer, "numbers_row"),
     "ends of trials (`RunWriter.end`)": (RunWriter, "end"),
     "final weights (`Checkpoints.finish`)": (Checkpoints, "finish"),
     "waiting for messages (`ray.wait`)": (ray, "wait"),

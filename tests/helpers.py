@@ -17,7 +17,8 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
-from bnexp.store.checksums import Checksums, file_checksum
+from bnexp.store.checksums import checksum_lines, file_entry
+from bnexp.store.files import CHECKSUMS
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 
@@ -106,9 +107,8 @@ def torch_threads(count: int) -> Iterator[None]:
 def rewrite(path: Path, content: str) -> None:
     """Change a file of a run folder as its writer would, checksum and all."""
     path.write_text(content)
-    sums = Checksums(path.parent)
-    sums.add([file_checksum(path.name, content.encode())])
-    sums.close()
+    with (path.parent / CHECKSUMS).open("ab") as file:
+        file.write(checksum_lines([file_entry(path.name, content.encode())]))
 
 
 def no_batches(trials: int) -> tuple[tuple[None, ...], ...]:

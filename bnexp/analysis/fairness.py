@@ -18,7 +18,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
-from bnexp.store.layout import READ_ONLY
+from bnexp.store.files import READ_ONLY
 
 MOST_NAMED = 3
 """Grid points that are named one by one."""

@@ -17,9 +17,8 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings, with_changes
 from bnexp.config.yaml import flow
-from bnexp.store.cells import cell
-from bnexp.store.reader import RunRecord
-from bnexp.store.results import TRIAL_COLUMNS, grid_column
+from bnexp.store.reader import RunRecord, grid_column
+from bnexp.store.tables import RESULT_COLUMNS, escape_cell
 
 
 def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
@@ -233,7 +232,7 @@ def _cell_by_trial(runs: Sequence[RunRecord], alignment: Alignment) -> list[Cell
 def _together(runs: Sequence[RunRecord], names: Sequence[str], alignment: Alignment) -> tuple[pd.DataFrame, list[str]]:
     """Return the trials under all their conditions, and what is left out; `source` is the number of the run."""
     tables = [
-        run.trials[["seed", *TRIAL_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
+        run.trials[["seed", *RESULT_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
     cells = _cell_by_trial(runs, alignment)
@@ -292,4 +291,4 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str], alignment: Ali
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return flow(value)
-    return "null" if value is None else str(cell(value))
+    return "null" if value is None else str(escape_cell(value))

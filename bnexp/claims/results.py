@@ -15,9 +15,8 @@ from bnexp.config.experiment import ExperimentConfig, default_config, search_con
 from bnexp.errors import InputError
 from bnexp.plan import run_name
 from bnexp.runner.tuning import resolve_tuning
-from bnexp.store.files import make_folder, read, replace
+from bnexp.store.files import PICTURE, READ_ONLY, SUMMARIES, check_format, make_folder, read, replace
 from bnexp.store.finding import experiment_of, find_runs, holds_run
-from bnexp.store.layout import PICTURE, READ_ONLY, SUMMARIES, check_format
 from bnexp.store.reader import RunRecord, finished_run
 
 

@@ -32,10 +32,10 @@ def export(
     If only ONNX fails, the other files are kept, and the exit code is 1.
     """
     from bnexp.cli.output import print_json
-    from bnexp.screen import plain, print_line
+    from bnexp.screen import plain, print_line, warn
     from bnexp.store.finding import find_run
 
-    run = find_run(written, runs)
+    run = find_run(written, runs, warn)
     from bnexp.deploy.export import export_trial  # imports torch
 
     exported = export_trial(run, trial, to, fold=folded, onnx=onnx)

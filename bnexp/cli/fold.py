@@ -22,11 +22,11 @@ def fold(
 
     Writes nothing; bnexp export --folded writes a trial so.
     """
-    from bnexp.cli.output import print_json, print_table, saying
+    from bnexp.cli.output import print_json, print_table, saying, warn
     from bnexp.errors import BnexpError
     from bnexp.store.finding import find_run
 
-    run = find_run(written, runs)
+    run = find_run(written, runs, warn)
     from bnexp.deploy.folded_run import fold_run
     from bnexp.deploy.folding import TOLERANCE
     from bnexp.engines.devices import choose_device  # imports torch

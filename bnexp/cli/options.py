@@ -112,8 +112,8 @@ def config_or_run(word: str, runs: Path) -> Path:
         InputError: none of these; the message lists what there is.
     """
     from bnexp.errors import InputError
+    from bnexp.store.files import CONFIG
     from bnexp.store.finding import find_run
-    from bnexp.store.layout import CONFIG
 
     if os.path.isdir(word):
         return find_run(word, runs).path / CONFIG

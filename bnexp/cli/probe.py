@@ -28,10 +28,10 @@ def probe(
     """
     from bnexp.cli.output import print_json, print_table, saying
     from bnexp.report.listings import probe_table
-    from bnexp.screen import print_line
+    from bnexp.screen import print_line, warn
     from bnexp.store.finding import find_run
 
-    run = find_run(written, runs)
+    run = find_run(written, runs, warn)
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.posthoc_probes import probe_run, probe_settings
 

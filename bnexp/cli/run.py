@@ -102,7 +102,7 @@ def _report(finished: "list[Run]", *, as_json: bool, quiet: bool) -> None:
         return
     from bnexp.cli.output import print_comparisons, print_views
     from bnexp.screen import print_line
-    from bnexp.store.layout import CURVES, PICTURE, PROBES, SUMMARIES, TRIALS
+    from bnexp.store.files import CURVES, PICTURE, PROBES, SUMMARIES, TRIALS
 
     if as_json:
         print_comparisons([(run.record.study, run.record.comparison) for run in finished], form="json")

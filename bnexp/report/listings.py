@@ -11,7 +11,7 @@ from bnexp.data.catalog import DataShape, Named
 from bnexp.records import PROBE_COLUMNS
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table, plain_table
-from bnexp.store.cells import probe_of
+from bnexp.store.tables import probe_of
 
 Row = dict[str, str]
 

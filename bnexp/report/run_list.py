@@ -102,12 +102,12 @@ def _listed(run: RunRecord) -> Listed:
     try:
         return replace(
             entry,
-            state=_state(run),
+            state="damaged" if run.warnings else _state(run),
             ended=run.finished,
             trials=len(run.trials),
             progress={} if run.complete else _progress(run),
             started=str(run.environment.get("started", "")),
-            headline=headline(compare_run(run)) if run.finished else "",
+            headline="; ".join(run.warnings) or (headline(compare_run(run)) if run.finished else ""),
         )
     except Exception as error:  # whatever one folder holds, the others are listed
         return replace(entry, headline=reason(error))

@@ -13,8 +13,8 @@ from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.table import to_latex, to_markdown
 from bnexp.report.views import chosen_fields, field_names, field_of, records_of, remarks, tables
-from bnexp.store.cells import cell, csv_line
 from bnexp.store.files import replace
+from bnexp.store.tables import csv_text, to_row
 
 
 def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[str] = ()) -> str:
@@ -33,7 +33,7 @@ def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[s
     lines: list[tuple[Any, ...]] = [("metric", *names, "threshold")]
     for record in records:
         lines.append((comparison.metric, *(field_of(record, name) for name in names), comparison.threshold))
-    return "".join(csv_line(map(cell, line)).decode() + "\n" for line in lines)
+    return csv_text(map(to_row, lines))
 
 
 def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict[str, Any]:

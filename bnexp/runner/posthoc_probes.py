@@ -22,11 +22,10 @@ from bnexp.probes.context import unknown_layers
 from bnexp.probes.prober import Prober
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
 from bnexp.runner.trained import TrainedTrial, trained_trials
-from bnexp.store.cells import csv_text, probe_of
-from bnexp.store.checksums import Checksums, file_checksum
-from bnexp.store.files import locked, replace
-from bnexp.store.layout import LATE_PROBES
+from bnexp.store.files import locked
 from bnexp.store.reader import RunRecord
+from bnexp.store.tables import Row, probe_of, to_row
+from bnexp.store.writer import write_late_probes
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import full_precision, numerics, torch_threads
 
@@ -35,26 +34,17 @@ def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
     """Enter measurements into the file of a run, in place of what the same probes found before; return the file.
 
     The caller holds the run's lock.
-
-    Raises:
-        InputError: what is in the file is not as it was written.
     """
-    rows = [row for record in found for row in record.rows()]
-    before = run.late_probes
-    again = {(row["trial"], probe_of(str(row["probe"]))) for row in rows}
-    kept = [(trial, probe_of(name)) not in again for trial, name in zip(before["trial"], before["probe"], strict=True)]
-    old = before[kept].to_csv(index=False, header=False, lineterminator="\n", na_rep="nan")
-    lines = (old + csv_text(PROBE_COLUMNS, rows, header=False)).splitlines()
-    content = "\n".join([",".join(PROBE_COLUMNS), *sorted(lines, key=lambda line: int(line.split(",", 1)[0])), ""])
-    path = run.path / LATE_PROBES
-    sums = Checksums(run.path)
-    try:
-        sums.add([file_checksum(LATE_PROBES, content.encode())])
-        sums.sync()
-    finally:
-        sums.close()
-    replace(path, content)
-    return path
+    new = [to_row(row[name] for name in PROBE_COLUMNS) for record in found for row in record.rows()]
+    again = {_measured(row) for row in new}
+    before = [[*map(str, row)] for row in run.late_probes.itertuples(index=False)]
+    kept = [row for row in before if _measured(row) not in again]
+    return write_late_probes(run.path, sorted([*kept, *new], key=lambda row: int(row[0])))
+
+
+def _measured(row: Row) -> tuple[str, str]:
+    """Return the trial and the probe that a row is of."""
+    return row[0], probe_of(row[4])
 
 
 Say = Callable[[str], None]
@@ -125,7 +115,6 @@ def probe_run(
     if unknown := [*unknown_layers(groups, shape_of, probes, "")]:
         raise ConfigError(unknown)
     with locked(run.path):
-        _ = run.late_probes  # what is damaged is said before anything is measured
         rates = _last_rates(run, trained)
         measure = partial(_measure, probes=probes, datasets=datasets, rates=rates, device=device)
         workers = engine.fitting(groups, shape_of, probes) if device.type == "cpu" else 1

@@ -14,12 +14,10 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape, Named
 from bnexp.errors import ConfigError, InputError, naming
 from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
-from bnexp.store.checksums import examine
-from bnexp.store.files import check_free, refuse_link
+from bnexp.store.files import READ_ONLY, cannot_continue, check_format, check_free, refuse_link
 from bnexp.store.finding import holds_run
-from bnexp.store.layout import READ_ONLY, cannot_continue, check_format
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups
-from bnexp.store.reuse import Takeover, find_takeovers
+from bnexp.store.reuse import ReusableRun, find_reusable
 
 if TYPE_CHECKING:
     from bnexp.engines.devices import Datasets
@@ -104,8 +102,9 @@ class Plan:
     state: RunState
     trials: tuple[Trial, ...]
     groups: tuple[TrialGroup, ...]
-    """In the order in which they train; trials that are taken over are in none. None at all for a finished run."""
-    takeovers: tuple[Takeover, ...]
+    """In the order in which they train; trials that are reused are in none. None at all for a finished run."""
+    reusable: tuple[ReusableRun, ...]
+    """Earlier runs that have trials of it."""
     engine: "Engine"
     datasets: "Datasets"
     options: Options
@@ -153,13 +152,10 @@ def prepare(
     state = state or run_state(config, runs, options)
     if isinstance(state, Finished):
         return Plan(config, path, state, planned, (), (), engine, {}, options)
-    takeovers: list[Takeover] = []
-    if isinstance(state, New) and not options.rerun:
-        takeovers = find_takeovers(runs, path, config, planned, __version__)
-        if _has_results(path, config, takeovers):
-            state, takeovers = Resumable(), []
-    taken = {number for takeover in takeovers for number in takeover.numbers}
-    together = groups([trial for trial in planned if trial.number not in taken])
+    new = isinstance(state, New) and not options.rerun
+    reusable = find_reusable(runs, path, config, planned, __version__) if new else []
+    reused = {number for each in reusable for number in each.numbers}
+    together = groups([trial for trial in planned if trial.number not in reused])
     recorded = recorded_groups(path) if isinstance(state, Resumable) else []
     if recorded:
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
@@ -175,18 +171,7 @@ def prepare(
         raise ConfigError(problems)
     with naming(source):
         scheduled = engine.schedule(together, shape_of, config.probes, begun=bool(recorded))
-    return Plan(config, path, state, planned, tuple(scheduled), tuple(takeovers), engine, datasets, options)
-
-
-def _has_results(path: Path, config: ExperimentConfig, takeovers: list[Takeover]) -> bool:
-    """Tell whether a folder without a configuration holds results of its own, which must not be overwritten.
-
-    Rows of trials that are taken over are none: the making of the folder may have been cut short.
-    """
-    tables = examine(path, config)
-    taken = {number for takeover in takeovers for number in takeover.numbers}
-    copied = sum(len(tables.records.get(number, ())) for number in taken)
-    return bool(tables.outcomes.keys() - taken) or tables.curves_csv.count(b"\n") > 1 + copied
+    return Plan(config, path, state, planned, tuple(scheduled), tuple(reusable), engine, datasets, options)
 
 
 def _check_folder(runs: Path) -> None:

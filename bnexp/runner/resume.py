@@ -16,7 +16,7 @@ from bnexp.runner.prepare import New, Plan, environment
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import locked, make_folder
 from bnexp.store.reader import RunRecord
-from bnexp.store.reuse import TakenTrial
+from bnexp.store.reuse import merged
 from bnexp.store.writer import RunWriter
 
 VERSIONS = ("bnexp", "torch", "device_name")
@@ -64,11 +64,10 @@ def _numbered(path: Path) -> Path:
 
 
 def _created(plan: Plan) -> RunWriter:
-    taken: dict[int, TakenTrial] = {}
-    for takeover in plan.takeovers:
-        takeover.copy_weights(Checkpoints(plan.path))
-        taken |= takeover.rows
-    return RunWriter.create(plan.path, plan.config, plan.trials, environment(plan.engine), _numbers(plan), taken)
+    for each in plan.reusable:
+        each.copy_weights(Checkpoints(plan.path))
+    now, reused = environment(plan.engine), merged(plan.reusable)
+    return RunWriter.create(plan.path, plan.config, plan.trials, now, _numbers(plan), reused)
 
 
 def _restored(plan: Plan) -> RunWriter:
@@ -84,8 +83,8 @@ def _from_start(plan: Plan, writer: RunWriter) -> RunSession:
     writer.log(
         f"{counted(len(plan.trials), 'trial')} planned in {counted(len(plan.groups), 'group')} on {plan.engine.place}"
     )
-    taken_over = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.takeovers]
-    news = [f"{', '.join(taken_over)}, {len(writer.unfinished)} to go"] if taken_over else []
+    reused = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.reusable]
+    news = [f"{', '.join(reused)}, {len(writer.unfinished)} to go"] if reused else []
     return RunSession(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))
 
 

@@ -1,88 +1,107 @@
-"""checksums.txt, and the tables of a run folder held against it."""
+"""checksums.txt: what every row and file of a run folder holds, so that reading can say what was changed or lost.
+
+A checksum is over a row's values, not over its bytes: a table that a spreadsheet saved again is unchanged as long as
+its numbers and texts are. A line names the file, trial and step of a row, so that a row that is lost shows, too. It is
+appended before the row is written: whoever reads the tables first and this file afterwards finds every good row in it.
+"""
 
 import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
+from typing import get_args
 from zlib import crc32
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
-from bnexp.store.cells import Block, block_checksum, blocks_between, step_of
-from bnexp.store.files import Appender, whole_lines
-from bnexp.store.layout import CHECKSUMS, CURVES, PROBES, TRIALS
-from bnexp.store.results import NEW_COLUMNS, TRIAL_COLUMNS
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, OutcomeKind
+from bnexp.store.files import CHECKSUMS, CURVES, FORMAT_VERSION, LATE_PROBES, PROBES, TRIALS, check_format
+from bnexp.store.tables import COLUMNS_SINCE_3, RESULT_COLUMNS, TEXT_COLUMNS, Row, trial_columns
 
-# checksums.txt: what everything that was written into a run folder must look like when it is read.
-#
-# A line of eight hexadecimal digits for every row and file ever written. Rows of curves.csv are chained: the checksum
-# of a row covers all earlier rows of its trial, so that none can be changed, lost or moved unseen. A row of trials.csv
-# has two, its own and a seal that goes on from the trial's last record. The file only grows, and a checksum is in it
-# before what it stands for is: reading the tables first and this file afterwards never finds a good row wanting.
-
-OUTCOME = crc32(b"outcome")
-"""What a row of trials.csv goes on from, so that it is no record."""
+Entry = tuple[str, int, int, int]
+"""A line of checksums.txt: file, trial, step, checksum. For trials.csv the step is that of the trial's last record."""
+WHOLE_FILE = (0, 0)
+"""Stands for trial and step where the checksum is over a whole file."""
+NO_STEP = -1
+"""The step of a trial without records."""
+SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
 
 
-def checksum(content: bytes, before: int = 0) -> int:
-    """Return the checksum of some bytes, chained to that of what comes before them."""
-    return crc32(content, before)
+def row_checksum(row: Row) -> int:
+    """Return the checksum of a row's values: the same for 0.10 and 0.1."""
+    return crc32(repr([_value(cell) for cell in row]).encode())
 
 
-def file_checksum(name: str, content: bytes) -> int:
-    """Return the checksum of a whole file, which is that of no other file with the same content."""
-    return crc32(content, crc32(name.encode()))
+def rows_checksum(rows: Iterable[Row]) -> int:
+    """Return the checksum of rows in any order."""
+    return sum(map(row_checksum, rows)) & 0xFFFFFFFF
 
 
-def seal(outcome: bytes, records: int) -> int:
-    """Return the checksum of a row of trials.csv that goes on from the trial's last record, 0 where there is none.
-
-    It is never the row's own, which would do for a trial whose records are all lost.
-    """
-    return crc32(b"\n" + outcome, records)
+def file_entry(name: str, content: bytes) -> Entry:
+    """Return the entry for a file that isn't a table."""
+    return name, *WHOLE_FILE, crc32(content)
 
 
-def chain(rows: Iterable[bytes]) -> list[int]:
-    """Return the checksums of rows that follow each other, each over all up to it."""
-    return list(accumulate(rows, lambda before, row: crc32(row, before), initial=0))[1:]
+def trial_entry(trial: int, row: Row, last_step: int) -> Entry:
+    """Return the entry for a row of trials.csv."""
+    return TRIALS, trial, last_step, row_checksum(row)
 
 
-class Checksums:
-    """The checksums of a run folder, to add to."""
-
-    def __init__(self, run: Path):
-        self._file = Appender(run / CHECKSUMS)
-        self._start = b"\n"  # whatever a crash left at the end of the last one
-
-    def add(self, values: Iterable[int]) -> None:
-        """Enter checksums of what is about to be written."""
-        self._file.append(self._start + b"".join(b"%08x\n" % value for value in values))
-        self._start = b""
-
-    def sync(self) -> None:
-        """Wait until they are on the disk."""
-        self._file.sync()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+def step_entries(name: str, rows: Iterable[Row]) -> Iterator[Entry]:
+    """Yield the entries for rows of a table that grows, which begin with trial, epoch and step."""
+    for (trial, step), some in by_step(rows).items():
+        yield name, trial, step, rows_checksum(some)
 
 
-class Known:
-    """The checksums of a run folder as they are at this moment, to look up."""
+def by_step(rows: Iterable[Row]) -> dict[tuple[int, int], list[Row]]:
+    """Return rows that begin with trial, epoch and step by trial and step."""
+    found = defaultdict[tuple[int, int], list[Row]](list)
+    for row in rows:
+        found[int(row[0]), int(row[2])].append(row)
+    return dict(found)
+
+
+def checksum_lines(entries: Iterable[Entry]) -> bytes:
+    """Return entries as lines of checksums.txt."""
+    return b"".join(b"%b %d %d %08x\n" % (name.encode(), trial, step, sum_) for name, trial, step, sum_ in entries)
+
+
+def _value(cell: str) -> float | str:
+    try:
+        return float(cell)
+    except ValueError:
+        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
+
+
+class ChecksumIndex:
+    """checksums.txt as it is at this moment, to look up; what can't be read of it is left out."""
 
     def __init__(self, run: Path):
+        self._sums = defaultdict[tuple[str, int], dict[int, set[int]]](lambda: defaultdict(set))
         path = run / CHECKSUMS
-        self.missing = not path.is_file()
-        self._values = frozenset() if self.missing else frozenset(path.read_bytes().split())
+        for line in path.read_bytes().split(b"\n") if path.is_file() else ():
+            try:
+                name, trial, step, sum_ = line.decode().split(" ")
+                if len(sum_) == 8:  # the rest of it may have been lost in a crash
+                    self._sums[name, int(trial)][int(step)].add(int(sum_, 16))
+            except ValueError:
+                continue
 
-    def __contains__(self, value: int) -> bool:
-        return b"%08x" % value in self._values
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def knows(self, entry: Entry) -> bool:
+        """Return whether this was written."""
+        name, trial, step, sum_ = entry
+        return sum_ in self.steps(name, trial).get(step, ())
+
+    def steps(self, name: str, trial: int) -> Mapping[int, set[int]]:
+        """Return the checksums of a trial in a file by step."""
+        return self._sums.get((name, trial), {})
 
 
-NAMED = 5
-"""Trials that a message lists."""
+# Reading and checking
 
 
 @dataclass(frozen=True)
@@ -96,158 +115,246 @@ class Fault:
         return f"{self.file}: {self.message}"
 
 
+CHANGED = "changed since it was written"
+MISSING = "missing"
+HEADER = "the first line is not as it was written"
+UNCHECKED = Fault(CHECKSUMS, "missing or damaged, so that nothing can be checked")
+
+Key = tuple[int, int]
+"""The trial and step of a row; NO_STEP in trials.csv."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What can be read of a table, and how it differs from what was written."""
+
+    name: str
+    rows: dict[Key, list[Row]] = field(default_factory=dict)
+    changed: frozenset[Key] = frozenset()
+    lost: frozenset[Key] = frozenset()
+    unknown_lines: bool = False
+    """Whether there are lines that don't say which row they are."""
+    problem: str = ""
+    """Why nothing can be read."""
+    older: bool = False
+    """Whether it has the columns of format 2."""
+    unterminated: Key | None = None
+    """The last row, if no line break follows it: its writer may have been stopped within it."""
+
+    def fault(self) -> Fault | None:
+        """Return what is wrong with it, if anything."""
+        parts = [f"{CHANGED}: {_places(self.changed)}"] if self.changed else []
+        parts += [f"lost since it was written: {_places(self.lost)}"] if self.lost else []
+        parts += ["has lines that bnexp did not write"] if self.unknown_lines else []
+        message = self.problem or "; ".join(parts)
+        return Fault(self.name, message) if message else None
+
+
 @dataclass(frozen=True)
 class Tables:
-    """What of the tables is as it was written; rows are whole lines without their line breaks."""
+    """The tables of a run folder at one moment."""
 
-    outcomes: dict[int, bytes]
-    """Rows of trials.csv of the trials that have ended, and whose records are all there."""
-    records: dict[int, list[bytes]]
-    """Rows of curves.csv by trial, up to the first that is not sound, or that came with others that are not."""
-    blocks: dict[int, list[Block]]
-    """The rows of probes.csv that came with each of them; empty without probes."""
-    trials_csv: bytes
-    """The file."""
-    curves_csv: bytes
-    """The file, but for a last line that is still being written."""
+    trials: Table
+    curves: Table
+    probes: Table
+    late_probes: Table
     faults: tuple[Fault, ...]
-    older: bool = False
-    """Whether trials.csv has the columns of the format before."""
+
+    @property
+    def records(self) -> dict[int, dict[int, Row]]:
+        """Rows of curves.csv by trial and step, steps in order."""
+        found = defaultdict[int, dict[int, Row]](dict)
+        for (trial, step), (row, *_) in sorted(self.curves.rows.items()):
+            found[trial][step] = row
+        return dict(found)
+
+    def intact(self) -> tuple[dict[int, Row], dict[int, dict[int, Row]], list[Row]]:
+        """Return what a run can go on from.
+
+        Returns:
+            the rows of trials.csv of trials that have ended and lack nothing, by trial; the rows of curves.csv up to
+            the first that is changed or lost, by trial and step; and the rows of probes.csv that came with them.
+        """
+        first_fault: dict[int, float] = {}
+        for table in (self.curves, self.probes):
+            everything = {(trial, NO_STEP) for trial, _ in (*self.trials.rows, *self.curves.rows)}
+            for trial, step in everything if table.problem else table.changed | table.lost:
+                first_fault[trial] = min(step, first_fault.get(trial, inf))
+        outcomes = {
+            trial: row
+            for (trial, _), (row, *_) in self.trials.rows.items()
+            if row[-len(RESULT_COLUMNS)] and trial not in first_fault and (trial, NO_STEP) not in self.trials.changed
+        }
+        records = {
+            trial: {step: row for step, row in rows.items() if step < first_fault.get(trial, inf)}
+            for trial, rows in self.records.items()
+        }
+        return outcomes, records, recorded(self.probes, records)
 
 
-def trial_columns(config: ExperimentConfig) -> tuple[str, ...]:
-    """Return the columns of trials.csv."""
-    return ("trial", "arm", "seed", *config.swept, *TRIAL_COLUMNS)
+def recorded(probes: Table, records: Mapping[int, Mapping[int, Row]]) -> list[Row]:
+    """Return the rows of a table up to each trial's last record; further ones may be incomplete."""
+    last = {trial: max(rows) for trial, rows in records.items() if rows}
+    return [row for (trial, step), rows in probes.rows.items() if step <= last.get(trial, NO_STEP) for row in rows]
 
 
-def older_columns(config: ExperimentConfig) -> tuple[str, ...]:
-    """Return the columns of trials.csv in the format before."""
-    return tuple(name for name in trial_columns(config) if name not in NEW_COLUMNS)
+def checksum_index(run: Path) -> ChecksumIndex | None:
+    """Return the checksums of a run folder; None where those of an earlier format are, which aren't read.
+
+    Raises:
+        InputError: the folder is of another format than this version reads.
+        OSError: the file can't be read.
+    """
+    format_, index = check_format(run), ChecksumIndex(run)
+    return index if index or format_ in (None, FORMAT_VERSION) else None
 
 
-def cells_of(line: bytes) -> list[str]:
-    """Return the cells of a row, as text."""
-    return next(csv.reader([line.decode()]))
+def check_file(run: Path, name: str, index: ChecksumIndex | None) -> Fault | None:
+    """Return what is wrong with a file that isn't a table, if anything.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    if not (run / name).is_file():
+        return Fault(name, MISSING)
+    return None if not index or index.knows(file_entry(name, (run / name).read_bytes())) else Fault(name, CHANGED)
 
 
 def examine(run: Path, config: ExperimentConfig) -> Tables:
-    """Read the tables and check every row; what is missing or damaged becomes a fault, never an error.
+    """Read the tables of a run and check every row; what is missing or damaged becomes a fault, never an error.
 
     Raises:
+        InputError: the folder is of another format than this version reads.
         OSError: a file is there but can't be read.
     """
+    planned = range(len(config.points()) * len(config.arms) * len(config.seeds))
+    columns = trial_columns(config)
     # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
-    trials_csv, curves_csv = (_content(run / name) for name in (TRIALS, CURVES))
-    probes_csv = _content(run / PROBES) if config.probes else b""
-    known = Known(run)
-    if known.missing:
-        fault = Fault(CHECKSUMS, "missing, so that nothing can be checked")
-        return Tables({}, {}, {}, trials_csv or b"", curves_csv or b"", (fault,))
-    numbers = range(len(config.points()) * len(config.arms) * len(config.seeds))
-    older = _header(trials_csv) == older_columns(config)
-    columns = older_columns(config) if older else trial_columns(config)
-    ended, trial_faults = _outcomes(trials_csv, columns, numbers, known)
-    records, sums, bad = _records(curves_csv, numbers, known)
-    bad |= {number for number, row in ended.items() if seal(row, sums.get(number, [0])[-1]) not in known}
-    faults = [*trial_faults, *_record_faults(CURVES, CURVE_COLUMNS, curves_csv, sorted(bad))]
-    blocks: dict[int, list[Block]] = {}
-    if config.probes:
-        blocks, unproved, strange = _blocks(probes_csv or b"", records, sums, known, numbers, ended.keys() - bad)
-        records = {number: rows[: len(blocks[number])] for number, rows in records.items()}
-        faults += _record_faults(PROBES, PROBE_COLUMNS, probes_csv, sorted(unproved), strange=strange)
-        bad |= unproved
-    sound = {number: row for number, row in ended.items() if number not in bad}
-    return Tables(sound, records, blocks, trials_csv or b"", curves_csv or b"", tuple(faults), older)
+    trials = _read_table(run / TRIALS, columns, columns[-len(RESULT_COLUMNS) :], planned)
+    curves = _read_table(run / CURVES, CURVE_COLUMNS, CURVE_COLUMNS, planned)
+    probes = _read_table(run / PROBES, PROBE_COLUMNS, PROBE_COLUMNS[-1:], planned) if config.probes else Table(PROBES)
+    late = _read_table(run / LATE_PROBES, PROBE_COLUMNS, PROBE_COLUMNS[-1:], planned)
+    index = checksum_index(run)
+    trials = replace(trials, lost=frozenset((n, NO_STEP) for n in planned) - trials.rows.keys() - trials.changed)
+    if index:
+        trials, until = _check_trials(trials, planned, index)
+        curves = _check_steps(curves, index, until, beyond=True)
+        last = dict.fromkeys(planned, NO_STEP) | dict(sorted(curves.rows))
+        probes = _check_steps(probes, index, last, beyond=False)
+        late = _check_steps(late, index, dict.fromkeys(planned, inf), beyond=False)
+    else:
+        curves = _without_unterminated(curves)
+    if late.problem == MISSING and not late.lost:
+        late = Table(LATE_PROBES)
+    unchecked = [UNCHECKED] if index is not None and not index else []
+    faults = [table.fault() for table in (trials, curves, probes, late)]
+    return Tables(trials, curves, probes, late, (*unchecked, *filter(None, faults)))
 
 
-def _content(path: Path) -> bytes | None:
-    return whole_lines(path) if path.is_file() else None
+def _read_table(path: Path, columns: Sequence[str], results: Sequence[str], planned: range) -> Table:
+    """Read a table as far as it can be read.
 
-
-def _header(content: bytes | None) -> tuple[str, ...]:
-    first = (content or b"").partition(b"\n")[0].decode(errors="replace")
-    return tuple(first.split(","))
-
-
-def _outcomes(
-    content: bytes | None, columns: Sequence[str], numbers: range, known: Known
-) -> tuple[dict[int, bytes], list[Fault]]:
-    """Return the sound rows of ended trials, and what is wrong with the file."""
-    if content is None:
-        return {}, [Fault(TRIALS, "missing")]
-    lines = content.split(b"\n")[1:-1]
-    if _header(content) != columns:
-        return {}, [Fault(TRIALS, "the first line is not as it was written")]
-    rows = {_number(line): line for line in lines if checksum(line, OUTCOME) in known}
-    lost = [number for number in numbers if number not in rows]
-    at = columns.index("outcome")
-    ended = {number: rows[number] for number in numbers if number in rows and cells_of(rows[number])[at]}
-    if lost:
-        return ended, [Fault(TRIALS, f"missing or not as it was written: {_named(lost)}")]
-    return ended, [Fault(TRIALS, "has rows that nobody wrote")] if len(lines) > len(numbers) else []
-
-
-def _records(
-    content: bytes | None, numbers: range, known: Known
-) -> tuple[dict[int, list[bytes]], dict[int, list[int]], set[int]]:
-    """Return the sound rows by trial, their checksums, and the trials with others."""
-    sound: dict[int, list[bytes]] = {}
-    sums: dict[int, list[int]] = {}
-    bad: set[int] = set()
-    for line in (content or b"").split(b"\n")[1:-1]:
-        number = _number(line)
-        value = checksum(line, sums[number][-1] if number in sums else 0)
-        if number in bad or number not in numbers or value not in known:
-            bad.add(number)
-        else:
-            sums.setdefault(number, []).append(value)
-            sound.setdefault(number, []).append(line)
-    return sound, sums, bad
-
-
-def _blocks(
-    content: bytes,
-    records: Mapping[int, Sequence[bytes]],
-    sums: Mapping[int, Sequence[int]],
-    known: Known,
-    numbers: range,
-    ended: Collection[int],
-) -> tuple[dict[int, list[Block]], set[int], bool]:
-    """Return what came with the records of each trial, up to the first block that is not sound; the trials that have
-    such a block; and whether there are rows that belong to no record, nor to one that is still to be made.
+    Args:
+        path: the file.
+        columns: that it has.
+        results: the last of them, which are numbers but for TEXT_COLUMNS.
+        planned: numbers of the trials.
     """
-    lines: dict[int, list[bytes]] = {}
-    for line in content.split(b"\n")[1:-1]:
-        lines.setdefault(_number(line), []).append(line)
-    found, strange = {}, False
-    for number, rows in records.items():
-        own = list(blocks_between(lines.get(number, ()), [step_of(row) for row in rows]))
-        proved = takewhile(lambda pair: block_checksum(*pair) in known, zip(own, sums[number], strict=True))
-        found[number] = [block for block, _ in proved]
-        strange |= number in ended and sum(map(len, own)) < len(lines.get(number, ()))
-    unproved = {number for number, rows in records.items() if len(found[number]) < len(rows)}
-    return found, unproved, strange or any(number not in numbers for number in lines)
+    if not path.is_file():
+        return Table(path.name, problem=MISSING)
+    header, *lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+    names = _cells(header)
+    older = names != list(columns)
+    if older and names != [name for name in columns if name not in COLUMNS_SINCE_3]:
+        return Table(path.name, problem=HEADER)
+    rows, unreadable, unknown = defaultdict[Key, list[Row]](list), set[Key](), False
+    unterminated, key = lines[-1:] not in ([], [""]), None
+    for number, line in enumerate(lines, 1):
+        if not (row := _cells(line)):
+            continue
+        if older:
+            known = dict(zip(names, row, strict=False))
+            row = [known.get(name, "") for name in columns]
+        key = _key(row, planned, has_step="step" in columns)
+        if key and len(row) == len(columns) and all(map(_readable, results, row[-len(results) :])):
+            rows[key].append(row)
+        elif not (unterminated and number == len(lines)):
+            unknown |= key is None
+            unreadable.update([key] if key else [])
+    last = key if unterminated and key in rows else None
+    return Table(path.name, dict(rows), frozenset(unreadable), unknown_lines=unknown, older=older, unterminated=last)
 
 
-def _record_faults(
-    file: str, columns: Sequence[str], content: bytes | None, bad: Sequence[int], *, strange: bool = False
-) -> list[Fault]:
-    if content is None:
-        return [Fault(file, "missing")]
-    if content.partition(b"\n")[0] != ",".join(columns).encode():
-        return [Fault(file, "the first line is not as it was written")]
-    if bad:
-        return [Fault(file, f"missing or not as they were written: records of {_named(bad)}")]
-    return [Fault(file, "has rows that nobody wrote")] if strange else []
+def _cells(line: str) -> list[str]:
+    line = line.rstrip("\r")
+    if '"' not in line:
+        return line.split(",") if line else []
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return [line]
 
 
-def _number(line: bytes) -> int:
-    """Return the trial that a row is about, -1 where it doesn't say."""
-    first = line.partition(b",")[0]
-    return int(first) if first.isdigit() and len(first) < 10 else -1
+def _key(row: Row, planned: range, *, has_step: bool) -> Key | None:
+    if not row[0].isdecimal() or len(row[0]) > 9 or int(row[0]) not in planned:
+        return None
+    if not has_step:
+        return int(row[0]), NO_STEP
+    return (int(row[0]), int(row[2])) if len(row) > 2 and row[2].isdecimal() and len(row[2]) < 19 else None
 
 
-def _named(numbers: Sequence[int]) -> str:
-    known = [number for number in numbers if number >= 0]
-    shown = ", ".join(map(str, known[:NAMED])) + (", …" if len(known) > NAMED else "")
-    return f"trial {shown}" if len(known) == 1 else f"trials {shown}" if known else "unknown trials"
+def _readable(column: str, cell: str) -> bool:
+    if column == "outcome":
+        return not cell or cell in get_args(OutcomeKind)
+    return column in TEXT_COLUMNS or not cell or isinstance(_value(cell), float)
+
+
+def _check_trials(table: Table, planned: range, index: ChecksumIndex) -> tuple[Table, dict[int, float]]:
+    """Return trials.csv as checked, and the step up to which each trial has to have its records."""
+    changed, until = set(table.changed), dict[int, float]()
+    for trial in planned:
+        sums, rows = index.steps(TRIALS, trial), table.rows.get((trial, NO_STEP), [])
+        value = rows_checksum(rows)
+        found = [step for step, known in sums.items() if rows and value in known]
+        changed |= {(trial, NO_STEP)} if rows and not found else set()
+        until[trial] = max(found or sums, default=NO_STEP)
+    return replace(table, changed=frozenset(changed)), until
+
+
+def _check_steps(table: Table, index: ChecksumIndex, until: Mapping[int, float], *, beyond: bool) -> Table:
+    """Return a table that grows as checked.
+
+    Args:
+        table: with rows by trial and step.
+        index: the checksums.
+        until: the step up to which nothing of a trial may be lost.
+        beyond: whether later rows are checked, too; none may be lost before them either.
+    """
+    rows = {key: some for key, some in table.rows.items() if beyond or key[1] <= until[key[0]]}
+    good = {key for key, some in rows.items() if index.knows((table.name, *key, rows_checksum(some)))}
+    if table.unterminated in rows.keys() - good:
+        return _check_steps(_without_unterminated(table), index, until, beyond=beyond)
+    there = rows.keys() | table.changed
+    furthest = dict(until) | {trial: max(step, until[trial]) for trial, step in sorted(there)}
+    written = {
+        (trial, step) for trial, last in furthest.items() for step in index.steps(table.name, trial) if step <= last
+    }
+    return replace(table, changed=table.changed | (rows.keys() - good), lost=frozenset(written - there))
+
+
+def _without_unterminated(table: Table) -> Table:
+    """Return a table without the row that may be incomplete."""
+    key = table.unterminated
+    if key is None:
+        return table
+    rows = {**table.rows, key: table.rows[key][:-1]}
+    return replace(table, rows={key: some for key, some in rows.items() if some}, unterminated=None)
+
+
+NAMED = 5
+"""Rows that a message lists."""
+
+
+def _places(keys: Iterable[Key]) -> str:
+    known = [f"trial {trial}" + (f" at step {step}" if step >= 0 else "") for trial, step in sorted(keys)]
+    return ", ".join(known[:NAMED]) + (", …" if len(known) > NAMED else "")

@@ -1,19 +1,81 @@
-"""Writing files so that a reader never sees half of one, and a crash never loses what was there before."""
+"""The files of a run folder: their names and format, and writing them so that a crash loses nothing.
+
+A reader never sees half of a file that is replaced, and what stood in it stays until the new content is on the disk.
+"""
 
 import json
 import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from errno import ENOENT
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError, InputError
+
+CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
+TRIALS, CURVES, CHECKSUMS = "trials.csv", "curves.csv", "checksums.txt"
+PROBES, LATE_PROBES = "probes.csv", "late_probes.csv"
+"""Only where the configuration has probes, and where some were taken afterwards."""
+SUMMARIES = ("summary.md", "summary.csv")
+"""Written when a run finishes; no command reads them, people do."""
+PICTURE = "curves.png"
+"""Written then, too, and again by every report."""
+
+FORMAT_VERSION = 4
+"""The format in which run folders are written; environment.json names the format of a folder."""
+CONTINUED = (3, FORMAT_VERSION)
+"""The formats of folders that are continued. In format 3 checksums were over bytes; they are no longer read."""
+READ_ONLY = 2
+"""The oldest format, which is still read, but not continued: `diverged` meant something else there."""
+
+
+def check_format(run: Path) -> int | None:
+    """Return the format of a run folder; None where environment.json doesn't say.
+
+    Raises:
+        InputError: this version doesn't read the format.
+    """
+    found = _format(run)
+    if found is None or found in (READ_ONLY, *CONTINUED):
+        return found
+    if found > FORMAT_VERSION:
+        raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
+    raise InputError(
+        f"{run}: written by an earlier bnexp (format {found}, this one reads {READ_ONLY} to {FORMAT_VERSION}); "
+        "train it anew with bnexp run --rerun"
+    )
+
+
+def cannot_continue(run: Path) -> InputError:
+    """Return the error for a run folder of a format that is only read."""
+    return InputError(
+        f"{run}: written by an earlier bnexp (format {READ_ONLY}), which this one can show but not continue; "
+        "train it anew with bnexp run --rerun"
+    )
+
+
+def _format(run: Path) -> int | None:
+    try:
+        about = json.loads(read(run / ENVIRONMENT))
+        found = about.get("format") if isinstance(about, dict) else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if type(found) is int else None
+
+
+def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
+    """Return the groups in environment.json, a text each to keep the file short: the trials that train together."""
+    return [[int(number) for number in group.split()] for group in environment.get("groups", ())]
+
+
+# Writing
 
 SYNC_EVERY = 1.0
 """Seconds after which what was appended is flushed to the disk: what a power failure can lose."""
@@ -33,7 +95,7 @@ def replace(path: Path, content: str | bytes) -> None:
 
 
 def refusal(run: Path, error: OSError) -> BnexpError:
-    """Return what to say where the system refuses what a run folder needs; of what is in a file's way, the name too."""
+    """Turn an OSError on a run folder into a one-line message, which names a folder that is in a file's way."""
     in_the_way = error.filename2 or error.filename if isinstance(error, IsADirectoryError) else None
     reason = f"{Path(in_the_way).name}: {error.strerror}" if in_the_way else error.strerror
     return BnexpError(f"{run}: {reason}; the same command continues once that is mended")
@@ -86,8 +148,8 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def set_aside(path: Path) -> Path:
-    """Keep a copy of a damaged file under a name of its own, and return it; what is no file is moved there."""
+def quarantine(path: Path) -> Path:
+    """Keep a copy of a damaged file under a name of its own, and return that; anything but a file is moved there."""
     copies = (path.with_name(f"{path.name}.damaged-{number}") for number in range(1, 10**6))
     copy = next(copy for copy in copies if not os.path.lexists(copy))
     if path.is_file():
@@ -109,13 +171,7 @@ def read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def whole_lines(path: Path) -> bytes:
-    """Return a file up to its last line break: what follows was still being written."""
-    content = path.read_bytes()
-    return content[: content.rfind(b"\n") + 1]
-
-
-class Appender:
+class AppendOnlyFile:
     """A file that only grows: every append reaches the system at once, and the disk at `sync`."""
 
     def __init__(self, path: Path):
@@ -155,9 +211,11 @@ class Appender:
         self._file.close()
 
 
+# The lock
+
 LOCK, OWNER = ".lock", ".owner.json"
 PATIENCE = 0.5
-"""Seconds in which a process that only looked whether the lock is free has let go of it again."""
+"""Seconds to wait for the lock: `check_free` in another process may hold it for an instant."""
 
 
 @contextmanager

@@ -7,14 +7,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bnexp.errors import InputError, nearest, refuse_twice
-from bnexp.store.files import read
-from bnexp.store.layout import CHECKSUMS, CONFIG, ENVIRONMENT, LOG
+from bnexp.store.files import CHECKSUMS, CONFIG, ENVIRONMENT, LOG, read
 from bnexp.store.reader import DamagedRunError, RunRecord
 
 RUNS_VARIABLE = "BNEXP_RUNS"
 """Names the folder of the run folders where no command says another."""
 Warn = Callable[[str], None]
-"""Told about every run that is left out, and why."""
+"""Told what was changed or lost since a run was written, and which runs are left out, and why."""
 
 
 def find_runs(runs: Path) -> list[RunRecord]:
@@ -29,7 +28,7 @@ def newest_runs(runs: Path) -> list[RunRecord]:
     return [newest[name] for name in sorted(newest)]
 
 
-def find_run(written: str, runs: Path) -> RunRecord:
+def find_run(written: str, runs: Path, warn: Warn = lambda text: None) -> RunRecord:
     """Return the run meant by a folder's path, a folder's name in `runs`, or an experiment's name (the newest).
 
     Raises:
@@ -43,6 +42,8 @@ def find_run(written: str, runs: Path) -> RunRecord:
     except DamagedRunError as error:
         remedy = "" if error.refused else "; bnexp run with its configuration restores it"
         raise InputError(f"{error}{remedy}") from error
+    for line in run.warnings:
+        warn(line)
     return run
 
 
@@ -107,16 +108,17 @@ def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[R
     Raises:
         InputError: as find_some, or no run is left.
     """
-    found, reasons = [], []
+    found, reasons, changed = [], [], list[str]()
     for run in find_some(written, runs):
         if why := _no_run(run.path) or _unreadable(run):
             reasons.append(why)
         else:
             found.append(run)
+            changed += run.warnings
     if not found:
         raise InputError("\n".join([*reasons, "no run is left; bnexp run with its configuration restores one"]))
-    for reason in reasons:
-        warn(f"left out: {reason}")
+    for line in (*changed, *(f"left out: {reason}" for reason in reasons)):
+        warn(line)
     return [found] if written else [[run] for run in found]
 
 

@@ -1,69 +1,55 @@
-"""Reading one run folder as tables; what is not as it was written is an error that names the file."""
+"""Reading one run folder as tables; what was changed or lost since it was written is named, and the rest is read."""
 
-import io
 import json
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig, must_choose
 from bnexp.config.load import resolve
-from bnexp.config.yaml import parse
+from bnexp.config.yaml import flow, parse
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
-from bnexp.store.cells import probe_of
-from bnexp.store.checksums import Known, Tables, examine, file_checksum
-from bnexp.store.files import read, refusal
-from bnexp.store.layout import (
+from bnexp.store.checksums import (
+    MISSING,
+    NO_STEP,
+    Fault,
+    Table,
+    Tables,
+    check_file,
+    checksum_index,
+    examine,
+    recorded,
+    row_checksum,
+)
+from bnexp.store.files import (
     CONFIG,
-    CURVES,
     ENVIRONMENT,
-    LATE_PROBES,
+    FORMAT_VERSION,
     PICTURE,
-    PROBES,
     SUMMARIES,
     TRIALS,
     check_format,
     groups_of,
+    read,
+    refusal,
 )
-from bnexp.store.results import trial_table
-
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-def whole_png(content: bytes) -> bool:
-    """Tell whether a PNG file is as it was written: every chunk has a length in front and a checksum behind it."""
-    if not content.startswith(SIGNATURE):
-        return False
-    at, kind = len(SIGNATURE), b""
-    while at < len(content):
-        end = at + 8 + int.from_bytes(content[at : at + 4], "big")
-        kind = content[at + 4 : at + 8]
-        if crc32(content[at + 4 : end]) != int.from_bytes(content[end : end + 4], "big"):
-            return False
-        at = end + 4
-    return kind == b"IEND" and at == len(content)
-
-
-PAUSE = 0.1
-"""Seconds after which tables that look damaged are read again: a writer may have been between two files."""
+from bnexp.store.tables import RESULT_COLUMNS, TEXT_COLUMNS, Row, escape_cell, probe_of, to_row, unescape_cell
 
 
 class DamagedRunError(InputError):
-    """Files of a run folder are missing, or not as they were written."""
+    """A file of a run folder can't be read, or contradicts another one."""
 
     @property
     def refused(self) -> OSError | None:
-        """Why the machine doesn't say what is in a file, which may be whole."""
+        """The OSError that kept the file from being read, if any; the file itself may be intact."""
         cause = self.__cause__
         return cause if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) else None
 
@@ -72,8 +58,9 @@ class DamagedRunError(InputError):
 class RunRecord:
     """A run folder, read as it is at this moment; a run in progress has fewer outcomes and records.
 
-    Every property raises DamagedRunError where its file is not as it was written, and InputError where the folder is of
-    another format than this version reads.
+    What can be read is read; `warnings` says what was changed or lost since it was written. Properties raise
+    DamagedRunError where nothing can be made of a file, and InputError where the folder is of a format that this
+    version doesn't read.
     """
 
     path: Path
@@ -81,37 +68,48 @@ class RunRecord:
     @cached_property
     def config(self) -> ExperimentConfig:
         """The resolved configuration."""
+        check_format(self.path)
         place = self.path / CONFIG
         with self._reading(CONFIG):
-            config = resolve(parse(self._content(CONFIG).decode(), str(place)), str(place))
+            try:
+                config = resolve(parse(read(place).decode(), str(place)), str(place))
+            except InputError as error:
+                raise DamagedRunError(str(error)) from error
         if must_choose(config):
             raise InputError(f"{place}: trained before anything was chosen from tune.grid; bnexp run tunes it first")
         return config
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """Versions, device, command line, start and end."""
-        with self._reading(ENVIRONMENT):
-            found = json.loads(self._content(ENVIRONMENT))
-            if not isinstance(found, dict):
-                raise ValueError("no mapping")
+        """Versions, device, command line, start and end; empty where the file can't be read."""
+        check_format(self.path)
+        try:
+            found = json.loads(read(self.path / ENVIRONMENT))
             groups_of(found)
-            return found
+        except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
+            return {}
+        except OSError as error:
+            raise DamagedRunError(f"{self.path / ENVIRONMENT}: {error.strerror}") from error
+        return dict(found)
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """trials.csv: every planned trial; `outcome` is missing where it has not ended."""
+        """Every planned trial in order: trial, arm, seed, grid values and results.
+
+        `outcome` is missing where a trial has not ended, or its row can't be read.
+        """
         with self._reading(TRIALS):
-            return trial_table(self._tables.trials_csv, self.config)
+            return trial_frame(self._tables.trials, self.config)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        with self._reading(CURVES):
-            whole = {"trial": int, "epoch": int, "step": int}
-            types = dict.fromkeys(CURVE_COLUMNS, float) | whole
-            table = pd.read_csv(io.BytesIO(self._tables.curves_csv), dtype=types)
-            return table.assign(lr=_as_given(table["lr"]))
+        rows = [row for row, *_ in self._tables.curves.rows.values()]
+        numbers = np.array([[float(cell or "nan") for cell in row] for row in rows]).reshape(-1, len(CURVE_COLUMNS))
+        frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS)).astype({"trial": int, "epoch": int, "step": int})
+        if self.environment.get("format", FORMAT_VERSION) < FORMAT_VERSION:
+            frame["lr"] = _as_given(frame["lr"])
+        return frame
 
     @cached_property
     def probes(self) -> pd.DataFrame:
@@ -119,11 +117,7 @@ class RunRecord:
 
         What a probe found afterwards stands in for what it had found at that moment.
         """
-        blocks = self._tables.blocks
-        lines = [line for trial in sorted(blocks) for block in blocks[trial] for line in block]
-        with self._reading(PROBES):
-            taken = _probe_table(b"\n".join(lines))
-        late = self.late_probes
+        taken, late = _probe_frame(recorded(self._tables.probes, self._tables.records)), self.late_probes
         again = pd.MultiIndex.from_frame(_measurements(late))
         replaced = pd.MultiIndex.from_frame(_measurements(taken)).isin(again)
         return pd.concat([taken[~replaced], late], ignore_index=True)
@@ -131,13 +125,19 @@ class RunRecord:
     @cached_property
     def late_probes(self) -> pd.DataFrame:
         """late_probes.csv: what was measured on final weights."""
-        if not os.path.lexists(self.path / LATE_PROBES):
-            return _probe_table(b"")
+        return _probe_frame(row for rows in self._tables.late_probes.rows.values() for row in rows)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What was changed or lost since it was written, a line a file."""
         try:
-            with self._reading(LATE_PROBES):
-                return _probe_table(self._content(LATE_PROBES).partition(b"\n")[2])
-        except DamagedRunError as error:
-            raise DamagedRunError(f"{error}; remove it and take the probes again with bnexp probe") from error.__cause__
+            index = checksum_index(self.path)
+            files = [check_file(self.path, name, index) for name in (CONFIG, ENVIRONMENT)]
+            if not (files[-1] or self.environment):
+                files.append(Fault(ENVIRONMENT, "not as bnexp writes it"))
+        except OSError as error:
+            raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
+        return tuple(f"{self.path}/{fault}" for fault in (*self._tables.faults, *files) if fault)
 
     @staticmethod
     def exists(path: Path) -> bool:
@@ -163,9 +163,9 @@ class RunRecord:
         """Read everything.
 
         Raises:
-            InputError: something can't be read, or is not as it was written.
+            InputError: something can't be read.
         """
-        _ = self.config, self.environment, self.trials, self.curves
+        _ = self.config, self.environment, self.trials, self.curves, self.warnings
 
     @contextmanager
     def _reading(self, name: str) -> Iterator[None]:
@@ -174,39 +174,22 @@ class RunRecord:
             yield
         except BnexpError:
             raise
+        except OSError as error:
+            raise DamagedRunError(f"{self.path / name}: {(error.strerror or MISSING).lower()}") from error
         except Exception as error:
             why = str(error) or type(error).__name__
             raise DamagedRunError(f"{self.path / name}: not as bnexp writes it: {why}") from error
 
     @cached_property
     def _tables(self) -> Tables:
-        tables = self._examined()
-        if tables.faults:
-            time.sleep(PAUSE)
-            tables = self._examined()
-        if tables.faults:
-            raise DamagedRunError("; ".join(f"{self.path / fault.file}: {fault.message}" for fault in tables.faults))
-        return tables
-
-    def _examined(self) -> Tables:
-        config = self.config
         try:
-            return examine(self.path, config)
+            return examine(self.path, self.config)
         except OSError as error:
             raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
 
-    def _content(self, name: str) -> bytes:
-        """Return a file that is as it was written."""
-        check_format(self.path)
-        try:
-            content = read(self.path / name)
-            known = Known(self.path)
-        except OSError as error:
-            raise DamagedRunError(f"{self.path / name}: {(error.strerror or 'missing').lower()}") from error
-        if file_checksum(name, content) not in known:
-            why = "can't be checked, checksums.txt is missing" if known.missing else "not as it was written"
-            raise DamagedRunError(f"{self.path / name}: {why}")
-        return content
+
+EXACT = 2**53
+"""Whole numbers up to this are floats without loss."""
 
 
 def _as_given(rates: pd.Series) -> pd.Series:
@@ -219,10 +202,57 @@ def _as_given(rates: pd.Series) -> pd.Series:
     return rates.map({rate: float(str(single)) if single == rate else rate for rate, single in singles.items()})
 
 
-def _probe_table(rows: bytes) -> pd.DataFrame:
-    text = io.BytesIO(",".join(PROBE_COLUMNS).encode() + b"\n" + rows)
-    table = pd.read_csv(text, keep_default_na=False, na_values={"value": ["", "nan"]}, dtype={"layer": str})
-    return table.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
+def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
+    """Return every planned trial with its results.
+
+    What was planned comes from the configuration: a cell can't tell an arm named nan from a blank, or a text from a
+    number. The cells have to agree.
+    """
+    arms, points, seeds = zip(*config.places(), strict=True)
+    planned = {"trial": range(len(arms)), "arm": arms, "seed": seeds}
+    planned |= {key: [point[key] for point in points] for key in config.swept}
+    blank = [""] * len(RESULT_COLUMNS)
+    results = []
+    for number, values in enumerate(zip(*planned.values(), strict=True)):
+        row, *_ = table.rows.get((number, NO_STEP), [[*to_row(values), *blank]])
+        for name, found, meant in zip(planned, row, to_row(values), strict=False):
+            if row_checksum([found]) != row_checksum([meant]):
+                raise ValueError(f"{name} of trial {number} is {found!r}, and {meant!r} in config.yaml")
+        results.append(row[-len(RESULT_COLUMNS) :])
+    columns = {name: grid_column(values) for name, values in planned.items()}
+    for name, cells in zip(RESULT_COLUMNS, zip(*results, strict=True), strict=True):
+        columns[name] = _result_column(name, cells)
+    return pd.DataFrame(columns)
+
+
+def grid_column(values: Iterable[Any]) -> pd.Series:
+    """Return values as a column: numbers where all are numbers or null, and otherwise each as it is.
+
+    Lists and mappings become texts.
+    """
+    plain = [value if value is None else _hashable(value) for value in values]
+    column = pd.Series(plain, dtype=object)
+    numbers = [value for value in plain if isinstance(value, int | float)]
+    mixed = any(isinstance(value, bool) for value in numbers) and len(set(map(type, plain))) > 1
+    rounded = len({type(value) for value in plain}) > 1 and any(abs(value) > EXACT for value in numbers)
+    return column if mixed or rounded else column.infer_objects()
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return flow(value)
+    return str(escape_cell(value)) if isinstance(value, list | tuple) else value
+
+
+def _result_column(name: str, cells: Sequence[str]) -> pd.Series:
+    if name in TEXT_COLUMNS:
+        return pd.Series([unescape_cell(cell) if cell else np.nan for cell in cells], dtype=object)
+    return pd.Series([np.nan if not cell else int(cell) if cell.isdecimal() else float(cell) for cell in cells])
+
+
+def _probe_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame([*rows], columns=list(PROBE_COLUMNS), dtype=str).replace({"value": {"": "nan"}})
+    return frame.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
 
 
 def _measurements(table: pd.DataFrame) -> pd.DataFrame:
@@ -246,16 +276,15 @@ def recorded_groups(path: Path) -> list[list[int]]:
 
 
 def finished_run(path: Path) -> RunRecord | None:
-    """Return the run in a folder if every trial of it has ended and its tables are written, all as it should be.
+    """Return the run in a folder if every trial has ended, its tables are written, and nothing changed since.
 
     Raises:
         InputError: the folder is of another format.
     """
     run = RunRecord(path)
     try:
-        ended = RunRecord.exists(path) and run.complete and run.environment["ended"]
-        known = Known(path) if ended else None
-        sound = known and all(file_checksum(name, read(path / name)) in known for name in SUMMARIES)
-        return run if sound and whole_png(read(path / PICTURE)) else None
-    except (DamagedRunError, OSError):
+        ended = RunRecord.exists(path) and run.complete and run.environment.get("ended") and not run.warnings
+        written = ended and all(os.path.isfile(path / name) for name in (*SUMMARIES, PICTURE))
+        return run if written else None
+    except DamagedRunError:
         return None

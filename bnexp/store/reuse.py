@@ -1,6 +1,6 @@
 """Trials that an earlier run of the same experiment has already: reused, so that only what is missing trains."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from errno import ENOENT
 from pathlib import Path
@@ -8,47 +8,27 @@ from pathlib import Path
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.plan import Trial, identities, trials
-from bnexp.store.cells import Block, block_checksum, cell, csv_line
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.checksums import cells_of, chain, examine, seal
+from bnexp.store.checksums import examine
+from bnexp.store.files import READ_ONLY
 from bnexp.store.finding import experiment_of, find_runs
-from bnexp.store.layout import READ_ONLY
 from bnexp.store.reader import RunRecord
-from bnexp.store.results import TRIAL_COLUMNS
-
-
-@dataclass(frozen=True)
-class TakenTrial:
-    """All rows of a trial that has ended, as they are written."""
-
-    outcome: bytes
-    """Its row of trials.csv."""
-    records: Sequence[bytes]
-    """Its rows of curves.csv."""
-    blocks: Sequence[Block] = ()
-    """Of probes.csv what came with each of them; empty where there is no such file."""
-
-    def checksums(self) -> Iterator[int]:
-        """Yield the checksums of all but the outcome's row itself."""
-        sums = chain(self.records)
-        yield from sums
-        yield from (block_checksum(block, value) for block, value in zip(self.blocks, sums, strict=bool(self.blocks)))
-        yield seal(self.outcome, sums[-1] if sums else 0)
-
+from bnexp.store.tables import RESULT_COLUMNS, Row, trial_row
+from bnexp.store.writer import Kept
 
 RESULTS = ("completed", "diverged")
 """Outcomes that are worth taking over."""
 
 
 @dataclass(frozen=True)
-class Takeover:
-    """Trials of one earlier run."""
+class ReusableRun:
+    """Trials of one earlier run that need not be trained again."""
 
     run: Path
     numbers: Mapping[int, int]
-    """Of each trial that is taken over: its number in the new run, and that in the earlier one."""
-    rows: Mapping[int, TakenTrial]
-    """Each one's rows, under the new numbers."""
+    """Each trial's number in the earlier run, by its number in the new one."""
+    rows: Kept
+    """Their rows under the new numbers."""
 
     def copy_weights(self, to: Checkpoints) -> None:
         """Keep the trials' final weights in the new run, too.
@@ -65,9 +45,9 @@ class Takeover:
             raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
 
 
-def find_takeovers(
+def find_reusable(
     runs: Path, path: Path, config: ExperimentConfig, planned: Sequence[Trial], version: str
-) -> list[Takeover]:
+) -> list[ReusableRun]:
     """Return which trials can be had from earlier runs, each from the newest that has it.
 
     Args:
@@ -81,11 +61,21 @@ def find_takeovers(
     found = []
     for run in reversed(find_runs(runs)):
         if wanted and run.path != path and experiment_of(run.path) == config.name:
-            there = _results(run, config, version)
-            numbers = {wanted.pop(identity): number for identity, number in there.items() if identity in wanted}
+            results = _results(run, config, version)
+            numbers = {wanted.pop(identity): number for identity, number in results.items() if identity in wanted}
             if numbers:
-                found.append(Takeover(run.path, numbers, _rows(run, numbers, planned)))
+                found.append(ReusableRun(run.path, numbers, _rows(run, numbers, planned)))
     return found
+
+
+def merged(runs: Iterable[ReusableRun]) -> Kept:
+    """Return the rows of several runs together."""
+    kept = [each.rows for each in runs]
+    return Kept(
+        {trial: row for each in kept for trial, row in each.outcomes.items()},
+        {trial: rows for each in kept for trial, rows in each.records.items()},
+        [row for each in kept for row in each.probes],
+    )
 
 
 def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int, int], int]:
@@ -95,25 +85,27 @@ def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tup
     except InputError:
         return {}
     about = run.environment
-    if about.get("bnexp") != version or about.get("format") == READ_ONLY or run.config.probes != config.probes:
+    if run.warnings or about.get("bnexp") != version or about.get("format") == READ_ONLY:
         return {}
     ended = set(run.trials.loc[run.trials["outcome"].isin(RESULTS), "trial"])
-    if not ended:
+    if not ended or run.config.probes != config.probes:
         return {}
     ended &= {number for weights in Checkpoints(run.path).weights() for number in weights.trials}
-    every = trials(run.config)
-    return {identity: n for n, identity in enumerate(identities(every)) if n in ended}
+    return {identity: n for n, identity in enumerate(identities(trials(run.config))) if n in ended}
 
 
-def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> dict[int, TakenTrial]:
-    tables, rows = examine(run.path, run.config), {}
-    for new, old in numbers.items():
-        trial, result = planned[new], cells_of(tables.outcomes[old])[-len(TRIAL_COLUMNS) :]
-        row = csv_line([new, trial.arm, trial.seed, *map(cell, trial.point.values()), *result])
-        blocks = [_renumbered(block, new) for block in tables.blocks.get(old, ())]
-        rows[new] = TakenTrial(row, _renumbered(tables.records.get(old, ()), new), blocks)
-    return rows
+def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> Kept:
+    outcomes, records, probes = examine(run.path, run.config).intact()
+    new = {old: number for number, old in numbers.items()}
+    return Kept(
+        {
+            n: [*trial_row(planned[n])[: -len(RESULT_COLUMNS)], *outcomes[old][-len(RESULT_COLUMNS) :]]
+            for old, n in new.items()
+        },
+        {n: {step: _renumbered(row, n) for step, row in records.get(old, {}).items()} for old, n in new.items()},
+        [_renumbered(row, new[int(row[0])]) for row in probes if int(row[0]) in new],
+    )
 
 
-def _renumbered(lines: Iterable[bytes], trial: int) -> tuple[bytes, ...]:
-    return tuple(b"%d,%b" % (trial, line.partition(b",")[2]) for line in lines)
+def _renumbered(row: Row, trial: int) -> Row:
+    return [str(trial), *row[1:]]

@@ -1,7 +1,9 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -9,29 +11,79 @@ from typing import Any, Self
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
-from bnexp.records import EpochRecord, Outcome, ProbeRecord
-from bnexp.store.cells import Block, blocks_of, csv_text
-from bnexp.store.checksums import OUTCOME, Checksums, cells_of, checksum, file_checksum, seal, trial_columns
-from bnexp.store.curves import Curves
-from bnexp.store.files import replace
-from bnexp.store.layout import (
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
+from bnexp.store.checksums import (
+    NO_STEP,
+    Entry,
+    Fault,
+    check_file,
+    checksum_index,
+    checksum_lines,
+    examine,
+    file_entry,
+    step_entries,
+    trial_entry,
+)
+from bnexp.store.files import (
+    CHECKSUMS,
     CONFIG,
+    CURVES,
     ENVIRONMENT,
     FORMAT_VERSION,
+    LATE_PROBES,
     LOG,
+    PICTURE,
+    PROBES,
     READ_ONLY,
     SUMMARIES,
     TRIALS,
+    AppendOnlyFile,
     cannot_continue,
     check_format,
     groups_of,
+    make_folder,
+    quarantine,
+    read,
+    remove_leftovers,
+    replace,
 )
-from bnexp.store.recovery import make_run_folder, salvage
-from bnexp.store.results import trial_row
-from bnexp.store.reuse import TakenTrial
+from bnexp.store.growing import GrowingTables
+from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, step_of, to_row, trial_columns, trial_row
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows that a run folder begins with: those of reused trials, or what was written before."""
+
+    outcomes: Mapping[int, Row] = field(default_factory=dict)
+    """Rows of trials.csv of trials that have ended."""
+    records: Mapping[int, Mapping[int, Row]] = field(default_factory=dict)
+    """Rows of curves.csv by trial and step, steps in order."""
+    probes: Sequence[Row] = ()
+    """Rows of probes.csv."""
+    late_probes: Sequence[Row] = ()
+    """Rows of late_probes.csv."""
+    files: Sequence[Entry] = ()
+    """Entries of config.yaml and environment.json as they are until they are written again."""
+
+
+@dataclass
+class _Attempt:
+    """What a trial that is being trained has so far."""
+
+    records: list[Row] = field(default_factory=list)
+    """Its rows of curves.csv, those that it goes on from included."""
+    probes: list[Row] = field(default_factory=list)
+    """Its rows of probes.csv."""
+    old_until: int = NO_STEP
+    """Last step recorded by the previous attempt; its rows stay in the files until this attempt reaches that step."""
+
+    @property
+    def last_step(self) -> int:
+        return step_of(self.records[-1]) if self.records else NO_STEP
 
 
 class RunWriter:
@@ -48,13 +100,14 @@ class RunWriter:
         self.path = path
         self.notes: tuple[str, ...] = ()
         """What was damaged in a folder that is continued."""
-        self._trials, self._columns = {trial.number: trial for trial in trials}, trial_columns(config)
-        self._rows = {trial.number: self._line(trial_row(trial, [], None)) for trial in trials}
+        self._trials = {trial.number: trial for trial in trials}
+        self._columns, self._config = trial_columns(config), to_yaml(config.model_dump(mode="json"))
+        self._rows = {trial.number: trial_row(trial) for trial in trials}
         self._ended: set[int] = set()
-        self._environment, self._config = dict(environment), to_yaml(config.model_dump(mode="json"))
-        self._checksums = Checksums(path)
-        self._curves = Curves(path, self._checksums, self._place, probed=bool(config.probes))
+        self._attempts: dict[int, _Attempt] = {}
+        self._environment = dict(environment)
         self._places = _places(self.groups)
+        self._tables = GrowingTables(path, self._place, probed=bool(config.probes))
 
     @classmethod
     def create(
@@ -64,7 +117,7 @@ class RunWriter:
         trials: Sequence[Trial],
         environment: Mapping[str, Any],
         groups: Groups = (),
-        taken: Mapping[int, TakenTrial] | None = None,
+        reused: Kept | None = None,
     ) -> Self:
         """Make a run folder with the configuration and the environment.
 
@@ -74,19 +127,13 @@ class RunWriter:
             trials: every planned trial.
             environment: versions, device and the like.
             groups: see regroup.
-            taken: the trials that have an outcome already, by number.
+            reused: rows of the trials that have an outcome already.
 
         Raises:
             InputError: the folder can't be made.
         """
         make_run_folder(path)
-        writer = cls(path, config, trials, {**_new(groups), **environment})
-        known = taken or {}
-        writer._ended = set(known)
-        writer._rows |= {number: each.outcome for number, each in known.items()}
-        sums = [value for each in known.values() for value in each.checksums()]
-        records = {number: each.records for number, each in known.items()}
-        return writer._begun(records, {number: each.blocks for number, each in known.items()}, sums)
+        return cls(path, config, trials, {**_new(groups), **environment})._begin(reused or Kept())
 
     @classmethod
     def restore(
@@ -115,14 +162,11 @@ class RunWriter:
         if check_format(path) == READ_ONLY:
             raise cannot_continue(path)
         make_run_folder(path)
-        found = salvage(path, config)
-        writer = cls(path, config, trials, {**(found.environment or {**_new(groups), **environment}), "ended": None})
-        writer.notes = found.notes
-        at = writer._columns.index("outcome")
-        failed = {number for number, row in found.outcomes.items() if cells_of(row)[at] == "failed"}
-        writer._ended = set(found.outcomes) - (failed if retry_failed else set())
-        writer._rows |= {number: found.outcomes[number] for number in writer._ended}
-        return writer._begun(found.records, found.blocks)
+        kept, about, notes = recover(path, config)
+        about = {**(about or {**_new(groups), **environment}), "format": FORMAT_VERSION, "ended": None}
+        writer = cls(path, config, trials, about)
+        writer.notes = notes
+        return writer._begin(kept, retry_failed=retry_failed)
 
     @property
     def unfinished(self) -> list[int]:
@@ -152,16 +196,20 @@ class RunWriter:
 
     def reaches(self, trial: int, step: int) -> bool:
         """Whether a trial that is being trained has its record of a step."""
-        return self._curves.reaches(trial, step)
+        return any(step_of(row) == step for row in self._attempts[trial].records)
 
     def go_back(self, steps: Mapping[int, int]) -> None:
         """Begin anew after the given steps of trials (-1: at the start); those that have ended are not affected.
 
-        Records beyond stay in the file until they are made again.
+        Records beyond stay in the files until they are made again.
         """
         for trial, step in steps.items():
             if trial not in self._ended:
-                self._curves.go_back(trial, step)
+                attempt = self._attempts.setdefault(trial, _Attempt())
+                furthest = max(attempt.last_step, attempt.old_until)
+                attempt.records = [row for row in attempt.records if step_of(row) <= step]
+                attempt.probes = [row for row in attempt.probes if step_of(row) <= step]
+                attempt.old_until = furthest if furthest > step else NO_STEP
 
     def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
         """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along.
@@ -170,20 +218,39 @@ class RunWriter:
             record: of the trials.
             probes: what was measured inside them since the record before, for probes.csv.
         """
-        self._curves.append([row for row in record.rows() if row["trial"] not in self._ended], blocks_of(probes))
+        measured: dict[int, list[Row]] = {trial: [] for trial in record.trials}
+        for values in (row for each in probes for row in each.rows()):
+            measured[int(values["trial"])].append(to_row(values[name] for name in PROBE_COLUMNS))
+        added, caught_up = list[Row](), list[int]()
+        for trial, numbers in zip(record.trials, record.rows(), strict=True):
+            if trial not in self._ended:
+                row = numbers_row(numbers[name] for name in CURVE_COLUMNS)
+                attempt = self._attempts.setdefault(trial, _Attempt())
+                attempt.records.append(row)
+                attempt.probes += measured[trial]
+                if attempt.old_until == NO_STEP:
+                    added.append(row)
+                elif record.step >= attempt.old_until:
+                    caught_up.append(trial)
+        if added:
+            self._tables.append(added, [row for each in added for row in measured[int(each[0])]])
+        self._replace_old(caught_up)
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
         """Enter how trials ended, with their final numbers, into trials.csv."""
         new = {outcome.trial: outcome for outcome in outcomes if outcome.trial not in self._ended}
-        sums: list[int] = []
-        for number, (records, last) in self._curves.end(new).items():
-            row = self._rows[number] = self._line(trial_row(self._trials[number], records, new[number]))
-            sums += [checksum(row, OUTCOME), seal(row, last)]
-        if new:
-            self._ended.update(new)
-            self._checksums.add(sums)
-            self.sync()  # so that on the disk no outcome is without its records
-            self._write_trials()
+        if not new:
+            return
+        self._replace_old(new)
+        entries = []
+        for number, outcome in new.items():
+            attempt = self._attempts.pop(number, _Attempt())
+            row = self._rows[number] = trial_row(self._trials[number], attempt.records, outcome)
+            entries.append(trial_entry(number, row, attempt.last_step))
+        self._ended.update(new)
+        self._tables.enter(entries)
+        self.sync()  # so that on the disk no outcome is without its records
+        self._write_trials()
 
     def log(self, text: str) -> None:
         """Add lines to log.txt."""
@@ -192,41 +259,54 @@ class RunWriter:
 
     def sync(self) -> None:
         """Wait until all that was appended is on the disk."""
-        self._curves.sync()
-
-    def arrange(self) -> None:
-        """Put the records into the order in which an undisturbed run writes them."""
-        self._curves.arrange()
+        self._tables.sync()
 
     def finish(self) -> None:
-        """Enter the time of the end, and what the summaries look like from here on."""
-        summaries = [self.path / name for name in SUMMARIES]
-        self._checksums.add(file_checksum(path.name, path.read_bytes()) for path in summaries if path.exists())
+        """Enter the time of the end."""
         self._environment["ended"] = _now()
         self._write_environment()
 
+    def arrange(self) -> None:
+        """Put the records into the order in which an undisturbed run writes them."""
+        self._tables.arrange()
+
     def close(self) -> None:
         """Let go of all files."""
-        self._curves.close()
-        self._checksums.close()
+        self._tables.close()
 
     def _place(self, trial: int) -> tuple[int, int]:
         return self._places.get(trial, (-1, trial))  # what is in no group was there before them
 
-    def _line(self, row: Mapping[str, Any]) -> bytes:
-        return csv_text(self._columns, [row], header=False).rstrip("\n").encode()
+    def _replace_old(self, trials: Iterable[int]) -> None:
+        """Put the records of trials in the place of those of the attempt before, if these are still in the files."""
+        attempts = {n: at for n in trials if (at := self._attempts.get(n)) and at.old_until != NO_STEP}
+        if attempts:
+            records = [row for attempt in attempts.values() for row in attempt.records]
+            self._tables.replace_trials(attempts, records, [row for at in attempts.values() for row in at.probes])
+        for attempt in attempts.values():
+            attempt.old_until = NO_STEP
 
-    def _begun(
-        self,
-        records: Mapping[int, Sequence[bytes]],
-        blocks: Mapping[int, Sequence[Block]],
-        sums: Iterable[int] = (),
-    ) -> Self:
-        """Write every file, those of the tables with what is there already."""
+    def _begin(self, kept: Kept, *, retry_failed: bool = False) -> Self:
+        """Write every file, those of the tables with what is kept."""
+        last = {trial: max(rows, default=NO_STEP) for trial, rows in kept.records.items()}
+        entries = [*kept.files, *(trial_entry(trial, row, NO_STEP) for trial, row in self._rows.items())]
+        entries += [trial_entry(trial, row, last.get(trial, NO_STEP)) for trial, row in kept.outcomes.items()]
+        records = [row for rows in kept.records.values() for row in rows.values()]
+        for name, rows in ((CURVES, records), (PROBES, kept.probes), (LATE_PROBES, kept.late_probes)):
+            entries += step_entries(name, rows)
+        for trial, row in kept.outcomes.items():
+            if not (retry_failed and row[-len(RESULT_COLUMNS)] == "failed"):
+                self._rows[trial] = row
+                self._ended.add(trial)
+        for trial in self.unfinished:
+            own = [row for row in kept.probes if int(row[0]) == trial]
+            self._attempts[trial] = _Attempt(list(kept.records.get(trial, {}).values()), own)
         try:
-            self._checksums.add([*sums, *(checksum(row, OUTCOME) for row in self._rows.values())])
+            self._tables.begin(entries)
             self._write_environment()
-            self._curves.restore(records, blocks, self.unfinished)
+            self._tables.write(records, kept.probes)
+            if kept.late_probes:
+                replace(self.path / LATE_PROBES, csv_text([PROBE_COLUMNS, *kept.late_probes]))
             self._write_trials()
             # Last: a folder is a run from here on.
             self._write(CONFIG, self._config)
@@ -239,13 +319,67 @@ class RunWriter:
         self._write(ENVIRONMENT, json.dumps(self._environment, indent=2) + "\n")
 
     def _write_trials(self) -> None:
-        header = csv_text(self._columns, []).encode()
-        replace(self.path / TRIALS, header + b"".join(row + b"\n" for row in self._rows.values()))
+        replace(self.path / TRIALS, csv_text([self._columns, *self._rows.values()]))
 
     def _write(self, name: str, content: str) -> None:
-        self._checksums.add([file_checksum(name, content.encode())])
-        self._checksums.sync()  # so that on the disk nothing is without its checksum
+        self._tables.enter([file_entry(name, content.encode())])
+        self._tables.sync_checksums()
         replace(self.path / name, content)
+
+
+def make_run_folder(path: Path) -> None:
+    """Make the folders of a run, without what a process that was killed left in them."""
+    make_folder(path / "checkpoints")
+    for folder in (path, path / "checkpoints"):
+        remove_leftovers(folder)
+
+
+def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
+    """Write late_probes.csv and return it; the caller holds the run's lock."""
+    if checksum_index(run):  # else the other files would lack theirs
+        checksums = AppendOnlyFile(run / CHECKSUMS)
+        try:
+            checksums.append(
+                b"\n" + checksum_lines(step_entries(LATE_PROBES, rows))
+            )  # a crash may have left half a line
+            checksums.sync()
+        finally:
+            checksums.close()
+    replace(run / LATE_PROBES, csv_text([PROBE_COLUMNS, *rows]))
+    return run / LATE_PROBES
+
+
+def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] | None, tuple[str, ...]]:
+    """Return what can be kept of a run folder, and keep copies of what is damaged.
+
+    Returns:
+        the rows; environment.json if it can be read; and what was damaged, and under which name it is kept.
+
+    Raises:
+        InputError: the folder is of a format that is only read.
+        OSError: a file can't be read, which may be intact, or no copy can be made.
+    """
+    tables, index = examine(path, config), checksum_index(path)
+    if tables.trials.older:
+        raise cannot_continue(path)
+    damaged = {name: check_file(path, name, index) for name in (ENVIRONMENT, CONFIG)}
+    files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
+    about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
+    outcomes, records, probes = tables.intact()
+    late = [
+        row for key, rows in tables.late_probes.rows.items() if key not in tables.late_probes.changed for row in rows
+    ]
+    notes = [_put_aside(path, fault) for fault in (*filter(None, damaged.values()), *tables.faults)]
+    names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
+    blocked = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
+    notes += [_put_aside(path, Fault(name, "not a file")) for name in blocked]
+    return Kept(outcomes, records, probes, late, files), about, tuple(notes)
+
+
+def _put_aside(path: Path, fault: Fault) -> str:
+    """Keep what is about to be replaced; return what there is to say."""
+    place = path / fault.file
+    return f"{fault} (kept as {quarantine(place).name})" if os.path.lexists(place) else str(fault)
 
 
 def _new(groups: Groups) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import pytest
 
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import run_name
-from bnexp.store.layout import PICTURE
-from bnexp.store.reader import SIGNATURE, RunRecord
-from bnexp.store.results import NEW_COLUMNS, TRIAL_COLUMNS
+from bnexp.store.files import PICTURE
+from bnexp.store.reader import RunRecord
+from bnexp.store.tables import COLUMNS_SINCE_3, RESULT_COLUMNS
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 
@@ -33,10 +33,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_its_trials_have_all_columns_and_what_was_not_recorded_is_empty(earlier: Path) -> None:
     trials = RunRecord(earlier).trials
-    assert list(trials.columns) == ["trial", "arm", "seed", "train.lr", *TRIAL_COLUMNS]
+    assert list(trials.columns) == ["trial", "arm", "seed", "train.lr", *RESULT_COLUMNS]
     assert trials["outcome"].tolist() == ["diverged", "completed", "diverged", "diverged"]
     assert trials["diverged_step"].tolist()[::2] == [2, 2]
-    assert trials[list(NEW_COLUMNS)].isna().all(axis=None)
+    assert trials[list(COLUMNS_SINCE_3)].isna().all(axis=None)
     assert trials["final_train_accuracy"].tolist() == [0.18125, 0.09375, 0.1125, 0.1125]
 
 
@@ -60,7 +60,7 @@ def test_what_diverged_meant_there_is_said_where_a_trial_did(earlier: Path, cli:
 
 
 def test_a_finished_one_is_complete_and_trains_nothing(earlier: Path, cli: Command) -> None:
-    (earlier / PICTURE).write_bytes(SIGNATURE + b"\0\0\0\0IEND\xaeB`\x82")
+    (earlier / PICTURE).write_text("a picture")
     before = content(earlier)
     assert cli("run", "exp.yaml").code == 0
     assert content(earlier) == before
@@ -139,7 +139,7 @@ def test_runs_of_claims_in_which_trials_diverged_are_not_judged_but_named(here: 
     config = RunRecord(WRITTEN_BY_0_2).config
     run = here / "runs" / "claims" / "small" / f"{config.name}-00000000"
     shutil.copytree(WRITTEN_BY_0_2, run)
-    (run / PICTURE).write_bytes(SIGNATURE + b"\0\0\0\0IEND\xaeB`\x82")
+    (run / PICTURE).write_text("a picture")
     settings = config.model_dump(mode="json", exclude={"name", "question"})
     shown = cli("claims", "show", claim_of(here, config.name, json.dumps(settings)))
     assert (shown.code, shown.err) == (

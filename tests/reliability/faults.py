@@ -32,6 +32,7 @@ from bnexp.runner import resume as opening
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.store import reader, writer
+from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.loop import Progress
@@ -191,7 +192,7 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
     """From here on runs replay the recorded training, write the recorded report, and look up nothing twice."""
     unhurried(patch)
     plan = prepare(tiny(), made.folder / "none", "cpu")
-    report = {name: (made.finished / name).read_bytes() for name in (*reader.SUMMARIES, reader.PICTURE)}
+    report = {name: (made.finished / name).read_bytes() for name in (*SUMMARIES, PICTURE)}
     environment = RunRecord(made.finished).environment
     ran_on = {
         name: value for name, value in environment.items() if name not in ("format", "started", "ended", "groups")
@@ -213,10 +214,9 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
 
 
 def _remember_configurations(patch: pytest.MonkeyPatch) -> None:
-    """Work out only once what a text means as a configuration, and don't wait before looking again."""
+    """Work out only once what a text means as a configuration."""
     patch.setattr(reader, "parse", _remembering(reader.parse))
     patch.setattr(reader, "resolve", _remembering(reader.resolve))
-    patch.setattr(reader, "PAUSE", 0)
 
 
 def _remembering(function: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:

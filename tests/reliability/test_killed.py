@@ -14,7 +14,7 @@ import pytest
 
 from bnexp.plan import Options
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.checksums import cells_of, examine
+from bnexp.store.checksums import examine
 from bnexp.store.reader import RunRecord
 from tests.reliability.conftest import (
     PATIENCE,
@@ -109,16 +109,17 @@ def check_done(task: Task) -> None:
 def check_flushed(task: Task, where: str) -> None:
     """Fail unless all that outcomes and checkpoints rest on is on the disk with them."""
     tables = examine(task.path, task.config)
+    outcomes, records, _ = tables.intact()
     faults = [fault for fault in tables.faults if fault.file != "curves.csv"] if RunRecord.exists(task.path) else []
     assert not faults, f"{where}: {faults}"
     if RunRecord.exists(task.path):
         assert RunRecord(task.path).environment, where  # read, which fails where it is damaged
-        ended = [row for row in tables.trials_csv.splitlines()[1:] if cells_of(row)[4]]
-        assert len(ended) == len(tables.outcomes), f"{where}: {tables}"
+        ended = [rows for rows in tables.trials.rows.values() if rows[0][4]]
+        assert len(ended) == len(outcomes), f"{where}: {tables}"
     checkpoints = Checkpoints(task.path)
     for snapshot in filter(None, map(checkpoints.load, checkpoints.numbers)):
-        for trial in set(snapshot.trials) - tables.outcomes.keys():
-            steps = [int(line.split(b",")[2]) for line in tables.records.get(trial, ())]
+        for trial in set(snapshot.trials) - outcomes.keys():
+            steps = records.get(trial, {})
             assert snapshot.step in steps, f"{where}: no record of step {snapshot.step} of trial {trial}"
 
 

@@ -99,10 +99,10 @@ def test_a_layer_that_is_not_there_is_named(record: RunRecord) -> None:
 
 def test_a_run_whose_probes_are_others_is_not_taken_over(record: RunRecord) -> None:
     config = record.config.model_copy(update={"probes": (), "seeds": (0, 1, 2)})
-    assert prepare(config, record.path.parent, "cpu").takeovers == ()
+    assert prepare(config, record.path.parent, "cpu").reusable == ()
     more = record.config.model_copy(update={"seeds": (0, 1, 2)})
-    (takeover,) = prepare(more, record.path.parent, "cpu").takeovers
-    assert len(takeover.numbers) == 4
+    (reusable,) = prepare(more, record.path.parent, "cpu").reusable
+    assert len(reusable.numbers) == 4
 
 
 def test_what_is_taken_over_brings_its_probes_along(record: RunRecord) -> None:

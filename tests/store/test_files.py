@@ -9,23 +9,7 @@ import pytest
 
 from bnexp.errors import InputError
 from bnexp.store import files
-from bnexp.store.files import Appender, make_folder, remove_leftovers, replace, set_aside, whole_lines
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", b""),
-        (b"a,b", b""),
-        (b"a,b\n", b"a,b\n"),
-        (b"a,b\n1,2", b"a,b\n"),
-        (b"a,b\n1,2\n", b"a,b\n1,2\n"),
-        (b"a\n\xc3", b"a\n"),
-    ],
-)
-def test_what_is_still_being_written_is_left_out(tmp_path: Path, content: bytes, expected: bytes) -> None:
-    (tmp_path / "file").write_bytes(content)
-    assert whole_lines(tmp_path / "file") == expected
+from bnexp.store.files import AppendOnlyFile, make_folder, quarantine, remove_leftovers, replace
 
 
 @pytest.mark.parametrize(("content", "stored"), [("γ = 1\n", "γ = 1\n".encode()), (b"\x00\xff", b"\x00\xff")])
@@ -62,7 +46,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
 def test_damaged_files_are_kept_under_names_of_their_own(tmp_path: Path) -> None:
     for number in (1, 2):
         (tmp_path / "file").write_text(f"damaged {number}")
-        assert set_aside(tmp_path / "file") == tmp_path / f"file.damaged-{number}"
+        assert quarantine(tmp_path / "file") == tmp_path / f"file.damaged-{number}"
     assert [(tmp_path / f"file.damaged-{n}").read_text() for n in (1, 2)] == ["damaged 1", "damaged 2"]
 
 
@@ -79,7 +63,7 @@ def test_a_link_is_no_place_for_a_run(tmp_path: Path) -> None:
 
 def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
     for content in (b"a\n", b"b\n"):
-        file = Appender(tmp_path / "file")
+        file = AppendOnlyFile(tmp_path / "file")
         file.append(content)
         assert (tmp_path / "file").read_bytes().endswith(content)
         file.close()
@@ -89,7 +73,7 @@ def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
 def test_an_appender_says_when_it_is_time_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr(files.time, "monotonic", lambda: clock[0])
-    file = Appender(tmp_path / "file")
+    file = AppendOnlyFile(tmp_path / "file")
     due = []
     for tenth in range(25):
         clock[0] = tenth / 10
@@ -108,7 +92,7 @@ def test_a_write_that_is_taken_in_parts_is_written_whole(tmp_path: Path, monkeyp
             self.written += bytes(content[:3])
             return min(3, len(content))
 
-    file = Appender(tmp_path / "file")
+    file = AppendOnlyFile(tmp_path / "file")
     file.close()
     monkeypatch.setattr(file, "_file", Reluctant())
     file.append(b"0123456789")
@@ -116,7 +100,7 @@ def test_a_write_that_is_taken_in_parts_is_written_whole(tmp_path: Path, monkeyp
 
 
 def test_a_file_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
-    file = Appender(tmp_path / "file")
+    file = AppendOnlyFile(tmp_path / "file")
     (tmp_path / "file").unlink()
     with pytest.raises(FileNotFoundError) as error:
         file.sync()

@@ -12,7 +12,7 @@ from bnexp.config.load import load
 from bnexp.errors import InputError
 from bnexp.plan import trials
 from bnexp.store import files
-from bnexp.store.layout import FORMAT_VERSION
+from bnexp.store.files import FORMAT_VERSION
 from bnexp.store.writer import RunWriter
 from tests.helpers import experiment
 from tests.store.conftest import MadeRun, MakeRun
