@@ -22,8 +22,9 @@ def fold(
 
     Writes nothing; bnexp export --folded writes a trial so.
     """
-    from bnexp.cli.output import print_json, print_table, saying, warn
+    from bnexp.cli.output import print_json, print_table, saying
     from bnexp.errors import BnexpError
+    from bnexp.screen import warn
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs, warn)

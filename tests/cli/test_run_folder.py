@@ -12,6 +12,7 @@ from safetensors import safe_open
 import bnexp
 from bnexp.config.load import load
 from bnexp.plan import run_name, trials
+from bnexp.store.files import FORMAT_VERSION
 from bnexp.store.reader import RunRecord
 from tests.cli.command import Trained
 
@@ -66,7 +67,7 @@ def test_config_yaml_reloads_to_the_same_configuration(trained: Trained) -> None
 
 def test_environment_json_says_what_it_ran_on(trained: Trained) -> None:
     about = json.loads((trained.path / "environment.json").read_text())
-    assert about["format"] == 3
+    assert about["format"] == FORMAT_VERSION
     assert about["bnexp"] == bnexp.__version__
     assert about["engine"] == "local"
     assert about["command"][1:] == ["run", "exp.yaml"]
