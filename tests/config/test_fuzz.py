@@ -20,7 +20,7 @@ from bnexp.plan import run_name, trials
 from tests.config.raw import KEYS as RIGHT_VALUES
 from tests.config.raw import configurations
 
-EXAMPLES_BYTES = 150
+EXAMPLES_BYTES = 600
 """Files of any bytes or any text."""
 EXAMPLES_STRUCTURES = 1_000
 """Nested values under true and false keys, each as a file and as a script passes them."""
@@ -50,6 +50,11 @@ def fuzzed(examples: int) -> settings:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+def many(examples: int) -> pytest.MarkDecorator:
+    """A few of the examples in every test run, and all of them among the slow tests."""
+    return pytest.mark.parametrize("examples", [examples // 14, pytest.param(examples, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
@@ -133,34 +138,48 @@ class _AnyDumper(yaml.Dumper):
     """Writes whatever Python has, tags and aliases included."""
 
 
-@fuzzed(EXAMPLES_BYTES)
-@given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
-def test_files_of_any_bytes(place: Path, content: bytes) -> None:
-    loaded(content, place)
-
-
-@pytest.mark.slow
-@fuzzed(EXAMPLES_STRUCTURES)
-@given(raw=st.dictionaries(NAMES, nested(SCALARS | ODD), max_size=4) | nested(ODD), as_file=st.booleans())
-def test_values_of_any_shape(place: Path, raw: Any, as_file: bool) -> None:
-    if not as_file:
-        outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
-        return
+def written(value: Any) -> str:
+    """A value as YAML, tags and aliases included."""
     try:
-        text = yaml.dump(raw, Dumper=_AnyDumper, allow_unicode=True)
-    except ValueError:  # of the dumper, for numbers with too many digits
-        return
-    loaded(text.encode(errors="surrogatepass"), place)
+        return yaml.dump(value, Dumper=_AnyDumper, default_flow_style=True, allow_unicode=True).removesuffix("...\n")
+    except ValueError:
+        return str(type(value))
 
 
-@pytest.mark.slow
-@fuzzed(EXAMPLES_NEAR)
-@given(raw=configurations(), key=st.sampled_from(KEYS), value=nested(SCALARS))
-def test_all_but_one_value_is_right(raw: dict[str, Any], key: str, value: Any) -> None:
-    section, _, rest = key.partition(".")
-    inner = raw.get(section)
-    damaged = raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
-    outcome(lambda: resolve(damaged, "exp.yaml"))
+@many(EXAMPLES_BYTES)
+def test_files_of_any_bytes(place: Path, examples: int) -> None:
+    @fuzzed(examples)
+    @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
+    def loads(content: bytes) -> None:
+        loaded(content, place)
+
+    loads()
+
+
+@many(EXAMPLES_STRUCTURES)
+def test_values_of_any_shape(place: Path, examples: int) -> None:
+    @fuzzed(examples)
+    @given(raw=st.dictionaries(NAMES, nested(SCALARS | ODD), max_size=4) | nested(ODD), as_file=st.booleans())
+    def resolves(raw: Any, as_file: bool) -> None:
+        if as_file:
+            loaded(written(raw).encode(errors="surrogatepass"), place)
+        else:
+            outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
+
+    resolves()
+
+
+@many(EXAMPLES_NEAR)
+def test_all_but_one_value_is_right(examples: int) -> None:
+    @fuzzed(examples)
+    @given(raw=configurations(), key=st.sampled_from(KEYS), value=nested(SCALARS))
+    def resolves(raw: dict[str, Any], key: str, value: Any) -> None:
+        section, _, rest = key.partition(".")
+        inner = raw.get(section)
+        damaged = raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
+        outcome(lambda: resolve(damaged, "exp.yaml"))
+
+    resolves()
 
 
 PIECES = [b"&a ", b"*a", b"<<: *a\n", b"!!binary ", b"[", b"{", b"]", b"}", b": ", b"- ", b"'", b"\t", b"|\n", b"---\n",
@@ -185,19 +204,14 @@ def mutated(draw: st.DrawFn) -> bytes:
     return content
 
 
-@pytest.mark.slow
-@fuzzed(EXAMPLES_MUTATED)
-@given(content=mutated())
-def test_shipped_files_after_damage(place: Path, content: bytes) -> None:
-    loaded(content, place)
+@many(EXAMPLES_MUTATED)
+def test_shipped_files_after_damage(place: Path, examples: int) -> None:
+    @fuzzed(examples)
+    @given(content=mutated())
+    def loads(content: bytes) -> None:
+        loaded(content, place)
 
-
-def written(value: Any) -> str:
-    """A value as it may stand after the equals sign."""
-    try:
-        return yaml.dump(value, Dumper=_AnyDumper, default_flow_style=True, allow_unicode=True).removesuffix("...\n")
-    except ValueError:
-        return str(type(value))
+    loads()
 
 
 OVERRIDE = st.builds(
@@ -212,11 +226,14 @@ RIGHT = st.sampled_from(list(RIGHT_VALUES)).flatmap(
 OVERRIDES = st.lists(RIGHT | OVERRIDE | st.text(max_size=12), min_size=1, max_size=3)
 
 
-@pytest.mark.slow
-@fuzzed(EXAMPLES_OVERRIDES)
-@given(overrides=OVERRIDES)
-def test_overrides_of_right_and_wrong_keys(place: Path, overrides: list[str]) -> None:
-    loaded(SMALL, place, overrides)
+@many(EXAMPLES_OVERRIDES)
+def test_overrides_of_right_and_wrong_keys(place: Path, examples: int) -> None:
+    @fuzzed(examples)
+    @given(overrides=OVERRIDES)
+    def loads(overrides: list[str]) -> None:
+        loaded(SMALL, place, overrides)
+
+    loads()
 
 
 @pytest.mark.parametrize("content", [SMALL, *SHIPPED.values()], ids=["small", *SHIPPED])
