@@ -1,4 +1,5 @@
-"""Convolutional networks: VGG, and residual networks for small images with Fixup for training without norm layers."""
+"""Convolutional networks for small images: VGG (Simonyan & Zisserman 2015, arXiv:1409.1556) and residual networks (He
+et al. 2016, arXiv:1512.03385, section 4.2)."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -62,14 +63,11 @@ class Convolutional(nn.Module):
         yield from to.layers(self.before_output, self.output)
 
 
-# VGG for small pictures: 3×3 convolutions in stages of equal size, halved in between, then one linear layer.
-#
-# Simonyan & Zisserman 2015, arXiv:1409.1556, with the classifier that networks for 32×32 pixels have: the last stage is
-# averaged over what places are left (one), and there are no hidden fully connected layers.
-
-
 class VGG(Convolutional):
-    """K networks of one shape.
+    """3×3 convolutions in stages of equal size, halved in between, then one linear layer.
+
+    The classifier is that of networks for 32×32 pixels: the last stage is averaged over the places that are left (one),
+    and there are no hidden fully connected layers.
 
     Args:
         factory: makes the layers.
@@ -92,14 +90,9 @@ class VGG(Convolutional):
         super().__init__(factory, image, {"stages": stages}, features, classes)
 
 
-# The residual networks for small pictures (He et al. 2016, arXiv:1512.03385, section 4.2).
-#
-# One convolution, three stages of n blocks, the second and third at half the size and twice the channels, the average
-# over all places, and one linear layer: 6n+2 layers. Shortcuts have no weights (option A).
-
-
 class ResNet(Convolutional):
-    """K networks of one shape.
+    """One convolution, three stages of n blocks, the second and third at half the size and twice the channels, the
+    average over all places, and one linear layer: 6n+2 layers. Shortcuts have no weights (option A).
 
     Args:
         factory: makes the layers.

@@ -1,4 +1,4 @@
-"""What hidden layers are made of: weights, activation, and the places for a norm layer and for dropout."""
+"""Makes the layers of a network: weights, activation, and the places for a norm layer and for dropout."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -58,17 +58,18 @@ class LayerFactory:
         """Return the output layer."""
         return Linear(self.trials, features, classes)
 
-    def fixup_bias(self) -> nn.Sequential:
-        """Return what fixup puts before every layer but the first: a scalar bias; without fixup nothing."""
-        return sequence([("outer_bias", ScalarBias(self.trials))] if self.fixup else [])
+    def fixup_bias(self) -> Steps:
+        """Yield the scalar bias that fixup puts before every layer but the first; without fixup nothing."""
+        if self.fixup:
+            yield "outer_bias", ScalarBias(self.trials)
 
     def before_output(self) -> nn.Sequential:
-        """Return what stands before the output layer: dropout where it is there only, and fixup's scalar."""
+        """Return dropout, if it is before the output layer only, and fixup's scalar."""
         dropout = self._dropout() if self.model.dropout_at == "last" else ()
-        return sequence([*dropout, *self.fixup_bias().named_children()])
+        return sequence([*dropout, *self.fixup_bias()])
 
     def input(self, features: int) -> nn.Sequential:
-        """Return what stands before the first layer: the input's norm layer, or nothing."""
+        """Return the input's norm layer, or nothing."""
         return sequence(self.norm_slot(features) if self.model.norm.input else ())
 
     def hidden(self, name: str, layer: nn.Module, features: int) -> nn.Sequential:
@@ -76,7 +77,7 @@ class LayerFactory:
         return sequence([(name, layer), *self.activated(features)])
 
     def activated(self, features: int, *, norm: bool = True) -> Steps:
-        """Yield what follows the weights: activation, norm where placement says, dropout."""
+        """Yield the steps after the weights: activation, norm where placement says, dropout."""
         placement = self.model.norm.placement if norm else ""
         if placement == "before":
             yield from self.norm_slot(features)
@@ -89,7 +90,7 @@ class LayerFactory:
             yield from self._dropout()
 
     def norm_slot(self, features: int) -> Steps:
-        """Yield what stands where a norm layer belongs, with or without the norm."""
+        """Yield the norm layer with its noise, if there is one, and dropout, if it is beside norm layers."""
         model = self.model
         if model.dropout_at == "before_norm":
             yield from self._dropout()

@@ -200,19 +200,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-# Fixup's scalars: one learned number a trial, added to all activations or multiplied with them.
-#
-# One number serves a whole layer, and its gradient sums up over all of it: as in the program of Zhang et al. 2019 it
-# learns at a tenth of the rate of the weights. Here it is √(1/10) of a parameter, which under SGD, with momentum too,
-# comes to the same: the gradient shrinks by that factor, and so does what the step makes of it. At the full rate a
-# ResNet-110 (width 4, rate 0.1, CIFAR-10) stayed at chance; so it reached 23 % of its training images in 120 steps.
-
 SHARE = 0.1**0.5
 """Change of a scalar per change of its parameter: √0.1, so that under SGD it learns at a tenth of the rate."""
 
 
 class ScalarBias(nn.Module):
-    """x + b, with b = 0 at the start.
+    """Fixup's x + b with one learned number a trial, 0 at the start.
+
+    It serves a whole layer, and its gradient sums up over all of it: as in the program of Zhang et al. 2019 it learns
+    at a tenth of the rate of the weights. Being √(1/10) of a parameter comes to the same under SGD, with momentum too:
+    the gradient shrinks by that factor, and so does the step. At the full rate a ResNet-110 (width 4, rate 0.1,
+    CIFAR-10) stayed at chance; this way it reached 23 % of its training images in 120 steps.
 
     Attributes:
         bias: (K, 1); b is SHARE times that.
@@ -232,7 +230,7 @@ class ScalarBias(nn.Module):
 
 
 class ScalarMultiplier(nn.Module):
-    """a·x, with a = 1 at the start.
+    """Fixup's a·x with one learned number a trial, 1 at the start; it learns as ScalarBias does.
 
     Attributes:
         factor: (K, 1); a − 1 is SHARE times factor − 1.

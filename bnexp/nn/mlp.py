@@ -59,7 +59,6 @@ def _residual(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Mod
         for _ in range(pairs)
     ]
     alone = [
-        sequence([*factory.fixup_bias().named_children(), *layer.named_children()])
-        for layer in _plain(factory, fans[1 + 2 * pairs :])
+        sequence([*factory.fixup_bias(), *layer.named_children()]) for layer in _plain(factory, fans[1 + 2 * pairs :])
     ]
     return [*_plain(factory, fans[:1]), *blocks, *alone]

@@ -1,8 +1,11 @@
-"""Normalisation layers for K trials at once: batch, layer and group norm.
+"""Normalisation layers for K trials at once: batch, layer and group norm, and noise to follow batch norm.
 
-Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167. Layer norm: Ba et al. 2016, arXiv:1607.06450.
-Group norm: Wu & He 2018, arXiv:1803.08494. Initialising them draws nothing: γ = 1 or what norm.gamma says,
-β = 0.
+Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; in recurrent layers Cooijmans et al. 2017, arXiv:1603.09025. Layer
+norm: Ba et al. 2016, arXiv:1607.06450. Group norm: Wu & He 2018, arXiv:1803.08494. Noise: Santurkar et al. 2018,
+arXiv:1805.11604, appendix A. Initialising them draws nothing: γ = 1 or norm.gamma, β = 0.
+
+Shapes: T time steps; R rows of statistics, one for each step or one for all; N samples, the batch of one step or the
+batches of all steps one after the other.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,7 +22,7 @@ from bnexp.streams import TrialRandom
 
 
 class Norm(nn.Module):
-    """What all kinds share: γ and β of every trial and feature, each learned or fixed where it starts.
+    """Base of all kinds: γ and β of every trial and feature, each learned or fixed at its start.
 
     Attributes:
         gamma, beta: (K, C).
@@ -49,11 +52,11 @@ class Norm(nn.Module):
         return self.features(x) if x.ndim == 3 else self.images(x)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Normalise what fully connected layers hand on."""
+        """Normalise outputs of fully connected layers."""
         raise NotImplementedError
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        """Normalise what convolutions hand on."""
+        """Normalise outputs of convolutions."""
         raise NotImplementedError
 
     def scale_and_shift(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
@@ -76,7 +79,7 @@ class Norm(nn.Module):
 
 
 class RunningNorm(Norm):
-    """What kinds share that normalise over the batch: a running mean, and what else stands in for it in evaluation.
+    """Base of kinds that normalise over the batch: a running mean, and other running statistics for evaluation.
 
     `momentum` weights the new value.
 
@@ -205,11 +208,6 @@ class LayerNorm(GroupNorm):
             yield layer_from_state(nn.LayerNorm, self._scale_and_shift_state(), features, eps=self.eps)
 
 
-# Noise behind batch norm whose distribution changes at every step (Santurkar et al. 2018, arXiv:1805.11604, app. A).
-#
-# It undoes what batch norm was once said to be for, steady means and variances of a layer's inputs, and leaves the
-# rest. Where the source speaks of a unit it is a feature here, or a channel.
-
 MEAN, SCALE = 0.5, 1.25
 """A unit's mean is drawn from ±MEAN at every step, its scale from 1 to SCALE."""
 SPREAD = 0.1
@@ -218,6 +216,9 @@ SPREAD = 0.1
 
 class Noise(nn.Module):
     """In training, x becomes s·x + m with s and m of every activation's own, the same in all trials of a seed.
+
+    Their distribution changes at every step: it undoes what batch norm was once said to be for, steady means and
+    variances of a layer's inputs, and leaves the rest. The source's units are features here, or channels.
 
     A step draws, in this order: uniforms of the units' means, uniforms of their scales (both (C,)), then uniforms of
     the means and normals of the scales of all activations, (B, C) or (B, H, W, C).
@@ -258,14 +259,8 @@ def _per_feature(numbers_KC: Tensor, x: Tensor) -> Tensor:
     return numbers_KC[:, None] if x.ndim == 3 else numbers_KC.flatten()[:, None, None]
 
 
-# Batch norm in recurrent layers, with statistics of every time step (Cooijmans et al. 2017, arXiv:1603.09025).
-#
-# Shapes: T time steps, R rows of statistics: one for each step, or one for all; N samples: the batch of one step, or
-# the batches of all steps one after the other.
-
-
 class StepBatchNorm(BatchNorm):
-    """Normalises every feature over the batch, each time step by itself; γ and β are shared by the steps.
+    """Batch norm in recurrent layers, each time step by itself; γ and β are shared by the steps.
 
     In evaluation a step has running statistics of its own, or where `steps` says shared the mean over all steps, of
     batch means and of variances within a step. Both are updated once a pass, when the last step has been seen.

@@ -14,12 +14,12 @@ from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
 from bnexp.nn.plain_layers import Converter, Residual
 
-LAYERS_OF_A_BRANCH = 2
+LAYERS_PER_BRANCH = 2
 """m in Fixup's rule."""
 
 Weights = Linear | Conv2d
 Joined = Float[Tensor, "K B C"] | Float[Tensor, "B E h w"]
-"""What a block hands on: activations, in images perhaps of other channels and sides."""
+"""Output of a block: activations, in images perhaps of other channels and sides."""
 Shortcut = Callable[[Activations], Joined]
 
 
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
     Args:
         factory: makes the layers.
         first, second: the two layers with weights.
-        features: what each of them hands on.
+        features: that each of them outputs.
         shortcut: brings the input to the shape of the output; None where it has that shape.
     """
 
@@ -71,7 +71,7 @@ def set_fixup_gains(network: nn.Module) -> None:
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     for block in blocks:
         (first,), (second,) = _with_weights(block.first), _with_weights(block.second)
-        first.fixup_gain = len(blocks) ** (-1 / (2 * LAYERS_OF_A_BRANCH - 2))
+        first.fixup_gain = len(blocks) ** (-1 / (2 * LAYERS_PER_BRANCH - 2))
         second.fixup_gain = 0.0
     [*_, last] = _with_weights(network)
     last.fixup_gain = 0.0
@@ -82,7 +82,7 @@ def _with_weights(network: nn.Module) -> Iterator[Weights]:
 
 
 def _weights(factory: LayerFactory, layer: Weights) -> Steps:
-    yield from factory.fixup_bias().named_children()
+    yield from factory.fixup_bias()
     yield "linear" if isinstance(layer, Linear) else "conv", layer
 
 

@@ -43,9 +43,9 @@ class Shard:
     network: nn.Module
     draws: TrialRandom
     first: int
-    """The first of them, and …"""
+    """Index of the first trial."""
     end: int
-    """… the one after the last."""
+    """Index after the last trial."""
 
     def __len__(self) -> int:
         return self.end - self.first

@@ -25,7 +25,7 @@ class LayerRow:
     name: str
     kind: str
     shape: tuple[int, ...]
-    """Of what it hands on for one image: features, or channels, height, width; in recurrent layers steps, features."""
+    """Output for one image: features; channels, height, width; or in recurrent layers steps, features."""
     trainable: int
     """Learned numbers: weights, biases, γ, β."""
     fixed: int
@@ -37,7 +37,7 @@ class LayerRow:
 
     @property
     def output(self) -> int:
-        """Numbers that it hands on for one image."""
+        """Numbers in its output for one image."""
         return prod(self.shape)
 
     @property
@@ -72,7 +72,7 @@ def layer_table(
 
 
 def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size], saves_input: bool) -> LayerRow:
-    """Describe a layer by the shapes of what it handed on, each time that data passed it."""
+    """Describe a layer by the shapes of its outputs, one for each time that data passed it."""
     if len(outputs[0]) == 4:
         shape = tuple(outputs[0][1:])
         places = prod(shape[1:])

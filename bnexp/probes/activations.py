@@ -1,4 +1,8 @@
-"""Activations, gradients and updates, layer by layer."""
+"""Activations, gradients and updates, layer by layer, on the same images at every step, in training mode.
+
+Batch norm makes the loss invariant to the scale of the weights before it, L(αW) = L(W), and their gradient goes with
+1/α: arms are compared by ‖g‖·‖W‖, which stays. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
+"""
 
 from collections.abc import Iterator, Sequence
 from math import sqrt
@@ -10,10 +14,6 @@ from torch import Tensor, nn
 from bnexp.config.probes import ProbeSettings
 from bnexp.probes.context import ProbeContext, Value, norms, wanted
 from bnexp.probes.networks import Theta
-
-# What the layers hand on: saturated and dead units, the rank of a layer, and how far batches differ.
-#
-# All on the same images at every moment, in training mode.
 
 LOW, HIGH = 0.05, 0.95
 """Outside of these a sigmoid is saturated, and a tanh beyond ±HIGH."""
@@ -83,12 +83,6 @@ def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> F
     """Return the share of hits, which of anything that isn't a number is none either."""
     share_K = hits_KNC.sum((1, 2)).double() / hits_KNC[0].numel()
     return torch.where(of_KNC.sum((1, 2)).isnan(), torch.nan, share_K)
-
-
-# How large gradients and updates are, layer by layer, and how much a gradient depends on its batch.
-#
-# Batch norm doesn't mind the scale of the weights before it, L(αW) = L(W), and their gradient goes with 1/α: arms are
-# compared by what stays, ‖g‖·‖W‖. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
 
 
 def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:

@@ -1,4 +1,4 @@
-"""What a probe gets to see: the networks at one moment, the data, and the update that was made last."""
+"""What a probe gets to see: the networks at one step, the data, and the update that was made last."""
 
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +27,12 @@ Measure = Callable[["ProbeContext", ProbeSettings], Iterator[Value]]
 
 T = TypeVar("T")
 BATCH_NUMBERS_PER_STEP = 2**20
-"""Room for the numbers of one moment's batches."""
+"""Numbers reserved for the batches of one step."""
 
 
 @dataclass(frozen=True)
 class Update:
-    """The update that led to this moment."""
+    """The last update."""
 
     before: Theta
     """The parameters that it began with."""
@@ -71,7 +71,7 @@ class ProbeContext:
         return known
 
     def batches(self, count: int) -> Iterator[Batch]:
-        """Yield the first batches of the training images, the same at every moment; fewer where there are no more."""
+        """Yield the first batches of the training images, the same at every step; fewer where there are no more."""
         for i in range(min(count, len(self.data.train) // self.settings.train.batch_size)):
             first = i * self.settings.train.batch_size
             yield self._batch(torch.arange(first, first + self.settings.train.batch_size)[None], i)
@@ -114,7 +114,7 @@ class ProbeContext:
         return Batch(x_SBP, self.data.train.labels_N[numbers_SB], i, self._number(i))
 
     def _number(self, i: int) -> int:
-        """Name one of the moment's batches, of all moments."""
+        """Return a number for a batch that no batch of another step has."""
         return self.step * BATCH_NUMBERS_PER_STEP + i
 
 

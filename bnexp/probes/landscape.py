@@ -1,4 +1,14 @@
-"""The loss around the weights: along the gradient, in two random directions, and its sharpest curvature."""
+"""The loss around the weights: along the gradient, in two random directions, and its sharpest curvature.
+
+Along the gradient (Santurkar et al. 2018, arXiv:1805.11604, section 3.2 and figure 4): places θ − s·g for several s at
+one step of the training. The gradient g is the plain one of the first training images, whatever the optimiser makes of
+it. A step's effect depends on the scale of the weights; scale-free variants measure everything in units of the filters'
+norms.
+
+In two directions (Li et al. 2018, arXiv:1712.09913, section 4): every filter of a random direction, or row of a linear
+layer, has the norm of the weights' own, so that networks which only differ in the scale of their weights show the same
+picture. Tensors that are not weights stay where they are. All arms of a seed take the same draws.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,12 +25,6 @@ from bnexp.probes.activations import sum_of_squares
 from bnexp.probes.context import ProbeContext, Value, filter_norms
 from bnexp.probes.networks import Batch, Networks, Theta
 from bnexp.streams import stream_seed
-
-# The loss along its own gradient: how far it varies, how well the gradient predicts, how smooth it is.
-#
-# Santurkar et al. 2018, arXiv:1805.11604, section 3.2 and figure 4: places θ − s·g for several s at one moment, never
-# across moments. The gradient g is the plain one of the first training images, whatever the optimiser makes of it. How
-# far a step leads depends on the weights' scale: what is free of it takes all in units of the filters' norms.
 
 RANGE, POINTS = (0.5, 4.0), 8
 """Step sizes as multiples of the learning rate, in even ratios; published for a VGG."""
@@ -226,12 +230,6 @@ def _parts(v: Tensor, like: list[Tensor]) -> list[Tensor]:
 def _flat(tensors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
 
-
-# Two-dimensional slices through the loss around the weights.
-#
-# Filter-normalised random directions (Li et al. 2018, arXiv:1712.09913, section 4): every filter of a direction, or row
-# of a linear layer, has the norm of the weights' own, so that networks which only differ in the scale of their weights
-# show the same picture. Tensors that are not weights stay where they are. All arms of a seed take the same draws.
 
 SLICE_RANGE, SLICE_POINTS = (-1.0, 1.0), 11
 """Coordinates of both directions: at 1 a filter is moved by its own norm."""

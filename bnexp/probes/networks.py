@@ -33,9 +33,9 @@ class Batch:
     x_SBP: Float[Tensor, "S B P"]
     labels_SB: Int[Tensor, "S B"]
     dropout: int
-    """The same at every moment, so that only the networks change."""
+    """The same at every step, so that only the networks change."""
     noise: int
-    """Another at every moment, since that is what noise behind batch norm is there for."""
+    """Another at every step, since noise that changes is the point of noisy batch norm."""
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,11 @@ def chunks(split: Split, size: int) -> Iterator[tuple[Real[Tensor, "B P"], Int[T
     yield from zip(split.images_NP.split(size), split.labels_N.split(size), strict=True)
 
 
-# Which trials of a group are diverged, and the highest batch loss of each; all of it stays on the device.
-#
-# Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch
-# loss lies above the limit of DIVERGED_FACTOR, until one comes back below it.
-
-
 class Divergence:
-    """The state of K trials.
+    """Which of K trials are diverged, and the highest batch loss of each; all of it stays on the device.
+
+    Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch
+    loss lies above the limit of DIVERGED_FACTOR, until one comes back below it.
 
     Args:
         trials: how many.
@@ -174,7 +171,7 @@ class GroupTrainState:
         """
         norm = self.group.settings.model.norm
         rows_MK = torch.cat([self._evaluate(shard) for shard in self.shards], dim=1)
-        # Averages over no batch yet are nothing that the network trains with: what they spoil may be a fine start.
+        # Before the first update running statistics are still (0, 1): what they make of a start says nothing of it.
         if step > 0 or not norm.over_the_batch or norm.statistics == "population":
             finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
             self._divergence.lose(~finite_K, max(step, 1))
