@@ -15,6 +15,7 @@ from bnexp.report.figures.frame import (
     WIDE,
     count_ticks,
     join_caption,
+    multiples_height,
     new_figure,
     small_multiples,
     style_accuracies,
@@ -41,12 +42,10 @@ def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
     handles = _handles(panels, styles, study.label)
     labels = [str(handle.get_label()) for handle in handles]
     width = WIDE if panels.columns > 1 or widest(labels, SMALL) > NARROW - 1 else NARROW
-    rows = -(-len(panels.panels) // panels.columns)
-    height = rows * min(width / panels.columns * 0.75, NARROW * 0.62) + 0.3
+    titles = [wrap_text(point_title(panel.point), width / panels.columns - 0.3, SMALL) for panel in panels.panels]
+    height = multiples_height(titles, panels.columns, width)
     figure, body = new_figure(title=study.title, caption=_caption(panels), handles=handles, width=width, height=height)
-    for panel, axes in zip(panels.panels, small_multiples(body, len(panels.panels), panels.columns), strict=True):
-        title = wrap_text(point_title(panel.point), WIDE / panels.columns - 0.3, SMALL)
-        axes.set_title(title, size=SMALL, parse_math=False)
+    for panel, axes in zip(panels.panels, small_multiples(body, titles, panels.columns), strict=True):
         _style_panel(axes, timed)
         for curve in panel.curves:
             _draw_curve(axes, curve, styles[curve.arm])

@@ -143,16 +143,23 @@ def new_figure(
     return figure, middle
 
 
-def small_multiples(body: SubFigure, count: int, columns: int) -> list[Axes]:
-    """Return `count` axes in rows of `columns`, all with the same scales, the lowest of each column with ticks at x."""
-    grid = body.subplots(-(-count // columns), columns, sharex=True, sharey=True, squeeze=False)
+def multiples_height(titles: Sequence[str], columns: int, width: float) -> float:
+    """Return the inches that small multiples with these titles, broken into lines, take in a figure of a width."""
+    panel = min(width / columns * 0.75, NARROW * 0.62) + 0.14 * max((title.count("\n") for title in titles), default=0)
+    return -(-len(titles) // columns) * panel + 0.3
+
+
+def small_multiples(body: SubFigure, titles: Sequence[str], columns: int) -> list[Axes]:
+    """Return axes with titles, in rows of `columns`, all with the same scales, the lowest of each with ticks at x."""
+    grid = body.subplots(-(-len(titles) // columns), columns, sharex=True, sharey=True, squeeze=False)
     for place, axes in enumerate(grid.flat):
-        if place >= count:
+        if place >= len(titles):
             axes.remove()
             continue
         style_axes(axes)
-        axes.tick_params(labelbottom=place + columns >= count)
-    return list(grid.flat[:count])
+        axes.set_title(titles[place], size=SMALL, parse_math=False)
+        axes.tick_params(labelbottom=place + columns >= len(titles))
+    return list(grid.flat[: len(titles)])
 
 
 def style_axes(axes: Axes) -> None:

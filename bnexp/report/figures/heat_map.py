@@ -116,7 +116,7 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
     scale, styles = _scale(cells, metric), arm_styles(study.arms)
     slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     x_step, y_step = ceil(_LABEL / layout.cell_width) if slanted else 1, ceil(_LABEL / layout.cell_height)
-    for each, name, axes in zip(maps, names, small_multiples(body, len(maps), layout.columns), strict=True):
+    for each, name, axes in zip(maps, names, small_multiples(body, [""] * len(maps), layout.columns), strict=True):
         _draw_map(axes, each, layout, scale)
         axes.set_xticks(range(0, len(xs), x_step), x_labels[::x_step], parse_math=False, **slant)
         axes.set_yticks(range(0, len(ys), y_step), y_labels[::y_step], parse_math=False)

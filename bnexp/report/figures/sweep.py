@@ -15,6 +15,7 @@ from bnexp.report.figures.frame import (
     SMALL,
     WIDE,
     join_caption,
+    multiples_height,
     new_figure,
     small_multiples,
     style_accuracies,
@@ -44,17 +45,16 @@ def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
     styles = arm_styles(study.arms)
     columns = panel_columns(shown)
     width = WIDE if len(shown) > 1 else NARROW
+    titles = [wrap_text(point_title(other), width / columns - 0.3, SMALL) for other in shown]
     figure, body = new_figure(
         title=study.title,
         caption=_caption(rows, len(shown), len(points)),
         handles=_handles(rows, styles, study.label, study.chance is not None and not _loss(comparison)),
         width=width,
-        height=-(-len(shown) // columns) * min(width / columns * 0.75, NARROW * 0.62) + 0.3,
+        height=multiples_height(titles, columns, width),
     )
-    for other, axes in zip(shown, small_multiples(body, len(shown), columns), strict=True):
+    for other, axes in zip(shown, small_multiples(body, titles, columns), strict=True):
         here = [row for row, mine in zip(rows, others, strict=True) if repr(mine) == repr(other)]
-        axes.set_title(wrap_text(point_title(other), width / columns - 0.3, SMALL), size=SMALL)
-        axes.title.set_parse_math(False)
         _style_panel(axes, study, comparison, rows)
         if numeric:
             swept_axis(axes, values, width / columns - 0.7)

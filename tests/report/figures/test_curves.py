@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bnexp.report.figures.curves import curves_figure, default_curve_metric
 from tests.helpers import crossed
-from tests.report.figures.made_up import ODD_NAMES, caption, faults, legend_of, run_tables, study_of, words
+from tests.report.figures.made_up import caption, faults, legend_of, run_tables, study_of, words
 
 ARMS = ("none", "before")
 RISING = np.array([[[[0.1, 0.2, 0.4], [0.1, 0.4, 0.6]], [[0.1, 0.7, 0.8], [0.1, 0.9, 1.0]]]])
@@ -80,13 +80,6 @@ def test_time_does_not_run_back_where_the_slower_trial_stops() -> None:
 def test_nothing_overlaps_however_long_it_took(seconds: float, points: int) -> None:
     tables = run_tables(np.full((points, 2, 2, 3), 0.5), seconds=(seconds, 3 * seconds))
     assert faults(figure_of(tables, timed=True)) == []
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_is_shown_as_it_is(name: str) -> None:
-    trials, curves = run_tables(np.full((3, 2, 1, 3), 0.5), (name, "before"))
-    study = study_of((trials.assign(**{"train.lr": name}), curves), (name, "before"), question=name)
-    assert faults(curves_figure(study, "final_test_accuracy")) == []
 
 
 def test_the_curve_drawn_is_the_best_that_was_measured() -> None:

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import ODD_NAMES, arm_row, arms_of, comparison_of, faults, words
+from tests.report.figures.made_up import arm_row, arms_of, comparison_of, faults, words
 
 ARMS = ("none", "before", "after")
 
@@ -163,11 +163,3 @@ def test_a_single_huge_loss_does_not_hide_the_others() -> None:
 def test_without_a_grid_the_arms_name_the_lines() -> None:
     figure = figure_of([arm_row({}, arm) for arm in ARMS])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["before", "after"]
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_fits_and_is_no_formula(name: str) -> None:
-    for point, baseline in (({"model.init.scheme": name}, "none"), ({}, name)):
-        arms = tuple(dict.fromkeys(("none", name, "before")))
-        rows = [arm_row(point, arm, baseline=baseline, difference=0.1) for arm in arms]
-        assert faults(difference_figure(arms_of(*arms, question=name), comparison_of(rows, baseline=baseline))) == []

@@ -12,7 +12,6 @@ from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.style import arm_styles
 from tests.report.figures.made_up import (
-    ODD_NAMES,
     arm_row,
     arms_of,
     caption,
@@ -33,10 +32,8 @@ def ramp(x: float, y: float, arm: int) -> float:
     return round(0.1 + 0.1 * XS.index(x) + 0.03 * YS.index(y) + 0.4 * arm, 2)
 
 
-def figure_of(
-    rows: list[ArmRow], arms: tuple[str, ...] = ARMS, metric: str = "final_test_accuracy", title: str = "A question?"
-) -> Figure:
-    study, comparison = arms_of(*arms, question=title), comparison_of(rows, metric=metric)
+def figure_of(rows: list[ArmRow], arms: tuple[str, ...] = ARMS, metric: str = "final_test_accuracy") -> Figure:
+    study, comparison = arms_of(*arms), comparison_of(rows, metric=metric)
     return heat_map_figure(study, comparison, "train.lr", "model.init.scale")
 
 
@@ -179,10 +176,3 @@ def test_nothing_overlaps(across: int, up: int, arms: int) -> None:
     names = tuple(f"arm{i}" for i in range(arms))
     rows = crossed(np.geomspace(1e-3, 10, across).tolist(), np.geomspace(1e-4, 1, up).tolist(), names)
     assert faults(figure_of([replace(row, diverged=i % 3) for i, row in enumerate(rows)], names)) == []
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_is_shown_as_it_is(name: str) -> None:
-    figure = figure_of(crossed(XS, YS, ("none", name)), ("none", name), title=name)
-    assert faults(figure) == []
-    assert [text.replace(" ", "") for text in words(figure)].count("".join(name.split())) == 2

@@ -43,17 +43,13 @@ BEGINNINGS = {
     "covariate_shift": ("covariate_shift",),
 }
 """How the names of the probes begin that a picture shows."""
+TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 def probes_of(*beginnings: str, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     """The rows of the probes whose names begin like that; all without beginnings."""
     _, probes = probe_tables(arms, seeds=1, depth=2, steps=(0, 10))
     return probes[probes["probe"].str.startswith(beginnings or "")]
-
-
-def texts_of(svg: Path) -> list[str]:
-    """The texts of an SVG, which has to be well-formed."""
-    return ["".join(text.itertext()) for text in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +64,7 @@ def test_all_that_applies_is_written_as_png_svg_and_pdf(written: list[Path]) -> 
     assert [path.name for path in written] == names
     beginnings = {".png": b"\x89PNG\r\n", ".svg": b"<?xml", ".pdf": b"%PDF"}
     assert all(path.read_bytes().startswith(beginnings[path.suffix]) for path in written)
-    assert all("A question?" in texts_of(path) for path in written[1::3])
+    assert all(b">A question?<" in path.read_bytes() for path in written[1::3])
 
 
 def test_the_same_results_give_the_same_files_and_leave_matplotlib_as_it_was(
@@ -153,15 +149,23 @@ def test_the_title_is_the_question_or_else_the_name() -> None:
     assert "a-run" in words(draw("curves", study_of(TABLES, question=""), comparison_of([])))
 
 
-@pytest.mark.parametrize("name", ODD_NAMES[2:6:2])
-def test_any_name_makes_a_whole_svg_that_holds_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_any_name_is_shown_as_it_is_and_nothing_overlaps(name: str) -> None:
     arms = ("none", name)
-    study = study_of(run_tables(np.full((2, 2, 2, 3), 0.5), arms), arms, question=name, probes=probes_of(arms=arms))
-    comparison = comparison_of(crossed((1.0, 2.0), (0.1, 1.0), arms), **RANGES | {"robustness": ()})
-    whole = "".join(name.replace("\x1b", "").split())
-    for path in write_pictures(study, comparison, tmp_path)[1::3]:
-        assert b"<script" not in path.read_bytes()
-        assert whole in "".join("".join(texts_of(path)).split())
+    trials, curves = run_tables(np.full((2, 2, 2, 3), 0.5), arms)
+    study = study_of((trials.assign(**{"train.lr": name}), curves), arms, question=name, probes=probes_of(arms=arms))
+    rows = [replace(row, point=row.point | {"data.name": name}) for row in crossed((1.0, 2.0), (0.1, 1.0), arms)]
+    rows += [replace(row, point=row.point | {"data.name": "b"}) for row in rows]
+    comparison = comparison_of(rows, robustness=tuple(robustness("model.depth", arm, 1.0, 2.0) for arm in arms))
+    study.trials["model.depth"] = 1.0
+    for kind in (*RESULTS[1:2], "over_lr", *RESULTS[4:], *list(PROBE_FIGURES)[:2]):
+        figure = draw(kind, study, comparison)
+        assert faults(figure) == []
+        assert "".join(name.split()) in "".join("".join(words(figure)).split())
+    svg = figure_bytes(draw("heat_map", study, comparison), "svg")
+    assert b"<script" not in svg
+    whole = "".join("".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(TEXT))
+    assert "".join(name.replace("\x1b", "").split()) in "".join(whole.split())
 
 
 @pytest.mark.parametrize("name", PROBE_FIGURES)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from bnexp.analysis.comparison import RobustnessRow
 from bnexp.report.figures.ranges import usable_range_figure, width_text
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import ARMS, ODD_NAMES, caption, comparison_of, faults, robustness, study_of, words
+from tests.report.figures.made_up import ARMS, caption, comparison_of, faults, robustness, study_of, words
 
 ROWS = [
     robustness("train.lr", "none", 0.01, 0.1, best_at=0.1),
@@ -22,11 +22,9 @@ ROWS = [
 TRIED = {"train.lr": [0.0001, 0.01, 10.0], "model.dropout": [0.0, 0.25, 0.5]}
 
 
-def figure_of(
-    rows: list[RobustnessRow], arms: tuple[str, ...] = ARMS, tried: dict[str, list[float]] = TRIED, title: str = "?"
-) -> Figure:
+def figure_of(rows: list[RobustnessRow], arms: tuple[str, ...] = ARMS, tried: dict[str, list[float]] = TRIED) -> Figure:
     trials = pd.DataFrame({key: pd.Series(tried.get(key, [0.001, 1.0])) for key in {row.axis for row in rows}})
-    study = study_of((trials, pd.DataFrame()), arms, question=title)
+    study = study_of((trials, pd.DataFrame()), arms)
     return usable_range_figure(study, comparison_of([], robustness=tuple(rows)))
 
 
@@ -111,11 +109,3 @@ def test_nothing_overlaps(axes: int, arms: int) -> None:
     names = tuple(f"arm{i}" for i in range(arms))
     rows = [robustness(f"train.a{i}", arm, 0.001, 0.1 * 7**i) for i in range(axes) for arm in names]
     assert faults(figure_of(rows, names)) == []
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_any_name_is_shown_as_it_is(name: str) -> None:
-    rows = [robustness(axis, arm, 0.01, 1.0) for axis in ("train.lr", "model.init.scale") for arm in ("none", name)]
-    figure = figure_of(rows, ("none", name), title=name)
-    assert faults(figure) == []
-    assert [text.replace(" ", "") for text in words(figure)].count("".join(name.split())) == 3

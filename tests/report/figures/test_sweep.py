@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from bnexp.analysis.comparison import ArmRow
 from bnexp.report.figures.sweep import sweep_figure
 from bnexp.report.style import KNOWN
-from tests.report.figures.made_up import ODD_NAMES, arm_row, arms_of, caption, comparison_of, faults, legend_of, words
+from tests.report.figures.made_up import arm_row, arms_of, caption, comparison_of, legend_of, words
 
 ARMS = ("none", "before")
 
@@ -83,10 +83,3 @@ def test_losses_have_a_scale_of_their_own_and_no_guessing() -> None:
     figure = figure_of(rows, metric="final_train_loss")
     assert figure.axes[0].get_yscale() == "log"
     assert legend_of(figure) == ["none"]
-
-
-@pytest.mark.parametrize("name", ODD_NAMES[1:])
-def test_any_name_is_shown_as_it_is(name: str) -> None:
-    rows = [arm_row({"data.name": name, "train.lr": lr}, arm) for lr in (0.1, 1.0) for arm in ("none", name)]
-    rows += [arm_row({"data.name": "x", "train.lr": lr}, arm) for lr in (0.1, 1.0) for arm in ("none", name)]
-    assert faults(sweep_figure(arms_of("none", name, question=name), comparison_of(rows), "train.lr")) == []
