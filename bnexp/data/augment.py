@@ -1,20 +1,20 @@
-"""Random changes to training pictures: flips, crops after reflecting, cut-out squares; whole batches at once.
+"""Random changes to training images: flips, crops after reflecting, cut-out squares; whole batches at once.
 
 A step draws one tensor of uniforms in [0, 1) from the stream `augment` for each seed, of shape (5, B): a column
-for each picture, and the rows in this order, whichever of them the kind uses, so that kinds differ by what they do
+for each image, and the rows in this order, whichever of them the kind uses, so that kinds differ by what they do
 and not by what they draw:
 
 ===  ==================================================================================
 row  decides
 ===  ==================================================================================
 0    the flip: left and right change places below a half
-1    the crop's first row, in the picture with its reflected border: floor(u · (2·pad + 1))
+1    the crop's first row, in the image with its reflected border: floor(u · (2·pad + 1))
 2    the crop's first column, likewise
 3    the row of the cutout's centre: floor(u · H)
 4    the column of the cutout's centre: floor(u · W)
 ===  ==================================================================================
 
-All arms and grid points of a seed see the same pictures.
+All arms and grid points of a seed see the same images.
 
 Shapes: S distinct seeds, B batch, C channels, H, W, P = C·H·W pixels of a flattened image.
 """
@@ -55,17 +55,17 @@ def training_inputs(
     uniform_S5B = draws.uniform("augment", 5, images_SBP.shape[1])
     source_SBN = _sources(uniform_S5B, height, width)
     # Bytes move, not floats, and all channels alike.
-    pictures_SBCN = images_SBP.view(*images_SBP.shape[:2], channels, height * width)
-    moved_SBCN = pictures_SBCN.gather(3, source_SBN[:, :, None].expand_as(pictures_SBCN))
+    images_SBCN = images_SBP.view(*images_SBP.shape[:2], channels, height * width)
+    moved_SBCN = images_SBCN.gather(3, source_SBN[:, :, None].expand_as(images_SBCN))
     inputs_SBP = data.inputs(moved_SBCN.flatten(2))
     if kind == "flip_crop_cutout":
         cut_SBN = _cutouts(uniform_S5B, height, width)
-        inputs_SBP.view(pictures_SBCN.shape).masked_fill_(cut_SBN[:, :, None], 0)
+        inputs_SBP.view(images_SBCN.shape).masked_fill_(cut_SBN[:, :, None], 0)
     return inputs_SBP
 
 
 def _sources(uniform_S5B: Float[Tensor, "S 5 B"], height: int, width: int) -> Int64[Tensor, "S B N"]:
-    """Return for every place of a picture the place, counted row by row, that its pixel comes from."""
+    """Return for every place of a image the place, counted row by row, that its pixel comes from."""
     pad = min(height, width) // 8
     first_S2B1 = _whole(uniform_S5B[:, CROP], 2 * pad + 1)[..., None] - pad
     device = uniform_S5B.device

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bnexp.config.data import DataSettings
 from bnexp.data.catalog import DataShape
-from bnexp.data.normalize import WHITENINGS, Normalization, check_room, fit
+from bnexp.data.normalize import WHITENINGS, Normalization, check_memory, fit
 from bnexp.data.raw import read
 from bnexp.errors import InputError
 
@@ -81,7 +81,7 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
     shape = raw.cut(settings)
     if settings.normalize in WHITENINGS:
         kept = shape.train + shape.val + shape.test
-        check_room(settings.normalize, kept, prod(shape.image), device, dtype)
+        check_memory(settings.normalize, kept, prod(shape.image), device, dtype)
     parts = raw.splits(shape)
     normalization = fit(
         torch.from_numpy(parts["train"][0]),

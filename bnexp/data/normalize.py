@@ -15,7 +15,7 @@ from bnexp.errors import ConfigError, InputError, Problem
 # Whitening: inputs whose covariance over the training images is the identity, by principal components or nearest.
 #
 # With the covariance U diag(λ) Uᵀ of the centred images x, as rows: x U diag(1/√(λ + ε)) are the principal components
-# (PCA), the largest variance first; times Uᵀ they are turned back into pictures (ZCA), of all whitened inputs those
+# (PCA), the largest variance first; times Uᵀ they are turned back into images (ZCA), of all whitened inputs those
 # nearest to x (Kessy, Lewin and Strimmer 2018, https://arxiv.org/abs/1512.00809).
 #
 # Where the training images don't vary, λ is 0: at pixels that never change, and wherever there are fewer images than
@@ -93,7 +93,7 @@ def fit_whitening(
     return Whitening(mean_P, matrix_PP / spread_P[:, None])
 
 
-def check_room(kind: Scaling, images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> None:
+def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> None:
     """Check that so many images can be whitened and kept on a device.
 
     Raises:
@@ -107,7 +107,7 @@ def check_room(kind: Scaling, images: int, pixels: int, device: torch.device, dt
             raise InputError(
                 f"data.normalize: {kind} of {images} images with {pixels} values each takes {count / 2**30:.1f} GiB, "
                 f"and {free / 2**30:.1f} GiB of memory are free on {place}; lower data.train_size and data.test_size, "
-                "shrink the pictures, or set data.normalize: standard"
+                "shrink the images, or set data.normalize: standard"
             )
 
 

@@ -25,7 +25,7 @@ from bnexp.training.numerics import dtype_of
 # the t. Time steps share their weights, so what differs from step to step can't be folded into them. Everything is
 # folded, or nothing is.
 #
-# Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of pictures made flat.
+# Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of flattened images.
 
 Weights = nn.Linear | nn.Conv2d
 

@@ -141,6 +141,6 @@ def _argument(layer: nn.Module, name: str) -> Any:
     value = getattr(layer, name)
     if name == "bias":
         return isinstance(value, Tensor)
-    # Of a picture's two sides it keeps both, and of a number of features a shape.
+    # Of an image's two sides it keeps both, and of a number of features a shape.
     alike = isinstance(value, tuple) and len(value) < 3 and len(set(value)) == 1
     return value[0] if alike else value

@@ -53,9 +53,13 @@ def test_the_network_that_is_timed_first_has_the_norm_layers(monkeypatch: pytest
 
 def without_eps(affine: Callable[[nn.Module], Any]) -> Callable[[nn.Module], Any]:
     def wrong(norm: nn.Module) -> Any:
-        if isinstance(norm, BatchNorm):
-            norm.eps = 0.0
-        return affine(norm)
+        if not isinstance(norm, BatchNorm):
+            return affine(norm)
+        eps, norm.eps = norm.eps, 0.0
+        try:
+            return affine(norm)
+        finally:
+            norm.eps = eps
 
     return wrong
 
