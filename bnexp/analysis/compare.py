@@ -263,10 +263,11 @@ def _choose_keys(by: Sequence[str] | None, grid_keys: Sequence[str]) -> tuple[st
 
 
 PROBE = "mode_gap"
+"""The probe that evaluates the same weights with several kinds of statistics."""
 MEASURED = "final_test_accuracy"
-"""What it evaluates."""
+"""The metric that it measures."""
 WAYS = ("running", "population", "batch")
-"""The statistics that PROBE evaluates with."""
+"""The kinds of statistics."""
 LIMITS = difference_bounds(MEASURED)
 
 

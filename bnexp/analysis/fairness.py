@@ -5,12 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, EvaluationRow
-from bnexp.analysis.pairing import (
-    FINISHED,
-    grid_points,
-    point_numbers,
-    trainings,
-)
+from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
 from bnexp.analysis.study import Study, trial_settings
 from bnexp.config.dotted import below
 from bnexp.config.experiment import KERAS, ExperimentConfig, momentum_question
@@ -19,6 +14,40 @@ from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.store.files import READ_ONLY
+
+TUNED = "tuned"
+"""Keyword of the warning that every tuned comparison has, since no interval holds the noise of the choice."""
+
+
+def avoidable(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Return the warnings that a better experiment would avoid: all but those that every tuned comparison has."""
+    return tuple(line for line in warnings if not line.startswith(f"{TUNED}: "))
+
+
+def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
+    """Return a line for everything that could mislead; none where nothing does."""
+    others = [arm for arm in study.arms if arm != comparison.baseline]
+    return tuple(
+        line
+        for lines in (
+            _few(comparison),
+            imbalance(comparison),
+            _unpaired(study, comparison),
+            _failed(study, comparison),
+            _earlier(study),
+            _chosen(study),
+            _budgets(study, comparison, others),
+            _biases(study.settings, study.arms),
+            initial_weights(study, comparison.baseline, others),
+            _two_changes(study.settings, comparison.baseline, others),
+            _decayed(study),
+            _edges(study, comparison),
+            (f"{TUNED}: {line}" for line in study.tuning),
+            running_averages(study, study.arms, comparison.evaluations),
+        )
+        for line in lines
+    )
+
 
 MOST_NAMED = 3
 """Grid points that are named one by one."""
@@ -153,40 +182,6 @@ def _held_back(model: ModelSettings) -> bool:
     return plain and unsuited and model.layers > SHALLOW
 
 
-TUNED = "tuned"
-"""Keyword of the warning that every tuned comparison has, since no interval holds the noise of the choice."""
-
-
-def avoidable(warnings: Sequence[str]) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid: all but those that every tuned comparison has."""
-    return tuple(line for line in warnings if not line.startswith(f"{TUNED}: "))
-
-
-def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return a line for everything that could mislead; none where nothing does."""
-    others = [arm for arm in study.arms if arm != comparison.baseline]
-    return tuple(
-        line
-        for lines in (
-            _few(comparison),
-            imbalance(comparison),
-            _unpaired(study, comparison),
-            _failed(study, comparison),
-            _earlier(study),
-            _chosen(study),
-            _budgets(study, comparison, others),
-            _biases(study.settings, study.arms),
-            initial_weights(study, comparison.baseline, others),
-            _two_changes(study.settings, comparison.baseline, others),
-            _decayed(study),
-            _edges(study, comparison),
-            (f"{TUNED}: {line}" for line in study.tuning),
-            running_averages(study, study.arms, comparison.evaluations),
-        )
-        for line in lines
-    )
-
-
 def _few(comparison: Comparison) -> Iterator[str]:
     pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline and comparison.finished]
     if pairs and min(pairs) < FEWEST_SEEDS:
@@ -270,7 +265,9 @@ def _budget(train: TrainSettings) -> dict[str, object]:
 
 
 def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Iterator[str]:
-    before = [arm for arm in arms if _norm_follows_linear(settings[arm])]
+    norms = {arm: settings[arm].model.norm for arm in arms}
+    # Subtracting the batch's mean right behind a layer takes its bias out again.
+    before = [arm for arm, norm in norms.items() if norm.over_the_batch and norm.placement == "before"]
     kept = [arm for arm in before if settings[arm].model.bias is True]
     if kept and len(kept) < len(before):
         bare = [arm for arm in before if arm not in kept]
@@ -278,11 +275,6 @@ def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Itera
             f"bias: {listed(kept)} {'keeps' if len(kept) == 1 else 'keep'} the biases that BN subtracts again "
             f"(model.bias: true), {listed(bare)} {'does' if len(bare) == 1 else 'do'} not"
         )
-
-
-def _norm_follows_linear(settings: TrialSettings) -> bool:
-    norm = settings.model.norm
-    return norm.kind == "batch" and norm.placement == "before"
 
 
 def _two_changes(settings: Mapping[str, TrialSettings], baseline: str, others: Sequence[str]) -> Iterator[str]:

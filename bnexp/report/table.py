@@ -191,7 +191,8 @@ def to_latex(table: Table, remarks: Sequence[str] = ()) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
+    row = " & ".join(map(_latex, cells)) + r" \\"
+    return f"{{}}{row}" if row.startswith("[") else row  # behind the \\\\ of another row it would be a length
 
 
 def _latex(text: str) -> str:

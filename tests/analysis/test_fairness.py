@@ -114,6 +114,9 @@ def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
     line = "bias: kept keeps the biases that BN subtracts again (model.bias: true), before and bare do not"
     assert warnings(make_folder(**SIX, arms=one)) == (line,)
     assert warnings(make_folder(**SIX, arms={"none": None, "kept": kept})) == ()  # all alike
+    whiten = kept | {"model.norm.kind": "whiten"}
+    line = "bias: kept keeps the biases that BN subtracts again (model.bias: true), before does not"
+    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "kept": whiten})) == (line,)
     after = {"model.norm.placement": "after", "model.bias": True}
     assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "late": after})) == ()  # nothing cancels
 
