@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
-from math import prod
 from typing import Any, TypeVar
 
 from bnexp.config.dotted import below
 from bnexp.config.effective import RECORDS, effective
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
-from bnexp.config.text import counted, have, listed
+from bnexp.config.text import have, listed
 from bnexp.config.trial import TrialSettings
 from bnexp.config.tuning import HOW_CLOSE
-from bnexp.data.catalog import steps_per_epoch
-from bnexp.errors import Problem
 
 T = TypeVar("T")
 
@@ -152,77 +149,6 @@ def run_name(config: ExperimentConfig) -> str:
     rest = config.model_dump(mode="json", exclude=exclude)
     # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
-
-
-def misfits(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str) -> Iterator[Problem]:
-    """Yield everything that can't be trained as it says on so many images of C, H, W."""
-    yield from _unfit_batches(trials, train_images, image, source)
-    yield from uneven_inputs(trials, image, source)
-    yield from late_drops(trials, train_images, source)
-
-
-def _unfit_batches(
-    trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str
-) -> Iterator[Problem]:
-    """Yield batches that are larger than the data, or too small for a norm over the batch."""
-    for batch in {trial.settings.train.batch_size: None for trial in trials}:
-        if batch > train_images:
-            there = counted(train_images, "training image")
-            message = f"{batch}: larger than the {there}; lower it or raise data.train_size"
-            yield Problem(source, "train.batch_size", message)
-    for trial in trials:
-        if message := _lone_image(trial.settings, train_images, image):
-            yield Problem(source, "train.batch_size", message)
-
-
-def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, int, int]) -> str:
-    """Say where a norm over the batch would have one number a feature to normalise, or nothing.
-
-    With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
-    """
-    model, batch = settings.model, settings.train.batch_size
-    if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1 or batch > train_images:
-        return ""  # a batch larger than the data is refused for that
-    if model.spec.fewest_places(model.layers, image) > 1:
-        return ""
-    size = "x".join(map(str, image[1:]))
-    where = "" if model.spec.units else f" where {model.family} has shrunk its {size} pixels to one"
-    lone = f"batch normalization can't normalise a batch of one image{where}"
-    if batch == 1:
-        more = "" if train_images > 1 else ", and raise data.train_size"
-        return f"1: {lone}; set 2 or more{more}"
-    advice = "set train.drop_last: true, or another batch size"
-    return f"{batch}: {train_images} images leave one over, and {lone}; {advice}"
-
-
-def late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
-    """Yield lists of epochs whose last drop of the rate comes after the training."""
-    for train in {trial.settings.train: None for trial in trials if trial.settings.train.schedule == "step"}:
-        if train.batch_size > train_images:
-            continue  # said of the batches
-        per_epoch = steps_per_epoch(train_images, train.batch_size, train.sampling, train.drop_last)
-        for epoch in train.schedule_options.step_at or ():
-            if epoch * per_epoch >= train.total_steps(per_epoch):
-                budget = f"train.steps: {train.steps}" if train.steps else f"train.epochs: {train.total_steps(1)}"
-                message = f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
-                yield Problem(source, "train.schedule_options.step_at", message)
-
-
-def uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: str) -> Iterator[Problem]:
-    """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
-    for model in {trial.settings.model: None for trial in trials}:
-        name, size = model.norm.grouping
-        features = prod(image) if model.spec.units else image[0]
-        if model.norm.input and features % size:
-            message = f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
-            yield Problem(source, "model.norm.input", message)
-
-
-def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
-    train = settings.train
-    if train.drop_last or train.sampling == "replacement":
-        return train.batch_size
-    return train_images % train.batch_size or train.batch_size
 
 
 def _shape(settings: TrialSettings) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What will be trained: the order of the trials, the groups they train in, and the name of their folder."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +9,7 @@ from hypothesis import strategies as st
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
-from bnexp.errors import Problem
-from bnexp.plan import Trial, TrialGroup, groups, late_drops, misfits, parts, run_name, trials
+from bnexp.plan import TrialGroup, groups, parts, run_name, trials
 from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
 
 
@@ -125,95 +123,6 @@ def test_only_some_trials_of_a_group_keep_their_order(kept: Any) -> None:
     assert group.numbers == (0, 2, 1, 3)
 
 
-def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Trial, ...]:
-    return trials(experiment(model={"norm": norm, "family": family}, train=train, seeds=2))
-
-
-def found(planned: Sequence[Trial], images: int = 100, side: int = 8) -> list[Problem]:
-    return list(misfits(planned, images, (1, side, side), "exp.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("train", "images"),
-    [
-        ({"batch_size": 100}, 100),
-        ({"batch_size": 2}, 100),
-        ({"batch_size": 33}, 100),
-        ({"batch_size": 33, "drop_last": False}, 99),
-        ({"batch_size": 33, "drop_last": False}, 101),
-        ({"batch_size": 33, "drop_last": False, "sampling": "replacement"}, 100),
-    ],
-)
-def test_batches_that_fit(train: dict[str, Any], images: int) -> None:
-    assert found(planned(**train), images) == []
-
-
-def test_a_batch_larger_than_the_data_is_a_misfit_once() -> None:
-    message = "101: larger than the 100 training images; lower it or raise data.train_size"
-    assert found(planned(batch_size=101)) == [Problem("exp.yaml", "train.batch_size", message)]
-
-
-@pytest.mark.parametrize("drop_last", [True, False])
-def test_with_a_single_image_the_batch_is_too_large_and_nothing_else_is_advised(drop_last: bool) -> None:
-    message = "16: larger than the 1 training image; lower it or raise data.train_size"
-    misfits = found(planned("batch", batch_size=16, drop_last=drop_last), 1)
-    assert misfits == [Problem("exp.yaml", "train.batch_size", message)]
-
-
-def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
-    sizes = trials(experiment(grid={"train.batch_size": [50, 101, 102]}, seeds=2))
-    assert [each.message.split(":")[0] for each in found(sizes)] == ["101", "102"]
-
-
-OVER_THE_BATCH = ["before", "after", "whiten", "noisy_batch"]
-
-
-@pytest.mark.parametrize("drop_last", [True, False])
-@pytest.mark.parametrize("sampling", ["epoch", "replacement", "by_class"])
-@pytest.mark.parametrize("norm", OVER_THE_BATCH)
-def test_batches_of_one_are_a_misfit_that_only_another_size_helps(norm: str, sampling: str, drop_last: bool) -> None:
-    message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
-    lone = planned(norm, batch_size=1, sampling=sampling, drop_last=drop_last)
-    assert set(found(lone)) == {Problem("exp.yaml", "train.batch_size", message)}
-    only_one = Problem("exp.yaml", "train.batch_size", f"{message}, and raise data.train_size")
-    assert set(found(lone, images=1)) == {only_one}
-
-
-@pytest.mark.parametrize("norm", OVER_THE_BATCH)
-@pytest.mark.parametrize("batch", [33, 99])
-def test_one_image_left_over_is_a_misfit_that_dropping_it_helps(norm: str, batch: int) -> None:
-    message = (
-        f"{batch}: 100 images leave one over, and batch normalization can't normalise a batch of one image; "
-        "set train.drop_last: true, or another batch size"
-    )
-    left_over = planned(norm, batch_size=batch, drop_last=False)
-    assert set(found(left_over)) == {Problem("exp.yaml", "train.batch_size", message)}
-    assert found(planned(norm, batch_size=batch, drop_last=True)) == []
-
-
-@pytest.mark.parametrize("norm", OVER_THE_BATCH)
-@pytest.mark.parametrize(("family", "side"), [("vgg", 32), ("resnet", 8), ("resnet", 5)])
-def test_a_batch_of_one_is_fine_where_convolutions_leave_several_places(norm: str, family: str, side: int) -> None:
-
-    assert found(planned(norm, family, batch_size=1), side=side) == []
-
-
-@pytest.mark.parametrize(("family", "side"), [("vgg", 28), ("vgg", 8), ("resnet", 4), ("resnet", 1)])
-def test_a_batch_of_one_is_a_misfit_where_convolutions_leave_one_place(family: str, side: int) -> None:
-    message = (
-        f"1: batch normalization can't normalise a batch of one image where {family} has shrunk its {side}x{side} "
-        "pixels to one; set 2 or more"
-    )
-    assert set(found(planned(family=family, batch_size=1), side=side)) == {
-        Problem("exp.yaml", "train.batch_size", message)
-    }
-
-
-@pytest.mark.parametrize("norm", ["none", "layer", {"kind": "group", "groups": 4}])
-def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> None:
-    assert found(planned(norm, batch_size=1)) == []
-
-
 def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:
     name, _, digest = run_name(experiment(name="my-study")).rpartition("-")
     assert name == "my-study"
@@ -298,26 +207,3 @@ def test_the_trials_of_a_seed_stay_together_where_they_fit(most: int, sizes: lis
     assert [len(part.trials) for part in cut] == sizes
     # Shared batches: as many as there are seeds, not as trials.
     assert [len(part.shared_seeds) for part in cut] == [max(1, size // 4) for size in sizes]
-
-
-def drops(**train: Any) -> list[Problem]:
-    at = {"schedule": "step", "schedule_options": {"step_at": [2, 4]}, "batch_size": 10}
-    return list(late_drops(planned(**at | train), 100, "exp.yaml"))
-
-
-@pytest.mark.parametrize("train", [{"epochs": 5}, {"steps": 41}, {"epochs": 2, "schedule": "constant"}])
-def test_drops_within_the_training_are_fine(train: dict[str, Any]) -> None:
-    assert drops(**train) == []
-
-
-@pytest.mark.parametrize(("train", "budget"), [({"epochs": 4}, "train.epochs: 4"), ({"steps": 40}, "train.steps: 40")])
-def test_a_drop_after_the_last_update_is_refused(train: dict[str, Any], budget: str) -> None:
-    message = f"4: no update comes after that epoch ({budget}); leave it out, or train longer"
-    assert drops(**train) == [Problem("exp.yaml", "train.schedule_options.step_at", message)]
-
-
-@pytest.mark.parametrize(("drop_last", "epochs"), [(False, [4]), (True, [])])
-def test_a_smaller_last_batch_is_an_update_of_its_epoch(drop_last: bool, epochs: list[int]) -> None:
-    # Of 100 images: 4 batches, or 3 without the last one; epoch 4 ends with update 16, or 12.
-    found = drops(batch_size=30, drop_last=drop_last, steps=14)
-    assert [int(problem.message.split(":")[0]) for problem in found] == epochs

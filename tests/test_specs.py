@@ -21,9 +21,10 @@ from bnexp.nn.norm import Norm
 from bnexp.nn.plain_layers import Converter, layer_from_state
 from bnexp.nn.shards import Matrices
 from bnexp.nn.to_torch import to_torch
-from bnexp.plan import TrialGroup, misfits
+from bnexp.plan import TrialGroup
 from bnexp.probes.context import ProbeContext, Value
 from bnexp.report.figures.pictures import FIGURES
+from bnexp.runner.misfits import misfits
 from bnexp.training.loop import train
 from bnexp.training.optimizers import Column, Optimizer
 from tests.helpers import (

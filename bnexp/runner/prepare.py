@@ -13,7 +13,8 @@ from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape, Named
 from bnexp.errors import ConfigError, InputError, naming
-from bnexp.plan import Options, Trial, TrialGroup, groups, misfits, run_name, trials
+from bnexp.plan import Options, Trial, TrialGroup, groups, run_name, trials
+from bnexp.runner.misfits import misfits
 from bnexp.store.files import READ_ONLY, cannot_continue, check_format, check_free, refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups

@@ -10,7 +10,8 @@ import pytest
 from bnexp.config.load import find, load, shipped
 from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError
-from bnexp.plan import groups, misfits, trials
+from bnexp.plan import groups, trials
+from bnexp.runner.misfits import misfits
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
