@@ -23,7 +23,7 @@ from bnexp.nn.shards import Matrices
 from bnexp.nn.to_torch import to_torch
 from bnexp.plan import TrialGroup
 from bnexp.probes.context import ProbeContext, Value
-from bnexp.report.figures.pictures import FIGURES
+from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.runner.misfits import misfits
 from bnexp.training.loop import train
 from bnexp.training.optimizers import Column, Optimizer
@@ -165,4 +165,4 @@ def test_an_optimizer_is_a_record_and_a_class(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_every_record_names_what_exists(specs: dict[str, Spec]) -> None:
     assert all(callable(spec.load()) for spec in specs.values())
-    assert {spec.figure for spec in specs.values() if isinstance(spec, ProbeSpec)} <= {None, *FIGURES}
+    assert {spec.figure for spec in specs.values() if isinstance(spec, ProbeSpec)} <= {None, *PROBE_FIGURES}
