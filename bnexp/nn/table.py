@@ -45,6 +45,11 @@ class LayerRow:
         """All numbers of the layer."""
         return self.trainable + self.fixed
 
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as `bnexp show --json` prints it."""
+        counts = {"trainable": self.trainable, "fixed": self.fixed, "products": self.macs, "output": self.output}
+        return {"name": self.name, "kind": self.kind, "shape": self.shape, **counts}
+
 
 def layer_table(
     model: ModelSettings, image: tuple[int, int, int], classes: int, draws: TrialRandom | None = None

@@ -145,7 +145,7 @@ class Overview:
                 {
                     "label": each.label(),
                     "trials": list(each.group.numbers),
-                    "layers": [asdict(layer) | {"output": layer.output} for layer in each.layers],
+                    "layers": [layer.as_json() for layer in each.layers],
                     "parameters": sum(layer.parameters for layer in each.layers),
                     "trainable": sum(layer.trainable for layer in each.layers),
                     "seconds": each.seconds,

@@ -148,3 +148,9 @@ def test_the_fewest_places_are_those_of_the_norm_layers(family: str, depth: int,
     norms = [row.shape for row in layer_table(model, image, 3) if "BatchNorm" in row.kind]
     places = [prod(shape[1:]) if len(shape) == 3 else 1 for shape in norms]
     assert FAMILIES[family].fewest_places(depth, image) == min(places)
+
+
+def test_rows_are_json_under_the_names_that_scripts_know() -> None:
+    row = layer_table(ModelSettings(depth=1, width=8), (1, 2, 2), 3)[0].as_json()
+    named = {"name": "hidden.0.linear", "kind": "Linear", "shape": (8,)}
+    assert row == named | {"trainable": 32, "fixed": 0, "products": 32, "output": 8}
