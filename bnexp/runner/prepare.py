@@ -51,13 +51,14 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
     """Return what a run folder holds. This is the one place where that is decided, and it takes no torch.
 
     Raises:
-        InputError: the folder is a link or of another format, or another process has it.
+        InputError: there can be no runs, the folder is a link or of another format, or another process has it.
     """
     path = runs / run_name(config)
     done = None if options.rerun else finished_run(path)
     # With other labels it goes on, with nothing to train, and so writes them into its configuration and its tables.
     if done and done.config.labels == config.labels and not (options.retry_failed and has_failed(done)):
         return Finished(done)
+    _check_folder(runs)
     refuse_link(path)
     check_free(path)
     if options.rerun:
@@ -149,7 +150,6 @@ def prepare(
     options = options or Options()
     engine = Local.on(where) if isinstance(where, str) else where
     path, planned = runs / run_name(config), trials(config)
-    _check_folder(runs)
     state = state or run_state(config, runs, options)
     if isinstance(state, Finished):
         return Plan(config, path, state, planned, (), (), engine, {}, options)

@@ -47,6 +47,7 @@ from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment
+from tests.reliability.faults import Made, made_runs
 
 WORKERS = 2
 """Processes that fork others, at once."""
@@ -71,6 +72,13 @@ def tiny(every: float = OFTEN, **raw: Any) -> ExperimentConfig:
         "grid": {"train.lr": [0.1, 1e30]},
     }
     return experiment(**settings | raw, train=train)
+
+
+@pytest.fixture(scope="session")
+def made() -> Iterator[Made]:
+    """A tiny run that is trained once, finished and interrupted, to be copied and replayed."""
+    with made_runs() as made:
+        yield made
 
 
 # Processes

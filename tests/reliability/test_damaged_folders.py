@@ -26,7 +26,6 @@ from tests.reliability.faults import (
     Made,
     fast_folder,
     in_a_child,
-    made_runs,
     message,
     replayed,
     results,
@@ -45,11 +44,12 @@ FIRST, SECOND = (1, 3), (0, 2)
 Damage = Callable[[Path], object]
 
 
-@pytest.fixture(scope="module")
-def made() -> Iterator[Made]:
-    with made_runs() as made, pytest.MonkeyPatch.context() as patch:
+@pytest.fixture(scope="module", autouse=True)
+def replay(made: Made) -> Iterator[None]:
+    """Let runs replay the recorded training."""
+    with pytest.MonkeyPatch.context() as patch:
         replayed(patch, made)
-        yield made
+        yield
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_names_in_a_terminal_are_made_harmless_too(
         assert not RAW.search(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["x" * 5_000, "../" * 40 + "etc/passwd", "/", "..", "", "\x1b[2J", "a\nb", "*", "-"])
+@pytest.mark.parametrize("name", ["x" * 5_000, "../" * 40 + "etc/passwd", "/", "..", "", "\x1b[2J", "a\nb", "-"])
 def test_whatever_is_asked_for_by_name_is_answered(runs: Path, cli: Command, name: str) -> None:
     before = sorted(path for path in runs.rglob("*"))
     result = cli("compare", "--", name)

