@@ -18,6 +18,7 @@ from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished
 from tests.training.test_convolutional_learning import LEARNERS, learned, learner
 from tests.training.test_graphs import CASES, RESNET, VGG, group
 
+GPU = torch.device("cuda")
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -35,7 +36,7 @@ def test_a_group_trains_on_the_gpu_as_on_the_cpu(optimizer: str) -> None:
     )
     for some in groups(trials(config)):
         data = made_up_data(some)
-        there = data.to(torch.device("cuda"))
+        there = data.to(GPU)
         on_cpu = [each.record for each in finished(some, data)]
         on_gpu = [each.record for each in finished(some, there)]
         for number in some.numbers:
@@ -70,7 +71,7 @@ def test_convolutions_train_on_the_gpu_as_on_the_cpu(
     )
     data = made_up_data(some, side=6, channels=3)
     on_cpu = [each.record for each in finished(some, data)]
-    on_gpu = [each.record for each in finished(some(data, torch.device("cuda")))]
+    on_gpu = [each.record for each in finished(some, data.to(GPU))]
     for number in some.numbers:
         assert_close(curve(on_gpu, number), curve(on_cpu, number), GPU_FLOAT64)
 
@@ -79,14 +80,14 @@ def test_convolutions_train_on_the_gpu_as_on_the_cpu(
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_convolutions_learn_in_every_precision(precision: str, model: str) -> None:
     some = learner(model, precision)
-    assert learned(finished(some(made_up_data(some), torch.device("cuda"))))
+    assert learned(finished(some, made_up_data(some).to(GPU)))
 
 
 @pytest.mark.parametrize("model", [{}, VGG, RESNET])
 def test_initial_weights_are_the_cpus_exactly(model: dict[str, Any]) -> None:
     some = only_group(experiment(model={"depth": 2, "width": 8} | model, seeds=2))
     data = made_up_data(some)
-    here, there = GroupTrainState(some, data), GroupTrainState(some(data, torch.device("cuda")))
+    here, there = GroupTrainState(some, data), GroupTrainState(some, data.to(GPU))
     for one, other in zip(here.network.parameters(), there.network.parameters(), strict=True):
         assert torch.equal(one, other.cpu())
 
@@ -94,7 +95,7 @@ def test_initial_weights_are_the_cpus_exactly(model: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"bf16", "stops diverged"}))
 def test_replaying_the_captured_update_equals_launching_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     some = group(**{"precision": "fp64"} | CASES[name])
-    data = made_up_data(some).to(torch.device("cuda"))
+    data = made_up_data(some).to(GPU)
     replayed = [each.record for each in finished(some, data)]
     monkeypatch.setattr(loop, "updater", lambda train_state: train_state.update)
     launched = [each.record for each in finished(some, data)]
@@ -116,11 +117,11 @@ WITHOUT_WAITING = ["plain", "dropout", "adam", "clipping", "bf16", "noise", "aug
 @pytest.mark.parametrize("name", WITHOUT_WAITING)
 def test_an_update_never_waits_for_the_gpu(name: str, request: pytest.FixtureRequest) -> None:
     some = group(**CASES[name])
-    train_state = GroupTrainState(some(made_up_data(some), torch.device("cuda")))
+    train_state = GroupTrainState(some, made_up_data(some).to(GPU))
     update = updater(train_state)
-    batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device="cuda")
-    rate_K1 = torch.full((len(some.trials), 1), 0.1, device="cuda")
-    step = torch.ones((), dtype=torch.int64, device="cuda")
+    batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device=GPU)
+    rate_K1 = torch.full((len(some.trials), 1), 0.1, device=GPU)
+    step = torch.ones((), dtype=torch.int64, device=GPU)
     request.getfixturevalue("no_waiting")
     for act in (update, train_state.update):
         act(batch_SB, rate_K1, step)
@@ -134,7 +135,7 @@ def test_a_group_that_does_not_fit_is_cut_and_gives_the_same_curves() -> None:
             seeds=32,
         )
     )
-    data = made_up_data(some).to(torch.device("cuda"))
+    data = made_up_data(some).to(GPU)
     whole = [each.record for each in finished(some, data)]
     torch.cuda.empty_cache()
     # 32 trials have 2.2 million parameters of 8 bytes each, and as many gradients: 1.1 GB.
