@@ -112,7 +112,8 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
 
 
 def _style(i: int) -> ArmStyle:
-    return ArmStyle(*(choices[i % len(choices)] for choices in (_COLOURS, _LINES, _MARKERS, _HATCHES)))
+    colour, line = _COLOURS[i % len(_COLOURS)], _LINES[i % len(_LINES)]
+    return ArmStyle(colour, line, _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:

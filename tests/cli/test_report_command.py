@@ -9,7 +9,8 @@ import pytest
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 
-PICTURES = {f"{name}.{kind}" for name in ("curves", "time", "differences", "ranges") for kind in ("png", "svg")}
+NAMES = ("curves", "time", "over_lr", "differences", "ranges")
+PICTURES = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "grid={}", "seeds=1")
 
 
@@ -35,7 +36,7 @@ def test_again_it_replaces_what_it_wrote(runs: Path, cli: Command, run: Path) ->
     assert cli("report", "tiny", "--json").json() == [str(path) for path in map(Path, cli("report").out.splitlines())]
     again = tree(run)
     assert set(again) == set(once)
-    assert [name for name in once if name.endswith(("png", "svg")) and once[name] != again[name]] == []
+    assert [name for name in once if name.endswith(("png", "svg", "pdf")) and once[name] != again[name]] == []
 
 
 def test_several_runs_have_one_page_beside_them(runs: Path, cli: Command, run: Path) -> None:
@@ -87,6 +88,6 @@ def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: 
     assert done.code == 0
     assert done.err == (
         "bnexp: left out: curves and time: nothing is recorded after the start of training\n"
-        "bnexp: left out: differences and ranges: no trial has ended\n"
+        "bnexp: left out: over_lr, differences and ranges: no trial has ended\n"
     )
     assert done.out == f"{Path('runs') / run.name / 'report.html'}\n"

@@ -168,7 +168,7 @@ def _style(axes: Axes, places: Sequence[tuple[_Side, float]]) -> None:
 
 
 def _write_above(axes: Axes, text: str, x: float, ha: Literal["left", "center", "right"], colour: str) -> None:
-    place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
+    place: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 4), "textcoords": "offset points"}
     axes.annotate(text, (x, 1), ha=ha, size=SMALL, color=colour, **place)
 
 

@@ -171,7 +171,7 @@ def _scale(cells: Sequence[_Cell], metric: str) -> ScalarMappable:
         return ScalarMappable(Normalize(0, 1), colormaps["cividis"])
     values = [cell.value for cell in cells if cell.value is not None] or [0.0, 1.0]
     low, high = min(values), max(values)
-    norm = LogNorm(low, high) if 0 < low < high / 100 else Normalize(low, high if high > low else low + 1)
+    norm: Normalize = LogNorm(low, high) if 0 < low < high / 100 else Normalize(low, high if high > low else low + 1)
     return ScalarMappable(norm, colormaps["cividis_r"])
 
 
@@ -191,7 +191,9 @@ def _draw_map(axes: Axes, each: _Map, layout: _Layout, scale: ScalarMappable) ->
     known = [[np.nan if cell.value is None else cell.value for cell in row] for row in each.cells]
     values = np.ma.masked_invalid(known)
     corners = (np.arange(size + 1) - 0.5 for size in values.shape[::-1])
-    axes.pcolormesh(*corners, values, norm=scale.norm, cmap=scale.cmap, edgecolor="white", linewidth=0.8)
+    axes.pcolormesh(
+        *corners, values, norm=cast("Normalize", scale.norm), cmap=scale.cmap, edgecolor="white", linewidth=0.8
+    )
     for i, row in enumerate(each.cells):
         for j, cell in enumerate(row):
             colour = GREY if cell.value is None else _ink(scale.to_rgba(np.array([cell.value]))[0])

@@ -136,8 +136,9 @@ def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[
     """
     written = []
     for name, picture in pictures(study, comparison).items():
-        figure = None if picture.empty else picture.figure()
-        for kind in FILES if figure else ():
+        if picture.empty or not (figure := picture.figure()):
+            continue
+        for kind in FILES:
             path = folder / f"{name}.{kind}"
             replace(path, figure_bytes(figure, kind))
             written.append(path)

@@ -111,7 +111,9 @@ def _bands(probed: Probed, quantity: Quantity) -> Bands:
     places = ["point", "arm", "step"]
     low, high = (probed.of(name).set_index([*places, "trial"])["value"] for name in (quantity.low, quantity.high))
     ends = pd.DataFrame({"low": low, "high": high}).dropna().groupby(level=places)
-    table = ends.mean() if quantity.one_moment else low.groupby(level=places).agg(low="min", mean="mean", high="max")
+    seeds = low.groupby(level=places)
+    over_seeds = pd.DataFrame({"low": seeds.min(), "mean": seeds.mean(), "high": seeds.max()})
+    table = ends.mean() if quantity.one_moment else over_seeds
     return {key: part.droplevel(["point", "arm"]) for key, part in table.groupby(level=["point", "arm"])}
 
 

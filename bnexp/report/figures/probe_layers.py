@@ -154,16 +154,19 @@ def activations_figure(probed: Probed, title: str) -> Figure | None:
             Patch(facecolor=GREY, alpha=0.25, label="15th to 85th percentile"),
         ],
     )
-    medians = table.groupby(["layer", "arm", "step", "probe"])["value"].median().unstack().reindex(columns=PERCENTILES)
+    bands = {
+        key: part.groupby(["step", "probe"])["value"].median().unstack().reindex(columns=PERCENTILES)
+        for key, part in table.groupby(["layer", "arm"])
+    }
     styles = arm_styles(probed.study.arms)
     for (row, arm), axes in facets.panels.items():
         mark_steps(axes, table["step"])
         if rows[row] in far:
             axes.set_yscale("symlog", linthresh=1)
-            axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1))
-            axes.yaxis.get_major_locator().set_params(numticks=5)
-        if (rows[row], arm) in medians.index:
-            band = medians.loc[rows[row], arm]
+            locator = SymmetricalLogLocator(base=10, linthresh=1)
+            locator.set_params(numticks=5)
+            axes.yaxis.set_major_locator(locator)
+        if (band := bands.get((rows[row], arm))) is not None:
             draw_band(axes, band[LOW], band[HIGH], color=styles[arm].colour, alpha=0.25)
             draw_line(axes, band[MEDIAN], linewidth=1.5, **styles[arm].stroke)
         else:

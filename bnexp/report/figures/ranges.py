@@ -77,7 +77,12 @@ def _caption(rows: Sequence[RobustnessRow], tried: Mapping[str, Sequence[float]]
 def _draw_bar(axes: Axes, row: RobustnessRow, y: float, style: ArmStyle) -> None:
     low, high = row.usable_low, row.usable_high
     if low is not None and high is not None and high > low:
-        look = {"facecolor": (style.colour, 0.35), "edgecolor": style.colour, "hatch": style.hatch, "linewidth": 1.2}
+        look: dict[str, Any] = {
+            "facecolor": (style.colour, 0.35),
+            "edgecolor": style.colour,
+            "hatch": style.hatch,
+            "linewidth": 1.2,
+        }
         axes.barh(y, high - low, left=low, height=0.56, **look)
     elif low is not None:
         axes.plot(low, y, "|", color=style.colour, markersize=12, markeredgewidth=4)  # too narrow for a bar

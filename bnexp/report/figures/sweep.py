@@ -127,6 +127,6 @@ def _draw_arm(axes: Axes, xs: np.ndarray, rows: Sequence[ArmRow], style: ArmStyl
     axes.plot(xs, means, style.marker, color=style.colour, markersize=4, clip_on=False)
     ends = np.array([[row.low, row.high] for row in rows], dtype=float).reshape(-1, 2)
     axes.vlines(xs, ends[:, 0], ends[:, 1], color=style.colour, linewidth=1.2)
-    for x, row in zip(xs, rows, strict=True):
+    for x, mean, row in zip(xs, means, rows, strict=True):
         if row.diverged:
-            axes.plot(x, row.mean, "x", color=style.colour, markersize=8, markeredgewidth=1.4, clip_on=False, zorder=4)
+            axes.plot(x, mean, "x", color=style.colour, markersize=8, markeredgewidth=1.4, clip_on=False, zorder=4)
