@@ -55,7 +55,8 @@ def complete_run(incomplete: str) -> list[str]:
     """Return the names of run folders."""
     from bnexp.store.finding import runs_folder
 
-    return [path.parent.name for path in runs_folder().glob(f"{escape(incomplete)}*/config.yaml")]
+    found = glob(f"{escape(str(runs_folder()))}/{escape(incomplete)}*/config.yaml")
+    return [Path(path).parent.name for path in found]
 
 
 Runs = Annotated[Path, typer.Option("--runs", envvar="BNEXP_RUNS", help="Folder that holds the run folders.")]
