@@ -30,7 +30,11 @@ SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
 
 def row_checksum(row: Row) -> int:
     """Return the checksum of a row's values: the same for 0.10 and 0.1."""
-    return crc32(repr([_value(cell) for cell in row]).encode())
+    try:
+        values: list[float | str] = [float(cell) if cell else cell for cell in row]
+    except ValueError:
+        values = [_value(cell) for cell in row]
+    return crc32(repr(values).encode())
 
 
 def rows_checksum(rows: Iterable[Row]) -> int:
@@ -276,7 +280,7 @@ def _read_table(path: Path, columns: Sequence[str], results: Sequence[str], plan
             known = dict(zip(names, row, strict=False))
             row = [known.get(name, "") for name in columns]
         key = _key(row, planned, has_step="step" in columns)
-        if key and len(row) == len(columns) and all(map(_readable, results, row[-len(results) :])):
+        if key and len(row) == len(columns) and _readable(results, row[-len(results) :]):
             rows[key].append(row)
         elif not (unterminated and number == len(lines)):
             unknown |= key is None
@@ -303,10 +307,15 @@ def _key(row: Row, planned: range, *, has_step: bool) -> Key | None:
     return (int(row[0]), int(row[2])) if len(row) > 2 and row[2].isdecimal() and len(row[2]) < 19 else None
 
 
-def _readable(column: str, cell: str) -> bool:
-    if column == "outcome":
-        return not cell or cell in get_args(OutcomeKind)
-    return column in TEXT_COLUMNS or not cell or isinstance(_value(cell), float)
+def _readable(columns: Sequence[str], cells: Row) -> bool:
+    """Return whether results are numbers, texts and known outcomes."""
+    try:
+        for column, cell in zip(columns, cells, strict=True):
+            if cell and column not in TEXT_COLUMNS:
+                float(cell)
+    except ValueError:
+        return False
+    return columns[0] != "outcome" or cells[0] in ("", *get_args(OutcomeKind))
 
 
 def _check_trials(table: Table, planned: range, index: ChecksumIndex) -> tuple[Table, dict[int, float]]:

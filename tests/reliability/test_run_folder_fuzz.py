@@ -14,7 +14,7 @@ from bnexp.store.reader import RunRecord, finished_run, recorded_groups
 from tests.reliability.faults import Made, fast_folder, message, replayed, results, trained_again
 from tests.reliability.test_damaged_folders import Shown, read
 
-READ_EXAMPLES, CONTINUED_EXAMPLES = 1_500, 400
+READ_EXAMPLES, CONTINUED_EXAMPLES = 400, 60
 NAMES = ("config.yaml", "environment.json", "trials.csv", "curves.csv", "probes.csv")
 KINDS = ("flip", "delete", "insert", "overwrite", "swap lines", "repeat a line", "drop a line", "other file", "digit")
 Mutation = tuple[str, int, int, int, bytes]
