@@ -213,15 +213,21 @@ def checksum_index(run: Path) -> ChecksumIndex | None:
     return index if index or format_ in (None, FORMAT_VERSION) else None
 
 
-def check_file(run: Path, name: str, index: ChecksumIndex | None) -> Fault | None:
-    """Return what is wrong with a file that isn't a table, if anything.
+def check_files(run: Path, names: Sequence[str]) -> dict[str, Fault | None]:
+    """Return what is wrong with files that aren't tables, if anything.
 
     Raises:
-        OSError: it can't be read.
+        InputError: the folder is of another format than this version reads.
+        OSError: one can't be read.
     """
-    if not (run / name).is_file():
-        return Fault(name, MISSING)
-    return None if not index or index.knows(file_entry(name, (run / name).read_bytes())) else Fault(name, CHANGED)
+    # Checksums last: they are written first.
+    contents = {name: (run / name).read_bytes() if (run / name).is_file() else None for name in names}
+    index = checksum_index(run)
+    found: dict[str, Fault | None] = {}
+    for name, content in contents.items():
+        changed = content is not None and index and not index.knows(file_entry(name, content))
+        found[name] = Fault(name, MISSING if content is None else CHANGED) if changed or content is None else None
+    return found
 
 
 def examine(run: Path, config: ExperimentConfig) -> Tables:

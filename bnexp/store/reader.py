@@ -23,8 +23,7 @@ from bnexp.store.checksums import (
     Fault,
     Table,
     Tables,
-    check_file,
-    checksum_index,
+    check_files,
     examine,
     recorded,
     row_checksum,
@@ -131,13 +130,12 @@ class RunRecord:
     def warnings(self) -> tuple[str, ...]:
         """What was changed or lost since it was written, a line a file."""
         try:
-            index = checksum_index(self.path)
-            files = [check_file(self.path, name, index) for name in (CONFIG, ENVIRONMENT)]
-            if not (files[-1] or self.environment):
-                files.append(Fault(ENVIRONMENT, "not as bnexp writes it"))
+            files = check_files(self.path, (CONFIG, ENVIRONMENT))
+            if not (files[ENVIRONMENT] or self.environment):
+                files[ENVIRONMENT] = Fault(ENVIRONMENT, "not as bnexp writes it")
         except OSError as error:
             raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
-        return tuple(f"{self.path}/{fault}" for fault in (*self._tables.faults, *files) if fault)
+        return tuple(f"{self.path}/{fault}" for fault in (*self._tables.faults, *files.values()) if fault)
 
     @staticmethod
     def exists(path: Path) -> bool:

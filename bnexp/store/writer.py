@@ -16,7 +16,7 @@ from bnexp.store.checksums import (
     NO_STEP,
     Entry,
     Fault,
-    check_file,
+    check_files,
     checksum_index,
     checksum_lines,
     examine,
@@ -359,10 +359,10 @@ def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] 
         InputError: the folder is of a format that is only read.
         OSError: a file can't be read, which may be intact, or no copy can be made.
     """
-    tables, index = examine(path, config), checksum_index(path)
+    tables = examine(path, config)
     if tables.trials.older:
         raise cannot_continue(path)
-    damaged = {name: check_file(path, name, index) for name in (ENVIRONMENT, CONFIG)}
+    damaged = check_files(path, (ENVIRONMENT, CONFIG))
     files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
     about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
     outcomes, records, probes = tables.intact()
