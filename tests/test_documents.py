@@ -70,6 +70,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or file.suffix != ".md" or anchor in anchors(file), target
 
 
+@pytest.mark.parametrize("page", sorted({*PAGES} - GENERATED), ids=name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    for path in re.findall(r"`((?:bnexp|tests|configs|benchmarks|examples|docs)/[\w/.]+)`", without_examples(page)):
+        assert (ROOT / path).exists(), path
+
+
 def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\((\w[\w-]*\.md)\)", text(DOCS / "README.md")))
     assert listed == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
