@@ -29,10 +29,13 @@ def test_the_command_ends_well_and_prints_progress_comparison_and_files(trained:
     lines = trained.result.out.splitlines()
     assert lines[0] == f"{trained.path.name}: 8 trials (none, before) in 2 groups on {device(trained)}"
     assert lines[1] == "  data: digits, 10 classes, 1×8×8, 200 training, 143 validation, 360 test images"
-    assert lines[2].startswith("  4/8 trials  epoch 2  before 0.")
-    assert lines[3].startswith("  8/8 trials  epoch 2  before 0.")
+    assert lines[2].startswith("  4/8 trials  epoch 2  validation accuracy: before 0.")
+    assert lines[3].startswith("  8/8 trials  epoch 2  validation accuracy: before 0.")
     assert "Does a tiny network learn the digits?" in lines
-    assert lines[-1] == f"runs/{trained.path.name}: summary.md, summary.csv, curves.png, trials.csv, curves.csv"
+    assert lines[-2:] == [
+        f"runs/{trained.path.name}: summary.md, summary.csv, curves.png, trials.csv, curves.csv",
+        f"Next: bnexp report {trained.path.name} draws figures and a page of it",
+    ]
 
 
 def device(trained: Trained) -> str:
