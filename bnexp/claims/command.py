@@ -14,7 +14,7 @@ from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
-    from bnexp.claims.report.rows import Account
+    from bnexp.claims.report.rows import ClaimReport
 
 WIDE_FROM = 160
 """Columns of a terminal that show the whole table; fewer show what a verdict is judged by."""
@@ -116,14 +116,14 @@ def show_claims(
     if ids and docs:
         raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
     claims, form = find_claims(ids or []), Format.json if as_json else form
-    told = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
+    reports = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
     written = [
-        *(_write_page(told, tier, runs) if html else ()),
-        *(_write_docs(told, tier, runs, docs) if docs else ()),
+        *(_write_page(reports, tier, runs) if html else ()),
+        *(_write_docs(reports, tier, runs, docs) if docs else ()),
     ]
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
-    _check(told, check)
+    _check(reports, check)
 
 
 def _show(
@@ -135,28 +135,28 @@ def _show(
     quiet: bool,
     everything: bool = False,
     known: bool = False,
-) -> "list[Account]":
-    """Print the verdicts and return what is told; known: judge all measures, whether they are printed or not."""
+) -> "list[ClaimReport]":
+    """Print the verdicts and return the reports; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.report.rows import accounts, rows_json
+    from bnexp.claims.report.rows import claim_reports, rows_json
     from bnexp.claims.report.words import claims_table
     from bnexp.cli.output import print_json, print_table
     from bnexp.report.table import to_markdown
     from bnexp.screen import plain, warn
 
-    told = accounts(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
-    for fault in dict.fromkeys(fault for each in told for fault in each.evidence.unreadable):
+    reports = claim_reports(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
+    for fault in dict.fromkeys(fault for each in reports for fault in each.evidence.unreadable):
         warn(f"left out: {fault}")
     title, markdown = f"Claims about batch normalization, {tier.value} tier", form is Format.md
     if form is Format.json:
-        print_json(rows_json(told))
+        print_json(rows_json(reports))
     elif not quiet:
-        table = claims_table(told, title, wide=markdown or not _narrow(), everything=everything)
+        table = claims_table(reports, title, wide=markdown or not _narrow(), everything=everything)
         if markdown:
             print(plain(to_markdown(table)), end="")
         else:
             print_table(table)
-    return told
+    return reports
 
 
 def _narrow() -> bool:
@@ -164,32 +164,32 @@ def _narrow() -> bool:
     return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE_FROM
 
 
-def _check(told: "list[Account]", check: bool) -> None:
+def _check(reports: "list[ClaimReport]", check: bool) -> None:
     from bnexp.screen import warn
 
     if not check:
         return
-    exact = [each for each in told if each.claim.settings.kind == "exact"]
+    exact = [each for each in reports if each.claim.settings.kind == "exact"]
     if missing := [each.claim.id for each in exact if each.evidence.result is None]:
         warn(f"--check: no result of {', '.join(missing)}")
-    if missing or any(each.evidence.result and not each.evidence.result.holds for each in told):
+    if missing or any(each.evidence.result and not each.evidence.result.holds for each in reports):
         raise typer.Exit(1)
 
 
-def _write_page(told: "list[Account]", tier: Tier, runs: Path) -> list[Path]:
+def _write_page(reports: "list[ClaimReport]", tier: Tier, runs: Path) -> list[Path]:
     from bnexp.claims.report.documents import page
 
-    return _written(runs / "claims" / tier.value, {"claims.html": page(told, tier.value, _command()).encode()})
+    return _written(runs / "claims" / tier.value, {"claims.html": page(reports, tier.value, _command()).encode()})
 
 
-def _write_docs(told: "list[Account]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+def _write_docs(reports: "list[ClaimReport]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
     from bnexp.claims.evidence import evidence
     from bnexp.claims.report.documents import document
-    from bnexp.claims.report.rows import accounts
+    from bnexp.claims.report.rows import claim_reports
 
-    claims, rest = [each.claim for each in told], [other for other in Tier if other is not tier]
-    others = {other.value: accounts(evidence(claims, other.value, runs, everything=False)) for other in rest}
-    return _written(folder, document(told, tier.value, _command(), others))
+    claims, rest = [each.claim for each in reports], [other for other in Tier if other is not tier]
+    others = {other.value: claim_reports(evidence(claims, other.value, runs, everything=False)) for other in rest}
+    return _written(folder, document(reports, tier.value, _command(), others))
 
 
 def _command() -> str:

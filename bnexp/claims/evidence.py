@@ -25,7 +25,7 @@ from bnexp.config.text import counted
 from bnexp.errors import InputError
 
 
-class Word(StrEnum):
+class VerdictLabel(StrEnum):
     """What data say about a claim; HOLDS and FAILS are for what is exact."""
 
     supported = "SUPPORTED"
@@ -40,7 +40,7 @@ class Word(StrEnum):
 class Verdict:
     """What the pairs say; the interval is the 95 % t interval of the mean change, cut at what is possible."""
 
-    word: Word
+    label: VerdictLabel
     n: int
     change: float | None
     low: float | None
@@ -66,10 +66,10 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
     found = mean_interval(pairs.change, bounds=(-pairs.most, pairs.most))
     reasons = _reasons(pairs, found.mean)
     if pairs.void:  # a change, of which nothing can be said how sure it is
-        return Verdict(Word.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
-    word = Word.inconclusive
+        return Verdict(VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
+    label = VerdictLabel.inconclusive
     if found.mean is not None and found.low is not None and found.high is not None:
-        word = _word(found.mean, found.low, found.high, margin)
+        label = _label(found.mean, found.low, found.high, margin)
         if -margin < found.low and found.high < margin:
             reasons.append("the whole interval is within the margin, on either side of 0")
         if was_cut(found, (-pairs.most, pairs.most)):
@@ -77,7 +77,7 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
                 "the interval is cut at what is possible: seeds are too few or too different to take it literally"
             )
     return Verdict(
-        word=word,
+        label=label,
         n=len(pairs.change),
         change=found.mean,
         low=found.low,
@@ -88,12 +88,12 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
     )
 
 
-def _word(mean: float, low: float, high: float, margin: float) -> Word:
+def _label(mean: float, low: float, high: float, margin: float) -> VerdictLabel:
     if high < 0:
-        return Word.opposite
+        return VerdictLabel.opposite
     if low > 0 and mean >= margin:
-        return Word.supported
-    return Word.too_small if high < margin else Word.inconclusive
+        return VerdictLabel.supported
+    return VerdictLabel.too_small if high < margin else VerdictLabel.inconclusive
 
 
 def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
@@ -195,7 +195,7 @@ NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judgement:
     """One measure of a claim in one regime, judged."""
 
     regime: Regime
@@ -218,7 +218,7 @@ class Evidence:
     """All that is known about a claim."""
 
     claim: Claim
-    rows: tuple[Judged, ...] = ()
+    rows: tuple[Judgement, ...] = ()
     studies: Mapping[Regime, Study] = field(default_factory=dict)
     experiment: ExperimentConfig | None = None
     """Of the tier; None where a check in code tests the claim."""
@@ -230,17 +230,17 @@ class Evidence:
     """What of it is there, and not as it was written."""
 
     @property
-    def decisive(self) -> Judged | None:
+    def decisive(self) -> Judgement | None:
         """The row that the claim is judged by."""
         return next((row for row in self.rows if row.decides), None)
 
     @property
-    def word(self) -> Word | None:
+    def label(self) -> VerdictLabel | None:
         """The verdict; None for what has not run, or has none."""
         if self.decisive:
-            return self.decisive.verdict.word
+            return self.decisive.verdict.label
         if self.result and self.claim.settings.kind == "exact":
-            return Word.holds if self.result.holds else Word.fails
+            return VerdictLabel.holds if self.result.holds else VerdictLabel.fails
         return None
 
 
@@ -277,7 +277,7 @@ def _of_check(claim: Claim, runs: Path) -> Evidence:
     if result and result.measured:
         for number, measure in enumerate(claim.settings.measures):
             pairs = pairs_of_rounds(result.measured.baseline, result.measured.treated, measure)
-            rows.append(Judged("measured", measure, pairs, judge(pairs, measure.margin), decides=number == 0))
+            rows.append(Judgement("measured", measure, pairs, judge(pairs, measure.margin), decides=number == 0))
     return Evidence(claim, tuple(rows), result=result, missing=result is None)
 
 
@@ -308,7 +308,7 @@ def _studies(there: ClaimRuns, *, probed: bool) -> tuple[dict[Regime, Study], tu
 
 def _judged(
     regime: Regime, config: ExperimentConfig, study: Study, measures: Sequence[MeasureSettings]
-) -> Iterator[Judged]:
+) -> Iterator[Judgement]:
     asked = dict.fromkeys((measure.baseline, measure.threshold) for measure in measures)
     overall = {(base, least): rows_against(study, base, threshold=least)[1] for base, least in asked}
     for measure in measures:
@@ -318,7 +318,7 @@ def _judged(
         choices = tuple(chosen(config, compared))
         doubts = (*_remarks(study, arms, choices), *_evaluated(study, measure), *_tuned(config, compared))
         reasons = (*verdict.reasons, *doubts)
-        yield Judged(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
+        yield Judgement(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
 
 
 def _tuned(config: ExperimentConfig, compared: Sequence[str]) -> Iterator[str]:

@@ -202,10 +202,12 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
 
 
 def _fault(path: Path) -> str:
-    """Say what of a run is not as it was written; nothing where there is none, or it has only not ended."""
+    """Return what was changed or lost of a run since it was written; nothing where there is none, or it goes on."""
     if not holds_run(path):
         return ""
     run = RunRecord(path)
     run.check()
+    if run.warnings:
+        return run.warnings[0]
     ended = run.complete and run.environment["ended"]
     return f"{path}: {', '.join(SUMMARIES)} or {PICTURE} is not as it was written" if ended else ""

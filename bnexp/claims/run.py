@@ -22,14 +22,12 @@ from bnexp.claims.results import (
 from bnexp.plan import Options
 from bnexp.runner.prepare import prepare
 
-Say = Callable[[str], None]
-
 
 def run_claims(
     claims: Sequence[Claim],
     tier: Tier,
     runs: Path,
-    say: Say,
+    say: Callable[[str], None],
     *,
     device: str = "auto",
     workers: int | None = None,
@@ -42,7 +40,7 @@ def run_claims(
         claims: as from find_claims.
         tier: small or full; checks are the same in both.
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
-        say: told about every claim, and how long it took.
+        say: called with a line for every claim: its name, and how long it took.
         device, workers, progress: as for bnexp.run.
         rerun: run everything anew.
 

@@ -9,7 +9,7 @@ import pytest
 
 from bnexp.claims import evidence as module
 from bnexp.claims.catalogue import Claim, ClaimSettings
-from bnexp.claims.evidence import Chosen, Judged, evidence, rows_against
+from bnexp.claims.evidence import Chosen, Judgement, evidence, rows_against
 from bnexp.claims.results import ClaimRuns
 from bnexp.config.experiment import ExperimentConfig
 from tests.claims.made_up import a_study, by_seed
@@ -23,7 +23,7 @@ SETTINGS = ClaimSettings.model_validate(
 ARMS = ["none", "before", "after"]
 
 
-def judged(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, *rows: dict[str, Any]) -> Judged:
+def judged(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, *rows: dict[str, Any]) -> Judgement:
     """The deciding row of a claim whose one run had these trials."""
     there: Any = {"tuned" if config.tuned else "equal": SimpleNamespace(config=config)}
     monkeypatch.setattr(module, "runs_of", lambda *_: ClaimRuns(there, {}))

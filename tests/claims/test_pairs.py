@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.claims.evidence import Word, judge
+from bnexp.claims.evidence import VerdictLabel, judge
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from tests.claims.made_up import a_study, by_seed, measure
 
@@ -90,7 +90,7 @@ def test_what_no_trial_has_is_said() -> None:
     study = ranks({0.1: [1, 1], 1.0: [1, 1]})
     wrong = measure(value="probe", probe="rank.of", layer="hidden.0")
     assert pairs_of(study, wrong).void == "nothing was measured: no trial has rank.of hidden.0"
-    assert judge(pairs_of(study, wrong), 0.1).word is Word.inconclusive
+    assert judge(pairs_of(study, wrong), 0.1).label is VerdictLabel.inconclusive
 
 
 LOGS = {"value": "probe", "probe": "rank", "log": True}
@@ -246,7 +246,7 @@ def test_where_neither_arm_ever_got_there_nothing_is_concluded() -> None:
     study = a_study(*(arrived(arm, seed, None) for arm in ("none", "before") for seed in range(3)))
     pairs = pairs_of(study, measure(value="steps_to", better="lower"))
     assert pairs.void == "neither arm got there in any pair"
-    assert judge(pairs, 0.2).word is Word.inconclusive
+    assert judge(pairs, 0.2).label is VerdictLabel.inconclusive
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "completed"])
@@ -254,7 +254,7 @@ def test_where_no_trial_learned_anything_nothing_is_concluded(outcome: str) -> N
     rows = [*by_seed("none", [0.1, 0.11, 0.1], outcome=outcome), *by_seed("before", [0.1, 0.1, 0.11], outcome=outcome)]
     pairs = pairs_of(a_study(*rows), measure())
     assert pairs.void == "no trial of either arm learned anything"
-    assert judge(pairs, 0.2).word is Word.inconclusive
+    assert judge(pairs, 0.2).label is VerdictLabel.inconclusive
     counted = pairs_of(a_study(*rows), measure(value="diverged", better="lower"))
     assert counted.void == ""  # a rate of diverging is one, whatever was learned
     one = [*by_seed("none", [0.1, 0.11, 0.1], outcome=outcome), *by_seed("before", [0.1, 0.1, 0.5])]
@@ -266,7 +266,7 @@ def test_time_is_measured_once_for_all_seeds(value: str) -> None:
     study = a_study(*by_seed("none", [1.0] * 3, "pace"), *by_seed("before", [2.0] * 3, "pace"))
     pairs = pairs_of(study, measure(value=value, threshold=0.4))
     assert pairs.void == "seeds train together: that is one measurement of the time, not one for each"
-    assert judge(pairs, 0.2).word is Word.inconclusive
+    assert judge(pairs, 0.2).label is VerdictLabel.inconclusive
 
 
 def test_null_is_a_value_of_a_swept_setting() -> None:
@@ -285,7 +285,7 @@ def test_what_differs_by_rounding_is_a_tie() -> None:
     study = a_study(*by_seed("none", [0.1 + 0.2] * 3), *by_seed("before", [0.3] * 3))
     pairs = pairs_of(study, measure())
     assert pairs.change.tolist() == [0, 0, 0]
-    assert judge(pairs, 0.01).word is Word.too_small
+    assert judge(pairs, 0.01).label is VerdictLabel.too_small
 
 
 def test_rounds_measured_side_by_side_are_pairs() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from bnexp.claims import run as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
-from bnexp.claims.evidence import Word, evidence
+from bnexp.claims.evidence import VerdictLabel, evidence
 from bnexp.claims.report.documents import document, page
-from bnexp.claims.report.rows import Account, accounts, rows_json
+from bnexp.claims.report.rows import ClaimReport, claim_reports, rows_json
 from bnexp.claims.report.words import claims_table, cost, surprises, verdict_sentence
 from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs, read_result, regimes
 from bnexp.claims.run import run_claims
@@ -152,16 +152,16 @@ def test_a_result_that_is_damaged_is_named_with_the_remedy(runs: Path, claims: d
 # What is known
 
 
-def words(runs: Path, *claims: Claim) -> dict[str, Word | None]:
-    return {each.claim.id: each.word for each in evidence(claims, "small", runs)}
+def words(runs: Path, *claims: Claim) -> dict[str, VerdictLabel | None]:
+    return {each.claim.id: each.label for each in evidence(claims, "small", runs)}
 
 
 def test_every_claim_has_the_verdict_of_its_evidence(runs: Path, claims: dict[str, Claim]) -> None:
     assert words(runs, *claims.values()) == {
-        "holds": Word.holds,
-        "fails": Word.fails,
-        "timed": Word.supported,
-        "helps": Word.supported,
+        "holds": VerdictLabel.holds,
+        "fails": VerdictLabel.fails,
+        "timed": VerdictLabel.supported,
+        "helps": VerdictLabel.supported,
         "later": None,
     }
 
@@ -172,8 +172,8 @@ def test_the_tuned_regime_decides_and_the_equal_one_stands_beside_it(runs: Path,
     assert len(decided) == 6
     assert found.decisive is decided["tuned", "test accuracy"]
     equal = decided["equal", "test accuracy"]
-    assert equal.verdict.word is Word.inconclusive
-    assert decided["tuned", "accuracy without"].verdict.word is Word.opposite
+    assert equal.verdict.label is VerdictLabel.inconclusive
+    assert decided["tuned", "accuracy without"].verdict.label is VerdictLabel.opposite
     assert [(each.arm, each.value) for each in found.decisive.choices] == [("none", 0.5), ("before", 0.5)]
     assert [(each.arm, each.value) for each in equal.choices] == [("none", 1e-6), ("before", 1e-6)]
     assert not found.missing
@@ -231,7 +231,7 @@ def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str,
     assert found.decisive is None
     (fault,) = found.unreadable
     assert fault.startswith(f"{folder / name}: ")
-    (told,) = accounts([found])
+    (told,) = claim_reports([found])
     assert told.head.verdict == "not readable"
     assert told.head.reasons == (f"{fault}; bnexp claims run {claims['helps'].source} restores it",)
     assert verdict_sentence(told).startswith(f"It can't be read: {folder / name}: ")
@@ -250,7 +250,7 @@ def test_what_a_check_wrote_and_can_t_be_read_leaves_the_others_readable(
 ) -> None:
     path = damaged / "claims" / "checks" / "holds.json"
     path.write_text("{")
-    broken, fine = accounts(evidence([claims["holds"], claims["fails"]], "small", damaged))
+    broken, fine = claim_reports(evidence([claims["holds"], claims["fails"]], "small", damaged))
     assert (broken.head.verdict, fine.head.verdict) == ("not readable", "FAILS")
     assert broken.head.reasons[0].endswith("remove it, and bnexp claims run holds makes it anew")
 
@@ -258,8 +258,8 @@ def test_what_a_check_wrote_and_can_t_be_read_leaves_the_others_readable(
 # What people read
 
 
-def told(runs: Path, *claims: Claim) -> list[Account]:
-    return accounts(evidence(claims, "small", runs))
+def told(runs: Path, *claims: Claim) -> list[ClaimReport]:
+    return claim_reports(evidence(claims, "small", runs))
 
 
 def test_the_table_has_a_line_for_each_regime_and_everything_that_is_asked_for(

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from bnexp.analysis.stats import sign_flip_p
-from bnexp.claims.evidence import Word, holm, judge, t_test
+from bnexp.claims.evidence import VerdictLabel, holm, judge, t_test
 from bnexp.claims.pairs import Pairs
 
 MARGIN = 0.01
@@ -37,21 +37,24 @@ def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ([0.02, 0.03, 0.025], Word.supported),
-        ([-0.02, -0.03, -0.025], Word.opposite),
-        ([-0.0001, -0.0002, -0.00015], Word.opposite),  # below 0 is below 0, however small
-        ([0.001, 0.002, 0.0015], Word.too_small),  # above 0, and not by the margin
-        ([0.001, -0.002, 0.0015], Word.too_small),
-        ([0.05, -0.04, 0.02], Word.inconclusive),
-        ([0.0095, 0.0096, 0.0115], Word.supported),  # its lower end is below the margin, its mean above
-        ([0.0080, 0.0085, 0.0120], Word.inconclusive),  # above 0, the mean below the margin, the upper end above
-        ([0.0, 0.0, 0.0], Word.too_small),
-        ([0.02, 0.02, 0.02], Word.supported),
+        ([0.02, 0.03, 0.025], VerdictLabel.supported),
+        ([-0.02, -0.03, -0.025], VerdictLabel.opposite),
+        ([-0.0001, -0.0002, -0.00015], VerdictLabel.opposite),  # below 0 is below 0, however small
+        ([0.001, 0.002, 0.0015], VerdictLabel.too_small),  # above 0, and not by the margin
+        ([0.001, -0.002, 0.0015], VerdictLabel.too_small),
+        ([0.05, -0.04, 0.02], VerdictLabel.inconclusive),
+        ([0.0095, 0.0096, 0.0115], VerdictLabel.supported),  # its lower end is below the margin, its mean above
+        (
+            [0.0080, 0.0085, 0.0120],
+            VerdictLabel.inconclusive,
+        ),  # mean below the margin, upper end above
+        ([0.0, 0.0, 0.0], VerdictLabel.too_small),
+        ([0.02, 0.02, 0.02], VerdictLabel.supported),
     ],
 )
-def test_the_first_word_that_applies(change: list[float], word: Word) -> None:
+def test_the_first_word_that_applies(change: list[float], word: VerdictLabel) -> None:
     verdict = judge(pairs(change), MARGIN)
-    assert verdict.word is word
+    assert verdict.label is word
     interval = stats.ttest_1samp(change, 0).confidence_interval() if np.ptp(change) else (change[0], change[0])
     assert (verdict.low, verdict.high) == pytest.approx(tuple(interval))
     assert (verdict.n, verdict.change) == (3, pytest.approx(np.mean(change)))
@@ -61,25 +64,25 @@ def test_the_other_direction_turns_support_into_its_opposite() -> None:
     rng = np.random.default_rng(5)
     for change in rng.normal(0.5 * MARGIN, 2 * MARGIN, (200, 6)):
         one, other = judge(pairs(change), 0), judge(pairs(-change), 0)
-        turned = {Word.supported: Word.opposite, Word.opposite: Word.supported}
-        assert turned.get(one.word, other.word) is other.word
+        turned = {VerdictLabel.supported: VerdictLabel.opposite, VerdictLabel.opposite: VerdictLabel.supported}
+        assert turned.get(one.label, other.label) is other.label
         assert (one.p, one.low) == (pytest.approx(other.p), pytest.approx(-other.high))
 
 
 def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says() -> None:
     rng = np.random.default_rng(0)
-    words = Counter(judge(pairs(change), 0.0).word for change in rng.normal(0, 1, (SIMULATED, 6)))
-    wrong = (words[Word.supported] + words[Word.opposite]) / SIMULATED
+    words = Counter(judge(pairs(change), 0.0).label for change in rng.normal(0, 1, (SIMULATED, 6)))
+    wrong = (words[VerdictLabel.supported] + words[VerdictLabel.opposite]) / SIMULATED
     assert 0.04 < wrong <= MOST_WRONG
-    words = Counter(judge(pairs(change), 0.5).word for change in rng.normal(0, 1, (SIMULATED, 6)))
-    assert words[Word.supported] + words[Word.opposite] <= MOST_WRONG * SIMULATED
+    words = Counter(judge(pairs(change), 0.5).label for change in rng.normal(0, 1, (SIMULATED, 6)))
+    assert words[VerdictLabel.supported] + words[VerdictLabel.opposite] <= MOST_WRONG * SIMULATED
 
 
 def test_an_effect_of_twice_the_margin_is_found() -> None:
     rng = np.random.default_rng(1)
-    words = Counter(judge(pairs(change), MARGIN).word for change in rng.normal(2 * MARGIN, MARGIN, (SIMULATED, 6)))
-    assert words[Word.supported] >= LEAST_FOUND * SIMULATED
-    assert words[Word.opposite] == 0
+    words = Counter(judge(pairs(change), MARGIN).label for change in rng.normal(2 * MARGIN, MARGIN, (SIMULATED, 6)))
+    assert words[VerdictLabel.supported] >= LEAST_FOUND * SIMULATED
+    assert words[VerdictLabel.opposite] == 0
 
 
 @pytest.mark.parametrize(
@@ -95,7 +98,7 @@ def test_an_effect_of_twice_the_margin_is_found() -> None:
 )
 def test_why_nothing_can_be_concluded_is_said(given: Pairs, reasons: tuple[str, ...]) -> None:
     verdict = judge(given, MARGIN)
-    assert (verdict.word, verdict.reasons) == (Word.inconclusive, reasons)
+    assert (verdict.label, verdict.reasons) == (VerdictLabel.inconclusive, reasons)
 
 
 def test_where_there_is_nothing_to_compare_nothing_is_said_of_how_sure_it_is() -> None:
@@ -106,8 +109,8 @@ def test_where_there_is_nothing_to_compare_nothing_is_said_of_how_sure_it_is() -
 
 def test_bounds_are_said_beside_the_verdict() -> None:
     verdict = judge(pairs([0.5, 0.6, 0.55], bound=2), MARGIN)
-    assert (verdict.word, verdict.reasons) == (
-        Word.supported,
+    assert (verdict.label, verdict.reasons) == (
+        VerdictLabel.supported,
         ("a bound: the budget or the grid cut off 2 of 3 pairs",),
     )
 
@@ -129,7 +132,7 @@ def test_p_is_that_of_the_paired_t_test() -> None:
 def test_pairs_that_are_all_alike_are_said_to_be() -> None:
     verdict = judge(pairs([1.0] * 6), MARGIN)
     said = "all pairs are alike, so the interval has no width, and p is that of a sign-flip test"
-    assert (verdict.word, verdict.p, verdict.reasons) == (Word.supported, 2 / 2**6, (said,))
+    assert (verdict.label, verdict.p, verdict.reasons) == (VerdictLabel.supported, 2 / 2**6, (said,))
     assert judge(pairs([0.0] * 6), MARGIN).reasons == (WITHIN,)
 
 

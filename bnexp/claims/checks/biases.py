@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 
 from bnexp import reference
-from bnexp.claims.checks.small import CPU, Moment, biased, difference, fresh, last_moments, noise, short, small, worst
+from bnexp.claims.checks.networks import (
+    CPU,
+    Moment,
+    difference,
+    last_moments,
+    noise,
+    randomize_biases,
+    short,
+    small_experiment,
+    untrained_network,
+    worst,
+)
 from bnexp.claims.results import Finding
 from bnexp.data.dataset import load
 from bnexp.engines.devices import data_key, load_data
@@ -69,7 +80,7 @@ def _equal_runs(steps: int) -> Iterator[Finding]:
 def _far_from_zero(steps: int) -> Iterator[Finding]:
     """Yield how little biases that start far from 0 change of what a network answers, and of its training."""
     without, far = _train_state(bias=False), _train_state(bias=True)
-    biased(far.network, HIDDEN)
+    randomize_biases(far.network, HIDDEN)
     at_start = _answers(without), _answers(far)
     for train_state in (without, far):
         _train(train_state, steps)
@@ -84,7 +95,7 @@ def _far_from_zero(steps: int) -> Iterator[Finding]:
 def _train_state(*, bias: bool) -> GroupTrainState:
     """Return a network that is about to be trained by SGD in float64."""
     rule = {"batch_size": BATCH, "precision": "fp64"}
-    (group,) = groups(trials(small(model=MODEL | {"bias": bias}, arms={"only": {}}, train=rule)))
+    (group,) = groups(trials(small_experiment(model=MODEL | {"bias": bias}, arms={"only": {}}, train=rule)))
     return GroupTrainState(group, load_data([group], CPU)[data_key(group)])
 
 
@@ -149,8 +160,8 @@ def _drift_without_mean(steps: int, rate: float = 0.1) -> Iterator[Finding]:
 
 def _bias_gradient(model: Mapping[str, Any], dtype: torch.dtype) -> float:
     """Return the largest gradient of a hidden bias over the largest of a weight, on a batch of digits."""
-    network = biased(fresh(model, dtype=dtype), HIDDEN).train()
-    data = load(small().data, CPU, dtype)
+    network = randomize_biases(untrained_network(model, dtype=dtype), HIDDEN).train()
+    data = load(small_experiment().data, CPU, dtype)
     logits_KBC = network(data.inputs(data.train.images_NP[:BATCH])[None])
     named = dict(network.named_parameters())
     found = torch.autograd.grad(losses(logits_KBC, data.train.labels_N[None, :BATCH]).mean(), list(named.values()))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bnexp.claims.checks.small import CLASSES, difference, fresh, noise
+from bnexp.claims.checks.networks import CLASSES, difference, noise, untrained_network
 from bnexp.claims.results import Finding
 from bnexp.config.model import ModelSettings
 from bnexp.nn.layers import losses
@@ -54,10 +54,10 @@ def per_feature() -> Iterator[Finding]:
         ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),
     )
     for name, model, features in networks:
-        norms = _norms(fresh(model))
+        norms = _norms(untrained_network(model))
         yield _counted(f"{name}: γ of each BN layer", [norm.gamma.numel() for norm in norms], features)
         yield _counted(f"{name}: β of each BN layer", [norm.beta.numel() for norm in norms], features)
-        yield from _any_batch(name, fresh(model).train())
+        yield from _any_batch(name, untrained_network(model).train())
     images = {side: _learned(VGG, (1, side, side)) for side in (8, 32)}
     yield _counted("γ and β of the VGG for images of 32 x 32 as for 8 x 8", [images[32]], [images[8]])
 
@@ -143,7 +143,7 @@ def batch_memory() -> Iterator[Finding]:
     for name, model in NETWORKS.items():
         each = dict[str, float]()
         for how, norm in NORMS.items():
-            network = fresh(model | {"norm": norm}, dtype=torch.float32).train()
+            network = untrained_network(model | {"norm": norm}, dtype=torch.float32).train()
             bytes_kept = [kept(network, noise(1, size, PIXELS).float()) for size in BATCHES]
             each[how], fixed = _line(bytes_kept)
             error = difference(bytes_kept, [fixed + each[how] * size for size in BATCHES])

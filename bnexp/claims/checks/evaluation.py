@@ -9,7 +9,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnexp.claims.checks.small import DIGIT, Moment, difference, fresh, last_moments, moments, noise, short, worn
+from bnexp.claims.checks.networks import (
+    DIGIT,
+    Moment,
+    difference,
+    last_moments,
+    moments,
+    noise,
+    randomize_norms,
+    short,
+    untrained_network,
+)
 from bnexp.claims.results import Finding
 from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.deploy.timing import in_turn
@@ -185,9 +195,9 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
     yield from _by_formula()
     yield _columns()
     for name, model in FOLDED.items():
-        yield _same_logits(name, worn(fresh(model)))
+        yield _same_logits(name, randomize_norms(untrained_network(model)))
     for name, model in REFUSED.items():
-        yield _refused(name, worn(fresh(model)))
+        yield _refused(name, randomize_norms(untrained_network(model)))
     for batch in (1, 256):
         yield _times(batch, rounds)
 
@@ -195,7 +205,7 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
 @torch.no_grad()
 def _by_formula() -> Iterator[Finding]:
     """Yield whether the first layer has become what the formula says."""
-    network = worn(fresh(MLP))
+    network = randomize_norms(untrained_network(MLP))
     layer = next(module for module in network.modules() if isinstance(module, Linear))
     norm = next(module for module in network.modules() if isinstance(module, BatchNorm))
     made = next(module for module in folded(network).modules() if isinstance(module, nn.Linear))
@@ -251,7 +261,7 @@ def _refused(name: str, network: nn.Module) -> Finding:
 
 def _times(batch: int, rounds: int) -> Finding:
     """Time a network of convolutions as torch.nn has it, with its norm layers and folded."""
-    network = worn(fresh(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
+    network = randomize_norms(untrained_network(VGG | {"width": 16, "bias": "auto"}, dtype=torch.float32))
     before, after = to_torch(network), folded(network)
     x_BCHW = noise(batch, *DIGIT).float()
 

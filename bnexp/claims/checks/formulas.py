@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp import reference
-from bnexp.claims.checks.small import difference, moments, noise, short, worst
+from bnexp.claims.checks.networks import difference, moments, noise, short, worst
 from bnexp.claims.results import Finding
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import BatchNorm

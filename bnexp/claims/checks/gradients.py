@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from bnexp.claims.checks.small import difference, short, small, worst
+from bnexp.claims.checks.networks import difference, short, small_experiment, worst
 from bnexp.claims.results import Finding
 from bnexp.config.train import ClipSettings
 from bnexp.nn.clipping import Clipping
@@ -115,7 +115,7 @@ def _text(values: Tensor) -> str:
 
 def _run(folder: Path, steps: int) -> RunRecord:
     """Train with and without BN on one batch that holds all images, so that probes see the update's own gradient."""
-    config = small(
+    config = small_experiment(
         data={"name": "digits", "train_size": BATCH, "val_size": 0},
         model={"depth": 2, "width": 16, "activation": "relu"},
         arms=["none", "before"],

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.claims.checks.small import CPU, Moment, difference, last_moments, short, worst
+from bnexp.claims.checks.networks import CPU, Moment, difference, last_moments, short, worst
 from bnexp.claims.results import Finding
 from bnexp.config.data import Scaling
 from bnexp.data.normalize import Normalization, fit

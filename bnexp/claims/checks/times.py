@@ -7,7 +7,7 @@ from statistics import median
 
 import torch
 
-from bnexp.claims.checks.small import CPU, noise
+from bnexp.claims.checks.networks import CPU, noise
 from bnexp.claims.results import Finding, Measured
 from bnexp.config.load import resolve
 from bnexp.config.text import counted

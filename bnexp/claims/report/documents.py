@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bnexp.claims.evidence import Word
+from bnexp.claims.evidence import VerdictLabel
 from bnexp.claims.report.pictures import claim_figure, verdicts_figure
-from bnexp.claims.report.rows import Account
+from bnexp.claims.report.rows import ClaimReport
 from bnexp.claims.report.words import (
     claims_table,
     cost,
@@ -29,22 +29,22 @@ PICTURES = "claims"
 
 
 def document(
-    told: Sequence[Account], tier: str, command: str, others: Mapping[str, Sequence[Account]] | None = None
+    reports: Sequence[ClaimReport], tier: str, command: str, others: Mapping[str, Sequence[ClaimReport]] | None = None
 ) -> dict[str, bytes]:
     """Return the document and its pictures by their paths.
 
     Args:
-        told: what is told about the claims.
+        reports: those of the claims, in order.
         tier: in which they ran.
         command: that made it.
-        others: what is told about the same claims in other tiers, by their names: only the verdicts are shown.
+        others: reports on the same claims in other tiers, by tier; only their verdicts are shown.
     """
-    drawn = {each.claim.id: figure for each in told if (figure := claim_figure(each.evidence))}
-    if overview := verdicts_figure([each.evidence for each in told]):
+    drawn = {each.claim.id: figure for each in reports if (figure := claim_figure(each.evidence))}
+    if overview := verdicts_figure([each.evidence for each in reports]):
         drawn["verdicts"] = overview
     parts = [
-        *_head(told, {tier: told} | dict(others or {}), command, overview is not None),
-        *(part for each in told for part in _claim(each, each.claim.id in drawn)),
+        *_head(reports, {tier: reports} | dict(others or {}), command, overview is not None),
+        *(part for each in reports for part in _claim(each, each.claim.id in drawn)),
     ]
     text = "\n\n".join(part.strip() for part in parts if part) + "\n"
     files = {f"{PICTURES}/{name}.png": figure_bytes(figure, "png") for name, figure in drawn.items()}
@@ -52,7 +52,7 @@ def document(
 
 
 def _head(
-    told: Sequence[Account], tiers: Mapping[str, Sequence[Account]], command: str, overview: bool
+    reports: Sequence[ClaimReport], tiers: Mapping[str, Sequence[ClaimReport]], command: str, overview: bool
 ) -> Iterator[str]:
     tier = next(iter(tiers))
     yield "# What is claimed about batch normalization, and what was found"
@@ -60,56 +60,56 @@ def _head(
         f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
         "other."
     )
-    yield measured_on(told)
+    yield measured_on(reports)
     yield to_markdown(verdicts_table(tiers))
     if overview:
         yield f"![Mean change of every claim with its interval, in margins]({PICTURES}/verdicts.png)"
-    yield to_markdown(claims_table(told, "All numbers", wide=True))
+    yield to_markdown(claims_table(reports, "All numbers", wide=True))
 
 
-def _claim(told: Account, drawn: bool) -> Iterator[str]:
-    settings = told.claim.settings
-    yield f"## {told.claim.id}"
+def _claim(report: ClaimReport, drawn: bool) -> Iterator[str]:
+    settings = report.claim.settings
+    yield f"## {report.claim.id}"
     yield f"> {settings.claim.strip()} ({', '.join(settings.notes)})"
     wrong = "" if settings.as_worded else "This is wrong as worded. "
     if settings.tested:
         yield f"{wrong}Tested: {settings.tested.strip()}"
-    yield f"**{told.head.verdict}.** {verdict_sentence(told)}"
+    yield f"**{report.head.verdict}.** {verdict_sentence(report)}"
     if drawn:
-        yield f"![{told.claim.id}]({PICTURES}/{told.claim.id}.png)"
-    if told.measured:
-        yield to_markdown(measures_table(told))
-    if told.evidence.result:
-        yield to_markdown(findings_table(told))
-    yield "\n".join(f"- {line}" for line in surprises(told))
+        yield f"![{report.claim.id}]({PICTURES}/{report.claim.id}.png)"
+    if report.measured:
+        yield to_markdown(measures_table(report))
+    if report.evidence.result:
+        yield to_markdown(findings_table(report))
+    yield "\n".join(f"- {line}" for line in surprises(report))
     if settings.expect:
         yield f"Expected before the run: {settings.expect.strip()}"
     facts = {
-        "Setting": setting_text(told.evidence.experiment) if told.evidence.experiment else "",
-        "Cost": cost(told),
+        "Setting": setting_text(report.evidence.experiment) if report.evidence.experiment else "",
+        "Cost": cost(report),
         "Literature": "; ".join(settings.literature),
-        "Published": "; ".join(told.head.published),
+        "Published": "; ".join(report.head.published),
     }
     yield "\n".join(f"- {name}: {text}" for name, text in facts.items() if text)
 
 
 PACKAGE = "bnexp.claims.report"
 KINDS = {
-    Word.supported: "good",
-    Word.holds: "good",
-    Word.opposite: "bad",
-    Word.fails: "bad",
-    Word.inconclusive: "unclear",
-    Word.too_small: "small",
+    VerdictLabel.supported: "good",
+    VerdictLabel.holds: "good",
+    VerdictLabel.opposite: "bad",
+    VerdictLabel.fails: "bad",
+    VerdictLabel.inconclusive: "unclear",
+    VerdictLabel.too_small: "small",
 }
 """How a verdict is coloured; the word stands in the colour."""
 
 
-def page(told: Sequence[Account], tier: str, command: str) -> str:
+def page(reports: Sequence[ClaimReport], tier: str, command: str) -> str:
     """Return the page; every text from a configuration is escaped by the template."""
-    items = [_item(each) for each in told]
+    items = [_item(each) for each in reports]
     counts = Counter(item["word"] for item in items)
-    overview = verdicts_figure([each.evidence for each in told])
+    overview = verdicts_figure([each.evidence for each in reports])
     style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
     return template(PACKAGE, "claims.html.j2").render(
         items=items,
@@ -119,28 +119,28 @@ def page(told: Sequence[Account], tier: str, command: str) -> str:
         on_dark=script_json(ON_DARK),
         script=asset("bnexp.report.html", "theme.js"),
         command=command,
-        measured=measured_on(told),
-        missing=not_run(told),
+        measured=measured_on(reports),
+        missing=not_run(reports),
         overview=svg_uri(overview) if overview else "",
     )
 
 
-def _item(told: Account) -> dict[str, Any]:
+def _item(report: ClaimReport) -> dict[str, Any]:
     """Return what the template shows of a claim."""
-    figure = claim_figure(told.evidence)
+    figure = claim_figure(report.evidence)
     return {
-        "id": told.claim.id,
-        "settings": told.claim.settings,
-        "word": told.head.verdict,
-        "kind": KINDS[told.evidence.word] if told.evidence.word else "none",
-        "sentence": verdict_sentence(told),
-        "surprises": tuple(surprises(told)),
-        "setting": setting_text(told.evidence.experiment) if told.evidence.experiment else "",
-        "cost": cost(told),
-        "published": told.head.published,
+        "id": report.claim.id,
+        "settings": report.claim.settings,
+        "word": report.head.verdict,
+        "kind": KINDS[report.evidence.label] if report.evidence.label else "none",
+        "sentence": verdict_sentence(report),
+        "surprises": tuple(surprises(report)),
+        "setting": setting_text(report.evidence.experiment) if report.evidence.experiment else "",
+        "cost": cost(report),
+        "published": report.head.published,
         "tables": [
-            *([measures_table(told)] if told.measured else []),
-            *([findings_table(told)] if told.evidence.result else []),
+            *([measures_table(report)] if report.measured else []),
+            *([findings_table(report)] if report.evidence.result else []),
         ],
         "picture": svg_uri(figure) if figure else "",
     }

@@ -13,8 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from bnexp.analysis.study import choose_metric
-from bnexp.claims.evidence import Evidence, Judged, Verdict, Word
-from bnexp.claims.report.rows import as_ratio, margin_text, rounded
+from bnexp.claims.evidence import Evidence, Judgement, Verdict, VerdictLabel
+from bnexp.claims.report.rows import as_ratio, format_number, margin_text
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, shorten_text, style_axes
 from bnexp.report.figures.pictures import probe_figures
@@ -39,7 +39,7 @@ _REGIMES = {
 class _Side:
     """The pairs of one regime, and how they are drawn."""
 
-    row: Judged
+    row: Judgement
     pale: bool
     ratio: bool
 
@@ -105,20 +105,20 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
     return figure
 
 
-def _is_calm(row: Judged, decisive: Judged) -> bool:
+def _is_calm(row: Judgement, decisive: Judgement) -> bool:
     """Return whether what decides can still be seen beside the changes of the other regime."""
     mine, theirs = (each.pairs.change for each in (decisive, row))
     furthest = _CALM * max(float(np.abs(mine[np.isfinite(mine)]).max()), decisive.measure.margin)
     return len(theirs) > 0 and bool(np.isfinite(theirs).all()) and float(np.abs(theirs).max()) <= furthest
 
 
-def _pairs_caption(evidence: Evidence, decisive: Judged, sides: Sequence[_Side], one: str) -> str:
+def _pairs_caption(evidence: Evidence, decisive: Judgement, sides: Sequence[_Side], one: str) -> str:
     margin, verdict = decisive.measure.margin, decisive.verdict
     least = margin_text(float(np.exp(margin)) if sides[0].ratio else margin, sides[0].ratio)
     corrected = "" if evidence.claim.settings.as_worded else " as corrected"
     return join_caption(
-        f"{_REGIMES[decisive.regime]}, n = {verdict.n} {one}s: {verdict.word}{corrected}; the margin is {least}",
-        *(f"pale: {_REGIMES[side.row.regime]}, {side.row.verdict.word}" for side in sides[1:]),
+        f"{_REGIMES[decisive.regime]}, n = {verdict.n} {one}s: {verdict.label}{corrected}; the margin is {least}",
+        *(f"pale: {_REGIMES[side.row.regime]}, {side.row.verdict.label}" for side in sides[1:]),
         "hollow: a bound only" if any(side.row.pairs.bound.any() for side in sides) else "",
         decisive.pairs.void,
     )
@@ -180,7 +180,7 @@ def _make_logarithmic(axes: Axes, values: Float[np.ndarray, " n"], sign: str = "
     axes.yaxis.set(
         major_locator=LogLocator(subs=steps) if wide > 5 else MaxNLocator(5),
         minor_locator=NullLocator(),
-        major_formatter=FuncFormatter(lambda value, _: f"{sign}{rounded(value)}"),
+        major_formatter=FuncFormatter(lambda value, _: f"{sign}{format_number(value)}"),
     )
 
 
@@ -213,10 +213,10 @@ def _draw_dots(axes: Axes, side: _Side, arm: str, xs: Float[np.ndarray, " n"], v
 # All verdicts in one picture.
 
 COLOURS = {
-    Word.supported: "#009E73",
-    Word.opposite: "#D55E00",
-    Word.too_small: "#999999",
-    Word.inconclusive: "#E69F00",
+    VerdictLabel.supported: "#009E73",
+    VerdictLabel.opposite: "#D55E00",
+    VerdictLabel.too_small: "#999999",
+    VerdictLabel.inconclusive: "#E69F00",
 }
 """Of the Okabe-Ito palette; the words stand beside them."""
 _FURTHEST = 300.0
@@ -250,7 +250,7 @@ def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
     _style_verdicts(axes, [name for name, _ in rows])
     for y, ((_, row), values) in enumerate(zip(rows, places, strict=True)):
         if values:
-            _draw_verdict(axes, y, values, COLOURS[row.verdict.word])
+            _draw_verdict(axes, y, values, COLOURS[row.verdict.label])
     return figure
 
 

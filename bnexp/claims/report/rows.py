@@ -10,7 +10,7 @@ import numpy as np
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.stats import is_constant
 from bnexp.claims.catalogue import Claim, MeasureSettings
-from bnexp.claims.evidence import Chosen, Evidence, Judged, Verdict, Word
+from bnexp.claims.evidence import Chosen, Evidence, Judgement, Verdict, VerdictLabel
 from bnexp.config.load import shipped
 from bnexp.report.style import short_keys, value_text
 
@@ -18,14 +18,14 @@ MOST_CHOICES = 4
 """Of an arm that are written out; of more their range."""
 
 
-def rounded(value: float, digits: int = 3) -> str:
+def format_number(value: float, digits: int = 3) -> str:
     """Write a number with so many digits that count, as 110 rather than 1.1e+02."""
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
 def margin_text(margin: float | None, ratio: bool) -> str:
     """Write the least change that counts."""
-    return "-" if margin is None else f"{'×' if ratio else ''}{rounded(margin)}"
+    return "-" if margin is None else f"{'×' if ratio else ''}{format_number(margin)}"
 
 
 def change_text(change: tuple[float, float | None, float | None] | None, ratio: bool) -> str:
@@ -41,7 +41,7 @@ def spread_text(values: tuple[float, float | None] | None) -> str:
     if values is None:
         return "-"
     mean, deviation = values
-    return rounded(mean) if deviation is None else f"{rounded(mean)} ± {rounded(deviation, 2)}"
+    return format_number(mean) if deviation is None else f"{format_number(mean)} ± {format_number(deviation, 2)}"
 
 
 def choices_text(choices: Sequence[Chosen]) -> str:
@@ -51,7 +51,7 @@ def choices_text(choices: Sequence[Chosen]) -> str:
 
 
 def _signed(value: float, ratio: bool) -> str:
-    return f"×{rounded(value)}" if ratio else ("+" if value > 0 else "") + rounded(value)
+    return f"×{format_number(value)}" if ratio else ("+" if value > 0 else "") + format_number(value)
 
 
 def _values(choices: Sequence[Chosen]) -> str:
@@ -135,8 +135,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Account:
-    """All that is told about one claim."""
+class ClaimReport:
+    """What is known about one claim, in rows."""
 
     evidence: Evidence
     rows: tuple[Row, ...]
@@ -158,14 +158,14 @@ class Account:
         return tuple(row for row in self.rows if row.arms)
 
 
-def accounts(found: Sequence[Evidence]) -> list[Account]:
-    """Return what is told about claims, in their order."""
-    return [Account(each, tuple(_rows(each))) for each in found]
+def claim_reports(found: Sequence[Evidence]) -> list[ClaimReport]:
+    """Return a report on each claim, in their order."""
+    return [ClaimReport(each, tuple(_rows(each))) for each in found]
 
 
-def rows_json(told: Sequence[Account]) -> list[dict[str, Any]]:
+def rows_json(reports: Sequence[ClaimReport]) -> list[dict[str, Any]]:
     """Return the rows for scripts: numbers as numbers, null for what isn't known or finite."""
-    return [{name: _plain(value) for name, value in vars(row).items()} for each in told for row in each.rows]
+    return [{name: _plain(value) for name, value in vars(row).items()} for each in reports for row in each.rows]
 
 
 def as_ratio(measure: MeasureSettings) -> bool:
@@ -173,7 +173,7 @@ def as_ratio(measure: MeasureSettings) -> bool:
     return measure.of_logarithms and not (measure.over and measure.over.by == "slope")
 
 
-def written(claim: Claim) -> str:
+def command_line_name(claim: Claim) -> str:
     """Return how a claim is named on the command line: by its name, or one of the reader's own by its file."""
     return claim.id if str(shipped("claims").get(claim.id)) == claim.source else claim.source
 
@@ -197,7 +197,7 @@ def _rows(evidence: Evidence) -> Iterator[Row]:
     yield from (_judged(evidence.claim, row, published if row.decides else ()) for row in ordered)
 
 
-def _like_decisive(row: Judged, evidence: Evidence) -> bool:
+def _like_decisive(row: Judgement, evidence: Evidence) -> bool:
     return evidence.decisive is not None and row.regime == evidence.decisive.regime
 
 
@@ -209,8 +209,8 @@ def _without_data(evidence: Evidence) -> Row:
         word, reasons = UNREADABLE, tuple(_remedy(claim, fault) for fault in evidence.unreadable)
     elif evidence.missing:
         word = NOT_RUN
-    elif evidence.result and evidence.word:
-        regime, word, reasons = "exact", _word(claim, evidence.word), tuple(_findings(evidence))
+    elif evidence.result and evidence.label:
+        regime, word, reasons = "exact", _verdict_text(claim, evidence.label), tuple(_findings(evidence))
     else:
         word = NO_VERDICT
     published = tuple(_published(claim))
@@ -219,10 +219,10 @@ def _without_data(evidence: Evidence) -> Row:
 
 def _remedy(claim: Claim, fault: str) -> str:
     """Say what to do about a fault; what a check wrote says that itself."""
-    return fault if claim.settings.check else f"{fault}; bnexp claims run {written(claim)} restores it"
+    return fault if claim.settings.check else f"{fault}; bnexp claims run {command_line_name(claim)} restores it"
 
 
-def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
+def _judged(claim: Claim, row: Judgement, published: tuple[str, ...]) -> Row:
     measure, verdict, pairs = row.measure, row.verdict, row.pairs
     compared, ratio = (measure.baseline, measure.arm), as_ratio(measure)
     arms = [row.arms[arm] for arm in compared if arm in row.arms]
@@ -231,7 +231,7 @@ def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
         claim=claim.id,
         regime=row.regime,
         decides=row.decides,
-        verdict=_word(claim, verdict.word),
+        verdict=_verdict_text(claim, verdict.label),
         reasons=(*verdict.reasons, *_below(verdict, measure)),
         measure=measure.label,
         rates=tuple(choices_text(choices) for choices in by_arm if choices),
@@ -256,7 +256,7 @@ def _judged(claim: Claim, row: Judged, published: tuple[str, ...]) -> Row:
 def _below(verdict: Verdict, measure: MeasureSettings) -> Iterator[str]:
     """Say why it is unclear although the interval is above 0."""
     above = verdict.low is not None and verdict.low > 0
-    if verdict.word is Word.inconclusive and above and (verdict.change or 0) < measure.margin:
+    if verdict.label is VerdictLabel.inconclusive and above and (verdict.change or 0) < measure.margin:
         ratio = as_ratio(measure)
         yield f"the mean is below the margin of {margin_text(exp(measure.margin) if ratio else measure.margin, ratio)}"
 
@@ -295,8 +295,8 @@ def _findings(evidence: Evidence) -> Iterator[str]:
         yield f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly"
 
 
-def _word(claim: Claim, word: Word) -> str:
-    return str(word) if claim.settings.as_worded else f"{word} as corrected"
+def _verdict_text(claim: Claim, label: VerdictLabel) -> str:
+    return str(label) if claim.settings.as_worded else f"{label} as corrected"
 
 
 def _published(claim: Claim) -> Iterator[str]:

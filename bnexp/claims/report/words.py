@@ -7,17 +7,17 @@ from typing import Any
 from bnexp.analysis.comparison import ArmRow, standing
 from bnexp.analysis.study import lower_is_better, metric_text
 from bnexp.claims.catalogue import MeasureSettings
-from bnexp.claims.evidence import Judged, Word, rows_against
+from bnexp.claims.evidence import Judgement, VerdictLabel, rows_against
 from bnexp.claims.report.rows import (
     NO_VERDICT,
     NOT_RUN,
     UNREADABLE,
-    Account,
+    ClaimReport,
     Row,
     change_text,
+    command_line_name,
     margin_text,
     spread_text,
-    written,
 )
 from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig, default_config
@@ -34,12 +34,12 @@ MOST_OPPOSITE = 3
 """Measures against the claim that are named; the table has them all."""
 
 
-def verdict_sentence(told: Account) -> str:
+def verdict_sentence(report: ClaimReport) -> str:
     """Say what was found in one sentence, with the numbers."""
-    row, result = told.head, told.evidence.result
+    row, result = report.head, report.evidence.result
     if row.verdict == UNREADABLE:
         return f"It can't be read: {'; '.join(row.reasons)}."
-    if result and not told.measured:
+    if result and not report.measured:
         held = counted(sum(finding.error is not None for finding in result.findings), "test")
         return f"{held}; {'; '.join(row.reasons)}." if row.reasons else f"{held}."
     if not row.arms:
@@ -64,19 +64,19 @@ def _regime(row: Row) -> str:
     return "; with equal settings" if row.regime == "equal" else ""
 
 
-def cost(told: Account) -> str:
+def cost(report: ClaimReport) -> str:
     """Say what it took; nothing where nothing has run."""
-    if told.evidence.result:
-        return f"{told.evidence.result.seconds:.0f} s"
-    studies = told.evidence.studies.values()
+    if report.evidence.result:
+        return f"{report.evidence.result.seconds:.0f} s"
+    studies = report.evidence.studies.values()
     trials, seconds = sum(len(each.trials) for each in studies), sum(each.trials["seconds"].sum() for each in studies)
     return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if studies else ""
 
 
-def measured_on(told: Sequence[Account]) -> str:
+def measured_on(reports: Sequence[ClaimReport]) -> str:
     """Say when and on what claims were measured: dates, machines, versions."""
     abouts = [
-        about for each in told for study in each.evidence.studies.values() for about in study.environments.values()
+        about for each in reports for study in each.evidence.studies.values() for about in study.environments.values()
     ]
     days = sorted(str(about[key])[:10] for about in abouts for key in ("started", "ended") if about.get(key))
     machines = dict.fromkeys(
@@ -90,32 +90,32 @@ def measured_on(told: Sequence[Account]) -> str:
     return f"Measured on {'; '.join(machines)}{when}."
 
 
-def surprises(told: Account) -> list[str]:
+def surprises(report: ClaimReport) -> list[str]:
     """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
-    return [*_regimes_disagree(told), *_measures_against(told), *_points_against(told)]
+    return [*_regimes_disagree(report), *_measures_against(report), *_points_against(report)]
 
 
-def _regimes_disagree(told: Account) -> Iterator[str]:
-    words = {row.regime: row.verdict for row in told.measured if row.measure == told.head.measure}
+def _regimes_disagree(report: ClaimReport) -> Iterator[str]:
+    words = {row.regime: row.verdict for row in report.measured if row.measure == report.head.measure}
     if len(words) == 2 and len(set(words.values())) == 2:
         yield f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}."
 
 
-def _measures_against(told: Account) -> Iterator[str]:
-    others = [row for row in told.measured if row.measure != told.head.measure]
-    against = [row for row in others if row.verdict.startswith(Word.opposite)]
+def _measures_against(report: ClaimReport) -> Iterator[str]:
+    others = [row for row in report.measured if row.measure != report.head.measure]
+    against = [row for row in others if row.verdict.startswith(VerdictLabel.opposite)]
     for row in against[:MOST_OPPOSITE]:
         yield f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}."
     if len(against) > MOST_OPPOSITE:
         yield f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table."
 
 
-def _points_against(told: Account) -> Iterator[str]:
+def _points_against(report: ClaimReport) -> Iterator[str]:
     """Say where the arm has the worse accuracy, unless that is what the claim says."""
-    decisive = told.evidence.decisive
+    decisive = report.evidence.decisive
     if decisive is None or _claims_a_loss(decisive.measure):
         return
-    for regime, study in told.evidence.studies.items():
+    for regime, study in report.evidence.studies.items():
         metric, rows = rows_against(study, decisive.measure.baseline, by=study.grid_keys)
         if lower_is_better(metric) or not study.grid_keys:
             continue
@@ -135,7 +135,7 @@ def _claims_a_loss(measure: MeasureSettings) -> bool:
     return measure.value.endswith("accuracy") and measure.better == "lower"
 
 
-def _behind(row: ArmRow, decisive: Judged) -> bool:
+def _behind(row: ArmRow, decisive: Judgement) -> bool:
     return row.arm == decisive.measure.arm and standing(row, lower=False).sign < 0
 
 
@@ -167,19 +167,19 @@ def setting_text(config: ExperimentConfig) -> str:
 
     What is swept, chosen, or differs between arms is no shared setting.
     """
-    written = default_config(config)
-    first = {arm: _flat(written.settings(arm, config.points()[0])) for arm in config.arms}
+    untuned = default_config(config)
+    first = {arm: _flat(untuned.settings(arm, config.points()[0])) for arm in config.arms}
     usual, own = _flat(TrialSettings()), next(iter(first.values()))
     apart = {key for key in own for flat in first.values() if flat.get(key) != own[key]}
     apart |= {*config.swept, *config.tune.grid, *UNTOLD}
-    told = {
+    shown = {
         key: value
         for key, value in own.items()
         if value is not None
         and (key in ALWAYS or value != usual.get(key))
         and not any(below(key, section) for section in apart)
     }
-    sections = [_section(name, told) for name in TrialSettings.model_fields]
+    sections = [_section(name, shown) for name in TrialSettings.model_fields]
     swept = _axes({key: [point[key] for point in config.points()] for key in config.swept})
     tuned = _axes(config.tune.grid)
     return "; ".join(
@@ -187,9 +187,9 @@ def setting_text(config: ExperimentConfig) -> str:
     )
 
 
-def _section(name: str, told: Mapping[str, Any]) -> str:
+def _section(name: str, shown: Mapping[str, Any]) -> str:
     """Write the settings of a section after its name; the first of `data` is the data set's own name."""
-    here = {key.partition(".")[2]: value for key, value in told.items() if key.partition(".")[0] == name}
+    here = {key.partition(".")[2]: value for key, value in shown.items() if key.partition(".")[0] == name}
     texts = [value_text(value) if key == "name" else f"{key} {value_text(value)}" for key, value in here.items()]
     return f"{name}: {', '.join(texts)}" if texts else ""
 
@@ -212,45 +212,48 @@ def _flat(settings: TrialSettings) -> dict[str, Any]:
     return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}
 
 
-def claims_table(told: Sequence[Account], title: str = "", *, wide: bool = False, everything: bool = False) -> Table:
+def claims_table(
+    reports: Sequence[ClaimReport], title: str = "", *, wide: bool = False, everything: bool = False
+) -> Table:
     """Return the table of claims: a line for each regime.
 
     Args:
-        told: as from bnexp.claims.report.rows.
+        reports: as from bnexp.claims.report.rows.
         title: above the table.
         wide: all columns, not only what a verdict is judged by.
         everything: also the measures that stand beside those that decide.
     """
-    shown = [row for each in told for row in each.rows if everything or row.measure == each.head.measure]
+    shown = [row for each in reports for row in each.rows if everything or row.measure == each.head.measure]
     wide = wide or everything
     by_header = {column.header: column for column in COLUMNS}
     columns = COLUMNS if wide else tuple(by_header[header] for header in NARROW)
-    notes = [DIVERGED_NOTE] if not wide and _counts_diverged(told, shown) else []
-    return Table(columns, shown, title, (*notes, *not_run(told)))
+    notes = [DIVERGED_NOTE] if not wide and _counts_diverged(reports, shown) else []
+    return Table(columns, shown, title, (*notes, *not_run(reports)))
 
 
-def _counts_diverged(told: Sequence[Account], shown: Sequence[Row]) -> bool:
+def _counts_diverged(reports: Sequence[ClaimReport], shown: Sequence[Row]) -> bool:
     """Whether a row is about how many trials diverged."""
-    measures = [measure for each in told for measure in each.claim.settings.measures]
+    measures = [measure for each in reports for measure in each.claim.settings.measures]
     labels = {measure.label for measure in measures if measure.value == "diverged"}
     return any(row.measure in labels for row in shown)
 
 
-def not_run(told: Sequence[Account]) -> list[str]:
+def not_run(reports: Sequence[ClaimReport]) -> list[str]:
     """Return the line that names the command for what has not run, if something has not."""
-    missing = [each for each in told if each.head.verdict in (NOT_RUN, UNREADABLE)]
+    missing = [each for each in reports if each.head.verdict in (NOT_RUN, UNREADABLE)]
     if not missing:
         return []
-    every = len(missing) == len(told) and len(told) > 1
-    return [f"not run: bnexp claims run{'' if every else ' ' + ' '.join(written(each.claim) for each in missing)}"]
+    every = len(missing) == len(reports) and len(reports) > 1
+    names = [] if every else [command_line_name(each.claim) for each in missing]
+    return [f"not run: {' '.join(['bnexp claims run', *names])}"]
 
 
-def verdicts_table(tiers: Mapping[str, Sequence[Account]]) -> Table:
+def verdicts_table(tiers: Mapping[str, Sequence[ClaimReport]]) -> Table:
     """Return the verdicts, a column for each tier, and what was tested; every claim links to its section."""
     lines = tuple(
         (
             f"[{each[0].claim.id}](#{each[0].claim.id})",
-            *(account.head.verdict for account in each),
+            *(report.head.verdict for report in each),
             " ".join((each[0].claim.settings.tested or each[0].claim.settings.claim).split()),
         )
         for each in zip(*tiers.values(), strict=True)
@@ -258,17 +261,17 @@ def verdicts_table(tiers: Mapping[str, Sequence[Account]]) -> Table:
     return plain_table(("claim", *(f"{tier} tier" for tier in tiers), "what was tested"), lines)
 
 
-def measures_table(told: Account) -> Table:
+def measures_table(report: ClaimReport) -> Table:
     """Return what is known about one claim: a line for each measure and regime, the deciding one marked."""
-    marked = tuple(place for place, row in enumerate(told.measured) if row.decides)
+    marked = tuple(place for place, row in enumerate(report.measured) if row.decides)
     shown = ("measure", "regime", "n", "baseline", "arm", "Δ [interval]", "margin", "d_z", "p (Holm)", "verdict")
     columns = tuple(replace(column, legend="") for column in COLUMNS if column.header in shown)
-    return Table(columns, told.measured, marked=marked)
+    return Table(columns, report.measured, marked=marked)
 
 
-def findings_table(told: Account) -> Table:
+def findings_table(report: ClaimReport) -> Table:
     """Return what a check found, line by line."""
-    findings = told.evidence.result.findings if told.evidence.result else ()
+    findings = report.evidence.result.findings if report.evidence.result else ()
     lines = [
         (
             each.what,

@@ -78,8 +78,10 @@ def test_a_gradient_of_weights_that_the_bias_changes_is_found_in_training(monkey
 
 def test_gradients_are_taken_where_biases_are_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[nn.Module] = []
-    fresh = biases.fresh
-    monkeypatch.setattr(biases, "fresh", lambda *args, **kwargs: made.append(fresh(*args, **kwargs)) or made[-1])
+    build = biases.untrained_network
+    monkeypatch.setattr(
+        biases, "untrained_network", lambda *args, **kwargs: made.append(build(*args, **kwargs)) or made[-1]
+    )
     list(biases._gradients())
     hidden = [theta for each in made for name, theta in each.named_parameters() if name.endswith("linear.bias")]
     assert len(hidden) == 9

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bnexp.claims.checks.small import difference, short, worst
+from bnexp.claims.checks.networks import difference, short, worst
 from bnexp.claims.results import Finding
 
 

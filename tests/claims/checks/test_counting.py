@@ -89,7 +89,7 @@ def test_a_gamma_of_each_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_one_gamma_for_a_whole_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = counting.fresh
+    made = counting.untrained_network
 
     def shared(model: dict[str, Any]) -> nn.Module:
         network = made(model)
@@ -97,6 +97,6 @@ def test_one_gamma_for_a_whole_layer_is_found(monkeypatch: pytest.MonkeyPatch) -
             norm.gamma.data = norm.gamma.data[:, :1]
         return network
 
-    monkeypatch.setattr(counting, "fresh", shared)
+    monkeypatch.setattr(counting, "untrained_network", shared)
     monkeypatch.setattr(counting, "_any_batch", lambda name, network: iter(()))
     assert [what.rpartition(": ")[2] for what in failing(per_feature())] == 2 * ["γ of each BN layer"]

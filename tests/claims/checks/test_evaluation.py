@@ -80,8 +80,8 @@ AGREE = f"running averages against statistics of the training set, after {FEW} s
 
 def test_a_biased_population_variance_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "AGREED", 1.0)
-    biased = refitted(lambda norm: norm.running_var.mul_((BATCH - 1) / BATCH))
-    monkeypatch.setattr(evaluation, "refit_statistics", biased)
+    unscaled = refitted(lambda norm: norm.running_var.mul_((BATCH - 1) / BATCH))
+    monkeypatch.setattr(evaluation, "refit_statistics", unscaled)
     assert failing(two_inference_methods(20)) == [VARIANCE]
 
 

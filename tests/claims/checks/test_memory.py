@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bnexp.claims.checks import counting as memory
 from bnexp.claims.checks.counting import BATCHES as SIZES
 from bnexp.claims.checks.counting import NETWORKS, NORMS, batch_memory, kept
-from bnexp.claims.checks.small import fresh, noise
+from bnexp.claims.checks.networks import noise, untrained_network
 from tests.claims.checks.judging import failing
 
 WIDTH, DEPTH = 64, 3
@@ -32,7 +32,8 @@ def test_it_holds_and_tells_how_much_more_batch_norm_keeps() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("norm", ["none", "batch"])
 def test_a_perceptron_keeps_its_input_and_what_relu_and_batch_norm_need(norm: str, size: int) -> None:
-    network = fresh({"depth": DEPTH, "width": WIDTH, "activation": "relu", "norm": norm}, dtype=torch.float32).train()
+    model = {"depth": DEPTH, "width": WIDTH, "activation": "relu", "norm": norm}
+    network = untrained_network(model, dtype=torch.float32).train()
     # The input, and of every layer what ReLU hands on: the next product needs it, too.
     numbers = 64 * size + DEPTH * WIDTH * size
     if norm == "batch":

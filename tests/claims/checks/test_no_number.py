@@ -166,7 +166,11 @@ def axes(before: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 SPOILT: dict[str, tuple[str, Spoil, list[str]]] = {
     "γ": ("per_feature", changed(BatchNorm, "features", gamma), ["leave γ and β"]),
-    "a bias's gradient": ("bias_cancelled", changed(biases, "fresh", last_bias), ["|∂L/∂b| before BN in training"]),
+    "a bias's gradient": (
+        "bias_cancelled",
+        changed(biases, "untrained_network", last_bias),
+        ["before BN in training"],
+    ),
     "dx": ("bias_cancelled", changed(reference, "backward", gradient("dx")), ["2 steps of b with the true gradient"]),
     "dx, by hand": ("gradient_correct", changed(reference, "backward", gradient("dx")), ["node by node"]),
     "dγ": ("gradient_correct", changed(reference, "backward_closed_form", gradient("dgamma_C")), ["in one line"]),

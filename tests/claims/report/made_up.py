@@ -7,9 +7,9 @@ import numpy as np
 
 from bnexp.analysis.study import Study
 from bnexp.claims.catalogue import Claim, ClaimSettings, MeasureSettings
-from bnexp.claims.evidence import Chosen, Evidence, Judged, judge
+from bnexp.claims.evidence import Chosen, Evidence, Judgement, judge
 from bnexp.claims.pairs import Pairs
-from bnexp.claims.report.rows import Account, accounts
+from bnexp.claims.report.rows import ClaimReport, claim_reports
 from bnexp.claims.results import CheckResult, Finding, Regime
 from tests.claims.made_up import measure
 from tests.helpers import experiment
@@ -37,7 +37,7 @@ def judged(
     of: MeasureSettings | None = None,
     choices: tuple[Chosen, ...] = (),
     bound: Sequence[bool] = (),
-) -> Judged:
+) -> Judgement:
     """A measure judged from a value of each arm per seed."""
     of = of or measure()
     ours, theirs = np.array(treated, dtype=float), np.array(baseline, dtype=float)
@@ -49,10 +49,10 @@ def judged(
         change=change if of.better == "higher" else -change,
         bound=np.array(bound or [False] * len(ours)),
     )
-    return Judged(regime, of, pairs, judge(pairs, of.margin), choices=choices, decides=decides)
+    return Judgement(regime, of, pairs, judge(pairs, of.margin), choices=choices, decides=decides)
 
 
-def from_data(*rows: Judged, studies: Mapping[Regime, Study] | None = None, **raw: Any) -> Evidence:
+def from_data(*rows: Judgement, studies: Mapping[Regime, Study] | None = None, **raw: Any) -> Evidence:
     """What is known of a claim from such rows; its measures are theirs, the deciding one first."""
     ordered = sorted(rows, key=lambda row: not row.decides)
     measures = list({row.measure.label: row.measure for row in ordered}.values())
@@ -64,7 +64,7 @@ def from_check(*findings: Finding, **raw: Any) -> Evidence:
     return Evidence(a_claim(**raw), result=CheckResult(findings, None, 1.0, {}, "four_parameters"))
 
 
-def told(evidence: Evidence) -> Account:
+def told(evidence: Evidence) -> ClaimReport:
     """What is told about one claim."""
-    (account,) = accounts([evidence])
-    return account
+    (report,) = claim_reports([evidence])
+    return report

@@ -3,7 +3,7 @@
 import pytest
 
 from bnexp.claims.evidence import Chosen
-from bnexp.claims.report.rows import change_text, choices_text, margin_text, rounded, spread_text
+from bnexp.claims.report.rows import change_text, choices_text, format_number, margin_text, spread_text
 
 
 def lr(value: float, edge: bool = False, key: str = "train.lr", **point: object) -> Chosen:
@@ -22,7 +22,7 @@ def lr(value: float, edge: bool = False, key: str = "train.lr", **point: object)
     ],
 )
 def test_a_number_has_the_digits_that_count_and_no_more(value: float, digits: int, text: str) -> None:
-    assert rounded(value, digits) == text
+    assert format_number(value, digits) == text
 
 
 def test_changes_margins_and_spreads() -> None:

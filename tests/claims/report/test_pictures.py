@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.claims.evidence import Evidence, Judged, Word
+from bnexp.claims.evidence import Evidence, Judgement, VerdictLabel
 from bnexp.claims.report.pictures import COLOURS, claim_figure, verdicts_figure
 from tests.claims.made_up import a_study, by_seed, measure
 from tests.claims.report.made_up import a_claim, from_data, judged
@@ -127,7 +127,8 @@ def test_all_verdicts_stand_in_margins_in_the_colour_of_their_word() -> None:
     (axes,) = figure.axes
     means = [line for line in axes.lines if line.get_marker() == "o"]
     assert [line.get_xdata()[0] for line in means] == pytest.approx([2, -2, 0.5], rel=EXACT_FLOAT64)
-    assert [line.get_color() for line in means] == [COLOURS[w] for w in (Word.supported, Word.opposite, Word.too_small)]
+    labels = VerdictLabel.supported, VerdictLabel.opposite, VerdictLabel.too_small
+    assert [line.get_color() for line in means] == [COLOURS[label] for label in labels]
     ends = [
         list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None" and line.get_color() != "#555555"
     ]
@@ -136,7 +137,7 @@ def test_all_verdicts_stand_in_margins_in_the_colour_of_their_word() -> None:
     assert faults(figure) == []
 
 
-def in_margins(row: Judged) -> list[float]:
+def in_margins(row: Judgement) -> list[float]:
     ends = (row.verdict.low, row.verdict.high)
     return [end / row.measure.margin for end in ends if end is not None]
 

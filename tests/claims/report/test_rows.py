@@ -6,7 +6,7 @@ from math import exp
 import pytest
 
 from bnexp.claims.evidence import Evidence
-from bnexp.claims.report.rows import rows_json, written
+from bnexp.claims.report.rows import command_line_name, rows_json
 from bnexp.claims.report.words import COLUMNS, NARROW, claims_table, findings_table, measures_table, verdicts_table
 from bnexp.claims.results import Finding
 from bnexp.config.load import shipped
@@ -31,20 +31,20 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
         for regime in ("equal", "tuned")
         for of in (FIRST, SECOND)
     ]
-    account = told(from_data(*rows))
-    assert [(row.measure, row.regime) for row in account.rows] == [
+    report = told(from_data(*rows))
+    assert [(row.measure, row.regime) for row in report.rows] == [
         ("first", "tuned"),
         ("first", "equal"),
         ("second", "tuned"),
         ("second", "equal"),
     ]
-    assert [row.decides for row in account.rows] == [True, False, False, False]
-    assert measures_table(account).marked == (0,)
-    assert "| **first** | tuned |" in to_markdown(measures_table(account))
-    assert len(claims_table([account]).rows) == 2
-    assert len(claims_table([account], everything=True).rows) == 4
-    assert claims_table([account]).headers == NARROW
-    assert claims_table([account], wide=True).headers == tuple(column.header for column in COLUMNS)
+    assert [row.decides for row in report.rows] == [True, False, False, False]
+    assert measures_table(report).marked == (0,)
+    assert "| **first** | tuned |" in to_markdown(measures_table(report))
+    assert len(claims_table([report]).rows) == 2
+    assert len(claims_table([report], everything=True).rows) == 4
+    assert claims_table([report]).headers == NARROW
+    assert claims_table([report], wide=True).headers == tuple(column.header for column in COLUMNS)
 
 
 def test_a_margin_is_a_ratio_where_changes_are() -> None:
@@ -97,9 +97,9 @@ def test_what_has_not_run_is_named_with_the_command() -> None:
 
 def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:
     claim = a_claim()
-    assert written(claim) == "folder/made_up.yaml"
-    assert written(replace(claim, id="fixup")) == "folder/made_up.yaml"
-    assert written(replace(claim, id="fixup", source=str(shipped("claims")["fixup"]))) == "fixup"
+    assert command_line_name(claim) == "folder/made_up.yaml"
+    assert command_line_name(replace(claim, id="fixup")) == "folder/made_up.yaml"
+    assert command_line_name(replace(claim, id="fixup", source=str(shipped("claims")["fixup"]))) == "fixup"
 
 
 def test_a_published_number_stands_with_its_setting() -> None:

@@ -82,14 +82,14 @@ class Moment:
         return self.data.inputs(self.data.test.images_NP)
 
 
-def small(**raw: Any) -> ExperimentConfig:
+def small_experiment(**raw: Any) -> ExperimentConfig:
     """Return an experiment on the digits with one seed, from what its file would say."""
     return resolve({"name": "check", "data": {"name": "digits"}, "seeds": 1, "arms": ["before"]} | raw, "check")
 
 
 def moments(**raw: Any) -> Iterator[Moment]:
     """Train a small experiment, and yield each of its trials at every record; trials of one shape train together."""
-    together = groups(trials(small(**raw)))
+    together = groups(trials(small_experiment(**raw)))
     datasets = load_data(together, CPU)
     for group in together:
         data = datasets[data_key(group)]
@@ -106,16 +106,16 @@ def last_moments(**raw: Any) -> dict[str, Moment]:
     return {moment.arm: moment for moment in moments(**raw)}
 
 
-def fresh(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
+def untrained_network(model: Mapping[str, Any], dtype: torch.dtype = torch.float64) -> nn.Module:
     """Return a network for digits with its initial weights, K = 1, from what its section of a file would say."""
     draws = TrialRandom(SeedGenerators([0], CPU), [0])
     return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
 
 
 @torch.no_grad()
-def worn(network: nn.Module) -> nn.Module:
+def randomize_norms(network: nn.Module) -> nn.Module:
     """Give biases and batch norm layers numbers that training might: none is at a value that hides faults."""
-    biased(network)
+    randomize_biases(network)
     for number, norm in enumerate(module for module in network.modules() if isinstance(module, BatchNorm)):
         shape = norm.gamma.shape
         norm.gamma.copy_(1 + 0.3 * noise(*shape, seed=4 * number))
@@ -126,7 +126,7 @@ def worn(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def biased(network: nn.Module, ending: str = "bias") -> nn.Module:
+def randomize_biases(network: nn.Module, ending: str = "bias") -> nn.Module:
     """Give the biases whose names end so normal numbers, in place of the zeros that they start with."""
     biases = (theta for name, theta in network.named_parameters() if name.endswith(ending))
     for number, bias in enumerate(biases):
