@@ -1,8 +1,4 @@
-"""A run for TensorBoard: an event file per trial, with its curves, its probes, its settings and how it ended.
-
-TensorBoard's own protocol buffers and record writer make the files; neither torch nor TensorFlow is imported. The
-lighter of its two writers is used on purpose: the other one imports TensorFlow wherever that is installed.
-"""
+"""A run for TensorBoard: an event file per trial, with its curves, its probes, its settings and how it ended."""
 
 import os
 import re
@@ -72,37 +68,33 @@ def write_events(run: RunRecord, folder: Path) -> int:
     """
     check_installed()
     started = datetime.fromisoformat(run.environment["started"]).timestamp()
-    curves = {trial: records.sort_values("step") for trial, records in run.curves.groupby("trial")}
-    probes = dict(iter(run.probes.groupby("trial")))
-    trials = run.trials[run.trials["trial"].isin(list(curves)) | run.trials["outcome"].notna()]
+    trials = run.trials[run.trials["trial"].isin(run.curves["trial"]) | run.trials["outcome"].notna()]
     with _replacing(folder) as beside:
         for row in trials.to_dict("records"):
             trial = {str(name): value for name, value in row.items()}
             settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
-            path = beside / trial_name(trial["trial"], settings) / _file_name(started)
-            records = curves.get(trial["trial"], run.curves[:0])
-            found = probes.get(trial["trial"], run.probes[:0])
-            _write(path, _events(trial, settings, records, found, started))
+            records, probes = (table[table["trial"] == trial["trial"]] for table in (run.curves, run.probes))
+            with _writer(beside / trial_name(trial["trial"], settings), started) as writer:
+                _add_trial(writer, trial, settings, records.sort_values("step"), probes, started)
         if run.complete:  # before, a later text would replace what a TensorBoard that is watching has read
-            _write(beside / COMPARISON / _file_name(started), _comparison_events(run, started))
+            with _writer(beside / COMPARISON, started) as writer:
+                text = summary_markdown(compare_run(run), run.path.name, run.config.question)
+                writer.add_text(COMPARISON, text, walltime=started)
     return len(trials)
 
 
-def _file_name(started: float) -> str:
-    return f"events.out.tfevents.{int(started)}{_SUFFIX}"
+@contextmanager
+def _writer(folder: Path, started: float) -> Iterator[Any]:
+    """Hand out a SummaryWriter for a folder.
 
+    Its file always has the same name: a TensorBoard that is watching reads on where it was.
+    """
+    from torch.utils.tensorboard import SummaryWriter  # imports TensorFlow, too, where that is installed
 
-def _comparison_events(run: RunRecord, started: float) -> Iterator[Any]:
-    """Yield the comparison as a Markdown text for the TEXT tab."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.text.metadata import create_summary_metadata
-    from tensorboard.util.tensor_util import make_tensor_proto
-
-    text = make_tensor_proto([summary_markdown(compare_run(run), run.path.name, run.config.question)])
-    about = create_summary_metadata(display_name="", description="")
-    yield Event(wall_time=started, file_version="brain.Event:2")
-    yield Event(wall_time=started, summary=Summary(value=[Summary.Value(tag=COMPARISON, metadata=about, tensor=text)]))
+    with SummaryWriter(str(folder)) as writer:
+        yield writer
+    (written,) = folder.iterdir()
+    written.rename(folder / f"events.out.tfevents.{int(started)}{_SUFFIX}")
 
 
 def trial_name(number: int, settings: Mapping[str, Any]) -> str:
@@ -127,46 +119,45 @@ def _setting(value: Any) -> bool | float | str:
     return value if isfinite(value) else value_text(value)
 
 
-def _events(
-    trial: Mapping[str, Any], settings: Mapping[str, Any], records: pd.DataFrame, probes: pd.DataFrame, started: float
-) -> Iterator[Any]:
-    """Yield a trial's events in order of time; while a run goes on, later files only add to earlier ones."""
-    from tensorboard.compat.proto.event_pb2 import Event
+def _add_trial(
+    writer: Any,
+    trial: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    records: pd.DataFrame,
+    probes: pd.DataFrame,
+    started: float,
+) -> None:
+    """Add a trial in order of time; while a run goes on, later files only add to earlier ones."""
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-    yield Event(wall_time=started, file_version="brain.Event:2")
     # Without a name of its own, every trial is a row of the table, also beside other runs with the same settings.
-    yield Event(wall_time=started, summary=hparams_pb(dict(settings), trial_id="", start_time_secs=started))
+    start = hparams_pb(dict(settings), trial_id="", start_time_secs=started)
+    writer.file_writer.add_summary(start, walltime=started)
     step, now = 0, started
     for step, values in _by_step(records, probes).items():
         # Probes may be taken between records.
         now = started + (float(np.interp(step, records["step"], records["seconds"])) if len(records) else 0.0)
-        yield Event(wall_time=now, step=step, summary=_scalars(values))
+        _add_scalars(writer, values, step, now)
     if isinstance(trial["outcome"], str):
-        final = {f"final/{name.removeprefix('final_')}": trial[name] for name in FINAL}
-        yield Event(wall_time=now, step=step, summary=_scalars(final))
-        yield Event(wall_time=now, step=step, summary=_end(trial["outcome"], now))
+        _add_scalars(writer, {f"final/{name.removeprefix('final_')}": trial[name] for name in FINAL}, step, now)
+        writer.file_writer.add_summary(_end(trial["outcome"], now), step, now)
 
 
 def _by_step(records: pd.DataFrame, probes: pd.DataFrame) -> dict[int, dict[str, float]]:
     """Return all scalars of a trial by step and name, in the order of the steps."""
     measures = records.drop(columns=[*_NO_SCALAR]).select_dtypes("number")
-    names, found = [str(name) for name in measures], dict[int, dict[str, float]]()
-    for step, row in zip(records["step"].tolist(), measures.to_numpy().tolist(), strict=True):
-        found[step] = dict(zip(names, row, strict=True))
+    found = dict(zip(records["step"].tolist(), measures.to_dict("records"), strict=True))
     for step, layer, probe, value in probes[["step", "layer", "probe", "value"]].itertuples(index=False):
         found.setdefault(step, {})[f"{probe}/{layer}" if layer else probe] = value
     return dict(sorted(found.items()))
 
 
-def _scalars(values: Mapping[str, float]) -> Any:
-    """Return a summary of the values that are finite in TensorBoard's precision, float32."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
+def _add_scalars(writer: Any, values: Mapping[str, float], step: int, now: float) -> None:
+    """Add the values that are finite in TensorBoard's precision, float32."""
     largest = float(np.finfo(np.float32).max)
-    return Summary(
-        value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items() if abs(value) <= largest]
-    )
+    for tag, value in values.items():
+        if abs(value) <= largest:
+            writer.add_scalar(tag, value, step, now)
 
 
 def _end(outcome: str, now: float) -> Any:
@@ -179,16 +170,6 @@ def _end(outcome: str, now: float) -> Any:
     content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=info))
     value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
     return Summary(value=[value])
-
-
-def _write(path: Path, events: Iterator[Any]) -> None:
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    path.parent.mkdir(parents=True)
-    with path.open("wb") as file:
-        writer = RecordWriter(file)
-        for event in events:
-            writer.write(event.SerializeToString())
 
 
 @contextmanager
