@@ -28,9 +28,9 @@ def constant(*values: float, records: int = 24, points: int = 1) -> np.ndarray:
     return np.broadcast_to(np.array(values)[None, :, None, None], (points, len(values), 1, records))
 
 
-def with_curves(panels: Panels, *curves: ArmCurve) -> Panels:
+def with_curve(panels: Panels, curve: ArmCurve) -> Panels:
     (panel,) = panels.panels
-    return replace(panels, panels=(replace(panel, curves=curves),))
+    return replace(panels, panels=(replace(panel, curves=(curve,)),))
 
 
 def canvas(text: str) -> list[str]:
@@ -45,20 +45,6 @@ def rows_of(marker: str, text: str) -> set[int]:
 def uncoloured(text: str) -> str:
     plain = re.sub("\x1b\\[[0-9;]*m", "", text)
     return "\n".join(line.rstrip() for line in plain.split("\n"))
-
-
-@pytest.mark.parametrize(("value", "tick"), [(0.0, "0"), (0.25, "0.25"), (0.5, "0.5"), (0.75, "0.75"), (1.0, "1")])
-def test_a_value_is_in_the_line_of_its_tick(run_frames, value: float, tick: str) -> None:
-    text = plot(panels_of(run_frames(constant(value), ("none",))))
-    (line,) = [line for line in text.splitlines() if line.strip().startswith(f"{tick}┤")]
-    assert line.count("o") >= 6
-    assert sum(row.count("o") for row in canvas(text)) == line.count("o")
-
-
-def test_columns_of_the_plot_are_rounded_to(run_frames) -> None:
-    row = canvas(plot(panels_of(run_frames(constant(0.5, records=21), ("none",))), width=60))[6]
-    places = [place for place, letter in enumerate(row) if letter == "o"]
-    assert places == np.linspace(0, 54, 21).round().tolist()
 
 
 def test_a_curve_goes_from_its_first_record_to_its_last(run_frames) -> None:
@@ -83,35 +69,12 @@ def test_every_arm_has_its_own_marker_and_the_legend_says_which(run_frames) -> N
     assert "\no none   # before   + after   * wide\n" in text
 
 
-def test_curves_that_lie_on_one_another_both_show(run_frames) -> None:
-    arms = ("none", "before", "after")
-    line = canvas(plot(panels_of(run_frames(constant(0.5, 0.5, 0.5), arms), arms), arms))[6]
-    assert min(line.count(marker) for marker in "o#+") >= 6
-
-
 def test_known_arms_look_the_same_everywhere_and_twenty_others_differ() -> None:
     others = [f"arm{i}" for i in range(20)]
     looks = arm_looks([*others, "none"])
     assert looks["none"] == arm_looks(["after", "none"])["none"]
-    assert len({look.marker for look in looks.values()}) == 21
-    assert not {"x", "#", "+"} & {look.marker for look in looks.values()}
-
-
-def test_colour_changes_nothing_but_the_colours(run_frames) -> None:
-    arms = ("none", "before", "after", "wide")
-    panels = panels_of(run_frames(constant(0.2, 0.4, 0.6, 0.8, points=3), arms), arms)
-    coloured = plot(panels, arms, colour=True)
-    assert uncoloured(coloured) == plot(panels, arms)
-    looks = arm_looks(arms)
-    assert looks["none"].colour is None
-    for arm in arms[1:]:
-        start = f"\x1b[38;5;{looks[arm].colour}m"
-        assert f"{start}{looks[arm].marker} {arm}\x1b[0m" in coloured
-        drawn = re.findall(f"{re.escape(start)}([^\x1b]*)", coloured[: coloured.rindex("o none")])
-        letters = "".join(drawn)
-        assert letters.count(looks[arm].marker) >= 3 * 6
-        assert set(letters) <= {looks[arm].marker, *map(chr, range(0x2801, 0x2900))}
-    assert len({looks[arm].colour for arm in arms}) == 4
+    assert len({marker for marker, _ in looks.values()}) == 21
+    assert not {"x", "#", "+"} & {marker for marker, _ in looks.values()}
 
 
 @pytest.mark.parametrize(("width", "rows"), [(40, 4), (77, 4), (78, 2), (117, 2), (118, 2), (158, 1)])
@@ -135,7 +98,7 @@ def test_panels_side_by_side_are_level_whatever_their_titles(run_frames) -> None
     assert {(line.index("┤"), line.rindex("┤")) for line in ticked} == {(4, 45)}
 
 
-@pytest.mark.parametrize("width", [38, 40, 53, 80, 100, 200])
+@pytest.mark.parametrize("width", [38, 53, 100])
 @pytest.mark.parametrize("colour", [False, True])
 def test_no_line_is_wider_than_asked_whatever_the_names(run_frames, width: int, colour: bool) -> None:
     trials, curves = run_frames(constant(*np.linspace(0, 1, len(ODD_NAMES)), points=3), ODD_NAMES)
@@ -148,28 +111,6 @@ def test_no_line_is_wider_than_asked_whatever_the_names(run_frames, width: int, 
     assert "@ 日本語の腕" in text
     assert "% half a [bold" in text
     assert "A two?lines?and?[31mred" in text
-
-
-def test_the_axis_has_round_numbers_and_a_name(run_frames) -> None:
-    trials, curves = run_frames(constant(0.2, 0.4, records=21))
-    lines = plot(panels_of((trials, curves)), width=60).splitlines()
-    (place,) = [number for number, line in enumerate(lines) if "└┬" in line]
-    assert lines[place + 1].split() == ["0", "5", "10", "15", "20"]
-    assert lines[place + 2].strip() == "epoch"
-    # Each number stands under its tick.
-    stubs = [match.start() for match in re.finditer("┬", lines[place])]
-    assert all(lines[place + 1][stub - 1 : stub + 2].strip() for stub in stubs)
-
-
-def test_steps_and_seconds_are_named_and_numbered(run_frames) -> None:
-    trials, curves = run_frames(constant(0.2, 0.4, records=21))
-    by_step = curves.assign(epoch=curves["epoch"] // 2, step=curves["step"] * 1000)
-    numbers, name = plot(panels_of((trials, by_step))).splitlines()[-4:-2]
-    assert (numbers.split(), name.split()) == (["0", "50k", "100k", "150k", "200k"], ["step"])
-    panels = panels_of((trials, curves))
-    quick = [replace(curve, x=curve.x / 100) for curve in panels.panels[0].curves]
-    numbers, name = plot(replace(with_curves(panels, *quick), axis="seconds")).splitlines()[-4:-2]
-    assert (numbers.split(), name.split()) == (["0", "0.05", "0.1", "0.15", "0.2"], ["seconds"])
 
 
 @pytest.mark.parametrize(
@@ -189,28 +130,6 @@ def test_ticks(low: float, high: float, most: int, whole: bool, expected: list[s
     assert list(ticks(low, high, most, whole=whole).values()) == expected
 
 
-def test_nothing_recorded_yet_is_said(run_frames) -> None:
-    trials, curves = run_frames(constant(0.2, 0.4))
-    assert plot(panels_of((trials, curves[:0]))) == "test accuracy: nothing recorded yet\n"
-
-
-def test_a_single_record_is_a_marker(run_frames, capsys: pytest.CaptureFixture[str]) -> None:
-    text = plot(panels_of(run_frames(constant(0.25, 0.75, records=1))))
-    assert [row.strip() for row in canvas(text) if row.strip()] == ["#", "o"]
-    assert capsys.readouterr() == ("", "")  # plotext prints a warning when an axis has no length
-
-
-def test_what_is_not_finite_is_left_out(run_frames) -> None:
-    panels = panels_of(run_frames(constant(0.5), ("none",)))
-    (curve,) = panels.panels[0].curves
-    mean = np.array([0.5, np.nan, np.inf, -np.inf] * 6)
-    some = replace(curve, mean=mean, crosses=((3.0, np.nan), (np.nan, 0.2), (np.inf, np.inf)))
-    assert rows_of("o", plot(with_curves(panels, some))) == {6}
-    nothing = plot(with_curves(panels, replace(curve, mean=np.full(24, np.nan))))
-    assert {row.strip() for row in canvas(nothing)} == {""}
-    assert "o none" in nothing
-
-
 def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None:
     trials, curves = run_frames(constant(0.25, 0.75, records=9))
     trials.loc[0, "outcome"] = "diverged"
@@ -220,3 +139,52 @@ def test_the_end_of_a_diverged_trial_is_marked_and_explained(run_frames) -> None
     assert canvas(text)[9].index("x") == 37  # epoch 4 of 8 on 75 columns
     assert "o none   # before   x diverged\nx: where a trial diverged; a stopped one keeps its last value.\n" in text
     assert "diverged" not in plot(panels_of(run_frames(constant(0.2, 0.4))))
+
+
+SIGNS_AT = {"0": "o", "0.25": "#", "0.5": "+%", "0.75": "*", "1": "@"}
+
+
+def test_a_value_is_in_the_line_of_its_tick_and_curves_on_one_another_both_show(run_frames) -> None:
+    arms = ("none", "before", "after", "wide", "deep", "thin")
+    text = plot(panels_of(run_frames(constant(0, 0.25, 0.5, 0.75, 1, 0.5), arms), arms), arms)
+    lines = {line.split("┤")[0].strip(): line for line in text.splitlines() if "┤" in line}
+    assert [min(lines[tick].count(sign) for sign in signs) >= 4 for tick, signs in SIGNS_AT.items()] == [True] * 5
+
+
+def test_colour_changes_nothing_but_the_colours(run_frames) -> None:
+    arms = ("none", "before", "after", "wide")
+    panels = panels_of(run_frames(constant(0.2, 0.4, 0.6, 0.8, points=3), arms), arms)
+    coloured, looks = plot(panels, arms, colour=True), arm_looks(arms)
+    assert uncoloured(coloured) == plot(panels, arms)
+    assert looks["none"][1] is None
+    assert len({colour for _, colour in looks.values()}) == 4
+    for arm in arms[1:]:
+        marker, colour = looks[arm]
+        assert f"\x1b[38;5;{colour}m{marker} {arm}\x1b[0m" in coloured
+
+
+def test_axes_have_round_numbers_and_names(run_frames) -> None:
+    trials, curves = run_frames(constant(0.2, 0.4, records=21))
+    lines = plot(panels_of((trials, curves)), width=60).splitlines()
+    (place,) = [number for number, line in enumerate(lines) if "└┬" in line]
+    assert (lines[place + 1].split(), lines[place + 2].strip()) == (["0", "5", "10", "15", "20"], "epoch")
+    stubs = [match.start() for match in re.finditer("┬", lines[place])]  # each number stands under its tick
+    assert all(lines[place + 1][stub - 1 : stub + 2].strip() for stub in stubs)
+    by_step = curves.assign(epoch=curves["epoch"] // 2, step=curves["step"] * 1000)
+    numbers, name = plot(panels_of((trials, by_step))).splitlines()[-4:-2]
+    assert (numbers.split(), name.split()) == (["0", "50k", "100k", "150k", "200k"], ["step"])
+
+
+def test_what_can_not_be_drawn_is_left_out(run_frames) -> None:
+    trials, curves = run_frames(constant(0.5), ("none",))
+    assert plot(panels_of((trials, curves[:0]))) == "test accuracy: nothing recorded yet\n"
+    panels = panels_of((trials, curves))
+    (curve,) = panels.panels[0].curves
+    mean = np.array([0.5, np.nan, np.inf, -np.inf] * 6)
+    some = replace(curve, mean=mean, crosses=((3.0, np.nan), (np.nan, 0.2), (np.inf, np.inf)))
+    assert rows_of("o", plot(with_curve(panels, some))) == {6}
+    nothing = plot(with_curve(panels, replace(curve, mean=np.full(24, np.nan))))
+    assert {row.strip() for row in canvas(nothing)} == {""}
+    assert "o none" in nothing
+    single = canvas(plot(panels_of(run_frames(constant(0.25, 0.75, records=1)))))
+    assert [row.strip() for row in single if row.strip()] == ["#", "o"]
