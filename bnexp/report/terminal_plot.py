@@ -138,7 +138,8 @@ def _plot(panel: Panel, looks: Mapping[str, Look], span: tuple[float, float], wi
         turns = slice(place * every // count, None, every)
         canvas.marks(x[turns], y[turns], *looks[curve.arm])
     for curve in panel.curves:
-        canvas.marks(*np.array(curve.crosses, dtype=float).reshape(-1, 2).T, _DIVERGED, looks[curve.arm][1])
+        x, y = np.array(curve.crosses, dtype=float).reshape(-1, 2).T
+        canvas.marks(x, y, _DIVERGED, looks[curve.arm][1])
     for number, row in enumerate(canvas.rows()):
         yield f"{_Y_TICKS.get(number, ''):>{_Y_AXIS - 1}}{'┤' if number in _Y_TICKS else '│'}{row}"
     yield from _x_axis(*span, width, axis)
