@@ -365,7 +365,7 @@ def _lag(late: pd.DataFrame, mine: pd.DataFrame, study: Study) -> str:
     details = [f"norm.momentum {worst['momentum']:g}"]
     if mine["left"].nunique() > 1:
         point = grid_points(study.trials, study.grid_keys)[int(worst["place"])]
-        where = ", ".join(f"{key} {value}" for key, value in point.items())
+        where = ", ".join(f"{key} {value}" for key, value in point.items() if value is not None)
         points = late["place"].nunique()
         details.append(f"the worst of {points} such grid points: {where}" if points > 1 else f"only at {where}")
     return f"{after} ({'; '.join(details)})"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bnexp.claims.report.rows import ClaimReport
 
 WIDE_FROM = 160
-"""Columns of a terminal that show the whole table; fewer show what a verdict is judged by."""
+"""Columns of a terminal that show the whole table; fewer, and a pipe, show what a verdict is judged by."""
 
 app = typer.Typer(name="claims", help="What is claimed about BN, tested, with verdicts.", no_args_is_help=True)
 
@@ -151,7 +151,7 @@ def _show(
     if form is Format.json:
         print_json(rows_json(reports))
     elif not quiet:
-        table = claims_table(reports, title, wide=markdown or not _narrow(), everything=everything)
+        table = claims_table(reports, title, wide=markdown or _has_room(), everything=everything)
         if markdown:
             print(plain(to_markdown(table)), end="")
         else:
@@ -159,9 +159,9 @@ def _show(
     return reports
 
 
-def _narrow() -> bool:
-    """Tell whether the table goes to a terminal that all its columns would break in."""
-    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE_FROM
+def _has_room() -> bool:
+    """Return whether the table goes to a terminal that shows all its columns."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_FROM
 
 
 def _check(reports: "list[ClaimReport]", check: bool) -> None:

@@ -1,5 +1,6 @@
 """What is known about each claim: a row for each regime and measure, from run folders and results of checks alone."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,7 +17,7 @@ from bnexp.analysis.pairing import cells, grid_points, measured, pair_trials, po
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
-from bnexp.analysis.tuning import choices_at_edges, tuning_noise
+from bnexp.analysis.tuning import choices_at_edges
 from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.results import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of
@@ -192,6 +193,8 @@ def rows_against(
 
 NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
 """Values of a measure for which it doesn't matter with what statistics networks are evaluated."""
+DETAILS = re.compile(r" \(.*?\)|; remedy: .*")
+"""Parts of a warning that a line of a table has no room for; `bnexp compare` shows them."""
 
 
 @dataclass(frozen=True)
@@ -316,21 +319,23 @@ def _judged(
         verdict = judge(pairs, measure.margin)
         arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
         choices = tuple(chosen(config, compared))
-        doubts = (*_remarks(study, arms, choices), *_evaluated(study, measure), *_tuned(config, compared))
+        doubts = (*_remarks(study, arms, choices), *_evaluated(study, measure), *_tuned(config))
         reasons = (*verdict.reasons, *doubts)
         yield Judgement(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
 
 
-def _tuned(config: ExperimentConfig, compared: Sequence[str]) -> Iterator[str]:
-    if noise := tuning_noise(config, {arm: arm for arm in compared}):
-        yield f"tuned: {noise}"
+def _tuned(config: ExperimentConfig) -> Iterator[str]:
+    seeds = counted(len(config.tune.seeds), "seed")
+    if config.tuned:
+        yield f"tuned with {seeds}, and the noise of that choice is not in the interval"
 
 
 def _evaluated(study: Study, measure: MeasureSettings) -> Iterator[str]:
-    """Say where running averages that lag decide what a measure of accuracy or loss sees."""
+    """Say in short where running averages that lag decide what a measure of accuracy or loss sees."""
     if measure.value not in NOT_EVALUATED:
         evaluated = evaluation_rows(study, (), measure.baseline)
-        yield from running_averages(study, (measure.baseline, measure.arm), evaluated)
+        for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
+            yield DETAILS.sub("", line)
 
 
 def _remarks(study: Study, arms: Mapping[str, ArmRow], choices: Sequence[Chosen]) -> Iterator[str]:

@@ -58,7 +58,7 @@ def _head(
     yield "# What is claimed about batch normalization, and what was found"
     yield (
         f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
-        "other."
+        "other. (S0) to (S4) are the study notes that a claim comes from."
     )
     yield measured_on(reports)
     yield to_markdown(verdicts_table(tiers))

@@ -30,6 +30,8 @@ from bnexp.report.table import Column, Table, plain_table
 
 MOST_POINTS = 3
 """Grid points at which the arm is behind that are named; of more the number is said."""
+MOST_NAMED = 8
+"""Claims that have not run that are named; of more the number is said."""
 MOST_OPPOSITE = 3
 """Measures against the claim that are named; the table has them all."""
 
@@ -220,15 +222,26 @@ def claims_table(
     Args:
         reports: as from bnexp.claims.report.rows.
         title: above the table.
-        wide: all columns, not only what a verdict is judged by.
+        wide: all columns; otherwise what fits a terminal, with the wording of claims that the data contradict below.
         everything: also the measures that stand beside those that decide.
     """
     shown = [row for each in reports for row in each.rows if everything or row.measure == each.head.measure]
     wide = wide or everything
-    by_header = {column.header: column for column in COLUMNS}
-    columns = COLUMNS if wide else tuple(by_header[header] for header in NARROW)
-    notes = [DIVERGED_NOTE] if not wide and _counts_diverged(reports, shown) else []
-    return Table(columns, shown, title, (*notes, *not_run(reports)))
+    if wide:
+        return Table(COLUMNS, shown, title, tuple(not_run(reports)))
+    notes = [DIVERGED_NOTE] if _counts_diverged(reports, shown) else []
+    return Table(NARROW, shown, title, (*notes, *_contradicted(reports), *not_run(reports)))
+
+
+def _contradicted(reports: Sequence[ClaimReport]) -> Iterator[str]:
+    """Yield what claims say that fail, or whose opposite was found, and what to do about those that can't be read."""
+    for report in reports:
+        row = report.head
+        if row.verdict == UNREADABLE:
+            yield f"{row.claim}: {'; '.join((row.verdict, *row.reasons))}"
+        elif report.evidence.label in (VerdictLabel.opposite, VerdictLabel.fails):
+            verdict = "; ".join((row.verdict, *row.reasons)) if report.evidence.result else row.verdict
+            yield f"{row.claim}: {verdict}. The claim: {' '.join(report.claim.settings.claim.split())}"
 
 
 def _counts_diverged(reports: Sequence[ClaimReport], shown: Sequence[Row]) -> bool:
@@ -244,8 +257,10 @@ def not_run(reports: Sequence[ClaimReport]) -> list[str]:
     if not missing:
         return []
     every = len(missing) == len(reports) and len(reports) > 1
-    names = [] if every else [command_line_name(each.claim) for each in missing]
-    return [f"not run: {' '.join(['bnexp claims run', *names])}"]
+    names = [command_line_name(each.claim) for each in missing]
+    if not every and len(missing) > MOST_NAMED:
+        return [f"not run: {len(missing)} of {len(reports)} claims, such as {names[0]}; bnexp claims run runs them all"]
+    return [f"not run: {' '.join(['bnexp claims run', *([] if every else names)])}"]
 
 
 def verdicts_table(tiers: Mapping[str, Sequence[ClaimReport]]) -> Table:
@@ -350,5 +365,9 @@ COLUMNS: tuple[Column[Row], ...] = (
         legend="published: † from memory of the paper, unverified",
     ),
 )
-NARROW = ("claim", "measure", "regime", "Δ [interval]", "margin", "n", "verdict")
-"""What a verdict is judged by."""
+NARROW: tuple[Column[Row], ...] = (
+    *(column for column in COLUMNS if column.header in ("claim", "measure", "regime", "Δ [interval]")),
+    *(replace(column, drop=1) for column in COLUMNS if column.header in ("margin", "n")),
+    *(replace(column, cell=lambda row: row.verdict) for column in COLUMNS if column.header == "verdict"),
+)
+"""What a verdict is judged by, without remarks."""

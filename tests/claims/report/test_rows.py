@@ -1,16 +1,18 @@
 """Rows in the order in which they are read, with what decides, what counts, and why it is unclear."""
 
 from dataclasses import replace
+from io import StringIO
 from math import exp
 
 import pytest
+from rich.console import Console
 
 from bnexp.claims.evidence import Evidence
 from bnexp.claims.report.rows import command_line_name, rows_json
-from bnexp.claims.report.words import COLUMNS, NARROW, claims_table, findings_table, measures_table, verdicts_table
+from bnexp.claims.report.words import COLUMNS, claims_table, findings_table, measures_table, verdicts_table
 from bnexp.claims.results import Finding
 from bnexp.config.load import shipped
-from bnexp.report.table import to_markdown
+from bnexp.report.table import to_markdown, to_rich
 from tests.claims.made_up import measure
 from tests.claims.report.made_up import a_claim, from_check, from_data, judged, told
 from tests.helpers import EXACT_FLOAT64
@@ -43,7 +45,7 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
     assert "| **first** | tuned |" in to_markdown(measures_table(report))
     assert len(claims_table([report]).rows) == 2
     assert len(claims_table([report], everything=True).rows) == 4
-    assert claims_table([report]).headers == NARROW
+    assert claims_table([report]).headers == ("claim", "measure", "regime", "Δ [interval]", "n", "margin", "verdict")
     assert claims_table([report], wide=True).headers == tuple(column.header for column in COLUMNS)
 
 
@@ -93,6 +95,31 @@ def test_what_has_not_run_is_named_with_the_command() -> None:
     assert claims_table([done]).lines[-1].startswith("verdict")
     assert claims_table([done, missing]).notes[-1] == "not run: bnexp claims run folder/made_up.yaml"
     assert claims_table([missing, missing]).notes[-1] == "not run: bnexp claims run"
+
+
+def test_of_many_claims_that_have_not_run_the_number_is_said() -> None:
+    many = [told(from_data(judged(*FAR))), *[told(Evidence(a_claim(FIRST), missing=True))] * 9]
+    named = "not run: 9 of 10 claims, such as folder/made_up.yaml; bnexp claims run runs them all"
+    assert claims_table(many).notes[-1] == named
+
+
+def test_a_claim_that_the_data_contradict_is_quoted_under_the_table() -> None:
+    opposite, fails = told(from_data(judged(*FAR[::-1]))), told(from_check(Finding("it", "isn't", 2.0, 1.0)))
+    assert claims_table([told(from_data(judged(*FAR))), opposite, fails]).notes == (
+        "made_up: OPPOSITE. The claim: So it is.",
+        "made_up: FAILS; it: isn't. The claim: So it is.",
+    )
+    assert claims_table([opposite], wide=True).notes == ()
+
+
+def test_the_usual_table_fits_a_terminal_of_80_columns() -> None:
+    row = judged(*FAR, of=measure(label="test accuracy of a network with many layers, " * 3), regime="tuned")
+    report = told(replace(from_data(row), claim=replace(a_claim(row.measure), id="two_inference_methods")))
+    console = Console(width=80, file=StringIO())
+    console.print(to_rich(claims_table([report])))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= 80
+    assert not any("narrow" in line for line in lines)
 
 
 def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:
