@@ -1,37 +1,54 @@
 """One trial as files that need no bnexp: its numbers, a module that builds its network, and on request ONNX.
 
-What is written has been read back and compared with the network that was trained.
-Shapes: N images, B of them at a time, L logits.
+The files are read back and compared with the network that was trained before they are kept.
+Shapes: N images, B of them at a time, L logits, C x H x W pixels, P of them in all.
 """
 
+import json
+import logging
 import runpy
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64, UInt8
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from bnexp import __version__
 from bnexp.config.text import counted
-from bnexp.data.dataset import load
+from bnexp.config.trial import TrialSettings
+from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import read
-from bnexp.deploy.files import CPU, MARK, MODULE, ONNX, Export, answers, check_installed
-from bnexp.deploy.folding import Difference, Unfoldable
-from bnexp.deploy.source import WEIGHTS
+from bnexp.deploy.folding import Difference, Unfoldable, folded
+from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.errors import BnexpError, InputError
+from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state
+from bnexp.nn.to_torch import to_torch
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics
 
+MODULE, ONNX = "model.py", "model.onnx"
+MARK = "Written by bnexp export."
+"""In every module; one that has it may be overwritten."""
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+"""Packages that writing and checking ONNX takes."""
+INPUT, OUTPUT = "images", "logits"
+CPU = torch.device("cpu")
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 """Largest difference between logits, relative to the largest logit, that adding up in another order explains."""
 CHECKED, BATCH = 1000, 100
 """Images that are compared at most, and at a time."""
+
 Forward = Callable[[UInt8[Tensor, "B C H W"]], Float[Tensor, "B L"]]
 
 
@@ -46,18 +63,19 @@ class Check:
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """The files of an export, and how they were checked."""
 
     run: str
     trial: Trial
     folded: bool
     paths: tuple[Path, ...]
+    """The files."""
     images: str
-    """What the files were checked on."""
+    """The images that the files were checked on, in words."""
     accuracy: float
-    """Of the network that was trained, on these images."""
+    """Accuracy of the trained network on these images."""
     checks: tuple[Check, ...]
-    """Of the module, and of the ONNX file where there is one."""
+    """Checks of the module, and of the ONNX file where there is one."""
     failed: str = ""
     """Why there is no ONNX file although one was asked for."""
 
@@ -72,19 +90,25 @@ class Exported:
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
-        checks = [
-            {
-                "path": str(check.path),
-                "max_difference": check.difference.largest,
-                "relative_difference": check.difference.relative,
-                "accuracy": check.accuracy,
-            }
-            for check in self.checks
-        ]
-        about = {"run": self.run, "trial": self.trial.number, "arm": self.trial.arm, "folded": self.folded}
-        paths = [str(path) for path in self.paths]
-        found = {"paths": paths, "images": self.images, "accuracy": self.accuracy, "checks": checks}
-        return about | found | {"failed": self.failed or None}
+        return {
+            "run": self.run,
+            "trial": self.trial.number,
+            "arm": self.trial.arm,
+            "folded": self.folded,
+            "paths": [str(path) for path in self.paths],
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "checks": [
+                {
+                    "path": str(check.path),
+                    "max_difference": check.difference.largest,
+                    "relative_difference": check.difference.relative,
+                    "accuracy": check.accuracy,
+                }
+                for check in self.checks
+            ],
+            "failed": self.failed or None,
+        }
 
 
 def plain_network(run: RunRecord, number: int) -> nn.Sequential:
@@ -96,13 +120,8 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
         InputError: there is no such trial, or it has no weights.
     """
     (trained,) = trained_trials(run, [number])
-    export = _export(run, trained, fold=False)
+    export = _Export(run.path.name, trained, fold=False)
     return export.network(export.dtype)
-
-
-def _export(run: RunRecord, trained: TrainedTrial, *, fold: bool) -> Export:
-    settings = trained.trial.settings
-    return Export(run.path.name, trained, load(settings.data, CPU, dtype_of(settings.train.precision)), fold)
 
 
 def export_trial(
@@ -131,54 +150,26 @@ def export_trial(
         raise InputError(f"{run.path}: trial {number} diverged: its weights are not finite")
     place = folder or run.path / "export" / f"trial-{number:03}"
     _refuse_foreign(place)
-    export = _export(run, trained, fold=fold)
-    images = _Images.of(export)
-    with TemporaryDirectory() as folder_beside:
-        beside = Path(folder_beside)
+    export, failed = _Export(run.path.name, trained, fold), ""
+    with TemporaryDirectory() as temporary:
+        beside = Path(temporary)
         try:
             export.write_module(beside)
         except Unfoldable as reason:
             raise InputError(f"{run.path}: trial {number} can't be folded: {reason}") from None
-        names, checks, failed = _checked(images, beside, onnx=onnx)
+        checks = [export.check(place / MODULE, runpy.run_path(str(beside / MODULE))["load"]())]
+        names = [MODULE, WEIGHTS]
+        if onnx:
+            try:
+                checks.append(export.checked_onnx(beside / ONNX, place / ONNX))
+                names.append(ONNX)
+            except BnexpError as error:
+                failed = str(error)
         _keep(beside, names, place)
-    kept = tuple(replace(check, path=place / check.path) for check in checks)
-    paths, accuracy = tuple(place / name for name in names), images.accuracy_of(images.trained_NL)
-    return Exported(export.run, trained.trial, fold, paths, images.said, accuracy, kept, failed)
-
-
-def _checked(images: "_Images", folder: Path, *, onnx: bool) -> tuple[list[str], list[Check], str]:
-    """Compare the module, then write ONNX where it is asked for; return the sound files, and why ONNX isn't one.
-
-    Raises:
-        BnexpError: the module gives other logits.
-    """
-    names, checks = [MODULE, WEIGHTS], [images.check(MODULE, runpy.run_path(str(folder / MODULE))["load"]())]
-    if not onnx:
-        return names, checks, ""
-    try:
-        return [*names, ONNX], [*checks, _checked_onnx(images, folder)], ""
-    except BnexpError as error:
-        return names, checks, str(error)
-
-
-def _checked_onnx(images: "_Images", folder: Path) -> Check:
-    """Write ONNX and compare it.
-
-    Raises:
-        BnexpError: it can't be written, or gives other logits.
-    """
-    try:
-        images.export.write_onnx(folder)
-    except Exception as error:  # whatever the exporter lacks
-        reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-        raise BnexpError(f"{ONNX} could not be written ({reason})") from None
-    try:
-        return images.check(ONNX, lambda x_BCHW: answers(folder / ONNX, x_BCHW.float()))
-    except BnexpError as error:
-        single = Difference.between(images.trained_NL, images.answers(images.export.network(torch.float32)))
-        raise BnexpError(
-            f"{error}. ONNX computes in float32; in float32 PyTorch differs by {single.largest:.1e}"
-        ) from None
+    paths = tuple(place / name for name in names)
+    reference = export.reference
+    accuracy = reference.accuracy(reference.logits_NL)
+    return Exported(export.run, trained.trial, fold, paths, reference.described, accuracy, tuple(checks), failed)
 
 
 def _refuse_foreign(place: Path) -> None:
@@ -188,7 +179,7 @@ def _refuse_foreign(place: Path) -> None:
 
 
 def _keep(beside: Path, names: list[str], place: Path) -> None:
-    """Bring checked files to their place; what an earlier export left there and this one has not goes."""
+    """Bring checked files to their place, and remove an ONNX file of an earlier export that isn't among them."""
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -200,57 +191,204 @@ def _keep(beside: Path, names: list[str], place: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Images:
-    """Some images as bytes, and what the network that was trained says of them."""
+class _Reference:
+    """Images as bytes, and the logits of the network that was trained."""
 
-    export: Export
-    said: str
-    """How many they are, of which kind."""
+    described: str
+    """Their number and split."""
     images_NCHW: UInt8[Tensor, "N C H W"]
     labels_N: Int64[Tensor, " N"]
-    trained_NL: Float[Tensor, "N L"]
+    logits_NL: Float[Tensor, "N L"]
 
-    @classmethod
-    def of(cls, export: Export) -> "_Images":
-        """Choose test images, or training images where there are none, and pass them through the network."""
-        settings, shape = export.trained.trial.settings, export.data.shape
-        # Bytes, which a data set of whitened images no longer has.
-        raw = read(settings.data)
+    def accuracy(self, logits_NL: Float[Tensor, "N L"]) -> float:
+        """Return the share of images whose label has the largest logit."""
+        return float((logits_NL.argmax(1) == self.labels_N).double().mean())
+
+
+@dataclass(frozen=True)
+class _Export:
+    """One trial and the data that it was trained on."""
+
+    run: str
+    trained: TrainedTrial
+    fold: bool
+
+    @property
+    def settings(self) -> TrialSettings:
+        """The trial's settings."""
+        return self.trained.trial.settings
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that it was trained in."""
+        return dtype_of(self.settings.train.precision)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set, scaled as in training."""
+        return load(self.settings.data, CPU, self.dtype)
+
+    def network(self, dtype: torch.dtype) -> nn.Sequential:
+        """Return the network, with a layer for pixels in front."""
+        network = self.trained.network(self.data.shape, CPU).to(dtype)
+        layers = folded(network) if self.fold else to_torch(network)
+        return nn.Sequential(_pixels(self.data, dtype), *layers).eval()
+
+    @cached_property
+    def reference(self) -> _Reference:
+        """Test images, or training images where there are none, and the trained network's logits."""
+        shape = self.data.shape
+        raw = read(self.settings.data)  # bytes, which a data set of whitened images no longer has
         if shape.test:
             images, labels, split, count = raw.test_images_NCHW, raw.test_labels_N, "test", shape.test
         else:
             images, labels, split, count = raw.train_images_NCHW, raw.train_labels_N, "training", shape.train
         count = min(CHECKED, count)
         x_NCHW, labels_N = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
-        network = export.trained.network(shape, CPU)
-        trained_NL = _answers(export, lambda x_BCHW: network(export.data.inputs(x_BCHW.flatten(1))[None])[0], x_NCHW)
-        return cls(export, counted(count, f"{split} image"), x_NCHW, labels_N, trained_NL)
+        network = self.trained.network(shape, CPU)
+        logits_NL = self.logits(lambda x_BCHW: network(self.data.inputs(x_BCHW.flatten(1))[None])[0], x_NCHW)
+        return _Reference(counted(count, f"{split} image"), x_NCHW, labels_N, logits_NL)
 
-    def answers(self, forward: Forward) -> Float[Tensor, "N L"]:
-        """Return what another network says of the images."""
-        return _answers(self.export, forward, self.images_NCHW)
+    @torch.no_grad()
+    def logits(self, forward: Forward, images_NCHW: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
+        """Return a network's logits, computed as in training."""
+        with numerics(self.settings.train, CPU):
+            return torch.cat([forward(x_BCHW) for x_BCHW in images_NCHW.split(BATCH)])
 
-    def accuracy_of(self, logits_NL: Float[Tensor, "N L"]) -> float:
-        """Return the share of images whose label has the largest logit."""
-        return float((logits_NL.argmax(1) == self.labels_N).double().mean())
+    def check(self, path: Path, forward: Forward) -> Check:
+        """Compare the network in a file with the one that was trained.
 
-    def check(self, name: str, forward: Forward) -> Check:
-        """Compare what a file computes with the network that was trained.
+        Args:
+            path: where the file will be.
+            forward: the network.
 
         Raises:
             BnexpError: it gives other logits.
         """
-        logits_NL = self.answers(forward)
-        difference = Difference.between(self.trained_NL, logits_NL)
+        logits_NL = self.logits(forward, self.reference.images_NCHW)
+        difference = Difference.between(self.reference.logits_NL, logits_NL)
         if not difference.relative <= TOLERANCE[logits_NL.dtype]:
             raise BnexpError(
-                f"{name} was not written: it gives logits that differ from those in training by "
+                f"{path.name} was not written: it gives logits that differ from those in training by "
                 f"{difference.largest:.1e}, of up to {difference.logit:.1e}"
             )
-        return Check(Path(name), difference, self.accuracy_of(logits_NL))
+        return Check(path, difference, self.reference.accuracy(logits_NL))
+
+    def write_module(self, folder: Path) -> None:
+        """Write the module and its numbers.
+
+        Raises:
+            Unfoldable: the norm layers can't be folded.
+        """
+        network = self.network(self.dtype)
+        (folder / MODULE).write_bytes(model_source(network, self._about(), self.data.shape.image).encode())
+        (folder / WEIGHTS).write_bytes(save(network.state_dict(), self._metadata()))
+
+    def _about(self) -> str:
+        trial, (channels, height, width) = self.trained.trial, self.data.shape.image
+        lines = [
+            f"Trial {trial.number} of {self.run} (arm {trial.arm}, seed {trial.seed}).",
+            "",
+            f"The network takes pixels from 0 to 255, of any type and shape (B, {channels}, {height}, {width}), scales",
+            f"them as in training, and returns logits of {self.data.shape.classes} classes. {MARK}",
+        ]
+        return "\n".join([*lines, "Its norm layers are folded into the weights beside them."] if self.fold else lines)
+
+    def _metadata(self) -> dict[str, str]:
+        trial, data = self.trained.trial, self.settings.data
+        about = {
+            "bnexp": __version__,
+            "run": self.run,
+            "trial": trial.number,
+            "arm": trial.arm,
+            "seed": trial.seed,
+            "point": trial.point,
+            "image": self.data.shape.image,
+            "classes": self.data.shape.classes,
+            "pixels": [0, 255],
+            "normalize": data.normalize,
+            "feature_scale": data.feature_scale,
+            "folded": self.fold,
+        }
+        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+
+    def checked_onnx(self, path: Path, place: Path) -> Check:
+        """Write ONNX and compare it, in float32 always: ONNX Runtime has no convolutions in float64.
+
+        Args:
+            path: where to write it.
+            place: where it will be.
+
+        Raises:
+            BnexpError: it can't be written, or gives other logits.
+        """
+        network = self.network(torch.float32)
+        try:
+            write_onnx(network, self.data.shape.image, path)
+        except Exception as error:  # whatever the exporter lacks
+            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            raise BnexpError(f"{ONNX} could not be written ({reason})") from None
+        try:
+            return self.check(place, lambda x_BCHW: answers(path, x_BCHW.float()))
+        except BnexpError as error:
+            single = Difference.between(self.reference.logits_NL, self.logits(network, self.reference.images_NCHW))
+            raise BnexpError(
+                f"{error}. ONNX computes in float32; in float32 PyTorch differs by {single.largest:.1e}"
+            ) from None
 
 
-@torch.no_grad()
-def _answers(export: Export, forward: Forward, images_NCHW: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
-    with numerics(export.trained.trial.settings.train, CPU):
-        return torch.cat([forward(x_BCHW) for x_BCHW in images_NCHW.split(BATCH)])
+def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
+    """Return the layer that scales pixels."""
+    fitted, image = data.normalization, data.shape.image
+    factor_P = torch.ones_like(fitted.shift_P) if fitted.factor_P is None else fitted.factor_P
+    factor_CHW = factor_P.to(dtype).view(image)
+    if fitted.whitening:
+        state = {"mean": fitted.whitening.mean_P, "matrix": fitted.whitening.matrix_PP, "factor": factor_CHW}
+        return layer_from_state(WhitenedPixels, state, image)
+    shift_CHW, spread_CHW = (each_P.to(dtype).view(image) for each_P in (fitted.shift_P, fitted.spread_P))
+    return layer_from_state(ScaledPixels, {"shift": shift_CHW, "spread": spread_CHW, "factor": factor_CHW}, image)
+
+
+def check_installed() -> None:
+    """Refuse ONNX where a package that it takes is missing.
+
+    Raises:
+        InputError: the first of them, and how to install it.
+    """
+    if missing := [name for name in NEEDED if find_spec(name) is None]:
+        raise InputError(f"{missing[0]} is not installed: pip install 'bnexp[onnx]'")
+
+
+def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:
+    """Write a network that takes `images`, float32 of shape (B, C, H, W) for any B, and returns `logits`.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        image: C, H, W.
+        path: a single file, weights included.
+    """
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter talks much, and raises where it fails
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            torch.onnx.export(
+                network,
+                (torch.zeros(2, *image),),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    finally:
+        logging.disable(disabled)
+
+
+def answers(path: Path, images_BCHW: Float[Tensor, "B C H W"]) -> Float[Tensor, "B L"]:
+    """Return the logits that ONNX Runtime computes with such a file, on the CPU."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run([OUTPUT], {INPUT: images_BCHW.numpy()})[0])

@@ -1,4 +1,14 @@
-"""A trial without its norm layers, and the proof on images that nothing else has changed."""
+"""A trial without its norm layers, and the proof on images that nothing else has changed.
+
+In evaluation, batch norm and whitening are fixed affine maps, which can be folded into the weights beside them.
+
+Behind a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section
+3.2). Ahead of one, W (A x + t) + b is (W A) x + (W t + b), but not where zeros are padded in between: they don't get
+the t. Time steps share their weights, so what differs from step to step can't be folded into them. Everything is
+folded, or nothing is.
+
+Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of flattened images.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +27,6 @@ from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
 from bnexp.training.group_state import CHUNK_NUMBERS, chunks
 from bnexp.training.numerics import dtype_of
-
-# Norm layers folded into the weights beside them: in evaluation, batch norm and whitening are fixed affine maps.
-#
-# Behind a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section
-# 3.2). Ahead of one, W (A x + t) + b is (W A) x + (W t + b), but not where zeros are padded in between: they don't get
-# the t. Time steps share their weights, so what differs from step to step can't be folded into them. Everything is
-# folded, or nothing is.
-#
-# Shapes: O outputs of a layer, C channels that enter or leave it, P places of its kernel, or of flattened images.
 
 Weights = nn.Linear | nn.Conv2d
 

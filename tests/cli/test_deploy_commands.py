@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from bnexp.deploy import export as exporting
-from bnexp.deploy import files, folding
+from bnexp.deploy import folding
 from tests.cli.command import Command, Trained, tree
 
 
@@ -122,7 +122,7 @@ def test_an_export_without_its_onnx_says_what_was_written_and_why_not_all(
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(exporting, "check_installed", lambda: None)
-    monkeypatch.setattr(files, "write_onnx", write_onnx)
+    monkeypatch.setattr(exporting, "write_onnx", write_onnx)
     result = cli("export", "tiny", "3", "--onnx")
     folder = Path("runs") / name / "export" / "trial-003"
     assert result.code == 1

@@ -18,8 +18,6 @@ from bnexp.config.data import DataSettings
 from bnexp.data.dataset import load
 from bnexp.data.raw import read
 from bnexp.deploy import export as exporting
-from bnexp.deploy import files
-from bnexp.deploy import files as onnx_files
 from bnexp.deploy.export import Exported, export_trial
 from bnexp.deploy.source import WEIGHTS
 from bnexp.errors import BnexpError, InputError
@@ -33,7 +31,7 @@ CPU = torch.device("cpu")
 PLAIN = ("before", "layer", "whiten", "residual", "vgg_after", "resnet", "fixup", "unit", "pca", "double_vgg")
 FOLDED = ("after", "whiten", "resnet", "double_vgg")
 needs_onnx = pytest.mark.skipif(
-    any(find_spec(name) is None for name in onnx_files.NEEDED), reason="needs pip install 'bnexp[onnx]'"
+    any(find_spec(name) is None for name in exporting.NEEDED), reason="needs pip install 'bnexp[onnx]'"
 )
 
 PROGRAM = """
@@ -164,7 +162,7 @@ def test_onnx_answers_alike_for_batches_of_any_size(record: RunRecord, tmp_path:
 def test_without_onnx_nothing_is_written_and_the_command_is_named(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_files, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    monkeypatch.setattr(exporting, "find_spec", lambda name: None if name == "onnxruntime" else object())
     with pytest.raises(InputError, match=r"^onnxruntime is not installed: pip install 'bnexp\[onnx\]'$"):
         export_trial(record, 0, tmp_path / "to", onnx=True)
     assert list(tmp_path.iterdir()) == []
@@ -190,14 +188,14 @@ def test_a_trial_that_diverged_is_refused(record: RunRecord, tmp_path: Path, mon
 def test_a_network_that_answers_differently_is_not_kept(
     record: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = files.to_torch
+    right = exporting.to_torch
 
     def wrong(network: Any) -> Any:
         made = right(network)
         made[-1].bias.data[0] += 1
         return made
 
-    monkeypatch.setattr(files, "to_torch", wrong)
+    monkeypatch.setattr(exporting, "to_torch", wrong)
     with pytest.raises(
         BnexpError,
         match=r"^model.py was not written: it gives logits that differ from those in training by 1.0e\+00, of up to",
@@ -216,7 +214,7 @@ def failing_onnx(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
         path.write_bytes(b"something else")
 
     monkeypatch.setattr(exporting, "check_installed", lambda: None)
-    monkeypatch.setattr(files, "write_onnx", write)
+    monkeypatch.setattr(exporting, "write_onnx", write)
     monkeypatch.setattr(exporting, "answers", lambda path, x_BCHW: torch.zeros(len(x_BCHW), 10))
 
 
@@ -233,7 +231,7 @@ def test_where_onnx_fails_the_other_files_are_kept_and_the_reason_is_said(
     record: RunRecord, tmp_path: Path, reason: str
 ) -> None:
     (tmp_path / "model.onnx").write_text("of an earlier export")
-    (tmp_path / "model.py").write_text(files.MARK)
+    (tmp_path / "model.py").write_text(exporting.MARK)
     exported = export_trial(record, NUMBERS["before"], tmp_path, onnx=True)
     assert [path.name for path in exported.paths] == ["model.py", WEIGHTS]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.py", WEIGHTS]
