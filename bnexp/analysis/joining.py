@@ -1,7 +1,7 @@
 """One study from one run or from several: trials joined by their settings, whichever run trained them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from bnexp.analysis.conditions import Alignment, Cell, Changes, Condition, align
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
+from bnexp.config.dotted import below
 from bnexp.config.effective import RECORDS
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
@@ -21,18 +22,52 @@ from bnexp.store.reader import RunRecord, grid_column
 from bnexp.store.tables import RESULT_COLUMNS, escape_cell
 
 
+@dataclass(frozen=True)
+class _Meaning:
+    """What an arm of a run stands for."""
+
+    condition: Condition
+    """The first of its run."""
+    changes: Changes
+    tuned: frozenset[str]
+    """Settings that the run's arms chose."""
+
+    def same(self, other: "_Meaning") -> bool:
+        """Tell whether two arms come to the same where one of them is at home.
+
+        A setting that only one of them decides must be the same for both in their own runs, and swept in neither.
+        """
+        if (self.changes, self.tuned) == (other.changes, other.tuned):
+            return True
+        lone = (self.changes.keys() | self.tuned) ^ (other.changes.keys() | other.tuned)
+        varying = self.tuned | other.tuned | self.condition.point.keys() | other.condition.point.keys()
+        if any(below(key, each) or below(each, key) for key in lone for each in varying):
+            return False
+        if self._effective(lone) != other._effective(lone):
+            return False
+        homes = (self.condition, other.condition)
+        trainings = [(home.training(self.changes), home.training(other.changes)) for home in homes]
+        return any(first and first == second for first, second in trainings)
+
+    def _effective(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the arm's values of some settings at home, as far as they have an effect."""
+        training = self.condition.training(self.changes) or {}
+        return {leaf: value for leaf, value in training.items() if any(below(leaf, key) for key in keys)}
+
+
 def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[dict[str, str]]:
     """Return, run by run, what each arm is called: by its name, unless an earlier run means something else by it."""
-    meanings: dict[str, dict[str, tuple[Condition, Changes]]] = {}
+    meanings: dict[str, dict[str, _Meaning]] = {}
     named: list[dict[str, str]] = []
     for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
         own, condition = {}, Condition(number, config.points()[0], config.base)
+        tuned = frozenset(config.tune.grid if config.tuned else ())
         for arm, changes in config.arms.items():
-            meaning = condition, changes
+            meaning = _Meaning(condition, changes, tuned)
             known = meanings.setdefault(arm, {arm: meaning})
             new = f"{arm} of {config.name}"
             new = f"{arm} of {run}" if new in known else new
-            own[arm] = next((name for name, other in known.items() if _same(meaning, other)), new)
+            own[arm] = next((name for name, other in known.items() if meaning.same(other)), new)
             known.setdefault(own[arm], meaning)
         named.append(own)
     return named
@@ -51,14 +86,6 @@ def arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[st
         except ValidationError:
             found[name] = config.settings(arm, config.points()[0])
     return found
-
-
-def _same(one: tuple[Condition, Changes], other: tuple[Condition, Changes]) -> bool:
-    """Tell whether two arms come to the same where one of them is at home."""
-    if one[1] == other[1]:
-        return True
-    trainings = [(condition.training(one[1]), condition.training(other[1])) for condition in (one[0], other[0])]
-    return any(first and first == second for first, second in trainings)
 
 
 def repeated_trials(trials: pd.DataFrame, keys: list[str], formats: np.ndarray) -> np.ndarray:

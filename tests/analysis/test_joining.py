@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.analysis.joining import join, with_trials
+from bnexp.analysis.joining import arm_names, join, with_trials
 from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 from bnexp.store.reader import RunRecord
+from tests.helpers import experiment
 
 OF_DIGITS = 0.1 + 3 * np.sqrt(0.1 * 0.9 / 360)
 """What has to be exceeded on 360 test images."""
@@ -298,6 +299,28 @@ def test_an_arm_that_means_something_else_gets_a_name_of_its_own(make_folder) ->
     assert study.arms == ("none", "fast", "fast of two", third)
     assert pairs(study) == [("none", 5, 0), ("fast", 2, 2), ("fast of two", 2, 2), (third, 1, 1)]
     assert [study.settings[arm].train.lr for arm in study.arms] == [0.1, 0.5, 1.0, 2.0]
+
+
+RATE = {"arms": ["none", "before"], "train": {"lr": 1}}
+OWN_RATES = {"arms": {"none": {"train.lr": 0.1}, "before": {"train.lr": 0.3}}}
+CHOSE = {"tune": {"grid": {"train.lr": [0.1, 0.3]}}} | {
+    "tuned": [{"arm": arm, "values": {"train.lr": 0.1}} for arm in ("none", "before")]
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        (OWN_RATES, ["none of b", "before of b"]),  # though 0.1 is what b has outside its arms
+        (RATE | CHOSE, ["none of b", "before of b"]),
+        (RATE | {"grid": {"train.lr": [1, 0.1]}}, ["none", "before"]),
+        ({"arms": {"none": {"train.lr": 1}, "before": {}}}, ["none", "before"]),
+        (RATE | {"arms": {"none": {"model.norm.momentum": 0.5}, "before": {}}}, ["none", "before"]),
+    ],
+)
+def test_an_arm_whose_own_setting_differs_from_the_other_run_is_another(other: dict, names: list[str]) -> None:
+    configs = [experiment(name="a", **RATE), experiment(name="b", **other)]
+    assert list(arm_names(["a-1", "b-1"], configs)[1].values()) == names
 
 
 def test_an_arm_that_is_impossible_in_the_first_run_has_the_settings_of_its_own(make_folder) -> None:
