@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bnexp.claims.catalogue import Claim, find_claims, load_claim
+from bnexp.claims.checks import CHECKS
 from bnexp.config.load import shipped
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import ConfigError, InputError
@@ -54,7 +55,6 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
         ({"measures": MEASURE | {"margin": 0}}, "measures.0.margin: 0: expected a number greater than 0"),
         ({"tiers": {"small": {}}}, "tiers: expected small and full, each with what it changes ({} for nothing)"),
         ({"tiers": {"small": {"train.lrr": 1}, "full": {}}}, "tiers.small.train.lrr: unknown key (nearest: train.lr)"),
-        ({"tiers": {"small": {}, "full": {"train.lr": -1}}}, None),
         ({"experiment": {"data": {"name": "digit"}}}, None),
         ({"as_worded": False}, "as_worded: false needs tested, the corrected wording"),
         (
@@ -128,6 +128,7 @@ def test_every_problem_of_both_tiers_is_said(tmp_path: Path) -> None:
 
 
 def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    assert [claim.id for claim in find_claims([str(written(tmp_path))])] == ["helps"]
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     one, other = (written(tmp_path / name) for name in ("a", "b"))
@@ -141,16 +142,6 @@ def test_a_claim_that_is_not_there_is_refused_with_those_that_are() -> None:
         InputError, match=r"trains_fastr: no such claim \(nearest: trains_faster\); there are .*whitening"
     ):
         find_claims(["trains_fastr"])
-
-
-def test_a_file_of_ones_own_is_a_claim(tmp_path: Path) -> None:
-    (claim,) = find_claims([str(written(tmp_path))])
-    assert claim.id == "helps"
-
-
-def test_exact_claims_come_first() -> None:
-    kinds = [claim.settings.kind for claim in find_claims()]
-    assert kinds == sorted(kinds, key=lambda kind: kind != "exact")
 
 
 # Those that come with bnexp
@@ -172,7 +163,8 @@ def claims() -> dict[str, Claim]:
     return {claim.id: claim for claim in find_claims()}
 
 
-def test_every_claim_of_the_notes_is_there(claims: dict[str, Claim]) -> None:
+def test_every_claim_of_the_notes_is_there_exact_ones_first(claims: dict[str, Claim]) -> None:
+    assert {claim.settings.kind for claim in list(claims.values())[: len(EXACT)]} == {"exact"}
     kinds = {name: claim.settings.kind for name, claim in claims.items()}
     assert {name for name, kind in kinds.items() if kind == "exact"} == EXACT
     assert {name for name, kind in kinds.items() if kind == "empirical"} == EMPIRICAL
@@ -189,3 +181,11 @@ def test_a_shipped_claim_can_be_judged(name: str, claims: dict[str, Claim]) -> N
         assert len(experiment.seeds) >= 6 or not claim.settings.measures
     if claim.settings.measures and claim.experiments:
         assert claim.settings.measures[0].margin > 0
+
+
+def test_every_check_has_its_claim_of_the_same_name_and_every_claim_its_check(claims: dict[str, Claim]) -> None:
+    found = {name: claim.settings.check for name, claim in claims.items() if claim.settings.check}
+    assert found == {name: name for name in EXACT} | {"costs_per_step": "step_times"}
+    assert set(found.values()) == set(CHECKS)
+    corrected = {name for name in found if not claims[name].settings.as_worded}
+    assert corrected == {"per_feature", "eval_is_deterministic"}

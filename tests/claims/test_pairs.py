@@ -1,4 +1,4 @@
-"""From trials to pairs: direction, grid points, axes, bounds and ties, by hand."""
+"""From trials to values and pairs: direction, grid points, axes, bounds and ties, by hand."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from bnexp.analysis.study import Study
 from bnexp.claims.evidence import VerdictLabel, judge
-from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
+from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds, trial_values
 from tests.claims.made_up import a_study, by_seed, measure
 
 RATE, SCALE, DEPTH = "train.lr", "model.init.scale", "model.depth"
@@ -46,12 +46,6 @@ def test_seeds_that_were_not_measured_in_both_arms_are_in_no_pair() -> None:
     del probed[1][0]["probes"]
     pairs = pairs_of(a_study(*probed[0], *probed[1]), measure(value="probe", probe="rank"))
     assert (pairs.seeds, pairs.change.tolist()) == ((1,), [0.0])
-
-
-def test_diverged_trials_count_with_what_was_measured() -> None:
-    diverged = by_seed("none", [0.1, 0.1], outcome="diverged")
-    study = a_study(*diverged, *by_seed("before", [0.9, 0.8]))
-    assert change(pairs_of(study, measure())) == [0.8, 0.7]
 
 
 def test_grid_points_are_paired_and_then_averaged_seed_by_seed() -> None:
@@ -116,7 +110,7 @@ def test_the_ends_of_a_change_are_not_left_out() -> None:
     assert (pairs.seeds, change(pairs)) == ((0, 1), [pytest.approx(np.log(5))] * 2)
 
 
-@pytest.mark.parametrize("by", ["worst", "best", "spread", "slope"])
+@pytest.mark.parametrize("by", ["worst", "slope"])
 def test_an_axis_with_a_gap_is_no_number(by: str) -> None:
     study = ranks({0.1: [1, 1, None], 1.0: [1, 2, 1], 3.0: [1, 3, 1]})
     assert pairs_of(study, measure(value="probe", probe="rank", over={"key": RATE, "by": by})).seeds == (0, 1)
@@ -152,13 +146,6 @@ def test_an_axis_becomes_one_number_of_each_arm(by: str, baseline: float, treate
     expected = np.log(treated / baseline) if by == "largest" else treated - baseline
     assert [expected] == change(pairs)
     assert pairs.bound.tolist() == [by == "largest"]  # the largest setting that was tried
-
-
-def test_the_worst_of_what_should_be_low_is_the_highest() -> None:
-    study = a_study(*along("none", [0.5, 0.9, 0.8, 0.1]), *along("before", [0.3, 0.7, 0.6, 0.5]))
-    pairs = pairs_of(study, measure(better="lower", over={"key": SCALE, "by": "worst"}))
-    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([0.9], [0.7])
-    assert change(pairs) == [0.2]
 
 
 def test_where_nothing_was_usable_the_smallest_setting_is_a_bound() -> None:
@@ -222,6 +209,8 @@ def test_what_never_got_there_counts_with_its_budget_as_a_bound() -> None:
     pairs = pairs_of(study, measure(value="steps_to", better="lower"))
     assert (pairs.baseline.tolist(), pairs.bound.tolist(), pairs.void) == ([100, 100], [True, True], "")
     assert [np.log(2), 0] == change(pairs)  # both cut off: no difference
+    study = a_study(*(arrived(arm, seed, None) for arm in ("none", "before") for seed in range(3)))
+    assert pairs_of(study, measure(value="steps_to", better="lower")).void == "neither arm got there in any pair"
 
 
 def test_a_trial_that_was_stopped_early_has_the_budget_of_the_others() -> None:
@@ -240,13 +229,6 @@ def test_seconds_are_measured_and_two_that_never_got_there_are_equal_however_lon
     pairs = pairs_of(study, measure(value="seconds_to", better="lower"))
     assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([8, 10], [6, 30])
     assert [np.log(8 / 6), 0] == change(pairs)
-
-
-def test_where_neither_arm_ever_got_there_nothing_is_concluded() -> None:
-    study = a_study(*(arrived(arm, seed, None) for arm in ("none", "before") for seed in range(3)))
-    pairs = pairs_of(study, measure(value="steps_to", better="lower"))
-    assert pairs.void == "neither arm got there in any pair"
-    assert judge(pairs, 0.2).label is VerdictLabel.inconclusive
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "completed"])
@@ -293,3 +275,83 @@ def test_rounds_measured_side_by_side_are_pairs() -> None:
     assert [np.log(2), np.log(4)] == change(pairs)
     assert pairs.seeds == (0, 1)
     assert change(pairs_of_rounds([1.0, 2.0], [2.0, 8.0], measure(value="measured", better="lower"))) == [-1, -6]
+
+
+# The value of a trial
+
+PROBES = [
+    ("hidden.0", "saturation", 0, 0.2),
+    ("hidden.1", "saturation", 0, 0.4),
+    ("hidden.0", "saturation", 50, -0.6),
+    ("hidden.1", "saturation", 50, 0.8),
+    ("hidden.0", "rank", 0, 99.0),
+]
+
+
+def values(row: dict[str, object], **raw: object) -> tuple[float, bool]:
+    found = trial_values(a_study({"arm": "none", "seed": 0} | row), measure(**raw)).iloc[0]
+    return found["value"], found["bound"]
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.5, (20, False)), (0.65, (30, False)), (0.9, (40, True))])
+def test_steps_to_a_threshold(threshold: float, expected: tuple[float, bool]) -> None:
+    row = {"curve": [0.1, 0.4, 0.6, 0.8, 0.7]}
+    assert values(row, value="steps_to", better="lower", threshold=threshold) == expected
+
+
+def test_seconds_per_step_are_over_all_steps() -> None:
+    assert values({"curve": [0.1, 0.2, 0.3], "pace": 2.0}, value="seconds_per_step") == (pytest.approx(0.2), False)
+
+
+def test_roughness_is_the_spread_of_the_changes_in_the_second_half() -> None:
+    curve = [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]
+    assert values({"curve": curve}, value="roughness")[0] == pytest.approx(np.std([0.1, -0.2, 0.4], ddof=1))
+
+
+def test_the_gap_is_training_less_test_accuracy() -> None:
+    assert values({"accuracy": 0.7, "train": 0.9}, value="gap")[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.75, 0.05), (0.5, 0.1), (0.25, 0.3), (0.1, np.nan)])
+def test_the_gap_at_a_loss_is_on_the_line_between_two_records_or_not_measured(loss: float, expected: float) -> None:
+    study = a_study({"arm": "none", "seed": 0, "curve": [0.5, 0.5, 0.5], "losses": [1.0, 0.5, 0.25]})
+    study.curves["train_accuracy"] = [0.5, 0.6, 0.8]
+    found = trial_values(study, measure(value="gap_at_loss", loss=loss)).iloc[0]
+    assert (found["value"], found["bound"]) == (pytest.approx(expected, nan_ok=True), False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ({}, 0.2),
+        ({"layer": "hidden.1"}, 0.6),
+        ({"steps": [0, 0]}, 0.3),
+        ({"steps": [1, 50]}, 0.1),
+        ({"layer": "hidden.0", "steps": [50, 50]}, -0.6),
+        ({"layer": "hidden.0", "steps": [50, 50], "absolute": True}, 0.6),
+    ],
+)
+def test_a_probe_is_averaged_over_what_is_asked_for(raw: dict[str, object], expected: float) -> None:
+    assert values({"probes": PROBES}, value="probe", probe="saturation", **raw)[0] == pytest.approx(expected)
+
+
+def test_a_probe_that_found_nothing_has_no_value() -> None:
+    assert np.isnan(values({"probes": PROBES}, value="probe", probe="dead_units")[0])
+    assert np.isnan(values({}, value="probe", probe="saturation")[0])
+
+
+@pytest.mark.parametrize("value", ["roughness", "gap", "gap_at_loss"])
+def test_how_a_trial_that_has_diverged_learned_is_not_measured(value: str) -> None:
+    row = {"curve": [0.1, 0.5, 0.3, 0.5, 0.4], "losses": [1.0, 0.05, 0.05, 0.05, 0.05]}
+    assert np.isfinite(values(row, value=value)[0])
+    assert np.isnan(values(row | {"outcome": "diverged"}, value=value)[0])
+
+
+def test_a_trial_that_got_there_and_then_diverged_is_cut_off() -> None:
+    row = {"curve": [0.1, 0.95, 0.1, 0.1], "outcome": "diverged"}
+    assert values(row, value="steps_to", better="lower") == (30, True)
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [("diverged", 1.0), ("completed", 0.0)])
+def test_diverged_is_1_or_0(outcome: str, expected: float) -> None:
+    assert values({"outcome": outcome}, value="diverged") == (expected, False)

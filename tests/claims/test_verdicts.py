@@ -5,19 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from bnexp.analysis.stats import sign_flip_p
 from bnexp.claims.evidence import VerdictLabel, holm, judge, t_test
 from bnexp.claims.pairs import Pairs
 
 MARGIN = 0.01
-SIMULATED = 10_000
+SIMULATED = 3_000
 """Claims made up for each calibration."""
-MOST_WRONG = 0.057
+MOST_WRONG = 0.063
 """Share of claims about two identical arms that may be SUPPORTED or OPPOSITE: 5 % and what so many draws may add."""
 LEAST_FOUND = 0.9
 """Share of claims with an effect of twice the margin, as large as two standard deviations, that are found."""
@@ -62,7 +59,7 @@ def test_the_first_word_that_applies(change: list[float], word: VerdictLabel) ->
 
 def test_the_other_direction_turns_support_into_its_opposite() -> None:
     rng = np.random.default_rng(5)
-    for change in rng.normal(0.5 * MARGIN, 2 * MARGIN, (200, 6)):
+    for change in rng.normal(0.5 * MARGIN, 2 * MARGIN, (50, 6)):
         one, other = judge(pairs(change), 0), judge(pairs(-change), 0)
         turned = {VerdictLabel.supported: VerdictLabel.opposite, VerdictLabel.opposite: VerdictLabel.supported}
         assert turned.get(one.label, other.label) is other.label
@@ -73,7 +70,7 @@ def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says() -
     rng = np.random.default_rng(0)
     words = Counter(judge(pairs(change), 0.0).label for change in rng.normal(0, 1, (SIMULATED, 6)))
     wrong = (words[VerdictLabel.supported] + words[VerdictLabel.opposite]) / SIMULATED
-    assert 0.04 < wrong <= MOST_WRONG
+    assert 0.037 < wrong <= MOST_WRONG
     words = Counter(judge(pairs(change), 0.5).label for change in rng.normal(0, 1, (SIMULATED, 6)))
     assert words[VerdictLabel.supported] + words[VerdictLabel.opposite] <= MOST_WRONG * SIMULATED
 
@@ -99,15 +96,12 @@ def test_an_effect_of_twice_the_margin_is_found() -> None:
 def test_why_nothing_can_be_concluded_is_said(given: Pairs, reasons: tuple[str, ...]) -> None:
     verdict = judge(given, MARGIN)
     assert (verdict.label, verdict.reasons) == (VerdictLabel.inconclusive, reasons)
+    assert not given.void or (verdict.low, verdict.high, verdict.effect, verdict.p) == (None,) * 4
 
 
-def test_where_there_is_nothing_to_compare_nothing_is_said_of_how_sure_it_is() -> None:
-    verdict = judge(pairs([0.5, 0.5, 0.5], void=UNTRAINED), MARGIN)
-    assert (verdict.change, verdict.low, verdict.high, verdict.effect, verdict.p) == (0.5, None, None, None, None)
-    assert verdict.reasons == (UNTRAINED,)
-
-
-def test_bounds_are_said_beside_the_verdict() -> None:
+def test_bounds_and_what_was_left_out_are_said_beside_the_verdict() -> None:
+    noted = replace(pairs([0.5, 0.6, 0.55]), notes=("1 of 3 seeds left out",))
+    assert judge(noted, MARGIN).reasons == ("1 of 3 seeds left out",)
     verdict = judge(pairs([0.5, 0.6, 0.55], bound=2), MARGIN)
     assert (verdict.label, verdict.reasons) == (
         VerdictLabel.supported,
@@ -144,17 +138,10 @@ def test_an_interval_within_the_margin_on_both_sides_is_said(change: list[float]
     assert (WITHIN in judge(pairs(change), 0.5).reasons) == within
 
 
-def test_what_was_left_out_is_said() -> None:
-    assert judge(replace(pairs([0.5, 0.6, 0.55]), notes=("1 of 3 seeds left out",)), MARGIN).reasons == (
-        "1 of 3 seeds left out",
-    )
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holms_adjustment_is_that_of_statsmodels(p_values: list[float]) -> None:
-    named = {str(number): p for number, p in enumerate(p_values)}
-    adjusted = holm(named)
-    assert [adjusted[name] for name in named] == pytest.approx(multipletests(p_values, method="holm")[1])
+def test_holms_adjustment_is_that_worked_out_by_hand() -> None:
+    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
 
 
 def test_what_has_no_p_does_not_count_among_many() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from torch import Tensor, nn
+from torch import Tensor
 
 from bnexp import reference
 from bnexp.claims.checks import biases
@@ -43,26 +43,10 @@ def test_layer_norm_cancels_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
 
 
-@pytest.mark.usefixtures("no_drift")
-def test_nor_does_batch_norm_behind_an_activation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(biases, "MODEL", biases.MODEL | {"norm": "after"})
-    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
-
-
 def test_a_bias_that_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     arms = biases._with_and_without(STEPS, "sgd", "fp64")
     monkeypatch.setattr(biases, "_with_and_without", lambda *args: dict.fromkeys(arms, arms["bias"]))
     assert failing(biases._equal_runs(STEPS)) == [COUNT]
-
-
-def test_a_mean_that_takes_out_only_half_of_a_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    features = BatchNorm.features
-
-    def leaking(self: BatchNorm, x_KBC: Tensor) -> Tensor:
-        return features(self, x_KBC) + 1e-3 * x_KBC.mean(1, keepdim=True).detach()
-
-    monkeypatch.setattr(BatchNorm, "features", leaking)
-    assert failing(biases._far_from_zero(STEPS)) == FAR
 
 
 def test_a_gradient_of_weights_that_the_bias_changes_is_found_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,18 +58,6 @@ def test_a_gradient_of_weights_that_the_bias_changes_is_found_in_training(monkey
 
     monkeypatch.setattr(BatchNorm, "features", leaking)
     assert failing(biases._far_from_zero(STEPS)) == FAR[2:]
-
-
-def test_gradients_are_taken_where_biases_are_not_0(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[nn.Module] = []
-    build = biases.untrained_network
-    monkeypatch.setattr(
-        biases, "untrained_network", lambda *args, **kwargs: made.append(build(*args, **kwargs)) or made[-1]
-    )
-    list(biases._gradients())
-    hidden = [theta for each in made for name, theta in each.named_parameters() if name.endswith("linear.bias")]
-    assert len(hidden) == 9
-    assert all(bool((bias != 0).all()) for bias in hidden)
 
 
 def test_statistics_that_know_nothing_of_the_bias_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
-"""Counts of parameters hold, and fail where a layer has others, or γ is a batch's."""
+"""Counts of parameters and bytes hold, and fail where a layer has others, or γ is a batch's."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from bnexp.claims.checks import counting
-from bnexp.claims.checks.counting import four_parameters, per_feature
+from bnexp.claims.checks.counting import BATCHES, NETWORKS, batch_memory, four_parameters, kept, per_feature
+from bnexp.claims.checks.networks import noise, untrained_network
 from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow
 from tests.claims.checks.judging import failing
@@ -43,12 +45,6 @@ def test_other_numbers_in_a_layer_are_found(kind: str, monkeypatch: pytest.Monke
     assert failing(four_parameters()) == [every[place] for place in places]
 
 
-def test_a_missing_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "NORM", {"placement": "after"})
-    monkeypatch.setattr(counting, "HANDS_ON", counting.HANDS_ON | {"norm": {"placement": "after"}})
-    assert len(failing(four_parameters())) == 3
-
-
 def test_a_gamma_of_each_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     features = BatchNorm.features
 
@@ -65,7 +61,7 @@ def test_statistics_that_stay_are_found(monkeypatch: pytest.MonkeyPatch) -> None
     assert failing(per_feature()) == [IN_PASSES]
 
 
-@pytest.mark.parametrize("affine", ["gamma", "beta", "none"])
+@pytest.mark.parametrize("affine", ["gamma", "none"])
 def test_what_is_not_learned_is_found(affine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "MLP", counting.MLP | {"norm": {"affine": affine}})
     assert failing(per_feature()) == [IN_UPDATES]
@@ -83,11 +79,6 @@ def test_statistics_that_an_update_moves_are_found(monkeypatch: pytest.MonkeyPat
     assert failing(per_feature()) == [IN_UPDATES]
 
 
-def test_a_gamma_of_each_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "layer_table", changed(lambda row: replace(row, trainable=2 * row.output)))
-    assert failing(per_feature()) == ["γ and β of the VGG for images of 32 x 32 as for 8 x 8"]
-
-
 def test_one_gamma_for_a_whole_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     made = counting.untrained_network
 
@@ -100,3 +91,70 @@ def test_one_gamma_for_a_whole_layer_is_found(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(counting, "untrained_network", shared)
     monkeypatch.setattr(counting, "_any_batch", lambda name, network: iter(()))
     assert [what.rpartition(": ")[2] for what in failing(per_feature())] == 2 * ["γ of each BN layer"]
+
+
+# Memory of a batch
+
+WIDTH, DEPTH = 64, 3
+FLOAT = 4
+"""Bytes of a number."""
+
+
+def test_it_holds_and_tells_how_much_more_batch_norm_keeps() -> None:
+    findings = list(batch_memory())
+    assert failing(findings) == []
+    assert [finding.found for finding in findings if finding.error is None] == [
+        "1.75 times as much with BN, 2.69 times as much with group norm as without BN",
+        "1.58 times as much with BN, 1.62 times as much with group norm as without BN",
+    ]
+    # Of each of the 192 units two numbers, which in evaluation would not be kept.
+    assert findings[1].found.endswith("1,792 for each image and 1,536 for any batch")
+
+
+@pytest.mark.parametrize(("norm", "size"), [("none", 2), ("batch", 2), ("batch", 128)])
+def test_a_perceptron_keeps_its_input_and_what_relu_and_batch_norm_need(norm: str, size: int) -> None:
+    model = {"depth": DEPTH, "width": WIDTH, "activation": "relu", "norm": norm}
+    network = untrained_network(model, dtype=torch.float32).train()
+    # The input, and of every layer what ReLU hands on: the next product needs it, too.
+    numbers = 64 * size + DEPTH * WIDTH * size
+    if norm == "batch":
+        # What comes in, and mean and deviation of every unit.
+        numbers += DEPTH * WIDTH * (size + 2)
+    assert kept(network, noise(1, size, 64).float()) == FLOAT * numbers
+
+
+class Doubled(nn.Module):
+    """Keeps one tensor under two names, a view of it, its parameter and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("shift", torch.ones(3), persistent=False)
+
+    def forward(self, x_BC: Tensor) -> Tensor:
+        y_BC = x_BC.exp()  # keeps what it hands on
+        return (y_BC * y_BC[:1] * self.weight) * self.shift
+
+
+def test_what_lies_in_one_place_counts_once_and_the_networks_own_not_at_all() -> None:
+    # Of y · y[0] its factors, which lie in one place; of · weight the product; of · shift nothing else.
+    assert kept(Doubled(), torch.ones(5, 3, requires_grad=True)) == FLOAT * 2 * 15
+
+
+WRONG_GROWTH: dict[str, Callable[[int], float]] = {
+    "the square of the batch": lambda size: size**2,
+    "a step": lambda size: 100 * size + (size > 100),
+    "nothing": lambda size: 0,
+    "less and less": lambda size: 10_000 - size,
+    "no number": lambda size: float("nan") if size == BATCHES[-1] else size,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_GROWTH)
+def test_what_grows_otherwise_is_found(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counting, "kept", lambda network, x_SBC: WRONG_GROWTH[kind](x_SBC.shape[1]))
+    if kind == "nothing":
+        monkeypatch.setattr(counting, "NORMS", {"without BN": "none"})
+    found = failing(batch_memory())
+    assert len(found) == len(NETWORKS) * len(counting.NORMS)
+    assert all("bytes kept of batches" in what for what in found)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 from bnexp.claims.checks import gradients
 from bnexp.claims.checks.gradients import clipping_numbers, gradient_tracking
@@ -119,12 +118,11 @@ class Changed:
     "change",
     [
         lambda probes: probes.assign(value=probes["value"] * (1 + 1e-5)),
-        lambda probes: probes.assign(step=probes["step"] + 1),
+        lambda probes: probes.assign(value=probes["value"] * float("nan")),
         lambda probes: probes[probes["layer"] != "output"],
-        lambda probes: probes[probes["probe"] != "gradient_norm.clipped"],
         lambda probes: probes[:0],
     ],
-    ids=["another value", "another step", "a layer missing", "a norm missing", "none at all"],
+    ids=["another value", "no number", "a layer missing", "none at all"],
 )
 def test_events_that_say_something_else_are_found(
     change: Callable[[pd.DataFrame], pd.DataFrame], trained: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -137,22 +135,9 @@ def test_events_that_say_something_else_are_found(
     assert [what[:24] for what in found] == 2 * ["event files against the "]
 
 
-def test_a_run_without_norms_after_clipping_has_nothing_to_read_back(
-    trained: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(gradients, "BEFORE_AND_AFTER", ("another_norm",))
-    assert failing(gradients._read_back(trained, tmp_path / "events")) == [
-        "event files against the 0 norms before and after clipping of probes.csv"
-    ]
-
-
 def test_without_tensorboard_it_says_what_is_not_tested(trained: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "_run", lambda folder, steps: trained)
     monkeypatch.setattr(gradients, "find_spec", lambda name: None)
     *_, last = gradient_tracking(steps=1)
     assert last.found == "not tested: tensorboard is not installed; pip install 'bnexp[tensorboard]'"
     assert last.error is None
-
-
-def test_float32_is_enough_for_the_tolerance() -> None:
-    assert torch.finfo(torch.float32).eps / 2 < gradients.SINGLE

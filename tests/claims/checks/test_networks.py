@@ -38,7 +38,7 @@ def test_what_is_no_number_is_no_agreement() -> None:
     assert math.isnan(difference([math.nan, 1.0], [1.0, 1.0]))
 
 
-@pytest.mark.parametrize("errors", [[math.nan], [0.0, math.nan], [math.nan, 1.0], [math.inf, math.nan, 2.0]], ids=str)
+@pytest.mark.parametrize("errors", [[0.0, math.nan], [math.inf, math.nan, 2.0]], ids=str)
 def test_among_errors_one_that_is_no_number_is_the_worst(errors: list[float]) -> None:
     assert math.isnan(worst(errors))
     assert math.isnan(worst(iter(errors)))
