@@ -1,45 +1,64 @@
 """checksums.txt: what every row and file of a run folder holds, so that reading can say what was changed or lost.
 
-A checksum is over a row's values, not over its bytes: a table that a spreadsheet saved again is unchanged as long as
-its numbers and texts are. A line names the file, trial and step of a row, so that a row that is lost shows, too. It is
-appended before the row is written: whoever reads the tables first and this file afterwards finds every good row in it.
+A checksum is over values, not over bytes: a table that a spreadsheet saved again is unchanged as long as its numbers
+and texts are. A line for a table that grows says what the checksums of a trial's rows up to a record add up to, so
+that a row that is lost shows, too. It is appended before the rows are written: whoever reads the tables first and this
+file afterwards finds every good row in it.
 """
 
 import csv
+import re
+import struct
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import inf
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf, nan
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from zlib import crc32
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, OutcomeKind
 from bnexp.store.files import CHECKSUMS, CURVES, FORMAT_VERSION, LATE_PROBES, PROBES, TRIALS, check_format
-from bnexp.store.tables import COLUMNS_SINCE_3, RESULT_COLUMNS, TEXT_COLUMNS, Row, trial_columns
+from bnexp.store.tables import COLUMNS_SINCE_3, EXACT, NUMBERS, RESULT_COLUMNS, Row, trial_columns
 
 Entry = tuple[str, int, int, int]
 """A line of checksums.txt: file, trial, step, checksum. For trials.csv the step is that of the trial's last record."""
+Value = float | str
+Sums = Mapping[int, int]
+"""The checksums of a trial's rows in a table, added up by step."""
 WHOLE_FILE = (0, 0)
 """Stands for trial and step where the checksum is over a whole file."""
+MASK = 0xFFFFFFFF
+"""Checksums are added up modulo 2^32."""
 NO_STEP = -1
 """The step of a trial without records."""
 SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
 
 
-def row_checksum(row: Row) -> int:
-    """Return the checksum of a row's values: the same for 0.10 and 0.1."""
+def row_values(row: Row) -> list[Value]:
+    """Return the cells of a row as numbers, blanks as NaN, and texts."""
     try:
-        values: list[float | str] = [float(cell) if cell else cell for cell in row]
+        return [*map(float, row)]
     except ValueError:
-        values = [_value(cell) for cell in row]
-    return crc32(repr(values).encode())
+        return [_value(cell) for cell in row]
 
 
-def rows_checksum(rows: Iterable[Row]) -> int:
-    """Return the checksum of rows in any order."""
-    return sum(map(row_checksum, rows)) & 0xFFFFFFFF
+def _value(cell: str) -> Value:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
+
+
+def checksum(values: Sequence[Value]) -> int:
+    """Return the checksum of a row's values."""
+    try:
+        return crc32(struct.pack(f"<{len(values)}d", *values))
+    except struct.error:
+        return crc32(repr(values).encode())
 
 
 def file_entry(name: str, content: bytes) -> Entry:
@@ -49,60 +68,99 @@ def file_entry(name: str, content: bytes) -> Entry:
 
 def trial_entry(trial: int, row: Row, last_step: int) -> Entry:
     """Return the entry for a row of trials.csv."""
-    return TRIALS, trial, last_step, row_checksum(row)
+    return TRIALS, trial, last_step, checksum(row_values(row))
 
 
-def step_entries(name: str, rows: Iterable[Row]) -> Iterator[Entry]:
-    """Yield the entries for rows of a table that grows, which begin with trial, epoch and step."""
-    for (trial, step), some in by_step(rows).items():
-        yield name, trial, step, rows_checksum(some)
+def rows_sum(rows: Iterable[Row]) -> int:
+    """Return what the checksums of rows add up to."""
+    return sum(checksum(row_values(row)) for row in rows)
 
 
-def by_step(rows: Iterable[Row]) -> dict[tuple[int, int], list[Row]]:
-    """Return rows that begin with trial, epoch and step by trial and step."""
-    found = defaultdict[tuple[int, int], list[Row]](list)
-    for row in rows:
-        found[int(row[0]), int(row[2])].append(row)
-    return dict(found)
+def sums_by_trial(rows: Iterable[Sequence[Value]]) -> dict[int, dict[int, int]]:
+    """Return the checksums of rows that begin with trial, epoch and step, added up by trial and step."""
+    found = defaultdict[int, dict[int, int]](lambda: defaultdict(int))
+    for values in rows:
+        found[int(values[0])][int(values[2])] += checksum(values)
+    return found
+
+
+def totals(sums: Sums, steps: Iterable[int]) -> dict[int, int]:
+    """Return what the checksums up to each of some steps add up to, steps in order."""
+    summed = sorted(sums)
+    until = [0, *accumulate(sums[step] for step in summed)]
+    return {step: until[bisect_right(summed, step)] & MASK for step in sorted(steps)}
+
+
+def table_entries(
+    name: str, rows: Iterable[Row], recorded: Mapping[int, Collection[int]] | None = None
+) -> Iterator[Entry]:
+    """Yield the entries for all rows of a table that grows.
+
+    Args:
+        name: of the file.
+        rows: all that it has.
+        recorded: the steps of every trial's records; if not given, those of the rows.
+    """
+    sums = sums_by_trial(map(row_values, rows))
+    for trial, steps in (sums if recorded is None else recorded).items():
+        for step, total in totals(sums.get(trial, {}), steps).items():
+            yield name, trial, step, total
 
 
 def checksum_lines(entries: Iterable[Entry]) -> bytes:
     """Return entries as lines of checksums.txt."""
-    return b"".join(b"%b %d %d %08x\n" % (name.encode(), trial, step, sum_) for name, trial, step, sum_ in entries)
+    return "".join(f"{checksum_line(*entry)}\n" for entry in entries).encode()
 
 
-def _value(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
+def checksum_line(name: str, trial: int, step: int, sum_: int) -> str:
+    """Return an entry as a line of checksums.txt."""
+    return f"{name} {trial} {step} {sum_ & MASK:08x}"
+
+
+LINE = re.compile(r"[\w.]+ (\d+) (-?\d+) [0-9a-f]{8}", re.ASCII)
+"""A whole line, with its trial and step."""
 
 
 class ChecksumIndex:
     """checksums.txt as it is at this moment, to look up; what can't be read of it is left out."""
 
     def __init__(self, run: Path):
-        self._sums = defaultdict[tuple[str, int], dict[int, set[int]]](lambda: defaultdict(set))
         path = run / CHECKSUMS
-        for line in path.read_bytes().split(b"\n") if path.is_file() else ():
-            try:
-                name, trial, step, sum_ = line.decode().split(" ")
-                if len(sum_) == 8:  # the rest of it may have been lost in a crash
-                    self._sums[name, int(trial)][int(step)].add(int(sum_, 16))
-            except ValueError:
-                continue
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        self._lines = frozenset(text.split("\n"))
+        self._steps: dict[str, dict[int, set[int]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._sums)
+        return any(map(LINE.fullmatch, self._lines))
 
-    def knows(self, entry: Entry) -> bool:
+    def knows(self, name: str, trial: int, step: int, sum_: int) -> bool:
         """Return whether this was written."""
-        name, trial, step, sum_ = entry
-        return sum_ in self.steps(name, trial).get(step, ())
+        return checksum_line(name, trial, step, sum_) in self._lines
 
-    def steps(self, name: str, trial: int) -> Mapping[int, set[int]]:
-        """Return the checksums of a trial in a file by step."""
-        return self._sums.get((name, trial), {})
+    def steps(self, name: str, trial: int) -> Collection[int]:
+        """Return the steps of a trial in a file of which there are checksums."""
+        if name not in self._steps:
+            found = [each for line in self._lines if line.startswith(name) and (each := LINE.fullmatch(line))]
+            self._steps[name] = by_trial = defaultdict[int, set[int]](set)
+            for each in found:
+                by_trial[int(each[1])].add(int(each[2]))
+        return self._steps[name].get(trial, ())
+
+    def first_fault(self, name: str, trial: int, found: Sums, until: float = NO_STEP) -> int | None:
+        """Return the first step from which a trial's rows are not as they were written, if there is any.
+
+        Args:
+            name: of the table.
+            trial: the trial's number.
+            found: what the checksums of its rows add up to, by step, steps in order.
+            until: the step that its rows have to reach.
+        """
+        good = NO_STEP
+        for step, total in found.items():
+            if not self.knows(name, trial, step, total):
+                return min((each for each in self.steps(name, trial) if good < each < step), default=step)
+            good = step
+        return min((each for each in self.steps(name, trial) if each > good), default=None) if good < until else None
 
 
 # Reading and checking
@@ -123,32 +181,33 @@ CHANGED = "changed since it was written"
 MISSING = "missing"
 HEADER = "the first line is not as it was written"
 UNCHECKED = Fault(CHECKSUMS, "missing or damaged, so that nothing can be checked")
+NAMED = 5
+"""Trials that a message lists."""
 
-Key = tuple[int, int]
-"""The trial and step of a row; NO_STEP in trials.csv."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class Table:
     """What can be read of a table, and how it differs from what was written."""
 
     name: str
-    rows: dict[Key, list[Row]] = field(default_factory=dict)
-    changed: frozenset[Key] = frozenset()
-    lost: frozenset[Key] = frozenset()
+    rows: list[Row] = field(default_factory=list)
+    values: list[list[Value]] = field(default_factory=list)
+    """The rows as numbers and texts."""
+    faults: dict[int, int] = field(default_factory=dict)
+    """The first step from which rows were changed or lost, by trial; NO_STEP in trials.csv."""
     unknown_lines: bool = False
-    """Whether there are lines that don't say which row they are."""
     problem: str = ""
     """Why nothing can be read."""
     older: bool = False
     """Whether it has the columns of format 2."""
-    unterminated: Key | None = None
-    """The last row, if no line break follows it: its writer may have been stopped within it."""
+    unterminated: bool = False
+    """Whether no line break follows the last row: its writer may have been stopped within it."""
 
     def fault(self) -> Fault | None:
         """Return what is wrong with it, if anything."""
-        parts = [f"{CHANGED}: {_places(self.changed)}"] if self.changed else []
-        parts += [f"lost since it was written: {_places(self.lost)}"] if self.lost else []
+        places = [f"trial {n}" + (f" from step {step}" if step >= 0 else "") for n, step in sorted(self.faults.items())]
+        named = ", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else "")
+        parts = [f"changed or lost since it was written: {named}"] if places else []
         parts += ["has lines that bnexp did not write"] if self.unknown_lines else []
         message = self.problem or "; ".join(parts)
         return Fault(self.name, message) if message else None
@@ -168,8 +227,8 @@ class Tables:
     def records(self) -> dict[int, dict[int, Row]]:
         """Rows of curves.csv by trial and step, steps in order."""
         found = defaultdict[int, dict[int, Row]](dict)
-        for (trial, step), (row, *_) in sorted(self.curves.rows.items()):
-            found[trial][step] = row
+        for row in sorted(self.curves.rows, key=lambda row: int(row[2])):
+            found[int(row[0])].setdefault(int(row[2]), row)
         return dict(found)
 
     def intact(self) -> tuple[dict[int, Row], dict[int, dict[int, Row]], list[Row]]:
@@ -179,27 +238,22 @@ class Tables:
             the rows of trials.csv of trials that have ended and lack nothing, by trial; the rows of curves.csv up to
             the first that is changed or lost, by trial and step; and the rows of probes.csv that came with them.
         """
-        first_fault: dict[int, float] = {}
+        all_records, first_fault = self.records, dict[int, int]()
         for table in (self.curves, self.probes):
-            everything = {(trial, NO_STEP) for trial, _ in (*self.trials.rows, *self.curves.rows)}
-            for trial, step in everything if table.problem else table.changed | table.lost:
-                first_fault[trial] = min(step, first_fault.get(trial, inf))
+            everything = {int(row[0]): NO_STEP for row in (*self.trials.rows, *self.curves.rows)}
+            for trial, step in (everything if table.problem else table.faults).items():
+                first_fault[trial] = min(step, first_fault.get(trial, step))
         outcomes = {
-            trial: row
-            for (trial, _), (row, *_) in self.trials.rows.items()
-            if row[-len(RESULT_COLUMNS)] and trial not in first_fault and (trial, NO_STEP) not in self.trials.changed
+            int(row[0]): row
+            for row in self.trials.rows
+            if row[-len(RESULT_COLUMNS)] and int(row[0]) not in first_fault.keys() | self.trials.faults.keys()
         }
         records = {
             trial: {step: row for step, row in rows.items() if step < first_fault.get(trial, inf)}
-            for trial, rows in self.records.items()
+            for trial, rows in all_records.items()
         }
-        return outcomes, records, recorded(self.probes, records)
-
-
-def recorded(probes: Table, records: Mapping[int, Mapping[int, Row]]) -> list[Row]:
-    """Return the rows of a table up to each trial's last record; further ones may be incomplete."""
-    last = {trial: max(rows) for trial, rows in records.items() if rows}
-    return [row for (trial, step), rows in probes.rows.items() if step <= last.get(trial, NO_STEP) for row in rows]
+        last = {trial: max(rows, default=NO_STEP) for trial, rows in records.items()}
+        return outcomes, records, [row for row in self.probes.rows if int(row[2]) <= last.get(int(row[0]), NO_STEP)]
 
 
 def checksum_index(run: Path) -> ChecksumIndex | None:
@@ -225,7 +279,7 @@ def check_files(run: Path, names: Sequence[str]) -> dict[str, Fault | None]:
     index = checksum_index(run)
     found: dict[str, Fault | None] = {}
     for name, content in contents.items():
-        changed = content is not None and index and not index.knows(file_entry(name, content))
+        changed = content is not None and index and not index.knows(*file_entry(name, content))
         found[name] = Fault(name, MISSING if content is None else CHANGED) if changed or content is None else None
     return found
 
@@ -237,37 +291,37 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
         InputError: the folder is of another format than this version reads.
         OSError: a file is there but can't be read.
     """
-    planned = range(len(config.points()) * len(config.arms) * len(config.seeds))
-    columns = trial_columns(config)
+    planned = frozenset(range(len(config.points()) * len(config.arms) * len(config.seeds)))
     # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
-    trials = _read_table(run / TRIALS, columns, columns[-len(RESULT_COLUMNS) :], planned)
-    curves = _read_table(run / CURVES, CURVE_COLUMNS, CURVE_COLUMNS, planned)
-    probes = _read_table(run / PROBES, PROBE_COLUMNS, PROBE_COLUMNS[-1:], planned) if config.probes else Table(PROBES)
-    late = _read_table(run / LATE_PROBES, PROBE_COLUMNS, PROBE_COLUMNS[-1:], planned)
+    trials = _read_table(run / TRIALS, trial_columns(config), planned)
+    curves = _read_table(run / CURVES, CURVE_COLUMNS, planned)
+    probes = _read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
+    late = _read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
     index = checksum_index(run)
-    trials = replace(trials, lost=frozenset((n, NO_STEP) for n in planned) - trials.rows.keys() - trials.changed)
+    trials.faults = dict.fromkeys(planned - {int(row[0]) for row in trials.rows}, NO_STEP)
     if index:
-        trials, until = _check_trials(trials, planned, index)
-        curves = _check_steps(curves, index, until, beyond=True)
-        last = dict.fromkeys(planned, NO_STEP) | dict(sorted(curves.rows))
-        probes = _check_steps(probes, index, last, beyond=False)
-        late = _check_steps(late, index, dict.fromkeys(planned, inf), beyond=False)
-    else:
-        curves = _without_unterminated(curves)
-    if late.problem == MISSING and not late.lost:
+        until = _check_trials(trials, planned, index)
+        recorded = _check_curves(curves, until, index)
+        if config.probes:
+            _check_totals(probes, recorded, index)
+        own = sums_by_trial(late.values)
+        steps = {trial: {*index.steps(LATE_PROBES, trial), *own.get(trial, ())} for trial in planned}
+        _check_totals(late, steps, index)
+    elif curves.unterminated:
+        del curves.rows[-1], curves.values[-1]
+    if late.problem == MISSING and not late.faults:
         late = Table(LATE_PROBES)
     unchecked = [UNCHECKED] if index is not None and not index else []
     faults = [table.fault() for table in (trials, curves, probes, late)]
     return Tables(trials, curves, probes, late, (*unchecked, *filter(None, faults)))
 
 
-def _read_table(path: Path, columns: Sequence[str], results: Sequence[str], planned: range) -> Table:
+def _read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> Table:
     """Read a table as far as it can be read.
 
     Args:
         path: the file.
         columns: that it has.
-        results: the last of them, which are numbers but for TEXT_COLUMNS.
         planned: numbers of the trials.
     """
     if not path.is_file():
@@ -277,22 +331,25 @@ def _read_table(path: Path, columns: Sequence[str], results: Sequence[str], plan
     older = names != list(columns)
     if older and names != [name for name in columns if name not in COLUMNS_SINCE_3]:
         return Table(path.name, problem=HEADER)
-    rows, unreadable, unknown = defaultdict[Key, list[Row]](list), set[Key](), False
-    unterminated, key = lines[-1:] not in ([], [""]), None
+    table = Table(path.name, older=older, unterminated=any(map(_cells, lines[-1:])))
+    places = 3 if "step" in columns else 1  # trial, epoch and step, or the trial alone
+    numbers = [at for at, name in enumerate(columns) if at < places or name in NUMBERS]
     for number, line in enumerate(lines, 1):
         if not (row := _cells(line)):
             continue
         if older:
             known = dict(zip(names, row, strict=False))
             row = [known.get(name, "") for name in columns]
-        key = _key(row, planned, has_step="step" in columns)
-        if key and len(row) == len(columns) and _readable(results, row[-len(results) :]):
-            rows[key].append(row)
-        elif not (unterminated and number == len(lines)):
-            unknown |= key is None
-            unreadable.update([key] if key else [])
-    last = key if unterminated and key in rows else None
-    return Table(path.name, dict(rows), frozenset(unreadable), unknown_lines=unknown, older=older, unterminated=last)
+        values = row_values(row)
+        readable = len(row) == len(columns) and (str not in map(type, values) or _readable(values, numbers))
+        if readable and values[0] in planned and _whole(row[:places], values[:places]):
+            table.rows.append(row)
+            table.values.append(values)
+        elif table.unterminated and number == len(lines):
+            table.unterminated = False
+        else:
+            table.unknown_lines = True
+    return table
 
 
 def _cells(line: str) -> list[str]:
@@ -305,71 +362,50 @@ def _cells(line: str) -> list[str]:
         return [line]
 
 
-def _key(row: Row, planned: range, *, has_step: bool) -> Key | None:
-    if not row[0].isdecimal() or len(row[0]) > 9 or int(row[0]) not in planned:
-        return None
-    if not has_step:
-        return int(row[0]), NO_STEP
-    return (int(row[0]), int(row[2])) if len(row) > 2 and row[2].isdecimal() and len(row[2]) < 19 else None
+def _whole(cells: Row, values: Sequence[Any]) -> bool:
+    return all(map(str.isdecimal, cells)) and max(values) < EXACT
 
 
-def _readable(columns: Sequence[str], cells: Row) -> bool:
-    """Return whether results are numbers, texts and known outcomes."""
-    try:
-        for column, cell in zip(columns, cells, strict=True):
-            if cell and column not in TEXT_COLUMNS:
-                float(cell)
-    except ValueError:
-        return False
-    return columns[0] != "outcome" or cells[0] in ("", *get_args(OutcomeKind))
+def _readable(values: Sequence[Value], numbers: Iterable[int]) -> bool:
+    """Return whether there are numbers where numbers belong, and outcomes that are known."""
+    outcome = values[-len(RESULT_COLUMNS)] if len(values) > len(RESULT_COLUMNS) else nan
+    return not any(isinstance(values[at], str) for at in numbers) and (
+        isinstance(outcome, float) or outcome in get_args(OutcomeKind)
+    )
 
 
-def _check_trials(table: Table, planned: range, index: ChecksumIndex) -> tuple[Table, dict[int, float]]:
-    """Return trials.csv as checked, and the step up to which each trial has to have its records."""
-    changed, until = set(table.changed), dict[int, float]()
+def _check_trials(table: Table, planned: Iterable[int], index: ChecksumIndex) -> dict[int, int]:
+    """Find the trials whose rows in trials.csv are not as they were written; return the step that each has to reach."""
+    found, until = defaultdict[int, list[int]](list), dict[int, int]()
+    for row, values in zip(table.rows, table.values, strict=True):
+        found[int(row[0])].append(checksum(values))
     for trial in planned:
-        sums, rows = index.steps(TRIALS, trial), table.rows.get((trial, NO_STEP), [])
-        value = rows_checksum(rows)
-        found = [step for step, known in sums.items() if rows and value in known]
-        changed |= {(trial, NO_STEP)} if rows and not found else set()
-        until[trial] = max(found or sums, default=NO_STEP)
-    return replace(table, changed=frozenset(changed)), until
+        known, sum_ = index.steps(TRIALS, trial), sum(found[trial])
+        steps = [step for step in known if found[trial] and index.knows(TRIALS, trial, step, sum_)]
+        until[trial] = max(steps or known, default=NO_STEP)
+        if not steps:
+            table.faults[trial] = NO_STEP
+    return until
 
 
-def _check_steps(table: Table, index: ChecksumIndex, until: Mapping[int, float], *, beyond: bool) -> Table:
-    """Return a table that grows as checked.
-
-    Args:
-        table: with rows by trial and step.
-        index: the checksums.
-        until: the step up to which nothing of a trial may be lost.
-        beyond: whether later rows are checked, too; none may be lost before them either.
-    """
-    rows = {key: some for key, some in table.rows.items() if beyond or key[1] <= until[key[0]]}
-    good = {key for key, some in rows.items() if index.knows((table.name, *key, rows_checksum(some)))}
-    if table.unterminated in rows.keys() - good:
-        return _check_steps(_without_unterminated(table), index, until, beyond=beyond)
-    there = rows.keys() | table.changed
-    furthest = dict(until) | {trial: max(step, until[trial]) for trial, step in sorted(there)}
-    written = {
-        (trial, step) for trial, last in furthest.items() for step in index.steps(table.name, trial) if step <= last
-    }
-    return replace(table, changed=table.changed | (rows.keys() - good), lost=frozenset(written - there))
+def _check_curves(table: Table, until: Mapping[int, int], index: ChecksumIndex) -> dict[int, Collection[int]]:
+    """Find what is not as it was written in curves.csv; return the steps of every trial's records."""
+    sums = sums_by_trial(table.values)
+    for trial, last in until.items():
+        fault = index.first_fault(CURVES, trial, totals(sums.get(trial, {}), sums.get(trial, ())), last)
+        if fault is not None:
+            table.faults[trial] = fault
+    if table.unterminated and int(table.rows[-1][0]) in table.faults:
+        del table.rows[-1], table.values[-1]
+        table.faults, table.unterminated = {}, False
+        return _check_curves(table, until, index)
+    return {trial: steps.keys() for trial, steps in sums.items()}
 
 
-def _without_unterminated(table: Table) -> Table:
-    """Return a table without the row that may be incomplete."""
-    key = table.unterminated
-    if key is None:
-        return table
-    rows = {**table.rows, key: table.rows[key][:-1]}
-    return replace(table, rows={key: some for key, some in rows.items() if some}, unterminated=None)
-
-
-NAMED = 5
-"""Rows that a message lists."""
-
-
-def _places(keys: Iterable[Key]) -> str:
-    known = [f"trial {trial}" + (f" at step {step}" if step >= 0 else "") for trial, step in sorted(keys)]
-    return ", ".join(known[:NAMED]) + (", …" if len(known) > NAMED else "")
+def _check_totals(table: Table, recorded: Mapping[int, Collection[int]], index: ChecksumIndex) -> None:
+    """Find what is not as it was written in probes.csv or late_probes.csv, up to the given steps."""
+    sums = {} if table.problem else sums_by_trial(table.values)
+    for trial, steps in recorded.items():
+        fault = index.first_fault(table.name, trial, totals(sums.get(trial, {}), steps))
+        if fault is not None:
+            table.faults[trial] = fault

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
-from bnexp.store.checksums import Entry, checksum_lines, step_entries
+from bnexp.store.checksums import Entry, checksum_lines
 from bnexp.store.files import CHECKSUMS, CURVES, PROBES, AppendOnlyFile, replace
-from bnexp.store.tables import Row, csv_text, step_of
+from bnexp.store.tables import Row, csv_text
 
 Place = Callable[[int], tuple[int, int]]
 """Gives a trial's group, by when it is trained, and the trial's place in the group."""
@@ -32,19 +32,18 @@ class GrowingTables:
 
     def begin(self, entries: Iterable[Entry]) -> None:
         """Begin checksums.txt anew with the entries of all that is kept."""
-        replace(self._run / CHECKSUMS, checksum_lines(entries))
+        replace(self._run / CHECKSUMS, self._lines(entries))
 
     def enter(self, entries: Iterable[Entry]) -> None:
         """Add entries to checksums.txt: what they stand for is about to be written."""
-        self._file(CHECKSUMS).append(checksum_lines(entries))
+        self._file(CHECKSUMS).append(self._lines(entries))
 
     def sync_checksums(self) -> None:
         """Wait until the entries are on the disk: nothing there is to be without its checksum."""
         self._file(CHECKSUMS).sync()
 
     def append(self, curves: Sequence[Row], probes: Sequence[Row]) -> None:
-        """Add rows to the tables."""
-        self._enter_rows(curves, probes)
+        """Add rows, whose entries are made, to the tables."""
         for name, rows in self._named(curves, probes):
             self._file(name).append(csv_text(rows).encode())
         if self._file(CURVES).due:
@@ -61,8 +60,7 @@ class GrowingTables:
                 replace(self._run / name, content)
 
     def replace_trials(self, trials: Collection[int], curves: Sequence[Row], probes: Sequence[Row]) -> None:
-        """Put rows in the place of all that the tables have of some trials."""
-        self._enter_rows(curves, probes)
+        """Put rows, whose entries are made, in the place of all that the tables have of some trials."""
         others = {name: [row for row in self._rows(name) if int(row[0]) not in trials] for name in self._tables}
         self.write([*others[CURVES], *curves], [*others.get(PROBES, ()), *probes])
 
@@ -91,12 +89,12 @@ class GrowingTables:
         with (self._run / name).open(encoding="utf-8", newline="") as file:
             return [*csv.reader(file)][1:]
 
+    def _lines(self, entries: Iterable[Entry]) -> bytes:
+        return checksum_lines(entry for entry in entries if PROBES in self._tables or entry[0] != PROBES)
+
     def _named(self, curves: Iterable[Row], probes: Iterable[Row]) -> Iterator[tuple[str, Iterable[Row]]]:
         return ((name, curves if name == CURVES else probes) for name in self._tables)
 
-    def _enter_rows(self, curves: Sequence[Row], probes: Sequence[Row]) -> None:
-        self.enter(entry for name, rows in self._named(curves, probes) for entry in step_entries(name, rows))
-
     def _moment(self, row: Row) -> tuple[int, int, int]:
         group, place = self._place(int(row[0]))
-        return group, step_of(row), place
+        return group, int(row[2]), place

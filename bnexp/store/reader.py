@@ -19,14 +19,13 @@ from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.checksums import (
     MISSING,
-    NO_STEP,
     Fault,
     Table,
     Tables,
     check_files,
+    checksum,
     examine,
-    recorded,
-    row_checksum,
+    row_values,
 )
 from bnexp.store.files import (
     CONFIG,
@@ -40,7 +39,7 @@ from bnexp.store.files import (
     read,
     refusal,
 )
-from bnexp.store.tables import RESULT_COLUMNS, TEXT_COLUMNS, Row, escape_cell, probe_of, to_row, unescape_cell
+from bnexp.store.tables import EXACT, RESULT_COLUMNS, TEXT_COLUMNS, escape_cell, probe_of, to_row, unescape_cell
 
 
 class DamagedRunError(InputError):
@@ -103,9 +102,10 @@ class RunRecord:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        rows = [row for row, *_ in self._tables.curves.rows.values()]
-        numbers = np.array([[float(cell or "nan") for cell in row] for row in rows]).reshape(-1, len(CURVE_COLUMNS))
+        numbers = np.array(self._tables.curves.values, dtype=float).reshape(-1, len(CURVE_COLUMNS))
         frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS)).astype({"trial": int, "epoch": int, "step": int})
+        if self._tables.curves.faults:  # where a row may be there twice
+            frame = frame.drop_duplicates(["trial", "step"], ignore_index=True)
         if self.environment.get("format", FORMAT_VERSION) < FORMAT_VERSION:
             frame["lr"] = _as_given(frame["lr"])
         return frame
@@ -116,7 +116,8 @@ class RunRecord:
 
         What a probe found afterwards stands in for what it had found at that moment.
         """
-        taken, late = _probe_frame(recorded(self._tables.probes, self._tables.records)), self.late_probes
+        taken, late = _probe_frame(self._tables.probes), self.late_probes
+        taken = taken[taken["step"] <= taken["trial"].map(self.curves.groupby("trial")["step"].max())]
         again = pd.MultiIndex.from_frame(_measurements(late))
         replaced = pd.MultiIndex.from_frame(_measurements(taken)).isin(again)
         return pd.concat([taken[~replaced], late], ignore_index=True)
@@ -124,7 +125,7 @@ class RunRecord:
     @cached_property
     def late_probes(self) -> pd.DataFrame:
         """late_probes.csv: what was measured on final weights."""
-        return _probe_frame(row for rows in self._tables.late_probes.rows.values() for row in rows)
+        return _probe_frame(self._tables.late_probes)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -186,10 +187,6 @@ class RunRecord:
             raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
 
 
-EXACT = 2**53
-"""Whole numbers up to this are floats without loss."""
-
-
 def _as_given(rates: pd.Series) -> pd.Series:
     """Return learning rates as they were given: 0.1 where version 0.2 wrote 0.10000000149011612, in single precision.
 
@@ -210,11 +207,11 @@ def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
     planned = {"trial": range(len(arms)), "arm": arms, "seed": seeds}
     planned |= {key: [point[key] for point in points] for key in config.swept}
     blank = [""] * len(RESULT_COLUMNS)
-    results = []
+    results, rows = [], {int(row[0]): row for row in table.rows}
     for number, values in enumerate(zip(*planned.values(), strict=True)):
-        row, *_ = table.rows.get((number, NO_STEP), [[*to_row(values), *blank]])
+        row = rows.get(number) or [*to_row(values), *blank]
         for name, found, meant in zip(planned, row, to_row(values), strict=False):
-            if row_checksum([found]) != row_checksum([meant]):
+            if checksum(row_values([found])) != checksum(row_values([meant])):
                 raise ValueError(f"{name} of trial {number} is {found!r}, and {meant!r} in config.yaml")
         results.append(row[-len(RESULT_COLUMNS) :])
     columns = {name: grid_column(values) for name, values in planned.items()}
@@ -248,8 +245,9 @@ def _result_column(name: str, cells: Sequence[str]) -> pd.Series:
     return pd.Series([np.nan if not cell else int(cell) if cell.isdecimal() else float(cell) for cell in cells])
 
 
-def _probe_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    frame = pd.DataFrame([*rows], columns=list(PROBE_COLUMNS), dtype=str).replace({"value": {"": "nan"}})
+def _probe_frame(table: Table) -> pd.DataFrame:
+    frame = pd.DataFrame(table.values, columns=list(PROBE_COLUMNS))
+    frame[["layer", "probe"]] = [row[3:5] for row in table.rows] or None
     return frame.astype({"trial": int, "epoch": int, "step": int, "layer": str, "probe": str, "value": float})
 
 

@@ -31,6 +31,10 @@ COLUMNS_SINCE_3 = ("highest_batch_loss", "highest_batch_loss_step")
 """Those of them that folders of format 2 don't have."""
 TEXT_COLUMNS = ("outcome", "reason")
 """Result columns that aren't numbers."""
+NUMBERS = {*CURVE_COLUMNS, "value", *RESULT_COLUMNS} - {*TEXT_COLUMNS}
+"""Columns of all tables that are numbers."""
+EXACT = 2**53
+"""Whole numbers up to this are floats without loss."""
 
 # Writing
 
@@ -113,8 +117,3 @@ def trial_row(trial: Trial, records: Sequence[Row] = (), outcome: Outcome | None
         if best["val_accuracy"]:
             results |= {"best_val_accuracy": best["val_accuracy"], "test_accuracy_at_best_val": best["test_accuracy"]}
     return [*to_row([trial.number, trial.arm, trial.seed, *trial.point.values()]), *results.values()]
-
-
-def step_of(row: Row) -> int:
-    """Return the step of a row of a table that grows."""
-    return int(row[2])

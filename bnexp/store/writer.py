@@ -21,7 +21,8 @@ from bnexp.store.checksums import (
     checksum_lines,
     examine,
     file_entry,
-    step_entries,
+    rows_sum,
+    table_entries,
     trial_entry,
 )
 from bnexp.store.files import (
@@ -48,7 +49,7 @@ from bnexp.store.files import (
     replace,
 )
 from bnexp.store.growing import GrowingTables
-from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, step_of, to_row, trial_columns, trial_row
+from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, to_row, trial_columns, trial_row
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
@@ -81,9 +82,26 @@ class _Attempt:
     old_until: int = NO_STEP
     """Last step recorded by the previous attempt; its rows stay in the files until this attempt reaches that step."""
 
+    def __post_init__(self) -> None:
+        self._sums = {CURVES: rows_sum(self.records), PROBES: rows_sum(self.probes)}
+
+    def add(self, record: Row, probes: Sequence[Row]) -> list[Entry]:
+        """Add a record and what was measured since the one before; return the entries for both tables."""
+        self.records.append(record)
+        self.probes += probes
+        self._sums[CURVES] += rows_sum([record])
+        self._sums[PROBES] += rows_sum(probes)
+        return [(name, int(record[0]), self.last_step, sum_) for name, sum_ in self._sums.items()]
+
     @property
     def last_step(self) -> int:
-        return step_of(self.records[-1]) if self.records else NO_STEP
+        return int(self.records[-1][2]) if self.records else NO_STEP
+
+    def until(self, step: int) -> "_Attempt":
+        """Return the attempt that goes on from a step of this one."""
+        furthest = max(self.last_step, self.old_until)
+        records, probes = ([row for row in rows if int(row[2]) <= step] for rows in (self.records, self.probes))
+        return _Attempt(records, probes, furthest if furthest > step else NO_STEP)
 
 
 class RunWriter:
@@ -196,7 +214,7 @@ class RunWriter:
 
     def reaches(self, trial: int, step: int) -> bool:
         """Whether a trial that is being trained has its record of a step."""
-        return any(step_of(row) == step for row in self._attempts[trial].records)
+        return any(int(row[2]) == step for row in self._attempts[trial].records)
 
     def go_back(self, steps: Mapping[int, int]) -> None:
         """Begin anew after the given steps of trials (-1: at the start); those that have ended are not affected.
@@ -205,11 +223,7 @@ class RunWriter:
         """
         for trial, step in steps.items():
             if trial not in self._ended:
-                attempt = self._attempts.setdefault(trial, _Attempt())
-                furthest = max(attempt.last_step, attempt.old_until)
-                attempt.records = [row for row in attempt.records if step_of(row) <= step]
-                attempt.probes = [row for row in attempt.probes if step_of(row) <= step]
-                attempt.old_until = furthest if furthest > step else NO_STEP
+                self._attempts[trial] = self._attempts.get(trial, _Attempt()).until(step)
 
     def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
         """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along.
@@ -221,17 +235,17 @@ class RunWriter:
         measured: dict[int, list[Row]] = {trial: [] for trial in record.trials}
         for values in (row for each in probes for row in each.rows()):
             measured[int(values["trial"])].append(to_row(values[name] for name in PROBE_COLUMNS))
-        added, caught_up = list[Row](), list[int]()
+        added, caught_up, entries = list[Row](), list[int](), list[Entry]()
         for trial, numbers in zip(record.trials, record.rows(), strict=True):
             if trial not in self._ended:
                 row = numbers_row(numbers[name] for name in CURVE_COLUMNS)
                 attempt = self._attempts.setdefault(trial, _Attempt())
-                attempt.records.append(row)
-                attempt.probes += measured[trial]
+                entries += attempt.add(row, measured[trial])
                 if attempt.old_until == NO_STEP:
                     added.append(row)
                 elif record.step >= attempt.old_until:
                     caught_up.append(trial)
+        self._tables.enter(entries)
         if added:
             self._tables.append(added, [row for each in added for row in measured[int(each[0])]])
         self._replace_old(caught_up)
@@ -292,8 +306,9 @@ class RunWriter:
         entries = [*kept.files, *(trial_entry(trial, row, NO_STEP) for trial, row in self._rows.items())]
         entries += [trial_entry(trial, row, last.get(trial, NO_STEP)) for trial, row in kept.outcomes.items()]
         records = [row for rows in kept.records.values() for row in rows.values()]
-        for name, rows in ((CURVES, records), (PROBES, kept.probes), (LATE_PROBES, kept.late_probes)):
-            entries += step_entries(name, rows)
+        entries += table_entries(CURVES, records)
+        entries += table_entries(PROBES, kept.probes, {trial: rows.keys() for trial, rows in kept.records.items()})
+        entries += table_entries(LATE_PROBES, kept.late_probes)
         for trial, row in kept.outcomes.items():
             if not (retry_failed and row[-len(RESULT_COLUMNS)] == "failed"):
                 self._rows[trial] = row
@@ -340,7 +355,7 @@ def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
         checksums = AppendOnlyFile(run / CHECKSUMS)
         try:
             checksums.append(
-                b"\n" + checksum_lines(step_entries(LATE_PROBES, rows))
+                b"\n" + checksum_lines(table_entries(LATE_PROBES, rows))
             )  # a crash may have left half a line
             checksums.sync()
         finally:
@@ -366,9 +381,7 @@ def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] 
     files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
     about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
     outcomes, records, probes = tables.intact()
-    late = [
-        row for key, rows in tables.late_probes.rows.items() if key not in tables.late_probes.changed for row in rows
-    ]
+    late = [row for row in tables.late_probes.rows if int(row[0]) not in tables.late_probes.faults]
     notes = [_put_aside(path, fault) for fault in (*filter(None, damaged.values()), *tables.faults)]
     names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
     blocked = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]

@@ -182,7 +182,7 @@ def test_the_command_line_says_it(made: Made, folder: Path) -> None:
     run = made.copy("finished", folder / "runs")
     content = (run / "curves.csv").read_bytes()
     (run / "curves.csv").write_bytes(content.replace(b"\n1,1,5,", b"\n1,1,5,9"))
-    said = f"bnexp: runs/{run.name}/curves.csv: changed since it was written: trial 1 at step 5\n"
+    said = f"bnexp: runs/{run.name}/curves.csv: changed or lost since it was written: trial 1 from step 5\n"
     assert in_a_child(folder, "compare") == (0, said)
     (run / "config.yaml").write_bytes(JUNK)
     code, said = in_a_child(folder, "compare")
@@ -237,7 +237,7 @@ def test_only_the_group_of_a_damaged_row_is_trained_again(made: Made, folder: Pa
         group = FIRST if number in FIRST else SECOND
         assert done.trained == sorted({group, *([SECOND] if which == "unfinished" else [])}, reverse=True)
         (said,) = done.damage
-        assert said.startswith(f"{name}: changed since it was written: trial {number}")
+        assert said.startswith(f"{name}: changed or lost since it was written: trial {number}")
         assert said.endswith(f" (kept as {name}.damaged-1)")
         kept = (run / f"{name}.damaged-1").read_bytes().splitlines(keepends=True)
         assert (kept[at] != line, kept[:at] + kept[at + 1 :]) == (True, lines[:at] + lines[at + 1 :])

@@ -20,7 +20,7 @@ from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.run_list import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.screen import plain
-from bnexp.store.checksums import checksum_lines, file_entry, step_entries, trial_entry
+from bnexp.store.checksums import checksum_lines, file_entry, table_entries, trial_entry
 from bnexp.store.files import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, TRIALS
 from bnexp.store.finding import find_together
 from bnexp.store.reader import RunRecord
@@ -315,7 +315,7 @@ def sealed(run: Path, changed: dict[str, Callable[[str], str]]) -> None:
     trials, records = (read_rows(run / name) for name in (TRIALS, CURVES))
     entries = [file_entry(name, (run / name).read_bytes()) for name in (CONFIG, ENVIRONMENT)]
     entries += [trial_entry(int(row[0]), row, 6) for row in trials]
-    entries += step_entries(CURVES, records)
+    entries += table_entries(CURVES, records)
     (run / CHECKSUMS).write_bytes(checksum_lines(entries))
 
 

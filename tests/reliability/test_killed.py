@@ -113,7 +113,7 @@ def check_flushed(task: Task, where: str) -> None:
     assert not faults, f"{where}: {faults}"
     if RunRecord.exists(task.path):
         assert RunRecord(task.path).environment, where  # read, which fails where it is damaged
-        ended = [rows for rows in tables.trials.rows.values() if rows[0][4]]
+        ended = [row for row in tables.trials.rows if row[4]]
         assert len(ended) == len(outcomes), f"{where}: {tables}"
     checkpoints = Checkpoints(task.path)
     for snapshot in filter(None, map(checkpoints.load, checkpoints.numbers)):

@@ -78,7 +78,8 @@ def test_a_row_that_is_not_as_it_was_written_is_named(writer: RunWriter, at: int
     lines[at : at + 1] = {"changed": [f"{lines[at].rpartition(',')[0]},77.0"], "lost": []}.get(how, [lines[at]] * 2)
     (run.path / "probes.csv").write_text("\n".join([*lines, ""]))
     (warning,) = RunRecord(run.path).warnings
-    assert warning == f"{run.path}/probes.csv: changed since it was written: trial {trial} at step {step}"
+    record = 6 if int(step) else 0
+    assert warning == f"{run.path}/probes.csv: changed or lost since it was written: trial {trial} from step {record}"
     assert restored(run).unfinished == {int(trial)}
 
 
@@ -144,7 +145,7 @@ def test_late_probes_that_are_damaged_are_named_and_left_out_when_the_run_is_res
     path = add_late_probes(run, [probed(12)])
     path.write_text(path.read_text().replace("0.5", "0.6"))
     damaged = RunRecord(run.path)
-    assert damaged.warnings == (f"{path}: changed since it was written: trial 0 at step 12",)
+    assert damaged.warnings == (f"{path}: changed or lost since it was written: trial 0 from step 12",)
     assert damaged.late_probes["value"].tolist()[0] == 0.6
     again = restored(run)
     assert (again.complete, again.warnings, again.late_probes["trial"].unique().tolist()) == (True, (), [1])

@@ -15,10 +15,20 @@ from bnexp.config.load import resolve
 from bnexp.config.yaml import parse, to_yaml
 from bnexp.plan import Trial, trials
 from bnexp.records import CURVE_COLUMNS, Outcome
-from bnexp.store.checksums import NO_STEP, Table
+from bnexp.store.checksums import Table
 from bnexp.store.files import TRIALS
-from bnexp.store.reader import EXACT, grid_column, trial_frame
-from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, escape_cell, numbers_row, to_row, trial_row, unescape_cell
+from bnexp.store.reader import grid_column, trial_frame
+from bnexp.store.tables import (
+    EXACT,
+    RESULT_COLUMNS,
+    Row,
+    csv_text,
+    escape_cell,
+    numbers_row,
+    to_row,
+    trial_row,
+    unescape_cell,
+)
 from tests.helpers import experiment
 from tests.store.conftest import MakeRun
 
@@ -160,7 +170,7 @@ def written(config: ExperimentConfig, **results: Any) -> Table:
     rows = [
         to_row([n, arm, seed, *point.values(), *map(results.get, RESULT_COLUMNS)]) for n, (arm, point, seed) in places
     ]
-    return Table(TRIALS, {(n, NO_STEP): [row] for n, row in enumerate(rows)})
+    return Table(TRIALS, list(rows))
 
 
 @settings(deadline=None)
@@ -230,10 +240,10 @@ def test_results_are_numbers_and_texts_whatever_they_look_like() -> None:
 def test_a_row_of_another_trial_is_refused(column: int, cell: str, message: str) -> None:
     config = swept([0.1], arms=["nan"], seeds=(0,))
     row = ["0", "nan", "0", "0.10", *[""] * len(RESULT_COLUMNS)]
-    assert trial_frame(Table(TRIALS, {(0, NO_STEP): [row]}), config)["train.lr"].tolist() == [0.1]
+    assert trial_frame(Table(TRIALS, [row]), config)["train.lr"].tolist() == [0.1]
     row[column] = cell
     with pytest.raises(ValueError, match=f"^{message}$"):
-        trial_frame(Table(TRIALS, {(0, NO_STEP): [row]}), config)
+        trial_frame(Table(TRIALS, [row]), config)
 
 
 @pytest.mark.parametrize("arm", ARMS)
