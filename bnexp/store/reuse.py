@@ -9,12 +9,11 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.plan import Trial, identities, trials
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.checksums import examine
 from bnexp.store.files import READ_ONLY
 from bnexp.store.finding import experiment_of, find_runs
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import RESULT_COLUMNS, Row, trial_row
-from bnexp.store.writer import Kept
+from bnexp.store.verify import Kept, examine
 
 RESULTS = ("completed", "diverged")
 """Outcomes that are worth taking over."""

@@ -1,7 +1,6 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,19 +11,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
-from bnexp.store.checksums import (
-    NO_STEP,
-    Entry,
-    Fault,
-    check_files,
-    checksum_index,
-    checksum_lines,
-    examine,
-    file_entry,
-    rows_sum,
-    table_entries,
-    trial_entry,
-)
+from bnexp.store.checksums import NO_STEP, Entry, checksum_lines, file_entry, rows_sum, table_entries, trial_entry
 from bnexp.store.files import (
     CHECKSUMS,
     CONFIG,
@@ -33,42 +20,23 @@ from bnexp.store.files import (
     FORMAT_VERSION,
     LATE_PROBES,
     LOG,
-    PICTURE,
     PROBES,
     READ_ONLY,
-    SUMMARIES,
     TRIALS,
     AppendOnlyFile,
     cannot_continue,
     check_format,
     groups_of,
     make_folder,
-    quarantine,
-    read,
     remove_leftovers,
     replace,
 )
 from bnexp.store.growing import GrowingTables
 from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, to_row, trial_columns, trial_row
+from bnexp.store.verify import Kept, checksum_index, recover
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Rows that a run folder begins with: those of reused trials, or what was written before."""
-
-    outcomes: Mapping[int, Row] = field(default_factory=dict)
-    """Rows of trials.csv of trials that have ended."""
-    records: Mapping[int, Mapping[int, Row]] = field(default_factory=dict)
-    """Rows of curves.csv by trial and step, steps in order."""
-    probes: Sequence[Row] = ()
-    """Rows of probes.csv."""
-    late_probes: Sequence[Row] = ()
-    """Rows of late_probes.csv."""
-    files: Sequence[Entry] = ()
-    """Entries of config.yaml and environment.json as they are until they are written again."""
 
 
 @dataclass
@@ -362,37 +330,6 @@ def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
             checksums.close()
     replace(run / LATE_PROBES, csv_text([PROBE_COLUMNS, *rows]))
     return run / LATE_PROBES
-
-
-def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] | None, tuple[str, ...]]:
-    """Return what can be kept of a run folder, and keep copies of what is damaged.
-
-    Returns:
-        the rows; environment.json if it can be read; and what was damaged, and under which name it is kept.
-
-    Raises:
-        InputError: the folder is of a format that is only read.
-        OSError: a file can't be read, which may be intact, or no copy can be made.
-    """
-    tables = examine(path, config)
-    if tables.trials.older:
-        raise cannot_continue(path)
-    damaged = check_files(path, (ENVIRONMENT, CONFIG))
-    files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
-    about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
-    outcomes, records, probes = tables.intact()
-    late = [row for row in tables.late_probes.rows if int(row[0]) not in tables.late_probes.faults]
-    notes = [_put_aside(path, fault) for fault in (*filter(None, damaged.values()), *tables.faults)]
-    names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
-    blocked = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
-    notes += [_put_aside(path, Fault(name, "not a file")) for name in blocked]
-    return Kept(outcomes, records, probes, late, files), about, tuple(notes)
-
-
-def _put_aside(path: Path, fault: Fault) -> str:
-    """Keep what is about to be replaced; return what there is to say."""
-    place = path / fault.file
-    return f"{fault} (kept as {quarantine(place).name})" if os.path.lexists(place) else str(fault)
 
 
 def _new(groups: Groups) -> dict[str, Any]:

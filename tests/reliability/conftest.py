@@ -41,10 +41,10 @@ from bnexp.report import summary as folder
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
-from bnexp.store.checksums import examine
 from bnexp.store.files import AppendOnlyFile
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord, finished_run
+from bnexp.store.verify import examine
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment
 from tests.reliability.faults import Made, made_runs

@@ -15,8 +15,8 @@ import pytest
 
 from bnexp.plan import Options
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.checksums import examine
 from bnexp.store.reader import RunRecord
+from bnexp.store.verify import examine
 from tests.reliability.conftest import (
     PATIENCE,
     SELDOM,

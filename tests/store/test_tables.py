@@ -15,7 +15,6 @@ from bnexp.config.load import resolve
 from bnexp.config.yaml import parse, to_yaml
 from bnexp.plan import Trial, trials
 from bnexp.records import CURVE_COLUMNS, Outcome
-from bnexp.store.checksums import Table
 from bnexp.store.files import TRIALS
 from bnexp.store.reader import grid_column, trial_frame
 from bnexp.store.tables import (
@@ -29,6 +28,7 @@ from bnexp.store.tables import (
     trial_row,
     unescape_cell,
 )
+from bnexp.store.verify import Table
 from tests.helpers import experiment
 from tests.store.conftest import MakeRun
 
