@@ -122,17 +122,24 @@ def only_group(config: ExperimentConfig) -> TrialGroup:
     return group
 
 
-def rates_group(trials: int = 1, model: dict[str, Any] | None = None, seeds: int = 1, **train: Any) -> TrialGroup:
-    """A small network with so many learning rates, as one group."""
+def small_group(
+    rates: Sequence[float] = (0.1,), model: dict[str, Any] | None = None, seeds: Any = 1, **train: Any
+) -> TrialGroup:
+    """A small network with these learning rates as one group; two epochs unless a number of steps is given."""
     return only_group(
         experiment(
             model={"depth": 2, "width": 8} | (model or {}),
             arms={"only": {}},
-            train={"batch_size": 16, "epochs": 2} | train,
-            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
+            train={"batch_size": 16} | ({} if "steps" in train else {"epochs": 2}) | train,
+            grid={"train.lr": list(rates)},
             seeds=seeds,
         )
     )
+
+
+def rates_group(trials: int = 1, model: dict[str, Any] | None = None, seeds: int = 1, **train: Any) -> TrialGroup:
+    """The same with so many learning rates."""
+    return small_group([0.1 / (1 + i) for i in range(trials)], model, seeds, **train)
 
 
 def finished(group: TrialGroup, data: Dataset | None = None) -> list[Progress]:

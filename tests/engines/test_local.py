@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 import torch
@@ -12,20 +13,24 @@ from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, curve, experiment, finished, made_up_data, only_group
+from tests.helpers import (
+    TOGETHER_FLOAT64,
+    assert_close,
+    crossed,
+    curve,
+    experiment,
+    finished,
+    made_up_data,
+    only_group,
+    rates_group,
+)
 
 Limit = Callable[[int], None]
 
 
-def group(trials: int = 6, seeds: int = 1, **train: object) -> TrialGroup:
-    return only_group(
-        experiment(
-            model={"depth": 2, "width": 8, "dropout": 0.2},
-            train={"epochs": 3, "batch_size": 16, "precision": "fp64", "momentum": 0.9} | train,
-            grid={"train.lr": [0.1 / (i + 1) for i in range(trials)]},
-            seeds=seeds,
-        )
-    )
+def group(trials: int = 6, seeds: int = 1, **train: Any) -> TrialGroup:
+    own = {"epochs": 3, "precision": "fp64", "momentum": 0.9}
+    return rates_group(trials, {"dropout": 0.2}, seeds, **own | train)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from bnexp.nn.layers import Dropout
 from bnexp.nn.norm import Noise
 from bnexp.streams import SeedGenerators, TrialRandom
-from tests.helpers import EXACT_FLOAT32, assert_close, noise
+from tests.helpers import EXACT_FLOAT32, SAMPLED_STD, assert_close, noise
 from tests.nn.plain import CPU, EPOCH, PlainNoise, generator, network, seed_draws
 
 FEATURES, BATCH = 5, 7
@@ -42,6 +42,17 @@ def test_it_is_the_documented_transcription_step_after_step(layout: str) -> None
         draws.start_pass()
         for y, x_k, each in zip(per_trial(made(x), 3), per_trial(x, 3), plain, strict=True):
             assert_close(y, each(x_k), EXACT_FLOAT32)
+
+
+def test_means_and_scales_have_the_documented_distributions() -> None:
+    batch, features = 4000, 50
+    mean_BC = layer([0], features=features)(torch.zeros(1, batch, features))[0]
+    scale_BC = layer([0], features=features)(torch.ones(1, batch, features))[0] - mean_BC
+    for numbers_BC, spread, least, most in ((mean_BC, 0.1 / 3**0.5, -0.5, 0.5), (scale_BC, 0.1, 1.0, 1.25)):
+        center_C = numbers_BC.mean(0)
+        assert abs(float((numbers_BC - center_C).std()) / spread - 1) < SAMPLED_STD
+        assert least - SAMPLED_STD < float(center_C.min()) < float(center_C.max()) < most + SAMPLED_STD
+        assert float(center_C.max() - center_C.min()) > 0.8 * (most - least)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -5,11 +5,13 @@ from math import exp, pi, sqrt
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from tests.helpers import (
+    DIFFERENCES_FLOAT64,
     EXACT_FLOAT64,
     EXPLOSION,
     PLAIN_FLOAT64,
@@ -41,6 +43,25 @@ def test_norms_of_every_network_are_plain_pytorchs(name: str, batches: int) -> N
         assert_close(column(found, "gradient_norm.activation", k), hidden, PLAIN_FLOAT64)
         slope = np.polyfit(range(len(hidden)), np.log(hidden), 1)[0]
         assert_close(column(found, "gradient_norm.slope", k), [slope], PLAIN_FLOAT64)
+
+
+def test_norms_are_those_of_finite_differences() -> None:
+    train_state, step = in_training(MODELS["mlp"]), 1e-5
+    made = Plain(train_state, 0)
+    x_BCHW, labels_B = made.images(made.batch(0)), train_state.data.train.labels_N[made.batch(0)]
+
+    @torch.no_grad()
+    def slope(number: torch.Tensor) -> float:
+        losses = []
+        for change in (step, -2 * step):
+            number += change
+            losses.append(float(cross_entropy(made.network(x_BCHW), labels_B)))
+        number += step
+        return (losses[0] - losses[1]) / (2 * step)
+
+    weights = [layer.get_parameter("weight").detach().flatten() for layer in made.weights]
+    norms = [np.linalg.norm([slope(number) for number in weight]) for weight in weights]
+    assert_close(column(find(train_state, "gradient_norm"), "gradient_norm", 0), norms, DIFFERENCES_FLOAT64)
 
 
 def plain_norms(made: Plain, batches: int) -> tuple[list[float], list[float]]:

@@ -19,7 +19,7 @@ from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
 from bnexp.training.group_state import Divergence, GroupTrainState
 from bnexp.training.loop import Progress, train
-from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, experiment, finished, made_up_data, only_group
+from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, finished, made_up_data, small_group
 
 GUESSING = math.log(3)
 CALM, OVERSHOOTS, STAYS_ABOVE, OVERFLOWS = 0.001, 0.5, 1e30, 1e200
@@ -28,16 +28,10 @@ PER_EPOCH = 6
 """96 made-up images in batches of 16."""
 
 
-def group(*rates: float, epochs: int = 3, **train: Any) -> TrialGroup:
+def group(*rates: float, **train: Any) -> TrialGroup:
     """A network without norm layers under RMSprop, whose first update is ten times the rate in every weight."""
-    return only_group(
-        experiment(
-            model={"depth": 2, "width": 32, "activation": "leaky_relu"},
-            arms=["none"],
-            train={"batch_size": 16, "epochs": epochs, "optimizer": "rmsprop", "precision": "fp64"} | train,
-            grid={"train.lr": list(rates)},
-        )
-    )
+    model = {"width": 32, "activation": "leaky_relu", "norm": "none"}
+    return small_group(rates, model, **{"epochs": 3, "optimizer": "rmsprop", "precision": "fp64"} | train)
 
 
 def records(some: TrialGroup) -> list[EpochRecord]:

@@ -11,29 +11,15 @@ from bnexp.training import graphs, loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
 from bnexp.training.group_state import GroupTrainState
-from tests.helpers import experiment, finished, made_up_data, only_group
+from tests.helpers import finished, made_up_data, small_group
 from tests.training.emulated_graph import emulated_graph
 
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"}
 RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
 
 
-def group(
-    model: dict[str, Any] | None = None,
-    seeds: Any = 2,
-    rates: Any = (0.1, 0.02),
-    arms: Any = ("before",),
-    **train: Any,
-) -> TrialGroup:
-    return only_group(
-        experiment(
-            arms=arms,
-            model={"depth": 2, "width": 8} | (model or {}),
-            train={"batch_size": 16, "epochs": 3} | train,
-            grid={"train.lr": list(rates)},
-            seeds=seeds,
-        )
-    )
+def group(**special: Any) -> TrialGroup:
+    return small_group(**{"rates": (0.1, 0.02), "seeds": 2, "epochs": 3} | special)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -50,13 +36,13 @@ CASES: dict[str, dict[str, Any]] = {
     "nadam": {"optimizer": "nadam"},
     "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5},
     "clipping": {"clip": {"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}},
-    "input norm": {"model": {"norm": {"input": True, "placement": "after"}}, "arms": ["after"]},
+    "input norm": {"model": {"norm": {"input": True, "placement": "after"}}},
     "layer norm": {"model": {"norm": {"kind": "layer"}}},
     "group norm": {"model": {"norm": {"kind": "group", "groups": 2}, "residual": True}},
     "bf16": {"precision": "bf16"},
     "smoothed labels": {"label_smoothing": 0.1},
     "stops diverged": {"model": {"activation": "relu"}, "rates": (0.1, 1e30), "stop_diverged": True},
-    "overshoots": {"model": {"width": 32, "activation": "leaky_relu"}, "arms": ["none"], "rates": (0.5, 1.0)}
+    "overshoots": {"model": {"width": 32, "activation": "leaky_relu", "norm": "none"}, "rates": (0.5, 1.0)}
     | {"optimizer": "rmsprop"},
     "records within an epoch": {"record_at": [1, 4, 7]},
     "population statistics": {"model": {"norm": {"statistics": "population"}}},
@@ -64,7 +50,7 @@ CASES: dict[str, dict[str, Any]] = {
     "augmentation": {"augment": "flip_crop_cutout"},
     "vgg": {"model": VGG | {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1], "augment": "flip_crop_cutout"},
     "resnet": {"model": RESNET | {"dropout": 0.3}, "batch_size": 20, "drop_last": False, "augment": "flip_crop"},
-    "fixup": {"model": RESNET | {"init": "fixup", "norm": "none"}, "arms": {"fixup": {}}, "optimizer": "adam"},
+    "fixup": {"model": RESNET | {"init": "fixup", "norm": "none"}, "optimizer": "adam"},
 }
 """Arguments of `group` by what is special about it."""
 

@@ -1,7 +1,7 @@
 """The training loop: when it records, what the records say, how divergence shows, and that it keeps to itself."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,24 @@ from bnexp.plan import TrialGroup
 from bnexp.records import MEASURES
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
-from tests.helpers import EXACT_FLOAT64, FLOAT32, assert_close, curve, experiment, finished, made_up_data, only_group
+from tests.helpers import (
+    EXACT_FLOAT64,
+    FLOAT32,
+    assert_close,
+    curve,
+    experiment,
+    finished,
+    made_up_data,
+    only_group,
+    small_group,
+)
 
 BLOWS_UP = 1e30
 """A learning rate whose first update ruins the network."""
 
 
-def group(rates: tuple[float, ...] = (0.1,), model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
-    budget = {} if "steps" in train else {"epochs": 2}
-    return only_group(
-        experiment(
-            model={"depth": 2, "width": 8, "activation": "relu"} | (model or {}),
-            arms=["none"],
-            train={"batch_size": 16} | budget | train,
-            grid={"train.lr": list(rates)},
-        )
-    )
+def group(rates: Sequence[float] = (0.1,), model: dict[str, Any] | None = None, **train: Any) -> TrialGroup:
+    return small_group(rates, {"activation": "relu", "norm": "none"} | (model or {}), **train)
 
 
 def places(progress: list[Progress]) -> list[tuple[int, int]]:

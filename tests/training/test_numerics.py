@@ -13,7 +13,7 @@ from bnexp.plan import TrialGroup
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from bnexp.training.numerics import autocast, dtype_of, numerics, threads
-from tests.helpers import experiment, finished, made_up_data, only_group
+from tests.helpers import finished, made_up_data, small_group
 
 CPU = torch.device("cpu")
 
@@ -37,11 +37,7 @@ def switches() -> tuple[str, bool]:
 
 
 def group(precision: str = "fp32") -> TrialGroup:
-    return only_group(
-        experiment(
-            model={"depth": 1, "width": 4}, train={"epochs": 2, "batch_size": 16, "precision": precision}, arms=["none"]
-        )
-    )
+    return small_group(model={"depth": 1, "width": 4, "norm": "none"}, precision=precision)
 
 
 @pytest.mark.parametrize(

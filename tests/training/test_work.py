@@ -14,10 +14,6 @@ from tests.helpers import crossed, experiment, finished, made_up_data, only_grou
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
 
-def some(**train: Any) -> TrialGroup:
-    return rates_group(**({"epochs": None} if "steps" in train else {}), **train)
-
-
 @pytest.mark.parametrize(
     ("train", "per_epoch", "total"),
     [
@@ -32,8 +28,8 @@ def some(**train: Any) -> TrialGroup:
 def test_updates_are_counted_from_training_images_and_batches(
     train: dict[str, Any], per_epoch: int, total: int
 ) -> None:
-    assert updates_per_epoch(some(**train), SHAPE) == per_epoch
-    assert total_steps(some(**train), SHAPE) == total
+    assert updates_per_epoch(rates_group(**train), SHAPE) == per_epoch
+    assert total_steps(rates_group(**train), SHAPE) == total
 
 
 @pytest.mark.parametrize(
@@ -47,12 +43,12 @@ def test_updates_are_counted_from_training_images_and_batches(
     ],
 )
 def test_records_are_due_when_asked_for_and_after_the_last_step(train: dict[str, Any], expected: list[int]) -> None:
-    assert record_steps(some(**train).settings.train, updates_per_epoch(some(**train), SHAPE)) == expected
+    assert record_steps(rates_group(**train).settings.train, updates_per_epoch(rates_group(**train), SHAPE)) == expected
 
 
 @pytest.mark.parametrize("train", [{"epochs": 2}, {"steps": 8}, {"steps": 8, "record_at": [3]}, {"batch_size": 40}])
 def test_the_loop_makes_the_updates_and_records_that_were_counted(train: dict[str, Any]) -> None:
-    group = some(**train)
+    group = rates_group(**train)
     data = made_up_data(group, val=16)
     seen = [each.record.step for each in finished(group, data)]
     assert seen == [0, *record_steps(group.settings.train, updates_per_epoch(group, data.shape))]
