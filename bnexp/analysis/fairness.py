@@ -1,6 +1,6 @@
 """The fairness check: where the tables of a comparison could mislead, and why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -12,16 +12,12 @@ from bnexp.config.experiment import KERAS, ExperimentConfig, momentum_question
 from bnexp.config.model import ModelSettings
 from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
-from bnexp.config.trial import TrialSettings
 from bnexp.store.files import READ_ONLY
 
-TUNED = "tuned"
-"""Keyword of the warning that every tuned comparison has, since no interval holds the noise of the choice."""
 
-
-def avoidable(warnings: Sequence[str]) -> tuple[str, ...]:
+def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return the warnings that a better experiment would avoid: all but those that every tuned comparison has."""
-    return tuple(line for line in warnings if not line.startswith(f"{TUNED}: "))
+    return tuple(line for line in comparison.warnings if line not in _tuned(study))
 
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -37,16 +33,20 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
             _earlier(study),
             _chosen(study),
             _budgets(study, comparison, others),
-            _biases(study.settings, study.arms),
+            _biases(study),
             initial_weights(study, comparison.baseline, others),
-            _two_changes(study.settings, comparison.baseline, others),
+            _two_changes(study, comparison.baseline, others),
             _decayed(study),
             _edges(study, comparison),
-            (f"{TUNED}: {line}" for line in study.tuning),
+            _tuned(study),
             running_averages(study, study.arms, comparison.evaluations),
         )
         for line in lines
     )
+
+
+def _tuned(study: Study) -> list[str]:
+    return [f"tuned: {line}" for line in study.tuning]  # no interval holds the noise of the choice
 
 
 MOST_NAMED = 3
@@ -69,30 +69,31 @@ def _overall(comparison: Comparison) -> Iterator[str]:
     for row in comparison.overall:
         if row.arm == comparison.baseline and not alone:
             continue
-        what = "trials" if alone else "pairs"
+        what, arm = "trials" if alone else "pairs", comparison.label(row.arm)
         if row.points < comparison.points:
             taken = f"{row.points} of {comparison.points} grid points"
-            yield f"unbalanced: means of {row.arm} are over {taken}; at the others too few seeds have {what}"
+            yield f"unbalanced: means of {arm} are over {taken}; at the others too few seeds have {what}"
         if row.seeds_left_out:
             total = row.seeds + row.seeds_left_out
             where = f"each of the {row.points} grid points" if row.points > 1 else "the grid point"
             yield (
-                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {row.arm} at {where}; "
+                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {arm} at {where}; "
                 "means over grid points leave the others out"
             )
 
 
 def _best(comparison: Comparison) -> Iterator[str]:
-    if alone := [row.arm for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
+    if alone := [comparison.label(row.arm) for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
         yield f"candidates: the best of {listed(alone)} is chosen by a single seed, and so largely by chance"
     for row in comparison.best:
+        arm = comparison.label(row.arm)
         if row.seeds_left_out:
             seeds = f"{row.seeds} of {row.seeds + row.seeds_left_out} seeds"
             each = f"each of the {row.candidates} candidates" if row.candidates > 1 else "the only candidate"
-            yield f"candidates: the best of {row.arm} is chosen over {seeds}, those that finished {each}"
+            yield f"candidates: the best of {arm} is chosen over {seeds}, those that finished {each}"
         if row.excluded:
             where = f"{_named(row.excluded)}, where too few seeds have finished that the other points have too"
-            yield f"candidates: the best of {row.arm} is not sought at {where}"
+            yield f"candidates: the best of {arm} is not sought at {where}"
 
 
 def _named(points: Sequence[str]) -> str:
@@ -147,7 +148,7 @@ def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Itera
         size, happens = ("large", "grows") if scheme == "he" else ("small", "shrinks")
         yield (
             f"initial weights: {scheme} is too {size} for {listed(activations)}: without norm the signal {happens} in "
-            f"every layer, which holds back {plain} but not {listed(arms)} "
+            f"every layer, which holds back {study.label(plain)} but not {listed([*map(study.label, arms)])} "
             f"(model.init: {UNSUITED[activations[0]][scheme]})"
         )
 
@@ -199,8 +200,9 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
     met = theirs | places.isin(places[theirs])
     # A trial that stands at several grid points has a partner if it has one at any of them.
     if alone := int((~met.groupby(finished["training"]).any()).sum()):
+        baseline = comparison.label(comparison.baseline)
         yield (
-            f"unpaired: {counted(alone, 'trial')} {have(alone)} no finished partner in {comparison.baseline}; "
+            f"unpaired: {counted(alone, 'trial')} {have(alone)} no finished partner in {baseline}; "
             "differences leave them out"
         )
     if open_ := comparison.planned - comparison.finished:
@@ -219,7 +221,7 @@ def _progress(study: Study) -> str:
 def _failed(study: Study, comparison: Comparison) -> Iterator[str]:
     failed = _trained(study, study.trials["outcome"] == "failed")
     if len(failed):
-        counts = ", ".join(f"{failed[arm]} of {arm}" for arm in study.arms if arm in failed)
+        counts = ", ".join(f"{failed[arm]} of {study.label(arm)}" for arm in study.arms if arm in failed)
         why = f"; the first: {comparison.failure}" if comparison.failure else ""
         yield f"failed trials: {counts}; they are in no mean{why}"
 
@@ -247,16 +249,16 @@ def _chosen(study: Study) -> Iterator[str]:
 
 
 def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Iterator[str]:
-    base = _budget(study.settings[comparison.baseline].train)
+    base, baseline = _budget(study.settings[comparison.baseline].train), study.label(comparison.baseline)
     for arm in others:
         for key, mine in _budget(study.settings[arm].train).items():
             if mine != base[key]:
-                yield f"unequal budgets: train.{key} is {mine} in {arm} and {base[key]} in {comparison.baseline}"
+                yield f"unequal budgets: train.{key} is {mine} in {study.label(arm)} and {base[key]} in {baseline}"
     counts = _trained(study)
     for arm in others:
         if counts[arm] != counts[comparison.baseline]:
-            theirs = counts[comparison.baseline]
-            yield f"unequal budgets: {arm} has {counted(counts[arm], 'trial')} and {comparison.baseline} {theirs}"
+            mine, theirs = counted(counts[arm], "trial"), counts[comparison.baseline]
+            yield f"unequal budgets: {study.label(arm)} has {mine} and {baseline} {theirs}"
 
 
 def _budget(train: TrainSettings) -> dict[str, object]:
@@ -264,11 +266,11 @@ def _budget(train: TrainSettings) -> dict[str, object]:
     return {"epochs": epochs, "steps": train.steps or "null", "batch_size": train.batch_size}
 
 
-def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Iterator[str]:
-    norms = {arm: settings[arm].model.norm for arm in arms}
+def _biases(study: Study) -> Iterator[str]:
+    models = {study.label(arm): study.settings[arm].model for arm in study.arms}
     # Subtracting the batch's mean right behind a layer takes its bias out again.
-    before = [arm for arm, norm in norms.items() if norm.over_the_batch and norm.placement == "before"]
-    kept = [arm for arm in before if settings[arm].model.bias is True]
+    before = [arm for arm, model in models.items() if model.norm.over_the_batch and model.norm.placement == "before"]
+    kept = [arm for arm in before if models[arm].bias is True]
     if kept and len(kept) < len(before):
         bare = [arm for arm in before if arm not in kept]
         yield (
@@ -277,12 +279,13 @@ def _biases(settings: Mapping[str, TrialSettings], arms: Sequence[str]) -> Itera
         )
 
 
-def _two_changes(settings: Mapping[str, TrialSettings], baseline: str, others: Sequence[str]) -> Iterator[str]:
-    base = settings[baseline]
+def _two_changes(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
+    base = study.settings[baseline]
     for arm in others:
-        mine = settings[arm]
+        mine = study.settings[arm]
         if mine.train.lr != base.train.lr and mine.model.init != base.model.init:
-            yield f"two changes: {arm} differs from {baseline} in both its learning rate and its initial weights"
+            pair = f"{study.label(arm)} differs from {study.label(baseline)}"
+            yield f"two changes: {pair} in both its learning rate and its initial weights"
 
 
 def _decayed(study: Study) -> Iterator[str]:
@@ -296,13 +299,14 @@ def _decayed(study: Study) -> Iterator[str]:
     }
     for arm in study.arms:
         if arm in shrinking:
-            yield f"weight decay: in {arm} it shrinks the norm's γ and β too (train.decay_all: true)"
+            yield f"weight decay: in {study.label(arm)} it shrinks the norm's γ and β too (train.decay_all: true)"
 
 
 def _edges(study: Study, comparison: Comparison) -> Iterator[str]:
     best = [("best", row.arm, key, row.point[key]) for row in comparison.best for key in row.edges]
     for kind, arm, key, value in (*best, *(("tuned", *each) for each in study.at_edges)):
-        yield f"at the edge: the {kind} {key} of {arm} is {value:.4g}, an end of the grid; better may lie beyond"
+        where = f"the {kind} {key} of {study.label(arm)}"
+        yield f"at the edge: {where} is {value:.4g}, an end of the grid; better may lie beyond"
 
 
 LAG = 0.05
@@ -331,7 +335,7 @@ def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[Eval
         late = mine[mine["left"] > LAG]
         lag = _lag(late, mine, study) if len(late) else ""
         if found := "; ".join(filter(None, (lag, gap))):
-            yield f"running averages of {arm}: {found}; remedy: norm.statistics: population"
+            yield f"running averages of {study.label(arm)}: {found}; remedy: norm.statistics: population"
     for momentum in sorted(averaged["momentum"].unique()):
         if momentum >= KERAS:
             yield f"momentum: {momentum_question(momentum)}"

@@ -146,6 +146,8 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     arms = arm_names(names, configs)
     # What an accuracy is the best of depends on when it was recorded.
     alignment = align(configs, arms, [RECORDS] if "best" in metric else [])
+    labels = _labels(configs, arms)
+    labelled = [{arm: labels.get(name, name) for arm, name in names.items()} for names in arms]
     if len(finished) == 1:
         trials, differs = _alone(finished[0], names[0], alignment), tuple[str, ...]()
     else:
@@ -164,11 +166,11 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         chance=chance(configs),
         configs=dict(zip(names, configs, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
-        tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, arms)))),
+        tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, labelled)))),
         at_edges=tuple(dict.fromkeys(_at_edges(configs, arms))),
         differs=differs,
         left_out=tuple(left_out),
-        labels=_labels(configs, arms),
+        labels=labels,
         probes=_blank_as_none(_of_sources([run.probes for run in finished], trials)) if probed else None,
     )
 

@@ -107,5 +107,5 @@ def compare(
     if not quiet:
         chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
         print_comparisons(shown, view=view, form=Format.json if as_json else form, columns=chosen, plot=plot)
-    if check and any(avoidable(comparison.warnings) for _, comparison in shown):
+    if check and any(avoidable(study, comparison) for study, comparison in shown):
         raise typer.Exit(1)
