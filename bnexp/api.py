@@ -95,8 +95,10 @@ def run(
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
 
-    where, options = EngineChoice(device, engine, workers), Options(rerun, retry_failed, fail_fast)
-    (trained,) = run_all([named_config(what, overrides)], runs_folder(runs), where, options, progress=progress)
+    named = named_config(what, overrides)
+    where = EngineChoice(device, engine, workers)
+    options = Options(rerun, retry_failed, fail_fast, configs.shown_overrides(overrides or {}))
+    (trained,) = run_all([named], runs_folder(runs), where, options, progress=progress)
     return trained
 
 

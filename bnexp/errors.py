@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 
 class BnexpError(Exception):
@@ -65,6 +66,30 @@ def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:
             again = "named twice" if first[thing] == name else f"the same as {first[thing]}"
             raise InputError(f"{name}: {again}; name it once")
         first[thing] = name
+
+
+EXTRAS = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "ray": ("ray",),
+    "tensorboard": ("tensorboard",),
+}
+"""Packages that bnexp works without, by the optional dependency of pyproject.toml that brings them."""
+
+
+def not_installed(extra: str) -> str:
+    """Return which package of an optional dependency is missing, and how to install it; empty where none is."""
+    missing = [package for package in EXTRAS[extra] if find_spec(package) is None]
+    return f"{missing[0]} is not installed: pip install '.[{extra}]' in the clone of bnexp" if missing else ""
+
+
+def check_installed(extra: str) -> None:
+    """Do nothing where an optional dependency is installed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if missing := not_installed(extra):
+        raise InputError(missing)
 
 
 def nearest(name: object, known: Sequence[str]) -> str:

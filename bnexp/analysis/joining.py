@@ -156,7 +156,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         left_out += repeated
     return Study(
         name=" + ".join(dict.fromkeys(names)),
-        question=" ".join(dict.fromkeys(config.question for config in configs if config.question)),
+        question=_question(finished),
         runs=tuple(dict.fromkeys(names)),
         trials=trials.drop(columns="source"),
         curves=_of_sources([run.curves for run in finished], trials),
@@ -173,6 +173,13 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         labels=labels,
         probes=_blank_as_none(_of_sources([run.probes for run in finished], trials)) if probed else None,
     )
+
+
+def _question(runs: Sequence[RunRecord]) -> str:
+    """Return what the runs ask; of a single one with its overrides, which are grid keys where there are several."""
+    if len(runs) == 1:
+        return runs[0].question
+    return " ".join(dict.fromkeys(run.config.question for run in runs if run.config.question))
 
 
 def _labels(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, str]:

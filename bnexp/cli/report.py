@@ -38,9 +38,9 @@ def report(
     from bnexp.store.finding import find_together
 
     if tensorboard:
-        from bnexp.report.tensorboard import check_installed
+        from bnexp.errors import check_installed
 
-        check_installed()
+        check_installed("tensorboard")
     together = find_together(runs_wanted or [], runs, warn)
 
     def pages(some: "Sequence[RunRecord]") -> list[Path]:

@@ -58,9 +58,9 @@ def run(
     """
     from bnexp.api import run_all
     from bnexp.config.experiment import momentum_questions
-    from bnexp.config.load import load
+    from bnexp.config.load import load, shown_overrides
     from bnexp.engines.engine import EngineChoice
-    from bnexp.errors import refuse_twice
+    from bnexp.errors import check_installed, refuse_twice
     from bnexp.plan import Options, run_name
     from bnexp.screen import warn
 
@@ -68,15 +68,13 @@ def run(
     choice.check()
 
     if tensorboard:
-        from bnexp.report.tensorboard import check_installed
-
-        check_installed()  # not after hours of training
+        check_installed("tensorboard")  # not after hours of training
     paths, overrides = split(arguments)
     configs = [(str(path), load(path, overrides)) for path in paths]
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
-    options = Options(rerun, retry_failed, fail_fast)
+    options = Options(rerun, retry_failed, fail_fast, shown_overrides(overrides))
     try:
         finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))
     except KeyboardInterrupt as stopped:

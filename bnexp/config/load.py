@@ -15,7 +15,7 @@ from bnexp.config.norm import NormSettings
 from bnexp.config.problems import check
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
-from bnexp.config.yaml import parse, plain, read_mapping
+from bnexp.config.yaml import flow, parse, plain, read_mapping
 from bnexp.errors import ConfigError, InputError, Problem, naming, nearest
 
 Overrides = Sequence[str] | Mapping[str, Any]
@@ -96,6 +96,15 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
     if problems or config is None:
         raise ConfigError(problems)
     return config
+
+
+def shown_overrides(overrides: Overrides) -> tuple[str, ...]:
+    """Return overrides as "key=value", without those that only rename: they show themselves."""
+    if isinstance(overrides, Mapping):
+        overrides = [f"{key}={flow(value)}" for key, value in plain(overrides).items()]
+    return tuple(
+        each for each in overrides if each.partition("=")[0].split(".")[0] not in ("name", "question", "labels")
+    )
 
 
 def assignment(written: str) -> tuple[str, Any]:

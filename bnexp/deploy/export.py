@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +27,7 @@ from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import read
 from bnexp.deploy.folding import Difference, Unfoldable, folded
 from bnexp.deploy.source import WEIGHTS, model_source
-from bnexp.errors import BnexpError, InputError
+from bnexp.errors import BnexpError, InputError, check_installed
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state
 from bnexp.nn.to_torch import to_torch
 from bnexp.plan import Trial
@@ -40,8 +39,6 @@ from bnexp.training.numerics import dtype_of, numerics
 MODULE, ONNX = "model.py", "model.onnx"
 MARK = "Written by bnexp export."
 """In every module; one that has it may be overwritten."""
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
-"""Packages that writing and checking ONNX takes."""
 INPUT, OUTPUT = "images", "logits"
 CPU = torch.device("cpu")
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
@@ -144,7 +141,7 @@ def export_trial(
         BnexpError: the module gives other logits than the network that was trained; nothing has been written.
     """
     if onnx:
-        check_installed()
+        check_installed("onnx")
     (trained,) = trained_trials(run, [number])
     if not trained.finite:
         raise InputError(f"{run.path}: trial {number} diverged: its weights are not finite")
@@ -347,16 +344,6 @@ def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
         return layer_from_state(WhitenedPixels, state, image)
     shift_CHW, spread_CHW = (each_P.to(dtype).view(image) for each_P in (fitted.shift_P, fitted.spread_P))
     return layer_from_state(ScaledPixels, {"shift": shift_CHW, "spread": spread_CHW, "factor": factor_CHW}, image)
-
-
-def check_installed() -> None:
-    """Refuse ONNX where a package that it takes is missing.
-
-    Raises:
-        InputError: the first of them, and how to install it.
-    """
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise InputError(f"{missing[0]} is not installed: pip install 'bnexp[onnx]'")
 
 
 def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.engines.messages import Event, Job, Latest
-from bnexp.errors import InputError, nearest
+from bnexp.errors import InputError, nearest, not_installed
 from bnexp.plan import TrialGroup
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ class EngineChoice:
         if self.engine not in ENGINES:
             expected = f"expected {' or '.join(ENGINES)}"
             raise InputError(f"--engine {self.engine}: {expected}{nearest(self.engine, ENGINES)}")
-        if self.engine == "ray" and not find_spec("ray"):
-            raise InputError("--engine ray: Ray is not installed; pip install 'bnexp[ray]'")
+        if self.engine == "ray" and (missing := not_installed("ray")):
+            raise InputError(f"--engine ray: {missing}")
         of_ray = {"--address": self.address, "--gpus-per-group": self.gpus_per_group}
         given = [name for name, value in of_ray.items() if value is not None]
         if given and self.engine == "local":

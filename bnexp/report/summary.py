@@ -84,7 +84,7 @@ def write_report_files(run: ComparedRun) -> None:
     """Write the comparison as CSV and Markdown, and the accuracy curves as a picture, into the run's folder."""
     study, comparison, config = run.study, run.comparison, run.config
     replace(run.path / "summary.csv", summary_csv(comparison))
-    replace(run.path / "summary.md", summary_markdown(comparison, config.name, config.question))
+    replace(run.path / "summary.md", summary_markdown(comparison, config.name, run.question))
     replace(run.path / "curves.png", figure_bytes(curves_figure(study, comparison.metric), "png"))
 
 

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.runs import compare_run
-from bnexp.errors import InputError
+from bnexp.errors import InputError, check_installed
 from bnexp.report.style import point_texts, value_text
 from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
@@ -43,16 +42,6 @@ _LONGEST = 100
 """Letters of a trial's name before its seed and number."""
 
 
-def check_installed() -> None:
-    """Do nothing where TensorBoard can be imported.
-
-    Raises:
-        InputError: it can't.
-    """
-    if find_spec("tensorboard") is None:
-        raise InputError("TensorBoard is not installed: pip install 'bnexp[tensorboard]'")
-
-
 def write_events(run: RunRecord, folder: Path) -> int:
     """Write a run as TensorBoard event files and return the number of trials in them.
 
@@ -66,7 +55,7 @@ def write_events(run: RunRecord, folder: Path) -> int:
     Raises:
         InputError: TensorBoard is not installed, or the folder can't be written or holds other files.
     """
-    check_installed()
+    check_installed("tensorboard")
     started = datetime.fromisoformat(run.environment["started"]).timestamp()
     trials = run.trials[run.trials["trial"].isin(run.curves["trial"]) | run.trials["outcome"].notna()]
     with _replacing(folder) as beside:
@@ -78,7 +67,7 @@ def write_events(run: RunRecord, folder: Path) -> int:
                 _add_trial(writer, trial, settings, records.sort_values("step"), probes, started)
         if run.complete:  # before, a later text would replace what a TensorBoard that is watching has read
             with _writer(beside / COMPARISON, started) as writer:
-                text = summary_markdown(compare_run(run), run.path.name, run.config.question)
+                text = summary_markdown(compare_run(run), run.path.name, run.question)
                 writer.add_text(COMPARISON, text, walltime=started)
     return len(trials)
 

@@ -14,7 +14,7 @@ from bnexp.plan import TrialGroup
 from bnexp.records import Snapshot
 from bnexp.runner.prepare import New, Plan, environment
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import locked, make_folder
+from bnexp.store.files import OVERRIDES, locked, make_folder
 from bnexp.store.reader import RunRecord
 from bnexp.store.reuse import merged
 from bnexp.store.writer import RunWriter
@@ -66,13 +66,17 @@ def _numbered(path: Path) -> Path:
 def _created(plan: Plan) -> RunWriter:
     for each in plan.reusable:
         each.copy_weights(Checkpoints(plan.path))
-    now, reused = environment(plan.engine), merged(plan.reusable)
+    now, reused = _environment(plan), merged(plan.reusable)
     return RunWriter.create(plan.path, plan.config, plan.trials, now, _numbers(plan), reused)
 
 
 def _restored(plan: Plan) -> RunWriter:
-    now, retry = environment(plan.engine), plan.options.retry_failed
+    now, retry = _environment(plan), plan.options.retry_failed
     return RunWriter.restore(plan.path, plan.config, plan.trials, now, _numbers(plan), retry_failed=retry)
+
+
+def _environment(plan: Plan) -> dict[str, Any]:
+    return environment(plan.engine) | {OVERRIDES: list(plan.options.overrides)}
 
 
 def _numbers(plan: Plan) -> list[tuple[int, ...]]:

@@ -30,6 +30,8 @@ PICTURE = "curves.png"
 
 FORMAT_VERSION = 4
 """The format in which run folders are written; environment.json names the format of a folder."""
+OVERRIDES = "overrides"
+"""Entry of environment.json: what the command that began the run had overridden in the configuration."""
 CONTINUED = (3, FORMAT_VERSION)
 """The formats of folders that are continued. In format 3 checksums were over bytes; they are no longer read."""
 READ_ONLY = 2

@@ -22,6 +22,7 @@ from bnexp.store.files import (
     CONFIG,
     ENVIRONMENT,
     FORMAT_VERSION,
+    OVERRIDES,
     PICTURE,
     SUMMARIES,
     TRIALS,
@@ -81,6 +82,14 @@ class RunRecord:
         except OSError as error:
             raise DamagedRunError(f"{self.path / ENVIRONMENT}: {error.strerror}") from error
         return dict(found)
+
+    @property
+    def question(self) -> str:
+        """What the experiment asks, with what was overridden where the run was begun: "Question? (train.lr=0.5)"."""
+        overrides = self.environment.get(OVERRIDES)
+        if not (self.config.question and isinstance(overrides, list) and overrides):
+            return self.config.question
+        return f"{self.config.question.strip()} ({', '.join(map(str, overrides))})"
 
     @cached_property
     def trials(self) -> pd.DataFrame:

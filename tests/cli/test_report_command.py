@@ -75,7 +75,7 @@ def test_without_tensorboard_nothing_is_begun(
     before = tree(runs)
     refused = cli(*command, "--tensorboard")
     assert refused.code == 2
-    assert refused.err == "bnexp: TensorBoard is not installed: pip install 'bnexp[tensorboard]'\n"
+    assert refused.err == "bnexp: tensorboard is not installed: pip install '.[tensorboard]' in the clone of bnexp\n"
     assert tree(runs) == before
 
 

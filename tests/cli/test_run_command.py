@@ -1,6 +1,7 @@
 """`bnexp run`: the same again, continuing, overriding, failing, and the exit codes."""
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -39,6 +40,19 @@ def test_the_same_command_again_trains_nothing_and_shows_the_result(runs: Path, 
     assert tree(runs) == before
     assert trained.result.out.endswith(again.out)
     assert "Does a tiny network learn" in again.out
+
+
+def test_the_question_says_what_was_overridden(experiment: Path, cli: Command) -> None:
+    question = "Does a tiny network learn the digits?"
+    overridden = f"{question} (model.activation=tanh, {', '.join(SMALL)})"
+    assert f"{overridden}\n" in cli("run", "exp.yaml", "model.activation=tanh", *SMALL).out
+    run = only_run(Path("runs"))
+    assert f"\n{overridden}\n" in (run.path / "summary.md").read_text()
+    assert run.question == overridden
+    environment = json.loads((run.path / "environment.json").read_text())
+    del environment["overrides"]  # as in older folders
+    (run.path / "environment.json").write_text(json.dumps(environment))
+    assert only_run(Path("runs")).question == question
 
 
 def test_labels_given_later_are_taken_over_without_training(runs: Path, cli: Command, trained: Trained) -> None:
@@ -193,11 +207,11 @@ def test_who_is_at_work_stands_in_the_lines(cli: Command, experiment: Path, monk
 def test_ray_is_refused_where_it_is_not_installed(
     cli: Command, experiment: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bnexp.engines.engine.find_spec", lambda name: None)
+    monkeypatch.setattr("bnexp.errors.find_spec", lambda name: None)
     before = tree(here)
     result = cli("run", experiment, "--engine", "ray")
     assert (result.code, result.out) == (2, "")
-    assert result.err == "bnexp: --engine ray: Ray is not installed; pip install 'bnexp[ray]'\n"
+    assert result.err == "bnexp: --engine ray: ray is not installed: pip install '.[ray]' in the clone of bnexp\n"
     assert tree(here) == before
 
 

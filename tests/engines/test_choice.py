@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import torch
 
-from bnexp.engines import engine as choice
 from bnexp.engines.devices import available_cores
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
@@ -26,7 +25,7 @@ def ray(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> bool
 
 def installed(monkeypatch: pytest.MonkeyPatch, there: bool) -> bool:
     asked = {"ray": object()} if there else {}
-    monkeypatch.setattr(choice, "find_spec", asked.get)
+    monkeypatch.setattr("bnexp.errors.find_spec", asked.get)
     return there
 
 
@@ -61,7 +60,7 @@ def test_ray_that_is_not_installed_is_refused_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     installed(monkeypatch, False)
-    expected = "--engine ray: Ray is not installed; pip install 'bnexp[ray]'"
+    expected = "--engine ray: ray is not installed: pip install '.[ray]' in the clone of bnexp"
     assert refusal(EngineChoice(engine="ray", address="auto")) == expected
 
 

@@ -139,7 +139,7 @@ def test_the_comparison_is_a_text_with_its_warnings(run: RunRecord, tmp_path: Pa
     write_events(run, tmp_path / "events")
     (text,) = loaded(tmp_path / "events" / COMPARISON).Tensors(f"{COMPARISON}/text_summary")
     (markdown,) = text.tensor_proto.string_val
-    assert markdown.decode() == summary_markdown(compare_run(run), run.path.name, run.config.question)
+    assert markdown.decode() == summary_markdown(compare_run(run), run.path.name, run.question)
 
 
 def test_a_file_keeps_its_name_when_it_is_written_again(run: RunRecord, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Pascanu et al. 2013, arXiv:1211.5063, section 3.2 and algorithm 1 (clipping by n
 """
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from math import atan2, degrees
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from torch import Tensor
 from bnexp.claims.checks.networks import difference, short, small_experiment, worst
 from bnexp.claims.results import Finding
 from bnexp.config.train import ClipSettings
+from bnexp.errors import not_installed
 from bnexp.nn.clipping import Clipping
 from bnexp.report.tensorboard import write_events
 from bnexp.runner.prepare import prepare
@@ -62,9 +62,8 @@ def gradient_tracking(steps: int = 6) -> Iterator[Finding]:
     with TemporaryDirectory() as folder:
         record = _run(Path(folder), steps)
         yield from _after_clipping(record.probes)
-        if find_spec("tensorboard") is None:
-            missing = "not tested: tensorboard is not installed; pip install 'bnexp[tensorboard]'"
-            yield Finding("event files against probes.csv", missing)
+        if missing := not_installed("tensorboard"):
+            yield Finding("event files against probes.csv", f"not tested: {missing}")
         else:
             yield from _read_back(record, Path(folder) / "events")
 

@@ -137,7 +137,7 @@ def test_events_that_say_something_else_are_found(
 
 def test_without_tensorboard_it_says_what_is_not_tested(trained: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "_run", lambda folder, steps: trained)
-    monkeypatch.setattr(gradients, "find_spec", lambda name: None)
+    monkeypatch.setattr("bnexp.errors.find_spec", lambda name: None)
     *_, last = gradient_tracking(steps=1)
-    assert last.found == "not tested: tensorboard is not installed; pip install 'bnexp[tensorboard]'"
+    assert last.found == "not tested: tensorboard is not installed: pip install '.[tensorboard]' in the clone of bnexp"
     assert last.error is None

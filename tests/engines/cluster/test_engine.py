@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from bnexp.data.catalog import DataShape
 from bnexp.engines.cluster.engine import GPU_PROCESS, MEMORY_STEP, PROCESS, Cluster

@@ -29,7 +29,7 @@ from bnexp.store.reader import RunRecord
 from tests.helpers import FLOAT32, assert_close, experiment, torch_threads
 from tests.reliability.faults import Stopped, results
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from ray.cluster_utils import Cluster
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bnexp[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from bnexp.engines.cluster.session import _knock, _own_signals
 
