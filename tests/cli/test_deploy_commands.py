@@ -121,7 +121,7 @@ def test_an_export_without_its_onnx_says_what_was_written_and_why_not_all(
     def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr(exporting, "check_installed", lambda: None)
+    monkeypatch.setattr(exporting, "check_installed", lambda extra: None)
     monkeypatch.setattr(exporting, "write_onnx", write_onnx)
     result = cli("export", "tiny", "3", "--onnx")
     folder = Path("runs") / name / "export" / "trial-003"
