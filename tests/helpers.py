@@ -63,7 +63,7 @@ def made_up_data(
         Split(scaling.kept(x), y)
         for x, y in zip(*(t.split([train_images, val, test]) for t in (images_NP, labels_N)), strict=True)
     ]
-    return Dataset(DataShape((channels, side, side), 3, train_images, val, test), *splits, normalization=scaling)
+    return Dataset(DataShape((channels, side, side), 3, train_images, val, test), *splits, normalization=scaling)  # type: ignore[misc]
 
 
 def crossed(*columns: Sequence[Any], fast: int) -> list[Any]:

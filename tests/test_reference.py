@@ -63,7 +63,7 @@ def gradients_of(found: reference.Gradients) -> tuple[np.ndarray, ...]:
 
 def check_against_autograd(example: Example, eps: float, tolerance: float) -> None:
     expected = F.batch_norm(example.x, None, None, example.gamma, example.beta, training=True, eps=eps)
-    y, cache = reference.forward(*example.arrays, eps)
+    y, cache = reference.forward(*example.arrays, eps)  # type: ignore[call-arg]
     assert_close(y, expected.detach(), tolerance)
     by_autograd = example.by_autograd(expected)
     for backward in (reference.backward, reference.backward_closed_form):
@@ -100,7 +100,7 @@ def test_two_values_for_each_feature_are_enough(shape: tuple[int, ...]) -> None:
 @given(shape=FEATURES | IMAGES, eps=EPS, seed=SEED)
 def test_the_closed_form_equals_the_steps(shape: tuple[int, ...], eps: float, seed: int) -> None:
     example = Example(shape, seed=seed)
-    _, cache = reference.forward(*example.arrays, eps)
+    _, cache = reference.forward(*example.arrays, eps)  # type: ignore[call-arg]
     steps, at_once = (each(example.dy.numpy(), cache) for each in (reference.backward, reference.backward_closed_form))
     for actual, expected in zip(gradients_of(at_once), gradients_of(steps), strict=True):
         assert_close(actual, expected, EXACT_FLOAT64)
@@ -148,7 +148,7 @@ def graph_of(example: Example, eps: float) -> dict[str, Tensor]:
 def test_the_cache_has_every_value_of_the_graph(shape: tuple[int, ...]) -> None:
     example = Example(shape)
     graph = graph_of(example, eps=1e-3)
-    y, cache = reference.forward(*example.arrays, 1e-3)
+    y, cache = reference.forward(*example.arrays, 1e-3)  # type: ignore[call-arg]
     assert_close(y, graph["y"].detach(), EXACT_FLOAT64)
     assert cache.shape == shape
     for field in fields(cache):
@@ -160,7 +160,7 @@ def test_the_cache_has_every_value_of_the_graph(shape: tuple[int, ...]) -> None:
 def test_every_gradient_on_the_way_is_autograds(shape: tuple[int, ...]) -> None:
     example = Example(shape)
     graph = graph_of(example, eps=1e-3)
-    found = reference.backward(example.dy.numpy(), reference.forward(*example.arrays, 1e-3)[1])
+    found = reference.backward(example.dy.numpy(), reference.forward(*example.arrays, 1e-3)[1])  # type: ignore[call-arg]
     names = [field.name.removeprefix("d") for field in fields(found)]
     expected = torch.autograd.grad(graph["y"], [graph[name] for name in names], example.dy)
     for name, each in zip(names, expected, strict=True):
@@ -223,7 +223,7 @@ def test_running_statistics_and_evaluation_equal_torchs_over_several_batches(
         running = reference.update(running, cache, convention)
         assert_close(running.mean_C, plain.running_mean, EXACT_FLOAT64)
         assert_close(running.variance_C, plain.running_var, EXACT_FLOAT64)
-    y, kept = reference.forward_evaluation(*example.arrays, running, plain.eps)
+    y, kept = reference.forward_evaluation(*example.arrays, running, plain.eps)  # type: ignore[call-arg]
     expected = plain.eval()(example.x)
     assert_close(y, expected.detach(), EXACT_FLOAT64)
     by_autograd = torch.autograd.grad(expected, [example.x, plain.weight, plain.bias], example.dy)
@@ -289,7 +289,7 @@ def test_each_of_many_trials_at_once_is_the_reference(layout: str) -> None:
                 gradients: reference.Gradients = reference.backward(example.dy.numpy(), cache)
                 running[k] = reference.update(running[k], cache)
             else:
-                found, kept = reference.forward_evaluation(example.arrays[0], *affine, running[k])
+                found, kept = reference.forward_evaluation(example.arrays[0], *affine, running[k])  # type: ignore[call-arg]
                 gradients = reference.backward_evaluation(example.dy.numpy(), kept)
             assert_close(apart(y)[k].detach(), found, EXACT_FLOAT64)
             assert_close(apart(dx)[k], gradients.dx, EXACT_FLOAT64)
@@ -318,7 +318,7 @@ def test_nothing_is_changed_and_results_hang_on_nothing_that_changes_later(layou
     for array, before in zip(handed, [*example.arrays, example.dy.numpy()], strict=True):
         assert np.array_equal(array, before)
         array += 1
-    for value, expected in zip(found, run_all(*example.arrays, example.dy.numpy()), strict=True):
+    for value, expected in zip(found, run_all(*example.arrays, example.dy.numpy()), strict=True):  # type: ignore[call-arg]
         assert np.array_equal(value, expected)
 
 
@@ -351,7 +351,7 @@ def test_shapes_and_types_are_what_the_annotations_say(layout: str, monkeypatch:
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__.startswith(reference.__name__):
                 monkeypatch.setattr(module, name, watched(function))
-    run_all(*Example(SHAPES[layout]).arrays, Example(SHAPES[layout]).dy.numpy())
+    run_all(*Example(SHAPES[layout]).arrays, Example(SHAPES[layout]).dy.numpy())  # type: ignore[call-arg]
     assert set(FUNCTIONS) <= set(checked)
 
 

@@ -82,14 +82,14 @@ def _gap_at_loss(study: Study, measure: MeasureSettings) -> pd.Series:
 
 def _gap_when(loss: float, losses: pd.Series, gaps: pd.Series) -> float:
     """Return the gap when a loss is first reached, interpolated between two records; NaN if it never is."""
-    losses, gaps = losses.to_numpy(), gaps.to_numpy()
-    reached = np.flatnonzero(losses <= loss)
+    loss_at, gap_at = losses.to_numpy(), gaps.to_numpy()
+    reached = np.flatnonzero(loss_at <= loss)
     if not reached.size or reached[0] == 0:
-        return float(gaps[0]) if reached.size else np.nan
+        return float(gap_at[0]) if reached.size else np.nan
     end = int(reached[0])
-    share = (losses[end - 1] - loss) / (losses[end - 1] - losses[end])
+    share = (loss_at[end - 1] - loss) / (loss_at[end - 1] - loss_at[end])
     share = share if np.isfinite(share) else 1.0
-    return float(gaps[end - 1] + share * (gaps[end] - gaps[end - 1]))
+    return float(gap_at[end - 1] + share * (gap_at[end] - gap_at[end - 1]))
 
 
 def _probe(study: Study, measure: MeasureSettings) -> pd.Series:

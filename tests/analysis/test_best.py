@@ -84,7 +84,7 @@ def test_a_point_without_a_finished_trial_is_no_candidate_and_is_named(make_run)
         if row["arm"] == "before" and row[KEY] == 1.0:
             row["outcome"] = "failed"
     row = best(make_run, *rows)[1]
-    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
+    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)  # type: ignore[attr-defined]
 
 
 def test_points_without_a_seed_in_common_are_not_compared(make_run) -> None:
@@ -102,7 +102,7 @@ def losing(make_run, **losses: Sequence[float]) -> tuple[BestRow, ...]:
         for seed in range(3)
     ]
     frame, curves = make_run(*rows)
-    loss = {i: row["loss"] / 2 for i, row in enumerate(rows)}
+    loss = {i: row["loss"] / 2 for i, row in enumerate(rows)}  # type: ignore[operator]
     curves = curves.assign(val_loss=curves["trial"].map(loss).where(curves["step"] > 0, 9.0))
     return compare_arms(frame, curves, grid_keys=[KEY], arms=ARMS, metric="final_train_loss").best
 
@@ -141,7 +141,7 @@ def test_a_point_of_one_seed_is_no_candidate_where_others_have_two(make_run) -> 
             row["outcome"] = "failed"
     comparison = compare_arms(*make_run(*rows), grid_keys=[KEY], arms=ARMS)
     row = comparison.best[1]
-    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
+    assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)  # type: ignore[attr-defined]
     assert list(imbalance(comparison)) == [
         "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
         "candidates: the best of before is not sought at train.lr 1.0, where too few seeds have finished "

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,9 +233,9 @@ def test_of_a_loss_the_highest_is_the_worst(make_run) -> None:
     for row, loss in zip(rows, (0.4, 2.3, 0.2), strict=True):
         row["loss"] = loss
     (row,) = robustness(make_run, *rows, arms=["none"], metric="final_train_loss")
-    assert (row.worst, row.worst_at, row.best, row.best_at) == (2.3, 2, 0.2, 3)
-    assert row.spread == pytest.approx(2.1)
-    assert (row.usable, row.usable_low) == (2, 1)  # by accuracy, as ever
+    assert (row.worst, row.worst_at, row.best, row.best_at) == (2.3, 2, 0.2, 3)  # type: ignore[attr-defined]
+    assert row.spread == pytest.approx(2.1)  # type: ignore[attr-defined]
+    assert (row.usable, row.usable_low) == (2, 1)  # type: ignore[attr-defined]  # by accuracy, as ever
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -251,7 +252,7 @@ def test_a_loss_without_bounds_is_the_worst_case(make_run, bad: float) -> None:
 EPOCHS = "train.epochs"
 
 
-def crossed(points: Sequence[tuple[object, object]], arm: str = "none") -> list[dict]:
+def crossed(points: Sequence[tuple[Any, Any]], arm: str = "none") -> list[dict]:
     """A trial at each point of rate and epochs; its accuracy tells the point."""
     return [
         {"arm": arm, "seed": 0, LR: lr, EPOCHS: epochs, "accuracy": lr / 10 + epochs / 100} for lr, epochs in points

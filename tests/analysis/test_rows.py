@@ -35,7 +35,7 @@ def rows(make_run, *trials, **options) -> tuple[ArmRow, ...]:
     return compare_arms(*make_run(*trials), grid_keys=keys, arms=ARMS, threshold=0.7, **options).rows
 
 
-def close(row: ArmRow) -> dict:
+def close(row: dict) -> dict:
     return {name: pytest.approx(value, rel=1e-6) if isinstance(value, float) else value for name, value in row.items()}
 
 

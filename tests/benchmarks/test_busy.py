@@ -28,7 +28,7 @@ def config() -> ExperimentConfig:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_plan_is_trained_with_as_many_workers_as_asked_for(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pools, plan = list[int](), planned(config(), workers)
-    monkeypatch.setattr(local, "ProcessPool", lambda places, on: pools.append(len(places)) or ProcessPool(places, on))
+    monkeypatch.setattr(local, "ProcessPool", lambda places, on: pools.append(len(places)) or ProcessPool(places, on))  # type: ignore[func-returns-value]
     train(plan)
     assert pools == ([2] if workers == 2 else [])
 

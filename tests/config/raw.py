@@ -98,7 +98,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
                 feature_scale=st.dictionaries(st.integers(0, 63), small, max_size=3),
             )
         ),
-        "model": {"width": draw(widths)}
+        "model": {"width": draw(widths)}  # type: ignore[operator]
         | family
         | draw(optional(norm=norms, init=inits, bias=st.sampled_from(["auto", True, False]))),
         "train": draw(

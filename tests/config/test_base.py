@@ -42,7 +42,7 @@ def raw_with(key: str, value: object) -> dict[str, Any]:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        TrialSettings().train.lr = 1.0
+        TrialSettings().train.lr = 1.0  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("value", [True, False])

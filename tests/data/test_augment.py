@@ -215,7 +215,7 @@ def test_the_largest_uniform_stays_inside(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_host_reads_nothing_back(kind: Augment, monkeypatch: pytest.MonkeyPatch) -> None:
     data, meta = dataset(), torch.device("meta")  # where there are no numbers to read
-    scaling = Normalization(*(torch.empty(3072, device=meta) for _ in range(2)), factor_P=None)
+    scaling = Normalization(*(torch.empty(3072, device=meta) for _ in range(2)), factor_P=None)  # type: ignore[misc]
     split = Split(data.train.images_NP.to(meta), data.train.labels_N.to(meta))
     _, draws = drawing()
     monkeypatch.setattr(draws, "uniform", lambda stream, *size: torch.empty(1, *size, device=meta))

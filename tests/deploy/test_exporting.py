@@ -190,7 +190,7 @@ def test_a_network_that_answers_differently_is_not_kept(
 
     def wrong(network: Any) -> Any:
         made = right(network)
-        made[-1].bias.data[0] += 1
+        made[-1].bias.data[0] += 1  # type: ignore[operator]
         return made
 
     monkeypatch.setattr(exporting, "to_torch", wrong)

@@ -169,7 +169,7 @@ def test_nothing_is_left_behind_when_the_parent_is_killed(tmp_path: Path, undist
     parent.kill()
     parent.wait()
     until(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
-    pids = {str(each.pid) for each in (parent, *workers)}
+    pids = {str(each.pid) for each in (parent, *workers)}  # type: ignore[attr-defined]
     assert not [name for name in os.listdir("/dev/shm") if pids & set(name.split("_"))]
 
 
@@ -284,7 +284,8 @@ def napping(seconds_of: Callable[[TrialGroup], float]) -> Callable[[torch.device
         time.sleep(seconds_of(job.group))
         numbers = job.group.numbers
         nothing = (0.0,) * len(numbers)
-        record = EpochRecord(numbers, 1, 1, {}, nothing, 0.0, (None,) * len(numbers))
+        never = (None,) * len(numbers)
+        record = EpochRecord(numbers, 1, 1, {}, nothing, 0.0, never, never, never)
         yield Progress(record, numbers, lambda: Snapshot(numbers, 1, 1, 0.0, {}), (), 0.0, resumable=True)
 
     return lambda device: training
@@ -341,5 +342,5 @@ def test_work_that_nobody_waits_for_any_more_is_dropped() -> None:
     before = psutil.Process().children(recursive=True)
     results = side_by_side(where, [0] * 100, 2)
     next(results)
-    results.close()
+    results.close()  # type: ignore[attr-defined]
     assert set(psutil.Process().children(recursive=True)) <= set(before)

@@ -69,7 +69,7 @@ def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
 
 def alike(one: Iterable[torch.Tensor], other: Iterable[torch.Tensor]) -> None:
     """Compare gradients as a whole: where batch norm cancels a bias, there is nothing but rounding."""
-    assert_close(
+    assert_close(  # type: ignore[call-arg]
         *(torch.cat([gradient.flatten(1) for gradient in each], dim=1) for each in (one, other)), EXACT_FLOAT64
     )
 

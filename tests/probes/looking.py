@@ -71,7 +71,7 @@ def in_training(model: dict[str, Any] | TrialGroup, data: Dataset | None = None,
     train_state.streams.start_epoch(1)
     with torch.no_grad():
         for number, theta in enumerate(train_state.network.parameters()):
-            theta += (0.3 * noise(*theta.shape, seed=number)).to(theta.dtype)
+            theta += (0.3 * noise(*theta.shape, seed=number)).to(theta.dtype)  # type: ignore[misc]
     return train_state
 
 

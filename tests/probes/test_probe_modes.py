@@ -29,7 +29,7 @@ def plain_predictions(made: Plain, images: torch.Tensor, mode: str, ends: list[i
     made.network.eval()
     if mode == "population":
         for norm in made.norms:
-            norm.train().reset_running_stats()
+            norm.train().reset_running_stats()  # type: ignore[operator]
             norm.momentum = None  # torch's way to average over all batches
         for i in range(6):
             made.network(made.images(made.batch(i)))

@@ -134,7 +134,7 @@ def read(run: Path, whole: Shown, *, may_lack: bool = False) -> str:
     The last records of trials in training may be missing.
     """
     for look in (recorded_groups, finished_run):
-        message(lambda look=look: look(run))  # no other error than one for the reader
+        message(lambda look=look: look(run))  # type: ignore[misc]  # no other error than one for the reader
     found: list[Shown] = []
     said = message(lambda: found.append(Shown.of(run))) or "; ".join(RunRecord(run).warnings)
     if not said:

@@ -186,7 +186,7 @@ def test_a_disk_that_is_full_is_said_and_more_room_continues_the_run(made: Made,
     for number, size in enumerate(SIZES):
         disk = folder / str(number)
         with mounted(disk, f"size={size}k"):
-            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))
+            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))  # type: ignore[misc]
             kept = rows(disk / made.finished.name)
             remount(disk, "size=1m")
             assert results(trained_again(disk).path) == made.results
@@ -198,7 +198,7 @@ def test_a_disk_without_room_for_another_file_is_said(made: Made, folder: Path) 
     for inodes in (5, 8, 12):
         disk = folder / str(inodes)
         with mounted(disk, f"size=1m,nr_inodes={inodes}"):
-            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))
+            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))  # type: ignore[misc]
             remount(disk, "nr_inodes=100")
             assert results(trained_again(disk).path) == made.results
 

@@ -94,7 +94,7 @@ def test_reading_ends_in_what_was_written_or_says_that_it_does_not(
     ground = grounds[number]
     ground.damage(NAMES, found)
     for look in (recorded_groups, finished_run):
-        message(lambda look=look: look(ground.run))
+        message(lambda look=look: look(ground.run))  # type: ignore[misc]
     said = read(ground.run, ground.whole, may_lack=number == 1)
     assert (list_runs(ground.run.parent)[0].state == "damaged") == bool(said)
 

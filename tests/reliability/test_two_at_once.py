@@ -251,7 +251,7 @@ def watched(task: Task, at_least: int) -> None:
     with reader:
         for left in (at_least, 0):  # the first time it is killed when it has so many rows
             with task.start() as writer:
-                writer.until(lambda left=left: not writer.running or (left and len(rows(task.path)) >= left))
+                writer.until(lambda left=left: not writer.running or (left and len(rows(task.path)) >= left))  # type: ignore[misc]
                 writer.send(signal.SIGKILL)
         assert writer.code == 0, writer.said
         over.touch()

@@ -19,7 +19,7 @@ TABLE = Table(
 def printed(table: Table, width: int) -> str:
     console = Console(file=StringIO(), width=width, no_color=True)
     console.print(to_rich(table))
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_plain_text_is_aligned_and_bare() -> None:

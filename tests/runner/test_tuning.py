@@ -146,7 +146,7 @@ def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets
     curves = record.curves.copy()
     for row in record.trials.itertuples():
         rate = record.trials.loc[row.Index, "train.lr"]
-        at = reached[row.arm, rate][row.seed - 1000]
+        at = reached[row.arm, rate][row.seed - 1000]  # type: ignore[operator]
         mine = curves["trial"] == row.trial
         curves.loc[mine, "val_accuracy"] = np.where(
             curves.loc[mine, "step"] >= (np.inf if at is None else at), 0.8, 0.79

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "network.hidden.0.linear.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7,
     "network.hidden.0.norm.running_mean": np.array([[np.nan, 1e-45], [np.inf, -0.0]], dtype=np.float32),
     "optimizer.count": np.array([[3.0], [3.0]]),

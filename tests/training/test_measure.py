@@ -74,7 +74,7 @@ def test_accuracy_takes_the_first_nan_like_numpy(data: Dataset, row: list[float]
 def test_what_is_recorded_is_the_loss_without_label_smoothing() -> None:
     settings = {"model": {"depth": 1, "width": 8}, "train": {"batch_size": 16, "precision": "fp64"}}
     plain = only_group(experiment(**settings))
-    smoothed = only_group(experiment(**settings | {"train": settings["train"] | {"label_smoothing": 0.5}}))
+    smoothed = only_group(experiment(**settings | {"train": settings["train"] | {"label_smoothing": 0.5}}))  # type: ignore[operator]
     one, other = (GroupTrainState(group, made_up_data(group)).evaluate(0) for group in (plain, smoothed))
     assert torch.equal(one, other)
 

@@ -136,5 +136,5 @@ def test_on_the_cpu_the_copies_that_saving_makes_count(optimizer: str, tmp_path:
 def _peak(seen: profile) -> int:
     """The most bytes that were allocated at once."""
     changes = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    alive = torch.tensor([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]).cumsum(0)
+    alive = torch.tensor([event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns())]).cumsum(0)  # type: ignore[attr-defined]
     return int(alive.max())

@@ -482,7 +482,7 @@ def test_extreme_settings_end_in_records_that_say_what_happened(raw: dict[str, A
         patch.setattr(group_state, "losses", overheard)
         for each in train(some, made_up_data(some, train_images=32, val=4, test=8)):
             kept = each.snapshot()
-            progress.append(replace(each, snapshot=lambda kept=kept: kept))
+            progress.append(replace(each, snapshot=lambda kept=kept: kept))  # type: ignore[misc]
     assert len(progress) == 1 + raw["train"]["steps"] == 1 + len(batch_losses)
     for each in progress:
         assert all(type(value) is float for row in each.record.measures.values() for value in row)

@@ -133,7 +133,7 @@ class Doubled(nn.Module):
 
     def forward(self, x_BC: Tensor) -> Tensor:
         y_BC = x_BC.exp()  # keeps what it hands on
-        return (y_BC * y_BC[:1] * self.weight) * self.shift
+        return (y_BC * y_BC[:1] * self.weight) * self.shift  # type: ignore[operator]
 
 
 def test_what_lies_in_one_place_counts_once_and_the_networks_own_not_at_all() -> None:

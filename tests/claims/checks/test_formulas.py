@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[str, Callable[[reference.Gradients, np.ndarray], dict[str
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_wrong_gradient_is_found_in_features_and_images(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name, change = WRONG[kind]
-    monkeypatch.setattr(reference, name, lambda dy, cache: replace(found := BACKWARD(dy, cache), **change(found, dy)))
+    monkeypatch.setattr(reference, name, lambda dy, cache: replace(found := BACKWARD(dy, cache), **change(found, dy)))  # type: ignore[has-type]
     assert [what.split(",")[0] for what in failing(gradient_correct())] == ["features (32", "images (8"]
 
 

@@ -33,7 +33,7 @@ def test_every_round_has_the_seconds_of_both_arms(monkeypatch: pytest.MonkeyPatc
 def test_the_treated_arm_has_the_norm_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     stepped: list[GroupTrainState] = []
     make = times._step
-    monkeypatch.setattr(times, "_step", lambda train_state: stepped.append(train_state) or make(train_state))
+    monkeypatch.setattr(times, "_step", lambda train_state: stepped.append(train_state) or make(train_state))  # type: ignore[func-returns-value]
     before = [
         float(parameter.detach().sum())
         for parameter in GroupTrainState(times._group("none"), times._made_up()).network.parameters()

@@ -130,7 +130,7 @@ def alone(what: ExperimentConfig, runs: Path) -> RunRecord:
 
 def moments(record: RunRecord) -> list[tuple[int, int]]:
     """Trial and step of every row of curves.csv."""
-    return [(row.trial, row.step) for row in record.curves.itertuples()]
+    return [(row.trial, row.step) for row in record.curves.itertuples()]  # type: ignore[misc]
 
 
 def test_the_numbers_are_those_of_one_process_bit_for_bit(cluster: Cluster, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: py
 
 
 def test_a_node_with_other_programs_refuses_a_group() -> None:
-    first, last = said(versions=versions() | {"torch": "1.0"})
+    first, last = said(versions=versions() | {"torch": "1.0"})  # type: ignore[operator]
     assert first == Started("c1e0")
     assert last == Failed(
         f"cleo has torch {versions()['torch']} in place of 1.0; install the same", out_of_memory=False

@@ -45,7 +45,7 @@ def heights(axes: Axes) -> list[float]:
 
 
 def intervals(figure: Figure) -> list[tuple[float, float]]:
-    return [tuple(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "|"]
+    return [tuple(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "|"]  # type: ignore[misc]
 
 
 ROWS = [
@@ -148,7 +148,7 @@ def test_an_interval_beyond_what_is_possible_does_not_stretch_the_axis() -> None
     axes = figure.axes[0]
     assert np.abs(axes.get_xlim()).max() == pytest.approx(1.05)
     assert intervals(figure) == [axes.get_xlim()]
-    arrows = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<>" and len(line.get_xdata()) == 1]
+    arrows = [line.get_xdata()[0] for line in axes.lines if line.get_marker() in "<>" and len(line.get_xdata()) == 1]  # type: ignore[operator]
     assert arrows == list(axes.get_xlim())
     assert any("An arrow: beyond the axis." in text for text in words(figure))
 

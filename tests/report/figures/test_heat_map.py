@@ -127,7 +127,7 @@ def test_a_value_stands_out_from_its_cell(mean: float) -> None:
     (text,) = axes.texts
     FigureCanvasAgg(axes.figure.figure).draw()
     ground = axes.collections[0].get_facecolor()[0][:3]
-    linear = np.where(ground <= 0.04045, ground / 12.92, ((ground + 0.055) / 1.055) ** 2.4)
+    linear = np.where(ground <= 0.04045, ground / 12.92, ((ground + 0.055) / 1.055) ** 2.4)  # type: ignore[operator]
     luminance, ink = float(linear @ [0.2126, 0.7152, 0.0722]), {"black": 0.0, "white": 1.0}[text.get_color()]
     assert (max(ink, luminance) + 0.05) / (min(ink, luminance) + 0.05) >= 4.5  # WCAG AA
 

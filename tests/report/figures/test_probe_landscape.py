@@ -132,7 +132,7 @@ def contours_of(axes: Axes) -> list[QuadContourSet]:
 
 
 def levels_of(figure: Figure) -> list[list[float]]:
-    return [contours.levels.tolist() for axes in maps_of(figure) for contours in contours_of(axes)]
+    return [contours.levels.tolist() for axes in maps_of(figure) for contours in contours_of(axes)]  # type: ignore[attr-defined]
 
 
 def plane(trials: pd.DataFrame, probes: pd.DataFrame, slope: float = 1.0) -> pd.DataFrame:

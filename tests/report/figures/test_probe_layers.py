@@ -304,7 +304,7 @@ def test_the_legend_names_layers_evenly_and_in_one_line() -> None:
     legend = figure.subfigs[0].legends[0]
     names = [text.get_text() for text in legend.get_texts()]
     assert (names[0], names[-1]) == ("hidden.0.activation", "hidden.39.activation")
-    assert legend._ncols == len(names) >= 3
+    assert legend._ncols == len(names) >= 3  # type: ignore[attr-defined]
     assert caption(figure) == "A line per layer, 40 from the first (dark) to the last (light). One seed."
 
 

@@ -30,7 +30,7 @@ def figure_of(rows: list[RobustnessRow], arms: tuple[str, ...] = ARMS, tried: di
 
 def bars(axes: Axes) -> list[tuple[float, float, float]]:
     """Place and ends of each bar."""
-    return [(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    return [(bar.get_y() + bar.get_height() / 2, bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]  # type: ignore[attr-defined]
 
 
 def places(axes: Axes, marker: str) -> list[list[float]]:

@@ -91,7 +91,7 @@ def opened(browser: Any) -> Iterator[Open]:
         tab = context.new_page()
         tab.on("console", lambda message: events.append(message.text))
         tab.on("pageerror", lambda error: events.append(str(error)))
-        tab.on("dialog", lambda dialog: (events.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        tab.on("dialog", lambda dialog: (events.append(f"dialog {dialog.message}"), dialog.dismiss()))  # type: ignore[func-returns-value]
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(path.as_uri())
         tab.locator("html[data-ready]").wait_for(state="attached")
