@@ -79,7 +79,7 @@ def run(
         finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))
     except KeyboardInterrupt as stopped:
         again = "the same command without --rerun" if rerun else "the same command"
-        warn(f"interrupted; {stopped or runs} keeps what is done, {again} continues it")
+        warn(f"interrupted; {str(stopped) or runs} keeps what is done, {again} continues it")
         raise typer.Exit(EXIT_CODE) from None
     if tensorboard:
         for each in finished:

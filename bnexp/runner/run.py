@@ -156,7 +156,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
         except KeyboardInterrupt:
             with interrupts.held_off():
                 recorder.stop("interrupted")
-            raise KeyboardInterrupt(str(plan.path)) from None
+            raise
         session.writer.arrange()
         done = ComparedRun(plan.path)
         write_report_files(done)
@@ -194,9 +194,11 @@ def _stopped(plan: Plan, event: Event) -> str:
 
 @contextmanager
 def _said(path: Path) -> Iterator[None]:
-    """Say in one line what the machine refused."""
+    """Say in one line what the machine refused; an interruption names the run folder."""
     try:
         yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(str(path)) from None
     except BrokenPipeError:
         raise  # nobody reads the output any more: not the folder's fault
     except (OSError, DamagedRunError) as error:
