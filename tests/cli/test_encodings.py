@@ -18,6 +18,8 @@ from bnexp.report.table import plain_table
 from tests.cli.conftest import EXPERIMENT
 
 ENCODINGS = ["ascii", "cp437", "cp1252"]
+ONE_FAST = [ENCODINGS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ENCODINGS[1:])]
+"""The poorest in every run of the tests; the others take as long and say less."""
 QUESTION = "Помогает ли × нормализация γ → β? Ça va…"
 IN_ASCII = "???????? ?? x ???????????? gamma -> beta? Ca va..."
 SMALL = ["model.width=8", "train.epochs=1", "seeds=1", "grid={}"]
@@ -90,7 +92,7 @@ def test_a_training_is_watched_and_its_result_shown(
     assert "?? x ?" in out or encoding != "ascii"
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", ONE_FAST)
 @pytest.mark.parametrize(
     "words",
     [
@@ -118,7 +120,7 @@ def test_every_command_can_write_what_it_has_to_say(
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("encoding", ONE_FAST)
 @pytest.mark.parametrize("words", ["run exp.yaml", "compare tiny --plot", "show exp.yaml", "list"])
 def test_so_it_can_in_a_terminal(trained: Path, told: Told, encoding: str, words: str) -> None:
     code, out, err = told(encoding, *words.split(), terminal=True)

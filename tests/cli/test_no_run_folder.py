@@ -40,12 +40,18 @@ def said(request: pytest.FixtureRequest, runs: Path, trained: Trained) -> str:
     return text
 
 
-@pytest.mark.parametrize("word", ["compare", "report"])
 @pytest.mark.parametrize("written", ["x9", "runs/x9"])
-def test_beside_a_good_run_it_is_left_out_with_the_reason(cli: Command, said: str, word: str, written: str) -> None:
-    result = cli(word, "tiny", written)
+def test_beside_a_good_run_it_is_left_out_with_the_reason(cli: Command, said: str, written: str) -> None:
+    result = cli("compare", "tiny", written)
     assert (result.code, result.err) == (0, f"bnexp: left out: {said}\n")
-    assert result.out == cli(word, "tiny").out
+    assert result.out == cli("compare", "tiny").out
+
+
+def test_a_report_leaves_it_out_too(cli: Command, runs: Path) -> None:
+    (runs / "x9").mkdir()
+    result = cli("report", "tiny", "x9")
+    assert (result.code, result.err) == (0, f"bnexp: left out: {MADE['empty folder'][1]}\n")
+    assert "report.html" in result.out
 
 
 @pytest.mark.parametrize("word", ["compare", "report"])
