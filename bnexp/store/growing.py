@@ -53,6 +53,7 @@ class GrowingTables:
         """Make the tables hold some rows, whose entries are made, in the order in which an undisturbed run has them."""
         for name, rows in self._named(curves, probes):
             if file := self._files.pop(name, None):
+                file.sync()  # no record is to reach the disk before what was measured in it
                 file.close()
             content = csv_text([self._tables[name], *sorted(rows, key=self._moment)]).encode()
             if not (self._run / name).exists() or (self._run / name).read_bytes() != content:
