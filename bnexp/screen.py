@@ -55,8 +55,8 @@ def is_watched() -> bool:
 def show_figures() -> None:
     """Let a notebook draw Matplotlib's figures; without pyplot nobody has told it how."""
     if in_notebook():
-        from IPython import get_ipython  # type: ignore[import-not-found]
-        from IPython.core.pylabtools import select_figure_formats  # type: ignore[import-not-found]
+        from IPython import get_ipython
+        from IPython.core.pylabtools import select_figure_formats
 
         select_figure_formats(get_ipython(), {"png"})
 
@@ -293,7 +293,7 @@ class _Line:
         self._show(f"{self._tally.share():4.0%}  {self._tally.counts()}  {self._tally.accuracies()}")
 
     def _show(self, text: str) -> None:
-        from IPython.display import display  # type: ignore[import-not-found]
+        from IPython.display import display
 
         self._last = time.monotonic()
         if self._handle is None:

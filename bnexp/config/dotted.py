@@ -99,7 +99,7 @@ def _expanded(section: type[Settings] | None, value: Any) -> dict[Any, Any]:
     """Return what a section's value sets in it; nothing where the key is a setting or the value isn't understood."""
     with suppress(ValueError):  # refused when the whole is checked
         expanded = section.expand(value) if section else None
-        return expanded if isinstance(expanded, dict) else {}
+        return expanded if isinstance(expanded, dict) and all(isinstance(key, str) for key in expanded) else {}
     return {}
 
 

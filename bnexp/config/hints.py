@@ -134,7 +134,7 @@ def _fits(key: str, value: Any) -> bool:
         return value in BUILT_IN_ARMS
     if key in SEEDS:
         return type(value) is int and value >= 0
-    return is_key(TrialSettings, key) and value is not None and not [*faults(key, value)]
+    return isinstance(key, str) and is_key(TrialSettings, key) and value is not None and not [*faults(key, value)]
 
 
 def _listed(text: str) -> Any:

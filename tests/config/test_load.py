@@ -1,5 +1,6 @@
 """Files and overrides: what they resolve to, and the list of everything that is wrong with them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,20 @@ def test_an_override_that_is_not_yaml(refused: Callable[..., list[str]], overrid
     assert place in line
     assert "not valid YAML" in line
     assert line.count("command line") == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data={null: null}", "data.None: null: expected text as a key"),
+        ("model={1: 2}", "model.1: 1: expected text as a key"),
+        ("arms={none: {null: 1}}", "arms.none.None: "),
+        ("tune={grid: {null: [1]}}", "tune.grid.None: "),
+    ],
+)
+def test_an_override_whose_keys_are_no_text_is_refused_in_words(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match="^command line: " + re.escape(message)):
+        resolve({"name": "exp"}, "exp.yaml", [override])
 
 
 @pytest.mark.parametrize(
