@@ -227,7 +227,7 @@ def begun(variant: str, runs: Path) -> Task:
     """Return a task that goes on from what a variant leaves."""
     task = Task(tiny(SELDOM), runs)
     if variant != "new":
-        with replace(task, stop=80 if variant == "continued" else 0, breaks=variant == "retried").start() as child:
+        with replace(task, stop=60 if variant == "continued" else 0, breaks=variant == "retried").start() as child:
             assert child.code in (0, -signal.SIGKILL), child.said
     return replace(task, options=Options(retry_failed=variant == "retried"), filmed=True)
 
