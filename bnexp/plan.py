@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 
 from bnexp.config.dotted import below
 from bnexp.config.effective import RECORDS, effective
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.experiment import HOW_CLOSE, ExperimentConfig
 from bnexp.config.sweep import Point
 from bnexp.config.text import have, listed
 from bnexp.config.trial import TrialSettings
-from bnexp.config.tuning import HOW_CLOSE
 
 T = TypeVar("T")
 

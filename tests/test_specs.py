@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.base import Spec
-from bnexp.config.families import FAMILIES, FamilySpec
+from bnexp.config.model import FAMILIES, FamilySpec
 from bnexp.config.norm import NORMS, NormSpec
 from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.config.train import OPTIMIZERS, OptimizerSpec

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import Compose, Normalize, ToTensor
 
-from bnexp.config.families import resnet_blocks, vgg_stages
+from bnexp.config.model import resnet_blocks, vgg_stages
 
 MEAN, SPREAD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 MOMENTUM = 0.9

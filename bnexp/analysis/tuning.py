@@ -10,10 +10,9 @@ from bnexp.analysis.conditions import Cell, Condition
 from bnexp.analysis.pairing import FINISHED, balanced
 from bnexp.analysis.stats import first_reached
 from bnexp.analysis.sweeps import best_point, edges
-from bnexp.config.experiment import ExperimentConfig, search_config
+from bnexp.config.experiment import Choice, ExperimentConfig, TuneSettings, search_config
 from bnexp.config.sweep import Point, points
 from bnexp.config.text import counted, listed
-from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 

@@ -21,8 +21,7 @@ def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = Fal
 
 def leaves(section: Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted key and the value of every setting below a section, in the order of declaration."""
-    for name in type(section).model_fields:
-        value = getattr(section, name)
+    for name, value in section:
         if isinstance(value, Settings):
             yield from leaves(value, f"{prefix}{name}.")
         else:
@@ -36,9 +35,7 @@ def below(key: str, section: str) -> bool:
 
 def is_key(section: type[Settings], key: str) -> bool:
     """Tell whether the key names a setting or a section of settings."""
-    first, dot, rest = key.partition(".")
-    inner = _section(section, first)
-    return first in section.model_fields and (not dot or (inner is not None and is_key(inner, rest)))
+    return key in leaf_keys(section, sections=True)
 
 
 def check_key(section: type[Settings], key: str) -> None:
@@ -50,18 +47,14 @@ def check_key(section: type[Settings], key: str) -> None:
 def nearest_key(section: type[Settings], key: str) -> str:
     """Return " (nearest: …)" for a wrong key: the same last name elsewhere, what it is called here, or a like spelling.
 
-    Of several settings with the same last name the first in the same section, or in the fewest sections, is taken. One
-    in another section gives way to what the name means in this one: gamma of a schedule is its factor.
+    Of several the first in the same section, or in the fewest sections, is taken: gamma of a schedule is its factor.
     """
     known = list(leaf_keys(section, sections=True))
     top, last = key.split(".")[0], key.rsplit(".", 1)[-1]
-    same_name = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last]
-    elsewhere = setting_of(last)
-    meant_here = elsewhere in known and str(elsewhere).startswith(f"{top}.")
-    if same_name and not (meant_here and all(candidate.split(".")[0] != top for candidate in same_name)):
-        here = min(same_name, key=lambda candidate: (candidate.split(".")[0] != top, candidate.count(".")))
-        return f" (nearest: {here})"
-    return f" (nearest: {elsewhere})" if elsewhere in known else nearest(key, list(leaf_keys(section)))
+    meant = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last or candidate == setting_of(last)]
+    if not meant:
+        return nearest(key, list(leaf_keys(section)))
+    return f" (nearest: {min(meant, key=lambda each: (each.split('.')[0] != top, each.count('.')))})"
 
 
 def get(raw: Any, key: str) -> Any:

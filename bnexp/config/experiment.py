@@ -1,25 +1,96 @@
-"""One experiment: base setting, arms, sweep and seeds; its cells, its tuning stages, and the settings of a trial."""
+"""One experiment: base setting, arms, sweep, seeds and tuning; its cells, its stages, and the settings of a trial."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
 from bnexp.config.dotted import below
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.sweep import Point, count_points, once, points, repeated
+from bnexp.config.sweep import Point, count_points, once, points, repeated, values
 from bnexp.config.synonyms import nearest_value
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
-from bnexp.config.tuning import MOST_CHOICES, Choice, Grid, Seeds, TuneSettings, Values
 from bnexp.errors import InputError, nearest
 
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
+MOST_SEEDS = 10_000
+MOST_CHOICES = 1_000
+"""Arms × grid points of an experiment that tunes."""
+FIRST_TUNING_SEED = 1_000
 BUILT_IN_ARMS = ("none", "before", "after")
+
+
+def _seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = range(min(value, MOST_SEEDS + 1))
+    elif isinstance(value, Mapping):
+        value = values(value)
+    elif not isinstance(value, list | tuple):
+        raise ValueError("expected a number of seeds, a list of them, or {range: [first, last, step]}")
+    if not value:
+        raise ValueError("expected at least one seed")
+    if len(value) > MOST_SEEDS:
+        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds")
+    return list(value)
+
+
+def _tuning_seeds(value: Any) -> Any:
+    """Number seeds so that they are not those of 0, 1, 2, … that are measured."""
+    counts = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return list(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + value)) if counts else value
+
+
+Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
+Grid = dict[TrialKey, Values]
+"""Settings that are crossed: a list of values each, or logspace, linspace, range."""
+Seeds = Annotated[tuple[Size, ...], BeforeValidator(_seeds), AfterValidator(once)]
+"""A list of seeds, a range of them as in a grid, or how many of 0, 1, 2, …"""
+
+
+class TuneSettings(Settings):
+    """What every arm chooses for itself, at each grid point, before it is measured: the values with the best mean on
+    the validation images over the tuning seeds."""
+
+    grid: Grid = Field(default={})
+    """Values to choose from: lists by key, crossed, or ranges as in the sweep. Empty: nothing is tuned."""
+    seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds)] = (FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1)
+    """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
+    by: Literal["accuracy", "steps"] = "accuracy"
+    """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
+    threshold: Fraction = 0.9
+    """Validation accuracy to reach, from 0 to 1, for `by: steps`. A trial that never does counts all its steps."""
+
+
+HOW_CLOSE = ("tried", "left_out", "seeds", "ties", "lead")
+"""Keys of a choice that tell how it came about, and don't change what is trained."""
+
+
+class Choice(Settings):
+    """What one arm chose at one grid point, and how close the choice was."""
+
+    arm: Name
+    point: dict[TrialKey, Value] = Field(default={})
+    """Values of the swept settings."""
+    values: dict[TrialKey, Value]
+    """Values of the tuned ones."""
+    tried: Count | None = None
+    """Number of values, or combinations of them, that it was chosen from; null = not recorded. Those that mean the same
+    training count once."""
+    left_out: Size | None = None
+    """Number of further values with which too few tuning seeds finished to be candidates."""
+    seeds: Count | None = None
+    """Number of tuning seeds that chose: those that finished with every candidate."""
+    ties: Count | None = None
+    """Number of candidates within one standard error (of the difference) of the chosen one, itself included."""
+    lead: NonNegative | None = None
+    """Distance to the best candidate that doesn't tie, in validation accuracy, or in steps for `by: steps`; null where
+    all tie."""
 
 
 class ExperimentConfig(TrialSettings):
@@ -68,39 +139,31 @@ class ExperimentConfig(TrialSettings):
         """Yield arm, grid point and seed of every trial, in the order in which trials are numbered."""
         return ((arm, point, seed) for point in self.points() for arm in self.arms for seed in self.seeds)
 
-    def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
-        """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
-
-        Raises:
-            InputError: what suits the arm best has not been chosen yet.
-            pydantic.ValidationError: the values don't go together.
-        """
-        return with_changes(self.base, {**point, **self.changes(arm, point)})
-
     @property
     def base(self) -> TrialSettings:
         """The settings outside grid and arms; they need not go together before an arm changes them."""
         return TrialSettings.model_construct(**{name: getattr(self, name) for name in TrialSettings.model_fields})
 
-    def changes(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that an arm changes at a grid point, by dotted key: its overrides, and what it chose there.
+    def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
+        """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
 
         Raises:
-            InputError: as in chosen.
+            InputError: as changes.
+            pydantic.ValidationError: the values don't go together.
         """
-        return {**self.arms[arm], **self.chosen(arm, point)}
+        return with_changes(self.base, {**point, **self.changes(arm, point)})
 
-    def chosen(self, arm: str, point: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the values that one arm chose at one grid point; none where nothing is tuned.
+    def changes(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that an arm changes at a grid point, by dotted key: its overrides, and what it chose there.
 
         Raises:
             InputError: it has not chosen yet. No trial can be made of such an experiment, so none trains untuned.
         """
         if not (self.tune.grid or self.tuned):
-            return {}
+            return dict(self.arms[arm])
         for each in self.tuned:
             if each.arm == arm and each.point == point:
-                return each.values
+                return {**self.arms[arm], **each.values}
         raise InputError(
             f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run chooses and then "
             "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
@@ -111,15 +174,12 @@ class ExperimentConfig(TrialSettings):
     def _name_arms(cls, value: Any, info: ValidationInfo) -> Any:
         model = info.data.get("model")
         norm = model.norm if isinstance(model, ModelSettings) else NormSettings()
-        if value is None:
-            value = default_arms(norm)
-        if isinstance(value, list | tuple):
-            if not all(isinstance(name, str) for name in value):
-                raise ValueError(f"expected one of {', '.join(BUILT_IN_ARMS)}, or a mapping from names to overrides")
-            value = dict.fromkeys(once(value))
-        if not isinstance(value, Mapping) or not value:
+        arms = default_arms(norm) if value is None else value
+        if isinstance(arms, list | tuple) and all(isinstance(name, str) for name in arms):
+            arms = dict.fromkeys(once(arms))
+        if not isinstance(arms, Mapping) or not arms:
             raise ValueError("expected a list of none, before, after, or a mapping from arm names to overrides")
-        return {name: _arm(name, overrides, norm) for name, overrides in value.items()}
+        return {name: _arm(name, overrides, norm) for name, overrides in arms.items()}
 
     @field_validator("labels")
     @classmethod
@@ -141,17 +201,11 @@ class ExperimentConfig(TrialSettings):
             raise ValueError(f"zip pairs values up, so its lists need one length: {listed}")
         if both := set(paired) & set(info.data.get("grid", {})):
             raise ValueError(f"{sorted(both)[0]} stands in both grid and zip")
-        if again := repeated(list(zip(*paired.values(), strict=True))):
-            raise ValueError(f"{', '.join(map(str, again[0]))} is listed twice")
         return paired
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Self:
-        factors = {
-            "arm": len(self.arms),
-            "grid point": count_points(self.grid, self.zip),
-            "seed": len(self.seeds),
-        }
+        factors = {"arm": len(self.arms), "grid point": count_points(self.grid, self.zip), "seed": len(self.seeds)}
         if (trials := prod(factors.values())) > MOST_TRIALS:
             sizes = " × ".join(f"{count:,} {thing}{'' if count == 1 else 's'}" for thing, count in factors.items())
             raise ValueError(
@@ -194,25 +248,19 @@ def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
     """Return an arm's overrides; the built-in names keep their meaning whatever else is overridden."""
     if name not in BUILT_IN_ARMS:
         if overrides is None:
-            hint = nearest_value("arms", name, BUILT_IN_ARMS)
-            raise ValueError(
-                f"{name}: expected one of {', '.join(BUILT_IN_ARMS)}{hint}, or a mapping with its overrides"
-            )
+            known = f"{', '.join(BUILT_IN_ARMS)}{nearest_value('arms', name, BUILT_IN_ARMS)}"
+            raise ValueError(f"{name}: expected one of {known}, or a mapping with its overrides")
         return overrides
-    meant = {"model.norm.kind": "none"} if name == "none" else {"model.norm.placement": name}
     given = {} if overrides is None else overrides
     if not isinstance(given, Mapping):
         return given  # refused as what it is
+    meant = {"model.norm.kind": "none"} if name == "none" else {"model.norm.placement": name}
     for key, value in meant.items():
         if given.get(key, value) != value:
             raise ValueError(f"{name} means {key}: {value}; give an arm with {key}: {given[key]} another name")
     if name != "none" and norm.kind == "none":
         meant["model.norm.kind"] = "batch"
     return meant | dict(given)
-
-
-TUNING = ".tuning"
-"""Ends the name of an experiment that chooses."""
 
 
 def must_choose(config: ExperimentConfig) -> bool:
@@ -229,7 +277,7 @@ def search_config(config: ExperimentConfig) -> ExperimentConfig:
     """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
     return config.model_copy(
         update={
-            "name": config.name + TUNING,
+            "name": f"{config.name}.tuning",
             "grid": {**config.grid, **config.tune.grid},
             "seeds": config.tune.seeds,
             "tune": TuneSettings(),
@@ -270,14 +318,14 @@ def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[st
     if set(deciding) & set(config.tune.grid):
         deciding = list(config.swept)  # what was chosen may differ at every grid point
     known: dict[tuple[str, str], TrialSettings] = {}
-    found = []
-    for point in config.points():
-        here = {arm: (arm, repr([point[key] for key in deciding])) for arm in config.arms}
-        for arm, place in here.items():
-            if place not in known:
-                known[place] = config.settings(arm, point)
-        found.append({arm: known[place] for arm, place in here.items()})
-    return found
+
+    def settings(arm: str, point: Point) -> TrialSettings:
+        place = (arm, repr([point[key] for key in deciding]))
+        if place not in known:
+            known[place] = config.settings(arm, point)
+        return known[place]
+
+    return [{arm: settings(arm, point) for arm in config.arms} for point in config.points()]
 
 
 KERAS = 0.9
@@ -288,10 +336,8 @@ def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
     cells = cell_settings(first_stage(config), ["model.norm"])
     norms = [settings.model.norm for here in cells for settings in here.values()]
-    used = {norm.momentum for norm in norms if norm.averages}
-    for momentum in sorted(used):
-        if momentum >= KERAS:
-            yield momentum_question(momentum)
+    for momentum in sorted({norm.momentum for norm in norms if norm.averages and norm.momentum >= KERAS}):
+        yield momentum_question(momentum)
 
 
 def momentum_question(momentum: float) -> str:

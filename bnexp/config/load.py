@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,9 @@ from pydantic import ValidationError
 
 from bnexp.config.dotted import check_key, get, put
 from bnexp.config.experiment import ExperimentConfig, default_arms
-from bnexp.config.hints import hint
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.config.problems import check
+from bnexp.config.problems import check, sweep_meant
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
 from bnexp.config.yaml import flow, parse, plain, read_mapping
@@ -49,8 +49,8 @@ def find(written: str) -> Path:
         return path
     if named:
         return known[path.stem]
-    hint = nearest(path.stem, list(known))
-    raise InputError(f"{written}: no such file, nor a shipped configuration{hint}; shipped are {', '.join(known)}")
+    close = nearest(path.stem, list(known))
+    raise InputError(f"{written}: no such file, nor a shipped configuration{close}; shipped are {', '.join(known)}")
 
 
 def load(path: Path, overrides: Overrides = ()) -> ExperimentConfig:
@@ -83,16 +83,15 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
     merged, problems = dict(written), list[Problem]()
     for each in overrides:
         try:
-            override(merged, *((each, in_python[each]) if in_python else assignment(each)))
+            override(merged, *((each, in_python[each]) if in_python else _assignment(each)))
         except (ValueError, InputError) as error:
             problems.append(Problem(given, printable(each), printable(str(error))))
     config, found = check(merged)
     # What is wrong without the overrides too is the file's fault.
-    in_file = set(check(written)[1]) if overrides and found else set(found)
+    in_file = check(written)[1] if overrides and found else found
     for key, message in found:
-        typed = (key, message) not in in_file
-        said = printable(message + hint(merged, key, typed=typed))
-        problems.append(Problem(given if typed else source, printable(key), said))
+        place = source if (key, message) in in_file else given
+        problems.append(Problem(place, printable(key), printable(message + sweep_meant(key, get(merged, key)))))
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -107,13 +106,7 @@ def shown_overrides(overrides: Overrides) -> tuple[str, ...]:
     )
 
 
-def assignment(written: str) -> tuple[str, Any]:
-    """Return the key and the value of `dotted.key=value`.
-
-    Raises:
-        ValueError: it has no `=`.
-        InputError: the value is not YAML.
-    """
+def _assignment(written: str) -> tuple[str, Any]:
     key, equals, text = written.partition("=")
     if not equals or not key:
         raise ValueError("expected dotted.key=value")
@@ -140,23 +133,17 @@ def override(raw: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _mapping(written: Any, place: str) -> Mapping[str, Any]:
-    if written is None:
-        return {}
-    if not isinstance(written, Mapping):
+    if written is not None and not isinstance(written, Mapping):
         raise ValueError(f"{place} is expected to be a mapping there")
-    return written
+    return written or {}
 
 
 def _written_arms(raw: Mapping[str, Any]) -> Any:
     """Return the arms with their names as keys, those left out included where a built-in one may be meant."""
     arms = raw.get("arms")
-    if isinstance(arms, list | tuple) and all(isinstance(arm, str) for arm in arms):
-        return dict.fromkeys(once(arms))
-    return dict.fromkeys(default_arms(_norm(raw))) if arms is None else arms
-
-
-def _norm(raw: Mapping[str, Any]) -> NormSettings:
-    try:
-        return ModelSettings.model_validate(raw.get("model") or {}).norm
-    except ValidationError:
-        return NormSettings()  # what is wrong will be said
+    if arms is None:
+        norm = NormSettings()
+        with suppress(ValidationError):  # what is wrong will be said
+            norm = ModelSettings.model_validate(raw.get("model") or {}).norm
+        arms = default_arms(norm)
+    return dict.fromkeys(once(arms)) if isinstance(arms, list) and all(isinstance(arm, str) for arm in arms) else arms

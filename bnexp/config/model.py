@@ -1,18 +1,120 @@
 """What network a trial trains: family, depth, width, activation, norm, dropout and initialisation."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bnexp.config.base import Count, Fraction, NonNegative, OneOf, Settings
-from bnexp.config.families import FAMILIES, FamilySpec
-from bnexp.config.norm import NormSettings
+from bnexp.config.base import Count, Fraction, NonNegative, OneOf, Settings, Spec
+from bnexp.config.norm import NORMS, NormSettings
+from bnexp.config.text import listed
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
 MOST_LAYERS = 1_000
-"""Hidden layers."""
 MOST_UNITS = 1_000_000
 """Units of a layer."""
+Image = tuple[int, int, int]
+"""Channels, height and width."""
+
+
+@dataclass(frozen=True)
+class FamilySpec(Spec):
+    """A family of networks; the implementation is an nn.Module made from a LayerFactory, an image and the classes."""
+
+    depth: int
+    """Layers, unless `model.depth` says otherwise."""
+    width: int
+    """Units or channels, unless `model.width` says otherwise."""
+    units: bool = True
+    """Hidden layers have units, whose number may differ from layer to layer; otherwise they have channels, and the
+    image keeps its height and width as it enters."""
+    widths: Callable[[int, int], tuple[int, ...]] = lambda depth, width: (width,) * depth
+    """From depth and width to the units of each hidden layer, or the channels of each stage.
+
+    Raises ValueError where there is no such depth.
+    """
+    fewest_places: Callable[[int, Image], int] = lambda depth, image: 1
+    """From depth and image to the fewest places (H·W) of a hidden layer."""
+    residual: Literal["always", "optional", "never"] = "never"
+    """Has residual blocks; optional: where `model.residual` asks for them."""
+    recurrent: bool = False
+    """Takes an image's rows as time steps, and shares its weights between them."""
+
+
+VGG_STAGES = {
+    5: (1, 1, 2),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+"""Convolutions between the poolings by depth. 11 to 19 are A, B, D and E of Simonyan & Zisserman 2015, table 1, whose
+names count the three linear layers there; 5 is a small one of the same make, with the one linear layer it has here."""
+
+
+def vgg_stages(depth: int) -> tuple[int, ...]:
+    """Return the convolutions of each stage.
+
+    Raises:
+        ValueError: no such depth.
+    """
+    if depth not in VGG_STAGES:
+        raise ValueError(f"depth {depth}: a vgg has {', '.join(map(str, VGG_STAGES))} layers")
+    return VGG_STAGES[depth]
+
+
+def _vgg_widths(depth: int, width: int) -> tuple[int, ...]:
+    return tuple(width * growth for growth in (1, 2, 4, 8, 8)[: len(vgg_stages(depth))])
+
+
+def _vgg_places(depth: int, image: Image) -> int:
+    sides: Sequence[int] = image[1:]
+    for _ in vgg_stages(depth)[1:]:
+        if min(sides) > 1:  # a pooling over 2×2 places
+            sides = [side // 2 for side in sides]
+    return prod(sides)
+
+
+def resnet_blocks(depth: int) -> int:
+    """Return the blocks of each of the three stages of a network for small images (He et al. 2016, section 4.2).
+
+    Raises:
+        ValueError: no such depth.
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        raise ValueError(f"depth {depth}: a resnet has 6n+2 layers; take 8, 14, 20, 32, 44, 56, 110 or another of them")
+    return blocks
+
+
+def _resnet_widths(depth: int, width: int) -> tuple[int, ...]:
+    resnet_blocks(depth)
+    return (width, 2 * width, 4 * width)
+
+
+def _resnet_places(depth: int, image: Image) -> int:
+    return prod(-(-side // 4) for side in image[1:])  # two convolutions of stride 2
+
+
+FAMILIES: dict[str, FamilySpec] = {
+    "mlp": FamilySpec("bnexp.nn.mlp:MLP", depth=10, width=100, residual="optional"),
+    "vgg": FamilySpec(
+        "bnexp.nn.convolutional:VGG", depth=11, width=64, units=False, widths=_vgg_widths, fewest_places=_vgg_places
+    ),
+    "resnet": FamilySpec(
+        "bnexp.nn.convolutional:ResNet",
+        depth=20,
+        width=16,
+        units=False,
+        widths=_resnet_widths,
+        fewest_places=_resnet_places,
+        residual="always",
+    ),
+    "rnn": FamilySpec("bnexp.nn.rnn:RNN", depth=1, width=100, recurrent=True),
+}
+"""Network families by the name in model.family."""
 
 
 def _bias(value: Any) -> Any:
@@ -139,10 +241,6 @@ class ModelSettings(Settings):
             raise ValueError(f"residual: true is for family mlp; {self.family} has the connections that it has")
         if self.residual and len(set(self.widths)) > 1:
             raise ValueError("residual: true needs hidden layers of one width")
-        return self
-
-    @model_validator(mode="after")
-    def _groups_fit(self) -> Self:
         name, size = self.norm.grouping
         if uneven := [width for width in self.widths if width % size]:
             raise ValueError(f"norm.{name} {size} does not divide the width {uneven[0]}")
@@ -160,6 +258,19 @@ class ModelSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _family_fits(self) -> Self:
-        self.spec.check(self)
+    def _rnn_fits(self) -> Self:
+        if self.spec.recurrent:
+            if not self.norm.spec.in_rnn:
+                kinds = listed((name for name, spec in NORMS.items() if spec.in_rnn), "or")
+                raise ValueError(f"norm.kind: {self.norm.kind} is not for family {self.family}; set {kinds}")
+            if self.norm.kind != "none" and self.norm.placement == "after":
+                raise ValueError(
+                    f"norm.placement: after is not for family {self.family}, which normalises what enters the "
+                    "activation; set before"
+                )
+            if self.dropout_at != "each":
+                raise ValueError(
+                    f"dropout_at: {self.dropout_at} is not for family {self.family}, which drops what a layer hands "
+                    "up; set each"
+                )
         return self

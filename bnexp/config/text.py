@@ -6,17 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-LONGEST_LINE = 4_096
-"""Characters of a line: of a path in Linux."""
-LONGEST_LABEL = 60
-"""Characters of an arm's label."""
-LONGEST_LINES = 2_000
-"""Characters of a text of several lines."""
 LONGEST_SHOWN = 500
 """Characters of a message that can quote what was written."""
-
-ESCAPES = "; in double quotes \\ begins an escape: write paths in single quotes, or with /"
-"""Said where a backslash of YAML text has become something else, as in "C:\\new"."""
 
 # What moves the cursor, changes colours or turns text around once it is printed, and what UTF-8 can't write.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -34,7 +25,7 @@ def printable(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if _CONTROLS.search(text):
-        raise ValueError(f"expected text of one line without control characters{ESCAPES}")
+        raise ValueError("expected text of one line without control characters")
     return text
 
 
@@ -44,11 +35,11 @@ def _lines(text: str) -> str:
     return text
 
 
-Line = Annotated[str, Field(max_length=LONGEST_LINE), AfterValidator(_one_line)]
-"""Text of one line."""
-Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), AfterValidator(_one_line)]
+Line = Annotated[str, Field(max_length=4_096), AfterValidator(_one_line)]
+"""Text of one line, such as a path."""
+Label = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line)]
 """What something is called in tables and pictures."""
-Lines = Annotated[str, Field(max_length=LONGEST_LINES), AfterValidator(_lines)]
+Lines = Annotated[str, Field(max_length=2_000), AfterValidator(_lines)]
 """Text of any number of lines, with tabs."""
 
 

@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from bnexp.config.base import Settings
 from bnexp.config.data import DataSettings
-from bnexp.config.dotted import is_key, put
+from bnexp.config.dotted import check_key, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.train import TrainSettings
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"
-LONGEST_NAME = 100
-"""Characters of the names of experiments and arms: folders and legends are named after them."""
 
 
 class TrialSettings(Settings):
@@ -52,9 +47,7 @@ def with_changes(base: TrialSettings, changes: Mapping[str, Any]) -> TrialSettin
 
 
 def _trial_key(key: str) -> str:
-    # Without the nearest known name, which takes long to find for very many wrong keys: only some of them are said.
-    if not is_key(TrialSettings, key):
-        raise PydanticCustomError("unknown_key", "unknown key")
+    check_key(TrialSettings, key)
     return key
 
 
@@ -65,7 +58,8 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
-Name = Annotated[str, Field(pattern=NAME, max_length=LONGEST_NAME)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
+"""What an experiment or an arm is called, and a folder after it."""
 TrialKey = Annotated[str, AfterValidator(_trial_key)]
 """Dotted key of a setting, or of a section of them."""
 Value = Annotated[Any, BeforeValidator(_plain)]

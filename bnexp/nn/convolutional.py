@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnexp.config.families import resnet_blocks, vgg_stages
+from bnexp.config.model import resnet_blocks, vgg_stages
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layout import pooled_features, share_images, trials_of
 from bnexp.nn.plain_layers import Converter

