@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Any, Protocol
+from typing import Any
 
 from bnexp.analysis.study import lower_is_better, metric_text
 from bnexp.config.text import counted
@@ -204,7 +204,7 @@ class EvaluationRow:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What one or several runs say about their arms; intervals cover 95 %."""
 
@@ -215,11 +215,11 @@ class Comparison:
     grid_keys: tuple[str, ...]
     rows: tuple[ArmRow, ...]
     """By grid point and arm, in the order in which they first come in trials.csv."""
-    overall: tuple[Overall, ...]
+    overall: tuple[Overall, ...] = ()
     """One per arm with pairs, in the order of the arms; the baseline's pairs it with itself."""
-    best: tuple[BestRow, ...]
+    best: tuple[BestRow, ...] = ()
     """One per arm; empty without validation images or with a single grid point."""
-    robustness: tuple[RobustnessRow, ...]
+    robustness: tuple[RobustnessRow, ...] = ()
     """One per axis and arm; empty without a swept axis of numbers."""
     finished: int
     """Trials with an outcome, failed ones included."""
@@ -287,17 +287,8 @@ class Standing(StrEnum):
         return self in (Standing.wins, Standing.loses)
 
 
-class Difference(Protocol):
-    """What every kind of row says of its pairs."""
-
-    @property
-    def difference(self) -> float | None: ...
-    @property
-    def difference_low(self) -> float | None: ...
-    @property
-    def difference_high(self) -> float | None: ...
-    @property
-    def p(self) -> float | None: ...
+Difference = ArmRow | Overall | BestRow | EvaluationRow
+"""Rows that say of pairs how large their difference is, and how sure."""
 
 
 def standing(row: Difference, *, lower: bool) -> Standing:
@@ -306,12 +297,12 @@ def standing(row: Difference, *, lower: bool) -> Standing:
         return Standing.unknown
     apart = not row.difference_low <= 0 <= row.difference_high
     unlikely = row.p is not None and row.p <= SETTLED
-    if not apart and not unlikely:
-        return Standing.even
     better = (row.difference < 0) if lower else (row.difference > 0)
     if apart and unlikely:
         return Standing.wins if better else Standing.loses
-    return Standing.ahead if better else Standing.behind
+    if apart or unlikely:
+        return Standing.ahead if better else Standing.behind
+    return Standing.even
 
 
 def headline(comparison: Comparison) -> str:
@@ -319,15 +310,18 @@ def headline(comparison: Comparison) -> str:
 
     The best arm is the one with the best difference, and that may still be a loss.
     """
-    metric, baseline = comparison.metric, comparison.baseline
+    metric, baseline, ended = comparison.metric, comparison.baseline, ended_badly(comparison)
     if comparison.data_sets:
         return f"{counted(len(comparison.data_sets), 'data set')}, no mean over them"
     if 0 < comparison.planned == comparison.failed + comparison.diverged:
-        return ended_badly(comparison)
+        return ended
     if not comparison.overall:
         so_far = f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
-        return f"no result: {ended_badly(comparison)}" if comparison.failed else so_far
-    lost = {row.arm: _lost(row.arm, comparison) for row in comparison.overall}
+        return f"no result: {ended}" if comparison.failed else so_far
+    lost = {
+        each.arm: all(row.diverged == row.trials for row in comparison.rows if row.arm == each.arm)
+        for each in comparison.overall
+    }
     # The baseline's own row only where there is no other, and an arm that diverged everywhere only beside such arms.
     best = max(comparison.overall, key=lambda row: (row.arm != baseline, not lost[row.arm], gain(row, comparison)))
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
@@ -339,35 +333,24 @@ def headline(comparison: Comparison) -> str:
     if best.difference_low is not None:
         ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
         phrase += f" [{', '.join(ends)}]"
-    points = f", mean of {best.points} grid points" if best.points > 1 else ""
-    broken = f"; {ended_badly(comparison)}" if best.arm == baseline and comparison.failed else ""
-    broken += f"; all trials of {best.arm} diverged" if lost[best.arm] else ""
-    return f"{phrase}, n = {best.seeds}{points}{_words(best, comparison)}{broken}"
-
-
-def _lost(arm: str, comparison: Comparison) -> bool:
-    """Whether all trials of an arm diverged."""
-    return all(row.diverged == row.trials for row in comparison.rows if row.arm == arm)
+    phrase += f", n = {best.seeds}"
+    phrase += f", mean of {best.points} grid points" if best.points > 1 else ""
+    stands = standing(best, lower=lower_is_better(metric))
+    phrase += f": {best.arm} {stands}" if stands is not Standing.unknown else ""
+    phrase += " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
+    phrase += f"; {ended}" if best.arm == baseline and comparison.failed else ""
+    return phrase + (f"; all trials of {best.arm} diverged" if lost[best.arm] else "")
 
 
 def ended_badly(comparison: Comparison) -> str:
     """Say how many trials failed, and why the first one did, and how many diverged; empty where none did."""
-    why = f" ({comparison.failure})" if comparison.failure else ""
+    why, planned = f" ({comparison.failure})" if comparison.failure else "", comparison.planned
     counts = {f"failed{why}": comparison.failed, "diverged": comparison.diverged}
-    return ", ".join(f"{_share(count, comparison.planned)} {how}" for how, count in counts.items() if count)
-
-
-def _share(count: int, planned: int) -> str:
-    if count == planned:
-        return "the only trial" if planned == 1 else f"all {planned} trials"
-    return f"{count} of {planned} trials"
-
-
-def _words(row: Overall, comparison: Comparison) -> str:
-    """Return how the arm stands: ": before wins"; nothing where that can't be told."""
-    stands = standing(row, lower=lower_is_better(comparison.metric))
-    tuned = " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
-    return tuned if stands is Standing.unknown else f": {row.arm} {stands}{tuned}"
+    every = "the only trial" if planned == 1 else f"all {planned} trials"
+    shares = (
+        (every if count == planned else f"{count} of {planned} trials", how) for how, count in counts.items() if count
+    )
+    return ", ".join(f"{share} {how}" for share, how in shares)
 
 
 def gain(row: Overall, comparison: Comparison) -> float:

@@ -24,9 +24,6 @@ CONDITIONAL = {key for rule in NO_EFFECT for key in rule.about}
 RELIED_ON = {key for meaning in MEANINGS for key in meaning.relies_on}
 """Keys that other settings are worked out from, even where they have no effect themselves."""
 
-Changes = Mapping[str, Any]
-"""What an arm changes, by dotted key."""
-
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -40,7 +37,7 @@ class Condition:
     varying: Collection[str] = ()
     """As for effective."""
 
-    def training(self, changes: Changes) -> dict[str, Any] | None:
+    def training(self, changes: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the settings that have an effect on an arm here; None where the arm is impossible here."""
         try:
             return effective(with_changes(self.base, {**self.point, **changes}), varying=self.varying)
@@ -63,50 +60,56 @@ class Cell:
     condition: Condition
     arm: str
     """Its name in the study."""
-    changes: Changes
+    changes: Mapping[str, Any]
+    """What the arm changes, by dotted key."""
+    tuned: frozenset[str] = frozenset()
+    """Settings that the run's arms chose."""
 
     @cached_property
     def training(self) -> Mapping[str, Any]:
         """The settings that have an effect on them."""
         return self.condition.training(self.changes) or {}
 
-    def fits(self, condition: Condition) -> bool:
-        """Tell whether they would be the same trainings under another condition."""
-        return condition is self.condition or condition.training(self.changes) == self.training
+    def same_arm(self, other: "Cell") -> bool:
+        """Tell whether two arms come to the same where one of them is at home.
+
+        A setting that only one of them decides must be the same for both in their own runs, and swept in neither.
+        """
+        lone = (self.changes.keys() | self.tuned) ^ (other.changes.keys() | other.tuned)
+        varying = self.tuned | other.tuned | self.condition.point.keys() | other.condition.point.keys()
+        if any(below(key, each) or below(each, key) for key in lone for each in varying):
+            return False
+        mine, theirs = (
+            {leaf: value for leaf, value in cell.training.items() if any(below(leaf, key) for key in lone)}
+            for cell in (self, other)
+        )
+        homes = (self.condition, other.condition)
+        trainings = ((home.training(self.changes), home.training(other.changes)) for home in homes)
+        return mine == theirs and any(first and first == second for first, second in trainings)
 
     def depends_on(self, key: str, value: Any) -> bool:
         """Tell whether they would be other trainings with another value of a setting."""
-        if value == self.condition.settings[key] or self.sets(key):
+        if value == self.condition.settings.get(key) or self.sets(key):
             return False
         if key in REWRITTEN and (key in self.training or key in RELIED_ON):
             return self.condition.training({key: value, **self.changes}) != self.training
         return key not in CONDITIONAL or key in self.training
 
-    def inactive(self, tried: Mapping[str, Collection[Any]]) -> tuple[str, ...]:
-        """Return the keys with several values that have no effect: with each value the trials train the same."""
-        several = [key for key, values in tried.items() if len(values) > 1]
-        return tuple(key for key in several if self.sets(key) or not self._depends_on_any(key, tried[key]))
-
-    def identity(self, tried: Mapping[str, Collection[Any]], inactive: Collection[str]) -> str:
-        """Return what tells its training from those of the arm with other values of some keys.
-
-        Args:
-            tried: the values of the keys.
-            inactive: those that have no effect.
-        """
-        several = [key for key, values in tried.items() if len(values) > 1]
-        if not REWRITTEN.isdisjoint(several):  # two values may come to the same
-            return repr(self.training)
-        known = {**self.condition.settings, **self.condition.point}
-        return repr({key: known[key] for key in several if key not in inactive})
-
-    def _depends_on_any(self, key: str, values: Iterable[Any]) -> bool:
-        always = key not in CONDITIONAL and key not in REWRITTEN
-        return always or any(self.depends_on(key, value) for value in values)
-
     def sets(self, key: str) -> bool:
         """Tell whether the arm decides about a setting, whatever the condition says."""
         return any(below(key, mine) for mine in self.changes)
+
+    def effects(self, tried: Mapping[str, Collection[Any]]) -> tuple[tuple[str, ...], str]:
+        """Return which of the keys with several values have no effect, and what tells its training from others.
+
+        With each value of the former the trials train the same. The latter is equal for cells of an arm that do.
+        """
+        several = [key for key, values in tried.items() if len(values) > 1]
+        inactive = tuple(key for key in several if not any(self.depends_on(key, value) for value in tried[key]))
+        if not REWRITTEN.isdisjoint(several):  # two values may come to the same
+            return inactive, repr(self.training)
+        known = {**self.condition.settings, **self.condition.point}
+        return inactive, repr({key: known[key] for key in several if key not in inactive})
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +135,7 @@ class Alignment:
         known = self.conditions[0].settings
         inside = [key for key in known if key not in swept and any(below(key, other) for other in swept)]
         changing = [key for key in inside if len({repr(condition.settings[key]) for condition in self.conditions}) > 1]
-        apart = [key for key in known if len(self.cells) > 1 and key not in inside and self._apart(key)]
+        apart = [key for key in known if key not in inside and self._apart(key)]
         return tuple(dict.fromkeys((*(key for key in swept if key in known), *changing, *apart)))
 
     def label(self, condition: Condition, key: str) -> Any:
@@ -140,20 +143,11 @@ class Alignment:
         return condition.point[key] if key in condition.point else condition.settings[key]
 
     @cached_property
-    def tried(self) -> Mapping[str, Collection[Any]]:
-        """The values of each key."""
+    def effects(self) -> Mapping[Cell, tuple[tuple[str, ...], str]]:
+        """The keys without effect on each cell, and what is equal for the cells of an arm that train the same."""
         labels = {key: [self.label(condition, key) for condition in self.conditions] for key in self.keys}
-        return {key: list({repr(value): value for value in values}.values()) for key, values in labels.items()}
-
-    @cached_property
-    def inactive(self) -> Mapping[Cell, tuple[str, ...]]:
-        """The keys that have no effect on a cell, whichever of their values it has."""
-        return {cell: cell.inactive(self.tried) for cells in self.cells for cell in cells}
-
-    @cached_property
-    def identities(self) -> Mapping[Cell, str]:
-        """What is equal for the cells of an arm that train the same."""
-        return {cell: cell.identity(self.tried, inactive) for cell, inactive in self.inactive.items()}
+        tried = {key: list({repr(value): value for value in values}.values()) for key, values in labels.items()}
+        return {cell: cell.effects(tried) for cells in self.cells for cell in cells}
 
     def told(self, key: str) -> dict[int, Any]:
         """Return each run's value of a setting that has an effect on it; "swept" where it has several."""
@@ -174,10 +168,10 @@ class Alignment:
         )
 
     def _values(self, run: int, key: str) -> list[Any]:
-        if not any(below(key, swept) for swept in self.cells[run][0].condition.point):
-            return [self.cells[run][0].condition.settings[key]]
-        found = {repr(value): value for each in self.cells[run] for value in [each.condition.settings[key]]}
-        return list(found.values())
+        cells = self.cells[run]
+        if not any(below(key, swept) for swept in cells[0].condition.point):
+            return [cells[0].condition.settings[key]]
+        return list({repr(value): value for each in cells for value in [each.condition.settings[key]]}.values())
 
     def _depends_on(self, run: int, key: str, value: Any) -> bool:
         """Tell whether any trial of a run would be another one with another value of a setting."""
@@ -196,17 +190,16 @@ def align(
     """
     runs = [list(_cells(run, *each, varying)) for run, each in enumerate(zip(configs, names, strict=True))]
     fitting = _fitting([cell for cells in runs for cell in cells])
-    common = {condition: _common(fitting[cell] for cell in own) for condition, own in _by_condition(runs).items()}
+    common: dict[Condition, list[Condition]] = {}
+    for cell, conditions in fitting.items():
+        known = common.setdefault(cell.condition, conditions)
+        common[cell.condition] = [condition for condition in known if condition in conditions]
     kept = _kept(common)
     homes, spare = {}, {}
     for cell, conditions in fitting.items():
-        at = (
-            [cell.condition]
-            if cell.condition in kept
-            else [condition for condition in common[cell.condition] if condition in kept]
-        )
-        homes[cell] = at
-        spare[cell] = [condition for condition in conditions if condition in kept and condition not in at]
+        own = cell.condition
+        homes[cell] = [own] if own in kept else [condition for condition in common[own] if condition in kept]
+        spare[cell] = [condition for condition in conditions if condition in kept and condition not in homes[cell]]
     return Alignment(runs, kept, homes, spare)
 
 
@@ -217,16 +210,8 @@ def _cells(run: int, config: ExperimentConfig, names: Mapping[str, str], varying
             yield Cell(condition, names[arm], config.changes(arm, point))
 
 
-def _by_condition(runs: Sequence[Sequence[Cell]]) -> dict[Condition, list[Cell]]:
-    found: dict[Condition, list[Cell]] = {}
-    for cells in runs:
-        for cell in cells:
-            found.setdefault(cell.condition, []).append(cell)
-    return found
-
-
 def _fitting(cells: Sequence[Cell]) -> dict[Cell, list[Condition]]:
-    """Return for each cell the conditions of other runs that it fits, in order."""
+    """Return for each cell the conditions of other runs under which its trials would be the same trainings."""
     conditions = list(dict.fromkeys(cell.condition for cell in cells))
     if len({condition.run for condition in conditions}) == 1:
         return {cell: [] for cell in cells}
@@ -238,19 +223,14 @@ def _fitting(cells: Sequence[Cell]) -> dict[Cell, list[Condition]]:
         if keys not in known:
             known[keys] = {}
             for condition in conditions:
-                known[keys].setdefault(_values(condition, keys), []).append(condition)
-        alike = known[keys][_values(cell.condition, keys)]
-        found[cell] = [condition for condition in alike if condition.run != cell.condition.run and cell.fits(condition)]
+                known[keys].setdefault(_written(condition, keys), []).append(condition)
+        alike = [each for each in known[keys][_written(cell.condition, keys)] if each.run != cell.condition.run]
+        found[cell] = [each for each in alike if each.training(cell.changes) == cell.training]
     return found
 
 
-def _values(condition: Condition, keys: Iterable[str]) -> tuple[str, ...]:
+def _written(condition: Condition, keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(repr(condition.settings[key]) for key in keys)
-
-
-def _common(fitting: Iterable[Sequence[Condition]]) -> list[Condition]:
-    first, *others = fitting
-    return [condition for condition in first if all(condition in other for other in others)]
 
 
 def _kept(common: dict[Condition, list[Condition]]) -> list[Condition]:

@@ -1,6 +1,7 @@
 """The fairness check: where the tables of a comparison could mislead, and why."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import pandas as pd
 
@@ -8,7 +9,7 @@ from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
 from bnexp.analysis.study import Study, trial_settings
 from bnexp.config.dotted import below
-from bnexp.config.experiment import KERAS, ExperimentConfig, momentum_question
+from bnexp.config.experiment import KERAS, momentum_question
 from bnexp.config.model import ModelSettings
 from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
@@ -22,31 +23,35 @@ def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return a line for everything that could mislead; none where nothing does."""
-    others = [arm for arm in study.arms if arm != comparison.baseline]
-    return tuple(
-        line
-        for lines in (
-            _few(comparison),
-            imbalance(comparison),
-            _unpaired(study, comparison),
-            _failed(study, comparison),
-            _earlier(study),
-            _chosen(study),
-            _budgets(study, comparison, others),
-            _biases(study),
-            initial_weights(study, comparison.baseline, others),
-            _two_changes(study, comparison.baseline, others),
-            _decayed(study),
-            _edges(study, comparison),
-            _tuned(study),
-            running_averages(study, study.arms, comparison.evaluations),
-        )
-        for line in lines
+    found = (
+        _few(comparison),
+        imbalance(comparison),
+        _unpaired(study, comparison),
+        _failed(study, comparison),
+        _earlier(study),
+        _budgets(study, comparison),
+        _biases(study),
+        _initial_weights(study, comparison),
+        _two_changes(study, comparison),
+        _decayed(study),
+        _edges(study, comparison),
+        _tuned(study),
+        running_averages(study, study.arms, comparison.evaluations),
     )
+    return tuple(chain(*found))
 
 
 def _tuned(study: Study) -> list[str]:
     return [f"tuned: {line}" for line in study.tuning]  # no interval holds the noise of the choice
+
+
+def _few(comparison: Comparison) -> Iterator[str]:
+    pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline and comparison.finished]
+    if pairs and min(pairs) < FEWEST_SEEDS:
+        least, most = min(pairs), max(pairs)
+        count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
+        remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
+        yield f"few seeds: {count} per row; {remedy}"
 
 
 MOST_NAMED = 3
@@ -60,31 +65,22 @@ def imbalance(comparison: Comparison) -> Iterator[str]:
             f"data sets: there are {len(sets)} ({listed(sets)}), so nothing is averaged over all grid points, and "
             "there is no best or usable range; choose one with --filter"
         )
-    yield from _overall(comparison)
-    yield from _best(comparison)
-
-
-def _overall(comparison: Comparison) -> Iterator[str]:
     alone = all(row.arm == comparison.baseline for row in comparison.rows)
-    for row in comparison.overall:
-        if row.arm == comparison.baseline and not alone:
-            continue
-        what, arm = "trials" if alone else "pairs", comparison.label(row.arm)
-        if row.points < comparison.points:
-            taken = f"{row.points} of {comparison.points} grid points"
+    what = "trials" if alone else "pairs"
+    for mean in comparison.overall if alone else [row for row in comparison.overall if row.arm != comparison.baseline]:
+        arm = comparison.label(mean.arm)
+        if mean.points < comparison.points:
+            taken = f"{mean.points} of {comparison.points} grid points"
             yield f"unbalanced: means of {arm} are over {taken}; at the others too few seeds have {what}"
-        if row.seeds_left_out:
-            total = row.seeds + row.seeds_left_out
-            where = f"each of the {row.points} grid points" if row.points > 1 else "the grid point"
+        if mean.seeds_left_out:
+            total = mean.seeds + mean.seeds_left_out
+            where = f"each of the {mean.points} grid points" if mean.points > 1 else "the grid point"
             yield (
-                f"unbalanced: {row.seeds} of {total} seeds {have(row.seeds)} {what} of {arm} at {where}; "
+                f"unbalanced: {mean.seeds} of {total} seeds {have(mean.seeds)} {what} of {arm} at {where}; "
                 "means over grid points leave the others out"
             )
-
-
-def _best(comparison: Comparison) -> Iterator[str]:
-    if alone := [comparison.label(row.arm) for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
-        yield f"candidates: the best of {listed(alone)} is chosen by a single seed, and so largely by chance"
+    if single := [comparison.label(row.arm) for row in comparison.best if row.seeds == 1 and row.candidates > 1]:
+        yield f"candidates: the best of {listed(single)} is chosen by a single seed, and so largely by chance"
     for row in comparison.best:
         arm = comparison.label(row.arm)
         if row.seeds_left_out:
@@ -92,104 +88,10 @@ def _best(comparison: Comparison) -> Iterator[str]:
             each = f"each of the {row.candidates} candidates" if row.candidates > 1 else "the only candidate"
             yield f"candidates: the best of {arm} is chosen over {seeds}, those that finished {each}"
         if row.excluded:
-            where = f"{_named(row.excluded)}, where too few seeds have finished that the other points have too"
+            more = len(row.excluded) - MOST_NAMED
+            points = "; ".join((*row.excluded[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])))
+            where = f"{points}, where too few seeds have finished that the other points have too"
             yield f"candidates: the best of {arm} is not sought at {where}"
-
-
-def _named(points: Sequence[str]) -> str:
-    if len(points) <= MOST_NAMED:
-        return "; ".join(points)
-    return f"{'; '.join(points[:MOST_NAMED])}; and {len(points) - MOST_NAMED} more"
-
-
-# Whether the initial weights suit the activation where no norm layer makes up for them.
-#
-# He et al. 2015, arXiv:1502.01852: half of what enters a ReLU is lost, and weights of variance 2/in make up for it;
-# with Glorot & Bengio's 2/(in + out) or LeCun's 1/in a signal loses a factor √2 in every layer. What passes on the
-# whole signal (identity, and selu with the constants of Klambauer et al. 2017) asks for 1/in, and with 2/in the signal
-# grows by √2. Norm layers take any such factor out again.
-
-UNSUITED: dict[str, dict[str, str]] = {
-    **{name: {"xavier": "he", "lecun": "he"} for name in ("relu", "leaky_relu", "elu", "gelu", "silu")},
-    **{name: {"he": "lecun"} for name in ("identity", "selu")},
-}
-"""By activation: the schemes that don't suit it, and what does instead.
-
-A tanh works with all of them, and a deep sigmoid with none. Orthogonal weights suit every activation, and the size of
-normal ones is for the user to say.
-"""
-SHALLOW = 2
-"""Hidden layers in which a factor of √2 does little."""
-
-
-DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
-"""Settings that decide whether the signal is held back."""
-
-
-def initial_weights(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
-    """Yield a warning for each arm without norm that is held back by its initial weights and compared to one with norm.
-
-    Args:
-        study: the trials.
-        baseline: the arm that the others are compared to; it may be the one with norm, too.
-        others: all other arms.
-    """
-    if not study.configs:
-        return
-    harm, norm = _cells(study)
-    held_back: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
-    for plain, normed in [pair for arm in others for pair in ((baseline, arm), (arm, baseline))]:
-        met = harm[(harm["arm"] == plain) & harm["place"].isin(norm.loc[norm["arm"] == normed, "place"])]
-        for scheme, here in met.groupby("scheme", sort=False):
-            activations, arms = held_back.setdefault((plain, str(scheme)), ([], []))
-            activations += [name for name in here["activation"].unique() if name not in activations]
-            arms.append(normed)
-    for (plain, scheme), (activations, arms) in held_back.items():
-        size, happens = ("large", "grows") if scheme == "he" else ("small", "shrinks")
-        yield (
-            f"initial weights: {scheme} is too {size} for {listed(activations)}: without norm the signal {happens} in "
-            f"every layer, which holds back {study.label(plain)} but not {listed([*map(study.label, arms)])} "
-            f"(model.init: {UNSUITED[activations[0]][scheme]})"
-        )
-
-
-def _cells(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return two tables of arms and grid points: where the signal is held back, and where there is a norm layer."""
-    models = [settings.model for settings in trial_settings(study, DECISIVE)]
-    asked = {run: _asked(config) for run, config in study.configs.items()}
-    told = [asked[run] for run in study.trials["run"]]
-    frame = pd.DataFrame(
-        {
-            "arm": study.trials["arm"],
-            "place": point_numbers(study.trials, study.grid_keys),
-            "scheme": [model.init.scheme for model in models],
-            "activation": [model.activation for model in models],
-            "norm": [model.norm.kind != "none" for model in models],
-            "harm": [not settled and _held_back(model) for model, settled in zip(models, told, strict=True)],
-        }
-    ).drop_duplicates()
-    return frame[frame["harm"]], frame[frame["norm"]]
-
-
-def _asked(config: ExperimentConfig) -> bool:
-    """Whether an experiment sweeps or tunes the initial weights, and so asks about them."""
-    return any(below(key, "model.init") for key in (*config.swept, *config.tune.grid))
-
-
-def _held_back(model: ModelSettings) -> bool:
-    """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
-    plain = model.norm.kind == "none" and not model.spec.recurrent and not model.blocks
-    unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
-    return plain and unsuited and model.layers > SHALLOW
-
-
-def _few(comparison: Comparison) -> Iterator[str]:
-    pairs = [row.pairs for row in comparison.rows if row.arm != row.baseline and comparison.finished]
-    if pairs and min(pairs) < FEWEST_SEEDS:
-        least, most = min(pairs), max(pairs)
-        count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
-        remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
-        yield f"few seeds: {count} per row; {remedy}"
 
 
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
@@ -206,16 +108,11 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
             "differences leave them out"
         )
     if open_ := comparison.planned - comparison.finished:
-        some = f"{open_} of {comparison.planned} trials"
-        yield f"unfinished: {some} {have(open_)} not ended; {_progress(study)}"
-
-
-def _progress(study: Study) -> str:
-    """Say at which epoch the trials are that have not ended."""
-    unfinished = study.trials.loc[study.trials["outcome"].isna(), "trial"]
-    last = study.curves.groupby("trial")["epoch"].max().reindex(unfinished).fillna(0).astype(int)
-    first, furthest = last.min(), last.max()
-    return f"so far at epoch {first}" if first == furthest else f"so far at epochs {first} to {furthest}"
+        unfinished = trials.loc[trials["outcome"].isna(), "trial"]
+        last = study.curves.groupby("trial")["epoch"].max().reindex(unfinished).fillna(0).astype(int)
+        first, furthest = last.min(), last.max()
+        epochs = f"epoch {first}" if first == furthest else f"epochs {first} to {furthest}"
+        yield f"unfinished: {open_} of {comparison.planned} trials {have(open_)} not ended; so far at {epochs}"
 
 
 def _failed(study: Study, comparison: Comparison) -> Iterator[str]:
@@ -226,11 +123,10 @@ def _failed(study: Study, comparison: Comparison) -> Iterator[str]:
         yield f"failed trials: {counts}; they are in no mean{why}"
 
 
-def _trained(study: Study, among: "pd.Series[bool] | None" = None) -> "pd.Series[int]":
+def _trained(study: Study, among: "pd.Series[bool] | slice" = slice(None)) -> "pd.Series[int]":
     """Return how many trials each arm has, all or only those marked; one at several grid points counts once."""
     trials = study.trials.assign(training=trainings(study.trials))
-    chosen = trials if among is None else trials[among]
-    return chosen.drop_duplicates("training")["arm"].value_counts()
+    return trials[among].drop_duplicates("training")["arm"].value_counts()
 
 
 def _earlier(study: Study) -> Iterator[str]:
@@ -241,21 +137,18 @@ def _earlier(study: Study) -> Iterator[str]:
             f"earlier bnexp: in {listed(runs)} a single batch loss above the limit counted as diverged, "
             "even if the trial learned on"
         )
-
-
-def _chosen(study: Study) -> Iterator[str]:
     if study.chosen_by:
         yield f"chosen by results: the filter looks at {', '.join(study.chosen_by)}; what is left is no fair sample"
 
 
-def _budgets(study: Study, comparison: Comparison, others: Sequence[str]) -> Iterator[str]:
+def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:
     base, baseline = _budget(study.settings[comparison.baseline].train), study.label(comparison.baseline)
-    for arm in others:
+    for arm in study.arms:
         for key, mine in _budget(study.settings[arm].train).items():
             if mine != base[key]:
                 yield f"unequal budgets: train.{key} is {mine} in {study.label(arm)} and {base[key]} in {baseline}"
     counts = _trained(study)
-    for arm in others:
+    for arm in study.arms:
         if counts[arm] != counts[comparison.baseline]:
             mine, theirs = counted(counts[arm], "trial"), counts[comparison.baseline]
             yield f"unequal budgets: {study.label(arm)} has {mine} and {baseline} {theirs}"
@@ -279,22 +172,91 @@ def _biases(study: Study) -> Iterator[str]:
         )
 
 
-def _two_changes(study: Study, baseline: str, others: Sequence[str]) -> Iterator[str]:
-    base = study.settings[baseline]
-    for arm in others:
+# Whether the initial weights suit the activation where no norm layer makes up for them.
+#
+# He et al. 2015, arXiv:1502.01852: half of what enters a ReLU is lost, and weights of variance 2/in make up for it;
+# with Glorot & Bengio's 2/(in + out) or LeCun's 1/in a signal loses a factor √2 in every layer. What passes on the
+# whole signal (identity, and selu with the constants of Klambauer et al. 2017) asks for 1/in, and with 2/in the signal
+# grows by √2. Norm layers take any such factor out again.
+
+UNSUITED: dict[str, dict[str, str]] = {
+    **{name: {"xavier": "he", "lecun": "he"} for name in ("relu", "leaky_relu", "elu", "gelu", "silu")},
+    **{name: {"he": "lecun"} for name in ("identity", "selu")},
+}
+"""By activation: the schemes that don't suit it, and what does instead.
+
+A tanh works with all of them, and a deep sigmoid with none. Orthogonal weights suit every activation, and the size of
+normal ones is for the user to say.
+"""
+SHALLOW = 2
+"""Hidden layers in which a factor of √2 does little."""
+DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
+"""Settings that decide whether the signal is held back."""
+
+
+def _initial_weights(study: Study, comparison: Comparison) -> Iterator[str]:
+    """Yield a warning for each arm without norm that is held back by its initial weights and compared to one with norm.
+
+    Either of the two may be the baseline.
+    """
+    if not study.configs:
+        return
+    models = [settings.model for settings in trial_settings(study, DECISIVE)]
+    asked = {  # whoever sweeps or tunes the initial weights asks about them
+        run: any(below(key, "model.init") for key in (*config.swept, *config.tune.grid))
+        for run, config in study.configs.items()
+    }
+    trials = study.trials.assign(
+        place=point_numbers(study.trials, study.grid_keys),
+        scheme=[model.init.scheme for model in models],
+        activation=[model.activation for model in models],
+        norm=[model.norm.kind != "none" for model in models],
+        harm=[not asked[run] and _held_back(model) for run, model in zip(study.trials["run"], models, strict=True)],
+    ).drop_duplicates(["arm", "place", "scheme", "activation", "norm", "harm"])
+    base, others = comparison.baseline, [arm for arm in study.arms if arm != comparison.baseline]
+    held_back: dict[tuple[str, str], tuple[dict[str, None], list[str]]] = {}
+    for plain, normed in [pair for arm in others for pair in ((base, arm), (arm, base))]:
+        places = trials.loc[trials["norm"] & (trials["arm"] == normed), "place"]
+        met = trials[trials["harm"] & (trials["arm"] == plain) & trials["place"].isin(places)]
+        for scheme, here in met.groupby("scheme", sort=False):
+            activations, arms = held_back.setdefault((plain, str(scheme)), ({}, []))
+            activations.update(dict.fromkeys(here["activation"]))
+            arms.append(study.label(normed))
+    for (plain, scheme), (activations, arms) in held_back.items():
+        size, happens = ("large", "grows") if scheme == "he" else ("small", "shrinks")
+        suited = UNSUITED[next(iter(activations))][scheme]
+        yield (
+            f"initial weights: {scheme} is too {size} for {listed(activations)}: without norm the signal {happens} in "
+            f"every layer, which holds back {study.label(plain)} but not {listed(arms)} (model.init: {suited})"
+        )
+
+
+def _held_back(model: ModelSettings) -> bool:
+    """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
+    plain = model.norm.kind == "none" and not model.spec.recurrent and not model.blocks
+    unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
+    return plain and unsuited and model.layers > SHALLOW
+
+
+def _two_changes(study: Study, comparison: Comparison) -> Iterator[str]:
+    base, baseline = study.settings[comparison.baseline], study.label(comparison.baseline)
+    for arm in study.arms:
         mine = study.settings[arm]
         if mine.train.lr != base.train.lr and mine.model.init != base.model.init:
-            pair = f"{study.label(arm)} differs from {study.label(baseline)}"
+            pair = f"{study.label(arm)} differs from {baseline}"
             yield f"two changes: {pair} in both its learning rate and its initial weights"
 
 
 def _decayed(study: Study) -> Iterator[str]:
     if len(study.arms) < 2 or not study.configs:
         return
-    decisive = ["model.norm", "train.weight_decay", "train.decay_all"]
     shrinking = {
         arm
-        for arm, settings in zip(study.trials["arm"], trial_settings(study, decisive), strict=True)
+        for arm, settings in zip(
+            study.trials["arm"],
+            trial_settings(study, ["model.norm", "train.weight_decay", "train.decay_all"]),
+            strict=True,
+        )
         if settings.train.decay_all and settings.train.weight_decay and settings.model.norm.kind != "none"
     }
     for arm in study.arms:
@@ -327,55 +289,48 @@ def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[Eval
         return
     averaged = _averaged(study)
     averaged = averaged[averaged["arm"].isin(list(arms))]
-    for arm in arms:
-        mine = averaged[averaged["arm"] == arm]
-        if mine.empty:
-            continue
-        gap = _gap([row for row in evaluated if row.arm == arm])
-        late = mine[mine["left"] > LAG]
-        lag = _lag(late, mine, study) if len(late) else ""
-        if found := "; ".join(filter(None, (lag, gap))):
-            yield f"running averages of {study.label(arm)}: {found}; remedy: norm.statistics: population"
+    for arm, mine in ((arm, averaged[averaged["arm"] == arm]) for arm in arms):
+        said = [*_lag(mine, study), *_gap([row for row in evaluated if row.arm == arm])]
+        if said and not mine.empty:
+            yield f"running averages of {study.label(arm)}: {'; '.join(said)}; remedy: norm.statistics: population"
     for momentum in sorted(averaged["momentum"].unique()):
         if momentum >= KERAS:
             yield f"momentum: {momentum_question(momentum)}"
 
 
 def _averaged(study: Study) -> pd.DataFrame:
-    """Return a row for every completed trial that is evaluated with running averages.
+    """Return a row for every trial that is evaluated with running averages and completed, so made all its updates.
 
-    `left` is the share of their start that is still in them: (1 - momentum) ^ updates. Only trials that completed
-    made all their updates.
+    `left` is the share of their start that is still in them: (1 - momentum) ^ updates.
     """
-    updates = study.curves.groupby("trial")["step"].max()
     norms = (settings.model.norm for settings in trial_settings(study, ["model.norm"]))
-    frame = pd.DataFrame(
-        {
-            "arm": study.trials["arm"],
-            "place": point_numbers(study.trials, study.grid_keys),
-            "updates": study.trials["trial"].map(updates),
-            "momentum": [norm.momentum if norm.averages else float("nan") for norm in norms],
-        }
+    frame = study.trials[["arm", "outcome"]].assign(
+        place=point_numbers(study.trials, study.grid_keys),
+        updates=study.trials["trial"].map(study.curves.groupby("trial")["step"].max()),
+        momentum=[norm.momentum if norm.averages else float("nan") for norm in norms],
     )
-    frame = frame[frame["momentum"].notna() & frame["updates"].gt(0) & study.trials["outcome"].eq(FINISHED[0])]
+    frame = frame[frame["momentum"].notna() & frame["updates"].gt(0) & frame["outcome"].eq("completed")]
     return frame.assign(left=(1 - frame["momentum"]) ** frame["updates"])
 
 
-def _lag(late: pd.DataFrame, mine: pd.DataFrame, study: Study) -> str:
+def _lag(mine: pd.DataFrame, study: Study) -> Iterator[str]:
     """Say how much is left at the worst grid point, and where that is if it isn't the same everywhere."""
+    late = mine[mine["left"] > LAG]
+    if late.empty:
+        return
     worst = late.iloc[int(late["left"].argmax())]
     share = "nearly all" if worst["left"] > 0.99 else f"{100 * worst['left']:.0f} %"
-    after = f"after {counted(int(worst['updates']), 'update')}, {share} of their initial value is still in them"
-    details = [f"norm.momentum {worst['momentum']:g}"]
+    details = f"norm.momentum {worst['momentum']:g}"
     if mine["left"].nunique() > 1:
         point = grid_points(study.trials, study.grid_keys)[int(worst["place"])]
         where = ", ".join(f"{key} {value}" for key, value in point.items() if value is not None)
         points = late["place"].nunique()
-        details.append(f"the worst of {points} such grid points: {where}" if points > 1 else f"only at {where}")
-    return f"{after} ({'; '.join(details)})"
+        details += f"; the worst of {points} such grid points: {where}" if points > 1 else f"; only at {where}"
+    updates = counted(int(worst["updates"]), "update")
+    yield f"after {updates}, {share} of their initial value is still in them ({details})"
 
 
-def _gap(rows: Sequence[EvaluationRow]) -> str:
+def _gap(rows: Sequence[EvaluationRow]) -> Iterator[str]:
     """Say by how much population statistics change the accuracy, where that is the most."""
     gaps = [
         (abs(row.population - row.running), row)
@@ -383,8 +338,7 @@ def _gap(rows: Sequence[EvaluationRow]) -> str:
         if row.running is not None and row.population is not None
     ]
     size, row = max(gaps, key=lambda each: each[0], default=(0.0, None))
-    if row is None or size <= GAP:
-        return ""
-    where = "".join(f", {key} {value}" for key, value in row.point.items())
-    scores = f"{row.running:.3f} with them, {row.population:.3f} with population statistics"
-    return f"the same weights score {scores}{where}"
+    if row and size > GAP:
+        where = "".join(f", {key} {value}" for key, value in row.point.items())
+        scores = f"{row.running:.3f} with them, {row.population:.3f} with population statistics"
+        yield f"the same weights score {scores}{where}"

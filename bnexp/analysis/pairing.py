@@ -21,16 +21,10 @@ from bnexp.analysis.stats import (
     mean_interval,
     sign_flip_p,
 )
-from bnexp.analysis.study import METRICS, chosen_by, difference_bounds, lower_is_better
+from bnexp.analysis.study import METRICS, Study, chosen_by, difference_bounds, lower_is_better
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
-DATA_SETS = ("data.name", "data.root")
-"""Grid keys whose values are different data sets: a mean over them means nothing.
-
-The numbers of images and their scaling make no other data set. Fewer test images are the first of the same ones, and
-estimate the same accuracy; the number of training images is a setting like any other.
-"""
 INACTIVE = "inactive"
 """Column with the grid keys that have no effect on a trial: it would be the same training with their other values."""
 IDENTITY = "identity"
@@ -39,36 +33,31 @@ PARTNERS = ("value", "epoch", "seconds", "seconds_per_step", "training")
 """Columns whose values of the baseline's trial stand beside a trial's own."""
 
 
-def pair_trials(
-    trials: pd.DataFrame, measures: pd.DataFrame, *, grid_keys: Sequence[str], baseline: str
-) -> pd.DataFrame:
-    """Return a row per trial, in the order of `trials`, with its place, its measures and its partner's.
+def pair_trials(study: Study, *, baseline: str, metric: str, threshold: float = 0.9) -> pd.DataFrame:
+    """Return a row per trial, in their order, with its place, its measures and those of its partner in the baseline.
 
-    Columns: `trial`, `arm`, `seed`, `outcome`; `training`, see `trainings`; `point`, the number of the grid point in
-    order of appearance; `finished` (completed or diverged); the measures; `partner_…` for each of PARTNERS, of the
-    baseline's trial with the same seed and grid point; `paired`, whether both of them finished.
+    Columns: `trial`, `arm`, `seed`, `outcome` and the grid keys; `training`, see trainings; `point`, the number of the
+    grid point in order of appearance; `candidate`, the first point at which the arm trains the same; INACTIVE;
+    `finished` (completed or diverged); those of `measured`; `budget`, the most epochs that a trial at the point took;
+    `partner_…` for each of PARTNERS; `paired`, whether both of them finished.
     """
-    frame = trials[["trial", "arm", "seed", "outcome"]].reset_index(drop=True)
-    frame["training"] = trainings(trials)
-    frame["point"] = point_numbers(trials, grid_keys)
-    frame[measures.columns] = measures.to_numpy()
-    frame["finished"] = frame["outcome"].isin(FINISHED)
-    partner = _partners(frame, (frame["finished"] & (frame["arm"] == baseline)).to_numpy())
-    for name in PARTNERS:
-        frame[f"partner_{name}"] = np.where(partner >= 0, frame[name].to_numpy()[partner], np.nan)
+    trials = study.trials.reset_index(drop=True)
+    frame = trials[["trial", "arm", "seed", "outcome", *study.grid_keys]].assign(
+        training=trainings(trials),
+        point=point_numbers(trials, study.grid_keys),
+        finished=trials["outcome"].isin(FINISHED),
+        **measured(trials, study.curves, metric, threshold),
+    )
+    frame[INACTIVE] = trials.get(INACTIVE, pd.Series([()] * len(trials), dtype=object))
+    same = [trials["arm"], trials.get(IDENTITY, frame["point"])]
+    frame["candidate"] = frame.groupby(same)["point"].transform("min")
+    frame["budget"] = frame.groupby("point")["epochs"].transform("max")
+    partners = frame[frame["finished"] & (frame["arm"] == baseline)].set_index(["seed", "point"])
     # The partner's value may itself be NaN (a loss), so its place decides, not the value.
-    frame["paired"] = frame["finished"] & (partner >= 0)
+    partners = partners[list(PARTNERS)].add_prefix("partner_").assign(paired=True)
+    frame = frame.join(partners, on=["seed", "point"])
+    frame["paired"] = frame["finished"] & frame["paired"].notna()
     return frame
-
-
-def _partners(frame: pd.DataFrame, is_baseline: np.ndarray) -> np.ndarray:
-    """Return the row of each trial's partner, -1 where there is none."""
-    seeds, known = pd.factorize(frame["seed"])
-    places = frame["point"].to_numpy() * len(known) + seeds
-    row_at = np.full(places.max(initial=-1) + 1, -1)
-    row_at[places[is_baseline]] = np.flatnonzero(is_baseline)
-    partners: np.ndarray = row_at[places]
-    return partners
 
 
 def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
@@ -79,6 +68,14 @@ def point_numbers(trials: pd.DataFrame, grid_keys: Sequence[str]) -> np.ndarray:
     return trials.groupby(list(grid_keys), sort=False, dropna=False).ngroup().to_numpy()
 
 
+def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the grid points as plain Python values, None for a blank; their places are their numbers."""
+    if not grid_keys:
+        return [{}]
+    points = trials[list(grid_keys)].drop_duplicates().to_dict("records")
+    return [{str(key): None if pd.isna(value) else value for key, value in point.items()} for point in points]
+
+
 def trainings(trials: pd.DataFrame) -> np.ndarray:
     """Return the number of each trial's training: in joined runs one training may stand at several grid points."""
     if "number" not in trials:
@@ -86,37 +83,9 @@ def trainings(trials: pd.DataFrame) -> np.ndarray:
     return trials.groupby(["run", "number"], sort=False).ngroup().to_numpy()
 
 
-def data_keys(trials: pd.DataFrame, grid_keys: Sequence[str]) -> tuple[str, ...]:
-    """Return the grid keys that tell data sets apart; none where all trials are about the same images."""
-    there = {key: trials.loc[active(trials, key), key] for key in grid_keys if key in DATA_SETS}
-    return tuple(key for key, values in there.items() if values.nunique(dropna=False) > 1)
-
-
-def active(trials: pd.DataFrame, key: str) -> NDArray[np.bool_]:
-    """Tell on which trials a grid key has an effect; on all where the frame doesn't say."""
-    if INACTIVE not in trials:
-        return np.ones(len(trials), dtype=bool)
-    return np.array([key not in keys for keys in trials[INACTIVE]], dtype=bool)
-
-
-def distinct_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> NDArray[np.int_]:
-    """Return the number of each trial's grid point, or of the first at which its arm trains the same.
-
-    Points that differ only in settings without effect on the arm, or come to the same for it, are one point to it.
-    """
-    points: NDArray[np.int_] = point_numbers(trials, grid_keys)
-    if IDENTITY not in trials:
-        return points
-    same = [trials[name].to_numpy() for name in ("arm", IDENTITY)]
-    return pd.Series(points).groupby(same).transform("min").to_numpy()
-
-
-def grid_points(trials: pd.DataFrame, grid_keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the grid points as plain Python values, None for a blank; their places are their numbers."""
-    if not grid_keys:
-        return [{}]
-    points = trials[list(grid_keys)].drop_duplicates().to_dict("records")
-    return [{str(key): None if pd.isna(value) else value for key, value in point.items()} for point in points]
+def active(paired: pd.DataFrame, key: str) -> NDArray[np.bool_]:
+    """Tell on which trials a grid key has an effect."""
+    return np.array([key not in keys for keys in paired[INACTIVE]], dtype=bool)
 
 
 def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]:
@@ -137,65 +106,41 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
         yield int(places[order[start]]), cell
 
 
-MEASURES = (
-    "value",
-    "gap",
-    "epoch",
-    "there",
-    "seconds",
-    "seconds_per_epoch",
-    "seconds_per_step",
-    "epochs",
-    "validation",
-)
-"""Columns of `measured`."""
-
-
 def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold: float) -> pd.DataFrame:
-    """Return MEASURES of every trial, in the order of `trials`; NaN is what was not measured.
+    """Return what was measured of every trial, in the order of `trials`; NaN is what was not.
 
     `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
     nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
-    `seconds` those of all steps, `epochs` how many were recorded; `validation` what chooses a grid point for the
-    metric, infinite where a loss isn't finite.
+    `seconds` those of all steps, `epochs` how many were recorded; `seconds_per_epoch` and `seconds_per_step`;
+    `validation` what chooses a grid point for the metric, infinite where a loss isn't finite.
     """
-    numbers = trials["trial"]
+    numbers, tested = trials["trial"], trials["final_test_accuracy"]
     reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
     last = curves.sort_values("step", kind="stable").drop_duplicates("trial", keep="last").set_index("trial")
     last = last.reindex(numbers)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return pd.DataFrame(
-            {
-                "value": trials[metric].to_numpy(dtype=float),
-                "gap": (trials["final_train_accuracy"] - _unseen(trials)).to_numpy(dtype=float),
-                "epoch": reached["epoch"].to_numpy(dtype=float),
-                "there": reached["seconds"].to_numpy(dtype=float),
-                "seconds": last["seconds"].to_numpy(dtype=float),
-                "seconds_per_epoch": _ratio(last["seconds"], last["epoch"]),
-                "seconds_per_step": _ratio(last["seconds"], last["step"]),
-                "epochs": last["epoch"].to_numpy(dtype=float),
-                "validation": _validation(trials, last, chosen_by(metric)),
-            }
-        )
+    unseen = tested if tested.notna().any() else trials["final_val_accuracy"]
+    columns = {
+        "value": trials[metric],
+        "gap": trials["final_train_accuracy"] - unseen,
+        "epoch": reached["epoch"],
+        "there": reached["seconds"],
+        "seconds": last["seconds"],
+        "seconds_per_epoch": last["seconds"] / last["epoch"].where(last["epoch"] > 0),
+        "seconds_per_step": last["seconds"] / last["step"].where(last["step"] > 0),
+        "epochs": last["epoch"],
+        "validation": _validation(trials, last, chosen_by(metric)),
+    }
+    return pd.DataFrame({name: np.asarray(values, dtype=float) for name, values in columns.items()})
 
 
-def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) -> np.ndarray:
+def _validation(trials: pd.DataFrame, last: pd.DataFrame, column: str | None) -> ArrayLike:
     if column in trials:
-        return trials[column].to_numpy(dtype=float)
+        return trials[column].to_numpy()
     if column != "final_val_loss" or "val_loss" not in last:
         return np.full(len(trials), np.nan)
     # Where there are validation images, a blank loss is one that is not finite.
     loss, measured = last["val_loss"].to_numpy(dtype=float), trials["final_val_accuracy"].notna().to_numpy()
     return np.where(measured & np.isnan(loss), np.inf, loss)
-
-
-def _unseen(trials: pd.DataFrame) -> pd.Series:
-    tested = trials["final_test_accuracy"]
-    return tested if tested.notna().any() else trials["final_val_accuracy"]
-
-
-def _ratio(seconds: pd.Series, count: pd.Series) -> np.ndarray:
-    return np.where(count > 0, seconds.to_numpy(dtype=float) / count.to_numpy(dtype=float), np.nan)
 
 
 FOR_A_SPREAD = 2
@@ -218,9 +163,8 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
     there = np.zeros((place.max(initial=-1) + 1, seed.max(initial=-1) + 1), dtype=bool)
     there[place, seed] = True
     counts = there.sum(axis=1)
-    by_count = np.argsort(-counts, kind="stable")  # the fewest seeds last
     kept = np.ones(len(there), dtype=bool)
-    for place_with_fewest in by_count[::-1]:
+    for place_with_fewest in np.argsort(-counts, kind="stable")[::-1]:
         if np.all(there[kept], axis=0).sum() >= min(fewest, counts.max()):
             break
         kept[place_with_fewest] = False
@@ -243,21 +187,16 @@ class PairedDifference(Interval):
     pairs: int
 
 
-def paired_difference(
-    treated: Values, baseline: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED
-) -> PairedDifference:
-    """Return the mean paired difference with its t interval, cut at the bounds, and its sign-flip p.
-
-    Values at the same place form a pair, so both need the same length.
-    """
+def paired_difference(treated: Values, baseline: Values, bounds: Bounds = UNBOUNDED) -> PairedDifference:
+    """Return the mean difference of values at the same place with its t interval, cut at the bounds, and its p."""
     sample = differences(treated, baseline)
-    interval = mean_interval(sample, level, bounds)
+    interval = mean_interval(sample, bounds)
     return PairedDifference(interval.mean, interval.low, interval.high, sign_flip_p(sample), pairs=sample.size)
 
 
 def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, Any]:
     """Return what every kind of row says of its pairs of values of a metric."""
-    found = paired_difference(treated, partners, bounds=difference_bounds(metric))
+    found = paired_difference(treated, partners, difference_bounds(metric))
     return {
         "difference": found.mean,
         "difference_low": found.low,
@@ -269,21 +208,13 @@ def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, A
 
 
 def better(treated: Values, partners: Values, *, lower: bool) -> int | None:
-    """Count the pairs in which the arm did better than the baseline; a tie is no win.
+    """Count the pairs in which the arm did better than the baseline; a tie is no win; if lower, less is better.
 
     What isn't finite is worse than any number, and two such values are a tie. None where every pair is such a tie.
-
-    Args:
-        treated, partners: values at the same place form a pair.
-        lower: whether less is better.
     """
-    ours, theirs = _ranked(treated, lower), _ranked(partners, lower)
+    samples = (np.asarray(values, dtype=float) for values in (treated, partners))
+    ours, theirs = (np.where(np.abs(sample) <= LARGEST, sample, inf if lower else -inf) for sample in samples)
     if ours.size and np.isinf(ours).all() and np.isinf(theirs).all():
         return None
     gains = differences(ours, theirs)
     return int(np.sum(gains < 0 if lower else gains > 0))
-
-
-def _ranked(values: Values, lower: bool) -> np.ndarray:
-    sample = np.asarray(values, dtype=float)
-    return np.where(np.abs(sample) <= LARGEST, sample, inf if lower else -inf)

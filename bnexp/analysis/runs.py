@@ -5,14 +5,14 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from math import inf
 from typing import Any, TypeVar, get_args
 
 import pandas as pd
 
-from bnexp.analysis.compare import PROBE, compare_arms, evaluation_rows
-from bnexp.analysis.comparison import ArmRow, Comparison, EvaluationRow
+from bnexp.analysis.compare import PROBE, compare_arms
+from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.fairness import fairness
 from bnexp.analysis.joining import join, with_trials
 from bnexp.analysis.study import METRICS, Study, full_key, is_number, lower_is_better
@@ -21,7 +21,6 @@ from bnexp.records import OutcomeKind
 from bnexp.store.reader import RunRecord
 
 T = TypeVar("T")
-Row = TypeVar("Row", ArmRow, EvaluationRow)
 
 
 class ComparedRun(RunRecord):
@@ -38,15 +37,9 @@ class ComparedRun(RunRecord):
         return compare_study(self.study)
 
 
-def compare_run(
-    run: RunRecord, *, metric: str | None = None, baseline: str | None = None, threshold: float = 0.9
-) -> Comparison:
-    """Compare the arms of a run; see compare_arms.
-
-    Raises:
-        InputError: no such metric or baseline in the run.
-    """
-    return compare_study(study_of([run], metric=metric), metric=metric, baseline=baseline, threshold=threshold)
+def compare_run(run: RunRecord, *, metric: str | None = None, **options: Any) -> Comparison:
+    """Compare the arms of a run; see compare_study."""
+    return compare_study(study_of([run], metric=metric), metric=metric, **options)
 
 
 def study_of(
@@ -57,24 +50,16 @@ def study_of(
     Raises:
         InputError: a damaged folder, no such metric, or a condition that can't be read or leaves no trial.
     """
-    study = join(runs, metric, probed=probed or any(map(_evaluated, runs)))
+    # Networks may have been evaluated with other statistics, too, while they trained or afterwards.
+    evaluated = (PROBE in {probe.name for probe in run.config.probes} or not run.late_probes.empty for run in runs)
+    study = join(runs, metric, probed=probed or any(evaluated))
     return study if condition is None else filtered(study, condition)
-
-
-def _evaluated(run: RunRecord) -> bool:
-    """Whether a run's networks were evaluated with other statistics, too, while they trained or afterwards."""
-    return any(probe.name == PROBE for probe in run.config.probes) or not run.late_probes.empty
 
 
 def one_by_one(
     comparisons: Sequence[Sequence[RunRecord]], make: Callable[[Sequence[RunRecord]], T], warn: Callable[[str], None]
 ) -> list[T]:
-    """Return what a function makes of each; runs that it fails for are left out with a warning.
-
-    Args:
-        comparisons: the runs that are compared with each other.
-        make: turns them into a result.
-        warn: told what is left out, and why.
+    """Return what a function makes of runs that are compared with each other; what it fails for is warned about.
 
     Raises:
         InputError: nothing can be made of any.
@@ -110,7 +95,7 @@ def compare_study(
     by: Sequence[str] | None = None,
     only_changed: bool = False,
 ) -> Comparison:
-    """Compare the arms of a study; see compare_arms.
+    """Compare the arms of a study, and say where the tables could mislead; see compare_arms.
 
     Args:
         study: the trials.
@@ -122,42 +107,20 @@ def compare_study(
     """
     if by is None and only_changed:
         by = [key for key in study.grid_keys if study.trials[key].nunique(dropna=False) > 1]
-    comparison = compare_arms(
-        study.trials,
-        study.curves,
-        grid_keys=study.grid_keys,
-        arms=study.arms,
-        metric=metric,
-        baseline=baseline,
-        threshold=threshold,
-        by=by,
-        chance=study.chance,
-    )
-    evaluated = evaluation_rows(study, comparison.grid_keys, comparison.baseline)
+    comparison = compare_arms(study, metric=metric, baseline=baseline, threshold=threshold, by=by)
     if len(study.runs) > 1:  # the runs' own order says nothing
-        comparison = replace(comparison, rows=tuple(_by_settings(comparison.rows, comparison.grid_keys)))
-        evaluated = tuple(_by_settings(evaluated, comparison.grid_keys))
-    comparison = replace(
-        comparison,
-        evaluations=evaluated,
-        tuned=bool(study.tuning),
-        differs=study.differs,
-        left_out=study.left_out,
-        labels=study.labels,
-    )
+        rows, evaluations = (_by_settings(found, comparison) for found in (comparison.rows, comparison.evaluations))
+        comparison = replace(comparison, rows=rows, evaluations=evaluations)
     return replace(comparison, warnings=fairness(study, comparison))
 
 
-def _by_settings(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+def _by_settings(rows: Sequence[Any], comparison: Comparison) -> tuple[Any, ...]:
     """Return rows by their settings: numbers upwards, other values as they first come, arms as they stand."""
-    found = list(rows)
-    for key in reversed(keys):
-        values = [row.point[key] for row in rows]
-        if all(map(is_number, values)):
-            found.sort(key=lambda row: row.point[key])
-        else:
-            found.sort(key=lambda row: values.index(row.point[key]))
-    return found
+    order: dict[str, list[Any]] = {}
+    for key in comparison.grid_keys:
+        values = list(dict.fromkeys(row.point[key] for row in rows))
+        order[key] = sorted(values) if all(map(is_number, values)) else values
+    return tuple(sorted(rows, key=lambda row: [values.index(row.point[key]) for key, values in order.items()]))
 
 
 EXAMPLE = 'for example --filter "train.lr>0.1 and arm!=after"'
@@ -184,14 +147,13 @@ def filtered(study: Study, condition: str) -> Study:
     Raises:
         InputError: it can't be read, names no column, compares what has no order, or leaves no trial.
     """
-    known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
-    reader = _Reader(study.trials, known, condition)
+    reader = _Reader(study, condition)
     try:
         mask = reader.mask(ast.parse(condition.strip(), mode="eval").body)
     except SyntaxError as error:
-        raise InputError(f"--filter {condition}: can't be read ({error.msg}); {EXAMPLE}") from None
+        raise reader.refusal(f"can't be read ({error.msg})") from None
     except (RecursionError, MemoryError):
-        raise InputError(f"--filter {condition}: can't be read (too deeply nested); {EXAMPLE}") from None
+        raise reader.refusal("can't be read (too deeply nested)") from None
     kept = study.trials[mask]
     if kept.empty:
         raise InputError(f"--filter {condition}: no trial is left of {len(study.trials)}")
@@ -200,66 +162,53 @@ def filtered(study: Study, condition: str) -> Study:
 
 
 class _Reader:
-    """Turns a parsed condition into a column of booleans."""
+    """Turns a parsed condition into a column of booleans; nothing that is written is run."""
 
-    def __init__(self, trials: pd.DataFrame, known: tuple[str, ...], condition: str):
-        self._trials, self._known, self._condition = trials, known, condition
+    def __init__(self, study: Study, condition: str):
+        self._trials, self._condition = study.trials, condition
+        self._known = ("arm", "seed", "run", "outcome", *study.grid_keys, *METRICS)
         self.used: set[str] = set()
         """Columns that the condition names."""
+
+    def refusal(self, why: str) -> InputError:
+        """Return the error that names the condition and what is wrong with it."""
+        return InputError(f"--filter {self._condition}: {why}; {EXAMPLE}")
 
     def mask(self, node: ast.expr) -> "pd.Series[bool]":
         """Return whether each trial meets the condition that a node says."""
         if isinstance(node, ast.BoolOp):
-            masks = [self.mask(value) for value in node.values]
-            join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
-            for other in masks[1:]:
-                masks[0] = join(masks[0], other)
-            return masks[0]
+            joined = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+            return reduce(joined, map(self.mask, node.values))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return ~self.mask(node.operand)
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
-            masks = [self._compared(a, op, b) for a, op, b in zip(sides, node.ops, sides[1:], strict=False)]
-            return pd.concat(masks, axis=1).all(axis=1)
-        raise self._refuse("expected a comparison")
+            return reduce(operator.and_, map(self._compared, sides, node.ops, sides[1:]))
+        raise self.refusal("expected a comparison")
 
     def _compared(self, left: ast.expr, comparison: ast.cmpop, right: ast.expr) -> "pd.Series[bool]":
-        if not self._column(left) and not self._column(right):
+        column = self._column(left) or self._column(right)
+        if not column:
             wrong = right if isinstance(right, ast.Name) and not isinstance(left, ast.Name) else left
             full_key(ast.unparse(wrong), self._known)  # raises, and names what is near
-        a, b = self._side(left), self._side(right)
-        self._check_texts(self._column(left) or self._column(right), b if self._column(left) else a)
-        if isinstance(comparison, ast.In | ast.NotIn) and isinstance(b, list):
-            inside: pd.Series[bool] = a.isin(b) | (a.isna() & (None in b))
-            return inside if isinstance(comparison, ast.In) else ~inside
-        if isinstance(comparison, ast.In | ast.NotIn) or isinstance(a, list) or isinstance(b, list):
-            raise self._refuse(f"{ast.unparse(right)}: `in` takes a list, as in arm in [none, before]")
-        if type(comparison) not in COMPARISONS:
-            raise self._refuse("expected ==, !=, <, <=, >, >= or in")
-        if (a is None or b is None) and isinstance(comparison, ast.Eq | ast.NotEq):
-            blank: pd.Series[bool] = (b if a is None else a).isna()
-            return blank if isinstance(comparison, ast.Eq) else ~blank
-        if a is None or b is None:
-            raise self._refuse("null has no order")
+        a, b = self._operand(left, column), self._operand(right, column)
+        among = isinstance(comparison, ast.In | ast.NotIn)
+        if isinstance(a, list) or among != isinstance(b, list):
+            raise self.refusal(f"{ast.unparse(right)}: `in` takes a list, as in arm in [none, before]")
+        if not among and type(comparison) not in COMPARISONS:
+            raise self.refusal("expected ==, !=, <, <=, >, >= or in")
+        null = a is None or b is None
+        if among or (null and isinstance(comparison, ast.Eq | ast.NotEq)):
+            column_, values = (b, [None]) if a is None else (a, b if among else [None])
+            found: pd.Series[bool] = column_.isin(values) | (column_.isna() & (None in values))
+            return ~found if isinstance(comparison, ast.NotIn | ast.NotEq) else found
         try:
+            if null:
+                raise TypeError
             result: pd.Series[bool] = COMPARISONS[type(comparison)](a, b)
         except TypeError:
-            raise self._refuse(f"{ast.unparse(left)} and {ast.unparse(right)} have no order") from None
+            raise self.refusal(f"{ast.unparse(left)} and {ast.unparse(right)} have no order") from None
         return result
-
-    def _check_texts(self, column: str | None, value: Any) -> None:
-        """Refuse a text that the column never holds: a misspelt arm would select everything, or nothing."""
-        if column is None or isinstance(value, pd.Series):
-            return
-        held = [*get_args(OutcomeKind)] if column == "outcome" else [*map(str, self._trials[column].dropna().unique())]
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and text not in held:
-                raise self._refuse(f"{column} is never {text!r}{nearest(text, held)}; it is one of {', '.join(held)}")
-
-    def _side(self, node: ast.expr) -> Any:
-        column = self._column(node)
-        self.used |= {column} if column else set()
-        return self._trials[column] if column else self._value(node)
 
     def _column(self, node: ast.expr) -> str | None:
         if not isinstance(node, ast.Name | ast.Attribute):
@@ -268,24 +217,31 @@ class _Reader:
         ending = [key for key in self._known if key == written or key.endswith(f".{written}")]
         return full_key(written, self._known) if ending or "." in written else None
 
-    def _value(self, node: ast.expr) -> Any:
+    def _operand(self, node: ast.expr, compared: str | None) -> Any:
+        """Return a column, or a value or a list of values that a column is compared with."""
+        if column := self._column(node):
+            self.used.add(column)
+            return self._trials[column]
         if isinstance(node, ast.List | ast.Tuple):
-            return [self._single(item) for item in node.elts]
-        return self._single(node)
+            return [self._value(item, compared) for item in node.elts]
+        return self._value(node, compared)
 
-    def _single(self, node: ast.expr) -> Any:
-        if isinstance(node, ast.Name):
-            return WORDS.get(node.id, node.id)
+    def _value(self, node: ast.expr, compared: str | None) -> Any:
         try:
-            value = ast.literal_eval(node)
+            value = WORDS.get(node.id, node.id) if isinstance(node, ast.Name) else ast.literal_eval(node)
+            if isinstance(value, str):
+                self._check_text(value, str(compared))
             if value is None or isinstance(value, str) or math.isfinite(value):  # a whole number may be too large
                 return value
         except (ValueError, TypeError, OverflowError):
             pass
-        raise self._refuse(f"{ast.unparse(node)}: expected a number, a text or a list")
+        raise self.refusal(f"{ast.unparse(node)}: expected a number, a text or a list")
 
-    def _refuse(self, why: str) -> InputError:
-        return InputError(f"--filter {self._condition}: {why}; {EXAMPLE}")
+    def _check_text(self, text: str, column: str) -> None:
+        """Refuse a text that the column never holds: a misspelt arm would select everything, or nothing."""
+        held = [*get_args(OutcomeKind)] if column == "outcome" else [*map(str, self._trials[column].dropna().unique())]
+        if text not in held:
+            raise self.refusal(f"{column} is never {text!r}{nearest(text, held)}; it is one of {', '.join(held)}")
 
 
 SMALL_IS_GOOD = (
@@ -314,23 +270,19 @@ def ordered(comparison: Comparison, sort: str | None, top: int | None) -> Compar
     Raises:
         InputError: no such column.
     """
-    rows = comparison.rows
-    if sort is not None:
-        columns = [field.name for field in fields(ArmRow) if field.name != "point"]
-        column = full_key(sort, [*columns, *comparison.grid_keys])
-        rows = tuple(sorted(rows, key=lambda row: _rank(row, column, _sign(column, comparison))))
-    return replace(comparison, rows=rows[:top])
-
-
-def _sign(column: str, comparison: Comparison) -> int:
+    if sort is None:
+        return replace(comparison, rows=comparison.rows[:top])
+    columns = [field.name for field in fields(ArmRow) if field.name != "point"]
+    column = full_key(sort, [*columns, *comparison.grid_keys])
     upwards = column in SMALL_IS_GOOD or column in comparison.grid_keys
-    return 1 if upwards or (column in OF_THE_METRIC and lower_is_better(comparison.metric)) else -1
+    upwards = upwards or (column in OF_THE_METRIC and lower_is_better(comparison.metric))
 
+    def rank(row: ArmRow) -> tuple[bool, float, str]:
+        value: Any = row.point[column] if column in row.point else getattr(row, column)
+        if value is None:
+            # The baseline's loss may not be finite, and the arm's is: that is the best difference.
+            best = column == "difference" and row.pairs and row.mean is not None
+            return not best, -inf, ""
+        return (False, float(value) * (1 if upwards else -1), "") if is_number(value) else (False, 0.0, str(value))
 
-def _rank(row: ArmRow, column: str, sign: int) -> tuple[bool, float, str]:
-    value: Any = row.point[column] if column in row.point else getattr(row, column)
-    if value is None and column == "difference" and row.pairs and row.mean is not None:
-        return False, -inf, ""  # the baseline's loss isn't finite, and the arm's is
-    if value is None:
-        return True, inf, ""
-    return (False, sign * float(value), "") if is_number(value) else (False, 0.0, str(value))
+    return replace(comparison, rows=tuple(sorted(comparison.rows, key=rank)[:top]))

@@ -1,22 +1,19 @@
-"""Statistics over seeds: t intervals, effect sizes, the sign-flip test, rates, and times to a threshold."""
+"""Statistics over seeds: t intervals, effect sizes, the sign-flip test, rates, and times to a threshold.
+
+One value per seed goes in. Whatever can't be known comes out as None: no value at all, one that isn't finite, or fewer
+than two values where a spread is needed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import exp, inf, lgamma, sqrt
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# How sure a mean over seeds is: its Student t interval, cut where values can't be.
-#
-# The seed is the unit: one value per seed goes in. Whatever can't be known comes out as None, never as
-# NaN: no value at all, a value that isn't finite, or fewer than two values where a spread is needed.
-
 Values = np.ndarray | Sequence[float | int]
 """One value per seed."""
-
 Bounds = tuple[float, float]
 """The smallest and the largest value that a quantity can have."""
 UNBOUNDED: Bounds = (-inf, inf)
@@ -29,17 +26,15 @@ LARGEST = 1e150
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and the interval around it, in the unit of the values."""
+    """A mean and its 95 % interval; no ends for a single value."""
 
     mean: float | None
-    """None where there is no value, or one that isn't finite."""
     low: float | None
-    """None also for a single value."""
     high: float | None
 
 
-def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDED) -> Interval:
-    """Return the mean of independent values and its Student t interval at the level, cut at the values' bounds.
+def mean_interval(values: Values, bounds: Bounds = UNBOUNDED) -> Interval:
+    """Return the mean of independent values and its 95 % Student t interval, cut at the values' bounds.
 
     The true mean lies within the bounds, so the cut interval holds it as often as the whole one.
     """
@@ -49,7 +44,9 @@ def mean_interval(values: Values, level: float = 0.95, bounds: Bounds = UNBOUNDE
     mean = float(sample.mean())
     if sample.size < 2:
         return Interval(mean, None, None)
-    margin = _t_quantile(sample.size - 1, level) * float(sample.std(ddof=1)) / sample.size**0.5
+    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second its import takes
+
+    margin = float(stdtrit(sample.size - 1, 0.975)) * float(sample.std(ddof=1)) / sample.size**0.5
     # Rounding must not leave the mean outside its own interval.
     return Interval(mean, min(mean, max(mean - margin, bounds[0])), max(mean, min(mean + margin, bounds[1])))
 
@@ -82,21 +79,6 @@ def is_constant(values: NDArray[np.float64]) -> bool:
     return float(values.std()) <= ROUNDING * float(np.abs(values).max())
 
 
-@lru_cache
-def normal_quantile(level: float) -> float:
-    """Return how many standard deviations either side of the mean hold a share `level` of a normal distribution."""
-    from scipy.special import ndtri
-
-    return float(ndtri((1 + level) / 2))
-
-
-@lru_cache
-def _t_quantile(freedom: int, level: float) -> float:
-    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, without the second its import takes
-
-    return float(stdtrit(freedom, (1 + level) / 2))
-
-
 FEWEST_FOR_BOOTSTRAP = 10
 """With fewer pairs a bootstrap interval covers too rarely."""
 BOOTSTRAP_RESAMPLES = 9_999
@@ -106,49 +88,42 @@ def effect_size(differences: Values) -> float | None:
     """Return d_z, the mean difference over the differences' standard deviation, with Hedges' correction.
 
     The correction J = Γ(m/2) / (√(m/2) Γ((m − 1)/2)), m = n − 1, takes out the bias of small samples
-    (Hedges 1981, doi:10.3102/10769986006002107). None below three pairs, where J is 0, where a difference isn't
-    finite, or where all differences are equal, up to rounding: there is no spread to measure by.
+    (Hedges 1981, doi:10.3102/10769986006002107). None below three pairs, where J is 0, and without a spread.
     """
     sample = np.asarray(differences, dtype=float)
     if sample.size < 3 or not all_finite(sample) or is_constant(sample):
         return None
-    return _correction(sample.size - 1) * float(sample.mean()) / float(sample.std(ddof=1))
+    freedom = sample.size - 1
+    correction = exp(lgamma(freedom / 2) - lgamma((freedom - 1) / 2)) / sqrt(freedom / 2)
+    return correction * float(sample.mean()) / float(sample.std(ddof=1))
 
 
-def bootstrap_interval(differences: Values, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the BCa bootstrap interval of the mean difference, the same on every call.
+def bootstrap_interval(differences: Values) -> tuple[float, float] | None:
+    """Return the 95 % BCa bootstrap interval of the mean difference, the same on every call.
 
-    Bias-corrected and accelerated: Efron 1987, doi:10.1080/01621459.1987.10478410, by scipy.stats.bootstrap. None
-    below FEWEST_FOR_BOOTSTRAP pairs, where a difference isn't finite, or where all are equal, up to rounding.
+    Bias-corrected and accelerated: Efron 1987, doi:10.1080/01621459.1987.10478410. None below FEWEST_FOR_BOOTSTRAP
+    pairs, and without a spread.
     """
     sample = np.asarray(differences, dtype=float)
     if sample.size < FEWEST_FOR_BOOTSTRAP or not all_finite(sample) or is_constant(sample):
         return None
     from scipy.stats import bootstrap  # slow to import, and seldom needed
 
-    found = bootstrap(
-        (sample,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=BOOTSTRAP_RESAMPLES,
-        method="BCa",
-        rng=np.random.default_rng(0),
-    ).confidence_interval
-    return float(found.low), float(found.high)
+    random = np.random.default_rng(0)
+    found = bootstrap((sample,), np.mean, n_resamples=BOOTSTRAP_RESAMPLES, method="BCa", rng=random)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def _correction(freedom: int) -> float:
-    return exp(lgamma(freedom / 2) - lgamma((freedom - 1) / 2)) / sqrt(freedom / 2)
-
-
-def wilson_interval(count: int, n: int, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the ends of the interval around the rate count / n, within [0, 1]; None where n is 0.
+def wilson_interval(count: int, n: int) -> tuple[float, float] | None:
+    """Return the ends of the 95 % interval around the rate count / n, within [0, 1]; None where n is 0.
 
     Unlike the usual mean ± margin it has a width at 0 of n and n of n too.
     """
     if n == 0:
         return None
-    z = normal_quantile(level)
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.975))
     rate, weight = count / n, 1 / (1 + z * z / n)
     centre = weight * (rate + z * z / (2 * n))
     margin = weight * z * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
@@ -157,11 +132,8 @@ def wilson_interval(count: int, n: int, level: float = 0.95) -> tuple[float, flo
 
 
 EXACT_PAIRS = 100
-"""Up to this many pairs all sign assignments are counted; beyond, p is an estimate from RESAMPLES random ones."""
+"""Up to this many pairs all sign assignments are counted; beyond, p is an estimate from random ones."""
 SIGN_FLIP_RESAMPLES = 9_999
-
-FEW_SUMS = 2**8
-"""So many sums cost nothing: equal ones aren't looked for."""
 MOST_SUMS = 2**16
 """Distinct sums of half the pairs that are kept apart; more than that are put on a grid of as many."""
 
@@ -177,7 +149,7 @@ def sign_flip_p(differences: Values) -> float | None:
     Up to EXACT_PAIRS all 2^n assignments are counted without listing them: the sums of either half of the pairs, equal
     ones once with their number, are enough to count those of all pairs. That is exact for accuracies, which have few
     distinct sums, and for all values up to 32 pairs; beyond, losses are exact to about three digits after the point.
-    With more pairs p is the estimate (1 + hits) / (1 + RESAMPLES), the same on every call.
+    With more pairs p is the estimate (1 + hits) / (1 + SIGN_FLIP_RESAMPLES), the same on every call.
 
     None below two pairs or where a difference isn't finite.
     """
@@ -187,59 +159,41 @@ def sign_flip_p(differences: Values) -> float | None:
     # Ties are common; rounding must not break them.
     bound = abs(sample.sum()) - ROUNDING * np.abs(sample).sum()
     if sample.size > EXACT_PAIRS:
-        hits = int(np.sum(np.abs(_random_sums(sample)) >= bound))
-        return (1 + hits) / (1 + SIGN_FLIP_RESAMPLES)
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(SIGN_FLIP_RESAMPLES, sample.size))
+        return (1 + int(np.sum(np.abs(signs @ sample) >= bound))) / (1 + SIGN_FLIP_RESAMPLES)
     if bound <= 0:
         return 1.0
     ordered = np.sort(np.abs(sample))
-    return 2 * _share_above(_counted_sums(ordered[::2]), _counted_sums(ordered[1::2]), bound)
+    (sums, counts), (others, their_counts) = _signed_sums(ordered[::2]), _signed_sums(ordered[1::2])
+    from_here = np.concatenate((np.cumsum(their_counts[::-1])[::-1], [0.0]))
+    above = from_here[np.searchsorted(others, bound - sums)]
+    return 2 * float(counts @ above / (counts.sum() * their_counts.sum()))
 
 
-def _counted_sums(sample: NDArray[np.float64]) -> Counted:
-    """Return the sums of values with either sign."""
-    sums, counts, total = np.zeros(1), np.ones(1), float(sample.sum())
+def _signed_sums(sample: NDArray[np.float64]) -> Counted:
+    """Return the sums of values with either sign, equal ones taken together."""
+    sums, counts, largest = np.zeros(1), np.ones(1), float(sample.sum())
+    step = 2 * largest / MOST_SUMS
     for value in sample:
         sums, counts = np.concatenate((sums + value, sums - value)), np.concatenate((counts, counts))
-        if len(sums) > FEW_SUMS:
-            sums, counts = _counted(sums, counts, total)
-    return _counted(sums, counts, total)
+        order = np.argsort(sums, kind="stable")
+        sums, counts = _merged(sums[order], counts[order], ROUNDING * largest)
+        if len(sums) > MOST_SUMS:
+            places, counts = _merged(np.round(sums / step), counts, 0)
+            sums = step * places
+    return sums, counts
 
 
-def _counted(sums: NDArray[np.float64], counts: NDArray[np.float64], largest: float) -> Counted:
-    """Return sums between -largest and largest in order, equal ones taken together."""
-    order = np.argsort(sums, kind="stable")
-    sums, counts = sums[order], counts[order]
-    sums, counts = _merged(sums, counts, np.diff(sums) > ROUNDING * largest)
-    if len(sums) <= MOST_SUMS:
-        return sums, counts
-    step = 2 * largest / MOST_SUMS
-    places, counts = _merged(np.round(sums / step), counts, np.diff(np.round(sums / step)) > 0)
-    return step * places, counts
-
-
-def _merged(sums: NDArray[np.float64], counts: NDArray[np.float64], apart: NDArray[np.bool_]) -> Counted:
-    """Return the first of every group of equal sums, and the group's count; `apart` tells where a new one begins."""
-    starts = np.flatnonzero(np.concatenate(([True], apart)))
+def _merged(sums: NDArray[np.float64], counts: NDArray[np.float64], apart: float) -> Counted:
+    """Return the first of every group of sums that are no further apart, and the group's count."""
+    starts = np.flatnonzero(np.diff(sums, prepend=-inf) > apart)
     return sums[starts], np.add.reduceat(counts, starts)
 
 
-def _share_above(one: Counted, other: Counted, bound: float) -> float:
-    """Return the share of all pairs of sums, one of each, that add up to the bound or more."""
-    from_here = np.concatenate((np.cumsum(other[1][::-1])[::-1], [0.0]))
-    above = from_here[np.searchsorted(other[0], bound - one[0])]
-    return float(one[1] @ above / (one[1].sum() * other[1].sum()))
-
-
-def _random_sums(sample: NDArray[np.float64]) -> NDArray[np.float64]:
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(SIGN_FLIP_RESAMPLES, sample.size))
-    return np.asarray(signs @ sample)
-
-
 def first_reached(curves: pd.DataFrame, column: str, threshold: float) -> pd.DataFrame:
-    """Return `epoch`, `step` and `seconds` of each trial's first record with column >= threshold.
+    """Return `epoch`, `step` and `seconds` of each trial's first record with column >= threshold, by its number.
 
-    The index is the trial number. A trial that never got there has no row: it is censored at its
-    last record, and `reindex` over all trials turns it into NaN.
+    A trial that never got there has no row: it is censored at its last record.
     """
     reached = curves[curves[column] >= threshold].sort_values("step", kind="stable")
     return reached.drop_duplicates("trial").set_index("trial")[["epoch", "step", "seconds"]]
@@ -251,11 +205,8 @@ def censored_median(times: Values) -> float | None:
     NaN is a trial that never got there. It counts as later than all others, which is exact however
     early its record stopped: a diverged trial would not have got there within the budget either.
     """
-    sample = np.asarray(times, dtype=float)
-    if sample.size == 0:
-        return None
-    ordered = np.sort(sample)  # NaN last
-    median = ordered[(sample.size - 1) // 2]
+    ordered = np.sort(np.asarray(times, dtype=float))  # NaN last
+    median = ordered[(ordered.size - 1) // 2] if ordered.size else np.nan
     return None if np.isnan(median) else float(median)
 
 

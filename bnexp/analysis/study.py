@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.stats import Bounds
-from bnexp.config.data import DataSettings
-from bnexp.config.dotted import below
 from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import known_shape
@@ -26,20 +24,16 @@ METRICS = {
 }
 """Every metric, with the accuracy in curves.csv that is held against the threshold beside it."""
 
-_DEFAULTS = ("final_test_accuracy", "final_val_accuracy", "final_train_accuracy")
-
 
 def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
-    """Return the metric asked for, or the first of test, validation and training accuracy that was measured.
-
-    Where nothing was measured yet, it is the test accuracy.
+    """Return the metric asked for, or the first of test, validation and training accuracy that was measured, if any.
 
     Raises:
         InputError: the metric is unknown, or an accuracy that no trial of this run has.
     """
     measured = [name for name in METRICS if trials[name].notna().any()]
     if metric is None:
-        return next((name for name in _DEFAULTS if name in measured), _DEFAULTS[0])
+        return next((name for name in list(METRICS)[:3] if name in measured), "final_test_accuracy")
     if metric not in METRICS:
         raise InputError(f"unknown metric {metric!r}{nearest(metric, list(METRICS))}; known: {', '.join(METRICS)}")
     # A blank loss is one that is not finite; a blank accuracy was never measured.
@@ -135,20 +129,14 @@ def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
     With C classes it is 1/C. Among few test images one class may have a larger share, and always guessing that class
     scores better: the margin is three standard errors of 1/C where they are more than ABOVE_CHANCE.
     """
-    sets = [data for config in configs for data in _data(config)]
-    shapes = [shape for data in sets if (shape := known_shape(data))]
-    if len(shapes) < len(sets) or len({shape.classes for shape in shapes}) > 1:
+    cells = [cell for config in configs for cells in cell_settings(config, ["data"]) for cell in cells.values()]
+    shapes = [known_shape(data) for data in {id(cell): cell.data for cell in cells}.values()]
+    known = [shape for shape in shapes if shape]
+    if len(known) < len(shapes) or len({shape.classes for shape in known}) > 1:
         return None
-    share = 1 / shapes[0].classes
-    images = min(shape.test or shape.val or shape.train for shape in shapes)
+    share = 1 / known[0].classes
+    images = min(shape.test or shape.val or shape.train for shape in known)
     return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)))
-
-
-def _data(config: ExperimentConfig) -> Iterator[DataSettings]:
-    """Yield the data of all trials, each kind at least once."""
-    keys = [key for key in config.swept if below(key, "data")]
-    points = {str([point.get(key) for key in keys]): point for point in config.points()}
-    yield from (config.settings(arm, point).data for arm in config.arms for point in points.values())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What every arm chose on validation images, and where a choice lies at the end of what was tried."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,25 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     return tuple(found)
 
 
+def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
+    """Return of every finished trial `arm`, `point`, the grid point's number, and `chosen_by`, the more the better."""
+    trials = run.trials[run.trials["outcome"].isin(FINISHED) & run.trials[CHOSEN_BY].notna()]
+    per_point = len(stage.arms) * len(stage.seeds)  # trials are numbered grid point by grid point
+    chosen_by = trials[CHOSEN_BY]
+    if tune.by != "accuracy":  # steps; those that never got there, or diverged, take the longest
+        there = first_reached(run.curves, "val_accuracy", tune.threshold)["step"].reindex(trials["trial"])
+        there = there.set_axis(trials.index).mask(trials["outcome"] == "diverged")
+        chosen_by = -there.fillna(run.curves["step"].max())
+    return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by)
+
+
 def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Point]) -> dict[int, int]:
     """Return for each grid point, by its number, the first one at which the arm trains the same."""
     first: dict[str, int] = {}
     found = {}
     for number, point in tried.items():
-        cell = Cell(Condition(0, point, config.base), arm, config.arms[arm])
-        found[number] = first.setdefault(cell.identity(config.grid, cell.inactive(config.grid)), number)
+        _, identity = Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(config.grid)
+        found[number] = first.setdefault(identity, number)
     return found
 
 
@@ -102,38 +114,30 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
 
 def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
     """Say what chose, how many values tie with the best and how far the next one is, as ranges over the grid points."""
-    values = len(points(config.tune.grid, {}))
-    if values > 1 and all((each.tried, each.left_out) == (1, 0) for each in choices):
+    if len(points(config.tune.grid, {})) > 1 and all((each.tried, each.left_out) == (1, 0) for each in choices):
         return "nothing to choose, as it trains the same with every value"
-    ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("ties", "lead"))
-    said = [*_candidates(choices, len(config.tune.seeds))]
+    planned, said, lost = len(config.tune.seeds), [], []
+    seeds, ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("seeds", "ties", "lead"))
+    counts = [(each.tried, each.tried + each.left_out) for each in choices if each.tried and each.left_out is not None]
+    if any(tried < every for tried, every in counts):
+        compared, every = zip(*counts, strict=True)
+        lost.append(f"from {_range(compared)} of {_range(every)} values")
+    if any(count < planned for count in seeds):
+        lost.append(f"by {_range(seeds)} of {planned} seeds")
+    if lost:
+        said.append(f"chosen {' '.join(lost)} because trials failed")
     if ties:
-        counts = {each.tried for each in choices}
-        tried = f"{_range(counts)} {'value' if counts == {1} else 'values'}"
-        said.append(f"no tie among {tried}" if ties == {1} else f"{_range(ties)} of {tried} tie for the best")
+        tried = [each.tried for each in choices]
+        among = f"{_range(tried)} {'value' if set(tried) == {1} else 'values'}"
+        said.append(f"no tie among {among}" if ties == {1} else f"{_range(ties)} of {among} tie for the best")
     if leads:
-        unit = "" if config.tune.by == "accuracy" else " steps"
-        said.append(f"the next is {_range(leads, '.0f' if unit else '.3f')}{unit} behind")
+        lead = _range(leads, ".3f") if config.tune.by == "accuracy" else f"{_range(leads, '.0f')} steps"
+        said.append(f"the next is {lead} behind")
     return ", ".join(said)
 
 
-def _candidates(choices: Sequence[Choice], planned: int) -> Iterator[str]:
-    """Say where not all values were compared, or not over all tuning seeds, as ranges over the grid points."""
-    counts = [(each.tried, each.tried + each.left_out) for each in choices if each.tried and each.left_out is not None]
-    seeds = {each.seeds for each in choices} - {None}
-    said = []
-    if any(tried < every for tried, every in counts):
-        tried, every = map(set, zip(*counts, strict=True))
-        said.append(f"from {_range(tried)} of {_range(every)} values")
-    if any(count < planned for count in seeds if count):
-        said.append(f"by {_range(seeds)} of {planned} seeds")
-    if said:
-        yield f"chosen {' '.join(said)} because trials failed"
-
-
-def _range(values: set[Any], form: str = "") -> str:
-    ends = dict.fromkeys((format(min(values), form), format(max(values), form)))
-    return " to ".join(ends)
+def _range(values: Collection[Any], form: str = "") -> str:
+    return " to ".join(dict.fromkeys(format(end, form) for end in (min(values), max(values))))
 
 
 def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
@@ -146,7 +150,7 @@ def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
 def _active(config: ExperimentConfig, choice: Choice) -> Point:
     """Return the chosen values that have an effect on the arm."""
     condition = Condition(0, {**choice.point, **choice.values}, config.base)
-    inactive = Cell(condition, choice.arm, config.arms[choice.arm]).inactive(config.tune.grid)
+    inactive, _ = Cell(condition, choice.arm, config.arms[choice.arm]).effects(config.tune.grid)
     return {key: value for key, value in choice.values.items() if key not in inactive}
 
 
@@ -159,18 +163,3 @@ def choices_text(config: ExperimentConfig) -> str:
         chosen = [f"{key} {value}{' (edge)' * ((choice, key) in ends)}" for key, value in values.items()]
         texts.append(" ".join([choice.arm, *(f"at {key} {value}" for key, value in choice.point.items()), *chosen]))
     return "; ".join(texts)
-
-
-def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
-    """Return of every finished trial `arm`, `point`, the grid point's number, and `chosen_by`, the more the better."""
-    trials = run.trials[run.trials["outcome"].isin(FINISHED) & run.trials[CHOSEN_BY].notna()]
-    per_point = len(stage.arms) * len(stage.seeds)  # trials are numbered grid point by grid point
-    chosen_by = trials[CHOSEN_BY] if tune.by == "accuracy" else -_steps_to(trials, run.curves, tune.threshold)
-    return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by)
-
-
-def _steps_to(trials: pd.DataFrame, curves: pd.DataFrame, threshold: float) -> pd.Series:
-    """Return each trial's steps to a validation accuracy; of those that never got there, or diverged, the longest."""
-    there = first_reached(curves, "val_accuracy", threshold)["step"].reindex(trials["trial"])
-    there = there.mask((trials["outcome"] == "diverged").to_numpy()).fillna(curves["step"].max())
-    return there.set_axis(trials.index)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bnexp.analysis.compare import arm_row, evaluation_rows
+from bnexp.analysis.compare import arm_rows, evaluation_rows
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.fairness import running_averages
-from bnexp.analysis.pairing import cells, grid_points, measured, pair_trials, point_numbers
+from bnexp.analysis.pairing import pair_trials
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
@@ -183,12 +183,9 @@ def rows_against(
         threshold: an accuracy.
         by: the grid keys that get rows of their own.
     """
-    metric, trials = choose_metric(study.trials), study.trials
-    measures = measured(trials, study.curves, metric, threshold)
-    paired = pair_trials(trials, measures, grid_keys=study.grid_keys, baseline=baseline)
-    paired["budget"] = paired.groupby("point")["epochs"].transform("max")
-    points, places = grid_points(trials, by), point_numbers(trials, by)
-    return metric, tuple(arm_row(cell, points[place], baseline, metric) for place, cell in cells(paired, places))
+    metric = choose_metric(study.trials)
+    paired = pair_trials(study, baseline=baseline, metric=metric, threshold=threshold)
+    return metric, tuple(arm_rows(paired, by, baseline, metric))
 
 
 NOT_EVALUATED = ("probe", "diverged", "seconds_per_step")
@@ -333,7 +330,7 @@ def _tuned(config: ExperimentConfig) -> Iterator[str]:
 def _evaluated(study: Study, measure: MeasureSettings) -> Iterator[str]:
     """Say in short where running averages that lag decide what a measure of accuracy or loss sees."""
     if measure.value not in NOT_EVALUATED:
-        evaluated = evaluation_rows(study, (), measure.baseline)
+        evaluated = tuple(evaluation_rows(study, (), measure.baseline))
         for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
             yield DETAILS.sub("", line)
 

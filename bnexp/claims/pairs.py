@@ -225,7 +225,7 @@ def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     trials = study.trials.assign(
         value=found["value"].to_numpy(),
         bound=found["bound"].to_numpy(),
-        learned=above_chance(study.trials, study.curves, study.chance),
+        learned=above_chance(study),
     )
     wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
     for key, value in measure.at.items():

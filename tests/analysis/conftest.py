@@ -1,6 +1,6 @@
-"""Runs small enough to be worked out by hand: as frames, and as folders."""
+"""Runs small enough to be worked out by hand: as studies of made-up frames, and as folders."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bnexp.analysis.study import Chance, Study
 from bnexp.plan import Trial, run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.helpers import experiment, no_batches
 
-Frames = tuple[pd.DataFrame, pd.DataFrame]
-MakeRun = Callable[..., Frames]
 MakeFolder = Callable[..., RunRecord]
 
 
-@pytest.fixture
-def make_run() -> MakeRun:
-    """Return a function from one mapping per trial to the frames of a run."""
-    return _make_run
+def a_study(
+    rows: Iterable[Mapping[str, Any]], arms: Sequence[str] = ("none", "before"), chance: float | None = None
+) -> Study:
+    """A study from one mapping per trial; keys with a dot are grid keys.
 
-
-def _make_run(*rows: Mapping[str, Any]) -> Frames:
-    """A trial gives arm, seed, its grid values and `accuracy`; where they matter also how it ended and got there.
-
+    A trial gives arm, seed, its grid values and `accuracy`; where they matter also how it ended and got there.
     `outcome`, `loss`, `val` and `train` are final values (the training accuracy is `accuracy` by default), `curve`
     the accuracies from before training on, an epoch apart, and `pace` the seconds that an epoch of ten steps took.
     """
@@ -42,7 +38,25 @@ def _make_run(*rows: Mapping[str, Any]) -> Frames:
             {"trial": trial, "epoch": epoch, "step": 10 * epoch, "seconds": epoch * pace, **_measures(value)}
             for epoch, value in enumerate(curve)
         ]
-    return pd.DataFrame(trials), pd.DataFrame(curves)
+    return study_of_frames(pd.DataFrame(trials), pd.DataFrame(curves), arms, chance)
+
+
+def study_of_frames(
+    trials: pd.DataFrame, curves: pd.DataFrame, arms: Sequence[str], chance: float | None = None
+) -> Study:
+    """A study of two tables; columns with a dot are grid keys."""
+    return Study(
+        name="made-up",
+        question="",
+        runs=("made-up",),
+        trials=trials,
+        curves=curves,
+        grid_keys=tuple(key for key in trials if "." in key),
+        arms=tuple(arms),
+        settings={},
+        chance=None if chance is None else Chance(chance),
+        environments={},
+    )
 
 
 def _results(test: float, train: float, val: float, loss: float) -> dict[str, float]:

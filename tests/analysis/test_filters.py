@@ -119,7 +119,7 @@ REFUSED = {
     "lr < abc": "train.lr is never 'abc'; it is one of 0.01, 0.1, 1.0",
     # no order
     "arm < 3": "arm and 3 have no order",
-    "lr < null": "null has no order",
+    "lr < null": "lr and null have no order",
     # no list, or one too many
     "arm in none": "none: `in` takes a list, as in arm in [none, before]",
     "seed < [1, 2]": "[1, 2]: `in` takes a list, as in arm in [none, before]",

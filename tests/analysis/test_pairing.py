@@ -1,27 +1,20 @@
 """Trials find their partner and their cell, and contribute what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.analysis.pairing import (
-    FOR_A_SPREAD,
-    MEASURES,
-    cells,
-    complete,
-    grid_points,
-    measured,
-    pair_trials,
-    point_numbers,
-)
-
-# Trials find their partner and their cell, whatever the grid values are.
+from bnexp.analysis.pairing import FOR_A_SPREAD, cells, complete, grid_points, measured, pair_trials, point_numbers
+from bnexp.analysis.study import Study
+from tests.analysis.conftest import a_study
 
 KEYS = ["train.clip", "model.activation"]
 
 
 @pytest.fixture
-def trials() -> pd.DataFrame:
+def study() -> Study:
     rows = [
         ("none", 0, np.nan, "relu", "completed", 0.1),
         ("before", 0, np.nan, "relu", "diverged", 0.2),
@@ -32,40 +25,36 @@ def trials() -> pd.DataFrame:
         ("none", 1, np.nan, "relu", "completed", np.nan),
         ("before", 1, np.nan, "tanh", None, np.nan),
     ]
-    frame = pd.DataFrame(rows, columns=["arm", "seed", *KEYS, "outcome", "score"])
-    return frame.assign(trial=range(10, 18))
+    return a_study(dict(zip(["arm", "seed", *KEYS, "outcome", "accuracy"], row, strict=True)) for row in rows)
 
 
-def measures(trials: pd.DataFrame) -> pd.DataFrame:
-    """The score as every measure."""
-    return pd.DataFrame(dict.fromkeys(MEASURES, trials["score"]))
+def paired(study: Study) -> pd.DataFrame:
+    return pair_trials(study, baseline="none", metric="final_test_accuracy")
 
 
-def test_points_are_numbered_as_they_appear_and_blanks_are_values(trials: pd.DataFrame) -> None:
-    assert point_numbers(trials, KEYS).tolist() == [0, 0, 1, 1, 0, 2, 0, 2]
-    assert grid_points(trials, KEYS) == [
+def test_points_are_numbered_as_they_appear_and_blanks_are_values(study: Study) -> None:
+    assert point_numbers(study.trials, KEYS).tolist() == [0, 0, 1, 1, 0, 2, 0, 2]
+    assert grid_points(study.trials, KEYS) == [
         {"train.clip": None, "model.activation": "relu"},
         {"train.clip": 1.0, "model.activation": "relu"},
         {"train.clip": None, "model.activation": "tanh"},
     ]
 
 
-def test_partners_share_seed_and_point_and_both_finished(trials: pd.DataFrame) -> None:
-    paired = pair_trials(trials, measures(trials), grid_keys=KEYS, baseline="none").set_index("trial")
-    assert paired.index.tolist() == trials["trial"].tolist()
-    assert paired.index[paired["paired"]].tolist() == [10, 11, 14, 15, 16]
-    assert paired.loc[11, "partner_value"] == 0.1
-    assert np.isnan(
-        paired.loc[14, "partner_value"]
-    )  # the baseline finished without a finite value: a pair all the same
-    assert paired["finished"].tolist() == [True, True, True, False, True, True, True, False]
+def test_partners_share_seed_and_point_and_both_finished(study: Study) -> None:
+    found = paired(study)
+    assert found["trial"].tolist() == list(range(8))
+    assert found.index[found["paired"]].tolist() == [0, 1, 4, 5, 6]
+    assert found.loc[1, "partner_value"] == 0.1
+    assert np.isnan(found.loc[4, "partner_value"])  # the baseline finished without a finite value: a pair all the same
+    assert found["finished"].tolist() == [True, True, True, False, True, True, True, False]
 
 
-def test_cells_come_as_they_appear(trials: pd.DataFrame) -> None:
-    paired = pair_trials(trials, measures(trials), grid_keys=KEYS, baseline="none")
-    found = [(place, cell["trial"].tolist()) for place, cell in cells(paired, point_numbers(trials, KEYS))]
-    assert found == [(0, [10, 16]), (0, [11, 14]), (1, [12]), (1, [13]), (2, [15]), (2, [17])]
-    assert list(cells(paired[:0], point_numbers(trials[:0], KEYS))) == []
+def test_cells_come_as_they_appear(study: Study) -> None:
+    places = point_numbers(study.trials, KEYS)
+    found = [(place, cell["trial"].tolist()) for place, cell in cells(paired(study), places)]
+    assert found == [(0, [0, 6]), (0, [1, 4]), (1, [2]), (1, [3]), (2, [5]), (2, [7])]
+    assert list(cells(paired(study)[:0], places[:0])) == []
 
 
 # Means over grid points take the seeds that have all of them.
@@ -73,8 +62,7 @@ def test_cells_come_as_they_appear(trials: pd.DataFrame) -> None:
 
 def kept(table: str, fewest: int = FOR_A_SPREAD) -> str:
     """Return a table of places (rows) and seeds (columns) with what is left: x a trial, - none."""
-    rows = table.split()
-    there = np.array([[mark == "x" for mark in row] for row in rows])
+    there = np.array([[mark == "x" for mark in row] for row in table.split()])
     places, seeds = np.nonzero(there)
     marked = np.zeros_like(there)
     marked[places, seeds] = complete(places, seeds, fewest)
@@ -84,12 +72,9 @@ def kept(table: str, fewest: int = FOR_A_SPREAD) -> str:
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ("xxx xxx xxx", "xxx xxx xxx"),
         ("xxx x-x xxx", "x-x x-x x-x"),
-        ("xxxxxx xx---- xx----", "xx---- xx---- xx----"),
         ("xxx--- xxxxxx xxx---", "xxx--- xxx--- xxx---"),
         ("x x x", "x x x"),
-        ("x", "x"),
         # Fewer than two seeds have all places: the place with the fewest goes.
         ("xxxx xxxx x---", "xxxx xxxx ----"),
         ("xxx--- ---xxx", "xxx--- ------"),
@@ -105,9 +90,6 @@ def test_what_is_left(table: str, expected: str) -> None:
 def test_one_seed_may_be_enough() -> None:
     assert kept("xxxx xxxx x---", fewest=1) == "x--- x--- x---"
     assert kept("xxx--- ---xxx", fewest=1) == "xxx--- ------"
-
-
-def test_nothing_has_nothing() -> None:
     assert complete([], []).tolist() == []
 
 
@@ -119,34 +101,24 @@ def test_names_and_order_do_not_matter() -> None:
 # What a trial contributes, from a curve worked out by hand.
 
 
-@pytest.fixture
-def measured_trials() -> pd.DataFrame:
-    """Three trials, not in the order of their numbers; the last one has no record."""
-    blank = dict.fromkeys(["final_val_accuracy", "best_val_accuracy", "test_accuracy_at_best_val"], np.nan)
-    rows = {
-        "trial": [7, 3, 5],
-        "final_train_accuracy": [0.95, 0.6, np.nan],
-        "final_test_accuracy": [0.9, 0.7, np.nan],
-        "final_train_loss": [0.1, 1.0, np.nan],
-    }
-    return pd.DataFrame(rows).assign(**blank)
-
-
-@pytest.fixture
-def curves() -> pd.DataFrame:
-    rows = [
+def test_every_measure() -> None:
+    # Three trials, not in the order of their numbers; the last one has no record.
+    trials = pd.DataFrame(
+        {
+            "trial": [7, 3, 5],
+            "final_train_accuracy": [0.95, 0.6, np.nan],
+            "final_test_accuracy": [0.9, 0.7, np.nan],
+            "final_val_accuracy": np.nan,
+        }
+    )
+    records = [
         (3, 0, 0, 0.0, 0.1),
         (7, 0, 0, 0.0, 0.1),
         (7, 2, 20, 3.0, 0.9),
         (7, 1, 10, 1.0, 0.8),
         (3, 2, 20, 5.0, 0.7),
     ]
-    return pd.DataFrame(rows, columns=["trial", "epoch", "step", "seconds", "test_accuracy"])
-
-
-def test_every_measure(measured_trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    frame = measured(measured_trials, curves, "final_test_accuracy", 0.8)
-    assert tuple(frame) == MEASURES
+    curves = pd.DataFrame(records, columns=["trial", "epoch", "step", "seconds", "test_accuracy"])
     expected = {
         "value": [0.9, 0.7, np.nan],
         "gap": [0.05, -0.1, np.nan],
@@ -158,11 +130,13 @@ def test_every_measure(measured_trials: pd.DataFrame, curves: pd.DataFrame) -> N
         "epochs": [2, 2, np.nan],
         "validation": [np.nan, np.nan, np.nan],
     }
-    pd.testing.assert_frame_equal(frame, pd.DataFrame(expected))
-
-
-def test_the_gap_is_to_validation_where_nothing_was_tested(measured_trials: pd.DataFrame, curves: pd.DataFrame) -> None:
-    untested = measured_trials.assign(final_test_accuracy=np.nan, final_val_accuracy=[0.5, 0.5, np.nan])
+    pd.testing.assert_frame_equal(measured(trials, curves, "final_test_accuracy", 0.8), pd.DataFrame(expected))
+    untested = trials.assign(final_test_accuracy=np.nan, final_val_accuracy=[0.5, 0.5, np.nan])
     curves = curves.assign(train_accuracy=curves["test_accuracy"])
-    gap = measured(untested, curves, "final_train_accuracy", 0.8)["gap"]
+    gap = measured(untested, curves, "final_train_accuracy", 0.8)["gap"]  # to validation
     assert gap.tolist()[:2] == pytest.approx([0.45, 0.1])
+
+
+def test_points_without_effect_on_an_arm_are_one_candidate(study: Study) -> None:
+    trials = study.trials.assign(identity=["a", "b", "b", "c", "d", "e", "f", "g"])
+    assert paired(replace(study, trials=trials))["candidate"].tolist() == [0, 0, 0, 1, 0, 2, 0, 2]

@@ -9,6 +9,7 @@ import pytest
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.pairing import better
+from tests.analysis.conftest import a_study
 
 ARMS = ["none", "before"]
 STUDY = [
@@ -26,13 +27,8 @@ STUDY = [
 NAMES = ("arm", "seed", "outcome", "accuracy", "train", "curve", "pace")
 
 
-def study(**everywhere) -> list[dict]:
-    return [dict(zip(NAMES, row, strict=True)) | everywhere for row in STUDY]
-
-
-def rows(make_run, *trials, **options) -> tuple[ArmRow, ...]:
-    keys = [key for key in trials[0] if "." in key]
-    return compare_arms(*make_run(*trials), grid_keys=keys, arms=ARMS, threshold=0.7, **options).rows
+def rows(*trials: dict, **options) -> tuple[ArmRow, ...]:
+    return compare_arms(a_study(trials), threshold=0.7, **options).rows
 
 
 def close(row: dict) -> dict:
@@ -105,23 +101,23 @@ TREATED = {
 }
 
 
-def test_every_field_by_hand(make_run) -> None:
-    baseline, treated = rows(make_run, *study())
+def test_every_field_by_hand() -> None:
+    baseline, treated = rows(*(dict(zip(NAMES, row, strict=True)) for row in STUDY))
     assert asdict(baseline) == close(BASELINE)
     assert asdict(treated) == close(TREATED)
 
 
-def test_of_a_loss_less_is_better(make_run) -> None:
+def test_of_a_loss_less_is_better() -> None:
     losses = {"none": [0.5, 0.6, 0.7], "before": [0.4, 0.5, 0.8]}
     trials = [
         {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": loss}
         for arm, values in losses.items()
         for seed, loss in enumerate(values)
     ]
-    _, row = rows(make_run, *trials, metric="final_train_loss")
+    _, row = rows(*trials, metric="final_train_loss")
     assert (row.mean, row.difference, row.better) == (pytest.approx(1.7 / 3), pytest.approx(-0.1 / 3), 2)
     assert row.effect < 0
-    _, row = rows(make_run, *trials)
+    _, row = rows(*trials)
     assert (row.difference, row.better, row.p) == (0, 0, 1)  # of accuracy they are ties
 
 
@@ -140,8 +136,8 @@ def grid_study() -> list[dict]:
     return [row | ({"outcome": "failed"} if row["accuracy"] == 0.2 else {}) for row in found]
 
 
-def test_grid_points_are_taken_together_seed_by_seed(make_run) -> None:
-    baseline, row = rows(make_run, *grid_study(), by=[])
+def test_grid_points_are_taken_together_seed_by_seed() -> None:
+    baseline, row = rows(*grid_study(), by=[])
     # Seed 2 has one learning rate in the baseline: a mean with it would be over other points than those of the rest.
     assert (baseline.n, baseline.mean, baseline.trials) == (2, pytest.approx((0.4 + 0.45) / 2), 5)
     assert (row.n, row.trials, row.mean) == (3, 6, pytest.approx((0.75 + 0.6 + 0.8) / 3))
@@ -151,24 +147,25 @@ def test_grid_points_are_taken_together_seed_by_seed(make_run) -> None:
     assert row.point == {}
 
 
-def test_a_lead_in_time_is_counted_by_seed_too(make_run) -> None:
+def test_a_lead_in_time_is_counted_by_seed_too() -> None:
     # Seed 0 leads at both learning rates; seed 1 at one; seed 2 has a pair at one only.
-    _, row = rows(make_run, *grid_study(), by=[])
-    assert [each.first for each in rows(make_run, *grid_study())] == [0, 2, 0, 1]
+    _, row = rows(*grid_study(), by=[])
+    assert [each.first for each in rows(*grid_study())] == [0, 2, 0, 1]
     assert (row.first, row.pairs) == (2, 2)
 
 
-def test_leads_on_both_sides_cancel(make_run) -> None:
+def test_leads_on_both_sides_cancel() -> None:
+    late, early = [0.1, 0.1, 0.9], [0.1, 0.9]
     trials = [
-        {"arm": arm, "seed": 0, "train.lr": lr, "accuracy": 0.5, "curve": curve}
-        for lr, swapped in ((0.1, False), (0.2, True), (0.3, False))
-        for arm, curve in zip(ARMS[:: -1 if swapped else 1], ([0.1, 0.1, 0.9], [0.1, 0.9]), strict=True)
+        {"arm": arm, "seed": 0, "train.lr": lr, "accuracy": 0.5, "curve": early if arm == first else late}
+        for lr, first in ((0.1, "before"), (0.2, "none"), (0.3, "before"))
+        for arm in ARMS
     ]
-    assert [row.first for row in rows(make_run, *trials, by=[])] == [0, 1]
-    assert [row.first for row in rows(make_run, *trials[:4], by=[])] == [0, 0]
+    assert [row.first for row in rows(*trials, by=[])] == [0, 1]
+    assert [row.first for row in rows(*trials[:4], by=[])] == [0, 0]
 
 
-def test_equal_means_over_a_grid_are_a_tie_in_whatever_order_they_are_summed(make_run) -> None:
+def test_equal_means_over_a_grid_are_a_tie_in_whatever_order_they_are_summed() -> None:
     accuracies = {"none": [0.1, 0.2, 0.3], "before": [0.3, 0.2, 0.1]}
     trials = [
         {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": accuracies[arm][lr], "loss": accuracies[arm][lr]}
@@ -177,19 +174,19 @@ def test_equal_means_over_a_grid_are_a_tie_in_whatever_order_they_are_summed(mak
         for seed in range(6)
     ]
     for metric in ("final_test_accuracy", "final_train_loss"):
-        _, row = rows(make_run, *trials, by=[], metric=metric)
+        _, row = rows(*trials, by=[], metric=metric)
         assert (row.difference, row.p, row.better, row.effect) == (0, 1, 0, None)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(make_run, bad: float) -> None:
+def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(bad: float) -> None:
     trials = [
         {"arm": arm, "seed": seed, "accuracy": 0.5 + seed / 10, "loss": 0.3 if arm == "none" else 0.2}
         for arm in ARMS
         for seed in range(3)
     ]
     trials[1] |= {"loss": bad, "outcome": "diverged"}
-    baseline, row = rows(make_run, *trials, metric="final_train_loss")
+    baseline, row = rows(*trials, metric="final_train_loss")
     assert (baseline.n, baseline.mean, baseline.low, baseline.diverged) == (3, None, None, 1)
     assert baseline.survivors_mean == pytest.approx(0.3)
     assert (row.mean, row.pairs, row.difference, row.effect, row.p) == (pytest.approx(0.2), 3, None, None, None)
@@ -198,39 +195,30 @@ def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(make_ru
     json.dumps([asdict(baseline), asdict(row)], allow_nan=False)
 
 
-def test_steps_too_short_for_the_clock_have_no_cost(make_run) -> None:
+@pytest.mark.parametrize(
+    ("none", "before", "cost"),
+    [
+        ((0.2, 0.2), (0.3, 0.3), None),
+        ((0.5, 0.5), (0.3, 0.3), None),  # a second of steps in both arms
+        ((0.5, 0.5), (1.0, 1.0), 2.0),
+        ((0.0, 1.0), (1.0, 3.0), 3.0),  # a pair too short for the clock has none
+    ],
+)
+def test_the_cost_of_a_step_takes_steps_that_can_be_timed(none: tuple, before: tuple, cost: float | None) -> None:
     trials = [
         {"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace}
-        for arm, paces in (("none", [0.0, 1.0]), ("before", [1.0, 3.0]))
+        for arm, paces in (("none", none), ("before", before))
         for seed, pace in enumerate(paces)
     ]
-    assert [row.step_cost for row in rows(make_run, *trials)] == [None, pytest.approx(3)]
-    assert [row.step_cost for row in rows(make_run, *trials[::2])] == [None, None]
-
-
-@pytest.mark.parametrize(("paces", "cost"), [((0.2, 0.3), None), ((0.5, 0.3), None), ((0.5, 1.0), 2.0)])
-def test_the_cost_of_a_step_takes_a_second_of_steps_in_both_arms(
-    make_run, paces: tuple[float, float], cost: float | None
-) -> None:
-    arms = zip(ARMS, paces, strict=True)
-    trials = [{"arm": arm, "seed": seed, "accuracy": 0.5, "pace": pace} for arm, pace in arms for seed in range(2)]
-    assert [row.step_cost for row in rows(make_run, *trials)] == [None, cost and pytest.approx(cost)]
-
-
-def test_a_tie_is_no_win() -> None:
-    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=False) == 2
-    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=True) == 1
+    assert [row.step_cost for row in rows(*trials)] == [None, cost and pytest.approx(cost)]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_what_is_not_finite_is_worse_than_any_number(bad: float) -> None:
+def test_a_tie_is_no_win_and_what_is_not_finite_is_worse_than_any_number(bad: float) -> None:
+    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=False) == 2
+    assert better([0.1, 0, 0.3, 0.5], [0, 0, 0.4, 0.3], lower=True) == 1
     for lower in (False, True):
         assert better([0.5] * 6, [bad] * 6, lower=lower) == 6
         assert better([bad] * 6, [0.5] * 6, lower=lower) == 0
         assert better([bad, bad], [np.nan, 0.5], lower=lower) == 0
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
-def test_where_no_value_is_finite_nobody_is_better_or_worse(bad: float) -> None:
-    for lower in (False, True):
-        assert better([bad] * 6, [np.nan] * 6, lower=lower) is None
+        assert better([bad] * 6, [np.nan] * 6, lower=lower) is None  # nobody is better or worse

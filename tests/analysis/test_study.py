@@ -5,14 +5,15 @@ import pytest
 
 from bnexp.analysis.study import ABOVE_CHANCE, METRICS, chance, choose_metric, full_key, metric_text
 from bnexp.errors import InputError
+from tests.analysis.conftest import a_study
 from tests.helpers import experiment
 
 # The metric defaults to what was measured, and a wrong one is answered with the right ones.
 
 
 @pytest.fixture
-def trials(make_run):
-    return make_run({"arm": "none", "seed": 0, "accuracy": 0.9})[0]
+def trials():
+    return a_study([{"arm": "none", "seed": 0, "accuracy": 0.9}]).trials
 
 
 def test_test_accuracy_comes_first_then_validation_then_training(trials) -> None:

@@ -7,39 +7,18 @@ from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.stats import censored_median, first_reached, restricted_mean
+from tests.analysis.conftest import a_study
 from tests.helpers import NEAR_FLOAT64
 
 NEVER = np.nan
 
 
-def test_the_first_record_at_or_above_the_threshold_counts(make_run) -> None:
-    _, curves = make_run(
-        {"arm": "none", "seed": 0, "curve": [0.1, 0.5, 0.9, 0.4, 0.95]},
-        {"arm": "none", "seed": 1, "curve": [0.1, 0.2, 0.3]},
-        {"arm": "none", "seed": 2, "curve": [0.92, 0.1]},
-        {"arm": "none", "seed": 3, "curve": [0.1, np.nan, 0.91]},
-    )
-    reached = first_reached(curves.sample(frac=1, random_state=0), "test_accuracy", 0.9)
+def test_the_first_record_at_or_above_the_threshold_counts() -> None:
+    accuracies = [[0.1, 0.5, 0.9, 0.4, 0.95], [0.1, 0.2, 0.3], [0.92, 0.1], [0.1, np.nan, 0.91]]
+    study = a_study({"arm": "none", "seed": seed, "curve": each} for seed, each in enumerate(accuracies))
+    reached = first_reached(study.curves.sample(frac=1, random_state=0), "test_accuracy", 0.9)
     expected = pd.DataFrame({"epoch": [2, 0, 2], "step": [20, 0, 20], "seconds": [1.0, 0.0, 1.0]}, index=[0, 2, 3])
     pd.testing.assert_frame_equal(reached.sort_index(), expected, check_names=False)
-
-
-@pytest.mark.parametrize(
-    ("times", "median"),
-    [
-        ([3, 5, 4], 4),
-        ([3, NEVER, 5], 5),
-        ([NEVER, 3, NEVER], None),
-        ([3, 7, NEVER, NEVER], 7),  # half of the trials are there
-        ([3, NEVER, NEVER, NEVER], None),
-        ([3], 3),
-        ([NEVER], None),
-        ([], None),
-        ([0, NEVER], 0),
-    ],
-)
-def test_median_by_hand(times: list[float], median: float | None) -> None:
-    assert censored_median(times) == median
 
 
 BUDGET = 10
@@ -61,7 +40,7 @@ def curve(time: float) -> list[float]:
 
 
 @pytest.mark.parametrize(("times", "others", "median", "mean", "first"), TABLE)
-def test_a_table_worked_out_by_hand(make_run, times, others, median, mean, first) -> None:
+def test_a_table_worked_out_by_hand(times, others, median, mean, first) -> None:
     assert censored_median(times) == median
     assert restricted_mean(times, [BUDGET] * len(times)) == pytest.approx(mean)
     rows = [
@@ -69,36 +48,35 @@ def test_a_table_worked_out_by_hand(make_run, times, others, median, mean, first
         for arm, each in (("none", others), ("before", times))
         for seed, time in enumerate(each)
     ]
-    row = compare_arms(*make_run(*rows), grid_keys=[], arms=["none", "before"]).rows[1]
+    row = compare_arms(a_study(rows)).rows[1]
     assert (row.epochs_to_threshold, row.first, row.pairs) == (median, first, len(times))
     assert row.restricted_epochs == pytest.approx(mean)
     assert row.reached == sum(not np.isnan(time) for time in times)
     assert row.seconds_to_threshold == (None if median is None else median / 2)
 
 
-def test_a_trial_that_stopped_early_is_charged_the_whole_budget(make_run) -> None:
+def test_a_trial_that_stopped_early_is_charged_the_whole_budget() -> None:
     rows = [
         {"arm": "none", "seed": 0, "accuracy": 0.1, "outcome": "diverged", "curve": [0.1, 0.1]},
         {"arm": "none", "seed": 1, "accuracy": 0.9, "curve": curve(6)},
     ]
-    (row,) = compare_arms(*make_run(*rows), grid_keys=[], arms=["none"]).rows
+    (row,) = compare_arms(a_study(rows, ["none"])).rows
     assert (row.restricted_epochs, row.epochs_to_threshold) == ((BUDGET + 6) / 2, 6)
 
 
-def test_the_budget_is_that_of_the_grid_point(make_run) -> None:
+def test_the_budget_is_that_of_the_grid_point() -> None:
     rows = [
         {"arm": "none", "seed": 0, "train.epochs": epochs, "accuracy": 0.1, "curve": [0.1] * (epochs + 1)}
         for epochs in (3, 8)
     ]
-    frames = make_run(*rows)
-    budgets = [row.restricted_epochs for row in compare_arms(*frames, grid_keys=["train.epochs"], arms=["none"]).rows]
-    assert budgets == [3, 8]
-    (row,) = compare_arms(*frames, grid_keys=["train.epochs"], arms=["none"], by=[]).rows
+    study = a_study(rows, ["none"])
+    assert [row.restricted_epochs for row in compare_arms(study).rows] == [3, 8]
+    (row,) = compare_arms(study, by=[]).rows
     assert row.restricted_epochs == (3 + 8) / 2
 
 
 def test_without_trials_or_budgets_there_is_no_restricted_mean() -> None:
-    assert restricted_mean([], []) is None
+    assert restricted_mean([], []) is censored_median([]) is None
     assert restricted_mean([NEVER], [np.nan]) is None
 
 
