@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from bnexp.config.base import Fraction, Positive, Settings, Size
+from bnexp.claims.checks import CHECKS
+from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import override, resolve, shipped
 from bnexp.config.problems import explain
@@ -34,23 +35,6 @@ ValueName = Literal[
     "probe",
     "diverged",
     "measured",
-]
-CheckName = Literal[
-    "four_parameters",
-    "bias_cancelled",
-    "gradient_correct",
-    "restores_identity",
-    "linear_regime",
-    "per_feature",
-    "eval_is_deterministic",
-    "two_inference_methods",
-    "folds_away",
-    "momentum_convention",
-    "clipping_numbers",
-    "input_scaling",
-    "gradient_tracking",
-    "step_times",
-    "batch_memory",
 ]
 
 
@@ -142,7 +126,7 @@ class ClaimSettings(Settings):
     """Which study notes say it."""
     literature: Annotated[tuple[Line, ...], Field(min_length=1), AfterValidator(once)]
     published: tuple[Published, ...] = ()
-    check: CheckName | None = None
+    check: Annotated[str, OneOf(CHECKS)] | None = None
     """A measurement in code, by its name in bnexp/claims/checks/__init__.py."""
     experiment: dict[str, Any] | None = None
     """A configuration as in configs/, without a name."""

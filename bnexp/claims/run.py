@@ -76,7 +76,7 @@ def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
         return False
     started = time.perf_counter()
     check = str(claim.settings.check)
-    yielded = list(CHECKS[check]())
+    yielded = list(CHECKS[check].load()())
     findings = tuple(each for each in yielded if isinstance(each, Finding))
     measured = next((each for each in yielded if isinstance(each, Measured)), None)
     write_result(claim, CheckResult(findings, measured, time.perf_counter() - started, versions, check), runs)

@@ -19,6 +19,7 @@ from bnexp.claims.report.rows import ClaimReport, claim_reports, rows_json
 from bnexp.claims.report.words import claims_table, cost, surprises, verdict_sentence
 from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs, read_result, regimes
 from bnexp.claims.run import run_claims
+from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import InputError
 
@@ -62,7 +63,7 @@ def of_check(folder: Path, name: str, check: str, **raw: Any) -> Claim:
 def patched() -> Iterator[pytest.MonkeyPatch]:
     """Checks that take no time."""
     with pytest.MonkeyPatch.context() as patch:
-        made_up = {name: partial(iter, found) for name, found in zip(NAMES, (HOLDS, FAILS, TIMED), strict=True)}
+        made_up = {name: Spec(partial(iter, found)) for name, found in zip(NAMES, (HOLDS, FAILS, TIMED), strict=True)}
         patch.setattr(claim_runs, "CHECKS", made_up)
         yield patch
 

@@ -101,8 +101,11 @@ def test_what_is_wrong_is_said_and_nothing_is_written(cli: Command, claim: Path,
 def test_a_check_that_fails_is_exit_code_1_where_asked_for(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from bnexp.claims import run as claim_runs
     from bnexp.claims.results import Finding
+    from bnexp.config.base import Spec
 
-    monkeypatch.setattr(claim_runs, "CHECKS", {"restores_identity": lambda: iter([Finding("it", "isn't", 1.0, 0.1)])})
+    monkeypatch.setattr(
+        claim_runs, "CHECKS", {"restores_identity": Spec(lambda: iter([Finding("it", "isn't", 1.0, 0.1)]))}
+    )
     done = cli("claims", "run", "restores_identity", "--check")
     assert done.code == 1
     assert "FAILS; it: isn't" in done.out

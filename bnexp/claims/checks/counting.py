@@ -1,17 +1,29 @@
-"""Counting: parameters of a norm layer, and the bytes that a batch keeps."""
+"""Counting: parameters of norm layers, the bytes that a batch keeps, and the seconds of a step."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+from math import prod
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bnexp.claims.checks.networks import CLASSES, difference, noise, untrained_network
-from bnexp.claims.results import Finding
+from bnexp.claims.checks.networks import CLASSES, CPU, difference, layers_of, noise, small_experiment, untrained_network
+from bnexp.claims.results import Finding, Measured
 from bnexp.config.model import ModelSettings
+from bnexp.config.text import counted
+from bnexp.data.catalog import DataShape
+from bnexp.data.dataset import Dataset, Split
+from bnexp.data.normalize import fit
+from bnexp.deploy.timing import Act, in_turn
 from bnexp.nn.layers import losses
 from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow, layer_table
+from bnexp.plan import TrialGroup, groups, trials
+from bnexp.training.graphs import updater
+from bnexp.training.group_state import GroupTrainState
+from bnexp.training.numerics import numerics, threads
 
 NORM: dict[str, Any] = {"placement": "after", "input": True}
 HANDS_ON: dict[str, Any] = {"width": [300, 100], "activation": "elu", "norm": NORM}
@@ -27,24 +39,14 @@ def four_parameters() -> Iterator[Finding]:
     """Yield the parameter counts of the 784-300-100-10 network with batch norm against those that are published."""
     layers = _layers(HANDS_ON)
     norms = [layer for layer in layers if layer.kind == "BatchNorm"]
-    yield _counted(
-        "BN on the input and after both hidden activations of 784-300-100-10: numbers of each layer",
-        [layer.parameters for layer in norms],
-        [3136, 1200, 400],
-    )
-    yield _counted(
-        "of them learned, γ and β", [layer.trainable for layer in norms], [2 * layer.output for layer in norms]
-    )
-    yield _counted(
-        "of them not learned, running mean and variance",
-        [layer.fixed for layer in norms],
-        [2 * layer.output for layer in norms],
-    )
+    each = "BN on the input and after both hidden activations of 784-300-100-10: numbers of each layer"
+    half = [2 * layer.output for layer in norms]
+    yield _counted(each, [layer.parameters for layer in norms], [3136, 1200, 400])
+    yield _counted("of them learned, γ and β", [layer.trainable for layer in norms], half)
+    yield _counted("of them not learned, running mean and variance", [layer.fixed for layer in norms], half)
     yield _counted("the network: all, trainable and non-trainable", _totals(layers), [271_346, 268_978, 2_368])
-    before = HANDS_ON | {"norm": NORM | {"placement": "before"}}
-    yield _counted(
-        "BN before the activations, so that hidden layers need no bias: all", _totals(_layers(before))[:1], [270_946]
-    )
+    before = _totals(_layers(HANDS_ON | {"norm": NORM | {"placement": "before"}}))
+    yield _counted("BN before the activations, so that hidden layers need no bias: all", before[:1], [270_946])
 
 
 def per_feature() -> Iterator[Finding]:
@@ -54,17 +56,19 @@ def per_feature() -> Iterator[Finding]:
         ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),
     )
     for name, model, features in networks:
-        norms = _norms(untrained_network(model))
+        norms = layers_of(untrained_network(model), BatchNorm)
         yield _counted(f"{name}: γ of each BN layer", [norm.gamma.numel() for norm in norms], features)
         yield _counted(f"{name}: β of each BN layer", [norm.beta.numel() for norm in norms], features)
         yield from _any_batch(name, untrained_network(model).train())
-    images = {side: _learned(VGG, (1, side, side)) for side in (8, 32)}
-    yield _counted("γ and β of the VGG for images of 32 x 32 as for 8 x 8", [images[32]], [images[8]])
+    small, large = (
+        sum(layer.trainable for layer in _layers(VGG, (1, side, side)) if layer.kind == "BatchNorm") for side in (8, 32)
+    )
+    yield _counted("γ and β of the VGG for images of 32 x 32 as for 8 x 8", [large], [small])
 
 
 def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
     """Yield what batches of any size change of a network in training mode, and what the update after each of them."""
-    norms, in_passes, in_updates = _norms(network), 0, 0
+    norms, in_passes, in_updates = layers_of(network, BatchNorm), 0, 0
     learned = [theta for norm in norms for theta in (norm.gamma, norm.beta)]
     own = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     for size in SIZES:
@@ -74,21 +78,20 @@ def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
         _update(network, logits_KBC)
         in_passes += _same(start[1], passed[1]) + len(learned) - _same(start[0], passed[0])
         in_updates += _same(passed[0], learned) + len(own) - _same(passed[1], own)
-    sizes, found = ", ".join(map(str, SIZES)), "{} of {} tensors otherwise"
-    expected = f"forward passes of {sizes} images leave γ and β, and move the statistics"
-    yield Finding(f"{name}: {expected}", found.format(in_passes, len(SIZES) * len(learned + own)), in_passes, 0)
-    expected = "the update after each moves γ and β, one of each for all its images, and leaves the statistics"
-    yield Finding(f"{name}: {expected}", found.format(in_updates, len(SIZES) * len(learned + own)), in_updates, 0)
+    sizes, every = ", ".join(map(str, SIZES)), len(SIZES) * len(learned + own)
+    passes = f"{name}: forward passes of {sizes} images leave γ and β, and move the statistics"
+    updates = f"{name}: the update after each moves γ and β, one of each for all its images, and leaves the statistics"
+    yield Finding(passes, f"{in_passes} of {every} tensors otherwise", in_passes, 0)
+    yield Finding(updates, f"{in_updates} of {every} tensors otherwise", in_updates, 0)
 
 
 def _update(network: nn.Module, logits_KBC: Tensor) -> None:
     """Make a step of gradient descent, with labels that are made up."""
-    theta = list(network.parameters())
     labels_KB = torch.arange(logits_KBC.shape[1])[None] % CLASSES
-    gradient = torch.autograd.grad(losses(logits_KBC, labels_KB).mean(), theta)
-    with torch.no_grad():
-        for tensor, grad in zip(theta, gradient, strict=True):
-            tensor.sub_(0.1 * grad)
+    losses(logits_KBC, labels_KB).mean().backward()  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -97,36 +100,23 @@ def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> int:
     """Return how many tensors are equal to the last bit."""
-    return sum(one.equal(other) for one, other in zip(some, others, strict=True))
+    return sum(map(torch.equal, some, others))
 
 
 def _counted(what: str, actual: Sequence[int], expected: Sequence[int]) -> Finding:
     """Compare counts; the error is how many numbers are too many or missing."""
-    apart = sum(abs(one - other) for one, other in zip(actual, expected, strict=False))
-    error = apart if len(actual) == len(expected) else float("inf")
-    return Finding(what, ", ".join(f"{count:,}" for count in actual), error, 0)
+    apart = sum(abs(one - other) for one, other in zip(actual, expected, strict=True))
+    return Finding(what, ", ".join(f"{count:,}" for count in actual), apart, 0)
 
 
 def _layers(model: Mapping[str, Any], image: tuple[int, int, int] = MNIST) -> list[LayerRow]:
-    return layer_table(ModelSettings.model_validate(model), image, 10)
+    return layer_table(ModelSettings.model_validate(model), image, CLASSES)
 
 
 def _totals(layers: Sequence[LayerRow]) -> list[int]:
     trainable, fixed = sum(layer.trainable for layer in layers), sum(layer.fixed for layer in layers)
     return [trainable + fixed, trainable, fixed]
 
-
-def _learned(model: Mapping[str, Any], image: tuple[int, int, int]) -> int:
-    return sum(layer.trainable for layer in _layers(model, image) if layer.kind == "BatchNorm")
-
-
-def _norms(network: nn.Module) -> list[BatchNorm]:
-    return [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
-
-
-# The memory that a batch takes: the bytes kept from the forward pass until the backward pass has used them.
-#
-# They are counted, not measured as a peak, and so the same whatever else the machine does.
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "three layers of 64 ReLU": {"depth": 3, "width": 64, "activation": "relu"},
@@ -135,24 +125,26 @@ NETWORKS: dict[str, dict[str, Any]] = {
 NORMS = {"without BN": "none", "with BN": "batch", "with group norm": "group"}
 BATCHES = 2, 8, 32, 128, 512
 """Images of a batch."""
-PIXELS = 64
 
 
 def batch_memory() -> Iterator[Finding]:
-    """Yield how many bytes autograd keeps of a batch, by its size, and how many more of them with a norm layer."""
+    """Yield how many bytes autograd keeps of a batch, by its size, and how many more of them with a norm layer.
+
+    They are counted, not measured as a peak, and so the same whatever else the machine does.
+    """
     for name, model in NETWORKS.items():
         each = dict[str, float]()
         for how, norm in NORMS.items():
             network = untrained_network(model | {"norm": norm}, dtype=torch.float32).train()
-            bytes_kept = [kept(network, noise(1, size, PIXELS).float()) for size in BATCHES]
-            each[how], fixed = _line(bytes_kept)
+            bytes_kept = [kept(network, noise(1, size, 64).float()) for size in BATCHES]
+            each[how] = (bytes_kept[1] - bytes_kept[0]) / (BATCHES[1] - BATCHES[0])
+            fixed = bytes_kept[0] - each[how] * BATCHES[0]
             error = difference(bytes_kept, [fixed + each[how] * size for size in BATCHES])
             listed = "; ".join(f"{count:,}" for count in bytes_kept)
             yield Finding(
                 f"{name}, {how}: bytes kept of batches of {', '.join(map(str, BATCHES))}",
                 f"{listed}: {each[how]:,.10g} for each image and {fixed:,.10g} for any batch",
-                # What doesn't grow is on a line as well.
-                error if each[how] > 0 else float("inf"),
+                error if each[how] > 0 else float("inf"),  # what doesn't grow is on a line as well
                 0,
             )
         plain, *others = each
@@ -176,7 +168,69 @@ def kept(network: nn.Module, x_SBC: Tensor) -> int:
     return sum(storage.nbytes() for storage in found.values())
 
 
-def _line(bytes_kept: list[int]) -> tuple[float, float]:
-    """Return what the smallest two batches say that each image keeps, and what any batch does."""
-    each = (bytes_kept[1] - bytes_kept[0]) / (BATCHES[1] - BATCHES[0])
-    return each, bytes_kept[0] - each * BATCHES[0]
+IMAGES = 2_048
+
+
+def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured]:
+    """Yield the seconds per step without batch norm and with it, and where the time goes.
+
+    They are measured in turn, so that what else the machine does falls on all alike.
+
+    Args:
+        rounds: in each of which every network trains for a while.
+        steps: that it then makes.
+    """
+    data, none, before = _made_up(), _group("none"), _group("before")
+    train_states = GroupTrainState(none, data), GroupTrainState(before, data)
+    norms = len(layers_of(train_states[1].network, BatchNorm))
+    with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
+        acts = [*map(_step, train_states), _layer_alone(before)]
+        plain, with_norm, layer = in_turn(acts, rounds, steps)
+        used = torch.get_num_threads()
+    yield Measured(tuple(plain), tuple(with_norm))
+    ratio, added = median(with_norm) / median(plain), median(with_norm) - median(plain)
+    yield Finding(
+        "a step of a 3x100 ReLU network with a batch of 128 images of 784 pixels",
+        f"{1e3 * median(plain):.3f} ms without BN, {1e3 * median(with_norm):.3f} ms with it: {ratio:.2f} times as long "
+        f"(medians of {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
+    )
+    yield Finding(
+        "where the time goes",
+        f"a step takes {1e3 * added:.3f} ms longer; forward and backward through {norms} BN layers by themselves take "
+        f"{1e3 * norms * median(layer):.3f} ms; that hidden biases are left out saves a little",
+    )
+
+
+def _group(arm: str) -> TrialGroup:
+    model = {"depth": 3, "width": 100, "activation": "relu"}
+    (group,) = groups(trials(small_experiment(data={"name": "mnist"}, model=model, arms=[arm])))
+    return group
+
+
+def _made_up() -> Dataset:
+    """Return random images of MNIST's size with random labels: the time is the same."""
+    generator = torch.Generator().manual_seed(0)
+    images_NP = torch.randint(256, (IMAGES, prod(MNIST)), dtype=torch.uint8, generator=generator)
+    split = Split(images_NP, torch.randint(CLASSES, (IMAGES,), generator=generator))
+    none = Split(split.images_NP[:0], split.labels_N[:0])
+    scaling = fit(images_NP.unflatten(1, MNIST), "standard", {}, CPU, torch.float32)
+    return Dataset(DataShape(MNIST, CLASSES, IMAGES, 0, 0), split, none, none, scaling)
+
+
+def _step(train_state: GroupTrainState) -> Act:
+    """Return one update as training makes it, on one batch after the other."""
+    update, train = updater(train_state), train_state.group.settings.train
+    batches = cycle(torch.arange(IMAGES)[None].split(train.batch_size, dim=1))
+    rate_K1, number = torch.full((1, 1), train.lr), torch.ones((), dtype=torch.int64)
+    return lambda: update(next(batches), rate_K1, number)
+
+
+def _layer_alone(group: TrialGroup) -> Act:
+    """Return forward and backward through one batch norm layer of the network."""
+    model, batch = group.settings.model, group.settings.train.batch_size
+    (width, *_), norm = model.widths, BatchNorm(1, model.widths[0], model.norm).float()
+    # As a layer with weights hands it on: features first in memory.
+    x_KBC, dy_KBC = (noise(1, width, batch, seed=seed).float().mT for seed in (0, 1))
+    x_KBC.requires_grad_()
+    theta = [x_KBC, norm.gamma, norm.beta]
+    return lambda: torch.autograd.grad(norm(x_KBC), theta, dy_KBC)

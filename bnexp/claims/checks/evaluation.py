@@ -1,4 +1,7 @@
-"""Batch norm in evaluation: fixed statistics, and folding into the weights beside it."""
+"""Batch norm in evaluation: fixed statistics, two ways to come by them, and folding into the weights beside it.
+
+Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.1 and algorithm 2; Jacob et al. 2018, arXiv:1712.05877, section 3.2.
+"""
 
 from collections.abc import Iterator
 from statistics import median
@@ -12,13 +15,15 @@ from torch.nn import functional as F
 from bnexp.claims.checks.networks import (
     DIGIT,
     Moment,
+    compare,
     difference,
     last_moments,
+    layers_of,
     moments,
     noise,
     randomize_norms,
-    short,
     untrained_network,
+    within,
 )
 from bnexp.claims.results import Finding
 from bnexp.deploy.folding import Unfoldable, folded
@@ -26,10 +31,6 @@ from bnexp.deploy.timing import in_turn
 from bnexp.nn.layers import Linear
 from bnexp.nn.norm import BatchNorm, refit_statistics
 from bnexp.nn.to_torch import to_torch
-
-# Batch norm in evaluation: fixed statistics, whose answers hang on no other image, and two ways to come by them.
-#
-# Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.1 and algorithm 2.
 
 SAME_ANSWER = 1e-6
 """Of logits, relative to the largest."""
@@ -79,12 +80,10 @@ def _answers(name: str, moment: Moment) -> Iterator[Finding]:
     before = {key: buffer.clone() for key, buffer in network.named_buffers()}
     whole_NC = network(x_NP[None])[0]
     again = float((network(x_NP[None])[0] - whole_NC).abs().max())
-    yield Finding(
-        f"{name} in evaluation: all {len(x_NP)} test images twice", f"logits differ by {short(again)}", again, 0
-    )
-    alone = difference(torch.cat([network(x_P[None, None])[0] for x_P in x_NP]), whole_NC)
-    found = f"logits differ by {short(alone)} of the largest, in float64"
-    yield Finding(f"{name} in evaluation: each image alone, or with all others", found, alone, SAME_ANSWER)
+    yield within(f"{name} in evaluation: all {len(x_NP)} test images twice", again, 0, "logits differ by {}")
+    alone_NC = torch.cat([network(x_P[None, None])[0] for x_P in x_NP])
+    what, found = "each image alone, or with all others", "logits differ by {} of the largest, in float64"
+    yield compare(f"{name} in evaluation: {what}", alone_NC, whole_NC, SAME_ANSWER, found)
     moved = sum(not buffer.equal(before[key]) for key, buffer in network.named_buffers())
     yield Finding(f"{name} in evaluation: running statistics", f"{moved} of {len(before)} have changed", moved, 0)
     yield _mixed(name, network, x_NP, whole_NC)
@@ -137,6 +136,13 @@ def _refitted(moment: Moment) -> nn.Module:
     return network
 
 
+def _refitted(moment: Moment) -> nn.Module:
+    """Return the network with statistics of its training images, batch by batch in the order of the file."""
+    network = moment.network()
+    refit_statistics(network, (x_BP[None] for x_BP in _batches(moment)))
+    return network
+
+
 def _batches(moment: Moment) -> list[Float[Tensor, "B P"]]:
     x_NP = moment.data.inputs(moment.data.train.images_NP)
     return list(x_NP[: len(x_NP) // BATCH * BATCH].split(BATCH))
@@ -146,23 +152,17 @@ def _batches(moment: Moment) -> list[Float[Tensor, "B P"]]:
 def _population_variance(moment: Moment) -> Finding:
     """Work the first layer's statistics out by hand: the mean over batches of m/(m − 1) times their variance."""
     refitted = _refitted(moment)
-    norm = next(module for module in refitted.modules() if isinstance(module, BatchNorm))
-    weights = next(module for module in refitted.modules() if isinstance(module, Linear))
-    biased_BC = torch.stack([weights(x_BP[None])[0].var(0, correction=0) for x_BP in _batches(moment)])
-    expected_C = BATCH / (BATCH - 1) * biased_BC.mean(0)
-    error = difference(norm.running_var[0], expected_C)
-    without = difference(biased_BC.mean(0), norm.running_var[0])
-    return Finding(
+    norm, weights = layers_of(refitted, BatchNorm)[0], layers_of(refitted, Linear)[0]
+    biased_C = torch.stack([weights(x_BP[None])[0].var(0, correction=0) for x_BP in _batches(moment)]).mean(0)
+    without = difference(biased_C, norm.running_var[0])
+    return compare(
         f"population variance as m/(m − 1) times the batches' mean variance, m = {BATCH}",
-        f"relative error {short(error)}; without the factor it would be {without:.1%} too small",
-        error,
+        norm.running_var[0],
+        BATCH / (BATCH - 1) * biased_C,
         BY_HAND,
+        f"relative error {{}}; without the factor it would be {without:.1%} too small",
     )
 
-
-# Batch norm folded into the weights beside it: which weights, the same answers, the refusals, and the time it saves.
-#
-# Jacob et al. 2018, arXiv:1712.05877, section 3.2.
 
 SAME_LOGITS = 1e-10
 """Of logits, relative to the largest, in float64."""
@@ -206,18 +206,14 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
 def _by_formula() -> Iterator[Finding]:
     """Yield whether the first layer has become what the formula says."""
     network = randomize_norms(untrained_network(MLP))
-    layer = next(module for module in network.modules() if isinstance(module, Linear))
-    norm = next(module for module in network.modules() if isinstance(module, BatchNorm))
-    made = next(module for module in folded(network).modules() if isinstance(module, nn.Linear))
+    layer, norm = layers_of(network, Linear)[0], layers_of(network, BatchNorm)[0]
+    made = layers_of(folded(network), nn.Linear)[0]
     scale_O = norm.gamma[0] / (norm.running_var[0] + norm.eps).sqrt()
     weight_OI, bias_O = (layer.get_parameter(name)[0] for name in ("weight", "bias"))
-    formulas = {
-        "W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)": (made.weight, scale_O[:, None] * weight_OI),
-        "b' = β + (b − m) γ/√(v + ε)": (made.bias, norm.beta[0] + (bias_O - norm.running_mean[0]) * scale_O),
-    }
-    for what, pair in formulas.items():
-        error = difference(*pair)
-        yield Finding(what, f"relative error {short(error)}", error, SAME_LOGITS)
+    what = "W' = diag(γ/√(v + ε)) W scales the rows of a weight (out, in)"
+    yield compare(what, made.weight, scale_O[:, None] * weight_OI, SAME_LOGITS)
+    shift_O = norm.beta[0] + (bias_O - norm.running_mean[0]) * scale_O
+    yield compare("b' = β + (b − m) γ/√(v + ε)", made.bias, shift_O, SAME_LOGITS)
 
 
 def _columns() -> Finding:
@@ -228,13 +224,13 @@ def _columns() -> Finding:
     expected_BO = F.batch_norm(x_BI @ weight_IO + bias_O, mean_O, variance_O, gamma_O, beta_O, eps=EPS)
     scale_O = gamma_O / (variance_O + EPS).sqrt()
     shift_O = beta_O + (bias_O - mean_O) * scale_O
-    error = difference(x_BI @ (weight_IO @ scale_O.diag()) + shift_O, expected_BO)
     wrong = difference(x_BI @ (scale_O.diag() @ weight_IO) + shift_O, expected_BO)
-    return Finding(
+    return compare(
         "W' = W diag(γ/√(v + ε)) scales the columns of a weight (in, out)",
-        f"relative error {short(error)}; with its rows scaled, outputs are {wrong:.0%} off",
-        error,
+        x_BI @ (weight_IO @ scale_O.diag()) + shift_O,
+        expected_BO,
         SAME_LOGITS,
+        f"relative error {{}}; with its rows scaled, outputs are {wrong:.0%} off",
     )
 
 
@@ -244,10 +240,9 @@ def _same_logits(name: str, network: nn.Module) -> Finding:
     made = folded(network)
     error = difference(made(x_NP.unflatten(1, DIGIT)), network(x_NP[None])[0])
     left = sum(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in made.modules())
-    removed = sum(isinstance(layer, BatchNorm) for layer in network.modules())
-    found = f"{removed} BN layers gone; logits differ by {short(error)} of the largest"
+    found = f"{len(layers_of(network, BatchNorm))} BN layers gone; logits differ by {{}} of the largest"
     # A norm layer that is left is as bad as another answer.
-    return Finding(name, found, error + left, SAME_LOGITS)
+    return within(name, error + left, SAME_LOGITS, found)
 
 
 def _refused(name: str, network: nn.Module) -> Finding:

@@ -1,8 +1,8 @@
-"""Small networks for checks: freshly made, or trained on the bundled digits and looked at on the way."""
+"""Small networks for checks, freshly made or trained on the bundled digits, and how far two arrays are apart."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from bnexp.claims.results import Finding
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.model import ModelSettings
@@ -22,6 +23,27 @@ from bnexp.records import Snapshot
 from bnexp.runner.trained import TrainedTrial
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.loop import train
+
+M = TypeVar("M", bound=nn.Module)
+
+CPU = torch.device("cpu")
+DIGIT = 1, 8, 8
+"""C, H, W of a digit."""
+CLASSES = 10
+BIASES = 1_000
+"""Where the seeds of biases begin."""
+
+
+def compare(
+    what: str, actual: ArrayLike, expected: ArrayLike, tolerance: float, found: str = "relative error {}"
+) -> Finding:
+    """Return how far an array is from the expected one; {} in the text is that."""
+    return within(what, difference(actual, expected), tolerance, found)
+
+
+def within(what: str, error: float, tolerance: float, found: str) -> Finding:
+    """Return whether an error is within its tolerance; {} in the text is the error."""
+    return Finding(what, found.format(short(error)), error, tolerance)
 
 
 def difference(actual: ArrayLike, expected: ArrayLike) -> float:
@@ -41,20 +63,8 @@ def worst(errors: Iterable[float]) -> float:
 
 
 def short(number: float) -> str:
-    """Return a number of any size in one digit.
-
-    >>> short(2.3e-16), short(0.04), short(0.0)
-    ('2e-16', '0.04', '0')
-    """
+    """Return a number of any size in one digit."""
     return f"{number:.1g}"
-
-
-CPU = torch.device("cpu")
-DIGIT = 1, 8, 8
-"""C, H, W of a digit."""
-CLASSES = 10
-BIASES = 1_000
-"""Where the seeds of biases begin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +122,16 @@ def untrained_network(model: Mapping[str, Any], dtype: torch.dtype = torch.float
     return build([ModelSettings.model_validate(model)], [0], DIGIT, CLASSES, draws, CPU, dtype)
 
 
+def layers_of(network: nn.Module, kind: type[M]) -> list[M]:
+    """Return the layers of a kind, from the input on."""
+    return [layer for layer in network.modules() if isinstance(layer, kind)]
+
+
 @torch.no_grad()
 def randomize_norms(network: nn.Module) -> nn.Module:
     """Give biases and batch norm layers numbers that training might: none is at a value that hides faults."""
     randomize_biases(network)
-    for number, norm in enumerate(module for module in network.modules() if isinstance(module, BatchNorm)):
+    for number, norm in enumerate(layers_of(network, BatchNorm)):
         shape = norm.gamma.shape
         norm.gamma.copy_(1 + 0.3 * noise(*shape, seed=4 * number))
         norm.beta.copy_(0.5 * noise(*shape, seed=4 * number + 1))

@@ -1,4 +1,4 @@
-"""Counts of parameters and bytes hold, and fail where a layer has others, or γ is a batch's."""
+"""Counts of parameters and bytes hold, and fail where a layer has others; times are of steps that train, in turn."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.claims.checks import counting
-from bnexp.claims.checks.counting import BATCHES, NETWORKS, batch_memory, four_parameters, kept, per_feature
+from bnexp.claims.checks.counting import BATCHES, NETWORKS, batch_memory, four_parameters, kept, per_feature, step_times
 from bnexp.claims.checks.networks import noise, untrained_network
+from bnexp.claims.results import Finding, Measured
+from bnexp.deploy.timing import WARM_UP, in_turn
 from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow
+from bnexp.training.group_state import GroupTrainState
 from tests.claims.checks.judging import failing
 
 
@@ -158,3 +161,41 @@ def test_what_grows_otherwise_is_found(kind: str, monkeypatch: pytest.MonkeyPatc
     found = failing(batch_memory())
     assert len(found) == len(NETWORKS) * len(counting.NORMS)
     assert all("bytes kept of batches" in what for what in found)
+
+
+# Times of steps
+
+
+def test_every_other_round_is_in_the_opposite_order() -> None:
+    log: list[str] = []
+    found = in_turn([lambda: log.append("a"), lambda: log.append("b")], rounds=3, times=2)
+    assert "".join(log) == "a" * WARM_UP + "b" * WARM_UP + "aabb" + "bbaa" + "aabb"
+    assert [len(seconds) for seconds in found] == [3, 3]
+
+
+def test_every_round_has_the_seconds_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        counting, "in_turn", lambda acts, rounds, times: [[1.0, 2.0, 2.0], [2.0, 4.0, 4.0], [0.1, 0.5, 0.5]]
+    )
+    pairs, cost, where = step_times()
+    assert pairs == Measured((1.0, 2.0, 2.0), (2.0, 4.0, 4.0))
+    assert isinstance(cost, Finding)
+    assert isinstance(where, Finding)
+    assert "2.00 times as long" in cost.found
+    assert "2000.000 ms longer" in where.found
+    assert "3 BN layers by themselves take 1500.000 ms" in where.found
+
+
+def test_the_treated_arm_has_the_norm_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    stepped: list[GroupTrainState] = []
+    make = counting._step
+    monkeypatch.setattr(counting, "_step", lambda train_state: stepped.append(train_state) or make(train_state))  # type: ignore[func-returns-value]
+    before = [
+        float(parameter.detach().sum())
+        for parameter in GroupTrainState(counting._group("none"), counting._made_up()).network.parameters()
+    ]
+    list(step_times(rounds=1, steps=1))
+    assert [sum("norm" in name for name, _ in each.network.named_modules()) for each in stepped] == [0, 3]
+    # What is timed trains.
+    after = [float(parameter.detach().sum()) for parameter in stepped[0].network.parameters()]
+    assert not torch.tensor(before).allclose(torch.tensor(after))

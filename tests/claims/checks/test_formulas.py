@@ -1,4 +1,4 @@
-"""Batch norm by hand, its undoing and its conventions hold; a wrong formula, weight, variance or axis is found."""
+"""Batch norm by hand, its undoing, its conventions and the cancelled bias hold; what is wrong in them is found."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +10,18 @@ from torch import Tensor, nn
 
 from bnexp import reference
 from bnexp.claims.checks import formulas
-from bnexp.claims.checks.formulas import gradient_correct, momentum_convention, restores_identity
+from bnexp.claims.checks.formulas import bias_cancelled, gradient_correct, momentum_convention, restores_identity
+from bnexp.claims.results import Finding
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import BatchNorm
 from bnexp.reference import CONVENTIONS
 from tests.claims.checks.judging import failing
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "MOMENTA", (0.01, 0.1))
+    monkeypatch.setattr(formulas, "MODEL", formulas.MODEL | {"width": 8})
 
 
 def test_both_hold() -> None:
@@ -63,38 +70,25 @@ def test_statistics_of_another_mode_are_found(monkeypatch: pytest.MonkeyPatch) -
 MEAN = "running mean after 50 batches: Keras' convention, 0.99 on the old value, against PyTorch's 0.01"
 VARIANCE = "running variance likewise, with PyTorch's factor m/(m − 1)"
 AXIS = "axis −1 of (batch, height, width, channels) against dimension 1 of (batch, channels, height, width)"
-STEPS = 52
-
-
-@pytest.fixture(autouse=True)
-def two_momenta(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formulas, "MOMENTA", (0.01, 0.1))
 
 
 def test_it_holds_and_the_larger_momentum_is_better_early() -> None:
-    findings = list(momentum_convention(STEPS))
+    findings = list(momentum_convention(52))
     assert failing(findings) == []
     (early,) = (finding.found for finding in findings if "after 50 steps" in finding.what)
     at_001, at_01 = (float(part.partition("%")[0]) for part in early.split(", "))
     assert at_001 > 2 * at_01
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [({"kept": 0.9}, [MEAN, VARIANCE]), ({"first_variance": 0.0}, [VARIANCE])],
-)
-def test_another_convention_is_found(
-    changes: dict[str, Any], expected: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(formulas, "_evaluation_error", lambda steps: iter(()))
-    monkeypatch.setitem(CONVENTIONS, "keras", replace(CONVENTIONS["keras"], **changes))
-    assert failing(momentum_convention()) == expected
-
-
-def test_another_axis_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_convention_and_another_axis_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formulas, "_evaluation_error", lambda steps: iter(()))
     monkeypatch.setattr(formulas.nn, "BatchNorm2d", lambda features, dtype: nn.InstanceNorm2d(features, dtype=dtype))
     assert failing(momentum_convention()) == [AXIS]
+    keras = CONVENTIONS["keras"]
+    monkeypatch.setitem(CONVENTIONS, "keras", replace(keras, first_variance=0.0))
+    assert failing(momentum_convention()) == [VARIANCE, AXIS]
+    monkeypatch.setitem(CONVENTIONS, "keras", replace(keras, kept=0.9))
+    assert failing(momentum_convention()) == [MEAN, VARIANCE, AXIS]
 
 
 def test_a_momentum_that_training_notices_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,4 +98,74 @@ def test_a_momentum_that_training_notices_is_found(monkeypatch: pytest.MonkeyPat
         return features(self, x_KBC) * (1 + 1e-5 * self.momentum)
 
     monkeypatch.setattr(BatchNorm, "features", noticing)
-    assert failing(momentum_convention(STEPS)) == ["momentum in training, 2 values"]
+    assert failing(momentum_convention(52)) == ["momentum in training, 2 values"]
+
+
+# The bias
+
+GRADIENT = "|∂L/∂b| before BN in training, over the largest |∂L/∂W|, float64"
+RUNS = "the same training with and without the bias, SGD in float64"
+COUNT = "leaving it out"
+STEPS = 8
+FAR = [
+    f"hidden biases from N(0, 1) against none, {moment}: logits in {mode}"
+    for moment in ("before training", f"after {STEPS} steps")
+    for mode in ("training mode", "evaluation")
+]
+
+
+@pytest.fixture
+def no_drift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is only told, and takes most trainings."""
+    monkeypatch.setattr(formulas, "_drift_by_rounding", lambda steps: Finding("drift", "left out"))
+
+
+def test_it_is_cancelled() -> None:
+    assert failing(bias_cancelled(STEPS)) == []
+
+
+@pytest.mark.usefixtures("no_drift")
+def test_layer_norm_cancels_no_bias(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "MODEL", formulas.MODEL | {"norm": "layer"})
+    assert failing(bias_cancelled(STEPS)) == [GRADIENT, RUNS, *FAR]
+
+
+def test_a_bias_that_stays_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = formulas._with_and_without(STEPS, "sgd", "fp64")
+    monkeypatch.setattr(formulas, "_with_and_without", lambda *args: dict.fromkeys(arms, arms["bias"]))
+    assert failing(formulas._equal_runs(STEPS)) == [COUNT]
+
+
+def test_a_gradient_of_weights_that_the_bias_changes_is_found_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    features = BatchNorm.features
+
+    def leaking(self: BatchNorm, x_KBC: Tensor) -> Tensor:
+        nothing_KBC = x_KBC - x_KBC.detach()
+        return features(self, x_KBC) + 1e-3 * x_KBC.detach().mean(1, keepdim=True) * nothing_KBC
+
+    monkeypatch.setattr(BatchNorm, "features", leaking)
+    assert failing(formulas._far_from_zero(STEPS)) == FAR[2:]
+
+
+def test_statistics_that_know_nothing_of_the_bias_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formulas, "refit_statistics", lambda network, batches: network.eval())
+    assert failing(formulas._far_from_zero(STEPS)) == FAR[1::2]
+
+
+def test_a_gradient_that_ignores_the_mean_moves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ignoring(dy: np.ndarray, cache: reference.Cache) -> reference.Gradients:
+        return reference.Gradients(cache.gamma_C * cache.inverse_C * dy, cache.gamma_C, cache.gamma_C)
+
+    monkeypatch.setattr(reference, "backward", ignoring)
+    assert failing(formulas._drift_without_mean(STEPS)) == [f"{STEPS} steps of b with the true gradient"]
+
+
+def test_a_loss_that_moves_with_the_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = reference.forward
+
+    def leaking(x: np.ndarray, gamma_C: np.ndarray, beta_C: np.ndarray) -> tuple[np.ndarray, reference.Cache]:
+        y, cache = forward(x, gamma_C, beta_C)
+        return y + 1e-6 * cache.mean_C, cache
+
+    monkeypatch.setattr(reference, "forward", leaking)
+    assert "the same if the gradient ignores that the mean hangs on b" in failing(formulas._drift_without_mean(STEPS))
