@@ -49,13 +49,10 @@ def test_both_evaluations_have_their_own_difference_to_the_baseline(comparison: 
         assert_close(list(found), [expected.mean, expected.low, expected.high, expected.p], EXACT_FLOAT64)
 
 
-def test_a_gap_between_them_is_warned_about(comparison: Comparison) -> None:
+def test_a_gap_between_them_is_warned_about_and_a_small_one_is_not(comparison: Comparison, make_folder) -> None:
     scores = "the same weights score 0.708 with them, 0.905 with population statistics"
     line = f"running averages of before: {scores}; remedy: norm.statistics: population"
     assert comparison.warnings == (line,)
-
-
-def test_a_small_gap_is_not(make_folder) -> None:
     study = probed(study_of([make_folder(seeds=6)]), lambda arm, seed, way: 0.8 + 0.009 * (way == "population"))
     assert compare_study(study).warnings == ()
 

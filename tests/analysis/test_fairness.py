@@ -20,9 +20,9 @@ def test_a_fair_study_of_six_seeds_gives_none(make_folder) -> None:
     assert warnings(make_folder(**SIX, arms=["none", "before", "after"], grid={"train.lr": [0.1, 0.5]})) == ()
 
 
-@pytest.mark.parametrize(("seeds", "pairs"), [(1, "1 pair"), (5, "5 pairs")])
-def test_few_seeds(make_folder, seeds: int, pairs: str) -> None:
-    assert warnings(make_folder(seeds=seeds)) == (FEW.format(pairs),)
+def test_few_seeds(make_folder) -> None:
+    assert warnings(make_folder(seeds=1)) == (FEW.format("1 pair"),)
+    assert warnings(make_folder(seeds=5)) == (FEW.format("5 pairs"),)
 
 
 def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
@@ -39,14 +39,11 @@ def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
 
 
 def test_trials_without_a_partner(make_folder) -> None:
-    one = make_folder(seeds=7, outcomes={0: "failed"})
-    failed = "failed trials: {} of none; they are in no mean"
-    line = "unpaired: 1 trial has no finished partner in none; differences leave them out"
-    assert warnings(one) == (line, failed.format(1))
     two = make_folder(seeds=8, outcomes={0: "failed", 1: "failed"})
+    failed = "failed trials: 2 of none; they are in no mean"
     line = "unpaired: 2 trials have no finished partner in none; differences leave them out"
-    assert warnings(two) == (line, failed.format(2))
-    assert warnings(two, baseline="before") == (failed.format(2),)  # there, what is left out is the baseline's
+    assert warnings(two) == (line, failed)
+    assert warnings(two, baseline="before") == (failed,)  # there, what is left out is the baseline's
 
 
 def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
@@ -56,13 +53,8 @@ def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
     behind = replace(study, curves=study.curves[(trial != 7) & ((trial != 8) | (epoch < 2))])
     (line,) = (line for line in compare_study(behind).warnings if line.startswith("unfinished"))
     assert line == "unfinished: 3 of 14 trials have not ended; so far at epochs 0 to 2"
-    one = make_folder(name="one", seeds=7, outcomes={13: None})
-    assert warnings(one) == ("unfinished: 1 of 14 trials has not ended; so far at epoch 2",)
-
-
-def test_before_anything_has_ended_that_is_all_there_is_to_say(make_folder) -> None:
-    run = make_folder(seeds=2, outcomes=dict.fromkeys(range(4)), grid={})
-    assert warnings(run) == ("unfinished: 4 of 4 trials have not ended; so far at epoch 2",)
+    begun = make_folder(name="begun", seeds=2, outcomes=dict.fromkeys(range(4)))
+    assert warnings(begun) == ("unfinished: 4 of 4 trials have not ended; so far at epoch 2",)
 
 
 @pytest.mark.parametrize(
@@ -93,11 +85,6 @@ def test_unequal_numbers_of_trials(make_folder) -> None:
         "unpaired: 6 trials have no finished partner in none; differences leave them out",
         "unequal budgets: before has 12 trials and none 6",
     )
-    assert warnings(run, condition="arm==none or seed==0 and lr==0.1") == (
-        FEW.format("1 pair"),
-        "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
-        "unequal budgets: before has 1 trial and none 12",
-    )
 
 
 def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
@@ -106,9 +93,6 @@ def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
     line = "bias: kept and more keep the biases that BN subtracts again (model.bias: true), before does not"
     assert warnings(make_folder(**SIX, arms=both)) == (line,)
     assert warnings(make_folder(**SIX, arms={"none": None, "kept": kept})) == ()  # all alike
-    whiten = kept | {"model.norm.kind": "whiten"}
-    line = "bias: kept keeps the biases that BN subtracts again (model.bias: true), before does not"
-    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "kept": whiten})) == (line,)
     after = {"model.norm.placement": "after", "model.bias": True}
     assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "late": after})) == ()  # nothing cancels
 
@@ -120,8 +104,6 @@ def test_two_changes_at_once(make_folder) -> None:
     assert warnings(make_folder(**SIX, arms={"none": None, "tuned": both}), baseline="tuned") == (
         "two changes: none differs from tuned in both its learning rate and its initial weights",
     )
-    for key, value in both.items():
-        assert warnings(make_folder(**SIX, arms={"none": None, "tuned": {key: value}})) == ()
 
 
 def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
@@ -131,20 +113,14 @@ def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
     assert warnings(make_folder(**SIX, train={"decay_all": True}, **swept)) == (line,)
     assert warnings(make_folder(**SIX, train={"weight_decay": 0.01})) == ()
     assert warnings(make_folder(**SIX, train={"decay_all": True})) == ()
-    plain = make_folder(
-        **SIX,
-        train={"weight_decay": 0.01, "decay_all": True},
-        arms={"none": None, "low": {"train.lr": 0.01, "model.norm.kind": "none"}},
-    )
-    assert warnings(plain) == ()
+    arms = {"none": None, "low": {"train.lr": 0.01, "model.norm.kind": "none"}}
+    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True}, arms=arms)) == ()
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder, order: int) -> None:
+def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder) -> None:
     decay = {"weight_decay": 0.01}
     runs = [make_folder(name=f"d{every}", **SIX, train=decay | {"decay_all": every}) for every in (False, True)]
-    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
-    assert line in warnings(*runs[::order])
+    assert "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)" in warnings(*runs)
 
 
 def test_the_best_at_the_end_of_the_grid(make_folder) -> None:
@@ -189,27 +165,9 @@ def test_over_grid_points_the_range_of_the_choices_is_told(make_folder) -> None:
     assert "(none: 1 to 2 of 3 values tie for the best, the next is 0.100 behind)" in warnings(run)[-1]
 
 
-def test_two_runs_that_do_not_go_together(make_folder) -> None:
-    runs = [
-        make_folder(name="a", arms=["none"], **SIX, train={"lr": 0.1}),
-        make_folder(name="b", arms=["before"], **SIX, train={"lr": 0.5}),
-    ]
-    assert warnings(*runs) == (
-        FEW.format("0 pairs"),
-        "unpaired: 6 trials have no finished partner in none; differences leave them out",
-    )
-
-
-@pytest.mark.parametrize(
-    ("condition", "columns"),
-    [
-        ("outcome==completed", "outcome"),
-        ("final_test_accuracy>0 and outcome!=failed", "outcome, final_test_accuracy"),
-    ],
-)
-def test_a_filter_that_looks_at_results(make_folder, condition: str, columns: str) -> None:
-    line = f"chosen by results: the filter looks at {columns}; what is left is no fair sample"
-    assert warnings(make_folder(**SIX), condition=condition) == (line,)
+def test_a_filter_that_looks_at_results(make_folder) -> None:
+    line = "chosen by results: the filter looks at outcome, final_test_accuracy; what is left is no fair sample"
+    assert warnings(make_folder(**SIX), condition="final_test_accuracy>0 and outcome!=failed") == (line,)
     assert warnings(make_folder(**SIX), condition="seed<6") == ()
 
 
@@ -226,7 +184,7 @@ RELU = (
 )
 
 
-@pytest.mark.parametrize(("activation", "scheme"), [("relu", "xavier"), ("elu", "lecun"), ("silu", "xavier")])
+@pytest.mark.parametrize(("activation", "scheme"), [("relu", "xavier"), ("silu", "lecun")])
 def test_initial_weights_too_small_for_the_activation(make_folder, activation: str, scheme: str) -> None:
     assert warnings(make_folder(**network(activation=activation, init=scheme))) == (RELU.format(scheme, activation),)
     for suited in ("he", "orthogonal"):
@@ -238,8 +196,7 @@ def test_initial_weights_too_large_for_the_activation(make_folder) -> None:
         "initial weights: he is too large for selu: without norm the signal grows in every layer, which holds back "
         "none but not before (model.init: lecun)",
     )
-    for scheme in ("xavier", "lecun", "orthogonal"):
-        assert warnings(make_folder(**network(activation="selu", init=scheme))) == ()
+    assert warnings(make_folder(**network(activation="selu", init="xavier"))) == ()
 
 
 @pytest.mark.parametrize(
@@ -272,22 +229,15 @@ def test_initial_weights_are_spoken_of_once_for_all_arms_and_points(make_folder)
 
 
 def test_initial_weights_hold_back_whichever_side_of_the_comparison_lacks_norm(make_folder) -> None:
-    run = make_folder(**network(), arms=["none", "before", "after"])
-    assert warnings(run, baseline="before") == (RELU.format("xavier", "relu"),)
-    assert warnings(run, baseline="none") == (RELU.format("xavier", "relu").replace("before", "before and after"),)
-
-
-def test_initial_weights_are_those_of_arms_that_are_compared(make_folder) -> None:
     arms = {"none": {"model.init": "he"}, "small": {"model.norm.kind": "none"}, "before": None}
     run = make_folder(**network(), arms=arms)
     assert warnings(run) == ()
     assert warnings(run, baseline="before") == (RELU.format("xavier", "relu").replace("back none", "back small"),)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_initial_weights_of_joined_runs_that_differ_in_them(make_folder, order: int) -> None:
+def test_initial_weights_of_joined_runs_that_differ_in_them(make_folder) -> None:
     runs = [make_folder(name=scheme, **network(init=scheme)) for scheme in ("he", "xavier")]
-    assert warnings(*runs[::order]) == (RELU.format("xavier", "relu"),)
+    assert warnings(*runs) == (RELU.format("xavier", "relu"),)
 
 
 # Running averages that lag. Made-up runs make 40 updates: at the default momentum 1.5 % of the start is left.
@@ -302,10 +252,9 @@ def test_much_of_it_is_said_with_updates_and_momentum(make_folder) -> None:
     assert warnings(run) == (f"running averages of before: {left}; {REMEDY}",)
 
 
-@pytest.mark.parametrize(("kind", "family"), [("whiten", "mlp"), ("noisy_batch", "vgg")])
-def test_other_kinds_over_the_batch_have_running_averages_too(make_folder, kind: str, family: str) -> None:
-    model = {"family": family, "norm": {"momentum": 0.01}, "depth": 5 if family == "vgg" else 2}
-    run = make_folder(**SIX, arms={"none": None, "tried": {"model.norm.kind": kind}}, model=model)
+def test_other_kinds_over_the_batch_have_running_averages_too(make_folder) -> None:
+    arms = {"none": None, "tried": {"model.norm.kind": "whiten"}}
+    run = make_folder(**SIX, arms=arms, model={"norm": {"momentum": 0.01}})
     assert [line.split(":")[0] for line in warnings(run)] == ["running averages of tried"]
 
 
@@ -340,7 +289,6 @@ def test_a_momentum_as_in_keras_is_asked_about(make_folder) -> None:
     run = make_folder(**SIX, model={"norm": {"momentum": 0.99}})
     question = "norm.momentum 0.99 gives the newest batch a weight of 0.99; Keras' 0.99 is written 0.01 here"
     assert warnings(run) == (f"momentum: {question}",)
-    assert warnings(make_folder(**SIX, model={"norm": {"momentum": 0.5}})) == ()
     assert warnings(make_folder(**SIX, model={"norm": {"momentum": 1}})) == (
         "momentum: norm.momentum 1 gives the newest batch a weight of 1",
     )

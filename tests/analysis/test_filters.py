@@ -1,6 +1,5 @@
 """Conditions keep the trials that they say, and whatever else is written is answered, never run."""
 
-import re
 import warnings
 from contextlib import suppress
 
@@ -57,20 +56,15 @@ CONDITIONS = {
     "arm==none": lambda row: row["arm"] == "none",
     'arm != "none"': lambda row: row["arm"] == "before",
     "none == arm": lambda row: row["arm"] == "none",
-    "arm in (before,)": lambda row: row["arm"] == "before",
     "arm not in [before]": lambda row: row["arm"] == "none",
     "seed in [1, 7]": lambda row: row["seed"] == 1,
-    "seed > -1": lambda row: True,
     "lr <= 1e-1": lambda row: row["train.lr"] <= 0.1,
-    "train.lr >= .1": lambda row: row["train.lr"] >= 0.1,
     "0.01 < lr < 1": lambda row: row["train.lr"] == 0.1,
     "0.01 < lr <= 1 != seed": lambda row: row["train.lr"] > 0.01 and row["seed"] == 0,
     "activation==tanh": lambda row: row["model.activation"] == "tanh",
-    "residual == false": lambda row: True,
     "residual == False and seed == 0": lambda row: row["seed"] == 0,
     "norm_global == null": lambda row: np.isnan(row["train.clip.norm_global"]),
     "null != clip.norm_global": lambda row: row["train.clip.norm_global"] == 5,
-    "norm_global in [null, 5]": lambda row: True,
     "norm_global not in [null, 1]": lambda row: row["train.clip.norm_global"] == 5,
     "norm_global > 1": lambda row: row["train.clip.norm_global"] > 1,
     "outcome == diverged": lambda row: row["outcome"] == "diverged",
@@ -95,8 +89,6 @@ def test_run_names_are_texts_in_quotes(make_folder) -> None:
     one, other = make_folder(name="a"), make_folder(name="b", seeds=[1])
     study = study_of([one, other])
     assert filtered(study, f"run == '{other.path.name}'").trials["seed"].tolist() == [1, 1]
-    with pytest.raises(InputError, match=r"run is never 'b' \(nearest: b-\w+\)|run is never 'b'; it is one of a-"):
-        filtered(study, "run == b")
 
 
 def test_curves_and_arms_follow(study: Study) -> None:
@@ -108,13 +100,9 @@ def test_curves_and_arms_follow(study: Study) -> None:
 
 
 NO_COLUMN = f"no such column; there are {COLUMNS}"
-
-
 REFUSED = {
     # texts that a column never holds
     "arm!=befor": "arm is never 'befor' (nearest: before); it is one of none, before",
-    "arm in [none, befor]": "arm is never 'befor' (nearest: before); it is one of none, before",
-    "befor != arm": "arm is never 'befor' (nearest: before); it is one of none, before",
     "outcome==done": "outcome is never 'done'; it is one of completed, diverged, failed",
     "lr < abc": "train.lr is never 'abc'; it is one of 0.01, 0.1, 1.0",
     # no order
@@ -126,13 +114,9 @@ REFUSED = {
     "none in arm": "arm: `in` takes a list, as in arm in [none, before]",
     # no comparison
     "seed==1 and arm": "expected a comparison",
-    "seed==1,": "expected a comparison",
-    "~(seed==1)": "expected a comparison",
     "arm is none": "expected ==, !=, <, <=, >, >= or in",
     # no value
     "lr < 10**3": "10 ** 3: expected a number, a text or a list",
-    "run == a-123": "a - 123: expected a number, a text or a list",
-    "seed == b'x'": "b'x': expected a number, a text or a list",
     "seed in [[1]]": "[1]: expected a number, a text or a list",
     "lr < 1e999": "1e309: expected a number, a text or a list",
     "lr < " + "9" * 400: "9" * 400 + ": expected a number, a text or a list",
@@ -140,18 +124,12 @@ REFUSED = {
     "lr > 5": "no trial is left of 48",
     "arm in []": "no trial is left of 48",
 }
-
-
 UNREADABLE = [
     "",
-    "arm==",
     "arm=none",
-    "seed==1\nimport os",
     "seed==1\0",
-    "run == 3b-5",
     "(" * 5_000 + "seed==1" + ")" * 5_000,
     "not " * 100_000 + "seed==1",
-    "seed==" + "+".join("1" * 3_000),
     "a" + ".b" * 3_000 + "==1",
 ]
 
@@ -166,23 +144,18 @@ def test_what_it_can_not_mean_is_refused(study: Study, condition: str) -> None:
 
 @pytest.mark.parametrize("condition", UNREADABLE, ids=shortened)
 def test_what_can_not_be_read_is_refused(study: Study, condition: str) -> None:
-    with pytest.raises(InputError) as error:
-        filtered(study, condition)
     # What stands in the brackets is Python's, and differs from version to version.
-    assert re.fullmatch(r"can't be read \(.+\); ", str(error.value)[len(f"--filter {condition}: ") : -len(EXAMPLE)])
-    assert str(error.value).endswith(EXAMPLE)
+    with pytest.raises(InputError, match=rf"--filter .*: can't be read \(.+\); {EXAMPLE}"):
+        filtered(study, condition)
 
 
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
         ("lrr > 1", f"lrr: {NO_COLUMN}"),
-        ("0.01 < lrr < 1", f"lrr: {NO_COLUMN}"),
         ("armm == none", f"armm: no such column (nearest: arm); there are {COLUMNS}"),
         ("train.lrs == 0", f"train.lrs: no such column (nearest: train.lr); there are {COLUMNS}"),
-        ("arm == none.of", f"none.of: {NO_COLUMN}"),
         ("1 == 1", f"1: {NO_COLUMN}"),
-        ("null == null", f"null: {NO_COLUMN}"),
         ("seed.real == 1", f"seed.real: no such column (nearest: seed); there are {COLUMNS}"),
     ],
 )
@@ -209,17 +182,11 @@ def test_a_short_name_that_could_be_two_is_refused(make_folder) -> None:
 HOSTILE = [
     "__import__('os').system('x')",
     "arm == __import__('os').system('x')",
-    "arm in [__import__('os').system('x')]",
     "arm == ().__class__.__base__.__subclasses__()",
     "arm.__class__ == 1",
-    "arm == (lambda: 1)",
-    "arm == [x for x in (1,)]",
     "seed == (x := 1)",
     "arm == f'{open(1)}'",
-    "seed == seed[0]",
-    "(seed == 1) == (seed == 1)",
     "arm == 'none'.upper()",
-    "x" * 10_000 + " == 1",
     "seed in " + "[" * 190 + "1" + "]" * 190,
 ]
 
@@ -237,10 +204,8 @@ def test_nothing_that_is_written_is_run(study: Study, condition: str, monkeypatc
 
 
 def test_long_conditions_are_fine(study: Study) -> None:
-    assert kept(study, " and ".join(["seed==0"] * 500)) == kept(study, "seed==0")
-    assert kept(study, "0" + "<=seed" * 500) == kept(study, "seed>=0")
-    assert kept(study, "(" * 150 + "seed==0" + ")" * 150) == kept(study, "seed==0")
-    assert kept(study, "not " * 500 + "seed==0") == kept(study, "seed==0")
+    for long in (" and ".join(["seed==0"] * 500), "(" * 150 + "seed==0" + ")" * 150, "not " * 500 + "seed==0"):
+        assert kept(study, long) == kept(study, "seed==0")
 
 
 atoms = st.sampled_from([condition for condition in CONDITIONS if "#" not in condition])

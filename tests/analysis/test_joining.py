@@ -1,6 +1,5 @@
 """Runs become one study: trials meet by their settings, whichever run trained them, and nothing goes unsaid."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,9 +9,6 @@ from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
-
-OF_DIGITS = 0.1 + 3 * np.sqrt(0.1 * 0.9 / 360)
-"""What has to be exceeded on 360 test images."""
 
 
 def names(*runs: RunRecord) -> list[str]:
@@ -24,22 +20,18 @@ def pairs(study: Study) -> list[tuple]:
     return [(*row.point.values(), row.arm, row.n, row.pairs) for row in compare_study(study).rows]
 
 
-def test_one_run_is_itself_with_two_more_columns(make_folder) -> None:
+def test_one_run_is_itself_with_its_name_and_numbers(make_folder) -> None:
     run = make_folder(name="a", question="Why?", grid={"train.lr": [0.1, 0.5]}, seeds=2)
     study = join([run])
     (name,) = names(run)
     assert (study.name, study.runs, study.question) == (name, (name,), "Why?")
     assert (study.grid_keys, study.arms) == (("train.lr",), ("none", "before"))
     assert (study.differs, study.left_out) == ((), ())
-    assert study.chance is not None
-    assert study.chance.above == pytest.approx(OF_DIGITS)
     pd.testing.assert_frame_equal(study.trials[run.trials.columns], run.trials, check_dtype=False)
     assert study.trials["run"].tolist() == [name] * 8
     assert study.trials["number"].tolist() == study.trials["trial"].tolist() == list(range(8))
     assert study.curves.equals(run.curves)
-    assert study.settings["none"].model.norm.kind == "none"
-    assert study.settings["before"].model.norm.kind == "batch"
-    assert study.settings["none"].train.lr == 0.1
+    assert [study.settings[arm].model.norm.kind for arm in study.arms] == ["none", "batch"]
 
 
 def test_arms_of_two_runs_with_the_same_settings_pair(make_folder) -> None:
@@ -85,18 +77,12 @@ def test_swept_in_one_run_and_fixed_in_the_other(make_folder) -> None:
 
 
 def test_settings_that_differ_become_grid_keys(make_folder) -> None:
-    runs = [
-        make_folder(name="a", train={"lr": 0.1, "epochs": 5}, model={"depth": 3}),
-        make_folder(name="b", train={"lr": 0.1, "epochs": 7}, model={"depth": 4}),
-    ]
+    runs = [make_folder(name=name, model={"depth": depth}) for name, depth in (("a", 3), ("b", 4))]
     study = join(runs)
-    assert study.grid_keys == ("model.depth", "train.epochs")
-    assert pairs(study) == [(3, 5, "none", 1, 0), (3, 5, "before", 1, 1), (4, 7, "none", 1, 0), (4, 7, "before", 1, 1)]
+    assert study.grid_keys == ("model.depth",)
+    assert pairs(study) == [(3, "none", 1, 0), (3, "before", 1, 1), (4, "none", 1, 0), (4, "before", 1, 1)]
     first, second = names(*runs)
-    assert study.differs == (
-        f"model.depth: 3 in {first}, 4 in {second}",
-        f"train.epochs: 5 in {first}, 7 in {second}",
-    )
+    assert study.differs == (f"model.depth: 3 in {first}, 4 in {second}",)
 
 
 def test_runs_that_differ_in_several_settings_at_once_have_no_axis(make_folder) -> None:
@@ -132,20 +118,14 @@ def test_null_is_a_setting_like_any_other(make_folder) -> None:
     assert study.left_out == (f"{names(fixed)[0]}: 2 trials that an earlier run has too (same arm, seed and settings)",)
 
 
-def test_lists_are_settings_too(make_folder) -> None:
+def test_lists_and_truths_among_texts_are_settings_too(make_folder) -> None:
     swept = make_folder(name="a", arms=["none"], model={"depth": None}, grid={"model.width": [[100, 50], 100]})
-    lists = make_folder(name="b", arms=["before"], model={"width": [100, 50]})
-    number = make_folder(name="c", arms=["before"], model={"width": 100})
-    assert pairs(join([swept, lists])) == [("100 50", "none", 1, 0), ("100 50", "before", 1, 1), (100, "none", 1, 0)]
+    number = make_folder(name="b", arms=["before"], model={"width": 100})
     assert pairs(join([swept, number])) == [("100 50", "none", 1, 0), (100, "none", 1, 0), (100, "before", 1, 1)]
-
-
-def test_numbers_and_truths_among_texts_are_what_they_are(make_folder) -> None:
-    swept = make_folder(name="a", arms=["none"], grid={"model.bias": ["auto", True]})
-    fixed = make_folder(name="b", arms=["before"], model={"bias": True})
+    swept = make_folder(name="c", arms=["none"], grid={"model.bias": ["auto", True]})
+    fixed = make_folder(name="d", arms=["before"], model={"bias": True})
     assert pairs(join([swept, fixed])) == [("auto", "none", 1, 0), (True, "none", 1, 0), (True, "before", 1, 1)]
     assert len(study_of([swept], condition="bias == true").trials) == 1
-    assert len(study_of([swept], condition="bias == auto").trials) == 1
 
 
 def test_a_section_swept_as_a_whole_is_the_settings_in_it_that_change(make_folder) -> None:
@@ -167,10 +147,7 @@ SAME: dict[str, tuple[dict, dict]] = {
         {"name": "b", "arms": ["none", "before"]},
     ),
     "momentum of no norm": (NONE, BN | {"model": {"norm": {"momentum": 0.5}}}),
-    "groups of no group norm": (NONE, BN | {"model": {"norm": {"groups": 3}}}),
-    "options of a constant rate": (NONE, BN | {"train": {"schedule_options": {"step_every": 3}}}),
     "the place of no dropout": (NONE, BN | {"model": {"dropout_at": "last"}}),
-    "betas of sgd": (NONE, BN | {"train": {"betas": [0.5, 0.9]}}),
     "moments of recording": (NONE, BN | {"train": {"record_at": [3]}}),
     "a width for every layer": (
         NONE | {"model": {"width": [50, 50, 50]}},
@@ -178,18 +155,16 @@ SAME: dict[str, tuple[dict, dict]] = {
     ),
     "a bias without BN": (NONE | {"model": {"bias": True}}, BN),
     "epochs, written out": (NONE | {"train": {"epochs": 10}}, BN),
-    "images, written out": (NONE | {"data": {"name": "digits", "val_size": 143}}, BN),
 }
 
 
 @pytest.mark.parametrize(("one", "other"), SAME.values(), ids=SAME)
-@pytest.mark.parametrize("order", [1, -1])
-def test_what_has_no_effect_keeps_no_trials_apart(make_folder, one: dict, other: dict, order: int) -> None:
+def test_what_has_no_effect_keeps_no_trials_apart(make_folder, one: dict, other: dict) -> None:
     runs = [make_folder(**{"seeds": 1} | each) for each in (one, other)]
-    study = join(runs[::order])
-    assert (study.grid_keys, study.differs, study.left_out) == ((), (), ())
-    assert set(study.arms) == {"none", "before"}
-    assert compare_study(study).rows[-1 if study.arms[0] == "none" else 0].pairs == len(set(study.trials["seed"]))
+    for study in (join(runs), join(runs[::-1])):
+        assert (study.grid_keys, study.differs, study.left_out) == ((), (), ())
+        assert set(study.arms) == {"none", "before"}
+        assert max(row.pairs for row in compare_study(study).rows) == len(set(study.trials["seed"]))
 
 
 def test_when_it_was_recorded_matters_to_what_is_the_best_of_the_records(make_folder) -> None:
@@ -209,7 +184,6 @@ def test_what_matters_to_one_arm_alone_is_no_matter_to_its_partner(make_folder) 
         (0.2, "none", 2, 0),
     ]
     plains = study.trials[study.trials["arm"] == "none"]
-    assert plains["trial"].is_unique
     last = study.curves[study.curves["epoch"] == 2].set_index("trial")["test_accuracy"]
     assert last[plains["trial"]].tolist() == plains["final_test_accuracy"].tolist() == [0.5, 0.5, 0.51, 0.51]
 
@@ -255,22 +229,6 @@ def test_arms_that_come_to_the_same_have_one_name(make_folder) -> None:
     third = make_folder(name="c", arms={"bn": {"model.norm.placement": "after"}}, seeds=[5])
     assert join([one, other]).arms == ("bn", "none")
     assert join([one, third]).arms == ("bn", "none", "bn of c")
-
-
-def test_trials_that_two_runs_have_count_once(make_folder) -> None:
-    runs = [
-        make_folder(name="a", seeds=[0, 1], accuracy=lambda trial: 0.5),
-        make_folder(name="b", seeds=[1, 2], accuracy=lambda trial: 0.9),
-        make_folder(name="c", arms=["none"], seeds=[2], accuracy=lambda trial: 0.1),
-    ]
-    study = join(runs)
-    assert pairs(study) == [("none", 3, 0), ("before", 3, 3)]
-    assert study.trials["final_test_accuracy"].tolist() == [0.5] * 4 + [0.9] * 2
-    _, second, third = names(*runs)
-    assert study.left_out == (
-        f"{second}: 2 trials that an earlier run has too (same arm, seed and settings)",
-        f"{third}: 1 trial that an earlier run has too (same arm, seed and settings)",
-    )
 
 
 def test_of_two_that_are_the_same_the_one_that_finished_counts(make_folder) -> None:
@@ -333,21 +291,15 @@ def test_an_arm_that_is_impossible_in_the_first_run_has_the_settings_of_its_own(
     assert [row.pairs for row in compare_study(study).rows if row.arm == "groups"] == [1]
 
 
-def test_a_run_with_nothing_finished_is_left_out(make_folder) -> None:
+def test_a_run_with_nothing_finished_is_left_out_and_alone_a_study_all_the_same(make_folder) -> None:
     done = make_folder(name="a")
-    waiting = make_folder(name="b", seeds=[1], outcomes={0: None, 1: None})
+    waiting, other = (make_folder(name=name, seeds=[1], outcomes={0: None, 1: None}) for name in ("b", "c"))
     for runs in ([done, waiting], [waiting, done]):
         study = join(runs)
         assert (study.runs, len(study.trials)) == ((done.path.name,), 2)
         assert study.left_out == (f"{waiting.path.name}: no trial has finished",)
-
-
-def test_alone_it_is_a_study_all_the_same(make_folder) -> None:
-    waiting = make_folder(name="b", outcomes={0: None, 1: None})
-    study = join([waiting])
-    assert (len(study.trials), study.left_out) == (2, ())
-    assert compare_study(study).finished == 0
-    other = make_folder(name="c", outcomes={0: None, 1: None})
+    assert (len(join([waiting]).trials), join([waiting]).left_out) == (2, ())
+    assert compare_study(join([waiting])).finished == 0
     assert join([waiting, other]).left_out == (f"{other.path.name}: no trial has finished",)
 
 
@@ -360,13 +312,6 @@ def test_a_run_without_the_metric_is_left_out(make_folder) -> None:
     assert compare_study(join([unseen])).metric == "final_train_accuracy"
     with pytest.raises(InputError, match="final_val_accuracy was not measured in this run; measured: final_train_acc"):
         join([unseen], "final_val_accuracy")
-
-
-def test_a_run_that_diverged_everywhere_has_a_loss(make_folder) -> None:
-    lost = make_folder(name="a", outcomes={0: "diverged", 1: "diverged"}, loss=lambda trial: np.nan)
-    fine = make_folder(name="b", train={"lr": 0.5})
-    study = join([lost, fine], "final_train_loss")
-    assert (study.left_out, len(study.trials)) == ((), 4)
 
 
 def test_environments_are_kept_and_their_differences_said(make_folder) -> None:
@@ -383,14 +328,10 @@ def test_environments_are_kept_and_their_differences_said(make_folder) -> None:
 
 
 def test_folders_of_one_name_are_told_apart(make_folder) -> None:
-    runs = [
-        make_folder(name="a", arms=["none"], train={"lr": 0.5}, among="here"),
-        make_folder(name="b", arms=["before"], train={"lr": 0.1}, among="there"),
-    ]
+    runs = [make_folder(name=name, train={"lr": lr}, among=name) for name, lr in (("a", 0.5), ("b", 0.1))]
     runs = [RunRecord(run.path.rename(run.path.parent / "run")) for run in runs]
     study = join(runs)
     assert study.runs == tuple(str(run.path) for run in runs)
-    assert pairs(study) == [(0.1, "before", 1, 0), (0.5, "none", 1, 0)]
     assert study.differs == (f"train.lr: 0.5 in {runs[0].path}, 0.1 in {runs[1].path}",)
     assert join([runs[0], runs[0]]).runs == ("run",)
 
@@ -405,28 +346,50 @@ def probes_of(run: RunRecord) -> pd.DataFrame:
 
 def test_probes_follow_the_numbers_of_their_trials(make_folder, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [make_folder(name="a", arms=["none"], seeds=2), make_folder(name="b", seeds=[1, 5])]
+    assert join(runs, probed=True).probes is None  # there are none
     monkeypatch.setattr(RunRecord, "probes", property(probes_of))
     assert join(runs).probes is None  # nobody asked
     study = join(runs, probed=True)
     trials = study.trials.set_index("trial")
     assert study.probes is not None
     assert study.probes.index.tolist() == list(range(5))  # seed 1 without BN stands in both
-    assert [
-        f"{trials.loc[trial, 'run']} {trials.loc[trial, 'number']}" for trial in study.probes["trial"]
-    ] == study.probes["value"].tolist()
+    places = trials.loc[study.probes["trial"], ["run", "number"]].astype(str)
+    assert study.probes["value"].tolist() == places.agg(" ".join, axis=1).tolist()
     before = with_trials(study, study.trials[study.trials["arm"] == "before"]).probes
     assert before is not None
     assert before["trial"].tolist() == trials.index[trials["arm"] == "before"].tolist()
 
 
-def test_runs_without_probes_have_none(make_folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = [make_folder(name="a", arms=["none"]), make_folder(name="b", arms=["before"])]
-    assert join(runs, probed=True).probes is None
-    assert with_trials(join(runs, probed=True), join(runs, probed=True).trials).probes is None
-    second = runs[1].path
-    monkeypatch.setattr(
-        RunRecord, "probes", property(lambda run: probes_of(run) if run.path == second else probes_of(run)[:0])
-    )
-    joined = join(runs, probed=True).probes
-    assert joined is not None
-    assert joined["trial"].tolist() == [1]
+# A section swept as a whole is shown by the settings that change.
+
+SIZES = [{"name": "mnist", "train_size": 500}, {"name": "mnist", "train_size": 1000, "test_size": 200}]
+
+
+def test_the_settings_that_change_are_the_columns(make_folder) -> None:
+    run = make_folder(grid={"train.lr": [0.1, 1], "data": SIZES})
+    study = join([run])
+    assert study.grid_keys == ("train.lr", "data.train_size", "data.test_size")
+    assert study.trials["data.train_size"].unique().tolist() == [500, 1000]
+    assert study.trials["trial"].tolist() == run.trials["trial"].tolist()
+
+
+FOLDERS = [{"name": "image_folder", "root": root} for root in ("cats", "dogs")]
+
+
+@pytest.mark.parametrize(
+    ("grid", "data_sets", "grid_keys"),
+    [
+        ({"data": SIZES}, (), ("data.train_size", "data.test_size")),
+        ({"data": ["mnist", {"name": "mnist", "normalize": "unit"}]}, (), ("data.normalize",)),
+        ({"data": ["mnist", "digits"]}, ("mnist", "digits"), ("data.name",)),
+        ({"data.name": ["mnist", "digits"]}, ("mnist", "digits"), ("data.name",)),
+        ({"data": FOLDERS}, ("cats", "dogs"), ("data.root",)),
+        ({"data.root": ["here", "there"]}, (), ("data.root",)),  # which isn't read
+    ],
+)
+def test_other_names_or_picture_folders_make_other_data_sets_and_sizes_do_not(
+    make_folder, grid: dict, data_sets: tuple, grid_keys: tuple
+) -> None:
+    comparison = compare_study(join([make_folder(grid=grid)]))
+    assert (comparison.data_sets, comparison.grid_keys) == (data_sets, grid_keys)
+    assert len(comparison.overall) == (0 if data_sets else 2)

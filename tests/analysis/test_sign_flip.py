@@ -72,26 +72,21 @@ def test_of_more_losses_three_digits_are_exact() -> None:
 def test_beyond_the_exact_range_p_is_a_repeatable_estimate() -> None:
     differences = np.random.default_rng(3).normal(0.2, 1, EXACT_PAIRS + 4)
     p = sign_flip_p(differences)
+    assert sign_flip_p(np.zeros(30)) == sign_flip_p([0.1, -0.1] * 20) == 1
     assert p == sign_flip_p(differences)
     assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=0.25)
     assert sign_flip_p(np.ones(EXACT_PAIRS + 4)) == pytest.approx(1e-4)
 
 
-def test_without_a_difference_p_is_one() -> None:
-    assert sign_flip_p(np.zeros(30)) == 1
-    assert sign_flip_p([0.1, -0.1] * 20) == 1
-
-
-@pytest.mark.parametrize("pairs", range(2, 9))
+@pytest.mark.parametrize("pairs", [2, 5, 8])
 @pytest.mark.parametrize("images", [None, 20])  # accuracies on 20 images tie more often than not
 def test_up_to_eight_pairs_p_is_exactly_scipys(pairs: int, images: int | None) -> None:
-    for seed in range(5):
-        sample = np.random.default_rng(seed).normal(0.1, 0.1, pairs)
-        sample = sample if images is None else np.round(sample * images) / images
-        expected = stats.permutation_test(
-            (sample,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
-        ).pvalue
-        assert sign_flip_p(sample) == expected
+    sample = np.random.default_rng(pairs).normal(0.1, 0.1, pairs)
+    sample = sample if images is None else np.round(sample * images) / images
+    expected = stats.permutation_test(
+        (sample,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    ).pvalue
+    assert sign_flip_p(sample) == expected
 
 
 @pytest.mark.parametrize("images", [60_000, 7_000])

@@ -19,23 +19,16 @@ def trials():
 def test_test_accuracy_comes_first_then_validation_then_training(trials) -> None:
     assert choose_metric(trials) == "final_test_accuracy"
     assert choose_metric(trials.assign(final_test_accuracy=np.nan)) == "final_train_accuracy"
-    both = trials.assign(final_test_accuracy=np.nan, final_val_accuracy=0.8)
-    assert choose_metric(both) == "final_val_accuracy"
-
-
-def test_before_any_trial_finishes_every_metric_may_be_asked_for(trials) -> None:
-    blank = trials.assign(**dict.fromkeys(METRICS, np.nan))
+    assert choose_metric(trials.assign(final_test_accuracy=np.nan, final_val_accuracy=0.8)) == "final_val_accuracy"
+    blank = trials.assign(**dict.fromkeys(METRICS, np.nan))  # before any trial finishes every metric may be asked for
     assert choose_metric(blank) == "final_test_accuracy"
     assert all(choose_metric(blank, name) == name for name in METRICS)
 
 
-def test_an_unknown_metric_names_the_nearest_and_all(trials) -> None:
+def test_an_unknown_or_unmeasured_metric_is_answered_with_the_right_ones(trials) -> None:
     with pytest.raises(InputError, match=r"unknown metric 'final_test_acuracy' \(nearest: final_test_accuracy\)") as e:
         choose_metric(trials, "final_test_acuracy")
     assert str(e.value).endswith("known: " + ", ".join(METRICS))
-
-
-def test_an_unmeasured_accuracy_names_the_measured_ones(trials) -> None:
     with pytest.raises(InputError, match="final_val_accuracy was not measured in this run; measured: final_test_acc"):
         choose_metric(trials, "final_val_accuracy")
 
