@@ -66,11 +66,8 @@ def test_misspelt_name_of_a_shipped_configuration(refused: Refused) -> None:
     ("content", "message"),
     [
         ("train: [1", "line 1, column 10: not valid YAML: expected ',' or ']', but got '<stream end>'"),
-        ("train:\n  lr: 1\n  lr: 2", "line 3, column 3: not valid YAML: lr is given twice"),
-        ("train:\n\tlr: 1", "line 2, column 1: not valid YAML: found character '\\t' that cannot start any token"),
         (b"name: \xff", "not a text file in UTF-8"),
         ("", "expected a mapping of keys (name:, model:, train:, …) at the top, found nothing"),
-        ("- data", "expected a mapping of keys (name:, model:, train:, …) at the top, found a list"),
     ],
 )
 def test_no_yaml_mapping(refused: Refused, written: Written, content: str | bytes, message: str) -> None:
@@ -85,21 +82,14 @@ SIGNS = "expected letters, digits and _ . + - only, beginning with a letter or d
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("train: [1]", "train: [1]: expected a mapping of keys"),
         ("train: {lrr: 1}", "train.lrr: unknown key (nearest: train.lr)"),
-        ("lr: 1", "lr: unknown key (nearest: train.lr)"),
         ("data: {name: minst}", f'data.name: "minst": expected one of {SETS} (nearest: mnist)'),
         (
             "model: {norm: befor}",
             f'model.norm: "befor": expected a mapping of keys, or one of {NORMS} (nearest: before)',
         ),
         ("train: {lr: -0.1}", "train.lr: -0.1: expected a number greater than or equal to 0"),
-        ("train: {lr: 1e400}", "train.lr: Infinity: expected a finite number"),
-        ("grid: {train.lr: []}", "grid.train.lr: []: expected at least one value, the list is empty"),
-        ("grid: {train.lrr: [1]}", "grid.train.lrr: unknown key (nearest: train.lr)"),
         ("grid: {lr: [1]}", "grid.lr: unknown key (nearest: train.lr)"),
-        ("name: a/b", f'name: "a/b": {SIGNS}'),
-        ("name: ..", f'name: "..": {SIGNS}'),
         ("name: ../../a", f'name: "../../a": {SIGNS}'),
         (
             "arms: [befor]",
@@ -139,19 +129,11 @@ def test_all_problems_at_once(refused: Refused, written: Written) -> None:
         (["train.lr=1"], "no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs"),
         (["."], ".: is a directory"),
         (["exp.yaml", "--device", "tpu"], "--device tpu: expected auto, cpu, cuda or cuda:i"),
-        (["exp.yaml", "--device", "cuda:x"], "--device cuda:x: expected auto, cpu, cuda or cuda:i"),
-        (["exp.yaml", "--device", "cpu:"], "--device cpu:: expected auto, cpu, cuda or cuda:i"),
     ],
 )
 def test_wrong_words(refused: Refused, written: Written, words: list[str], message: str) -> None:
     written(DIGITS)
     assert refused("run", *words) == f"bnexp: {message}\n"
-
-
-def test_the_cpu_has_no_number(refused: Refused, written: Written) -> None:
-    message = refused("run", written(DIGITS), "--device", "cpu:1")
-    assert message.startswith("bnexp: --device cpu:1: ")
-    assert "CUDA devices" not in message
 
 
 @pytest.mark.parametrize("words", [[], ["--epochs", "3", "exp.yaml"], ["exp.yaml", "--device"]])
@@ -160,10 +142,9 @@ def test_what_the_command_line_parser_refuses(refused: Refused, written: Written
     assert "Error: " in refused("run", *words)
 
 
-@pytest.mark.parametrize("length", [300, 5000])
-@pytest.mark.parametrize("command", ["run", "show", "compare"])
-def test_names_too_long_for_a_file(refused: Refused, command: str, length: int) -> None:
-    assert "no such" in refused(command, "x" * length)
+@pytest.mark.parametrize("command", ["run", "compare"])
+def test_names_too_long_for_a_file(refused: Refused, command: str) -> None:
+    assert "no such" in refused(command, "x" * 300)
 
 
 def test_a_runs_folder_with_too_long_a_name(refused: Refused, written: Written) -> None:
@@ -186,15 +167,6 @@ def test_a_runs_folder_with_too_long_a_name(refused: Refused, written: Written) 
             "model.norm.input: true: norm.groups 3 does not divide the 64 features of the input; set false",
         ),
         (
-            "model: {family: vgg, depth: 5, width: 8, norm: {kind: group, groups: 4, input: true}}\n"
-            "train: {batch_size: 50}",
-            "model.norm.input: true: norm.groups 4 does not divide the 1 features of the input; set false",
-        ),
-        (
-            "model: {width: 9, norm: {kind: whiten, group_size: 9, input: true}}\ntrain: {batch_size: 50}",
-            "model.norm.input: true: norm.group_size 9 does not divide the 64 features of the input; set false",
-        ),
-        (
             "train: {batch_size: 33, drop_last: false}",
             "train.batch_size: 33: 100 images leave one over, and batch normalization can't normalise a batch of one "
             "image; set train.drop_last: true, or another batch size",
@@ -202,10 +174,6 @@ def test_a_runs_folder_with_too_long_a_name(refused: Refused, written: Written) 
         (
             "data: {name: digits, val_size: 1437}",
             "data.val_size: 1437 of the 1437 training images of digits leave none to train on; lower it",
-        ),
-        (
-            "data: {name: digits, val_size: 9999}",
-            "data.val_size: 9999 of the 1437 training images of digits leave none to train on; lower it",
         ),
         (
             "data: {name: digits, train_size: 1000, val_size: 500}",
@@ -245,20 +213,11 @@ def test_cuda_asked_for_and_absent(refused: Refused, written: Written) -> None:
         )
 
 
-@pytest.mark.parametrize(("runs", "named"), [("file", "file"), ("file/below", "file"), ("file/far/below", "file")])
-def test_a_file_in_the_place_of_the_runs_folder(
-    refused: Refused, written: Written, here: Path, runs: str, named: str
-) -> None:
+def test_a_file_in_the_place_of_the_runs_folder(refused: Refused, written: Written, here: Path) -> None:
     (here / "file").touch()
-    message = refused("run", written(DIGITS), "--runs", runs)
-    assert message.startswith(f"bnexp: {runs}: can't hold runs, since ")
-    assert message.endswith(f"{named} is a file; choose a folder with --runs\n")
-
-
-def test_a_file_in_the_place_of_the_default_runs_folder(refused: Refused, written: Written, here: Path) -> None:
-    (here / "runs").touch()
-    message = refused("run", written(DIGITS))
-    assert message == "bnexp: runs: can't hold runs, since runs is a file; choose a folder with --runs\n"
+    message = refused("run", written(DIGITS), "--runs", "file/far/below")
+    assert message.startswith("bnexp: file/far/below: can't hold runs, since ")
+    assert message.endswith("file is a file; choose a folder with --runs\n")
 
 
 def test_a_file_in_the_place_of_the_run(refused: Refused, written: Written, cli: Command, here: Path) -> None:
@@ -296,17 +255,11 @@ TAGS = "could not determine a constructor for the tag"
          f"exp.yaml: line 1, column 11: not valid YAML: {TAGS} 'tag:yaml.org,2002:python/object/apply:os.mkdir'"),
         ("name: exp".encode("utf-16"), "exp.yaml: not a text file in UTF-8"),
         ("seeds: 1000000000", "exp.yaml: seeds: 1000000000: expected at most 10,000 seeds"),
-        ("seeds: [9223372036854775808]",
-         "exp.yaml: seeds.0: 9223372036854775808: expected a number less than or equal to 9223372036854775807"),
-        ("grid: {train.lr: {linspace: [0, 1, 1000000000]}}",
-         "exp.yaml: grid.train.lr: linspace has 1,000,000,000 values; at most 10,000 are possible"),
         ("grid: {train.lr: {linspace: [0, 1, 500]}, train.momentum: {linspace: [0, 0.5, 500]}}",
          "exp.yaml: 2 arms × 250,000 grid points × 3 seeds are 1,500,000 trials, and an experiment has at most "
          "100,000; shorten grid, zip or seeds, or split it"),
         ("model: {depth: 1000000000}",
          "exp.yaml: model.depth: 1000000000: expected a number less than or equal to 1000"),
-        ("train: {epochs: 1000000000}",
-         "exp.yaml: train.epochs: 1000000000: expected a number less than or equal to 1000000"),
         ('question: "\\e]0;title\\a"',
          'exp.yaml: question: "\\u001b]0;title\\u0007": expected text without control characters'),
         ('"\\e[31mkey": 1', "exp.yaml: \\x1b[31mkey: unknown key"),
@@ -316,12 +269,11 @@ TAGS = "could not determine a constructor for the tag"
          "data.root: ~nobody-of-that-name/a: no home folder is known for it; write the whole path"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("command", ["run", "show"])
-def test_hostile_files_are_refused_at_once(
-    refused: Refused, written: Written, command: str, content: str | bytes, message: str
+def test_too_much_and_strange_text_are_refused_at_once(
+    refused: Refused, written: Written, content: str, message: str
 ) -> None:
     started = time.process_time()
-    assert refused(command, written(content)) == f"bnexp: {message}\n"
+    assert refused("run", written(content)) == f"bnexp: {message}\n"
     assert time.process_time() - started < 2
 
 
@@ -339,7 +291,7 @@ def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../../escaped", "/tmp/escaped", "..", "a/../../b", "exp\n", "\x1b[2J", "x" * 300, "\uff0e\uff0e\u2215escaped"],
+    ["../../escaped", "..", "\x1b[2J", "x" * 300],
 )
 def test_no_name_leaves_the_runs_folder(refused: Refused, written: Written, name: str) -> None:
     for message in (
@@ -370,7 +322,7 @@ def test_a_pickle_in_the_place_of_cifar_is_not_unpickled(refused: Refused, writt
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"just words", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"%PDF-1.4\n"])
+@pytest.mark.parametrize("content", [b"just words", b"%PDF-1.4\n"])
 @pytest.mark.parametrize("command", ["run", "show"])
 def test_a_picture_that_is_none(refused: Refused, written: Written, here: Path, command: str, content: bytes) -> None:
     for place in ("train/a", "train/b", "test/a", "test/b"):
@@ -408,7 +360,7 @@ def idx(magic: int, *sizes: int, cut: int = 0) -> bytes:
     return content[: len(content) - cut]
 
 
-@pytest.mark.parametrize("images", [idx(0x803, 7, 28, 28), idx(0x803, 7, 28, 28, cut=100), b"", b"<html>404</html>"])
+@pytest.mark.parametrize("images", [idx(0x803, 7, 28, 28, cut=100), b"<html>404</html>"])
 def test_a_damaged_mnist_file(refused: Refused, written: Written, tmp_path: Path, images: bytes) -> None:
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
