@@ -78,6 +78,9 @@ def compare_arms(
     swept = [key for key in study.grid_keys if key in DATA_SETS]
     different = [key for key in swept if paired.loc[active(paired, key), key].nunique(dropna=False) > 1]
     keys = tuple(dict.fromkeys((*keys, *different)))
+    trained = study.trials[~paired["training"].duplicated().to_numpy()]
+    failed = trained[trained["outcome"] == "failed"]
+    reasons = failed["reason"].dropna() if "reason" in failed else failed["outcome"][:0]
     comparison = Comparison(
         metric=metric,
         baseline=baseline,
@@ -91,7 +94,11 @@ def compare_arms(
         differs=study.differs,
         left_out=study.left_out,
         labels=study.labels,
-        **_ends(study.trials.assign(training=paired["training"].to_numpy())),
+        planned=len(trained),
+        finished=int(trained["outcome"].notna().sum()),
+        failed=len(failed),
+        failure=" ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
+        diverged=int((trained["outcome"] == "diverged").sum()),
     )
     if different:
         return comparison
@@ -101,20 +108,6 @@ def compare_arms(
         best=tuple(best_rows(paired, study, baseline, metric)),
         robustness=tuple(robustness_rows(paired, study, baseline, metric)),
     )
-
-
-def _ends(trials: pd.DataFrame) -> dict[str, Any]:
-    """Return the fields of a comparison that say how many trials there are, and how they ended."""
-    trained = trials.drop_duplicates("training")
-    failed = trained[trained["outcome"] == "failed"]
-    reasons = failed["reason"].dropna() if "reason" in failed else failed["outcome"][:0]
-    return {
-        "planned": len(trained),
-        "finished": int(trained["outcome"].notna().sum()),
-        "failed": len(failed),
-        "failure": " ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
-        "diverged": int((trained["outcome"] == "diverged").sum()),
-    }
 
 
 def arm_rows(paired: pd.DataFrame, keys: Sequence[str], baseline: str, metric: str) -> Iterator[ArmRow]:
@@ -135,6 +128,10 @@ def _arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     diverged = trained["outcome"] == "diverged"
     low, high = wilson_interval(int(diverged.sum()), len(trained)) or (None, None)
     epoch = censored_median(trained["epoch"])
+    # NaN is never: later than every epoch.
+    mine, theirs = (np.nan_to_num(whole_pairs[name], nan=np.inf) for name in ("epoch", "partner_epoch"))
+    _, seeds = np.unique(whole_pairs["seed"], return_inverse=True)
+    lead = np.bincount(seeds, weights=(mine < theirs)) - np.bincount(seeds, weights=(mine > theirs))
     return ArmRow(
         point=point,
         arm=arm,
@@ -155,7 +152,7 @@ def _arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         epochs_to_threshold=None if epoch is None else int(epoch),
         reached=int(np.sum(~np.isnan(trained["epoch"]))),
         restricted_epochs=restricted_mean(whole["epoch"], whole["budget"]),
-        first=_first(whole_pairs),
+        first=int(np.sum(lead > 0)),
         seconds_to_threshold=censored_median(trained["there"]),
         seconds_per_epoch=_median(trained["seconds_per_epoch"]),
         step_cost=_step_cost(pairs),
@@ -177,14 +174,6 @@ def _by_seed(trials: Any, column: str) -> np.ndarray:
     if len(seeds) == len(trials):
         return np.asarray(trials[column], dtype=float)
     return np.asarray(np.bincount(places, weights=trials[column]) / np.bincount(places))
-
-
-def _first(pairs: Any) -> int:
-    # NaN is never: later than every epoch.
-    mine, theirs = (np.nan_to_num(pairs[name], nan=np.inf) for name in ("epoch", "partner_epoch"))
-    _, places = np.unique(pairs["seed"], return_inverse=True)
-    lead = np.bincount(places, weights=(mine < theirs)) - np.bincount(places, weights=(mine > theirs))
-    return int(np.sum(lead > 0))
 
 
 def _step_cost(pairs: Any) -> float | None:

@@ -21,11 +21,9 @@ class ArmRow:
     arm: str
     baseline: str
     n: int
-    """Seeds with a finished trial, completed or diverged: the values behind the mean. In a row over several grid points
-    a seed counts that has all of them, as it does for pairs."""
+    """Seeds with a finished trial, completed or diverged; over several grid points those that have all of them."""
     mean: float | None
-    """The metric's mean over the n seeds, diverged trials included. low and high are the ends of its 95 % Student t
-    interval, cut at the metric's bounds."""
+    """The metric's mean over the n seeds; low and high are the ends of its t interval, cut at the metric's bounds."""
     low: float | None
     high: float | None
     difference: float | None
@@ -47,7 +45,7 @@ class ArmRow:
     """95 % Wilson interval of the rate diverged / trials."""
     diverged_high: float | None
     survivors_mean: float | None
-    """Mean over the trials that did not diverge; None where none did, since it is the mean then, or all."""
+    """Mean over the trials that did not diverge; None where none did, or all."""
     failed: int
     gap: float | None
     """Final training accuracy - final test accuracy (validation, where there is no test), over the finished trials."""
@@ -57,17 +55,13 @@ class ArmRow:
     restricted_epochs: float | None
     """Mean of the epochs to the threshold, the budget counting for trials that never got there."""
     first: int
-    """Pairs in which the arm got to the threshold and the baseline later or never; over several grid points, seeds
-    in which that came more often than the other way round."""
+    """Pairs in which the arm got to the threshold and the baseline later or never; over several grid points by seed."""
     seconds_to_threshold: float | None
     """Median, censored like the epochs."""
     seconds_per_epoch: float | None
     """Median over the finished trials; a trial's share of the time of the group that it trained in."""
     step_cost: float | None
-    """Median over the pairs of the time of a step, arm / baseline; None where either's steps took less than a second.
-
-    Arms don't train in turns: whatever else the machine did meanwhile is in it.
-    """
+    """Median over the pairs of a step's time, arm / baseline; None where either's steps took less than a second."""
 
 
 @dataclass(frozen=True)
@@ -176,10 +170,7 @@ class RobustnessRow:
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """One arm at one grid point, the same weights evaluated in three ways; accuracies, as the probe mode_gap has them.
-
-    What a trial was measured with last counts, and only trials that finished.
-    """
+    """One arm at one grid point, the same weights evaluated in three ways: the last that the probe mode_gap found."""
 
     point: Point
     arm: str

@@ -181,26 +181,25 @@ class Alignment:
 def align(
     configs: Sequence[ExperimentConfig], names: Sequence[Mapping[str, str]], varying: Collection[str] = ()
 ) -> Alignment:
-    """Find the conditions that the trials of runs belong to.
-
-    Args:
-        configs: of the runs.
-        names: what each run's arms are called in the study.
-        varying: as for effective.
-    """
+    """Find the conditions that trials of runs belong to; `names` are those of each run's arms in the study."""
     runs = [list(_cells(run, *each, varying)) for run, each in enumerate(zip(configs, names, strict=True))]
     fitting = _fitting([cell for cells in runs for cell in cells])
     common: dict[Condition, list[Condition]] = {}
     for cell, conditions in fitting.items():
         known = common.setdefault(cell.condition, conditions)
         common[cell.condition] = [condition for condition in known if condition in conditions]
-    kept = _kept(common)
+    kept = set(common)
+    for condition in reversed(common):  # of two that can stand in for each other the first is kept
+        if any(other in kept for other in common[condition]):
+            kept.remove(condition)
+    # Some may have had but such that are gone now.
+    kept |= {condition for condition, others in common.items() if condition not in kept and kept.isdisjoint(others)}
     homes, spare = {}, {}
     for cell, conditions in fitting.items():
         own = cell.condition
         homes[cell] = [own] if own in kept else [condition for condition in common[own] if condition in kept]
         spare[cell] = [condition for condition in conditions if condition in kept and condition not in homes[cell]]
-    return Alignment(runs, kept, homes, spare)
+    return Alignment(runs, [condition for condition in common if condition in kept], homes, spare)
 
 
 def _cells(run: int, config: ExperimentConfig, names: Mapping[str, str], varying: Collection[str]) -> Iterator[Cell]:
@@ -231,13 +230,3 @@ def _fitting(cells: Sequence[Cell]) -> dict[Cell, list[Condition]]:
 
 def _written(condition: Condition, keys: Iterable[str]) -> tuple[str, ...]:
     return tuple(repr(condition.settings[key]) for key in keys)
-
-
-def _kept(common: dict[Condition, list[Condition]]) -> list[Condition]:
-    """Return the conditions that are needed: whose trials don't all fit another one that is kept."""
-    kept = set(common)
-    for condition in reversed(common):  # of two that can stand in for each other the first is kept
-        if any(other in kept for other in common[condition]):
-            kept.remove(condition)
-    lost = [condition for condition, others in common.items() if condition not in kept and kept.isdisjoint(others)]
-    return [condition for condition in common if condition in kept or condition in lost]

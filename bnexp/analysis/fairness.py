@@ -142,21 +142,23 @@ def _earlier(study: Study) -> Iterator[str]:
 
 
 def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:
-    base, baseline = _budget(study.settings[comparison.baseline].train), study.label(comparison.baseline)
+    base, baseline = study.settings[comparison.baseline].train, study.label(comparison.baseline)
     for arm in study.arms:
-        for key, mine in _budget(study.settings[arm].train).items():
-            if mine != base[key]:
-                yield f"unequal budgets: train.{key} is {mine} in {study.label(arm)} and {base[key]} in {baseline}"
+        for key in ("epochs", "steps", "batch_size"):
+            mine, theirs = (_budget(train, key) for train in (study.settings[arm].train, base))
+            if mine != theirs:
+                yield f"unequal budgets: train.{key} is {mine} in {study.label(arm)} and {theirs} in {baseline}"
     counts = _trained(study)
     for arm in study.arms:
         if counts[arm] != counts[comparison.baseline]:
-            mine, theirs = counted(counts[arm], "trial"), counts[comparison.baseline]
-            yield f"unequal budgets: {study.label(arm)} has {mine} and {baseline} {theirs}"
+            trials = counted(counts[arm], "trial")
+            yield f"unequal budgets: {study.label(arm)} has {trials} and {baseline} {counts[comparison.baseline]}"
 
 
-def _budget(train: TrainSettings) -> dict[str, object]:
-    epochs = "null" if train.steps else train.epochs or DEFAULT_EPOCHS
-    return {"epochs": epochs, "steps": train.steps or "null", "batch_size": train.batch_size}
+def _budget(train: TrainSettings, key: str) -> object:
+    if key == "epochs":
+        return "null" if train.steps else train.epochs or DEFAULT_EPOCHS
+    return getattr(train, key) or "null"
 
 
 def _biases(study: Study) -> Iterator[str]:
@@ -250,13 +252,10 @@ def _two_changes(study: Study, comparison: Comparison) -> Iterator[str]:
 def _decayed(study: Study) -> Iterator[str]:
     if len(study.arms) < 2 or not study.configs:
         return
+    every = trial_settings(study, ["model.norm", "train.weight_decay", "train.decay_all"])
     shrinking = {
         arm
-        for arm, settings in zip(
-            study.trials["arm"],
-            trial_settings(study, ["model.norm", "train.weight_decay", "train.decay_all"]),
-            strict=True,
-        )
+        for arm, settings in zip(study.trials["arm"], every, strict=True)
         if settings.train.decay_all and settings.train.weight_decay and settings.model.norm.kind != "none"
     }
     for arm in study.arms:
@@ -332,13 +331,13 @@ def _lag(mine: pd.DataFrame, study: Study) -> Iterator[str]:
 
 def _gap(rows: Sequence[EvaluationRow]) -> Iterator[str]:
     """Say by how much population statistics change the accuracy, where that is the most."""
-    gaps = [
-        (abs(row.population - row.running), row)
-        for row in rows
+    changes = {
+        abs(row.population - row.running): row
+        for row in reversed(rows)  # of equal ones the first stays
         if row.running is not None and row.population is not None
-    ]
-    size, row = max(gaps, key=lambda each: each[0], default=(0.0, None))
-    if row and size > GAP:
+    }
+    if changes and max(changes) > GAP:
+        row = changes[max(changes)]
         where = "".join(f", {key} {value}" for key, value in row.point.items())
         scores = f"{row.running:.3f} with them, {row.population:.3f} with population statistics"
         yield f"the same weights score {scores}{where}"

@@ -48,7 +48,11 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     arms = arm_names(names, configs)
     # What an accuracy is the best of depends on when it was recorded.
     alignment = align(configs, arms, [RECORDS] if "best" in metric else [])
-    labels = _labels(configs, arms)
+    labels: dict[str, str] = {}  # of two arms with one label the later goes by its name
+    for config, named in zip(configs, arms, strict=True):
+        for arm, name in named.items():
+            if config.label(arm) != arm and config.label(arm) not in labels.values():
+                labels.setdefault(name, config.label(arm))
     labelled = [{arm: labels.get(name, name) for arm, name in names.items()} for names in arms]
     trials, repeated = _under_conditions(finished, names, alignment)
     edges = [
@@ -123,16 +127,6 @@ def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[
             known.setdefault(own[arm], meaning)
         named.append(own)
     return named
-
-
-def _labels(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return what to call the arms that have a label; of two arms with one label the later goes by its name."""
-    labels: dict[str, str] = {}
-    for config, names in zip(configs, arms, strict=True):
-        for arm, name in names.items():
-            if config.label(arm) != arm and config.label(arm) not in labels.values():
-                labels.setdefault(name, config.label(arm))
-    return labels
 
 
 def _arm_settings(configs: Sequence[ExperimentConfig], names: Sequence[Mapping[str, str]]) -> dict[str, TrialSettings]:
@@ -242,6 +236,4 @@ def _differences(runs: Sequence[RunRecord], names: Sequence[str], alignment: Ali
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return flow(value)
-    return "null" if value is None else str(escape_cell(value))
+    return flow(value) if isinstance(value, Mapping) else "null" if value is None else str(escape_cell(value))

@@ -95,7 +95,7 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
 
     Args:
         paired: trials as from `pair_trials`.
-        places: number of the row of the table that each trial belongs to.
+        places: the number of each trial's row in the table.
     """
     arms, names = pd.factorize(paired["arm"])
     numbers, _ = pd.factorize(places * len(names) + arms)  # in order of appearance
@@ -155,7 +155,7 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
 
     Args:
         places: number of each trial's grid point.
-        seeds: each trial's seed; a seed has one trial at a place at most.
+        seeds: each trial's seed, once at a place.
         fewest: how many seeds are enough, where a place has as many.
     """
     _, place = np.unique(places, return_inverse=True)

@@ -95,15 +95,9 @@ def compare_study(
     by: Sequence[str] | None = None,
     only_changed: bool = False,
 ) -> Comparison:
-    """Compare the arms of a study, and say where the tables could mislead; see compare_arms.
+    """Compare the arms of a study, see compare_arms, and say where the tables could mislead.
 
-    Args:
-        study: the trials.
-        metric, baseline, threshold, by: see compare_arms.
-        only_changed: leave out grid keys that have a single value.
-
-    Raises:
-        InputError: no such metric, baseline or key.
+    If only_changed, grid keys that have a single value are left out.
     """
     if by is None and only_changed:
         by = [key for key in study.grid_keys if study.trials[key].nunique(dropna=False) > 1]

@@ -42,20 +42,18 @@ def choose_metric(trials: pd.DataFrame, metric: str | None = None) -> str:
     return metric
 
 
-_CHOSEN_BY = {
-    "final_test_accuracy": "final_val_accuracy",
-    "final_train_accuracy": "final_val_accuracy",
-    "test_accuracy_at_best_val": "best_val_accuracy",
-    "final_train_loss": "final_val_loss",
-}
-
-
 def chosen_by(metric: str) -> str | None:
     """Return what chooses a grid point that is then measured by the metric: of validation images, and of its kind.
 
     None for a metric of the validation images: what they have chosen, they can't measure.
     """
-    return _CHOSEN_BY.get(metric)
+    choosers = {
+        "final_test_accuracy": "final_val_accuracy",
+        "final_train_accuracy": "final_val_accuracy",
+        "test_accuracy_at_best_val": "best_val_accuracy",
+        "final_train_loss": "final_val_loss",
+    }
+    return choosers.get(metric)
 
 
 def lower_is_better(metric: str) -> bool:

@@ -48,25 +48,25 @@ def best_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) ->
     paired = paired.assign(point=paired["candidate"])
     usable = paired[paired["finished"] & paired["validation"].notna() & (lower | paired["value"].notna())]
     once = usable.drop_duplicates(["arm", "point", "seed"])
-    best = {arm: best_point(once[once["arm"] == arm], "validation", lower=lower) for arm in (baseline, *study.arms)}
-    at_best = {arm: _values_at(once[once["arm"] == arm], found.point) for arm, found in best.items() if found}
-    for arm in study.arms:
-        if found := best[arm]:
-            mine, other = at_best[arm], at_best.get(baseline, at_best[arm][:0]) if arm != baseline else at_best[arm][:0]
-            seeds = mine.index.intersection(other.index)
-            mean = mean_interval(mine.to_numpy(), bounds(metric))
-            yield BestRow(
-                arm=arm,
-                baseline=baseline,
-                point=points[found.point],
-                n=len(mine),
-                mean=mean.mean,
-                low=mean.low,
-                high=mean.high,
-                pairs=len(seeds),
-                **paired_fields(mine[seeds].to_numpy(), other[seeds].to_numpy(), metric),
-                **_choice(found, paired[paired["arm"] == arm], once[once["arm"] == arm], points),
-            )
+    tried = {arm: once[once["arm"] == arm] for arm in study.arms}
+    best = {arm: found for arm in study.arms if (found := best_point(tried[arm], "validation", lower=lower))}
+    at_best = {arm: tried[arm][tried[arm]["point"] == found.point].set_index("seed") for arm, found in best.items()}
+    for arm, found in best.items():
+        mine, other = at_best[arm]["value"], at_best.get(baseline, once[:0])["value"]
+        seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
+        mean = mean_interval(mine.to_numpy(), bounds(metric))
+        yield BestRow(
+            arm=arm,
+            baseline=baseline,
+            point=points[found.point],
+            n=len(mine),
+            mean=mean.mean,
+            low=mean.low,
+            high=mean.high,
+            pairs=len(seeds),
+            **paired_fields(mine[seeds].to_numpy(), other[seeds].to_numpy(), metric),
+            **_choice(found, paired[paired["arm"] == arm], tried[arm], points),
+        )
 
 
 def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
@@ -81,11 +81,6 @@ def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best
     means = whole.groupby("point")[score].mean()
     best, points = int(means.argmin() if lower else means.argmax()), means.index.to_numpy(dtype=int)
     return Best(int(points[best]), tuple(points.tolist()), whole["seed"].nunique(), float(means.iloc[best]))
-
-
-def _values_at(trials: pd.DataFrame, point: int) -> pd.Series:
-    """Return the values at a grid point, by seed."""
-    return trials[trials["point"] == point].set_index("seed")["value"]
 
 
 def _choice(
