@@ -112,6 +112,16 @@ class MeasureSettings(Settings):
         times, largest = ("steps_to", "seconds_to"), self.over is not None and self.over.by == "largest"
         return self.log or self.value in times or largest
 
+    @property
+    def is_slope(self) -> bool:
+        """Whether values are slopes, which are never compared as ratios."""
+        return self.over is not None and self.over.by == "slope"
+
+    @property
+    def as_ratio(self) -> bool:
+        """Whether a change is read as a ratio: it is a logarithm, and not a slope of one."""
+        return self.of_logarithms and not self.is_slope
+
 
 class ClaimSettings(Settings):
     """A file in configs/claims/. A claim has a check, which holds or fails, or an experiment, whose data decide."""

@@ -14,7 +14,7 @@ from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
-    from bnexp.claims.report.rows import ClaimReport
+    from bnexp.claims.evidence import Evidence
 
 WIDE_FROM = 160
 """Columns of a terminal that show the whole table; fewer, and a pipe, show what a verdict is judged by."""
@@ -116,14 +116,14 @@ def show_claims(
     if ids and docs:
         raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
     claims, form = find_claims(ids or []), Format.json if as_json else form
-    reports = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
+    found = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
     written = [
-        *(_write_page(reports, tier, runs) if html else ()),
-        *(_write_docs(reports, tier, runs, docs) if docs else ()),
+        *(_write_page(found, tier, runs) if html else ()),
+        *(_write_docs(found, tier, runs, docs) if docs else ()),
     ]
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
-    _check(reports, check)
+    _check(found, check)
 
 
 def _show(
@@ -135,28 +135,27 @@ def _show(
     quiet: bool,
     everything: bool = False,
     known: bool = False,
-) -> "list[ClaimReport]":
-    """Print the verdicts and return the reports; known: judge all measures, whether they are printed or not."""
+) -> "list[Evidence]":
+    """Print the verdicts and return the found; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.report.rows import claim_reports, rows_json
-    from bnexp.claims.report.words import claims_table
+    from bnexp.claims.report.tables import claims_table, rows_json
     from bnexp.cli.output import print_json, print_table
     from bnexp.report.table import to_markdown
     from bnexp.screen import plain, warn
 
-    reports = claim_reports(evidence(claims, tier.value, runs, everything=everything or known or form is Format.json))
-    for fault in dict.fromkeys(fault for each in reports for fault in each.evidence.unreadable):
+    found = evidence(claims, tier.value, runs, everything=everything or known or form is Format.json)
+    for fault in dict.fromkeys(fault for each in found for fault in each.unreadable):
         warn(f"left out: {fault}")
     title, markdown = f"Claims about batch normalization, {tier.value} tier", form is Format.md
     if form is Format.json:
-        print_json(rows_json(reports))
+        print_json(rows_json(found))
     elif not quiet:
-        table = claims_table(reports, title, wide=markdown or _has_room(), everything=everything)
+        table = claims_table(found, title, wide=markdown or _has_room(), everything=everything)
         if markdown:
             print(plain(to_markdown(table)), end="")
         else:
             print_table(table)
-    return reports
+    return found
 
 
 def _has_room() -> bool:
@@ -164,32 +163,31 @@ def _has_room() -> bool:
     return sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_FROM
 
 
-def _check(reports: "list[ClaimReport]", check: bool) -> None:
+def _check(found: "list[Evidence]", check: bool) -> None:
     from bnexp.screen import warn
 
     if not check:
         return
-    exact = [each for each in reports if each.claim.settings.kind == "exact"]
-    if missing := [each.claim.id for each in exact if each.evidence.result is None]:
+    exact = [each for each in found if each.claim.settings.kind == "exact"]
+    if missing := [each.claim.id for each in exact if each.result is None]:
         warn(f"--check: no result of {', '.join(missing)}")
-    if missing or any(each.evidence.result and not each.evidence.result.holds for each in reports):
+    if missing or any(each.result and not each.result.holds for each in found):
         raise typer.Exit(1)
 
 
-def _write_page(reports: "list[ClaimReport]", tier: Tier, runs: Path) -> list[Path]:
+def _write_page(found: "list[Evidence]", tier: Tier, runs: Path) -> list[Path]:
     from bnexp.claims.report.documents import page
 
-    return _written(runs / "claims" / tier.value, {"claims.html": page(reports, tier.value, _command()).encode()})
+    return _written(runs / "claims" / tier.value, {"claims.html": page(found, tier.value, _command()).encode()})
 
 
-def _write_docs(reports: "list[ClaimReport]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+def _write_docs(found: "list[Evidence]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
     from bnexp.claims.evidence import evidence
     from bnexp.claims.report.documents import document
-    from bnexp.claims.report.rows import claim_reports
 
-    claims, rest = [each.claim for each in reports], [other for other in Tier if other is not tier]
-    others = {other.value: claim_reports(evidence(claims, other.value, runs, everything=False)) for other in rest}
-    return _written(folder, document(reports, tier.value, _command(), others))
+    claims, rest = [each.claim for each in found], [other for other in Tier if other is not tier]
+    others = {other.value: evidence(claims, other.value, runs, everything=False) for other in rest}
+    return _written(folder, document(found, tier.value, _command(), others))
 
 
 def _command() -> str:

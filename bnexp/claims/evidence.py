@@ -53,6 +53,11 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     """Why it is unclear, or what to be careful about."""
 
+    @property
+    def estimate(self) -> tuple[float | None, float | None, float | None]:
+        """The mean change and the ends of its interval."""
+        return self.change, self.low, self.high
+
 
 def judge(pairs: Pairs, margin: float) -> Verdict:
     """Return the verdict on a claim: OPPOSITE, SUPPORTED, TOO SMALL or INCONCLUSIVE, the first that applies.

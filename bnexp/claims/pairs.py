@@ -178,20 +178,16 @@ def _pairs(by_seed: pd.DataFrame, void: str = "", notes: tuple[str, ...] = (), m
 def _change(joined: pd.DataFrame, measure: MeasureSettings) -> Float[np.ndarray, " n"]:
     """Return by how much the arm differs from the baseline in the direction of the claim."""
     treated, baseline = (joined[name].to_numpy(dtype=float) for name in ("treated", "baseline"))
-    if measure.of_logarithms and not _is_slope(measure):  # a slope is one of logarithms already
+    if measure.as_ratio:  # a slope is one of logarithms already
         with np.errstate(divide="ignore", invalid="ignore"):
             treated, baseline = np.log(treated), np.log(baseline)
     return differences(treated, baseline) * (1 if measure.better == "higher" else -1)
 
 
-def _is_slope(measure: MeasureSettings) -> bool:
-    return measure.over is not None and measure.over.by == "slope"
-
-
 def _most(measure: MeasureSettings) -> float:
     """Return the largest possible change of a measure; infinity for what has no bounds."""
     low, high = -inf, inf
-    if measure.of_logarithms or _is_slope(measure):
+    if measure.of_logarithms or measure.is_slope:
         return inf
     if measure.value in METRICS:
         low, high = bounds(measure.value)

@@ -13,10 +13,9 @@ import pytest
 
 from bnexp.claims import run as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
-from bnexp.claims.evidence import VerdictLabel, evidence
-from bnexp.claims.report.documents import document, page
-from bnexp.claims.report.rows import ClaimReport, claim_reports, rows_json
-from bnexp.claims.report.words import claims_table, cost, surprises, verdict_sentence
+from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
+from bnexp.claims.report.documents import cost, document, page, surprises, verdict_sentence
+from bnexp.claims.report.tables import claims_table, rows_json, rows_of
 from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs, read_result, regimes
 from bnexp.claims.run import run_claims
 from bnexp.config.base import Spec
@@ -232,11 +231,11 @@ def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str,
     assert found.decisive is None
     (fault,) = found.unreadable
     assert fault.startswith(f"{folder / name}: ")
-    (told,) = claim_reports([found])
-    assert told.head.verdict == "not readable"
-    assert told.head.reasons == (f"{fault}; bnexp claims run {claims['helps'].source} restores it",)
-    assert verdict_sentence(told).startswith(f"It can't be read: {folder / name}: ")
-    assert [row.regime for row in told.measured] == ["equal"] * 3
+    head, *rows = rows_of(found)
+    assert head.verdict == "not readable"
+    assert head.reasons == (f"{fault}; bnexp claims run {claims['helps'].source} restores it",)
+    assert verdict_sentence(found).startswith(f"It can't be read: {folder / name}: ")
+    assert [row.regime for row in rows] == ["equal"] * 3
 
 
 def test_a_damaged_run_that_chose_is_named_too(damaged: Path, claims: dict[str, Claim]) -> None:
@@ -251,16 +250,16 @@ def test_what_a_check_wrote_and_can_t_be_read_leaves_the_others_readable(
 ) -> None:
     path = damaged / "claims" / "checks" / "holds.json"
     path.write_text("{")
-    broken, fine = claim_reports(evidence([claims["holds"], claims["fails"]], "small", damaged))
-    assert (broken.head.verdict, fine.head.verdict) == ("not readable", "FAILS")
-    assert broken.head.reasons[0].endswith("remove it, and bnexp claims run holds makes it anew")
+    (broken,), (fine,) = map(rows_of, evidence([claims["holds"], claims["fails"]], "small", damaged))
+    assert (broken.verdict, fine.verdict) == ("not readable", "FAILS")
+    assert broken.reasons[0].endswith("remove it, and bnexp claims run holds makes it anew")
 
 
 # What people read
 
 
-def told(runs: Path, *claims: Claim) -> list[ClaimReport]:
-    return claim_reports(evidence(claims, "small", runs))
+def told(runs: Path, *claims: Claim) -> list[Evidence]:
+    return evidence(claims, "small", runs)
 
 
 def test_the_table_has_a_line_for_each_regime_and_everything_that_is_asked_for(

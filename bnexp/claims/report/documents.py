@@ -4,96 +4,38 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bnexp.claims.evidence import VerdictLabel
+from matplotlib.figure import Figure
+
+from bnexp.analysis.comparison import standing
+from bnexp.analysis.study import lower_is_better, metric_text
+from bnexp.claims.evidence import Evidence, VerdictLabel, rows_against
 from bnexp.claims.report.pictures import claim_figure, verdicts_figure
-from bnexp.claims.report.rows import ClaimReport
-from bnexp.claims.report.words import (
+from bnexp.claims.report.tables import (
+    NO_VERDICT,
+    UNREADABLE,
+    Row,
+    change_text,
     claims_table,
-    cost,
-    findings_table,
-    measured_on,
-    measures_table,
+    evidence_tables,
+    margin_text,
     not_run,
-    setting_text,
-    surprises,
-    verdict_sentence,
+    published_texts,
+    rows_of,
     verdicts_table,
 )
+from bnexp.config.dotted import below, leaves
+from bnexp.config.experiment import ExperimentConfig, default_config
+from bnexp.config.text import counted
+from bnexp.config.train import DEFAULT_EPOCHS
+from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
-from bnexp.report.style import ON_DARK
+from bnexp.report.style import ON_DARK, point_texts, short_keys, value_text
 from bnexp.report.table import to_markdown
 
+PACKAGE = "bnexp.claims.report"
 PICTURES = "claims"
 """Folder of the pictures beside the document."""
-
-
-def document(
-    reports: Sequence[ClaimReport], tier: str, command: str, others: Mapping[str, Sequence[ClaimReport]] | None = None
-) -> dict[str, bytes]:
-    """Return the document and its pictures by their paths.
-
-    Args:
-        reports: those of the claims, in order.
-        tier: in which they ran.
-        command: that made it.
-        others: reports on the same claims in other tiers, by tier; only their verdicts are shown.
-    """
-    drawn = {each.claim.id: figure for each in reports if (figure := claim_figure(each.evidence))}
-    if overview := verdicts_figure([each.evidence for each in reports]):
-        drawn["verdicts"] = overview
-    parts = [
-        *_head(reports, {tier: reports} | dict(others or {}), command, overview is not None),
-        *(part for each in reports for part in _claim(each, each.claim.id in drawn)),
-    ]
-    text = "\n\n".join(part.strip() for part in parts if part) + "\n"
-    files = {f"{PICTURES}/{name}.png": figure_bytes(figure, "png") for name, figure in drawn.items()}
-    return {"claims.md": text.encode()} | files
-
-
-def _head(
-    reports: Sequence[ClaimReport], tiers: Mapping[str, Sequence[ClaimReport]], command: str, overview: bool
-) -> Iterator[str]:
-    tier = next(iter(tiers))
-    yield "# What is claimed about batch normalization, and what was found"
-    yield (
-        f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
-        "other. (S0) to (S4) are the study notes that a claim comes from."
-    )
-    yield measured_on(reports)
-    yield to_markdown(verdicts_table(tiers))
-    if overview:
-        yield f"![Mean change of every claim with its interval, in margins]({PICTURES}/verdicts.png)"
-    yield to_markdown(claims_table(reports, "All numbers", wide=True))
-
-
-def _claim(report: ClaimReport, drawn: bool) -> Iterator[str]:
-    settings = report.claim.settings
-    yield f"## {report.claim.id}"
-    yield f"> {settings.claim.strip()} ({', '.join(settings.notes)})"
-    wrong = "" if settings.as_worded else "This is wrong as worded. "
-    if settings.tested:
-        yield f"{wrong}Tested: {settings.tested.strip()}"
-    yield f"**{report.head.verdict}.** {verdict_sentence(report)}"
-    if drawn:
-        yield f"![{report.claim.id}]({PICTURES}/{report.claim.id}.png)"
-    if report.measured:
-        yield to_markdown(measures_table(report))
-    if report.evidence.result:
-        yield to_markdown(findings_table(report))
-    yield "\n".join(f"- {line}" for line in surprises(report))
-    if settings.expect:
-        yield f"Expected before the run: {settings.expect.strip()}"
-    facts = {
-        "Setting": setting_text(report.evidence.experiment) if report.evidence.experiment else "",
-        "Cost": cost(report),
-        "Literature": "; ".join(settings.literature),
-        "Published": "; ".join(report.head.published),
-    }
-    yield "\n".join(f"- {name}: {text}" for name, text in facts.items() if text)
-
-
-PACKAGE = "bnexp.claims.report"
 KINDS = {
     VerdictLabel.supported: "good",
     VerdictLabel.holds: "good",
@@ -103,44 +45,251 @@ KINDS = {
     VerdictLabel.too_small: "small",
 }
 """How a verdict is coloured; the word stands in the colour."""
+MOST_POINTS = 3
+"""Grid points at which the arm is behind that are named; of more the number is said."""
+MOST_OPPOSITE = 3
+"""Measures against the claim that are named; the table has them all."""
 
 
-def page(reports: Sequence[ClaimReport], tier: str, command: str) -> str:
+def document(
+    found: Sequence[Evidence], tier: str, command: str, others: Mapping[str, Sequence[Evidence]] | None = None
+) -> dict[str, bytes]:
+    """Return the document and its pictures by their paths.
+
+    Args:
+        found: what is known about the claims, in order.
+        tier: in which they ran.
+        command: that made it.
+        others: the same claims in other tiers, by tier; only their verdicts are shown.
+    """
+    parts = [
+        "# What is claimed about batch normalization, and what was found",
+        f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
+        "other. (S0) to (S4) are the study notes that a claim comes from.",
+        measured_on(found),
+        to_markdown(verdicts_table({tier: found} | dict(others or {}))),
+    ]
+    drawn = dict[str, Figure]()
+    if overview := verdicts_figure(found):
+        drawn["verdicts"] = overview
+        parts.append(f"![Mean change of every claim with its interval, in margins]({PICTURES}/verdicts.png)")
+    parts.append(to_markdown(claims_table(found, "All numbers", wide=True)))
+    for item in map(_item, found):
+        parts += _section(item)
+        if item["figure"]:
+            drawn[item["id"]] = item["figure"]
+    text = "\n\n".join(part.strip() for part in parts if part) + "\n"
+    files = {f"{PICTURES}/{name}.png": figure_bytes(figure, "png") for name, figure in drawn.items()}
+    return {"claims.md": text.encode()} | files
+
+
+def _section(item: Mapping[str, Any]) -> Iterator[str]:
+    settings = item["settings"]
+    yield f"## {item['id']}"
+    yield f"> {settings.claim.strip()} ({', '.join(settings.notes)})"
+    wrong = "" if settings.as_worded else "This is wrong as worded. "
+    if settings.tested:
+        yield f"{wrong}Tested: {settings.tested.strip()}"
+    yield f"**{item['word']}.** {item['sentence']}"
+    if item["figure"]:
+        yield f"![{item['id']}]({PICTURES}/{item['id']}.png)"
+    yield from map(to_markdown, item["tables"])
+    yield "\n".join(f"- {line}" for line in item["surprises"])
+    if settings.expect:
+        yield f"Expected before the run: {settings.expect.strip()}"
+    facts = {
+        "Setting": item["setting"],
+        "Cost": item["cost"],
+        "Literature": "; ".join(settings.literature),
+        "Published": "; ".join(item["published"]),
+    }
+    yield "\n".join(f"- {name}: {text}" for name, text in facts.items() if text)
+
+
+def page(found: Sequence[Evidence], tier: str, command: str) -> str:
     """Return the page; every text from a configuration is escaped by the template."""
-    items = [_item(each) for each in reports]
-    counts = Counter(item["word"] for item in items)
-    overview = verdicts_figure([each.evidence for each in reports])
+    items = [item | {"picture": svg_uri(item["figure"]) if item["figure"] else ""} for item in map(_item, found)]
+    overview = verdicts_figure(found)
     style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
     return template(PACKAGE, "claims.html.j2").render(
         items=items,
         tier=tier,
-        counts=counts,
+        counts=Counter(item["word"] for item in items),
         style=style,
         on_dark=script_json(ON_DARK),
         script=asset("bnexp.report.html", "theme.js"),
         command=command,
-        measured=measured_on(reports),
-        missing=not_run(reports),
+        measured=measured_on(found),
+        missing=not_run(found),
         overview=svg_uri(overview) if overview else "",
     )
 
 
-def _item(report: ClaimReport) -> dict[str, Any]:
-    """Return what the template shows of a claim."""
-    figure = claim_figure(report.evidence)
+def _item(evidence: Evidence) -> dict[str, Any]:
+    """Return what the document and the page show of a claim."""
     return {
-        "id": report.claim.id,
-        "settings": report.claim.settings,
-        "word": report.head.verdict,
-        "kind": KINDS[report.evidence.label] if report.evidence.label else "none",
-        "sentence": verdict_sentence(report),
-        "surprises": tuple(surprises(report)),
-        "setting": setting_text(report.evidence.experiment) if report.evidence.experiment else "",
-        "cost": cost(report),
-        "published": report.head.published,
-        "tables": [
-            *([measures_table(report)] if report.measured else []),
-            *([findings_table(report)] if report.evidence.result else []),
-        ],
-        "picture": svg_uri(figure) if figure else "",
+        "id": evidence.claim.id,
+        "settings": evidence.claim.settings,
+        "word": rows_of(evidence)[0].verdict,
+        "kind": KINDS[evidence.label] if evidence.label else "none",
+        "sentence": verdict_sentence(evidence),
+        "surprises": surprises(evidence),
+        "setting": setting_text(evidence.experiment) if evidence.experiment else "",
+        "cost": cost(evidence),
+        "published": published_texts(evidence.claim),
+        "tables": evidence_tables(evidence),
+        "figure": claim_figure(evidence),
     }
+
+
+def verdict_sentence(evidence: Evidence) -> str:
+    """Say what was found in one sentence, with the numbers."""
+    row, result = rows_of(evidence)[0], evidence.result
+    if row.verdict == UNREADABLE:
+        return f"It can't be read: {'; '.join(row.reasons)}."
+    if result and not row.arms:
+        held = counted(sum(finding.error is not None for finding in result.findings), "test")
+        return f"{held}; {'; '.join(row.reasons)}." if row.reasons else f"{held}."
+    if not row.arms:
+        described = row.verdict == NO_VERDICT
+        return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
+    reasons = "".join(f" {_capital(reason)}." for reason in row.reasons)
+    return f"{_capital(row.measure)}: {_measured(row, row.arms)}{_regime(row, row.arms)}.{reasons}"
+
+
+def _measured(row: Row, arms: tuple[str, str]) -> str:
+    if row.change is None:
+        return "nothing to compare"
+    sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
+    how = f"{sign} agrees; the margin is {margin}"
+    return f"{change_text(row.change, row.ratio)}, {arms[1]} against {arms[0]} ({how}), n = {row.n}"
+
+
+def _regime(row: Row, arms: tuple[str, str]) -> str:
+    if row.regime == "tuned" and len(row.rates) == 2:
+        return f"; each with what it chose: {arms[0]}: {row.rates[0]}; {arms[1]}: {row.rates[1]}"
+    return "; with equal settings" if row.regime == "equal" else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def surprises(evidence: Evidence) -> list[str]:
+    """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
+    head, *others = rows_of(evidence)
+    return [*_regimes_disagree(head, others), *_measures_against(head, others), *_points_against(evidence)]
+
+
+def _regimes_disagree(head: Row, others: Sequence[Row]) -> Iterator[str]:
+    words = {row.regime: row.verdict for row in (head, *others) if row.arms and row.measure == head.measure}
+    if len(words) == 2 and len(set(words.values())) == 2:
+        yield f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}."
+
+
+def _measures_against(head: Row, others: Sequence[Row]) -> Iterator[str]:
+    against = [row for row in others if row.measure != head.measure and row.verdict.startswith(VerdictLabel.opposite)]
+    for row in against[:MOST_OPPOSITE]:
+        yield f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}."
+    if len(against) > MOST_OPPOSITE:
+        yield f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table."
+
+
+def _points_against(evidence: Evidence) -> Iterator[str]:
+    """Say where the arm has the worse accuracy, unless that is what the claim says."""
+    measure = evidence.decisive.measure if evidence.decisive else None
+    if measure is None or (measure.value.endswith("accuracy") and measure.better == "lower"):
+        return
+    for regime, study in evidence.studies.items():
+        metric, rows = rows_against(study, measure.baseline, by=study.grid_keys)
+        if lower_is_better(metric) or not study.grid_keys:
+            continue
+        points = {str(row.point) for row in rows}
+        behind = [row for row in rows if row.arm == measure.arm and standing(row, lower=False).sign < 0]
+        behind.sort(key=lambda row: row.difference or 0)
+        named = ", ".join(
+            f"{' '.join(point_texts(row.point))} by {metric_text(metric, -(row.difference or 0))}"
+            for row in behind[:MOST_POINTS]
+        )
+        more = f" and at {len(behind) - MOST_POINTS} more" if len(behind) > MOST_POINTS else ""
+        if behind:
+            what = f"{measure.arm} is behind {measure.baseline} in {metric.replace('_', ' ')}"
+            yield f"At {len(behind)} of {counted(len(points), 'grid point')} ({regime}) {what}: {named}{more}."
+
+
+def cost(evidence: Evidence) -> str:
+    """Say what it took; nothing where nothing has run."""
+    if evidence.result:
+        return f"{evidence.result.seconds:.0f} s"
+    studies = evidence.studies.values()
+    trials, seconds = sum(len(each.trials) for each in studies), sum(each.trials["seconds"].sum() for each in studies)
+    return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if studies else ""
+
+
+def measured_on(found: Sequence[Evidence]) -> str:
+    """Say when and on what claims were measured: dates, machines, versions."""
+    abouts = [about for each in found for study in each.studies.values() for about in study.environments.values()]
+    machines = dict.fromkeys(
+        f"{about.get('device_name')} ({about.get('device')}, {about.get('cores')} cores), "
+        f"torch {about.get('torch')}, bnexp {about.get('bnexp')}"
+        for about in abouts
+    )
+    if not machines:
+        return ""
+    days = sorted(str(about[key])[:10] for about in abouts for key in ("started", "ended") if about.get(key))
+    when = f", {' to '.join(dict.fromkeys((days[0], days[-1])))}" if days else ""
+    return f"Measured on {'; '.join(machines)}{when}."
+
+
+ALWAYS = (
+    *("data.name", "model.family", "model.depth", "model.width", "model.activation"),
+    *("train.optimizer", "train.batch_size", "train.epochs", "train.steps", "train.lr"),
+)
+"""Told even where they are as by default."""
+UNTOLD = ("data.root", "train.record_at", "train.checkpoint_every")
+"""Where the images lie, and how often something is written down."""
+MOST_VALUES = 4
+"""Of a swept setting that are named; of more the first and the last."""
+
+
+def setting_text(config: ExperimentConfig) -> str:
+    """Say what all arms share, what is swept, and what every arm chose from.
+
+    What is swept, chosen, or differs between arms is no shared setting.
+    """
+    untuned, point = default_config(config), config.points()[0]
+    own, *others = (_flat(untuned.settings(arm, point)) for arm in config.arms)
+    usual = _flat(TrialSettings())
+    apart = {key for key in own if any(other.get(key) != own[key] for other in others)}
+    apart |= {*config.swept, *config.tune.grid, *UNTOLD}
+    sections: dict[str, list[str]] = {}
+    for key, value in own.items():
+        told = value is not None and (key in ALWAYS or value != usual.get(key))
+        if told and not any(below(key, section) for section in apart):
+            section, _, name = key.partition(".")
+            text = value_text(value) if name == "name" else f"{name} {value_text(value)}"
+            sections.setdefault(section, []).append(text)
+    parts = [f"{name}: {', '.join(texts)}" for name, texts in sections.items()]
+    if config.swept:
+        parts.append(f"over {_axes({key: [point[key] for point in config.points()] for key in config.swept})}")
+    if config.tune.grid:
+        parts.append(f"every arm chose of {_axes(config.tune.grid)}")
+    return "; ".join(parts)
+
+
+def _axes(axes: Mapping[str, Any]) -> str:
+    short = short_keys(list(axes))
+    return ", ".join(f"{short[key]} {_values(values)}" for key, values in axes.items())
+
+
+def _values(values: Any) -> str:
+    texts = list(dict.fromkeys(map(value_text, values)))
+    return f"{texts[0]} … {texts[-1]} ({len(texts)})" if len(texts) > MOST_VALUES else " / ".join(texts)
+
+
+def _flat(settings: TrialSettings) -> dict[str, Any]:
+    """Return every setting by its dotted key, with the numbers that null stands for."""
+    model, train = settings.model, settings.train
+    flat = {key: list(value) if isinstance(value, tuple) else value for key, value in leaves(settings)}
+    flat |= {"model.depth": model.layers, "model.width": model.width or model.spec.width}
+    return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}

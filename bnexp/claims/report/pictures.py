@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from bnexp.analysis.study import choose_metric
 from bnexp.claims.evidence import Evidence, Judgement, Verdict, VerdictLabel
-from bnexp.claims.report.rows import as_ratio, format_number, margin_text
+from bnexp.claims.report.tables import format_number, margin_text
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, shorten_text, style_axes
 from bnexp.report.figures.pictures import probe_figures
@@ -82,7 +82,7 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
         return None
     others = [row for row in evidence.rows if row.measure == decisive.measure and row is not decisive]
     shown = [decisive, *(row for row in others if _is_calm(row, decisive))]
-    sides = [_Side(row, not row.decides, as_ratio(row.measure)) for row in shown]
+    sides = [_Side(row, not row.decides, row.measure.as_ratio) for row in shown]
     one = "round" if decisive.regime == "measured" else "seed"
     figure, body = new_figure(
         title=decisive.measure.label[:1].upper() + decisive.measure.label[1:],

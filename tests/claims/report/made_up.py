@@ -9,7 +9,7 @@ from bnexp.analysis.study import Study
 from bnexp.claims.catalogue import Claim, ClaimSettings, MeasureSettings
 from bnexp.claims.evidence import Chosen, Evidence, Judgement, judge
 from bnexp.claims.pairs import Pairs
-from bnexp.claims.report.rows import ClaimReport, claim_reports
+from bnexp.claims.report.tables import Row, rows_of
 from bnexp.claims.results import CheckResult, Finding, Regime
 from tests.claims.made_up import measure
 from tests.helpers import experiment
@@ -64,7 +64,6 @@ def from_check(*findings: Finding, **raw: Any) -> Evidence:
     return Evidence(a_claim(**raw), result=CheckResult(findings, None, 1.0, {}, "four_parameters"))
 
 
-def told(evidence: Evidence) -> ClaimReport:
-    """What is told about one claim."""
-    (report,) = claim_reports([evidence])
-    return report
+def head(evidence: Evidence) -> Row:
+    """The row with the verdict."""
+    return rows_of(evidence)[0]

@@ -3,7 +3,7 @@
 import pytest
 
 from bnexp.claims.evidence import Chosen
-from bnexp.claims.report.rows import change_text, choices_text, format_number, margin_text, spread_text
+from bnexp.claims.report.tables import change_text, choices_text, format_number, margin_text, spread_text
 
 
 def lr(value: float, edge: bool = False, key: str = "train.lr", **point: object) -> Chosen:

@@ -8,13 +8,20 @@ import pytest
 from rich.console import Console
 
 from bnexp.claims.evidence import Evidence
-from bnexp.claims.report.rows import command_line_name, rows_json
-from bnexp.claims.report.words import COLUMNS, claims_table, findings_table, measures_table, verdicts_table
+from bnexp.claims.report.tables import (
+    COLUMNS,
+    claims_table,
+    command_line_name,
+    evidence_tables,
+    rows_json,
+    rows_of,
+    verdicts_table,
+)
 from bnexp.claims.results import Finding
 from bnexp.config.load import shipped
 from bnexp.report.table import to_markdown, to_rich
 from tests.claims.made_up import measure
-from tests.claims.report.made_up import a_claim, from_check, from_data, judged, told
+from tests.claims.report.made_up import a_claim, from_check, from_data, head, judged
 from tests.helpers import EXACT_FLOAT64
 
 FIRST, SECOND = measure(label="first"), measure(label="second")
@@ -23,7 +30,7 @@ CLOSE, FAR = ((0.5, 0.5, 0.5), (0.505, 0.506, 0.507)), ((0.5, 0.5, 0.5), (0.7, 0
 
 @pytest.mark.parametrize("value", ["diverged", "final_test_accuracy"])
 def test_what_diverged_means_stands_under_a_measure_of_it(value: str) -> None:
-    table = claims_table([told(from_data(judged(*FAR, of=measure(label="share", value=value))))])
+    table = claims_table([from_data(judged(*FAR, of=measure(label="share", value=value)))])
     assert any(note.startswith("diverged: a number is") for note in table.notes) is (value == "diverged")
 
 
@@ -33,16 +40,17 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
         for regime in ("equal", "tuned")
         for of in (FIRST, SECOND)
     ]
-    report = told(from_data(*rows))
-    assert [(row.measure, row.regime) for row in report.rows] == [
+    report = from_data(*rows)
+    assert [(row.measure, row.regime) for row in rows_of(report)] == [
         ("first", "tuned"),
         ("first", "equal"),
         ("second", "tuned"),
         ("second", "equal"),
     ]
-    assert [row.decides for row in report.rows] == [True, False, False, False]
-    assert measures_table(report).marked == (0,)
-    assert "| **first** | tuned |" in to_markdown(measures_table(report))
+    assert [row.decides for row in rows_of(report)] == [True, False, False, False]
+    (table,) = evidence_tables(report)
+    assert table.marked == (0,)
+    assert "| **first** | tuned |" in to_markdown(table)
     assert len(claims_table([report]).rows) == 2
     assert len(claims_table([report], everything=True).rows) == 4
     assert claims_table([report]).headers == ("claim", "measure", "regime", "Δ [interval]", "n", "margin", "verdict")
@@ -50,62 +58,62 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
 
 
 def test_a_margin_is_a_ratio_where_changes_are() -> None:
-    logs = told(from_data(judged((1, 1, 1), (2, 2.1, 2.2), of=measure(log=True, margin=0.5)))).head
+    logs = head(from_data(judged((1, 1, 1), (2, 2.1, 2.2), of=measure(log=True, margin=0.5))))
     assert logs.ratio
     assert logs.margin == pytest.approx(exp(0.5), rel=EXACT_FLOAT64)
     assert logs.change
     assert logs.change[0] == pytest.approx((2 * 2.1 * 2.2) ** (1 / 3), rel=EXACT_FLOAT64)
-    assert told(from_data(judged(*FAR))).head.margin == 0.01
+    assert head(from_data(judged(*FAR))).margin == 0.01
 
 
 def test_it_is_said_that_a_mean_is_below_the_margin_where_that_is_why_it_is_unclear() -> None:
     wide = judged((0.5, 0.5, 0.5), (0.502, 0.508, 0.514), of=measure(margin=0.01))
     tall = judged((1, 1, 1), (1.15, 1.2, 1.25), of=measure(margin=0.25, log=True))
-    assert told(from_data(wide)).head.verdict == "INCONCLUSIVE"
+    assert head(from_data(wide)).verdict == "INCONCLUSIVE"
     for row, said in ((wide, ""), (tall, "the mean is below the margin of ×1.28")):
         above = row.verdict.low is not None and row.verdict.low > 0
         assert above == bool(said)
-        assert told(from_data(row)).head.reasons == ((said,) if said else ())
-    assert told(from_data(judged(*FAR))).head.reasons == ()
+        assert head(from_data(row)).reasons == ((said,) if said else ())
+    assert head(from_data(judged(*FAR))).reasons == ()
 
 
 def test_what_differs_by_rounding_has_no_spread() -> None:
-    head = told(from_data(judged((0.1 + 0.2, 0.3, 0.3), (0.5, 0.6, 0.7)))).head
-    assert head.baseline
-    assert head.baseline[1] == 0
-    assert head.treated
-    assert head.treated[1] == pytest.approx(0.1)
+    row = head(from_data(judged((0.1 + 0.2, 0.3, 0.3), (0.5, 0.6, 0.7))))
+    assert row.baseline
+    assert row.baseline[1] == 0
+    assert row.treated
+    assert row.treated[1] == pytest.approx(0.1)
 
 
 def test_an_exact_claim_tells_its_worst_finding() -> None:
     fine, worse = Finding("one", "1", 1e-9, 1e-6), Finding("two", "2", 5e-7, 1e-6)
-    head = told(from_check(fine, worse)).head
-    assert (head.regime, head.verdict) == ("exact", "HOLDS")
-    assert head.reasons == ("worst error 5e-07 of 1e-06 allowed",)
-    assert told(from_check(worse, fine)).head.reasons == head.reasons
-    failing = told(from_check(fine, Finding("two", "2", 2.0, 1e-6), as_worded=False, tested="Not quite.")).head
+    row = head(from_check(fine, worse))
+    assert (row.regime, row.verdict) == ("exact", "HOLDS")
+    assert row.reasons == ("worst error 5e-07 of 1e-06 allowed",)
+    assert head(from_check(worse, fine)).reasons == row.reasons
+    failing = head(from_check(fine, Finding("two", "2", 2.0, 1e-6), as_worded=False, tested="Not quite."))
     assert (failing.verdict, failing.reasons) == ("FAILS as corrected", ("two: 2",))
-    table = findings_table(told(from_check(fine, Finding("two", "2", 2.0, 1e-6), Finding("by the way", "3"))))
+    (table,) = evidence_tables(from_check(fine, Finding("two", "2", 2.0, 1e-6), Finding("by the way", "3")))
     assert [row[2:] for row in table.rows] == [("1e-09 of 1e-06", "holds"), ("2 of 1e-06", "FAILS"), ("told", "")]
 
 
 def test_what_has_not_run_is_named_with_the_command() -> None:
-    done, missing = told(from_data(judged(*FAR))), told(Evidence(a_claim(FIRST), missing=True))
-    assert (missing.head.verdict, missing.head.measure) == ("not run", "first")
+    done, missing = from_data(judged(*FAR)), Evidence(a_claim(FIRST), missing=True)
+    assert (head(missing).verdict, head(missing).measure) == ("not run", "first")
     assert claims_table([done]).lines[-1].startswith("verdict")
     assert claims_table([done, missing]).notes[-1] == "not run: bnexp claims run folder/made_up.yaml"
     assert claims_table([missing, missing]).notes[-1] == "not run: bnexp claims run"
 
 
 def test_of_many_claims_that_have_not_run_the_number_is_said() -> None:
-    many = [told(from_data(judged(*FAR))), *[told(Evidence(a_claim(FIRST), missing=True))] * 9]
+    many = [from_data(judged(*FAR)), *[Evidence(a_claim(FIRST), missing=True)] * 9]
     named = "not run: 9 of 10 claims, such as folder/made_up.yaml; bnexp claims run runs them all"
     assert claims_table(many).notes[-1] == named
 
 
 def test_a_claim_that_the_data_contradict_is_quoted_under_the_table() -> None:
-    opposite, fails = told(from_data(judged(*FAR[::-1]))), told(from_check(Finding("it", "isn't", 2.0, 1.0)))
-    assert claims_table([told(from_data(judged(*FAR))), opposite, fails]).notes == (
+    opposite, fails = from_data(judged(*FAR[::-1])), from_check(Finding("it", "isn't", 2.0, 1.0))
+    assert claims_table([from_data(judged(*FAR)), opposite, fails]).notes == (
         "made_up: OPPOSITE. The claim: So it is.",
         "made_up: FAILS; it: isn't. The claim: So it is.",
     )
@@ -114,7 +122,7 @@ def test_a_claim_that_the_data_contradict_is_quoted_under_the_table() -> None:
 
 def test_the_usual_table_fits_a_terminal_of_80_columns() -> None:
     row = judged(*FAR, of=measure(label="test accuracy of a network with many layers, " * 3), regime="tuned")
-    report = told(replace(from_data(row), claim=replace(a_claim(row.measure), id="two_inference_methods")))
+    report = replace(from_data(row), claim=replace(a_claim(row.measure), id="two_inference_methods"))
     console = Console(width=80, file=StringIO())
     console.print(to_rich(claims_table([report])))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
@@ -132,12 +140,12 @@ def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None
 def test_a_published_number_stands_with_its_setting() -> None:
     ours = {"study": "A", "setting": "as here", "found": "97 %", "same_setting": True}
     theirs = {"study": "B", "setting": "ImageNet", "found": "6 %", "unverified": True}
-    head = told(from_data(judged(*FAR), published=[ours, theirs])).head
-    assert head.published == ("97 % (A: as here; same setting)", "6 %† (B: ImageNet)")
+    row = head(from_data(judged(*FAR), published=[ours, theirs]))
+    assert row.published == ("97 % (A: as here; same setting)", "6 %† (B: ImageNet)")
 
 
 def test_the_first_table_says_what_was_tested() -> None:
-    worded, corrected = told(from_data(judged(*FAR))), told(from_data(judged(*CLOSE), tested="Nearly  so.\n"))
+    worded, corrected = from_data(judged(*FAR)), from_data(judged(*CLOSE), tested="Nearly  so.\n")
     table = verdicts_table({"small": [worded, corrected], "full": [corrected, worded]})
     assert table.headers == ("claim", "small tier", "full tier", "what was tested")
     assert table.rows == (
@@ -147,6 +155,6 @@ def test_the_first_table_says_what_was_tested() -> None:
 
 
 def test_for_scripts_what_is_not_finite_is_null() -> None:
-    (row,) = rows_json([told(from_data(judged((1, float("inf")), (1, 2))))])
+    (row,) = rows_json([from_data(judged((1, float("inf")), (1, 2)))])
     assert row["baseline"] == [None, None]
     assert row["decides"] is True

@@ -1,6 +1,6 @@
 """The setting of a claim: what isn't as by default, without what is swept, chosen, or an arm's own."""
 
-from bnexp.claims.report.words import setting_text
+from bnexp.claims.report.documents import setting_text
 from tests.helpers import experiment
 
 
