@@ -88,7 +88,7 @@ def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
 def _update(network: nn.Module, logits_KBC: Tensor) -> None:
     """Make a step of gradient descent, with labels that are made up."""
     labels_KB = torch.arange(logits_KBC.shape[1])[None] % CLASSES
-    losses(logits_KBC, labels_KB).mean().backward()  # type: ignore[no-untyped-call]
+    losses(logits_KBC, labels_KB).mean().backward()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     optimizer.step()
     optimizer.zero_grad()

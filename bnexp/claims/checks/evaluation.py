@@ -136,13 +136,6 @@ def _refitted(moment: Moment) -> nn.Module:
     return network
 
 
-def _refitted(moment: Moment) -> nn.Module:
-    """Return the network with statistics of its training images, batch by batch in the order of the file."""
-    network = moment.network()
-    refit_statistics(network, (x_BP[None] for x_BP in _batches(moment)))
-    return network
-
-
 def _batches(moment: Moment) -> list[Float[Tensor, "B P"]]:
     x_NP = moment.data.inputs(moment.data.train.images_NP)
     return list(x_NP[: len(x_NP) // BATCH * BATCH].split(BATCH))

@@ -87,8 +87,8 @@ def _against_autograd(name: str, shape: tuple[int, ...]) -> Iterator[Finding]:
     layer = _layer(1 + 0.5 * noise(shape[1], seed=2), noise(shape[1], seed=3))
     y = layer(x) if x.ndim == 4 else layer(x[None])[0]
     expected = torch.autograd.grad(y, [x, layer.gamma, layer.beta], dy)
-    arrays = (tensor.detach().numpy() for tensor in (x, layer.gamma[0], layer.beta[0]))
-    by_hand, cache = reference.forward(*arrays)
+    x_array, gamma_C, beta_C = (tensor.detach().numpy() for tensor in (x, layer.gamma[0], layer.beta[0]))
+    by_hand, cache = reference.forward(x_array, gamma_C, beta_C)
     yield compare(f"{name}, forward", by_hand, y.detach(), BY_HAND, "relative error {} in float64")
     ways = {"node by node": reference.backward, "in one line": reference.backward_closed_form}
     for way, backward in ways.items():
