@@ -66,7 +66,6 @@ class Exported:
     trial: Trial
     folded: bool
     paths: tuple[Path, ...]
-    """The files."""
     images: str
     """The images that the files were checked on, in words."""
     accuracy: float
@@ -87,6 +86,15 @@ class Exported:
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
+        checks = [
+            {
+                "path": str(check.path),
+                "max_difference": check.difference.largest,
+                "relative_difference": check.difference.relative,
+                "accuracy": check.accuracy,
+            }
+            for check in self.checks
+        ]
         return {
             "run": self.run,
             "trial": self.trial.number,
@@ -95,15 +103,7 @@ class Exported:
             "paths": [str(path) for path in self.paths],
             "images": self.images,
             "accuracy": self.accuracy,
-            "checks": [
-                {
-                    "path": str(check.path),
-                    "max_difference": check.difference.largest,
-                    "relative_difference": check.difference.relative,
-                    "accuracy": check.accuracy,
-                }
-                for check in self.checks
-            ],
+            "checks": checks,
             "failed": self.failed or None,
         }
 
@@ -124,17 +124,10 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
-    """Write one trial into a folder of its own, once what is written has been checked.
+    """Write one trial into a folder (default: export/trial-NNN in the run folder), once what is written was checked.
 
-    Where ONNX can't be written, or gives other logits, the other files are kept all the same, and `failed` has the
-    reason.
-
-    Args:
-        run: the run folder.
-        number: of the trial.
-        folder: where to; default: export/trial-NNN in the run folder.
-        fold: whether to fold its norm layers into the weights beside them.
-        onnx: whether to write ONNX, too.
+    With `fold` its norm layers are folded into the weights beside them. Where ONNX can't be written, or gives other
+    logits, the other files are kept all the same, and `failed` has the reason.
 
     Raises:
         InputError: there is no such trial, or it can't be exported so; nothing has been written.
@@ -147,7 +140,7 @@ def export_trial(
         raise InputError(f"{run.path}: trial {number} diverged: its weights are not finite")
     place = folder or run.path / "export" / f"trial-{number:03}"
     _refuse_foreign(place)
-    export, failed = _Export(run.path.name, trained, fold), ""
+    export, names, failed = _Export(run.path.name, trained, fold), [MODULE, WEIGHTS], ""
     with TemporaryDirectory() as temporary:
         beside = Path(temporary)
         try:
@@ -155,51 +148,29 @@ def export_trial(
         except Unfoldable as reason:
             raise InputError(f"{run.path}: trial {number} can't be folded: {reason}") from None
         checks = [export.check(place / MODULE, runpy.run_path(str(beside / MODULE))["load"]())]
-        names = [MODULE, WEIGHTS]
         if onnx:
             try:
                 checks.append(export.checked_onnx(beside / ONNX, place / ONNX))
                 names.append(ONNX)
             except BnexpError as error:
                 failed = str(error)
-        _keep(beside, names, place)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{place}: can't be made a folder ({error.strerror}); choose another with --to") from None
+        if ONNX not in names:
+            (place / ONNX).unlink(missing_ok=True)  # of an earlier export
+        for name in names:
+            replace_file(place / name, (beside / name).read_bytes())
     paths = tuple(place / name for name in names)
-    reference = export.reference
-    accuracy = reference.accuracy(reference.logits_NL)
-    return Exported(export.run, trained.trial, fold, paths, reference.described, accuracy, tuple(checks), failed)
+    accuracy = export.accuracy(export.trained_logits)
+    return Exported(export.run, trained.trial, fold, paths, export.images[0], accuracy, tuple(checks), failed)
 
 
 def _refuse_foreign(place: Path) -> None:
     present = [name for name in (MODULE, WEIGHTS, ONNX) if (place / name).exists()]
     if present and not ((place / MODULE).is_file() and MARK.encode() in (place / MODULE).read_bytes()):
         raise InputError(f"{place}: has a {present[0]} that bnexp export didn't write; choose another folder with --to")
-
-
-def _keep(beside: Path, names: list[str], place: Path) -> None:
-    """Bring checked files to their place, and remove an ONNX file of an earlier export that isn't among them."""
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{place}: can't be made a folder ({error.strerror}); choose another with --to") from None
-    if ONNX not in names:
-        (place / ONNX).unlink(missing_ok=True)
-    for name in names:
-        replace_file(place / name, (beside / name).read_bytes())
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """Images as bytes, and the logits of the network that was trained."""
-
-    described: str
-    """Their number and split."""
-    images_NCHW: UInt8[Tensor, "N C H W"]
-    labels_N: Int64[Tensor, " N"]
-    logits_NL: Float[Tensor, "N L"]
-
-    def accuracy(self, logits_NL: Float[Tensor, "N L"]) -> float:
-        """Return the share of images whose label has the largest logit."""
-        return float((logits_NL.argmax(1) == self.labels_N).double().mean())
 
 
 @dataclass(frozen=True)
@@ -210,12 +181,12 @@ class _Export:
     trained: TrainedTrial
     fold: bool
 
-    @property
+    @cached_property
     def settings(self) -> TrialSettings:
         """The trial's settings."""
         return self.trained.trial.settings
 
-    @property
+    @cached_property
     def dtype(self) -> torch.dtype:
         """The type that it was trained in."""
         return dtype_of(self.settings.train.precision)
@@ -225,15 +196,9 @@ class _Export:
         """The data set, scaled as in training."""
         return load(self.settings.data, CPU, self.dtype)
 
-    def network(self, dtype: torch.dtype) -> nn.Sequential:
-        """Return the network, with a layer for pixels in front."""
-        network = self.trained.network(self.data.shape, CPU).to(dtype)
-        layers = folded(network) if self.fold else to_torch(network)
-        return nn.Sequential(_pixels(self.data, dtype), *layers).eval()
-
     @cached_property
-    def reference(self) -> _Reference:
-        """Test images, or training images where there are none, and the trained network's logits."""
+    def images(self) -> tuple[str, UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
+        """Test images, or training images where there are none, as bytes: their number in words, they, their labels."""
         shape = self.data.shape
         raw = read(self.settings.data)  # bytes, which a data set of whitened images no longer has
         if shape.test:
@@ -241,35 +206,44 @@ class _Export:
         else:
             images, labels, split, count = raw.train_images_NCHW, raw.train_labels_N, "training", shape.train
         count = min(CHECKED, count)
-        x_NCHW, labels_N = torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
-        network = self.trained.network(shape, CPU)
-        logits_NL = self.logits(lambda x_BCHW: network(self.data.inputs(x_BCHW.flatten(1))[None])[0], x_NCHW)
-        return _Reference(counted(count, f"{split} image"), x_NCHW, labels_N, logits_NL)
+        return counted(count, f"{split} image"), torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
+
+    @cached_property
+    def trained_logits(self) -> Float[Tensor, "N L"]:
+        """The logits of the network that was trained."""
+        network = self.trained.network(self.data.shape, CPU)
+        return self.logits(lambda x_BCHW: network(self.data.inputs(x_BCHW.flatten(1))[None])[0])
+
+    def network(self, dtype: torch.dtype) -> nn.Sequential:
+        """Return the network, with a layer for pixels in front."""
+        network = self.trained.network(self.data.shape, CPU).to(dtype)
+        layers = folded(network) if self.fold else to_torch(network)
+        return nn.Sequential(_pixels(self.data, dtype), *layers).eval()
 
     @torch.no_grad()
-    def logits(self, forward: Forward, images_NCHW: UInt8[Tensor, "N C H W"]) -> Float[Tensor, "N L"]:
+    def logits(self, forward: Forward) -> Float[Tensor, "N L"]:
         """Return a network's logits, computed as in training."""
         with numerics(self.settings.train, CPU):
-            return torch.cat([forward(x_BCHW) for x_BCHW in images_NCHW.split(BATCH)])
+            return torch.cat([forward(x_BCHW) for x_BCHW in self.images[1].split(BATCH)])
+
+    def accuracy(self, logits_NL: Float[Tensor, "N L"]) -> float:
+        """Return the share of images whose label has the largest logit."""
+        return float((logits_NL.argmax(1) == self.images[2]).double().mean())
 
     def check(self, path: Path, forward: Forward) -> Check:
-        """Compare the network in a file with the one that was trained.
-
-        Args:
-            path: where the file will be.
-            forward: the network.
+        """Compare the network in a file, which will be at this path, with the one that was trained.
 
         Raises:
             BnexpError: it gives other logits.
         """
-        logits_NL = self.logits(forward, self.reference.images_NCHW)
-        difference = Difference.between(self.reference.logits_NL, logits_NL)
+        logits_NL = self.logits(forward)
+        difference = Difference.between(self.trained_logits, logits_NL)
         if not difference.relative <= TOLERANCE[logits_NL.dtype]:
             raise BnexpError(
                 f"{path.name} was not written: it gives logits that differ from those in training by "
                 f"{difference.largest:.1e}, of up to {difference.logit:.1e}"
             )
-        return Check(path, difference, self.reference.accuracy(logits_NL))
+        return Check(path, difference, self.accuracy(logits_NL))
 
     def write_module(self, folder: Path) -> None:
         """Write the module and its numbers.
@@ -277,22 +251,15 @@ class _Export:
         Raises:
             Unfoldable: the norm layers can't be folded.
         """
-        network = self.network(self.dtype)
-        (folder / MODULE).write_bytes(model_source(network, self._about(), self.data.shape.image).encode())
-        (folder / WEIGHTS).write_bytes(save(network.state_dict(), self._metadata()))
-
-    def _about(self) -> str:
-        trial, (channels, height, width) = self.trained.trial, self.data.shape.image
+        trial, data, shape = self.trained.trial, self.settings.data, self.data.shape
+        channels, height, width = shape.image
         lines = [
             f"Trial {trial.number} of {self.run} (arm {trial.arm}, seed {trial.seed}).",
             "",
             f"The network takes pixels from 0 to 255, of any type and shape (B, {channels}, {height}, {width}), scales",
-            f"them as in training, and returns logits of {self.data.shape.classes} classes. {MARK}",
+            f"them as in training, and returns logits of {shape.classes} classes. {MARK}",
+            *(["Its norm layers are folded into the weights beside them."] if self.fold else []),
         ]
-        return "\n".join([*lines, "Its norm layers are folded into the weights beside them."] if self.fold else lines)
-
-    def _metadata(self) -> dict[str, str]:
-        trial, data = self.trained.trial, self.settings.data
         about = {
             "bnexp": __version__,
             "run": self.run,
@@ -300,21 +267,20 @@ class _Export:
             "arm": trial.arm,
             "seed": trial.seed,
             "point": trial.point,
-            "image": self.data.shape.image,
-            "classes": self.data.shape.classes,
+            "image": shape.image,
+            "classes": shape.classes,
             "pixels": [0, 255],
             "normalize": data.normalize,
             "feature_scale": data.feature_scale,
             "folded": self.fold,
         }
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+        metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
+        network = self.network(self.dtype)
+        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape.image).encode())
+        (folder / WEIGHTS).write_bytes(save(network.state_dict(), metadata))
 
     def checked_onnx(self, path: Path, place: Path) -> Check:
-        """Write ONNX and compare it, in float32 always: ONNX Runtime has no convolutions in float64.
-
-        Args:
-            path: where to write it.
-            place: where it will be.
+        """Write ONNX to a path and compare it, in float32 always: ONNX Runtime has no convolutions in float64.
 
         Raises:
             BnexpError: it can't be written, or gives other logits.
@@ -328,10 +294,8 @@ class _Export:
         try:
             return self.check(place, lambda x_BCHW: answers(path, x_BCHW.float()))
         except BnexpError as error:
-            single = Difference.between(self.reference.logits_NL, self.logits(network, self.reference.images_NCHW))
-            raise BnexpError(
-                f"{error}. ONNX computes in float32; in float32 PyTorch differs by {single.largest:.1e}"
-            ) from None
+            single = Difference.between(self.trained_logits, self.logits(network)).largest
+            raise BnexpError(f"{error}. ONNX computes in float32; in float32 PyTorch differs by {single:.1e}") from None
 
 
 def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
@@ -347,13 +311,7 @@ def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
 
 
 def write_onnx(network: nn.Module, image: tuple[int, int, int], path: Path) -> None:
-    """Write a network that takes `images`, float32 of shape (B, C, H, W) for any B, and returns `logits`.
-
-    Args:
-        network: in evaluation mode, on the CPU.
-        image: C, H, W.
-        path: a single file, weights included.
-    """
+    """Write a network that takes `images`, float32 (B, C, H, W) for any B, and returns `logits`, as one file."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # the exporter talks much, and raises where it fails
     try:

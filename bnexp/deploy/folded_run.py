@@ -13,6 +13,7 @@ from bnexp.deploy.timing import MOST_ROUNDS, Timing, timings
 from bnexp.engines.devices import data_key, load_data
 from bnexp.nn.table import layer_table
 from bnexp.nn.to_torch import to_torch
+from bnexp.plan import Trial
 from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Cell, Column, Table
@@ -29,12 +30,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TimedTrial:
-    """How long the networks of a trial take; others may have the same layers."""
+    """How long the networks of a trial take."""
 
-    trial: int
-    arm: str
-    alike: tuple[int, ...]
-    """All trials whose networks have these layers, this one among them: they take the same time."""
+    alike: tuple[Trial, ...]
+    """The trial, and others whose networks have the same layers: they take the same time."""
     timing: Timing
 
 
@@ -58,9 +57,11 @@ class FoldedRun:
         """What was folded, and the times."""
         title = f"{self.run}: norm layers folded into the weights beside them"
         proofs = Table(_columns(self.swept), self.trials, title, tuple(_notes(self.trials)))
-        return (
-            [proofs, Table(_TIMES, self.timed, "inference time", tuple(_time_notes(self)))] if self.timed else [proofs]
-        )
+        if not self.timed:
+            return [proofs]
+        how = f"medians of up to {MOST_ROUNDS} repetitions in turn, on {self.device}; ratio: before over after."
+        problems = {f"not compiled: {each.timing.problem}" for each in self.timed if each.timing.problem}
+        return [proofs, Table(_TIMES, self.timed, "inference time", (how, *problems))]
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
@@ -101,20 +102,18 @@ def fold_run(
     timed = list[TimedTrial]()
     for same in alike.values() if timing else ():
         say(f"timing trial {same[0].trial.number}, as it is and compiled")
-        timed += _timed(same, datasets[data_key(same[0].group)], device)
+        times = _times(same[0], datasets[data_key(same[0].group)], device)
+        timed += [TimedTrial(tuple(each.trial for each in same), each_time) for each_time in times]
     return FoldedRun(run.path.name, str(device), run.config.swept, tuple(proven), tuple(timed))
 
 
-def _timed(same: Sequence[TrainedTrial], data: Dataset, device: torch.device) -> Iterator[TimedTrial]:
-    trial, settings = same[0].trial, same[0].trial.settings
+def _times(trained: TrainedTrial, data: Dataset, device: torch.device) -> list[Timing]:
+    settings = trained.trial.settings
     with numerics(settings.train, device):
-        network = same[0].network(data.shape, device)
+        network = trained.network(data.shape, device)
         layers = layer_table(settings.model, data.shape.image, data.shape.classes)
         images_BCHW = data.inputs(data.train.images_NP[:TIMED_IMAGES]).unflatten(1, data.shape.image)
-        products = sum(layer.macs for layer in layers)
-        alike = tuple(each.trial.number for each in same)
-        for timing in timings(to_torch(network), folded(network), images_BCHW, products):
-            yield TimedTrial(trial.number, trial.arm, alike, timing)
+        return list(timings(to_torch(network), folded(network), images_BCHW, sum(layer.macs for layer in layers)))
 
 
 def _columns(swept: Sequence[str]) -> tuple[Column[FoldedTrial], ...]:
@@ -135,17 +134,13 @@ def _columns(swept: Sequence[str]) -> tuple[Column[FoldedTrial], ...]:
         Column("largest logit", proven(lambda proof: number(proof.float64.logit))),
         Column("accuracy", proven(lambda proof: "{:.3f} → {:.3f}".format(*proof.accuracy))),
         Column("same class", proven(lambda proof: f"{proof.same:.2%}")),
-        Column("parameters", _parameters),
+        Column("parameters", lambda row: f"{row.parameters:,}" + (f" → {row.proof.parameters:,}" if row.proof else "")),
     )
 
 
-def _parameters(row: FoldedTrial) -> str:
-    return f"{row.parameters:,}" + (f" → {row.proof.parameters:,}" if row.proof else "")
-
-
 _TIMES: tuple[Column[TimedTrial], ...] = (
-    Column("trial", lambda row: str(row.trial)),
-    Column("arm", lambda row: row.arm),
+    Column("trial", lambda row: str(row.alike[0].number)),
+    Column("arm", lambda row: row.alike[0].arm),
     Column("stands for", lambda row: counted(len(row.alike), "trial")),
     Column("batch", lambda row: str(row.timing.batch)),
     Column("mode", lambda row: "compiled" if row.timing.compiled else "eager"),
@@ -170,12 +165,6 @@ def _notes(trials: Sequence[FoldedTrial]) -> Iterator[str]:
         yield f"not folded: {'trial' if len(numbers) == 1 else 'trials'} {', '.join(map(str, numbers))}: {reason}."
 
 
-def _time_notes(found: FoldedRun) -> list[str]:
-    problems = {each.timing.problem for each in found.timed if each.timing.problem}
-    how = f"medians of up to {MOST_ROUNDS} repetitions in turn, on {found.device}; ratio: before over after."
-    return [how, *(f"not compiled: {problem}" for problem in problems)]
-
-
 def _trial_json(each: FoldedTrial) -> dict[str, Any]:
     trial, proof = each.trial, each.proof
     about = {"trial": trial.number, "arm": trial.arm, "seed": trial.seed, "point": trial.point}
@@ -197,11 +186,11 @@ def _trial_json(each: FoldedTrial) -> dict[str, Any]:
 
 
 def _timing_json(each: TimedTrial) -> dict[str, Any]:
-    timing = each.timing
+    timing, first = each.timing, each.alike[0]
     return {
-        "trial": each.trial,
-        "arm": each.arm,
-        "trials": list(each.alike),
+        "trial": first.number,
+        "arm": first.arm,
+        "trials": [trial.number for trial in each.alike],
         "batch": timing.batch,
         "compiled": timing.compiled,
         "seconds_before": timing.before,

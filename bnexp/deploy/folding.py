@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
-from bnexp.nn.norm import Norm, StepBatchNorm
-from bnexp.nn.plain_layers import ImageRowsAsSteps, Recurrent, Residual
+from bnexp.nn.norm import Norm
+from bnexp.nn.plain_layers import ImageRowsAsSteps, Recurrent, Residual, Whitening
 from bnexp.nn.table import layer_table
-from bnexp.nn.to_torch import Conversion
+from bnexp.nn.to_torch import Converter
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
 from bnexp.training.group_state import CHUNK_NUMBERS, chunks
@@ -41,91 +41,71 @@ def folded(network: nn.Module) -> nn.Sequential:
 
     The new weights are worked out in float64, and rounded to the type of the old.
 
-    Args:
-        network: of any family, with K = 1.
-
     Raises:
         Unfoldable: one of the norm layers can't be folded exactly, or there is none.
     """
-    _refuse_steps(network)
-    conversion = Conversion(network)
-    if not conversion.norms:
-        raise Unfoldable("there is no norm layer")
+    plain = Converter(network)
     names = {layer: name for name, layer in network.named_modules() if isinstance(layer, Norm)}
-    norms = {made: (names[norm], norm) for made, norm in conversion.norms.items()}
-    layers = _without_norms(list(conversion.network.double()), norms)
+    norms = {made: names[origin] for made, origin in plain.made_from.items() if origin in names}
+    if not norms:
+        raise Unfoldable("there is no norm layer")
+    layers = _without_norms(list(plain.network.double()), norms)
     return nn.Sequential(*layers).to(next(network.parameters()).dtype).eval()
 
 
-@dataclass(frozen=True)
-class _Affine:
-    """What a norm layer does at every place: matrix x + shift."""
-
-    matrix_CC: Float[Tensor, "C C"]
-    shift_C: Float[Tensor, " C"]
-
-    @property
-    def keeps_order(self) -> bool:
-        """Whether the larger of two numbers in a channel stays the larger one, so that the largest does."""
-        scale_C = self.matrix_CC.diagonal()
-        return bool((scale_C >= 0).all()) and torch.equal(self.matrix_CC, scale_C.diag())
-
-
-def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, tuple[str, Norm]]) -> list[nn.Module]:
-    """Return the layers with weights that do what the norm layers did.
-
-    Args:
-        layers: of a plain network.
-        norms: name and original of those of them that normalise.
-    """
+def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, str]) -> list[nn.Module]:
+    """Return the layers of a plain network with weights that do what the norm layers, given with their names, did."""
     kept: list[nn.Module] = []
     for place, layer in enumerate(layers):
         if isinstance(layer, Residual):
             layer.branch = nn.Sequential(*_without_norms(list(layer.branch), norms))
         if isinstance(layer, Recurrent):
             for way in (layer.input, layer.state):
+                if len(way.norms) > 1:
+                    reason = "it has one set of statistics per time step, and the steps share their weights"
+                    raise Unfoldable(f"{norms[way.norms[0]]}: {reason}")
                 _without_norms([way.linear, *way.norms], norms)
                 way.norms = nn.ModuleList()
         if layer not in norms:
             kept.append(layer)
             continue
-        name, norm = norms[layer]
         try:
-            affine = _affine(norm)
+            matrix_CC, shift_C = _affine(layer)
             if kept and isinstance(kept[-1], Weights):
-                _fold_back(kept[-1], affine)
+                _fold_back(kept[-1], matrix_CC, shift_C)
             else:
-                _fold_ahead(_target(layers[place + 1 :], affine), affine)
+                _fold_ahead(_target(layers[place + 1 :], matrix_CC, shift_C), matrix_CC, shift_C)
         except Unfoldable as reason:
-            raise Unfoldable(f"{name}: {reason}") from None
+            raise Unfoldable(f"{norms[layer]}: {reason}") from None
     return kept
 
 
-def _refuse_steps(network: nn.Module) -> None:
-    for name, layer in network.named_modules():
-        if isinstance(layer, StepBatchNorm) and layer.running_mean.shape[1] > 1:
-            raise Unfoldable(f"{name}: it has one set of statistics per time step, and the steps share their weights")
+def _affine(norm: nn.Module) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
+    """Return A and t of the map A x + t that a norm layer is at every place."""
+    match norm:
+        case nn.BatchNorm1d() | nn.BatchNorm2d():
+            assert norm.running_var is not None
+            assert norm.running_mean is not None
+            scale_C = norm.weight / (norm.running_var + norm.eps).sqrt()
+            return scale_C.diag(), norm.bias - scale_C * norm.running_mean
+        case Whitening():
+            return norm.weight, norm.bias - norm.weight @ norm.mean
+    raise Unfoldable("its statistics are those of each image, so it is no fixed map")
 
 
-def _affine(norm: Norm) -> _Affine:
-    found = norm.as_affine()
-    if found is None:
-        raise Unfoldable("its statistics are those of each image, so it is no fixed map")
-    return _Affine(*found)
-
-
-def _target(following: Iterable[nn.Module], affine: _Affine) -> Weights:
+def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> Weights:
     """Return the layer that a map can be moved into, past layers that it may change places with."""
     for layer in following:
         match layer:
             case nn.Linear():
                 return layer
             case nn.Conv2d():
-                if affine.shift_C.any():
+                if shift_C.any():
                     raise Unfoldable("the next convolution pads with zeros, which don't get the shift")
                 return layer
             case nn.MaxPool2d():
-                if not affine.keeps_order:
+                scale_C = matrix_CC.diagonal()
+                if (scale_C < 0).any() or not torch.equal(matrix_CC, scale_C.diag()):
                     raise Unfoldable(
                         "max pooling comes next, and a negative γ, or mixed channels, change which number is largest"
                     )
@@ -140,21 +120,21 @@ def _target(following: Iterable[nn.Module], affine: _Affine) -> Weights:
     raise Unfoldable("it stands behind an addition, which has no weights of its own, and before an activation")
 
 
-def _fold_back(layer: Weights, affine: _Affine) -> None:
+def _fold_back(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> None:
     """Let a layer do what the map behind it does."""
     weight_OI = layer.weight.flatten(1)
     bias_O = weight_OI.new_zeros(len(weight_OI)) if layer.bias is None else layer.bias
-    layer.bias = nn.Parameter(affine.matrix_CC @ bias_O + affine.shift_C)
-    layer.weight = nn.Parameter((affine.matrix_CC @ weight_OI).view_as(layer.weight))
+    layer.bias = nn.Parameter(matrix_CC @ bias_O + shift_C)
+    layer.weight = nn.Parameter((matrix_CC @ weight_OI).view_as(layer.weight))
 
 
-def _fold_ahead(layer: Weights, affine: _Affine) -> None:
+def _fold_ahead(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> None:
     """Let a layer do what the map ahead of it does."""
-    weight_OCP = layer.weight.reshape(len(layer.weight), len(affine.shift_C), -1)
-    if affine.shift_C.any():
-        shift_O = torch.einsum("ocp,c->o", weight_OCP, affine.shift_C)
+    weight_OCP = layer.weight.reshape(len(layer.weight), len(shift_C), -1)
+    if shift_C.any():
+        shift_O = torch.einsum("ocp,c->o", weight_OCP, shift_C)
         layer.bias = nn.Parameter(shift_O if layer.bias is None else layer.bias + shift_O)
-    layer.weight = nn.Parameter(torch.einsum("ocp,cd->odp", weight_OCP, affine.matrix_CC).reshape(layer.weight.shape))
+    layer.weight = nn.Parameter(torch.einsum("ocp,cd->odp", weight_OCP, matrix_CC).reshape(layer.weight.shape))
 
 
 TOLERANCE = 1e-9
@@ -163,7 +143,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Difference:
-    """Between the logits of two networks, over images and classes."""
+    """Between the logits of two networks, over images and classes; NaN where one of them is."""
 
     largest: float
     logit: float
@@ -171,7 +151,7 @@ class Difference:
 
     @classmethod
     def between(cls, before_NC: Float[Tensor, "N C"], after_NC: Float[Tensor, "N C"]) -> "Difference":
-        """Compare logits; both numbers are NaN where one of them is."""
+        """Compare logits."""
         return cls(float((after_NC - before_NC).abs().max()), float(before_NC.abs().max()))
 
     @property
@@ -205,26 +185,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class FoldedTrial:
-    """What became of one trial."""
+    """What became of one trial: the proof, or the reason why it wasn't folded."""
 
     trial: Trial
     parameters: int
     """Numbers that its network has: learned ones and running statistics."""
     proof: Proof | None
-    """None where it wasn't folded."""
     reason: str = ""
-    """Why it wasn't."""
 
 
 @torch.no_grad()
 def fold_trial(trained: TrainedTrial, data: Dataset, device: torch.device) -> FoldedTrial:
-    """Fold one trial's norm layers into the weights beside them, and compare what both networks say of images.
-
-    Args:
-        trained: the trial.
-        data: what it was trained on; its test images are compared.
-        device: where the networks compute, and where the data are.
-    """
+    """Fold one trial's norm layers into the weights beside them, and compare what both networks say of images."""
     parameters = _numbers(trained.network(data.shape, device))
     try:
         return FoldedTrial(trained.trial, parameters, _prove(trained, data, device))
@@ -244,8 +216,7 @@ def _prove(trained: TrainedTrial, data: Dataset, device: torch.device) -> Proof:
         raise Unfoldable("its logits are not finite")
     before_N, after_N = (logits_NC.argmax(1) for logits_NC in said[dtype_of(trained.trial.settings.train.precision)])
     accuracy = _share(before_N, images.labels_N), _share(after_N, images.labels_N)
-    same = _share(before_N, after_N)
-    return Proof(split, len(images), float64, float32, accuracy, same, _numbers(after))
+    return Proof(split, len(images), float64, float32, accuracy, _share(before_N, after_N), _numbers(after))
 
 
 def _logits(

@@ -1,14 +1,11 @@
 """A plain network as a Python file of its own, which needs torch and safetensors only."""
 
 import inspect
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-from typing import Any
+from textwrap import indent
 
-from torch import Tensor, nn
+from torch import nn
 
 from bnexp.nn import plain_layers
-from bnexp.nn.plain_layers import Recurrent, Residual, StepLinear
 
 WEIGHTS = "weights.safetensors"
 """The file beside it that its numbers come from."""
@@ -35,9 +32,7 @@ from torch import Tensor, nn
 
 def build() -> nn.Sequential:
     """Return the network with weights that still have to be loaded."""
-    layers: list[nn.Module] = []
-    {statements}
-    return nn.Sequential(*layers)
+    return {network}
 
 
 def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequential:
@@ -46,12 +41,6 @@ def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequ
     network.load_state_dict(load_file(weights), assign=True)
     return network.eval()
 '''
-
-_STARTS = (nn.Linear, nn.Conv2d, Residual, Recurrent, nn.AdaptiveAvgPool2d)
-"""Layers that a line begins with; other layers stand behind these."""
-
-_WIDTH = 100
-"""Characters of the layers on a line, which has more in front."""
 
 
 def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]) -> str:
@@ -64,83 +53,23 @@ def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]
     """
     used = {type(layer) for layer in network.modules()}
     # In the order of their definitions: some take others.
-    own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used and _own(kind)]
+    own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used]
     return _MODULE.format(
         about=about.replace("\\", r"\\").replace('"', r"\""),
         image=", ".join(map(str, image)),
         classes="\n\n\n".join(inspect.getsource(kind).strip() for kind in own),
-        statements="\n    ".join(_statements(list(network))),
+        network=indent(_call(network), "    ").strip(),
         weights=WEIGHTS,
     )
 
 
-def _own(kind: type) -> bool:
-    return kind.__module__ == plain_layers.__name__
-
-
-def _statements(layers: Sequence[nn.Module]) -> Iterator[str]:
-    """Yield the lines that add layers to `layers`; what comes several times in a row becomes a loop."""
-    for lines, same in groupby(tuple(_row(row)) for row in _rows(layers)):
-        times = len(list(same))
-        if times > 1:
-            yield f"for _ in range({times}):"
-        yield from (f"    {line}" if times > 1 else line for line in lines)
-
-
-def _rows(layers: Sequence[nn.Module]) -> list[list[nn.Module]]:
-    """Cut layers into those that stand on a line together."""
-    rows: list[list[nn.Module]] = [[]]
-    for layer in layers:
-        if rows[-1] and (isinstance(layer, _STARTS) or len(_list([*rows[-1], layer])) > _WIDTH):
-            rows.append([])
-        rows[-1].append(layer)
-    return rows
-
-
-def _row(layers: Sequence[nn.Module]) -> Iterator[str]:
-    for block in (layer for layer in layers if isinstance(layer, Residual)):
-        for number, row in enumerate(_rows(list(block.branch))):
-            yield f"branch {'+=' if number else '='} {_list(row)}"
-    for layer in (layer for layer in layers if isinstance(layer, Recurrent)):
-        yield f"from_input = {_step_linear(layer.input)}"
-        yield f"from_state = {_step_linear(layer.state)}"
-    yield f"layers += {_list(layers)}"
-
-
-def _list(layers: Sequence[nn.Module]) -> str:
-    return f"[{', '.join(map(_call, layers))}]"
-
-
-def _step_linear(way: StepLinear) -> str:
-    """Return the expression that makes the weights of time steps, with a norm that is alike for all, or none."""
-    norms = [_call(norm) for norm in way.norms]
-    each = f"*({norms[0]} for _ in range({len(norms)}))" if len(norms) > 1 else "".join(norms)
-    return f"StepLinear({', '.join(filter(None, (_call(way.linear), each)))})"
-
-
 def _call(layer: nn.Module) -> str:
-    """Return the expression that makes a layer; arguments that are at their defaults are left out."""
-    kind = type(layer)
-    if isinstance(layer, Recurrent):
-        return f"Recurrent(from_input, from_state, {_call(layer.activation)})"
-    words = []
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            words += ["*branch"] if kind is Residual else []
-        elif hasattr(layer, name):
-            value = _argument(layer, name)
-            if parameter.default is parameter.empty:
-                words.append(repr(value))
-            elif value != parameter.default:
-                words.append(f"{name}={value!r}")
-    return f"{'' if _own(kind) else 'nn.'}{kind.__name__}({', '.join(words)})"
-
-
-def _argument(layer: nn.Module, name: str) -> Any:
-    """Return what a layer was made with, of what torch.nn keeps of it."""
-    value = getattr(layer, name)
-    if name == "bias":
-        return isinstance(value, Tensor)
-    # Of an image's two sides it keeps both, and of a number of features a shape.
-    alike = isinstance(value, tuple) and len(value) < 3 and len(set(value)) == 1
-    return value[0] if alike else value
+    """Return the call that makes a layer: of its own layers one after the other, and of what its repr says."""
+    kind, parts = type(layer), list[nn.Module]()
+    for child in layer.children():
+        parts += child if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
+    name = kind.__name__ if kind.__module__ == plain_layers.__name__ else f"nn.{kind.__name__}"
+    if not parts:
+        return f"{name}({layer.extra_repr()})"
+    arguments = [*map(_call, parts), *filter(None, [layer.extra_repr()])]
+    return "\n".join([f"{name}(", *(indent(f"{argument},", "    ") for argument in arguments), ")"])

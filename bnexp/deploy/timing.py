@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -25,14 +26,8 @@ def in_turn(
 ) -> list[list[float]]:
     """Return for each act the seconds that it takes in each round, where it is done so many times in a row.
 
-    Every other round goes through them in the opposite order.
-
-    Args:
-        acts: each does all that it does before it returns.
-        rounds: at most.
-        times: that an act is done in a round.
-        most_seconds: no round begins after so long, unless fewer than `least_rounds` are done.
-        least_rounds: rounds at least.
+    Every other round goes through them in the opposite order. No round begins after `most_seconds`, unless fewer than
+    `least_rounds` are done.
     """
     for act in acts:
         for _ in range(WARM_UP):
@@ -63,7 +58,6 @@ class Timing:
     """Seconds, the median; None where the networks can't be compiled."""
     after: float | None
     problem: str = ""
-    """Why they can't."""
 
     @property
     def ratio(self) -> float | None:
@@ -84,30 +78,22 @@ def timings(before: nn.Module, after: nn.Module, images_BCHW: Float[Tensor, "B C
         x_BCHW = images_BCHW[torch.arange(batch, device=images_BCHW.device) % len(images_BCHW)]
         with threads(batch * macs, x_BCHW.device):
             eager = Timing(batch, False, *_medians([before, after], x_BCHW))
-            compiled = _compiled([before, after], x_BCHW)
-        yield from (eager, compiled)
+            # Otherwise torch counts what it compiled for other networks, and gives up after eight of them.
+            torch.compiler.reset()
+            try:
+                compiled = [torch.compile(each, dynamic=False) for each in (before, after)]
+                timing = Timing(batch, True, *_medians(compiled, x_BCHW))
+            except Exception as error:  # whatever the compiler lacks here
+                timing = Timing(batch, True, None, None, f"{type(error).__name__}: {error}".partition("\n")[0])
+        yield from (eager, timing)
 
 
-def _compiled(networks: Sequence[nn.Module], x_BCHW: Tensor) -> Timing:
-    # Otherwise torch counts what it compiled for other networks, and gives up after eight of them.
-    torch.compiler.reset()
-    try:
-        compiled = [torch.compile(each, dynamic=False) for each in networks]
-        return Timing(len(x_BCHW), True, *_medians(compiled, x_BCHW))
-    except Exception as error:  # whatever the compiler lacks here
-        return Timing(len(x_BCHW), True, None, None, f"{type(error).__name__}: {error}".partition("\n")[0])
+def _medians(networks: Sequence[Callable[[Tensor], object]], x_BCHW: Tensor) -> tuple[float, ...]:
+    def run(network: Callable[[Tensor], object]) -> None:
+        network(x_BCHW)
+        if x_BCHW.device.type == "cuda":
+            torch.cuda.synchronize(x_BCHW.device)
 
-
-def _medians(networks: Sequence[Callable[[Tensor], object]], x_BCHW: Tensor) -> tuple[float, float]:
-    def act(network: Callable[[Tensor], object]) -> Act:
-        def run() -> None:
-            network(x_BCHW)
-            if x_BCHW.device.type == "cuda":
-                torch.cuda.synchronize(x_BCHW.device)
-
-        return run
-
-    first, second = in_turn(
-        [act(each) for each in networks], MOST_ROUNDS, most_seconds=SECONDS, least_rounds=LEAST_ROUNDS
-    )
-    return median(first), median(second)
+    acts = [partial(run, network) for network in networks]
+    seconds = in_turn(acts, MOST_ROUNDS, most_seconds=SECONDS, least_rounds=LEAST_ROUNDS)
+    return tuple(map(median, seconds))

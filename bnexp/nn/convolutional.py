@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from bnexp.config.model import resnet_blocks, vgg_stages
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layout import pooled_features, share_images, trials_of
-from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
+from bnexp.nn.to_torch import Converter
 
 
 class Convolutional(nn.Module):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.nn.layout import Activations, draws_for, per_trial
-from bnexp.nn.plain_layers import AddScalar, Converter, ScaleByScalar, layer_from_state
+from bnexp.nn.plain_layers import AddScalar, ScaleByScalar, layer_from_state
+from bnexp.nn.to_torch import Converter
 from bnexp.streams import TrialRandom
 
 

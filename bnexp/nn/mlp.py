@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bnexp.nn.factory import LayerFactory, sequence
 from bnexp.nn.layout import share_features, trials_of
-from bnexp.nn.plain_layers import Converter
 from bnexp.nn.residual import ResidualBlock
+from bnexp.nn.to_torch import Converter
 
 
 class MLP(nn.Module):

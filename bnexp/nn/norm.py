@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.layout import Activations, draws_for
-from bnexp.nn.plain_layers import Converter, layer_from_state
+from bnexp.nn.plain_layers import layer_from_state
+from bnexp.nn.to_torch import Converter
 from bnexp.streams import TrialRandom
 
 
@@ -66,13 +67,6 @@ class Norm(nn.Module):
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
         """Yield what the first trial's layer does in evaluation, as a layer that torch or `plain_layers` has."""
         raise NotImplementedError(f"{type(self).__name__} can't be exported")
-
-    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]] | None:
-        """Return matrix and shift, in float64, that stand for the first trial's layer in evaluation.
-
-        None where it is no such map, since it depends on each image's own statistics.
-        """
-        return None
 
     def _scale_and_shift_state(self) -> dict[str, Tensor]:
         return {"weight": self.gamma[0], "bias": self.beta[0]}
@@ -160,11 +154,6 @@ class BatchNorm(RunningNorm):
             running = {"running_mean": mean_C, "running_var": var_C, "num_batches_tracked": count}
             state = self._scale_and_shift_state() | running
             yield layer_from_state(kind, state, len(mean_C), eps=self.eps, momentum=self.momentum)
-
-    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
-        mean_C, var_C = self.running_mean[0].double().flatten(), self.running_var[0].double().flatten()
-        scale_C = self.gamma[0].double() / (var_C + self.eps).sqrt()
-        return scale_C.diag(), self.beta[0].double() - scale_C * mean_C
 
 
 class GroupNorm(Norm):

@@ -4,23 +4,11 @@ The source of these classes goes into the model.py of an export, which has torch
 shapes stand in words here. x is (B, C), of images (B, C, H, W), of time steps (B, T, C).
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-
-@runtime_checkable
-class Converter(Protocol):
-    """Turns layers of one trial into such as torch has; every layer with K in front has a method `to_torch` for it."""
-
-    images: bool
-    """Whether data pass as images (B, C, H, W) and not as features."""
-
-    def layers(self, *modules: nn.Module) -> Iterator[nn.Module]:
-        """Yield the layers that do in evaluation what some modules do one after the other."""
-        ...
 
 
 def layer_from_state(kind: type[nn.Module], state: Mapping[str, Tensor], *sizes: Any, **options: Any) -> nn.Module:
@@ -35,58 +23,53 @@ def layer_from_state(kind: type[nn.Module], state: Mapping[str, Tensor], *sizes:
 class ScaledPixels(nn.Module):
     """(pixel - shift) / spread * factor, of pixels from 0 to 255 in any type."""
 
-    shift: Tensor
-    spread: Tensor
-    factor: Tensor
-
     def __init__(self, image: tuple[int, int, int]):
         super().__init__()
         self.image = image
-        for name in ("shift", "spread", "factor"):
-            self.register_buffer(name, torch.ones(image))
+        self.shift, self.spread, self.factor = (nn.Buffer(torch.ones(image)) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
         return (x.to(self.shift) - self.shift) / self.spread * self.factor
 
+    def extra_repr(self) -> str:
+        return repr(self.image)
+
 
 class WhitenedPixels(nn.Module):
     """(pixel - mean) @ matrix * factor over all pixels of an image, from 0 to 255 in any type."""
-
-    mean: Tensor
-    matrix: Tensor
-    factor: Tensor
 
     def __init__(self, image: tuple[int, int, int]):
         super().__init__()
         self.image = image
         pixels = image[0] * image[1] * image[2]
         # Components of little variance are small differences of large numbers.
-        self.register_buffer("mean", torch.zeros(pixels, dtype=torch.float64))
-        self.register_buffer("matrix", torch.eye(pixels, dtype=torch.float64))
-        self.register_buffer("factor", torch.ones(image))
+        self.mean = nn.Buffer(torch.zeros(pixels, dtype=torch.float64))
+        self.matrix = nn.Buffer(torch.eye(pixels, dtype=torch.float64))
+        self.factor = nn.Buffer(torch.ones(image))
 
     def forward(self, x: Tensor) -> Tensor:
         white = (x.flatten(1).to(self.mean) - self.mean) @ self.matrix
         return white.view(-1, *self.image).to(self.factor) * self.factor
 
+    def extra_repr(self) -> str:
+        return repr(self.image)
+
 
 class Whitening(nn.Module):
     """weight (x - mean) + bias over the channels, in images at every place alike."""
 
-    mean: Tensor
-    weight: Tensor
-    bias: Tensor
-
     def __init__(self, features: int):
         super().__init__()
         self.features = features
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("weight", torch.eye(features))
-        self.register_buffer("bias", torch.zeros(features))
+        self.mean, self.bias = (nn.Buffer(torch.zeros(features)) for _ in range(2))
+        self.weight = nn.Buffer(torch.eye(features))
 
     def forward(self, x: Tensor) -> Tensor:
         mapped: Tensor = nn.functional.linear(x.movedim(1, -1) - self.mean, self.weight, self.bias)
         return mapped.movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return repr(self.features)
 
 
 class Residual(nn.Module):
@@ -101,6 +84,9 @@ class Residual(nn.Module):
         skip = nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added)) if self.added else x
         joined: Tensor = skip + self.branch(x)
         return joined
+
+    def extra_repr(self) -> str:
+        return f"added={self.added}"
 
 
 class AddScalar(nn.Module):

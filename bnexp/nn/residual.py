@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from bnexp.nn.factory import LayerFactory, Steps, sequence
 from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
-from bnexp.nn.plain_layers import Converter, Residual
+from bnexp.nn.plain_layers import Residual
+from bnexp.nn.to_torch import Converter
 
 LAYERS_PER_BRANCH = 2
 """m in Fixup's rule."""

@@ -20,7 +20,7 @@ from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Linear
 from bnexp.nn.layout import share_features, trials_of
 from bnexp.nn.norm import Norm
-from bnexp.nn.plain_layers import Converter
+from bnexp.nn.to_torch import Converter
 
 
 class RNN(nn.Module):

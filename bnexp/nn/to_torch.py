@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from bnexp.nn.layout import trials_of
-from bnexp.nn.norm import Norm
 
 
 def to_torch(network: nn.Module) -> nn.Sequential:
@@ -16,29 +15,26 @@ def to_torch(network: nn.Module) -> nn.Sequential:
     Its layers stand in the order of the data. What does nothing in evaluation (dropout, noise) is left out, as is an
     identity in place of an activation.
 
-    Args:
-        network: of any family, with K = 1.
-
     Raises:
         ValueError: there are several trials in it.
     """
-    return Conversion(network).network
+    return Converter(network).network
 
 
-class Conversion:
-    """The conversion of one trial's network, see `to_torch`.
+class Converter:
+    """Turns layers of one trial into such as torch has; every layer with K in front has a method `to_torch` for it.
 
     Attributes:
-        images: whether norm layers get images.
+        images: whether norm layers get images (B, C, H, W) and not features.
         network: the result.
-        norms: the norm layer that stands behind each of its norm layers.
+        made_from: the layer that each of its layers was made from.
     """
 
     def __init__(self, network: nn.Module):
         if (trials := trials_of(network)) != 1:
             raise ValueError(f"a plain network is that of one trial, and here are {trials}")
         self.images: bool = getattr(network, "images", False)
-        self.norms: dict[nn.Module, Norm] = {}
+        self.made_from: dict[nn.Module, nn.Module] = {}
         with torch.no_grad():
             self.network = nn.Sequential(*self.layers(network)).eval()
 
@@ -50,10 +46,9 @@ class Conversion:
         """
         for module in modules:
             if convert := getattr(module, "to_torch", None):
-                made = list(convert(self))
-                if isinstance(module, Norm):
-                    self.norms |= dict.fromkeys(made, module)
-                yield from made
+                for made in convert(self):
+                    self.made_from.setdefault(made, module)
+                    yield made
             elif isinstance(module, nn.Sequential | nn.ModuleList):
                 yield from self.layers(*module)
             elif next(module.parameters(), None) is not None:

@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import RunningNorm
-from bnexp.nn.plain_layers import Converter, Whitening, layer_from_state
+from bnexp.nn.plain_layers import Whitening, layer_from_state
+from bnexp.nn.to_torch import Converter
 
 
 class Whiten(RunningNorm):
@@ -88,18 +89,10 @@ class Whiten(RunningNorm):
         return self._root[1]
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        state = {"weight": self._matrix(), "bias": self.beta[0], "mean": self.running_mean[0]}
-        yield layer_from_state(Whitening, state, len(self.beta[0]))
-
-    def as_affine(self) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
-        matrix_CC = self._matrix().double()
-        return matrix_CC, self.beta[0].double() - matrix_CC @ self.running_mean[0].double()
-
-    def _matrix(self) -> Float[Tensor, "C C"]:
-        """Return γ times what whitens each group in the first trial's evaluation."""
         roots_Ggg = inverse_root(self.running_covariance[0], self.eps)
-        matrix_CC: Tensor = self.gamma[0, :, None] * torch.block_diag(*roots_Ggg)
-        return matrix_CC
+        matrix_CC = self.gamma[0, :, None] * torch.block_diag(*roots_Ggg)
+        state = {"weight": matrix_CC, "bias": self.beta[0], "mean": self.running_mean[0]}
+        yield layer_from_state(Whitening, state, len(self.beta[0]))
 
 
 def inverse_root(covariance: Float[Tensor, "*batch g g"], eps: float) -> Float[Tensor, "*batch g g"]:

@@ -15,7 +15,6 @@ from bnexp.deploy import folded_run, folding
 from bnexp.deploy.folded_run import FoldedRun, fold_run
 from bnexp.deploy.folding import FoldedTrial, fold_trial
 from bnexp.deploy.timing import Timing
-from bnexp.errors import InputError
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of
@@ -36,13 +35,6 @@ def trained(record: RunRecord, arm: str, **data: Any) -> tuple[TrainedTrial, Dat
     return found, load(settings.data.model_copy(update=data), CPU, dtype_of(settings.train.precision))
 
 
-def spoilt(found: TrainedTrial, change: float) -> TrainedTrial:
-    """The trial with its output layer's weights multiplied."""
-    arrays = dict(found.weights.arrays)
-    arrays["output.weight"] = arrays["output.weight"] * np.float32(change)
-    return replace(found, weights=replace(found.weights, arrays=arrays))
-
-
 @pytest.fixture(scope="module")
 def everything(record: RunRecord) -> dict[str, FoldedTrial]:
     return {each.trial.arm: each for each in fold(record).trials}
@@ -60,27 +52,19 @@ def test_all_trials_are_folded_that_can_be(everything: dict[str, FoldedTrial]) -
     assert {arm for arm, each in everything.items() if each.proof is None} == set(reasons)
 
 
-def test_rounding_is_all_that_changes(everything: dict[str, FoldedTrial]) -> None:
+def test_rounding_is_all_that_changes(everything: dict[str, FoldedTrial], record: RunRecord) -> None:
+    recorded = dict(zip(record.trials["arm"], record.trials["final_test_accuracy"], strict=True))
     for arm, each in everything.items():
         if proof := each.proof:
             assert proof.exact, arm
             assert proof.float64.relative <= EXACT_FLOAT64, arm
             assert 0 < proof.float32.relative <= 10 * EXACT_FLOAT32, arm
             assert (proof.split, proof.images, proof.same) == ("test", 40, 1.0), arm
-
-
-def test_the_accuracy_before_is_the_one_that_training_ended_with(
-    everything: dict[str, FoldedTrial], record: RunRecord
-) -> None:
-    recorded = dict(zip(record.trials["arm"], record.trials["final_test_accuracy"], strict=True))
-    for arm, each in everything.items():
-        if each.proof:
-            assert each.proof.accuracy == (recorded[arm], recorded[arm])
+            assert proof.accuracy == (recorded[arm], recorded[arm])
 
 
 def test_parameters_are_those_of_the_network_without_norm_layers(everything: dict[str, FoldedTrial]) -> None:
     without = 64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10
-    assert everything["none"].parameters == without
     for arm, more in (("before", 2 * (4 * 8 - 8)), ("after", 2 * 4 * 8)):
         found = everything[arm]
         assert found.parameters == without + more
@@ -101,18 +85,15 @@ def test_without_test_images_others_are_the_proof(
     assert (proof.split, proof.images) == (split, images)
 
 
-@pytest.mark.parametrize("number", [nan, inf])
-def test_a_trial_that_diverged_is_not_folded(record: RunRecord, number: float) -> None:
+@pytest.mark.parametrize(
+    ("weight", "reason"),
+    [(nan, "its weights are not finite"), (inf, "its weights are not finite"), (3e38, "its logits are not finite")],
+)
+def test_a_trial_that_diverged_is_not_folded(record: RunRecord, weight: float, reason: str) -> None:
     found, data = trained(record, "before")
-    ended = fold_trial(spoilt(found, number), data, CPU)
-    assert (ended.proof, ended.reason) == (None, "its weights are not finite")
-
-
-def test_nor_is_one_whose_logits_overflow(record: RunRecord) -> None:
-    found, data = trained(record, "before")
-    arrays = found.weights.arrays | {"output.weight": np.full_like(found.weights.arrays["output.weight"], 3e38)}
+    arrays = found.weights.arrays | {"output.weight": np.full_like(found.weights.arrays["output.weight"], weight)}
     ended = fold_trial(replace(found, weights=replace(found.weights, arrays=arrays)), data, CPU)
-    assert (ended.proof, ended.reason) == (None, "its logits are not finite")
+    assert (ended.proof, ended.reason) == (None, reason)
 
 
 def test_a_network_that_answers_differently_is_no_proof(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,14 +136,15 @@ def test_trials_with_the_same_layers_are_timed_once(
     said: list[str] = []
     arms = ("none", "before", "unit", "pca", "resnet")
     found = fold_run(record, [NUMBERS[arm] for arm in arms], CPU, timing=True, say=said.append)
-    alike = tuple(NUMBERS[arm] for arm in ("before", "unit", "pca"))
-    assert [(each.trial, each.alike, each.timing.compiled) for each in found.timed] == [
-        (alike[0], alike, False),
-        (alike[0], alike, True),
-        (NUMBERS["resnet"], (NUMBERS["resnet"],), False),
-        (NUMBERS["resnet"], (NUMBERS["resnet"],), True),
+    alike = ["before", "unit", "pca"]
+    assert [([trial.arm for trial in each.alike], each.timing.compiled) for each in found.timed] == [
+        (alike, False),
+        (alike, True),
+        (["resnet"], False),
+        (["resnet"], True),
     ]
-    assert said == [f"timing trial {number}, as it is and compiled" for number in (alike[0], NUMBERS["resnet"])]
+    first = (NUMBERS["before"], NUMBERS["resnet"])
+    assert said == [f"timing trial {number}, as it is and compiled" for number in first]
     before, after, images_BCHW, products = timed[0]
     assert "BatchNorm1d" in str(before)
     assert "BatchNorm1d" not in str(after)
@@ -192,8 +174,3 @@ def test_tables_say_what_was_found(record: RunRecord, timed: list[tuple[nn.Modul
         ("1", "compiled", "-", "-", "-"),
     ]
     assert times.notes[1:] == ("not compiled: InvalidCxxCompiler: none here",)
-
-
-def test_trials_that_are_not_there_are_refused(record: RunRecord) -> None:
-    with pytest.raises(InputError, match="no trial 99"):
-        fold_run(record, [99], CPU, timing=False)

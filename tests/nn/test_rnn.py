@@ -1,21 +1,16 @@
 """Recurrent networks: against torch's own and a transcription step by step, and in all that is done with networks."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.deploy.folding import Unfoldable, folded
-from bnexp.deploy.source import WEIGHTS, model_source
 from bnexp.nn.build import skeleton
 from bnexp.nn.norm import StepBatchNorm, refit_statistics
-from bnexp.nn.plain_layers import ScaledPixels
 from bnexp.nn.table import layer_table
 from bnexp.nn.to_torch import to_torch
 from bnexp.plan import TrialGroup
@@ -33,7 +28,7 @@ from tests.helpers import (
     noise,
     rates_group,
 )
-from tests.nn.plain import PLAIN_NORMS, network
+from tests.nn.plain import network
 from tests.nn.test_to_torch import assert_same, trained
 from tests.probes.looking import find, in_training, rates
 from tests.training.test_memory import measured_and_counted
@@ -368,64 +363,8 @@ def entering(train_state: GroupTrainState, k: int, way: str, x_BP: Tensor) -> Te
     return torch.cat(inputs).unflatten(0, (STEPS, -1))
 
 
-EXPORTED: dict[str, Any] = {
-    "none": "none",
-    "each": {"input": True},
-    "shared": {"steps": "shared"},
-    "input only": {"recurrent": False},
-    "layer": "layer",
-}
-
-
-@pytest.mark.parametrize("norm", EXPORTED)
-def test_a_plain_network_answers_alike_and_so_does_its_source(norm: str, tmp_path: Any) -> None:
-    built = trained(RNN | {"depth": 2, "norm": EXPORTED[norm], "dropout": 0.5}, IMAGE)
-    made = to_torch(built)
-    assert_same(made, built, IMAGE)
-    pixels = ScaledPixels(IMAGE)
-    pixels.shift.zero_()
-    whole = nn.Sequential(pixels, *made).double()
-    save_file(whole.state_dict(), tmp_path / WEIGHTS)
-    text = model_source(whole, "A network.", IMAGE)
-    names = {"__file__": f"{tmp_path}/model.py", "__name__": "model"}
-    exec(compile(text, "model.py", "exec"), names)
-    load: Callable[[], nn.Module] = names["load"]  # type: ignore[assignment]
-    assert str(load()) == str(whole.eval())
-    assert_same(load(), built, IMAGE)
-    assert max(map(len, text.splitlines())) <= 120
-
-
 def test_a_plain_network_can_be_traced_for_batches_of_any_size() -> None:
     built = trained(RNN | {"depth": 1}, IMAGE)
     sizes = ({0: torch.export.Dim("batch")},)
     program = torch.export.export(to_torch(built), (noise(2, *IMAGE),), dynamic_shapes=sizes, strict=False)
     assert_same(program.module(), built, IMAGE)
-
-
-@pytest.mark.parametrize("recurrent", [True, False])
-def test_shared_statistics_fold_away(recurrent: bool) -> None:
-    built = trained(RNN | {"depth": 2, "norm": {"steps": "shared", "recurrent": recurrent}}, IMAGE)
-    made = folded(built)
-    assert not any(isinstance(layer, PLAIN_NORMS) for layer in made.modules())
-    assert_same(made, built, IMAGE)
-
-
-BY_STEP = "it has one set of statistics per time step, and the steps share their weights"
-BY_ROW = "the rows of an image share the next layer's weights, and it differs from row to row"
-BY_IMAGE = "its statistics are those of each image, so it is no fixed map"
-
-
-@pytest.mark.parametrize(
-    ("norm", "reason"),
-    [
-        ({}, f"hidden.0.input.norm: {BY_STEP}"),
-        ({"recurrent": False}, f"hidden.0.input.norm: {BY_STEP}"),
-        ({"steps": "shared", "input": True}, f"input.norm: {BY_ROW}"),
-        ("layer", f"hidden.0.input.norm: {BY_IMAGE}"),
-        ("none", "there is no norm layer"),
-    ],
-)
-def test_what_differs_from_step_to_step_does_not(norm: Any, reason: str) -> None:
-    with pytest.raises(Unfoldable) as refused:
-        folded(trained(RNN | {"depth": 1, "norm": norm}, IMAGE))
-    assert str(refused.value) == reason

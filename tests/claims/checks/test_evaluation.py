@@ -144,7 +144,7 @@ def test_the_network_that_is_timed_first_has_the_norm_layers(monkeypatch: pytest
 
 def without_eps(affine: Callable[[nn.Module], Any]) -> Callable[[nn.Module], Any]:
     def wrong(norm: nn.Module) -> Any:
-        if not isinstance(norm, BatchNorm):
+        if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
             return affine(norm)
         eps, norm.eps = norm.eps, 0.0
         try:
@@ -165,8 +165,8 @@ def test_a_forgotten_eps_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_bias_that_is_lost_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = folding._fold_back
 
-    def wrong(layer: Weights, affine: Any) -> None:
-        fold(layer, affine)
+    def wrong(layer: Weights, *affine: Any) -> None:
+        fold(layer, *affine)
         layer.bias = nn.Parameter(torch.zeros_like(layer.bias))
 
     monkeypatch.setattr(folding, "_fold_back", wrong)
