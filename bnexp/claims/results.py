@@ -10,13 +10,12 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from bnexp.claims.catalogue import Claim, Tier
-from bnexp.config.effective import effective
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.errors import InputError
 from bnexp.plan import run_name
 from bnexp.runner.tuning import resolve_tuning
-from bnexp.store.files import PICTURE, READ_ONLY, SUMMARIES, check_format, make_folder, read, replace
-from bnexp.store.finding import experiment_of, find_runs, holds_run
+from bnexp.store.files import PICTURE, SUMMARIES, make_folder, read, replace
+from bnexp.store.finding import holds_run
 from bnexp.store.reader import RunRecord, finished_run
 
 
@@ -37,6 +36,13 @@ class Finding:
     def holds(self) -> bool:
         """Whether what was found is as claimed; what is only told holds, and an error that is no number doesn't."""
         return self.error is None or (self.tolerance is not None and self.error <= self.tolerance)
+
+    @property
+    def strain(self) -> float:
+        """The error as a share of its tolerance; infinity beyond it."""
+        if not self.holds:
+            return inf
+        return (self.error or 0.0) / self.tolerance if self.tolerance else 0.0
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,7 @@ class CheckResult:
     def worst(self) -> Finding | None:
         """The finding that comes closest to its tolerance, or lies furthest beyond; None where nothing is tested."""
         tested = [finding for finding in self.findings if finding.error is not None]
-        return max(tested, key=_strain, default=None)
-
-
-def _strain(finding: Finding) -> float:
-    if finding.holds:
-        return (finding.error or 0.0) / finding.tolerance if finding.tolerance else 0.0
-    return inf
+        return max(tested, key=lambda finding: finding.strain, default=None)
 
 
 def write_result(claim: Claim, result: CheckResult, runs: Path) -> Path:
@@ -110,41 +110,6 @@ def read_result(claim: Claim, runs: Path) -> CheckResult | None:
 
 def _place(claim: Claim, runs: Path) -> Path:
     return runs / "claims" / "checks" / f"{claim.id}.json"
-
-
-def earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
-    """Return an experiment's finished run in the earlier format; None where there is none.
-
-    Raises:
-        InputError: there is one, and `diverged` in it means something else than today.
-    """
-    for found in find_runs(folder):
-        if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
-            if (found.trials["outcome"] == "diverged").any():
-                raise InputError(
-                    f"{found.path}: written by an earlier bnexp (format {READ_ONLY}), where diverged meant something "
-                    "else; train it anew with bnexp claims run"
-                )
-            return found
-    return None
-
-
-def _is_of(run: RunRecord, experiment: ExperimentConfig) -> bool:
-    try:
-        return check_format(run.path) == READ_ONLY and _alike(run.config, experiment)
-    except InputError:  # an unreadable folder is no run of it
-        return False
-
-
-def _alike(one: ExperimentConfig, other: ExperimentConfig) -> bool:
-    """Whether two experiments train and measure the same, and tune in the same way."""
-    if list(one.places()) != list(other.places()) or (one.tune, one.probes) != (other.tune, other.probes):
-        return False
-    trainings = [
-        [effective(each.settings(arm, point)) for point in each.points() for arm in each.arms]
-        for each in (default_config(one), default_config(other))
-    ]
-    return trainings[0] == trainings[1]
 
 
 Regime = Literal["equal", "tuned", "measured"]
@@ -194,8 +159,6 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
                 finished[regime] = run
             elif fault := _fault(path):
                 unreadable[regime] = fault
-            elif run := earlier_run(experiment, folder):
-                finished[regime] = run
         except InputError as error:  # written by another version of bnexp
             unreadable[regime] = str(error)
     return ClaimRuns(finished, unreadable)

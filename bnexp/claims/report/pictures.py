@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike
 
 from bnexp.analysis.study import choose_metric
 from bnexp.claims.evidence import Evidence, Judgement, Verdict, VerdictLabel
@@ -37,42 +38,33 @@ _REGIMES = {
 
 @dataclass(frozen=True)
 class _Side:
-    """The pairs of one regime, and how they are drawn."""
+    """The pairs of one regime, and where they are drawn."""
 
     row: Judgement
-    pale: bool
-    ratio: bool
+    at: float
+    """Place of the baseline's column; the arm's is one further."""
+    column: float
+    """Place of the changes."""
+
+    @property
+    def pale(self) -> bool:
+        return not self.row.decides
 
     @property
     def columns(self) -> tuple[tuple[float, str, Float[np.ndarray, " n"]], ...]:
         """Place, arm and values of the baseline's column and of the arm's."""
-        at, pairs = _BESIDE if self.pale else 0.0, self.row.pairs
-        return (at, self.row.measure.baseline, pairs.baseline), (at + 1, self.row.measure.arm, pairs.treated)
+        measure, pairs = self.row.measure, self.row.pairs
+        return (self.at, measure.baseline, pairs.baseline), (self.at + 1, measure.arm, pairs.treated)
 
-    @property
-    def column(self) -> float:
-        """The place of the changes."""
-        return 1.0 if self.pale else 0.0
-
-    @property
-    def changes(self) -> Float[np.ndarray, " n"]:
-        """By seed, in the unit of the axis."""
+    def on_axis(self, changes: ArrayLike) -> Float[np.ndarray, " n"]:
+        """Return changes in the unit of the axis."""
         with np.errstate(over="ignore"):
-            return np.exp(self.row.pairs.change) if self.ratio else self.row.pairs.change
-
-    @property
-    def interval(self) -> list[float]:
-        """The mean change and, where there is one, the ends of its interval, in the unit of the axis."""
-        return [float(np.exp(value)) if self.ratio else value for value in _known(self.row.verdict)]
-
-    def look(self, arm: str) -> tuple[str, str]:
-        """The arm's marker, and its colour or a pale grey."""
-        style = arm_styles([self.row.measure.baseline, self.row.measure.arm])[arm]
-        return style.marker, "#B5B5B5" if self.pale else style.colour
+            return np.exp(changes) if self.row.measure.as_ratio else np.asarray(changes, dtype=float)
 
 
 def _known(verdict: Verdict) -> list[float]:
-    return [value for value in (verdict.change, verdict.low, verdict.high) if value is not None]
+    """Return the mean change and, where there is one, the ends of its interval."""
+    return [value for value in verdict.estimate if value is not None]
 
 
 def pairs_figure(evidence: Evidence) -> Figure | None:
@@ -82,7 +74,7 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
         return None
     others = [row for row in evidence.rows if row.measure == decisive.measure and row is not decisive]
     shown = [decisive, *(row for row in others if _is_calm(row, decisive))]
-    sides = [_Side(row, not row.decides, row.measure.as_ratio) for row in shown]
+    sides = [_Side(row, _BESIDE * place, float(place)) for place, row in enumerate(shown)]
     one = "round" if decisive.regime == "measured" else "seed"
     figure, body = new_figure(
         title=decisive.measure.label[:1].upper() + decisive.measure.label[1:],
@@ -114,7 +106,7 @@ def _is_calm(row: Judgement, decisive: Judgement) -> bool:
 
 def _pairs_caption(evidence: Evidence, decisive: Judgement, sides: Sequence[_Side], one: str) -> str:
     margin, verdict = decisive.measure.margin, decisive.verdict
-    least = margin_text(float(np.exp(margin)) if sides[0].ratio else margin, sides[0].ratio)
+    least = margin_text(float(sides[0].on_axis(margin)), decisive.measure.as_ratio)
     corrected = "" if evidence.claim.settings.as_worded else " as corrected"
     return join_caption(
         f"{_REGIMES[decisive.regime]}, n = {verdict.n} {one}s: {verdict.label}{corrected}; the margin is {least}",
@@ -143,15 +135,16 @@ def _style_arms(axes: Axes, sides: Sequence[_Side]) -> None:
 
 
 def _style_changes(axes: Axes, sides: Sequence[_Side]) -> None:
-    margin, ratio = sides[0].row.measure.margin, sides[0].ratio
+    measure = sides[0].row.measure
     _style(axes, [(side, side.column) for side in sides])
     axes.set_xticks([])
     axes.set_xlim(-0.6, sides[-1].column + 0.6)
-    nothing, least = (1.0, float(np.exp(margin))) if ratio else (0.0, margin)
+    nothing, least = map(float, sides[0].on_axis([0.0, measure.margin]))
     axes.axhline(nothing, color="black", lw=0.9, zorder=1)
     axes.axhline(least, color="black", lw=1, ls="dotted", zorder=1)
-    if ratio:
-        values = np.concatenate([[nothing, least], *([*side.changes, *side.interval] for side in sides)])
+    if measure.as_ratio:
+        drawn = [side.on_axis([*side.row.pairs.change, *_known(side.row.verdict)]) for side in sides]
+        values = np.concatenate([[nothing, least], *drawn])
         _make_logarithmic(axes, values[np.isfinite(values) & (values > 0)], sign="×")
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "size": SMALL}
     axes.annotate("agrees ↑", (1, nothing), xytext=(4, 3), va="bottom", **beside)
@@ -193,11 +186,11 @@ def _draw_arms(axes: Axes, side: _Side) -> None:
 
 
 def _draw_changes(axes: Axes, side: _Side) -> None:
-    changes = side.changes
+    changes = side.on_axis(side.row.pairs.change)
     spread = np.linspace(-_JITTER, _JITTER, len(changes)) if len(changes) > 1 else np.zeros(len(changes))
     _draw_dots(axes, side, side.row.measure.arm, side.column - 0.2 + spread, changes)
-    if side.interval:
-        mean, *ends = side.interval
+    if known := _known(side.row.verdict):
+        mean, *ends = side.on_axis(known)
         colour = "#8A8A8A" if side.pale else "black"
         axes.plot([side.column + 0.2] * len(ends), ends, color=colour, lw=1.6, solid_capstyle="butt", zorder=3)
         axes.plot([side.column + 0.2], [mean], marker="D", ms=5, color=colour, zorder=4)
@@ -205,7 +198,8 @@ def _draw_changes(axes: Axes, side: _Side) -> None:
 
 def _draw_dots(axes: Axes, side: _Side, arm: str, xs: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"]) -> None:
     """Draw a mark per seed, hollow where the value is a bound only."""
-    marker, colour = side.look(arm)
+    style = arm_styles([side.row.measure.baseline, side.row.measure.arm])[arm]
+    marker, colour = style.marker, "#B5B5B5" if side.pale else style.colour
     for x, y, bound in zip(xs, values, side.row.pairs.bound, strict=True):
         axes.plot([x], [y], marker=marker, ms=4, color=colour, mfc="white" if bound else colour, ls="", zorder=3)
 
