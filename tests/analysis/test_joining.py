@@ -86,17 +86,11 @@ def test_settings_that_differ_become_grid_keys(make_folder) -> None:
 
 
 def test_runs_that_differ_in_several_settings_at_once_have_no_axis(make_folder) -> None:
-    runs = [
-        make_folder(name="a", train={"lr": 0.1, "epochs": 5}, model={"depth": 3}),
-        make_folder(name="b", train={"lr": 0.2, "epochs": 7}, model={"depth": 4}),
-    ]
-    assert compare_study(join(runs)).robustness == ()
-    alike = make_folder(name="c", train={"lr": 0.3, "epochs": 7}, model={"depth": 4})
-    found = compare_study(join([*runs, alike])).robustness
-    assert [(row.axis, row.arm, row.worst_at, row.best_at) for row in found] == [
-        ("train.lr", "none", 0.2, 0.3),
-        ("train.lr", "before", 0.2, 0.3),
-    ]
+    settings = [(0.1, 3), (0.2, 4), (0.3, 4)]
+    runs = [make_folder(arms=["none"], train={"lr": lr}, model={"depth": depth}) for lr, depth in settings]
+    assert compare_study(join(runs[:2])).robustness == ()
+    found = compare_study(join(runs)).robustness
+    assert [(row.axis, row.arm, row.worst_at, row.best_at) for row in found] == [("train.lr", "none", 0.2, 0.3)]
 
 
 def test_a_setting_that_another_one_takes_in_tells_runs_apart(make_folder) -> None:
@@ -199,8 +193,6 @@ def test_a_trial_that_stands_at_several_grid_points_is_counted_once(make_folder)
     rows = {row.arm: row for row in compare_study(study, by=[]).rows}
     counts = {arm: (row.trials, row.diverged, row.failed) for arm, row in rows.items()}
     assert counts == {"none": (5, 1, 1), "before": (17, 0, 0)}
-    alone = compare_study(join([plain])).rows[0]
-    assert (rows["none"].diverged_low, rows["none"].diverged_high) == (alone.diverged_low, alone.diverged_high)
     said = " ".join(comparison.warnings)
     assert "unfinished: 1 of 24 trials has not ended" in said
     assert "failed trials: 1 of none" in said

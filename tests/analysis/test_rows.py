@@ -36,21 +36,11 @@ def close(row: dict) -> dict:
 
 
 BASELINE = {
-    "point": {},
-    "arm": "none",
-    "baseline": "none",
     "n": 3,
     "mean": 0.7,
     # 0.7 ± 4.302653 · 0.1 / √3
     "low": 0.4515862,
     "high": 0.9484138,
-    "difference": None,
-    "difference_low": None,
-    "difference_high": None,
-    "effect": None,
-    "p": None,
-    "pairs": 0,
-    "better": 0,
     "trials": 3,
     "diverged": 1,
     # Wilson: (1/3 + 1.920729/3 ± 1.959964 · √(2/27 + 0.960365/9)) / (1 + 3.841459/3)
@@ -62,11 +52,10 @@ BASELINE = {
     "epochs_to_threshold": 3,
     "reached": 2,
     "restricted_epochs": (2 + 3 + 3) / 3,
-    "first": 0,
     "seconds_to_threshold": 6.0,
     "seconds_per_epoch": 1.0,
-    "step_cost": None,
 }
+NO_PAIRS = dict.fromkeys(("difference", "difference_low", "difference_high", "effect", "p", "step_cost"))
 TREATED = {
     "point": {},
     "arm": "before",
@@ -103,7 +92,8 @@ TREATED = {
 
 def test_every_field_by_hand() -> None:
     baseline, treated = rows(*(dict(zip(NAMES, row, strict=True)) for row in STUDY))
-    assert asdict(baseline) == close(BASELINE)
+    known = {"point": {}, "arm": "none", "baseline": "none", "pairs": 0, "better": 0, "first": 0}
+    assert asdict(baseline) == close(known | NO_PAIRS | BASELINE)
     assert asdict(treated) == close(TREATED)
 
 
@@ -163,19 +153,6 @@ def test_leads_on_both_sides_cancel() -> None:
     ]
     assert [row.first for row in rows(*trials, by=[])] == [0, 1]
     assert [row.first for row in rows(*trials[:4], by=[])] == [0, 0]
-
-
-def test_equal_means_over_a_grid_are_a_tie_in_whatever_order_they_are_summed() -> None:
-    accuracies = {"none": [0.1, 0.2, 0.3], "before": [0.3, 0.2, 0.1]}
-    trials = [
-        {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": accuracies[arm][lr], "loss": accuracies[arm][lr]}
-        for lr in range(3)
-        for arm in ARMS
-        for seed in range(6)
-    ]
-    for metric in ("final_test_accuracy", "final_train_loss"):
-        _, row = rows(*trials, by=[], metric=metric)
-        assert (row.difference, row.p, row.better, row.effect) == (0, 1, 0, None)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

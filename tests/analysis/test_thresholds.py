@@ -75,11 +75,6 @@ def test_the_budget_is_that_of_the_grid_point() -> None:
     assert row.restricted_epochs == (3 + 8) / 2
 
 
-def test_without_trials_or_budgets_there_is_no_restricted_mean() -> None:
-    assert restricted_mean([], []) is censored_median([]) is None
-    assert restricted_mean([NEVER], [np.nan]) is None
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_median_and_restricted_mean_are_those_of_scipys_survival_function(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -98,3 +93,4 @@ def test_median_and_restricted_mean_are_those_of_scipys_survival_function(seed: 
     half = survival.quantiles[survival.probabilities <= 0.5 + NEAR_FLOAT64]
     expected = half[0] if half.size and reached[times == half[0]].any() else None
     assert censored_median(known) == expected
+    assert restricted_mean([], []) is censored_median([]) is None
