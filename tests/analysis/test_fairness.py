@@ -60,9 +60,7 @@ def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
 @pytest.mark.parametrize(
     ("base", "overrides", "lines"),
     [
-        ({"epochs": 5}, {"train.epochs": 7}, ["train.epochs is 7 in long and 5 in none"]),
         ({"batch_size": 32}, {"train.batch_size": 64}, ["train.batch_size is 64 in long and 32 in none"]),
-        ({"steps": 50}, {"train.steps": 60}, ["train.steps is 60 in long and 50 in none"]),
         (
             {"epochs": 5},
             {"train.epochs": None, "train.steps": 60},

@@ -114,13 +114,12 @@ def test_values_that_come_to_the_same_for_an_arm_are_one_candidate(make_folder) 
 
 def test_joined_runs_follow_the_same_rule(make_folder) -> None:
     runs = [make_folder(name=arm, arms=[arm], grid={MOMENTUM: THREE}, accuracy=rising) for arm in ("none", "before")]
-    comparison = compare_study(study_of(runs))
-    assert axes(comparison) == {MOMENTUM: ["before"]}
-    assert edges(comparison) == {"none": (), "before": (MOMENTUM,)}
     fixed = make_folder(name="fixed", arms=["none"], accuracy=lambda trial: 0.5)
-    comparison = compare_study(study_of([fixed, runs[1]]))
-    assert axes(comparison) == {MOMENTUM: ["before"]}
-    assert [row.candidates for row in comparison.best] == [1, 3]
+    for plain in (runs[0], fixed):
+        comparison = compare_study(study_of([plain, runs[1]]))
+        assert axes(comparison) == {MOMENTUM: ["before"]}
+        assert edges(comparison) == {"none": (), "before": (MOMENTUM,)}
+        assert [row.candidates for row in comparison.best] == [1, 3]
 
 
 def test_really_trained_repetitions_are_equal_and_count_once(tmp_path: Path) -> None:

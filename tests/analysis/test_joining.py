@@ -352,17 +352,7 @@ def test_probes_follow_the_numbers_of_their_trials(make_folder, monkeypatch: pyt
     assert before["trial"].tolist() == trials.index[trials["arm"] == "before"].tolist()
 
 
-# A section swept as a whole is shown by the settings that change.
-
 SIZES = [{"name": "mnist", "train_size": 500}, {"name": "mnist", "train_size": 1000, "test_size": 200}]
-
-
-def test_the_settings_that_change_are_the_columns(make_folder) -> None:
-    run = make_folder(grid={"train.lr": [0.1, 1], "data": SIZES})
-    study = join([run])
-    assert study.grid_keys == ("train.lr", "data.train_size", "data.test_size")
-    assert study.trials["data.train_size"].unique().tolist() == [500, 1000]
-    assert study.trials["trial"].tolist() == run.trials["trial"].tolist()
 
 
 FOLDERS = [{"name": "image_folder", "root": root} for root in ("cats", "dogs")]

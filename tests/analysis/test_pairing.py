@@ -1,63 +1,10 @@
-"""Trials find their partner and their cell, and contribute what was measured."""
-
-from dataclasses import replace
+"""Means over grid points take the seeds that have all of them, and trials contribute what was measured."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bnexp.analysis.pairing import FOR_A_SPREAD, cells, complete, grid_points, measured, pair_trials, point_numbers
-from bnexp.analysis.study import Study
-from tests.analysis.conftest import a_study
-
-KEYS = ["train.clip", "model.activation"]
-
-
-@pytest.fixture
-def study() -> Study:
-    rows = [
-        ("none", 0, np.nan, "relu", "completed", 0.1),
-        ("before", 0, np.nan, "relu", "diverged", 0.2),
-        ("before", 0, 1.0, "relu", "completed", 0.3),
-        ("none", 0, 1.0, "relu", "failed", 0.4),
-        ("before", 1, np.nan, "relu", "completed", 0.5),
-        ("none", 1, np.nan, "tanh", "completed", 0.6),
-        ("none", 1, np.nan, "relu", "completed", np.nan),
-        ("before", 1, np.nan, "tanh", None, np.nan),
-    ]
-    return a_study(dict(zip(["arm", "seed", *KEYS, "outcome", "accuracy"], row, strict=True)) for row in rows)
-
-
-def paired(study: Study) -> pd.DataFrame:
-    return pair_trials(study, baseline="none", metric="final_test_accuracy")
-
-
-def test_points_are_numbered_as_they_appear_and_blanks_are_values(study: Study) -> None:
-    assert point_numbers(study.trials, KEYS).tolist() == [0, 0, 1, 1, 0, 2, 0, 2]
-    assert grid_points(study.trials, KEYS) == [
-        {"train.clip": None, "model.activation": "relu"},
-        {"train.clip": 1.0, "model.activation": "relu"},
-        {"train.clip": None, "model.activation": "tanh"},
-    ]
-
-
-def test_partners_share_seed_and_point_and_both_finished(study: Study) -> None:
-    found = paired(study)
-    assert found["trial"].tolist() == list(range(8))
-    assert found.index[found["paired"]].tolist() == [0, 1, 4, 5, 6]
-    assert found.loc[1, "partner_value"] == 0.1
-    assert np.isnan(found.loc[4, "partner_value"])  # the baseline finished without a finite value: a pair all the same
-    assert found["finished"].tolist() == [True, True, True, False, True, True, True, False]
-
-
-def test_cells_come_as_they_appear(study: Study) -> None:
-    places = point_numbers(study.trials, KEYS)
-    found = [(place, cell["trial"].tolist()) for place, cell in cells(paired(study), places)]
-    assert found == [(0, [0, 6]), (0, [1, 4]), (1, [2]), (1, [3]), (2, [5]), (2, [7])]
-    assert list(cells(paired(study)[:0], places[:0])) == []
-
-
-# Means over grid points take the seeds that have all of them.
+from bnexp.analysis.pairing import FOR_A_SPREAD, complete, measured
 
 
 def kept(table: str, fewest: int = FOR_A_SPREAD) -> str:
@@ -135,8 +82,3 @@ def test_every_measure() -> None:
     curves = curves.assign(train_accuracy=curves["test_accuracy"])
     gap = measured(untested, curves, "final_train_accuracy", 0.8)["gap"]  # to validation
     assert gap.tolist()[:2] == pytest.approx([0.45, 0.1])
-
-
-def test_points_without_effect_on_an_arm_are_one_candidate(study: Study) -> None:
-    trials = study.trials.assign(identity=["a", "b", "b", "c", "d", "e", "f", "g"])
-    assert paired(replace(study, trials=trials))["candidate"].tolist() == [0, 0, 0, 1, 0, 2, 0, 2]
