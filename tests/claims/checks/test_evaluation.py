@@ -190,7 +190,7 @@ def test_another_formula_for_columns_is_found(change: dict[str, Any], monkeypatc
 
 @pytest.mark.usefixtures("untimed")
 def test_a_shift_that_padding_swallows_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def careless(following: Iterable[nn.Module], affine: Any) -> Weights:
+    def careless(following: Iterable[nn.Module], *affine: Any) -> Weights:
         return next(layer for layer in following if isinstance(layer, Weights))
 
     monkeypatch.setattr(folding, "_target", careless)
