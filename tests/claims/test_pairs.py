@@ -39,15 +39,6 @@ def test_seeds_without_a_partner_or_a_result_are_in_no_pair() -> None:
     assert (pairs_of(study, measure()).seeds, change(pairs_of(study, measure()))) == ((1,), [0.3])
 
 
-def test_seeds_that_were_not_measured_in_both_arms_are_in_no_pair() -> None:
-    probed = [
-        by_seed(arm, [[("", "rank", 0, 1.0 + seed)] for seed in range(2)], "probes") for arm in ("none", "before")
-    ]
-    del probed[1][0]["probes"]
-    pairs = pairs_of(a_study(*probed[0], *probed[1]), measure(value="probe", probe="rank"))
-    assert (pairs.seeds, pairs.change.tolist()) == ((1,), [0.0])
-
-
 def test_grid_points_are_paired_and_then_averaged_seed_by_seed() -> None:
     rows = [
         {"arm": arm, "seed": seed, RATE: rate, "accuracy": base + gain * (arm == "before")}

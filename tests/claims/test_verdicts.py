@@ -57,15 +57,6 @@ def test_the_first_word_that_applies(change: list[float], word: VerdictLabel) ->
     assert (verdict.n, verdict.change) == (3, pytest.approx(np.mean(change)))
 
 
-def test_the_other_direction_turns_support_into_its_opposite() -> None:
-    rng = np.random.default_rng(5)
-    for change in rng.normal(0.5 * MARGIN, 2 * MARGIN, (50, 6)):
-        one, other = judge(pairs(change), 0), judge(pairs(-change), 0)
-        turned = {VerdictLabel.supported: VerdictLabel.opposite, VerdictLabel.opposite: VerdictLabel.supported}
-        assert turned.get(one.label, other.label) is other.label
-        assert (one.p, one.low) == (pytest.approx(other.p), pytest.approx(-other.high))
-
-
 def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says() -> None:
     rng = np.random.default_rng(0)
     words = Counter(judge(pairs(change), 0.0).label for change in rng.normal(0, 1, (SIMULATED, 6)))

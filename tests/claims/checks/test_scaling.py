@@ -12,7 +12,6 @@ import torch
 from bnexp.claims.checks import scaling
 from bnexp.claims.checks.scaling import clipping_numbers, gradient_tracking, input_scaling, linear_regime
 from bnexp.claims.results import Finding
-from bnexp.config.train import ClipSettings
 from bnexp.data.normalize import Normalization
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Matrices
@@ -59,15 +58,6 @@ def test_another_rule_is_found(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert failing(clipping_numbers()) == expected
 
 
-def test_one_norm_in_place_of_the_other_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def swapped(**settings: float) -> ClipSettings:
-        other = {"norm_global": "norm_per_tensor", "norm_per_tensor": "norm_global"}
-        return ClipSettings(**{other.get(name, name): limit for name, limit in settings.items()})
-
-    monkeypatch.setattr(scaling, "ClipSettings", swapped)
-    assert failing(clipping_numbers()) == [TENSOR, GLOBAL]
-
-
 def test_tracking_holds() -> None:
     assert failing(gradient_tracking(steps=3)) == []
 
@@ -79,12 +69,6 @@ def not_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 RECORDED = "probes.csv of 6 weights over 3 updates, norm_per_tensor: 0.5"
 MADE = "norms as clipped against ‖ΔW‖ / rate of the updates that were made"
-
-
-@pytest.mark.usefixtures("not_read")
-def test_clipping_that_does_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Clipping, "__call__", not_at_all)
-    assert failing(gradient_tracking(steps=3)) == [RECORDED]
 
 
 @pytest.mark.usefixtures("not_read")
@@ -121,11 +105,9 @@ class Changed:
     "change",
     [
         lambda probes: probes.assign(value=probes["value"] * (1 + 1e-5)),
-        lambda probes: probes.assign(value=probes["value"] * float("nan")),
         lambda probes: probes[probes["layer"] != "output"],
-        lambda probes: probes[:0],
     ],
-    ids=["another value", "no number", "a layer missing", "none at all"],
+    ids=["another value", "a layer missing"],
 )
 def test_events_that_say_something_else_are_found(
     change: Callable[[pd.DataFrame], pd.DataFrame], trained: RunRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -77,14 +77,6 @@ def test_it_is_said_that_a_mean_is_below_the_margin_where_that_is_why_it_is_uncl
     assert head(from_data(judged(*FAR))).reasons == ()
 
 
-def test_what_differs_by_rounding_has_no_spread() -> None:
-    row = head(from_data(judged((0.1 + 0.2, 0.3, 0.3), (0.5, 0.6, 0.7))))
-    assert row.baseline
-    assert row.baseline[1] == 0
-    assert row.treated
-    assert row.treated[1] == pytest.approx(0.1)
-
-
 def test_an_exact_claim_tells_its_worst_finding() -> None:
     fine, worse = Finding("one", "1", 1e-9, 1e-6), Finding("two", "2", 5e-7, 1e-6)
     row = head(from_check(fine, worse))
