@@ -188,9 +188,3 @@ def test_without_finished_trials_validation_images_or_a_choice_there_is_nothing(
     assert (before.arm, before.n, before.pairs, before.difference, before.better) == ("before", 3, 0, None, 0)
     for blank in ({"val": np.nan}, {"accuracy": np.nan}, {"outcome": None}, {KEY: 1.0}):
         assert best(*(row | blank for row in rows[:1] + rows[6:7])) == ()
-
-
-def test_best_rows_are_in_the_order_of_the_arms() -> None:
-    found = compare_arms(a_study(trials(LURED), ARMS[::-1]), baseline="before").best
-    assert [(row.arm, row.baseline) for row in found] == [("before", "before"), ("none", "before")]
-    assert found[1].difference == pytest.approx(-0.09)

@@ -1,9 +1,10 @@
 """Rows and headline against numbers worked out by hand, by SciPy, and by a slow reference."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from time import process_time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,14 @@ import pytest
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.comparison import headline
+from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, Standing, headline, standing
 from bnexp.analysis.fairness import imbalance
+from bnexp.analysis.pairing import paired_difference
 from bnexp.analysis.runs import compare_study, ordered, study_of
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 from tests.analysis.conftest import a_study, study_of_frames
+from tests.helpers import EXACT_FLOAT64, assert_close
 
 ARMS = ["none", "before"]
 NONE, BEFORE = [0.1, 0.2, 0.3], [0.9, 0.91, 0.95]
@@ -28,18 +31,6 @@ def three_seeds() -> list[dict]:
         for arm, values in (("none", NONE), ("before", BEFORE))
         for seed, value in enumerate(values)
     ]
-
-
-def test_a_diverged_trial_counts_and_a_failed_or_unfinished_one_does_not() -> None:
-    rows = three_seeds()
-    rows[0]["outcome"], rows[4]["outcome"] = "diverged", "failed"
-    rows.append({"arm": "before", "seed": 3, "outcome": None})
-    comparison = compare_arms(a_study(rows))
-    baseline, before = comparison.rows
-    assert (baseline.n, baseline.mean, baseline.diverged) == (3, pytest.approx(0.2), 1)
-    assert (before.n, before.mean, before.failed) == (2, pytest.approx(0.925), 1)
-    assert (before.pairs, before.difference) == (2, pytest.approx((0.8 + 0.65) / 2))
-    assert (comparison.finished, comparison.planned) == (6, 7)
 
 
 def test_one_seed_has_a_difference_without_an_interval() -> None:
@@ -192,23 +183,6 @@ def test_overall_pairs_each_seeds_mean_over_the_points_that_all_its_seeds_have()
     assert (overall.difference_low, overall.difference_high) == pytest.approx((max(low, -1), min(high, 1)))
 
 
-def test_seeds_that_lack_a_grid_point_do_not_pull_the_overall_mean() -> None:
-    # Three rates, where BN gains 0.06, 0.3 and 0.54; six seeds at the first, of which two have the others.
-    study = a_study(
-        {"arm": arm, "seed": seed, "train.lr": lr, "accuracy": 0.3 + seed / 1000 + gain * (arm == "before")}
-        for lr, gain in {0.01: 0.06, 0.1: 0.3, 1.0: 0.54}.items()
-        for arm in ARMS
-        for seed in range(6 if lr == 0.01 else 2)
-    )
-    comparison = compare_arms(study)
-    overall = comparison.overall[1]
-    assert (overall.difference, overall.seeds, overall.seeds_left_out) == (pytest.approx(0.3), 2, 4)
-    assert (overall.points, comparison.points) == (3, 3)
-    together = compare_arms(study, by=[]).rows
-    assert [(row.n, row.trials) for row in together] == [(2, 10), (2, 10)]
-    assert together[1].difference == pytest.approx(0.3)
-
-
 def test_nothing_is_averaged_over_different_data_sets() -> None:
     study = a_study(
         {"arm": arm, "seed": seed, "data.name": data, "train.lr": lr, "val": 0.5, "accuracy": 0.5 + 0.1 * lr}
@@ -281,3 +255,106 @@ def test_a_study_says_what_is_to_be_known_about_it(make_folder) -> None:
         f"{last}: 2 trials that an earlier run has too (same arm, seed and settings)",
     )
     json.dumps(asdict(comparison), allow_nan=False)
+
+
+# Where the probe mode_gap was taken, both evaluations of the same weights stand side by side.
+
+RUNNING, POPULATION = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70], [0.90, 0.91, 0.89, 0.92, 0.90, 0.91]
+PLAIN = [0.80, 0.81, 0.79, 0.80, 0.82, 0.80]
+
+
+def probed(study: Study, accuracy: Callable[[str, int, str], float]) -> Study:
+    """The study with mode_gap measured before training, where all is 0.1, and at the last step."""
+    rows = [
+        {"trial": row.trial, "epoch": 2, "step": step, "layer": "", "probe": f"mode_gap.{way}", "value": value}
+        for row in study.trials.itertuples()
+        for way in ("running", "population", "batch")
+        for step, value in ((0, 0.1), (40, accuracy(row.arm, row.seed, way)))
+    ]
+    return replace(study, probes=pd.DataFrame(rows))
+
+
+def measured(arm: str, seed: int, way: str) -> float:
+    return PLAIN[seed] if arm == "none" else (RUNNING if way == "running" else POPULATION)[seed]
+
+
+@pytest.fixture
+def probed_comparison(make_folder) -> Comparison:
+    return compare_study(probed(study_of([make_folder(seeds=6)]), measured))
+
+
+def test_both_evaluations_have_their_own_difference_to_the_baseline(probed_comparison: Comparison) -> None:
+    none, before = probed_comparison.evaluations
+    assert (none.arm, none.n, none.pairs, none.difference) == ("none", 6, 0, None)
+    for mean, values in ((none.running, PLAIN), (before.running, RUNNING), (before.population, POPULATION)):
+        assert_close([mean], [sum(values) / 6], EXACT_FLOAT64)
+    for found, values in (
+        ((before.running_difference, before.running_low, before.running_high, before.running_p), RUNNING),
+        ((before.difference, before.difference_low, before.difference_high, before.p), POPULATION),
+    ):
+        expected = paired_difference(values, PLAIN)
+        assert_close(list(found), [expected.mean, expected.low, expected.high, expected.p], EXACT_FLOAT64)
+
+
+def test_a_gap_between_them_is_warned_about_and_a_small_one_is_not(probed_comparison: Comparison, make_folder) -> None:
+    scores = "the same weights score 0.708 with them, 0.905 with population statistics"
+    line = f"running averages of before: {scores}; remedy: norm.statistics: population"
+    assert probed_comparison.warnings == (line,)
+    study = probed(study_of([make_folder(seeds=6)]), lambda arm, seed, way: 0.8 + 0.009 * (way == "population"))
+    assert compare_study(study).warnings == ()
+
+
+def test_where_grid_points_are_averaged_over_each_seed_counts_once(make_folder) -> None:
+    study = probed(study_of([make_folder(seeds=6, grid={"train.lr": [0.1, 0.2]})]), measured)
+    assert [row.n for row in compare_study(study).evaluations] == [6] * 4
+    none, before = compare_study(study, by=[]).evaluations
+    assert (none.n, before.n, before.pairs) == (6, 6, 6)
+    assert_close([before.difference], [paired_difference(POPULATION, PLAIN).mean], EXACT_FLOAT64)
+
+
+def test_failed_trials_are_left_out(make_folder) -> None:
+    study = probed(study_of([make_folder(seeds=6, outcomes={0: "failed"})]), measured)
+    none, before = compare_study(study).evaluations
+    assert (none.n, before.n, before.pairs) == (5, 6, 5)
+
+
+# Words follow the evidence: an arm wins where the interval and the exact test both say so, and not before.
+
+
+def stands(treated: list[float], baseline: list[float], *, lower: bool = False) -> Standing:
+    found = paired_difference(treated, baseline)
+    row = SimpleNamespace(difference=found.mean, difference_low=found.low, difference_high=found.high, p=found.p)
+    return standing(row, lower=lower)
+
+
+UP = [0.91, 0.92, 0.90, 0.93, 0.92, 0.91]
+DOWN = [0.81, 0.82, 0.80, 0.82, 0.82, 0.81]
+
+
+def test_six_pairs_that_agree_settle_it_and_fewer_can_settle_nothing() -> None:
+    for seeds, better, worse in ((6, Standing.wins, Standing.loses), (5, Standing.ahead, Standing.behind)):
+        assert stands(UP[:seeds], DOWN[:seeds]) is better
+        assert stands(DOWN[:seeds], UP[:seeds]) is worse
+    assert FEWEST_SEEDS == 6
+    assert (stands(UP[:2], DOWN[:2]), stands(UP[:1], DOWN[:1])) == (Standing.ahead, Standing.unknown)
+
+
+def test_an_interval_or_a_test_alone_does_not_settle_it() -> None:
+    # All six pairs agree, so p = 1/32, but one of them is so far off that the interval contains 0.
+    assert stands([0.01, 0.01, 0.01, 0.01, 0.01, 0.5], [0.0] * 6) is Standing.ahead
+    row = SimpleNamespace(difference=0.1, difference_low=0.01, difference_high=0.19, p=0.06)
+    assert standing(row, lower=False) is Standing.ahead
+
+
+def test_pairs_that_point_both_ways_show_nothing() -> None:
+    assert stands([0.1, -0.1, 0.2, -0.2, 0.1, -0.1], [0.0] * 6) is Standing.even
+    assert stands([0.5] * 6, [0.5] * 6) is Standing.even
+
+
+def test_a_value_that_is_not_finite_tells_nothing() -> None:
+    assert stands([float("nan"), 0.5], [0.5, 0.5]) is Standing.unknown
+
+
+def test_a_word_knows_its_direction() -> None:
+    assert [word.sign for word in Standing] == [1, 1, 0, -1, -1, 0]
+    assert [word for word in Standing if word.settled] == [Standing.wins, Standing.loses]

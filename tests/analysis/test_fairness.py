@@ -271,12 +271,6 @@ def test_where_the_momentum_is_swept_the_worst_grid_point_is_named(make_folder) 
     assert "(norm.momentum 0.02; only at model.norm.momentum 0.02)" in warnings(one)[-1]
 
 
-def test_an_arm_has_its_own_momentum(make_folder) -> None:
-    arms = {"none": None, "before": None, "slow": {"model.norm.kind": "batch", "model.norm.momentum": 0.0001}}
-    (line,) = warnings(make_folder(**SIX, arms=arms))
-    assert "running averages of slow: after 40 updates, nearly all of their initial value" in line
-
-
 def test_trials_that_did_not_complete_say_nothing(make_folder) -> None:
     norm = {"norm": {"momentum": 0.01}}
     run = make_folder(**SIX, model=norm, outcomes=dict.fromkeys(range(6, 12), "diverged"))

@@ -144,17 +144,6 @@ def test_a_lead_in_time_is_counted_by_seed_too() -> None:
     assert (row.first, row.pairs) == (2, 2)
 
 
-def test_leads_on_both_sides_cancel() -> None:
-    late, early = [0.1, 0.1, 0.9], [0.1, 0.9]
-    trials = [
-        {"arm": arm, "seed": 0, "train.lr": lr, "accuracy": 0.5, "curve": early if arm == first else late}
-        for lr, first in ((0.1, "before"), (0.2, "none"), (0.3, "before"))
-        for arm in ARMS
-    ]
-    assert [row.first for row in rows(*trials, by=[])] == [0, 1]
-    assert [row.first for row in rows(*trials[:4], by=[])] == [0, 0]
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_loss_that_is_not_finite_hides_what_it_enters_and_nothing_else(bad: float) -> None:
     trials = [

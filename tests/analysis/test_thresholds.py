@@ -55,19 +55,10 @@ def test_a_table_worked_out_by_hand(times, others, median, mean, first) -> None:
     assert row.seconds_to_threshold == (None if median is None else median / 2)
 
 
-def test_a_trial_that_stopped_early_is_charged_the_whole_budget() -> None:
+def test_a_trial_that_stopped_early_is_charged_the_whole_budget_of_its_grid_point() -> None:
     rows = [
-        {"arm": "none", "seed": 0, "accuracy": 0.1, "outcome": "diverged", "curve": [0.1, 0.1]},
-        {"arm": "none", "seed": 1, "accuracy": 0.9, "curve": curve(6)},
-    ]
-    (row,) = compare_arms(a_study(rows, ["none"])).rows
-    assert (row.restricted_epochs, row.epochs_to_threshold) == ((BUDGET + 6) / 2, 6)
-
-
-def test_the_budget_is_that_of_the_grid_point() -> None:
-    rows = [
-        {"arm": "none", "seed": 0, "train.epochs": epochs, "accuracy": 0.1, "curve": [0.1] * (epochs + 1)}
-        for epochs in (3, 8)
+        {"arm": "none", "seed": seed, "train.epochs": epochs, "accuracy": 0.1, "curve": [0.1] * (ended + 1)}
+        for epochs, seed, ended in ((3, 0, 3), (3, 1, 1), (8, 0, 8), (8, 1, 8))
     ]
     study = a_study(rows, ["none"])
     assert [row.restricted_epochs for row in compare_arms(study).rows] == [3, 8]
