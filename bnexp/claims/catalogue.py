@@ -205,28 +205,21 @@ def find_claims(written: Sequence[str] = ()) -> list[Claim]:
         raise InputError(f"{unknown[0]}: no such claim{nearest(unknown[0], list(known))}; there are {', '.join(known)}")
     claims: list[Claim] = []
     problems: list[Problem] = []
-    for path in _files(written or list(known), known):
+    paths = [known.get(name, Path(name)) for name in written or known]
+    refuse_twice((name, path.resolve()) for name, path in zip(written, paths, strict=False))
+    for path in paths:
         try:
             claims.append(load_claim(path))
         except ConfigError as error:
             problems += error.problems
-    problems += _same_names(claims)
-    if problems:
-        raise ConfigError(problems)
-    return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
-
-
-def _files(written: Sequence[str], known: Mapping[str, Path]) -> list[Path]:
-    paths = [known.get(name, Path(name)) for name in written]
-    refuse_twice((name, path.resolve()) for name, path in zip(written, paths, strict=True))
-    return paths
-
-
-def _same_names(claims: Sequence[Claim]) -> Iterator[Problem]:
     first: dict[str, str] = {}
     for claim in claims:
         if first.setdefault(claim.id, claim.source) != claim.source:
-            yield Problem(claim.source, "", f"{first[claim.id]} is called {claim.id}, too; rename one of the files")
+            message = f"{first[claim.id]} is called {claim.id}, too; rename one of the files"
+            problems.append(Problem(claim.source, "", message))
+    if problems:
+        raise ConfigError(problems)
+    return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
 
 
 def load_claim(path: Path) -> Claim:
@@ -237,7 +230,11 @@ def load_claim(path: Path) -> Claim:
         ConfigError: lists every problem.
     """
     raw, source = read_mapping(path), str(path)
-    settings = _settings(raw, source)
+    try:
+        settings = ClaimSettings.model_validate(raw)
+    except ValidationError as error:
+        found = explain(error, ClaimSettings)
+        raise ConfigError([Problem(source, *map(printable, each)) for each in found]) from None
     experiments: dict[Tier, ExperimentConfig] = {}
     problems: list[Problem] = []
     for tier in settings.tiers:
@@ -256,14 +253,6 @@ def load_claim(path: Path) -> Claim:
     if wrong:
         raise ConfigError([Problem(source, *each) for each in wrong])
     return Claim(path.stem, source, settings, experiments)
-
-
-def _settings(raw: Mapping[str, Any], source: str) -> ClaimSettings:
-    try:
-        return ClaimSettings.model_validate(raw)
-    except ValidationError as error:
-        found = explain(error, ClaimSettings)
-        raise ConfigError([Problem(source, *map(printable, each)) for each in found]) from None
 
 
 def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> ExperimentConfig:

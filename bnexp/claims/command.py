@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,10 +118,7 @@ def show_claims(
         raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
     claims, form = find_claims(ids or []), Format.json if as_json else form
     found = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
-    written = [
-        *(_write_page(found, tier, runs) if html else ()),
-        *(_write_docs(found, tier, runs, docs) if docs else ()),
-    ]
+    written = list(_write(found, tier, runs, html=html, docs=docs)) if html or docs else []
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
     _check(found, check)
@@ -136,7 +134,7 @@ def _show(
     everything: bool = False,
     known: bool = False,
 ) -> "list[Evidence]":
-    """Print the verdicts and return the found; known: judge all measures, whether they are printed or not."""
+    """Print the verdicts and return what is known; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
     from bnexp.claims.report.tables import claims_table, rows_json
     from bnexp.cli.output import print_json, print_table
@@ -146,21 +144,17 @@ def _show(
     found = evidence(claims, tier.value, runs, everything=everything or known or form is Format.json)
     for fault in dict.fromkeys(fault for each in found for fault in each.unreadable):
         warn(f"left out: {fault}")
-    title, markdown = f"Claims about batch normalization, {tier.value} tier", form is Format.md
     if form is Format.json:
         print_json(rows_json(found))
     elif not quiet:
-        table = claims_table(found, title, wide=markdown or _has_room(), everything=everything)
-        if markdown:
+        has_room = sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_FROM
+        title = f"Claims about batch normalization, {tier.value} tier"
+        table = claims_table(found, title, wide=form is Format.md or has_room, everything=everything)
+        if form is Format.md:
             print(plain(to_markdown(table)), end="")
         else:
             print_table(table)
     return found
-
-
-def _has_room() -> bool:
-    """Return whether the table goes to a terminal that shows all its columns."""
-    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= WIDE_FROM
 
 
 def _check(found: "list[Evidence]", check: bool) -> None:
@@ -175,30 +169,21 @@ def _check(found: "list[Evidence]", check: bool) -> None:
         raise typer.Exit(1)
 
 
-def _write_page(found: "list[Evidence]", tier: Tier, runs: Path) -> list[Path]:
-    from bnexp.claims.report.documents import page
-
-    return _written(runs / "claims" / tier.value, {"claims.html": page(found, tier.value, _command()).encode()})
-
-
-def _write_docs(found: "list[Evidence]", tier: Tier, runs: Path, folder: Path) -> list[Path]:
+def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> Iterator[Path]:
+    """Write the page and the document as far as they are wanted; yield their files."""
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.report.documents import document
-
-    claims, rest = [each.claim for each in found], [other for other in Tier if other is not tier]
-    others = {other.value: evidence(claims, other.value, runs, everything=False) for other in rest}
-    return _written(folder, document(found, tier.value, _command(), others))
-
-
-def _command() -> str:
-    """Return the command as it was given."""
-    return shlex.join(["bnexp", *sys.argv[1:]])
-
-
-def _written(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    from bnexp.claims.report.documents import document, page
     from bnexp.store.files import replace
 
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        replace(folder / name, content)
-    return [folder / name for name in files]
+    command = shlex.join(["bnexp", *sys.argv[1:]])
+    files: dict[Path, bytes] = {}
+    if html:
+        files[runs / "claims" / tier.value / "claims.html"] = page(found, tier.value, command).encode()
+    if docs:
+        claims, rest = [each.claim for each in found], [other.value for other in Tier if other is not tier]
+        others = {other: evidence(claims, other, runs, everything=False) for other in rest}
+        files |= {docs / name: content for name, content in document(found, tier.value, command, others).items()}
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, content)
+        yield path

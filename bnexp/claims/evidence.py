@@ -82,16 +82,8 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
             reasons.append(
                 "the interval is cut at what is possible: seeds are too few or too different to take it literally"
             )
-    return Verdict(
-        label=label,
-        n=len(pairs.change),
-        change=found.mean,
-        low=found.low,
-        high=found.high,
-        effect=effect_size(pairs.change),
-        p=t_test(pairs.change),
-        reasons=tuple(reasons),
-    )
+    effect, p = effect_size(pairs.change), t_test(pairs.change)
+    return Verdict(label, len(pairs.change), found.mean, found.low, found.high, effect, p, tuple(reasons))
 
 
 def _label(mean: float, low: float, high: float, margin: float) -> VerdictLabel:
@@ -321,26 +313,18 @@ def _judged(
         verdict = judge(pairs, measure.margin)
         arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
         choices = tuple(chosen(config, compared))
-        doubts = (*_remarks(study, arms, choices), *_evaluated(study, measure), *_tuned(config))
-        reasons = (*verdict.reasons, *doubts)
+        reasons = (*verdict.reasons, *_doubts(config, study, measure, arms, choices))
         yield Judgement(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
 
 
-def _tuned(config: ExperimentConfig) -> Iterator[str]:
-    seeds = counted(len(config.tune.seeds), "seed")
-    if config.tuned:
-        yield f"tuned with {seeds}, and the noise of that choice is not in the interval"
-
-
-def _evaluated(study: Study, measure: MeasureSettings) -> Iterator[str]:
-    """Say in short where running averages that lag decide what a measure of accuracy or loss sees."""
-    if measure.value not in NOT_EVALUATED:
-        evaluated = tuple(evaluation_rows(study, (), measure.baseline))
-        for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
-            yield DETAILS.sub("", line)
-
-
-def _remarks(study: Study, arms: Mapping[str, ArmRow], choices: Sequence[Chosen]) -> Iterator[str]:
+def _doubts(
+    config: ExperimentConfig,
+    study: Study,
+    measure: MeasureSettings,
+    arms: Mapping[str, ArmRow],
+    choices: Sequence[Chosen],
+) -> Iterator[str]:
+    """Say what is to be careful about: failed trials, edges, running averages that lag, and the noise of tuning."""
     failed, planned = sum(row.failed for row in arms.values()), int(study.trials["arm"].isin(list(arms)).sum())
     if failed:
         yield f"{failed} of {planned} trials failed"
@@ -348,3 +332,10 @@ def _remarks(study: Study, arms: Mapping[str, ArmRow], choices: Sequence[Chosen]
         yield "all trials of both arms diverged"
     if edges := dict.fromkeys(choice.arm for choice in choices if choice.at_edge):
         yield f"at the edge: {' and '.join(edges)} chose an end of what was tried; better may lie beyond"
+    if measure.value not in NOT_EVALUATED:
+        evaluated = evaluation_rows(study, (), measure.baseline)
+        for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
+            yield DETAILS.sub("", line)
+    if config.tuned:
+        seeds = counted(len(config.tune.seeds), "seed")
+        yield f"tuned with {seeds}, and the noise of that choice is not in the interval"
