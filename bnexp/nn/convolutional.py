@@ -17,16 +17,7 @@ from bnexp.nn.to_torch import Converter
 
 
 class Convolutional(nn.Module):
-    """K networks of one shape; a family builds the body.
-
-    Args:
-        factory: makes the layers.
-        image: C, H, W of an image.
-        body: the layers with convolutions, by the name under which the network keeps them, in the order in which data
-            pass them.
-        features: channels that the last of them hands on.
-        classes: units of the output layer.
-    """
+    """K networks of one shape; a family builds the body."""
 
     images = True
     """Norm layers get images, not features."""
@@ -57,7 +48,6 @@ class Convolutional(nn.Module):
         return logits_KBC
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layers."""
         yield from to.layers(self.input, *(self.get_submodule(name) for name in self._body))
         yield from (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         yield from to.layers(self.before_output, self.output)
@@ -68,11 +58,6 @@ class VGG(Convolutional):
 
     The classifier is that of networks for 32×32 pixels: the last stage is averaged over the places that are left (one),
     and there are no hidden fully connected layers.
-
-    Args:
-        factory: makes the layers.
-        image: C, H, W of an image; a stage is only halved where both sides have two pixels left.
-        classes: units of the output layer.
     """
 
     def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
@@ -93,11 +78,6 @@ class VGG(Convolutional):
 class ResNet(Convolutional):
     """One convolution, three stages of n blocks, the second and third at half the size and twice the channels, the
     average over all places, and one linear layer: 6n+2 layers. Shortcuts have no weights (option A).
-
-    Args:
-        factory: makes the layers.
-        image: C, H, W of an image.
-        classes: units of the output layer.
     """
 
     def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):

@@ -17,12 +17,6 @@ from bnexp.streams import TrialRandom
 class Linear(nn.Module):
     """y = W x + b with a weight of its own for every trial.
 
-    Args:
-        trials: K.
-        features: C_in of the input.
-        units: C_out of the output.
-        bias: whether to add b.
-
     Attributes:
         weight: (K, out, in), as in torch.nn.Linear with the trials in front.
         bias: (K, out), or None.
@@ -56,7 +50,6 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias[..., None], self.weight, x_SBC.mT).mT
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layer."""
         _, units, features = self.weight.shape
         yield layer_from_state(nn.Linear, _of_first_trial(self), features, units, bias=self.bias is not None)
 
@@ -124,13 +117,6 @@ KERNEL = 3
 class Conv2d(nn.Module):
     """Cross-correlation with a kernel of its own for every trial, zeros around the picture; as torch.nn.Conv2d.
 
-    Args:
-        trials: K.
-        features: C_in of the input.
-        channels: C_out of the output.
-        stride: pixels from one output to the next.
-        bias: whether to add one number a channel.
-
     Attributes:
         weight: (K, out, in, 3, 3).
         bias: (K, out), or None.
@@ -152,19 +138,13 @@ class Conv2d(nn.Module):
         return F.conv2d(x_BDHW, self.weight.flatten(0, 1), bias_E, self.stride, KERNEL // 2, groups=groups)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layer."""
         _, channels, features, *_ = self.weight.shape
         options = {"stride": self.stride, "padding": KERNEL // 2, "bias": self.bias is not None}
         yield layer_from_state(nn.Conv2d, _of_first_trial(self), features, channels, KERNEL, **options)
 
 
 class Dropout(nn.Module):
-    """Inverted dropout: in training, units whose uniform is below the trial's rate become 0, the rest grow.
-
-    Args:
-        rates: dropout probability of each of the K trials.
-        draws: where the uniforms come from.
-    """
+    """Inverted dropout: in training, units whose uniform is below the trial's rate become 0, the rest grow."""
 
     rate_K: Tensor
     gain_K: Tensor
@@ -226,7 +206,6 @@ class ScalarBias(nn.Module):
         return x + per_trial(SHARE * self.bias[:, 0], x).to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layer."""
         yield layer_from_state(AddScalar, {"number": SHARE * self.bias[0, 0]})
 
 
@@ -246,7 +225,6 @@ class ScalarMultiplier(nn.Module):
         return x * per_trial(1 + SHARE * (self.factor[:, 0] - 1), x).to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layer."""
         yield layer_from_state(ScaleByScalar, {"number": 1 + SHARE * (self.factor[0, 0] - 1)})
 
 

@@ -26,14 +26,7 @@ def share_features(x_SBC: Float[Tensor, "S B C"], trials: int) -> Float[Tensor, 
 def share_images(
     x_SBP: Float[Tensor, "S B P"], image: tuple[int, int, int], trials: int, *, apart: bool
 ) -> Float[Tensor, "B D H W"]:
-    """Hand S inputs of C, H, W pixels to K trials, K/S neighbours each.
-
-    Args:
-        x_SBP: flattened images.
-        image: C, H, W.
-        trials: K.
-        apart: whether every trial needs channels of its own; else one input for all keeps its C channels.
-    """
+    """Hand S inputs of C, H, W pixels to K trials, K/S neighbours each; one for all stays one unless `apart`."""
     if len(x_SBP) > 1 or apart:
         x_SBP = share_features(x_SBP.flatten(1)[:, None], trials).reshape(trials, *x_SBP.shape[1:])
     x_BDHW: Tensor = x_SBP.unflatten(-1, image).transpose(0, 1).flatten(1, 2)

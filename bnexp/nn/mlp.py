@@ -13,13 +13,7 @@ from bnexp.nn.to_torch import Converter
 
 
 class MLP(nn.Module):
-    """K perceptrons of one shape.
-
-    Args:
-        factory: makes the layers.
-        image: C, H, W of an image; its pixels are the features of the input.
-        classes: units of the output layer.
-    """
+    """K perceptrons of one shape; the pixels of an image are the features of the input."""
 
     def __init__(self, factory: LayerFactory, image: tuple[int, int, int], classes: int):
         super().__init__()
@@ -40,7 +34,6 @@ class MLP(nn.Module):
         return logits_KBC
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layers, beginning with images."""
         yield nn.Flatten()
         yield from to.layers(*self.children())
 

@@ -211,11 +211,6 @@ class Noise(nn.Module):
 
     A step draws, in this order: uniforms of the units' means, uniforms of their scales (both (C,)), then uniforms of
     the means and normals of the scales of all activations, (B, C) or (B, H, W, C).
-
-    Args:
-        trials: K.
-        features: C.
-        draws: where the random numbers come from.
     """
 
     def __init__(self, trials: int, features: int, draws: TrialRandom):
@@ -253,11 +248,6 @@ class StepBatchNorm(BatchNorm):
 
     In evaluation a step has running statistics of its own, or where `steps` says shared the mean over all steps, of
     batch means and of variances within a step. Both are updated once a pass, when the last step has been seen.
-
-    Args:
-        trials, features: K, C.
-        settings: of the norm.
-        steps: T.
 
     Attributes:
         running_mean, running_var: (K, R, C).

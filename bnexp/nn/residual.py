@@ -29,12 +29,6 @@ class ResidualBlock(nn.Module):
 
     The first is like any hidden layer. The norm layer of the second stands before the addition, where `placement`
     doesn't move it, or after it, and there before or after the activation.
-
-    Args:
-        factory: makes the layers.
-        first, second: the two layers with weights.
-        features: that each of them outputs.
-        shortcut: brings the input to the shape of the output; None where it has that shape.
     """
 
     def __init__(
@@ -58,7 +52,6 @@ class ResidualBlock(nn.Module):
         return joined
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's block."""
         (first,), (second,) = _with_weights(self.first), _with_weights(self.second)
         yield Residual(*to.layers(self.first, self.second), added=second.weight.shape[1] - first.weight.shape[2])
         yield from to.layers(self.joined)

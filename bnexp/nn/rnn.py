@@ -26,12 +26,6 @@ from bnexp.nn.to_torch import Converter
 class RNN(nn.Module):
     """K recurrent networks of one shape; the last step's state of the last layer goes to the output layer.
 
-    Args:
-        factory: makes the layers.
-        image: C, H, W of an image; it takes H steps, each with the C·W features of a row. Where the input is
-            normalised, every pixel is a feature of its own, as in a perceptron.
-        classes: units of the output layer.
-
     Attributes:
         image: C, H, W.
     """
@@ -59,7 +53,6 @@ class RNN(nn.Module):
         return logits_KBC
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layers, beginning with images."""
         if len(self.input):
             yield from (nn.Flatten(), *to.layers(self.input), nn.Unflatten(1, self.image))
         yield plain_layers.ImageRowsAsSteps()
@@ -69,15 +62,7 @@ class RNN(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """One recurrent layer; what comes from its input is computed for all steps at once.
-
-    Args:
-        factory: makes the layers.
-        features: of the input at each step.
-        units: of the state.
-        steps: T.
-        last: whether to hand on the last step's state alone.
-    """
+    """One recurrent layer; what comes from its input is computed for all steps at once."""
 
     def __init__(self, factory: LayerFactory, features: int, units: int, steps: int, *, last: bool):
         super().__init__()
@@ -108,7 +93,6 @@ class Recurrent(nn.Module):
         return handed_up if self.dropout is None else self.dropout(handed_up)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield the first trial's layer."""
         ways = self.input.at_step(to), self.recurrent.at_step(to)
         yield plain_layers.Recurrent(*ways, copy.deepcopy(self.activation))
 

@@ -1,4 +1,12 @@
-"""Batch norm in evaluation: running statistics, how they are averaged, and normalising with them."""
+"""Batch norm in evaluation: running statistics in place of the batch's, so that no sample's output hangs on another's.
+
+y = γ (x − μ)/√(σ² + ε) + β with constant μ and σ² (Ioffe & Szegedy 2015, algorithm 2) is a line for each feature, of
+slope γ/√(σ² + ε) for every sample: the two terms that the statistics add to dx in training are gone.
+
+running ← kept · running + (1 − kept) · batch. PyTorch calls 1 − kept the momentum, Keras and Deep Learning from
+Scratch call kept so. All normalise the batch itself with the biased variance; PyTorch alone, as Ioffe & Szegedy 2015,
+stores the unbiased one. Where the old weighs 0.99, evaluation lags some hundred steps behind training.
+"""
 
 from dataclasses import dataclass
 
@@ -7,14 +15,6 @@ from jaxtyping import Float64, Real
 
 from bnexp.reference.graph import Cache, Gradients
 from bnexp.reference.rows import Activations, from_rows, per_feature, rows_like, to_rows
-
-# Running statistics: the average over batches that evaluation uses, by the conventions of three well-known sources.
-#
-# running ← kept · running + (1 − kept) · batch. PyTorch calls 1 − kept the momentum, Keras and Deep Learning from
-# Scratch call kept so. All normalise the batch itself with the biased variance; PyTorch alone, as Ioffe & Szegedy 2015
-# (algorithm 2), stores the unbiased one. Where the old weighs 0.99, evaluation lags some hundred steps behind training.
-#
-# Shapes as in the package.
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,6 @@ def update(
     (array([3.]), array([4.]))
     >>> update(start(1), cache)  # 0.9 · 0 + 0.1 · 3, and 0.9 · 1 + 0.1 · 4 · 2/(2 − 1)
     RunningStatistics(mean_C=array([0.3]), variance_C=array([1.7]))
-
-    Raises:
-        ValueError: the running statistics are of another number of features.
     """
     count, features = cache.centred_NC.shape
     mean_C = per_feature(running.mean_C, features, "running mean")
@@ -80,14 +77,6 @@ def update(
     return RunningStatistics(
         kept * mean_C + new * cache.mean_C, kept * variance_C + new * correction * cache.variance_C
     )
-
-
-# Batch norm in evaluation: running statistics in place of the batch's, so that no sample's output hangs on another's.
-#
-# y = γ (x − μ)/√(σ² + ε) + β with constant μ and σ² (Ioffe & Szegedy 2015, algorithm 2) is a line for each
-# feature, of slope γ/√(σ² + ε) for every sample: the two terms that the statistics add to dx in training are gone.
-#
-# Shapes as in the package.
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +127,6 @@ def backward_evaluation(dy: Activations, cache: EvaluationCache) -> Gradients:
     >>> y, cache = forward_evaluation(np.array([[7.0]]), np.array([10.0]), np.array([1.0]), running, eps=0)
     >>> backward_evaluation(np.array([[1.0]]), cache)
     Gradients(dx=array([[5.]]), dgamma_C=array([2.]), dbeta_C=array([1.]))
-
-    Raises:
-        ValueError: dy hasn't the shape of y.
     """
     dy_NC = rows_like(dy, cache.shape)
     dx = from_rows(cache.gamma_C * cache.inverse_C * dy_NC, cache.shape)

@@ -132,9 +132,6 @@ def backward(dy: Activations, cache: Cache) -> GraphGradients:
     array([9.])
     >>> bool(abs(gradients.dx.sum()) < 1e-12)  # moving all of x together changes nothing
     True
-
-    Raises:
-        ValueError: dy hasn't the shape of y.
     """
     dy_NC = rows_like(dy, cache.shape)
     count = len(dy_NC)
@@ -170,9 +167,6 @@ def backward_closed_form(dy: Activations, cache: Cache) -> Gradients:
     >>> dy = np.array([[1.0], [2.0], [6.0]])
     >>> np.allclose(backward_closed_form(dy, cache).dx, backward(dy, cache).dx)
     True
-
-    Raises:
-        ValueError: dy hasn't the shape of y.
     """
     dy_NC, normalised_NC = rows_like(dy, cache.shape), cache.normalised_NC
     along_C = (dy_NC * normalised_NC).mean(axis=0)

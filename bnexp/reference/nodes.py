@@ -94,9 +94,7 @@ def product_backward(dproduct: Values, left: Values, right: Values) -> tuple[Val
     return dproduct * right, dproduct * left
 
 
-def addition_backward(
-    dtotal: Values,
-) -> tuple[Values, Values]:
+def addition_backward(dtotal: Values) -> tuple[Values, Values]:
     """Backward of z = a + b: da = dz and db = dz.
 
     >>> addition_backward(np.array([7.0]))
@@ -105,9 +103,7 @@ def addition_backward(
     return dtotal.copy(), dtotal.copy()
 
 
-def subtraction_backward(
-    ddifference: Values,
-) -> tuple[Values, Values]:
+def subtraction_backward(ddifference: Values) -> tuple[Values, Values]:
     """Backward of z = a − b: da = dz and db = −dz.
 
     >>> subtraction_backward(np.array([7.0]))

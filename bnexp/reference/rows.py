@@ -15,9 +15,6 @@ def to_rows(x: Activations) -> Float64[np.ndarray, "N C"]:
            [1., 5.],
            [2., 6.],
            [3., 7.]])
-
-    Raises:
-        ValueError: x is neither.
     """
     if np.ndim(x) not in (2, 4):
         raise ValueError(f"x: shape {np.shape(x)}: expected (batch, features) or (batch, channels, height, width)")
@@ -40,9 +37,6 @@ def rows_like(dy: Activations, shape: tuple[int, ...]) -> Float64[np.ndarray, "N
 
     >>> rows_like(np.ones((1, 2)), (1, 2))
     array([[1., 1.]])
-
-    Raises:
-        ValueError: it hasn't the shape of y.
     """
     if np.shape(dy) != shape:
         raise ValueError(f"dy: shape {np.shape(dy)}: expected {shape}, the shape of y")
@@ -54,9 +48,6 @@ def per_feature(values_C: Real[np.ndarray, " C"], features: int, name: str) -> F
 
     >>> per_feature(np.array([1, 2]), 2, "gamma")
     array([1., 2.])
-
-    Raises:
-        ValueError: there are more or fewer; the message begins with the name.
     """
     if np.shape(values_C) != (features,):
         raise ValueError(f"{name}: shape {np.shape(values_C)}: expected ({features},), a number for each feature of x")

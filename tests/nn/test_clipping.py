@@ -50,28 +50,15 @@ def test_the_examples_of_hands_on_machine_learning(clip: dict[str, float], expec
     assert_close(clipped(torch.tensor([[0.9, 100.0]]).double(), clip)[0], expected, PRINTED_DIGITS)
 
 
+@pytest.mark.parametrize("bad", [0.5, math.nan, math.inf])
 @pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])
-@pytest.mark.parametrize("limit", [0.01, 0.5, 1000.0])
-def test_clipping_equals_torchs(kind: str, limit: float) -> None:
+def test_clipping_is_torchs_with_the_thresholds_of_the_trial_and_trials_without_stay(kind: str, bad: float) -> None:
     grad_KP = gradient()
-    expected = torch.stack([by_torch(grad_P, kind, limit) for grad_P in grad_KP])
-    assert_close(clipped(grad_KP, *[{kind: limit}] * 3, sizes=SIZES), expected, EXACT_FLOAT64)
-
-
-@pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])
-def test_thresholds_belong_to_their_trial_and_trials_without_stay(kind: str) -> None:
-    grad_KP = gradient()
+    grad_KP[1, 2] = bad
     result_KP = clipped(grad_KP, {kind: 0.05}, {}, {kind: 2.0}, sizes=SIZES)
     assert_close(result_KP[0], by_torch(grad_KP[0], kind, 0.05), EXACT_FLOAT64)
-    assert torch.equal(result_KP[1], grad_KP[1])
+    assert torch.equal(result_KP[1].nan_to_num(7.0), grad_KP[1].nan_to_num(7.0))
     assert_close(result_KP[2], by_torch(grad_KP[2], kind, 2.0), EXACT_FLOAT64)
-
-
-def test_per_tensor_norms_are_those_of_each_tensor_and_the_global_norm_is_that_of_all() -> None:
-    grad_KP = gradient()[2:]
-    per_tensor = clipped(grad_KP, {"norm_per_tensor": 0.5}, sizes=SIZES)
-    assert [round(float(part.norm()), 5) for part in per_tensor[0].split(SIZES)] == [0.5, 0.5, 0.5]
-    assert round(float(clipped(grad_KP, {"norm_global": 0.5}, sizes=SIZES).norm()), 5) == 0.5
 
 
 def test_value_comes_first_then_each_tensor_then_the_whole() -> None:
@@ -85,22 +72,6 @@ def test_value_comes_first_then_each_tensor_then_the_whole() -> None:
 def test_without_any_threshold_the_gradient_is_handed_through() -> None:
     gradients = gradient().split(SIZES, dim=1)
     assert Clipping.of([ClipSettings()] * 3, gradients[0])(gradients) is gradients
-
-
-@pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])
-def test_an_infinite_gradient_without_a_limit_stays_as_it_is(kind: str) -> None:
-    grad_KP = gradient(2)
-    grad_KP[1, 2] = math.inf
-    assert torch.equal(clipped(grad_KP, {kind: 0.1}, {}, sizes=SIZES)[1], grad_KP[1])
-
-
-@pytest.mark.parametrize("kind", ["value", "norm_per_tensor", "norm_global"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_gradient_out_of_bounds_changes_no_other_trial(kind: str, bad: float) -> None:
-    clean_KP, grad_KP = gradient(2), gradient(2)
-    grad_KP[1, 2] = bad
-    clips = [{kind: 0.1}] * 2
-    assert torch.equal(clipped(grad_KP, *clips, sizes=SIZES)[0], clipped(clean_KP, *clips, sizes=SIZES)[0])
 
 
 def test_an_infinite_component_is_clamped_like_any_large_one() -> None:

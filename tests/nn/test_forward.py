@@ -1,6 +1,6 @@
 """Networks of every family against networks of torch.nn that are written from the papers, layer by layer."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -8,14 +8,10 @@ from bnexp.config.model import ActivationName
 from bnexp.config.norm import NORMS
 from tests.helpers import pairwise
 from tests.nn.plain import assert_equals_plain
+from tests.nn.test_to_torch import FAMILIES as EVERY_FAMILY
+from tests.nn.test_to_torch import IMAGE
 
-IMAGE = (2, 8, 8)
-FAMILIES: dict[str, dict[str, Any]] = {
-    "mlp": {"depth": 3, "width": 4},
-    "residual mlp": {"depth": 4, "width": 4, "residual": True},
-    "vgg": {"family": "vgg", "depth": 5, "width": 4},
-    "resnet": {"family": "resnet", "depth": 8, "width": 4},
-}
+FAMILIES = {name: raw for name, raw in EVERY_FAMILY.items() if name != "rnn"}
 
 
 @pytest.mark.parametrize(

@@ -33,13 +33,6 @@ def test_the_book_network_with_batch_norm_after_the_activation() -> None:
     assert totals(rows) == (271_346, 268_978, 2_368)
 
 
-def test_the_book_network_with_batch_norm_before_the_activation_and_no_biases() -> None:
-    rows = shipped_table("hands_on_elu_before.yaml")
-    assert [row.kind for row in rows] == ["BatchNorm", *["Linear", "BatchNorm", "elu"] * 2, "Linear"]
-    assert [row.parameters for row in rows if row.kind == "Linear"] == [235_200, 30_000, 1_010]
-    assert totals(rows)[0] == 270_946
-
-
 def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on() -> None:
     rows = layer_table(ModelSettings(width=(5, 7), activation="relu"), (1, 3, 3), 3)
     assert [(row.name, row.kind, row.shape, row.output, row.macs) for row in rows] == [
@@ -54,43 +47,14 @@ def test_rows_stand_in_the_order_of_the_data_with_the_features_that_they_hand_on
 
 
 def test_rows_of_convolutions_have_channels_and_sides_and_a_product_for_every_weight_at_every_place() -> None:
-    rows = layer_table(ModelSettings(family="resnet", depth=8, width=4, activation="relu"), (3, 9, 6), 5)
-    assert [(row.name, row.kind, row.shape, row.output, row.macs) for row in rows if "stages.2" not in row.name] == [
-        ("stem.conv", "Conv2d", (4, 9, 6), 216, 27 * 216),
-        ("stem.norm", "BatchNorm", (4, 9, 6), 216, 0),
-        ("stem.activation", "relu", (4, 9, 6), 216, 0),
-        ("stages.0.0.first.conv", "Conv2d", (4, 9, 6), 216, 36 * 216),
-        ("stages.0.0.first.norm", "BatchNorm", (4, 9, 6), 216, 0),
-        ("stages.0.0.first.activation", "relu", (4, 9, 6), 216, 0),
-        ("stages.0.0.second.conv", "Conv2d", (4, 9, 6), 216, 36 * 216),
-        ("stages.0.0.second.norm", "BatchNorm", (4, 9, 6), 216, 0),
-        ("stages.0.0.joined.activation", "relu", (4, 9, 6), 216, 0),
-        ("stages.1.0.first.conv", "Conv2d", (8, 5, 3), 120, 36 * 120),
-        ("stages.1.0.first.norm", "BatchNorm", (8, 5, 3), 120, 0),
-        ("stages.1.0.first.activation", "relu", (8, 5, 3), 120, 0),
-        ("stages.1.0.second.conv", "Conv2d", (8, 5, 3), 120, 72 * 120),
-        ("stages.1.0.second.norm", "BatchNorm", (8, 5, 3), 120, 0),
-        ("stages.1.0.joined.activation", "relu", (8, 5, 3), 120, 0),
-        ("output", "Linear", (5,), 5, 80),
-    ]
-
-
-def test_the_poolings_of_a_vgg_have_rows() -> None:
-    rows = layer_table(
-        ModelSettings(family="vgg", depth=5, width=2, activation="relu", norm={"kind": "none"}), (1, 7, 7), 3
-    )
-    assert [(row.name, row.kind, row.shape) for row in rows] == [
-        ("stages.0.0.conv", "Conv2d", (2, 7, 7)),
-        ("stages.0.0.activation", "relu", (2, 7, 7)),
-        ("stages.0.1", "maxpool2d", (2, 3, 3)),
-        ("stages.1.0.conv", "Conv2d", (4, 3, 3)),
-        ("stages.1.0.activation", "relu", (4, 3, 3)),
-        ("stages.1.1", "maxpool2d", (4, 1, 1)),
-        ("stages.2.0.conv", "Conv2d", (8, 1, 1)),
-        ("stages.2.0.activation", "relu", (8, 1, 1)),
-        ("stages.2.1.conv", "Conv2d", (8, 1, 1)),
-        ("stages.2.1.activation", "relu", (8, 1, 1)),
-        ("output", "Linear", (3,)),
+    rows = layer_table(ModelSettings(family="vgg", depth=5, width=2, activation="relu"), (3, 7, 6), 3)
+    assert [(row.name, row.kind, row.shape, row.output, row.macs) for row in [*rows[:5], rows[-1]]] == [
+        ("stages.0.0.conv", "Conv2d", (2, 7, 6), 84, 27 * 84),
+        ("stages.0.0.norm", "BatchNorm", (2, 7, 6), 84, 0),
+        ("stages.0.0.activation", "relu", (2, 7, 6), 84, 0),
+        ("stages.0.1", "maxpool2d", (2, 3, 3), 18, 0),
+        ("stages.1.0.conv", "Conv2d", (4, 3, 3), 36, 18 * 36),
+        ("output", "Linear", (3,), 3, 24),
     ]
 
 
@@ -101,13 +65,10 @@ def test_the_poolings_of_a_vgg_have_rows() -> None:
         {"norm": {"input": True}},
         {"norm": {"affine": "gamma"}},
         {"norm": {"affine": "none", "placement": "after"}},
-        {"norm": "layer"},
         {"norm": {"kind": "group", "groups": 2}, "residual": True},
-        {"norm": {"kind": "whiten", "group_size": 3}},
         {"norm": {"kind": "noisy_batch", "input": True}},
         {"norm": "none", "residual": True, "init": "fixup"},
         {"family": "vgg", "depth": 5, "norm": {"kind": "whiten", "group_size": 3}},
-        {"family": "vgg", "depth": 11, "norm": "after"},
         {"family": "resnet", "depth": 8, "norm": {"addition": "after"}},
         {"family": "resnet", "depth": 14, "norm": "none", "init": "fixup"},
         {"family": "rnn", "norm": {"steps": "shared", "input": True}},
@@ -136,7 +97,7 @@ def test_a_network_too_large_for_any_memory_can_be_described() -> None:
     assert totals(layer_table(ModelSettings(width=(10**6, 10**6), norm={"kind": "none"}), (1, 28, 28), 10))[0] > 10**12
 
 
-@pytest.mark.parametrize("image", [(1, 1, 1), (1, 8, 8), (3, 9, 5), (1, 28, 28), (3, 32, 32), (3, 1, 40)])
+@pytest.mark.parametrize("image", [(1, 1, 1), (3, 9, 5), (3, 32, 32)])
 @pytest.mark.parametrize(
     ("family", "depth"),
     [("mlp", 2), ("rnn", 1), *(("vgg", depth) for depth in VGG_STAGES), ("resnet", 8), ("resnet", 14)],

@@ -94,50 +94,19 @@ def test_several_batches_and_evaluation_equal_torchs_modules(kind: str, layout: 
             norm.eval()
         x = activations(layout, number)
         expected = together([one.train(norm.training)(of_trial(x, k)) for k, one in enumerate(alone)])
-        assert_close(norm(x).detach(), expected.detach(), EXACT_FLOAT64)
+        y = norm(x)
+        assert_close(y.detach(), expected.detach(), EXACT_FLOAT64)
+        assert layout == "features" or y.is_contiguous(memory_format=torch.channels_last)
     kept = [name for name in norm.state_dict() if name.startswith("running")]
     assert len(kept) == (2 if NORMS[kind].batch_statistics else 0)
     for name in kept:
         assert_close(norm.get_buffer(name), torch.stack([one.get_buffer(name) for one in alone]), EXACT_FLOAT64)
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", KINDS)
-def test_images_stay_channels_last(kind: str, training: bool) -> None:
-    norm = make(kind).float().train(training)
-    assert norm(pictures(1).float()).is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("layout", ["features", "images"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_company_of_a_trial_changes_nothing(kind: str, layout: str) -> None:
-    norm, x = make(kind), activations(layout, 1)
-    settings = NormSettings.model_validate({"kind": kind, "groups": GROUPS})
-    for k in range(TRIALS):
-        alone = NORMS[kind].load()(1, FEATURES, settings).double()
-        alone.gamma.data, alone.beta.data = norm.gamma[k : k + 1].detach(), norm.beta[k : k + 1].detach()
-        y = alone(of_trial(x, k)[None] if layout == "features" else of_trial(x, k))
-        assert_close(of_trial(norm(x), k).detach(), y.reshape(of_trial(x, k).shape).detach(), EXACT_FLOAT64)
-
-
-@pytest.mark.parametrize("kind", ["layer", "group"])
-def test_layer_and_group_norm_are_the_same_in_evaluation_and_keep_nothing(kind: str) -> None:
-    norm = make(kind)
-    trained = norm(batch(1))
-    assert torch.equal(norm.eval()(batch(1)), trained)
-    assert set(norm.state_dict()) == {"gamma", "beta"}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("affine", AFFINE)
-def test_only_the_affine_parameters_asked_for_are_learned(kind: str, affine: str) -> None:
-    assert {name for name, _ in make(kind, affine=affine).named_parameters()} == AFFINE[affine]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("affine", AFFINE)
+@pytest.mark.parametrize(("kind", "affine"), pairwise(KINDS, AFFINE))
 def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affine: str) -> None:
     partly, whole = make(kind, affine=affine), make(kind)
+    assert {name for name, _ in partly.named_parameters()} == AFFINE[affine]
     ones, zeros = torch.ones(TRIALS, FEATURES).double(), torch.zeros(TRIALS, FEATURES).double()
     whole.gamma.data = partly.gamma.detach().clone() if "gamma" in AFFINE[affine] else ones
     whole.beta.data = partly.beta.detach().clone() if "beta" in AFFINE[affine] else zeros
@@ -146,8 +115,7 @@ def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affin
     assert torch.equal(partly.beta, zeros) == ("beta" not in AFFINE[affine])
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("affine", ["both", "none"])
+@pytest.mark.parametrize(("kind", "affine"), [(kind, "both") for kind in KINDS] + [("batch", "none")])
 def test_gradients_pass_the_numerical_check(kind: str, affine: str) -> None:
     # The running statistics change at every pass; in training they don't touch the output.
     norm = make(kind, affine=affine, momentum=0.1, eps=0.1)
@@ -185,9 +153,7 @@ def test_one_trial_with_nan_or_infinity_changes_no_other(kind: str, layout: str,
         assert bool((hit if kind == "whiten" else hit[:, 3]).all())
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("value", [0.0, 37.0, -8.0])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("kind", "value", "training"), pairwise(KINDS, [0.0, 37.0], [True, False]))
 def test_features_without_variance_become_beta_and_gradients_stay_finite(
     kind: str, value: float, training: bool
 ) -> None:

@@ -10,7 +10,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
 from bnexp.nn.layers import SHARE, Conv2d, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.residual import ResidualBlock
-from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, SAMPLED_STD, assert_close, noise
+from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, seed_draws
 
 IMAGE, CLASSES = (2, 4, 4), 3
@@ -52,21 +52,19 @@ SKELETONS = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", ["batch", "layer"])
 @pytest.mark.parametrize(("placement", "addition"), SKELETONS)
-def test_the_norm_stands_where_placement_and_addition_say(
-    placement: str, addition: str, kind: str, family: str
-) -> None:
-    found = blocks(built(family, norm={"kind": kind, "placement": placement, "addition": addition}))
+def test_the_norm_stands_where_placement_and_addition_say(placement: str, addition: str, family: str) -> None:
+    found = blocks(built(family, norm={"placement": placement, "addition": addition}))
     assert found
     for block in found:
         expected = SKELETONS[placement, addition]
         assert names(block) == tuple(part.replace("weights", WEIGHTS[family]) for part in expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("placement", "addition"), SKELETONS)
-def test_without_a_norm_all_other_steps_keep_their_places(placement: str, addition: str, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "placement", "addition"), [("mlp", "before", "after"), ("resnet", "after", "before")]
+)
+def test_without_a_norm_all_other_steps_keep_their_places(family: str, placement: str, addition: str) -> None:
     norm = {"placement": placement, "addition": addition}
     for dropout_at in ("each", "before_norm", "after_norm", "last"):
         raw = {"dropout": 0.5, "dropout_at": dropout_at}
@@ -85,8 +83,6 @@ def test_without_a_norm_all_other_steps_keep_their_places(placement: str, additi
         ({"placement": "after", "addition": "after"}, (True, True)),
         ({"kind": "layer"}, (True, True)),
         ({"kind": "none"}, (True, True)),
-        ({"kind": "whiten"}, (False, False)),
-        ({"kind": "noisy_batch"}, (False, False)),
     ],
 )
 def test_auto_leaves_out_the_bias_in_front_of_a_norm_over_the_batch(
@@ -104,11 +100,8 @@ def test_under_fixup_all_logits_start_at_exactly_zero(family: str) -> None:
 
 
 GAINS = [
-    ("mlp", {"depth": 3}, 1),
-    ("mlp", {"depth": 5}, 2),
     ("mlp", {"depth": 6}, 2),
     ("mlp", {"depth": 9}, 4),
-    ("resnet", {"depth": 8}, 3),
     ("resnet", {"depth": 14}, 6),
 ]
 
@@ -125,23 +118,10 @@ def test_fixup_shrinks_the_first_layers_of_branches_by_the_root_of_the_number_of
             assert (first.fixup_gain, second.fixup_gain) == (count**-0.5, 0.0)
     within = {id(each) for block in blocks(network) for each in block.modules()}
     others = [each for each in network.modules() if isinstance(each, Linear | Conv2d) and id(each) not in within]
+    assert not any(bool(second.weight.any()) for _, second in map(weights, blocks(network)))
     # The stem, the one hidden layer that an even depth leaves over, and the output.
     left_over = family == "mlp" and raw["depth"] % 2 == 0
     assert [each.fixup_gain for each in others] == [1.0] * (1 + left_over) + [0.0]
-
-
-def test_the_spread_of_fixups_weights_is_hes_and_shrunk_in_the_branches() -> None:
-    model = ModelSettings.model_validate(
-        {"depth": 9, "width": 400, "residual": True, "norm": "none", "init": {"scheme": "fixup", "scale": 0.5}}
-    )
-    network = build([model], [0], (1, 20, 20), CLASSES, seed_draws([0]), CPU)
-    found = [module for module in network.modules() if isinstance(module, Linear)]
-    he = 0.5 * (2 / 400) ** 0.5
-    assert abs(float(found[0].weight.detach().std()) / he - 1) < SAMPLED_STD
-    for first, second in zip(found[1:-1:2], found[2:-1:2], strict=True):
-        assert abs(float(first.weight.detach().std()) / (he / 2) - 1) < SAMPLED_STD
-        assert not bool(second.weight.any())
-    assert not bool(found[-1].weight.any())
 
 
 @pytest.mark.parametrize(("family", "raw", "count"), GAINS)
@@ -174,13 +154,6 @@ def test_fixups_block_and_the_biases_that_were_asked_for(family: str) -> None:
 
 def weights(block: ResidualBlock) -> list[Linear | Conv2d]:
     return [module for module in block.modules() if isinstance(module, Linear | Conv2d)]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_other_schemes_have_no_scalars_and_no_gains(family: str) -> None:
-    network = built(family, norm="none", init="he")
-    assert not any(isinstance(module, ScalarBias | ScalarMultiplier) for module in network.modules())
-    assert all(bool(layer.weight.any()) for block in blocks(network) for layer in weights(block))
 
 
 @pytest.mark.parametrize("layout", ["features", "images"])

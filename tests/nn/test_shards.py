@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from bnexp.nn.layers import Conv2d, Linear
 from bnexp.nn.norm import refit_statistics
 from bnexp.nn.shards import Parameters, Shard, probe_copy, shards
 from bnexp.streams import SeedGenerators, TrialRandom
@@ -120,23 +121,6 @@ def test_parameters_and_buffers_are_views_of_the_whole_networks(name: str, sizes
         first += size
 
 
-@pytest.mark.parametrize("sizes", [[1, 1, 1, 1], [3, 1]], ids=str)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_what_changes_in_the_one_changes_in_the_other(name: str, sizes: list[int]) -> None:
-    group = Group(name, sizes)
-    last = group.shards[-1]
-    before = {name: tensor.detach().clone() for name, tensor in tensors(group.network).items()}
-    with torch.no_grad():
-        for tensor in tensors(last.network).values():
-            tensor.add_(1)
-    for tensor_name, tensor in tensors(group.network).items():
-        assert torch.equal(tensor[last.first :], before[tensor_name][last.first :] + 1)
-        assert torch.equal(tensor[: last.first], before[tensor_name][: last.first])
-    for matrix_KP in Parameters(group.network).matrices:
-        matrix_KP.fill_(7)
-    assert all(bool((theta == 7).all()) for shard in group.shards for theta in shard.network.parameters())
-
-
 @pytest.mark.parametrize("name", ["mlp", "vgg, whitening", "resnet, noise"])
 def test_running_statistics_and_their_refit_reach_the_whole_network(name: str) -> None:
     cut, whole = Group(name, [1, 2, 1]), Group(name, [TRIALS])
@@ -150,6 +134,20 @@ def test_running_statistics_and_their_refit_reach_the_whole_network(name: str) -
     for tensor_name, tensor in running(whole.network).items():
         assert not torch.equal(kept[tensor_name], start[tensor_name])
         assert_close(kept[tensor_name], tensor, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_parameters_are_matrices_of_the_models_own_numbers_and_weights_alone_decay(name: str) -> None:
+    model = Group(name, [TRIALS]).network
+    parameters = Parameters(model)
+    expected = [parameter.detach().flatten(1) for parameter in model.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(parameters.matrices, expected, strict=True))
+    assert len(parameters) == sum(matrix_KP.shape[1] for matrix_KP in expected)
+    weights = {module.weight.data_ptr() for module in model.modules() if isinstance(module, Linear | Conv2d)}
+    assert parameters.decayed == [matrix.data_ptr() in weights for matrix in parameters.matrices]
+    for matrix_KP in parameters.matrices:
+        matrix_KP[1] = 7
+    assert all(bool((theta[1] == 7).all()) and not bool((theta[0] == 7).any()) for theta in model.parameters())
 
 
 def running(network: nn.Module) -> dict[str, torch.Tensor]:

@@ -46,21 +46,7 @@ def slow_root(sigma: np.ndarray, eps: float) -> np.ndarray:
     return (u / np.sqrt(s + eps)) @ u.T
 
 
-@pytest.mark.parametrize("eps", [1e-5, 0.3])
-@pytest.mark.parametrize("layout", ["features", "images"])
-def test_a_batch_gets_mean_zero_and_the_identity_for_covariance_up_to_eps(layout: str, eps: float) -> None:
-    x_KBC, layer = batch(), make(eps=eps)
-    y_KBC = layer(x_KBC) if layout == "features" else as_samples(layer(as_images(x_KBC, 2, 5)))
-    for x_BC, y_BC in zip(x_KBC, y_KBC, strict=True):
-        values, vectors = torch.linalg.eigh(covariance(x_BC))
-        # ε shrinks each direction by λ / (λ + ε).
-        expected = vectors @ torch.diag(values / (values + eps)) @ vectors.T
-        assert_close(covariance(y_BC), expected, EXACT_FLOAT64)
-        assert float(y_BC.mean(0).abs().max()) < EXACT_FLOAT64
-
-
-@pytest.mark.parametrize("size", [None, 1, 2, 3, 6])
-@pytest.mark.parametrize("layout", ["features", "images"])
+@pytest.mark.parametrize(("layout", "size"), [("features", None), ("features", 2), ("images", 1), ("images", 3)])
 def test_it_equals_a_slow_transcription_group_by_group(layout: str, size: int | None) -> None:
     layer, x_KBC = make(affine="both", group_size=size, eps=1e-3), batch()
     randomized(layer)
@@ -129,19 +115,7 @@ def test_the_derivative_of_the_root_is_that_of_its_equation(values: list[float],
     assert_close(half + half.T, -root @ change @ root, EXACT_FLOAT64)
 
 
-def test_a_matrix_that_is_not_finite_becomes_nan_and_spoils_no_other() -> None:
-    sigma = torch.stack([symmetric([1.0, 2.0, 3.0], seed) for seed in range(4)])
-    clean = inverse_root(sigma, 1e-5)
-    for bad in (float("nan"), float("inf"), -float("inf")):
-        spoilt = sigma.clone()
-        spoilt[1, 0, 2] = bad
-        root = inverse_root(spoilt, 1e-5)
-        assert torch.equal(root[[0, 2, 3]], clean[[0, 2, 3]])
-        assert bool(root[1].isnan().all())
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("layout", ["features", "images"])
+@pytest.mark.parametrize(("layout", "bad"), [("features", float("nan")), ("images", float("inf"))])
 def test_a_trial_that_is_not_finite_becomes_nan_and_changes_no_gradient_of_another(layout: str, bad: float) -> None:
     x_KBC = batch() if layout == "features" else as_images(batch(), 2, 5)
     spoilt = x_KBC.clone()
@@ -169,8 +143,7 @@ def test_a_trial_that_is_not_finite_becomes_nan_and_changes_no_gradient_of_anoth
     assert bool(later_KNC[others].isfinite().all())
 
 
-@pytest.mark.parametrize("samples", [2, 3, 6])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("samples", "dtype"), [(2, torch.float32), (6, torch.float32), (3, torch.float64)])
 def test_batches_smaller_than_the_features_have_finite_outputs_and_gradients(samples: int, dtype: torch.dtype) -> None:
     layer, x_KBC = make().to(dtype), batch(samples=samples).to(dtype).requires_grad_()
     y_KBC = layer(x_KBC)
@@ -178,14 +151,6 @@ def test_batches_smaller_than_the_features_have_finite_outputs_and_gradients(sam
     assert bool(y_KBC.isfinite().all())
     assert bool(gradient.isfinite().all())
     assert bool(layer.running_covariance.isfinite().all())
-
-
-def test_numbers_too_large_for_a_covariance_make_their_trial_nan_only() -> None:
-    x_KBC = batch().float()
-    x_KBC[1] *= 1e30
-    y_KBC = make().float()(x_KBC)
-    assert y_KBC.isnan().flatten(1).all(1).tolist() == [False, True, False]
-    assert bool(y_KBC[[0, 2]].isfinite().all())
 
 
 @pytest.mark.parametrize("layout", ["features", "images"])
