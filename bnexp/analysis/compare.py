@@ -58,7 +58,7 @@ def compare_arms(
 
     Args:
         study: the trials.
-        metric: defaults to the test accuracy, or what else was measured.
+        metric: see choose_metric.
         baseline: defaults to the arm `none`, or the first arm.
         threshold: an accuracy.
         by: the grid keys that get a row of their own, beside those that tell data sets apart; the others are averaged

@@ -277,12 +277,9 @@ GAP = 0.01
 
 
 def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[EvaluationRow] = ()) -> Iterator[str]:
-    """Yield a line for each of the arms whose running averages lag, and one for each momentum to ask about.
+    """Yield a line for each of the arms whose running averages lag, or mislead, and one for each momentum to ask about.
 
-    Args:
-        study: the trials.
-        arms: those to look at.
-        evaluated: what the probe mode_gap found.
+    `evaluated` is what the probe mode_gap found.
     """
     if not study.configs:
         return

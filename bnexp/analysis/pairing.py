@@ -91,11 +91,8 @@ def active(paired: pd.DataFrame, key: str) -> NDArray[np.bool_]:
 def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]:
     """Yield each place and, arm by arm, its trials as a record array, in order of appearance.
 
-    A record array reads like a frame (`cell["value"]`), and thousands of them cost next to nothing.
-
-    Args:
-        paired: trials as from `pair_trials`.
-        places: the number of each trial's row in the table.
+    A record array reads like a frame (`cell["value"]`), and thousands of them cost next to nothing. `places` are the
+    numbers of the table's rows that the trials belong to.
     """
     arms, names = pd.factorize(paired["arm"])
     numbers, _ = pd.factorize(places * len(names) + arms)  # in order of appearance
@@ -153,10 +150,7 @@ def complete(places: ArrayLike, seeds: ArrayLike, fewest: int = 1) -> NDArray[np
     A seed that lacks a place would pull the mean towards the places that it has. Where too few seeds have all places,
     the place with the fewest seeds is left out (the last of several), and so on until enough seeds have all the rest.
 
-    Args:
-        places: number of each trial's grid point.
-        seeds: each trial's seed, once at a place.
-        fewest: how many seeds are enough, where a place has as many.
+    A seed is at a place once at most, and `fewest` seeds are enough where a place has as many.
     """
     _, place = np.unique(places, return_inverse=True)
     _, seed = np.unique(seeds, return_inverse=True)

@@ -189,12 +189,7 @@ class Study:
 
 
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
-    """Yield the settings of every trial, in their order.
-
-    Args:
-        study: trials, with the configurations of their runs.
-        keys: what is read of the settings; see cell_settings.
-    """
+    """Yield the settings of every trial, in their order, of which only `keys` are read; see cell_settings."""
     tables = {run: (config, cell_settings(config, keys)) for run, config in study.configs.items()}
     for run, number in zip(study.trials["run"], study.trials["number"], strict=True):
         config, by_point = tables[run]

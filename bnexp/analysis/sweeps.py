@@ -161,9 +161,7 @@ def along(paired: pd.DataFrame, axis: str) -> NDArray[np.bool_]:
     tried at all of them, are left out. So are arms that tried only one value. Settings that only change together (in
     zip, or from run to run) have no axis: no trial lies along it. Nor does a trial on which the setting has no effect.
 
-    Args:
-        paired: trials with `at`, the value of the axis, and `others`, the number of the point of the other settings.
-        axis: the setting.
+    `at` is the value of the axis, and `others` the number of the point of the other settings.
     """
     tried = paired[["arm", "others"]].assign(at=paired["at"].where(active(paired, axis)))
     values = {cell: frozenset(at) for cell, at in tried.dropna().groupby(["arm", "others"], sort=False)["at"]}

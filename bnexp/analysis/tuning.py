@@ -21,15 +21,11 @@ CHOSEN_BY = "final_val_accuracy"
 
 
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
-    """Return what each arm chooses at each grid point: what is best on validation images over the tuning seeds.
+    """Return what each arm chooses at each grid point, from the finished run of `search_config(config)`.
 
     The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
     threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
     see best_point. Of equally good values, and of values with which an arm trains the same, the first is taken.
-
-    Args:
-        config: the experiment with `tune:`.
-        run: the finished run of `search_config(config)`.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
@@ -97,9 +93,7 @@ def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
 def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     """Say in one line how sure the choices are: the tuning seeds, and how close others came; empty if none was made.
 
-    Args:
-        config: the experiment with its choices.
-        arms: names to show, by the names of the arms in the experiment.
+    `arms` has the names to show, by the names of the arms in the experiment.
     """
     if not config.tuned:
         return ""

@@ -93,17 +93,6 @@ def test_runs_that_differ_in_several_settings_at_once_have_no_axis(make_folder) 
     assert [(row.axis, row.arm, row.worst_at, row.best_at) for row in found] == [("train.lr", "none", 0.2, 0.3)]
 
 
-def test_a_setting_that_another_one_takes_in_tells_runs_apart(make_folder) -> None:
-    # warmup_cosine is cosine with train.warmup, which its option sets.
-    runs = [
-        make_folder(arms=["none"], train={"schedule": "warmup_cosine", "schedule_options": {"warmup": part}})
-        for part in (0.1, 0.3)
-    ]
-    study = join(runs)
-    assert study.grid_keys == ("train.schedule_options.warmup",)
-    assert (len(study.trials), study.left_out) == (2, ())
-
-
 def test_null_is_a_setting_like_any_other(make_folder) -> None:
     swept = make_folder(name="a", arms=["none"], seeds=2, grid={"train.clip.norm_global": [None, 1.0]})
     fixed = make_folder(name="b", seeds=2)
@@ -353,8 +342,6 @@ def test_probes_follow_the_numbers_of_their_trials(make_folder, monkeypatch: pyt
 
 
 SIZES = [{"name": "mnist", "train_size": 500}, {"name": "mnist", "train_size": 1000, "test_size": 200}]
-
-
 FOLDERS = [{"name": "image_folder", "root": root} for root in ("cats", "dogs")]
 
 
