@@ -180,8 +180,8 @@ def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs:
     if html:
         files[runs / "claims" / tier.value / "claims.html"] = page(found, tier.value, command).encode()
     if docs:
-        claims, rest = [each.claim for each in found], [other.value for other in Tier if other is not tier]
-        others = {other: evidence(claims, other, runs, everything=False) for other in rest}
+        claims, rest = [each.claim for each in found], [other for other in Tier if other is not tier]
+        others = {other.value: evidence(claims, other.value, runs, everything=False) for other in rest}
         files |= {docs / name: content for name, content in document(found, tier.value, command, others).items()}
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -333,7 +333,7 @@ def _doubts(
     if edges := dict.fromkeys(choice.arm for choice in choices if choice.at_edge):
         yield f"at the edge: {' and '.join(edges)} chose an end of what was tried; better may lie beyond"
     if measure.value not in NOT_EVALUATED:
-        evaluated = evaluation_rows(study, (), measure.baseline)
+        evaluated = list(evaluation_rows(study, (), measure.baseline))
         for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
             yield DETAILS.sub("", line)
     if config.tuned:

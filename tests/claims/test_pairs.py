@@ -101,12 +101,6 @@ def test_the_ends_of_a_change_are_not_left_out() -> None:
     assert (pairs.seeds, change(pairs)) == ((0, 1), [pytest.approx(np.log(5))] * 2)
 
 
-@pytest.mark.parametrize("by", ["worst", "slope"])
-def test_an_axis_with_a_gap_is_no_number(by: str) -> None:
-    study = ranks({0.1: [1, 1, None], 1.0: [1, 2, 1], 3.0: [1, 3, 1]})
-    assert pairs_of(study, measure(value="probe", probe="rank", over={"key": RATE, "by": by})).seeds == (0, 1)
-
-
 def test_a_trial_that_failed_leaves_a_gap_in_the_usable_range_and_one_that_diverged_does_not() -> None:
     rows = [
         {"arm": arm, "seed": seed, RATE: rate, "accuracy": 0.9, "probes": []}
@@ -137,19 +131,6 @@ def test_an_axis_becomes_one_number_of_each_arm(by: str, baseline: float, treate
     expected = np.log(treated / baseline) if by == "largest" else treated - baseline
     assert [expected] == change(pairs)
     assert pairs.bound.tolist() == [by == "largest"]  # the largest setting that was tried
-
-
-def test_where_nothing_was_usable_the_smallest_setting_is_a_bound() -> None:
-    study = a_study(*along("none", [0.1, 0.1, 0.1, 0.1]), *along("before", [0.1, 0.5, 0.5, 0.1]))
-    pairs = pairs_of(study, measure(over={"key": SCALE, "by": "largest"}))
-    assert (pairs.baseline.tolist(), pairs.treated.tolist(), pairs.bound.tolist()) == ([0.01], [1.0], [True])
-
-
-def test_a_diverged_trial_is_not_usable_however_accurate() -> None:
-    rows = along("none", [0.5, 0.9, 0.8, 0.7])
-    rows[3]["outcome"] = "diverged"
-    study = a_study(*rows, *along("before", [0.3, 0.7, 0.6, 0.5]))
-    assert pairs_of(study, measure(over={"key": SCALE, "by": "largest"})).baseline.tolist() == [1.0]
 
 
 def test_a_slope_is_against_the_logarithm_of_the_setting() -> None:
@@ -284,23 +265,25 @@ def values(row: dict[str, object], **raw: object) -> tuple[float, bool]:
     return found["value"], found["bound"]
 
 
-@pytest.mark.parametrize(("threshold", "expected"), [(0.5, (20, False)), (0.65, (30, False)), (0.9, (40, True))])
-def test_steps_to_a_threshold(threshold: float, expected: tuple[float, bool]) -> None:
-    row = {"curve": [0.1, 0.4, 0.6, 0.8, 0.7]}
-    assert values(row, value="steps_to", better="lower", threshold=threshold) == expected
-
-
-def test_seconds_per_step_are_over_all_steps() -> None:
-    assert values({"curve": [0.1, 0.2, 0.3], "pace": 2.0}, value="seconds_per_step") == (pytest.approx(0.2), False)
-
-
-def test_roughness_is_the_spread_of_the_changes_in_the_second_half() -> None:
-    curve = [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]
-    assert values({"curve": curve}, value="roughness")[0] == pytest.approx(np.std([0.1, -0.2, 0.4], ddof=1))
-
-
-def test_the_gap_is_training_less_test_accuracy() -> None:
-    assert values({"accuracy": 0.7, "train": 0.9}, value="gap")[0] == pytest.approx(0.2)
+@pytest.mark.parametrize(
+    ("row", "raw", "expected"),
+    [
+        ({"curve": [0.1, 0.4, 0.6, 0.8]}, {"value": "steps_to", "better": "lower", "threshold": 0.5}, (20, False)),
+        ({"curve": [0.1, 0.4, 0.6, 0.8]}, {"value": "steps_to", "better": "lower"}, (30, True)),
+        ({"curve": [0.1, 0.95], "outcome": "diverged"}, {"value": "steps_to", "better": "lower"}, (10, True)),
+        ({"curve": [0.1, 0.2, 0.3], "pace": 2.0}, {"value": "seconds_per_step"}, (0.2, False)),
+        (
+            {"curve": [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]},
+            {"value": "roughness"},
+            (0.3, False),
+        ),
+        ({"accuracy": 0.7, "train": 0.9}, {"value": "gap"}, (0.2, False)),
+        ({"outcome": "diverged"}, {"value": "diverged"}, (1, False)),
+        ({"probes": PROBES}, {"value": "probe", "probe": "dead_units"}, (np.nan, False)),
+    ],
+)
+def test_the_value_of_a_trial(row: dict[str, object], raw: dict[str, object], expected: tuple[float, bool]) -> None:
+    assert values(row, **raw) == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(("loss", "expected"), [(0.75, 0.05), (0.5, 0.1), (0.25, 0.3), (0.1, np.nan)])
@@ -326,23 +309,8 @@ def test_a_probe_is_averaged_over_what_is_asked_for(raw: dict[str, object], expe
     assert values({"probes": PROBES}, value="probe", probe="saturation", **raw)[0] == pytest.approx(expected)
 
 
-def test_a_probe_that_found_nothing_has_no_value() -> None:
-    assert np.isnan(values({"probes": PROBES}, value="probe", probe="dead_units")[0])
-    assert np.isnan(values({}, value="probe", probe="saturation")[0])
-
-
 @pytest.mark.parametrize("value", ["roughness", "gap", "gap_at_loss"])
 def test_how_a_trial_that_has_diverged_learned_is_not_measured(value: str) -> None:
     row = {"curve": [0.1, 0.5, 0.3, 0.5, 0.4], "losses": [1.0, 0.05, 0.05, 0.05, 0.05]}
     assert np.isfinite(values(row, value=value)[0])
     assert np.isnan(values(row | {"outcome": "diverged"}, value=value)[0])
-
-
-def test_a_trial_that_got_there_and_then_diverged_is_cut_off() -> None:
-    row = {"curve": [0.1, 0.95, 0.1, 0.1], "outcome": "diverged"}
-    assert values(row, value="steps_to", better="lower") == (30, True)
-
-
-@pytest.mark.parametrize(("outcome", "expected"), [("diverged", 1.0), ("completed", 0.0)])
-def test_diverged_is_1_or_0(outcome: str, expected: float) -> None:
-    assert values({"outcome": outcome}, value="diverged") == (expected, False)

@@ -40,14 +40,9 @@ def by_norm(clip: Clipping, gradient: Matrices) -> Matrices:
     return [grad_KP / grad_KP.norm() for grad_KP in gradient]
 
 
-def not_at_all(clip: Clipping, gradient: Matrices) -> Matrices:
-    return gradient
-
-
 WRONG: dict[str, tuple[Callable[[Clipping, Matrices], Matrices], list[str]]] = {
     "by value": (by_value, [NORM, DIRECTION, TENSOR, GLOBAL]),
     "to the norm, also where it is smaller": (by_norm, [VALUE, TENSOR, GLOBAL]),
-    "not at all": (not_at_all, [VALUE, NORM, TENSOR, GLOBAL]),
 }
 
 

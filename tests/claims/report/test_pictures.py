@@ -78,13 +78,6 @@ def test_the_other_regime_stands_pale_beside_it_if_it_is_calm() -> None:
     assert len(dots(drawn(from_data(wild, tuned))[1])) == 6
 
 
-def test_where_an_arm_s_number_is_a_change_itself_it_is_said_of_what() -> None:
-    change = {"train.batch_size": (32, 2)}
-    _, left, _ = drawn(from_data(judged(BASELINE, TREATED, of=measure(change=change))))
-    assert left.get_ylabel() == "change from batch_size 32 to 2"
-    assert drawn(from_data(judged(BASELINE, TREATED)))[1].get_ylabel() == ""
-
-
 def test_bounds_are_hollow() -> None:
     figure, left, right = drawn(from_data(judged(BASELINE, TREATED, bound=(True, False, False))))
     hollow = [line.get_ydata()[0] for line in (*left.lines, *right.lines) if line.get_markerfacecolor() == "white"]
