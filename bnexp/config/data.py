@@ -42,7 +42,7 @@ _IDX_FILES = (
 _CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 
 DATASETS = {
-    "digits": DatasetSpec("bnexp.data.digits:read", image=(1, 8, 8), classes=10, train=1437, test=360),
+    "digits": DatasetSpec("bnexp.data.raw:read_digits", image=(1, 8, 8), classes=10, train=1437, test=360),
     "mnist": DatasetSpec(
         _TORCHVISION, (1, 28, 28), 10, 60_000, 10_000, torchvision="MNIST", folder="MNIST/raw", files=_IDX_FILES
     ),

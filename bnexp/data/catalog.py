@@ -3,7 +3,6 @@
 Torch-free, so that plans and cost estimates answer at once. Shapes: C channels, H, W.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -22,7 +21,7 @@ class Findings:
     """For people and scripts; training doesn't depend on it."""
 
     left_out: tuple[tuple[str, int], ...] = ()
-    """Files and folders that aren't read: the reason, or their ending, and how many."""
+    """Files that aren't read: their ending, or "hidden", and how many."""
     background: str = ""
     """What transparent images were laid on, one of BACKGROUNDS; empty where there are none."""
     remarks: tuple[str, ...] = ()
@@ -37,22 +36,7 @@ class Findings:
             yield f"transparent images are laid on {self.background}{why}"
         yield from self.remarks
         if self.left_out:
-            yield f"left out: {self.left_out_text()}"
-
-    def left_out_text(self) -> str:
-        """Write what was left out, such as "3 .txt files, 1 hidden"."""
-        return ", ".join(_text(reason, count) for reason, count in self.left_out)
-
-
-def most_frequent_first(reasons: Counter[str]) -> tuple[tuple[str, int], ...]:
-    """Return how often each reason occurred, where it did; equally frequent ones by name."""
-    return tuple(sorted((+reasons).items(), key=lambda item: (-item[1], item[0])))
-
-
-def _text(reason: str, count: int) -> str:
-    if reason[0] == ".":
-        return counted(count, f"{reason} file")
-    return counted(count, reason) if reason.endswith("folder") else f"{count} {reason}"
+            yield f"left out: {', '.join(counted(count, f'{kind} file') for kind, count in self.left_out)}"
 
 
 Sampling = Literal["epoch", "replacement", "by_class"]
@@ -115,7 +99,12 @@ def subset(settings: DataSettings, whole: DataShape) -> DataShape:
     """
     train, val, test = settings.sizes(whole.train, whole.val, whole.test)
     shape = replace(whole, train=train, val=val, test=test)
-    if problems := [*_size_problems(settings.name, shape, whole), *_pixel_problems(settings, shape)]:
+    problems = [*_size_problems(settings.name, shape, whole)]
+    if wrong := [index for index in settings.feature_scale if index >= prod(shape.image)]:
+        size = "x".join(map(str, shape.image))
+        message = f"no pixel {', '.join(map(str, wrong))}; a {size} image has pixels 0 to {prod(shape.image) - 1}"
+        problems.append(Problem("", "data.feature_scale", message))
+    if problems:
         raise ConfigError(problems)
     return shape
 
@@ -139,35 +128,22 @@ def steps_per_epoch(images: int, batch_size: int, sampling: Sampling, drop_last:
 
 def _size_problems(name: str, shape: DataShape, whole: DataShape) -> Iterator[Problem]:
     train, val = shape.train, shape.val
-    if train == 0 and (whole.val or val < whole.train):
+    own_val = whole.val > 0
+    there = f"{counted(whole.train, 'training image')} of {name}"
+    if train == 0 and (own_val or val < whole.train):
         yield Problem("", "data.train_size", "0 leaves no image to train on; give at least 1, or null for all")
-    elif whole.val:
-        yield from _too_many("data.val_size", val, whole.val, "validation", name)
-        yield from _too_many("data.train_size", train, whole.train, "training", name)
-    elif val >= whole.train:
-        message = f"{val} of the {counted(whole.train, 'training image')} of {name} leave none to train on; lower it"
-        yield Problem("", "data.val_size", message)
-    elif train + val > whole.train:
+    elif not own_val and val >= whole.train:
+        yield Problem("", "data.val_size", f"{val} of the {there} leave none to train on; lower it")
+    elif not own_val and train + val > whole.train:
         spare = f", or data.val_size to {whole.train - train}" if train <= whole.train else ""
         message = (
-            f"{counted(train, 'image')}, and {val} for validation (data.val_size), are more than the "
-            f"{counted(whole.train, 'training image')} of {name}; lower data.train_size to {whole.train - val}{spare}"
+            f"{counted(train, 'image')}, and {val} for validation (data.val_size), are more than the {there}; "
+            f"lower data.train_size to {whole.train - val}{spare}"
         )
         yield Problem("", "data.train_size", message)
-    yield from _too_many("data.test_size", shape.test, whole.test, "test", name)
-
-
-def _too_many(key: str, asked: int, there: int, split: str, name: str) -> Iterator[Problem]:
-    if asked > there:
-        images = counted(there, f"{split} image")
-        yield Problem("", key, f"{asked} is more than the {images} of {name}; lower it, or null for all")
-
-
-def _pixel_problems(settings: DataSettings, shape: DataShape) -> list[Problem]:
-    pixels = prod(shape.image)
-    size = "x".join(map(str, shape.image))
-    return [
-        Problem("", "data.feature_scale", f"no pixel {index}; a {size} image has pixels 0 to {pixels - 1}")
-        for index in settings.feature_scale
-        if index >= pixels
-    ]
+    splits = {"train": "training", "val": "validation", "test": "test"} if own_val else {"test": "test"}
+    for split, images in splits.items():
+        asked, most = getattr(shape, split), getattr(whole, split)
+        if asked > most:
+            there = f"{counted(most, f'{images} image')} of {name}"
+            yield Problem("", f"data.{split}_size", f"{asked} is more than the {there}; lower it, or null for all")

@@ -1,30 +1,28 @@
-"""From bytes to network inputs: shift, scale and whitening, fitted on the training images."""
+"""From bytes to network inputs: x = (byte - shift) / spread · factor, fitted on the training images alone.
+
+Whitening stands in place of the first two steps. It makes the covariance over the training images the identity, by
+principal components or nearest: with the covariance U diag(λ) Uᵀ of the centred images x, as rows, x U diag(1/√(λ + ε))
+are the principal components (PCA), the largest variance first; times Uᵀ they are turned back into images (ZCA), of all
+whitened inputs those nearest to x (Kessy, Lewin and Strimmer 2018, https://arxiv.org/abs/1512.00809).
+
+Where the training images don't vary, λ is 0: in float64, up to P · 2^-52 · λ₁, the largest one (as in
+numpy.linalg.matrix_rank). The eigenvectors of these directions could be any basis. PCA therefore leaves them out: these
+components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε there.
+
+Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import sqrt
 
 import torch
-from jaxtyping import Float, Float64, Int64, Real, UInt8
+from jaxtyping import Float, Float64, Real, UInt8
 from torch import Tensor
 
 from bnexp.config.data import DataSettings, Scaling
 from bnexp.data.machine import CPU, free_memory
 from bnexp.errors import ConfigError, InputError, Problem
-
-# Whitening: inputs whose covariance over the training images is the identity, by principal components or nearest.
-#
-# With the covariance U diag(λ) Uᵀ of the centred images x, as rows: x U diag(1/√(λ + ε)) are the principal components
-# (PCA), the largest variance first; times Uᵀ they are turned back into images (ZCA), of all whitened inputs those
-# nearest to x (Kessy, Lewin and Strimmer 2018, https://arxiv.org/abs/1512.00809).
-#
-# Where the training images don't vary, λ is 0: at pixels that never change, and wherever there are fewer images than
-# pixels. In float64 an eigenvalue counts as 0 up to P · 2^-52 · λ₁, the largest one (as in numpy.linalg.matrix_rank).
-# The eigenvectors of these directions could be any basis, and which one it is depends on the library. PCA therefore
-# leaves them out: these components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε
-# there.
-#
-# Shapes: N images, P pixels of a flattened image.
 
 WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
@@ -81,7 +79,11 @@ def fit_whitening(
         eps: added to the variances λ.
     """
     mean_P = images_NP.sum(0, dtype=torch.int64).double() / len(images_NP)
-    value_P, vector_PP = torch.linalg.eigh(_covariance(images_NP, mean_P, spread_P))
+    total_PP = mean_P.new_zeros(len(mean_P), len(mean_P))
+    for images_BP in images_NP.split(_chunk(images_NP)):
+        centred_BP = (images_BP.double() - mean_P) / spread_P
+        total_PP.addmm_(centred_BP.mT, centred_BP)
+    value_P, vector_PP = torch.linalg.eigh(total_PP / len(images_NP))
     value_P, vector_PP = value_P.flip(0), vector_PP.flip(1)
     vector_PP = vector_PP * vector_PP.gather(0, vector_PP.abs().argmax(0, keepdim=True)).sign()
     flat_P = value_P <= len(value_P) * torch.finfo(torch.float64).eps * value_P[0]
@@ -111,26 +113,8 @@ def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, 
             )
 
 
-def _covariance(
-    images_NP: UInt8[Tensor, "N P"], mean_P: Float64[Tensor, " P"], spread_P: Float64[Tensor, " P"]
-) -> Float64[Tensor, "P P"]:
-    total_PP = mean_P.new_zeros(len(mean_P), len(mean_P))
-    for images_BP in images_NP.split(_chunk(images_NP)):
-        centred_BP = (images_BP.double() - mean_P) / spread_P
-        total_PP.addmm_(centred_BP.mT, centred_BP)
-    return total_PP / len(images_NP)
-
-
 def _chunk(images_NP: Tensor) -> int:
     return max(1, CHUNK_NUMBERS // images_NP.shape[1])
-
-
-# From bytes to network inputs: x = (byte - shift) / spread · factor, fitted on the training images alone.
-#
-# Where the inputs are whitened, `whitening` says what stands in place of the first two steps. That is too slow to be
-# done to every batch, so a set keeps whitened images as floats, which only the factor is missing from.
-#
-# Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +170,7 @@ def fit(
     fitted_C = torch.tensor(_shift_and_spread(images_NCHW, scaling), dtype=torch.float64)
     shift_P, spread_P = fitted_C.repeat_interleave(pixels // channels, dim=0).unbind(dim=1)
     factor_P = torch.ones(pixels, dtype=torch.float64)
-    for index, factor in feature_scale.items():
-        factor_P[index] = factor
+    factor_P[list(feature_scale)] = torch.tensor(list(feature_scale.values()), dtype=torch.float64)
     whitening = None
     if scaling in WHITENINGS:
         whitening = fit_whitening(images_NCHW.flatten(1), spread_P, scaling, whiten_eps).to(device)
@@ -206,43 +189,30 @@ def _overflows(fitted: Normalization, feature_scale: Mapping[int, float], whiten
     dtype = fitted.shift_P.dtype
     largest = f"the largest number of {str(dtype).removeprefix('torch.')}, {torch.finfo(dtype).max:.1e}"
     higher = "" if dtype == torch.float64 else ", or set train.precision: fp64"
-    ends_VP = _ends(fitted)
-    if not ends_VP.isfinite().all():
+    if fitted.whitening:
+        ends_2P = fitted.whitening.extremes().to(dtype)
+    else:  # inputs rise or fall with the byte
+        ends_2P = torch.tensor([[0], [255]], dtype=torch.uint8, device=fitted.shift_P.device)
+        ends_2P = ends_2P.expand(-1, len(fitted.shift_P))
+    if not ends_2P.isfinite().all():
         yield Problem("", "data.whiten_eps", f"{whiten_eps:g} takes inputs beyond {largest}; raise it{higher}")
         return
-    finite_P = fitted(ends_VP).isfinite().all(0).tolist()
+    finite_P = fitted(ends_2P).isfinite().all(0)
     for index, factor in feature_scale.items():
         if not finite_P[index]:
             message = f"{factor:g} takes pixel {index} beyond {largest}; lower it{higher}"
             yield Problem("", "data.feature_scale", message)
 
 
-def _ends(fitted: Normalization) -> Real[Tensor, "2 P"]:
-    """Return what tells of all images, as a set would keep them."""
-    if fitted.whitening:
-        return fitted.whitening.extremes().to(fitted.shift_P.dtype)
-    # Inputs rise or fall with the byte.
-    ends = torch.tensor([0, 255], dtype=torch.uint8, device=fitted.shift_P.device)
-    return ends[:, None].expand(-1, len(fitted.shift_P))
-
-
 def _shift_and_spread(images_NCHW: UInt8[Tensor, "N C H W"], scaling: Scaling) -> list[tuple[float, float]]:
     """Return (shift, spread) for each channel."""
-    channels = images_NCHW.shape[1]
-    if scaling == "none":
-        return [(0.0, 1.0)] * channels
-    counts_CV = _byte_counts(images_NCHW)
-    if scaling == "unit":
-        present = counts_CV.sum(0).nonzero()
-        low, high = int(present.min()), int(present.max())
-        return [(float(low), float(high - low or 1))] * channels
-    return [_mean_and_std(counts_V) for counts_V in counts_CV.tolist()]
-
-
-def _byte_counts(images_NCHW: UInt8[Tensor, "N C H W"]) -> Int64[Tensor, "C V"]:
-    """Count how often each byte value occurs in each channel."""
     channels = images_NCHW.unbind(dim=1)
-    return torch.stack([torch.bincount(channel.reshape(-1), minlength=256) for channel in channels])
+    if scaling == "none":
+        return [(0.0, 1.0)] * len(channels)
+    if scaling == "unit":
+        low, high = int(images_NCHW.min()), int(images_NCHW.max())
+        return [(float(low), float(high - low or 1))] * len(channels)
+    return [_mean_and_std(torch.bincount(channel.reshape(-1), minlength=256).tolist()) for channel in channels]
 
 
 def _mean_and_std(counts_V: list[int]) -> tuple[float, float]:

@@ -10,11 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.config.data import DATASETS, DataSettings
-from bnexp.config.text import counted, have, listed
-from bnexp.data.catalog import BACKGROUNDS, DataShape, Findings, subset
-
-FAINT = 8
-"""An image shows something if a pixel differs from the background by more than so many grey values, of 255."""
+from bnexp.config.text import counted, have
+from bnexp.data.catalog import DataShape, Findings, subset
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (N, C, H, W) and their labels."""
@@ -48,7 +45,7 @@ class RawImages:
             ConfigError: sizes that don't fit.
         """
         shape = subset(settings, self.shape)
-        warnings = tuple(data_warnings(self.splits(shape), self.classes, self.findings.background))
+        warnings = tuple(data_warnings(self.splits(shape), self.classes))
         return replace(shape, findings=replace(self.findings, warnings=warnings))
 
     def splits(self, shape: DataShape) -> dict[str, Split]:
@@ -71,21 +68,22 @@ class RawImages:
         Raises:
             ValueError: naming the first flaw.
         """
-        splits = {"train": (self.train_images_NCHW, self.train_labels_N)}
-        splits |= {"test": (self.test_images_NCHW, self.test_labels_N)} | ({"val": self.val} if self.val else {})
+        splits = {
+            "train": (self.train_images_NCHW, self.train_labels_N),
+            "test": (self.test_images_NCHW, self.test_labels_N),
+            **({"val": self.val} if self.val else {}),
+        }
         for name, (images, labels) in splits.items():
             if images.dtype != np.uint8 or images.ndim != 4:
-                raise ValueError(
-                    f"{name} images of {images.dtype} and shape {images.shape}, expected uint8 and (N, C, H, W)"
-                )
-            if images.shape[1:] != self.train_images_NCHW.shape[1:]:
-                train = self.train_images_NCHW.shape[1:]
-                raise ValueError(f"{name} images of shape {images.shape[1:]}, but train images of shape {train}")
-            if published and images.shape != (count := getattr(published, name), *published.image):
-                raise ValueError(f"{name} images of shape {images.shape}, expected {(count, *published.image)}")
+                found = f"{images.dtype} and shape {images.shape}"
+                raise ValueError(f"{name} images of {found}, expected uint8 and (N, C, H, W)")
+            count = getattr(published, name) if published else len(images)
+            expected = (count, *(published.image if published else self.train_images_NCHW.shape[1:]))
+            if images.shape != expected:
+                raise ValueError(f"{name} images of shape {images.shape}, expected {expected}")
             if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-                expected = f"int64 and {images.shape[:1]}"
-                raise ValueError(f"{name} labels of {labels.dtype} and shape {labels.shape}, expected {expected}")
+                found = f"{labels.dtype} and shape {labels.shape}"
+                raise ValueError(f"{name} labels of {found}, expected int64 and {images.shape[:1]}")
             if len(outside := labels[(labels < 0) | (labels >= self.classes)]):
                 raise ValueError(f"{name} label {outside[0]}, expected 0 to {self.classes - 1}")
 
@@ -108,61 +106,39 @@ def fixed_order(images: int) -> NDArray[np.int64]:
     return np.random.default_rng(20150211).permutation(images)
 
 
-def data_warnings(splits: Mapping[str, Split], classes: int, background: str) -> Iterator[str]:
+def read_digits(settings: DataSettings) -> RawImages:
+    """Return the 1797 digits that come with scikit-learn in the fixed order, the last 360 as test images."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    order_N = fixed_order(len(bunch.target))
+    # Ink counts 0..16 are stretched to the 0..255 of every other set.
+    images_NCHW = np.rint(bunch.images[order_N, None] * (255 / 16)).astype(np.uint8)
+    labels_N = bunch.target[order_N].astype(np.int64)
+    train = DATASETS["digits"].train
+    return RawImages(images_NCHW[:train], labels_N[:train], images_NCHW[train:], labels_N[train:], classes=10)
+
+
+def data_warnings(splits: Mapping[str, Split], classes: int) -> Iterator[str]:
     """Yield what is probably a mistake in the images, the gravest first.
 
     Args:
         splits: train, val and test, as they will be used.
         classes: how many there should be.
-        background: of BACKGROUNDS, where transparent images were laid on it; else empty.
     """
     images_NCHW, labels_N = splits["train"]
-    count = len(images_NCHW)
-    if count > 1 and all(np.array_equal(image_CHW, images_NCHW[0]) for image_CHW in images_NCHW):
-        yield f"all {count} training images are equal, so there is nothing to learn from them"
+    if len(images_NCHW) > 1 and np.array_equal(images_NCHW.min(0), images_NCHW.max(0)):
+        yield f"all {len(images_NCHW)} training images are equal, so there is nothing to learn from them"
     else:
-        yield from _constant_channels(images_NCHW)
-        yield from _blank_images({name: images_NCHW for name, (images_NCHW, _) in splits.items()}, background)
+        lowest_C, highest_C = images_NCHW.min((0, 2, 3)), images_NCHW.max((0, 2, 3))
+        for channel in np.flatnonzero(lowest_C == highest_C):
+            place = f"channel {channel} (of {', '.join(map(str, range(len(lowest_C))))})"
+            value = lowest_C[channel]
+            yield f"{place} of the training images is {value} everywhere, so there is nothing to learn from it"
+        for name, (images, _) in splits.items():
+            if plain := int((images.min((2, 3)) == images.max((2, 3))).all(1).sum()):
+                kind = {"train": "training", "val": "validation", "test": "test"}[name]
+                said = f"{plain} of {counted(len(images), f'{kind} image')} {have(plain)} a single colour"
+                yield f"{said}; check whether anything should show there"
     if missing := classes - len(np.unique(labels_N)):
         yield f"{missing} of the {classes} classes {have(missing)} no training image"
-
-
-def _constant_channels(images_NCHW: NDArray[np.uint8]) -> Iterator[str]:
-    channels = images_NCHW.shape[1]
-    for channel in range(channels):
-        value = images_NCHW[0, channel, 0, 0]
-        if all((image_CHW[channel] == value).all() for image_CHW in images_NCHW):
-            place = f"channel {channel} (of {', '.join(map(str, range(channels)))})"
-            yield f"{place} of the training images is {value} everywhere, so there is nothing to learn from it"
-
-
-def _blank_images(splits: Mapping[str, NDArray[np.uint8]], background: str) -> Iterator[str]:
-    found = {name: (len(images_NCHW), *count_blank(images_NCHW, background)) for name, images_NCHW in splits.items()}
-    if vanished := {name: (count, total) for name, (total, count, _) in found.items() if count}:
-        ink, become = ("light" if background == "white" else "dark"), _verb(vanished, "becomes", "become")
-        yield (
-            f"{_counts(vanished)} {become} one colour on the {background} background ({ink} ink on transparency?); "
-            "save the images on a background on which everything shows"
-        )
-    if plain := {name: (count, total) for name, (total, _, count) in found.items() if count}:
-        yield f"{_counts(plain)} {_verb(plain, 'is', 'are')} of one colour; check whether anything should show there"
-
-
-def _counts(found: Mapping[str, tuple[int, int]]) -> str:
-    names = {"train": "training", "val": "validation", "test": "test"}
-    return listed(f"{count} of {counted(total, f'{names[split]} image')}" for split, (count, total) in found.items())
-
-
-def _verb(found: Mapping[str, tuple[int, int]], one: str, many: str) -> str:
-    return one if sum(count for count, _ in found.values()) == 1 else many
-
-
-def count_blank(images_NCHW: NDArray[np.uint8], background: str) -> tuple[int, int]:
-    """Return how many images show hardly anything but the background, and how many others are of one colour."""
-    darkest_NC, lightest_NC = images_NCHW.min((2, 3)).astype(int), images_NCHW.max((2, 3)).astype(int)
-    plain_N = (darkest_NC == lightest_NC).all(1)
-    if not background:
-        return 0, int(plain_N.sum())
-    grey = BACKGROUNDS[background]
-    vanished_N = ((abs(darkest_NC - grey) <= FAINT) & (abs(lightest_NC - grey) <= FAINT)).all(1)
-    return int(vanished_N.sum()), int((plain_N & ~vanished_N).sum())

@@ -17,9 +17,6 @@ from bnexp.data.machine import data_folder
 from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
 
-TIMEOUT = 30.0
-"""Seconds without a sign of life before a connection counts as failed."""
-
 
 def read(settings: DataSettings) -> RawImages:
     """Return the data set that the settings name, after downloading it where it is missing.
@@ -27,37 +24,29 @@ def read(settings: DataSettings) -> RawImages:
     Raises:
         InputError: it is missing and can't be downloaded, or its files are damaged.
     """
-    spec, root = DATASETS[settings.name], data_folder(settings)
-    reader = _without_pickles(getattr(torchvision.datasets, spec.torchvision))
-    if not _is_in(root, spec):
+    name, spec, root = settings.name, DATASETS[settings.name], data_folder(settings)
+    reader, folder = getattr(torchvision.datasets, spec.torchvision), root / spec.folder
+    if not all(os.path.isfile(folder / file) for file in spec.files):
         try:
             _download(reader, spec, root)
         except Exception as cause:  # urllib, http, ssl, tarfile and torchvision each have their own
-            raise InputError(_missing(settings.name, spec, root, cause)) from cause
+            raise InputError(
+                f"data.name: {name} is not in {root}, and downloading it failed ({_reason(cause)}). Three ways out:\n"
+                "  - connect to the internet and run the same command again: it downloads what is missing on first "
+                f"use\n  - put the unpacked files {', '.join(spec.files)} into {folder}, or set BNEXP_DATA or "
+                f"data.root to a folder that has them in its {spec.folder}\n"
+                "  - use data.name=digits, which is bundled"
+            ) from cause
     try:
         train, test = (_arrays(reader(root, train=train)) for train in (True, False))
         raw = RawImages(*train, *test, classes=spec.classes)
-        raw.check(published(settings.name))
+        raw.check(published(name))
     except Exception as cause:  # torchvision meets damage with whatever breaks first: assert, KeyError, ValueError
         raise InputError(
-            f"data.name: the files of {settings.name} in {root / spec.folder} are damaged ({_reason(cause)}); "
+            f"data.name: the files of {name} in {folder} are damaged ({_reason(cause)}); "
             "delete that folder and run again to download them anew"
         ) from cause
     return raw
-
-
-def _is_in(root: Path, spec: DatasetSpec) -> bool:
-    """Tell whether all files are there; whether they are whole shows when they are read."""
-    return all(os.path.isfile(root / spec.folder / name) for name in spec.files)
-
-
-def _without_pickles(reader: type) -> type:
-    """Return a class of torchvision that unpickles nothing whose checksum it doesn't know.
-
-    It checks CIFAR's pickles before it reads them, but not those that older versions left beside MNIST's raw files.
-    """
-    # Under the same name, which says where the files are.
-    return type(reader.__name__, (reader,), {"_check_legacy_exist": lambda self: False})
 
 
 def _download(reader: Any, spec: DatasetSpec, root: Path) -> None:
@@ -67,14 +56,12 @@ def _download(reader: Any, spec: DatasetSpec, root: Path) -> None:
     """
     nearest = next(place for place in (root, *root.parents) if os.path.exists(place))
     # On the target's file system: moving into place is then a rename, which never leaves half a file.
-    with TemporaryDirectory(prefix=".bnexp-download-", dir=nearest) as temporary, _timeout(TIMEOUT):
+    with TemporaryDirectory(prefix=".bnexp-download-", dir=nearest) as temporary, _timeout(30.0):
         reader(temporary, download=True)
         (root / spec.folder).mkdir(parents=True, exist_ok=True)
         for name in spec.files:
             if not (root / spec.folder / name).exists():
                 os.replace(Path(temporary) / spec.folder / name, root / spec.folder / name)
-    if not _is_in(root, spec):  # reading from a pipe could wait for ever
-        raise OSError(f"{root / spec.folder} holds something of that name which is not a file")
 
 
 @contextmanager
@@ -93,16 +80,6 @@ def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
     images = np.asarray(part.data)  # MNIST: N H W; CIFAR: N H W C
     images_NCHW = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return images_NCHW, np.asarray(part.targets, dtype=np.int64)
-
-
-def _missing(name: str, spec: DatasetSpec, root: Path, cause: Exception) -> str:
-    return (
-        f"data.name: {name} is not in {root}, and downloading it failed ({_reason(cause)}). Three ways out:\n"
-        "  - connect to the internet and run the same command again: it downloads what is missing on first use\n"
-        f"  - put the unpacked files {', '.join(spec.files)} into {root / spec.folder}, or set BNEXP_DATA or "
-        f"data.root to a folder that has them in its {spec.folder}\n"
-        "  - use data.name=digits, which is bundled"
-    )
 
 
 def _reason(cause: Exception) -> str:

@@ -45,7 +45,7 @@ def test_sizes_and_what_was_left_out(cli: Command, folder: Path, command: str) -
     (folder / "train" / "a" / ".DS_Store").write_text("")
     lines = [line.strip() for line in cli(command, "exp.yaml").out.splitlines()]
     place = lines.index(HEAD)
-    assert lines[place + 1] == "left out: 1 .txt file, 1 hidden"
+    assert lines[place + 1] == "left out: 1 .txt file, 1 hidden file"
 
 
 @pytest.mark.parametrize("command", ["run", "show"])

@@ -119,7 +119,7 @@ def test_every_problem_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         describe(DataSettings(name="digits", val_size=2000, test_size=361, feature_scale={64: 1, 65: 1}))
     keys = [problem.key for problem in caught.value.problems]
-    assert keys == ["data.val_size", "data.test_size", "data.feature_scale", "data.feature_scale"]
+    assert keys == ["data.val_size", "data.test_size", "data.feature_scale"]
 
 
 @pytest.mark.parametrize(

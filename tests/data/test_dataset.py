@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits
+from bnexp.data import raw as raw_images
 from bnexp.data.catalog import describe
 from bnexp.data.dataset import Dataset, load
 from bnexp.errors import InputError
@@ -33,7 +33,7 @@ def test_splits_have_the_described_shape(sizes: dict[str, int]) -> None:
 
 
 def test_train_is_first_and_val_is_last() -> None:
-    raw = digits.read(DataSettings(name="digits"))
+    raw = raw_images.read_digits(DataSettings(name="digits"))
     data = load_cpu(name="digits", train_size=100, val_size=20, test_size=30)
     images_NP, labels_N = raw.train_images_NCHW.reshape(1437, 64), raw.train_labels_N
     assert (data.train.images_NP.numpy() == images_NP[:100]).all()
@@ -97,9 +97,9 @@ def test_real_mnist(real_mnist: str) -> None:
 
 
 def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = digits.read(DataSettings(name="digits"))
+    raw = raw_images.read_digits(DataSettings(name="digits"))
     raw.train_labels_N[5] = 10
-    monkeypatch.setattr(digits, "read", lambda settings: raw)
+    monkeypatch.setattr(raw_images, "read_digits", lambda settings: raw)
     with pytest.raises(InputError, match=r"^data\.name: digits can't be trained on: train label 10, expected 0 to 9$"):
         load_cpu(name="digits")
 

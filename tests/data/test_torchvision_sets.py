@@ -1,6 +1,5 @@
 """Downloaded sets: read in file order, damage is named, and a failed download leaves no trace."""
 
-import os
 import pickle
 import socket
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import torchvision.datasets
 
 from bnexp.config.data import DATASETS, DataSettings
@@ -123,57 +121,6 @@ class _Touching:
 
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize(("name", "place"), [("cifar10", 0), ("cifar100", -1)])
-def test_a_pickle_that_is_not_the_published_one_is_never_unpickled(
-    shared_folder: Path, tmp_path: Path, name: str, place: int
-) -> None:
-    source, ran = DATASETS[name], tmp_path / "ran"
-    (shared_folder / source.folder).mkdir(parents=True)
-    content = pickle.dumps({"data": _Touching(ran)})
-    for file in source.files:
-        (shared_folder / source.folder / file).write_bytes(content if file == source.files[place] else b"")
-    pickle.loads(content)
-    assert ran.exists()  # so it would
-    ran.unlink()
-    message = refused(DataSettings(name=name))
-    assert message.startswith(f"data.name: the files of {name} in {shared_folder / source.folder} are damaged (")
-    assert not ran.exists()
-
-
-def test_names_of_classes_are_not_unpickled_unseen(
-    shared_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even where all pictures are as published, which the test makes torchvision believe."""
-    source, ran = DATASETS["cifar10"], tmp_path / "ran"
-    (shared_folder / source.folder).mkdir(parents=True)
-    batch = pickle.dumps({"data": np.zeros((2, 3072), dtype=np.uint8), "labels": [0, 1]})
-    for file in source.files:
-        (shared_folder / source.folder / file).write_bytes(batch)
-    (shared_folder / source.folder / "batches.meta").write_bytes(pickle.dumps(_Touching(ran)))
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
-    assert "metadata file not found or corrupted" in refused(DataSettings(name="cifar10"))
-    assert not ran.exists()
-
-
-def test_mnist_pickled_by_older_versions_is_left_alone(raw_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    processed = raw_folder.parent / "processed"
-    processed.mkdir()
-    for name in ("training.pt", "test.pt"):
-        torch.save((torch.zeros(5, 28, 28, dtype=torch.uint8), torch.zeros(5, dtype=torch.int64)), processed / name)
-    monkeypatch.setattr(torch, "load", None)
-    assert torchvision_sets.read(MNIST).shape == TINY
-
-
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
-    raw_folder: Path, write_mnist: Callable[..., None], monkeypatch: pytest.MonkeyPatch, impatient: None
-) -> None:
-    pipe = raw_folder / "train-images-idx3-ubyte"
-    pipe.unlink()
-    os.mkfifo(pipe)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", lambda self: write_mnist(Path(self.raw_folder)))
-    assert f"{raw_folder} holds something of that name which is not a file" in refused()
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar100"])

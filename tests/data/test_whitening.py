@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits
 from bnexp.data import normalize as whitening
+from bnexp.data import raw as raw_images
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.normalize import Normalization, fit
 from bnexp.data.raw import RawImages
@@ -204,12 +204,12 @@ def test_a_set_keeps_whitened_images_as_floats_that_are_inputs_already(scaling, 
 
 
 def test_the_fit_sees_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw, expected = digits.read(DataSettings(name="digits")), load_as(train_size=300)
+    raw, expected = raw_images.read_digits(DataSettings(name="digits")), load_as(train_size=300)
     rng = np.random.default_rng(0)
     train_NCHW = np.concatenate([raw.train_images_NCHW[:300], rng.integers(0, 256, (1137, 1, 8, 8), dtype=np.uint8)])
     test_NCHW = rng.integers(0, 256, raw.test_images_NCHW.shape, dtype=np.uint8)
     other = RawImages(train_NCHW, raw.train_labels_N, test_NCHW, raw.test_labels_N, 10)
-    monkeypatch.setattr(digits, "read", lambda settings: other)
+    monkeypatch.setattr(raw_images, "read_digits", lambda settings: other)
     found = load_as(train_size=300)
     assert torch.equal(found.train.images_NP, expected.train.images_NP)
     assert not torch.equal(found.test.images_NP, expected.test.images_NP)

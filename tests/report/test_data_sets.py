@@ -20,6 +20,6 @@ def test_what_was_read_is_said_once_and_briefly() -> None:
         "data: 2 other sizes",
         "  transparent images are laid on black, since what they show is light",
         "  odd \\x1b",
-        "  left out: 3 .txt files, 1 hidden",
+        "  left out: 3 .txt files, 1 hidden file",
     ]
     assert data_warnings(sets) == ["data: image_folder: bad"]

@@ -5,11 +5,11 @@ from functools import cache
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.data import digits
+from bnexp.data import raw
 from bnexp.data.raw import RawImages
 from bnexp.runner import run as runner
 
-read_digits = digits.read
+read_digits = raw.read_digits
 """Before the fixture below replaces it."""
 
 
@@ -20,5 +20,5 @@ def known() -> RawImages:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bnexp.data.digits.read", lambda settings: known())
+    monkeypatch.setattr("bnexp.data.raw.read_digits", lambda settings: known())
     monkeypatch.setattr(runner, "write_report_files", lambda *args: [])
