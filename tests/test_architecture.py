@@ -42,7 +42,7 @@ WITHOUT_TORCH = (
 )
 """Packages that can be imported without importing torch, as can the start of the command line."""
 
-WITH_TORCH = ("bnexp.claims.checks", "bnexp.claims.run")
+WITH_TORCH = ("bnexp.claims.checks",)
 """What of these packages may import it all the same: it is loaded only to measure."""
 
 LONGEST = 400

@@ -83,13 +83,11 @@ def run_claims(
     claims = find_claims(ids or [])
     silent = as_json or quiet
     try:
-        from bnexp.claims import run as claim_runs  # imports torch
+        from bnexp.claims.runs import run_claims as run_missing
 
         say = saying(silent=silent)
         with Interrupts():
-            claim_runs.run_claims(
-                claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent
-            )
+            run_missing(claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent)
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None
@@ -136,7 +134,7 @@ def _show(
 ) -> "list[Evidence]":
     """Print the verdicts and return what is known; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.report.tables import claims_table, rows_json
+    from bnexp.claims.tables import claims_table, rows_json
     from bnexp.cli.output import print_json, print_table
     from bnexp.report.table import to_markdown
     from bnexp.screen import plain, warn
@@ -171,8 +169,8 @@ def _check(found: "list[Evidence]", check: bool) -> None:
 
 def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> Iterator[Path]:
     """Write the page and the document as far as they are wanted; yield their files."""
+    from bnexp.claims.documents import document, page
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.report.documents import document, page
     from bnexp.store.files import replace
 
     command = shlex.join(["bnexp", *sys.argv[1:]])

@@ -20,7 +20,7 @@ from bnexp.analysis.study import Study, choose_metric
 from bnexp.analysis.tuning import choices_at_edges
 from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
-from bnexp.claims.results import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of
+from bnexp.claims.runs import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.errors import InputError

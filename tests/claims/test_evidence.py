@@ -10,7 +10,7 @@ import pytest
 from bnexp.claims import evidence as module
 from bnexp.claims.catalogue import Claim, ClaimSettings
 from bnexp.claims.evidence import Chosen, Judgement, evidence, rows_against
-from bnexp.claims.results import ClaimRuns
+from bnexp.claims.runs import ClaimRuns
 from bnexp.config.experiment import ExperimentConfig
 from tests.claims.made_up import a_study, by_seed
 from tests.helpers import experiment

@@ -99,8 +99,8 @@ def test_what_is_wrong_is_said_and_nothing_is_written(cli: Command, claim: Path,
 
 
 def test_a_check_that_fails_is_exit_code_1_where_asked_for(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bnexp.claims import run as claim_runs
-    from bnexp.claims.results import Finding
+    from bnexp.claims import runs as claim_runs
+    from bnexp.claims.runs import Finding
     from bnexp.config.base import Spec
 
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.claims.checks.networks import CLASSES, CPU, difference, layers_of, noise, small_experiment, untrained_network
-from bnexp.claims.results import Finding, Measured
+from bnexp.claims.runs import Finding, Measured
 from bnexp.config.model import ModelSettings
 from bnexp.config.text import counted
 from bnexp.data.catalog import DataShape

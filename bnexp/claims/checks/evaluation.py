@@ -25,7 +25,7 @@ from bnexp.claims.checks.networks import (
     untrained_network,
     within,
 )
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.deploy.timing import in_turn
 from bnexp.nn.layers import Linear

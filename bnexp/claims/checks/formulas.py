@@ -28,7 +28,7 @@ from bnexp.claims.checks.networks import (
     within,
     worst,
 )
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 from bnexp.config.norm import NormSettings
 from bnexp.data.dataset import load
 from bnexp.engines.devices import data_key, load_data

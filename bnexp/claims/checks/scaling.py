@@ -26,7 +26,7 @@ from bnexp.claims.checks.networks import (
     within,
     worst,
 )
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 from bnexp.config.data import Scaling
 from bnexp.config.train import ClipSettings
 from bnexp.data.normalize import Normalization, fit

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from bnexp.claims.results import Finding, Measured
+from bnexp.claims.runs import Finding, Measured
 
 
 def failing(yielded: Iterable[Finding | Measured]) -> list[str]:

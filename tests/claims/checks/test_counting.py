@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bnexp.claims.checks import counting
 from bnexp.claims.checks.counting import BATCHES, NETWORKS, batch_memory, four_parameters, kept, per_feature, step_times
 from bnexp.claims.checks.networks import noise, untrained_network
-from bnexp.claims.results import Finding, Measured
+from bnexp.claims.runs import Finding, Measured
 from bnexp.deploy.timing import WARM_UP, in_turn
 from bnexp.nn.norm import BatchNorm
 from bnexp.nn.table import LayerRow

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bnexp import reference
 from bnexp.claims.checks import formulas
 from bnexp.claims.checks.formulas import bias_cancelled, gradient_correct, momentum_convention, restores_identity
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import BatchNorm
 from bnexp.reference import CONVENTIONS

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bnexp.claims.checks.networks import difference, worst
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 
 
 @pytest.mark.parametrize(

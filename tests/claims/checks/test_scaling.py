@@ -11,7 +11,7 @@ import torch
 
 from bnexp.claims.checks import scaling
 from bnexp.claims.checks.scaling import clipping_numbers, gradient_tracking, input_scaling, linear_regime
-from bnexp.claims.results import Finding
+from bnexp.claims.runs import Finding
 from bnexp.data.normalize import Normalization
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.shards import Matrices

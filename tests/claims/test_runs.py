@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from bnexp.claims import run as claim_runs
+from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
+from bnexp.claims.documents import cost, document, page, verdict_sentence
 from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
-from bnexp.claims.report.documents import cost, document, page, verdict_sentence
-from bnexp.claims.report.tables import claims_table, rows_json, rows_of
-from bnexp.claims.results import Finding, Measured, claim_folder, finished_runs, read_result, regimes
-from bnexp.claims.run import run_claims
+from bnexp.claims.runs import Finding, Measured, claim_folder, finished_runs, read_result, regimes, run_claims
+from bnexp.claims.tables import claims_table, rows_json, rows_of
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import InputError

@@ -8,9 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bnexp.claims.evidence import Evidence, Judgement, VerdictLabel
-from bnexp.claims.report.pictures import COLOURS, claim_figure, verdicts_figure
-from tests.claims.made_up import a_study, by_seed, measure
-from tests.claims.report.made_up import a_claim, from_data, judged
+from bnexp.claims.pictures import COLOURS, claim_figure, verdicts_figure
+from tests.claims.made_up import a_claim, a_study, by_seed, from_data, judged, measure
 from tests.helpers import EXACT_FLOAT64, experiment
 from tests.report.figures.made_up import ODD_NAMES, caption, faults, words
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bnexp.analysis.study import choose_metric
 from bnexp.claims.evidence import Evidence, Judgement, Verdict, VerdictLabel
-from bnexp.claims.report.tables import format_number, margin_text
+from bnexp.claims.tables import format_number, margin_text
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, shorten_text, style_axes
 from bnexp.report.figures.pictures import probe_figures

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from bnexp.analysis.comparison import standing
 from bnexp.analysis.study import lower_is_better, metric_text
 from bnexp.claims.evidence import Evidence, VerdictLabel, rows_against
-from bnexp.claims.report.pictures import claim_figure, verdicts_figure
-from bnexp.claims.report.tables import (
+from bnexp.claims.pictures import claim_figure, verdicts_figure
+from bnexp.claims.tables import (
     NO_VERDICT,
     UNREADABLE,
     Row,
@@ -33,7 +33,7 @@ from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.style import ON_DARK, point_texts, short_keys, value_text
 from bnexp.report.table import to_markdown
 
-PACKAGE = "bnexp.claims.report"
+PACKAGE = "bnexp.claims"
 PICTURES = "claims"
 """Folder of the pictures beside the document."""
 KINDS = {

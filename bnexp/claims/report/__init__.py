@@ -1,1 +1,0 @@
-"""Claims and what was found about them: the table, the document and the page."""
