@@ -88,12 +88,12 @@ def timings(before: nn.Module, after: nn.Module, images_BCHW: Float[Tensor, "B C
         yield from (eager, timing)
 
 
-def _medians(networks: Sequence[Callable[[Tensor], object]], x_BCHW: Tensor) -> tuple[float, ...]:
+def _medians(networks: Sequence[Callable[[Tensor], object]], x_BCHW: Tensor) -> tuple[float, float]:
     def run(network: Callable[[Tensor], object]) -> None:
         network(x_BCHW)
         if x_BCHW.device.type == "cuda":
             torch.cuda.synchronize(x_BCHW.device)
 
     acts = [partial(run, network) for network in networks]
-    seconds = in_turn(acts, MOST_ROUNDS, most_seconds=SECONDS, least_rounds=LEAST_ROUNDS)
-    return tuple(map(median, seconds))
+    first, second = in_turn(acts, MOST_ROUNDS, most_seconds=SECONDS, least_rounds=LEAST_ROUNDS)
+    return median(first), median(second)

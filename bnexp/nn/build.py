@@ -17,6 +17,8 @@ Weight = Float[Tensor, "out in *kernel"]
 
 
 def _gain(variance: Callable[[int, int], float]) -> Callable[[Weight], Weight]:
+    """Return a scheme by the variance for fan_out and fan_in: outputs and inputs times the places of the kernel."""
+
     def weights(z: Weight) -> Weight:
         places = math.prod(z.shape[2:])
         return z * math.sqrt(variance(z.shape[0] * places, z.shape[1] * places))
@@ -35,7 +37,6 @@ def _orthogonal(z: Weight) -> Weight:
 
 _he = _gain(lambda fan_out, fan_in: 2 / fan_in)
 
-
 SCHEMES: dict[str, Callable[[Weight], Weight]] = {
     "normal": _gain(lambda fan_out, fan_in: 1.0),
     "xavier": _gain(lambda fan_out, fan_in: 2 / (fan_in + fan_out)),  # Glorot & Bengio 2010
@@ -44,10 +45,7 @@ SCHEMES: dict[str, Callable[[Weight], Weight]] = {
     "orthogonal": _orthogonal,
     "fixup": _he,  # Zhang et al. 2019; times each layer's fixup_gain
 }
-"""From standard normal draws (out, in, …) to weights, by the name in model.init.scheme.
-
-A convolution's fans are its inputs and outputs times the places of its kernel.
-"""
+"""From standard normal draws (out, in, …) to weights, by the name in model.init.scheme."""
 
 
 @torch.no_grad()
@@ -82,16 +80,9 @@ def build(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
-    """Return the K networks of a trial group as one module.
+    """Return the K networks of a trial group as one module, initialised.
 
-    Args:
-        models: settings of each trial, equal in everything that shapes the computation.
-        seeds: seed of each trial, equal ones side by side.
-        image: C, H, W of an image.
-        classes: number of labels.
-        draws: random numbers of the trials, for dropout and noise.
-        device: where the network will be.
-        dtype: of its parameters.
+    The settings are equal in everything that shapes the computation, and equal seeds stand side by side.
     """
     network = skeleton(models, image, classes, draws, dtype)
     initialize(network, [model.init for model in models], seeds)

@@ -39,7 +39,6 @@ class Convolutional(nn.Module):
         self.output = factory.output(features, classes)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
-        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
         trials = trials_of(self)
         x_BDHW = self.input(share_images(x_SBP, self._image, trials, apart=len(self.input) > 0))
         for name in self._body:
@@ -94,9 +93,8 @@ class ResNet(Convolutional):
 def _block(factory: LayerFactory, features: int, channels: int) -> ResidualBlock:
     grows = channels > features
     first = factory.conv(features, channels, stride=2 if grows else 1)
-    second = factory.conv(channels, channels, norm_next=factory.norm_in_branch)
     shortcut = partial(_padded, features=features, channels=channels) if grows else None
-    return ResidualBlock(factory, first, second, channels, shortcut)
+    return ResidualBlock(factory, first, factory.conv, channels, shortcut)
 
 
 def _padded(x_BDHW: Float[Tensor, "B D H W"], features: int, channels: int) -> Float[Tensor, "B E h w"]:

@@ -41,11 +41,6 @@ class LayerFactory:
         """Whether learned scalars take the place of biases."""
         return self.model.init.scheme == "fixup"
 
-    @property
-    def norm_in_branch(self) -> bool:
-        """Whether the norm layer of a residual block's second half stands before the addition."""
-        return self.model.norm.addition == "before"
-
     def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
         """Return a hidden fully connected layer; `norm_next`: a norm place comes next, wherever others stand."""
         return Linear(self.trials, features, units, bias=self.model.has_bias(norm_next=norm_next))
@@ -58,10 +53,10 @@ class LayerFactory:
         """Return the output layer."""
         return Linear(self.trials, features, classes)
 
-    def fixup_bias(self) -> Steps:
+    def fixup_bias(self, name: str = "outer_bias") -> Steps:
         """Yield the scalar bias that fixup puts before every layer but the first; without fixup nothing."""
         if self.fixup:
-            yield "outer_bias", ScalarBias(self.trials)
+            yield name, ScalarBias(self.trials)
 
     def before_output(self) -> nn.Sequential:
         """Return dropout, if it is before the output layer only, and fixup's scalar."""
@@ -81,8 +76,7 @@ class LayerFactory:
         placement = self.model.norm.placement if norm else ""
         if placement == "before":
             yield from self.norm_slot(features)
-        if self.fixup:
-            yield "inner_bias", ScalarBias(self.trials)
+        yield from self.fixup_bias("inner_bias")
         yield "activation", ACTIVATIONS[self.model.activation]()
         if placement == "after":
             yield from self.norm_slot(features)

@@ -14,35 +14,46 @@ from bnexp.nn.to_torch import Converter
 from bnexp.streams import TrialRandom
 
 
-class Linear(nn.Module):
-    """y = W x + b with a weight of its own for every trial.
+class _Weighted(nn.Module):
+    """A layer with a weight of its own for every trial, as in torch.nn with the trials in front; zero at first.
 
     Attributes:
-        weight: (K, out, in), as in torch.nn.Linear with the trials in front.
+        weight: (K, out, in, …).
         bias: (K, out), or None.
         fixup_gain: factor on the initial weights under fixup.
     """
 
     fixup_gain = 1.0
 
-    def __init__(self, trials: int, features: int, units: int, *, bias: bool = True):
+    def __init__(self, *shape: int, bias: bool):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(trials, units, features))
-        self.bias = nn.Parameter(torch.zeros(trials, units)) if bias else None
+        self.weight = nn.Parameter(torch.zeros(shape))
+        self.bias = nn.Parameter(torch.zeros(shape[:2])) if bias else None
+
+    def _plain(self, kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
+        state = {name: parameter[0] for name, parameter in self.named_parameters()}
+        _, units, features, *_ = self.weight.shape
+        return layer_from_state(kind, state, features, units, *sizes, bias=self.bias is not None, **options)
+
+
+class Linear(_Weighted):
+    """y = W x + b."""
+
+    def __init__(self, trials: int, features: int, units: int, *, bias: bool = True):
+        super().__init__(trials, units, features, bias=bias)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
         """Return each trial's product with its own weight; S inputs are shared by K/S neighbouring trials each.
 
         In memory the output is (K, out, B), which the next product, and batch norm with its K·out
         channels, read without a copy. Nor is a shared input copied.
-
-        Raises:
-            ValueError: S doesn't divide K.
         """
         if len(x_SBC) < len(self.weight):
             if len(self.weight) % len(x_SBC):
                 raise ValueError(f"{len(x_SBC)} inputs can't be shared by {len(self.weight)} trials")
-            dtype = _product_dtype(x_SBC)
+            # Autocast knows torch's own products, not this one.
+            device = x_SBC.device.type
+            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x_SBC.dtype
             y_KCB: Tensor = _SharedProduct.apply(self.weight.to(dtype), x_SBC.to(dtype))
             return (y_KCB if self.bias is None else y_KCB + self.bias.to(dtype)[..., None]).mT
         if self.bias is None:
@@ -50,18 +61,7 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias[..., None], self.weight, x_SBC.mT).mT
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        _, units, features = self.weight.shape
-        yield layer_from_state(nn.Linear, _of_first_trial(self), features, units, bias=self.bias is not None)
-
-
-def _of_first_trial(layer: nn.Module) -> dict[str, Tensor]:
-    return {name: parameter[0] for name, parameter in layer.named_parameters()}
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    # Autocast knows torch's own products, not the ones below.
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        yield self._plain(nn.Linear)
 
 
 class _SharedProduct(torch.autograd.Function):
@@ -114,22 +114,12 @@ def _rows_per_input(inputs: int, *tensors: Tensor) -> list[tuple[Tensor, ...]]:
 KERNEL = 3
 
 
-class Conv2d(nn.Module):
-    """Cross-correlation with a kernel of its own for every trial, zeros around the picture; as torch.nn.Conv2d.
-
-    Attributes:
-        weight: (K, out, in, 3, 3).
-        bias: (K, out), or None.
-        fixup_gain: factor on the initial weights under fixup.
-    """
-
-    fixup_gain = 1.0
+class Conv2d(_Weighted):
+    """Cross-correlation with kernels of 3×3, zeros around the picture; as torch.nn.Conv2d."""
 
     def __init__(self, trials: int, features: int, channels: int, *, stride: int = 1, bias: bool = True):
-        super().__init__()
+        super().__init__(trials, channels, features, KERNEL, KERNEL, bias=bias)
         self.stride = stride
-        self.weight = nn.Parameter(torch.zeros(trials, channels, features, KERNEL, KERNEL))
-        self.bias = nn.Parameter(torch.zeros(trials, channels)) if bias else None
 
     def forward(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B E h w"]:
         """Return the K·C_out channels of all trials; an input of C_in channels is shared by all of them."""
@@ -138,9 +128,7 @@ class Conv2d(nn.Module):
         return F.conv2d(x_BDHW, self.weight.flatten(0, 1), bias_E, self.stride, KERNEL // 2, groups=groups)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        _, channels, features, *_ = self.weight.shape
-        options = {"stride": self.stride, "padding": KERNEL // 2, "bias": self.bias is not None}
-        yield layer_from_state(nn.Conv2d, _of_first_trial(self), features, channels, KERNEL, **options)
+        yield self._plain(nn.Conv2d, KERNEL, stride=self.stride, padding=KERNEL // 2)
 
 
 class Dropout(nn.Module):
@@ -156,7 +144,6 @@ class Dropout(nn.Module):
         self.register_buffer("gain_K", 1 / (1 - torch.tensor(rates, dtype=torch.float64)), persistent=False)
 
     def forward(self, x: Activations) -> Activations:
-        """Drop units in training; return the input in evaluation."""
         if not self.training:
             return x
         uniforms = draws_for(x, len(self.rate_K), lambda *shape: self.draws.uniform("dropout", *shape))
@@ -164,8 +151,7 @@ class Dropout(nn.Module):
         return x * (kept * per_trial(self.gain_K, x)).to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield nothing, since evaluation drops nothing."""
-        yield from ()
+        yield from ()  # evaluation drops nothing
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -202,7 +188,6 @@ class ScalarBias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(trials, 1))
 
     def forward(self, x: Activations) -> Activations:
-        """Add each trial's number."""
         return x + per_trial(SHARE * self.bias[:, 0], x).to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
@@ -221,7 +206,6 @@ class ScalarMultiplier(nn.Module):
         self.factor = nn.Parameter(torch.ones(trials, 1))
 
     def forward(self, x: Activations) -> Activations:
-        """Multiply with each trial's number."""
         return x * per_trial(1 + SHARE * (self.factor[:, 0] - 1), x).to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:

@@ -26,7 +26,6 @@ class MLP(nn.Module):
         self.output = factory.output(widths[-1], classes)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B classes"]:
-        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
         x_KBC = self.input(share_features(x_SBC, trials_of(self))) if len(self.input) else x_SBC
         for layer in self.hidden:
             x_KBC = layer(x_KBC)
@@ -45,12 +44,7 @@ def _plain(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module
 def _residual(factory: LayerFactory, fans: list[tuple[int, int]]) -> list[nn.Module]:
     """Return the layers with every two after the first as a block; with an even depth the last stands alone."""
     width, pairs = fans[0][1], (len(fans) - 1) // 2
-    blocks = [
-        ResidualBlock(
-            factory, factory.linear(width, width), factory.linear(width, width, norm_next=factory.norm_in_branch), width
-        )
-        for _ in range(pairs)
-    ]
+    blocks = [ResidualBlock(factory, factory.linear(width, width), factory.linear, width) for _ in range(pairs)]
     alone = [
         sequence([*factory.fixup_bias(), *layer.named_children()]) for layer in _plain(factory, fans[1 + 2 * pairs :])
     ]

@@ -53,7 +53,7 @@ class Norm(nn.Module):
         return self.features(x) if x.ndim == 3 else self.images(x)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Normalise outputs of fully connected layers."""
+        """Normalise outputs of fully connected layers; in training a batch of one may be refused by a ValueError."""
         raise NotImplementedError
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
@@ -112,35 +112,21 @@ class BatchNorm(RunningNorm):
         self.register_buffer("running_var", torch.ones(trials, features))
 
     def forget(self) -> None:
-        """Put the running statistics back to their start."""
         super().forget()
         self.running_var.fill_(1)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Normalise with the batch's statistics and update the running ones, or use those in evaluation.
-
-        Raises:
-            ValueError: a batch of one in training mode.
-        """
         trials, batch, features = x_KBC.shape
         y_1DB = self._normalize(x_KBC.mT.reshape(1, trials * features, batch))
         return y_1DB.view(trials, features, batch).mT
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        """As features, over all places of the batch's images."""
         return self._normalize(x_BDHW)
 
     def _normalize(self, x: Tensor) -> Tensor:
-        return F.batch_norm(
-            x,
-            self.running_mean.view(-1),
-            self.running_var.view(-1),
-            self.gamma.reshape(-1),
-            self.beta.reshape(-1),
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+        running = self.running_mean.view(-1), self.running_var.view(-1)
+        affine = self.gamma.reshape(-1), self.beta.reshape(-1)
+        return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
 
     @classmethod
     def for_steps(cls, trials: int, features: int, settings: NormSettings, steps: int) -> Norm:
@@ -167,12 +153,10 @@ class GroupNorm(Norm):
         self.groups = settings.groups
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Normalise over each group's features."""
         x_KBGg = x_KBC.unflatten(-1, (self.groups, -1))
         return self.scale_and_shift(F.layer_norm(x_KBGg, x_KBGg.shape[-1:], eps=self.eps).flatten(-2))
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        """Normalise over each group's channels, H and W."""
         groups = len(self.gamma) * self.groups
         y_BDHW = F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)
         return y_BDHW.contiguous(memory_format=torch.channels_last)  # which it isn't on a GPU
@@ -186,8 +170,7 @@ class LayerNorm(GroupNorm):
     """Normalises every sample over all its features, and in images over all places: a single group."""
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
-        super().__init__(trials, features, settings)
-        self.groups = 1
+        super().__init__(trials, features, settings.model_copy(update={"groups": 1}))
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
         if to.images:
@@ -222,7 +205,6 @@ class Noise(nn.Module):
     like_KC: Tensor
 
     def forward(self, x: Activations) -> Activations:
-        """Add the noise in training; return the input in evaluation."""
         if not self.training:
             return x
         trials, features = self.like_KC.shape
@@ -235,8 +217,7 @@ class Noise(nn.Module):
         return x * scale.to(x.dtype) + mean.to(x.dtype)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        """Yield nothing, since evaluation has no noise."""
-        yield from ()
+        yield from ()  # evaluation has no noise
 
 
 def _per_feature(numbers_KC: Tensor, x: Tensor) -> Tensor:
@@ -262,18 +243,13 @@ class StepBatchNorm(BatchNorm):
         self._seen: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x_KNC: Float[Tensor, "K N C"], step: int | None = None) -> Float[Tensor, "K N C"]:
-        """Normalise one step, or without its number all of them at once.
-
-        In training every step passes once, the first one first.
-
-        Raises:
-            ValueError: a batch of one in training mode.
-        """
+        """Normalise one step, or without its number all of them; in training every step passes once, in order."""
         trials, samples, features = x_KNC.shape
         steps = self.steps if step is None else 1
         # As it lies in memory: channels are (K, C, T).
         x_1DB = x_KNC.mT.reshape(1, trials * features * steps, -1)
-        mean_D, var_D = self._blank(x_1DB) if self.training else self._kept(step)
+        blank_2D = self.gamma.new_zeros(2, x_1DB.shape[1])
+        mean_D, var_D = blank_2D if self.training else self._kept(step)
         gamma_D, beta_D = (each[..., None].expand(-1, -1, steps).flatten() for each in (self.gamma, self.beta))
         # With a momentum of 1 the statistics of this batch alone are left in its arguments.
         y_1DB = F.batch_norm(x_1DB, mean_D, var_D, gamma_D, beta_D, self.training, 1.0, self.eps)
@@ -281,9 +257,6 @@ class StepBatchNorm(BatchNorm):
             mean_KCT, var_KCT = (each.view(trials, features, steps) for each in (mean_D, var_D))
             self._learn(mean_KCT.mT, var_KCT.mT, step)
         return y_1DB.view(trials, features, samples).mT
-
-    def _blank(self, x_1DB: Float[Tensor, "1 D B"]) -> tuple[Tensor, Tensor]:
-        return self.gamma.new_zeros(x_1DB.shape[1]), self.gamma.new_zeros(x_1DB.shape[1])
 
     def _kept(self, step: int | None) -> tuple[Tensor, ...]:
         which = slice(None) if step is None else slice(step, step + 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.factory import LayerFactory, Steps, sequence
+from bnexp.nn.factory import LayerFactory, sequence
 from bnexp.nn.layers import Conv2d, Linear, ScalarMultiplier
 from bnexp.nn.layout import Activations
 from bnexp.nn.plain_layers import Residual
@@ -21,7 +21,6 @@ LAYERS_PER_BRANCH = 2
 Weights = Linear | Conv2d
 Joined = Float[Tensor, "K B C"] | Float[Tensor, "B E h w"]
 """Output of a block: activations, in images perhaps of other channels and sides."""
-Shortcut = Callable[[Activations], Joined]
 
 
 class ResidualBlock(nn.Module):
@@ -29,21 +28,33 @@ class ResidualBlock(nn.Module):
 
     The first is like any hidden layer. The norm layer of the second stands before the addition, where `placement`
     doesn't move it, or after it, and there before or after the activation.
+
+    Args:
+        factory: makes the layers.
+        first: the weights of the first layer.
+        like: makes those of the second, `factory.linear` or `factory.conv`.
+        features: that each of them outputs.
+        shortcut: brings the input to the shape of the output; None where it has that shape.
     """
 
     def __init__(
         self,
         factory: LayerFactory,
         first: Weights,
-        second: Weights,
+        like: Callable[..., Weights],
         features: int,
-        shortcut: Shortcut | None = None,
+        shortcut: Callable[[Activations], Joined] | None = None,
     ):
         super().__init__()
         self._shortcut = shortcut
-        self.first = sequence((*_weights(factory, first), *factory.activated(features)))
-        self.second = sequence((*_weights(factory, second), *_branch_end(factory, features)))
-        self.joined = sequence(factory.activated(features, norm=not factory.norm_in_branch))
+        in_branch = factory.model.norm.addition == "before"
+        name = "linear" if isinstance(first, Linear) else "conv"
+        self.first = sequence([*factory.fixup_bias(), (name, first), *factory.activated(features)])
+        second = [*factory.fixup_bias(), (name, like(features, features, norm_next=in_branch))]
+        if factory.fixup:
+            second.append(("multiplier", ScalarMultiplier(factory.trials)))
+        self.second = sequence([*second, *(factory.norm_slot(features) if in_branch else ())])
+        self.joined = sequence(factory.activated(features, norm=not in_branch))
 
     def forward(self, x: Activations) -> Joined:
         """Return the activated sum of the input and the branch."""
@@ -52,7 +63,7 @@ class ResidualBlock(nn.Module):
         return joined
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        (first,), (second,) = _with_weights(self.first), _with_weights(self.second)
+        first, second = _with_weights(self)
         yield Residual(*to.layers(self.first, self.second), added=second.weight.shape[1] - first.weight.shape[2])
         yield from to.layers(self.joined)
 
@@ -64,24 +75,11 @@ def set_fixup_gains(network: nn.Module) -> None:
     """
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     for block in blocks:
-        (first,), (second,) = _with_weights(block.first), _with_weights(block.second)
+        first, second = _with_weights(block)
         first.fixup_gain = len(blocks) ** (-1 / (2 * LAYERS_PER_BRANCH - 2))
         second.fixup_gain = 0.0
-    [*_, last] = _with_weights(network)
-    last.fixup_gain = 0.0
+    _with_weights(network)[-1].fixup_gain = 0.0
 
 
-def _with_weights(network: nn.Module) -> Iterator[Weights]:
-    return (module for module in network.modules() if isinstance(module, Weights))
-
-
-def _weights(factory: LayerFactory, layer: Weights) -> Steps:
-    yield from factory.fixup_bias()
-    yield "linear" if isinstance(layer, Linear) else "conv", layer
-
-
-def _branch_end(factory: LayerFactory, features: int) -> Steps:
-    if factory.fixup:
-        yield "multiplier", ScalarMultiplier(factory.trials)
-    if factory.norm_in_branch:
-        yield from factory.norm_slot(features)
+def _with_weights(network: nn.Module) -> list[Weights]:
+    return [module for module in network.modules() if isinstance(module, Weights)]

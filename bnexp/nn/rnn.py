@@ -43,7 +43,6 @@ class RNN(nn.Module):
         self.output = factory.output(widths[-1], classes)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B classes"]:
-        """Return the logits; the input is shared by all trials (S = 1), one per seed, or one per trial."""
         if len(self.input):
             x_SBP = self.input(share_features(x_SBP, trials_of(self)))
         x_KNC = x_SBP.unflatten(-1, self.image).permute(0, 3, 1, 2, 4).flatten(3).flatten(1, 2)

@@ -38,20 +38,13 @@ class Whiten(RunningNorm):
         self.register_buffer("running_covariance", identity)
 
     def forget(self) -> None:
-        """Put the running statistics back to their start."""
         super().forget()
         self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        """Whiten over the batch and update the running statistics, or use those in evaluation.
-
-        Raises:
-            ValueError: a batch of one in training mode.
-        """
         return self._whiten(x_KBC.mT).mT
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        """As features, over all places of the batch's images."""
         batch, _, height, width = x_BDHW.shape
         x_DBHW = x_BDHW.transpose(0, 1)
         y_KCN = self._whiten(x_DBHW.reshape(*self.gamma.shape, -1))
