@@ -175,7 +175,8 @@ def is_grey(image: Image.Image) -> bool:
 
 def is_transparent(image: Image.Image) -> bool:
     """Tell whether anything shines through an image."""
-    return image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+    shown = image.convert("RGBA").getchannel("A").histogram()[255]
+    return image.has_transparency_data and shown < image.width * image.height
 
 
 def on_background(image: Image.Image, mode: str, grey: int) -> Image.Image:

@@ -10,21 +10,7 @@ from bnexp.config.base import Settings
 from bnexp.config.dotted import put
 from bnexp.config.trial import TrialSettings
 
-NUMBERS = (
-    "data.train_size",
-    "data.whiten_eps",
-    "model.depth",
-    "model.width",
-    "model.dropout",
-    "model.init.scale",
-    "model.norm.eps",
-    "model.norm.groups",
-    "train.epochs",
-    "train.lr",
-    "train.clip.value",
-    "train.schedule_options.warmup",
-    "train.checkpoint_every",
-)
+NUMBERS = ("data.train_size", "model.width", "model.norm.eps", "train.lr", "train.clip.value")
 
 
 def sections(section: type[Settings]) -> Iterator[type[Settings]]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from bnexp.config.data import DataSettings
-from bnexp.config.load import resolve
 
 
 @pytest.mark.parametrize("scale", [{0: 2.0, 783: 1}, {"0": 2, "783": 1.0}])
@@ -68,10 +67,3 @@ def test_principal_components_are_not_moved_like_pixels(
     refused: Callable[..., list[str]], raw: dict[str, Any], arm: str
 ) -> None:
     assert refused(raw) == [f"exp.yaml: {WITHOUT_PIXELS}{arm}"]
-
-
-@pytest.mark.parametrize("augment", ["none", "flip_crop", "flip_crop_cutout"])
-@pytest.mark.parametrize("normalize", ["none", "unit", "standard", "zca_whiten"])
-def test_pictures_may_be_moved_however_they_are_normalised(normalize: str, augment: str) -> None:
-    raw = {"name": "exp", "data": {"normalize": normalize}, "train": {"augment": augment}}
-    assert resolve(raw, "exp.yaml").train.augment == augment

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.model import FAMILIES, InitSettings, ModelSettings, resnet_blocks, vgg_stages
+from bnexp.config.model import FAMILIES, ModelSettings, resnet_blocks, vgg_stages
 from bnexp.config.norm import NormSettings
 
 
@@ -22,13 +22,6 @@ from bnexp.config.norm import NormSettings
 )
 def test_norm_short_forms(short: object, resolved: NormSettings) -> None:
     assert ModelSettings.model_validate({"norm": short, "width": 16}).norm == resolved
-
-
-@pytest.mark.parametrize("scheme", ["normal", "xavier", "he", "lecun", "orthogonal", "fixup"])
-def test_init_short_form(scheme: str) -> None:
-    model = ModelSettings.model_validate({"init": scheme, "residual": True, "norm": "none"})
-    assert model.init == InitSettings.model_validate({"scheme": scheme})
-    assert model.init.scale == 1.0
 
 
 @pytest.mark.parametrize(
@@ -72,19 +65,6 @@ def test_a_vgg_is_named_after_the_layers_with_weights_that_it_was_published_with
 def test_a_resnet_has_three_stages_of_blocks_of_two_layers_a_stem_and_an_output(depth: int, blocks: int) -> None:
     assert resnet_blocks(depth) == blocks
     assert 3 * 2 * blocks + 2 == depth
-
-
-@pytest.mark.parametrize(
-    ("kind", "over"),
-    [("none", False), ("batch", True), ("layer", False), ("group", False), ("whiten", True), ("noisy_batch", True)],
-)
-def test_which_kinds_of_norm_need_a_batch(kind: str, over: bool) -> None:
-    assert NormSettings.model_validate({"kind": kind}).over_the_batch is over
-
-
-@pytest.mark.parametrize("bias", ["auto", True, False])
-def test_bias_is_auto_or_a_boolean(bias: object) -> None:
-    assert ModelSettings.model_validate({"bias": bias}).bias is bias or bias == "auto"
 
 
 @pytest.mark.parametrize(
@@ -181,11 +161,3 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
 )
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
     assert refused({"model": raw, "arms": {"plain": {}}}) == [f"exp.yaml: {line}"]
-
-
-@pytest.mark.parametrize(
-    "norm", ["none", "batch", "layer", {"kind": "none", "placement": "after"}, {"steps": "shared"}]
-)
-def test_what_an_rnn_takes(norm: object) -> None:
-    model = ModelSettings.model_validate({"family": "rnn", "norm": norm, "dropout": 0.5})
-    assert (model.layers, model.norm) == (1, NormSettings.model_validate(norm))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bnexp.config.load import resolve
-from bnexp.config.probes import PROBES, ProbeSettings, default_probes
+from bnexp.config.probes import PROBES, default_probes
 
 NAMES = ", ".join(["default", *PROBES])
 
@@ -85,13 +85,3 @@ def test_an_unknown_key_a_missing_name_and_an_empty_list_are_refused_where_they_
 ) -> None:
     (found,) = refused({"probes": [written]})
     assert found.startswith(f"exp.yaml: {start}")
-
-
-def test_a_slice_may_go_both_ways() -> None:
-    assert resolved([{"name": "landscape_slice", "range": [-2, 0]}]) == [{"name": "landscape_slice", "range": (-2, 0)}]
-
-
-def test_what_is_resolved_can_be_written_again() -> None:
-    config = resolve({"name": "exp", "probes": ["default", {"name": "rank", "at": [3]}]}, "exp.yaml")
-    assert resolve(config.model_dump(mode="json"), "exp.yaml").probes == config.probes
-    assert ProbeSettings.model_validate("rank") == ProbeSettings(name="rank")

@@ -79,13 +79,6 @@ def test_range_includes_its_end_exactly_where_a_step_meets_it(first: float, step
     assert (found[0], found[-1], len(found)) == (first, last, steps + 1)
 
 
-@settings(deadline=None)
-@given(first=ENDS, last=ENDS, step=st.floats(0.5, 100).map(lambda step: round(step, 2)))
-def test_range_never_passes_its_end(first: float, last: float, step: float) -> None:
-    assume(first < last)
-    assert max(values({"range": [first, last, step]})) <= last
-
-
 @pytest.mark.parametrize(
     ("written", "message"),
     [
@@ -118,10 +111,6 @@ def test_infinities_are_refused_in_every_place(kind: str, odd: float, place: int
     arguments[place] = odd
     with pytest.raises(ValueError, match=f"^{kind} takes three .*numbers"):
         values({kind: arguments})
-
-
-def test_without_a_sweep_there_is_one_point() -> None:
-    assert points({}, {}) == [{}]
 
 
 def test_the_last_key_of_the_grid_varies_fastest() -> None:

@@ -87,12 +87,3 @@ NESTEROV = "train: nesterov: true needs optimizer sgd and a momentum above 0"
 def test_a_wrong_value_is_refused_in_words(refused: Callable[..., list[str]], raw: dict[str, Any], line: str) -> None:
     (found,) = refused({"train": raw})
     assert found.startswith(f"exp.yaml: {line}")
-
-
-def test_the_epochs_of_drops_may_be_a_range() -> None:
-    options = {"step_at": {"range": [30, 90, 30]}}
-    assert TrainSettings.model_validate({"schedule_options": options}).schedule_options.step_at == (30, 60, 90)
-
-
-def test_nesterov_with_momentum_is_fine() -> None:
-    assert TrainSettings.model_validate({"nesterov": True, "momentum": 0.9}).nesterov

@@ -81,12 +81,6 @@ def test_too_many_choices_are_refused() -> None:
     assert f"at most {MOST_CHOICES:,} can" in problem(grid=grid)
 
 
-def test_what_is_tuned_can_be_overridden() -> None:
-    config = experiment("tune.grid.train.lr=[5]", "tune.grid.model.init.scale=[1, 2]", "tune.seeds=[9]")
-    assert config.tune.grid == {"train.lr": (5,), "model.init.scale": (1, 2)}
-    assert config.tune.seeds == (9,)
-
-
 def test_choosing_tries_everything_everywhere_with_its_own_seeds() -> None:
     config = experiment(grid={"model.depth": [1, 2]}, arms=["none", "after"], probes=["default"])
     stage = search_config(config)

@@ -93,15 +93,6 @@ def test_no_augmentation_gives_the_plain_inputs_and_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_images_of_the_set_are_left_alone(kind: Augment) -> None:
-    data = dataset()
-    images_SBP = batch(data)
-    before = images_SBP.clone()
-    steps(data, images_SBP, kind, count=3)
-    assert torch.equal(images_SBP, before)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_images_that_are_floats_already_are_moved_as_bytes_are(kind: Augment) -> None:
     data = dataset()
     images_SBP = batch(data, 1, 50)

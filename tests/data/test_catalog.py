@@ -29,11 +29,6 @@ def test_known_sets(settings: DataSettings, expected: DataShape, shared_folder: 
     assert not shared_folder.exists()
 
 
-def test_image_folder(images: Path) -> None:
-    settings = DataSettings(name="image_folder", root=str(images), val_size=1)
-    assert describe(settings) == DataShape((3, 3, 4), 2, train=5, val=1, test=2)
-
-
 def test_describing_imports_no_torch() -> None:
     code = "import sys, bnexp.data.catalog; print({'torch', 'numpy', 'PIL', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -136,10 +131,3 @@ def test_every_problem_at_once() -> None:
 )
 def test_steps_per_epoch(images: int, batch_size: int, sampling, drop_last: bool, steps: int) -> None:
     assert steps_per_epoch(images, batch_size, sampling, drop_last) == steps
-
-
-def test_an_epoch_without_a_batch() -> None:
-    with pytest.raises(InputError) as caught:
-        steps_per_epoch(100, 128, "epoch", True)
-    expected = "train.batch_size: 128 is more than the 100 training images; lower it, or set train.drop_last=false"
-    assert str(caught.value) == expected

@@ -64,18 +64,6 @@ def test_scaling_and_feature_scale_reach_the_inputs() -> None:
     assert torch.equal(scaled.inputs(images_NP), expected_NP)
 
 
-def test_sizes_that_do_not_fit() -> None:
-    with pytest.raises(InputError, match=r"^data.train_size: 1437 images, and 143 for validation"):
-        load_cpu(name="digits", train_size=1437)
-
-
-def test_image_folder_as_described(images: Path) -> None:
-    settings = {"name": "image_folder", "root": str(images), "val_size": 2}
-    data = load_cpu(**settings)
-    assert data.shape == describe(DataSettings(**settings))
-    assert sorted([*data.train.labels_N.tolist(), *data.val.labels_N.tolist()]) == [0, 0, 0, 1, 1, 1]
-
-
 def test_a_val_folder_is_validated_on_and_all_of_train_trained_on(images: Path) -> None:
     shutil.copytree(images / "test", images / "val")
     settings = {"name": "image_folder", "root": str(images)}
@@ -87,13 +75,6 @@ def test_a_val_folder_is_validated_on_and_all_of_train_trained_on(images: Path) 
     one = load_cpu(**settings, val_size=1)
     assert torch.equal(one.val.images_NP, data.val.images_NP[:1])
     assert len(one.train) == 6
-
-
-def test_real_mnist(real_mnist: str) -> None:
-    data = load_cpu(name="mnist", root=real_mnist, train_size=1000)
-    assert data.shape == describe(DataSettings(name="mnist", train_size=1000))
-    assert data.train.labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert data.inputs(data.train.images_NP).std(correction=0) == pytest.approx(1, abs=1e-5)
 
 
 def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 """Where data sets are looked for: data.root, then BNEXP_DATA, then the user's cache."""
 
-import pwd
 from pathlib import Path
 
 import pytest
@@ -30,15 +29,3 @@ def test_a_home_folder_that_nobody_knows(key: str, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InputError) as caught:
         data_folder(DataSettings(name="mnist", root=root if key == "data.root" else None))
     assert str(caught.value) == f"{key}: {root}: no home folder is known for it; write the whole path"
-
-
-def test_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BNEXP_DATA", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(name, raising=False)
-
-    def nobody(uid: int) -> None:
-        raise KeyError(uid)
-
-    monkeypatch.setattr(pwd, "getpwuid", nobody)
-    with pytest.raises(InputError, match=r"^BNEXP_DATA: ~: no home folder is known for it; write the whole path$"):
-        data_folder(DataSettings(name="mnist"))
