@@ -282,6 +282,8 @@ def test_a_run_with_nothing_finished_is_left_out_and_alone_a_study_all_the_same(
     assert (len(join([waiting]).trials), join([waiting]).left_out) == (2, ())
     assert compare_study(join([waiting])).finished == 0
     assert join([waiting, other]).left_out == (f"{other.path.name}: no trial has finished",)
+    failed = make_folder(name="d", outcomes={0: "failed", 1: "failed"})
+    assert join([done, failed]).left_out == (f"{failed.path.name}: all its trials so far have failed",)
 
 
 def test_a_run_without_the_metric_is_left_out(make_folder) -> None:
