@@ -207,8 +207,16 @@ def run_claims(
         InputError: as bnexp.run; of data that can't be had before anything runs.
         BnexpError: as bnexp.run.
     """
-    missing = [claim for claim in claims if claim.experiments and (rerun or not _has_run(claim, tier, runs))]
-    _refuse_early(missing, tier, runs, device, Options(rerun=rerun))
+    missing = [
+        claim
+        for claim in claims
+        if claim.experiments and (rerun or len(finished_runs(claim, tier, runs)) < len(regimes(claim, tier)))
+    ]
+    # What can't be had of a data set should stop the first claim, not the last.
+    firsts = {claim.experiments[tier].data.name: claim for claim in reversed(missing)}
+    for claim in firsts.values():
+        equal = regimes(claim, tier)["equal"]
+        prepare(equal, claim_folder(runs, tier), device, claim.source, Options(rerun=rerun))
     for claim in claims:
         started = time.perf_counter()
         if claim.settings.check:
@@ -220,17 +228,9 @@ def run_claims(
         say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 
 
-def _refuse_early(claims: Sequence[Claim], tier: Tier, runs: Path, device: str, options: Options) -> None:
-    """Prepare one experiment on each data set: what can't be had should stop the first claim, not the last."""
-    experiments = [(claim.source, regimes(claim, tier)["equal"]) for claim in claims]
-    firsts = {config.data.name: (source, config) for source, config in reversed(experiments)}
-    for source, config in firsts.values():
-        prepare(config, claim_folder(runs, tier), device, source, options)
-
-
 def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
     before = None if rerun else read_result(claim, runs)
-    versions = {"bnexp": __version__, **{name: _version(name) for name in ("torch", "tensorboard")}}
+    versions = {"bnexp": __version__, "torch": version("torch"), "tensorboard": _tensorboard()}
     if before and before.versions == versions:
         return False
     started = time.perf_counter()
@@ -242,12 +242,9 @@ def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
     return True
 
 
-def _version(package: str) -> str:
+def _tensorboard() -> str:
+    """Return the version of what need not be installed."""
     try:
-        return version(package)
+        return version("tensorboard")
     except PackageNotFoundError:
         return ""
-
-
-def _has_run(claim: Claim, tier: Tier, runs: Path) -> bool:
-    return len(finished_runs(claim, tier, runs)) == len(regimes(claim, tier))

@@ -32,6 +32,7 @@ def test_the_page_marks_what_decides_and_shows_all_verdicts_at_the_top() -> None
     assert "Expected before the run: It &lt;may&gt; lose." in text
     assert "Made by <code>bnexp claims show --html</code> from the runs of the full tier." in text
     assert "**" not in text.partition("<script")[0]
+    assert 'src="' not in text.replace('src="data:', "")  # it asks nobody for anything
 
 
 def test_the_document_says_what_was_expected_before_and_the_setting() -> None:

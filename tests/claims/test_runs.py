@@ -13,7 +13,7 @@ import pytest
 
 from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
-from bnexp.claims.documents import cost, document, page, verdict_sentence
+from bnexp.claims.documents import cost, document, verdict_sentence
 from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
 from bnexp.claims.runs import Finding, Measured, claim_folder, finished_runs, read_result, regimes, run_claims
 from bnexp.claims.tables import claims_table, rows_json, rows_of
@@ -301,13 +301,3 @@ def test_the_document_has_every_claim_with_its_verdict_and_a_picture(runs: Path,
     assert "**not run.**" in text
     assert "bnexp claims show --docs docs" in text
     assert all(files[name].startswith(b"\x89PNG") for name in files if name.endswith("png"))
-
-
-def test_the_page_shows_text_as_text_and_asks_nobody_for_anything(runs: Path, claims: dict[str, Claim]) -> None:
-    text = page(told(runs, *claims.values()), "small", "bnexp <show>")
-    assert "Made by <code>bnexp &lt;show&gt;</code> from the runs of the small tier. Measured on " in text
-    assert text.count('<tr class="decides">') == 2
-    assert "It helps &lt;b&gt;much&lt;/b&gt;." in text
-    assert "<b>much" not in text
-    assert text.count('<details class="claim"') == len(claims)
-    assert 'src="' not in text.replace('src="data:', "")

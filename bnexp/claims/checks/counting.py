@@ -174,12 +174,7 @@ IMAGES = 2_048
 def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured]:
     """Yield the seconds per step without batch norm and with it, and where the time goes.
 
-    They are measured in turn, so that what else the machine does falls on all alike.
-
-    Args:
-        rounds: in each of which every network trains for a while.
-        steps: that it then makes.
-    """
+    They are measured in turn, so that what else the machine does falls on all alike."""
     data, none, before = _made_up(), _group("none"), _group("before")
     train_states = GroupTrainState(none, data), GroupTrainState(before, data)
     norms = len(layers_of(train_states[1].network, BatchNorm))

@@ -46,11 +46,7 @@ BATCH = 32
 
 
 def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
-    """Yield what another pass, and other images in the batch, change of a trained network's answers.
-
-    Args:
-        steps: of training.
-    """
+    """Yield what another pass, and other images in the batch, change of a trained network's answers."""
     for name, model in NETWORKS.items():
         trained = last_moments(model=model, train={"steps": steps, "record_at": [steps], "batch_size": BATCH})
         (moment,) = trained.values()
@@ -58,11 +54,7 @@ def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
 
 
 def two_inference_methods(steps: int = 600) -> Iterator[Finding]:
-    """Yield how far running averages and statistics of the training set are apart, from the same weights.
-
-    Args:
-        steps: of training.
-    """
+    """Yield how far running averages and statistics of the training set are apart, from the same weights."""
     seen = moments(
         model=NETWORKS["mlp"],
         train={"steps": steps, "record_at": [1, 10, 200, steps], "batch_size": BATCH, "precision": "fp64"},
@@ -180,11 +172,7 @@ UNITS, EPS = 24, 1e-5
 
 
 def folds_away(rounds: int = 30) -> Iterator[Finding]:
-    """Yield what folding changes of answers and times, and where it isn't possible.
-
-    Args:
-        rounds: in which the times are taken.
-    """
+    """Yield what folding changes of answers and times, and where it isn't possible."""
     yield from _by_formula()
     yield _columns()
     for name, model in FOLDED.items():

@@ -138,11 +138,7 @@ EARLY = 50
 
 
 def momentum_convention(steps: int = 300) -> Iterator[Finding]:
-    """Yield whether the conventions say the same, and how the test error depends on momentum.
-
-    Args:
-        steps: of each training, more than 50.
-    """
+    """Yield whether the conventions say the same, and how the test error depends on momentum."""
     yield from _averages()
     x_BCHW = noise(4, 3, 5, 5).cumsum(-1)
     first = nn.BatchNorm2d(3, dtype=torch.float64)(x_BCHW).detach()
@@ -214,11 +210,7 @@ HIDDEN = "linear.bias"
 
 
 def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
-    """Yield what a bias before batch norm gets and does.
-
-    Args:
-        steps: of each training.
-    """
+    """Yield what a bias before batch norm gets and does."""
     what = "|∂L/∂b| before BN in training, over the largest |∂L/∂W|"
     yield within(f"{what}, float64", _bias_gradient(MODEL, torch.float64), NO_GRADIENT, "{}")
     yield Finding(f"{what}, float32", f"{short(_bias_gradient(MODEL, torch.float32))}: rounding, not 0")

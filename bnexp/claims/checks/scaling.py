@@ -101,11 +101,7 @@ def _fitted(images_NCHW: Tensor, kind: Scaling) -> Normalization:
 
 
 def linear_regime(steps: int = 200) -> Iterator[Finding]:
-    """Yield how nearly a sigmoid is a line over normal inputs, and over those that trained networks give it.
-
-    Args:
-        steps: of each training.
-    """
+    """Yield how nearly a sigmoid is a line over normal inputs, and over those that trained networks give it."""
     left = {width: 1 - _fit_of_normal(width) for width in WIDTHS}
     found = f"R² = {1 - left[1.0]:.4f}: the best line leaves {left[1.0]:.2%} of the variance"
     yield Finding("a line fitted to a sigmoid over N(0, 1)", found, left[1.0], NEARLY_A_LINE)
@@ -212,11 +208,7 @@ def _norms(tensors: Sequence[Tensor]) -> str:
 
 
 def gradient_tracking(steps: int = 6) -> Iterator[Finding]:
-    """Yield whether the norms of gradients are recorded before and after clipping, and shown as they are.
-
-    Args:
-        steps: of each training.
-    """
+    """Yield whether the norms of gradients are recorded before and after clipping, and shown as they are."""
     with TemporaryDirectory() as folder:
         record = _run(Path(folder), steps)
         yield from _after_clipping(record.probes)
