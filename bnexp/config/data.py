@@ -1,6 +1,6 @@
 """Which images a trial trains on, and how they are scaled; the record of every data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -32,49 +32,37 @@ class DatasetSpec(Spec):
     """Names of the files that are read."""
 
 
-_TORCHVISION = "bnexp.data.torchvision_sets:read"
-_IDX_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
+_MNIST = DatasetSpec(
+    "bnexp.data.torchvision_sets:read",
+    image=(1, 28, 28),
+    classes=10,
+    train=60_000,
+    test=10_000,
+    torchvision="MNIST",
+    folder="MNIST/raw",
+    files=(
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ),
 )
-_CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+_CIFAR10 = replace(
+    _MNIST,
+    image=(3, 32, 32),
+    train=50_000,
+    torchvision="CIFAR10",
+    folder="cifar-10-batches-py",
+    files=(*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+)
 
 DATASETS = {
     "digits": DatasetSpec("bnexp.data.raw:read_digits", image=(1, 8, 8), classes=10, train=1437, test=360),
-    "mnist": DatasetSpec(
-        _TORCHVISION, (1, 28, 28), 10, 60_000, 10_000, torchvision="MNIST", folder="MNIST/raw", files=_IDX_FILES
-    ),
-    "fashion_mnist": DatasetSpec(
-        _TORCHVISION,
-        (1, 28, 28),
-        10,
-        60_000,
-        10_000,
-        torchvision="FashionMNIST",
-        folder="FashionMNIST/raw",
-        files=_IDX_FILES,
-    ),
-    "cifar10": DatasetSpec(
-        _TORCHVISION,
-        (3, 32, 32),
-        10,
-        50_000,
-        10_000,
-        torchvision="CIFAR10",
-        folder="cifar-10-batches-py",
-        files=_CIFAR10_FILES,
-    ),
-    "cifar100": DatasetSpec(
-        _TORCHVISION,
-        (3, 32, 32),
-        100,
-        50_000,
-        10_000,
-        torchvision="CIFAR100",
-        folder="cifar-100-python",
-        files=("train", "test", "meta"),
+    "mnist": _MNIST,
+    "fashion_mnist": replace(_MNIST, torchvision="FashionMNIST", folder="FashionMNIST/raw"),
+    "cifar10": _CIFAR10,
+    "cifar100": replace(
+        _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
     ),
     "image_folder": DatasetSpec("bnexp.data.image_folder:read"),
 }

@@ -78,12 +78,12 @@ def find_settings(word: str) -> list[Section]:
         lambda setting: word.lower() in setting.meaning.lower(),
     )
     for test in tests:
-        shown = [(section, tuple(filter(test, section.settings))) for section in all_sections()]
-        if found := [
-            Section(section.key, section.meaning if settings == section.settings else "", settings)
-            for section, settings in shown
-            if settings
-        ]:
+        found = []
+        for section in all_sections():
+            if settings := tuple(filter(test, section.settings)):
+                whole = settings == section.settings
+                found.append(Section(section.key, section.meaning if whole else "", settings))
+        if found:
             return found
     raise InputError(f"{word}: no such setting{nearest_key(ExperimentConfig, word)}; bnexp settings lists all of them")
 
@@ -114,14 +114,10 @@ def _sections(key: str, schema: Schema, known: Mapping[str, Schema]) -> Iterator
     if own := [_setting(name, field) for name, field in fields.items() if "$ref" not in field]:
         yield Section(key, schema["description"].partition("\n\n")[0], tuple(own))
     for name, field in fields.items():
-        if "$ref" in field:
-            yield from _sections(name, known[_reference(field)], known)
-        elif "$ref" in field.get("items", {}) and name != WRITTEN_BY_BNEXP:
-            yield from _sections(f"{name}[]", known[_reference(field["items"])], known)
-
-
-def _reference(field: Schema) -> str:
-    return str(field["$ref"]).removeprefix("#/$defs/")
+        listed = field.get("items", {}) if name != WRITTEN_BY_BNEXP else {}
+        if reference := field.get("$ref") or listed.get("$ref"):
+            place = name if "$ref" in field else f"{name}[]"
+            yield from _sections(place, known[reference.removeprefix("#/$defs/")], known)
 
 
 def _setting(key: str, field: Schema) -> Setting:
@@ -139,31 +135,34 @@ def _choices(branch: Schema) -> list[str]:
     return [branch["const"]] if "const" in branch else branch.get("enum", [])
 
 
+KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+# Fields that are checked before their type is have their bounds under pydantic's own names.
+BOUNDS = {
+    "ge": "at least",
+    "minimum": "at least",
+    "gt": "above",
+    "exclusiveMinimum": "above",
+    "le": "at most",
+    "maximum": "at most",
+    "lt": "below",
+    "exclusiveMaximum": "below",
+}
+
+
 def _kind(branch: Schema) -> str:
     """Say what a value has to be, where it isn't one of some words."""
     if "prefixItems" in branch:
         return f"a list of {len(branch['prefixItems'])} numbers"
-    kinds = {
-        "integer": "a whole number",
-        "number": "a number",
-        "string": "text",
-        "array": "a list",
-        "object": "a mapping",
-        "null": "null",
-    }
-    # Fields that are checked before their type is have their bounds under pydantic's own names.
-    bounds = [
-        f"{words} {bound:,}"
-        for words, names in (
-            ("at least", ("ge", "minimum")),
-            ("above", ("gt", "exclusiveMinimum")),
-            ("at most", ("le", "maximum")),
-            ("below", ("lt", "exclusiveMaximum")),
-        )
-        for bound in [branch[name] for name in names if name in branch]
-        if bound != LARGEST_INTEGER
-    ]
-    return f"{kinds[branch['type']]} ({', '.join(bounds)})" if bounds else kinds[branch["type"]]
+    found = {name: branch[name] for name in BOUNDS if branch.get(name, LARGEST_INTEGER) != LARGEST_INTEGER}
+    bounds = ", ".join(f"{BOUNDS[name]} {bound:,}" for name, bound in found.items())
+    return f"{KINDS[branch['type']]} ({bounds})" if bounds else KINDS[branch["type"]]
 
 
 def _blocks(section: Section) -> Iterator[str]:
@@ -184,9 +183,6 @@ def _table(section: Section) -> str:
     for setting in section.settings:
         default = "" if setting.required else f"`{setting.default_text}`"
         cells = (f"`{setting.key}`", default, setting.values, setting.meaning)
-        lines.append("| " + " | ".join(_one_line(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n\n".join([f"## {section.key or 'The top of the file'}", _one_line(section.meaning), "\n".join(lines)])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        lines.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+    heading, meaning = section.key or "The top of the file", " ".join(section.meaning.split())
+    return "\n\n".join([f"## {heading}", meaning, "\n".join(lines)])

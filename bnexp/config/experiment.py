@@ -1,5 +1,6 @@
 """One experiment: base setting, arms, sweep, seeds and tuning; its cells, its stages, and the settings of a trial."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Annotated, Any, Literal, Self
@@ -11,7 +12,7 @@ from bnexp.config.dotted import below
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.sweep import Point, count_points, once, points, repeated, values
+from bnexp.config.sweep import Point, count_points, once, points, values
 from bnexp.config.synonyms import nearest_value
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
@@ -188,8 +189,9 @@ class ExperimentConfig(TrialSettings):
         for arm in labels:
             if arm not in arms:
                 raise ValueError(f"no arm is named {arm}; the arms are {', '.join(arms)}{nearest(arm, arms)}")
-        if again := repeated([labels.get(arm, arm) for arm in arms]):
-            raise ValueError(f"{again[0]}: two arms would be called that; give each a label of its own")
+        for label, count in Counter(labels.get(arm, arm) for arm in arms).items():
+            if count > 1:
+                raise ValueError(f"{label}: two arms would be called that; give each a label of its own")
         return labels
 
     @field_validator("zip")

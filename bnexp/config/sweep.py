@@ -1,5 +1,6 @@
 """The sweep grammar: lists and ranges of values, crossed by `grid:` and paired up by `zip:`."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isfinite, prod
@@ -73,33 +74,16 @@ def count_points(grid: Mapping[str, Sequence[Any]], paired: Mapping[str, Sequenc
     return prod(map(len, grid.values())) * (len(next(iter(paired.values()))) if paired else 1)
 
 
-def repeated(column: Sequence[Any]) -> list[Any]:
-    """Return the values that equal one further up."""
-    seen: set[Any] = set()
-    again = []
-    for value in column:
-        key = _hashable(value)
-        if key in seen:
-            again.append(value)
-        seen.add(key)
-    return again
-
-
 def once(column: Column) -> Column:
     """Return the values as they are.
 
     Raises:
         ValueError: one is listed twice, which is a slip: a list that repeats says nothing more.
     """
-    if again := repeated(column):
-        raise ValueError(f"{again[0]} is listed twice")
+    if len(set(column)) < len(column):
+        again, _ = max(Counter(column).items(), key=lambda item: item[1])
+        raise ValueError(f"{again} is listed twice")
     return column
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return frozenset((name, _hashable(inner)) for name, inner in value.items())
-    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
@@ -109,15 +93,10 @@ def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
-        raise ValueError(f"{kind} takes three numbers: [{', '.join(arguments_of(kind))}]")
+        raise ValueError(f"{kind} takes three numbers: [first, last, {'step' if kind == 'range' else 'n'}]")
     if not all(map(isfinite, arguments)):
         raise ValueError(f"{kind} takes three finite numbers")
     return _range(*arguments) if kind == "range" else _spaced(kind, *arguments)
-
-
-def arguments_of(kind: str) -> list[str]:
-    """Return the names of the three numbers that a kind of range takes."""
-    return ["first", "last", "step" if kind == "range" else "n"]
 
 
 def _spaced(kind: str, first: float, last: float, count: float) -> tuple[float, ...]:
