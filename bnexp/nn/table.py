@@ -58,22 +58,19 @@ def layer_table(
 
     Allocates nothing: runs on torch's meta device.
     """
-    handed: dict[str, list[torch.Size]] = {}
+    handed: dict[nn.Module, list[torch.Size]] = {}
 
-    def describe(name: str, layer: nn.Module) -> None:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            handed.setdefault(name, []).append(output.shape)
-
-        layer.register_forward_hook(hook)
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        handed.setdefault(module, []).append(output.shape)
 
     with torch.device("meta"):
         network = skeleton([model], image, classes, draws).eval()
-        for name, layer in network.named_modules():
+        names = {layer: name for name, layer in network.named_modules()}
+        for layer in names:
             if next(layer.children(), None) is None and not isinstance(layer, nn.Sequential):
-                describe(name, layer)
+                layer.register_forward_hook(hook)
         network(torch.empty(1, IMAGES, prod(image), dtype=torch.float32))
-    saves_input = model.norm.spec.saves_input
-    return [_row(name, network.get_submodule(name), outputs, saves_input) for name, outputs in handed.items()]
+    return [_row(names[layer], layer, outputs, model.norm.spec.saves_input) for layer, outputs in handed.items()]
 
 
 def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size], saves_input: bool) -> LayerRow:
@@ -89,9 +86,6 @@ def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size], saves_inpu
     weights = module.weight.numel() if isinstance(module, Linear | Conv2d) else 0
     twice = isinstance(module, Dropout | Noise) or (isinstance(module, Norm) and saves_input)
     saved = prod(shape) * (2 if twice else 1)
-    return LayerRow(name, _kind(module), shape, trainable, sum(kept), weights * places, saved)
-
-
-def _kind(module: nn.Module) -> str:
-    name = type(module).__name__
-    return name if isinstance(module, Norm | Linear | Conv2d) else name.lower()
+    kind = type(module).__name__
+    kind = kind if isinstance(module, Norm | Linear | Conv2d) else kind.lower()
+    return LayerRow(name, kind, shape, trainable, sum(kept), weights * places, saved)

@@ -119,32 +119,16 @@ def test_arms_start_from_the_same_weights_bit_for_bit(family: str, arm: str) -> 
 @pytest.mark.parametrize(
     ("raw", "shapes"),
     [
-        ({}, [(6, 9), (6, 6), (3, 6)]),
         ({"family": "rnn", "norm": "none"}, [(6, 3), (6, 6), (6, 6), (6, 6), (3, 6)]),
-        (
-            {"family": "vgg", "depth": 5, "width": 2},
-            [(2, 1, 3, 3), (4, 2, 3, 3), (8, 4, 3, 3), (8, 8, 3, 3), (3, 8)],
-        ),
         (
             {"family": "resnet", "depth": 8, "width": 2},
             [(2, 1, 3, 3), *[(2, 2, 3, 3)] * 2, (4, 2, 3, 3), (4, 4, 3, 3), (8, 4, 3, 3), (8, 8, 3, 3), (3, 8)],
         ),
     ],
-    ids=["mlp", "rnn", "vgg", "resnet"],
+    ids=["rnn", "resnet"],
 )
 def test_every_layer_draws_from_its_own_documented_stream(raw: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
     assert [tuple(weight[0].shape) for weight in weights([4], **raw)] == shapes
     for index, weight in enumerate(weights([4], init={"scheme": "normal"}, **raw)):
         generator = torch.Generator().manual_seed(stream_seed(4, "weights", index))
         assert torch.equal(weight[0], torch.randn(*weight[0].shape, generator=generator, dtype=torch.float64))
-
-
-@pytest.mark.parametrize(
-    ("family", "depth", "count"), [("mlp", 2, 3), ("vgg", 5, 5), ("resnet", 8, 8)], ids=["mlp", "vgg", "resnet"]
-)
-def test_biases_start_at_zero(family: str, depth: int, count: int) -> None:
-    settings = ModelSettings.model_validate({"family": family, "depth": depth, "width": 6, "bias": True})
-    network = build([settings], [0], (1, 3, 3), 3, seed_draws([0]), CPU)
-    biases = [tensor for name, tensor in network.named_parameters() if name.endswith("bias")]
-    assert len(biases) == count
-    assert all(torch.equal(bias, torch.zeros_like(bias)) for bias in biases)

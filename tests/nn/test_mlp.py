@@ -91,6 +91,7 @@ def test_auto_leaves_the_bias_out_where_batch_norm_comes_next(raw: dict[str, Any
     built = network(width=8, **raw)
     assert [layer.get_submodule("linear").bias is not None for layer in built.hidden] == [expected, expected]
     assert built.output.bias is not None
+    assert not built.output.bias.any()
 
 
 def test_a_residual_network_is_its_first_layer_then_pairs_and_with_an_even_depth_a_layer_more() -> None:

@@ -8,9 +8,9 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
-from bnexp.nn.layers import SHARE, Conv2d, Linear, ScalarBias, ScalarMultiplier
+from bnexp.nn.layers import Conv2d, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.residual import ResidualBlock
-from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
+from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, seed_draws
 
 IMAGE, CLASSES = (2, 4, 4), 3
@@ -154,18 +154,6 @@ def test_fixups_block_and_the_biases_that_were_asked_for(family: str) -> None:
 
 def weights(block: ResidualBlock) -> list[Linear | Conv2d]:
     return [module for module in block.modules() if isinstance(module, Linear | Conv2d)]
-
-
-@pytest.mark.parametrize("layout", ["features", "images"])
-def test_a_scalar_is_added_to_or_multiplied_with_its_own_trial(layout: str) -> None:
-    numbers_K1 = torch.tensor([[2.0], [0.5], [-1.0]])
-    bias, factor = ScalarBias(3), ScalarMultiplier(3)
-    bias.bias.data, factor.factor.data = numbers_K1 / SHARE, 1 + (numbers_K1 - 1) / SHARE
-    x = noise(3, 4, 2).float() if layout == "features" else noise(4, 6, 2, 2).float()
-    for k, number in enumerate(numbers_K1[:, 0]):
-        own = [t[k] if layout == "features" else t.chunk(3, dim=1)[k] for t in (x, bias(x), factor(x))]
-        assert_close(own[1].detach(), own[0] + number, EXACT_FLOAT32)
-        assert_close(own[2].detach(), own[0] * number, EXACT_FLOAT32)
 
 
 @pytest.mark.parametrize("kind", [ScalarBias, ScalarMultiplier])

@@ -1,6 +1,6 @@
 """Shards: some of the trials as a network of their own, in the memory of the whole."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -92,18 +92,6 @@ def test_shards_compute_what_the_whole_does_step_after_step(name: str, cut_input
         assert_close(one.detach(), other.detach(), EXACT_FLOAT64)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_row_of_the_gradient_is_the_gradient_of_that_trial_alone(name: str) -> None:
-    x_1BP = noise(1, BATCH, PIXELS)
-    _, gradient = Group(name, [TRIALS]).step(x_1BP)
-    for k in range(TRIALS):
-        alone = Group(name, [1] * TRIALS).shards[k]
-        alone.draws.start_pass()
-        alone.network(x_1BP).square().mean().backward()
-        expected = [theta.grad for theta in alone.network.parameters() if theta.grad is not None]
-        alike([each[k : k + 1] for each in gradient], expected)
-
-
 @pytest.mark.parametrize(("name", "sizes"), crossed(list(NETWORKS), CUTS, fast=3))
 def test_parameters_and_buffers_are_views_of_the_whole_networks(name: str, sizes: list[int]) -> None:
     group = Group(name, sizes)
@@ -191,32 +179,3 @@ def test_passing_through_a_twin_leaves_buffers_and_draws_of_the_shard_as_they_ar
     )
     kept = dict(copy.named_buffers())
     assert all(not torch.equal(kept[name], before[name][1:]) for name in kept if name.endswith("running_mean"))
-
-
-def needed(sizes: list[int], inputs: int) -> Iterator[tuple[Shard, list[int]]]:
-    """Each shard with the inputs that its trials take, counted one by one."""
-    first = 0
-    for size in sizes:
-        shard = Shard(nn.Identity(), TrialRandom(SeedGenerators([0], CPU), [0]), first, first + size)
-        yield shard, sorted({k // (sum(sizes) // inputs) for k in range(first, first + size)})
-        first += size
-
-
-@pytest.mark.parametrize(
-    ("sizes", "inputs"),
-    [
-        ([1, 1, 1], 1),
-        ([1, 1, 1], 3),
-        ([2, 1], 1),
-        ([2, 1], 3),
-        ([2, 2], 2),
-        ([4, 2], 3),
-        ([3, 3], 2),
-        ([1] * 6, 2),
-        ([1, 2, 1, 2], 2),
-        ([6], 3),
-    ],
-)
-def test_a_shard_takes_the_inputs_of_its_trials(sizes: list[int], inputs: int) -> None:
-    for shard, expected in needed(sizes, inputs):
-        assert list(range(inputs))[shard.rows(inputs, sum(sizes))] == expected

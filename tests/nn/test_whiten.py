@@ -1,6 +1,5 @@
 """Whitening: what a batch becomes, what is kept for evaluation, and a derivative safe at equal eigenvalues."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 from bnexp.config.norm import NormSettings
 from bnexp.nn.whiten import Whiten, inverse_root
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, randomized
+from tests.nn.plain import PlainWhitening
 
 TRIALS, BATCH, FEATURES = 3, 20, 6
 
@@ -40,32 +40,15 @@ def covariance(x_NC: torch.Tensor, correction: int = 0) -> torch.Tensor:
     return found
 
 
-def slow_root(sigma: np.ndarray, eps: float) -> np.ndarray:
-    """(Σ + ε)^(−1/2) by NumPy's singular values, for a symmetric Σ without negative eigenvalues."""
-    u, s, _ = np.linalg.svd(sigma)
-    return (u / np.sqrt(s + eps)) @ u.T
-
-
 @pytest.mark.parametrize(("layout", "size"), [("features", None), ("features", 2), ("images", 1), ("images", 3)])
 def test_it_equals_a_slow_transcription_group_by_group(layout: str, size: int | None) -> None:
     layer, x_KBC = make(affine="both", group_size=size, eps=1e-3), batch()
     randomized(layer)
     y_KBC = layer(x_KBC) if layout == "features" else as_samples(layer(as_images(x_KBC, 5, 2)))
     for k in range(TRIALS):
-        for start in range(0, FEATURES, size or FEATURES):
-            own = slice(start, start + (size or FEATURES))
-            x_BC = x_KBC[k, :, own].numpy()
-            centred = x_BC - x_BC.mean(0)
-            white = centred @ slow_root(centred.T @ centred / BATCH, 1e-3)
-            gamma, beta = (theta[k, own].detach().numpy() for theta in (layer.gamma, layer.beta))
-            assert_close(y_KBC[k, :, own].detach(), gamma * white + beta, EXACT_FLOAT64)
-
-
-def test_groups_of_one_feature_are_batch_norm() -> None:
-    x_KBC = batch()
-    for k in range(TRIALS):
-        expected = torch.nn.functional.batch_norm(x_KBC[k], None, None, training=True)
-        assert_close(make(group_size=1)(x_KBC)[k], expected, EXACT_FLOAT64)
+        plain = PlainWhitening(FEATURES, size, eps=1e-3).double()
+        plain.weight.data, plain.bias.data = layer.gamma[k].detach(), layer.beta[k].detach()
+        assert_close(y_KBC[k].detach(), plain(x_KBC[k]).detach(), EXACT_FLOAT64)
 
 
 def gradients_agree(x: torch.Tensor, **settings: object) -> bool:
