@@ -35,57 +35,47 @@ def _normalised(settings: TrialSettings) -> bool:
     return settings.model.norm.kind != "none"
 
 
-def _dropout_with_norm(settings: TrialSettings) -> bool:
-    """Whether units are dropped where norm layers stand, or would stand."""
-    return settings.model.dropout > 0 and settings.model.dropout_at in ("before_norm", "after_norm")
+def _placed(settings: TrialSettings) -> bool:
+    """Whether norm layers stand somewhere, or units are dropped where they would stand."""
+    model = settings.model
+    return _normalised(settings) or (model.dropout > 0 and model.dropout_at in ("before_norm", "after_norm"))
 
 
-def _read(option: str) -> Callable[[TrialSettings], bool]:
-    return lambda trial: option in SCHEDULE_OPTIONS[trial.train.schedule]
+def _norm_reads(option: str) -> Rule:
+    return Rule((f"model.norm.{option}",), ("model.norm.kind",), lambda trial: option in trial.model.norm.spec.options)
 
 
-def _norm_reads(option: str) -> Callable[[TrialSettings], bool]:
-    return lambda trial: option in trial.model.norm.spec.options
+def _optimizer_reads(option: str) -> Rule:
+    return Rule((f"train.{option}",), ("train.optimizer",), lambda trial: option in trial.train.optimizer_spec.options)
 
 
-def _optimizer_reads(option: str) -> Callable[[TrialSettings], bool]:
-    return lambda trial: option in trial.train.optimizer_spec.options
+def _schedule_reads(option: str) -> Rule:
+    key = f"train.schedule_options.{option}"
+    return Rule((key,), ("train.schedule",), lambda trial: option in SCHEDULE_OPTIONS[trial.train.schedule])
 
+
+_SHAPE = ("model.family", "model.depth", "model.width")
+_WHITENINGS = ("pca_whiten", "zca_whiten")
 
 NO_EFFECT = (
     Rule(("train.checkpoint_every",), (), lambda trial: False),
-    Rule(
-        # Only a record can stop a trial.
-        ("train.record_at",),
-        ("train.stop_diverged", RECORDS),
-        lambda trial: trial.train.stop_diverged,
-    ),
+    # Only a record can stop a trial.
+    Rule(("train.record_at",), ("train.stop_diverged", RECORDS), lambda trial: trial.train.stop_diverged),
     Rule(("data.root",), ("data.name",), lambda trial: DATASETS[trial.data.name].image is None),
-    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in ("pca_whiten", "zca_whiten")),
-    Rule(("model.residual",), ("model.family", "model.depth", "model.width"), lambda trial: trial.model.layers > 2),
+    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in _WHITENINGS),
+    Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),
+    Rule(("model.norm.affine", "model.norm.eps", "model.norm.gamma"), ("model.norm.kind",), _normalised),
+    # Dropout keeps its place where the norm is left out.
     Rule(
-        ("model.norm.affine", "model.norm.eps", "model.norm.gamma"),
-        ("model.norm.kind",),
-        _normalised,
-    ),
-    Rule(
-        # Dropout keeps its place where the norm is left out.
         ("model.norm.placement", "model.norm.addition", "model.norm.input"),
         ("model.norm.kind", "model.dropout", "model.dropout_at"),
-        lambda trial: _normalised(trial) or _dropout_with_norm(trial),
+        _placed,
     ),
+    Rule(("model.norm.addition",), (*_SHAPE, "model.residual"), lambda trial: trial.model.blocks),
+    *map(_norm_reads, dict.fromkeys(option for spec in NORMS.values() for option in spec.options)),
+    # The averages are made, and a probe may read them, but they are put aside before anything is evaluated.
     Rule(
-        ("model.norm.addition",),
-        ("model.family", "model.residual", "model.depth", "model.width"),
-        lambda trial: trial.model.blocks,
-    ),
-    *(
-        Rule((f"model.norm.{option}",), ("model.norm.kind",), _norm_reads(option))
-        for option in {option: None for spec in NORMS.values() for option in spec.options}
-    ),
-    Rule(
-        # The averages are made, and a probe may read them, but they are put aside before anything is evaluated.
         ("model.norm.momentum",),
         ("model.norm.statistics", RECORDS),
         lambda trial: trial.model.norm.statistics == "ema",
@@ -98,17 +88,11 @@ NO_EFFECT = (
     ),
     Rule(("train.epochs",), ("train.steps",), lambda trial: trial.train.steps is None),
     Rule(("train.drop_last",), ("train.sampling",), lambda trial: trial.train.sampling != "replacement"),
-    *(
-        Rule((f"train.{option}",), ("train.optimizer",), _optimizer_reads(option))
-        for option in {option: None for spec in OPTIMIZERS.values() for option in spec.options}
-    ),
+    *map(_optimizer_reads, dict.fromkeys(option for spec in OPTIMIZERS.values() for option in spec.options)),
     Rule(("train.decay_all",), ("train.weight_decay",), lambda trial: trial.train.weight_decay > 0),
-    *(
-        Rule((f"train.schedule_options.{option}",), ("train.schedule",), _read(option))
-        for option in ScheduleOptions.model_fields
-    ),
+    *map(_schedule_reads, ScheduleOptions.model_fields),
+    # Of warmup_cosine it is in train.warmup: see below.
     Rule(
-        # Of warmup_cosine it is in train.warmup: see below.
         ("train.schedule_options.warmup",),
         ("train.schedule", "train.warmup"),
         lambda trial: trial.train.schedule == "one_cycle",
