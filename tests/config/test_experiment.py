@@ -9,7 +9,7 @@ import pytest
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
 from bnexp.config.norm import NormSettings
-from bnexp.config.train import ClipSettings, TrainSettings
+from bnexp.config.train import TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.errors import ConfigError
 from bnexp.plan import run_name
@@ -71,12 +71,6 @@ def test_a_grid_point_sets_values_and_the_arm_has_the_last_word() -> None:
     assert config.settings("plain", point).train == TrainSettings(lr=1)
     assert config.settings("slow", point).train == TrainSettings(lr=1e-3)
     assert config.settings("slow", point).model.init.scale == 0.5
-
-
-def test_a_grid_may_sweep_short_forms() -> None:
-    config = experiment(arms=["before"], grid={"model.norm": ["layer", "batch"], "model.init": ["he"]})
-    assert [config.settings("before", point).model.norm.kind for point in config.points()] == ["layer", "batch"]
-    assert config.settings("before", config.points()[0]).model.init.scheme == "he"
 
 
 WRONG_ARMS = "expected a list of none, before, after, or a mapping from arm names to overrides"
@@ -224,11 +218,6 @@ def test_an_override_of_a_section_keeps_the_settings_that_it_does_not_name(overr
     changed = config.settings("arm", config.points()[0]).model
     assert (changed.norm.kind, changed.norm.eps, changed.norm.placement) == ("layer", 0.1, "after")
     assert (changed.depth, changed.width, changed.init.scheme, changed.init.scale) == (3, 7, "xavier", 0.5)
-
-
-def test_an_empty_mapping_stands_for_a_sections_defaults() -> None:
-    config = experiment(train={"clip": {"value": 0.5}}, arms={"arm": {"train.clip": {}}})
-    assert config.settings("arm", {}).train.clip == ClipSettings()
 
 
 def test_labels_say_what_arms_are_called_and_name_no_run_anew() -> None:

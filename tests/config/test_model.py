@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.model import FAMILIES, ModelSettings, resnet_blocks, vgg_stages
+from bnexp.config.model import FAMILIES, ModelSettings
 from bnexp.config.norm import NormSettings
 
 
@@ -53,18 +53,6 @@ def test_units_of_every_hidden_layer(raw: dict[str, Any], widths: tuple[int, ...
 def test_channels_of_every_stage(raw: dict[str, Any], layers: int, widths: tuple[int, ...]) -> None:
     model = ModelSettings.model_validate(raw)
     assert (model.layers, model.widths) == (layers, widths)
-
-
-@pytest.mark.parametrize(("depth", "linear"), [(5, 1), (11, 3), (13, 3), (16, 3), (19, 3)])
-def test_a_vgg_is_named_after_the_layers_with_weights_that_it_was_published_with(depth: int, linear: int) -> None:
-    assert sum(vgg_stages(depth)) + linear == depth
-    assert len(ModelSettings.model_validate({"family": "vgg", "depth": depth}).widths) == len(vgg_stages(depth))
-
-
-@pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (14, 2), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18)])
-def test_a_resnet_has_three_stages_of_blocks_of_two_layers_a_stem_and_an_output(depth: int, blocks: int) -> None:
-    assert resnet_blocks(depth) == blocks
-    assert 3 * 2 * blocks + 2 == depth
 
 
 @pytest.mark.parametrize(

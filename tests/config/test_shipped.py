@@ -81,11 +81,6 @@ def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
     assert list(misfits(trials(small), fewer.train, fewer.image, str(path))) == []
 
 
-def test_shipped_lists_every_file_by_name_in_alphabetical_order() -> None:
-    assert shipped() == {path.stem: path for path in FILES}
-    assert list(shipped()) == sorted(shipped())
-
-
 @pytest.mark.parametrize("written", ["quickstart", "configs/quickstart.yaml", "./configs/quickstart.yaml"])
 def test_a_shipped_file_is_found_from_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str

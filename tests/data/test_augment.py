@@ -103,14 +103,6 @@ def test_images_that_are_floats_already_are_moved_as_bytes_are(kind: Augment) ->
     assert torch.equal(floats_SBP, before)
 
 
-def test_a_pixel_s_factor_stays_with_its_place_in_the_input() -> None:
-    plain, scaled = dataset(), dataset(k7=10.0)
-    images_SBP = batch(plain, 1, 50)
-    expected_SBP = steps(plain, images_SBP, "flip_crop")[0].clone()
-    expected_SBP[..., 7] *= 10
-    assert torch.equal(steps(scaled, images_SBP, "flip_crop")[0], expected_SBP)
-
-
 # Images whose bytes say where they come from, so that the draws can be read off them.
 
 
@@ -182,15 +174,6 @@ def test_seeds_steps_and_epochs_differ() -> None:
     drawn = [*first.flatten(0, 1), *second.flatten(0, 1)]
     assert all(not torch.equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
     assert torch.equal(first, moves((0, 1), 64, count=2))
-
-
-def test_cutting_out_changes_no_flip_and_no_crop_of_any_step() -> None:
-    data = dataset()
-    images_SBP = batch(data, 1, 64)
-    both = zip(*(steps(data, images_SBP, kind, count=4) for kind in KINDS), strict=True)
-    for plain_SBP, cut_SBP in both:
-        assert (cut_SBP == 0).any()
-        assert torch.equal(torch.where(cut_SBP == 0, plain_SBP, cut_SBP), plain_SBP)
 
 
 def test_the_largest_uniform_stays_inside(monkeypatch: pytest.MonkeyPatch) -> None:
