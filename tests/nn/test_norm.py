@@ -1,15 +1,14 @@
 """K norm layers at once against K of torch's own: outputs, gradients, running statistics, and what γ and β do."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
 
+from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NORMS, NormSettings
-from bnexp.nn.norm import Norm, RunningNorm
+from bnexp.nn.norm import Norm
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, pairwise, randomized
-from tests.nn.plain import PlainWhitening
+from tests.nn.plain import Layers
 
 TRIALS, BATCH, FEATURES, GROUPS = 3, 5, 6, 2
 AFFINE = {"both": {"gamma", "beta"}, "gamma": {"gamma"}, "beta": {"beta"}, "none": set()}
@@ -50,19 +49,14 @@ def together(each: list[torch.Tensor]) -> torch.Tensor:
     return torch.stack(each) if each[0].ndim == 2 else torch.cat(each, dim=1)
 
 
-def references(kind: str, norm: Norm, layout: str = "features") -> list[nn.Module]:
+def references(kind: str, norm: Norm, layout: str, momentum: float = 0.1) -> list[nn.Module]:
     """torch's modules with the parameters of each trial."""
-    momentum = norm.momentum if isinstance(norm, RunningNorm) else 0.0
-    batch_norm = nn.BatchNorm1d if layout == "features" else nn.BatchNorm2d
-    found: list[nn.Module] = []
+    settings = {"kind": kind, "groups": GROUPS, "eps": norm.eps, "momentum": momentum}
+    family = {"features": {}, "images": {"family": "vgg", "depth": 5}}[layout]
+    model = ModelSettings.model_validate({"norm": settings, "width": FEATURES, **family})
+    found = []
     for k in range(TRIALS):
-        one: Any = {
-            "batch": lambda: batch_norm(FEATURES, norm.eps, momentum),
-            "noisy_batch": lambda: batch_norm(FEATURES, norm.eps, momentum),
-            "layer": lambda: nn.GroupNorm(1, FEATURES, norm.eps),
-            "group": lambda: nn.GroupNorm(GROUPS, FEATURES, norm.eps),
-            "whiten": lambda: PlainWhitening(FEATURES, None, momentum, norm.eps),
-        }[kind]().double()
+        one = Layers(model, seed=0).norm(FEATURES)[0].double()
         one.weight, one.bias = (nn.Parameter(theta[k].detach().clone()) for theta in (norm.gamma, norm.beta))
         found.append(one)
     return found
@@ -88,7 +82,7 @@ def test_outputs_and_gradients_equal_torchs_modules(kind: str, layout: str) -> N
 @pytest.mark.parametrize(("kind", "layout", "momentum"), pairwise(KINDS, ["features", "images"], [0.1, 0.7, 1.0]))
 def test_several_batches_and_evaluation_equal_torchs_modules(kind: str, layout: str, momentum: float) -> None:
     norm = make(kind, momentum=momentum, eps=0.1)
-    alone = references(kind, norm, layout)
+    alone = references(kind, norm, layout, momentum)
     for number in range(4):
         if number == 3:
             norm.eval()
