@@ -20,16 +20,10 @@ from bnexp.plan import run_name, trials
 from tests.config.raw import KEYS as RIGHT_VALUES
 from tests.config.raw import configurations
 
-EXAMPLES_BYTES = 600
-"""Files of any bytes or any text."""
-EXAMPLES_STRUCTURES = 1_000
-"""Nested values under true and false keys, each as a file and as a script passes them."""
-EXAMPLES_NEAR = 400
-"""Configurations that are right but for one value."""
-EXAMPLES_MUTATED = 700
-"""Shipped files with bytes, lines or words gone, doubled or changed."""
-EXAMPLES_OVERRIDES = 700
-"""Lists of overrides of a small configuration."""
+EXAMPLES = 40
+"""Of each kind in every test run."""
+MANY = 700
+"""Of each kind among the slow tests."""
 SECONDS = 1.0
 """Of the processor that loading may take."""
 LONGEST_LINE = 1_100
@@ -39,22 +33,6 @@ FEW = 200
 
 SMALL = b"model: {depth: 2, width: [8, 4]}\ntrain: {steps: 9, clip: {value: 1}}\ngrid: {train.lr: [0.1, 1]}\n"
 SHIPPED = {name: path.read_bytes() for name, path in shipped().items()}
-
-
-def fuzzed(examples: int) -> settings:
-    """The same examples in the same order every time, and none kept on the disk."""
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-
-
-def many(examples: int) -> pytest.MarkDecorator:
-    """A few of the examples in every test run, and all of them among the slow tests."""
-    return pytest.mark.parametrize("examples", [examples // 14, pytest.param(examples, marks=pytest.mark.slow)])
 
 
 @pytest.fixture(scope="module")
@@ -146,42 +124,6 @@ def written(value: Any) -> str:
         return str(type(value))
 
 
-@many(EXAMPLES_BYTES)
-def test_files_of_any_bytes(place: Path, examples: int) -> None:
-    @fuzzed(examples)
-    @given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass")))
-    def loads(content: bytes) -> None:
-        loaded(content, place)
-
-    loads()
-
-
-@many(EXAMPLES_STRUCTURES)
-def test_values_of_any_shape(place: Path, examples: int) -> None:
-    @fuzzed(examples)
-    @given(raw=st.dictionaries(NAMES, nested(SCALARS | ODD), max_size=4) | nested(ODD), as_file=st.booleans())
-    def resolves(raw: Any, as_file: bool) -> None:
-        if as_file:
-            loaded(written(raw).encode(errors="surrogatepass"), place)
-        else:
-            outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
-
-    resolves()
-
-
-@many(EXAMPLES_NEAR)
-def test_all_but_one_value_is_right(examples: int) -> None:
-    @fuzzed(examples)
-    @given(raw=configurations(), key=st.sampled_from(KEYS), value=nested(SCALARS))
-    def resolves(raw: dict[str, Any], key: str, value: Any) -> None:
-        section, _, rest = key.partition(".")
-        inner = raw.get(section)
-        damaged = raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
-        outcome(lambda: resolve(damaged, "exp.yaml"))
-
-    resolves()
-
-
 PIECES = [b"&a ", b"*a", b"<<: *a\n", b"!!binary ", b"[", b"{", b"]", b"}", b": ", b"- ", b"'", b"\t", b"|\n", b"---\n",
           b"\x00", b"\xff", b"9" * 30, b".nan", b"null", b"~"]  # fmt: skip
 
@@ -204,16 +146,6 @@ def mutated(draw: st.DrawFn) -> bytes:
     return content
 
 
-@many(EXAMPLES_MUTATED)
-def test_shipped_files_after_damage(place: Path, examples: int) -> None:
-    @fuzzed(examples)
-    @given(content=mutated())
-    def loads(content: bytes) -> None:
-        loaded(content, place)
-
-    loads()
-
-
 OVERRIDE = st.builds(
     "{}={}".format,
     st.sampled_from([*KEYS, *(f"{section}.{key}" for section in ("grid", "zip", "arms.a") for key in KEYS)])
@@ -226,14 +158,50 @@ RIGHT = st.sampled_from(list(RIGHT_VALUES)).flatmap(
 OVERRIDES = st.lists(RIGHT | OVERRIDE | st.text(max_size=12), min_size=1, max_size=3)
 
 
-@many(EXAMPLES_OVERRIDES)
-def test_overrides_of_right_and_wrong_keys(place: Path, examples: int) -> None:
-    @fuzzed(examples)
-    @given(overrides=OVERRIDES)
-    def loads(overrides: list[str]) -> None:
-        loaded(SMALL, place, overrides)
+ANY_BYTES = st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="surrogatepass"))
+SHAPES = st.dictionaries(NAMES, nested(SCALARS | ODD), max_size=4) | nested(ODD)
 
-    loads()
+
+@st.composite
+def nearly_right(draw: st.DrawFn) -> dict[str, Any]:
+    """A configuration that is right but for one value."""
+    raw, key, value = draw(configurations()), draw(st.sampled_from(KEYS)), draw(nested(SCALARS))
+    section, _, rest = key.partition(".")
+    inner = raw.get(section)
+    return raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
+
+
+def resolved(raw: Any, place: Path) -> None:
+    outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
+
+
+KINDS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any, Path], object]]] = {
+    "files of any bytes": (ANY_BYTES, loaded),
+    "files of values of any shape": (
+        SHAPES,
+        lambda raw, place: loaded(written(raw).encode(errors="surrogatepass"), place),
+    ),
+    "values of any shape from a script": (SHAPES, resolved),
+    "all but one value right": (nearly_right(), resolved),
+    "shipped files after damage": (mutated(), loaded),
+    "overrides of right and wrong keys": (OVERRIDES, lambda overrides, place: loaded(SMALL, place, overrides)),
+}
+
+
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("values", "attempt"), KINDS.values(), ids=list(KINDS))
+def test_what_is_written_is_sound_or_refused(
+    place: Path, values: st.SearchStrategy[Any], attempt: Callable[[Any, Path], object], examples: int
+) -> None:
+    # The same examples in the same order every time, and none kept on the disk.
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(value=values)
+    def tries(value: Any) -> None:
+        attempt(value, place)
+
+    tries()
 
 
 @pytest.mark.parametrize("content", [SMALL, *SHIPPED.values()], ids=["small", *SHIPPED])
