@@ -51,7 +51,7 @@ def study_of_frames(
         runs=("made-up",),
         trials=trials,
         curves=curves,
-        grid_keys=tuple(key for key in trials if "." in key),
+        grid_keys=tuple(str(key) for key in trials if "." in str(key)),
         arms=tuple(arms),
         settings={},
         chance=None if chance is None else Chance(chance),
