@@ -1,0 +1,91 @@
+"""A CUDA device without a driver: fake tensors have shapes, types and a device, and no numbers.
+
+Autograd, dispatch and the checks for mixed devices are torch's own. What needs a driver is replaced: generators are
+those of the CPU, draws have no numbers anyway, and nothing waits.
+"""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+CUDA = torch.device("cuda:0")
+DRIVER = Path(__file__).with_name("pretend_driver.c")
+LIBRARY = "libcuda.so.1"
+MEMORY = 80 * 2**30
+"""Bytes of the device, free and in all."""
+
+
+def compile_driver(folder: Path) -> Path:
+    """Compile the driver that says yes and does nothing; return the library to preload."""
+    library = folder / LIBRARY
+    flags = ["-shared", "-fPIC", "-O1", f"-Wl,-soname,{LIBRARY}"]
+    subprocess.run(["cc", *flags, "-o", str(library), str(DRIVER)], check=True)
+    return library
+
+
+def environment(library: Path) -> Mapping[str, str]:
+    """Return the environment of a process in which the device can be used."""
+    return os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+
+
+class _Module(torch.nn.Module):
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "_Module":
+        """Convert parameters and buffers to new ones; fake tensors can't be swapped in place."""
+        for child in self.children():
+            child._apply(fn)
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                with torch.no_grad():
+                    self._parameters[name] = torch.nn.Parameter(fn(parameter), parameter.requires_grad)
+        self._buffers.update({name: fn(each) for name, each in self._buffers.items() if each is not None})
+        return self
+
+
+class _Generator:
+    """Makes a generator of the CPU, whatever the device."""
+
+    real = torch.Generator
+
+    def __new__(cls, device: Any = "cpu") -> torch.Generator:  # type: ignore[misc]
+        return cls.real()
+
+
+def _without_generator(sample: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Draw on the fake device without the generator, which is one of the CPU."""
+
+    def draw(*shape: Any, generator: Any = None, device: Any = None, **more: Any) -> torch.Tensor:
+        if device is not None and torch.device(device).type == "cuda":
+            return sample(*shape, device=device, **more)
+        return sample(*shape, generator=generator, device=device, **more)
+
+    return draw
+
+
+@contextlib.contextmanager
+def fake_cuda() -> Iterator[None]:
+    """Make tensors of `CUDA` fake ones; the process must have been started in `environment`."""
+    torch._C._ensureCUDADeviceGuardSet()
+    ctypes.CDLL(None).pretend_devices(8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "_apply", _Module._apply)
+        patch.setattr(torch, "Generator", _Generator)
+        for name in ("rand", "randn"):
+            patch.setattr(torch, name, _without_generator(getattr(torch, name)))
+        patch.setattr(torch.cuda, "is_available", lambda: False)  # fake tensors set no device up
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda *args, **more: True)
+        patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+        patch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+        patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+        patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (MEMORY, MEMORY))
+        # Whether cuDNN takes a convolution in bfloat16 depends on the device, which can't be asked.
+        patch.setattr(torch.backends.cudnn, "enabled", False)
+        with FakeTensorMode(allow_non_fake_inputs=False):
+            yield

@@ -1,0 +1,142 @@
+"""The CUDA path over fake CUDA tensors. test_rehearsal.py runs this file in a process with a made-up driver.
+
+What holds here: nothing that a graph repeats reads the device, makes a tensor on the CPU, mixes devices or replaces a
+tensor of the state. Whether the numbers are right, the same tests on the CPU say.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import _disable_current_modes
+
+from bnexp.data.dataset import Dataset, Split
+from bnexp.data.normalize import Normalization
+from bnexp.plan import TrialGroup
+from bnexp.training.graphs import Act, GraphedUpdate
+from bnexp.training.group_state import GroupTrainState
+from bnexp.training.numerics import dtype_of
+from tests.gpu.audit import Audit, replaced
+from tests.gpu.fake_cuda import CUDA, fake_cuda
+from tests.helpers import made_up_data
+from tests.training.test_graphs import CASES, RESNET, VGG, group
+
+RNN: dict[str, Any] = {"family": "rnn", "depth": 1, "width": 8, "activation": "tanh"}
+MLP: dict[str, Any] = {"depth": 2, "width": 8, "activation": "tanh"}
+
+
+def cases() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every family with every norm kind, and every optimiser with decay and clipping, by name."""
+    yield from CASES.items()
+    options = {"group": {"groups": 2}}
+    for family, model in {"mlp": MLP, "vgg": VGG, "resnet": RESNET, "rnn": RNN}.items():
+        kinds = ("none", "batch", "layer", "group", "noisy_batch")
+        for kind in kinds[:3] if family == "rnn" else kinds:
+            norm = {"kind": kind} | options.get(kind, {})
+            yield f"{family} {kind}", {"model": model | {"norm": norm}, "precision": "bf16"}
+    clip = {"value": 1.0, "norm_per_tensor": 1.0, "norm_global": 1.0}
+    for optimizer in ("sgd", "adam", "adamw", "nadam", "rmsprop"):
+        rule = {"optimizer": optimizer, "weight_decay": 0.01, "decay_all": True, "clip": clip}
+        yield f"{optimizer} with everything", rule
+    for place in ("each", "last", "before_norm", "after_norm"):
+        yield f"dropout {place}", {"model": {"dropout": 0.3, "dropout_at": place}}
+
+
+GROUPS = dict(cases())
+
+
+@pytest.fixture(autouse=True)
+def device() -> Iterator[None]:
+    with fake_cuda():
+        yield
+
+
+def on_cuda(some: TrialGroup) -> Dataset:
+    """Made-up images of a group on the fake device."""
+    family = some.settings.model.family
+    with _disable_current_modes():
+        side, channels = 4 if family == "mlp" else 8, 3 if family in ("vgg", "resnet") else 1
+        real = made_up_data(some, val=32, side=side, channels=channels)
+
+    def there(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=CUDA)
+
+    scaling = Normalization(there(real.normalization.shift_P), there(real.normalization.spread_P), None)
+    splits = [Split(there(each.images_NP), there(each.labels_N)) for each in (real.train, real.val, real.test)]
+    return Dataset(real.shape, *splits, normalization=scaling)  # type: ignore[misc]
+
+
+def inputs(some: TrialGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What an update takes: images' numbers, rates and the step."""
+    batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device=CUDA)
+    rate_K1 = torch.zeros(len(some.trials), 1, dtype=dtype_of(some.settings.train.precision), device=CUDA)
+    return batch_SB, rate_K1, torch.ones((), dtype=torch.int64, device=CUDA)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_an_update_and_an_evaluation_are_work_for_the_device_alone(name: str) -> None:
+    some = group(**GROUPS[name])
+    train_state, given = GroupTrainState(some, on_cuda(some)), inputs(some)
+    with Audit() as audit:
+        assert replaced(lambda: train_state.update(*given), train_state.state_dict) == []
+        assert train_state.evaluate(1).device.type == "cuda"
+    assert audit.faults == []
+    assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
+
+
+def twice(act: Act, generators: Sequence[torch.Generator]) -> Act:
+    """Stand in for a capture: do once what is to be repeated, and return it."""
+    act()
+    return act
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_capture_and_a_resumed_state_are_on_the_device(name: str) -> None:
+    some = group(**CASES[name])
+    train_state = GroupTrainState(some, on_cuda(some))
+    GraphedUpdate(train_state, twice)(*inputs(some))
+    state = {name: tensor.cpu() for name, tensor in train_state.state_dict().items()}
+    train_state.load_state_dict(state)
+    assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
+
+
+def plant(kind: str, train_state: GroupTrainState) -> None:
+    """Do at every update what a GPU minds."""
+    real = train_state.update
+
+    def update(batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
+        real(batch_SB, rate_K1, step)
+        theta = next(train_state.network.parameters())
+        if kind == "reads":
+            theta[theta > 0]
+        elif kind == "makes":
+            torch.zeros(3)
+        elif kind == "copies":
+            theta.cpu()
+        elif kind == "replaces":
+            theta.data = theta.data + 1
+
+    train_state.update = update  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("reads", "the host reads the device: "),
+        ("makes", "a tensor is made on the CPU: "),
+        ("copies", "a tensor is made on the CPU: _to_copy"),
+        ("replaces", "network."),
+    ],
+)
+def test_a_planted_fault_is_found(kind: str, message: str) -> None:
+    some = group()
+    train_state, given = GroupTrainState(some, on_cuda(some)), inputs(some)
+    plant(kind, train_state)
+    with Audit() as audit:
+        found = []
+        try:
+            found = replaced(lambda: train_state.update(*given), train_state.state_dict)
+        except RuntimeError as refused:  # fake tensors refuse some reads themselves
+            found = [f"the host reads the device: {refused}"] if kind == "reads" else []
+    assert any(each.startswith(message) for each in [*audit.faults, *found])
