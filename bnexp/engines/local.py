@@ -39,7 +39,7 @@ from bnexp.records import Progress
 from bnexp.training.estimate import footprint
 from bnexp.training.loop import train
 from bnexp.training.numerics import torch_threads
-from bnexp.training.work import Demand, training_cost
+from bnexp.training.work import Cost, training_cost
 
 CPU = torch.device("cpu")
 SECONDS_TO_SAVE = 0.5
@@ -162,7 +162,7 @@ class Local:
         """Return how many of so many workers share the memory of one device."""
         return -(-workers // len(self.devices))
 
-    def _cost(self, shape_of: ShapeOf, group: TrialGroup) -> Demand:
+    def _cost(self, shape_of: ShapeOf, group: TrialGroup) -> Cost:
         return training_cost(group, shape_of(group), self.devices[0])
 
     def _pays(self, groups: Sequence[TrialGroup], shape_of: ShapeOf, workers: int) -> bool:

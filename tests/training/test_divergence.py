@@ -109,14 +109,19 @@ def step_of(train_state: GroupTrainState, number: int) -> None:
     train_state.update(batch_SB, rate_K1, torch.tensor(number))
 
 
-def test_the_limit_of_the_first_loss_still_holds_after_an_interruption() -> None:
+@pytest.mark.parametrize("way", ["load", "only"])
+def test_the_limit_of_the_first_loss_still_holds_after_an_interruption(way: str) -> None:
     some = group(0.1, 0.2)
-    train_state, continued = (GroupTrainState(some, made_up_data(some)) for _ in range(2))
+    train_state = GroupTrainState(some, made_up_data(some))
     step_of(train_state, 1)
-    continued.load_state_dict(train_state.state_dict())
+    if way == "only":
+        continued = train_state.only([1])
+    else:
+        continued = GroupTrainState(some, made_up_data(some))
+        continued.load_state_dict(train_state.state_dict())
     continued.network.get_parameter("output.bias").data[-1] = torch.tensor([1e6, 1e6, 0.0])
     step_of(continued, 2)
-    assert continued.state_dict()["divergence.since"].tolist() == [0, 2]
+    assert continued.state_dict()["divergence.since"].tolist() == ([2] if way == "only" else [0, 2])
 
 
 def by_hand(some: TrialGroup, start: dict[str, np.ndarray], trial: int, rate: float) -> list[float]:
