@@ -1,16 +1,20 @@
 """A worker of a cluster that only pretends to train: it sleeps, and says made-up numbers; nothing here needs torch."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import ray
 
-from bnexp.engines import messages as worker
+from bnexp.engines import worker
 from bnexp.engines.messages import Job, Message, Started
-from bnexp.records import MEASURES, EpochRecord, Progress, Snapshot
+from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
+
+if TYPE_CHECKING:
+    from bnexp.training.loop import Progress
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Pretence:
     numbers: int = 1000
     """Of the state of one trial."""
 
-    def training(self, job: Job) -> Generator[Progress, None, None]:
+    def training(self, job: Job) -> "Generator[Progress, None, None]":
         """Yield what the training loop would; the seconds of a record say when it was made."""
         rng, begun = np.random.default_rng(job.number), max(self.begin, time.time())
         ahead = self.every * (job.number // len(job.group.trials) % self.others) / self.others
@@ -50,13 +54,25 @@ def pretend_group(job: Job, pretence: Pretence) -> Iterator[Message]:
     yield from worker.messages(job, pretence.training, lambda error: False)
 
 
-def _progress(job: Job, step: int, rng: np.random.Generator, numbers: int, ended: tuple[int, ...] = ()) -> Progress:
+@dataclass(frozen=True)
+class _Progress:
+    """What looks like training.loop.Progress, which comes with torch."""
+
+    record: EpochRecord
+    ended: tuple[int, ...]
+    snapshot: Callable[[], Snapshot]
+    probes: tuple[ProbeRecord, ...] = ()
+    probing: float = 0.0
+    resumable: bool = True
+
+
+def _progress(job: Job, step: int, rng: np.random.Generator, numbers: int, ended: tuple[int, ...] = ()) -> "Progress":
     trials = job.group.numbers
     measures, lr = rng.random((len(MEASURES), len(trials))).tolist(), rng.random(len(trials)).tolist()
     made = {name: tuple(row) for name, row in zip(MEASURES, measures, strict=True)}
     nothing = (None,) * len(trials)
     record = EpochRecord(trials, step, step, made, tuple(lr), time.time(), nothing, nothing, nothing)
-    return Progress(record, ended, partial(_snapshot, trials, step, numbers), (), 0.0, resumable=True)
+    return cast("Progress", _Progress(record, ended, partial(_snapshot, trials, step, numbers)))
 
 
 def _snapshot(trials: tuple[int, ...], step: int, numbers: int) -> Snapshot:

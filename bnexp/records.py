@@ -1,6 +1,6 @@
 """What training reports: a record per trial group and moment, and how each trial ended."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,22 +121,3 @@ class Snapshot:
         numbers = tuple(self.trials[k] for k in kept)
         arrays = {name: array[kept] for name, array in self.arrays.items()}
         return Snapshot(numbers, self.epoch, self.step, self.seconds, arrays)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A record, which trials it is the last of, and the way to their state at that moment."""
-
-    record: EpochRecord
-    ended: tuple[int, ...]
-    """Trials that will not be trained further."""
-    snapshot: Callable[[], Snapshot]
-    """Copies the state to the host; call it before asking for the next record."""
-    probes: tuple[ProbeRecord, ...]
-    """What was measured inside the networks since the last record."""
-    probing: float
-    """Seconds that such measurements have taken so far, of all trials together."""
-    resumable: bool
-    """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
-    lasting: bool = False
-    """Whether the state stays where it is, so that a snapshot can be had after the next record, too."""

@@ -16,10 +16,10 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.records import EpochRecord, Progress
+from bnexp.records import EpochRecord
 from bnexp.store.checksums import checksum_lines, file_entry
 from bnexp.store.files import CHECKSUMS
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 
 TOGETHER_FLOAT64 = 1e-8

@@ -164,7 +164,7 @@ def test_nothing_that_answers_at_once_imports_torch() -> None:
 
 
 def test_torch_is_found_where_it_is_imported() -> None:
-    assert {"torch", "numpy"} <= loaded_with("bnexp.training.loop")
+    assert {"torch", "numpy"} <= loaded_with("bnexp.runner.run")
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:

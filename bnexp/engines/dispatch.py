@@ -9,15 +9,19 @@ from typing import Protocol
 
 from bnexp.engines.messages import (
     TOO_LARGE,
-    Ended,
     Event,
+    Failed,
+    Finished,
     Job,
     Latest,
+    Lost,
     Message,
     ProgressBatch,
+    ProgressItem,
     Started,
-    too_large,
+    broken,
 )
+from bnexp.training.loop import Progress
 
 ATTEMPTS = 3
 """A group that breaks so many times in a row without getting further has failed."""
@@ -34,6 +38,9 @@ class WorkerPool(Protocol):
 
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Wait a while for messages, and yield each with the number of its job."""
+
+    def name(self, node: str) -> str:
+        """Return the name of a node for people."""
 
     def activity(self, nodes: Sequence[str]) -> str:
         """Describe the groups in training for people, given the node of each."""
@@ -57,21 +64,17 @@ def dispatch(jobs: Sequence[Job], pool: WorkerPool, latest: Latest) -> Generator
         pool: trains them.
         latest: returns the newest state of a job.
     """
-    scheduler, had_workers = _Scheduler(pool, latest), True
+    scheduler = _Scheduler(pool, latest)
     try:
         for job in jobs:
             scheduler.start(_RunningJob(job))
-        while running := scheduler.running:
+        while scheduler.running:
             messages = list(pool.poll())
             for number, message in messages:
-                for event in scheduler.events(running[number], message):
-                    nodes = [each.node for each in running.values() if each.node]
-                    yield replace(event, activity=pool.activity(nodes))
+                for event in scheduler.events(number, message):
+                    yield replace(event, activity=scheduler.activity())
             if not messages:
-                alone, had_workers = had_workers, pool.has_workers()
-                if alone and not had_workers:
-                    first = next(iter(running.values()))
-                    yield Event(first.job, activity="no node is left that could train: waiting for one")
+                yield from scheduler.idle()
     finally:
         pool.stop()
 
@@ -81,17 +84,24 @@ class _RunningJob:
     """A job that was handed out."""
 
     job: Job
-    furthest: int = -1
-    """The latest step ever reported."""
-    failures: int = 0
-    """How often it broke since then."""
-    node: str = ""
-    """Where it trains; empty while it waits."""
     left: set[int] = field(init=False)
     """Numbers of its trials that have not ended."""
+    node: str = ""
+    """Where it trains; empty while it waits."""
+    step: int = -1
+    """The latest step reported."""
+    furthest: int = -1
+    """The latest step reported before it last broke."""
+    failures: int = 0
+    """How often it broke since it last got further than ever before."""
 
     def __post_init__(self) -> None:
         self.left = set(self.job.group.numbers)
+
+    @property
+    def place(self) -> str:
+        """Where it trains, for people."""
+        return f"on {self.node}" if self.node else "before they began"
 
 
 class _Scheduler:
@@ -100,53 +110,75 @@ class _Scheduler:
     def __init__(self, pool: WorkerPool, latest: Latest):
         self._pool, self._latest = pool, latest
         self.running: dict[int, _RunningJob] = {}
+        self._had_workers = True
 
     def start(self, running: _RunningJob) -> None:
         """Hand out a job."""
         self.running[running.job.number] = running
         self._pool.start(running.job)
 
-    def events(self, running: _RunningJob, message: Message) -> Iterator[Event]:
+    def activity(self) -> str:
+        """Describe the groups in training."""
+        return self._pool.activity([running.node for running in self.running.values() if running.node])
+
+    def idle(self) -> Iterator[Event]:
+        """Report, once, that no worker is left."""
+        had_workers, self._had_workers = self._had_workers, self._pool.has_workers()
+        if had_workers and not self._had_workers:
+            first = next(iter(self.running.values()))
+            yield Event(first.job, activity="no node is left that could train: waiting for one")
+
+    def events(self, number: int, message: Message) -> Iterator[Event]:
         """Yield the events that follow from a message."""
+        running = self.running[number]
         match message:
             case Started(node):
-                running.node = node
+                running.node = self._pool.name(node)
             case ProgressBatch(items):
-                for progress in items:
-                    if progress.record.step > running.furthest:
-                        running.furthest, running.failures = progress.record.step, 0
-                    running.left -= set(progress.ended)
-                    yield Event(running.job, progress)
-            case Ended():
-                del self.running[running.job.number]
-                if running.left:  # once all trials have ended, nothing else matters
-                    yield from self._broken(running, message)
-
-    def _broken(self, running: _RunningJob, end: Ended) -> Iterator[Event]:
-        job, failure = running.job, end.failure or "its last records were lost"
-        if end.preempted and len(running.left) == 1:
-            yield from self._retry(running, f"{failure}\n{TOO_LARGE}")
-        elif end.out_of_memory:
-            cut = too_large(job, running.left, failure, self._latest)
-            yield cut
-            for part in cut.parts:
-                self.start(_RunningJob(part))
-        elif end.failure and not end.lost and not self._pool.retries_errors:
-            yield Event(job, failure=failure)
-        else:
-            yield from self._retry(running, failure)
+                for item in items:
+                    running.step = max(running.step, item.record.step)
+                    running.left -= set(item.ended)
+                    yield Event(running.job, _progress(item))
+            case _ if not running.left:  # all trials have ended: nothing else matters
+                del self.running[number]
+            case Failed(failure, preempted=True) if len(running.left) == 1:
+                yield from self._retry(running, f"{failure}\n{TOO_LARGE}")
+            case Failed(failure, out_of_memory=True):
+                event = broken(running.job, running.left, failure, out_of_memory=True, latest=self._latest)
+                yield from self._end(running, event)
+            case Failed(failure) if not self._pool.retries_errors:
+                yield from self._end(running, Event(running.job, failure=failure))
+            case Failed(failure) | Lost(failure):
+                yield from self._retry(running, failure)
+            case Finished():
+                yield from self._retry(running, "its last records were lost")
 
     def _retry(self, running: _RunningJob, failure: str) -> Iterator[Event]:
         """Start a job again from its newest state, or report that it has failed."""
-        job, failures = running.job, running.failures + 1
-        place = f"on {running.node}" if running.node else "before they began"
+        job, last = running.job, failure.strip().splitlines()[-1]
+        failures = 1 if running.step > running.furthest else running.failures + 1
         if failures == ATTEMPTS:
-            times = f"failed {ATTEMPTS} times without getting further, the last time {place}"
-            yield Event(job, failure=f"{times}\n{failure}")
+            times = f"failed {ATTEMPTS} times without getting further, the last time {running.place}"
+            yield from self._end(running, Event(job, failure=f"{times}\n{failure}"))
             return
         resume = self._latest(job.number) or job.resume
         # The checkpoint may hold trials of another job, if a process was stopped while it cut the group.
         resume = resume and resume.only(job.group.numbers)
         again = Job(job.number, job.group.only(resume.trials) if resume else job.group, resume)
-        yield Event(job, parts=(again,), reason=f"broke off {place} ({failure.strip().splitlines()[-1]})")
-        self.start(_RunningJob(again, running.furthest, failures))
+        event = Event(job, parts=(again,), reason=f"broke off {running.place} ({last})")
+        yield from self._end(running, event, max(running.furthest, running.step), failures)
+
+    def _end(self, running: _RunningJob, event: Event, furthest: int = -1, failures: int = 0) -> Iterator[Event]:
+        """Yield the last event of a job, and hand out the jobs that replace it."""
+        del self.running[running.job.number]
+        yield event
+        for part in event.parts:
+            self.start(_RunningJob(part, furthest=furthest, failures=failures))
+
+
+def _progress(item: ProgressItem) -> Progress:
+    """Return an item as the training loop yields it."""
+    resumable = item.resumable and item.state is not None
+    return Progress(
+        item.record, item.ended, item.snapshot, item.probes, item.probing, resumable=resumable, lasting=True
+    )

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -30,16 +29,16 @@ from bnexp.engines.devices import (
     release_memory,
 )
 from bnexp.engines.dispatch import dispatch
-from bnexp.engines.messages import Event, Job, Latest, too_large
-from bnexp.engines.planning import USABLE, ShapeOf, balance, makespan, split_to_fit
+from bnexp.engines.messages import Event, Job, Latest, broken
+from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balance, makespan, split_to_fit
 from bnexp.engines.processes import Place, ProcessPool
+from bnexp.engines.worker import Training
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup
-from bnexp.records import Progress
 from bnexp.training.estimate import footprint
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import torch_threads
-from bnexp.training.work import Cost, training_cost
+from bnexp.training.work import training_cost
 
 CPU = torch.device("cpu")
 SECONDS_TO_SAVE = 0.5
@@ -49,7 +48,7 @@ records on took 0.03 to 0.07 s (training of 0.12 s, n = 5), but estimates are ro
 
 @dataclass(frozen=True)
 class Local:
-    """The engine on this machine; see Engine."""
+    """The engine on this machine."""
 
     devices: tuple[torch.device, ...]
     """The CPU, or one or more GPUs."""
@@ -73,33 +72,41 @@ class Local:
         return ", ".join(map(str, self.devices))
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on, onto the device; of several GPUs into memory, from where each gets a copy."""
+        """Load what groups train on, onto the device; of several GPUs into memory, from where each gets a copy.
+
+        Raises:
+            InputError: a data set can't be had as asked for.
+        """
         return load_data(groups, self.devices[0] if len(self.devices) == 1 else CPU)
 
     def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
-        """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first."""
-        device = self.devices[0]
-        whole = split_to_fit(groups, shape_of, self._free, device, probes)
+        """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first.
+
+        Raises:
+            InputError: one trial alone doesn't fit a CPU's memory.
+        """
+
+        whole = split_to_fit(groups, shape_of, self._free, self.devices[0], probes)
         trials = sum(len(group.trials) for group in whole)
         for workers in range(0 if begun else min(self._most, trials), 1, -1):
             try:
-                small = split_to_fit(groups, shape_of, self._free // self._sharing(workers), device, probes)
+                small = split_to_fit(groups, shape_of, self._free // self._sharing(workers), self.devices[0], probes)
             except InputError:  # one trial needs more than this share of the memory
                 continue
-            shared = balance(small, partial(self._cost, shape_of), workers)
+            shared = balance(small, self._cost_of(shape_of), workers)
             return shared if self._pays(shared, shape_of, workers) else whole
         return whole
 
     def execute(
         self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
     ) -> Generator[Event, None, None]:
-        """Train jobs in worker processes where that pays, otherwise in this process; yield what happens."""
+        """Train jobs and yield what happens."""
         groups = [job.group for job in jobs]
         places = self.places(groups, lambda group: datasets[data_key(group)].shape, probes, trials)
         if len(places) > 1:
-            yield from dispatch(jobs, ProcessPool(places, partial(_training, datasets, tuple(probes))), latest)
+            yield from dispatch(jobs, ProcessPool(places, TrainingOn(datasets, tuple(probes))), latest)
         else:
             yield from execute(jobs, datasets, latest, probes, threads=places[0].threads)
 
@@ -108,19 +115,14 @@ class Local:
     ) -> list[Place]:
         """Return where groups train: the places of worker processes, or a single one, which is this process.
 
-        There are at most as many as groups, as cores or GPUs, and as fit the memory together.
-
-        Args:
-            groups: what is left to train.
-            shape_of: what a group trains on.
-            probes: that are taken while they train.
-            trials: how many the whole run has.
+        There are at most as many as groups, as cores or GPUs, and as fit the memory together. On a CPU each has one
+        thread, or more where cores would idle because the run has fewer trials than there are cores.
         """
         workers = self.fitting(groups, shape_of, probes)
         if workers < 2 or not self._pays(groups, shape_of, workers):
             workers = 1
         threads = self.threads(workers, trials)
-        return [Place(device, threads) for device in islice(cycle(self.devices), workers)]
+        return [Place(device, threads) for device, _ in zip(cycle(self.devices), range(workers), strict=False)]
 
     def threads(self, workers: int, trials: int) -> int:
         """Return how many threads each of these workers takes: one, or more where there are fewer trials than cores."""
@@ -147,11 +149,14 @@ class Local:
         }
 
     @property
+    def _on_cpu(self) -> bool:
+        return self.devices[0].type == "cpu"
+
+    @property
     def _most(self) -> int:
         """Workers at once."""
-        if self.most_workers is not None:
-            return self.most_workers
-        return self.cores if self.devices[0].type == "cpu" else len(self.devices)
+        most = self.cores if self._on_cpu else len(self.devices)
+        return most if self.most_workers is None else self.most_workers
 
     @property
     def _free(self) -> int:
@@ -162,21 +167,32 @@ class Local:
         """Return how many of so many workers share the memory of one device."""
         return -(-workers // len(self.devices))
 
-    def _cost(self, shape_of: ShapeOf, group: TrialGroup) -> Cost:
-        return training_cost(group, shape_of(group), self.devices[0])
+    def _cost_of(self, shape_of: ShapeOf) -> CostOf:
+        return lambda group: training_cost(group, shape_of(group), self.devices[0])
 
     def _pays(self, groups: Sequence[TrialGroup], shape_of: ShapeOf, workers: int) -> bool:
         """Tell whether workers save time; they do on GPUs, and where they were asked for."""
-        if self.most_workers is not None or self.devices[0].type != "cpu":
+        if self.most_workers is not None or not self._on_cpu:
             return True
-        times = [self._cost(shape_of, group).of(len(group.trials)) for group in groups]
+        cost_of = self._cost_of(shape_of)
+        times = [cost_of(group).of(len(group.trials)) for group in groups]
         return sum(times) - makespan(times, workers) >= SECONDS_TO_SAVE
 
 
-def _training(
-    datasets: Datasets, probes: tuple[ProbeSettings, ...], device: torch.device, job: Job
-) -> Generator[Progress, None, None]:
-    return train(job.group, datasets[data_key(job.group)].to(device), job.resume, probes)
+@dataclass(frozen=True)
+class TrainingOn:
+    """What workers train with; it travels to those that are spawned."""
+
+    datasets: Datasets
+    probes: tuple[ProbeSettings, ...]
+
+    def __call__(self, device: torch.device) -> Training:
+        """Return what trains a job on a device."""
+
+        def training(job: Job) -> Generator[Progress, None, None]:
+            return train(job.group, self.datasets[data_key(job.group)].to(device), job.resume, self.probes)
+
+        return training
 
 
 def execute(
@@ -206,6 +222,6 @@ def execute(
                 failure, no_memory = traceback.format_exc(), out_of_memory(error)
             # Outside the except clause, whose error holds on to the tensors.
             release_memory()
-            event = too_large(job, left, failure, latest) if no_memory else Event(job, failure=failure)
+            event = broken(job, left, failure, out_of_memory=no_memory, latest=latest)
             yield event
             waiting.extendleft(reversed(event.parts))

@@ -1,20 +1,16 @@
-"""What an engine's driver and its workers say to each other, and the events that the rest of bnexp hears of."""
+"""Jobs that go to an engine's workers, the messages that come back, and the events made of them."""
 
-import time
-import traceback
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from bnexp.engines import throttle
-from bnexp.engines.throttle import Throttle
 from bnexp.plan import TrialGroup, parts
-from bnexp.records import Progress, Snapshot
+from bnexp.records import EpochRecord, ProbeRecord, Snapshot
+
+if TYPE_CHECKING:
+    from bnexp.training.loop import Progress
 
 TOO_LARGE = "one trial alone is too large for the memory; lower train.batch_size, model.width or model.depth"
-INTERVAL = 0.25
-"""Seconds between messages at least; records that come sooner wait for the next one, or for the end."""
 
 Latest = Callable[[int], Snapshot | None]
 """Finds the newest snapshot of a job by its number."""
@@ -35,10 +31,6 @@ class Job:
         return cls(group.numbers[0], group, resume)
 
 
-Training = Callable[[Job], Generator[Progress, None, None]]
-"""Trains a job's group."""
-
-
 @dataclass(frozen=True)
 class Event:
     """Something that happened to a job: a record, or that others go on in its place, or that it has failed.
@@ -47,7 +39,7 @@ class Event:
     """
 
     job: Job
-    progress: Progress | None = None
+    progress: "Progress | None" = None
     parts: tuple[Job, ...] = ()
     """Jobs that go on in its place: its halves, or the same group from an earlier step."""
     reason: str = ""
@@ -63,15 +55,18 @@ class Event:
         return bool(self.failure or (self.progress and self.progress.ended))
 
 
-def too_large(job: Job, left: set[int], failure: str, latest: Latest) -> Event:
-    """Return what becomes of a job that didn't fit the memory: its halves go on, unless one trial is left.
+def broken(job: Job, left: set[int], failure: str, *, out_of_memory: bool, latest: Latest) -> Event:
+    """Return what becomes of a job that broke: where memory ran out its halves go on, unless one trial is left.
 
     Args:
         job: that broke.
         left: numbers of its trials that have not ended.
         failure: the traceback.
+        out_of_memory: whether memory was too small.
         latest: finds what the halves can go on from.
     """
+    if not out_of_memory:
+        return Event(job, failure=failure)
     if len(left) < 2:
         return Event(job, failure=f"{failure.rstrip()}\n{TOO_LARGE}")
     resume = latest(job.number) or job.resume
@@ -82,84 +77,70 @@ def too_large(job: Job, left: set[int], failure: str, latest: Latest) -> Event:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has the group."""
+    """The worker has the group."""
+
+    last: ClassVar = False
 
     node: str
-    """The name of its machine, for people."""
+    """Ray's name for its machine."""
+
+
+@dataclass(frozen=True)
+class ProgressItem:
+    """A record, and all else that the training loop yields with it; see Progress."""
+
+    record: EpochRecord
+    ended: tuple[int, ...]
+    probes: tuple[ProbeRecord, ...]
+    probing: float
+    resumable: bool
+    state: Snapshot | None
+    """Where a copy was due: what the trials go on from, or ended with."""
+
+    def snapshot(self) -> Snapshot:
+        """Return the state; there is one if trials ended."""
+        assert self.state, "no copy was due"
+        return self.state
 
 
 @dataclass(frozen=True)
 class ProgressBatch:
-    """What the training has yielded since the last message."""
+    """What the training loop has yielded since the last message."""
 
-    items: tuple[Progress, ...]
+    last: ClassVar = False
+
+    items: tuple[ProgressItem, ...]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The last message of a job: all its trials have ended, or something broke."""
+class Finished:
+    """All trials of the group have ended."""
 
-    failure: str = ""
-    """The traceback, or what became of the worker."""
-    out_of_memory: bool = False
+    last: ClassVar = True
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Training raised an error."""
+
+    last: ClassVar = True
+
+    failure: str
+    """Its traceback."""
+    out_of_memory: bool
     """Whether memory was too small."""
     preempted: bool = False
-    """Whether the machine ran out of memory and the worker was killed, which need not be the cause."""
-    lost: bool = False
-    """Whether the worker died, or its machine."""
+    """Whether the node ran out of memory and Ray killed this worker, which need not be the cause."""
 
 
-Message = Started | ProgressBatch | Ended
+@dataclass(frozen=True)
+class Lost:
+    """Nothing more will come of the worker: it died, or its machine."""
+
+    last: ClassVar = True
+
+    reason: str
 
 
-def messages(
-    job: Job,
-    training: Training,
-    out_of_memory: Callable[[BaseException], bool],
-    held_share: float = throttle.HELD_SHARE,
-    bandwidth: float = float("inf"),
-) -> Iterator[Message]:
-    """Train a job in a worker and yield what the driver should know; what breaks the training is reported, not raised.
-
-    A message takes the newest state with it as often as costs at most a share of the time, and always when trials end.
-
-    Args:
-        job: the group.
-        training: trains it.
-        out_of_memory: tells errors of too little memory.
-        held_share: the share of the time.
-        bandwidth: bytes a second in which a state reaches the driver, which counts as time that it costs.
-    """
-    waiting: list[Progress] = []
-    sent, copies = float("-inf"), Throttle(0, held_share)  # due at once
-    try:
-        with closing(training(job)) as records:
-            for progress in records:
-                state = None
-                if progress.ended:
-                    state = progress.snapshot()
-                elif progress.resumable and copies.due():
-                    state = copies.run(progress.snapshot)
-                    copies.charge(sum(array.nbytes for array in state.arrays.values()) / bandwidth)
-                    waiting = [_holding(each, None) for each in waiting]  # the newest will do
-                waiting.append(_holding(progress, state))
-                if progress.ended or time.monotonic() - sent >= INTERVAL:
-                    yield ProgressBatch(tuple(waiting))
-                    waiting, sent = [], time.monotonic()
-        last = Ended()
-    except Exception as error:  # whatever breaks one group is that group's outcome
-        last = Ended(traceback.format_exc(), out_of_memory(error))
-    if waiting:
-        yield ProgressBatch(tuple(waiting))
-    yield last
-
-
-def _holding(progress: Progress, state: Snapshot | None) -> Progress:
-    """Return a progress that can travel, with a copy of the state or without any."""
-    resumable = progress.resumable and state is not None
-    return replace(progress, snapshot=partial(_held, state), resumable=resumable, lasting=True)
-
-
-def _held(state: Snapshot | None) -> Snapshot:
-    assert state, "no copy was due"
-    return state
+Message = Started | ProgressBatch | Finished | Failed | Lost
+"""Nothing comes after one that is the `last`."""

@@ -12,12 +12,11 @@ import signal
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
@@ -28,9 +27,9 @@ from torch import multiprocessing
 
 from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
-from bnexp.engines.messages import Ended, Job, Message, Started, messages
+from bnexp.engines.messages import Job, Lost, Message, Started
+from bnexp.engines.worker import Training, messages
 from bnexp.errors import BnexpError
-from bnexp.records import Progress
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
@@ -41,8 +40,8 @@ _inherited: list[Callable[[Any], Any]] = []
 """In a worker of side_by_side: its work."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-TrainingOn = Callable[[torch.device, Job], Generator[Progress, None, None]]
-"""Trains a job's group on a device."""
+TrainingOn = Callable[[torch.device], Training]
+"""Returns what trains a job on a device."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class ProcessPool:
 
     Args:
         places: one per worker.
-        training_on: trains a job on a worker's device; has to be picklable where workers are spawned.
+        training_on: returns what trains a job on a worker's device; has to be picklable where workers are spawned.
     """
 
     retries_errors = False
@@ -96,13 +95,17 @@ class ProcessPool:
         for worker in [each for each in self._workers if each.connection in ready]:
             number, message = worker.job, _receive(worker)
             assert number is not None
-            if isinstance(message, Ended):
+            if isinstance(message, Lost):
+                self._workers.remove(worker)
+                self._free.append(worker.place)
+            elif message.last:
                 worker.job = None
-                if message.lost:
-                    self._workers.remove(worker)
-                    self._free.append(worker.place)
             yield number, message
         self._assign()
+
+    def name(self, node: str) -> str:
+        """Return the name of a worker for people."""
+        return node
 
     def activity(self, nodes: Sequence[str]) -> str:
         """Describe the groups in training for people."""
@@ -123,55 +126,33 @@ class ProcessPool:
         self._workers = []
 
     def _assign(self) -> None:
-        """Give waiting jobs to workers that have none, new ones where there is room."""
-        while self._waiting:
-            worker = next((each for each in self._workers if each.job is None), None)
-            if worker is None:
-                if not self._free:
-                    return
-                worker = self._started(self._free.popleft())
+        while self._waiting and (worker := self._idle_worker()):
             job = self._waiting.popleft()
             worker.job = job.number
             with suppress(OSError):  # a worker that died is noticed by poll
                 worker.connection.send(job)
 
-    def _started(self, place: Place) -> _Worker:
+    def _idle_worker(self) -> _Worker | None:
+        """Return a worker without a job, a new one where there is room; None where all are at work."""
+        if idle := next((worker for worker in self._workers if worker.job is None), None):
+            return idle
+        if not self._free:
+            return None
+        self._workers.append(self._start_worker(self._free.popleft()))
+        return self._workers[-1]
+
+    def _start_worker(self, place: Place) -> _Worker:
         context: Any = multiprocessing.get_context("fork" if place.forks else "spawn")
         ours, theirs = context.Pipe()
-        arguments = theirs, place, self._training_on, os.getpid()
-        process: BaseProcess = context.Process(target=_work, args=arguments, name="bnexp worker", daemon=True)
+        process: BaseProcess = context.Process(
+            target=_work, args=(theirs, place, self._training_on, os.getpid()), name="bnexp worker", daemon=True
+        )
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads. Ours only draw progress, and the worker never prints.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         theirs.close()
-        self._workers.append(_Worker(place, process, ours))
-        return self._workers[-1]
-
-
-def _receive(worker: _Worker) -> Message:
-    """Return the next message of a worker, or that it has died."""
-    try:
-        message: Message = worker.connection.recv()
-    except (EOFError, OSError):
-        worker.process.join()
-        worker.connection.close()
-        code = worker.process.exitcode or 0
-        end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return Ended(f"the worker process ended with {end}", lost=True)
-    return message
-
-
-def _work(connection: Connection, place: Place, training_on: TrainingOn, parent: int) -> None:
-    """Train jobs as they come, until the parent ends or closes the pipe."""
-    _begin(parent, place.threads)
-    with suppress(EOFError, OSError):
-        while True:
-            job: Job = connection.recv()
-            connection.send(Started("this machine"))
-            for message in messages(job, partial(training_on, place.device), out_of_memory):
-                connection.send(message)
-            release_memory()
+        return _Worker(place, process, ours)
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
@@ -205,6 +186,31 @@ def _inherit(work: Callable[[Any], Any], parent: int) -> None:
 
 def _do_inherited(item: Any) -> Any:
     return _inherited[-1](item)
+
+
+def _receive(worker: _Worker) -> Message:
+    """Return the next message of a worker, or that it has died."""
+    try:
+        message: Message = worker.connection.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        worker.connection.close()
+        code = worker.process.exitcode or 0
+        return Lost(f"the worker process ended with {signal.Signals(-code).name if code < 0 else f'exit code {code}'}")
+    return message
+
+
+def _work(connection: Connection, place: Place, training_on: TrainingOn, parent: int) -> None:
+    """Train jobs as they come, until the parent ends or closes the pipe."""
+    _begin(parent, place.threads)
+    training = training_on(place.device)
+    with suppress(EOFError, OSError):
+        while True:
+            job: Job = connection.recv()
+            connection.send(Started("this machine"))
+            for message in messages(job, training, out_of_memory):
+                connection.send(message)
+            release_memory()
 
 
 def _begin(parent: int, threads: int) -> None:

@@ -10,7 +10,7 @@ from bnexp.engines import throttle
 from bnexp.engines.messages import Event, Job
 from bnexp.engines.throttle import Throttle
 from bnexp.errors import BnexpError
-from bnexp.records import Outcome, Progress, Snapshot
+from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
 from bnexp.runner.prepare import Finished, Plan
 from bnexp.runner.resume import RunSession, open_run
@@ -19,6 +19,7 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import refusal
 from bnexp.store.reader import DamagedRunError
 from bnexp.store.writer import RunWriter
+from bnexp.training.loop import Progress
 
 
 class Recorder:

@@ -1,8 +1,9 @@
 """The training loop: a generator that yields a record whenever one is due, and neither prints nor writes."""
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from bnexp.data.batches import batch_orders
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
-from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Progress, Snapshot
+from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import updater
 from bnexp.training.group_state import GroupTrainState, State
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads
@@ -96,6 +97,25 @@ class Probing:
     def _wait(self) -> None:
         if self._train_state.device.type == "cuda":
             torch.cuda.synchronize(self._train_state.device)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A record, which trials it is the last of, and the way to their state at that moment."""
+
+    record: EpochRecord
+    ended: tuple[int, ...]
+    """Trials that will not be trained further."""
+    snapshot: Callable[[], Snapshot]
+    """Copies the state to the host; call it before asking for the next record."""
+    probes: tuple[ProbeRecord, ...]
+    """What was measured inside the networks since the last record."""
+    probing: float
+    """Seconds that such measurements have taken so far, of all trials together."""
+    resumable: bool
+    """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
+    lasting: bool = False
+    """Whether the state stays where it is, so that a snapshot can be had after the next record, too."""
 
 
 def train(

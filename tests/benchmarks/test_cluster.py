@@ -9,21 +9,21 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
-
 from benchmarks import cluster, cluster_worker
 from benchmarks.cluster_worker import Pretence
 from bnexp.config.load import resolve
-from bnexp.engines.messages import Ended, Job, ProgressBatch, messages
+from bnexp.engines.messages import Finished, Job, ProgressBatch, ProgressItem
+from bnexp.engines.worker import messages
 from bnexp.plan import TrialGroup, trials
-from bnexp.records import MEASURES, Progress, Snapshot
+from bnexp.records import MEASURES, Snapshot
 
 TRIALS = trials(resolve({"name": "many", "seeds": 6, "arms": ["before"]}, "test"))
 
 
-def said(job: Job, pretence: Pretence) -> list[Progress]:
+def said(job: Job, pretence: Pretence) -> list[ProgressItem]:
     """What a worker says of a group, but for the last word."""
     *before, last = messages(job, pretence.training, lambda error: False)
-    assert last == Ended()
+    assert isinstance(last, Finished)
     return [item for message in before if isinstance(message, ProgressBatch) for item in message.items]
 
 
@@ -35,7 +35,8 @@ def test_a_pretended_group_records_all_trials_and_ends_with_a_state_of_each() ->
     rows = [row for moment in moments for row in moment.record.rows()]
     assert [row["trial"] for row in rows] == [3, 4, 5] * 5
     assert len({row[name] for row in rows for name in MEASURES}) == len(rows) * len(MEASURES)
-    state = moments[-1].snapshot()
+    state = moments[-1].state
+    assert state
     assert state.trials == (3, 4, 5)
     assert state.arrays["network.weight"].shape == (3, 7)
 

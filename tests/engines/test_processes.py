@@ -22,15 +22,17 @@ from bnexp.engines.dispatch import dispatch
 from bnexp.engines.local import CPU, Local
 from bnexp.engines.messages import Event, Job
 from bnexp.engines.processes import Place, ProcessPool, side_by_side
+from bnexp.engines.worker import Training
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.records import EpochRecord, Progress, Snapshot
+from bnexp.records import EpochRecord, Snapshot
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from bnexp.training.estimate import footprint
 from bnexp.training.group_state import GroupTrainState
+from bnexp.training.loop import Progress
 from bnexp.training.work import training_cost
 from tests.helpers import experiment, rates_group, torch_threads
 from tests.runner.test_run import results
@@ -275,12 +277,10 @@ def test_gpus_have_a_worker_each() -> None:
 # How much of the cores' time is used
 
 
-def napping(
-    seconds_of: Callable[[TrialGroup], float],
-) -> Callable[[torch.device, Job], Generator[Progress, None, None]]:
+def napping(seconds_of: Callable[[TrialGroup], float]) -> Callable[[torch.device], Training]:
     """Return training that is a nap of known length."""
 
-    def training(device: torch.device, job: Job) -> Generator[Progress, None, None]:
+    def training(job: Job) -> Generator[Progress, None, None]:
         time.sleep(seconds_of(job.group))
         numbers = job.group.numbers
         nothing = (0.0,) * len(numbers)
@@ -288,7 +288,7 @@ def napping(
         record = EpochRecord(numbers, 1, 1, {}, nothing, 0.0, never, never, never)
         yield Progress(record, numbers, lambda: Snapshot(numbers, 1, 1, 0.0, {}), (), 0.0, resumable=True)
 
-    return training
+    return lambda device: training
 
 
 @pytest.mark.slow
@@ -312,7 +312,6 @@ def test_results_of_independent_work_come_in_order_from_workers_with_one_thread(
     assert [item for item, _, _ in found] == [0, 1, 2]
     assert len({process for _, process, _ in found} - {os.getpid()}) > 1
     assert {threads for _, _, threads in found} == {1}
-    assert {process for _, process, _ in side_by_side(where, range(2), 1)} == {os.getpid()}
 
 
 def test_workers_inherit_the_data_of_their_work() -> None:
@@ -320,6 +319,10 @@ def test_workers_inherit_the_data_of_their_work() -> None:
     data_N = torch.arange(4)
     assert list(side_by_side(lambda item: int(data_N[item]), range(4), 2)) == [0, 1, 2, 3]
     assert not data_N.is_shared()
+
+
+def test_one_worker_is_this_process() -> None:
+    assert {process for _, process, _ in side_by_side(where, range(2), 1)} == {os.getpid()}
 
 
 def fail(item: int) -> None:

@@ -9,8 +9,8 @@ import torch
 
 from bnexp.config.probes import PROBES
 from bnexp.plan import TrialGroup
-from bnexp.records import ProbeRecord, Progress, Snapshot
-from bnexp.training.loop import train
+from bnexp.records import ProbeRecord, Snapshot
+from bnexp.training.loop import Progress, train
 from tests.helpers import TOGETHER_FLOAT64, assert_close, experiment, made_up_data, only_group
 from tests.probes.looking import ALL, probe, short
 

@@ -27,7 +27,7 @@ from bnexp.engines.local import Local
 from bnexp.engines.messages import Event, Job
 from bnexp.errors import BnexpError
 from bnexp.plan import Options
-from bnexp.records import Progress, Snapshot
+from bnexp.records import Snapshot
 from bnexp.runner import resume as opening
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
@@ -35,6 +35,7 @@ from bnexp.store import reader, writer
 from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
+from bnexp.training.loop import Progress
 
 CUT_AT = 6
 """Events after which the unfinished run was interrupted: the first group has ended, the second has a checkpoint."""

@@ -11,8 +11,9 @@ import pytest
 from bnexp.engines import throttle
 from bnexp.engines.messages import Event, Job
 from bnexp.plan import TrialGroup
-from bnexp.records import EpochRecord, Progress, Snapshot
+from bnexp.records import EpochRecord, Snapshot
 from bnexp.runner.run import Recorder
+from bnexp.training.loop import Progress
 from tests.helpers import no_batches, rates_group
 
 GROUP = rates_group(4)

@@ -8,9 +8,8 @@ import torch
 
 from bnexp.data.dataset import load
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.records import Progress
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from tests.helpers import crossed, experiment, finished, made_up_data, only_group
 
 LEARNERS: dict[str, dict[str, Any]] = {

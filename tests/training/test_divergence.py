@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from bnexp.data.batches import batch_orders
 from bnexp.plan import TrialGroup
-from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome, Progress
+from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
 from bnexp.training.group_state import Divergence, GroupTrainState
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, finished, made_up_data, small_group
 
 GUESSING = math.log(3)

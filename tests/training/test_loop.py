@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from bnexp.plan import TrialGroup
-from bnexp.records import MEASURES, Progress
+from bnexp.records import MEASURES
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from tests.helpers import (
     EXACT_FLOAT64,
     FLOAT32,

@@ -17,9 +17,9 @@ from bnexp.data.batches import batch_orders
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization, fit
 from bnexp.plan import TrialGroup
-from bnexp.records import DIVERGED_FACTOR, EpochRecord, Progress
+from bnexp.records import DIVERGED_FACTOR, EpochRecord
 from bnexp.training import group_state
-from bnexp.training.loop import train
+from bnexp.training.loop import Progress, train
 from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group, pairwise
 
 KINDS = ["none", "batch", "layer", "group"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bnexp.plan import TrialGroup
-from bnexp.records import Progress, Snapshot
-from bnexp.training.loop import train
+from bnexp.records import Snapshot
+from bnexp.training.loop import Progress, train
 from tests.helpers import TOGETHER_FLOAT64, assert_close, curve, experiment, made_up_data, only_group
 
 EXPERIMENTS: dict[str, dict[str, Any]] = {

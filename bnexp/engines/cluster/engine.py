@@ -34,7 +34,7 @@ MEMORY_STEP = 2**28
 
 @dataclass(frozen=True)
 class Cluster:
-    """The engine on the nodes of a Ray cluster; see Engine."""
+    """The engine on the nodes of a Ray cluster."""
 
     nodes: tuple[Node, ...]
     device: torch.device
@@ -51,7 +51,11 @@ class Cluster:
         return f"{counted(len(self.nodes), 'node')} ({names}) with {counted(count, kind)}"
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on into this machine's memory, from where it goes to each node once."""
+        """Load what groups train on into this machine's memory, from where it goes to each node once.
+
+        Raises:
+            InputError: as load_data, with the name of this machine.
+        """
         try:
             return load_data(groups, torch.device("cpu"))
         except InputError as error:
@@ -60,7 +64,11 @@ class Cluster:
     def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
-        """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; longest first."""
+        """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; the longest come first.
+
+        Raises:
+            InputError: one trial alone doesn't fit a CPU's share of a node's memory.
+        """
 
         def cost_of(group: TrialGroup) -> Cost:
             return training_cost(group, shape_of(group), self.device)
@@ -70,7 +78,8 @@ class Cluster:
         fit = split_to_fit(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
             return sorted(fit, key=lambda group: cost_of(group).of(len(group.trials)), reverse=True)
-        return balance(fit, cost_of, sum(self._places(node, cpus) for node in self.nodes))
+        places = sum(self._places(node, cpus) for node in self.nodes)
+        return balance(fit, cost_of, places)
 
     def execute(
         self, jobs: Sequence[Job], datasets: Datasets, latest: Latest, probes: Sequence[ProbeSettings], trials: int
@@ -138,8 +147,7 @@ class Cluster:
         """Bytes that a group can have on every node."""
         if self._on_gpu:
             return int(min(node.info.free for node in self.nodes) * self.gpus_per_group)
-        places = ((node.memory, self._places(node, cpus)) for node in self.nodes)
-        return min(memory // count for memory, count in places if count) - PROCESS
+        return self._share(cpus) - PROCESS
 
     def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:
         """Bytes of a node's memory to ask for, never more than any node has that could train it."""
@@ -148,6 +156,11 @@ class Cluster:
             takes += footprint(group, shape, self.device, probes).of(len(group.trials))
         most = min(node.memory for node in self.nodes if self._places(node, cpus))
         return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, most)
+
+    def _share(self, cpus: int) -> int:
+        """Bytes that every node has for each of its places."""
+        places = ((node.memory, self._places(node, cpus)) for node in self.nodes)
+        return min(memory // count for memory, count in places if count)
 
     def _gpu_share(self) -> Mapping[str, Any]:
         # A process sees the GPU that it was started for and no other, so it can't be used for another group.

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -15,9 +15,9 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.engines.devices import data_key, out_of_memory, release_memory
-from bnexp.engines.messages import Ended, Job, Message, Started, messages
-from bnexp.records import Progress
-from bnexp.training.loop import train
+from bnexp.engines.messages import Failed, Job, Lost, Message, Started
+from bnexp.engines.worker import messages
+from bnexp.training.loop import Progress, train
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
@@ -74,20 +74,25 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
     """
     yield Started(ray.get_runtime_context().get_node_id())
     if others := differing(versions(), assignment.versions):  # a node that came later
-        yield Ended(f"{socket.gethostname()} has {', '.join(others)}")
+        yield Failed(f"{socket.gethostname()} has {', '.join(others)}", out_of_memory=False)
         return
     torch.set_num_threads(threads)
 
     def training(job: Job) -> Generator[Progress, None, None]:
-        try:  # it comes to each machine once, whoever asks for it there
-            data: Dataset = ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
-        except RayError as error:
-            name = job.group.settings.data.name
-            raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
-        return train(job.group, data.to(torch.device(assignment.device)), job.resume, assignment.probes)
+        data = _fetched(job, assignment).to(torch.device(assignment.device))
+        return train(job.group, data, job.resume, assignment.probes)
 
     yield from messages(job, training, out_of_memory, assignment.held_share, BANDWIDTH)
     release_memory()  # the process stays for the next group
+
+
+def _fetched(job: Job, assignment: Assignment) -> Dataset:
+    """Return the data set of a group, which comes to each machine once, whoever asks for it there."""
+    try:
+        return ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
+    except RayError as error:
+        name = job.group.settings.data.name
+        raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
 
 
 class RayWorkers:
@@ -103,6 +108,7 @@ class RayWorkers:
     def __init__(self, submit: Submit, needs: Mapping[str, float]):
         self._submit, self._needs = submit, needs
         self._streams: dict[ray.ObjectRefGenerator, int] = {}
+        self._names: Mapping[str, str] = {}
 
     def start(self, job: Job) -> None:
         """Queue a job for the next free worker."""
@@ -116,13 +122,17 @@ class RayWorkers:
             ready, _ = ray.wait(waiting, num_returns=1, timeout=WAIT_SECONDS)
         for stream in ready:
             number, message = self._streams[stream], _next(stream)
-            if isinstance(message, Started):
-                message = replace(message, node=names_of(_alive()).get(message.node, message.node[:8]))
-            elif isinstance(message, Ended):
+            if message.last:
                 del self._streams[stream]
-                if message.lost:
-                    ray.cancel(stream)  # if it lives after all, another one has its group now
+            if isinstance(message, Lost):
+                ray.cancel(stream)  # if it lives after all, another one has its group now
             yield number, message
+
+    def name(self, node: str) -> str:
+        """Return the name of a node for people."""
+        if node not in self._names:
+            self._names = {**self._names, **names_of([each for each in ray.nodes() if each["Alive"]])}
+        return self._names.get(node, node[:8])
 
     def activity(self, nodes: Sequence[str]) -> str:
         """Describe the groups in training for people."""
@@ -131,7 +141,8 @@ class RayWorkers:
     def has_workers(self) -> bool:
         """Tell whether any machine is left that could train."""
         return any(
-            all(each["Resources"].get(name, 0) >= count for name, count in self._needs.items()) for each in _alive()
+            each["Alive"] and all(each["Resources"].get(name, 0) >= count for name, count in self._needs.items())
+            for each in ray.nodes()
         )
 
     def stop(self) -> None:
@@ -139,10 +150,6 @@ class RayWorkers:
         for stream in self._streams:
             ray.cancel(stream)
         self._streams.clear()
-
-
-def _alive() -> list[Mapping[str, Any]]:
-    return [each for each in ray.nodes() if each["Alive"]]
 
 
 def names_of(entries: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
@@ -162,13 +169,13 @@ def _next(stream: "ray.ObjectRefGenerator") -> Message:
     try:
         message: Message = ray.get(next(stream))
     except StopIteration:
-        return Ended("the worker ended without a word", lost=True)
+        return Lost("the worker ended without a word")
     except OutOfMemoryError as error:  # Ray ends workers before their machine comes to a halt
-        return Ended(_named(error), out_of_memory=True, preempted=True)
+        return Failed(_named(error), out_of_memory=True, preempted=True)
     except RayTaskError as error:
-        return Ended(_named(error.cause or error), lost=True)
+        return Lost(_named(error.cause or error))
     except RayError as error:
-        return Ended(_named(error), lost=True)
+        return Lost(_named(error))
     return message
 
 

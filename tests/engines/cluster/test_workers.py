@@ -12,7 +12,7 @@ import ray
 from bnexp.engines.cluster import workers
 from bnexp.engines.cluster.workers import Assignment, train_group, versions
 from bnexp.engines.devices import data_key
-from bnexp.engines.messages import Ended, Job, ProgressBatch, Started
+from bnexp.engines.messages import Failed, Finished, Job, ProgressBatch, Started
 from tests.helpers import made_up_data, rates_group
 
 GROUP = rates_group(2)
@@ -35,7 +35,7 @@ def said(**changed: Any) -> list[Any]:
 
 def test_a_worker_says_where_it_is_then_how_it_goes_then_that_it_is_done() -> None:
     first, *heard, last = said()
-    assert (first, last) == (Started("c1e0"), Ended())
+    assert (first, last) == (Started("c1e0"), Finished())
     assert [item.record.step for message in heard if isinstance(message, ProgressBatch) for item in message.items] == [
         0,
         6,
@@ -50,7 +50,7 @@ def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: py
     monkeypatch.setattr(ray, "get", lost)
     first, last = said()
     assert first == Started("c1e0")
-    assert isinstance(last, Ended)
+    assert isinstance(last, Failed)
     assert last.failure.splitlines()[-1] == "RuntimeError: mnist did not reach cleo: nothing came"
     assert not last.out_of_memory
 
@@ -58,4 +58,6 @@ def test_a_node_that_the_data_set_does_not_reach_says_so_by_name(monkeypatch: py
 def test_a_node_with_other_programs_refuses_a_group() -> None:
     first, last = said(versions=versions() | {"torch": "1.0"})  # type: ignore[operator]
     assert first == Started("c1e0")
-    assert last == Ended(f"cleo has torch {versions()['torch']} in place of 1.0; install the same")
+    assert last == Failed(
+        f"cleo has torch {versions()['torch']} in place of 1.0; install the same", out_of_memory=False
+    )
