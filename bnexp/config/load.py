@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from bnexp.config.dotted import check_key, get, put
 from bnexp.config.experiment import ExperimentConfig, default_arms
+from bnexp.config.hints import hint
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.config.problems import check, sweep_meant
+from bnexp.config.problems import check
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
 from bnexp.config.yaml import flow, parse, plain, read_mapping
@@ -90,8 +91,9 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
     # What is wrong without the overrides too is the file's fault.
     in_file = check(written)[1] if overrides and found else found
     for key, message in found:
-        place = source if (key, message) in in_file else given
-        problems.append(Problem(place, printable(key), printable(message + sweep_meant(key, get(merged, key)))))
+        typed = (key, message) not in in_file
+        said = printable(message + hint(merged, key, typed=typed))
+        problems.append(Problem(given if typed else source, printable(key), said))
     if problems or config is None:
         raise ConfigError(problems)
     return config

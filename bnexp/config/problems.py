@@ -15,14 +15,14 @@ from bnexp.config.experiment import ExperimentConfig, first_stage
 from bnexp.config.sweep import values
 from bnexp.config.synonyms import nearest_value
 from bnexp.config.trial import TrialSettings
-from bnexp.config.yaml import flow, parse
-from bnexp.errors import InputError
 
 Finding = tuple[str, str]
 """A dotted key, and what is wrong with its value."""
 
 MOST_FINDINGS = 100
 """Problems of a kind that are said at once: the first are enough to read."""
+COLUMNS = ("grid", "zip", "tune.grid")
+"""Sections of lists by dotted key."""
 
 
 def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding]]:
@@ -32,14 +32,15 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
         config = ExperimentConfig.model_validate(raw)
     except ValidationError as error:
         found = _first(explain(error))
-    found += _first((place, fault) for key, value, place in _swept_values(raw) for fault in _faults(key, value))
+    found += _first((place, fault) for key, value, place in swept_values(raw) for fault in faults(key, value))
     if config and not found:
         found = _first(_repeated(config)) or _first(_conflicts(first_stage(config)))
     return config, found
 
 
 def _first(findings: Iterable[Finding]) -> list[Finding]:
-    return list(islice(dict.fromkeys(findings), MOST_FINDINGS))
+    found = list(islice(dict.fromkeys(findings), MOST_FINDINGS + 1))
+    return [*found[:MOST_FINDINGS], ("", "and more; mend these first")] if len(found) > MOST_FINDINGS else found
 
 
 def _repeated(config: ExperimentConfig) -> Iterator[Finding]:
@@ -65,9 +66,9 @@ def _conflicts(config: ExperimentConfig) -> Iterator[Finding]:
                     yield key, f"{message} (arm {arm})"
 
 
-def _swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+def swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
     """Yield (dotted key, value, place in the file) of every value in lists of the sweep and in the arms."""
-    for section in ("grid", "zip", "tune.grid"):
+    for section in COLUMNS:
         for key, column in _mapping(get(raw, section)).items():
             with suppress(ValueError):  # said already, for the column
                 listed = isinstance(column, list | tuple)
@@ -82,7 +83,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _faults(key: Any, value: Any) -> Iterator[str]:
+def faults(key: Any, value: Any) -> Iterator[str]:
     """Yield what is wrong with a value at a setting; nothing where it is possible, if only with other settings."""
     if not is_key(TrialSettings, str(key)):
         return  # said already, for the key
@@ -108,16 +109,7 @@ def _alone(key: str, value: Any) -> TrialSettings:
     return TrialSettings.model_validate(raw)
 
 
-def sweep_meant(key: str, value: Any) -> str:
-    """Return how to sweep a setting, where several of its values stand in place of one; else nothing."""
-    with suppress(InputError):  # no YAML
-        several = parse(f"[{value}]", "") if isinstance(value, str) else value
-        many = isinstance(several, list) and 1 < len(several) <= 20 and is_key(TrialSettings, key)
-        if many and not any(fault for each in several for fault in _faults(key, each)):
-            return f"; to sweep it: grid: {flow({key: several})}"
-    return ""
-
-
+KEYS = "expected text as a key; write numbers with a decimal point (0.1), and several values in brackets ([0.1, 1])"
 WORDS = (
     ("Value error, ", ""),
     ("Input should be", "expected"),
@@ -150,7 +142,9 @@ def explain(error: ValidationError, section: type[Settings] = ExperimentConfig) 
 
 
 def _expected(item: Mapping[str, Any], key: str) -> str:
-    kind = item["type"]
+    kind, given = item["type"], item["input"]
+    if kind == "invalid_key" and isinstance(given, int | float) and not isinstance(given, bool):
+        return KEYS
     if kind == "string_pattern_mismatch":
         return "expected letters, digits and _ . + - only, beginning with a letter or digit"
     if kind in ("model_type", "model_attributes_type", "dict_type"):

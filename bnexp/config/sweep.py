@@ -93,10 +93,15 @@ def _ranged(written: Mapping[str, Any]) -> tuple[float, ...]:
     arguments = written[kind]
     numbers = isinstance(arguments, list) and all(isinstance(x, int | float) for x in arguments)
     if not numbers or len(arguments) != 3 or any(isinstance(x, bool) for x in arguments):
-        raise ValueError(f"{kind} takes three numbers: [first, last, {'step' if kind == 'range' else 'n'}]")
+        raise ValueError(f"{kind} takes three numbers: [{', '.join(arguments_of(kind))}]")
     if not all(map(isfinite, arguments)):
         raise ValueError(f"{kind} takes three finite numbers")
     return _range(*arguments) if kind == "range" else _spaced(kind, *arguments)
+
+
+def arguments_of(kind: str) -> list[str]:
+    """Return the names of the three numbers that a kind of range takes."""
+    return ["first", "last", "step" if kind == "range" else "n"]
 
 
 def _spaced(kind: str, first: float, last: float, count: float) -> tuple[float, ...]:

@@ -9,6 +9,9 @@ from pydantic import AfterValidator, Field
 LONGEST_SHOWN = 500
 """Characters of a message that can quote what was written."""
 
+ESCAPES = "; in double quotes \\ begins an escape: write paths in single quotes, or with /"
+"""Said where a backslash of YAML text has become something else, as in "C:\\new"."""
+
 # What moves the cursor, changes colours or turns text around once it is printed, and what UTF-8 can't write.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -25,7 +28,7 @@ def printable(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if _CONTROLS.search(text):
-        raise ValueError("expected text of one line without control characters")
+        raise ValueError(f"expected text of one line without control characters{ESCAPES}")
     return text
 
 

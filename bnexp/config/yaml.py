@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bnexp.config.text import printable
+from bnexp.config.text import ESCAPES, printable
 from bnexp.errors import ConfigError, InputError, Problem
 
 DEEPEST = 50
@@ -53,6 +53,12 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     return float(re.sub(r"\.(?=[in])", "", loader.construct_scalar(node).lower()))
 
 
+def _unknown_tag(loader: _Loader, node: yaml.Node) -> None:
+    tag = f"!!{node.tag.removeprefix(TAG)}" if node.tag.startswith(TAG) else node.tag
+    problem = f"{tag} is not used here; write text, numbers, lists and mappings without a tag"
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
 _Loader.yaml_implicit_resolvers = {}
 for _name, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(f"{TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
@@ -61,7 +67,7 @@ _Loader.yaml_constructors = {
     **{f"{TAG}{kind}": yaml.SafeLoader.yaml_constructors[f"{TAG}{kind}"] for kind in _KINDS},
     f"{TAG}int": _integer,
     f"{TAG}float": _float,
-    None: yaml.SafeLoader.yaml_constructors[None],  # refuses all other tags
+    None: _unknown_tag,
 }
 
 
@@ -100,7 +106,9 @@ def parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{source}:{place} not valid YAML: {printable(str(error.problem or error.context))}") from None
+        problem = str(error.problem or error.context)
+        hint = ESCAPES if "escape" in problem else ""
+        raise InputError(f"{source}:{place} not valid YAML: {printable(problem)}{hint}") from None
     except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
         raise InputError(f"{source}: not valid YAML: {printable(str(error).splitlines()[0])}") from None
 

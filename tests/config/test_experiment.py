@@ -81,7 +81,7 @@ WRONG_ARMS = "expected a list of none, before, after, or a mapping from arm name
     [
         ([], f"arms: []: {WRONG_ARMS}"),
         ({}, f"arms: {WRONG_ARMS}"),
-        ("before", f'arms: "before": {WRONG_ARMS}'),
+        ("before", f'arms: "before": {WRONG_ARMS}; write arms: [before]'),
         (3, f"arms: 3: {WRONG_ARMS}"),
         (
             ["befor"],
@@ -138,7 +138,11 @@ def test_a_sweep_that_does_not_agree_names_its_key(
     ("grid", "line"),
     [
         ({"train.lr": []}, "grid.train.lr: []: expected at least one value, the list is empty"),
-        ({"train.lr": 0.1}, "grid.train.lr: 0.1: expected a list of values or one of logspace, linspace, range"),
+        (
+            {"train.lr": 0.1},
+            "grid.train.lr: 0.1: expected a list of values or one of logspace, linspace, range; "
+            "write grid: {train.lr: [0.1]}",
+        ),
         ({"train.lrr": [1]}, "grid.train.lrr: unknown key (nearest: train.lr)"),
         ({"name": ["a"]}, "grid.name: unknown key (nearest: data.name)"),
         ({"train.lr": [1, -1]}, "grid.train.lr[1]: -1: expected a number greater than or equal to 0"),

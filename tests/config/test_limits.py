@@ -10,6 +10,7 @@ from bnexp.config.experiment import MOST_SEEDS, MOST_TRIALS
 from bnexp.config.load import resolve
 from bnexp.config.model import MOST_LAYERS, MOST_UNITS
 from bnexp.config.sweep import MOST_VALUES
+from bnexp.config.text import ESCAPES
 from bnexp.config.train import MOST_UPDATES
 from bnexp.errors import ConfigError
 from bnexp.streams import stream_seed
@@ -105,7 +106,7 @@ def test_a_question_may_have_lines_and_tabs_but_a_path_may_not(refused: Refused)
     assert resolve({"name": "exp", "question": question}, "x").question == question
     for root in ("/data\n", "/da\tta"):
         (line,) = refused({"data": {"root": root}})
-        assert line.endswith(": expected text of one line without control characters")
+        assert line.endswith(f": expected text of one line without control characters{ESCAPES}")
 
 
 LEAVING = ["..", "../a", "/tmp/a", "a\\..\\b", "~", "a\x00b", "a\n", "x" * 101, "a\u2215b", ".git", "-exp", "", "a b"]

@@ -104,7 +104,7 @@ FIXUP_INSTEAD_OF_NORM = "model: init fixup stands in for norm layers; set norm.k
             'model.norm: "befor": expected a mapping of keys, or one of before, after, none, batch, layer, group, '
             "whiten, noisy_batch (nearest: before)",
         ),
-        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys'),
+        ({"norm": ["before"]}, 'model.norm: ["before"]: expected a mapping of keys; write before'),
         (
             {"init": "xaver"},
             'model.init.scheme: "xaver": expected one of normal, xavier, he, lecun, orthogonal, fixup '
