@@ -15,13 +15,14 @@ from bnexp import __version__
 from bnexp.api import run
 from bnexp.claims.catalogue import Claim, Tier
 from bnexp.claims.checks import CHECKS
+from bnexp.config.effective import effective
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import prepare
 from bnexp.runner.tuning import resolve_tuning
-from bnexp.store.files import PICTURE, SUMMARIES, make_folder, read, replace
-from bnexp.store.finding import holds_run
+from bnexp.store.files import PICTURE, READ_ONLY, SUMMARIES, check_format, make_folder, read, replace
+from bnexp.store.finding import experiment_of, find_runs, holds_run
 from bnexp.store.reader import RunRecord, finished_run
 
 
@@ -165,9 +166,45 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
                 finished[regime] = run
             elif fault := _fault(path):
                 unreadable[regime] = fault
+            elif run := _earlier_run(experiment, folder):
+                finished[regime] = run
         except InputError as error:  # written by another version of bnexp
             unreadable[regime] = str(error)
     return ClaimRuns(finished, unreadable)
+
+
+def _earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
+    """Return the finished run of an experiment that bnexp 0.2 wrote; None where there is none.
+
+    Raises:
+        InputError: trials diverged in it, by another definition than today's.
+    """
+    for found in find_runs(folder):
+        if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
+            if (found.trials["outcome"] == "diverged").any():
+                raise InputError(
+                    f"{found.path}: written by an earlier bnexp (format {READ_ONLY}), where diverged meant something "
+                    "else; train it anew with bnexp claims run"
+                )
+            return found
+    return None
+
+
+def _is_of(run: RunRecord, experiment: ExperimentConfig) -> bool:
+    """Tell whether a run is of the earlier format and trains, tunes and measures what an experiment does."""
+    try:
+        if check_format(run.path) != READ_ONLY:
+            return False
+        one, other = run.config, experiment
+    except InputError:  # an unreadable folder is no run of it
+        return False
+    if list(one.places()) != list(other.places()) or (one.tune, one.probes) != (other.tune, other.probes):
+        return False
+    trainings = [
+        [effective(each.settings(arm, point)) for point in each.points() for arm in each.arms]
+        for each in (default_config(one), default_config(other))
+    ]
+    return trainings[0] == trainings[1]
 
 
 def _fault(path: Path) -> str:

@@ -11,7 +11,8 @@ from bnexp.plan import run_name
 from bnexp.store.files import PICTURE
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import COLUMNS_SINCE_3, RESULT_COLUMNS
-from tests.cli.command import Command
+from tests.cli.command import Command, tree
+from tests.helpers import rewrite
 
 WRITTEN_BY_0_2 = Path(__file__).parents[1] / "store" / "format_2"
 """Four trials of `none` and `before` at rates 1 and 1e30; of the former `none` overshot and came back."""
@@ -98,3 +99,52 @@ def test_beside_the_same_trials_trained_anew_these_count(earlier: Path, cli: Com
     assert joined["rows"] == alone["rows"]
     assert joined["left_out"] == [f"{old}: 4 trials that a newer bnexp trained again (same arm, seed and settings)"]
     assert "earlier bnexp" not in "".join(joined["warnings"])
+
+
+CLAIM = """\
+claim: It helps.
+notes: [S0]
+literature: [A]
+experiment: {experiment}
+tiers: {{small: {{}}, full: {{}}}}
+measures: {{label: test accuracy, value: final_test_accuracy, better: higher, margin: 0.01}}
+"""
+
+
+def claim_of(here: Path, name: str, experiment: str) -> Path:
+    (here / f"{name}.yaml").write_text(CLAIM.format(experiment=experiment))
+    return here / f"{name}.yaml"
+
+
+def test_runs_of_claims_are_found_under_the_names_that_they_had(here: Path, cli: Command) -> None:
+    tiny = "{data: {name: digits, train_size: 200}, model: {depth: 1, width: 8}, train: {epochs: 1}, seeds: 2, "
+    tuned = "tune: {grid: {train.lr: [0.1, 1]}, seeds: [10, 11]}}"
+    claim = claim_of(here, "tiny", tiny + tuned)
+    assert cli("claims", "run", claim).code == 0
+    shown = cli("claims", "show", claim, "--json").json()
+    assert len(shown) == 2
+    for number, run in enumerate(sorted((here / "runs" / "claims" / "small").iterdir())):
+        about = json.loads((run / "environment.json").read_text())
+        rewrite(run / "environment.json", json.dumps(about | {"format": 2, "bnexp": "0.2.0"}))
+        run.rename(run.with_name(f"{run.name.rpartition('-')[0]}-{number:08}"))
+    assert cli("claims", "show", claim, "--json").json() == shown
+    before = tree(here)
+    assert cli("claims", "run", claim, "--check").err == "bnexp: tiny: has run\n"
+    assert tree(here) == before
+    other = claim_of(here, "tiny", tiny.replace("width: 8", "width: 9") + tuned)
+    assert {row["verdict"] for row in cli("claims", "show", other, "--json").json()} == {"not run"}
+
+
+def test_runs_of_claims_in_which_trials_diverged_are_not_judged_but_named(here: Path, cli: Command) -> None:
+    config = RunRecord(WRITTEN_BY_0_2).config
+    run = here / "runs" / "claims" / "small" / f"{config.name}-00000000"
+    shutil.copytree(WRITTEN_BY_0_2, run)
+    (run / PICTURE).write_text("a picture")
+    settings = config.model_dump(mode="json", exclude={"name", "question"})
+    shown = cli("claims", "show", claim_of(here, config.name, json.dumps(settings)))
+    assert (shown.code, shown.err) == (
+        0,
+        f"bnexp: left out: runs/claims/small/{run.name}: written by an earlier bnexp (format 2), where diverged meant "
+        "something else; train it anew with bnexp claims run\n",
+    )
+    assert "not readable" in shown.out
