@@ -21,7 +21,7 @@ class Findings:
     """For people and scripts; training doesn't depend on it."""
 
     left_out: tuple[tuple[str, int], ...] = ()
-    """Files that aren't read: their ending, or "hidden", and how many."""
+    """What isn't read: the ending of files, "hidden", or where they lie, and how many."""
     background: str = ""
     """What transparent images were laid on, one of BACKGROUNDS; empty where there are none."""
     remarks: tuple[str, ...] = ()
@@ -36,7 +36,9 @@ class Findings:
             yield f"transparent images are laid on {self.background}{why}"
         yield from self.remarks
         if self.left_out:
-            yield f"left out: {', '.join(counted(count, f'{kind} file') for kind, count in self.left_out)}"
+            # A place says where they lie: "2 outside the class folders".
+            texts = (f"{n} {kind}" if " " in kind else counted(n, f"{kind} file") for kind, n in self.left_out)
+            yield f"left out: {', '.join(texts)}"
 
 
 Sampling = Literal["epoch", "replacement", "by_class"]

@@ -63,6 +63,9 @@ def read(settings: DataSettings) -> RawImages:
     left_out = Counter[str]()
     try:
         classes = _classes(root, names)
+        left_out.update(_beside(root, names, "beside train/ and test/"))
+        for name in names:
+            left_out.update(_beside(root / name, classes, "outside the class folders"))
         files = {name: _files(root / name, classes, left_out) for name in names}
         cache = _cache_file(root, files)
     except OSError as cause:
@@ -117,6 +120,13 @@ def _classes(root: Path, splits: Sequence[str]) -> tuple[str, ...]:
         message = f"data.root: {root / 'train'} holds a single class, {classes[0]}, and there is nothing to tell apart"
         raise InputError(escaped(f"{message}; the folders of the classes have to lie directly in train/ and test/"))
     return tuple(classes)
+
+
+def _beside(folder: Path, read_here: Sequence[str], where: str) -> Iterator[str]:
+    """Yield `where`, or "hidden", for all that lies in a folder beside the folders that are read."""
+    for name in os.listdir(folder):
+        if name not in read_here:
+            yield "hidden" if _hidden(name) else where
 
 
 def _files(folder: Path, classes: Sequence[str], left_out: Counter[str]) -> list[tuple[str, int]]:

@@ -105,17 +105,23 @@ def test_a_val_folder_holds_the_validation_images(images: Path) -> None:
     )
 
 
-def test_what_is_left_out_is_counted_by_its_ending(images: Path) -> None:
+def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> None:
     cat = images / "train" / "cat"
     for name in ("1.txt", "2.TXT", "3.heic", "LICENSE", ".DS_Store", "._1.png"):
         (cat / name).write_text("no image")
     (cat / "@eaDir").mkdir()
     shutil.copy(cat / "0.png", cat / "@eaDir")
     (images / "train" / "__MACOSX").mkdir()
+    shutil.copy(cat / "0.png", images / "train" / "lost.png")  # in no class folder
+    (images / "README").write_text("no image")
+    (images / "extra").mkdir()
     raw = read(images)
     assert raw.shape.train == 6
     (line,) = raw.findings.lines()
-    assert line == "left out: 3 hidden files, 2 .txt files, 1 .heic file, 1 other file"
+    assert line == (
+        "left out: 4 hidden files, 2 .txt files, 2 beside train/ and test/, 1 .heic file, 1 other file, "
+        "1 outside the class folders"
+    )
 
 
 # What is refused.
