@@ -249,7 +249,7 @@ ALWAYS = (
 UNTOLD = ("data.root", "train.record_at", "train.checkpoint_every")
 """Where the images lie, and how often something is written down."""
 MOST_VALUES = 4
-"""Of a swept setting that are named; of more the first and the last."""
+"""A swept setting with more values than this is described by its first and last one."""
 
 
 def setting_text(config: ExperimentConfig) -> str:

@@ -324,7 +324,7 @@ def _doubts(
     arms: Mapping[str, ArmRow],
     choices: Sequence[Chosen],
 ) -> Iterator[str]:
-    """Say what is to be careful about: failed trials, edges, running averages that lag, and the noise of tuning."""
+    """Yield what a reader should watch out for: failed trials, edges, lagging running averages, tuning noise."""
     failed, planned = sum(row.failed for row in arms.values()), int(study.trials["arm"].isin(list(arms)).sum())
     if failed:
         yield f"{failed} of {planned} trials failed"

@@ -238,7 +238,7 @@ def run_claims(
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
         say: called with a line for every claim: its name, and how long it took.
         device, workers, progress: as for bnexp.run.
-        rerun: run everything anew.
+        rerun: run everything again.
 
     Raises:
         InputError: as bnexp.run; of data that can't be had before anything runs.

@@ -18,9 +18,9 @@ from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.table import Column, Table, plain_table
 
 MOST_CHOICES = 4
-"""Of an arm that are written out; of more their range."""
+"""The range describes an arm with more choices than this."""
 MOST_NAMED = 8
-"""Claims that have not run that are named; of more the number is said."""
+"""So many claims that have not run are named; where there are more, their number is given."""
 NOT_RUN, NO_VERDICT, UNREADABLE = "not run", "described", "not readable"
 """In place of a verdict."""
 

@@ -1,4 +1,4 @@
-"""Batch norm in evaluation: running statistics in place of the batch's, so that no sample's output hangs on another's.
+"""Batch norm in evaluation: with running statistics, so that the output of a sample depends on no other sample.
 
 y = γ (x − μ)/√(σ² + ε) + β with constant μ and σ² (Ioffe & Szegedy 2015, algorithm 2) is a line for each feature, of
 slope γ/√(σ² + ε) for every sample: the two terms that the statistics add to dx in training are gone.

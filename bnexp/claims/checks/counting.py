@@ -50,7 +50,7 @@ def four_parameters() -> Iterator[Finding]:
 
 
 def per_feature() -> Iterator[Finding]:
-    """Yield how many γ and β there are, and what they hang on."""
+    """Yield how many γ and β there are, and what they depend on."""
     networks = (
         ("a network of 5 and 7 units", MLP, [5, 7]),
         ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),

@@ -82,7 +82,7 @@ def _answers(name: str, moment: Moment) -> Iterator[Finding]:
 
 
 def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: Float[Tensor, "N C"]) -> Finding:
-    """Tell how far answers change in training mode, and how much they hang on the other images there."""
+    """Tell how far answers change in training mode, and how much they depend on the other images there."""
     mixed_NC = _in_training(network, x_NP)
     apart = difference(mixed_NC, whole_NC)
     order_N = torch.randperm(len(x_NP), generator=torch.Generator().manual_seed(0))

@@ -199,7 +199,7 @@ def _evaluation_error(steps: int) -> Iterator[Finding]:
 
 MODEL: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}
 NO_GRADIENT = 1e-10
-"""Of a bias, relative to the largest gradient of a weight, in float64."""
+"""Largest gradient of a bias that counts as none, relative to the largest gradient of a weight, in float64."""
 EQUAL_RUNS = 1e-8
 """Relative difference between trainings that differ by rounding, in float64."""
 STOOD_STILL = 1e-12
@@ -288,7 +288,7 @@ def _drift_by_rounding(steps: int) -> Finding:
 
 
 def _drift_without_mean(steps: int, rate: float = 0.1) -> Iterator[Finding]:
-    """Yield what becomes of b by the true gradient, and by one that takes μ for something that doesn't hang on b."""
+    """Yield where b ends with the true gradient, and with one that treats μ as independent of b."""
     u_BC, target_BC = noise(BATCH, 4).numpy(), 1 + noise(BATCH, 4, seed=1).numpy()
     for way in ("mean", "no mean"):
         b_C, seen = np.zeros(4), list[float]()
@@ -302,7 +302,7 @@ def _drift_without_mean(steps: int, rate: float = 0.1) -> Iterator[Finding]:
         if way == "mean":
             yield within(f"{steps} steps of b with the true gradient", far, NO_GRADIENT, "b has moved to {}")
         else:
-            what = "the same if the gradient ignores that the mean hangs on b"
+            what = "the same with a gradient that ignores that the mean depends on b"
             found = f"b has drifted to {far:.1f} and goes on, while the loss has changed by {{}}"
             yield compare(what, seen, [seen[0]] * len(seen), STOOD_STILL, found)
             # Every step is the same: the gradient is that of the first.

@@ -38,7 +38,7 @@ from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 
 EXACT = 1e-12
-"""Of means, deviations and ways back, in float64."""
+"""Largest error of means, standard deviations and inverse transforms in float64."""
 NEARLY_A_LINE = 0.05
 """Share of a sigmoid's variance that its best line may leave over a unit normal."""
 WIDTHS = 1.0, 2.0, 4.0, 8.0, 16.0
@@ -159,7 +159,7 @@ AFTER = 1e-5
 UPDATE = 1e-10
 """Relative error of an update that is read off the weights, in float64."""
 LIMIT, RATE, BATCH = 0.5, 0.1, 100
-"""Of the trainings: the norm that each tensor's gradient is clipped to, the learning rate, and all images."""
+"""The norm that the gradient of each tensor is clipped to, the learning rate, and the batch size: all images."""
 BEFORE_AND_AFTER = "gradient_norm", "gradient_norm.clipped"
 NORMS = *BEFORE_AND_AFTER, "gradient_norm.scale_free", "update_ratio"
 """Probes of weights: ‖g‖, the same after clipping, ‖g‖·‖W‖ and ‖ΔW‖/‖W‖."""

@@ -151,4 +151,6 @@ def test_a_loss_that_moves_with_the_bias_is_found(monkeypatch: pytest.MonkeyPatc
         return y + 1e-6 * cache.mean_C, cache
 
     monkeypatch.setattr(reference, "forward", leaking)
-    assert "the same if the gradient ignores that the mean hangs on b" in failing(formulas._drift_without_mean(STEPS))
+    assert "the same with a gradient that ignores that the mean depends on b" in failing(
+        formulas._drift_without_mean(STEPS)
+    )
