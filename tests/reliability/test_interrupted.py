@@ -81,11 +81,12 @@ def finished(task: Task, saved: set[tuple[int, int]], expected: dict[str, Any], 
 
 
 def at_operations(task: Task, stops: list[int], seed: int) -> None:
-    """Interrupt a command at each of some operations, and every third time what continues it, too."""
+    """Interrupt a command at each of some operations; every third time in its first half what continues it, too."""
     rng = random.Random(seed)
     expected, names = undisturbed(replace(task, runs=task.runs / f"{seed}"))
     for stop in stops:
-        further = [rng.randrange(PREPARED, len(names) // 2)] * (stop % 3 == 0)
+        half = len(names) // 2  # so many operations are left after a stop before it
+        further = [rng.randrange(PREPARED, half)] * (stop % 3 == 0 and stop < half)
         where, saved = f"{task.signal} at {stop} ({names[stop - 1]}), {further}", set[tuple[int, int]]()
         for number in (stop, *further):
             hit = replace(task, runs=task.runs / f"{seed}-{stop}", stop=number)
