@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any, TypeVar
 
-from bnexp.config.dotted import below
-from bnexp.config.effective import RECORDS, effective
 from bnexp.config.experiment import HOW_CLOSE, ExperimentConfig
+from bnexp.config.keys import below
 from bnexp.config.sweep import Point
 from bnexp.config.text import have, listed
-from bnexp.config.trial import TrialSettings
+from bnexp.config.trial import RECORDS, TrialSettings, effective
 
 T = TypeVar("T")
 

@@ -16,11 +16,10 @@ from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.config.train import OPTIMIZERS, OptimizerSpec
 from bnexp.errors import ConfigError
 from bnexp.nn.factory import LayerFactory
-from bnexp.nn.layout import share_features, trials_of
+from bnexp.nn.layers import share_features, trials_of
 from bnexp.nn.norm import Norm
-from bnexp.nn.plain_layers import layer_from_state
+from bnexp.nn.plain_layers import Converter, layer_from_state, to_torch
 from bnexp.nn.shards import Matrices
-from bnexp.nn.to_torch import Converter, to_torch
 from bnexp.plan import TrialGroup
 from bnexp.probes.context import ProbeContext, Value
 from bnexp.report.figures.pictures import PROBE_FIGURES

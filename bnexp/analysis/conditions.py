@@ -11,11 +11,10 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-from bnexp.config.dotted import below, leaves
-from bnexp.config.effective import MEANINGS, NO_EFFECT, effective
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import below, leaves
 from bnexp.config.sweep import Point
-from bnexp.config.trial import TrialSettings, with_changes
+from bnexp.config.trial import MEANINGS, NO_EFFECT, TrialSettings, effective, with_changes
 
 REWRITTEN = {meaning.of for meaning in MEANINGS}
 """Keys whose values can be written in several ways."""

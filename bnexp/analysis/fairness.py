@@ -8,8 +8,8 @@ import pandas as pd
 from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
 from bnexp.analysis.study import Study, trial_settings
-from bnexp.config.dotted import below
 from bnexp.config.experiment import KERAS, momentum_question
+from bnexp.config.keys import below
 from bnexp.config.model import ModelSettings
 from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings

@@ -12,10 +12,9 @@ from bnexp.analysis.conditions import Alignment, Cell, Condition, align
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.analysis.tuning import choices_at_edges, tuning_noise
-from bnexp.config.effective import RECORDS
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
-from bnexp.config.trial import TrialSettings, with_changes
+from bnexp.config.trial import RECORDS, TrialSettings, with_changes
 from bnexp.config.yaml import flow
 from bnexp.store.reader import RunRecord, grid_column
 from bnexp.store.tables import RESULT_COLUMNS, escape_cell

@@ -17,7 +17,7 @@ from bnexp.analysis.comparison import BestRow, RobustnessRow
 from bnexp.analysis.pairing import INACTIVE, active, balanced, complete, grid_points, paired_fields, point_numbers
 from bnexp.analysis.stats import mean_interval
 from bnexp.analysis.study import Chance, Study, bounds, chosen_by, is_number, lower_is_better
-from bnexp.config.dotted import is_key
+from bnexp.config.keys import is_key
 from bnexp.config.trial import TrialSettings, with_changes
 
 FEWEST_VALUES = 3

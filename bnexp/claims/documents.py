@@ -23,8 +23,8 @@ from bnexp.claims.tables import (
     rows_of,
     verdicts_table,
 )
-from bnexp.config.dotted import below, leaves
 from bnexp.config.experiment import ExperimentConfig, default_config
+from bnexp.config.keys import below, leaves
 from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings

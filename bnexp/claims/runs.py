@@ -15,8 +15,8 @@ from bnexp import __version__
 from bnexp.api import run
 from bnexp.claims.catalogue import Claim, Tier
 from bnexp.claims.checks import CHECKS
-from bnexp.config.effective import effective
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
+from bnexp.config.trial import effective
 from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import prepare

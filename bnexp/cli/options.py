@@ -43,8 +43,8 @@ def complete_setting(incomplete: str) -> list[str]:
 def _choices() -> dict[str, list[str]]:
     """Return the keys of all settings, each with its choices or, where it has none, its default."""
     from bnexp.config.documentation import all_sections
-    from bnexp.config.dotted import is_key
     from bnexp.config.experiment import ExperimentConfig
+    from bnexp.config.keys import is_key
 
     settings = [setting for section in all_sections() for setting in section.settings]
     known = [setting for setting in settings if is_key(ExperimentConfig, setting.key)]

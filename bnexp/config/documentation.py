@@ -7,9 +7,8 @@ from textwrap import fill, indent
 from typing import Any
 
 from bnexp.config.base import LARGEST_INTEGER
-from bnexp.config.dotted import below, nearest_key
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.synonyms import setting_of
+from bnexp.config.keys import below, nearest_key, setting_of
 from bnexp.errors import InputError
 
 Schema = Mapping[str, Any]

@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
-from bnexp.config.dotted import below
+from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
 from bnexp.config.sweep import Point, count_points, once, points, values
-from bnexp.config.synonyms import nearest_value
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
 from bnexp.errors import InputError, nearest

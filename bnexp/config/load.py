@@ -8,12 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bnexp.config.dotted import check_key, get, put
 from bnexp.config.experiment import ExperimentConfig, default_arms
-from bnexp.config.hints import hint
+from bnexp.config.keys import check_key, get, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.config.problems import check
+from bnexp.config.problems import check, hint
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
 from bnexp.config.yaml import flow, parse, plain, read_mapping

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
-from bnexp.config.synonyms import nearest_value
+from bnexp.config.keys import nearest_value
 
 Placement = Literal["before", "after"]
 GROUP_SETTINGS = ("groups", "group_size")

@@ -1,15 +1,22 @@
-"""All that decides one trial besides its seed, and what sweeps and arms may change of it."""
+"""All that decides one trial besides its seed: its settings, what may be changed of them, and which matter when.
 
-from collections.abc import Mapping
+A setting without effect (norm.groups under batch norm, betas under sgd) is left out of the effective settings, and one
+that stands for a number (null, auto) is that number. Trials with the same effective settings give the same numbers, bit
+for bit where each trains alone. A setting that no rule is about always matters.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Settings
-from bnexp.config.data import DataSettings
-from bnexp.config.dotted import check_key, put
+from bnexp.config.data import DATASETS, DataSettings
+from bnexp.config.keys import below, check_key, leaves, put
 from bnexp.config.model import ModelSettings
-from bnexp.config.train import TrainSettings
+from bnexp.config.norm import NORMS
+from bnexp.config.train import DEFAULT_EPOCHS, OPTIMIZERS, SCHEDULE_OPTIONS, ScheduleOptions, TrainSettings
 
 
 class TrialSettings(Settings):
@@ -63,3 +70,189 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length
 TrialKey = Annotated[str, AfterValidator(_trial_key)]
 """Dotted key of a setting, or of a section of them."""
 Value = Annotated[Any, BeforeValidator(_plain)]
+
+
+RECORDS = "records"
+"""What a rule relies on that holds for the training only: the records of the trial may differ."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When some settings have no effect."""
+
+    about: tuple[str, ...]
+    """Dotted keys of these settings."""
+    relies_on: tuple[str, ...]
+    """Dotted keys of the settings that decide it."""
+    matters: Callable[[TrialSettings], bool]
+    """Whether they have an effect on a trial."""
+
+
+def _normalised(settings: TrialSettings) -> bool:
+    return settings.model.norm.kind != "none"
+
+
+def _placed(settings: TrialSettings) -> bool:
+    """Whether norm layers stand somewhere, or units are dropped where they would stand."""
+    model = settings.model
+    return _normalised(settings) or (model.dropout > 0 and model.dropout_at in ("before_norm", "after_norm"))
+
+
+def _norm_reads(option: str) -> Rule:
+    return Rule((f"model.norm.{option}",), ("model.norm.kind",), lambda trial: option in trial.model.norm.spec.options)
+
+
+def _optimizer_reads(option: str) -> Rule:
+    return Rule((f"train.{option}",), ("train.optimizer",), lambda trial: option in trial.train.optimizer_spec.options)
+
+
+def _schedule_reads(option: str) -> Rule:
+    key = f"train.schedule_options.{option}"
+    return Rule((key,), ("train.schedule",), lambda trial: option in SCHEDULE_OPTIONS[trial.train.schedule])
+
+
+_SHAPE = ("model.family", "model.depth", "model.width")
+_WHITENINGS = ("pca_whiten", "zca_whiten")
+
+NO_EFFECT = (
+    Rule(("train.checkpoint_every",), (), lambda trial: False),
+    # Only a record can stop a trial.
+    Rule(("train.record_at",), ("train.stop_diverged", RECORDS), lambda trial: trial.train.stop_diverged),
+    Rule(("data.root",), ("data.name",), lambda trial: DATASETS[trial.data.name].image is None),
+    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in _WHITENINGS),
+    Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
+    Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),
+    Rule(("model.norm.affine", "model.norm.eps", "model.norm.gamma"), ("model.norm.kind",), _normalised),
+    # Dropout keeps its place where the norm is left out.
+    Rule(
+        ("model.norm.placement", "model.norm.addition", "model.norm.input"),
+        ("model.norm.kind", "model.dropout", "model.dropout_at"),
+        _placed,
+    ),
+    Rule(("model.norm.addition",), (*_SHAPE, "model.residual"), lambda trial: trial.model.blocks),
+    *map(_norm_reads, dict.fromkeys(option for spec in NORMS.values() for option in spec.options)),
+    # The averages are made, and a probe may read them, but they are put aside before anything is evaluated.
+    Rule(
+        ("model.norm.momentum",),
+        ("model.norm.statistics", RECORDS),
+        lambda trial: trial.model.norm.statistics == "ema",
+    ),
+    Rule(("model.norm.steps",), ("model.family",), lambda trial: trial.model.spec.recurrent),
+    Rule(
+        ("model.norm.recurrent",),
+        ("model.family", "model.norm.kind"),
+        lambda trial: trial.model.spec.recurrent and _normalised(trial),
+    ),
+    Rule(("train.epochs",), ("train.steps",), lambda trial: trial.train.steps is None),
+    Rule(("train.drop_last",), ("train.sampling",), lambda trial: trial.train.sampling != "replacement"),
+    *map(_optimizer_reads, dict.fromkeys(option for spec in OPTIMIZERS.values() for option in spec.options)),
+    Rule(("train.decay_all",), ("train.weight_decay",), lambda trial: trial.train.weight_decay > 0),
+    *map(_schedule_reads, ScheduleOptions.model_fields),
+    # Of warmup_cosine it is in train.warmup: see below.
+    Rule(
+        ("train.schedule_options.warmup",),
+        ("train.schedule", "train.warmup"),
+        lambda trial: trial.train.schedule == "one_cycle",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a setting comes to."""
+
+    of: str
+    """Its dotted key."""
+    relies_on: tuple[str, ...]
+    """Dotted keys of the other settings that decide it."""
+    value: Callable[[TrialSettings], Any]
+    """The value that it stands for."""
+
+
+def _biases(settings: TrialSettings) -> list[bool]:
+    """Return whether hidden layers have biases: most of them, and the last ones of residual blocks."""
+    model = settings.model
+    last = model.blocks and model.norm.addition == "before"
+    return [model.has_bias(), model.has_bias(norm_next=last)]
+
+
+def _widths(settings: TrialSettings) -> Any:
+    model = settings.model
+    widths = dict.fromkeys(model.widths)
+    return next(iter(widths)) if not model.spec.units or len(widths) == 1 else " ".join(map(str, model.widths))
+
+
+def _optimizer(settings: TrialSettings) -> str:
+    train = settings.train
+    return train.optimizer if train.weight_decay > 0 else train.optimizer_spec.without_decay or train.optimizer
+
+
+def _warmup(settings: TrialSettings) -> float:
+    return 0.0 if settings.train.schedule == "one_cycle" else settings.train.schedule_read.warmup
+
+
+def _schedule(settings: TrialSettings) -> str:
+    # warmup_cosine is cosine with a warm-up of its own.
+    return "cosine" if settings.train.schedule == "warmup_cosine" else settings.train.schedule
+
+
+def _option(name: str) -> Callable[[TrialSettings], Any]:
+    return lambda trial: getattr(trial.train.schedule_read, name)
+
+
+def _sizes(settings: TrialSettings) -> tuple[int | None, int | None, int | None]:
+    """Return the images to train, to validate and to test on; as they are set where only the set's files tell."""
+    data, spec = settings.data, DATASETS[settings.data.name]
+    return data.sizes(spec.train, 0, spec.test) if spec.image else (data.train_size, data.val_size, data.test_size)
+
+
+def _drop_last(settings: TrialSettings) -> bool:
+    """Return whether a smaller last batch is left out; where batches fill the epoch there is none: true, too."""
+    known = DATASETS[settings.data.name].image is not None
+    images = _sizes(settings)[0] if known else None
+    filled = images is not None and images % settings.train.batch_size == 0
+    return settings.train.drop_last or filled
+
+
+MEANINGS = (
+    Meaning("data.train_size", ("data.name", "data.val_size"), lambda trial: _sizes(trial)[0]),
+    Meaning("data.val_size", ("data.name",), lambda trial: _sizes(trial)[1]),
+    Meaning("data.test_size", ("data.name",), lambda trial: _sizes(trial)[2]),
+    Meaning("model.depth", ("model.family", "model.width"), lambda trial: trial.model.layers),
+    Meaning("model.width", ("model.family", "model.depth"), _widths),
+    Meaning(
+        "model.bias", ("model.norm", "model.init.scheme", "model.dropout_at", "model.residual", "model.depth"), _biases
+    ),
+    Meaning("train.epochs", (), lambda trial: trial.train.epochs or DEFAULT_EPOCHS),
+    Meaning("train.drop_last", ("data", "train.batch_size"), _drop_last),
+    Meaning("train.optimizer", ("train.weight_decay",), _optimizer),
+    Meaning("train.schedule", ("train.schedule_options.warmup", "train.warmup"), _schedule),
+    Meaning("train.warmup", ("train.schedule", "train.schedule_options.warmup"), _warmup),
+    *(
+        Meaning(f"train.schedule_options.{name}", ("train.schedule",), _option(name))
+        for name in ScheduleOptions.model_fields
+    ),
+)
+
+
+def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict[str, Any]:
+    """Return the settings that matter to a trial by their dotted keys, null and auto replaced by what they stand for.
+
+    Args:
+        settings: the trial's.
+        varying: dotted keys whose values are not to be relied on: what matters at some value of them stays. With
+            RECORDS among them, what matters to the records alone stays too.
+    """
+    found = dict(leaves(settings))
+    for meaning in MEANINGS:
+        if not _rests_on(meaning.relies_on, varying):
+            found[meaning.of] = meaning.value(settings)
+    for rule in NO_EFFECT:
+        if not _rests_on(rule.relies_on, varying) and not rule.matters(settings):
+            for key in rule.about:
+                found.pop(key, None)
+    return found
+
+
+def _rests_on(settings: Iterable[str], varying: Collection[str]) -> bool:
+    return any(below(key, other) or below(other, key) for key in settings for other in varying)

@@ -11,8 +11,8 @@ from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
 from bnexp.deploy.timing import MOST_ROUNDS, Timing, timings
 from bnexp.engines.devices import data_key, load_data
+from bnexp.nn.plain_layers import to_torch
 from bnexp.nn.table import layer_table
-from bnexp.nn.to_torch import to_torch
 from bnexp.plan import Trial
 from bnexp.report.columns import number
 from bnexp.report.style import short_keys, value_text

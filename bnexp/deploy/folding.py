@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
-from bnexp.nn.plain_layers import ImageRowsAsSteps, Recurrent, Residual, Whitening
+from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening
 from bnexp.nn.table import layer_table
-from bnexp.nn.to_torch import Converter
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
 from bnexp.training.group_state import CHUNK_NUMBERS, chunks

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.config.model import InitSettings, ModelSettings
-from bnexp.nn.factory import LayerFactory
+from bnexp.nn.factory import LayerFactory, set_fixup_gains
 from bnexp.nn.layers import Conv2d, Linear
-from bnexp.nn.residual import set_fixup_gains
 from bnexp.streams import TrialRandom, stream_seed
 
 Weight = Float[Tensor, "out in *kernel"]

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.model import resnet_blocks, vgg_stages
-from bnexp.nn.factory import LayerFactory
-from bnexp.nn.layout import pooled_features, share_images, trials_of
-from bnexp.nn.residual import ResidualBlock
-from bnexp.nn.to_torch import Converter
+from bnexp.nn.factory import LayerFactory, ResidualBlock
+from bnexp.nn.layers import pooled_features, share_images, trials_of
+from bnexp.nn.plain_layers import Converter
 
 
 class Convolutional(nn.Module):

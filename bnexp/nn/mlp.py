@@ -6,10 +6,9 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from bnexp.nn.factory import LayerFactory, sequence
-from bnexp.nn.layout import share_features, trials_of
-from bnexp.nn.residual import ResidualBlock
-from bnexp.nn.to_torch import Converter
+from bnexp.nn.factory import LayerFactory, ResidualBlock, sequence
+from bnexp.nn.layers import share_features, trials_of
+from bnexp.nn.plain_layers import Converter
 
 
 class MLP(nn.Module):

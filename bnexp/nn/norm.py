@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.norm import NormSettings
-from bnexp.nn.layout import Activations, draws_for
-from bnexp.nn.plain_layers import layer_from_state
-from bnexp.nn.to_torch import Converter
+from bnexp.nn.layers import Activations, draws_for
+from bnexp.nn.plain_layers import Converter, layer_from_state
 from bnexp.streams import TrialRandom
 
 

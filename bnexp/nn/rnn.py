@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from bnexp.nn import plain_layers
 from bnexp.nn.factory import LayerFactory
-from bnexp.nn.layers import Linear
-from bnexp.nn.layout import share_features, trials_of
+from bnexp.nn.layers import Linear, share_features, trials_of
 from bnexp.nn.norm import Norm
-from bnexp.nn.to_torch import Converter
+from bnexp.nn.plain_layers import Converter
 
 
 class RNN(nn.Module):

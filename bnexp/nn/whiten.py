@@ -14,8 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.norm import RunningNorm
-from bnexp.nn.plain_layers import Whitening, layer_from_state
-from bnexp.nn.to_torch import Converter
+from bnexp.nn.plain_layers import Converter, Whitening, layer_from_state
 
 
 class Whiten(RunningNorm):

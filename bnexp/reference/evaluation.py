@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Real
 
 from bnexp.reference.graph import Cache, Gradients
-from bnexp.reference.rows import Activations, from_rows, per_feature, rows_like, to_rows
+from bnexp.reference.nodes import Activations, from_rows, per_feature, rows_like, to_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,17 +14,21 @@ import numpy as np
 from jaxtyping import Float64, Real
 
 from bnexp.reference.nodes import (
+    Activations,
     addition_backward,
+    from_rows,
     inverse_backward,
     mean_backward,
+    per_feature,
     product_backward,
     repeat,
     repeat_backward,
+    rows_like,
     square_backward,
     square_root_backward,
     subtraction_backward,
+    to_rows,
 )
-from bnexp.reference.rows import Activations, from_rows, per_feature, rows_like, to_rows
 
 
 @dataclass(frozen=True, eq=False)

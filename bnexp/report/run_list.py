@@ -11,8 +11,8 @@ from typing import Any
 
 from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_run, reason
-from bnexp.config.dotted import get, leaves
 from bnexp.config.experiment import ExperimentConfig, cell_settings
+from bnexp.config.keys import get, leaves
 from bnexp.config.text import escaped
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.report.style import value_text

@@ -1,6 +1,6 @@
 """A setting that has no effect on an arm is no axis, no edge and no candidate of that arm.
 
-The rule that says which trainings are the same (`bnexp.config.effective`) decides this, trial by trial.
+The rule that says which trainings are the same (`bnexp.config.trial`) decides this, trial by trial.
 """
 
 from pathlib import Path

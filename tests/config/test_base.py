@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from bnexp.config.base import Settings
-from bnexp.config.dotted import put
+from bnexp.config.keys import put
 from bnexp.config.trial import TrialSettings
 
 NUMBERS = ("data.train_size", "model.width", "model.norm.eps", "train.lr", "train.clip.value")

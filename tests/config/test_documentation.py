@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bnexp.config.documentation import Setting, all_sections, find_settings, to_markdown, to_text
-from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import leaf_keys
 from bnexp.errors import InputError
 
 

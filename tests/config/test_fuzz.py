@@ -11,8 +11,8 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bnexp.config.dotted import leaf_keys
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import leaf_keys
 from bnexp.config.load import load, resolve, shipped
 from bnexp.config.yaml import parse, to_yaml
 from bnexp.errors import BnexpError

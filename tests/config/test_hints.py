@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from bnexp.config.dotted import is_key
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import SYNONYMS, is_key
 from bnexp.config.load import resolve
-from bnexp.config.synonyms import SYNONYMS
 from bnexp.config.yaml import parse
 from bnexp.errors import InputError, bare
 

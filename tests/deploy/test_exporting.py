@@ -17,8 +17,7 @@ from bnexp.config.data import DataSettings
 from bnexp.data.dataset import load
 from bnexp.data.raw import read
 from bnexp.deploy import export as exporting
-from bnexp.deploy.export import Exported, export_trial
-from bnexp.deploy.source import WEIGHTS
+from bnexp.deploy.export import WEIGHTS, Exported, export_trial
 from bnexp.errors import BnexpError, InputError, not_installed
 from bnexp.runner.trained import trained_trials
 from bnexp.store.reader import RunRecord

@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bnexp.deploy.source import WEIGHTS, model_source
-from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels
-from bnexp.nn.to_torch import to_torch
-from tests.nn.test_to_torch import FAMILIES, IMAGE, trained
+from bnexp.deploy.export import WEIGHTS, model_source
+from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, to_torch
+from tests.nn.test_plain_layers import FAMILIES, IMAGE, trained
 
 NORM = {"groups": 2, "group_size": 2, "eps": 0.25, "momentum": 0.5}
 

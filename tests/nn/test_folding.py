@@ -10,7 +10,7 @@ from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.nn.norm import BatchNorm
 from tests.helpers import EXACT_FLOAT32, assert_close, noise
 from tests.nn.plain import PLAIN_NORMS
-from tests.nn.test_to_torch import FAMILIES, IMAGE, assert_same, trained
+from tests.nn.test_plain_layers import FAMILIES, IMAGE, assert_same, trained
 
 PADDED = "the next convolution pads with zeros, which don't get the shift"
 AROUND = "what it hands on enters the next residual block, and goes around it, too"

@@ -8,8 +8,8 @@ from bnexp.config.model import ActivationName
 from bnexp.config.norm import NORMS
 from tests.helpers import pairwise
 from tests.nn.plain import assert_equals_plain
-from tests.nn.test_to_torch import FAMILIES as EVERY_FAMILY
-from tests.nn.test_to_torch import IMAGE
+from tests.nn.test_plain_layers import FAMILIES as EVERY_FAMILY
+from tests.nn.test_plain_layers import IMAGE
 
 FAMILIES = {name: raw for name, raw in EVERY_FAMILY.items() if name != "rnn"}
 

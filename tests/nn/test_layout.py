@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bnexp.nn.layout import per_trial, pooled_features, share_features, share_images
+from bnexp.nn.layers import per_trial, pooled_features, share_features, share_images
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 
 BATCH, IMAGE = 4, (2, 3, 5)

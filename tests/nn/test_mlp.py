@@ -8,10 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from bnexp.config.model import ActivationName, ModelSettings
-from bnexp.nn.factory import LayerFactory
+from bnexp.nn.factory import LayerFactory, ResidualBlock
 from bnexp.nn.layers import ACTIVATIONS
 from bnexp.nn.mlp import MLP
-from bnexp.nn.residual import ResidualBlock
 from tests.helpers import noise
 from tests.nn.plain import seed_draws
 

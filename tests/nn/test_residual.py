@@ -8,8 +8,8 @@ from torch import nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import build
+from bnexp.nn.factory import ResidualBlock
 from bnexp.nn.layers import Conv2d, Linear, ScalarBias, ScalarMultiplier
-from bnexp.nn.residual import ResidualBlock
 from tests.helpers import EXACT_FLOAT64, assert_close, noise
 from tests.nn.plain import CPU, seed_draws
 

@@ -11,8 +11,8 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.norm import StepBatchNorm, refit_statistics
+from bnexp.nn.plain_layers import to_torch
 from bnexp.nn.table import layer_table
-from bnexp.nn.to_torch import to_torch
 from bnexp.plan import TrialGroup
 from bnexp.probes.networks import Batch, Networks
 from bnexp.streams import stream_seed
@@ -29,7 +29,7 @@ from tests.helpers import (
     rates_group,
 )
 from tests.nn.plain import network
-from tests.nn.test_to_torch import assert_same, trained
+from tests.nn.test_plain_layers import assert_same, trained
 from tests.probes.looking import find, in_training, rates
 from tests.training.test_memory import measured_and_counted
 

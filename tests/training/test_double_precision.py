@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bnexp.config.dotted import put
+from bnexp.config.keys import put
 from bnexp.config.trial import TrialSettings
 from bnexp.nn.norm import Norm
 from bnexp.training.group_state import GroupTrainState

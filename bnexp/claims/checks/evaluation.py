@@ -30,7 +30,7 @@ from bnexp.deploy.folding import Unfoldable, folded
 from bnexp.deploy.timing import in_turn
 from bnexp.nn.layers import Linear
 from bnexp.nn.norm import BatchNorm, refit_statistics
-from bnexp.nn.to_torch import to_torch
+from bnexp.nn.plain_layers import to_torch
 
 SAME_ANSWER = 1e-6
 """Of logits, relative to the largest."""

@@ -12,7 +12,7 @@ import pandas as pd
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.pairing import IDENTITY, INACTIVE
 from bnexp.analysis.study import Study
-from bnexp.config.dotted import leaf_keys
+from bnexp.config.keys import leaf_keys
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.report.columns import estimate, grid_value, number, value_kind, words

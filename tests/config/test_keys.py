@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.dotted import check_key, leaf_keys, put
+from bnexp.config.keys import check_key, leaf_keys, put
 from bnexp.config.trial import TrialSettings
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bnexp.config.norm import NORMS
-from bnexp.nn.to_torch import to_torch
+from bnexp.nn.plain_layers import to_torch
 from tests.helpers import EXACT_FLOAT64, assert_close, noise, pairwise
 from tests.nn.plain import network
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
-from bnexp.config.dotted import leaf_keys
-from bnexp.config.effective import RECORDS, effective
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.trial import TrialSettings
+from bnexp.config.keys import leaf_keys
+from bnexp.config.trial import RECORDS, TrialSettings, effective
 from bnexp.data.dataset import Dataset, load
 from bnexp.plan import Trial, TrialGroup, groups, identities, trials
 from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
