@@ -1,5 +1,6 @@
 """What the tests share: the tolerances, all of them, and small experiments on made-up images."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations, product
@@ -142,9 +143,14 @@ def rates_group(trials: int = 1, model: dict[str, Any] | None = None, seeds: int
     return small_group([0.1 / (1 + i) for i in range(trials)], model, seeds, **train)
 
 
-def finished(group: TrialGroup, data: Dataset | None = None) -> list[Progress]:
-    """Train a group to its end."""
-    return list(train(group, data or made_up_data(group)))
+def finished(group: TrialGroup, data: Dataset | None = None, *more: Any) -> list[Progress]:
+    """Train a group to its end; `more` goes to train. The state of every record can be had afterwards, too."""
+    return [_kept(each) for each in train(group, data or made_up_data(group), *more)]
+
+
+def _kept(progress: Progress) -> Progress:
+    snapshot = progress.snapshot()
+    return dataclasses.replace(progress, snapshot=lambda: snapshot)
 
 
 def curve(records: list[EpochRecord], trial: int) -> np.ndarray:

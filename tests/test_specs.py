@@ -135,7 +135,7 @@ def test_a_probe_is_a_record_and_a_function(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(PROBES, "largest_weight", ProbeSpec(largest_weight, options=("layers",), default=True))
     config = experiment(model={"depth": 1, "norm": "none"}, probes="default", train={"batch_size": 16, "epochs": 1})
     group = only_group(config)
-    *_, last = train(group, made_up_data(group), probes=config.probes)
+    *_, last = finished(group, None, None, config.probes)
     largest = np.abs(last.snapshot().arrays["network.output.weight"]).max()
     assert last.probes[-1].values["output", "largest_weight"] == (largest,)
     with pytest.raises(ConfigError, match="batches: largest_weight has no use for it; leave it out"):

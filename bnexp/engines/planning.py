@@ -12,7 +12,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, parts
 from bnexp.training.estimate import footprint
-from bnexp.training.work import Cost
+from bnexp.training.work import Demand
 
 USABLE = 0.85
 """Share of the free memory that is planned with: allocators leave gaps, and other programs grow."""
@@ -42,10 +42,10 @@ def split_to_fit(
     sized = []
     for group in groups:
         takes = footprint(group, shape_of(group), device, probes)
-        most = takes.most(int(USABLE * free))
+        most = int(max(0, USABLE * free - takes.shared) // takes.per_trial)
         if most == 0 and device.type == "cpu":
             raise InputError(
-                f"one trial ({group.trials[0].arm}) takes about {gibibytes(takes.of(1))} and "
+                f"one trial ({group.trials[0].arm}) takes about {gibibytes(int(takes.of(1)))} and "
                 f"{gibibytes(free)} are free; lower train.batch_size, model.width or model.depth"
             )
         sized += [(takes.of(len(part.trials)), part) for part in parts(group, max(1, most))]
@@ -59,7 +59,7 @@ SAME = 0.01
 """A gain that is not worth a cut, as a share of the time."""
 
 
-CostOf = Callable[[TrialGroup], Cost]
+CostOf = Callable[[TrialGroup], Demand]
 Piece = tuple[float, int, TrialGroup]
 """A part of a group: the time that it takes, the index of the group, and its trials."""
 
@@ -112,7 +112,7 @@ def makespan(times: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost]) -> Iterator[list[Piece]]:
+def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Demand]) -> Iterator[list[Piece]]:
     """Yield the groups as they are, and then cut once more each time where the longest of all is; longest first."""
     cuts: list[tuple[TrialGroup, ...]] = [(group,) for group in groups]
     while True:
@@ -124,7 +124,7 @@ def _cuttings(groups: Sequence[TrialGroup], costs: Sequence[Cost]) -> Iterator[l
         cuts[longest] = _cut(groups[longest], len(cuts[longest]))
 
 
-def _timed(pieces: Iterable[tuple[int, TrialGroup]], costs: Sequence[Cost]) -> list[Piece]:
+def _timed(pieces: Iterable[tuple[int, TrialGroup]], costs: Sequence[Demand]) -> list[Piece]:
     timed = [(costs[at].of(len(piece.trials)), at, piece) for at, piece in pieces]
     return sorted(timed, key=lambda piece: -piece[0])
 
@@ -135,7 +135,7 @@ def _end_and_busy(pieces: Sequence[Piece], workers: int) -> tuple[float, float]:
     return makespan(times, workers), sum(times) / workers
 
 
-def _last_cut(pieces: Sequence[Piece], costs: Sequence[Cost], workers: int) -> list[Piece]:
+def _last_cut(pieces: Sequence[Piece], costs: Sequence[Demand], workers: int) -> list[Piece]:
     """Return the pieces with those cut that come last, if they are too few for all workers to have one."""
     last = len(pieces) % workers
     whole, few = pieces[: len(pieces) - last], pieces[len(pieces) - last :]

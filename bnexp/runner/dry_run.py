@@ -183,7 +183,7 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)
         layers = layer_table(group.settings.model, shape.image, shape.classes)
-        bytes_ = footprint(group, shape, device, config.probes).of(len(group.trials))
+        bytes_ = int(footprint(group, shape, device, config.probes).of(len(group.trials)))
         seconds = estimated_seconds(group, shape, device)
         probing = probing_seconds(group, shape, device, config.probes)
         return GroupOverview(group, tuple(layers), seconds + probing, probing, bytes_)

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
+from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.train import TrainSettings
@@ -19,7 +19,7 @@ from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.graphs import updater
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics, threads
-from bnexp.training.work import record_steps, shard_sizes, trials_at_once, updates_per_epoch
+from bnexp.training.work import Demand, record_steps, shard_sizes, trials_at_once, updates_per_epoch
 
 PROBED = 4
 """Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
@@ -32,24 +32,6 @@ CHUNK_TENSORS = 4
 """Tensors of a chunk's size that are alive while a split is measured."""
 
 
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes that a group takes besides the images."""
-
-    per_trial: int
-    """Parameters, optimiser and, where all trials compute at once, the activations of a batch."""
-    shared: int
-    """What measuring takes, and the activations of trials that compute one after the other."""
-
-    def of(self, trials: int) -> int:
-        """Bytes of a group of so many trials."""
-        return self.shared + trials * self.per_trial
-
-    def most(self, room: int) -> int:
-        """Trials that fit; 0 where not even one does."""
-        return max(0, (room - self.shared) // self.per_trial)
-
-
 def image_bytes(group: TrialGroup, shape: DataShape) -> int:
     """Count what the images of a group take, of which a process keeps one copy: bytes, or floats where whitened."""
     size = dtype_of(group.settings.train.precision).itemsize if group.settings.data.normalize in WHITENINGS else 1
@@ -58,8 +40,11 @@ def image_bytes(group: TrialGroup, shape: DataShape) -> int:
 
 def footprint(
     group: TrialGroup, shape: DataShape, device: torch.device, probes: Sequence[ProbeSettings] = ()
-) -> Footprint:
-    """Count what a group takes on a device, with the probes that are taken of it."""
+) -> Demand:
+    """Count the bytes that a group takes on a device besides the images, with the probes that are taken of it.
+
+    What measuring takes is shared, as are the activations of trials that compute one after the other.
+    """
     settings, features = group.settings, prod(shape.image)
     draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
@@ -79,7 +64,7 @@ def footprint(
     shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations
     shared += HESSIAN * hessian_batches(probes) * settings.train.batch_size * kept
     size = dtype_of(settings.train.precision).itemsize
-    return Footprint(numbers * size, shared * size)
+    return Demand(shared * size, numbers * size)
 
 
 TIMED_TRIALS = 8
@@ -97,18 +82,14 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     train = group.settings.train
     per_epoch = updates_per_epoch(group, shape)
     few = _few(group, device)
-    data = _noise(few, shape, device)
     with numerics(train, device):
-        train_state = GroupTrainState(few, data)
-        shard = max(shard_sizes(group, device))
-        macs = train_state.macs * shard // max(shard_sizes(few, device))
-        batch_SB = torch.randint(len(data.train), (len(few.shared_seeds), train.batch_size), device=device)
-        rate_K1 = torch.zeros(len(few.trials), 1, device=device, dtype=dtype_of(train.precision))
+        train_state, batch_SB, rate_K = _made_up(few, shape, device)
+        macs = train_state.macs * max(shard_sizes(group, device)) // max(shard_sizes(few, device))
         first = torch.ones((), dtype=torch.int64, device=device)
         with threads(macs, device):
             update = updater(train_state)
-            step = _time(lambda: update(batch_SB, rate_K1, first), device)
-            image = _time(lambda: train_state.evaluate(1).tolist(), device) / len(data.train)
+            step = _time(lambda: update(batch_SB, 0 * rate_K[:, None], first), device)
+            image = _time(lambda: train_state.evaluate(1).tolist(), device) / len(train_state.data.train)
     images = shape.train + shape.val + shape.test
     spent = step * train.total_steps(per_epoch) + image * images * (1 + len(record_steps(train, per_epoch)))
     return spent * len(group.trials) / len(few.trials)
@@ -121,42 +102,29 @@ def probing_seconds(
 
     On a few hundred made-up images: mode_gap, which goes through whole splits, takes longer than that.
     """
-    if not probes:
-        return 0.0
-    one_by_one = [probe for probe in probes if probe.spec.one_trial_at_a_time]
-    if 0 < len(one_by_one) < len(probes):
-        rest = [probe for probe in probes if probe not in one_by_one]
-        return sum(probing_seconds(group, shape, device, some) for some in (rest, one_by_one))
     train = group.settings.train
     per_epoch = updates_per_epoch(group, shape)
-    few = TrialGroup(group.trials[:1]) if one_by_one else _few(group, device)
-    spent = 0.0
-    with numerics(train, device):
-        train_state = GroupTrainState(few, _noise(few, shape, device))
-        batch_SB = torch.randint(len(train_state.data.train), (len(few.shared_seeds), train.batch_size), device=device)
-        rate_K = torch.full((len(few.trials),), train.lr, device=device, dtype=dtype_of(train.precision))
-        with threads(train_state.macs, device):
-            for together in _by_schedule(probes):
-                prober = Prober(few, train_state.network, train_state.shards, train_state.data, together)
-
-                def act(prober: Prober = prober, due: Sequence[ProbeSettings] = together) -> None:
-                    prober.before_update(due)
-                    prober.measure(due, 1, 1, rate_K, batch_SB)
-
-                spent += _time(act, device) * _moments(together[0], train, per_epoch)
-    return spent * len(group.trials) / len(few.trials)
-
-
-def _few(group: TrialGroup, device: torch.device) -> TrialGroup:
-    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
-
-
-def _by_schedule(probes: Sequence[ProbeSettings]) -> list[list[ProbeSettings]]:
-    """Put probes together that are taken at the same moments, and share what they look at."""
-    found: dict[tuple[object, object], list[ProbeSettings]] = {}
+    # Probes that are taken at the same moments share what they look at.
+    together: dict[tuple[object, ...], list[ProbeSettings]] = {}
     for probe in probes:
-        found.setdefault((probe.every, probe.at), []).append(probe)
-    return list(found.values())
+        together.setdefault((probe.spec.one_trial_at_a_time, probe.every, probe.at), []).append(probe)
+    takes = [_probing(group, shape, device, due) * _moments(due[0], train, per_epoch) for due in together.values()]
+    return sum(takes, 0.0)
+
+
+def _probing(group: TrialGroup, shape: DataShape, device: torch.device, due: Sequence[ProbeSettings]) -> float:
+    """Return what taking some probes once takes."""
+    few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else _few(group, device)
+    with numerics(group.settings.train, device):
+        train_state, batch_SB, rate_K = _made_up(few, shape, device)
+        prober = Prober(few, train_state.network, train_state.shards, train_state.data, due)
+
+        def act() -> None:
+            prober.before_update(due)
+            prober.measure(due, 1, 1, rate_K, batch_SB)
+
+        with threads(train_state.macs, device):
+            return _time(act, device) * len(group.trials) / len(few.trials)
 
 
 def _moments(probe: ProbeSettings, train: TrainSettings, per_epoch: int) -> int:
@@ -167,8 +135,9 @@ def _moments(probe: ProbeSettings, train: TrainSettings, per_epoch: int) -> int:
 
 
 def _time(act: Callable[[], object], device: torch.device) -> float:
+    """Return the mean seconds of an act, warmed up."""
     started = time.perf_counter()
-    act()  # warm up
+    act()
     _wait(device)
     if (first := time.perf_counter() - started) > TIMED_SECONDS:
         return first  # warm enough on the way
@@ -186,11 +155,15 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _noise(group: TrialGroup, shape: DataShape, device: torch.device) -> Dataset:
-    settings = group.settings
-    count = max(2 * settings.train.batch_size, 256)
+def _few(group: TrialGroup, device: torch.device) -> TrialGroup:
+    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
+
+
+def _made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[GroupTrainState, Tensor, Tensor]:
+    """Return a group that trains on noise, image numbers (S, B) of a batch, and learning rates (K,)."""
+    settings, train = group.settings, group.settings.train
+    count, dtype = max(2 * train.batch_size, 256), dtype_of(train.precision)
     images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    dtype = dtype_of(settings.train.precision)
     # Whitened images are floats, which take the same time whatever they are: there is no need to fit anything.
     whitened = settings.data.normalize in WHITENINGS
     scaling = "standard" if whitened else settings.data.normalize
@@ -198,4 +171,6 @@ def _noise(group: TrialGroup, shape: DataShape, device: torch.device) -> Dataset
     images_NP = images.flatten(1).to(device, dtype if whitened else torch.uint8)
     split = Split(images_NP, torch.zeros(count, dtype=torch.int64, device=device))
     none = Split(split.images_NP[:0], split.labels_N[:0])
-    return Dataset(shape, split, none, none, normalization)
+    train_state = GroupTrainState(group, Dataset(shape, split, none, none, normalization))
+    batch_SB = torch.randint(count, (len(group.shared_seeds), train.batch_size), device=device)
+    return train_state, batch_SB, torch.full((len(group.trials),), train.lr, device=device, dtype=dtype)

@@ -20,7 +20,7 @@ from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import autocast, dtype_of
-from bnexp.training.work import macs_per_batch, shard_sizes
+from bnexp.training.work import shard_sizes
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -67,52 +67,49 @@ class Divergence:
         trials: how many.
         guessing: the loss of a network that gives every class the same probability, ln C.
         like: a tensor on the device and in the precision of the losses.
+
+    Attributes:
+        state: all of it by name, with the trials in front.
     """
 
     def __init__(self, trials: int, guessing: float, like: Tensor):
         self._guessing = guessing
-        self._limit_K = like.new_full((trials,), float("inf"))
-        self._since_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
-        self._lost_K = torch.zeros(trials, dtype=torch.bool, device=like.device)
-        self._highest_K = like.new_full((trials,), -float("inf"))
-        self._highest_at_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
+        infinite_K = like.new_full((trials,), float("inf"))
+        none_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
+        self.state = {
+            "limit": infinite_K,
+            "since": none_K,
+            "lost": none_K.bool(),
+            "highest": -infinite_K,
+            "highest_at": none_K.clone(),
+        }
 
     def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
         """Take in the batch losses of a step, counted from 1; the host reads nothing back."""
-        limit_K = DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)
-        self._limit_K.copy_(torch.where(step == 1, limit_K, self._limit_K))
+        limit_K, _, lost_K, highest_K, highest_at_K = self.state.values()
+        first_K = DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)
+        limit_K.copy_(torch.where(step == 1, first_K, limit_K))
         finite_K = loss_K.isfinite()
-        higher_K = finite_K & (loss_K > self._highest_K)
-        self._highest_K.copy_(torch.where(higher_K, loss_K, self._highest_K))
-        self._highest_at_K.copy_(torch.where(higher_K, step, self._highest_at_K))
-        self._lost_K.logical_or_(~finite_K)
-        self._flag(self._lost_K | (loss_K > self._limit_K), step)
+        higher_K = finite_K & (loss_K > highest_K)
+        highest_K.copy_(torch.where(higher_K, loss_K, highest_K))
+        highest_at_K.copy_(torch.where(higher_K, step, highest_at_K))
+        lost_K.logical_or_(~finite_K)
+        self._flag(lost_K | (loss_K > limit_K), step)
 
     def lose(self, lost_K: Bool[Tensor, " K"], step: int) -> None:
         """Take in which trials have a number that is not finite, as seen at a step."""
-        self._lost_K.logical_or_(lost_K)
-        self._flag(self._lost_K | (self._since_K > 0), step)
+        self._flag(self.state["lost"].logical_or_(lost_K) | (self.state["since"] > 0), step)
 
     def rows(self) -> Float[Tensor, "4 K"]:
         """Return the step since which each trial is diverged (0: it is not), whether it is so for good (1 or 0), and
         the highest finite batch loss with its step (0: there was none).
         """
-        found = self._since_K, self._lost_K, self._highest_K, self._highest_at_K
-        return torch.stack([each_K.double() for each_K in found])
-
-    def state(self) -> dict[str, Tensor]:
-        """Return all of it by name, with the trials in front; these are no copies."""
-        return {
-            "limit": self._limit_K,
-            "since": self._since_K,
-            "lost": self._lost_K,
-            "highest": self._highest_K,
-            "highest_at": self._highest_at_K,
-        }
+        return torch.stack([self.state[name].double() for name in ("since", "lost", "highest", "highest_at")])
 
     def _flag(self, diverged_K: Bool[Tensor, " K"], step: int | Int[Tensor, ""]) -> None:
-        since_K = torch.where(self._since_K == 0, step, self._since_K)
-        self._since_K.copy_(since_K * diverged_K)  # where with a 0 would copy it from the host, which a graph can't
+        before_K = self.state["since"]
+        since_K = torch.where(before_K == 0, step, before_K)
+        before_K.copy_(since_K * diverged_K)  # where with a 0 would copy it from the host, which a graph can't
 
 
 State = Mapping[str, Tensor]
@@ -146,7 +143,8 @@ class GroupTrainState:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of a forward pass of one batch, over the trials that compute at once."""
-        return macs_per_batch(self.group, self.layers, self.device)
+        at_once = max(shard_sizes(self.group, self.device))
+        return sum(layer.macs for layer in self.layers) * self._train.batch_size * at_once
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -179,20 +177,13 @@ class GroupTrainState:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return all that training goes on from; every tensor has the trials in front. These are no copies."""
-        divergence = {f"divergence.{name}": tensor for name, tensor in self._divergence.state().items()}
+        divergence = {f"divergence.{name}": tensor for name, tensor in self._divergence.state.items()}
         return self._numbers() | divergence
 
     def load_state_dict(self, state: State) -> None:
         """Take over a state from `state_dict()` of the same trials."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
-
-    def only(self, numbers: list[int]) -> "GroupTrainState":
-        """Return the train_state of some of the trials, with their state."""
-        kept = torch.tensor([k for k, number in enumerate(self.group.numbers) if number in numbers])
-        smaller = GroupTrainState(self.group.only(numbers), self.data)
-        smaller.load_state_dict({name: tensor[kept.to(tensor.device)] for name, tensor in self.state_dict().items()})
-        return smaller
 
     def _numbers(self) -> dict[str, Tensor]:
         network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}

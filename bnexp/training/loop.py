@@ -17,86 +17,13 @@ from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import updater
-from bnexp.training.group_state import GroupTrainState, State
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.work import record_steps, total_steps, updates_per_epoch
 
 REMEMBERED = "probe."
 """Prefix of what probes remember in a state."""
-
-
-class Probing:
-    """The probes of a group in training.
-
-    Args:
-        train_state: the group.
-        probes: what to measure; nothing at all is fine.
-
-    Attributes:
-        seconds: that the measurements have taken so far.
-    """
-
-    def __init__(self, train_state: GroupTrainState, probes: Sequence[ProbeSettings]):
-        self.seconds = 0.0
-        self._train_state, self._probes, self._train = train_state, probes, train_state.group.settings.train
-        self._prober = Prober(train_state.group, train_state.network, train_state.shards, train_state.data, probes)
-        self._found: list[ProbeRecord] = []
-
-    def of(self, train_state: GroupTrainState) -> "Probing":
-        """Return what goes on with the train_state of some of the trials."""
-        numbers, left = self._train_state.group.numbers, train_state.group.numbers
-        kept = torch.tensor([numbers.index(number) for number in left], device=train_state.device)
-        smaller = Probing(train_state, self._probes)
-        smaller.seconds = self.seconds
-        smaller.load({name: tensor[kept] for name, tensor in self.state().items()})
-        return smaller
-
-    def before_update(self, step: int, *, recorded: bool) -> None:
-        """Prepare for what is due after the update with this number."""
-        if due := self._prober.due(step, recorded):
-            with self._timed():
-                self._prober.before_update(due)
-
-    def measure(
-        self,
-        epoch: int,
-        step: int,
-        rate_K: Float[Tensor, " K"],
-        batch_SB: Int[Tensor, "S B"] | None = None,
-        *,
-        recorded: bool,
-    ) -> None:
-        """Take the probes that are due after the update with this number, made from this batch."""
-        if due := self._prober.due(step, recorded):
-            with self._timed(), numerics(full_precision(self._train), self._train_state.device):
-                self._found.append(self._prober.measure(due, epoch, step, rate_K, batch_SB))
-
-    def take(self) -> tuple[ProbeRecord, ...]:
-        """Return what was found since this was asked last."""
-        found, self._found = tuple(self._found), []
-        return found
-
-    def state(self) -> dict[str, Tensor]:
-        """Return what the probes remember; every tensor has the trials in front."""
-        return {REMEMBERED + name: tensor for name, tensor in self._prober.state().items()}
-
-    def load(self, state: State) -> None:
-        """Take over a state of the same trials, in which there may be other things."""
-        mine = {name: tensor for name, tensor in state.items() if name.startswith(REMEMBERED)}
-        self._prober.load({name.removeprefix(REMEMBERED): tensor for name, tensor in mine.items()})
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        self._wait()
-        started = time.perf_counter()
-        yield
-        self._wait()
-        self.seconds += time.perf_counter() - started
-
-    def _wait(self) -> None:
-        if self._train_state.device.type == "cuda":
-            torch.cuda.synchronize(self._train_state.device)
 
 
 @dataclass(frozen=True)
@@ -132,42 +59,54 @@ def train(
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
         run = _Run(group, data, resume, probes)
-        with threads(run.macs, device):
-            yield from run.records()
+        try:
+            with threads(run.train_state.macs, device):
+                yield from run.records()
+        finally:
+            run.release()
 
 
 class _Run:
     """One pass through a group's training, from its start or from a snapshot."""
 
     def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None, probes: Sequence[ProbeSettings]):
-        self._train, self._data, self._device = group.settings.train, data, data.train.labels_N.device
+        self._train, self._data, self._probes = group.settings.train, data, probes
+        self._device = data.train.labels_N.device
         self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
         self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
         self._per_epoch = updates_per_epoch(group, data.shape)
         self._total = total_steps(group, data.shape)
-        self._train_state = GroupTrainState(group, data)
-        self._probing = Probing(self._train_state, probes)
         self._epoch = self._step = 0
-        self._seconds = 0.0
+        self._seconds = self._probing = 0.0
+        self._found: list[ProbeRecord] = []
         self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
-            state = {name: torch.from_numpy(array) for name, array in resume.arrays.items()}
-            self._train_state.load_state_dict(state)
-            self._probing.load(state)
-        self._update = updater(self._train_state)
+        self._set_up(group, resume)
 
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of a forward pass, over the trials that compute at once."""
-        return self._train_state.macs
+    def _set_up(self, group: TrialGroup, snapshot: Snapshot | None) -> None:
+        """Build all that trains a group, as at its start or from a snapshot."""
+        self.train_state = GroupTrainState(group, self._data)
+        network, shards = self.train_state.network, self.train_state.shards
+        self._prober = Prober(group, network, shards, self._data, self._probes)
+        if snapshot:
+            state = {name: torch.from_numpy(array) for name, array in snapshot.arrays.items()}
+            self.train_state.load_state_dict(state)
+            remembered = {name: tensor for name, tensor in state.items() if name.startswith(REMEMBERED)}
+            self._prober.load({name.removeprefix(REMEMBERED): tensor for name, tensor in remembered.items()})
+        self._update = updater(self.train_state)
+
+    def release(self) -> None:
+        """Let go of all that lies on the device: whoever keeps a record of this run keeps the run, but no memory."""
+        for name in ("train_state", "_prober", "_update"):
+            vars(self).pop(name, None)
 
     def records(self) -> Iterator[Progress]:
         """Train to the end, or until no trial is left."""
         recorded = set(record_steps(self._train, self._per_epoch))
         if not self._resumed:
             lr_SK = self._rates()
-            self._probing.measure(0, 0, self._on_device(lr_SK)[0], recorded=True)
+            self._measure(self._on_device(lr_SK)[0], recorded=True)
             yield self._progress(lr_SK[0])
         while self._step < self._total:
             self._epoch += 1
@@ -180,9 +119,11 @@ class _Run:
             ):
                 self._step += 1
                 due = self._step in recorded
-                self._probing.before_update(self._step, recorded=due)
+                if probes := self._prober.due(self._step, due):
+                    with self._timed():
+                        self._prober.before_update(probes)
                 self._update(batch_SB, rate_K[:, None], step)
-                self._probing.measure(self._epoch, self._step, rate_K, batch_SB, recorded=due)
+                self._measure(rate_K, batch_SB, recorded=due)
                 if due:
                     self._stop_clock(started)
                     progress = self._progress(lr_K)
@@ -197,8 +138,8 @@ class _Run:
 
     def _batches(self) -> Sequence[Int[Tensor, "S B"]]:
         """Begin the epoch's random streams; return its batches of image numbers, a row for each distinct seed."""
-        self._train_state.streams.start_epoch(self._epoch)
-        seeds = self._train_state.group.shared_seeds
+        self.train_state.streams.start_epoch(self._epoch)
+        seeds = self.train_state.group.shared_seeds
         order_SN = batch_orders(seeds, self._epoch, len(self._data.train), *self._batching, self._labels_N)
         batches: tuple[Tensor, ...] = order_SN.to(self._device).split(self._train.batch_size, dim=1)
         return batches
@@ -207,35 +148,56 @@ class _Run:
         """Return the learning rates of an epoch from the current step on, with all their digits."""
         steps = range(self._step, min(self._step + self._per_epoch, self._total))
         clocks = [Clock(step, self._total, self._per_epoch) for step in steps]
-        return rates([trial.settings.train for trial in self._train_state.group.trials], clocks)
+        return rates([trial.settings.train for trial in self.train_state.group.trials], clocks)
 
     def _on_device(self, lr_SK: Float64[np.ndarray, "steps K"]) -> Float[Tensor, "steps K"]:
         """Return learning rates where they are trained with, in the precision of the training."""
         return torch.from_numpy(lr_SK).to(self._device, dtype_of(self._train.precision))
 
+    def _measure(
+        self, rate_K: Float[Tensor, " K"], batch_SB: Int[Tensor, "S B"] | None = None, *, recorded: bool
+    ) -> None:
+        """Take the probes that are due after the last update, made from this batch."""
+        if due := self._prober.due(self._step, recorded):
+            with self._timed(), numerics(full_precision(self._train), self._device):
+                self._found.append(self._prober.measure(due, self._epoch, self._step, rate_K, batch_SB))
+
     def _drop(self, ended: Sequence[int]) -> bool:
         """Go on without some trials; return whether any is left."""
-        left = [number for number in self._train_state.group.numbers if number not in ended]
-        if left:
-            self._train_state = self._train_state.only(left)
-            self._probing = self._probing.of(self._train_state)
-            self._update = updater(self._train_state)
-        return bool(left)
+        group = self.train_state.group
+        left = group.only(set(group.numbers) - set(ended))
+        if left.trials:
+            snapshot = self._snapshot().only(left.numbers)
+            self.release()  # the larger group and its graph go before the smaller one is built
+            self._set_up(left, snapshot)
+        return bool(left.trials)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time as that of probes."""
+        self._wait()
+        started = time.perf_counter()
+        yield
+        self._wait()
+        self._probing += time.perf_counter() - started
 
     def _clock(self) -> float:
         """Seconds that run on while a step is made, but not while probes are taken."""
-        return time.perf_counter() - self._probing.seconds
+        return time.perf_counter() - self._probing
 
     def _stop_clock(self, started: float) -> None:
+        self._wait()
+        # Shares, so that they still add up to the group's time after trials were dropped.
+        self._seconds += (self._clock() - started) / len(self.train_state.group.trials)
+
+    def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        # Shares, so that they still add up to the group's time after trials were dropped.
-        self._seconds += (self._clock() - started) / len(self._train_state.group.trials)
 
     def _progress(self, lr_K: Float64[np.ndarray, " K"]) -> Progress:
-        trials = self._train_state.group.numbers
+        trials = self.train_state.group.numbers
         # The one moment at which the host reads the device.
-        diverged, lost, highest, highest_at, *rows = self._train_state.evaluate(self._step).tolist()
+        diverged, lost, highest, highest_at, *rows = self.train_state.evaluate(self._step).tolist()
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
         record = EpochRecord(
@@ -251,8 +213,8 @@ class _Run:
             tuple(int(step) or None for step in highest_at),
         )
         whole = self._step % self._per_epoch == 0
-        found = self._probing.take()
-        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing.seconds, whole)
+        found, self._found = tuple(self._found), []
+        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing, whole)
 
     def _ended(self, record: EpochRecord, lost: Sequence[float]) -> tuple[int, ...]:
         """Return which trials are not trained further: all after the last step, those that `stop_diverged` stops."""
@@ -265,6 +227,7 @@ class _Run:
         return tuple(trial for trial, step, for_good in found if step and (for_good or step <= first))
 
     def _snapshot(self) -> Snapshot:
-        state = self._train_state.state_dict() | self._probing.state()
+        remembered = {REMEMBERED + name: tensor for name, tensor in self._prober.state().items()}
+        state = self.train_state.state_dict() | remembered
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
-        return Snapshot(self._train_state.group.numbers, self._epoch, self._step, self._seconds, arrays)
+        return Snapshot(self.train_state.group.numbers, self._epoch, self._step, self._seconds, arrays)

@@ -8,7 +8,7 @@ import torch
 from bnexp.config.model import ModelSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
-from bnexp.nn.table import LayerRow, layer_table
+from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup, parts
 
 
@@ -58,47 +58,29 @@ def total_steps(group: TrialGroup, shape: DataShape) -> int:
     return group.settings.train.total_steps(updates_per_epoch(group, shape))
 
 
-def macs_per_batch(group: TrialGroup, layers: Sequence[LayerRow], device: torch.device) -> int:
-    """Return the MACs of a forward pass of one batch, over the trials that compute at once.
-
-    Args:
-        group: the trials.
-        layers: of one trial's network.
-        device: which decides how many compute at once.
-    """
-    at_once = max(shard_sizes(group, device))
-    return sum(layer.macs for layer in layers) * group.settings.train.batch_size * at_once
-
-
 @dataclass(frozen=True)
-class Cost:
-    """The seconds that training a group takes on one core."""
+class Demand:
+    """Bytes or seconds that a group takes."""
 
-    fixed: float
-    """Seconds that it takes however few its trials are."""
-    per_trial: float
+    shared: int | float
+    """However few its trials are."""
+    per_trial: int | float
 
-    def of(self, trials: int) -> float:
-        """Return the seconds of so many trials of the group."""
-        return self.fixed + trials * self.per_trial
+    def of(self, trials: int) -> int | float:
+        """Return what so many trials of the group take."""
+        return self.shared + trials * self.per_trial
 
 
-def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> Cost:
-    """Estimate what training a group takes: trials that compute at once share the calls of layers."""
-    model = group.settings.model
+def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> Demand:
+    """Estimate the seconds that training a group takes on one core: trials that compute at once share calls of layers.
+
+    The MACs are those of the updates, and of every record with all images.
+    """
+    model, train = group.settings.model, group.settings.train
+    layers, steps = layer_table(model, shape.image, shape.classes), total_steps(group, shape)
     time_steps = shape.image[1] if model.spec.recurrent else 1
-    layers = layer_table(model, shape.image, shape.classes)
-    calls = LAYER_MACS * len(layers) * time_steps * total_steps(group, shape) / CORE_SPEED
-    macs = total_macs(group, shape) / len(group.trials) / CORE_SPEED
-    shared = trials_at_once(model, device) is None
-    return Cost(calls, macs) if shared else Cost(0.0, calls + macs)
-
-
-def total_macs(group: TrialGroup, shape: DataShape) -> int:
-    """Return the MACs of the whole training of a group, records included."""
-    train = group.settings.train
-    each = sum(layer.macs for layer in layer_table(group.settings.model, shape.image, shape.classes))
+    calls = LAYER_MACS * len(layers) * time_steps * steps / CORE_SPEED
     records = 1 + len(record_steps(train, updates_per_epoch(group, shape)))
-    images = UPDATE_PASSES * train.batch_size * total_steps(group, shape)
-    images += records * (shape.train + shape.val + shape.test)
-    return each * images * len(group.trials)
+    images = UPDATE_PASSES * train.batch_size * steps + records * (shape.train + shape.val + shape.test)
+    macs = sum(layer.macs for layer in layers) * images / CORE_SPEED
+    return Demand(calls, macs) if trials_at_once(model, device) is None else Demand(0.0, calls + macs)

@@ -15,8 +15,7 @@ from bnexp.engines import planning
 from bnexp.engines.planning import SAME, SLACK, USABLE, balance, split_to_fit
 from bnexp.errors import InputError
 from bnexp.plan import Trial, TrialGroup, groups, trials
-from bnexp.training.estimate import Footprint
-from bnexp.training.work import Cost
+from bnexp.training.work import Demand
 from tests.helpers import EXACT_FLOAT64, experiment
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -31,9 +30,9 @@ def two_groups() -> tuple[TrialGroup, ...]:
     return groups(trials(config))
 
 
-def size(group: TrialGroup, shape: DataShape = SHAPE, device: torch.device = CPU, probes: object = ()) -> Footprint:
+def size(group: TrialGroup, shape: DataShape = SHAPE, device: torch.device = CPU, probes: object = ()) -> Demand:
     """BN's trials take twice the memory."""
-    return Footprint(per_trial=200 if group.arms == ("before",) else 100, shared=50)
+    return Demand(50, 200 if group.arms == ("before",) else 100)
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +106,8 @@ def made(*groups: Made) -> list[TrialGroup]:
     ]
 
 
-def cost_of(group: TrialGroup) -> Cost:
-    return Cost(0.0, float(group.trials[0].arm))
+def cost_of(group: TrialGroup) -> Demand:
+    return Demand(0.0, float(group.trials[0].arm))
 
 
 def cost(group: TrialGroup) -> float:
@@ -240,7 +239,7 @@ def test_groups_that_cost_nothing_are_left_whole() -> None:
 def test_a_cut_that_costs_more_work_than_it_saves_time_is_not_made() -> None:
     # Two and a half made_groups' work for two workers: cutting one in three ends 5 % earlier and takes 20 % more work.
     made_groups = made((1.0, (1, 1, 1)), (1.0, (1, 1, 1)), (0.9, (1, 1, 1)))
-    shared = balance(made_groups, lambda group: Cost(4.0, float(group.trials[0].arm)), 2)
+    shared = balance(made_groups, lambda group: Demand(4.0, float(group.trials[0].arm)), 2)
     assert [len(group.trials) for group in shared] == [3, 3, 3]
-    large = balance(made((1.0, (16,))), lambda group: Cost(1.4, 1.6), 2)
+    large = balance(made((1.0, (16,))), lambda group: Demand(1.4, 1.6), 2)
     assert [len(group.trials) for group in large] == [8, 8]

@@ -15,24 +15,16 @@ from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.training import estimate as memory
 from bnexp.training import work as trial_axis
-from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, Footprint, footprint
+from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, footprint
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
+from bnexp.training.work import Demand
 from tests.helpers import crossed, made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
 
-def size(some: TrialGroup) -> Footprint:
+def size(some: TrialGroup) -> Demand:
     return footprint(some, SHAPE, CPU)
-
-
-def test_a_group_takes_what_is_shared_and_its_trials() -> None:
-    assert Footprint(per_trial=10, shared=5).of(3) == 35
-
-
-@pytest.mark.parametrize(("room", "trials"), [(0, 0), (5, 0), (14, 0), (15, 1), (24, 1), (25, 2), (1005, 100)])
-def test_as_many_trials_fit_as_there_is_room_for(room: int, trials: int) -> None:
-    assert Footprint(per_trial=10, shared=5).most(room) == trials
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,16 @@ import pytest
 import torch
 
 from bnexp.data.catalog import DataShape
-from bnexp.plan import TrialGroup
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.work import macs_per_batch, record_steps, total_macs, total_steps, updates_per_epoch
-from tests.helpers import crossed, experiment, finished, made_up_data, only_group, rates_group
+from bnexp.training.work import (
+    CORE_SPEED,
+    LAYER_MACS,
+    record_steps,
+    total_steps,
+    training_cost,
+    updates_per_epoch,
+)
+from tests.helpers import EXACT_FLOAT64, assert_close, crossed, finished, made_up_data, rates_group
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
@@ -69,29 +75,24 @@ def test_a_batch_has_the_products_of_the_trials_that_compute_at_once(family: str
     train_state = GroupTrainState(group, data)
     at_once = 1 if family == "vgg" else trials * seeds
     one = sum(layer.macs for layer in train_state.layers) * 16
-    assert train_state.macs == macs_per_batch(group, train_state.layers, CPU) == at_once * one
-
-
-def mlp(trials: int = 1, **train: Any) -> TrialGroup:
-    """16 pixels, one hidden layer of 8 units, 3 classes: 16·8 + 8·3 = 152 products an image."""
-    return only_group(
-        experiment(
-            model={"depth": 1, "width": 8},
-            train={"batch_size": 16} | train,
-            grid={"train.lr": [0.1 / (1 + i) for i in range(trials)]},
-        )
-    )
+    assert train_state.macs == at_once * one
 
 
 @pytest.mark.parametrize(
-    ("train", "images"),
+    ("train", "steps", "images"),
     [
         # Every update costs three forward passes, every record one of all images: at the start, and at each moment.
-        ({"epochs": 2}, 3 * 16 * 12 + 3 * (96 + 16 + 32)),
-        ({"steps": 8}, 3 * 16 * 8 + 3 * (96 + 16 + 32)),
-        ({"epochs": 2, "record_at": [1, 2, 3]}, 3 * 16 * 12 + 5 * (96 + 16 + 32)),
-        ({"epochs": 2, "batch_size": 32}, 3 * 32 * 6 + 3 * (96 + 16 + 32)),
+        ({"epochs": 2}, 12, 3 * 16 * 12 + 3 * (96 + 16 + 32)),
+        ({"steps": 8}, 8, 3 * 16 * 8 + 3 * (96 + 16 + 32)),
+        ({"epochs": 2, "record_at": [1, 2, 3]}, 12, 3 * 16 * 12 + 5 * (96 + 16 + 32)),
+        ({"epochs": 2, "batch_size": 32}, 6, 3 * 32 * 6 + 3 * (96 + 16 + 32)),
     ],
 )
-def test_the_products_of_a_training_are_those_worked_out_by_hand(train: dict[str, Any], images: int) -> None:
-    assert total_macs(mlp(**train), SHAPE) == 152 * images
+def test_the_cost_of_a_training_is_worked_out_by_hand(train: dict[str, Any], steps: int, images: int) -> None:
+    # 16 pixels, one hidden layer of 8 units, 3 classes: 16·8 + 8·3 = 152 products an image.
+    group = rates_group(3, {"depth": 1, "norm": "none"}, **train)
+    calls, products = 3 * LAYER_MACS * steps / CORE_SPEED, 152 * images / CORE_SPEED
+    found = training_cost(group, SHAPE, CPU)
+    assert_close([found.shared, found.per_trial, found.of(3)], [calls, products, calls + 3 * products], EXACT_FLOAT64)
+    one_by_one = training_cost(rates_group(3, FAMILIES["vgg"], **train), SHAPE, CPU)
+    assert one_by_one.shared == 0

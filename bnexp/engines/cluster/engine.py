@@ -22,7 +22,7 @@ from bnexp.engines.throttle import HELD_SHARE
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup
 from bnexp.training.estimate import footprint, image_bytes
-from bnexp.training.work import Cost, training_cost
+from bnexp.training.work import Demand, training_cost
 
 PROCESS = 2**29
 """Bytes that a worker takes before it has a group: Python and torch."""
@@ -70,7 +70,7 @@ class Cluster:
             InputError: one trial alone doesn't fit a CPU's share of a node's memory.
         """
 
-        def cost_of(group: TrialGroup) -> Cost:
+        def cost_of(group: TrialGroup) -> Demand:
             return training_cost(group, shape_of(group), self.device)
 
         cpus = self._threads(sum(len(group.trials) for group in groups))
@@ -153,7 +153,7 @@ class Cluster:
         """Bytes of a node's memory to ask for, never more than any node has that could train it."""
         takes = image_bytes(group, shape) + (GPU_PROCESS if self._on_gpu else PROCESS)
         if not self._on_gpu:
-            takes += footprint(group, shape, self.device, probes).of(len(group.trials))
+            takes += int(footprint(group, shape, self.device, probes).of(len(group.trials)))
         most = min(node.memory for node in self.nodes if self._places(node, cpus))
         return min(-(-takes // MEMORY_STEP) * MEMORY_STEP, most)
 
