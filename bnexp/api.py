@@ -53,7 +53,8 @@ def named_config(what: What, overrides: Mapping[str, Any] | None = None) -> tupl
     """Return what names a configuration in messages, and the configuration."""
     changes = overrides or {}
     if isinstance(what, ExperimentConfig):
-        return what.name, configs.resolve(what.model_dump(), what.name, changes) if changes else what
+        changed = configs.resolve(what.model_dump(), what.name, changes) if changes else what
+        return what.name, changed.overridden([*what.overrides, *changed.overrides])
     if isinstance(what, Mapping):
         return "", configs.resolve({"name": "experiment", **what}, "", changes)
     path = configs.find(str(what))
@@ -97,7 +98,7 @@ def run(
 
     named = named_config(what, overrides)
     where = EngineChoice(device, engine, workers)
-    options = Options(rerun, retry_failed, fail_fast, configs.shown_overrides(overrides or {}))
+    options = Options(rerun, retry_failed, fail_fast)
     (trained,) = run_all([named], runs_folder(runs), where, options, progress=progress)
     return trained
 

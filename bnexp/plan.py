@@ -87,8 +87,6 @@ class Options:
     """Train trials again that failed."""
     fail_fast: bool = False
     """Stop at the first trial that fails."""
-    overrides: tuple[str, ...] = ()
-    """What was overridden in the configuration, "key=value" each; the question is shown with it."""
 
 
 def trials(config: ExperimentConfig) -> tuple[Trial, ...]:

@@ -1,5 +1,6 @@
 """The front door: what a notebook and a script call."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 import bnexp
 from bnexp.config.yaml import to_yaml
+from bnexp.report.run_list import list_runs
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -67,6 +69,22 @@ def test_an_experiment_can_be_named_written_and_passed(tmp_path: Path) -> None:
 def test_overrides_are_values_by_dotted_key(what: Any) -> None:
     config = bnexp.load_config(what, {"seeds": 6, "train.lr": 0.1, "arms.wide": {"model.width": 9}})
     assert (config.seeds, config.train.lr, config.arms["wide"]) == ((0, 1, 2, 3, 4, 5), 0.1, {"model.width": 9})
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_a_run_says_what_was_overridden_whichever_way(tuned: bool, tmp_path: Path) -> None:
+    config = bnexp.load_config(TINY, {"seeds": 3, "train.epochs": 1, "name": "small"})
+    changes = {"tune": {"grid": {"train.momentum": [0.0, 0.5]}, "seeds": 1}} if tuned else {}
+    run = bnexp.run(config, {"seeds": 1, "grid": {}, **changes}, runs=tmp_path)
+    overrides = [
+        "seeds=1",
+        "train.epochs=1",
+        "grid={}",
+        *(["tune={grid: {train.momentum: [0.0, 0.5]}, seeds: 1}"] * tuned),
+    ]
+    assert json.loads((run.path / "environment.json").read_text())["overrides"] == overrides
+    assert f"{TINY['question']} ({', '.join(overrides)})" in (run.path / "summary.md").read_text()
+    assert f"    {', '.join(overrides)}" in list_runs(tmp_path)[-1].lines(None)
 
 
 def test_a_mistake_is_said_as_on_the_command_line() -> None:

@@ -58,7 +58,7 @@ def run(
     """
     from bnexp.api import run_all
     from bnexp.config.experiment import momentum_questions
-    from bnexp.config.load import load, shown_overrides
+    from bnexp.config.load import load
     from bnexp.engines.engine import EngineChoice
     from bnexp.errors import check_installed, refuse_twice
     from bnexp.plan import Options, run_name
@@ -74,7 +74,7 @@ def run(
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
-    options = Options(rerun, retry_failed, fail_fast, shown_overrides(overrides))
+    options = Options(rerun, retry_failed, fail_fast)
     try:
         finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))
     except KeyboardInterrupt as stopped:

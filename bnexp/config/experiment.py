@@ -5,7 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
 from bnexp.config.keys import below, nearest_value
@@ -121,6 +129,24 @@ class ExperimentConfig(TrialSettings):
     tune: TuneSettings = TuneSettings()
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
+
+    _overrides: tuple[str, ...] = PrivateAttr(default=())
+
+    def __eq__(self, other: object) -> bool:
+        """Two experiments are equal where all settings are, however they were given."""
+        return isinstance(other, ExperimentConfig) and dict(self) == dict(other)
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What was overridden in the file or mapping that it was made from, "key=value" each."""
+        return self._overrides
+
+    def overridden(self, overrides: Iterable[str]) -> Self:
+        """Return the same experiment, to which these overrides have led; the last of a key counts."""
+        copy = self.model_copy()
+        by_key = {each.partition("=")[0]: each for each in overrides}
+        copy._overrides = tuple(by_key.values())
+        return copy
 
     @property
     def swept(self) -> tuple[str, ...]:
@@ -294,7 +320,8 @@ def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> Experim
     Raises:
         pydantic.ValidationError: not every arm has chosen at every grid point, or one chose twice.
     """
-    return ExperimentConfig.model_validate(config.model_copy(update={"tuned": tuple(choices)}).model_dump())
+    chosen = config.model_copy(update={"tuned": tuple(choices)}).model_dump()
+    return ExperimentConfig.model_validate(chosen).overridden(config.overrides)
 
 
 def default_config(config: ExperimentConfig) -> ExperimentConfig:

@@ -1,6 +1,7 @@
 """From a YAML file, a mapping or a shipped name, with `key=value` overrides, to a checked configuration."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -68,7 +69,7 @@ def load(path: Path, overrides: Overrides = ()) -> ExperimentConfig:
 
 
 def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> ExperimentConfig:
-    """Check a raw configuration and return its resolved form; `source` names it in messages.
+    """Check a raw configuration and return its resolved form with the overrides; `source` names it in messages.
 
     Raises:
         ConfigError: lists every problem.
@@ -95,16 +96,8 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
         problems.append(Problem(given if typed else source, printable(key), said))
     if problems or config is None:
         raise ConfigError(problems)
-    return config
-
-
-def shown_overrides(overrides: Overrides) -> tuple[str, ...]:
-    """Return overrides as "key=value", without those that only rename: they show themselves."""
-    if isinstance(overrides, Mapping):
-        overrides = [f"{key}={flow(value)}" for key, value in plain(overrides).items()]
-    return tuple(
-        each for each in overrides if each.partition("=")[0].split(".")[0] not in ("name", "question", "labels")
-    )
+    shown = [f"{key}={flow(value)}" for key, value in in_python.items()] or overrides
+    return config.overridden(each for each in shown if not re.match(r"(name|question|labels)\b", each))
 
 
 def _assignment(written: str) -> tuple[str, Any]:

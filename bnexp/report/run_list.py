@@ -43,6 +43,8 @@ class Listed:
     bytes: int = 0
     differs: dict[str, Any] = field(default_factory=dict)
     """Settings in which it differs from other runs of its name."""
+    overrides: list[str] = field(default_factory=list)
+    """What was overridden where it was begun, "key=value" each."""
     headline: str = ""
     """What it says; of a damaged run, what is damaged."""
 
@@ -58,8 +60,9 @@ class Listed:
         far = f"{unit} {at} of {of}" if self.progress else ""
         state = ", ".join(filter(None, [self.state, trials, far]))
         yield from _wrapped("  ".join(filter(None, [self.run, state, date, _size(self.bytes)])), width, "")
-        if self.differs:
-            said = ", ".join(f"{key} {value_text(value)}" for key, value in self.differs.items())
+        differs = [f"{key} {value_text(value)}" for key, value in self.differs.items()]
+        others = [each for each in self.overrides if each.partition("=")[0] not in self.differs]
+        if said := ", ".join([*differs, *others]):
             yield from _wrapped(said, width, INDENT)
         if self.headline:
             yield from _wrapped(self.headline, width, INDENT)
@@ -107,6 +110,7 @@ def _listed(run: RunRecord) -> Listed:
             trials=len(run.trials),
             progress={} if run.complete else _progress(run),
             started=str(run.environment.get("started", "")),
+            overrides=run.overrides,
             headline="; ".join(run.warnings) or (headline(compare_run(run)) if run.finished else ""),
         )
     except Exception as error:  # whatever one folder holds, the others are listed

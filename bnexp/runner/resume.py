@@ -76,7 +76,7 @@ def _restored(plan: Plan) -> RunWriter:
 
 
 def _environment(plan: Plan) -> dict[str, Any]:
-    return environment(plan.engine) | {OVERRIDES: list(plan.options.overrides)}
+    return environment(plan.engine) | {OVERRIDES: list(plan.config.overrides)}
 
 
 def _numbers(plan: Plan) -> list[tuple[int, ...]]:

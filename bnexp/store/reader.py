@@ -86,10 +86,14 @@ class RunRecord:
     @property
     def question(self) -> str:
         """What the experiment asks, with what was overridden where the run was begun: "Question? (train.lr=0.5)"."""
-        overrides = self.environment.get(OVERRIDES)
-        if not (self.config.question and isinstance(overrides, list) and overrides):
-            return self.config.question
-        return f"{self.config.question.strip()} ({', '.join(map(str, overrides))})"
+        question = self.config.question
+        return f"{question.strip()} ({', '.join(self.overrides)})" if question and self.overrides else question
+
+    @property
+    def overrides(self) -> list[str]:
+        """What was overridden where the run was begun, "key=value" each; nothing in older folders."""
+        kept = self.environment.get(OVERRIDES)
+        return list(map(str, kept)) if isinstance(kept, list) else []
 
     @cached_property
     def trials(self) -> pd.DataFrame:
