@@ -67,16 +67,6 @@ def ratio(value: float | None) -> Cell:
     return number(value, ",.0f" if value is not None and value >= 100 else ".3g", "×")
 
 
-def grid_value(value: Any) -> Cell:
-    """Write a grid value."""
-    return Cell(value_text(value), sort=value if is_number(value) else None)
-
-
-def value_kind(values: Iterable[Any]) -> Kind:
-    """Tell whether grid values are aligned and sorted as numbers."""
-    return "number" if all(is_number(value) for value in values if value is not None) else "text"
-
-
 def _sortable(value: float | None) -> float | None:
     return float(f"{value:.7g}") if value is not None and isfinite(value) else None
 
@@ -94,12 +84,28 @@ def words(name: str) -> str:
 def point_columns(keys: Sequence[str], records: Iterable[Any]) -> list[Column[Any]]:
     """Return a column per grid key, for records with a `point`."""
     points = [record.point for record in records]
-    return [_point_column(key, name, points) for key, name in short_keys(keys).items()]
+    names = short_keys(keys).items()
+    return [value_column(key, name, [point.get(key) for point in points], shared=True) for key, name in names]
 
 
-def _point_column(key: str, header: str, points: Sequence[dict[str, Any]]) -> Column[Any]:
-    kind = value_kind(point.get(key) for point in points)
-    return Column(header, lambda row: grid_value(row.point.get(key)), (key,), kind, shared=True)
+def value_column(key: str, header: str, values: Iterable[Any], *, shared: bool = False) -> Column[Any]:
+    """Return the column of a setting, for records with a `point` or with the setting under its dotted key.
+
+    It is aligned and sorted as numbers where all values are.
+    """
+
+    def cell(record: Any) -> Cell:
+        value = field_of(record, key)
+        return Cell(value_text(value), sort=value if is_number(value) else None)
+
+    kind: Kind = "number" if all(is_number(value) for value in values if value is not None) else "text"
+    return Column(header, cell, (key,), kind, shared=shared)
+
+
+def field_of(record: Any, name: str) -> Any:
+    """Return a record's value of a field, or of a setting by its dotted key; None where it has neither."""
+    point = getattr(record, "point", {})
+    return point[name] if name in point else getattr(record, name, None)
 
 
 def arm_column(comparison: Comparison) -> Column[Any]:

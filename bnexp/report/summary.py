@@ -9,10 +9,11 @@ from typing import Any
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.study import Study
+from bnexp.report.columns import field_of
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.table import to_latex, to_markdown
-from bnexp.report.views import chosen_fields, field_names, field_of, records_of, remarks, tables
+from bnexp.report.views import chosen_fields, field_names, records_of, remarks, tables
 from bnexp.store.files import replace
 from bnexp.store.tables import csv_text, to_row
 

@@ -86,6 +86,11 @@ class Table:
         return tuple(tuple(map(str, row)) for row in self.cells)
 
     @property
+    def shared(self) -> "Table":
+        """The table of its shared columns."""
+        return self.only([column for column in self.columns if column.shared])
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """Everything to be said under the table: the legends of its columns, then the notes."""
         legends = dict.fromkeys(column.legend for column in self.columns if column.legend)
@@ -120,11 +125,11 @@ def _as_cell(found: Cell | str) -> Cell:
 
 
 def plain_table(
-    headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", notes: Sequence[str] = ()
+    headers: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", notes: Sequence[str] = (), name: str = ""
 ) -> Table:
     """Return a table of texts."""
     columns = tuple(Column(header, itemgetter(place), kind="text") for place, header in enumerate(headers))
-    return Table(columns, rows, title, tuple(notes))
+    return Table(columns, rows, title, tuple(notes), name=name)
 
 
 def to_text(table: Table) -> str:
@@ -254,10 +259,10 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     heads = [""] * len(table.records)
     if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
         return table, heads
-    shown, shared = table, [column for column in table.columns if column.shared]
-    if len(shared) > 1:
+    shown = table
+    if len(table.shared.columns) > 1:
         shown = table.only([column for column in table.columns if not column.shared])
-        heads = list(_shared_values(table.only(shared)))
+        heads = list(_shared_values(table.shared))
     while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
         shown = shown.only([column for column in shown.columns if column is not last])
     return shown, heads

@@ -22,6 +22,7 @@ from bnexp.report.columns import (
     arm_column,
     epochs_column,
     estimate_column,
+    field_of,
     interval,
     interval_notes,
     number,
@@ -88,12 +89,6 @@ def field_names(comparison: Comparison, view: str) -> list[str]:
     names = [field.name for field in fields(kind)]
     keys = (records[0].point if records else comparison.grid_keys) if "point" in names else ()
     return [*keys, *(name for name in names if name != "point")]
-
-
-def field_of(record: Any, name: str) -> Any:
-    """Return a record's value of a field, or of a setting by its dotted key."""
-    point = getattr(record, "point", {})
-    return point[name] if name in point else getattr(record, name)
 
 
 def records_of(comparison: Comparison, view: str) -> tuple[Sequence[Any], type]:

@@ -1,21 +1,30 @@
 """The report as one HTML page: readable from a file without network, its charts drawn by the plotly.js inside it."""
 
 import gzip
+import json
+import shlex
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import Study
+from bnexp.config.keys import leaf_keys, leaves
+from bnexp.config.text import counted
+from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
+from bnexp.report.columns import estimate_column, number_column, value_column, words
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.html.charts import chart_data
-from bnexp.report.html.tables import baseline_table, comparison_tables, environment_table, settings_table, trials_table
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
-from bnexp.report.style import ON_DARK
-from bnexp.report.views import usable_text
+from bnexp.report.style import ON_DARK, short_keys, value_text
+from bnexp.report.table import MISSING, Column, Table, plain_table
+from bnexp.report.views import usable_text, view_table
 
 
 @dataclass(frozen=True)
@@ -83,23 +92,23 @@ def page(study: Study, comparison: Comparison) -> str:
     Names that come from configurations are text wherever they stand: the template escapes them, the charts'
     numbers are JSON that can't end its script element, and the script writes text nodes only.
     """
-    arms = {arm: i for i, arm in enumerate(study.arms)}
     charts = chart_data(study, comparison)
     return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
-        metric=comparison.metric.replace("_", " "),
+        metric=words(comparison.metric),
         baseline=study.label(comparison.baseline),
         verdict=verdict(comparison, study.settings),
-        tables=comparison_tables(comparison, arms),
+        tables=comparison_tables(comparison),
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
-        trials=trials_table(study, arms),
+        trials=trials_table(study),
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),
         environments=environment_table(study.environments),
         exact_pairs=EXACT_PAIRS,
         usable=usable_text(comparison.robustness),
         diverged_factor=DIVERGED_FACTOR,
+        arms={arm: i for i, arm in enumerate(study.arms)},
         charts=charts,
         data=script_json(charts),
         on_dark=script_json(ON_DARK),
@@ -115,3 +124,97 @@ def _plotly() -> str:
     from plotly.offline import get_plotlyjs  # only a page needs it
 
     return b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+
+
+# Tables.
+
+
+ORDER = ("overall", "equal", "best", "robust", "time", "diverged", "evaluation")
+"""The order of the views on the page: the answer over all grid points comes first."""
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Return the tables of the comparison that have something to show."""
+    found = (view_table(comparison, view).known() for view in ORDER)
+    return [table for table in found if table.records]
+
+
+NUMBERS = (
+    "final_train_loss",
+    "final_train_accuracy",
+    "final_val_accuracy",
+    "final_test_accuracy",
+    "best_val_accuracy",
+    "test_accuracy_at_best_val",
+    "highest_batch_loss",
+)
+"""Columns of trials.csv in the table of trials."""
+
+
+def trials_table(study: Study) -> Table:
+    """Return a row per trial, under the id that the points of the charts lead to."""
+    trials = study.trials.assign(id=[f"trial-{trial}" for trial in study.trials["trial"]])
+    known = trials.astype(object).where(trials.notna(), None)
+    records = [SimpleNamespace(**{str(name): value for name, value in row.items()}) for row in known.to_dict("records")]
+    columns: list[Column[Any]] = [
+        *([Column("run", lambda row: row.run, kind="text")] if len(study.runs) > 1 else []),
+        Column("trial", lambda row: str(row.number)),
+        Column("arm", lambda row: row.arm, kind="arm"),
+        Column("seed", lambda row: str(row.seed)),
+        *(value_column(key, name, trials[key]) for key, name in short_keys(study.grid_keys).items()),
+        Column("outcome", _outcome, kind="text"),
+        *(estimate_column(name, words(name), (name,)) for name in NUMBERS if name in trials),
+        number_column("seconds", "seconds"),
+    ]
+    notes = ("Points of the charts lead to these rows.",)
+    return Table(tuple(columns), records, counted(len(records), "trial"), notes, name="trials").known()
+
+
+def _outcome(trial: Any) -> str:
+    """Write how a trial ended, or that it hasn't."""
+    if trial.outcome is None:
+        return "not finished"
+    if trial.outcome == "diverged" and trial.diverged_step is not None:
+        return f"diverged at step {trial.diverged_step:.0f}"
+    return f"{trial.outcome}: {trial.reason}" if trial.reason else trial.outcome
+
+
+def settings_table(settings: Mapping[str, TrialSettings], baseline: str) -> Table:
+    """Return the settings in which an arm differs from the baseline, a column per arm, the baseline first."""
+    values = {arm: _settings(settings[arm]) for arm in sorted(settings, key=lambda arm: arm != baseline)}
+    rows = [(key, *(of_arm[key] for of_arm in values.values())) for key in leaf_keys(TrialSettings)]
+    differing = [row for row in rows if len(set(row[1:])) > 1]
+    note = "All other settings are equal. Shown at the first grid point."
+    return plain_table(("setting", *values), differing, "Where the arms differ", (note,), name="arm-settings")
+
+
+def baseline_table(settings: Mapping[str, TrialSettings], baseline: str) -> Table:
+    """Return every setting of the baseline."""
+    rows = list(_settings(settings[baseline]).items()) if baseline in settings else []
+    title, notes = f"Every setting of {baseline}", ("At the first grid point.",)
+    return plain_table(("setting", "value"), rows, title, notes, name="settings-of-baseline")
+
+
+def _settings(settings: TrialSettings) -> dict[str, str]:
+    return {key: _written(value) for key, value in leaves(settings)}
+
+
+def environment_table(environments: Mapping[str, Mapping[str, object]]) -> Table:
+    """Return what every run ran on: versions, device, times and command, a column per run."""
+    names = dict.fromkeys(name for found in environments.values() for name in found if name != "format")
+    rows = [(name, *(_recorded(name, found.get(name)) for found in environments.values())) for name in names]
+    return plain_table(("", *environments), rows, "What it ran on", name="environments")
+
+
+def _recorded(name: str, value: object) -> str:
+    """Write what a run recorded: the command as a shell takes it, other lists of texts with semicolons."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return shlex.join(value) if name == "command" else "; ".join(value)
+    return MISSING if value is None else _written(value)
+
+
+def _written(value: object) -> str:
+    """Write a setting: compounds as JSON."""
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value_text(value)

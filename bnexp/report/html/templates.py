@@ -11,6 +11,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from bnexp.report.figures.frame import figure_bytes
+from bnexp.report.table import in_print
 
 
 @cache
@@ -23,6 +24,7 @@ def template(package: str, name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["in_print"] = in_print
     return environment.get_template(name)
 
 
