@@ -1,7 +1,5 @@
 """Learning curves: a small panel per grid point, a line per arm."""
 
-from collections.abc import Callable
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,14 +11,12 @@ from bnexp.report.figures.frame import (
     NARROW,
     SMALL,
     WIDE,
+    arm_handles,
     count_ticks,
     join_caption,
-    multiples_height,
-    new_figure,
-    small_multiples,
+    panel_figure,
     style_accuracies,
     widest,
-    wrap_text,
 )
 from bnexp.report.panels import ArmCurve, Panels, make_panels
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
@@ -38,19 +34,26 @@ def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
     if study.curves[column].isna().all():
         column = default_curve_metric(study.curves)
     panels = make_panels(study, column, limit=MOST_PANELS, timed=timed)
-    styles = arm_styles(study.arms)
-    handles = _handles(panels, styles, study.label)
+    crosses = any(curve.crosses for curve in panels.curves)
+    handles = arm_handles(study, {curve.arm for curve in panels.curves})
+    if crosses:
+        handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
     labels = [str(handle.get_label()) for handle in handles]
-    width = WIDE if panels.columns > 1 or widest(labels, SMALL) > NARROW - 1 else NARROW
-    titles = [wrap_text(point_title(panel.point), width / panels.columns - 0.3, SMALL) for panel in panels.panels]
-    height = multiples_height(titles, panels.columns, width)
-    figure, body = new_figure(title=study.title, caption=_caption(panels), handles=handles, width=width, height=height)
-    for panel, axes in zip(panels.panels, small_multiples(body, titles, panels.columns), strict=True):
+    figure, drawn = panel_figure(
+        [point_title(panel.point) for panel in panels.panels],
+        panels.columns,
+        title=study.title,
+        caption=_caption(panels, crosses=crosses),
+        handles=handles,
+        xlabel=panels.axis,
+        ylabel=column.replace("_", " "),
+        width=WIDE if widest(labels, SMALL) > NARROW - 1 else None,
+    )
+    styles = arm_styles(study.arms)
+    for panel, axes in zip(panels.panels, drawn, strict=True):
         _style_panel(axes, timed)
         for curve in panel.curves:
             _draw_curve(axes, curve, styles[curve.arm])
-    body.supylabel(column.replace("_", " "), size=SMALL + 1)
-    body.supxlabel(panels.axis, size=SMALL + 1)
     return figure
 
 
@@ -60,23 +63,13 @@ def default_curve_metric(curves: pd.DataFrame) -> str:
     return next((name for name in names if curves[name].notna().any()), names[-1])
 
 
-def _handles(panels: Panels, styles: dict[str, ArmStyle], label: Callable[[str], str]) -> list[Line2D]:
-    drawn = {curve.arm for curve in panels.curves}
-    handles = [Line2D([], [], label=label(arm), **style.stroke) for arm, style in styles.items() if arm in drawn]
-    if any(curve.crosses for curve in panels.curves):
-        handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", label="diverged"))
-    return handles
-
-
-def _caption(panels: Panels) -> str:
+def _caption(panels: Panels, *, crosses: bool) -> str:
     seeds = max((curve.seeds for curve in panels.curves), default=0)
     return join_caption(
         f"showing {len(panels.panels)} of {panels.total} grid points" if len(panels.panels) < panels.total else "",
         "nothing recorded yet" if seeds == 0 else "one seed" if seeds == 1 else "",
         f"line: mean over {seeds} seeds; band: lowest to highest seed" if seeds > 1 else "",
-        "cross: where a trial diverged; a stopped one keeps its last value"
-        if any(curve.crosses for curve in panels.curves)
-        else "",
+        "cross: where a trial diverged; a stopped one keeps its last value" if crosses else "",
         "seconds: a trial's share of the time of all that trained with it, measuring left out; "
         "arms don't train in turns"
         if panels.axis == "seconds"

@@ -2,25 +2,27 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
+from itertools import zip_longest
 from typing import Any, Literal
 
 import matplotlib
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from bnexp.report.style import GREY, is_logarithmic, value_text
+from bnexp.analysis.study import Study
+from bnexp.report.style import GREY, arm_styles
 
 FileKind = Literal["png", "svg", "pdf"]
 
@@ -33,6 +35,8 @@ LINE = 0.17
 """Height of a line of small text in inches."""
 _BAR = 0.15
 """Inches that the scale of colours is thick."""
+_BESIDE, _TITLE_LINE = 1.3, 0.14
+"""Inches: left and right of the panels; a line of a panel's title."""
 _HANDLE = 0.7
 """Inches that a legend takes for a handle and its gaps, beside the label."""
 _HINTING = 1.06
@@ -143,23 +147,61 @@ def new_figure(
     return figure, middle
 
 
-def multiples_height(titles: Sequence[str], columns: int, width: float) -> float:
-    """Return the inches that small multiples with these titles, broken into lines, take in a figure of a width."""
-    panel = min(width / columns * 0.75, NARROW * 0.62) + 0.14 * max((title.count("\n") for title in titles), default=0)
-    return -(-len(titles) // columns) * panel + 0.3
+def panel_figure(
+    titles: Sequence[str | None],
+    columns: int,
+    *,
+    title: str,
+    caption: str,
+    handles: Sequence[Artist],
+    xlabel: str = "",
+    ylabel: str = "",
+    width: float | None = None,
+    height: float | None = None,
+    below: float = 0.45,
+    sharey: bool | Literal["row", "col"] = True,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels in rows, and their axes; x is the same in all, with ticks at the lowest ones.
 
-
-def small_multiples(body: SubFigure, titles: Sequence[str], columns: int) -> list[Axes]:
-    """Return axes with titles, in rows of `columns`, all with the same scales, the lowest of each with ticks at x."""
-    grid = body.subplots(-(-len(titles) // columns), columns, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(titles):
+    Args:
+        titles: of the panels, row by row; None leaves a place empty.
+        columns: panels in a row.
+        title, caption, handles: of the figure.
+        xlabel, ylabel: of all panels.
+        width: inches of the figure; None: what suits the number of columns.
+        height: inches of a panel without its title; None: what suits its width.
+        below: inches of what stands below the lowest panels.
+        sharey: which panels have one y axis.
+    """
+    width = width or (WIDE if columns > 1 else NARROW)
+    height = height or min(width / columns, 4.6) * 0.75 - 0.39
+    names = [name and wrap_text(name, (width - _BESIDE) / columns - 0.1, SMALL) for name in titles]
+    lines = [name.count("\n") + 1 if name else 0 for name in names]
+    rows = [max(lines[start : start + columns]) for start in range(0, len(lines), columns)]
+    body_height = sum(height + (_TITLE_LINE * most + 0.1 if most else 0) for most in rows) + below
+    figure, body = new_figure(title=title, caption=caption, handles=handles, width=width, height=body_height)
+    panels = []
+    grid = body.subplots(len(rows), columns, sharex=True, sharey=sharey, squeeze=False).flat
+    for place, (axes, name) in enumerate(zip_longest(grid, names)):
+        if name is None:
             axes.remove()
             continue
+        panels.append(axes)
         style_axes(axes)
-        axes.set_title(titles[place], size=SMALL, parse_math=False)
-        axes.tick_params(labelbottom=place + columns >= len(titles))
-    return list(grid.flat[: len(titles)])
+        axes.set_title(name, size=SMALL, parse_math=False)
+        axes.tick_params(labelbottom=all(lower is None for lower in names[place + columns :: columns]))
+    body.supxlabel(xlabel, size=SMALL + 1, parse_math=False)
+    body.supylabel(ylabel, size=SMALL + 1, parse_math=False)
+    return figure, panels
+
+
+def arm_handles(study: Study, arms: Collection[str], markersize: float = 0) -> list[Artist]:
+    """Return the lines that stand for arms in a legend, with their markers where these have a size."""
+    return [
+        Line2D([], [], label=study.label(arm), marker=style.marker, markersize=markersize, **style.stroke)
+        for arm, style in arm_styles(study.arms).items()
+        if arm in arms
+    ]
 
 
 def style_axes(axes: Axes) -> None:
@@ -183,38 +225,10 @@ def count_ticks(axis: Axis, most: int) -> None:
     axis.set_major_formatter(EngFormatter(sep=""))
 
 
-def swept_axis(axes: Axes, values: Sequence[float], width: float) -> None:
-    """Make x the axis of the values that a setting was swept over; logarithmic where they span decades.
-
-    The ticks stand at the values themselves where these fit into `width` inches, otherwise at round numbers.
-    """
-    values = sorted(set(values))
-    if not values:
-        axes.xaxis.set_major_locator(NullLocator())
-        return
-    low, high = values[0], values[-1]
-    logarithmic = is_logarithmic(values)
-    if logarithmic:
-        axes.set_xscale("log")
-        edge = (high / low) ** 0.03
-        axes.set_xlim(low / edge, high * edge)
-    else:
-        edge = 0.03 * (high - low) or 0.5
-        axes.set_xlim(low - edge, high + edge)
-    places = np.log(values) if logarithmic else np.array(values, dtype=float)
-    apart = float(np.diff(places).min(initial=np.inf)) / (np.ptp(places) or 1) * width
-    if apart > widest([value_text(value) for value in values], SMALL - 1) + 0.06:
-        axes.xaxis.set_major_locator(FixedLocator(values))
-    elif logarithmic:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,) if high > 300 * low else (1, 2, 5)))
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: value_text(float(value))))
-
-
-def draw_color_bar(body: SubFigure, scale: ScalarMappable, label: str, height: float, extend: str = "neither") -> None:
-    """Draw the scale of colours at the right of all axes; `extend`: the end that stands for more, or neither."""
+def draw_color_bar(figure: Figure, scale: ScalarMappable, label: str, extend: str = "neither") -> None:
+    """Draw the scale of colours at the right of all panels; `extend`: the end that stands for more, or neither."""
+    body = figure.subfigs[1]
+    height = body.bbox.height / figure.dpi
     bar = body.colorbar(scale, ax=body.axes, aspect=height / _BAR, pad=0.02, extend=extend)
     bar.set_label(label, size=SMALL)
     bar.ax.tick_params(which="both", labelsize=SMALL - 1, length=2.5, color=GREY)

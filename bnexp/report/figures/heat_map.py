@@ -6,7 +6,7 @@ grey print.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan, nan
 from typing import Any, cast
 
 import numpy as np
@@ -27,8 +27,7 @@ from bnexp.report.figures.frame import (
     WIDE,
     draw_color_bar,
     join_caption,
-    new_figure,
-    small_multiples,
+    panel_figure,
     widest,
     wrap_text,
 )
@@ -52,8 +51,8 @@ _SWATCH, _LABEL = 0.5, 0.17
 class _Cell:
     """One arm at one value of each setting, over the grid points that have them."""
 
-    value: float | None
-    """Mean over the grid points; None without a finished trial, or where one of the means isn't finite."""
+    value: float
+    """Mean over the grid points; NaN without a finished trial, or where one of the means isn't finite."""
     trials: int
     """Finished trials."""
     diverged: int
@@ -99,10 +98,11 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
     names = [wrap_text(each.name, max(1.0, len(xs) * layout.cell_width - _SWATCH), SMALL) for each in maps]
     slanted = widest(x_labels, SMALL - 1) > layout.cell_width - 0.06
     above = 0.35 + 0.14 * max(name.count("\n") for name in names)
-    below = 0.4 + (0.75 * widest(x_labels, SMALL - 1) if slanted else 0)
-    height = ceil(len(maps) / layout.columns) * (len(ys) * layout.cell_height + above) + below
     averaged = short_keys([key for key in others if key not in categories]).values()
-    figure, body = new_figure(
+    keys = short_keys(comparison.grid_keys)
+    figure, panels = panel_figure(
+        [""] * len(maps),
+        layout.columns,
         title=study.title,
         caption=join_caption(
             f"showing {len(maps)} of {len(every)} maps" if len(maps) < len(every) else "",
@@ -110,21 +110,21 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
             "below a value, after a cross: diverged of finished trials" if any(cell.diverged for cell in cells) else "",
         ),
         handles=_handles(cells),
+        xlabel=keys[x],
+        ylabel=keys[y],
         width=layout.width,
-        height=height,
+        height=len(ys) * layout.cell_height + above,
+        below=0.4 + (0.75 * widest(x_labels, SMALL - 1) if slanted else 0),
     )
     scale, styles = _scale(cells, metric), arm_styles(study.arms)
     slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     x_step, y_step = ceil(_LABEL / layout.cell_width) if slanted else 1, ceil(_LABEL / layout.cell_height)
-    for each, name, axes in zip(maps, names, small_multiples(body, [""] * len(maps), layout.columns), strict=True):
+    for each, name, axes in zip(maps, names, panels, strict=True):
         _draw_map(axes, each, layout, scale)
         axes.set_xticks(range(0, len(xs), x_step), x_labels[::x_step], parse_math=False, **slant)
         axes.set_yticks(range(0, len(ys), y_step), y_labels[::y_step], parse_math=False)
         _write_name(axes, name, styles[each.arm])
-    keys = short_keys(comparison.grid_keys)
-    body.supxlabel(keys[x], size=SMALL + 1, parse_math=False)
-    body.supylabel(keys[y], size=SMALL + 1, parse_math=False)
-    draw_color_bar(body, scale, metric.replace("_", " "), height)
+    draw_color_bar(figure, scale, metric.replace("_", " "))
     return figure
 
 
@@ -145,8 +145,8 @@ def _maps(rows: Sequence[ArmRow], x: str, y: str, categories: Sequence[str], stu
 
 def _cell(rows: Sequence[ArmRow]) -> _Cell:
     finished = [row for row in rows if row.n]
-    means = [row.mean for row in finished]
-    value = None if not means or None in means else sum(cast("list[float]", means)) / len(means)
+    means = [nan if row.mean is None else row.mean for row in finished]
+    value = sum(means) / len(means) if means else nan
     return _Cell(value, sum(row.trials for row in finished), sum(row.diverged for row in finished))
 
 
@@ -169,7 +169,7 @@ def _scale(cells: Sequence[_Cell], metric: str) -> ScalarMappable:
     """Return a scale of accuracies from 0 to 1, or of losses over the range that there is, the lowest brightest."""
     if not lower_is_better(metric):
         return ScalarMappable(Normalize(0, 1), colormaps["cividis"])
-    values = [cell.value for cell in cells if cell.value is not None] or [0.0, 1.0]
+    values = [cell.value for cell in cells if not isnan(cell.value)] or [0.0, 1.0]
     low, high = min(values), max(values)
     norm: Normalize = LogNorm(low, high) if 0 < low < high / 100 else Normalize(low, high if high > low else low + 1)
     return ScalarMappable(norm, colormaps["cividis_r"])
@@ -177,7 +177,7 @@ def _scale(cells: Sequence[_Cell], metric: str) -> ScalarMappable:
 
 def _handles(cells: Sequence[_Cell]) -> list[Artist]:
     handles: list[Artist] = []
-    if any(cell.value is None for cell in cells):
+    if any(isnan(cell.value) for cell in cells):
         handles.append(Patch(facecolor=PALE, label="no result"))
     if any(cell.diverged for cell in cells):
         handles.append(Line2D([], [], color=GREY, linestyle="", marker="x", markersize=5, label="diverged trials"))
@@ -188,15 +188,14 @@ def _draw_map(axes: Axes, each: _Map, layout: _Layout, scale: ScalarMappable) ->
     axes.set_facecolor(PALE)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    known = [[np.nan if cell.value is None else cell.value for cell in row] for row in each.cells]
-    values = np.ma.masked_invalid(known)
+    values = np.ma.masked_invalid([[cell.value for cell in row] for row in each.cells])
     corners = (np.arange(size + 1) - 0.5 for size in values.shape[::-1])
     axes.pcolormesh(
         *corners, values, norm=cast("Normalize", scale.norm), cmap=scale.cmap, edgecolor="white", linewidth=0.8
     )
     for i, row in enumerate(each.cells):
         for j, cell in enumerate(row):
-            colour = GREY if cell.value is None else _ink(scale.to_rgba(np.array([cell.value]))[0])
+            colour = GREY if isnan(cell.value) else _ink(scale.to_rgba(np.array([cell.value]))[0])
             text = _cell_text(cell, layout, digits=".2f" if scale.norm.vmax == 1 else ".2g")
             size = min(_TINY, 60 * layout.cell_height)  # a lone cross fits into any cell
             axes.text(j, i, text, size=size, color=colour, ha="center", va="center", linespacing=1.1)
@@ -204,7 +203,7 @@ def _draw_map(axes: Axes, each: _Map, layout: _Layout, scale: ScalarMappable) ->
 
 def _cell_text(cell: _Cell, layout: _Layout, digits: str) -> str:
     """Return the value, and below it how many trials diverged; less where that doesn't fit."""
-    value = [] if cell.value is None else [format(cell.value, digits)]
+    value = [] if isnan(cell.value) else [format(cell.value, digits)]
     if not cell.diverged:
         return "".join(value) if layout.fits(*value) else ""
     count = f"× {cell.diverged}/{cell.trials}"

@@ -24,14 +24,13 @@ from bnexp.report.figures.probe_layers import (
     saturation_figure,
 )
 from bnexp.report.figures.probe_panels import Probed, make_probed
-from bnexp.report.figures.ranges import usable_range_figure
-from bnexp.report.figures.sweep import sweep_figure
+from bnexp.report.figures.sweep import sweep_figure, usable_range_figure
 from bnexp.report.style import short_keys
 from bnexp.store.files import replace
 
 FILES: tuple[FileKind, ...] = ("png", "svg", "pdf")
 
-PROBE_FIGURES: dict[str, Callable[[Probed, str], Figure | None]] = {
+PROBE_FIGURES: dict[str, Callable[[Probed], Figure | None]] = {
     "gradient_norms": gradient_norms_figure,
     "activations": activations_figure,
     "saturation": saturation_figure,
@@ -76,16 +75,17 @@ def pictures(study: Study, comparison: Comparison) -> dict[str, Picture]:
         comparison: of that study.
     """
     results = dict(_results(study, comparison))
-    if study.probes is None:
-        return results
-    probed = make_probed(study)
-    return results | {name: Picture(partial(make, probed, study.title)) for name, make in PROBE_FIGURES.items()}
+    if study.probes is not None:
+        probed = make_probed(study, study.title)
+        results |= {name: Picture(partial(make, probed)) for name, make in PROBE_FIGURES.items()}
+    return results
 
 
 def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Picture]]:
     rows, metric = comparison.rows, comparison.metric
     recorded = "" if (study.curves["step"] > 0).any() else "nothing is recorded after the start of training"
     finished = "" if comparison.finished else "no trial has ended"
+    measured = finished or ("" if any(row.mean is not None for row in rows) else "no mean is finite")
     paired = finished or ("" if any(row.pairs for row in rows) else "no trial has a finished partner")
     yield "curves", Picture(partial(curves_figure, study, metric), recorded)
     if recorded or study.curves["seconds"].max() > 0:
@@ -93,7 +93,7 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
     if not comparison.data_sets:
         for key, name in short_keys(comparison.grid_keys).items():
             if len({repr(row.point[key]) for row in rows}) > 1:
-                yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), finished)
+                yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), measured)
     if any(row.arm != comparison.baseline for row in rows):
         yield "differences", Picture(partial(difference_figure, study, comparison), paired)
     if comparison.robustness:
@@ -106,9 +106,9 @@ def probe_figures(study: Study, *, title: str) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of each picture of the study's probes."""
     if study.probes is None:
         return
-    probed = make_probed(study)
+    probed = make_probed(study, title)
     for name, make in PROBE_FIGURES.items():
-        if figure := make(probed, title):
+        if figure := make(probed):
             yield name, figure
 
 

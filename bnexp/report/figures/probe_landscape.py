@@ -15,26 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bnexp.report.figures.frame import (
-    NARROW,
-    SMALL,
-    WIDE,
-    draw_color_bar,
-    new_figure,
-    shorten_text,
-    style_axes,
-    wrap_text,
-)
-from bnexp.report.figures.probe_panels import (
-    Probed,
-    draw_band,
-    draw_line,
-    make_facets,
-    mark_steps,
-    points_of,
-    seeds_in,
-)
-from bnexp.report.style import PALE, ArmStyle, arm_styles
+from bnexp.report.figures.frame import arm_handles, draw_color_bar
+from bnexp.report.figures.probe_panels import Probed, draw_band, draw_line, mark_steps, probe_figure, seeds_in
+from bnexp.report.style import PALE, ArmStyle
 
 # How smooth the loss is along the gradient while a network trains: Santurkar et al. (2018), figure 4, an arm a colour.
 #
@@ -75,31 +58,26 @@ QUANTITIES = (
 )
 
 
-def landscape_bands_figure(probed: Probed, title: str) -> Figure | None:
+def landscape_bands_figure(probed: Probed) -> Figure | None:
     """Return the panels that something was measured for, with one scale per panel; None without any."""
     found = {quantity: _bands(probed, quantity) for quantity in QUANTITIES}
     shown = {quantity: bands for quantity, bands in found.items() if len(bands)}
     if not shown:
         return None
     table = probed.of(*(name for quantity in shown for name in (quantity.low, quantity.high)))
-    points, styles = points_of(table), arm_styles(probed.study.arms)
-    table = table[table["point"].isin(points)]
-    figure, body = new_figure(
-        title=title,
+    table, points, arms = probed.choose(table)
+    figure, panels = probe_figure(
+        probed,
+        probed.point_texts(points),
+        {quantity: quantity.title for quantity in shown},
+        _ROW,
         caption=_caption(probed, table, points, list(shown)),
-        handles=[Line2D([], [], label=probed.study.label(arm), **styles[arm].stroke) for arm in probed.arms_in(table)],
-        width=WIDE if len(shown) > 1 else NARROW,
-        height=len(points) * _ROW + 0.6,
+        handles=arm_handles(probed.study, arms),
+        sharey="col",
     )
-    grid = body.subplots(len(points), len(shown), sharex=True, sharey="col", squeeze=False)
-    for across, point, text in zip(grid, points, probed.point_texts(points), strict=True):
-        across[0].set_ylabel(shorten_text(text, _ROW - 0.2, SMALL), size=SMALL, parse_math=False)
-        for axes, (quantity, bands) in zip(across, shown.items(), strict=True):
-            mark_steps(axes, table["step"])
-            _draw_panel(axes, bands, quantity, point, styles)
-            if point == points[0]:
-                axes.set_title(wrap_text(quantity.title, WIDE / 3 - 0.5, SMALL), size=SMALL)
-    body.supxlabel("step", size=SMALL + 1)
+    for (row, quantity), axes in panels.items():
+        mark_steps(axes, table["step"])
+        _draw_bands(axes, shown[quantity], quantity, points[row], probed.styles)
     return figure
 
 
@@ -130,8 +108,7 @@ def _caption(probed: Probed, table: pd.DataFrame, points: Sequence[int], shown: 
     )
 
 
-def _draw_panel(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles: dict[str, ArmStyle]) -> None:
-    style_axes(axes)
+def _draw_bands(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles: dict[str, ArmStyle]) -> None:
     for arm, style in styles.items():
         if (band := bands.get((point, arm))) is not None:
             draw_band(axes, band["low"], band["high"], color=style.colour, alpha=0.15)
@@ -167,25 +144,25 @@ _WEIGHTS: dict[str, Any] = {
 }
 
 
-def slices_figure(probed: Probed, title: str) -> Figure | None:
+def slices_figure(probed: Probed) -> Figure | None:
     """Return the slices of the first seed that all arms have, at its latest step; None without two dimensions."""
     losses = _losses(probed)
     if losses.empty:
         return None
-    points, seed, arms = points_of(losses), _first_seed(losses), probed.arms_in(losses)
-    losses = losses[losses["point"].isin(points) & (losses["seed"] == seed)]
+    seed = _first_seed(losses)
+    losses, points, arms = probed.choose(losses)
+    losses = losses[losses["seed"] == seed]
     slices = {key: _latest(part) for key, part in losses.groupby(["point", "arm"], sort=False)}
     slices = {key: cells for key, cells in slices.items() if min(cells.shape) > 1}
     if not slices:
         return None
     norm, levels = _scale(np.concatenate([cells.to_numpy().ravel() for cells in slices.values()]))
     gaps = len(slices) < len(points) * len(arms) or any(cells.isna().any(axis=None) for cells in slices.values())
-    facets = make_facets(
-        probed.study,
+    figure, panels = probe_figure(
+        probed,
         probed.point_texts(points),
         arms,
         _ROW,
-        title=title,
         caption=probed.caption(
             points,
             f"seed {seed} at step {losses['step'].max()}",
@@ -196,19 +173,18 @@ def slices_figure(probed: Probed, title: str) -> Figure | None:
             *([Patch(facecolor=PALE, label="no finite loss")] if gaps else []),
         ],
         square=True,
-        sharey=True,
+        xlabel="first direction",
+        ylabel="second direction",
     )
-    for (row, arm), axes in facets.panels.items():
+    for (row, arm), axes in panels.items():
         axes.set_facecolor(PALE)
         axes.set_box_aspect(1)
         axes.locator_params(nbins=2)
         if (points[row], arm) in slices:
             _draw_slice(axes, slices[points[row], arm], norm, levels)
     over = "max" if losses["value"].max() > levels[-1] else "neither"
-    draw_color_bar(facets.body, ScalarMappable(norm, _COLOURS), "loss", facets.height, extend=over)
-    facets.body.supxlabel("first direction", size=SMALL + 1)
-    facets.body.supylabel("second direction", size=SMALL + 1)
-    return facets.figure
+    draw_color_bar(figure, ScalarMappable(norm, _COLOURS), "loss", extend=over)
+    return figure
 
 
 def _losses(probed: Probed) -> pd.DataFrame:

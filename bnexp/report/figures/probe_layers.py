@@ -18,18 +18,18 @@ from matplotlib.ticker import SymmetricalLogLocator
 
 from bnexp.report.figures.frame import SMALL, draw_color_bar, shorten_text
 from bnexp.report.figures.probe_panels import (
+    MOST_POINTS,
     Probed,
     draw_band,
     draw_line,
     draw_nothing,
     layers_of,
-    make_facets,
     mark_steps,
-    points_of,
+    probe_figure,
     seeds_text,
 )
 from bnexp.report.panels import evenly
-from bnexp.report.style import GREY, PALE, arm_styles
+from bnexp.report.style import GREY, PALE
 
 _COLOURS = colormaps["cividis"]
 """Rise in lightness, so that they can be read with any colour vision and in grey print."""
@@ -48,13 +48,12 @@ _LAYER, _LOWEST, _HIGHEST, _LAYER_NAME = 0.15, 1.3, 4.2, 1.5
 """Inches: what a layer's name takes; the height of a map, from and to; the longest name of a layer."""
 
 
-def gradient_norms_figure(probed: Probed, title: str) -> Figure | None:
+def gradient_norms_figure(probed: Probed) -> Figure | None:
     """Return ‖∂L/∂W‖·‖W‖ by layer and step, medians over the seeds; None where it was not measured."""
     table = probed.of(GRADIENT)
     if table.empty:
         return None
-    points, arms = points_of(table), probed.arms_in(table)
-    table = table[table["point"].isin(points)]
+    table, points, arms = probed.choose(table)
     layers: dict[Any, list[str]] = {point: layers_of(part) for point, part in table.groupby("point")}
     cells = {
         (point, arm): part.groupby(["layer", "step"])["value"].median().unstack().reindex(layers[point])
@@ -63,12 +62,11 @@ def gradient_norms_figure(probed: Probed, title: str) -> Figure | None:
     height = min(max(_LAYER * max(map(len, layers.values())), _LOWEST), _HIGHEST)
     steps = table["step"].nunique()
     gaps = len(cells) < len(points) * len(arms) or any(each.dropna(axis=1).shape[1] < steps for each in cells.values())
-    facets = make_facets(
-        probed.study,
+    figure, panels = probe_figure(
+        probed,
         probed.point_texts(points),
         arms,
         height,
-        title=title,
         caption=probed.caption(
             points,
             "the first layer is at the bottom",
@@ -76,20 +74,20 @@ def gradient_norms_figure(probed: Probed, title: str) -> Figure | None:
             "times the weights' norm, since with BN raw gradients grow as weights shrink",
         ),
         handles=[Patch(facecolor=PALE, label="no value")] if gaps else [],
+        sharey="row",
     )
     values = np.concatenate([each.to_numpy().ravel() for each in cells.values()])
     norm = _gradient_scale(values)
-    for (row, arm), axes in facets.panels.items():
+    for (row, arm), axes in panels.items():
         axes.set_facecolor(PALE)
         axes.spines[:].set_visible(False)
         mark_steps(axes, table["step"], grid=False)
         axes.tick_params(axis="y", length=0)
         if (points[row], arm) in cells:
             _draw_map(axes, cells[points[row], arm], norm, height)
-    facets.body.supxlabel("step", size=SMALL + 1)
     under = "min" if np.nanmin(values) < norm.vmin else "neither"
-    draw_color_bar(facets.body, ScalarMappable(norm, _COLOURS), "‖∂L/∂W‖ · ‖W‖", facets.height, extend=under)
-    return facets.figure
+    draw_color_bar(figure, ScalarMappable(norm, _COLOURS), "‖∂L/∂W‖ · ‖W‖", extend=under)
+    return figure
 
 
 def _gradient_scale(values: np.ndarray) -> LogNorm:
@@ -124,25 +122,27 @@ _FAR = 50
 """Inputs further from 0 than this make a row's scale logarithmic beyond 1."""
 
 
-def activations_figure(probed: Probed, title: str) -> Figure | None:
+def activations_figure(probed: Probed) -> Figure | None:
     """Return the percentiles over steps, medians over the seeds; None where they were not measured."""
     table = probed.of(*PERCENTILES)
     # Those at the norm layers are of other values.
-    table = table[table["layer"].astype(str).str.rpartition(".")[2] == "activation"] if len(table) else table
+    table = table[table["layer"].astype(str).str.endswith("activation")]
     if table.empty:
         return None
-    points, arms = points_of(table, most=1), probed.arms_in(table)
-    table = table[table["point"].isin(points)]
+    table, points, arms = probed.choose(table, most=1)
     layers = layers_of(table)
     rows = [layers[place] for place in evenly(len(layers), _LAYERS)]
     table = table[table["layer"].isin(rows)]
+    bands = {
+        key: part.groupby(["step", "probe"])["value"].median().unstack().reindex(columns=PERCENTILES)
+        for key, part in table.groupby(["layer", "arm"])
+    }
     far = set(table.loc[table["value"].abs() > _FAR, "layer"])
-    facets = make_facets(
-        probed.study,
+    figure, panels = probe_figure(
+        probed,
         rows,
         arms,
         _ACTIVATION_ROW,
-        title=title,
         caption=probed.caption(
             points,
             f"{_LAYERS} of {len(layers)} activations, the first at the top" if len(layers) > _LAYERS else "",
@@ -153,13 +153,10 @@ def activations_figure(probed: Probed, title: str) -> Figure | None:
             Line2D([], [], color=GREY, label="50th percentile"),
             Patch(facecolor=GREY, alpha=0.25, label="15th to 85th percentile"),
         ],
+        ylabel="input of the activation",
+        sharey="row",
     )
-    bands = {
-        key: part.groupby(["step", "probe"])["value"].median().unstack().reindex(columns=PERCENTILES)
-        for key, part in table.groupby(["layer", "arm"])
-    }
-    styles = arm_styles(probed.study.arms)
-    for (row, arm), axes in facets.panels.items():
+    for (row, arm), axes in panels.items():
         mark_steps(axes, table["step"])
         if rows[row] in far:
             axes.set_yscale("symlog", linthresh=1)
@@ -167,18 +164,15 @@ def activations_figure(probed: Probed, title: str) -> Figure | None:
             locator.set_params(numticks=5)
             axes.yaxis.set_major_locator(locator)
         if (band := bands.get((rows[row], arm))) is not None:
-            draw_band(axes, band[LOW], band[HIGH], color=styles[arm].colour, alpha=0.25)
-            draw_line(axes, band[MEDIAN], linewidth=1.5, **styles[arm].stroke)
+            draw_band(axes, band[LOW], band[HIGH], color=probed.styles[arm].colour, alpha=0.25)
+            draw_line(axes, band[MEDIAN], linewidth=1.5, **probed.styles[arm].stroke)
         else:
             draw_nothing(axes)
     for row in range(len(rows)):  # one scale, also where the arms fill several lines
-        of_layer = [axes for (place, _), axes in facets.panels.items() if place == row]
-        low, high = zip(*(axes.get_ylim() for axes in of_layer), strict=True)
-        for axes in of_layer:
-            axes.set_ylim(min(low), max(high))
-    facets.body.supxlabel("step", size=SMALL + 1)
-    facets.body.supylabel("input of the activation", size=SMALL + 1)
-    return facets.figure
+        low, high = zip(*(axes.get_ylim() for (place, _), axes in panels.items() if place == row), strict=True)
+        for arm in arms:
+            panels[row, arm].set_ylim(min(low), max(high))
+    return figure
 
 
 # One number per layer over steps: a line per layer, dark first and light last, a panel per arm.
@@ -207,37 +201,36 @@ COVARIATE_SHIFT = (
 )
 
 
-def saturation_figure(probed: Probed, title: str) -> Figure | None:
+def saturation_figure(probed: Probed) -> Figure | None:
     """Return the share of saturated activations, or else of dead units; None where neither was measured."""
-    return _layer_lines(probed, title, _measured(probed, SATURATION)[:1], note="")
+    return _layer_lines(probed, _measured(probed, SATURATION)[:1])
 
 
-def covariate_shift_figure(probed: Probed, title: str) -> Figure | None:
+def covariate_shift_figure(probed: Probed) -> Figure | None:
     """Return ‖G − G′‖ / ‖G‖ and cos(G, G′) of Santurkar et al. (2018), definition 2.1; None where not measured."""
     note = "how a layer's gradient changes once the layers before it have moved; in the first layer it can't"
-    return _layer_lines(probed, title, _measured(probed, COVARIATE_SHIFT), note)
+    return _layer_lines(probed, _measured(probed, COVARIATE_SHIFT), note)
 
 
 def _measured(probed: Probed, quantities: Sequence[Quantity]) -> list[Quantity]:
     return [quantity for quantity in quantities if len(probed.of(quantity.probe))]
 
 
-def _layer_lines(probed: Probed, title: str, quantities: Sequence[Quantity], note: str) -> Figure | None:
+def _layer_lines(probed: Probed, quantities: Sequence[Quantity], note: str = "") -> Figure | None:
+    """Return the figure: a row per grid point of a single quantity, or per quantity at one grid point."""
     if not quantities:
         return None
     table, single = probed.of(*(quantity.probe for quantity in quantities)), len(quantities) == 1
-    points = points_of(table) if single else points_of(table, most=1)
-    arms, table = probed.arms_in(table), table[table["point"].isin(points)]
+    table, points, arms = probed.choose(table, MOST_POINTS if single else 1)
     rows = [(quantity, point) for quantity in quantities for point in points]
     layers = layers_of(table)
     colours = dict(zip(layers, map(to_hex, _COLOURS(np.linspace(0, _LIGHTEST, len(layers)))), strict=True))
     named = [layers[place] for place in evenly(len(layers), _NAMES)]
-    facets = make_facets(
-        probed.study,
+    figure, panels = probe_figure(
+        probed,
         probed.point_texts(points) if single else [quantity.label for quantity in quantities],
         arms,
         _ROW,
-        title=title,
         caption=probed.caption(
             points,
             note,
@@ -245,9 +238,11 @@ def _layer_lines(probed: Probed, title: str, quantities: Sequence[Quantity], not
             seeds_text(table, "median"),
         ),
         handles=[Line2D([], [], color=colours[name], label=shorten_text(name, _NAME, SMALL)) for name in named],
+        ylabel=quantities[0].label if single else "",
+        sharey="row",
     )
     medians = table.groupby(["probe", "point", "arm", "layer", "step"])["value"].median()
-    for (row, arm), axes in facets.panels.items():
+    for (row, arm), axes in panels.items():
         quantity, point = rows[row]
         mark_steps(axes, table["step"])
         for layer, colour in colours.items():
@@ -256,9 +251,7 @@ def _layer_lines(probed: Probed, title: str, quantities: Sequence[Quantity], not
         if not axes.lines:
             draw_nothing(axes)
         _set_scale(axes, quantity, medians.loc[quantity.probe])
-    facets.body.supxlabel("step", size=SMALL + 1)
-    facets.body.supylabel(quantities[0].label if single else "", size=SMALL + 1)
-    return facets.figure
+    return figure
 
 
 def _set_scale(axes: Axes, quantity: Quantity, values: pd.Series) -> None:

@@ -3,40 +3,29 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 
 from bnexp.analysis.pairing import grid_points, point_numbers
 from bnexp.analysis.study import Study
 from bnexp.config.text import counted
-from bnexp.report.figures.frame import (
-    NARROW,
-    SMALL,
-    WIDE,
-    count_ticks,
-    join_caption,
-    new_figure,
-    shorten_text,
-    style_axes,
-    wrap_text,
-)
+from bnexp.report.figures.frame import SMALL, WIDE, count_ticks, join_caption, panel_figure, shorten_text
 from bnexp.report.panels import evenly
-from bnexp.report.style import GREY, PALE, point_title
+from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
 
 MOST_POINTS, MOST_ARMS = 3, 4
 """Grid points in a figure at most; arms that stand side by side, beyond which one grid point is enough."""
-_NARROWEST = 4.5
-"""Inches: where the panels would let a figure be narrower."""
-_BESIDE, _TITLE_LINE, _BELOW = 1.3, 0.14, 0.45
-"""Inches: left and right of the panels; a line of a panel's title; the ticks and the label under the last row."""
+_NARROWEST, _BESIDE = 4.5, 1.3
+"""Inches: where square panels would let a figure be narrower; left and right of them."""
 _MOST_STEPS = 200
 """A line through more points than this becomes pixels, so that an SVG stays small."""
 _NOTHING = pd.DataFrame({name: [] for name in ("trial", "step", "layer", "value", "arm", "seed", "point")})
+
+Column = TypeVar("Column")
 
 
 @dataclass(frozen=True)
@@ -44,6 +33,8 @@ class Probed:
     """The probes of a study's trials; failed trials and values that aren't finite are left out."""
 
     study: Study
+    title: str
+    """Of the figures."""
     points: tuple[dict[str, Any], ...]
     """All grid points; a table's `point` is a place in here."""
     trials: pd.DataFrame
@@ -55,10 +46,16 @@ class Probed:
         """Return the rows of probes, none where these were not taken."""
         return pd.concat([self.tables.get(probe, _NOTHING) for probe in probes])
 
-    def arms_in(self, table: pd.DataFrame) -> tuple[str, ...]:
-        """Return the arms that a table has values of."""
-        there = set(table["arm"])
-        return tuple(arm for arm in self.study.arms if arm in there)
+    @property
+    def styles(self) -> dict[str, ArmStyle]:
+        """How the arms look."""
+        return arm_styles(self.study.arms)
+
+    def choose(self, table: pd.DataFrame, most: int = MOST_POINTS) -> tuple[pd.DataFrame, list[int], dict[str, str]]:
+        """Return a table's rows at `points_of` it, these points, and what the arms are called that the table has."""
+        there, points = set(table["arm"]), points_of(table, most)
+        arms = {arm: self.study.label(arm) for arm in self.study.arms if arm in there}
+        return table[table["point"].isin(points)], points, arms
 
     def point_texts(self, points: Sequence[int]) -> list[str]:
         """Return what is written beside the rows of grid points: nothing where there is but one."""
@@ -77,8 +74,8 @@ class Probed:
         return join_caption(shown, *parts, ended if count else "")
 
 
-def make_probed(study: Study) -> Probed:
-    """Return a study's probes, each beside what is known about its trial.
+def make_probed(study: Study, title: str) -> Probed:
+    """Return a study's probes, each beside what is known about its trial, for figures with a title.
 
     The last of several rows with the same trial, step, layer and probe counts.
     """
@@ -91,7 +88,7 @@ def make_probed(study: Study) -> Probed:
     last = finite.drop_duplicates(["trial", "step", "layer", "probe"], keep="last")
     known = last.merge(places.drop(columns="outcome"), on="trial")
     tables = {str(probe): table for probe, table in known.groupby("probe", sort=False)}
-    return Probed(study, tuple(grid_points(study.trials, study.grid_keys)), places, tables)
+    return Probed(study, title, tuple(grid_points(study.trials, study.grid_keys)), places, tables)
 
 
 def points_of(table: pd.DataFrame, most: int = MOST_POINTS) -> list[int]:
@@ -128,69 +125,45 @@ def seeds_text(table: pd.DataFrame, statistic: str) -> str:
     return "one seed" if seeds == 1 else f"{statistic} over {seeds} seeds"
 
 
-@dataclass(frozen=True)
-class Facets:
-    """A figure with a panel for each row and arm; beyond MOST_ARMS arms all rows come again for the next ones."""
-
-    figure: Figure
-    body: SubFigure
-    """Its part for the panels."""
-    height: float
-    """Inches of the body."""
-    panels: dict[tuple[int, str], Axes]
-    """By the row's place and the arm."""
-
-
-def make_facets(
-    study: Study,
+def probe_figure(
+    probed: Probed,
     rows: Sequence[str],
-    arms: Sequence[str],
-    row_height: float,
+    columns: Mapping[Column, str],
+    height: float,
     *,
-    title: str,
-    caption: str,
-    handles: Sequence[Artist],
     square: bool = False,
-    sharey: bool | Literal["row"] = "row",
-) -> Facets:
-    """Return a figure with empty panels.
+    xlabel: str = "step",
+    **more: Any,
+) -> tuple[Figure, dict[tuple[int, Column], Axes]]:
+    """Return a figure, and its empty panels by the row's place and the column.
+
+    Beyond MOST_ARMS columns all rows come again for the next ones.
 
     Args:
-        study: knows what the arms are called.
+        probed: has the title.
         rows: what is written beside each row; nothing where it is empty.
-        arms: the columns.
-        row_height: inches.
-        title, caption, handles: of the figure.
-        square: whether panels are as wide as high, rather than as wide as there is room.
-        sharey: which panels have one y axis.
+        columns: what is written above each column.
+        height: inches of a panel.
+        square: panels are as wide as high, rather than as wide as there is room.
+        xlabel: of all panels.
+        more: what else `panel_figure` takes.
     """
-    blocks = ceil(len(arms) / MOST_ARMS)
-    columns = ceil(len(arms) / blocks)
-    width = WIDE if columns > 1 else NARROW
-    if square:
-        width = min(max(_BESIDE + columns * (row_height + 0.1), _NARROWEST), WIDE)
-    names = [wrap_text(study.label(arm), (width - _BESIDE) / columns - 0.1, SMALL) for arm in arms]
-    title_lines = max(name.count("\n") for name in names) + 1
-    height = blocks * (len(rows) * row_height + title_lines * _TITLE_LINE + 0.1) + _BELOW
-    figure, body = new_figure(title=title, caption=caption, handles=handles, width=width, height=height)
-    grid = body.subplots(blocks * len(rows), columns, sharex=True, sharey=sharey, squeeze=False)
-    panels = {}
-    for place, axes in enumerate(grid.flat):
-        line, column = divmod(place, columns)
-        block, row = divmod(line, len(rows))
-        arm = block * columns + column
-        if arm >= len(arms):
-            axes.remove()
-            continue
-        panels[row, arms[arm]] = axes
-        style_axes(axes)
-        # Under the last panel of a column that is one short there is no other to carry the ticks.
-        axes.tick_params(labelbottom=row == len(rows) - 1 and arm + columns >= len(arms))
-        if column == 0 and rows[row]:
-            axes.set_ylabel(shorten_text(rows[row], row_height - 0.1, SMALL), size=SMALL, parse_math=False)
-        if row == 0:
-            axes.set_title(names[arm], size=SMALL, parse_math=False)
-    return Facets(figure, body, height, panels)
+    across = ceil(len(columns) / ceil(len(columns) / MOST_ARMS))
+    padded = [*columns, *[None] * (-len(columns) % across)]
+    places = [
+        (row, column)
+        for start in range(0, len(padded), across)
+        for row in range(len(rows))
+        for column in padded[start : start + across]
+    ]
+    titles = [None if column is None else "" if row else columns[column] for row, column in places]
+    width = min(max(_BESIDE + across * (height + 0.1), _NARROWEST), WIDE) if square else None
+    figure, drawn = panel_figure(titles, across, title=probed.title, xlabel=xlabel, width=width, height=height, **more)
+    panels = dict(zip([(row, column) for row, column in places if column is not None], drawn, strict=True))
+    for row, text in enumerate(rows):
+        for first in list(columns)[::across]:
+            panels[row, first].set_ylabel(shorten_text(text, height - 0.1, SMALL), size=SMALL, parse_math=False)
+    return figure, panels
 
 
 def mark_steps(axes: Axes, steps: pd.Series, *, grid: bool = True) -> None:

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from bnexp.analysis.comparison import ArmRow, Comparison, RobustnessRow
 from bnexp.analysis.study import Chance, Study
 from bnexp.report.figures.frame import DPI, ignore_missing_glyphs
+from bnexp.report.figures.probe_panels import Probed, make_probed
 
 ARMS = ("none", "before", "after")
 
@@ -136,6 +137,11 @@ def probe_tables(
         for (layer, probe), value in _probed(arm, point, seed, depth, step, last=step == steps[-1]).items()
     ]
     return trials, pd.DataFrame(rows)
+
+
+def probed_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: Sequence[str] = ARMS[:2], **more: Any) -> Probed:
+    """The probes of a study as figures take them."""
+    return make_probed(study_of((trials, trials), arms, probes=probes, **more), "A question?")
 
 
 def _probed(arm: int, point: int, seed: int, depth: int, step: int, last: bool) -> dict[tuple[str, str], float]:

@@ -118,6 +118,8 @@ def test_pictures_that_would_be_empty_are_not_drawn_and_that_is_said(tmp_path: P
     recorded = "curves and time: nothing is recorded after the start of training"
     assert pictures_left_out(planned, blank) == (recorded, ended)
     assert pictures_left_out(study_of(TABLES), comparison_of(CROSSED)) == ()
+    lost = comparison_of([replace(row, mean=None) for row in CROSSED])
+    assert pictures_left_out(study_of(TABLES), lost) == ("over_lr and over_init.scale: no mean is finite",)
     alone = comparison_of([replace(row, pairs=0) for row in CROSSED])
     assert pictures_left_out(study_of(TABLES), alone) == ("differences: no trial has a finished partner",)
 

@@ -9,16 +9,15 @@ from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
-from bnexp.report.figures.probe_panels import make_probed
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import caption, faults, maps_of, probe_tables, study_of
+from tests.report.figures.made_up import caption, faults, maps_of, probe_tables, probed_of
 
 ARMS = ("none", "before")
 STEPS = (0, 10, 20)
 
 
 def bands_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = landscape_bands_figure(make_probed(study_of((trials, trials), arms, probes=probes)), "A question?")
+    figure = landscape_bands_figure(probed_of(trials, probes, arms))
     assert figure is not None
     return figure
 
@@ -78,7 +77,7 @@ def test_only_what_was_measured_has_a_panel() -> None:
     assert [axes.get_title() for axes in figure.axes] == ["loss along the gradient", "relative change of the gradient"]
     raw = probes[~probes["probe"].str.startswith(("loss_variation", "effective_smoothness"))]
     raw = raw.assign(probe=raw["probe"].str.replace("relative_", "cosine_"))
-    assert landscape_bands_figure(make_probed(study_of((trials, trials), ARMS, probes=raw, grid_keys=())), "") is None
+    assert landscape_bands_figure(probed_of(trials, raw, grid_keys=())) is None
 
 
 def test_points_are_rows_with_one_scale_per_panel() -> None:
@@ -121,7 +120,7 @@ def tables(**sizes: int) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def slices_of(trials: pd.DataFrame, probes: pd.DataFrame) -> Figure:
-    figure = slices_figure(make_probed(study_of((trials, trials), ARMS, probes=probes)), "A question?")
+    figure = slices_figure(probed_of(trials, probes, ARMS))
     assert figure is not None
     return figure
 
@@ -220,7 +219,7 @@ def test_a_line_or_an_odd_name_is_no_slice() -> None:
     trials, probes = tables(seeds=1)
     line = probes[probes["probe"].str.endswith(" 0]")]
     for some in (line, probes.assign(probe="landscape_slice[x y]"), probes.assign(probe="landscape_slice[1]")):
-        assert slices_figure(make_probed(study_of((trials, trials), ARMS, probes=some, grid_keys=())), "") is None
+        assert slices_figure(probed_of(trials, some, grid_keys=())) is None
 
 
 def test_a_flat_loss_can_be_drawn() -> None:

@@ -15,22 +15,17 @@ from bnexp.report.figures.probe_layers import (
     gradient_norms_figure,
     saturation_figure,
 )
-from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.style import arm_styles
-from tests.report.figures.made_up import ODD_NAMES, caption, faults, legend_of, maps_of, probe_tables, study_of
+from tests.report.figures.made_up import ODD_NAMES, caption, faults, legend_of, maps_of, probe_tables, probed_of
 
 ARMS = ("none", "before")
-
-
-def probed_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Probed:
-    return make_probed(study_of((trials, trials), arms, probes=probes))
 
 
 # Gradients.
 
 
 def gradients_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = gradient_norms_figure(probed_of(trials, probes, arms), "A question?")
+    figure = gradient_norms_figure(probed_of(trials, probes, arms))
     assert figure is not None
     return figure
 
@@ -131,8 +126,8 @@ def test_the_caption_says_points_seeds_direction_and_trap() -> None:
 
 def test_nothing_is_drawn_without_the_probe() -> None:
     trials, probes = probe_tables(ARMS, depth=1, steps=(0,))
-    without = make_probed(study_of((trials, trials), ARMS, probes=probes[probes["probe"] != GRADIENT], grid_keys=()))
-    assert gradient_norms_figure(without, "") is None
+    without = probed_of(trials, probes[probes["probe"] != GRADIENT], grid_keys=())
+    assert gradient_norms_figure(without) is None
 
 
 @pytest.mark.slow
@@ -147,7 +142,7 @@ def test_no_text_of_the_maps_overlaps(arms: int, points: int, depth: int) -> Non
 
 
 def activations_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = activations_figure(probed_of(trials, probes, arms), "A question?")
+    figure = activations_figure(probed_of(trials, probes, arms))
     assert figure is not None
     return figure
 
@@ -227,9 +222,7 @@ def test_what_is_not_finite_is_a_gap_and_what_is_not_there_no_figure() -> None:
     line = activations_of(trials, probes, ("none",)).axes[0].lines[0]
     assert np.isnan(line.get_ydata()).tolist() == [False, True, False]
     norms = probes[~probes["layer"].str.endswith("activation")]
-    assert (
-        activations_figure(make_probed(study_of((trials, trials), ("none",), probes=norms, grid_keys=())), "") is None
-    )
+    assert activations_figure(probed_of(trials, norms, ("none",), grid_keys=())) is None
 
 
 @pytest.mark.slow
@@ -243,13 +236,13 @@ def test_no_text_of_the_bands_overlaps(arms: int, depth: int) -> None:
 
 
 def saturation_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = saturation_figure(probed_of(trials, probes, arms), "A question?")
+    figure = saturation_figure(probed_of(trials, probes, arms))
     assert figure is not None
     return figure
 
 
 def shift_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: tuple[str, ...] = ARMS) -> Figure:
-    figure = covariate_shift_figure(probed_of(trials, probes, arms), "A question?")
+    figure = covariate_shift_figure(probed_of(trials, probes, arms))
     assert figure is not None
     return figure
 
@@ -314,7 +307,7 @@ def test_dead_units_are_drawn_where_nothing_saturates() -> None:
     assert saturation_of(trials, both).subfigs[1].get_supylabel() == "saturated share"
     dead = probes.assign(probe=probes["probe"].replace("saturation", "dead_units"))
     assert saturation_of(trials, dead).subfigs[1].get_supylabel() == "dead units"
-    assert saturation_figure(probed_of(trials, probes[probes["probe"] != "saturation"]), "") is None
+    assert saturation_figure(probed_of(trials, probes[probes["probe"] != "saturation"])) is None
 
 
 def test_three_grid_points_are_rows_of_the_saturation() -> None:
@@ -353,7 +346,7 @@ def test_without_a_cosine_the_shift_stands_alone() -> None:
     alone = probes[probes["probe"] != "covariate_shift.cosine"]
     assert len(shift_of(trials, alone).axes) == 2
     neither = alone[alone["probe"] != "covariate_shift.relative"]
-    assert covariate_shift_figure(probed_of(trials, neither), "") is None
+    assert covariate_shift_figure(probed_of(trials, neither)) is None
 
 
 @pytest.mark.parametrize("name", ODD_NAMES[1::5])

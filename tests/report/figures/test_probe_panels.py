@@ -3,25 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from bnexp.report.figures.probe_panels import (
-    Facets,
-    Probed,
     layers_of,
-    make_facets,
-    make_probed,
     points_of,
+    probe_figure,
     seeds_in,
     seeds_text,
 )
-from tests.report.figures.made_up import ODD_NAMES, arms_of, faults, probe_tables, study_of, words
+from tests.report.figures.made_up import ODD_NAMES, faults, probe_tables, probed_of, words
 
 ARMS = ("none", "before")
 PROBE = "gradient_norm.scale_free"
-
-
-def probed_of(trials: pd.DataFrame, probes: pd.DataFrame) -> Probed:
-    return make_probed(study_of((trials, trials), ARMS, probes=probes))
 
 
 def test_values_stand_beside_what_is_known_of_their_trial() -> None:
@@ -108,12 +102,13 @@ def test_seeds_are_counted_where_there_are_most() -> None:
     assert seeds_text(table[table["seed"] == 1], "median") == "one seed"
 
 
-def facets_of(rows: tuple[str, ...], arms: tuple[str, ...], **more: object) -> Facets:
-    return make_facets(arms_of(*arms), rows, arms, 1.5, title="A question?", caption="A caption.", handles=[], **more)
+def panels_of(rows: tuple[str, ...], arms: tuple[str, ...], **more: object) -> tuple[Figure, dict]:
+    probed = probed_of(*probe_tables(ARMS, depth=1, steps=(0,)))
+    return probe_figure(probed, rows, {arm: arm for arm in arms}, 1.5, caption="A caption.", handles=[], **more)
 
 
 def test_four_arms_are_a_line_and_beyond_all_rows_come_again() -> None:
-    four, five = (facets_of(("x", "y"), tuple("abcde"[:count])).panels for count in (4, 5))
+    four, five = (panels_of(("x", "y"), tuple("abcde"[:count]))[1] for count in (4, 5))
     lines = [{place: axes.get_subplotspec().rowspan.start for place, axes in panels.items()} for panels in (four, five)]
     assert lines[0] == {(row, arm): row for row in (0, 1) for arm in "abcd"}
     assert lines[1] == {(row, arm): row + 2 * (arm > "c") for row in (0, 1) for arm in "abcde"}
@@ -122,13 +117,13 @@ def test_four_arms_are_a_line_and_beyond_all_rows_come_again() -> None:
 
 
 def test_square_panels_make_the_figure_as_wide_as_they_need() -> None:
-    widths = [facets_of(("",), tuple("abcd"[:count]), square=True).figure.get_figwidth() for count in (1, 3, 4)]
+    widths = [panels_of(("",), tuple("abcd"[:count]), square=True)[0].get_figwidth() for count in (1, 3, 4)]
     assert widths == sorted(set(widths))
     assert widths[0] == 4.5
 
 
 @pytest.mark.parametrize("name", ODD_NAMES[2::4])
 def test_any_name_is_shown_as_it_is(name: str) -> None:
-    figure = facets_of((f"data.name {name}", "y"), ("none", name, "before")).figure
+    figure, _ = panels_of((f"data.name {name}", "y"), ("none", name, "before"))
     assert faults(figure) == []
     assert "".join(name.split()) in {"".join(text.split()) for text in words(figure)}

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import RobustnessRow
-from bnexp.report.figures.ranges import usable_range_figure, width_text
+from bnexp.report.figures.sweep import usable_range_figure, width_text
 from bnexp.report.style import arm_styles
 from tests.report.figures.made_up import ARMS, caption, comparison_of, faults, robustness, study_of, words
 
