@@ -89,7 +89,7 @@ class RunDisplay:
 
     def begin(self, session: "RunSession") -> None:
         """Say what will be trained, and what was found."""
-        from bnexp.analysis.tuning import choices_text
+        from bnexp.analysis.choices import choices_text
         from bnexp.plan import same_trainings
         from bnexp.report.listings import data_lines, data_warnings
 

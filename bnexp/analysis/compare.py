@@ -1,4 +1,4 @@
-"""Every arm against the baseline: means over seeds, paired differences, rates and times.
+"""Every arm against the baseline: means over seeds, paired differences, rates and times; and along a swept axis.
 
 A pair is two trials equal in seed and in every grid value. Diverged trials count with what was
 measured; failed and unfinished ones are left out, and counted. Where a finished trial's value isn't
@@ -6,18 +6,22 @@ finite (a loss that overflowed) the mean is None: leaving the trial out would fl
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bnexp.analysis.comparison import ArmRow, Comparison, EvaluationRow, Overall, Point
+from bnexp.analysis.choices import best_rows
+from bnexp.analysis.comparison import ArmRow, Comparison, EvaluationRow, Overall, Point, RobustnessRow
 from bnexp.analysis.pairing import (
     FINISHED,
     active,
     balanced,
     cells,
+    complete,
     grid_points,
     pair_trials,
     paired_difference,
@@ -32,8 +36,16 @@ from bnexp.analysis.stats import (
     restricted_mean,
     wilson_interval,
 )
-from bnexp.analysis.study import Study, bounds, choose_metric, difference_bounds, full_key
-from bnexp.analysis.sweeps import best_rows, robustness_rows
+from bnexp.analysis.study import (
+    Chance,
+    Study,
+    bounds,
+    choose_metric,
+    difference_bounds,
+    full_key,
+    is_number,
+    lower_is_better,
+)
 from bnexp.errors import InputError, nearest, refuse_twice
 
 TIMED = 1.0
@@ -68,7 +80,10 @@ def compare_arms(
         InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.
     """
     metric, arms = choose_metric(study.trials, metric), study.arms
-    baseline = _choose_baseline(baseline, arms)
+    if baseline is None:
+        baseline = "none" if "none" in arms else arms[0]
+    elif baseline not in arms:
+        raise InputError(f"no arm is named {baseline!r}{nearest(baseline, arms)}; arms: {', '.join(arms)}")
     keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys) for key in by)
     refuse_twice(zip(by or keys, keys, strict=True))
     paired = pair_trials(study, baseline=baseline, metric=metric, threshold=threshold)
@@ -103,16 +118,8 @@ def compare_arms(
         comparison,
         overall=tuple(_overall_rows(paired, arms, baseline, metric)),
         best=tuple(best_rows(paired, study, baseline, metric)),
-        robustness=tuple(robustness_rows(paired, study, baseline, metric)),
+        robustness=tuple(_robustness_rows(paired, study, baseline, metric)),
     )
-
-
-def _choose_baseline(wanted: str | None, arms: Sequence[str]) -> str:
-    if wanted is None:
-        return "none" if "none" in arms else arms[0]
-    if wanted not in arms:
-        raise InputError(f"no arm is named {wanted!r}{nearest(wanted, arms)}; arms: {', '.join(arms)}")
-    return wanted
 
 
 def arm_rows(paired: pd.DataFrame, keys: Sequence[str], baseline: str, metric: str) -> Iterator[ArmRow]:
@@ -128,7 +135,6 @@ def _arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     pairs = finished[finished["paired"] & (arm != baseline)]
     whole, whole_pairs = balanced(finished), balanced(pairs)
     values, treated, partners = _by_seed(whole, "value"), *(_by_seed(whole_pairs, name) for name in _SIDES)
-    mean = mean_interval(values, bounds(metric))
     trained = _once(finished)
     diverged = trained["outcome"] == "diverged"
     low, high = wilson_interval(int(diverged.sum()), len(trained)) or (None, None)
@@ -142,9 +148,7 @@ def _arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
         arm=arm,
         baseline=baseline,
         n=len(values),
-        mean=mean.mean,
-        low=mean.low,
-        high=mean.high,
+        **vars(mean_interval(values, bounds(metric))),
         pairs=len(treated),
         **paired_fields(treated, partners, metric),
         trials=len(trained),
@@ -237,29 +241,12 @@ def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> Iterato
         place, arm = cell["point"].iloc[0], cell["arm"].iloc[0]
         whole = balanced(cell, "full").groupby("seed")
         pairs = balanced(cell[cell["running_partner"].notna() & (arm != baseline)], "full")
-        by_seed = pairs.groupby("seed")[[*WAYS, *(f"{way}_partner" for way in WAYS)]].mean()
-        running, population = (
-            paired_difference(
-                by_seed[way].to_numpy(), by_seed[f"{way}_partner"].to_numpy(), difference_bounds(MEASURED)
-            )
-            for way in ("running", "population")
-        )
-        yield EvaluationRow(
-            point=points[place],
-            arm=arm,
-            baseline=baseline,
-            n=whole.ngroups,
-            **{way: mean_interval(whole[way].mean().to_numpy()).mean for way in WAYS},
-            running_difference=running.mean,
-            running_low=running.low,
-            running_high=running.high,
-            running_p=running.p,
-            difference=population.mean,
-            difference_low=population.low,
-            difference_high=population.high,
-            p=population.p,
-            pairs=len(by_seed),
-        )
+        by_seed = pairs.groupby("seed")[[*WAYS, *partners.columns]].mean()
+        numbers: list[Any] = [mean_interval(whole[way].mean().to_numpy()).mean for way in WAYS]
+        for way in ("running", "population"):
+            mine, theirs = (by_seed[name].to_numpy() for name in (way, f"{way}_partner"))
+            numbers += astuple(paired_difference(mine, theirs, difference_bounds(MEASURED)))
+        yield EvaluationRow(points[place], arm, baseline, whole.ngroups, *[*numbers, len(by_seed)])
 
 
 def _mode_gaps(study: Study, keys: Sequence[str]) -> pd.DataFrame:
@@ -275,3 +262,108 @@ def _mode_gaps(study: Study, keys: Sequence[str]) -> pd.DataFrame:
     )
     trials = trials.loc[trials["outcome"].isin(FINISHED), ["trial", "arm", "seed", "full", "point"]]
     return trials.merge(last, on="trial")
+
+
+USABLE_SHARE = 0.9
+"""Share of the seeds at a value that must have been trained, at the best setting of the other keys."""
+ACCURACIES = ("test_accuracy", "val_accuracy", "train_accuracy")
+
+
+def _robustness_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) -> Iterator[RobustnessRow]:
+    """Yield a row for each axis of numbers and each arm that lies along it; see _along."""
+    paired = paired.assign(trained=above_chance(study))
+    for axis in study.grid_keys:
+        values = paired[axis].dropna().unique()
+        if len(values) < 2 or not all(map(is_number, values)):
+            continue
+        others = [key for key in study.grid_keys if key != axis]
+        frame = paired.assign(at=paired[axis].astype(float), others=point_numbers(paired, others))
+        frame = frame[_along(frame, axis)]
+        rows = [
+            _robustness_row(axis, arm, frame[frame["finished"] & (frame["arm"] == arm)], baseline, metric, study)
+            for arm in study.arms
+            if arm in set(frame["arm"])
+        ]
+        base = next((row.width for row in rows if row.arm == baseline), None)
+        for row in rows:
+            yield replace(row, width_ratio=row.width / base if row.arm != baseline and row.width and base else None)
+
+
+def _along(paired: pd.DataFrame, axis: str) -> NDArray[np.bool_]:
+    """Tell which trials lie along an axis: the arms tried the same values, at the same points of all other settings.
+
+    These points are those with the most values that every arm tried there; points with fewer, and values that weren't
+    tried at all of them, are left out. So are arms that tried only one value. Settings that only change together (in
+    zip, or from run to run) have no axis: no trial lies along it. Nor does a trial on which the setting has no effect.
+
+    `at` is the value of the axis, and `others` the number of the point of the other settings.
+    """
+    tried = paired[["arm", "others"]].assign(at=paired["at"].where(active(paired, axis)))
+    values = {cell: frozenset(at) for cell, at in tried.dropna().groupby(["arm", "others"], sort=False)["at"]}
+    arms = {arm for (arm, _), at in values.items() if len(at) > 1}
+    shared = {
+        point: frozenset.intersection(*(values.get((arm, point), frozenset()) for arm in arms))
+        for point in (tried["others"].unique() if arms else ())
+    }
+    most = max(shared.values(), key=len, default=frozenset())
+    whole = [point for point, at in shared.items() if len(most) > 1 and at >= most]
+    found = tried["arm"].isin(arms) & tried["others"].isin(whole) & tried["at"].isin(most)
+    return np.asarray(found)
+
+
+def above_chance(study: Study) -> NDArray[np.bool_]:
+    """Tell of every trial whether it completed, with an accuracy clearly above chance."""
+    guessing, trials = _guessing(study), study.trials
+    above = trials[f"final_{_accuracy(trials)}"] > (guessing.above if guessing else inf)
+    return np.asarray((trials["outcome"] == "completed") & above, dtype=bool)
+
+
+def _guessing(study: Study) -> Chance | None:
+    """Return what guessing scores; where that isn't known, the mean accuracy before training, if it was measured."""
+    if study.chance:
+        return study.chance
+    mean = float(study.curves.loc[study.curves["step"] == 0, _accuracy(study.trials)].mean())
+    return None if np.isnan(mean) else Chance(mean, measured=True)
+
+
+def _accuracy(trials: pd.DataFrame) -> str:
+    return next(name for name in ACCURACIES if trials[f"final_{name}"].notna().any() or name == ACCURACIES[-1])
+
+
+def _robustness_row(
+    axis: str, arm: str, trials: pd.DataFrame, baseline: str, metric: str, study: Study
+) -> RobustnessRow:
+    lower, guessing = lower_is_better(metric), _guessing(study)
+    # The seeds and other settings that were tried along the whole axis; all, where none were.
+    whole = trials[complete(trials["at"], trials.groupby(["others", "seed"]).ngroup())]
+    whole = whole if whole["at"].nunique() == trials["at"].nunique() else trials
+    means = whole.groupby("at")["value"].apply(lambda values: float(values.mean(skipna=False)))
+    usable = trials.groupby(["at", "point"])["trained"].mean().groupby("at").max() >= USABLE_SHARE
+    # A loss that isn't finite is worse than any number.
+    ranked = means.where(np.isfinite(means), inf if lower else -inf)
+    ranked = ranked.sort_values(ascending=not lower, kind="stable")
+    places: list[Any] = ranked.index.tolist() or [None]
+    scores = [score if isfinite(score) else None for score in ranked] or [None]
+    worst, best = scores[0], scores[-1]
+    stretches = (~usable).cumsum()[usable]  # equal along a stretch of usable values
+    longest = stretches.index[stretches == stretches.mode().min()]  # of equally long ones the first
+    low, high = (float(longest[0]), float(longest[-1])) if len(longest) else (None, None)
+    return RobustnessRow(
+        axis=axis,
+        arm=arm,
+        baseline=baseline,
+        values=len(means),
+        worst=worst,
+        worst_at=places[0],
+        best=best,
+        best_at=places[-1],
+        spread=None if worst is None or best is None else abs(best - worst),
+        usable=int(usable.sum()),
+        usable_low=low,
+        usable_high=high,
+        width=high / low if low is not None and high is not None and means.index.min() > 0 else None,
+        width_ratio=None,
+        usable_above=guessing.above if guessing else None,
+        guessing=guessing.accuracy if guessing else None,
+        guessing_measured=bool(guessing and guessing.measured),
+    )

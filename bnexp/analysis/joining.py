@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from bnexp.analysis.choices import choices_at_edges, tuning_noise
 from bnexp.analysis.conditions import Alignment, Cell, Condition, align
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
-from bnexp.analysis.tuning import choices_at_edges, tuning_noise
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.config.trial import RECORDS, TrialSettings, with_changes

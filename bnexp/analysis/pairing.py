@@ -178,14 +178,12 @@ class PairedDifference(Interval):
 
     p: float | None
     """Two-sided; None below two pairs, where it would be 1 whatever the values are."""
-    pairs: int
 
 
 def paired_difference(treated: Values, baseline: Values, bounds: Bounds = UNBOUNDED) -> PairedDifference:
     """Return the mean difference of values at the same place with its t interval, cut at the bounds, and its p."""
     sample = differences(treated, baseline)
-    interval = mean_interval(sample, bounds)
-    return PairedDifference(interval.mean, interval.low, interval.high, sign_flip_p(sample), pairs=sample.size)
+    return PairedDifference(**vars(mean_interval(sample, bounds)), p=sign_flip_p(sample))
 
 
 def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from bnexp.analysis.choices import choices_at_edges
 from bnexp.analysis.compare import arm_rows, evaluation_rows
 from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.fairness import running_averages
@@ -17,7 +18,6 @@ from bnexp.analysis.pairing import pair_trials
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
-from bnexp.analysis.tuning import choices_at_edges
 from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.runs import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of

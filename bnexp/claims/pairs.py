@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from bnexp.analysis.compare import above_chance
 from bnexp.analysis.pairing import FINISHED, measured
 from bnexp.analysis.stats import differences, first_reached
 from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
-from bnexp.analysis.sweeps import above_chance
 from bnexp.claims.catalogue import MeasureSettings
 
 TIMES = {"steps_to": "step", "seconds_to": "seconds"}

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bnexp.analysis.choices import choose
 from bnexp.analysis.runs import ComparedRun
-from bnexp.analysis.tuning import choose
 from bnexp.config.experiment import ExperimentConfig, final_config, must_choose, search_config
 from bnexp.engines.engine import EngineChoice
 from bnexp.plan import Options, run_name

@@ -38,16 +38,16 @@ from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, SAMPLED_EFFECT, assert_cl
 
 def test_a_single_value_has_a_mean_and_nothing_else_and_no_value_nothing() -> None:
     assert mean_interval([0.9]) == Interval(0.9, None, None)
-    assert paired_difference([0.9], [0.4]) == PairedDifference(0.5, None, None, None, pairs=1)
+    assert paired_difference([0.9], [0.4]) == PairedDifference(0.5, None, None, None)
     assert mean_interval([]) == Interval(None, None, None)
-    assert paired_difference([], []) == PairedDifference(None, None, None, None, pairs=0)
+    assert paired_difference([], []) == PairedDifference(None, None, None, None)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2 * LARGEST])
-def test_a_value_that_is_not_finite_or_too_large_hides_the_mean_but_not_the_pair(bad: float) -> None:
+def test_a_value_that_is_not_finite_or_too_large_hides_the_mean(bad: float) -> None:
     assert mean_interval([0.1, bad, 0.3]).mean is None
     assert sign_flip_p([0.1, bad, 0.3]) is None
-    assert paired_difference([0.1, bad, 0.3], [0.1, 0.2, 0.2]) == PairedDifference(None, None, None, None, pairs=3)
+    assert paired_difference([0.1, bad, 0.3], [0.1, 0.2, 0.2]) == PairedDifference(None, None, None, None)
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 6, 30])

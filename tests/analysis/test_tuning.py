@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.tuning import choices_at_edges, choices_text, choose, tuning_noise
+from bnexp.analysis.choices import choices_at_edges, choices_text, choose, tuning_noise
 from bnexp.config.experiment import Choice, ExperimentConfig, final_config
 from tests.helpers import experiment
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bnexp.analysis.tuning import choices_text
+from bnexp.analysis.choices import choices_text
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.engines import local

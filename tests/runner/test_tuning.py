@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from bnexp.analysis.choices import choices_at_edges, choices_text, choose
 from bnexp.analysis.runs import ComparedRun, compare_run
-from bnexp.analysis.tuning import choices_at_edges, choices_text, choose
 from bnexp.config.experiment import Choice, ExperimentConfig, default_config, final_config, search_config
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local

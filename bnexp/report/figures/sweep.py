@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from bnexp.analysis.compare import USABLE_SHARE
 from bnexp.analysis.comparison import ArmRow, Comparison, RobustnessRow
 from bnexp.analysis.study import Study, is_number, lower_is_better
-from bnexp.analysis.sweeps import USABLE_SHARE
 from bnexp.config.text import counted
 from bnexp.report.figures.frame import (
     SMALL,

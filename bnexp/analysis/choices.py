@@ -1,20 +1,131 @@
-"""What every arm chose on validation images, and where a choice lies at the end of what was tried."""
+"""What arms choose on validation images: a grid point, which the metric then measures, and settings that are tuned."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf, isfinite, nextafter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.conditions import Cell, Condition
-from bnexp.analysis.pairing import FINISHED, balanced
-from bnexp.analysis.stats import first_reached
-from bnexp.analysis.sweeps import best_point, edges
+from bnexp.analysis.pairing import FINISHED, INACTIVE, balanced, grid_points, paired_fields
+from bnexp.analysis.stats import first_reached, mean_interval
+from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better
 from bnexp.config.experiment import Choice, ExperimentConfig, TuneSettings, search_config
+from bnexp.config.keys import is_key
 from bnexp.config.sweep import Point, points
 from bnexp.config.text import counted, listed
+from bnexp.config.trial import TrialSettings, with_changes
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
+
+FEWEST_VALUES = 3
+"""Values that an axis needs for the end of it to say that the best may lie beyond."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The grid point that an arm's trials choose."""
+
+    point: int
+    candidates: tuple[int, ...]
+    """Grid points that were compared, in their order."""
+    seeds: int
+    """Seeds that finished all candidates: those that chose."""
+    score: float
+    """Their mean at the chosen point."""
+
+
+def best_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) -> Iterator[BestRow]:
+    """Yield a row per arm; none with a single grid point, or without images that choose and others that measure.
+
+    Grid points at which an arm trains the same are one candidate.
+    """
+    points, lower = grid_points(paired, study.grid_keys), lower_is_better(metric)
+    if len(points) < 2 or chosen_by(metric) is None:
+        return
+    paired = paired.assign(point=paired["candidate"])
+    usable = paired[paired["finished"] & paired["validation"].notna() & (lower | paired["value"].notna())]
+    once = usable.drop_duplicates(["arm", "point", "seed"])
+    tried = {arm: once[once["arm"] == arm] for arm in study.arms}
+    best = {arm: found for arm in study.arms if (found := best_point(tried[arm], "validation", lower=lower))}
+    at_best = {arm: tried[arm][tried[arm]["point"] == found.point].set_index("seed") for arm, found in best.items()}
+    for arm, found in best.items():
+        mine, other = at_best[arm]["value"], at_best.get(baseline, once[:0])["value"]
+        seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
+        yield BestRow(
+            arm=arm,
+            baseline=baseline,
+            point=points[found.point],
+            n=len(mine),
+            **vars(mean_interval(mine.to_numpy(), bounds(metric))),
+            pairs=len(seeds),
+            **paired_fields(mine[seeds].to_numpy(), other[seeds].to_numpy(), metric),
+            **_choice(found, paired[paired["arm"] == arm], tried[arm], points),
+        )
+
+
+def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
+    """Return the `point` with the best mean of a column, over the seeds that finished all points; None without trials.
+
+    Seeds that lack a point say nothing about how it compares. Where fewer than two seeds have all points, those that
+    the fewest seeds finished are no candidates; see `complete`. Of equal points the first is taken.
+    """
+    if trials.empty:
+        return None
+    whole = balanced(trials)
+    means = whole.groupby("point")[score].mean()
+    best, points = int(means.argmin() if lower else means.argmax()), means.index.to_numpy(dtype=int)
+    return Best(int(points[best]), tuple(points.tolist()), whole["seed"].nunique(), float(means.iloc[best]))
+
+
+def _choice(
+    found: Best, mine: pd.DataFrame, tried: pd.DataFrame, points: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the fields of a row that say from what it was chosen, of an arm's trials and those that were compared."""
+    inactive = dict(zip(mine["point"], mine[INACTIVE], strict=True))
+    shown = {
+        number: {key: value for key, value in points[number].items() if key not in inactive[number]}
+        for number in sorted(inactive)
+    }
+    excluded = [point for number, point in shown.items() if number not in found.candidates]
+    without = [set(keys) for keys in tried[INACTIVE].drop_duplicates()]
+    return {
+        "inactive": tuple(tried.loc[tried["point"] == found.point, INACTIVE].iloc[0]),
+        "partly_inactive": tuple(sorted(set().union(*without) - set(without[0]).intersection(*without))),
+        "validation": found.score if isfinite(found.score) else None,
+        "candidates": len(found.candidates),
+        "excluded": tuple(", ".join(f"{key} {value}" for key, value in point.items()) for point in excluded),
+        "seeds": found.seeds,
+        "seeds_left_out": tried["seed"].nunique() - found.seeds,
+        "epochs": int(tried.drop_duplicates("training")["epochs"].sum()),
+        "edges": tuple(edges([shown[number] for number in found.candidates], shown[found.point])),
+    }
+
+
+def edges(tried: Sequence[Mapping[str, Any]], chosen: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys whose chosen value is the smallest or the largest of the FEWEST_VALUES or more that were tried.
+
+    Where the setting can't be smaller, or larger, nothing lies beyond and that is no edge.
+    """
+    for key, value in chosen.items():
+        values = {point[key] for point in tried if key in point}
+        if len(values) < FEWEST_VALUES or not all(map(is_number, values)):
+            continue
+        beyond = {min(values): -1, max(values): 1}.get(value)
+        if beyond and _allowed(key, value + beyond if isinstance(value, int) else nextafter(value, beyond * inf)):
+            yield key
+
+
+def _allowed(key: str, value: float) -> bool:
+    try:
+        with_changes(TrialSettings(), {key: value})
+    except ValueError:
+        return not is_key(TrialSettings, key)
+    return True
+
 
 CHOSEN_BY = "final_val_accuracy"
 """What `tune.by: accuracy` looks at."""
@@ -34,9 +145,10 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     tried, results = stage.points(), _results(stage, run, config.tune)
     found = []
     for point in config.points():
-        here = [number for number, each in enumerate(tried) if all(each[key] == value for key, value in point.items())]
+        here = [number for number, each in enumerate(tried) if point.items() <= each.items()]
         for arm in config.arms:
-            first = _first_of_equals(stage, arm, {number: tried[number] for number in here})
+            trainings = pd.Series({number: _effects(stage, arm, tried[number], stage.grid)[1] for number in here})
+            first = trainings.index.to_series().groupby(trainings).transform("min")  # of those that train the same
             finished = results[(results["arm"] == arm) & results["point"].isin(here)]
             finished = finished.assign(point=finished["point"].map(first)).drop_duplicates(["point", "seed"])
             candidates = balanced(finished)
@@ -44,8 +156,8 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
             values = {key: tried[best.point][key] for key in config.tune.grid}
-            left_out = len(set(first.values())) - len(best.candidates)
-            how = {"left_out": left_out, "seeds": best.seeds, **_how_close(candidates, best.point)}
+            how = {"left_out": first.nunique() - len(best.candidates), "seeds": best.seeds}
+            how |= _how_close(candidates, best.point)
             found.append(Choice(arm=arm, point=point, values=values, **how))
     return tuple(found)
 
@@ -62,14 +174,9 @@ def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.
     return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by)
 
 
-def _first_of_equals(config: ExperimentConfig, arm: str, tried: Mapping[int, Point]) -> dict[int, int]:
-    """Return for each grid point, by its number, the first one at which the arm trains the same."""
-    first: dict[str, int] = {}
-    found = {}
-    for number, point in tried.items():
-        _, identity = Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(config.grid)
-        found[number] = first.setdefault(identity, number)
-    return found
+def _effects(config: ExperimentConfig, arm: str, point: Point, grid: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Return which keys of a grid have no effect on an arm at a point, and what is equal where it trains the same."""
+    return Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(grid)
 
 
 def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
@@ -143,14 +250,13 @@ def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
 
 def _active(config: ExperimentConfig, choice: Choice) -> Point:
     """Return the chosen values that have an effect on the arm."""
-    condition = Condition(0, {**choice.point, **choice.values}, config.base)
-    inactive, _ = Cell(condition, choice.arm, config.arms[choice.arm]).effects(config.tune.grid)
+    inactive, _ = _effects(config, choice.arm, {**choice.point, **choice.values}, config.tune.grid)
     return {key: value for key, value in choice.values.items() if key not in inactive}
 
 
 def choices_text(config: ExperimentConfig) -> str:
     """Say in one line what was chosen, and what of it is an end of what was tried."""
-    ends = [(choice, key) for choice, key in choices_at_edges(config)]
+    ends = list(choices_at_edges(config))
     texts = []
     for choice in config.tuned:
         values = _active(config, choice)
