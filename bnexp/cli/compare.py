@@ -1,12 +1,16 @@
-"""`bnexp compare`: BN against no BN over one or many runs."""
+"""`bnexp compare` and `report`: BN against no BN over one or many runs, as tables, pictures and a page."""
 
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
+from bnexp.cli.output import print_comparisons, print_json
+from bnexp.errors import check_installed
+from bnexp.screen import plain, print_line, warn
 
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
@@ -92,8 +96,6 @@ def compare(
     """
     from bnexp.analysis.fairness import avoidable
     from bnexp.analysis.runs import compare_study, one_by_one, ordered, study_of
-    from bnexp.cli.output import print_comparisons
-    from bnexp.screen import warn
     from bnexp.store.finding import find_together
 
     def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":
@@ -109,3 +111,59 @@ def compare(
         print_comparisons(shown, view=view, form=Format.json if as_json else form, columns=chosen, plot=plot)
     if check and any(avoidable(study, comparison) for study, comparison in shown):
         raise typer.Exit(1)
+
+
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard, too.")]
+
+
+def report(
+    runs_wanted: RunNames = None,
+    metric: Metric = None,
+    baseline: Baseline = None,
+    threshold: Threshold = 0.9,
+    condition: Filter = None,
+    tensorboard: TensorBoard = False,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write figures and one self-contained HTML page into a run's folder, or for several runs beside them.
+
+    Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
+    """
+    from bnexp.analysis.runs import compare_study, one_by_one, study_of
+    from bnexp.report.figures.pictures import pictures_left_out
+    from bnexp.report.summary import write_report
+    from bnexp.store.finding import find_together
+
+    if tensorboard:
+        check_installed("tensorboard")
+    together = find_together(runs_wanted or [], runs, warn)
+
+    def pages(some: "Sequence[RunRecord]") -> list[Path]:
+        study = study_of(some, condition=condition, metric=metric, probed=True)
+        comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
+        for line in pictures_left_out(study, comparison):
+            warn(f"left out: {line}")
+        events = [write_tensorboard(run) for run in some] if tensorboard else []
+        folder, pictures = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
+        return [*write_report(study, comparison, folder / "report.html", pictures), *events]
+
+    written = [path for paths in one_by_one(together, pages, warn) for path in paths]
+    if as_json:
+        print_json([str(path) for path in written])
+    elif not quiet:
+        print_line(plain("\n".join(map(str, written))))
+
+
+def write_tensorboard(run: "RunRecord") -> Path:
+    """Write the event files of a run into its folder, and return their folder.
+
+    Raises:
+        InputError: TensorBoard isn't installed.
+    """
+    from bnexp.report.tensorboard import write_events
+
+    events = run.path / "tensorboard"
+    write_events(run, events)
+    return events

@@ -1,4 +1,4 @@
-"""`bnexp list` and `bnexp rm`: the runs there are, or the shipped configurations; removing runs."""
+"""`bnexp list`, `rm`, `show` and `settings`: what there is and what it means, and removing runs."""
 
 import shutil
 import sys
@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, Runs, complete_run
+from bnexp.cli.options import (
+    DEFAULT_RUNS,
+    Device,
+    Json,
+    Quiet,
+    Runs,
+    Workers,
+    complete_config_or_setting,
+    complete_key,
+    complete_run,
+    config_or_run,
+)
+from bnexp.cli.output import print_json, print_table
+from bnexp.errors import InputError
+from bnexp.screen import plain, print_line, warn
 
 
 class What(StrEnum):
@@ -17,25 +31,16 @@ class What(StrEnum):
     configs = "configs"
 
 
-def list_runs(
-    what: Annotated[What, typer.Argument(help="runs, or the shipped configs.")] = What.runs,
-    runs: Runs = DEFAULT_RUNS,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """List runs with state, date, size, what differs and headline, or the shipped configurations with questions."""
-    from bnexp.cli.output import print_json, print_table
-    from bnexp.report.listings import config_rows, listing_table
-    from bnexp.report.run_list import list_runs
-    from bnexp.screen import print_line
+Whats = Annotated[What, typer.Argument(help="runs, or the shipped configs.")]
 
+
+def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List runs with state, date, size, what differs and headline, or the shipped configurations with questions."""
     if what is What.configs:
-        rows = config_rows()
-        if as_json:
-            print_json(rows)
-        elif not quiet:
-            print_table(listing_table(rows))
+        _list_configs(as_json=as_json, quiet=quiet)
         return
+    from bnexp.report.run_list import list_runs
+
     listed = list_runs(runs)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if as_json:
@@ -47,20 +52,33 @@ def list_runs(
             print_line(f"No runs in {runs.absolute()} yet: bnexp run configs/quickstart.yaml trains one.")
 
 
+def _list_configs(*, as_json: bool, quiet: bool) -> None:
+    from bnexp.config.load import load, shipped
+    from bnexp.report.table import plain_table
+
+    configs = [load(path) for path in shipped().values()]
+    rows = [{"name": config.name, "data": config.data.name, "question": config.question} for config in configs]
+    if as_json:
+        print_json(rows)
+    elif not quiet:
+        print_table(plain_table(tuple(rows[0]), [tuple(row.values()) for row in rows]))
+
+
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN...", help="Run folders or their names; 'base-*' means all.", autocompletion=complete_run
+    ),
+]
+
+
 def remove(
-    names: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN...", help="Run folders or their names; 'base-*' means all.", autocompletion=complete_run
-        ),
-    ],
+    names: Names,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
 ) -> None:
     """Remove runs with all their files. One that is being trained is refused."""
-    from bnexp.errors import InputError
-    from bnexp.screen import plain, print_line
     from bnexp.store.files import remove_run
     from bnexp.store.finding import find_folders
 
@@ -74,3 +92,68 @@ def remove(
         remove_run(path)
         if not quiet:
             print_line(plain(f"removed {path}"))
+
+
+Arguments = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CONFIG|RUN [KEY=VALUE]...",
+        help="A YAML file, a shipped configuration's name or a run folder; then settings to override.",
+        autocompletion=complete_config_or_setting,
+    ),
+]
+
+
+def show(
+    arguments: Arguments,
+    runs: Runs = DEFAULT_RUNS,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show the resolved configuration, the layers with parameter counts, the trials, and what they will take."""
+    from bnexp.config.experiment import momentum_questions
+    from bnexp.config.load import load
+
+    word, *overrides = arguments
+    path = config_or_run(word, runs)
+    config = load(path, overrides)
+    for question in momentum_questions(config):
+        warn(question)
+    from bnexp.engines.local import Local  # imports torch
+    from bnexp.runner.dry_run import overview
+
+    seen = overview(config, Local.on(device, workers), str(path))
+    for line in seen.warnings():
+        warn(line)
+    if as_json:
+        print_json(seen.as_json())
+    elif not quiet:
+        print_line(seen.yaml())
+        for table in seen.tables():
+            print_table(table)
+            print_line()
+        print_line(seen.summary())
+
+
+Key = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[KEY]",
+        help="A setting, a section or a word; none: all settings.",
+        autocompletion=complete_key,
+    ),
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown; docs/settings.md is made by it.")]
+
+
+def settings(key: Key = None, as_json: Json = False, as_markdown: Markdown = False) -> None:
+    """Print settings with their meaning, default and possible values."""
+    from bnexp.config.documentation import all_sections, find_settings, to_json, to_markdown, to_text
+
+    found = find_settings(key) if key else all_sections()
+    if as_json:
+        print_json(to_json(found))
+    else:
+        print_line(to_markdown(found) if as_markdown else to_text(found))

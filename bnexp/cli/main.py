@@ -9,9 +9,10 @@ from typer.exceptions import TyperException
 
 from bnexp import __version__
 from bnexp.claims import command as claims
-from bnexp.cli import compare, export, fold, listing, probe, report, run, settings, show
+from bnexp.cli import compare, listing, networks, run
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
+from bnexp.screen import plain
 
 app = typer.Typer(
     name="bnexp",
@@ -32,15 +33,15 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("probe")(probe.probe)
-app.command("fold")(fold.fold)
-app.command("export")(export.export)
+app.command("report")(compare.report)
+app.command("probe")(networks.probe)
+app.command("fold")(networks.fold)
+app.command("export")(networks.export)
 app.add_typer(claims.app)
-app.command("show")(show.show)
+app.command("show")(listing.show)
 app.command("list")(listing.list_runs)
 app.command("rm")(listing.remove)
-app.command("settings")(settings.settings)
+app.command("settings")(listing.settings)
 
 
 def main() -> None:
@@ -68,7 +69,5 @@ def _end_usage(error: TyperException) -> NoReturn:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    from bnexp.screen import plain  # loads what draws tables
-
     print(f"bnexp: {plain(message)}", file=sys.stderr)
     sys.exit(code)

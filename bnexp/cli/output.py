@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, normalize
 
+from rich.console import Console
+from rich.text import Text
+
 from bnexp.report.table import Table, to_rich, to_text
 from bnexp.screen import plain, warn
 
@@ -78,8 +81,6 @@ def print_table(*tables: Table) -> None:
     """Print tables as the place they go to can show them."""
     shown = [table.rewritten(lambda text: as_written(plain(text))) for table in tables]
     if sys.stdout.isatty():
-        from rich.console import Console
-
         console = Console()
         for number, table in enumerate(shown):
             if number:
@@ -92,9 +93,6 @@ def print_table(*tables: Table) -> None:
 def print_text(text: str) -> None:
     """Print lines, broken between words where a terminal is too narrow for them."""
     if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.text import Text
-
         Console().print(Text(as_written(plain(text))))
     else:
         print(plain(text))
@@ -116,7 +114,14 @@ def print_comparisons(
 ) -> None:
     """Print comparisons in a format: table, md, csv, json or latex."""
     if form == "json":
-        print_json([_as_json(study, comparison, columns) for study, comparison in compared])
+        from bnexp.report.summary import comparison_json
+
+        print_json(
+            [
+                {"run": study.name, "runs": list(study.runs), **comparison_json(comparison, columns)}
+                for study, comparison in compared
+            ]
+        )
         return
     for number, (study, comparison) in enumerate(compared):
         if number:
@@ -127,12 +132,6 @@ def print_comparisons(
             print(plain(_written(study, comparison, view, form, columns)), end="")
         if plot:
             print("\n" + _plot(study, comparison), end="")
-
-
-def _as_json(study: "Study", comparison: "Comparison", columns: Sequence[str]) -> dict[str, Any]:
-    from bnexp.report.summary import comparison_json
-
-    return {"run": study.name, "runs": list(study.runs), **comparison_json(comparison, columns)}
 
 
 def print_views(comparison: "Comparison", view: str, title: str, columns: Sequence[str] = ()) -> None:
@@ -163,12 +162,6 @@ def _plot(study: "Study", comparison: "Comparison") -> str:
     from bnexp.report.panels import make_panels
     from bnexp.report.terminal_plot import plot_curves
 
-    column = METRICS[comparison.metric]
-    panels = make_panels(study, column, limit=MOST_PLOTS)
-    return plot_curves(
-        panels,
-        arms=study.arms,
-        label=column.replace("_", " "),
-        width=min(120, shutil.get_terminal_size().columns),
-        colour=sys.stdout.isatty(),
-    )
+    column, width = METRICS[comparison.metric], min(120, shutil.get_terminal_size().columns)
+    panels, label = make_panels(study, column, limit=MOST_PLOTS), column.replace("_", " ")
+    return plot_curves(panels, arms=study.arms, label=label, width=width, colour=sys.stdout.isatty())

@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bnexp.cli.compare import TensorBoard, write_tensorboard
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
-from bnexp.cli.report import TensorBoard, write_tensorboard
+from bnexp.cli.output import print_comparisons, print_views
+from bnexp.errors import check_installed, refuse_twice
 from bnexp.runner.signals import EXIT_CODE
+from bnexp.screen import print_line, warn
 
 if TYPE_CHECKING:
     from bnexp.api import Run
@@ -60,9 +63,7 @@ def run(
     from bnexp.config.experiment import momentum_questions
     from bnexp.config.load import load
     from bnexp.engines.engine import EngineChoice
-    from bnexp.errors import check_installed, refuse_twice
     from bnexp.plan import Options, run_name
-    from bnexp.screen import warn
 
     choice = EngineChoice(device, engine, workers, address, gpus_per_group)
     choice.check()
@@ -98,8 +99,6 @@ def _report(finished: "list[Run]", *, as_json: bool, quiet: bool) -> None:
     """Show what came of it, where it is written, and what can be done with it."""
     if quiet:
         return
-    from bnexp.cli.output import print_comparisons, print_views
-    from bnexp.screen import print_line
     from bnexp.store.files import CURVES, PICTURE, PROBES, SUMMARIES, TRIALS
 
     if as_json:

@@ -1,31 +1,16 @@
-"""Short tables: shipped configurations, probes, and what was read of the data sets."""
+"""What probes found as a table, and what was read of the data sets as lines."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from bnexp.config.load import load, shipped
 from bnexp.config.text import counted, escaped
 from bnexp.data.catalog import DataShape, Named
 from bnexp.records import PROBE_COLUMNS
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table, plain_table
 from bnexp.store.tables import probe_of
-
-Row = dict[str, str]
-
-
-def config_rows() -> list[Row]:
-    """Return name, data set and question of every shipped configuration."""
-    configs = [load(path) for path in shipped().values()]
-    return [{"name": config.name, "data": config.data.name, "question": config.question} for config in configs]
-
-
-def listing_table(rows: Sequence[Row]) -> Table:
-    """Return rows as a table."""
-    return plain_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
-
 
 SLICE = "landscape_slice"
 """Its many values are for a picture, not for a table."""
