@@ -9,6 +9,7 @@ from bnexp.config.base import Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
 Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
+WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
 
 @dataclass(frozen=True)

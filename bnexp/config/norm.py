@@ -9,8 +9,6 @@ from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
 from bnexp.config.keys import nearest_value
 
 Placement = Literal["before", "after"]
-GROUP_SETTINGS = ("groups", "group_size")
-"""Settings of a norm layer that have to divide the features that it normalises."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,6 @@ class NormSpec(Spec):
     """Autograd can derive its gradient once more."""
     saves_input: bool = False
     """Keeps a centred copy of its input until the backward pass, besides its output."""
-
-    @property
-    def group_setting(self) -> str | None:
-        """The setting that says how features are grouped, if any."""
-        return next((option for option in self.options if option in GROUP_SETTINGS), None)
 
 
 AVERAGES = ("momentum", "statistics")
@@ -110,7 +103,7 @@ class NormSettings(Settings):
     @property
     def grouping(self) -> tuple[str, int]:
         """The setting that says how features are grouped, and the number that has to divide them; 1 where any may."""
-        name = self.spec.group_setting
+        name = next((name for name in ("groups", "group_size") if name in self.spec.options), None)
         return (name, getattr(self, name) or 1) if name else ("", 1)
 
     @property

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Settings
-from bnexp.config.data import DATASETS, DataSettings
+from bnexp.config.data import DATASETS, WHITENINGS, DataSettings
 from bnexp.config.keys import below, check_key, leaves, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NORMS
@@ -112,14 +112,13 @@ def _schedule_reads(option: str) -> Rule:
 
 
 _SHAPE = ("model.family", "model.depth", "model.width")
-_WHITENINGS = ("pca_whiten", "zca_whiten")
 
 NO_EFFECT = (
     Rule(("train.checkpoint_every",), (), lambda trial: False),
     # Only a record can stop a trial.
     Rule(("train.record_at",), ("train.stop_diverged", RECORDS), lambda trial: trial.train.stop_diverged),
     Rule(("data.root",), ("data.name",), lambda trial: DATASETS[trial.data.name].image is None),
-    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in _WHITENINGS),
+    Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in WHITENINGS),
     Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),
     Rule(("model.norm.affine", "model.norm.eps", "model.norm.gamma"), ("model.norm.kind",), _normalised),

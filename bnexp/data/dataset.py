@@ -12,9 +12,9 @@ from jaxtyping import Float, Int64, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bnexp.config.data import DataSettings
+from bnexp.config.data import WHITENINGS, DataSettings
 from bnexp.data.catalog import DataShape
-from bnexp.data.normalize import WHITENINGS, Normalization, check_memory, fit
+from bnexp.data.normalize import Normalization, check_memory, fit
 from bnexp.data.raw import read
 from bnexp.errors import InputError
 

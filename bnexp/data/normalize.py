@@ -20,11 +20,9 @@ import torch
 from jaxtyping import Float, Float64, Real, UInt8
 from torch import Tensor
 
-from bnexp.config.data import DataSettings, Scaling
+from bnexp.config.data import WHITENINGS, DataSettings, Scaling
 from bnexp.data.machine import CPU, free_memory
 from bnexp.errors import ConfigError, InputError, Problem
-
-WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
 CHUNK_NUMBERS = 2**22
 """Numbers of images that are float64 at a time: 1365 images of 3x32x32, which fill a product."""

@@ -7,11 +7,12 @@ from math import prod
 import torch
 from torch import Tensor
 
+from bnexp.config.data import WHITENINGS
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
-from bnexp.data.normalize import WHITENINGS, fit
+from bnexp.data.normalize import fit
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober, hessian_batches, kept_passes
