@@ -156,6 +156,8 @@ def _expected(item: Mapping[str, Any], key: str) -> str:
         return "expected letters, digits and _ . + - only, beginning with a letter or digit"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "expected a mapping of keys"
+    if kind == "too_short" and item["ctx"]["min_length"] == 1:
+        return "expected at least one"
     if kind == "literal_error":
         known = [name.strip("'") for name in item["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         return f"expected one of {', '.join(known)}{nearest_value(key, item['input'], known)}"

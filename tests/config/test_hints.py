@@ -222,16 +222,6 @@ def test_a_data_set_and_a_family_may_be_given_by_their_names_alone() -> None:
     assert config == resolve(config.model_dump(mode="json"), "")
 
 
-def test_a_name_alone_leaves_the_other_settings_of_its_section() -> None:
-    raw = {"name": "exp", "data": {"train_size": 100}, "model": {"width": 8}, "grid": {"data": ["mnist", "digits"]}}
-    config = resolve(raw | {"arms": {"a": {"model": "resnet"}}}, "", ["data=digits", "model=vgg"])
-    assert (config.data.name, config.data.train_size) == ("digits", 100)
-    assert (config.model.family, config.model.width) == ("vgg", 8)
-    (first, second) = (config.settings("a", point) for point in config.points())
-    assert (first.data.name, second.data.name, second.data.train_size) == ("mnist", "digits", 100)
-    assert (first.model.family, first.model.width) == ("resnet", 8)
-
-
 def test_a_data_set_that_there_is_not_is_named(refused: Refused) -> None:
     (line,) = refused({"data": "minst"})
     assert line.startswith('exp.yaml: data.name: "minst": expected one of digits, mnist,')

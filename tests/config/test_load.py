@@ -1,4 +1,4 @@
-"""Files and overrides: what they resolve to, and to which of them a mistake is put down."""
+"""Files and overrides: what they resolve to."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -94,70 +94,6 @@ def test_a_data_set_and_a_family_may_be_given_by_their_names_which_leave_the_res
     (first, second) = (config.settings("a", point) for point in config.points())
     assert (first.data.name, second.data.name, second.data.train_size) == ("mnist", "digits", 100)
     assert (first.model.family, first.model.width) == ("resnet", 8)
-
-
-@pytest.mark.parametrize(
-    ("override", "line"),
-    [
-        ("train.lr", "train.lr: expected dotted.key=value"),
-        ("train.lrr=1", "train.lrr=1: unknown key (nearest: train.lr)"),
-        ("train.lr=-1", "train.lr: -1: expected a number greater than or equal to 0"),
-        ("train.lr=null", "train.lr: null: expected a number"),
-        ("train=5", "train: 5: expected a mapping of keys"),
-        ("grid.train.lrr=[1]", "grid.train.lrr: unknown key (nearest: train.lr)"),
-        ("grid.train.lr=x", 'grid.train.lr: "x": expected a list of values or one of logspace, linspace, range'),
-        ("grid.train.lr=[-1]", "grid.train.lr[0]: -1: expected a number greater than or equal to 0"),
-        ("arms.a.train.lr=-1", "arms.a.train.lr: -1: expected a number greater than or equal to 0"),
-        ("arms.a=1", "arms.a: 1: expected a mapping of keys"),
-        ("train.nesterov=true", "train: nesterov: true needs optimizer sgd and a momentum above 0"),
-        (
-            "arms.a.train.nesterov=true",
-            "train: nesterov: true needs optimizer sgd and a momentum above 0 (arm a)",
-        ),
-        ("data={null: null}", "data.None: null: expected text as a key"),
-    ],
-)
-def test_a_wrong_override_is_put_down_to_the_command_line(refused: Refused, override: str, line: str) -> None:
-    assert refused({}, override) == [f"command line: {line}"]
-
-
-@pytest.mark.parametrize(
-    ("raw", "line"),
-    [
-        ({"train": {"lr": -1}}, "train.lr: -1: expected a number greater than or equal to 0"),
-        ({"train": {"nesterov": True}}, "train: nesterov: true needs optimizer sgd and a momentum above 0"),
-    ],
-)
-def test_what_the_file_alone_says_wrong_is_put_down_to_the_file(
-    refused: Refused, raw: dict[str, Any], line: str
-) -> None:
-    assert refused(raw, "train.weight_decay=0.5") == [f"exp.yaml: {line}"]
-
-
-@pytest.mark.parametrize(
-    ("override", "place"), [("train.lr=[1", "line 1, column 3"), ("train.lr={a: 1, a: 2}", "line 1, column 8")]
-)
-def test_an_override_that_is_not_yaml(refused: Refused, override: str, place: str) -> None:
-    (line,) = refused({}, override)
-    assert line.startswith(f"command line: {override}: value: {place}: not valid YAML: ")
-
-
-@pytest.mark.parametrize(
-    ("raw", "override"),
-    [
-        ({"train": 5}, "train.lr=1"),
-        ({"model": {"norm": 5}}, "model.norm.eps=1"),
-        ({"grid": 5}, "grid.train.lr=[1]"),
-        ({"arms": 3}, "arms.a.train.lr=1"),
-        ({"arms": {"a": 5}}, "arms.a.train.lr=1"),
-        ({"arms": ["none", "none"]}, "arms.none.train.lr=1"),
-    ],
-)
-def test_an_override_into_what_is_no_section_is_refused_in_words(
-    refused: Refused, raw: dict[str, Any], override: str
-) -> None:
-    lines = refused(raw, override)
-    assert any(line.startswith("exp.yaml: ") and ("expected" in line or "twice" in line) for line in lines)
 
 
 def test_problems_can_be_taken_apart() -> None:

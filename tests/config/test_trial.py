@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from bnexp.config.data import DataSettings
 from bnexp.config.experiment import ExperimentConfig
@@ -35,6 +36,11 @@ def two_arms(company: Change, change: Change) -> ExperimentConfig:
 
 def settings_of(config: ExperimentConfig) -> list[TrialSettings]:
     return [trial.settings for trial in trials(config)]
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        TrialSettings().train.lr = 1.0  # type: ignore[misc]
 
 
 def test_every_setting_is_listed() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from bnexp.config.experiment import (
-    MOST_CHOICES,
     Choice,
     ExperimentConfig,
     default_config,
@@ -23,12 +22,6 @@ def experiment(*overrides: str, **raw: Any) -> ExperimentConfig:
     return resolve({"name": "exp", "tune": RATES} | raw, "exp.yaml", overrides)
 
 
-def problem(*overrides: str, **raw: Any) -> str:
-    with pytest.raises(ConfigError) as caught:
-        experiment(*overrides, **raw)
-    return str(caught.value)
-
-
 def choices(config: ExperimentConfig, rate: float = 1) -> list[Choice]:
     return [Choice(arm=arm, point=point, values={"train.lr": rate}) for point in config.points() for arm in config.arms]
 
@@ -39,46 +32,6 @@ def choices(config: ExperimentConfig, rate: float = 1) -> list[Choice]:
 def test_seeds_for_choosing_are_others_than_those_measured(seeds: object, resolved: tuple[int, ...]) -> None:
     tune = {"grid": RATES["grid"]} | ({} if seeds is None else {"seeds": seeds})
     assert experiment(tune=tune).tune.seeds == resolved
-
-
-@pytest.mark.parametrize(
-    ("raw", "message"),
-    [
-        (
-            {"seeds": [0, 1000]},
-            "exp.yaml: tune.seeds: 1000 is measured too, and would favour what it chose; take other seeds",
-        ),
-        (
-            {"grid": {"train.lr": [0.1]}},
-            "exp.yaml: tune.grid.train.lr: is swept too; take it out of tune.grid, or out of grid and zip",
-        ),
-        (
-            {"arms": {"none": None, "fast": {"train.lr": 3}}},
-            "exp.yaml: tune.grid.train.lr: the arm fast has a value of its own; leave it to the tuning",
-        ),
-        (
-            {"data": {"val_size": 0}},
-            "exp.yaml: data.val_size: 0 leaves no validation images to tune on; set null, or take out tune",
-        ),
-        (
-            {"tune": {"grid": {"train.lr": [-1]}}},
-            "exp.yaml: tune.grid.train.lr[0]: -1: expected a number greater than or equal to 0",
-        ),
-        ({"tune": {"grid": {"train.rate": [1]}}}, "exp.yaml: tune.grid.train.rate: unknown key (nearest: train.lr)"),
-        ({"tune": {"grid": {"train.lr": [1, 1]}}}, "exp.yaml: tune.grid.train.lr: 1 is listed twice"),
-        (
-            {"tune": {"grid": {"train.nesterov": [True]}}},
-            "exp.yaml: train: nesterov: true needs optimizer sgd and a momentum above 0 (arm none)",
-        ),
-    ],
-)
-def test_what_can_not_be_tuned_is_said(raw: dict[str, Any], message: str) -> None:
-    assert message in problem(**raw).splitlines()
-
-
-def test_too_many_choices_are_refused() -> None:
-    grid = {"model.init.scale": {"linspace": [0.1, 1, 501]}}
-    assert f"at most {MOST_CHOICES:,} can" in problem(grid=grid)
 
 
 def test_choosing_tries_everything_everywhere_with_its_own_seeds() -> None:
