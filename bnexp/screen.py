@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from bnexp.config.text import counted, escaped
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
     from bnexp.engines.messages import Event
     from bnexp.runner.prepare import Plan
@@ -22,7 +22,7 @@ LIFE_SIGN = 30.0
 """Seconds after which a log has another line, whatever has happened."""
 IN_NOTEBOOK = 0.5
 """Seconds between two updates in a notebook."""
-BAR = 24
+BAR = 16
 """Columns of the bar."""
 
 
@@ -184,14 +184,19 @@ class Tally:
     def accuracies(self) -> str:
         """Return every arm's mean latest accuracy, on validation images or, without any, on training images."""
         by_arm: dict[str, list[float]] = {}
-        for number, accuracy in self._accuracy.items():
-            by_arm.setdefault(self._arm[number], []).append(accuracy)
+        for number, arm in self._arm.items():
+            if number in self._accuracy:
+                by_arm.setdefault(arm, []).append(self._accuracy[number])
         means = ", ".join(f"{arm} {fmean(found):.3f}" for arm, found in by_arm.items())
         return f"{self._measured}: {means}" if means else ""
 
+    def status(self) -> str:
+        """Return the time left, the trials ended, and what happened last."""
+        return "  ".join(filter(None, [self.time_left(), self.counts(), self._last]))
+
     def line(self) -> str:
         """Return all of it in one line, the most important first."""
-        return "  ".join(filter(None, [self.time_left(), self.counts(), self._last, self.accuracies()]))
+        return "  ".join(filter(None, [self.status(), self.accuracies()]))
 
 
 class Pace:
@@ -216,7 +221,7 @@ class Pace:
 
     def seconds_to(self, work: int) -> float | None:
         """Return how long the rest will take; None where that isn't known yet."""
-        return (work - self.now()) / self._rate if self._rate else None
+        return max(0.0, (work - self.now()) / self._rate) if self._rate else None
 
     @property
     def _rate(self) -> float:
@@ -246,7 +251,10 @@ def news(event: "Event") -> str:
 
 
 class _Bar:
-    """A bar at the bottom of a terminal; the cursor stays visible, so that it is there after Ctrl-Z, too."""
+    """A bar at the bottom of a terminal, and the accuracies in the line below, where many arms push nothing out.
+
+    The cursor stays visible, so that it is there after Ctrl-Z, too.
+    """
 
     def __init__(self, tally: Tally):
         self._tally = tally
@@ -256,7 +264,7 @@ class _Bar:
         if self._live is None:  # not before the first event: its thread comes after workers were forked
             from rich.live import Live
 
-            self._live = Live(get_renderable=self._row, transient=True, refresh_per_second=4)
+            self._live = Live(get_renderable=self._lines, transient=True, refresh_per_second=4)
             self._live.start()
             self._live.console.show_cursor(True)
         if event.progress is None:
@@ -266,16 +274,17 @@ class _Bar:
         if self._live:
             self._live.stop()
 
-    def _row(self) -> "Table":
+    def _lines(self) -> "Group":
+        from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
-        row = Table.grid(padding=(0, 1))
+        row = Table.grid(padding=(0, 1), expand=True)
         row.add_column(width=BAR)
-        row.add_column(no_wrap=True, overflow="ellipsis")
-        row.add_row(ProgressBar(1.0, self._tally.share(), width=BAR), Text(plain(self._tally.line())))
-        return row
+        row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        row.add_row(ProgressBar(1.0, self._tally.share(), width=BAR), Text(plain(self._tally.status())))
+        return Group(row, Text(plain(self._tally.accuracies()), no_wrap=True, overflow="ellipsis"))
 
 
 class _Line:
