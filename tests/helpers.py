@@ -18,8 +18,8 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord
-from bnexp.store.checksums import checksum_lines, file_entry
 from bnexp.store.files import CHECKSUMS
+from bnexp.store.integrity import checksum_lines, file_entry
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 

@@ -17,7 +17,6 @@ from bnexp.config.load import resolve
 from bnexp.config.yaml import flow, parse
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
-from bnexp.store.checksums import checksum, row_values
 from bnexp.store.files import (
     CONFIG,
     ENVIRONMENT,
@@ -31,8 +30,8 @@ from bnexp.store.files import (
     read,
     refusal,
 )
+from bnexp.store.integrity import MISSING, Fault, Table, Tables, check_files, checksum, examine, row_values
 from bnexp.store.tables import EXACT, RESULT_COLUMNS, TEXT_COLUMNS, escape_cell, probe_of, to_row, unescape_cell
-from bnexp.store.verify import MISSING, Fault, Table, Tables, check_files, examine
 
 
 class DamagedRunError(InputError):

@@ -9,11 +9,11 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.plan import Trial, identities, trials
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import READ_ONLY
+from bnexp.store.files import CURVES, PROBES, READ_ONLY
 from bnexp.store.finding import experiment_of, find_runs
+from bnexp.store.integrity import Kept, examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.tables import RESULT_COLUMNS, Row, trial_row
-from bnexp.store.verify import Kept, examine
+from bnexp.store.tables import RESULT_COLUMNS, trial_row
 
 RESULTS = ("completed", "diverged")
 """Outcomes that are worth taking over."""
@@ -70,11 +70,8 @@ def find_reusable(
 def merged(runs: Iterable[ReusableRun]) -> Kept:
     """Return the rows of several runs together."""
     kept = [each.rows for each in runs]
-    return Kept(
-        {trial: row for each in kept for trial, row in each.outcomes.items()},
-        {trial: rows for each in kept for trial, rows in each.records.items()},
-        [row for each in kept for row in each.probes],
-    )
+    outcomes = {trial: row for each in kept for trial, row in each.outcomes.items()}
+    return Kept(outcomes, {name: [row for each in kept for row in each.rows[name]] for name in (CURVES, PROBES)})
 
 
 def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int, int], int]:
@@ -94,17 +91,14 @@ def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tup
 
 
 def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> Kept:
-    outcomes, records, probes = examine(run.path, run.config).intact()
+    kept = examine(run.path, run.config).intact()
     new = {old: number for number, old in numbers.items()}
-    return Kept(
-        {
-            n: [*trial_row(planned[n])[: -len(RESULT_COLUMNS)], *outcomes[old][-len(RESULT_COLUMNS) :]]
-            for old, n in new.items()
-        },
-        {n: {step: _renumbered(row, n) for step, row in records.get(old, {}).items()} for old, n in new.items()},
-        [_renumbered(row, new[int(row[0])]) for row in probes if int(row[0]) in new],
-    )
-
-
-def _renumbered(row: Row, trial: int) -> Row:
-    return [str(trial), *row[1:]]
+    outcomes = {}
+    for old, number in new.items():
+        results = kept.outcomes[old][-len(RESULT_COLUMNS) :]
+        outcomes[number] = [*trial_row(planned[number])[: -len(RESULT_COLUMNS)], *results]
+    rows = {
+        name: [[str(new[int(old)]), *cells] for old, *cells in kept.rows[name] if int(old) in new]
+        for name in (CURVES, PROBES)
+    }
+    return Kept(outcomes, rows)

@@ -1,8 +1,10 @@
 """Writing a run folder: created with every planned trial, appended at every record, closed trial by trial."""
 
+import csv
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +13,6 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
-from bnexp.store.checksums import NO_STEP, Entry, checksum_lines, file_entry, rows_sum, table_entries, trial_entry
 from bnexp.store.files import (
     CHECKSUMS,
     CONFIG,
@@ -31,49 +32,62 @@ from bnexp.store.files import (
     remove_leftovers,
     replace,
 )
-from bnexp.store.growing import GrowingTables
+from bnexp.store.integrity import (
+    NO_STEP,
+    Entry,
+    Kept,
+    checksum_index,
+    checksum_lines,
+    file_entry,
+    recover,
+    row_values,
+    rows_sum,
+    table_entries,
+    trial_entry,
+)
 from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, to_row, trial_columns, trial_row
-from bnexp.store.verify import Kept, checksum_index, recover
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
+COLUMNS = {PROBES: PROBE_COLUMNS, CURVES: CURVE_COLUMNS}
+"""Columns of the tables that grow, in the order in which they are written: so no record lacks its probes."""
 
 
 @dataclass
 class _Attempt:
-    """What a trial that is being trained has so far."""
+    """The rows so far of a trial that is being trained."""
 
-    records: list[Row] = field(default_factory=list)
-    """Its rows of curves.csv, those that it goes on from included."""
-    probes: list[Row] = field(default_factory=list)
-    """Its rows of probes.csv."""
+    rows: Mapping[str, list[Row]]
+    """By table; those that it continues from included."""
     old_until: int = NO_STEP
     """Last step recorded by the previous attempt; its rows stay in the files until this attempt reaches that step."""
 
     def __post_init__(self) -> None:
-        self._sums = {CURVES: rows_sum(self.records), PROBES: rows_sum(self.probes)}
+        self._sums = {name: rows_sum(rows) for name, rows in self.rows.items()}
 
-    def add(self, record: Row, probes: Sequence[Row]) -> list[Entry]:
-        """Add a record and what was measured since the one before; return the entries for both tables."""
-        self.records.append(record)
-        self.probes += probes
-        self._sums[CURVES] += rows_sum([record])
-        self._sums[PROBES] += rows_sum(probes)
-        return [(name, int(record[0]), self.last_step, sum_) for name, sum_ in self._sums.items()]
+    def add(self, new: Mapping[str, Sequence[Row]]) -> list[Entry]:
+        """Add a record and what was measured since the one before; return the entries for all tables."""
+        for name, rows in new.items():
+            self.rows[name].extend(rows)
+            self._sums[name] += rows_sum(rows)
+        trial = int(self.rows[CURVES][-1][0])
+        return [(name, trial, self.last_step, sum_) for name, sum_ in self._sums.items()]
 
     @property
     def last_step(self) -> int:
-        return int(self.records[-1][2]) if self.records else NO_STEP
+        return int(self.rows[CURVES][-1][2]) if self.rows[CURVES] else NO_STEP
 
     def until(self, step: int) -> "_Attempt":
-        """Return the attempt that goes on from a step of this one."""
+        """Return the attempt that continues from a step of this one."""
         furthest = max(self.last_step, self.old_until)
-        records, probes = ([row for row in rows if int(row[2]) <= step] for rows in (self.records, self.probes))
-        return _Attempt(records, probes, furthest if furthest > step else NO_STEP)
+        rows = {name: [row for row in rows if int(row[2]) <= step] for name, rows in self.rows.items()}
+        return _Attempt(rows, furthest if furthest > step else NO_STEP)
 
 
 class RunWriter:
     """The one writer of a run folder.
+
+    Lines of checksums.txt come before the rows that they stand for, and probes before the record that they belong to.
 
     Args:
         path: the run folder, which exists.
@@ -88,12 +102,12 @@ class RunWriter:
         """What was damaged in a folder that is continued."""
         self._trials = {trial.number: trial for trial in trials}
         self._columns, self._config = trial_columns(config), to_yaml(config.model_dump(mode="json"))
+        self._tables = [name for name in COLUMNS if name != PROBES or config.probes]
         self._rows = {trial.number: trial_row(trial) for trial in trials}
         self._ended: set[int] = set()
         self._attempts: dict[int, _Attempt] = {}
         self._environment = dict(environment)
-        self._places = _places(self.groups)
-        self._tables = GrowingTables(path, self._place, probed=bool(config.probes))
+        self._files: dict[str, AppendOnlyFile] = {}
 
     @classmethod
     def create(
@@ -177,12 +191,12 @@ class RunWriter:
     def regroup(self, groups: Groups) -> None:
         """Enter which trials train together from now on."""
         if _written(groups) != self._environment.get("groups"):
-            self._environment["groups"], self._places = _written(groups), _places(groups)
+            self._environment["groups"] = _written(groups)
             self._write_environment()
 
     def reaches(self, trial: int, step: int) -> bool:
-        """Whether a trial that is being trained has its record of a step."""
-        return any(int(row[2]) == step for row in self._attempts[trial].records)
+        """Return whether a trial that is being trained has its record of a step."""
+        return any(int(row[2]) == step for row in self._attempts[trial].rows[CURVES])
 
     def go_back(self, steps: Mapping[int, int]) -> None:
         """Begin anew after the given steps of trials (-1: at the start); those that have ended are not affected.
@@ -191,7 +205,7 @@ class RunWriter:
         """
         for trial, step in steps.items():
             if trial not in self._ended:
-                self._attempts[trial] = self._attempts.get(trial, _Attempt()).until(step)
+                self._attempts[trial] = self._attempt(trial).until(step)
 
     def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
         """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along.
@@ -200,22 +214,27 @@ class RunWriter:
             record: of the trials.
             probes: what was measured inside them since the record before, for probes.csv.
         """
-        measured: dict[int, list[Row]] = {trial: [] for trial in record.trials}
+        measured = defaultdict[int, list[Row]](list)
         for values in (row for each in probes for row in each.rows()):
             measured[int(values["trial"])].append(to_row(values[name] for name in PROBE_COLUMNS))
-        added, caught_up, entries = list[Row](), list[int](), list[Entry]()
+        added, caught_up, entries = defaultdict[str, list[Row]](list), list[int](), list[Entry]()
         for trial, numbers in zip(record.trials, record.rows(), strict=True):
-            if trial not in self._ended:
-                row = numbers_row(numbers[name] for name in CURVE_COLUMNS)
-                attempt = self._attempts.setdefault(trial, _Attempt())
-                entries += attempt.add(row, measured[trial])
-                if attempt.old_until == NO_STEP:
-                    added.append(row)
-                elif record.step >= attempt.old_until:
-                    caught_up.append(trial)
-        self._tables.enter(entries)
-        if added:
-            self._tables.append(added, [row for each in added for row in measured[int(each[0])]])
+            if trial in self._ended:
+                continue
+            rows = {PROBES: measured[trial], CURVES: [numbers_row(numbers[name] for name in CURVE_COLUMNS)]}
+            new = {name: rows[name] for name in self._tables}
+            attempt = self._attempts[trial] = self._attempt(trial)
+            entries += attempt.add(new)
+            if attempt.old_until == NO_STEP:
+                for name in self._tables:
+                    added[name] += new[name]
+            elif record.step >= attempt.old_until:
+                caught_up.append(trial)
+        self._enter(entries)
+        for name, rows_ in added.items():
+            self._file(name).append(csv_text(rows_).encode())
+        if added and self._file(CURVES).due:
+            self.sync()
         self._replace_old(caught_up)
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
@@ -226,11 +245,12 @@ class RunWriter:
         self._replace_old(new)
         entries = []
         for number, outcome in new.items():
-            attempt = self._attempts.pop(number, _Attempt())
-            row = self._rows[number] = trial_row(self._trials[number], attempt.records, outcome)
+            attempt = self._attempt(number)
+            self._attempts.pop(number, None)
+            row = self._rows[number] = trial_row(self._trials[number], attempt.rows[CURVES], outcome)
             entries.append(trial_entry(number, row, attempt.last_step))
         self._ended.update(new)
-        self._tables.enter(entries)
+        self._enter(entries)
         self.sync()  # so that on the disk no outcome is without its records
         self._write_trials()
 
@@ -241,7 +261,9 @@ class RunWriter:
 
     def sync(self) -> None:
         """Wait until all that was appended is on the disk."""
-        self._tables.sync()
+        for name in (CHECKSUMS, *self._tables):
+            if name in self._files:
+                self._files[name].sync()
 
     def finish(self) -> None:
         """Enter the time of the end."""
@@ -250,46 +272,54 @@ class RunWriter:
 
     def arrange(self) -> None:
         """Put the records into the order in which an undisturbed run writes them."""
-        self._tables.arrange()
+        self._write_tables({name: self._read_rows(name) for name in self._tables})
 
     def close(self) -> None:
         """Let go of all files."""
-        self._tables.close()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
 
-    def _place(self, trial: int) -> tuple[int, int]:
-        return self._places.get(trial, (-1, trial))  # what is in no group was there before them
+    def _attempt(self, trial: int) -> _Attempt:
+        return self._attempts.get(trial) or _Attempt({name: [] for name in self._tables})
 
     def _replace_old(self, trials: Iterable[int]) -> None:
         """Put the records of trials in the place of those of the attempt before, if these are still in the files."""
         attempts = {n: at for n in trials if (at := self._attempts.get(n)) and at.old_until != NO_STEP}
-        if attempts:
-            records = [row for attempt in attempts.values() for row in attempt.records]
-            self._tables.replace_trials(attempts, records, [row for at in attempts.values() for row in at.probes])
+        if not attempts:
+            return
+        tables = {}
+        for name in self._tables:
+            tables[name] = [row for row in self._read_rows(name) if int(row[0]) not in attempts]
+            tables[name] += [row for attempt in attempts.values() for row in attempt.rows[name]]
+        self._write_tables(tables)
         for attempt in attempts.values():
             attempt.old_until = NO_STEP
 
     def _begin(self, kept: Kept, *, retry_failed: bool = False) -> Self:
         """Write every file, those of the tables with what is kept."""
-        last = {trial: max(rows, default=NO_STEP) for trial, rows in kept.records.items()}
+        rows = {name: kept.rows.get(name, ()) for name in (*self._tables, LATE_PROBES)}
+        own: dict[int, dict[str, list[Row]]] = {trial: {name: [] for name in self._tables} for trial in self._rows}
+        for name in self._tables:
+            for row in rows[name]:
+                own[int(row[0])][name].append(row)
+        steps = {trial: {int(row[2]) for row in each[CURVES]} for trial, each in own.items()}
         entries = [*kept.files, *(trial_entry(trial, row, NO_STEP) for trial, row in self._rows.items())]
-        entries += [trial_entry(trial, row, last.get(trial, NO_STEP)) for trial, row in kept.outcomes.items()]
-        records = [row for rows in kept.records.values() for row in rows.values()]
-        entries += table_entries(CURVES, records)
-        entries += table_entries(PROBES, kept.probes, {trial: rows.keys() for trial, rows in kept.records.items()})
-        entries += table_entries(LATE_PROBES, kept.late_probes)
+        entries += [trial_entry(n, row, max(steps.get(n, ()), default=NO_STEP)) for n, row in kept.outcomes.items()]
+        for name in rows:
+            values = map(row_values, rows[name])
+            entries += table_entries(name, values, None if name == LATE_PROBES else steps)
         for trial, row in kept.outcomes.items():
             if not (retry_failed and row[-len(RESULT_COLUMNS)] == "failed"):
                 self._rows[trial] = row
                 self._ended.add(trial)
-        for trial in self.unfinished:
-            own = [row for row in kept.probes if int(row[0]) == trial]
-            self._attempts[trial] = _Attempt(list(kept.records.get(trial, {}).values()), own)
+        self._attempts = {trial: _Attempt(own[trial]) for trial in self.unfinished}
         try:
-            self._tables.begin(entries)
+            replace(self.path / CHECKSUMS, checksum_lines(entries))
             self._write_environment()
-            self._tables.write(records, kept.probes)
-            if kept.late_probes:
-                replace(self.path / LATE_PROBES, csv_text([PROBE_COLUMNS, *kept.late_probes]))
+            self._write_tables(rows)
+            if rows[LATE_PROBES]:
+                replace(self.path / LATE_PROBES, csv_text([PROBE_COLUMNS, *rows[LATE_PROBES]]))
             self._write_trials()
             # Last: a folder is a run from here on.
             self._write(CONFIG, self._config)
@@ -298,6 +328,37 @@ class RunWriter:
             raise
         return self
 
+    def _file(self, name: str) -> AppendOnlyFile:
+        if name not in self._files:
+            self._files[name] = AppendOnlyFile(self.path / name)
+        return self._files[name]
+
+    def _enter(self, entries: Iterable[Entry]) -> None:
+        """Add entries to checksums.txt: what they stand for is about to be written."""
+        self._file(CHECKSUMS).append(checksum_lines(entries))
+
+    def _read_rows(self, name: str) -> list[Row]:
+        with (self.path / name).open(encoding="utf-8", newline="") as file:
+            return [*csv.reader(file)][1:]
+
+    def _write_tables(self, tables: Mapping[str, Iterable[Row]]) -> None:
+        """Make the tables hold some rows, whose entries are made, in the order in which an undisturbed run has them."""
+        places = {n: (number, place) for number, group in enumerate(self.groups) for place, n in enumerate(group)}
+
+        def moment(row: Row) -> tuple[int, int, int]:
+            trial = int(row[0])
+            group, place = places.get(trial, (-1, trial))  # what is in no group was there before them
+            return group, int(row[2]), place
+
+        for name in self._tables:
+            if file := self._files.pop(name, None):
+                file.sync()  # no record is to reach the disk before what was measured in it
+                file.close()
+            content = csv_text([COLUMNS[name], *sorted(tables[name], key=moment)]).encode()
+            if not (self.path / name).exists() or (self.path / name).read_bytes() != content:
+                self._file(CHECKSUMS).sync()  # nothing on the disk is to be without its checksum
+                replace(self.path / name, content)
+
     def _write_environment(self) -> None:
         self._write(ENVIRONMENT, json.dumps(self._environment, indent=2) + "\n")
 
@@ -305,8 +366,8 @@ class RunWriter:
         replace(self.path / TRIALS, csv_text([self._columns, *self._rows.values()]))
 
     def _write(self, name: str, content: str) -> None:
-        self._tables.enter([file_entry(name, content.encode())])
-        self._tables.sync_checksums()
+        self._enter([file_entry(name, content.encode())])
+        self._file(CHECKSUMS).sync()
         replace(self.path / name, content)
 
 
@@ -322,9 +383,8 @@ def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
     if checksum_index(run):  # else the other files would lack theirs
         checksums = AppendOnlyFile(run / CHECKSUMS)
         try:
-            checksums.append(
-                b"\n" + checksum_lines(table_entries(LATE_PROBES, rows))
-            )  # a crash may have left half a line
+            # A crash may have left half a line.
+            checksums.append(b"\n" + checksum_lines(table_entries(LATE_PROBES, map(row_values, rows))))
             checksums.sync()
         finally:
             checksums.close()
@@ -339,10 +399,6 @@ def _new(groups: Groups) -> dict[str, Any]:
 def _written(groups: Groups) -> list[str]:
     # As words: a number on a line of its own would make a long file.
     return [" ".join(map(str, group)) for group in groups]
-
-
-def _places(groups: Groups) -> dict[int, tuple[int, int]]:
-    return {trial: (number, place) for number, group in enumerate(groups) for place, trial in enumerate(group)}
 
 
 def _now() -> str:

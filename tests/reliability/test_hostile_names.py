@@ -20,9 +20,9 @@ from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.run_list import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.screen import plain
-from bnexp.store.checksums import checksum_lines, file_entry, table_entries, trial_entry
 from bnexp.store.files import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, TRIALS
 from bnexp.store.finding import find_together
+from bnexp.store.integrity import checksum_lines, file_entry, row_values, table_entries, trial_entry
 from bnexp.store.reader import RunRecord
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
@@ -315,7 +315,7 @@ def sealed(run: Path, changed: dict[str, Callable[[str], str]]) -> None:
     trials, records = (read_rows(run / name) for name in (TRIALS, CURVES))
     entries = [file_entry(name, (run / name).read_bytes()) for name in (CONFIG, ENVIRONMENT)]
     entries += [trial_entry(int(row[0]), row, 6) for row in trials]
-    entries += table_entries(CURVES, records)
+    entries += table_entries(CURVES, map(row_values, records))
     (run / CHECKSUMS).write_bytes(checksum_lines(entries))
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from bnexp.plan import Options
 from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.integrity import examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.verify import examine
 from tests.reliability.conftest import (
     PATIENCE,
     SELDOM,
@@ -112,18 +112,18 @@ def check_done(task: Task) -> None:
 def check_flushed(task: Task, where: str) -> None:
     """Fail unless all that outcomes and checkpoints rest on is on the disk with them."""
     tables = examine(task.path, task.config)
-    outcomes, records, _ = tables.intact()
+    kept = tables.intact()
+    records = {(int(row[0]), int(row[2])) for row in kept.rows["curves.csv"]}
     faults = [fault for fault in tables.faults if fault.file not in GROWING] if RunRecord.exists(task.path) else []
     assert not faults, f"{where}: {faults}"
     if RunRecord.exists(task.path):
         assert RunRecord(task.path).environment, where  # read, which fails where it is damaged
         ended = [row for row in tables.trials.rows if row[4]]
-        assert len(ended) == len(outcomes), f"{where}: {tables}"
+        assert len(ended) == len(kept.outcomes), f"{where}: {tables}"
     checkpoints = Checkpoints(task.path)
     for snapshot in filter(None, map(checkpoints.load, checkpoints.numbers)):
-        for trial in set(snapshot.trials) - outcomes.keys():
-            steps = records.get(trial, {})
-            assert snapshot.step in steps, f"{where}: no record of step {snapshot.step} of trial {trial}"
+        for trial in set(snapshot.trials) - kept.outcomes.keys():
+            assert (trial, snapshot.step) in records, f"{where}: no record of step {snapshot.step} of trial {trial}"
 
 
 def at_operations(task: Task, expected: dict[str, Any], chosen: list[int], seed: int) -> None:

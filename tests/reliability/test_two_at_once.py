@@ -19,8 +19,8 @@ import pytest
 
 from bnexp.plan import Options
 from bnexp.runner import prepare as preparing
+from bnexp.store.integrity import Tables, examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.verify import Tables, examine
 from tests.cli.command import tree
 from tests.reliability.conftest import (
     FILMED,

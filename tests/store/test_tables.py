@@ -16,6 +16,7 @@ from bnexp.config.yaml import parse, to_yaml
 from bnexp.plan import Trial, trials
 from bnexp.records import CURVE_COLUMNS, Outcome
 from bnexp.store.files import TRIALS
+from bnexp.store.integrity import Table
 from bnexp.store.reader import grid_column, trial_frame
 from bnexp.store.tables import (
     EXACT,
@@ -28,7 +29,6 @@ from bnexp.store.tables import (
     trial_row,
     unescape_cell,
 )
-from bnexp.store.verify import Table
 from tests.helpers import experiment
 from tests.store.conftest import MakeRun
 

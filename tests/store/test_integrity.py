@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnexp.store.checksums import checksum, row_values
+from bnexp.store.integrity import UNCHECKED, checksum, row_values
 from bnexp.store.reader import DamagedRunError, RunRecord
-from bnexp.store.verify import UNCHECKED
 from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 

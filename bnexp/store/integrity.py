@@ -1,0 +1,440 @@
+"""The files of a run folder held against checksums.txt: what was changed or lost, and what can be kept.
+
+A checksum is over values, not over bytes: a table that a spreadsheet saved again is unchanged as long as its numbers
+and texts are. For a table that grows, a line of checksums.txt holds the sum of the checksums of a trial's rows up to a
+record, so that a lost row shows, too. It is appended before the rows are written: whoever reads the tables first and
+checksums.txt afterwards finds every good row in it.
+"""
+
+import csv
+import json
+import os
+import re
+import struct
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from math import inf, nan
+from pathlib import Path
+from typing import Any, get_args
+from zlib import crc32
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, OutcomeKind
+from bnexp.store.files import (
+    CHECKSUMS,
+    CONFIG,
+    CURVES,
+    ENVIRONMENT,
+    FORMAT_VERSION,
+    LATE_PROBES,
+    LOG,
+    PICTURE,
+    PROBES,
+    SUMMARIES,
+    TRIALS,
+    cannot_continue,
+    check_format,
+    quarantine,
+    read,
+)
+from bnexp.store.tables import COLUMNS_SINCE_3, EXACT, NUMBERS, RESULT_COLUMNS, Row, trial_columns
+
+# Checksums
+
+Entry = tuple[str, int, int, int]
+"""A line of checksums.txt: file, trial, step, checksum. For trials.csv the step is that of the trial's last record."""
+Value = float | str
+NO_STEP = -1
+"""The step of a trial without records."""
+MASK = 0xFFFFFFFF
+"""Checksums are added up modulo 2^32."""
+SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
+LINE = re.compile(r"([\w.]+) (\d+) (-?\d+) ([0-9a-f]{8})", re.ASCII)
+
+
+def row_values(row: Row) -> list[Value]:
+    """Return the cells of a row as numbers, blanks as NaN, and texts."""
+    try:
+        return [*map(float, row)]
+    except ValueError:
+        return [_value(cell) for cell in row]
+
+
+def _value(cell: str) -> Value:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
+
+
+def checksum(values: Sequence[Value]) -> int:
+    """Return the checksum of a row's values."""
+    try:
+        return crc32(struct.pack(f"<{len(values)}d", *values))
+    except struct.error:
+        return crc32(repr(values).encode())
+
+
+def rows_sum(rows: Iterable[Row]) -> int:
+    """Return the sum of the checksums of rows."""
+    return sum(checksum(row_values(row)) for row in rows)
+
+
+def file_entry(name: str, content: bytes) -> Entry:
+    """Return the entry for a file that isn't a table: trial and step are 0."""
+    return name, 0, 0, crc32(content)
+
+
+def trial_entry(trial: int, row: Row, last_step: int) -> Entry:
+    """Return the entry for a row of trials.csv."""
+    return TRIALS, trial, last_step, checksum(row_values(row))
+
+
+def table_entries(
+    name: str, rows: Iterable[Sequence[Value]], steps: Mapping[int, Collection[int]] | None = None
+) -> Iterator[Entry]:
+    """Yield the entries for a table that grows, those of a trial in the order of steps.
+
+    Args:
+        name: of the file.
+        rows: the values of all its rows, which begin with trial, epoch and step.
+        steps: every trial's steps to have entries for; if not given, those of its rows.
+    """
+    sums = defaultdict[int, dict[int, int]](lambda: defaultdict(int))
+    for values in rows:
+        sums[int(values[0])][int(values[2])] += checksum(values)
+    for trial, wanted in (sums if steps is None else steps).items():
+        own = sorted(sums.get(trial, ()))
+        totals = [0, *accumulate(sums[trial][step] for step in own)]
+        for step in sorted(wanted):
+            yield name, trial, step, totals[bisect_right(own, step)] & MASK
+
+
+def checksum_lines(entries: Iterable[Entry]) -> bytes:
+    """Return entries as lines of checksums.txt."""
+    return "".join(f"{name} {trial} {step} {sum_ & MASK:08x}\n" for name, trial, step, sum_ in entries).encode()
+
+
+class ChecksumIndex:
+    """checksums.txt as it is at this moment; lines that can't be read are left out."""
+
+    def __init__(self, run: Path):
+        path = run / CHECKSUMS
+        text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+        found = [line.groups() for line in map(LINE.fullmatch, text.split("\n")) if line]
+        self._entries = {(name, int(trial), int(step), int(sum_, 16)) for name, trial, step, sum_ in found}
+        self._steps = defaultdict[tuple[str, int], set[int]](set)
+        for name, trial, step, _ in self._entries:
+            self._steps[name, trial].add(step)
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def __contains__(self, entry: Entry) -> bool:
+        return entry in self._entries
+
+    def steps(self, name: str, trial: int) -> Collection[int]:
+        """Return the steps of a trial in a file that there are checksums for."""
+        return self._steps.get((name, trial), ())
+
+
+def checksum_index(run: Path) -> ChecksumIndex | None:
+    """Return the checksums of a run folder; None for an earlier format, whose checksums aren't read.
+
+    Raises:
+        InputError: this version doesn't read the folder's format.
+        OSError: the file can't be read.
+    """
+    format_, index = check_format(run), ChecksumIndex(run)
+    return index if index or format_ in (None, FORMAT_VERSION) else None
+
+
+# Faults
+
+CHANGED = "changed since it was written"
+MISSING = "missing"
+HEADER = "the first line is not as it was written"
+NAMED = 5
+"""Trials that a message lists."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something in a run folder that is not as it was written."""
+
+    file: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}"
+
+
+UNCHECKED = Fault(CHECKSUMS, "missing or damaged, so that nothing can be checked")
+
+
+@dataclass
+class Table:
+    """What can be read of a table, and how it differs from what was written."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    values: list[list[Value]] = field(default_factory=list)
+    """The rows as numbers and texts."""
+    faults: dict[int, int] = field(default_factory=dict)
+    """The first step from which rows were changed or lost, by trial; NO_STEP for all of them."""
+    unknown_lines: bool = False
+    problem: str = ""
+    """Why nothing can be read."""
+    older: bool = False
+    """True if it has the columns of format 2."""
+    unterminated: bool = False
+    """True if no line break follows the last row: its writer may have been stopped within it."""
+
+    def fault(self) -> Fault | None:
+        """Return what is wrong with it, if anything."""
+        places = [f"trial {n}" + (f" from step {step}" if step >= 0 else "") for n, step in sorted(self.faults.items())]
+        named = ", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else "")
+        parts = [f"changed or lost since it was written: {named}"] if places else []
+        parts += ["has lines that bnexp did not write"] if self.unknown_lines else []
+        message = self.problem or "; ".join(parts)
+        return Fault(self.name, message) if message else None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows that a run folder begins with: those of reused trials, or what was written before."""
+
+    outcomes: Mapping[int, Row] = field(default_factory=dict)
+    """Rows of trials.csv of trials that have ended."""
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    """Rows of the tables that grow, by file."""
+    files: Sequence[Entry] = ()
+    """Entries of config.yaml and environment.json as they are until they are written again."""
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a run folder at one moment."""
+
+    trials: Table
+    curves: Table
+    probes: Table
+    late_probes: Table
+    faults: tuple[Fault, ...]
+
+    def intact(self) -> Kept:
+        """Return what a run can continue from.
+
+        Returns:
+            The rows of trials that have ended and lack nothing; of curves.csv those before the first that was changed
+            or lost; of probes.csv what was measured until then.
+        """
+        first = dict(self.curves.faults)
+        for trial, step in self.probes.faults.items():
+            first[trial] = min(step, first.get(trial, step))
+        outcomes = {
+            int(row[0]): row
+            for row in self.trials.rows
+            if row[-len(RESULT_COLUMNS)] and int(row[0]) not in first.keys() | self.trials.faults.keys()
+        }
+        records = {(int(row[0]), int(row[2])): row for row in reversed(self.curves.rows)}
+        curves = [row for (trial, step), row in sorted(records.items()) if step < first.get(trial, inf)]
+        last = {int(row[0]): int(row[2]) for row in curves}
+        probes = [row for row in self.probes.rows if int(row[2]) <= last.get(int(row[0]), NO_STEP)]
+        late = [row for row in self.late_probes.rows if int(row[0]) not in self.late_probes.faults]
+        return Kept(outcomes, {CURVES: curves, PROBES: probes, LATE_PROBES: late})
+
+
+def check_files(run: Path, names: Sequence[str]) -> dict[str, Fault | None]:
+    """Return what is wrong with files that aren't tables, if anything.
+
+    Raises:
+        InputError: this version doesn't read the folder's format.
+        OSError: one can't be read.
+    """
+    # Checksums last: they are written first.
+    contents = {name: (run / name).read_bytes() if (run / name).is_file() else None for name in names}
+    index = checksum_index(run)
+    found: dict[str, Fault | None] = {}
+    for name, content in contents.items():
+        if content is None:
+            found[name] = Fault(name, MISSING)
+        else:
+            found[name] = Fault(name, CHANGED) if index and file_entry(name, content) not in index else None
+    return found
+
+
+def examine(run: Path, config: ExperimentConfig) -> Tables:
+    """Read the tables of a run and check every row; what is missing or damaged becomes a fault, never an error.
+
+    Raises:
+        InputError: this version doesn't read the folder's format.
+        OSError: a file is there but can't be read.
+    """
+    planned = frozenset(range(len(config.points()) * len(config.arms) * len(config.seeds)))
+    # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
+    trials = _read_table(run / TRIALS, trial_columns(config), planned)
+    curves = _read_table(run / CURVES, CURVE_COLUMNS, planned)
+    probes = _read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
+    late = _read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
+    index = checksum_index(run)
+    if late.problem == MISSING and not (index and any(index.steps(LATE_PROBES, trial) for trial in planned)):
+        late = Table(LATE_PROBES)
+    trials.faults = dict.fromkeys(planned - {int(row[0]) for row in trials.rows}, NO_STEP)
+    _drop_torn(curves, index)
+    if index:
+        until = _check_trials(trials, planned, index)
+        recorded = _steps(curves)
+        reached = {trial: max(steps) for trial, steps in recorded.items()}
+        until |= {trial: max(step, until[trial]) for trial, step in reached.items()}
+        _check_rows(curves, recorded, until, index)
+        if config.probes:
+            _check_rows(probes, recorded, reached, index)
+        _check_rows(late, _steps(late), dict.fromkeys(planned, inf), index)
+    unchecked = [UNCHECKED] if index is not None and not index else []
+    faults = [table.fault() for table in (trials, curves, probes, late)]
+    return Tables(trials, curves, probes, late, (*unchecked, *filter(None, faults)))
+
+
+def _read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> Table:
+    """Read a table as far as it can be read.
+
+    Args:
+        path: the file.
+        columns: that it has.
+        planned: numbers of the trials.
+    """
+    nothing = Table(path.name, faults=dict.fromkeys(planned, NO_STEP))
+    if not path.is_file():
+        return replace(nothing, problem=MISSING)
+    header, *lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+    names = _cells(header)
+    older = names != list(columns)
+    if older and names != [name for name in columns if name not in COLUMNS_SINCE_3]:
+        return replace(nothing, problem=HEADER)
+    table = Table(path.name, older=older)
+    places = 3 if "step" in columns else 1  # trial, epoch and step, or the trial alone
+    numbers = [at for at, name in enumerate(columns) if at < places or name in NUMBERS]
+    for number, line in enumerate(lines, 1):
+        if not (row := _cells(line)):
+            continue
+        if older:
+            known = dict(zip(names, row, strict=False))
+            row = [known.get(name, "") for name in columns]
+        values, last = row_values(row), number == len(lines)  # what follows the last line break
+        readable = len(row) == len(columns) and (str not in map(type, values) or _readable(values, numbers))
+        if readable and values[0] in planned and _whole(row[:places], values[:places]):
+            table.rows.append(row)
+            table.values.append(values)
+            table.unterminated = last
+        elif not last:
+            table.unknown_lines = True
+    return table
+
+
+def _cells(line: str) -> list[str]:
+    line = line.rstrip("\r")
+    if '"' not in line:
+        return line.split(",") if line else []
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return [line]
+
+
+def _whole(cells: Row, values: Sequence[Any]) -> bool:
+    return all(map(str.isdecimal, cells)) and max(values) < EXACT
+
+
+def _readable(values: Sequence[Value], numbers: Iterable[int]) -> bool:
+    """Return whether there are numbers where numbers belong, and a known outcome if there is one."""
+    outcome = values[-len(RESULT_COLUMNS)] if len(values) > len(RESULT_COLUMNS) else nan
+    return not any(isinstance(values[at], str) for at in numbers) and (
+        isinstance(outcome, float) or outcome in get_args(OutcomeKind)
+    )
+
+
+def _steps(table: Table) -> dict[int, set[int]]:
+    """Return the steps of every trial's rows."""
+    found = defaultdict[int, set[int]](set)
+    for values in table.values:
+        found[int(values[0])].add(int(values[2]))
+    return found
+
+
+def _drop_torn(curves: Table, index: ChecksumIndex | None) -> None:
+    """Drop a last row without a line break unless the checksums say that it is whole."""
+    if curves.unterminated:
+        trial, _, step = map(int, curves.rows[-1][:3])
+        own = (values for values in curves.values if values[0] == trial)
+        if not index or next(table_entries(CURVES, own, {trial: [step]})) not in index:
+            del curves.rows[-1], curves.values[-1]
+
+
+def _check_trials(table: Table, planned: Iterable[int], index: ChecksumIndex) -> dict[int, int]:
+    """Find the trials whose rows in trials.csv are not as they were written; return the step that each has to reach."""
+    found, until = defaultdict[int, list[int]](list), dict[int, int]()
+    for values in table.values:
+        found[int(values[0])].append(checksum(values))
+    for trial in planned:
+        known, sum_ = index.steps(TRIALS, trial), sum(found[trial]) & MASK
+        steps = [step for step in known if found[trial] and (TRIALS, trial, step, sum_) in index]
+        until[trial] = max(steps or known, default=NO_STEP)
+        if not steps:
+            table.faults[trial] = NO_STEP
+    return until
+
+
+def _check_rows(
+    table: Table, steps: Mapping[int, Collection[int]], until: Mapping[int, float], index: ChecksumIndex
+) -> None:
+    """Find the first step of every trial whose sum is not in the checksums.
+
+    Args:
+        table: that grows.
+        steps: those that there have to be checksums for.
+        until: the last step whose checksum, if there is one, has to agree.
+        index: the checksums.
+    """
+    expected = {
+        trial: {*steps.get(trial, ()), *(step for step in index.steps(table.name, trial) if step <= last)}
+        for trial, last in until.items()
+    }
+    for entry in table_entries(table.name, table.values, expected):
+        if entry not in index:
+            table.faults.setdefault(entry[1], entry[2])
+
+
+# Repair
+
+
+def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] | None, tuple[str, ...]]:
+    """Return what can be kept of a run folder, and keep copies of what is damaged.
+
+    Returns:
+        The rows; environment.json if it can be read; and what was damaged, and under which name it is kept.
+
+    Raises:
+        InputError: the folder is of a format that is only read.
+        OSError: a file can't be read, which may be intact, or no copy can be made.
+    """
+    tables = examine(path, config)
+    if tables.trials.older:
+        raise cannot_continue(path)
+    damaged = check_files(path, (ENVIRONMENT, CONFIG))
+    files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
+    about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
+    names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
+    blocked = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
+    faults = (*filter(None, damaged.values()), *tables.faults, *(Fault(name, "not a file") for name in blocked))
+    notes = tuple(_put_aside(path, fault) for fault in faults)
+    return replace(tables.intact(), files=files), about, notes
+
+
+def _put_aside(path: Path, fault: Fault) -> str:
+    """Keep what is about to be replaced; return what there is to say."""
+    place = path / fault.file
+    return f"{fault} (kept as {quarantine(place).name})" if os.path.lexists(place) else str(fault)
