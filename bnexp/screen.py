@@ -96,7 +96,7 @@ class RunDisplay:
         plan = self._plan
         for line in [*(f"{plan.path}: {line}" for line in session.damage), *data_warnings(plan.data)]:
             warn(line)
-        self._tally.skip(set(session.writer.ended))
+        self._tally.skip(session.writer.ended)
         if not self._shown:
             return
         if plan.config.tuned:

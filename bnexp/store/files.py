@@ -140,11 +140,11 @@ def make_folder(path: Path) -> None:
         raise InputError(reason) from None
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(run: Path) -> None:
     """Remove what a killed `replace` left beside its target; what a process that lives writes, a report, stays."""
     import psutil  # not where a run is only read
 
-    for path in folder.glob(".*.*"):
+    for path in (*run.glob(".*.*"), *run.glob("checkpoints/.*.*")):
         process = path.suffix[1:]
         if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
             path.unlink(missing_ok=True)

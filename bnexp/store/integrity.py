@@ -6,7 +6,6 @@ record, so that a lost row shows, too. It is appended before the rows are writte
 checksums.txt afterwards finds every good row in it.
 """
 
-import csv
 import json
 import os
 import re
@@ -16,13 +15,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import inf, nan
+from math import inf
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from zlib import crc32
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, OutcomeKind
+from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.files import (
     CHECKSUMS,
     CONFIG,
@@ -40,34 +39,25 @@ from bnexp.store.files import (
     quarantine,
     read,
 )
-from bnexp.store.tables import COLUMNS_SINCE_3, EXACT, NUMBERS, RESULT_COLUMNS, Row, trial_columns
+from bnexp.store.tables import (
+    MISSING,
+    NO_STEP,
+    RESULT_COLUMNS,
+    Row,
+    Table,
+    Value,
+    read_table,
+    row_values,
+    trial_columns,
+)
 
 # Checksums
 
 Entry = tuple[str, int, int, int]
 """A line of checksums.txt: file, trial, step, checksum. For trials.csv the step is that of the trial's last record."""
-Value = float | str
-NO_STEP = -1
-"""The step of a trial without records."""
 MASK = 0xFFFFFFFF
 """Checksums are added up modulo 2^32."""
-SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
 LINE = re.compile(r"([\w.]+) (\d+) (-?\d+) ([0-9a-f]{8})", re.ASCII)
-
-
-def row_values(row: Row) -> list[Value]:
-    """Return the cells of a row as numbers, blanks as NaN, and texts."""
-    try:
-        return [*map(float, row)]
-    except ValueError:
-        return [_value(cell) for cell in row]
-
-
-def _value(cell: str) -> Value:
-    try:
-        return float(cell or "nan")
-    except ValueError:
-        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
 
 
 def checksum(values: Sequence[Value]) -> int:
@@ -155,10 +145,6 @@ def checksum_index(run: Path) -> ChecksumIndex | None:
 # Faults
 
 CHANGED = "changed since it was written"
-MISSING = "missing"
-HEADER = "the first line is not as it was written"
-NAMED = 5
-"""Trials that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -173,34 +159,6 @@ class Fault:
 
 
 UNCHECKED = Fault(CHECKSUMS, "missing or damaged, so that nothing can be checked")
-
-
-@dataclass
-class Table:
-    """What can be read of a table, and how it differs from what was written."""
-
-    name: str
-    rows: list[Row] = field(default_factory=list)
-    values: list[list[Value]] = field(default_factory=list)
-    """The rows as numbers and texts."""
-    faults: dict[int, int] = field(default_factory=dict)
-    """The first step from which rows were changed or lost, by trial; NO_STEP for all of them."""
-    unknown_lines: bool = False
-    problem: str = ""
-    """Why nothing can be read."""
-    older: bool = False
-    """True if it has the columns of format 2."""
-    unterminated: bool = False
-    """True if no line break follows the last row: its writer may have been stopped within it."""
-
-    def fault(self) -> Fault | None:
-        """Return what is wrong with it, if anything."""
-        places = [f"trial {n}" + (f" from step {step}" if step >= 0 else "") for n, step in sorted(self.faults.items())]
-        named = ", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else "")
-        parts = [f"changed or lost since it was written: {named}"] if places else []
-        parts += ["has lines that bnexp did not write"] if self.unknown_lines else []
-        message = self.problem or "; ".join(parts)
-        return Fault(self.name, message) if message else None
 
 
 @dataclass(frozen=True)
@@ -276,10 +234,10 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
     """
     planned = frozenset(range(len(config.points()) * len(config.arms) * len(config.seeds)))
     # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
-    trials = _read_table(run / TRIALS, trial_columns(config), planned)
-    curves = _read_table(run / CURVES, CURVE_COLUMNS, planned)
-    probes = _read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
-    late = _read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
+    trials = read_table(run / TRIALS, trial_columns(config), planned)
+    curves = read_table(run / CURVES, CURVE_COLUMNS, planned)
+    probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
+    late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
     index = checksum_index(run)
     if late.problem == MISSING and not (index and any(index.steps(LATE_PROBES, trial) for trial in planned)):
         late = Table(LATE_PROBES)
@@ -295,66 +253,8 @@ def examine(run: Path, config: ExperimentConfig) -> Tables:
             _check_rows(probes, recorded, reached, index)
         _check_rows(late, _steps(late), dict.fromkeys(planned, inf), index)
     unchecked = [UNCHECKED] if index is not None and not index else []
-    faults = [table.fault() for table in (trials, curves, probes, late)]
-    return Tables(trials, curves, probes, late, (*unchecked, *filter(None, faults)))
-
-
-def _read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> Table:
-    """Read a table as far as it can be read.
-
-    Args:
-        path: the file.
-        columns: that it has.
-        planned: numbers of the trials.
-    """
-    nothing = Table(path.name, faults=dict.fromkeys(planned, NO_STEP))
-    if not path.is_file():
-        return replace(nothing, problem=MISSING)
-    header, *lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
-    names = _cells(header)
-    older = names != list(columns)
-    if older and names != [name for name in columns if name not in COLUMNS_SINCE_3]:
-        return replace(nothing, problem=HEADER)
-    table = Table(path.name, older=older)
-    places = 3 if "step" in columns else 1  # trial, epoch and step, or the trial alone
-    numbers = [at for at, name in enumerate(columns) if at < places or name in NUMBERS]
-    for number, line in enumerate(lines, 1):
-        if not (row := _cells(line)):
-            continue
-        if older:
-            known = dict(zip(names, row, strict=False))
-            row = [known.get(name, "") for name in columns]
-        values, last = row_values(row), number == len(lines)  # what follows the last line break
-        readable = len(row) == len(columns) and (str not in map(type, values) or _readable(values, numbers))
-        if readable and values[0] in planned and _whole(row[:places], values[:places]):
-            table.rows.append(row)
-            table.values.append(values)
-            table.unterminated = last
-        elif not last:
-            table.unknown_lines = True
-    return table
-
-
-def _cells(line: str) -> list[str]:
-    line = line.rstrip("\r")
-    if '"' not in line:
-        return line.split(",") if line else []
-    try:
-        return next(csv.reader([line]))
-    except csv.Error:
-        return [line]
-
-
-def _whole(cells: Row, values: Sequence[Any]) -> bool:
-    return all(map(str.isdecimal, cells)) and max(values) < EXACT
-
-
-def _readable(values: Sequence[Value], numbers: Iterable[int]) -> bool:
-    """Return whether there are numbers where numbers belong, and a known outcome if there is one."""
-    outcome = values[-len(RESULT_COLUMNS)] if len(values) > len(RESULT_COLUMNS) else nan
-    return not any(isinstance(values[at], str) for at in numbers) and (
-        isinstance(outcome, float) or outcome in get_args(OutcomeKind)
-    )
+    faults = [Fault(table.name, table.damage) for table in (trials, curves, probes, late) if table.damage]
+    return Tables(trials, curves, probes, late, (*unchecked, *faults))
 
 
 def _steps(table: Table) -> dict[int, set[int]]:

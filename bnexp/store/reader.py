@@ -30,8 +30,19 @@ from bnexp.store.files import (
     read,
     refusal,
 )
-from bnexp.store.integrity import MISSING, Fault, Table, Tables, check_files, checksum, examine, row_values
-from bnexp.store.tables import EXACT, RESULT_COLUMNS, TEXT_COLUMNS, escape_cell, probe_of, to_row, unescape_cell
+from bnexp.store.integrity import Fault, Tables, check_files, checksum, examine
+from bnexp.store.tables import (
+    EXACT,
+    MISSING,
+    RESULT_COLUMNS,
+    TEXT_COLUMNS,
+    Table,
+    escape_cell,
+    probe_of,
+    row_values,
+    to_row,
+    unescape_cell,
+)
 
 
 class DamagedRunError(InputError):

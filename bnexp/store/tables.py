@@ -1,13 +1,16 @@
-"""Rows of the tables in a run folder: their columns, and how values become cells."""
+"""The tables in a run folder: their columns, how values become cells, and what can be read of a table."""
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from math import nan
+from pathlib import Path
+from typing import Any, get_args
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.plan import Trial
-from bnexp.records import CURVE_COLUMNS, Outcome
+from bnexp.records import CURVE_COLUMNS, Outcome, OutcomeKind
 
 Row = Sequence[str]
 """The cells of a row as text."""
@@ -117,3 +120,115 @@ def trial_row(trial: Trial, records: Sequence[Row] = (), outcome: Outcome | None
         if best["val_accuracy"]:
             results |= {"best_val_accuracy": best["val_accuracy"], "test_accuracy_at_best_val": best["test_accuracy"]}
     return [*to_row([trial.number, trial.arm, trial.seed, *trial.point.values()]), *results.values()]
+
+
+# Reading
+
+Value = float | str
+SPELLED_BY_SPREADSHEETS = {"TRUE": "True", "FALSE": "False"}
+NO_STEP = -1
+"""The step of a trial without records."""
+MISSING, HEADER = "missing", "the first line is not as it was written"
+NAMED = 5
+"""Trials that a message lists."""
+
+
+def row_values(row: Row) -> list[Value]:
+    """Return the cells of a row as numbers, blanks as NaN, and texts."""
+    try:
+        return [*map(float, row)]
+    except ValueError:
+        return [_value(cell) for cell in row]
+
+
+def _value(cell: str) -> Value:
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        return SPELLED_BY_SPREADSHEETS.get(cell, cell)
+
+
+@dataclass
+class Table:
+    """What can be read of a table, and how it differs from what was written."""
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    values: list[list[Value]] = field(default_factory=list)
+    """The rows as numbers and texts."""
+    faults: dict[int, int] = field(default_factory=dict)
+    """The first step from which rows were changed or lost, by trial; NO_STEP for all of them."""
+    unknown_lines: bool = False
+    problem: str = ""
+    """Why nothing can be read."""
+    older: bool = False
+    """True if it has the columns of format 2."""
+    unterminated: bool = False
+    """True if no line break follows the last row: its writer may have been stopped within it."""
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with it, if anything."""
+        places = [f"trial {n}" + (f" from step {step}" if step >= 0 else "") for n, step in sorted(self.faults.items())]
+        named = ", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else "")
+        parts = [f"changed or lost since it was written: {named}"] if places else []
+        parts += ["has lines that bnexp did not write"] if self.unknown_lines else []
+        return self.problem or "; ".join(parts)
+
+
+def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> Table:
+    """Read a table as far as it can be read.
+
+    Args:
+        path: the file.
+        columns: that it has.
+        planned: numbers of the trials.
+    """
+    nothing = Table(path.name, faults=dict.fromkeys(planned, NO_STEP))
+    if not path.is_file():
+        return replace(nothing, problem=MISSING)
+    header, *lines = path.read_bytes().decode("utf-8-sig", errors="replace").split("\n")
+    names = _cells(header)
+    older = names != list(columns)
+    if older and names != [name for name in columns if name not in COLUMNS_SINCE_3]:
+        return replace(nothing, problem=HEADER)
+    table = Table(path.name, older=older)
+    places = 3 if "step" in columns else 1  # trial, epoch and step, or the trial alone
+    numbers = [at for at, name in enumerate(columns) if at < places or name in NUMBERS]
+    for number, line in enumerate(lines, 1):
+        if not (row := _cells(line)):
+            continue
+        if older:
+            known = dict(zip(names, row, strict=False))
+            row = [known.get(name, "") for name in columns]
+        values, last = row_values(row), number == len(lines)  # what follows the last line break
+        readable = len(row) == len(columns) and (str not in map(type, values) or _readable(values, numbers))
+        if readable and values[0] in planned and _whole(row[:places], values[:places]):
+            table.rows.append(row)
+            table.values.append(values)
+            table.unterminated = last
+        elif not last:
+            table.unknown_lines = True
+    return table
+
+
+def _cells(line: str) -> list[str]:
+    line = line.rstrip("\r")
+    if '"' not in line:
+        return line.split(",") if line else []
+    try:
+        return next(csv.reader([line]))
+    except csv.Error:
+        return [line]
+
+
+def _whole(cells: Row, values: Sequence[Any]) -> bool:
+    return all(map(str.isdecimal, cells)) and max(values) < EXACT
+
+
+def _readable(values: Sequence[Value], numbers: Iterable[int]) -> bool:
+    """Return whether there are numbers where numbers belong, and a known outcome if there is one."""
+    outcome = values[-len(RESULT_COLUMNS)] if len(values) > len(RESULT_COLUMNS) else nan
+    return not any(isinstance(values[at], str) for at in numbers) and (
+        isinstance(outcome, float) or outcome in get_args(OutcomeKind)
+    )

@@ -4,6 +4,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,19 +34,27 @@ from bnexp.store.files import (
     replace,
 )
 from bnexp.store.integrity import (
-    NO_STEP,
     Entry,
     Kept,
     checksum_index,
     checksum_lines,
     file_entry,
     recover,
-    row_values,
     rows_sum,
     table_entries,
     trial_entry,
 )
-from bnexp.store.tables import RESULT_COLUMNS, Row, csv_text, numbers_row, to_row, trial_columns, trial_row
+from bnexp.store.tables import (
+    NO_STEP,
+    RESULT_COLUMNS,
+    Row,
+    csv_text,
+    numbers_row,
+    row_values,
+    to_row,
+    trial_columns,
+    trial_row,
+)
 
 Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
@@ -104,7 +113,8 @@ class RunWriter:
         self._columns, self._config = trial_columns(config), to_yaml(config.model_dump(mode="json"))
         self._tables = [name for name in COLUMNS if name != PROBES or config.probes]
         self._rows = {trial.number: trial_row(trial) for trial in trials}
-        self._ended: set[int] = set()
+        self.ended: set[int] = set()
+        """Numbers of the trials with an outcome."""
         self._attempts: dict[int, _Attempt] = {}
         self._environment = dict(environment)
         self._files: dict[str, AppendOnlyFile] = {}
@@ -132,7 +142,7 @@ class RunWriter:
         Raises:
             InputError: the folder can't be made.
         """
-        make_run_folder(path)
+        make_folder(path / "checkpoints")
         return cls(path, config, trials, {**_new(groups), **environment})._begin(reused or Kept())
 
     @classmethod
@@ -161,7 +171,7 @@ class RunWriter:
         """
         if check_format(path) == READ_ONLY:
             raise cannot_continue(path)
-        make_run_folder(path)
+        make_folder(path / "checkpoints")
         kept, about, notes = recover(path, config)
         about = {**(about or {**_new(groups), **environment}), "format": FORMAT_VERSION, "ended": None}
         writer = cls(path, config, trials, about)
@@ -171,12 +181,7 @@ class RunWriter:
     @property
     def unfinished(self) -> list[int]:
         """Numbers of the trials without an outcome."""
-        return [number for number in self._rows if number not in self._ended]
-
-    @property
-    def ended(self) -> list[int]:
-        """Numbers of the trials with an outcome."""
-        return [number for number in self._rows if number in self._ended]
+        return [number for number in self._rows if number not in self.ended]
 
     @property
     def groups(self) -> Groups:
@@ -204,7 +209,7 @@ class RunWriter:
         Records beyond stay in the files until they are made again.
         """
         for trial, step in steps.items():
-            if trial not in self._ended:
+            if trial not in self.ended:
                 self._attempts[trial] = self._attempt(trial).until(step)
 
     def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
@@ -219,7 +224,7 @@ class RunWriter:
             measured[int(values["trial"])].append(to_row(values[name] for name in PROBE_COLUMNS))
         added, caught_up, entries = defaultdict[str, list[Row]](list), list[int](), list[Entry]()
         for trial, numbers in zip(record.trials, record.rows(), strict=True):
-            if trial in self._ended:
+            if trial in self.ended:
                 continue
             rows = {PROBES: measured[trial], CURVES: [numbers_row(numbers[name] for name in CURVE_COLUMNS)]}
             new = {name: rows[name] for name in self._tables}
@@ -239,7 +244,7 @@ class RunWriter:
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
         """Enter how trials ended, with their final numbers, into trials.csv."""
-        new = {outcome.trial: outcome for outcome in outcomes if outcome.trial not in self._ended}
+        new = {outcome.trial: outcome for outcome in outcomes if outcome.trial not in self.ended}
         if not new:
             return
         self._replace_old(new)
@@ -249,7 +254,7 @@ class RunWriter:
             self._attempts.pop(number, None)
             row = self._rows[number] = trial_row(self._trials[number], attempt.rows[CURVES], outcome)
             entries.append(trial_entry(number, row, attempt.last_step))
-        self._ended.update(new)
+        self.ended.update(new)
         self._enter(entries)
         self.sync()  # so that on the disk no outcome is without its records
         self._write_trials()
@@ -306,14 +311,14 @@ class RunWriter:
         steps = {trial: {int(row[2]) for row in each[CURVES]} for trial, each in own.items()}
         entries = [*kept.files, *(trial_entry(trial, row, NO_STEP) for trial, row in self._rows.items())]
         entries += [trial_entry(n, row, max(steps.get(n, ()), default=NO_STEP)) for n, row in kept.outcomes.items()]
-        for name in rows:
-            values = map(row_values, rows[name])
-            entries += table_entries(name, values, None if name == LATE_PROBES else steps)
+        for name, kept_rows in rows.items():
+            entries += table_entries(name, map(row_values, kept_rows), None if name == LATE_PROBES else steps)
         for trial, row in kept.outcomes.items():
             if not (retry_failed and row[-len(RESULT_COLUMNS)] == "failed"):
                 self._rows[trial] = row
-                self._ended.add(trial)
+                self.ended.add(trial)
         self._attempts = {trial: _Attempt(own[trial]) for trial in self.unfinished}
+        remove_leftovers(self.path)
         try:
             replace(self.path / CHECKSUMS, checksum_lines(entries))
             self._write_environment()
@@ -371,23 +376,13 @@ class RunWriter:
         replace(self.path / name, content)
 
 
-def make_run_folder(path: Path) -> None:
-    """Make the folders of a run, without what a process that was killed left in them."""
-    make_folder(path / "checkpoints")
-    for folder in (path, path / "checkpoints"):
-        remove_leftovers(folder)
-
-
 def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:
     """Write late_probes.csv and return it; the caller holds the run's lock."""
     if checksum_index(run):  # else the other files would lack theirs
-        checksums = AppendOnlyFile(run / CHECKSUMS)
-        try:
+        with closing(AppendOnlyFile(run / CHECKSUMS)) as checksums:
             # A crash may have left half a line.
             checksums.append(b"\n" + checksum_lines(table_entries(LATE_PROBES, map(row_values, rows))))
             checksums.sync()
-        finally:
-            checksums.close()
     replace(run / LATE_PROBES, csv_text([PROBE_COLUMNS, *rows]))
     return run / LATE_PROBES
 

@@ -22,8 +22,9 @@ from bnexp.report.summary import write_report_files
 from bnexp.screen import plain
 from bnexp.store.files import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, TRIALS
 from bnexp.store.finding import find_together
-from bnexp.store.integrity import checksum_lines, file_entry, row_values, table_entries, trial_entry
+from bnexp.store.integrity import checksum_lines, file_entry, table_entries, trial_entry
 from bnexp.store.reader import RunRecord
+from bnexp.store.tables import row_values
 from bnexp.store.writer import RunWriter
 from tests.cli.command import Command, Result
 from tests.helpers import crossed, experiment, no_batches

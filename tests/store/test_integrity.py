@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnexp.store.integrity import UNCHECKED, checksum, row_values
+from bnexp.store.integrity import UNCHECKED, checksum
 from bnexp.store.reader import DamagedRunError, RunRecord
+from bnexp.store.tables import row_values
 from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 

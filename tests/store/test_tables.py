@@ -16,12 +16,12 @@ from bnexp.config.yaml import parse, to_yaml
 from bnexp.plan import Trial, trials
 from bnexp.records import CURVE_COLUMNS, Outcome
 from bnexp.store.files import TRIALS
-from bnexp.store.integrity import Table
 from bnexp.store.reader import grid_column, trial_frame
 from bnexp.store.tables import (
     EXACT,
     RESULT_COLUMNS,
     Row,
+    Table,
     csv_text,
     escape_cell,
     numbers_row,
