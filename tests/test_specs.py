@@ -21,7 +21,7 @@ from bnexp.nn.norm import Norm
 from bnexp.nn.plain_layers import Converter, layer_from_state, to_torch
 from bnexp.nn.shards import Matrices
 from bnexp.plan import TrialGroup
-from bnexp.probes.context import ProbeContext, Value
+from bnexp.probes.prober import ProbeContext, Value
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.runner.misfits import misfits
 from bnexp.training.loop import train

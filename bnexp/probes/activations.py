@@ -4,7 +4,7 @@ Batch norm makes the loss invariant to the scale of the weights before it, L(αW
 1/α: arms are compared by ‖g‖·‖W‖, which stays. What a step changes goes with η·‖g‖/‖W‖, and so with η/α².
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import sqrt
 
 import torch
@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.probes.context import ProbeContext, Value, norms, wanted
-from bnexp.probes.networks import Theta
+from bnexp.probes.prober import ProbeContext, Value, chosen, mean, norms, sum_of_squares
 
 LOW, HIGH = 0.05, 0.95
 """Outside of these a sigmoid is saturated, and a tanh beyond ±HIGH."""
@@ -21,8 +20,8 @@ LOW, HIGH = 0.05, 0.95
 
 def saturation(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the share of (sample, unit) of every sigmoid and tanh that are in the flat parts of the curve."""
-    for layer, kind in context.networks.activations.items():
-        if isinstance(kind, nn.Sigmoid | nn.Tanh) and wanted(settings, layer):
+    for layer, kind in chosen(settings, context.networks.activations).items():
+        if isinstance(kind, nn.Sigmoid | nn.Tanh):
             h_KNC = context.samples("outputs", layer, settings.batches or 1)
             flat_KNC = h_KNC.abs() > HIGH if isinstance(kind, nn.Tanh) else (h_KNC < LOW) | (h_KNC > HIGH)
             yield layer, "saturation", _share(flat_KNC, h_KNC)
@@ -33,8 +32,8 @@ def dead_units(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value
 
     In images a unit is a channel.
     """
-    for layer, kind in context.networks.activations.items():
-        if isinstance(kind, nn.ReLU) and wanted(settings, layer):
+    for layer, kind in chosen(settings, context.networks.activations).items():
+        if isinstance(kind, nn.ReLU):
             h_KNC = context.samples("outputs", layer, settings.batches or 1)
             yield layer, "dead_units", _share((h_KNC <= 0).all(1, keepdim=True), h_KNC)
             yield layer, "dead_units.zeros", _share(h_KNC <= 0, h_KNC)
@@ -46,16 +45,15 @@ def rank(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
 
     The true rank is no smaller.
     """
-    for layer in context.networks.activations:
-        if wanted(settings, layer):
-            h_KNC = context.samples("outputs", layer, settings.batches or 1).double()
-            _, samples, units = h_KNC.shape
-            # H Hᵀ and Hᵀ H have the same trace and the same norm.
-            moments = h_KNC.mT @ h_KNC if units <= samples else h_KNC @ h_KNC.mT
-            trace_K = moments.diagonal(dim1=1, dim2=2).sum(1)
-            rank_K = trace_K.square() / moments.square().sum((1, 2))
-            yield layer, "rank", rank_K
-            yield layer, "rank.share", rank_K / min(samples, units)
+    for layer in chosen(settings, context.networks.activations):
+        h_KNC = context.samples("outputs", layer, settings.batches or 1).double()
+        _, samples, units = h_KNC.shape
+        # H Hᵀ and Hᵀ H have the same trace and the same norm.
+        moments = h_KNC.mT @ h_KNC if units <= samples else h_KNC @ h_KNC.mT
+        trace_K = moments.diagonal(dim1=1, dim2=2).sum(1)
+        rank_K = trace_K.square() / moments.square().sum((1, 2))
+        yield layer, "rank", rank_K
+        yield layer, "rank.share", rank_K / min(samples, units)
 
 
 @torch.no_grad()
@@ -66,7 +64,7 @@ def batch_spread(context: ProbeContext, settings: ProbeSettings) -> Iterator[Val
     About 1/B where batches are drawn at random.
     """
     networks, theta = context.networks, context.networks.theta()
-    found: dict[str, list[Tensor]] = {layer: [] for layer in networks.weights if wanted(settings, layer)}
+    found: dict[str, list[Tensor]] = {layer: [] for layer in chosen(settings, networks.weights)}
     for batch in context.drawn_batches(settings.batches or 16):
         with networks.watching() as (_, outputs):
             networks.loss(theta, batch)
@@ -92,28 +90,29 @@ def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Va
     gradient grows on its way back, by a factor of e^−slope per layer.
     """
     networks, passes = context.networks, context.passes(settings.batches or 1)
-    theta, gradient = networks.theta(), _mean([each.gradient for each in passes])
+    theta, gradient = networks.theta(), mean([each.gradient for each in passes])
     matrices = context.clip([each.flatten(1) for each in gradient.values()])
     clipped = dict(zip(gradient, matrices, strict=True))
-    for layer in networks.weights:
-        if wanted(settings, layer):
-            norm_K, weight = norms(gradient[f"{layer}.weight"]), theta[f"{layer}.weight"]
-            yield layer, "gradient_norm", norm_K
-            yield layer, "gradient_norm.clipped", norms(clipped[f"{layer}.weight"])
-            yield layer, "gradient_norm.rms", norm_K / sqrt(weight[0].numel())
-            yield layer, "gradient_norm.relative", norm_K / norms(weight)
-            yield layer, "gradient_norm.scale_free", norm_K * norms(weight)
+    for layer in chosen(settings, networks.weights):
+        norm_K, weight = norms(gradient[f"{layer}.weight"]), theta[f"{layer}.weight"]
+        yield layer, "gradient_norm", norm_K
+        yield layer, "gradient_norm.clipped", norms(clipped[f"{layer}.weight"])
+        yield layer, "gradient_norm.rms", norm_K / sqrt(weight[0].numel())
+        yield layer, "gradient_norm.relative", norm_K / norms(weight)
+        yield layer, "gradient_norm.scale_free", norm_K * norms(weight)
     # Over all batches the loss is their mean, and its gradient falls on each batch's activations.
-    hidden_LK = [
-        torch.stack([_of_trials(each.gradient_at[layer], networks.trials) for each in passes]).square().sum(0).sqrt()
+    hidden = {
+        layer: torch.stack([_of_trials(each.gradient_at[layer], networks.trials) for each in passes])
+        .square()
+        .sum(0)
+        .sqrt()
         / len(passes)
         for layer in networks.activations
-    ]
-    for layer, norm_K in zip(networks.activations, hidden_LK, strict=True):
-        if wanted(settings, layer):
-            yield layer, "gradient_norm.activation", norm_K
-    if len(hidden_LK) > 1:
-        yield "", "gradient_norm.slope", _slope(torch.stack(hidden_LK).log())
+    }
+    for layer, norm_K in chosen(settings, hidden).items():
+        yield layer, "gradient_norm.activation", norm_K
+    if len(hidden) > 1:
+        yield "", "gradient_norm.slope", _slope(torch.stack(list(hidden.values())).log())
 
 
 def update_ratio(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
@@ -121,10 +120,9 @@ def update_ratio(context: ProbeContext, settings: ProbeSettings) -> Iterator[Val
     if context.update is None:
         return
     now, before = context.networks.theta(), context.update.before
-    for layer in context.networks.weights:
-        if wanted(settings, layer):
-            weight = before[f"{layer}.weight"]
-            yield layer, "update_ratio", norms(now[f"{layer}.weight"] - weight) / norms(weight)
+    for layer in chosen(settings, context.networks.weights):
+        weight = before[f"{layer}.weight"]
+        yield layer, "update_ratio", norms(now[f"{layer}.weight"] - weight) / norms(weight)
 
 
 def gradient_noise(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
@@ -145,17 +143,6 @@ def gradient_noise(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
     trace_K = (squares_K - count * mean_square_K).clamp(min=0) / (count - 1)
     yield "", "gradient_noise", trace_K
     yield "", "gradient_noise.relative", trace_K / mean_square_K
-
-
-def sum_of_squares(theta: Theta) -> Float[Tensor, " K"]:
-    """Return ‖θ‖² of every trial over all tensors."""
-    return torch.stack([norms(tensor).square() for tensor in theta.values()]).sum(0)
-
-
-def _mean(gradients: Sequence[Theta]) -> Theta:
-    if len(gradients) == 1:
-        return gradients[0]
-    return {name: torch.stack([each[name] for each in gradients]).mean(0) for name in gradients[0]}
 
 
 def _of_trials(x: Tensor, trials: int) -> Float[Tensor, " K"]:

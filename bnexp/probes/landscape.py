@@ -21,9 +21,8 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.probes.activations import sum_of_squares
-from bnexp.probes.context import ProbeContext, Value, filter_norms
 from bnexp.probes.networks import Batch, Networks, Theta
+from bnexp.probes.prober import ProbeContext, Value, filter_norms, mean, sum_of_squares
 from bnexp.streams import stream_seed
 
 RANGE, POINTS = (0.5, 4.0), 8
@@ -110,7 +109,7 @@ def _gradient(context: ProbeContext, theta: Theta, batches: int, unit: Theta) ->
     """Return the loss over some batches, and its gradient with respect to θ / unit."""
     found = [context.networks.gradient(theta, batch) for batch in context.batches(batches)]
     loss_K = torch.stack([loss_K for loss_K, _ in found]).mean(0)
-    return loss_K, {name: unit[name] * torch.stack([each[name] for _, each in found]).mean(0) for name in theta}
+    return loss_K, {name: unit[name] * each for name, each in mean([gradient for _, gradient in found]).items()}
 
 
 def _ends(name: str, values_RK: Float[Tensor, "R K"]) -> Iterator[Value]:
@@ -184,15 +183,8 @@ def _lanczos(product: Product, like: Tensor) -> float:
     if not first.any():  # flat all around, which ARPACK takes for a mistake
         return 0.0
     try:
-        (value,) = eigsh(
-            hessian,
-            k=1,
-            which="LA",
-            v0=start,
-            tol=TOLERANCE,
-            maxiter=RESTARTS,
-            return_eigenvectors=False,
-        )
+        search = {"v0": start, "tol": TOLERANCE, "maxiter": RESTARTS}
+        (value,) = eigsh(hessian, k=1, which="LA", return_eigenvectors=False, **search)
     except ArpackError:
         return float("nan")
     return float(value)
@@ -260,13 +252,12 @@ def directions(weights: Theta, seeds: tuple[int, ...], which: int) -> Theta:
         seeds: of each trial; equal ones share their draws.
         which: 0 or 1.
     """
-    return {layer: _direction(weight, seeds, 2 * i + which) for i, (layer, weight) in enumerate(weights.items())}
-
-
-def _direction(weight: Tensor, seeds: tuple[int, ...], index: int) -> Tensor:
-    drawn = {seed: _normals(weight.shape[1:], seed, index) for seed in dict.fromkeys(seeds)}
-    direction = torch.stack([drawn[seed] for seed in seeds]).to(weight.device, weight.dtype)
-    return direction * (filter_norms(weight) / filter_norms(direction))
+    found = {}
+    for i, (layer, weight) in enumerate(weights.items()):
+        drawn = {seed: _normals(weight.shape[1:], seed, 2 * i + which) for seed in dict.fromkeys(seeds)}
+        direction = torch.stack([drawn[seed] for seed in seeds]).to(weight.device, weight.dtype)
+        found[layer] = direction * (filter_norms(weight) / filter_norms(direction))
+    return found
 
 
 def _normals(shape: torch.Size, seed: int, index: int) -> Tensor:

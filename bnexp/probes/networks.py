@@ -65,9 +65,7 @@ class Networks:
 
     Attributes:
         trials: K.
-        weights: names of the layers with weights, in the order in which data pass them.
-        activations: the activation layers by name, in that order.
-        norms: the norm layers, likewise.
+        weights, activations, norms: layers by name, in the order in which data pass them.
     """
 
     def __init__(self, shard: Shard, seeds: Sequence[int], label_smoothing: float):
@@ -77,7 +75,7 @@ class Networks:
         self.module = probe_copy(shard, self._draws)
         self._smoothing, self.trials = label_smoothing, len(shard)
         layers = dict(self.module.named_modules())
-        self.weights = tuple(name for name, layer in layers.items() if isinstance(layer, Linear | Conv2d))
+        self.weights = {name: layer for name, layer in layers.items() if isinstance(layer, Linear | Conv2d)}
         self.activations = {name: layer for name, layer in layers.items() if name.endswith("activation")}
         self.norms = {name: layer for name, layer in layers.items() if isinstance(layer, Norm)}
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Split
 from bnexp.nn.norm import BatchNorm, RunningNorm, refit_statistics
-from bnexp.probes.context import ProbeContext, Value, norms, wanted
 from bnexp.probes.networks import Batch, Networks, Theta
+from bnexp.probes.prober import ProbeContext, Value, chosen, norms
 
 TINY = 1e-12
 """Added where units that never vary would be divided by nothing."""
@@ -27,11 +27,10 @@ def drift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     normalised (before γ and β), and of what they hand on; of what comes into activations also percentiles over all
     samples and units (Ioffe & Szegedy 2015, arXiv:1502.03167, figure 1, which has one unit).
     """
-    for layer in context.networks.activations:
-        if wanted(settings, layer):
-            percentiles_PK = _percentiles(context.samples("inputs", layer, settings.batches or 1))
-            for percentile, value_K in zip(PERCENTILES, percentiles_PK, strict=True):
-                yield layer, f"drift.p{percentile}", value_K
+    for layer in chosen(settings, context.networks.activations):
+        percentiles_PK = _percentiles(context.samples("inputs", layer, settings.batches or 1))
+        for percentile, value_K in zip(PERCENTILES, percentiles_PK, strict=True):
+            yield layer, f"drift.p{percentile}", value_K
     for layer, moments_K2C in _distributions(context, settings):
         if (then_K2C := context.memory.get(f"drift.{layer}")) is not None:
             (mean_KC, deviation_KC), (was_mean_KC, was_deviation_KC) = moments_K2C.unbind(1), then_K2C.unbind(1)
@@ -53,12 +52,12 @@ def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[
     networks, before = context.networks, update.before
     now, moved = networks.theta(), dict(before)
     _, gradient = networks.gradient(before, batch)
-    for layer, own in _by_layer(networks, before):
+    looked_at = chosen(settings, networks.weights)
+    for place, (layer, own) in enumerate(_by_layer(networks, before)):
         weight = f"{layer}.weight"
-        if wanted(settings, layer):
+        if layer in looked_at:
             g = gradient[weight].double()
-            first = layer == networks.weights[0]
-            other = g if first else networks.gradient(moved, batch)[1][weight].double()
+            other = networks.gradient(moved, batch)[1][weight].double() if place else g
             yield layer, "covariate_shift", norms(g - other)
             yield layer, "covariate_shift.relative", norms(g - other) / norms(g)
             yield layer, "covariate_shift.cosine", (g * other).flatten(1).sum(1) / (norms(g) * norms(other))
@@ -74,8 +73,7 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
     recurrent layers over units and time steps.
     """
     networks = context.networks
-    found = networks.norms.items()
-    layers = {name: norm for name, norm in found if isinstance(norm, BatchNorm) and wanted(settings, name)}
+    layers = {name: norm for name, norm in chosen(settings, networks.norms).items() if isinstance(norm, BatchNorm)}
     if not layers:
         return
     count = settings.batches or 16
@@ -93,18 +91,16 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
 
 def _distributions(context: ProbeContext, settings: ProbeSettings) -> Iterator[tuple[str, Float[Tensor, "K 2 C"]]]:
     """Yield the mean and the deviation of every unit at every place that is looked at."""
-    networks = context.networks
-    for layer in networks.activations:
-        if wanted(settings, layer):
-            yield layer, _mean_and_deviation(context.samples("inputs", layer, settings.batches or 1))
-    for layer, norm in networks.norms.items():
-        if wanted(settings, layer):
-            output_K2C = _mean_and_deviation(context.samples("outputs", layer, settings.batches or 1))
-            gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
-            beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
-            yield f"{layer}.input", _mean_and_deviation(context.samples("inputs", layer, settings.batches or 1))
-            yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
-            yield f"{layer}.output", output_K2C
+    networks, batches = context.networks, settings.batches or 1
+    for layer in chosen(settings, networks.activations):
+        yield layer, _mean_and_deviation(context.samples("inputs", layer, batches))
+    for layer, norm in chosen(settings, networks.norms).items():
+        output_K2C = _mean_and_deviation(context.samples("outputs", layer, batches))
+        gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
+        beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
+        yield f"{layer}.input", _mean_and_deviation(context.samples("inputs", layer, batches))
+        yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
+        yield f"{layer}.output", output_K2C
 
 
 def _mean_and_deviation(x_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, "K 2 C"]:
@@ -178,11 +174,12 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     Population statistics are averages over the training images (Ioffe & Szegedy 2015, algorithm 2). No dropout,
     no noise.
     """
-    networks, split = context.networks, _split(context)
+    networks, data = context.networks, context.data
+    split = next(split for split in (data.test, data.val, data.train) if len(split) > 1)
     networks.restore()
     networks.module.eval()
     running_KN = _predictions(context, split)
-    count = settings.batches or len(context.data.train)
+    count = settings.batches or len(data.train)
     refit_statistics(networks.module, (batch.x_SBP for batch in context.batches(count)))
     population_KN = _predictions(context, split)
     for norm in networks.norms.values():
@@ -194,11 +191,6 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
         yield "", f"mode_gap.{name}", (predictions_KN == labels_N).double().mean(1)
     for name, predictions_KN in (("batch", batch_KN), ("population", population_KN)):
         yield "", f"mode_gap.{name}_agreement", (predictions_KN == running_KN).double().mean(1)
-
-
-def _split(context: ProbeContext) -> Split:
-    data = context.data
-    return next(split for split in (data.test, data.val, data.train) if len(split) > 1)
 
 
 def _predictions(context: ProbeContext, split: Split) -> Int[Tensor, "K N"]:

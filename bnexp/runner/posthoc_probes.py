@@ -18,8 +18,7 @@ from bnexp.engines.processes import side_by_side
 from bnexp.errors import ConfigError, InputError, Problem
 from bnexp.nn.shards import shards
 from bnexp.plan import TrialGroup
-from bnexp.probes.context import unknown_layers
-from bnexp.probes.prober import Prober
+from bnexp.probes.prober import Prober, unknown_layers
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.files import locked

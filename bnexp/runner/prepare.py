@@ -145,7 +145,7 @@ def prepare(
     """
     from bnexp.engines.devices import data_key  # these import torch
     from bnexp.engines.local import Local
-    from bnexp.probes.context import unknown_layers
+    from bnexp.probes.prober import unknown_layers
 
     options = options or Options()
     engine = Local.on(where) if isinstance(where, str) else where

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
-from bnexp.probes.context import ProbeContext, Value, unknown_layers
+from bnexp.probes.prober import ProbeContext, Value, unknown_layers
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from tests.helpers import finished, made_up_data, rates_group
