@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.sweep import points, values
@@ -62,13 +62,6 @@ def test_logspace_holds_both_ends_and_steps_by_one_ratio(first: float, last: flo
     assert (found[0], found[-1], len(found)) == (first, last, count)
     ratio = (last / first) ** (1 / (count - 1))
     assert all(math.isclose(b / a, ratio, rel_tol=1e-9) for a, b in pairwise(found))
-
-
-@settings(deadline=None)
-@given(first=st.integers(-50, 50), last=st.integers(-50, 50), step=st.integers(1, 20))
-def test_range_over_whole_numbers_is_pythons_with_the_end_included(first: int, last: int, step: int) -> None:
-    assume(first <= last)
-    assert values({"range": [first, last, step]}) == tuple(range(first, last + 1, step))
 
 
 @settings(deadline=None)

@@ -102,13 +102,6 @@ def test_every_principal_component_has_its_largest_weight_positive() -> None:
     assert (weights_PP.gather(0, weights_PP.abs().argmax(0, keepdim=True)) > 0).all()
 
 
-def turning(images_NCHW: torch.Tensor, scaling) -> np.ndarray:
-    """The transform of standardised pixels as a matrix."""
-    fitted = fit64(images_NCHW, scaling)
-    assert fitted.whitening is not None
-    return (fitted.whitening.matrix_PP * fitted.spread_P[:, None]).numpy()
-
-
 # Awkward images.
 
 

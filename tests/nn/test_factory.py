@@ -1,4 +1,4 @@
-"""Residual blocks: what stands in the branch, and what behind the addition; and how Fixup lets them start."""
+"""Which layers have biases, and how Fixup lets residual blocks start; what stands where is in test_forward.py."""
 
 from typing import Any
 
@@ -15,9 +15,11 @@ from tests.nn.plain import CPU, seed_draws
 
 IMAGE, CLASSES = (2, 4, 4), 3
 FAMILIES: dict[str, dict[str, Any]] = {
+    "plain": {"depth": 2, "width": 8},
     "mlp": {"depth": 5, "width": 6, "residual": True},
     "resnet": {"family": "resnet", "depth": 14, "width": 2},
 }
+RESIDUAL = ("mlp", "resnet")
 WEIGHTS = {"mlp": "linear", "resnet": "conv"}
 
 
@@ -35,45 +37,30 @@ def blocks(network: nn.Module) -> list[ResidualBlock]:
     return [module for module in network.modules() if isinstance(module, ResidualBlock)]
 
 
-def names(block: ResidualBlock) -> tuple[str, str, str]:
-    """The steps of the first layer, of the second up to the addition, and of what follows."""
-    first, second, joined = (
-        " ".join(dict(part.named_children())) for part in (block.first, block.second, block.joined)
-    )
-    return first, second, joined
-
-
-SKELETONS = {
-    ("before", "before"): ("weights norm activation", "weights norm", "activation"),
-    ("before", "after"): ("weights norm activation", "weights", "norm activation"),
-    ("after", "before"): ("weights activation norm", "weights norm", "activation"),
-    ("after", "after"): ("weights activation norm", "weights", "activation norm"),
-}
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(("placement", "addition"), SKELETONS)
-def test_the_norm_stands_where_placement_and_addition_say(placement: str, addition: str, family: str) -> None:
-    found = blocks(built(family, norm={"placement": placement, "addition": addition}))
-    assert found
-    for block in found:
-        expected = SKELETONS[placement, addition]
-        assert names(block) == tuple(part.replace("weights", WEIGHTS[family]) for part in expected)
-
-
 @pytest.mark.parametrize(
-    ("family", "placement", "addition"), [("mlp", "before", "after"), ("resnet", "after", "before")]
+    ("raw", "expected"),
+    [
+        ({"norm": "before"}, False),
+        ({"norm": "after"}, True),
+        ({"norm": "none"}, True),
+        ({"norm": "layer"}, True),
+        ({"norm": "before", "dropout_at": "before_norm"}, True),
+        ({"norm": "before", "dropout_at": "after_norm"}, False),
+        ({"norm": "whiten"}, False),
+        ({"norm": {"kind": "whiten", "placement": "after"}}, True),
+        ({"norm": "before", "bias": True}, True),
+        ({"norm": "none", "bias": False}, False),
+    ],
 )
-def test_without_a_norm_all_other_steps_keep_their_places(family: str, placement: str, addition: str) -> None:
-    norm = {"placement": placement, "addition": addition}
-    for dropout_at in ("each", "before_norm", "after_norm", "last"):
-        raw = {"dropout": 0.5, "dropout_at": dropout_at}
-        with_norm, without = built(family, norm=norm, **raw), built(family, norm=norm | {"kind": "none"}, **raw)
-        for one, other in zip(blocks(with_norm), blocks(without), strict=True):
-            assert tuple(" ".join(part.replace("norm", "").split()) for part in names(one)) == names(other)
+def test_auto_leaves_the_bias_out_where_batch_norm_comes_next(raw: dict[str, Any], expected: bool) -> None:
+    network = built("plain", **raw)
+    *hidden, output = (layer for layer in network.modules() if isinstance(layer, Linear))
+    assert [layer.bias is not None for layer in hidden] == [expected, expected]
+    assert output.bias is not None
+    assert not output.bias.any()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIDUAL)
 @pytest.mark.parametrize(
     ("norm", "expected"),
     [
@@ -93,7 +80,7 @@ def test_auto_leaves_out_the_bias_in_front_of_a_norm_over_the_batch(
         assert tuple(part.bias is not None for part in parts) == expected
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", RESIDUAL)
 def test_under_fixup_all_logits_start_at_exactly_zero(family: str) -> None:
     logits_KBC = fixup(family, [0, 3])(noise(1, 5, 32))
     assert torch.equal(logits_KBC, torch.zeros(2, 5, CLASSES, dtype=torch.float64))
@@ -124,30 +111,8 @@ def test_fixup_shrinks_the_first_layers_of_branches_by_the_root_of_the_number_of
     assert [each.fixup_gain for each in others] == [1.0] * (1 + left_over) + [0.0]
 
 
-@pytest.mark.parametrize(("family", "raw", "count"), GAINS)
-def test_under_fixup_there_are_scalars_before_weights_and_activations_and_no_other_biases(
-    family: str, raw: dict[str, Any], count: int
-) -> None:
-    network = fixup(family, [0, 3], **raw)
-    biases = [module for module in network.modules() if isinstance(module, ScalarBias)]
-    factors = [module for module in network.modules() if isinstance(module, ScalarMultiplier)]
-    # Four biases and a factor a block, one bias for every activation besides, one before the output and the left-over.
-    left_over = family == "mlp" and raw["depth"] % 2 == 0
-    assert (len(biases), len(factors)) == (4 * count + 2 + 2 * left_over, count)
-    assert all(torch.equal(each.bias, torch.zeros(2, 1).double()) for each in biases)
-    assert all(torch.equal(each.factor, torch.ones(2, 1).double()) for each in factors)
-    vectors = [name for name, theta in network.named_parameters() if name.endswith("bias") and theta.shape != (2, 1)]
-    assert vectors == ["output.bias"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_fixups_block_and_the_biases_that_were_asked_for(family: str) -> None:
-    steps = (
-        f"outer_bias {WEIGHTS[family]} inner_bias activation",
-        f"outer_bias {WEIGHTS[family]} multiplier",
-        "inner_bias activation",
-    )
-    assert {names(block) for block in blocks(fixup(family))} == {steps}
+@pytest.mark.parametrize("family", RESIDUAL)
+def test_fixups_scalars_take_the_place_of_biases_unless_they_are_asked_for(family: str) -> None:
     assert not any(layer.bias is not None for block in blocks(fixup(family)) for layer in weights(block))
     assert all(layer.bias is not None for block in blocks(fixup(family, bias=True)) for layer in weights(block))
 
