@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from bnexp.analysis.study import is_number
 from bnexp.claims.checks import CHECKS
 from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size
 from bnexp.config.experiment import ExperimentConfig
@@ -242,16 +243,14 @@ def load_claim(path: Path) -> Claim:
             experiments[tier] = _experiment(path.stem, settings, tier, source)
         except ConfigError as error:
             problems += error.problems
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    wrong = dict.fromkeys(
-        problem
+    problems = problems or [
+        Problem(source, *problem)
         for experiment in experiments.values()
         for number, measure in enumerate(settings.measures)
         for problem in _misfits(measure, experiment, f"measures.{number}")
-    )
-    if wrong:
-        raise ConfigError([Problem(source, *each) for each in wrong])
+    ]
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     return Claim(path.stem, source, settings, experiments)
 
 
@@ -282,7 +281,12 @@ def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str)
     looked_at |= {f"change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
     if measure.over:
         looked_at["over.key"] = measure.over.key, []
-        yield from _no_axis(measure.over, experiment, place)
+        least = 0 if measure.over.by == "slope" else float("-inf")
+        values = [point[measure.over.key] for point in experiment.points() if measure.over.key in point]
+        none = [value for value in values if not (is_number(value) and value > least)]
+        if none and measure.over.by in ("slope", "largest"):
+            kind = "numbers above 0" if measure.over.by == "slope" else "numbers"
+            yield f"{place}.over.key", f"{measure.over.key}: {measure.over.by} is along {kind}, and {none[0]} is none"
     for field, (key, wanted) in looked_at.items():
         tried = [point[key] for point in experiment.points() if key in point]
         if not tried:
@@ -293,15 +297,3 @@ def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str)
     if measure.probe and measure.probe.partition(".")[0] not in taken:
         listed = ", ".join(taken) or "none"
         yield f"{place}.probe", f"{measure.probe}: the experiment takes no such probe; it takes {listed}"
-
-
-def _no_axis(over: OverSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
-    """Yield values that are no place on an axis of numbers, where the measure needs one."""
-    values = [point[over.key] for point in experiment.points() if over.key in point]
-    least = 0 if over.by == "slope" else float("-inf")
-    if over.by in ("slope", "largest"):
-        for value in values:
-            if isinstance(value, bool) or not isinstance(value, int | float) or value <= least:
-                kind = "numbers above 0" if over.by == "slope" else "numbers"
-                yield f"{place}.over.key", f"{over.key}: {over.by} is along {kind}, and {value} is none"
-                return

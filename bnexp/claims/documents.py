@@ -13,7 +13,6 @@ from bnexp.claims.pictures import claim_figure, verdicts_figure
 from bnexp.claims.tables import (
     NO_VERDICT,
     UNREADABLE,
-    Row,
     change_text,
     claims_table,
     evidence_tables,
@@ -153,22 +152,16 @@ def verdict_sentence(evidence: Evidence) -> str:
     if not row.arms:
         described = row.verdict == NO_VERDICT
         return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
-    reasons = "".join(f" {_capital(reason)}." for reason in row.reasons)
-    return f"{_capital(row.measure)}: {_measured(row, row.arms)}{_regime(row, row.arms)}.{reasons}"
-
-
-def _measured(row: Row, arms: tuple[str, str]) -> str:
-    if row.change is None:
-        return "nothing to compare"
-    sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
-    how = f"{sign} agrees; the margin is {margin}"
-    return f"{change_text(row.change, row.ratio)}, {arms[1]} against {arms[0]} ({how}), n = {row.n}"
-
-
-def _regime(row: Row, arms: tuple[str, str]) -> str:
+    found, (baseline, arm) = "nothing to compare", row.arms
+    if row.change is not None:
+        sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
+        how = f"{sign} agrees; the margin is {margin}"
+        found = f"{change_text(row.change, row.ratio)}, {arm} against {baseline} ({how}), n = {row.n}"
+    regime = "; with equal settings" if row.regime == "equal" else ""
     if row.regime == "tuned" and len(row.rates) == 2:
-        return f"; each with what it chose: {arms[0]}: {row.rates[0]}; {arms[1]}: {row.rates[1]}"
-    return "; with equal settings" if row.regime == "equal" else ""
+        regime = f"; each with what it chose: {baseline}: {row.rates[0]}; {arm}: {row.rates[1]}"
+    reasons = "".join(f" {_capital(reason)}." for reason in row.reasons)
+    return f"{_capital(row.measure)}: {found}{regime}.{reasons}"
 
 
 def _capital(text: str) -> str:
@@ -177,22 +170,17 @@ def _capital(text: str) -> str:
 
 def surprises(evidence: Evidence) -> list[str]:
     """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
-    head, *others = rows_of(evidence)
-    return [*_regimes_disagree(head, others), *_measures_against(head, others), *_points_against(evidence)]
-
-
-def _regimes_disagree(head: Row, others: Sequence[Row]) -> Iterator[str]:
-    words = {row.regime: row.verdict for row in (head, *others) if row.arms and row.measure == head.measure}
+    found, rows = [], rows_of(evidence)
+    primary = rows[0].measure
+    words = {row.regime: row.verdict for row in rows if row.arms and row.measure == primary}
     if len(words) == 2 and len(set(words.values())) == 2:
-        yield f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}."
-
-
-def _measures_against(head: Row, others: Sequence[Row]) -> Iterator[str]:
-    against = [row for row in others if row.measure != head.measure and row.verdict.startswith(VerdictLabel.opposite)]
+        found.append(f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}.")
+    against = [row for row in rows if row.measure != primary and row.verdict.startswith(VerdictLabel.opposite)]
     for row in against[:MOST_OPPOSITE]:
-        yield f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}."
+        found.append(f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}.")
     if len(against) > MOST_OPPOSITE:
-        yield f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table."
+        found.append(f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table.")
+    return [*found, *_points_against(evidence)]
 
 
 def _points_against(evidence: Evidence) -> Iterator[str]:

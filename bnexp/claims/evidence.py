@@ -20,7 +20,7 @@ from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cu
 from bnexp.analysis.study import Study, choose_metric
 from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
-from bnexp.claims.runs import CheckResult, ClaimRuns, Regime, read_result, regimes, runs_of
+from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.errors import InputError
@@ -75,7 +75,12 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
         return Verdict(VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
     label = VerdictLabel.inconclusive
     if found.mean is not None and found.low is not None and found.high is not None:
-        label = _label(found.mean, found.low, found.high, margin)
+        if found.high < 0:
+            label = VerdictLabel.opposite
+        elif found.low > 0 and found.mean >= margin:
+            label = VerdictLabel.supported
+        elif found.high < margin:
+            label = VerdictLabel.too_small
         if -margin < found.low and found.high < margin:
             reasons.append("the whole interval is within the margin, on either side of 0")
         if was_cut(found, (-pairs.most, pairs.most)):
@@ -84,14 +89,6 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
             )
     effect, p = effect_size(pairs.change), t_test(pairs.change)
     return Verdict(label, len(pairs.change), found.mean, found.low, found.high, effect, p, tuple(reasons))
-
-
-def _label(mean: float, low: float, high: float, margin: float) -> VerdictLabel:
-    if high < 0:
-        return VerdictLabel.opposite
-    if low > 0 and mean >= margin:
-        return VerdictLabel.supported
-    return VerdictLabel.too_small if high < margin else VerdictLabel.inconclusive
 
 
 def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
@@ -282,25 +279,20 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
     wanted, there = regimes(claim, tier), runs_of(claim, tier, runs)
     decisive = claim.settings.primary or list(wanted)[-1]
     measures = claim.settings.measures if everything else claim.settings.measures[:1]
-    studies, unreadable = _studies(there, probed=everything or any(measure.probe for measure in measures))
-    rows = [
-        replace(row, decides=row.measure == claim.settings.measures[0] and regime == decisive)
-        for regime, study in studies.items()
-        for row in _judged(regime, there.finished[regime].config, study, measures)
-    ]
-    missing = len(studies) < len(wanted)
-    return Evidence(claim, tuple(rows), studies, claim.experiments[tier], missing=missing, unreadable=unreadable)
-
-
-def _studies(there: ClaimRuns, *, probed: bool) -> tuple[dict[Regime, Study], tuple[str, ...]]:
-    """Return the trials of every run, and why some can't be read."""
+    probed = everything or any(measure.probe for measure in measures)
     studies, unreadable = dict[Regime, Study](), list(there.unreadable.values())
     for regime, run in there.finished.items():
         try:
             studies[regime] = study_of([run], probed=probed)
         except InputError as error:
             unreadable.append(str(error))
-    return studies, tuple(dict.fromkeys(unreadable))
+    rows = [
+        replace(row, decides=row.measure == claim.settings.measures[0] and regime == decisive)
+        for regime, study in studies.items()
+        for row in _judged(regime, there.finished[regime].config, study, measures)
+    ]
+    faults, missing = tuple(dict.fromkeys(unreadable)), len(studies) < len(wanted)
+    return Evidence(claim, tuple(rows), studies, claim.experiments[tier], missing=missing, unreadable=faults)
 
 
 def _judged(

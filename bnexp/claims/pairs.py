@@ -56,11 +56,6 @@ def _result(study: Study, measure: MeasureSettings) -> pd.Series:
     return values.fillna(np.inf) if lower_is_better(measure.value) else values  # a blank loss is not finite
 
 
-def _seconds_per_step(study: Study, measure: MeasureSettings) -> pd.Series:
-    last = study.curves.sort_values("step", kind="stable").groupby("trial").last()
-    return (last["seconds"] / last["step"]).where(last["step"] > 0)
-
-
 def _roughness(study: Study, measure: MeasureSettings) -> pd.Series:
     curves = study.curves.sort_values(["trial", "step"], kind="stable")
     late = curves[curves["step"] >= curves.groupby("trial")["step"].transform("max") / 2]
@@ -68,21 +63,20 @@ def _roughness(study: Study, measure: MeasureSettings) -> pd.Series:
     return deviation
 
 
-def _gap(study: Study, measure: MeasureSettings) -> pd.Series:
-    measures = measured(study.trials, study.curves, "final_test_accuracy", measure.threshold)
-    return measures["gap"].set_axis(study.trials["trial"])
+def _measured(study: Study, measure: MeasureSettings) -> pd.Series:
+    found = measured(study.trials, study.curves, "final_test_accuracy", measure.threshold)
+    return found[measure.value].set_axis(study.trials["trial"])
 
 
 def _gap_at_loss(study: Study, measure: MeasureSettings) -> pd.Series:
     curves = study.curves.assign(gap=study.curves["train_accuracy"] - study.curves["test_accuracy"])
     by_trial = curves.sort_values("step", kind="stable").groupby("trial")
-    gaps = {trial: _gap_when(measure.loss, curve["train_loss"], curve["gap"]) for trial, curve in by_trial}
-    return pd.Series(gaps, dtype=float)
+    return pd.Series({trial: _gap_when(measure.loss, curve) for trial, curve in by_trial}, dtype=float)
 
 
-def _gap_when(loss: float, losses: pd.Series, gaps: pd.Series) -> float:
+def _gap_when(loss: float, curve: pd.DataFrame) -> float:
     """Return the gap when a loss is first reached, interpolated between two records; NaN if it never is."""
-    loss_at, gap_at = losses.to_numpy(), gaps.to_numpy()
+    loss_at, gap_at = (curve[name].to_numpy() for name in ("train_loss", "gap"))
     reached = np.flatnonzero(loss_at <= loss)
     if not reached.size or reached[0] == 0:
         return float(gap_at[0]) if reached.size else np.nan
@@ -104,17 +98,13 @@ def _probe(study: Study, measure: MeasureSettings) -> pd.Series:
     return means
 
 
-def _diverged(study: Study, measure: MeasureSettings) -> pd.Series:
-    return study.trials.set_index("trial")["outcome"] == "diverged"
-
-
 VALUES: dict[str, Callable[[Study, MeasureSettings], pd.Series]] = {
-    "seconds_per_step": _seconds_per_step,
+    "seconds_per_step": _measured,
     "roughness": _roughness,
-    "gap": _gap,
+    "gap": _measured,
     "gap_at_loss": _gap_at_loss,
     "probe": _probe,
-    "diverged": _diverged,
+    "diverged": lambda study, _: study.trials.set_index("trial")["outcome"] == "diverged",
 }
 """Values that are no column of trials.csv and no time, by their name in a claim."""
 

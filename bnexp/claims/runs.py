@@ -31,17 +31,15 @@ class Finding:
     """One thing that was looked at."""
 
     what: str
-    """What it is, in one line."""
     found: str
-    """What was found, as people read it."""
     error: float | None = None
-    """How far that is from what is claimed; None: told, not tested."""
+    """Distance from what is claimed; None where that is not tested."""
     tolerance: float | None = None
-    """The largest error that is none."""
+    """The largest error that counts as agreement."""
 
     @property
     def holds(self) -> bool:
-        """Whether what was found is as claimed; what is only told holds, and an error that is no number doesn't."""
+        """True within the tolerance, and where nothing is tested; NaN is an error."""
         return self.error is None or (self.tolerance is not None and self.error <= self.tolerance)
 
     @property
@@ -54,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measured:
-    """Values of two arms that were measured side by side, round by round."""
+    """Values of two arms, measured in turn, round by round."""
 
     baseline: tuple[float, ...]
     treated: tuple[float, ...]
@@ -66,17 +64,14 @@ class CheckResult:
 
     findings: tuple[Finding, ...]
     measured: Measured | None
-    """What was measured side by side, for a verdict from data."""
+    """For a verdict from data."""
     seconds: float
-    """What it took."""
     versions: dict[str, str]
-    """Of what it depends on: bnexp, torch and others."""
+    """Those of bnexp, torch and other packages that it depends on."""
     check: str = ""
-    """The name of the check."""
 
     @property
     def holds(self) -> bool:
-        """Whether every finding that is tested is within its tolerance."""
         return all(finding.holds for finding in self.findings)
 
     @property
@@ -84,18 +79,6 @@ class CheckResult:
         """The finding that comes closest to its tolerance, or lies furthest beyond; None where nothing is tested."""
         tested = [finding for finding in self.findings if finding.error is not None]
         return max(tested, key=lambda finding: finding.strain, default=None)
-
-
-def write_result(claim: Claim, result: CheckResult, runs: Path) -> Path:
-    """Keep what a check found; return the file.
-
-    Raises:
-        OSError: it can't be written.
-    """
-    path = _place(claim, runs)
-    make_folder(path.parent)
-    replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
-    return path
 
 
 def read_result(claim: Claim, runs: Path) -> CheckResult | None:
@@ -129,7 +112,7 @@ class ClaimRuns:
 
     finished: Mapping[Regime, RunRecord]
     unreadable: Mapping[Regime, str]
-    """Which file of a run isn't as it was written."""
+    """Which file of a run was changed or lost."""
 
 
 def claim_folder(runs: Path, tier: Tier) -> Path:
@@ -142,11 +125,6 @@ def regimes(claim: Claim, tier: Tier) -> dict[Regime, ExperimentConfig]:
     experiment = claim.experiments[tier]
     found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
     return found | {"tuned": experiment} if experiment.tune.grid else found
-
-
-def finished_runs(claim: Claim, tier: Tier, runs: Path) -> dict[Regime, RunRecord]:
-    """Return the finished runs of a claim by regime, whichever there are."""
-    return dict(runs_of(claim, tier, runs).finished)
 
 
 def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
@@ -174,11 +152,7 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
 
 
 def _earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
-    """Return the finished run of an experiment that bnexp 0.2 wrote; None where there is none.
-
-    Raises:
-        InputError: trials diverged in it, by another definition than today's.
-    """
+    """Return the finished run of an experiment that bnexp 0.2 wrote; an InputError where its trials have diverged."""
     for found in find_runs(folder):
         if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
             if (found.trials["outcome"] == "diverged").any():
@@ -247,7 +221,7 @@ def run_claims(
     missing = [
         claim
         for claim in claims
-        if claim.experiments and (rerun or len(finished_runs(claim, tier, runs)) < len(regimes(claim, tier)))
+        if claim.experiments and (rerun or len(runs_of(claim, tier, runs).finished) < len(regimes(claim, tier)))
     ]
     # What can't be had of a data set should stop the first claim, not the last.
     firsts = {claim.experiments[tier].data.name: claim for claim in reversed(missing)}
@@ -275,7 +249,9 @@ def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
     yielded = list(CHECKS[check].load()())
     findings = tuple(each for each in yielded if isinstance(each, Finding))
     measured = next((each for each in yielded if isinstance(each, Measured)), None)
-    write_result(claim, CheckResult(findings, measured, time.perf_counter() - started, versions, check), runs)
+    result, path = CheckResult(findings, measured, time.perf_counter() - started, versions, check), _place(claim, runs)
+    make_folder(path.parent)
+    replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
     return True
 
 

@@ -1,8 +1,8 @@
 """What was found about claims as rows of plain values, and in tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
-from math import exp, isfinite
+from dataclasses import asdict, dataclass, replace
+from math import exp
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from bnexp.claims.evidence import Chosen, Evidence, Judgement, VerdictLabel
 from bnexp.config.load import shipped
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
+from bnexp.report.summary import without_nan
 from bnexp.report.table import Column, Table, plain_table
 
 MOST_CHOICES = 4
@@ -75,40 +76,25 @@ def rows_of(evidence: Evidence) -> list[Row]:
 
 def rows_json(found: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Return the rows for scripts: numbers as numbers, null for what isn't known or finite."""
-    return [_plain(row) for each in found for row in rows_of(each)]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
-    if is_dataclass(value):
-        value = vars(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not isfinite(value) else value
+    return [without_nan(asdict(row)) for each in found for row in rows_of(each)]
 
 
 def _without_data(evidence: Evidence, published: tuple[str, ...]) -> Row:
     """Return the row of a claim that data don't decide: exact, described, not run or not readable."""
-    claim, regime, reasons = evidence.claim, "-", tuple[str, ...]()
+    claim, result, regime, reasons = evidence.claim, evidence.result, "-", list[str]()
     measure = claim.settings.measures[0].label if claim.settings.measures else ""
     word = NOT_RUN if evidence.missing else NO_VERDICT
     if evidence.unreadable:
-        # What a check wrote says itself what to do about it.
+        # The message about what a check wrote has a remedy of its own.
         remedy = "" if claim.settings.check else f"; bnexp claims run {command_line_name(claim)} restores it"
-        word, reasons = UNREADABLE, tuple(f"{fault}{remedy}" for fault in evidence.unreadable)
-    elif not evidence.missing and evidence.label:
-        regime, word, reasons = "exact", _verdict_text(claim, evidence.label), tuple(_findings(evidence))
-    return Row(claim.id, regime, decides=True, verdict=word, reasons=reasons, measure=measure, published=published)
-
-
-def _findings(evidence: Evidence) -> Iterator[str]:
-    assert evidence.result
-    worst = evidence.result.worst
-    failed = [finding for finding in evidence.result.findings if not finding.holds]
-    yield from (f"{each.what}: {each.found}" for each in failed)
-    if not failed and worst is not None:
-        yield f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed" if worst.tolerance else "exactly"
+        word, reasons = UNREADABLE, [f"{fault}{remedy}" for fault in evidence.unreadable]
+    elif result and evidence.label:
+        regime, word, worst = "exact", _verdict_text(claim, evidence.label), result.worst
+        reasons = [f"{each.what}: {each.found}" for each in result.findings if not each.holds]
+        if result.holds and worst:
+            allowed = f"worst error {worst.error:.2g} of {worst.tolerance:.0e} allowed"
+            reasons.append(allowed if worst.tolerance else "exactly")
+    return Row(claim.id, regime, True, word, tuple(reasons), measure, published=published)
 
 
 def _judged(claim: Claim, row: Judgement, published: tuple[str, ...]) -> Row:
@@ -298,17 +284,12 @@ def evidence_tables(evidence: Evidence) -> list[Table]:
         columns = tuple(replace(column, legend="") for column in COLUMNS if column.header not in hidden)
         tables.append(Table(columns, rows, marked=tuple(place for place, row in enumerate(rows) if row.decides)))
     if evidence.result:
-        lines = [
-            (each.what, each.found, "told", "")
-            if each.error is None
-            else (
-                each.what,
-                each.found,
-                f"{each.error:.2g} of {each.tolerance or 0:.2g}",
-                "holds" if each.holds else "FAILS",
-            )
-            for each in evidence.result.findings
-        ]
+        lines = []
+        for each in evidence.result.findings:
+            tested = ("told", "")
+            if each.error is not None:
+                tested = f"{each.error:.2g} of {each.tolerance or 0:.2g}", "holds" if each.holds else "FAILS"
+            lines.append((each.what, each.found, *tested))
         tables.append(plain_table(("what", "found", "error", ""), lines))
     return tables
 

@@ -43,7 +43,7 @@ def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict
     The fields are those of bnexp.analysis.comparison, under their own names. With `columns` the records keep these
     only, beside `point`, `axis` and `arm`.
     """
-    plain: dict[str, Any] = _plain(asdict(comparison))
+    plain: dict[str, Any] = without_nan(asdict(comparison))
     for name in ("rows", "overall", "best", "robustness", "evaluations") if columns else ():
         plain[name] = [_picked(record, comparison, columns) for record in plain[name]]
     return plain
@@ -54,11 +54,12 @@ def _picked(record: dict[str, Any], comparison: Comparison, columns: Sequence[st
     return {name: value for name, value in record.items() if name in kept}
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Return dictionaries, lists and numbers for json: null for what isn't finite."""
     if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: without_nan(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [without_nan(inner) for inner in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 

@@ -15,7 +15,7 @@ from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
 from bnexp.claims.documents import cost, document, verdict_sentence
 from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
-from bnexp.claims.runs import Finding, Measured, claim_folder, finished_runs, read_result, regimes, run_claims
+from bnexp.claims.runs import Finding, Measured, claim_folder, read_result, regimes, run_claims, runs_of
 from bnexp.claims.tables import claims_table, rows_json, rows_of
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
@@ -97,13 +97,13 @@ def runs(folder: Path, claims: dict[str, Claim], patched: pytest.MonkeyPatch) ->
 def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_chose(
     runs: Path, claims: dict[str, Claim]
 ) -> None:
-    found = finished_runs(claims["helps"], "small", runs)
+    found = runs_of(claims["helps"], "small", runs).finished
     assert {each.path.parent for each in found.values()} == {claim_folder(runs, "small")} == {runs / "claims" / "small"}
     assert list(found) == list(regimes(claims["helps"], "small")) == ["equal", "tuned"]
     equal, tuned = (found[regime].config for regime in ("equal", "tuned"))
     assert (equal.tuned, equal.tune.grid) == ((), {})
     assert {choice.values["train.lr"] for choice in tuned.tuned} == {0.5}
-    assert finished_runs(claims["helps"], "full", runs) == {}
+    assert runs_of(claims["helps"], "full", runs).finished == {}
 
 
 def test_what_has_run_is_not_run_again(runs: Path, claims: dict[str, Claim], folder: Path) -> None:
@@ -210,7 +210,7 @@ def spoil(path: Path) -> None:
 
 def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str, Claim]) -> None:
     name = "trials.csv"
-    folder = finished_runs(claims["helps"], "small", damaged)["tuned"].path
+    folder = runs_of(claims["helps"], "small", damaged).finished["tuned"].path
     spoil(folder / name)
     (found,) = evidence([claims["helps"]], "small", damaged)
     assert found.missing

@@ -113,7 +113,7 @@ def _note_images(shape: tuple[int, ...]) -> Finding:
 
 
 def _layer(gamma_C: Tensor, beta_C: Tensor) -> BatchNorm:
-    """Return the layer that trainings use, for one trial in float64 and in training mode."""
+    """Return the layer that trains in experiments, for one trial in float64 and in training mode."""
     layer = BatchNorm(1, len(gamma_C), NormSettings()).double()
     layer.gamma.data.copy_(gamma_C)
     layer.beta.data.copy_(beta_C)
@@ -276,7 +276,10 @@ def _answers(train_state: GroupTrainState) -> dict[str, Tensor]:
 def _drift_by_rounding(steps: int) -> Finding:
     """Tell how far the optimisers carry a bias on gradients that are rounding errors."""
     ends = {rule: _with_and_without(steps, *rule.split()) for rule in ("adam fp32", "adam fp64", "sgd fp32")}
-    moved = {rule: short(_largest_bias(arms["bias"])) for rule, arms in ends.items()}
+    moved = {}
+    for rule, arms in ends.items():
+        biases = (bias for name, bias in arms["bias"].weights.items() if name.endswith(HIDDEN))
+        moved[rule] = short(worst(float(bias.abs().max()) for bias in biases))
     adam = ends["adam fp32"]
     losses_apart = difference(adam["bias"].measures["train_loss"], adam["no_bias"].measures["train_loss"])
     return Finding(
@@ -331,7 +334,3 @@ def _with_and_without(steps: int, optimizer: str, precision: str) -> dict[str, M
         train={"steps": steps, "record_at": [steps], "batch_size": BATCH, "lr": rate, "optimizer": optimizer}
         | {"precision": precision},
     )
-
-
-def _largest_bias(moment: Moment) -> float:
-    return worst(float(each.abs().max()) for name, each in moment.weights.items() if name.endswith(HIDDEN))

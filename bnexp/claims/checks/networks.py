@@ -1,7 +1,7 @@
 """Small networks for checks, freshly made or trained on the bundled digits, and how far two arrays are apart."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,8 +19,8 @@ from bnexp.engines.devices import data_key, load_data
 from bnexp.nn.build import build
 from bnexp.nn.norm import BatchNorm
 from bnexp.plan import groups, trials
-from bnexp.records import Snapshot
 from bnexp.runner.trained import TrainedTrial
+from bnexp.store.checkpoints import WEIGHTS
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.loop import train
 
@@ -107,7 +107,10 @@ def moments(**raw: Any) -> Iterator[Moment]:
             record, whole = progress.record, progress.snapshot()
             for k, trial in enumerate(group.trials):
                 measures = {name: row[k] for name, row in record.measures.items()}
-                trained = TrainedTrial(trial, _of_network(whole.only([trial.number])))
+                own = whole.only([trial.number])
+                weights = {name: each for name, each in own.arrays.items() if name.startswith(WEIGHTS)}
+                arrays = {name.removeprefix(WEIGHTS): each for name, each in weights.items()}
+                trained = TrainedTrial(trial, replace(own, arrays=arrays))
                 yield Moment(trial.arm, record.step, measures, data, trained)
 
 
@@ -152,10 +155,3 @@ def randomize_biases(network: nn.Module, ending: str = "bias") -> nn.Module:
 def noise(*shape: int, seed: int = 0) -> Float[Tensor, "..."]:
     """Return standard normal numbers in float64, the same at every call."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _of_network(snapshot: Snapshot) -> Snapshot:
-    """Return what a checkpoint of final weights keeps: of the state the network's part, under its own names."""
-    prefix = "network."
-    arrays = {name.removeprefix(prefix): each for name, each in snapshot.arrays.items() if name.startswith(prefix)}
-    return Snapshot(snapshot.trials, snapshot.epoch, snapshot.step, snapshot.seconds, arrays)
