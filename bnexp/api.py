@@ -258,7 +258,7 @@ class Run:
 
 
 class Comparison:
-    """What one or several runs say about their arms: tables of numbers, and the same for people.
+    """A comparison of the arms of one or several runs: tables of numbers, and the same for people.
 
     Every interval (`low` to `high`) covers 95 %; `None` or NaN is what can't be known or, at the baseline, doesn't
     apply. docs/comparing.md explains the columns.

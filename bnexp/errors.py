@@ -14,7 +14,7 @@ class BnexpError(Exception):
 
 
 class InputError(BnexpError):
-    """What was asked for can't be done as written; nothing has been changed on disk."""
+    """The request can't be carried out as written; nothing has been changed on disk."""
 
     exit_code = 2
 

@@ -54,7 +54,7 @@ def _not_bool(value: Any) -> Any:
 
 
 LARGEST_INTEGER = 2**63 - 1
-"""What 64 bits hold, as tables and tensors do."""
+"""The largest that fits in 64 bits, as in tables and tensors."""
 
 Number = Annotated[float, BeforeValidator(_not_bool)]
 Integer = Annotated[int, BeforeValidator(_not_bool), Field(le=LARGEST_INTEGER)]

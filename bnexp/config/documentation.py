@@ -31,9 +31,9 @@ class Setting:
     required: bool
     """Has no default."""
     values: str
-    """What may be given, in words."""
+    """The possible values, in words."""
     choices: tuple[str, ...]
-    """The words that may be given, if any."""
+    """The possible words, if any."""
 
     @property
     def default_text(self) -> str:
@@ -61,10 +61,7 @@ def all_sections() -> list[Section]:
 
 
 def find_settings(word: str) -> list[Section]:
-    """Return the settings that a word means.
-
-    Args:
-        word: a key or a section; else what a setting is called elsewhere, a part of keys, or a word of the meanings.
+    """Return the settings with that key or in that section; else with that name elsewhere, in their key or meaning.
 
     Raises:
         InputError: there is none; the message names the nearest.

@@ -138,7 +138,7 @@ class ExperimentConfig(TrialSettings):
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What was overridden in the file or mapping that it was made from, "key=value" each."""
+        """The overrides, "key=value" each, of the file or mapping that it was made from."""
         return self._overrides
 
     def overridden(self, overrides: Iterable[str]) -> Self:
@@ -174,7 +174,7 @@ class ExperimentConfig(TrialSettings):
         """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
 
         Raises:
-            InputError: as changes.
+            InputError: it has not chosen yet.
             pydantic.ValidationError: the values don't go together.
         """
         return with_changes(self.base, {**point, **self.changes(arm, point)})
@@ -315,11 +315,7 @@ def search_config(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
-    """Return the experiment that measures every arm with what it chose.
-
-    Raises:
-        pydantic.ValidationError: not every arm has chosen at every grid point, or one chose twice.
-    """
+    """Return the experiment that measures every arm with what it chose, at every grid point."""
     chosen = config.model_copy(update={"tuned": tuple(choices)}).model_dump()
     return ExperimentConfig.model_validate(chosen).overridden(config.overrides)
 
@@ -330,13 +326,10 @@ def default_config(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[str, TrialSettings]]:
-    """Return, grid point by grid point in their order, every arm's settings.
+    """Return every arm's settings for each grid point, in their order.
 
-    Read only `keys` of them: cells that can't differ in these share one object, since thousands take long to make.
-
-    Args:
-        config: the experiment; what is tuned has been chosen.
-        keys: dotted keys of settings or of sections.
+    Read only the settings and sections in `keys`: cells that can't differ in these share one object, since thousands
+    take long to make.
 
     Raises:
         InputError: an arm has not chosen yet.

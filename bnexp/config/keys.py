@@ -9,7 +9,7 @@ from bnexp.errors import bare, nearest
 
 
 def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
-    """Yield the dotted key of every setting below a section, in the order of declaration, and perhaps of sections."""
+    """Yield the dotted key of every setting (and section) below a section, in the order of declaration."""
     for name in section.model_fields:
         inner = _section(section, name)
         if inner is None or sections:

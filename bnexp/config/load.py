@@ -55,11 +55,7 @@ def find(written: str) -> Path:
 
 
 def load(path: Path, overrides: Overrides = ()) -> ExperimentConfig:
-    """Read a configuration file; the experiment is named after the file where it has no name.
-
-    Args:
-        path: the YAML file.
-        overrides: applied in turn.
+    """Read a YAML file, and apply overrides in turn; the experiment is named after the file where it has no name.
 
     Raises:
         InputError: the file can't be read as a YAML mapping.

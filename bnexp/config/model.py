@@ -1,4 +1,4 @@
-"""What network a trial trains: family, depth, width, activation, norm, dropout and initialisation."""
+"""The network that a trial trains: family, depth, width, activation, norm, dropout and initialisation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,11 +55,7 @@ names count the three linear layers there; 5 is a small one of the same make, wi
 
 
 def vgg_stages(depth: int) -> tuple[int, ...]:
-    """Return the convolutions of each stage.
-
-    Raises:
-        ValueError: no such depth.
-    """
+    """Return the convolutions of each stage; raise ValueError if there is no such depth."""
     if depth not in VGG_STAGES:
         raise ValueError(f"depth {depth}: a vgg has {', '.join(map(str, VGG_STAGES))} layers")
     return VGG_STAGES[depth]
@@ -78,11 +74,7 @@ def _vgg_places(depth: int, image: Image) -> int:
 
 
 def resnet_blocks(depth: int) -> int:
-    """Return the blocks of each of the three stages of a network for small images (He et al. 2016, section 4.2).
-
-    Raises:
-        ValueError: no such depth.
-    """
+    """Return the blocks of each of the three stages (He et al. 2016, section 4.2); raise ValueError if none fit."""
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         raise ValueError(f"depth {depth}: a resnet has 6n+2 layers; take 8, 14, 20, 32, 44, 56, 110 or another of them")
@@ -189,7 +181,7 @@ class ModelSettings(Settings):
 
     @property
     def spec(self) -> FamilySpec:
-        """What is known of this family."""
+        """The record of this family."""
         return FAMILIES[self.family]
 
     @property
@@ -208,26 +200,23 @@ class ModelSettings(Settings):
 
     @property
     def blocks(self) -> bool:
-        """Whether there are residual blocks: the first layer of an mlp is in none, and a block takes two."""
+        """True if there are residual blocks: the first layer of an mlp is in none, and a block takes two."""
         return self.spec.residual == "always" or (self.residual and self.layers > 2)
 
     def has_bias(self, *, norm_next: bool = False) -> bool:
         """Return whether a hidden layer has a bias, which `auto` leaves out where it can't do anything.
 
-        That is where fixup's scalars stand in for it, where batch norm subtracts it again, and in recurrent layers
-        also where β does the same.
-
-        Args:
-            norm_next: whether a norm layer comes next, whatever `norm.placement` says.
+        That is where fixup's scalars stand in for it, where batch norm subtracts it again (with `norm_next` it comes
+        next, whatever `norm.placement` says), and in recurrent layers also where β does the same.
         """
         if self.bias != "auto":
             return self.bias
         norm = self.norm
         if self.spec.recurrent:
-            return norm.kind == "none" or not (norm.over_the_batch or norm.affine in ("both", "beta"))
+            return norm.kind == "none" or not (norm.spec.batch_statistics or norm.affine in ("both", "beta"))
         # Also where an addition comes in between: what is added is the same for all images.
         followed = norm_next or norm.placement == "before"
-        cancelled = followed and norm.over_the_batch and self.dropout_at != "before_norm"
+        cancelled = followed and norm.spec.batch_statistics and self.dropout_at != "before_norm"
         return not (self.init.scheme == "fixup" or cancelled)
 
     @model_validator(mode="after")

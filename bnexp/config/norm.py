@@ -97,7 +97,7 @@ class NormSettings(Settings):
 
     @property
     def spec(self) -> NormSpec:
-        """What is known of this kind."""
+        """The record of this kind."""
         return NORMS[self.kind]
 
     @property
@@ -107,14 +107,9 @@ class NormSettings(Settings):
         return (name, getattr(self, name) or 1) if name else ("", 1)
 
     @property
-    def over_the_batch(self) -> bool:
-        """Whether images are normalised with the statistics of the batch that they are in."""
-        return self.spec.batch_statistics
-
-    @property
     def averages(self) -> bool:
-        """Whether evaluation normalises with running averages over the batches of the training."""
-        return self.over_the_batch and self.statistics == "ema"
+        """True if evaluation normalises with running averages over the batches of the training."""
+        return self.spec.batch_statistics and self.statistics == "ema"
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -16,7 +16,7 @@ class ProbeSpec(Spec):
     """A measurement; the implementation takes a ProbeContext and ProbeSettings and yields (layer, name, value_K)."""
 
     options: tuple[str, ...] = ("layers", "batches")
-    """Those of layers, batches, range and points in ProbeSettings that it reads."""
+    """The settings among layers, batches, range and points that it reads."""
     default: bool = False
     """Is among the probes that `default` stands for: they share one pass over one batch, and together cost little."""
     fewest_batches: int = 1
@@ -105,7 +105,7 @@ class ProbeSettings(Settings):
 
     @property
     def spec(self) -> ProbeSpec:
-        """What is known of this probe."""
+        """The record of this probe."""
         return PROBES[self.name]
 
     @model_validator(mode="after")
@@ -136,7 +136,7 @@ def probe_list(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise ValueError("expected a list of names of probes, or of mappings with a name")
     entries = [each for entry in value for each in (default_probes() if entry == DEFAULT else (entry,))]
-    names = [name for entry in entries if isinstance(name := _name(entry), str)]
+    names = [name for name in map(_name, entries) if isinstance(name, str)]
     if unknown := [name for name in names if name not in PROBES]:
         known = [DEFAULT, *PROBES]
         raise ValueError(f"{unknown[0]}: expected one of {', '.join(known)}{nearest(unknown[0], known)}")

@@ -186,12 +186,9 @@ _PERCENT = re.compile(r"(\d+(?:\.\d*)?) ?%")
 
 
 def hint(raw: Mapping[str, Any], place: str, *, typed: bool) -> str:
-    """Return what to write instead of the wrong value at a place of a raw configuration, or nothing.
+    """Return what to write, in a file or typed as an override, instead of the wrong value at a place, or nothing.
 
-    Args:
-        raw: the configuration, in plain types.
-        place: a dotted key, perhaps of an arm or a sweep.
-        typed: on the command line, and not in a file.
+    The place is a dotted key of the raw configuration, perhaps of an arm or a sweep.
     """
     if place.endswith("]") or place.startswith("arms."):
         within = ((key, value) for key, value, where in swept_values(raw) if where == place)

@@ -14,8 +14,6 @@ Column = TypeVar("Column", bound=Sequence[Any])
 
 MOST_VALUES = 10_000
 """Values that a list or a range of a sweep has at most."""
-
-
 RANGES = ("logspace", "linspace", "range")
 """Ways to write many values short."""
 Point = dict[str, Any]
@@ -43,15 +41,10 @@ def values(written: Any) -> tuple[Any, ...]:
 
 
 def step_numbers(written: Any, least: int, expected: str) -> tuple[int, ...]:
-    """Return whole numbers, written as a list or a range in any order, in ascending order.
-
-    Args:
-        written: the list or range.
-        least: the smallest number that is possible.
-        expected: what has to be written, for the message.
+    """Return whole numbers of at least `least`, written as a list or a range, in ascending order.
 
     Raises:
-        ValueError: it isn't written so, one is listed twice, or there are more than MOST_VALUES.
+        ValueError: it isn't written so (with `expected` in the message), or one is listed twice.
     """
     # values() itself says what is wrong with a range.
     steps = values(written) if isinstance(written, Mapping | list | tuple) and written else ()

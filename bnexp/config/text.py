@@ -41,7 +41,7 @@ def _lines(text: str) -> str:
 Line = Annotated[str, Field(max_length=4_096), AfterValidator(_one_line)]
 """Text of one line, such as a path."""
 Label = Annotated[str, Field(min_length=1, max_length=60), AfterValidator(_one_line)]
-"""What something is called in tables and pictures."""
+"""A name in tables and pictures."""
 Lines = Annotated[str, Field(max_length=2_000), AfterValidator(_lines)]
 """Text of any number of lines, with tabs."""
 

@@ -88,7 +88,7 @@ class OptimizerSpec(Spec):
     """An update rule; the implementation is a `bnexp.training.optimizers.Optimizer`."""
 
     options: tuple[str, ...] = ()
-    """Those of momentum, nesterov and betas that it reads."""
+    """The settings among momentum, nesterov and betas that it reads."""
     kept: int = 1
     """Numbers per parameter that it keeps from step to step at most."""
     working: int = 2
@@ -168,7 +168,7 @@ class TrainSettings(Settings):
 
     @property
     def optimizer_spec(self) -> OptimizerSpec:
-        """What is known of the update rule."""
+        """The record of the update rule."""
         return OPTIMIZERS[self.optimizer]
 
     @property

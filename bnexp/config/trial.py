@@ -37,11 +37,7 @@ class TrialSettings(Settings):
 
 
 def with_changes(base: TrialSettings, changes: Mapping[str, Any]) -> TrialSettings:
-    """Return settings with others in their place.
-
-    Args:
-        base: the settings.
-        changes: values by dotted key.
+    """Return the settings with other values, by dotted key.
 
     Raises:
         pydantic.ValidationError: the values don't go together.
@@ -66,14 +62,14 @@ def _plain(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
-"""What an experiment or an arm is called, and a folder after it."""
+"""Name of an experiment, and of its folder, or of an arm."""
 TrialKey = Annotated[str, AfterValidator(_trial_key)]
 """Dotted key of a setting, or of a section of them."""
 Value = Annotated[Any, BeforeValidator(_plain)]
 
 
 RECORDS = "records"
-"""What a rule relies on that holds for the training only: the records of the trial may differ."""
+"""A rule that relies on it holds for the training only: the records of the trial may differ."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Rule:
     relies_on: tuple[str, ...]
     """Dotted keys of the settings that decide it."""
     matters: Callable[[TrialSettings], bool]
-    """Whether they have an effect on a trial."""
+    """Tells whether they have an effect on a trial."""
 
 
 def _normalised(settings: TrialSettings) -> bool:
@@ -93,7 +89,7 @@ def _normalised(settings: TrialSettings) -> bool:
 
 
 def _placed(settings: TrialSettings) -> bool:
-    """Whether norm layers stand somewhere, or units are dropped where they would stand."""
+    """True if norm layers stand somewhere, or units are dropped where they would stand."""
     model = settings.model
     return _normalised(settings) or (model.dropout > 0 and model.dropout_at in ("before_norm", "after_norm"))
 
@@ -158,7 +154,7 @@ NO_EFFECT = (
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a setting comes to."""
+    """The value that a setting comes to."""
 
     of: str
     """Its dotted key."""
@@ -237,10 +233,8 @@ MEANINGS = (
 def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict[str, Any]:
     """Return the settings that matter to a trial by their dotted keys, null and auto replaced by what they stand for.
 
-    Args:
-        settings: the trial's.
-        varying: dotted keys whose values are not to be relied on: what matters at some value of them stays. With
-            RECORDS among them, what matters to the records alone stays too.
+    No rule may rely on the settings in `varying`: what matters at some value of them stays. With RECORDS among them,
+    what matters to the records alone stays too.
     """
     found = dict(leaves(settings))
     for meaning in MEANINGS:

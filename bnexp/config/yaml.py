@@ -17,7 +17,7 @@ LARGEST = 10**300
 """A whole number beyond it counts as infinite, as in floating point."""
 
 TAG = "tag:yaml.org,2002:"
-"""What `!!` stands for in YAML."""
+"""Stands for `!!` in YAML."""
 _SCALARS = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),

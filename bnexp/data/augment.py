@@ -41,13 +41,8 @@ def training_inputs(
 
     The padding is an eighth of the shorter side (4 pixels of 32) and the cutout's side a half of it (16 of 32), as
     in DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552: its centre may be any pixel, and the border cuts it
-    off. It is filled with 0 after normalisation, which under `standard` is the mean.
-
-    Args:
-        data: gives the images' shape, and normalises them.
-        images_SBP: as the set keeps them, bytes or whitened floats; they are left as they are.
-        kind: what to do; none is `data.inputs`, and draws nothing.
-        draws: of the S seeds; nothing is drawn from but `augment`.
+    off. It is filled with 0 after normalisation, which under `standard` is the mean. Kind none is `data.inputs`, and
+    draws nothing. The images, bytes or whitened floats, are left as they are.
     """
     if kind == "none":
         return data.inputs(images_SBP)
@@ -65,7 +60,7 @@ def training_inputs(
 
 
 def _sources(uniform_S5B: Float[Tensor, "S 5 B"], height: int, width: int) -> Int64[Tensor, "S B N"]:
-    """Return for every place of a image the place, counted row by row, that its pixel comes from."""
+    """Return for every place of an image the place, counted row by row, that its pixel comes from."""
     pad = min(height, width) // 8
     first_S2B1 = _whole(uniform_S5B[:, CROP], 2 * pad + 1)[..., None] - pad
     device = uniform_S5B.device

@@ -21,17 +21,9 @@ def batch_orders(
 ) -> Int64[Tensor, "S n"]:
     """Draw one epoch's image indices for each seed, on the CPU; batch i is [:, i*batch_size:(i+1)*batch_size].
 
-    n is steps_per_epoch · batch_size; with sampling `epoch` and drop_last off it is `images`, and the last
-    batch smaller. A row depends on its own seed and the epoch (counted from 1) only, not on the other seeds.
-
-    Args:
-        seeds: the distinct ones.
-        epoch: counted from 1.
-        images: of the training set.
-        batch_size: images per update.
-        sampling: how to draw them.
-        drop_last: whether to leave out the last, smaller batch.
-        labels_N: of the images, on the CPU; for sampling `by_class`.
+    n is steps_per_epoch · batch_size; with sampling `epoch` and drop_last off it is `images`, and the last batch
+    smaller. A row depends on its own seed and the epoch (counted from 1) only, not on the other seeds. Sampling
+    `by_class` takes the labels of the images, on the CPU.
 
     Raises:
         ConfigError: as steps_per_epoch.

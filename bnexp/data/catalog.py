@@ -1,4 +1,4 @@
-"""What a data set will hold once it is loaded: image shape, classes, split sizes, steps per epoch.
+"""The sizes of a data set before it is loaded: image shape, classes, split sizes, steps per epoch.
 
 Torch-free, so that plans and cost estimates answer at once. Shapes: C channels, H, W.
 """
@@ -13,7 +13,7 @@ from bnexp.config.text import counted
 from bnexp.errors import ConfigError, Problem
 
 BACKGROUNDS = {"white": 255, "black": 0}
-"""What transparent images can be laid on, with the grey value."""
+"""Backgrounds of transparent images, with their grey value."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Findings:
     """For people and scripts; training doesn't depend on it."""
 
     left_out: tuple[tuple[str, int], ...] = ()
-    """What isn't read: the ending of files, "hidden", or where they lie, and how many."""
+    """Files that aren't read: their ending, "hidden", or where they lie, and how many."""
     background: str = ""
-    """What transparent images were laid on, one of BACKGROUNDS; empty where there are none."""
+    """Background of transparent images, one of BACKGROUNDS; empty where there are none."""
     remarks: tuple[str, ...] = ()
-    """What may surprise in how the files were read."""
+    """Surprises in how the files were read."""
     warnings: tuple[str, ...] = ()
-    """What is probably a mistake in the data."""
+    """Probable mistakes in the data."""
 
     def lines(self) -> Iterator[str]:
         """Yield all but the warnings."""
@@ -84,11 +84,7 @@ def published(name: str) -> DataShape | None:
 
 
 def known_shape(settings: DataSettings) -> DataShape | None:
-    """Return the sizes that a set is cut to; None where only its files tell.
-
-    Raises:
-        ConfigError: as subset.
-    """
+    """Return the sizes that a set is cut to, as subset does; None where only its files tell."""
     whole = published(settings.name)
     return whole and subset(settings, whole)
 

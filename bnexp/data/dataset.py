@@ -39,7 +39,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What a trial trains, validates and is tested on."""
+    """The images that a trial trains, validates and is tested on."""
 
     shape: DataShape
     train: Split
@@ -83,14 +83,8 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         kept = shape.train + shape.val + shape.test
         check_memory(settings.normalize, kept, prod(shape.image), device, dtype)
     parts = raw.splits(shape)
-    normalization = fit(
-        torch.from_numpy(parts["train"][0]),
-        settings.normalize,
-        settings.feature_scale,
-        device,
-        dtype,
-        settings.whiten_eps,
-    )
+    trained = torch.from_numpy(parts["train"][0])
+    normalization = fit(trained, settings.normalize, settings.feature_scale, device, dtype, settings.whiten_eps)
 
     def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64]) -> Split:
         images_NP = torch.from_numpy(images_NCHW).flatten(start_dim=1)

@@ -35,7 +35,7 @@ class Whitening:
     """A fitted transform from bytes, z = (byte - mean) · matrix, in float64."""
 
     mean_P: Float64[Tensor, " P"]
-    """Of the training images' bytes; exact where all of them agree, so that such a pixel is exactly 0."""
+    """Mean byte of the training images; exact where all of them agree, so that such a pixel is exactly 0."""
     matrix_PP: Float64[Tensor, "P P"]
     """From pixels to components, standardising each channel first."""
 
@@ -68,13 +68,7 @@ def fit_whitening(
     """Fit the transform on at least one image, on the CPU, so that every device gets the same inputs.
 
     Components are ordered by falling variance, each with the sign that makes its largest weight positive. Under PCA
-    those without variance are 0.
-
-    Args:
-        images_NP: the training images.
-        spread_P: standard deviation of each pixel's channel.
-        kind: one of WHITENINGS.
-        eps: added to the variances λ.
+    those without variance are 0. The spread is the standard deviation of each pixel's channel; eps is added to the λ.
     """
     mean_P = images_NP.sum(0, dtype=torch.int64).double() / len(images_NP)
     total_PP = mean_P.new_zeros(len(mean_P), len(mean_P))
@@ -125,7 +119,7 @@ class Normalization:
     factor_P: Float[Tensor, " P"] | None
     """data.feature_scale; None where no input is scaled."""
     whitening: Whitening | None = None
-    """What bytes go through in place of shift and spread; None where inputs are not whitened."""
+    """Takes the place of shift and spread; None where inputs are not whitened."""
 
     def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
         """Return bytes or whitened images as network inputs; the latter, where there are no factors, themselves."""

@@ -19,7 +19,7 @@ Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 @dataclass(frozen=True, eq=False)
 class RawImages:
-    """What every reader returns."""
+    """The images and labels that every reader returns."""
 
     train_images_NCHW: NDArray[np.uint8]
     train_labels_N: NDArray[np.int64]
@@ -60,13 +60,9 @@ class RawImages:
         }
 
     def check(self, published: DataShape | None = None) -> None:
-        """Check that a network can be trained on these arrays; later it would be an error of the device, or none.
+        """Raise ValueError with the first flaw that keeps a network from being trained on these arrays.
 
-        Args:
-            published: sizes that they should have, where these are known.
-
-        Raises:
-            ValueError: naming the first flaw.
+        Later it would be an error of the device, or none. Where sizes are published, they are compared, too.
         """
         splits = {
             "train": (self.train_images_NCHW, self.train_labels_N),
@@ -89,11 +85,7 @@ class RawImages:
 
 
 def read(settings: DataSettings) -> RawImages:
-    """Read the data set that the settings name; missing files are downloaded.
-
-    Raises:
-        InputError: its files are missing, damaged or not as expected.
-    """
+    """Read the data set that the settings name, or raise InputError; missing files are downloaded."""
     raw: RawImages = DATASETS[settings.name].load()(settings)
     return raw
 
@@ -120,12 +112,7 @@ def read_digits(settings: DataSettings) -> RawImages:
 
 
 def data_warnings(splits: Mapping[str, Split], classes: int) -> Iterator[str]:
-    """Yield what is probably a mistake in the images, the gravest first.
-
-    Args:
-        splits: train, val and test, as they will be used.
-        classes: how many there should be.
-    """
+    """Yield probable mistakes in train, val and test as they will be used, the gravest first."""
     images_NCHW, labels_N = splits["train"]
     if len(images_NCHW) > 1 and np.array_equal(images_NCHW.min(0), images_NCHW.max(0)):
         yield f"all {len(images_NCHW)} training images are equal, so there is nothing to learn from them"

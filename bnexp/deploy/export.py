@@ -74,12 +74,9 @@ def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequ
 
 
 def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]) -> str:
-    """Return the text of a module that builds a network and loads its state from WEIGHTS.
+    """Return the text of a module that builds a network, with its layer for pixels, and loads its state from WEIGHTS.
 
-    Args:
-        network: as `to_torch` makes it, with a layer for pixels in front.
-        about: what the module's documentation begins with, lines of any text.
-        image: C, H, W of an image.
+    Its documentation begins with `about`, lines of any text.
     """
     used = {type(layer) for layer in network.modules()}
     # In the order of their definitions: some take others.
@@ -246,12 +243,12 @@ class _Export:
     trained: TrainedTrial
     fold: bool
 
-    @cached_property
+    @property
     def settings(self) -> TrialSettings:
         """The trial's settings."""
         return self.trained.trial.settings
 
-    @cached_property
+    @property
     def dtype(self) -> torch.dtype:
         """The type that it was trained in."""
         return dtype_of(self.settings.train.precision)
@@ -265,13 +262,10 @@ class _Export:
     def images(self) -> tuple[str, UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
         """Test images, or training images where there are none, as bytes: their number in words, they, their labels."""
         shape = self.data.shape
-        raw = read(self.settings.data)  # bytes, which a data set of whitened images no longer has
-        if shape.test:
-            images, labels, split, count = raw.test_images_NCHW, raw.test_labels_N, "test", shape.test
-        else:
-            images, labels, split, count = raw.train_images_NCHW, raw.train_labels_N, "training", shape.train
-        count = min(CHECKED, count)
-        return counted(count, f"{split} image"), torch.from_numpy(images[:count]), torch.from_numpy(labels[:count])
+        splits = read(self.settings.data).splits(shape)  # bytes, which a data set of whitened images no longer has
+        kind, split = ("test", splits["test"]) if shape.test else ("training", splits["train"])
+        images, labels = (torch.from_numpy(part[:CHECKED]) for part in split)
+        return counted(len(images), f"{kind} image"), images, labels
 
     @cached_property
     def trained_logits(self) -> Float[Tensor, "N L"]:

@@ -1,4 +1,4 @@
-"""What `bnexp fold` answers: the trials of a run without their norm layers, and how much less time they take."""
+"""`bnexp fold`: the trials of a run without their norm layers, and how much less time they take."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class FoldedRun:
         return [each.trial.number for each in self.trials if each.proof and not each.proof.exact]
 
     def tables(self) -> list[Table]:
-        """What was folded, and the times."""
+        """A table of the folded trials, and one of the times."""
         title = f"{self.run}: norm layers folded into the weights beside them"
         proofs = Table(_columns(self.swept), self.trials, title, tuple(_notes(self.trials)))
         if not self.timed:
@@ -79,12 +79,8 @@ def fold_run(
 ) -> FoldedRun:
     """Fold the norm layers of finished trials away, prove that nothing else has changed, and time the difference.
 
-    Args:
-        run: the run folder; nothing is written into it.
-        wanted: numbers of trials; None for all that have weights.
-        device: where the networks compute.
-        timing: whether to time one trial for each set of layers, which takes a while to compile.
-        say: told before one is timed.
+    Nothing is written. Without numbers of wanted trials all that have weights are taken. With timing one trial for each
+    set of layers is timed, which takes a while to compile; `say` is told before.
 
     Raises:
         InputError: no such trial, it has no weights, or its data can't be had.

@@ -161,7 +161,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Proof:
-    """What a network does on images before and after it was folded."""
+    """A network's answers to images before and after it was folded."""
 
     split: str
     """Which images: test; where there are none, val; where there are none either, train."""
@@ -178,13 +178,13 @@ class Proof:
 
     @property
     def exact(self) -> bool:
-        """Whether rounding explains the difference."""
+        """True if rounding explains the difference."""
         return self.float64.relative <= TOLERANCE
 
 
 @dataclass(frozen=True)
 class FoldedTrial:
-    """What became of one trial: the proof, or the reason why it wasn't folded."""
+    """One trial with the proof, or with the reason why it wasn't folded."""
 
     trial: Trial
     parameters: int

@@ -67,12 +67,10 @@ class Timing:
 
 @torch.no_grad()
 def timings(before: nn.Module, after: nn.Module, images_BCHW: Float[Tensor, "B C H W"], macs: int) -> Iterator[Timing]:
-    """Yield how long batches of 1 and of 256 images take, as the networks are and compiled.
+    """Yield how long batches of 1 and of 256 images take in networks in evaluation mode, as they are and compiled.
 
-    Args:
-        before, after: in evaluation mode, where the images are.
-        images_BCHW: some inputs, which are repeated where a batch takes more.
-        macs: multiply-accumulates for one image; where there are few, one thread computes, as in training.
+    The inputs are repeated where a batch takes more. With few multiply-accumulates for one image one thread computes,
+    as in training.
     """
     for batch in BATCHES:
         x_BCHW = images_BCHW[torch.arange(batch, device=images_BCHW.device) % len(images_BCHW)]

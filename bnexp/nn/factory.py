@@ -44,7 +44,7 @@ class LayerFactory:
 
     @property
     def fixup(self) -> bool:
-        """Whether learned scalars take the place of biases."""
+        """True if learned scalars take the place of biases."""
         return self.model.init.scheme == "fixup"
 
     def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
@@ -122,15 +122,9 @@ Joined = Float[Tensor, "K B C"] | Float[Tensor, "B E h w"]
 class ResidualBlock(nn.Module):
     """Two layers and a way around them.
 
-    The first is like any hidden layer. The norm layer of the second stands before the addition, where `placement`
-    doesn't move it, or after it, and there before or after the activation.
-
-    Args:
-        factory: makes the layers.
-        first: the weights of the first layer.
-        like: makes those of the second, `factory.linear` or `factory.conv`.
-        features: that each of them outputs.
-        shortcut: brings the input to the shape of the output; None where it has that shape.
+    The first, made of the given weights, is like any hidden layer. The weights of the second are made by `like`, which
+    is `factory.linear` or `factory.conv`. Its norm layer stands before the addition, where `placement` doesn't move it,
+    or after it, and there before or after the activation. A shortcut brings the input to the shape of the output.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from bnexp.nn.plain_layers import AddScalar, Converter, ScaleByScalar, layer_fro
 from bnexp.streams import TrialRandom
 
 Activations = Float[Tensor, "K B C"] | Float[Tensor, "B D H W"]
-"""What layers hand on: of fully connected networks the first, of convolutional ones the second."""
+"""Outputs of fully connected layers, or of convolutions."""
 
 
 def trials_of(network: nn.Module) -> int:

@@ -19,7 +19,7 @@ from bnexp.reference.nodes import Activations, from_rows, per_feature, rows_like
 
 @dataclass(frozen=True, eq=False)
 class RunningStatistics:
-    """What evaluation normalises with."""
+    """Mean and variance that evaluation normalises with."""
 
     mean_C: Float64[np.ndarray, " C"]
     variance_C: Float64[np.ndarray, " C"]
@@ -32,7 +32,7 @@ class Convention:
     kept: float
     """Weight of the old value; the batch's has the rest to 1."""
     unbiased: bool
-    """Whether the variance that is stored is divided by N − 1, not by N."""
+    """True if the variance that is stored is divided by N − 1, not by N."""
     first_variance: float
     """Before the first batch."""
     eps: float
@@ -81,10 +81,10 @@ def update(
 
 @dataclass(frozen=True, eq=False)
 class EvaluationCache:
-    """What backward needs of the forward pass."""
+    """Values of the forward pass that backward needs."""
 
     shape: tuple[int, ...]
-    """Of x and y."""
+    """Shape of x and y."""
     gamma_C: Float64[np.ndarray, " C"]
     inverse_C: Float64[np.ndarray, " C"]
     """1/√(σ² + ε)."""

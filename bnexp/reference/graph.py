@@ -36,7 +36,7 @@ class Cache:
     """Every value of the forward pass between x and y."""
 
     shape: tuple[int, ...]
-    """Of x and y."""
+    """Shape of x and y."""
     gamma_C: Float64[np.ndarray, " C"]
     mean_C: Float64[np.ndarray, " C"]
     """μ."""
@@ -58,7 +58,7 @@ class Cache:
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
-    """What backward is for: the gradients of the loss with respect to what goes in."""
+    """The gradients of the loss with respect to x, γ and β."""
 
     dx: Activations
     """In the shape of x."""
@@ -77,16 +77,16 @@ class GraphGradients(Gradients):
     dvariance_C: Float64[np.ndarray, " C"]
     dsquared_NC: Float64[np.ndarray, "N C"]
     dcentred_product_NC: Float64[np.ndarray, "N C"]
-    """What comes back to x − μ from its product with the inverse."""
+    """Gradient of x − μ from its product with the inverse."""
     dcentred_square_NC: Float64[np.ndarray, "N C"]
-    """What comes back to x − μ from its square, by way of the variance."""
+    """Gradient of x − μ from its square, by way of the variance."""
     dcentred_NC: Float64[np.ndarray, "N C"]
     """The sum of both."""
     dmean_C: Float64[np.ndarray, " C"]
     dx_centred_NC: Float64[np.ndarray, "N C"]
-    """What comes back to x from x − μ."""
+    """Gradient of x from x − μ."""
     dx_mean_NC: Float64[np.ndarray, "N C"]
-    """What comes back to x from μ; dx is the sum of both."""
+    """Gradient of x from μ; dx is the sum of both."""
 
 
 def forward(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64, Real
 
 Values = Float64[np.ndarray, "*shape"]
-"""Of any shape; all of one function of the same."""
+"""Numbers of any shape, the same for all of one function."""
 
 
 def repeat(value_C: Float64[np.ndarray, " C"], count: int) -> Float64[np.ndarray, "N C"]:
@@ -113,7 +113,7 @@ def subtraction_backward(ddifference: Values) -> tuple[Values, Values]:
 
 
 Activations = Real[np.ndarray, "B C"] | Real[np.ndarray, "B C H W"]
-"""What is normalised: features, or images; any real numbers, taken as float64."""
+"""Features or images to normalise; any real numbers, taken as float64."""
 
 
 def to_rows(x: Activations) -> Float64[np.ndarray, "N C"]:

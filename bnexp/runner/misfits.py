@@ -37,7 +37,7 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
     With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
     """
     model, batch = settings.model, settings.train.batch_size
-    if not model.norm.over_the_batch or _smallest_batch(settings, train_images) > 1 or batch > train_images:
+    if not model.norm.spec.batch_statistics or _smallest_batch(settings, train_images) > 1 or batch > train_images:
         return ""  # a batch larger than the data is refused for that
     if model.spec.fewest_places(model.layers, image) > 1:
         return ""

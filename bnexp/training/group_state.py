@@ -170,7 +170,7 @@ class GroupTrainState:
         norm = self.group.settings.model.norm
         rows_MK = torch.cat([self._evaluate(shard) for shard in self.shards], dim=1)
         # Before the first update running statistics are still (0, 1): what they make of a start says nothing of it.
-        if step > 0 or not norm.over_the_batch or norm.statistics == "population":
+        if step > 0 or not norm.spec.batch_statistics or norm.statistics == "population":
             finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
             self._divergence.lose(~finite_K, max(step, 1))
         return torch.cat([self._divergence.rows(), rows_MK])
