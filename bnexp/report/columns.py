@@ -1,10 +1,11 @@
 """Cells as people read them, and the columns that several tables of a comparison have."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any
 
-from bnexp.analysis.comparison import ArmRow, Comparison
+from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS, SIGN_FLIP_RESAMPLES, Interval, was_cut
 from bnexp.analysis.study import bounds, difference_bounds, is_number, metric_text
 from bnexp.records import DIVERGED_FACTOR
@@ -26,15 +27,19 @@ def number(value: float | None, digits: str = ".3g", unit: str = "", missing: st
     return Cell(f"{format(value, digits)}{unit}", sort=_sortable(value))
 
 
+count = partial(number, digits="d")
+"""Writes a whole number."""
+
+
 def measure(metric: str, value: float | None, *, sign: bool = False) -> str:
     """Write a value of the metric as text; a loss that isn't finite is missing."""
     known = value if value is not None and isfinite(value) else None
     return metric_text(metric, known, sign=sign, blank=MISSING)
 
 
-def interval(metric: str, low: float | None, high: float | None, *, sign: bool = False) -> str:
-    """Write an interval of the metric; empty where there is none."""
-    return "" if low is None else f"[{measure(metric, low, sign=sign)}, {measure(metric, high, sign=sign)}]"
+def interval(metric: str, low: float | None, high: float | None, *, sign: bool = False, missing: str = "") -> str:
+    """Write an interval of the metric."""
+    return missing if low is None else f"[{measure(metric, low, sign=sign)}, {measure(metric, high, sign=sign)}]"
 
 
 def estimate(
@@ -71,14 +76,30 @@ def _sortable(value: float | None) -> float | None:
     return float(f"{value:.7g}") if value is not None and isfinite(value) else None
 
 
+def words(name: str) -> str:
+    """Write the name of a metric."""
+    return name.replace("_", " ")
+
+
 MEAN = ("mean", "low", "high")
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 """Fields of an estimate and its interval."""
 
 
-def words(name: str) -> str:
-    """Write the name of a metric."""
-    return name.replace("_", " ")
+def column(
+    header: str, fields: Sequence[str], write: Callable[..., Cell | str], *, legend: str = "", drop: int = 0
+) -> Column[Any]:
+    """Return the column whose cells are written from these fields of a record."""
+
+    def cell(record: Any) -> Cell | str:
+        return write(*(getattr(record, field) for field in fields))
+
+    return Column(header, cell, tuple(fields), legend=legend, drop=drop)
+
+
+def arm_column(comparison: Comparison) -> Column[Any]:
+    """Return the column of the arm."""
+    return Column("arm", lambda row: comparison.label(row.arm), ("arm",), "arm")
 
 
 def point_columns(keys: Sequence[str], records: Iterable[Any]) -> list[Column[Any]]:
@@ -108,50 +129,6 @@ def field_of(record: Any, name: str) -> Any:
     return point[name] if name in point else getattr(record, name, None)
 
 
-def arm_column(comparison: Comparison) -> Column[Any]:
-    """Return the column of the arm."""
-    return Column("arm", lambda row: comparison.label(row.arm), ("arm",), "arm")
-
-
-def number_column(header: str, field: str, digits: str = ".3g", *, legend: str = "", drop: int = 0) -> Column[Any]:
-    """Return the column of a number."""
-    return Column(header, lambda row: number(getattr(row, field), digits), (field,), legend=legend, drop=drop)
-
-
-def estimate_column(
-    metric: str, header: str, fields: tuple[str, ...] = MEAN, *, sign: bool = False, legend: str = "", drop: int = 0
-) -> Column[Any]:
-    """Return the column of a value of the metric, whose fields are the value and perhaps the ends of its interval."""
-
-    def cell(row: Any) -> Cell:
-        return estimate(metric, *(getattr(row, field) for field in fields), sign=sign)
-
-    return Column(header, cell, fields, legend=legend, drop=drop)
-
-
-def share_column(header: str, part: str, whole: str, *, legend: str = "", drop: int = 0) -> Column[Any]:
-    """Return the column of how many of several: "2/3"."""
-
-    def cell(row: Any) -> Cell:
-        return share(getattr(row, part), getattr(row, whole))
-
-    return Column(header, cell, (part, whole), legend=legend, drop=drop)
-
-
-def p_column(header: str, field: str, *, legend: str = "", drop: int) -> Column[Any]:
-    """Return the column of a p value."""
-    return Column(header, lambda row: p_value(getattr(row, field)), (field,), legend=legend, drop=drop)
-
-
-def epochs_column(threshold: float, legend: str, drop: int = 0) -> Column[ArmRow]:
-    """Return the column of the median epoch at which an accuracy was reached."""
-
-    def cell(row: ArmRow) -> Cell:
-        return number(row.epochs_to_threshold, "d", missing="not reached" if row.n else MISSING)
-
-    return Column(f"epochs to {threshold:g}", cell, ("epochs_to_threshold",), legend=legend, drop=drop)
-
-
 def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0) -> list[Column[Any]]:
     """Return the columns of a difference to the baseline, its size, its p, and in how many pairs the arm did better.
 
@@ -161,53 +138,46 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
         pairs: how many there are, if legends shall say what the columns mean.
     """
     baseline = comparison.label(comparison.baseline)
-    legends = dict(_paired_legends(baseline, pairs))
+    difference = effect = p = better = ""
+    if pairs:
+        difference = "difference: paired over seeds, each trial with the one of the same seed and grid values."
+    if pairs > 1:
+        effect = "effect: mean difference over the differences' standard deviation (d_z, Hedges' correction)."
+        p = "p: two-sided exact sign-flip test."
+        if pairs < 6:
+            p += f" With {pairs} pairs p can't fall below {2 / 2**pairs:.2g}."
+        elif pairs > EXACT_PAIRS:
+            signs = f"{SIGN_FLIP_RESAMPLES:,} random signs"
+            p = f"p: two-sided sign-flip test, estimated from {signs} beyond {EXACT_PAIRS} pairs."
+        better = f"better: pairs in which the arm did better than {baseline}."
 
-    def better(row: Any) -> Cell:
+    def of_all(row: Any) -> Cell:
         return share(row.better, getattr(row, total) if row.arm != comparison.baseline else 0)
 
-    header = f"difference to {baseline}"
+    signed = partial(estimate, comparison.metric, sign=True)
     return [
-        estimate_column(comparison.metric, header, DIFFERENCE, sign=True, legend=legends.get("difference", "")),
-        number_column("effect", "effect", "+.1f", legend=legends.get("effect", ""), drop=4),
-        p_column("p", "p", legend=legends.get("p", ""), drop=1),
-        Column("better", better, ("better", total), legend=legends.get("better", ""), drop=5),
+        column(f"difference to {baseline}", DIFFERENCE, signed, legend=difference),
+        column("effect", ["effect"], partial(number, digits="+.1f"), legend=effect, drop=4),
+        column("p", ["p"], p_value, legend=p, drop=1),
+        Column("better", of_all, ("better", total), legend=better, drop=5),
     ]
-
-
-def _paired_legends(baseline: str, pairs: int) -> Iterable[tuple[str, str]]:
-    if pairs:
-        yield "difference", "difference: paired over seeds, each trial with the one of the same seed and grid values."
-    if pairs > 1:
-        smallest = f" With {pairs} pairs p can't fall below {2 / 2**pairs:.2g}." if pairs < 6 else ""
-        yield "effect", "effect: mean difference over the differences' standard deviation (d_z, Hedges' correction)."
-        yield "p", f"{sign_flip_note(pairs)}{smallest}"
-        yield "better", f"better: pairs in which the arm did better than {baseline}."
-
-
-def sign_flip_note(pairs: int) -> str:
-    """Say which test p is of."""
-    if pairs > EXACT_PAIRS:
-        signs = f"{SIGN_FLIP_RESAMPLES:,} random signs"
-        return f"p: two-sided sign-flip test, estimated from {signs} beyond {EXACT_PAIRS} pairs."
-    return "p: two-sided exact sign-flip test."
 
 
 def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
     """Say which intervals of records can't be taken literally: those cut at what is possible, those without width."""
     limits = ((MEAN, bounds(metric)), (DIFFERENCE, difference_bounds(metric)))
-    found = [
+    intervals = [
         (Interval(*(getattr(row, name, None) for name in names)), possible)
         for row in rows
         for names, possible in limits
     ]
     notes = []
-    if any(was_cut(each, possible) for each, possible in found):
+    if any(was_cut(found, possible) for found, possible in intervals):
         notes.append(
             "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or "
             "too different to take it literally."
         )
-    if any(each.low is not None and each.low == each.high for each, _ in found):
+    if any(found.low is not None and found.low == found.high for found, _ in intervals):
         notes.append(
             "An interval without width: its seeds came out exactly alike. That shows no spread; it doesn't make the "
             "value certain."

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, Generic, Literal, TypeVar
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.text import Text
 
@@ -135,7 +136,7 @@ def plain_table(
 def to_text(table: Table) -> str:
     """Return plain lines with aligned columns, as wide as they need, ending in a newline."""
     widths = _one_line_widths(table)
-    body = [GAP.join(map(_padded, line, widths)).rstrip() for line in (table.headers, *table.rows)]
+    body = [GAP.join(map(set_cell_size, line, widths)).rstrip() for line in (table.headers, *table.rows)]
     title = [table.title, ""] if table.title else []
     lines = ["", *table.lines] if table.lines else []
     return "\n".join([*title, *body, *lines]) + "\n"
@@ -262,22 +263,11 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     shown = table
     if len(table.shared.columns) > 1:
         shown = table.only([column for column in table.columns if not column.shared])
-        heads = list(_shared_values(table.shared))
+        values = [", ".join(map(" ".join, zip(table.shared.headers, row, strict=True))) for row in table.shared.rows]
+        heads = ["" if value == before else value for before, value in pairwise(["", *values])]
     while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
         shown = shown.only([column for column in shown.columns if column is not last])
     return shown, heads
-
-
-def _shared_values(table: Table) -> Iterator[str]:
-    """Yield the values of each row with their headers, or nothing where they are those of the row before."""
-    before = None
-    for row in table.rows:
-        yield (
-            ""
-            if row == before
-            else ", ".join(f"{header} {value}" for header, value in zip(table.headers, row, strict=True))
-        )
-        before = row
 
 
 def _drawn(table: Table, heads: Sequence[str], width: int, console: Console) -> Iterator[Text]:
@@ -336,8 +326,3 @@ def _least_widths(table: Table) -> list[int]:
 
 def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(GAP) * (len(widths) - 1)
-
-
-def _padded(cell: str, width: int) -> str:
-    # str.ljust counts characters; a terminal counts columns, two for a wide character.
-    return cell + " " * (width - cell_len(cell))

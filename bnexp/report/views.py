@@ -6,6 +6,7 @@ Each is defined once, as columns over the comparison's records, and written for 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from math import isclose
 from typing import Any, NoReturn
 
@@ -19,19 +20,20 @@ from bnexp.errors import InputError, nearest
 from bnexp.report.columns import (
     DIFFERENCE,
     DIVERGED_NOTE,
+    MEAN,
     arm_column,
-    epochs_column,
-    estimate_column,
+    column,
+    count,
+    estimate,
     field_of,
     interval,
     interval_notes,
     number,
-    number_column,
-    p_column,
+    p_value,
     paired_columns,
     point_columns,
     ratio,
-    share_column,
+    share,
     value_at,
     words,
 )
@@ -153,14 +155,19 @@ def _equal(comparison: Comparison) -> Table:
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, rows),
         arm_column(comparison),
-        number_column("n", "n", "d", drop=2),
-        estimate_column(metric, words(metric), legend=mean if any(row.low is not None for row in rows) else ""),
+        column("n", ["n"], count, drop=2),
+        column(
+            words(metric),
+            MEAN,
+            partial(estimate, metric),
+            legend=mean if any(row.low is not None for row in rows) else "",
+        ),
         *(paired_columns(comparison, pairs=pairs) if any(row.arm != comparison.baseline for row in rows) else ()),
-        epochs_column(comparison.threshold, epochs, drop=6),
-        _diverged_column(drop=3),
+        _epochs_column(comparison, epochs, drop=6),
+        column("diverged", ("diverged", "trials"), _diverged_of, legend=DIVERGED_NOTE, drop=3),
     ]
     if any(row.failed for row in rows):
-        columns.append(number_column("failed", "failed", "d", drop=1))
+        columns.append(column("failed", ["failed"], count, drop=1))
     notes = interval_notes(metric, rows)
     if pairs == 1:
         notes.append("One seed shows no spread: no interval and no test. Ask for more with seeds: 6.")
@@ -169,41 +176,47 @@ def _equal(comparison: Comparison) -> Table:
     return Table(tuple(columns), rows, "Equal settings", tuple(notes), name="equal")
 
 
-def _diverged_column(drop: int = 0) -> Column[ArmRow]:
+def _epochs_column(comparison: Comparison, legend: str, drop: int = 0) -> Column[ArmRow]:
     def cell(row: ArmRow) -> Cell:
-        return Cell(f"{row.diverged}/{row.trials}", sort=row.diverged / row.trials if row.trials else None)
+        return number(row.epochs_to_threshold, "d", missing="not reached" if row.n else MISSING)
 
-    return Column("diverged", cell, ("diverged", "trials"), legend=DIVERGED_NOTE, drop=drop)
+    return Column(f"epochs to {comparison.threshold:g}", cell, ("epochs_to_threshold",), legend=legend, drop=drop)
+
+
+def _diverged_of(diverged: int, trials: int) -> Cell:
+    return Cell(f"{diverged}/{trials}", sort=diverged / trials if trials else None)
 
 
 def _overall(comparison: Comparison) -> Table:
     metric = comparison.metric
     rows = comparison.overall if comparison.points > 1 else ()
     difference, *others = paired_columns(comparison, "seeds")
+    bootstrap = "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
     columns: list[Column[Overall]] = [
         arm_column(comparison),
-        number_column("seeds", "seeds", "d", drop=2),
-        estimate_column(metric, words(metric), ("mean",)),
-        estimate_column(metric, f"mean of {comparison.label(comparison.baseline)}", ("baseline_mean",), drop=6),
+        column("seeds", ["seeds"], count, drop=2),
+        column(words(metric), ["mean"], partial(estimate, metric)),
+        column(
+            f"mean of {comparison.label(comparison.baseline)}", ["baseline_mean"], partial(estimate, metric), drop=6
+        ),
         difference,
-        Column(
+        column(
             "bootstrap",
-            lambda row: interval(metric, row.bootstrap_low, row.bootstrap_high, sign=True) or MISSING,
             ("bootstrap_low", "bootstrap_high"),
-            legend="bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should "
-            "be.",
+            partial(interval, metric, sign=True, missing=MISSING),
+            legend=bootstrap,
             drop=7,
         ),
         *others,
     ]
     notes = (
-        f"Each seed's mean over its pairs at {over_points(comparison)}; statistics over the seeds that have all.",
+        f"Each seed's mean over its pairs at {_over_points(comparison)}; statistics over the seeds that have all.",
         *interval_notes(metric, rows),
     )
     return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")
 
 
-def over_points(comparison: Comparison) -> str:
+def _over_points(comparison: Comparison) -> str:
     """Write over how many grid points the arms' means are."""
     counts = sorted({row.points for row in comparison.overall}) or [comparison.points]
     return f"{counts[0]} grid points" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
@@ -222,9 +235,9 @@ def _best(comparison: Comparison) -> Table:
             "text",
             legend=edge if any(row.edges for row in rows) else "",
         ),
-        estimate_column(chosen, words(chosen), ("validation",), drop=6),
-        number_column("n", "n", "d", drop=2),
-        estimate_column(metric, words(metric)),
+        column(words(chosen), ["validation"], partial(estimate, chosen), drop=6),
+        column("n", ["n"], count, drop=2),
+        column(words(metric), MEAN, partial(estimate, metric)),
         *paired_columns(comparison),
         Column(
             "chosen from",
@@ -245,13 +258,13 @@ def _best(comparison: Comparison) -> Table:
 
 
 def _inactive_notes(comparison: Comparison) -> Iterator[str]:
-    told, finished = [], Counter(row.arm for row in comparison.rows if row.n)
+    without, finished = [], Counter(row.arm for row in comparison.rows if row.n)
     for row in comparison.best:
         nowhere = [key for key in row.inactive if key not in row.partly_inactive]
         for keys, where in ((nowhere, ""), (row.partly_inactive, " at some points")):
-            told += [f"{listed(short_keys(keys).values())} on {comparison.label(row.arm)}{where}"] if keys else []
-    if told:
-        yield f"No effect: {'; '.join(told)}."
+            without += [f"{listed(short_keys(keys).values())} on {comparison.label(row.arm)}{where}"] if keys else []
+    if without:
+        yield f"No effect: {'; '.join(without)}."
     if any(row.candidates + len(row.excluded) < finished[row.arm] for row in comparison.best):
         yield "Points at which an arm trains the same way count as one."
 
@@ -259,34 +272,24 @@ def _inactive_notes(comparison: Comparison) -> Iterator[str]:
 def _robust(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.robustness
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
+    worst = (
+        f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it."
+    )
+    usable = (
+        f"usable: 90 % of the seeds don't diverge and end {usable_text(rows)}, at the best of the other settings; "
+        "range: the longest stretch. An arm on which a setting has no effect has no row there."
+    )
+    where, width_to = partial(value_at, metric), f"width to {comparison.label(comparison.baseline)}"
     columns: list[Column[RobustnessRow]] = [
         Column("axis", lambda row: short_keys([row.axis])[row.axis], ("axis",), "text", shared=True),
         arm_column(comparison),
-        Column(
-            f"worst {words(metric)}",
-            lambda row: value_at(metric, row.worst, row.worst_at),
-            ("worst", "worst_at"),
-            legend=f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along "
-            "all of it.",
-        ),
-        Column("best", lambda row: value_at(metric, row.best, row.best_at), ("best", "best_at")),
-        estimate_column(metric, "spread", ("spread",), drop=3),
-        share_column(
-            "usable",
-            "usable",
-            "values",
-            legend=f"usable: 90 % of the seeds don't diverge and end {usable_text(rows)}, at the best of the other "
-            "settings; range: the longest stretch. An arm on which a setting has no effect has no row there.",
-            drop=1,
-        ),
-        Column("usable range", _usable_range, ("usable_low", "usable_high")),
-        Column("width", lambda row: ratio(row.width), ("width",), drop=1),
-        Column(
-            f"width to {comparison.label(comparison.baseline)}",
-            lambda row: ratio(row.width_ratio),
-            ("width_ratio",),
-            drop=2,
-        ),
+        column(f"worst {words(metric)}", ("worst", "worst_at"), where, legend=worst),
+        column("best", ("best", "best_at"), where),
+        column("spread", ["spread"], partial(estimate, metric), drop=3),
+        column("usable", ("usable", "values"), share, legend=usable, drop=1),
+        column("usable range", ("usable_low", "usable_high"), _range),
+        column("width", ["width"], ratio, drop=1),
+        column(width_to, ["width_ratio"], ratio, drop=2),
     ]
     return Table(tuple(columns), rows, "Robustness", (DIVERGED_NOTE,), name="robust")
 
@@ -301,10 +304,8 @@ def usable_text(rows: Sequence[RobustnessRow]) -> str:
     return f"with an accuracy above {above:.3f} ({base} + {more})"
 
 
-def _usable_range(row: RobustnessRow) -> Cell:
-    if row.usable_low is None or row.usable_high is None:
-        return Cell("none")
-    return Cell(f"{row.usable_low:.4g} to {row.usable_high:.4g}", sort=row.usable_low)
+def _range(low: float | None, high: float | None) -> Cell:
+    return Cell("none") if low is None else Cell(f"{low:.4g} to {high:.4g}", sort=low)
 
 
 def _time(comparison: Comparison) -> Table:
@@ -314,17 +315,18 @@ def _time(comparison: Comparison) -> Table:
     mean = "restricted mean: the mean of the epochs; a trial that never got there counts with its whole budget."
     seconds = "seconds: a trial's share of the time of the trials that trained at once."
     cost = "cost of a step: arm / baseline; left out where either's steps took less than a second in all."
+    gap = "gap: training - test accuracy."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),
         arm_column(comparison),
-        epochs_column(comparison.threshold, epochs),
-        share_column("reached", "reached", "trials", drop=2),
-        share_column("first", "first", "pairs", legend=first, drop=5),
-        number_column("restricted mean", "restricted_epochs", legend=mean, drop=6),
-        number_column(f"seconds {to}", "seconds_to_threshold", legend=seconds, drop=1),
-        number_column("seconds per epoch", "seconds_per_epoch", legend=seconds, drop=3),
-        Column("cost of a step", lambda row: number(row.step_cost, ".2f", "×"), ("step_cost",), legend=cost, drop=1),
-        number_column("gap", "gap", "+.3f", legend="gap: training - test accuracy.", drop=4),
+        _epochs_column(comparison, epochs),
+        column("reached", ("reached", "trials"), share, drop=2),
+        column("first", ("first", "pairs"), share, legend=first, drop=5),
+        column("restricted mean", ["restricted_epochs"], number, legend=mean, drop=6),
+        column(f"seconds {to}", ["seconds_to_threshold"], number, legend=seconds, drop=1),
+        column("seconds per epoch", ["seconds_per_epoch"], number, legend=seconds, drop=3),
+        column("cost of a step", ["step_cost"], partial(number, digits=".2f", unit="×"), legend=cost, drop=1),
+        column("gap", ["gap"], partial(number, digits="+.3f"), legend=gap, drop=4),
     ]
     clock = (
         "All times are from one clock. Arms of different networks don't train in turns, so the machine's other work is "
@@ -340,10 +342,10 @@ def _diverged(comparison: Comparison) -> Table:
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),
         arm_column(comparison),
-        _diverged_column(),
+        column("diverged", ("diverged", "trials"), _diverged_of, legend=DIVERGED_NOTE),
         Column("rate", _rate, ("diverged_low", "diverged_high"), legend="rate: 95 % Wilson interval.", drop=1),
-        estimate_column(metric, f"{words(metric)}, all trials", ("mean",), legend=every),
-        estimate_column(metric, "survivors only", ("survivors_mean",), legend=survivors),
+        column(f"{words(metric)}, all trials", ["mean"], partial(estimate, metric), legend=every),
+        column("survivors only", ["survivors_mean"], partial(estimate, metric), legend=survivors),
     ]
     where = [row.point for row in comparison.rows if row.diverged]
     rows = [row for row in comparison.rows if row.point in where]
@@ -358,18 +360,19 @@ def _rate(row: ArmRow) -> Cell:
 
 
 def _evaluation(comparison: Comparison) -> Table:
-    running = ("running_difference", "running_low", "running_high")
+    rows, accuracy = comparison.evaluations, partial(estimate, MEASURED)
+    running, signed = ("running_difference", "running_low", "running_high"), partial(accuracy, sign=True)
     columns: list[Column[EvaluationRow]] = [
-        *point_columns(comparison.grid_keys, comparison.evaluations),
+        *point_columns(comparison.grid_keys, rows),
         arm_column(comparison),
-        number_column("n", "n", "d", drop=2),
-        estimate_column(MEASURED, "running averages", ("running",)),
-        estimate_column(MEASURED, f"difference to {comparison.label(comparison.baseline)}", running, sign=True),
-        p_column("p", "running_p", drop=3),
-        estimate_column(MEASURED, "population", ("population",)),
-        estimate_column(MEASURED, "difference (population)", DIFFERENCE, sign=True),
-        p_column("p (population)", "p", drop=1),
-        estimate_column(MEASURED, "batch", ("batch",), drop=4),
+        column("n", ["n"], count, drop=2),
+        column("running averages", ["running"], accuracy),
+        column(f"difference to {comparison.label(comparison.baseline)}", running, signed),
+        column("p", ["running_p"], p_value, drop=3),
+        column("population", ["population"], accuracy),
+        column("difference (population)", DIFFERENCE, signed),
+        column("p (population)", ["p"], p_value, drop=1),
+        column("batch", ["batch"], accuracy, drop=4),
     ]
     notes = (
         "The same weights, evaluated three times (probe mode_gap): with the running averages, as in every other table; "
@@ -377,7 +380,7 @@ def _evaluation(comparison: Comparison) -> Table:
         "batch of test images.",
     )
     title = "Evaluation: running averages and population statistics"
-    return Table(tuple(columns), comparison.evaluations, title, notes, name="evaluation")
+    return Table(tuple(columns), rows, title, notes, name="evaluation")
 
 
 VIEWS: dict[str, Callable[[Comparison], Table]] = {

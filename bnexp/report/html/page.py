@@ -6,7 +6,7 @@ import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,7 @@ from bnexp.config.keys import leaf_keys, leaves
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
-from bnexp.report.columns import estimate_column, number_column, value_column, words
+from bnexp.report.columns import column, estimate, number, value_column, words
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
@@ -163,8 +163,8 @@ def trials_table(study: Study) -> Table:
         Column("seed", lambda row: str(row.seed)),
         *(value_column(key, name, trials[key]) for key, name in short_keys(study.grid_keys).items()),
         Column("outcome", _outcome, kind="text"),
-        *(estimate_column(name, words(name), (name,)) for name in NUMBERS if name in trials),
-        number_column("seconds", "seconds"),
+        *(column(words(name), [name], partial(estimate, name)) for name in NUMBERS if name in trials),
+        column("seconds", ["seconds"], number),
     ]
     notes = ("Points of the charts lead to these rows.",)
     return Table(tuple(columns), records, counted(len(records), "trial"), notes, name="trials").known()
