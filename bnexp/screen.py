@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from statistics import fmean
 from threading import Event as Flag
 from threading import Thread
@@ -129,27 +129,18 @@ class Tally:
         self._measured = "training accuracy"
         self._probing: dict[int, float] = {}
         self._steps_of = {n: total_steps(g, plan.datasets[data_key(g)].shape) for g in plan.groups for n in g.numbers}
+        self._work = sum(self._steps_of.values())
         self._pace = Pace()
         self._last = ""
-
-    @property
-    def work(self) -> int:
-        """Updates of all trials that are trained."""
-        return sum(self._steps_of.values())
-
-    @property
-    def worked(self) -> int:
-        """Updates made, those of ended trials counted in full."""
-        return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
 
     @property
     def probing(self) -> float:
         """Seconds that probes have taken."""
         return sum(self._probing.values())
 
-    def skip(self, ended: set[int]) -> None:
+    def skip(self, ended: Iterable[int]) -> None:
         """Count trials that had ended before."""
-        self._ended |= ended
+        self._ended.update(ended)
 
     def see(self, event: "Event") -> None:
         """Take an event in."""
@@ -166,16 +157,15 @@ class Tally:
             self._measured = "validation accuracy"
         shown = record.measures.get("val_accuracy", record.measures["train_accuracy"])
         self._accuracy |= dict(zip(record.trials, shown, strict=True))
-        self._pace.reach(self.worked)
+        self._pace.reach(self._worked())
+
+    def _worked(self) -> int:
+        """Return how many updates were made, those of ended trials counted in full."""
+        return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
 
     def share(self) -> float:
         """Return the share of the work that is done, as far as can be told between two records."""
-        return min(0.999, self._pace.now() / self.work) if self.worked < self.work else 1.0
-
-    def time_left(self) -> str:
-        """Return how long it will take, "" where that isn't known yet."""
-        seconds = self._pace.seconds_to(self.work)
-        return "" if seconds is None else f"{clock(seconds)} left"
+        return min(0.999, self._pace.now() / self._work) if self._worked() < self._work else 1.0
 
     def counts(self) -> str:
         """Return how many trials have ended, of all."""
@@ -192,7 +182,9 @@ class Tally:
 
     def status(self) -> str:
         """Return the time left, the trials ended, and what happened last."""
-        return "  ".join(filter(None, [self.time_left(), self.counts(), self._last]))
+        seconds = self._pace.seconds_to(self._work)
+        left = "" if seconds is None else f"{clock(seconds)} left"
+        return "  ".join(filter(None, [left, self.counts(), self._last]))
 
     def line(self) -> str:
         """Return all of it in one line, the most important first."""
@@ -203,16 +195,17 @@ class Pace:
     """How fast updates are made, and how many have been made by now, between two records as well."""
 
     def __init__(self) -> None:
-        self._first = self._latest = (time.monotonic(), 0)
+        self._first: tuple[float, int] | None = None
+        """Time and updates at the first record: loading, and records before training, say nothing of the pace."""
+        self._latest = (time.monotonic(), 0)
         self._stride = 0
-        self._known = False
 
     def reach(self, done: int) -> None:
         """Take in how many updates have been made."""
-        if not self._known:  # loading and records before training say nothing of the pace
-            self._first, self._known = (time.monotonic(), done), True
-        self._stride = max(self._stride, done - self._latest[1]) if self._latest[1] else 0
-        self._latest = time.monotonic(), done
+        if self._latest[1]:
+            self._stride = max(self._stride, done - self._latest[1])
+        self._latest = (time.monotonic(), done)
+        self._first = self._first or self._latest
 
     def now(self) -> float:
         """Return how many updates have probably been made by now."""
@@ -226,7 +219,7 @@ class Pace:
     @property
     def _rate(self) -> float:
         """Updates a second."""
-        (began, before), (at, done) = self._first, self._latest
+        (began, before), (at, done) = self._first or self._latest, self._latest
         return (done - before) / (at - began) if at > began else 0.0
 
 
@@ -314,8 +307,8 @@ class _Line:
 class _Log:
     """A line for every group that ends, and where none does, one every LIFE_SIGN seconds."""
 
-    def __init__(self, tally: Tally, say: Callable[[str], None] = print_line):
-        self._tally, self._say = tally, say
+    def __init__(self, tally: Tally):
+        self._tally = tally
         self._printed = time.monotonic()
         self._stopped = Flag()
         self._thread: Thread | None = None
@@ -330,9 +323,8 @@ class _Log:
             record = event.progress.record
             spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
             activity = f"; {event.activity}" if event.activity else ""
-            self._print(
-                f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}  ({spent}{activity})"
-            )
+            done = f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}"
+            self._print(f"{done}  ({spent}{activity})")
 
     def stop(self) -> None:
         self._stopped.set()
@@ -346,4 +338,4 @@ class _Log:
 
     def _print(self, text: str) -> None:
         self._printed = time.monotonic()
-        self._say(f"  {text}")
+        print_line(f"  {text}")

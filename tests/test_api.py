@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import bnexp
 from bnexp.config.yaml import to_yaml
-from bnexp.report.run_list import list_runs
+from bnexp.report.listings import list_runs
 
 TINY: dict[str, Any] = {
     "name": "tiny",

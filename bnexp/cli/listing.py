@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
@@ -39,12 +40,12 @@ def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json 
     if what is What.configs:
         _list_configs(as_json=as_json, quiet=quiet)
         return
-    from bnexp.report.run_list import list_runs
+    from bnexp.report.listings import list_runs
 
     listed = list_runs(runs)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if as_json:
-        print_json([each.as_json() for each in listed])
+        print_json(list(map(asdict, listed)))
     elif not quiet:
         for each in listed:
             print_line("\n".join(each.lines(width)))

@@ -10,7 +10,7 @@ import pytest
 from bnexp import __version__
 from bnexp.config.load import resolve, shipped
 from bnexp.config.yaml import parse
-from bnexp.report.run_list import Listed
+from bnexp.report.listings import Listed
 from bnexp.store.files import locked
 from tests.cli.command import Command, Trained, tree
 from tests.helpers import rewrite

@@ -12,7 +12,7 @@ import pytest
 
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import run_name
-from bnexp.report.run_list import list_runs
+from bnexp.report.listings import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare

@@ -17,7 +17,7 @@ from bnexp.config.load import resolve
 from bnexp.config.yaml import parse
 from bnexp.plan import run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
-from bnexp.report.run_list import list_runs
+from bnexp.report.listings import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.screen import plain
 from bnexp.store.files import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, TRIALS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bnexp.report.run_list import list_runs
+from bnexp.report.listings import list_runs
 from bnexp.store.files import CHECKSUMS
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups
 from tests.reliability.faults import Made, fast_folder, message, replayed, results, trained_again

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from bnexp.analysis.comparison import (
     FEWEST_SEEDS,
@@ -56,28 +56,30 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
     if not treated:
         return Verdict("unknown", *_nothing_to_compare(comparison, so_far))
     best = max(treated, key=lambda row: gain(row, comparison))
-    sentences = (
-        _numbers(best, comparison),
-        *_doubts(best, comparison),
-        *_elsewhere(best, comparison),
-        *_picked(treated, comparison),
-        *_tuned(comparison),
-        so_far,
-    )
     heading = _heading(_subject(best.arm, comparison.baseline, settings), best, comparison)
-    return Verdict(TONES.get(_stands(best, comparison), "unclear"), heading, tuple(filter(None, sentences)))
+    sentences = [_numbers(best, comparison), *_doubts(best, comparison), *_elsewhere(best, comparison)]
+    if len(treated) > 1:
+        sentences.append(
+            f"It is the best of {len(treated)} arms against {comparison.baseline}; its p is not adjusted for that."
+        )
+    if comparison.tuned:
+        sentences.append(
+            "The arms were tuned, and the noise of what they chose is not in the interval, which is therefore too "
+            "narrow. How close the choices were stands under “Mind when reading”."
+        )
+    tone = TONES.get(_stands(best, comparison), "unclear")
+    return Verdict(tone, heading, tuple(filter(None, (*sentences, so_far))))
 
 
 def _labelled(comparison: Comparison) -> Comparison:
     """Return the comparison with the arms' labels in place of their names."""
-    label = comparison.label
-    return replace(
-        comparison,
-        baseline=label(comparison.baseline),
-        rows=tuple(replace(row, arm=label(row.arm)) for row in comparison.rows),
-        overall=tuple(replace(row, arm=label(row.arm)) for row in comparison.overall),
-        best=tuple(replace(row, arm=label(row.arm)) for row in comparison.best),
-    )
+
+    def labelled(rows: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(replace(row, arm=comparison.label(row.arm)) for row in rows)
+
+    baseline, rows = comparison.label(comparison.baseline), labelled(comparison.rows)
+    overall, best = labelled(comparison.overall), labelled(comparison.best)
+    return replace(comparison, baseline=baseline, rows=rows, overall=overall, best=best)
 
 
 def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple[str, ...]]:
@@ -85,18 +87,15 @@ def _nothing_to_compare(comparison: Comparison, so_far: str) -> tuple[str, tuple
     if comparison.data_sets:
         reason = f"The trials are about {counted(len(comparison.data_sets), 'data set')}: each has rows of its own."
         return "No single answer over different data sets.", (reason, *filter(None, (so_far,)))
-    failed = _sentence(ended_badly(comparison)) if comparison.failed else ""
+    failed = ended_badly(comparison) if comparison.failed else ""
     if all(row.arm == baseline for row in comparison.rows):
         reason = f"{baseline} is the only arm, so there is no difference to speak of."
     elif not any(row.n for row in comparison.rows if row.arm == baseline):
         reason = f"No trial of {baseline}, the baseline, has a result, so no arm can be held against it."
     else:
         reason = f"No trial of another arm has a partner in {baseline} with the same seed and settings yet."
+    failed = failed and f"{failed[0].upper()}{failed[1:]}."
     return "Nothing to compare.", (reason, *filter(None, (failed, so_far)))
-
-
-def _sentence(phrase: str) -> str:
-    return f"{phrase[0].upper()}{phrase[1:]}."
 
 
 def _stands(row: Difference, comparison: Comparison) -> Standing:
@@ -135,17 +134,13 @@ def _numbers(row: Overall, comparison: Comparison) -> str:
     if row.difference_low is None:
         return f"{sentence}, from one seed."
     ends = in_print(interval(metric, row.difference_low, row.difference_high, sign=True))
-    return f"{sentence}, 95\u00a0% interval {ends}, {_test(row)}."
-
-
-def _test(row: Overall) -> str:
     p = p_value(row.p).text
-    found = f"p\u00a0{p[0]}\u00a0{p[1:]}" if p.startswith("<") else f"p\u00a0=\u00a0{p}"
-    return f"paired over {row.seeds} seeds (better in {row.better}, {found})"
+    p = f"p\u00a0{p[0]}\u00a0{p[1:]}" if p.startswith("<") else f"p\u00a0=\u00a0{p}"
+    return f"{sentence}, 95\u00a0% interval {ends}, paired over {row.seeds} seeds (better in {row.better}, {p})."
 
 
 def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
-    """What the numbers can't show."""
+    """Say what the numbers can't show."""
     stands = _stands(row, comparison)
     if row.difference is None or stands.settled:
         return
@@ -160,30 +155,18 @@ def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
 
 
 def _elsewhere(best: Overall, comparison: Comparison) -> Iterator[str]:
-    """What the one number over all grid points hides: places, and other arms."""
+    """Say what the one number over all grid points hides: single points, other arms, and each arm at its best."""
     places = [row for row in comparison.rows if row.arm == best.arm and row.difference_low is not None]
     if len(places) > 1:
         counts = filter(None, (_count(stands, places, comparison) for stands in Standing))
         yield f"At single grid points {best.arm} {', '.join(counts)}; none of this is adjusted for their number."
     for row in comparison.overall:
         if row.arm not in (comparison.baseline, best.arm) and (stands := _stands(row, comparison)).sign < 0:
-            yield f"{row.arm} {stands} against {comparison.baseline}: {_interval(row, comparison)}."
-    yield from _at_best(best.arm, comparison)
-
-
-def _picked(treated: Sequence[Overall], comparison: Comparison) -> Iterator[str]:
-    """Say that the best of several arms looks better than it is."""
-    if len(treated) > 1:
-        yield (f"It is the best of {len(treated)} arms against {comparison.baseline}; its p is not adjusted for that.")
-
-
-def _tuned(comparison: Comparison) -> Iterator[str]:
-    """Say what the interval of a tuned comparison leaves out."""
-    if comparison.tuned:
-        yield (
-            "The arms were tuned, and the noise of what they chose is not in the interval, which is therefore too "
-            "narrow. How close the choices were stands under “Mind when reading”."
-        )
+            yield f"{row.arm} {stands} against {comparison.baseline}: {_difference(row, comparison)}."
+    for at_best in comparison.best:
+        if at_best.arm == best.arm and at_best.difference is not None:
+            difference = _difference(at_best, comparison)
+            yield f"With each arm at its own best settings the difference is {difference}."
 
 
 def _count(stands: Standing, places: Sequence[ArmRow], comparison: Comparison) -> str:
@@ -193,21 +176,11 @@ def _count(stands: Standing, places: Sequence[ArmRow], comparison: Comparison) -
         return f"{stands} at all {len(found)}"
     if len(found) > FEW:
         return f"{stands} at {len(found)}"
-    return f"{stands} at {len(found)} ({'; '.join(_place(row) for row in found)})" if found else ""
+    points = "; ".join(", ".join(point_texts(row.point)) for row in found)
+    return f"{stands} at {len(found)} ({points})" if found else ""
 
 
-def _place(row: ArmRow) -> str:
-    return ", ".join(point_texts(row.point))
-
-
-def _at_best(arm: str, comparison: Comparison) -> Iterator[str]:
-    for row in comparison.best:
-        if row.arm == arm and row.difference is not None:
-            difference = _interval(row, comparison)
-            yield f"With each arm at its own best settings the difference is {difference}."
-
-
-def _interval(row: BestRow | Overall, comparison: Comparison) -> str:
+def _difference(row: BestRow | Overall, comparison: Comparison) -> str:
     ends = (row.difference_low, row.difference_high)
     return in_print(str(estimate(comparison.metric, row.difference, *ends, sign=True)))
 
