@@ -1,6 +1,6 @@
 """Made-up results for the tests of the figures, and a look at what a figure shows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest import mock
 
@@ -142,6 +142,33 @@ def probe_tables(
 def probed_of(trials: pd.DataFrame, probes: pd.DataFrame, arms: Sequence[str] = ARMS[:2], **more: Any) -> Probed:
     """The probes of a study as figures take them."""
     return make_probed(study_of((trials, trials), arms, probes=probes, **more), "A question?")
+
+
+def probe_picture(
+    make: Callable[[Probed], Figure | None], trials: pd.DataFrame, probes: pd.DataFrame, arms: Sequence[str] = ARMS[:2]
+) -> Figure:
+    """The picture of a study's probes."""
+    figure = make(probed_of(trials, probes, arms))
+    assert figure is not None
+    return figure
+
+
+def where(table: pd.DataFrame, **values: Any) -> "pd.Series[bool]":
+    """Which rows have these values."""
+    return pd.concat([table[name] == value for name, value in values.items()], axis=1).all(axis=1)
+
+
+def over_seeds(trials: pd.DataFrame, probes: pd.DataFrame, arm: str, **values: Any) -> pd.DataFrame:
+    """What an arm's probe found with these values: a row per step, a column per trial."""
+    found = probes[where(probes, **values)].merge(trials[trials["arm"] == arm], on="trial")
+    return found.pivot(index="step", columns="trial", values="value")
+
+
+def band_ends(axes: Axes, place: int, steps: Sequence[int]) -> np.ndarray:
+    """The lower and the upper end of a band at every step, a row each."""
+    edges = axes.collections[place].get_paths()[0].vertices
+    at = [edges[edges[:, 0] == step, 1] for step in steps]
+    return np.array([[ends.min() for ends in at], [ends.max() for ends in at]])
 
 
 def _probed(arm: int, point: int, seed: int, depth: int, step: int, last: bool) -> dict[tuple[str, str], float]:

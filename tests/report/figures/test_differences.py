@@ -58,20 +58,16 @@ ROWS = [
 ]
 
 
-def test_every_difference_stands_at_its_value_with_its_interval() -> None:
+def test_every_difference_stands_at_its_value_with_its_interval_by_grid_point_and_arm() -> None:
     figure = figure_of(ROWS)
+    (axes,) = figure.axes
     assert at(marks(figure, "before")) == [0.4, -0.2]
     assert at(marks(figure, "after")) == [-0.05, 0.3]
     assert intervals(figure) == [pytest.approx(ends) for ends in ((0.3, 0.5), (-0.15, 0.05), (-0.25, -0.15))]
-    pairs = [text.get_text() for text in figure.axes[0].texts if text.get_text().isdigit()]
-    assert pairs == ["6", "6", "5", "1"]
+    assert [text.get_text() for text in axes.texts if text.get_text().isdigit()] == ["6", "6", "5", "1"]
     assert names_of(figure) == ["lr 0.1", "lr 1"]
-
-
-def test_lines_go_down_by_grid_point_and_arm() -> None:
-    axes = figure_of(ROWS).axes[0]
-    assert heights(axes) == sorted(heights(axes))
     assert axes.yaxis_inverted()
+    assert heights(axes) == sorted(heights(axes))
     assert np.reshape(heights(axes), (2, 2)).mean(axis=1) == pytest.approx(axes.get_yticks())
 
 
@@ -79,15 +75,6 @@ def test_a_mark_is_full_where_the_interval_leaves_out_0() -> None:
     figure = figure_of(ROWS)
     full = [line.get_markerfacecolor() != "white" for line in (*marks(figure, "before"), *marks(figure, "after"))]
     assert full == [True, True, False, False]
-
-
-def test_arms_look_as_in_every_figure() -> None:
-    figure = figure_of(ROWS)
-    for arm, style in list(arm_styles(ARMS).items())[1:]:
-        assert {line.get_color() for line in marks(figure, arm)} == {style.colour}
-    before, after = figure.subfigs[0].legends[0].get_lines()
-    assert (before.get_color(), before.get_linestyle(), before.get_marker()) == ("#0072B2", "-", "o")
-    assert (after.get_color(), after.get_marker()) == ("#E69F00", "D")
 
 
 def test_zero_is_a_line_in_sight_with_room_on_both_sides() -> None:

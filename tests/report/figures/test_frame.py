@@ -6,19 +6,6 @@ from bnexp.report.figures.frame import shorten_text, text_width, wrap_text
 from tests.report.figures.made_up import ODD_NAMES
 
 
-def test_widths_grow_with_the_letters_their_size_and_their_weight() -> None:
-    assert (
-        0
-        == text_width("", 8)
-        < text_width("i", 8)
-        < text_width("W", 8)
-        < text_width("W", 10)
-        < text_width("W", 10, "bold")
-    )
-    assert text_width("none", 16) == pytest.approx(2 * text_width("none", 8), rel=0.02)
-    assert text_width("$x$", 8) > text_width("xx", 8)
-
-
 @pytest.mark.parametrize("width", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("text", ["", "a question of several words? " * 3, *ODD_NAMES])
 def test_every_line_fits_and_no_letter_is_lost(text: str, width: float) -> None:

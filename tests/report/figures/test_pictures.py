@@ -22,6 +22,7 @@ from tests.report.figures.made_up import (
     comparison_of,
     crossed,
     faults,
+    probe_picture,
     probe_tables,
     robustness,
     run_tables,
@@ -178,6 +179,15 @@ def test_only_probes_that_were_taken_have_a_picture(name: str) -> None:
     assert not any(
         pictures(replace(study, probes=study.probes[:0]), comparison_of([]))[kind].figure() for kind in [name]
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROBE_FIGURES)
+@pytest.mark.parametrize(("arms", "points", "depth"), [(1, 1, 1), (2, 4, 40), (7, 2, 4)])
+def test_no_text_of_probes_overlaps(name: str, arms: int, points: int, depth: int) -> None:
+    names = tuple(f"arm{i}" for i in range(arms))
+    tables = probe_tables(names, points=points, depth=depth, seeds=1, steps=(0, 10_000, 20_000))
+    assert faults(probe_picture(PROBE_FIGURES[name], *tables, names)) == []
 
 
 @pytest.mark.slow

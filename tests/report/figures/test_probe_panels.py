@@ -5,13 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.probe_panels import (
-    layers_of,
-    points_of,
-    probe_figure,
-    seeds_in,
-    seeds_text,
-)
+from bnexp.report.figures.probe_panels import layers_of, points_of, probe_figure, seeds_in, seeds_text
 from tests.report.figures.made_up import ODD_NAMES, faults, probe_tables, probed_of, words
 
 ARMS = ("none", "before")
