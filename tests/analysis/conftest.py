@@ -25,17 +25,36 @@ def a_study(
 
     A trial gives arm, seed, its grid values and `accuracy`; where they matter also how it ended and got there.
     `outcome`, `loss`, `val` and `train` are final values (the training accuracy is `accuracy` by default), `curve`
-    the accuracies from before training on, an epoch apart, and `pace` the seconds that an epoch of ten steps took.
+    the accuracies from before training on, an epoch apart, `losses` those of training at the same moments (1), and
+    `pace` the seconds that an epoch of ten steps took.
     """
     trials, curves = [], []
     for trial, given in enumerate(rows):
         row = {"outcome": "completed", "loss": 0.5, "val": np.nan, "pace": 0.5, **given}
         accuracy = row.pop("accuracy", np.nan)
         curve, pace = row.pop("curve", [0.1, accuracy]), row.pop("pace")
-        results = _results(accuracy, row.pop("train", accuracy), row.pop("val"), row.pop("loss"))
+        train, val = row.pop("train", accuracy), row.pop("val")
+        losses = row.pop("losses", [1.0] * len(curve))
+        results = {
+            "final_train_accuracy": train,
+            "final_test_accuracy": accuracy,
+            "final_train_loss": row.pop("loss"),
+            "final_val_accuracy": val,
+            "best_val_accuracy": val,
+            "test_accuracy_at_best_val": np.nan if np.isnan(val) else accuracy,
+        }
         trials.append({"trial": trial, **row, **results})
         curves += [
-            {"trial": trial, "epoch": epoch, "step": 10 * epoch, "seconds": epoch * pace, **_measures(value)}
+            {
+                "trial": trial,
+                "epoch": epoch,
+                "step": 10 * epoch,
+                "seconds": epoch * pace,
+                "train_loss": losses[epoch],
+                "train_accuracy": value + np.nan_to_num(train - accuracy),
+                "val_accuracy": np.nan,
+                "test_accuracy": value,
+            }
             for epoch, value in enumerate(curve)
         ]
     return study_of_frames(pd.DataFrame(trials), pd.DataFrame(curves), arms, chance)
@@ -57,16 +76,6 @@ def study_of_frames(
         chance=None if chance is None else Chance(chance),
         environments={},
     )
-
-
-def _results(test: float, train: float, val: float, loss: float) -> dict[str, float]:
-    measured = {"final_train_accuracy": train, "final_test_accuracy": test, "final_train_loss": loss}
-    best = {"best_val_accuracy": val, "test_accuracy_at_best_val": np.nan if np.isnan(val) else test}
-    return {**measured, "final_val_accuracy": val, **best}
-
-
-def _measures(accuracy: float) -> dict[str, float]:
-    return {"train_accuracy": accuracy, "val_accuracy": np.nan, "test_accuracy": accuracy}
 
 
 @pytest.fixture

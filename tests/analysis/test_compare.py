@@ -339,20 +339,23 @@ def test_six_pairs_that_agree_settle_it_and_fewer_can_settle_nothing() -> None:
     assert (stands(UP[:2], DOWN[:2]), stands(UP[:1], DOWN[:1])) == (Standing.ahead, Standing.unknown)
 
 
-def test_an_interval_or_a_test_alone_does_not_settle_it() -> None:
-    # All six pairs agree, so p = 1/32, but one of them is so far off that the interval contains 0.
-    assert stands([0.01, 0.01, 0.01, 0.01, 0.01, 0.5], [0.0] * 6) is Standing.ahead
+@pytest.mark.parametrize(
+    ("treated", "baseline", "word"),
+    [
+        # All six pairs agree, so p = 1/32, but one of them is so far off that the interval contains 0.
+        ([0.01, 0.01, 0.01, 0.01, 0.01, 0.5], [0.0] * 6, Standing.ahead),
+        ([0.1, -0.1, 0.2, -0.2, 0.1, -0.1], [0.0] * 6, Standing.even),
+        ([0.5] * 6, [0.5] * 6, Standing.even),
+        ([float("nan"), 0.5], [0.5, 0.5], Standing.unknown),
+    ],
+)
+def test_what_is_not_clear_is_not_settled(treated: list[float], baseline: list[float], word: Standing) -> None:
+    assert stands(treated, baseline) is word
+
+
+def test_an_interval_alone_does_not_settle_it() -> None:
     row = SimpleNamespace(difference=0.1, difference_low=0.01, difference_high=0.19, p=0.06)
     assert standing(row, lower=False) is Standing.ahead
-
-
-def test_pairs_that_point_both_ways_show_nothing() -> None:
-    assert stands([0.1, -0.1, 0.2, -0.2, 0.1, -0.1], [0.0] * 6) is Standing.even
-    assert stands([0.5] * 6, [0.5] * 6) is Standing.even
-
-
-def test_a_value_that_is_not_finite_tells_nothing() -> None:
-    assert stands([float("nan"), 0.5], [0.5, 0.5]) is Standing.unknown
 
 
 def test_a_word_knows_its_direction() -> None:

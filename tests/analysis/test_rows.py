@@ -97,20 +97,6 @@ def test_every_field_by_hand() -> None:
     assert asdict(treated) == close(TREATED)
 
 
-def test_of_a_loss_less_is_better() -> None:
-    losses = {"none": [0.5, 0.6, 0.7], "before": [0.4, 0.5, 0.8]}
-    trials = [
-        {"arm": arm, "seed": seed, "accuracy": 0.5, "loss": loss}
-        for arm, values in losses.items()
-        for seed, loss in enumerate(values)
-    ]
-    _, row = rows(*trials, metric="final_train_loss")
-    assert (row.mean, row.difference, row.better) == (pytest.approx(1.7 / 3), pytest.approx(-0.1 / 3), 2)
-    assert row.effect < 0
-    _, row = rows(*trials)
-    assert (row.difference, row.better, row.p) == (0, 0, 1)  # of accuracy they are ties
-
-
 def grid_study() -> list[dict]:
     """Three seeds at two learning rates; at the second, seed 2 has no baseline."""
     found = [

@@ -1,79 +1,37 @@
 """Studies small enough to be worked out by hand, and claims with evidence given by hand: every number is known."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bnexp.analysis.study import Chance, Study
+from bnexp.analysis.study import Study
 from bnexp.claims.catalogue import Claim, ClaimSettings, MeasureSettings
 from bnexp.claims.evidence import Chosen, Evidence, Judgement, judge
 from bnexp.claims.pairs import Pairs
 from bnexp.claims.runs import CheckResult, Finding, Regime
 from bnexp.claims.tables import Row, rows_of
 from bnexp.config.trial import TrialSettings
+from tests.analysis.conftest import a_study as make_study
 from tests.helpers import experiment
 
-GIVEN = {"arm", "seed", "accuracy", "outcome", "curve", "pace", "probes", "losses", "train"}
 
-TEN_CLASSES = Chance(0.1)
+def a_study(*rows: Mapping[str, Any], chance: float | None = 0.1) -> Study:
+    """The study of tests.analysis with the arms that the rows have, and an accuracy of 0.5 and a second for ten steps.
 
-
-def a_study(*rows: Mapping[str, Any], chance: Chance | None = TEN_CLASSES) -> Study:
-    """Return a study with a trial a row.
-
-    A trial gives arm, seed, its grid values under dotted keys, and as far as they matter: `accuracy`, the final one of
-    the test images (0.5), `train`, that of the training images (the same), `curve`, the accuracies ten steps apart from
-    step 0 on (0.1 and the final one), `losses` at the same moments, `pace`, the seconds of ten steps (1), `outcome`
-    (completed), and `probes`, rows of layer, probe, step and value.
+    Beside the rest a trial may have `probes`: rows of layer, probe, step and value.
     """
-    trials, curves, probes = [], [], []
-    for number, row in enumerate(rows):
-        final = row.get("accuracy", 0.5)
-        curve = row.get("curve", [0.1, final])
-        train = row.get("train", final)
-        known = {key: value for key, value in row.items() if key not in GIVEN}
-        finals = {"final_test_accuracy": final, "final_train_accuracy": train, "final_val_accuracy": np.nan}
-        trials.append(
-            {"trial": number, "arm": row["arm"], "seed": row["seed"], "outcome": row.get("outcome", "completed")}
-            | {"diverged_step": np.nan}
-            | known
-            | finals
-            | {"final_train_loss": 0.5, "best_val_accuracy": np.nan, "test_accuracy_at_best_val": np.nan}
-        )
-        losses = row.get("losses", [1.0] * len(curve))
-        curves += [
-            {
-                "trial": number,
-                "epoch": i,
-                "step": 10 * i,
-                "seconds": i * row.get("pace", 1.0),
-                "train_loss": losses[i],
-                "train_accuracy": value + train - final,
-                "val_accuracy": np.nan,
-                "test_accuracy": value,
-            }
-            for i, value in enumerate(curve)
-        ]
-        probes += [
-            {"trial": number, "epoch": 0, "layer": layer, "probe": probe, "step": step, "value": value}
-            for layer, probe, step, value in row.get("probes", ())
-        ]
-    keys = dict.fromkeys(key for row in rows for key in row if key not in GIVEN)
-    return Study(
-        name="made-up",
-        question="",
-        runs=("made-up",),
-        trials=pd.DataFrame(trials),
-        curves=pd.DataFrame(curves),
-        grid_keys=tuple(keys),
-        arms=tuple(dict.fromkeys(row["arm"] for row in rows)),
-        settings={row["arm"]: TrialSettings() for row in rows},
-        chance=chance,
-        environments={},
-        probes=pd.DataFrame(probes) if probes else None,
-    )
+    probes = [
+        {"trial": number, "epoch": 0, "layer": layer, "probe": probe, "step": step, "value": value}
+        for number, row in enumerate(rows)
+        for layer, probe, step, value in row.get("probes", ())
+    ]
+    usual = {"accuracy": 0.5, "pace": 1.0, "diverged_step": np.nan}
+    given = [usual | {name: value for name, value in row.items() if name != "probes"} for row in rows]
+    arms, found = list(dict.fromkeys(row["arm"] for row in rows)), pd.DataFrame(probes) if probes else None
+    return replace(make_study(given, arms, chance), settings={arm: TrialSettings() for arm in arms}, probes=found)
 
 
 def by_seed(arm: str, values: Sequence[Any], name: str = "accuracy", **others: Any) -> list[dict[str, Any]]:

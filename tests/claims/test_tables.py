@@ -57,28 +57,28 @@ def test_changes_margins_and_spreads() -> None:
     assert (spread_text((660.0, 112.0)), spread_text((0.5, None))) == ("660 ± 110", "0.5")
 
 
-def test_one_choice_everywhere_is_said_once() -> None:
-    assert choices_text([lr(0.3, depth=2), lr(0.3, depth=9)]) == "lr 0.3"
-    assert choices_text([lr(0.3, edge=True)]) == "lr 0.3 (edge)"
-    assert choices_text([lr(0.3, edge=True, depth=2), lr(0.3, depth=9)]) == "lr 0.3, 1 of 2 at an edge"
+MANY = [lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in enumerate((1.0, 10.0, 0.01, 0.1, 10.0))]
 
 
-def test_a_few_choices_are_said_with_where_they_were_made() -> None:
-    few = [lr(0.01, depth=11, width=5), lr(1e-6, edge=True, depth=41, width=5)]
-    assert choices_text(few) == "lr 0.01 at depth 11, 1e-06 at depth 41 (edge)"
-    assert choices_text([lr(0.01), lr(0.1)]) == "lr 0.01, 0.1"
-
-
-def test_of_many_choices_the_range_is_said_and_how_many_are_ends() -> None:
-    many = [
-        lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in enumerate((1.0, 10.0, 0.01, 0.1, 10.0))
-    ]
-    assert choices_text(many) == "lr 0.01 … 10, 3 of 5 at an edge"
-    assert choices_text([lr(value) for value in (3.0, 0.1, 1.0, 0.3, 10.0)]) == "lr 0.1 … 10"
-
-
-def test_several_settings_are_told_one_by_one() -> None:
-    assert choices_text([lr(0.3), lr(0.9, key="train.momentum")]) == "lr 0.3; momentum 0.9"
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [
+        ([lr(0.3, depth=2), lr(0.3, depth=9)], "lr 0.3"),
+        ([lr(0.3, edge=True)], "lr 0.3 (edge)"),
+        ([lr(0.3, edge=True, depth=2), lr(0.3, depth=9)], "lr 0.3, 1 of 2 at an edge"),
+        # A few are told with where they were made, of many the range.
+        (
+            [lr(0.01, depth=11, width=5), lr(1e-6, edge=True, depth=41, width=5)],
+            "lr 0.01 at depth 11, 1e-06 at depth 41 (edge)",
+        ),
+        ([lr(0.01), lr(0.1)], "lr 0.01, 0.1"),
+        (MANY, "lr 0.01 … 10, 3 of 5 at an edge"),
+        ([lr(value) for value in (3.0, 0.1, 1.0, 0.3, 10.0)], "lr 0.1 … 10"),
+        ([lr(0.3), lr(0.9, key="train.momentum")], "lr 0.3; momentum 0.9"),
+    ],
+)
+def test_choices_are_told_in_short(choices: list[Chosen], text: str) -> None:
+    assert choices_text(choices) == text
 
 
 FIRST, SECOND = measure(label="first"), measure(label="second")
