@@ -16,7 +16,6 @@ import pytest
 
 from bnexp.analysis.study import Study
 from bnexp.config.data import DataSettings
-from bnexp.config.load import resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
@@ -225,15 +224,6 @@ def test_text_is_shown_as_it_is_and_adds_no_element_no_attribute_and_no_comment(
     assert [axis["names"] for axis in found["axes"] if "names" in axis] == [[text, f"{text} 2"]]
 
 
-def test_what_a_configuration_may_say_is_what_the_page_shows() -> None:
-    text = "</script><script>alert(1)</script> & <b>"
-    config = resolve({"name": "exp", "question": text, "grid": {"data.root": [text]}}, "exp.yaml")
-    assert (config.question, config.grid["data.root"]) == (text, (text,))
-    html = page_of(study(question=config.question, grid=config.grid))
-    assert text not in html
-    assert "<h1>&lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;b&gt;</h1>" in html
-
-
 def test_json_can_not_end_its_script() -> None:
     text = script_json({"name": "</script><!--<script>&\u2028"})
     assert not set("<>&\u2028") & set(text)
@@ -281,15 +271,6 @@ def test_long_curves_are_thinned_evenly_with_both_ends() -> None:
     assert curves["arrays"][curve["seconds"]] == pytest.approx(0.4 * np.array(x), rel=1e-3)
     assert "100 of up to 1000 records per curve, evenly spaced, with the first and the last" in Parsed(html).visible
     assert "every record" in Parsed(page_of(study())).visible
-
-
-def test_a_curve_has_a_cross_where_each_of_its_trials_diverged() -> None:
-    made = study(outcomes={1: "diverged"})
-    none, before = data_in(page_of(made))["curves"]["panels"][0]["curves"]["test_accuracy"]
-    trial = made.curves[made.curves["trial"] == 1].set_index("epoch")["test_accuracy"]
-    there = 0.8 * trial[0] + 0.2 * trial[1]  # on its line, at step 2 of ten an epoch
-    assert none["crosses"] == [[0.2, pytest.approx(there, rel=1e-3)]]
-    assert "crosses" not in before
 
 
 def test_a_single_seed_has_no_band() -> None:
