@@ -25,7 +25,6 @@ from bnexp.streams import stream_seed
 
 Value = tuple[str, str, Float[Tensor, " K"]]
 """A layer's name (empty: the whole network), what is measured, and a number per trial."""
-Measure = Callable[["ProbeContext", ProbeSettings], Iterator[Value]]
 
 T = TypeVar("T")
 L = TypeVar("L")

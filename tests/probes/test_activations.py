@@ -1,17 +1,16 @@
-"""Gradients, updates and their noise against plain PyTorch and NumPy."""
+"""Activations, gradients and updates, layer by layer, against NumPy and plain PyTorch."""
 
-from math import exp, pi, sqrt
+from math import exp, nan, pi, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
 from tests.helpers import (
-    DIFFERENCES_FLOAT64,
     EXACT_FLOAT64,
     EXPLOSION,
     PLAIN_FLOAT64,
@@ -21,7 +20,97 @@ from tests.helpers import (
     only_group,
     rates_group,
 )
-from tests.probes.looking import MODELS, Plain, column, find, in_training, layers_of, probe
+from tests.probes.looking import MODELS, Plain, column, find, in_training, layers_of, probe, rows
+
+PLAIN = {"depth": 2, "width": 8, "norm": "none"}
+VGG = {"family": "vgg", "depth": 5, "width": 4, "norm": "none", "bias": True}
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("model", [PLAIN, VGG], ids=["mlp", "vgg"])
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_samples_and_units_that_are_saturated_or_dead_are_counted(
+    activation: str, model: dict[str, Any], batches: int
+) -> None:
+    train_state = in_training(model | {"activation": activation})
+    biases = [theta for name, theta in train_state.network.named_parameters() if name.endswith("bias")]
+    for theta in biases:
+        theta.data[0, ::2] -= 9  # of the first trial
+    found = find(train_state, {"name": "saturation", "batches": batches}, {"name": "dead_units", "batches": batches})
+    for k in range(2):
+        made = Plain(train_state, k)
+        passes = [made.watch(made.activations, made.batch(i), i)[1] for i in range(batches)]
+        outputs = [np.concatenate([rows(each[place][1]) for each in passes]) for place in range(len(passes[0]))]
+        if activation == "relu":  # in images a unit is a channel
+            expected = {
+                "dead_units": [(h_NC <= 0).all(0).mean() for h_NC in outputs],
+                "dead_units.zeros": [(h_NC <= 0).mean() for h_NC in outputs],
+            }
+        else:
+            outputs = [2 * h_NC - 1 if activation == "sigmoid" else h_NC for h_NC in outputs]
+            limit = 0.9 if activation == "sigmoid" else 0.95  # sigmoids beyond 0.05 and 0.95
+            expected = {"saturation": [(np.abs(h_NC) > limit).mean() for h_NC in outputs]}
+        for measure, shares in expected.items():
+            assert_close(column(found, measure, k), shares, EXACT_FLOAT64)
+            assert k or min(shares) > 0.1
+    assert {measure for _, measure in found} == set(expected)
+
+
+def test_only_activations_of_the_kind_are_counted() -> None:
+    assert find(in_training(MODELS["mlp"]), "dead_units") == {}
+    relu, leaky = (in_training(MODELS["mlp"] | {"activation": name}) for name in ("relu", "leaky_relu"))
+    assert find(relu, "saturation") == {}
+    assert find(leaky, "saturation", "dead_units") == {}
+    assert layers_of(find(relu, {"name": "dead_units", "layers": ["hidden.1.*"]}), "dead_units") == [
+        "hidden.1.activation"
+    ]
+
+
+@pytest.mark.parametrize(
+    "model", [{"depth": 2, "width": 40}, MODELS["vgg, dropout"]], ids=["wider than the batch", "vgg"]
+)
+def test_ranks_of_a_network_are_those_of_the_paper(model: dict[str, object]) -> None:
+    train_state = in_training(model)
+    found = find(train_state, "rank")
+    for k in range(2):
+        made = Plain(train_state, k)
+        _, pairs = made.watch(made.activations, made.batch(0))
+        for layer, (_, output) in zip(layers_of(found, "rank"), pairs, strict=True):
+            h_CN = rows(output).T
+            moments = h_CN @ h_CN.T / h_CN.shape[1]
+            expected = np.trace(moments) ** 2 / np.linalg.norm(moments) ** 2
+            assert_close(found[layer, "rank"][k], expected, PLAIN_FLOAT64)
+            assert_close(found[layer, "rank.share"][k], expected / min(h_CN.shape), PLAIN_FLOAT64)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_trial_that_is_no_number_has_no_number_and_harms_no_other(activation: str) -> None:
+    train_state = in_training(MODELS["mlp"] | {"activation": activation})
+    probes = "saturation", "dead_units", "rank", "drift", "gradient_norm", "batch_spread"
+    whole = find(train_state, *probes)
+    train_state.network.get_parameter("hidden.1.linear.weight").data[0] = nan
+    found = find(train_state, *probes)
+    for (layer, name), row in found.items():
+        assert_close(row[1], whole[layer, name][1], EXACT_FLOAT64)
+        if layer in ("hidden.1.activation", "hidden.2.activation"):
+            assert np.isnan(row[0]), name
+
+
+@pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
+def test_batch_spread_is_the_variance_of_batch_means_over_that_of_all_samples(name: str) -> None:
+    train_state = in_training(rates_group(1, MODELS[name], seeds=2, precision="fp64"))
+    found = find(train_state, {"name": "batch_spread", "batches": 4}, step=2)
+    for k in range(2):
+        made = Plain(train_state, k)
+        drawn = [made.watch(made.weights, made.drawn(i, 2), i, 2)[1] for i in range(4)]
+        for place, layer in enumerate(layers_of(found, "batch_spread")):
+            each = [rows(pairs[place][1]) for pairs in drawn]
+            means, whole = np.stack([a_NC.mean(0) for a_NC in each]), np.concatenate(each)
+            expected = (means.var(0, ddof=1) / whole.var(0)).mean()
+            assert_close(found[layer, "batch_spread"][k], expected, PLAIN_FLOAT64)
+
+
+# Gradients and updates.
 
 
 @pytest.mark.parametrize("batches", [1, 3])
@@ -31,37 +120,19 @@ def test_norms_of_every_network_are_plain_pytorchs(name: str, batches: int) -> N
     found = find(train_state, {"name": "gradient_norm", "batches": batches})
     for k in range(2):
         made = Plain(train_state, k)
-        norms, hidden = plain_norms(made, batches)
-        sizes = [layer.get_parameter("weight") for layer in made.weights]
-        assert_close(column(found, "gradient_norm", k), norms, PLAIN_FLOAT64)
-        each = [norm / sqrt(weight.numel()) for norm, weight in zip(norms, sizes, strict=True)]
-        assert_close(column(found, "gradient_norm.rms", k), each, PLAIN_FLOAT64)
-        each = [norm / float(weight.detach().norm()) for norm, weight in zip(norms, sizes, strict=True)]
-        assert_close(column(found, "gradient_norm.relative", k), each, PLAIN_FLOAT64)
-        each = [norm * float(weight.detach().norm()) for norm, weight in zip(norms, sizes, strict=True)]
-        assert_close(column(found, "gradient_norm.scale_free", k), each, PLAIN_FLOAT64)
-        assert_close(column(found, "gradient_norm.activation", k), hidden, PLAIN_FLOAT64)
-        slope = np.polyfit(range(len(hidden)), np.log(hidden), 1)[0]
-        assert_close(column(found, "gradient_norm.slope", k), [slope], PLAIN_FLOAT64)
-
-
-def test_norms_are_those_of_finite_differences() -> None:
-    train_state, step = in_training(MODELS["mlp"]), 1e-5
-    made = Plain(train_state, 0)
-    x_BCHW, labels_B = made.images(made.batch(0)), train_state.data.train.labels_N[made.batch(0)]
-
-    @torch.no_grad()
-    def slope(number: torch.Tensor) -> float:
-        losses = []
-        for change in (step, -2 * step):
-            number += change
-            losses.append(float(cross_entropy(made.network(x_BCHW), labels_B)))
-        number += step
-        return (losses[0] - losses[1]) / (2 * step)
-
-    weights = [layer.get_parameter("weight").detach().flatten() for layer in made.weights]
-    norms = [np.linalg.norm([slope(number) for number in weight]) for weight in weights]
-    assert_close(column(find(train_state, "gradient_norm"), "gradient_norm", 0), norms, DIFFERENCES_FLOAT64)
+        norms, hidden = map(np.array, plain_norms(made, batches))
+        weights = [layer.get_parameter("weight").detach() for layer in made.weights]
+        sizes, lengths = np.array([(weight.numel(), float(weight.norm())) for weight in weights]).T
+        expected = {
+            "gradient_norm": norms,
+            "gradient_norm.rms": norms / np.sqrt(sizes),
+            "gradient_norm.relative": norms / lengths,
+            "gradient_norm.scale_free": norms * lengths,
+            "gradient_norm.activation": hidden,
+            "gradient_norm.slope": [np.polyfit(range(len(hidden)), np.log(hidden), 1)[0]],
+        }
+        for measure, row in expected.items():
+            assert_close(column(found, measure, k), row, PLAIN_FLOAT64)
 
 
 def plain_norms(made: Plain, batches: int) -> tuple[list[float], list[float]]:
