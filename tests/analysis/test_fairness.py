@@ -1,6 +1,7 @@
 """Every warning comes when it should, word for word, and a fair study of six seeds gives none."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,41 +10,134 @@ from bnexp.analysis.runs import compare_study, study_of
 
 SIX = {"seeds": 6}
 FEW = "few seeds: {} per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)"
+Case = tuple[dict[str, Any] | list[dict[str, Any]], dict[str, Any], tuple[str, ...]]
+"""An experiment of six seeds or several that are joined, options of the comparison, and its warnings."""
 
 
 def warnings(*runs, condition=None, **options) -> tuple[str, ...]:
     return compare_study(study_of(runs, condition=condition), **options).warnings
 
 
-def test_a_fair_study_of_six_seeds_gives_none(make_folder) -> None:
-    assert warnings(make_folder(**SIX)) == ()
-    assert warnings(make_folder(**SIX, arms=["none", "before", "after"], grid={"train.lr": [0.1, 0.5]})) == ()
+TWO_RATES = {"grid": {"train.lr": [0.1, 0.5]}}
+# Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
+THREE_FAILED = TWO_RATES | {"outcomes": {8: "failed", 18: "failed", 19: "failed"}}
+LEFT_OUT = (
+    "unbalanced: 3 of 6 seeds have pairs of before at each of the 2 grid points; means over grid points leave the "
+    "others out",
+    "candidates: the best of before is chosen over 3 of 6 seeds, those that finished each of the 2 candidates",
+    "failed trials: 3 of before; they are in no mean",
+)
+WITHOUT = {"seeds": 8, "outcomes": {0: "failed", 1: "failed"}}
+NO_MEAN = "failed trials: 2 of none; they are in no mean"
+KEPT = {"model.norm.placement": "before", "model.bias": True}
+BOTH = {"arms": {"none": None, "tuned": {"train.lr": 1.0, "model.init": "he"}}}
+CHANGES = "two changes: {} in both its learning rate and its initial weights"
+DECAY, DECAY_ALL = {"weight_decay": 0.01}, {"decay_all": True}
+DECAYED = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
+BEST = {"none": 0.1, "before": 1e6}
+SLOW = {"model": {"norm": {"momentum": 0.01}}}
+LAG = "running averages of {}: after 40 updates, {}; remedy: norm.statistics: population"
+LEFT = "{} % of their initial value is still in them (norm.momentum {})"
 
 
-def test_few_seeds(make_folder) -> None:
-    assert warnings(make_folder(seeds=1)) == (FEW.format("1 pair"),)
-    assert warnings(make_folder(seeds=5)) == (FEW.format("5 pairs"),)
+def long(base: dict[str, Any], overrides: dict[str, Any], *lines: str) -> Case:
+    return {"train": base, "arms": {"none": None, "long": overrides}}, {}, tuple(f"unequal budgets: {x}" for x in lines)
 
 
-def test_few_seeds_in_some_of_the_rows(make_folder) -> None:
-    # Trials: at each rate six without BN and six with; one with BN failed at the first rate, two at the second.
-    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]}, outcomes={8: "failed", 18: "failed", 19: "failed"})
-    failed = "failed trials: 3 of before; they are in no mean"
-    left_out = (
-        "unbalanced: 3 of 6 seeds have pairs of before at each of the 2 grid points; means over grid points leave the "
-        "others out",
-        "candidates: the best of before is chosen over 3 of 6 seeds, those that finished each of the 2 candidates",
-    )
-    assert warnings(run) == (FEW.format("4 to 5 pairs"), *left_out, failed)
-    assert warnings(run, by=[]) == (FEW.format("3 pairs"), *left_out, failed)  # of the seeds that have both rates
+CASES: dict[str, Case] = {
+    "a fair study": ({}, {}, ()),
+    "a fair study of three arms": (TWO_RATES | {"arms": ["none", "before", "after"]}, {}, ()),
+    "a seed": ({"seeds": 1}, {}, (FEW.format("1 pair"),)),
+    "few seeds": ({"seeds": 5}, {}, (FEW.format("5 pairs"),)),
+    "few seeds in some rows": (THREE_FAILED, {}, (FEW.format("4 to 5 pairs"), *LEFT_OUT)),
+    "few seeds that have both rates": (THREE_FAILED, {"by": []}, (FEW.format("3 pairs"), *LEFT_OUT)),
+    "no partner": (
+        WITHOUT,
+        {},
+        ("unpaired: 2 trials have no finished partner in none; differences leave them out", NO_MEAN),
+    ),
+    "the baseline's are left out": (WITHOUT, {"baseline": "before"}, (NO_MEAN,)),
+    "batch sizes": long({"batch_size": 32}, {"train.batch_size": 64}, "train.batch_size is 64 in long and 32 in none"),
+    "steps for epochs": long(
+        {"epochs": 5},
+        {"train.epochs": None, "train.steps": 60},
+        "train.epochs is null in long and 5 in none",
+        "train.steps is 60 in long and null in none",
+    ),
+    "epochs": long({}, {"train.epochs": 7}, "train.epochs is 7 in long and 10 in none"),
+    "the default, written out": long({}, {"train.epochs": 10}),
+    "numbers of trials": (
+        TWO_RATES,
+        {"condition": "arm==before or lr==0.1"},
+        (
+            FEW.format("0 to 6 pairs"),
+            "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
+            "unpaired: 6 trials have no finished partner in none; differences leave them out",
+            "unequal budgets: before has 12 trials and none 6",
+        ),
+    ),
+    "biases in some arms": (
+        {"arms": {"none": None, "before": None, "kept": KEPT, "more": KEPT}},
+        {},
+        ("bias: kept and more keep the biases that BN subtracts again (model.bias: true), before does not",),
+    ),
+    "biases in all arms": ({"arms": {"none": None, "kept": KEPT}}, {}, ()),
+    "biases that nothing cancels": (
+        {"arms": {"none": None, "before": None, "late": KEPT | {"model.norm.placement": "after"}}},
+        {},
+        (),
+    ),
+    "two changes": (BOTH, {}, (CHANGES.format("tuned differs from none"),)),
+    "two changes of the other": (BOTH, {"baseline": "tuned"}, (CHANGES.format("none differs from tuned"),)),
+    "decay": ({"train": DECAY | DECAY_ALL}, {}, (DECAYED,)),
+    "decay, swept": ({"train": DECAY_ALL, "grid": {"train.weight_decay": [0.0, 0.01]}}, {}, (DECAYED,)),
+    "decay of weights": ({"train": DECAY}, {}, ()),
+    "no decay": ({"train": DECAY_ALL}, {}, ()),
+    "decay without norm": (
+        {"train": DECAY | DECAY_ALL, "arms": {"none": None, "low": {"train.lr": 0.01, "model.norm.kind": "none"}}},
+        {},
+        (),
+    ),
+    "the edge": (
+        {
+            "grid": {"train.lr": [0.01, 0.1, 1e6]},
+            "accuracy": lambda trial: 0.9 if trial.point["train.lr"] == BEST[trial.arm] else 0.5,
+        },
+        {},
+        ("at the edge: the best train.lr of before is 1e+06, an end of the grid; better may lie beyond",),
+    ),
+    "a filter that looks at results": (
+        {},
+        {"condition": "final_test_accuracy>0 and outcome!=failed"},
+        ("chosen by results: the filter looks at outcome, final_test_accuracy; what is left is no fair sample",),
+    ),
+    "a filter that doesn't": ({}, {"condition": "seed<6"}, ()),
+    # Running averages that lag. Made-up runs make 40 updates: at the default momentum 1.5 % of the start is left.
+    "much of the start": (SLOW, {}, (LAG.format("before", LEFT.format(67, "0.01")),)),  # 0.99 ** 40 = 0.669
+    "the start in another kind": (
+        SLOW | {"arms": {"none": None, "tried": {"model.norm.kind": "whiten"}}},
+        {},
+        (LAG.format("tried", LEFT.format(67, "0.01")),),
+    ),
+    "population statistics": (SLOW | {"arms": {"none": None, "a": {"model.norm.statistics": "population"}}}, {}, ()),
+    "layer norm": (SLOW | {"arms": {"none": None, "a": {"model.norm.kind": "layer"}}}, {}, ()),
+    "trials that did not complete": (SLOW | {"outcomes": dict.fromkeys(range(6, 12), "diverged")}, {}, ()),
+    "the momentum of Keras": (
+        {"model": {"norm": {"momentum": 0.99}}},
+        {},
+        ("momentum: norm.momentum 0.99 gives the newest batch a weight of 0.99; Keras' 0.99 is written 0.01 here",),
+    ),
+    "no average": (
+        {"model": {"norm": {"momentum": 1}}},
+        {},
+        ("momentum: norm.momentum 1 gives the newest batch a weight of 1",),
+    ),
+}
 
 
-def test_trials_without_a_partner(make_folder) -> None:
-    two = make_folder(seeds=8, outcomes={0: "failed", 1: "failed"})
-    failed = "failed trials: 2 of none; they are in no mean"
-    line = "unpaired: 2 trials have no finished partner in none; differences leave them out"
-    assert warnings(two) == (line, failed)
-    assert warnings(two, baseline="before") == (failed,)  # there, what is left out is the baseline's
+@pytest.mark.parametrize(("raw", "options", "lines"), CASES.values(), ids=CASES)
+def test_every_warning(make_folder, raw: dict[str, Any], options: dict[str, Any], lines: tuple[str, ...]) -> None:
+    assert warnings(make_folder(**SIX | raw), **options) == lines
 
 
 def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
@@ -57,80 +151,10 @@ def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
     assert warnings(begun) == ("unfinished: 4 of 4 trials have not ended; so far at epoch 2",)
 
 
-@pytest.mark.parametrize(
-    ("base", "overrides", "lines"),
-    [
-        ({"batch_size": 32}, {"train.batch_size": 64}, ["train.batch_size is 64 in long and 32 in none"]),
-        (
-            {"epochs": 5},
-            {"train.epochs": None, "train.steps": 60},
-            ["train.epochs is null in long and 5 in none", "train.steps is 60 in long and null in none"],
-        ),
-        ({}, {"train.epochs": 7}, ["train.epochs is 7 in long and 10 in none"]),
-        ({}, {"train.epochs": 10}, []),  # the default, written out
-    ],
-)
-def test_unequal_budgets(make_folder, base: dict, overrides: dict, lines: list[str]) -> None:
-    run = make_folder(**SIX, train=base, arms={"none": None, "long": overrides})
-    assert warnings(run) == tuple(f"unequal budgets: {line}" for line in lines)
-
-
-def test_unequal_numbers_of_trials(make_folder) -> None:
-    run = make_folder(**SIX, grid={"train.lr": [0.1, 0.5]})
-    assert warnings(run, condition="arm==before or lr==0.1") == (
-        FEW.format("0 to 6 pairs"),
-        "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
-        "unpaired: 6 trials have no finished partner in none; differences leave them out",
-        "unequal budgets: before has 12 trials and none 6",
-    )
-
-
-def test_biases_in_some_of_the_arms_that_cancel_them(make_folder) -> None:
-    kept = {"model.norm.placement": "before", "model.bias": True}
-    both = {"none": None, "before": None, "kept": kept, "more": kept}
-    line = "bias: kept and more keep the biases that BN subtracts again (model.bias: true), before does not"
-    assert warnings(make_folder(**SIX, arms=both)) == (line,)
-    assert warnings(make_folder(**SIX, arms={"none": None, "kept": kept})) == ()  # all alike
-    after = {"model.norm.placement": "after", "model.bias": True}
-    assert warnings(make_folder(**SIX, arms={"none": None, "before": None, "late": after})) == ()  # nothing cancels
-
-
-def test_two_changes_at_once(make_folder) -> None:
-    both = {"train.lr": 1.0, "model.init": "he"}
-    line = "two changes: tuned differs from none in both its learning rate and its initial weights"
-    assert warnings(make_folder(**SIX, arms={"none": None, "tuned": both})) == (line,)
-    assert warnings(make_folder(**SIX, arms={"none": None, "tuned": both}), baseline="tuned") == (
-        "two changes: none differs from tuned in both its learning rate and its initial weights",
-    )
-
-
-def test_weight_decay_on_the_norms_own_parameters(make_folder) -> None:
-    line = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
-    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True})) == (line,)
-    swept = {"grid": {"train.weight_decay": [0.0, 0.01]}}
-    assert warnings(make_folder(**SIX, train={"decay_all": True}, **swept)) == (line,)
-    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01})) == ()
-    assert warnings(make_folder(**SIX, train={"decay_all": True})) == ()
-    arms = {"none": None, "low": {"train.lr": 0.01, "model.norm.kind": "none"}}
-    assert warnings(make_folder(**SIX, train={"weight_decay": 0.01, "decay_all": True}, arms=arms)) == ()
-
-
 def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder) -> None:
     decay = {"weight_decay": 0.01}
     runs = [make_folder(name=f"d{every}", **SIX, train=decay | {"decay_all": every}) for every in (False, True)]
-    assert "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)" in warnings(*runs)
-
-
-def test_the_best_at_the_end_of_the_grid(make_folder) -> None:
-    best = {"none": 0.1, "before": 1e6}
-    run = make_folder(
-        **SIX,
-        grid={"train.lr": [0.01, 0.1, 1e6]},
-        accuracy=lambda trial: 0.9 if trial.point["train.lr"] == best[trial.arm] else 0.5,
-    )
-    assert warnings(run) == (
-        "at the edge: the best train.lr of before is 1e+06, an end of the grid; better may lie beyond",
-    )
+    assert DECAYED in warnings(*runs)
 
 
 CLOSE = {"tried": 5, "ties": 2, "lead": 0.004}
@@ -161,12 +185,6 @@ def test_over_grid_points_the_range_of_the_choices_is_told(make_folder) -> None:
     tune = {"grid": {"train.lr": [0.1, 0.3, 1.0]}, "seeds": 2}
     run = make_folder(**SIX, arms=["none"], grid={"model.depth": [1, 2]}, tune=tune, tuned=tuned)
     assert "(none: 1 to 2 of 3 values tie for the best, the next is 0.100 behind)" in warnings(run)[-1]
-
-
-def test_a_filter_that_looks_at_results(make_folder) -> None:
-    line = "chosen by results: the filter looks at outcome, final_test_accuracy; what is left is no fair sample"
-    assert warnings(make_folder(**SIX), condition="final_test_accuracy>0 and outcome!=failed") == (line,)
-    assert warnings(make_folder(**SIX), condition="seed<6") == ()
 
 
 # Initial weights
@@ -238,52 +256,13 @@ def test_initial_weights_of_joined_runs_that_differ_in_them(make_folder) -> None
     assert warnings(*runs) == (RELU.format("xavier", "relu"),)
 
 
-# Running averages that lag. Made-up runs make 40 updates: at the default momentum 1.5 % of the start is left.
-
-REMEDY = "remedy: norm.statistics: population"
-
-
-def test_much_of_it_is_said_with_updates_and_momentum(make_folder) -> None:
-    # 0.99 ** 40 = 0.669
-    run = make_folder(**SIX, model={"norm": {"momentum": 0.01}})
-    left = "after 40 updates, 67 % of their initial value is still in them (norm.momentum 0.01)"
-    assert warnings(run) == (f"running averages of before: {left}; {REMEDY}",)
-
-
-def test_other_kinds_over_the_batch_have_running_averages_too(make_folder) -> None:
-    arms = {"none": None, "tried": {"model.norm.kind": "whiten"}}
-    run = make_folder(**SIX, arms=arms, model={"norm": {"momentum": 0.01}})
-    assert [line.split(":")[0] for line in warnings(run)] == ["running averages of tried"]
-
-
-@pytest.mark.parametrize("norm", [{"statistics": "population"}, {"kind": "layer"}])
-def test_what_does_not_evaluate_with_them_has_none(make_folder, norm: dict) -> None:
-    arms = {"none": None, "tried": {f"model.norm.{key}": value for key, value in norm.items()}}
-    assert warnings(make_folder(**SIX, arms=arms, model={"norm": {"momentum": 0.01}})) == ()
-
-
 def test_where_the_momentum_is_swept_the_worst_grid_point_is_named(make_folder) -> None:
     # 0.999 ** 40 = 0.961, 0.98 ** 40 = 0.446
     run = make_folder(**SIX, grid={"model.norm.momentum": [0.001, 0.02, 0.1]})
-    left = "after 40 updates, 96 % of their initial value is still in them (norm.momentum 0.001; the worst of 2 such"
-    assert warnings(run)[-1] == f"running averages of before: {left} grid points: model.norm.momentum 0.001); {REMEDY}"
+    where = "0.001; the worst of 2 such grid points: model.norm.momentum 0.001"
+    assert warnings(run)[-1] == LAG.format("before", LEFT.format(96, where))
     one = make_folder(**SIX, grid={"model.norm.momentum": [0.02, 0.1]})
     assert "(norm.momentum 0.02; only at model.norm.momentum 0.02)" in warnings(one)[-1]
-
-
-def test_trials_that_did_not_complete_say_nothing(make_folder) -> None:
-    norm = {"norm": {"momentum": 0.01}}
-    run = make_folder(**SIX, model=norm, outcomes=dict.fromkeys(range(6, 12), "diverged"))
-    assert warnings(run) == ()
-
-
-def test_a_momentum_as_in_keras_is_asked_about(make_folder) -> None:
-    run = make_folder(**SIX, model={"norm": {"momentum": 0.99}})
-    question = "norm.momentum 0.99 gives the newest batch a weight of 0.99; Keras' 0.99 is written 0.01 here"
-    assert warnings(run) == (f"momentum: {question}",)
-    assert warnings(make_folder(**SIX, model={"norm": {"momentum": 1}})) == (
-        "momentum: norm.momentum 1 gives the newest batch a weight of 1",
-    )
 
 
 def test_arms_go_by_their_labels(make_folder) -> None:
