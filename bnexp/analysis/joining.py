@@ -1,7 +1,6 @@
 """One study from one run or from several: trials joined by their settings, whichever run trained them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         for run, config in enumerate(configs)
         for choice, key in choices_at_edges(config)
     ]
+    probes = _of_sources([run.probes for run in finished], trials) if probed else pd.DataFrame()
     # Overrides are grid keys where there are several runs.
     asked = [run.config.question for run in finished] if len(finished) > 1 else [finished[0].question]
     return Study(
@@ -78,26 +78,8 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         differs=tuple(_differences(finished, names, alignment)) if len(finished) > 1 else (),
         left_out=(*left_out, *repeated),
         labels=labels,
-        probes=_unless_empty(_of_sources([run.probes for run in finished], trials)) if probed else None,
+        probes=None if probes.empty else probes,
     )
-
-
-def with_trials(study: Study, trials: pd.DataFrame) -> Study:
-    """Return the study of some of its trials; arms that none of them has are gone."""
-    there, probes = set(trials["arm"]), study.probes
-    if probes is not None:
-        probes = _unless_empty(probes[probes["trial"].isin(trials["trial"])].reset_index(drop=True))
-    return replace(
-        study,
-        trials=trials,
-        curves=study.curves[study.curves["trial"].isin(trials["trial"])],
-        arms=tuple(arm for arm in study.arms if arm in there),
-        probes=probes,
-    )
-
-
-def _unless_empty(probes: pd.DataFrame) -> pd.DataFrame | None:
-    return None if probes.empty else probes
 
 
 def _useless(run: RunRecord, metric: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from bnexp.analysis.compare import PROBE, compare_arms
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.fairness import fairness
-from bnexp.analysis.joining import join, with_trials
+from bnexp.analysis.joining import join
 from bnexp.analysis.study import METRICS, Study, full_key, is_number, lower_is_better
 from bnexp.errors import BnexpError, InputError, nearest
 from bnexp.records import OutcomeKind
@@ -151,8 +151,17 @@ def filtered(study: Study, condition: str) -> Study:
     kept = study.trials[mask]
     if kept.empty:
         raise InputError(f"--filter {condition}: no trial is left of {len(study.trials)}")
-    looked_at = tuple(name for name in RESULTS if name in reader.used)
-    return replace(with_trials(study, kept.reset_index(drop=True)), chosen_by=looked_at)
+    trials, there, probes = kept.reset_index(drop=True), set(kept["arm"]), study.probes
+    if probes is not None:
+        probes = probes[probes["trial"].isin(trials["trial"])].reset_index(drop=True)
+    return replace(
+        study,
+        trials=trials,
+        curves=study.curves[study.curves["trial"].isin(trials["trial"])],
+        arms=tuple(arm for arm in study.arms if arm in there),
+        probes=None if probes is None or probes.empty else probes,
+        chosen_by=tuple(name for name in RESULTS if name in reader.used),
+    )
 
 
 class _Reader:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.stats import is_constant
 from bnexp.analysis.study import is_number
 from bnexp.claims.catalogue import Claim
@@ -104,6 +103,9 @@ def _judged(claim: Claim, row: Judgement, published: tuple[str, ...]) -> Row:
     by_arm = [[each for each in row.choices if each.arm == arm] for arm in compared]
     margin = exp(measure.margin) if ratio else measure.margin
     mean, low, high = (exp(end) if ratio and end is not None else end for end in verdict.estimate)
+    times = tuple("not reached" if arm.epochs_to_threshold is None else f"{arm.epochs_to_threshold}" for arm in arms)
+    if len(arms) == 2 and arms[1].pairs:
+        times = (*times, f"first in {arms[1].first} of {arms[1].pairs}")
     reasons = verdict.reasons
     if verdict.label is VerdictLabel.inconclusive and (verdict.low or 0) > 0 and (verdict.change or 0) < measure.margin:
         reasons = (*reasons, f"the mean is below the margin of {margin_text(margin, ratio)}")
@@ -126,7 +128,7 @@ def _judged(claim: Claim, row: Judgement, published: tuple[str, ...]) -> Row:
         effect=verdict.effect,
         p=verdict.p,
         p_holm=row.p_holm,
-        time_to=tuple(_times(arms)),
+        time_to=times,
         diverged=tuple(f"{arm.diverged}/{arm.trials}" for arm in arms),
         step_ratio=arms[1].step_cost if len(arms) == 2 else None,
         published=published,
@@ -139,13 +141,6 @@ def _spread(values: np.ndarray) -> tuple[float, float | None] | None:
     with np.errstate(invalid="ignore"):  # what isn't finite has no spread
         deviation = 0.0 if is_constant(values) else float(values.std(ddof=1))
         return float(values.mean()), deviation if len(values) > 1 else None
-
-
-def _times(arms: Sequence[ArmRow]) -> Iterator[str]:
-    for arm in arms:
-        yield "not reached" if arm.epochs_to_threshold is None else f"{arm.epochs_to_threshold}"
-    if len(arms) == 2 and arms[1].pairs:
-        yield f"first in {arms[1].first} of {arms[1].pairs}"
 
 
 def _verdict_text(claim: Claim, label: VerdictLabel) -> str:
@@ -206,19 +201,17 @@ def _values(choices: Sequence[Chosen]) -> str:
     edge = f", {edges} of {len(choices)} at an edge" if edges else ""
     if len(texts) == 1:
         return next(iter(texts)) + (" (edge)" if edges and len(choices) == 1 else edge)
-    if len(choices) <= MOST_CHOICES:
-        return ", ".join(_with_place(each, choices) for each in choices)
-    known = sorted(
-        (each.value for each in choices), key=lambda value: (0, value) if is_number(value) else (1, str(value))
-    )
-    return f"{value_text(known[0])} … {value_text(known[-1])}{edge}"
-
-
-def _with_place(choice: Chosen, choices: Sequence[Chosen]) -> str:
-    """Write a value with where it was chosen, as far as that differs from the other choices."""
-    place = {key: value for key, value in choice.point.items() if any(each.point[key] != value for each in choices)}
-    at = f" at {' '.join(point_texts(place))}" if place else ""
-    return f"{value_text(choice.value)}{at}{' (edge)' if choice.at_edge else ''}"
+    if len(choices) > MOST_CHOICES:
+        values = [each.value for each in choices]
+        known = sorted(values, key=lambda value: (0, value) if is_number(value) else (1, str(value)))
+        return f"{value_text(known[0])} … {value_text(known[-1])}{edge}"
+    told = []
+    for each in choices:
+        # Where it was chosen, as far as that differs from the other choices.
+        place = {key: value for key, value in each.point.items() if any(other.point[key] != value for other in choices)}
+        at = f" at {' '.join(point_texts(place))}" if place else ""
+        told.append(f"{value_text(each.value)}{at}{' (edge)' if each.at_edge else ''}")
+    return ", ".join(told)
 
 
 def not_run(found: Sequence[Evidence]) -> list[str]:

@@ -165,16 +165,6 @@ def test_the_end_of_an_axis_is_an_edge(values, chosen, edges) -> None:
         assert (row.point, row.edges) == ({KEY: chosen}, edges)
 
 
-def test_every_axis_has_its_own_edges() -> None:
-    rows = [
-        {"arm": "none", "seed": 0, KEY: lr, "model.depth": depth, "val": lr - abs(depth - 2), "accuracy": 0.5}
-        for lr in (0.1, 0.2, 0.3)
-        for depth in (1, 2, 3)
-    ]
-    (row,) = best(*rows)
-    assert (row.point, row.edges) == ({KEY: 0.3, "model.depth": 2}, (KEY,))
-
-
 def test_what_an_arm_was_given_to_choose_from_is_counted() -> None:
     rows = lured(failed=[0])
     none, before = best(*({**row, "curve": [0.1] * (4 + row["seed"])} for row in rows))

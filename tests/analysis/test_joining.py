@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from bnexp.analysis.joining import arm_names, join, with_trials
-from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.joining import arm_names, join
+from bnexp.analysis.runs import compare_study, filtered, study_of
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 from bnexp.store.reader import RunRecord
@@ -338,7 +338,7 @@ def test_probes_follow_the_numbers_of_their_trials(make_folder, monkeypatch: pyt
     assert study.probes.index.tolist() == list(range(5))  # seed 1 without BN stands in both
     places = trials.loc[study.probes["trial"], ["run", "number"]].astype(str)
     assert study.probes["value"].tolist() == places.agg(" ".join, axis=1).tolist()
-    before = with_trials(study, study.trials[study.trials["arm"] == "before"]).probes
+    before = filtered(study, "arm == before").probes
     assert before is not None
     assert before["trial"].tolist() == trials.index[trials["arm"] == "before"].tolist()
 
