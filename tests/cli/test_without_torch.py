@@ -1,4 +1,4 @@
-"""What trains nothing answers at once: without importing torch."""
+"""What trains nothing answers at once: without importing torch; and nothing imports more than it needs."""
 
 import subprocess
 import sys
@@ -12,7 +12,8 @@ from bnexp.cli.main import main
 try:
     main()
 finally:
-    heavy = {"torch", "torchvision", "matplotlib", "sklearn", "scipy.stats"} & set(sys.modules)
+    heavy = {"torch", "torch._dynamo", "sympy", "torchvision", "matplotlib", "sklearn", "scipy.stats"}
+    heavy &= set(sys.modules)
     print(*sorted(heavy), file=sys.stderr)
 """
 
@@ -35,6 +36,10 @@ def test_help_and_list_load_nothing_heavy(here: Path, words: list[str]) -> None:
 @pytest.mark.parametrize("words", [["list"], ["compare"], ["compare", "--json"], ["run", "exp.yaml"]])
 def test_finished_runs_are_read_without_torch(runs: Path, words: list[str]) -> None:
     assert not loaded(runs.parent, *words) & {"torch", "torchvision"}
+
+
+def test_a_plan_is_shown_without_the_compiler_of_torch(here: Path) -> None:
+    assert loaded(here, "show", "quickstart") == {"torch"}
 
 
 def test_verdicts_are_shown_without_torch(here: Path) -> None:

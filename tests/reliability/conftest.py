@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, Self
 from zlib import crc32
 
 import pytest
-import sklearn.datasets
 import torch
 from safetensors.numpy import load_file
 
@@ -88,7 +87,7 @@ def made() -> Iterator[Made]:
 def workers() -> Iterator[ProcessPoolExecutor]:
     """Processes with everything loaded in which nothing was trained: torch can't train in a fork of one that has."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "sklearn.datasets", "bnexp.report.figures.curves", __name__])
+    context.set_forkserver_preload(["pytest", "bnexp.report.figures.curves", __name__])
     root = str(Path(__file__).parents[2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
@@ -100,9 +99,8 @@ def workers() -> Iterator[ProcessPoolExecutor]:
 
 
 def _warm_up() -> None:
-    """Do once what takes time the first time: reading the digits, and whatever a report loads."""
+    """Do once what takes time the first time: whatever training and a report load."""
     torch.set_num_threads(1)
-    sklearn.datasets.load_digits = cache(sklearn.datasets.load_digits)
     with TemporaryDirectory() as place:
         task = Task(tiny(), Path(place) / "runs")
         prepare(task.config, task.runs, "cpu")
