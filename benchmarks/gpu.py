@@ -1,9 +1,11 @@
 """What a GPU makes of a sweep: against the plain loop, against one trial, and against its own kernels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
+from torch._C._autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.rivals import in_memory
@@ -61,13 +63,18 @@ def _kernel_share(device: torch.device) -> str:
     shares = []
     for group in loaded.groups:
         step = _stepper(group, loaded.data, device)
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as seen:
             _repeat(step, STEPS)
             wait()
         seconds = timed(partial(_repeat, step, STEPS))
-        kernels = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
+        kernels = kernel_seconds(seen.key_averages())
         shares.append(f"{', '.join(group.arms)} {100 * kernels / seconds:.0f} % of {1000 * seconds / STEPS:.2f} ms")
     return f"Share of a step's time in kernels, {STEPS} steps of each group: {'; '.join(shares)} (to reach: 80 %)."
+
+
+def kernel_seconds(events: Iterable[FunctionEventAvg]) -> float:
+    """Return the seconds of kernels, without the operations that launch them, which carry the same time again."""
+    return sum(event.self_device_time_total for event in events if event.device_type == DeviceType.CUDA) / 1e6
 
 
 def _whole_epoch(device: torch.device) -> str:
@@ -85,7 +92,7 @@ def _whole_epoch(device: torch.device) -> str:
     found = []
     for group in groups(trials(config)):
         step = _stepper(group, _noise(group, device), device)
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as seen:
             _repeat(step, 60_000 // 128)
         waits = sum(event.count for event in seen.key_averages() if event.key in SYNCHRONIZING)
         seconds = timed(partial(_repeat, step, 60_000 // 128))

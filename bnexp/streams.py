@@ -50,16 +50,18 @@ class SeedGenerators:
     Args:
         seeds: repetitions are ignored.
         device: where the draws are made.
-
-    Attributes:
-        generators: all that is drawn from.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device):
         self.device = device
         self._streams = {(seed, name): torch.Generator(device) for seed in dict.fromkeys(seeds) for name in DRAWN}
-        self.generators = list(self._streams.values())
+        self._used: dict[tuple[int, Stream], torch.Generator] = {}
         self._drawn: dict[tuple[int, Stream], list[Tensor]] = {}
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """The generators that were drawn from so far."""
+        return list(self._used.values())
 
     def start_epoch(self, epoch: int) -> None:
         """Begin the streams of an epoch."""
@@ -84,7 +86,7 @@ class SeedGenerators:
         """Return a seed's draw at a place of a stream, counted from 0 in the step: a new one, or that made before."""
         drawn = self._drawn.setdefault((seed, name), [])
         if place == len(drawn):
-            generator = self._streams[seed, name]
+            generator = self._used[seed, name] = self._streams[seed, name]
             drawn.append(sample(*shape, generator=generator, dtype=torch.float32, device=self.device))
         return drawn[place]
 

@@ -53,5 +53,6 @@ CPU = torch.device("cpu")
 def free_memory(device: torch.device = CPU) -> int:
     """Return the bytes that a device has to spare at this moment."""
     if device.type == "cuda":
+        torch.cuda.empty_cache()  # what torch keeps for later is not in use
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

@@ -55,12 +55,19 @@ def device_name(device: torch.device) -> str:
     return platform.processor() or platform.machine()
 
 
+NO_MEMORY = re.compile(
+    r"out.of.memory|ALLOC(ATION)?_FAILED|CUBLAS_STATUS_NOT_INITIALIZED|can't allocate memory|not enough memory", re.I
+)
+"""What a RuntimeError says where memory ran out, in CUDA, cuBLAS, cuDNN, cuSOLVER, or on the CPU. cuBLAS is "not
+initialized" where its handle found no room."""
+
+
 def out_of_memory(error: BaseException | None) -> bool:
     """Tell whether memory ran out, in this error or in one that it hides: a capture that breaks off raises its own."""
     if error is None:
         return False
-    # On the CPU torch raises no type of its own.
-    here = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    said = isinstance(error, RuntimeError) and NO_MEMORY.search(str(error))
+    here = bool(said) or isinstance(error, torch.OutOfMemoryError | MemoryError)
     return here or out_of_memory(error.__cause__ or error.__context__)
 
 

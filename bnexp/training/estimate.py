@@ -17,7 +17,7 @@ from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober, hessian_batches, kept_passes
 from bnexp.streams import SeedGenerators, TrialRandom
-from bnexp.training.graphs import updater
+from bnexp.training.graphs import graphed, updater
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics, threads
 from bnexp.training.work import Demand, record_steps, shard_sizes, trials_at_once, updates_per_epoch
@@ -47,29 +47,33 @@ def footprint(
     What measuring takes is shared, as are the activations of trials that compute one after the other.
     """
     settings, features = group.settings, prod(shape.image)
+    train, optimizer, at_once = settings.train, settings.train.optimizer_spec, trials_at_once(settings.model, device)
     draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
-    kept = sum(layer.saved for layer in layers)
+    kept = train.batch_size * sum(layer.saved for layer in layers)
     # The backward pass needs every layer's output, and has the gradients of two of them in hand.
+    activations = train.batch_size * (features + 2 * largest) + kept
     # A probe keeps them, and the gradients that fall on them.
-    batches = 1 + 2 * kept_passes(probes)
-    activations = settings.train.batch_size * (features + batches * kept + 2 * largest)
-    optimizer = settings.train.optimizer_spec
+    probed = activations + 2 * kept_passes(probes) * kept
+    # What a graph works with stays its own, beside that of probes and of a last batch that is smaller.
+    twice = graphed(settings.model, device) and bool(probes or (not train.drop_last and shape.train % train.batch_size))
+    together = at_once is None
     state = (1 + optimizer.kept) * parameters
-    at_once = trials_at_once(settings.model, device)
-    backward = (PROBED if probes else 1) * parameters + (activations if at_once is None else 0)
+    working = max(parameters + together * activations, optimizer.working * parameters)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
-    numbers = state + max(backward, optimizer.working * parameters, saving)
-    shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + (at_once or 0) * activations
-    shared += HESSIAN * hessian_batches(probes) * settings.train.batch_size * kept
-    size = dtype_of(settings.train.precision).itemsize
+    looking = (PROBED if probes else 1) * parameters + together * probed
+    numbers = state + max(looking, working, saving) + twice * working
+    shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + HESSIAN * hessian_batches(probes) * kept
+    shared += (at_once or 0) * (probed + twice * activations)
+    size = dtype_of(train.precision).itemsize
     return Demand(shared * size, numbers * size)
 
 
 TIMED_TRIALS = 8
-"""Trials that are timed at most where they compute at once; more are taken to need time in proportion."""
+"""Trials that are timed at most where they compute at once on a CPU; more are taken to need time in proportion. A GPU
+takes hardly longer for more of them, so there all are timed."""
 TIMED_STEPS, TIMED_SECONDS = 5, 0.5
 """Steps that are timed, fewer where they take so long together."""
 
@@ -82,7 +86,7 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     """
     train = group.settings.train
     per_epoch = updates_per_epoch(group, shape)
-    few = _few(group, device)
+    few = timed_part(group, device)
     with numerics(train, device):
         train_state, batch_SB, rate_K = _made_up(few, shape, device)
         macs = train_state.macs * max(shard_sizes(group, device)) // max(shard_sizes(few, device))
@@ -115,7 +119,7 @@ def probing_seconds(
 
 def _probing(group: TrialGroup, shape: DataShape, device: torch.device, due: Sequence[ProbeSettings]) -> float:
     """Return what taking some probes once takes."""
-    few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else _few(group, device)
+    few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else timed_part(group, device)
     with numerics(group.settings.train, device):
         train_state, batch_SB, rate_K = _made_up(few, shape, device)
         prober = Prober(few, train_state.network, train_state.shards, train_state.data, due)
@@ -156,8 +160,10 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _few(group: TrialGroup, device: torch.device) -> TrialGroup:
-    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or TIMED_TRIALS])
+def timed_part(group: TrialGroup, device: torch.device) -> TrialGroup:
+    """Return the trials that are timed in place of a group."""
+    most = len(group.trials) if device.type == "cuda" else TIMED_TRIALS
+    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or most])
 
 
 def _made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[GroupTrainState, Tensor, Tensor]:

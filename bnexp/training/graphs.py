@@ -5,12 +5,16 @@ launch a step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from bnexp.config.model import ModelSettings
+from bnexp.streams import SeedGenerators
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of
 
@@ -18,23 +22,29 @@ Update = Callable[[Int[Tensor, "S B"], Float[Tensor, "K 1"], Int[Tensor, ""]], N
 """One update from image numbers, learning rates, and the number of the step."""
 
 Act = Callable[[], None]
-Recorder = Callable[[Act, Sequence[torch.Generator]], Act]
-"""Makes a function that repeats what an act did to the tensors it touched."""
+Recorder = Callable[[Act, SeedGenerators], Act]
+"""Makes a function that repeats what an act did to the tensors it touched; draws go on from where each generator is."""
 
 WARM_UPS = 3
 """Updates before the capture, so that libraries set themselves up outside it."""
 
 
+def graphed(model: ModelSettings, device: torch.device) -> bool:
+    """Tell whether the updates of a network are repeated as a graph on this device."""
+    return device.type == "cuda" and model.norm.spec.capturable
+
+
 def updater(train_state: GroupTrainState) -> Update:
     """Return the fastest way to update a group on its device; the numbers are those of `GroupTrainState.update`."""
-    graphed = train_state.device.type == "cuda" and train_state.group.settings.model.norm.spec.capturable
-    return GraphedUpdate(train_state, cuda_graph) if graphed else train_state.update
+    if graphed(train_state.group.settings.model, train_state.device):
+        return GraphedUpdate(train_state, cuda_graph)
+    return train_state.update
 
 
 class GraphedUpdate:
     """An update that is recorded once and repeated with inputs of the same shape.
 
-    Recording runs the update, so the train_state's state is put back afterwards. Random numbers drawn meanwhile are not
+    Recording runs the update, so the group's state is put back afterwards. Random numbers drawn meanwhile are not
     rewound: record between epochs, since each epoch seeds its generators again.
 
     Args:
@@ -43,18 +53,17 @@ class GraphedUpdate:
     """
 
     def __init__(self, train_state: GroupTrainState, record: Recorder):
-        train, seeds, trials = (
-            train_state.group.settings.train,
-            train_state.group.shared_seeds,
-            len(train_state.group.trials),
-        )
+        group, device = train_state.group, train_state.device
         self._train_state = train_state
         # What every repetition reads: its inputs are copied to the same places.
-        self._batch_SB = torch.zeros(len(seeds), train.batch_size, dtype=torch.int64, device=train_state.device)
-        self._rate_K1 = torch.zeros(trials, 1, dtype=dtype_of(train.precision), device=train_state.device)
-        self._step = torch.ones((), dtype=torch.int64, device=train_state.device)
-        before = {name: tensor.clone() for name, tensor in train_state.state_dict().items()}
-        self._repeat = record(self._update, train_state.streams.generators)
+        self._batch_SB = torch.zeros(
+            len(group.shared_seeds), group.settings.train.batch_size, dtype=torch.int64, device=device
+        )
+        self._rate_K1 = torch.zeros(len(group.trials), 1, dtype=dtype_of(group.settings.train.precision), device=device)
+        self._step = torch.ones((), dtype=torch.int64, device=device)
+        # On the host, so that a GPU need not hold the state twice.
+        before = {name: tensor.to("cpu", copy=True) for name, tensor in train_state.state_dict().items()}
+        self._repeat = record(self._update, train_state.streams)
         train_state.load_state_dict(before)
 
     def __call__(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
@@ -71,25 +80,31 @@ class GraphedUpdate:
         self._train_state.update(self._batch_SB, self._rate_K1, self._step)
 
 
-def cuda_graph(act: Act, generators: Sequence[torch.Generator]) -> Act:
+@cache
+def capture_stream(device: int) -> Any:
+    """Return the stream on which everything is captured on a GPU: each new one gets workspaces of cuBLAS to keep."""
+    return torch.cuda.Stream(device)
+
+
+def cuda_graph(act: Act, streams: SeedGenerators) -> Act:
     """Capture an act on the current CUDA device; return what replays it.
 
     Args:
         act: launches kernels and reads nothing back.
-        generators: every generator that the act draws from; a replay draws on from where each stands.
+        streams: what it draws from. Generators in use are registered: each takes two kernels at every replay.
     """
-    main, side = torch.cuda.current_stream(), torch.cuda.Stream()
-    side.wait_stream(main)
-    with torch.cuda.stream(side):
+    main, stream = torch.cuda.current_stream(), capture_stream(torch.cuda.current_device())
+    stream.wait_stream(main)
+    with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
             act()
-    main.wait_stream(side)
+    main.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with warnings.catch_warnings():
         # Needed up to the release that began to do this by itself, and announced there as superfluous.
         warnings.simplefilter("ignore")
-        for generator in generators:
+        for generator in streams.generators:
             graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         act()
     return graph.replay

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from bnexp.engines.devices import out_of_memory
 from bnexp.engines.local import execute
 from bnexp.engines.messages import Event, Job
 from bnexp.plan import TrialGroup
@@ -155,6 +156,26 @@ def test_the_cpus_own_error_counts_as_out_of_memory(monkeypatch: pytest.MonkeyPa
     seen = events(group())
     assert [len(part.group.trials) for event in seen for part in event.parts] == [3, 3]
     assert not any(event.failure for event in seen)
+
+
+@pytest.mark.parametrize(
+    ("error", "cut"),
+    [
+        ("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported", True),
+        ("CUDA driver error: out of memory", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED", True),
+        ("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes.", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False),
+    ],
+)
+def test_libraries_say_in_their_own_words_that_memory_ran_out(error: str, cut: bool) -> None:
+    assert out_of_memory(RuntimeError(error)) == cut
+    assert not out_of_memory(ValueError(error))
 
 
 def test_out_of_memory_is_seen_behind_the_error_that_it_caused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,13 @@ def test_free_memory_is_that_of_the_machine() -> None:
     assert 2**26 < free_memory(CPU) < 2**50
 
 
+def test_what_torch_keeps_of_a_gpu_for_later_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [3]
+    monkeypatch.setattr(torch.cuda, "empty_cache", kept.clear)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 - sum(kept), 20))
+    assert free_memory(GPU) == 10
+
+
 # Every worker is busy to the end.
 
 Made = tuple[float, tuple[int, ...]]

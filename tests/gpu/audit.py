@@ -1,10 +1,11 @@
 """Faults that a GPU minds and a CPU doesn't, found in the operations of an update, an evaluation or a probe."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -13,6 +14,8 @@ HOST_READS = frozenset(
     | {"equal", "bincount", "_linalg_check_errors"}
 )
 """Operations whose result the host has to wait for."""
+BLOCK = 512
+"""Bytes that an allocation is rounded up to."""
 
 
 class Audit(TorchDispatchMode):
@@ -43,6 +46,31 @@ class Audit(TorchDispatchMode):
                 self.faults.append(f"a tensor is made on the CPU: {name} at {_place()}")
             elif len(devices | given) > 1:
                 self.faults.append(f"two devices meet: {name} at {_place()}")
+        return made
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of what operations make on the device, in the allocator's blocks, besides what was there.
+
+    Attributes:
+        most: alive at once.
+    """
+
+    def __init__(self, there: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.most = 0
+        self._there = {tensor.untyped_storage()._cdata for tensor in there}
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for storage in [tensor.untyped_storage() for tensor in _tensors(made) if tensor.device.type == "cuda"]:
+            if storage._cdata not in self._there:
+                self._alive[storage._cdata] = StorageWeakRef(storage), -(-storage.nbytes() // BLOCK) * BLOCK
+        self._alive = {key: found for key, found in self._alive.items() if not found[0].expired()}
+        self.most = max(self.most, sum(size for _, size in self._alive.values()))
         return made
 
 

@@ -4,22 +4,25 @@ What holds here: nothing that a graph repeats reads the device, makes a tensor o
 tensor of the state. Whether the numbers are right, the same tests on the CPU say.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization
 from bnexp.plan import TrialGroup
+from bnexp.training.estimate import footprint
 from bnexp.training.graphs import Act, GraphedUpdate
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of
-from tests.gpu.audit import Audit, replaced
+from tests.gpu.audit import Alive, Audit, replaced
 from tests.gpu.fake_cuda import CUDA, fake_cuda
-from tests.helpers import made_up_data
+from tests.helpers import made_up_data, rates_group
 from tests.training.test_graphs import CASES, RESNET, VGG, group
 
 RNN: dict[str, Any] = {"family": "rnn", "depth": 1, "width": 8, "activation": "tanh"}
@@ -85,7 +88,7 @@ def test_an_update_and_an_evaluation_are_work_for_the_device_alone(name: str) ->
     assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
 
 
-def twice(act: Act, generators: Sequence[torch.Generator]) -> Act:
+def twice(act: Act, generators: object) -> Act:
     """Stand in for a capture: do once what is to be repeated, and return it."""
     act()
     return act
@@ -99,6 +102,50 @@ def test_a_capture_and_a_resumed_state_are_on_the_device(name: str) -> None:
     state = {name: tensor.cpu() for name, tensor in train_state.state_dict().items()}
     train_state.load_state_dict(state)
     assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
+
+
+SGD: dict[str, Any] = {"momentum": 0.9}
+PLANNED: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
+    "narrow": ((1, 28, 28), {"depth": 5, "width": 100}, {"batch_size": 100}),
+    "smaller last batch": ((1, 28, 28), {"depth": 5, "width": 100}, SGD | {"batch_size": 100, "drop_last": False}),
+    "deep": ((1, 28, 28), {"depth": 10, "width": 100}, {"batch_size": 512, "optimizer": "adam"}),
+    "wide": ((3, 32, 32), {"depth": 3, "width": 1000}, SGD | {"batch_size": 32}),
+    "wide nadam": ((3, 32, 32), {"depth": 3, "width": 1000}, {"batch_size": 32, "optimizer": "nadam"}),
+    "wide rmsprop": ((3, 32, 32), {"depth": 3, "width": 1000}, SGD | {"batch_size": 32, "optimizer": "rmsprop"}),
+    "vgg": ((3, 32, 32), {"family": "vgg", "depth": 11, "width": 64}, SGD | {"batch_size": 128}),
+    "rnn": ((1, 7, 28), RNN | {"width": 128}, {"batch_size": 128, "optimizer": "adam"}),
+}
+"""Image, model and training."""
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
+    image, model, train = PLANNED[name]
+    some = rates_group(4 if name == "vgg" else 64, model, **train)
+    shape = DataShape(image, 10, 6_050, 0, 0)
+    splits = [made_up_split(count, prod(image)) for count in (shape.train, shape.val, shape.test)]
+    scale_P = torch.empty(prod(image), device=CUDA)
+    data = Dataset(shape, splits[0], splits[1], splits[2], Normalization(scale_P, scale_P, None))
+    train_state = GroupTrainState(some, data)
+    batch_SB, rate_K1, step = inputs(some)
+
+    def most(act: Callable[[], object]) -> int:
+        with Alive(train_state.state_dict().values()) as alive:
+            act()
+        return alive.most
+
+    state = sum(tensor.nbytes for tensor in train_state.state_dict().values())
+    capture = most(lambda: GraphedUpdate(train_state, twice))
+    beside = most(lambda: train_state.evaluate(1))
+    if not some.settings.train.drop_last:
+        beside = max(beside, most(lambda: train_state.update(batch_SB[:, 1:], rate_K1, step)))
+    planned = footprint(some, shape, CUDA).of(len(some.trials))
+    assert 0.5 * planned < state + capture + beside < planned
+
+
+def made_up_split(images: int, pixels: int) -> Split:
+    images_NP = torch.empty(images, pixels, dtype=torch.uint8, device=CUDA)
+    return Split(images_NP, torch.empty(images, dtype=torch.int64, device=CUDA))
 
 
 def plant(kind: str, train_state: GroupTrainState) -> None:

@@ -4,7 +4,7 @@ Nothing of Python runs again in a repetition, and an operation that would hand a
 as a real capture refuses it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bnexp.training.graphs import WARM_UPS
 
 
-def emulated_graph(act: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
+def emulated_graph(act: Callable[[], None], generators: object = None) -> Callable[[], None]:
     """Stands in for bnexp.training.graphs.cuda_graph."""
     for _ in range(WARM_UPS):
         act()

@@ -10,7 +10,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.errors import ConfigError
 from bnexp.training import estimate
 from bnexp.training import work as trial_axis
-from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds
+from bnexp.training.estimate import TIMED_TRIALS, estimated_seconds, timed_part
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import made_up_data, rates_group
 
@@ -27,6 +27,12 @@ def test_only_a_few_trials_are_timed_and_the_rest_taken_in_proportion(monkeypatc
     monkeypatch.setattr("bnexp.training.estimate._time", lambda act, device: 1.0)
     few, many = (estimated_seconds(rates_group(times * TIMED_TRIALS), SHAPE, CPU) for times in (1, 4))
     assert many == pytest.approx(4 * few)
+
+
+def test_a_gpu_takes_the_whole_group_where_all_compute_at_once() -> None:
+    whole = rates_group(4 * TIMED_TRIALS)
+    assert timed_part(whole, torch.device("cuda")) == whole
+    assert len(timed_part(rates_group(4, VGG), torch.device("cuda")).trials) == 1
 
 
 def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:

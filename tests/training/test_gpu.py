@@ -1,6 +1,5 @@
 """The same training on a GPU: same start and batches, curves to float tolerance, and nothing waits inside an epoch."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from bnexp.training import loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import updater
 from bnexp.training.group_state import GroupTrainState
+from tests.gpu.waiting import no_waiting
 from tests.helpers import GPU_FLOAT64, assert_close, curve, experiment, finished, made_up_data, only_group
 from tests.training.test_convolutional_learning import LEARNERS, learned, learner
 from tests.training.test_graphs import CASES, RESNET, VGG, group
@@ -103,28 +103,20 @@ def test_replaying_the_captured_update_equals_launching_it(name: str, monkeypatc
         assert_close(curve(replayed, number), curve(launched, number), GPU_FLOAT64)
 
 
-@pytest.fixture
-def no_waiting() -> Iterator[None]:
-    """Make every call that waits for the GPU an error."""
-    torch.cuda.set_sync_debug_mode("error")
-    yield
-    torch.cuda.set_sync_debug_mode("default")
-
-
 WITHOUT_WAITING = ["plain", "dropout", "adam", "clipping", "bf16", "noise", "augmentation", "vgg", "resnet", "fixup"]
 
 
 @pytest.mark.parametrize("name", WITHOUT_WAITING)
-def test_an_update_never_waits_for_the_gpu(name: str, request: pytest.FixtureRequest) -> None:
+def test_an_update_never_waits_for_the_gpu(name: str) -> None:
     some = group(**CASES[name])
     train_state = GroupTrainState(some, made_up_data(some).to(GPU))
     update = updater(train_state)
     batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device=GPU)
     rate_K1 = torch.full((len(some.trials), 1), 0.1, device=GPU)
     step = torch.ones((), dtype=torch.int64, device=GPU)
-    request.getfixturevalue("no_waiting")
-    for act in (update, train_state.update):
-        act(batch_SB, rate_K1, step)
+    with no_waiting():
+        for act in (update, train_state.update):
+            act(batch_SB, rate_K1, step)
 
 
 def test_a_group_that_does_not_fit_is_cut_and_gives_the_same_curves() -> None:

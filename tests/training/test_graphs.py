@@ -1,12 +1,16 @@
 """A recorded update, repeated: the numbers of the plain one, to the bit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from bnexp.plan import TrialGroup
+from bnexp.streams import SeedGenerators
 from bnexp.training import graphs, loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
@@ -84,15 +88,67 @@ def test_recording_leaves_the_state_as_it_was() -> None:
 def test_the_emulation_refuses_what_a_graph_cannot_do() -> None:
     number = torch.zeros(1)
     with pytest.raises(AssertionError, match="hand a number to the host"):
-        emulated_graph(lambda: number.fill_(number.item()) and None, [])
+        emulated_graph(lambda: number.fill_(number.item()) and None)
 
 
 def test_the_emulation_repeats_no_python() -> None:
     calls, number = [], torch.zeros(1)
-    repeat = emulated_graph(lambda: calls.append(number.add_(1)), [])
+    repeat = emulated_graph(lambda: calls.append(number.add_(1)))
     made = len(calls)
     repeat()
     assert (len(calls), number.item()) == (made, made + 1)
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """Stand in for torch.cuda, and note on which streams acts run and which generators graphs register."""
+    main = SimpleNamespace(wait_stream=lambda other: None)
+    found = SimpleNamespace(on=[main], ran=[], registered=[], streams=[])
+
+    @contextmanager
+    def stream(on: object) -> Iterator[None]:
+        found.on.append(on)
+        yield
+        found.on.pop()
+
+    def made(number: int) -> SimpleNamespace:
+        found.streams.append(SimpleNamespace(device=number, wait_stream=lambda other: None))
+        return found.streams[-1]
+
+    graph = SimpleNamespace(register_generator_state=found.registered.append, replay=lambda: None)
+    stands_in = {
+        "Stream": made,
+        "stream": stream,
+        "current_stream": lambda: main,
+        "current_device": lambda: 1,
+        "CUDAGraph": lambda: graph,
+        "graph": lambda graph, stream: torch.cuda.stream(stream),
+    }
+    for name, value in stands_in.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    graphs.capture_stream.cache_clear()
+    yield found
+    graphs.capture_stream.cache_clear()
+
+
+def test_everything_is_captured_on_one_stream_after_warming_up_there(device: SimpleNamespace) -> None:
+    for _ in range(2):
+        graphs.cuda_graph(lambda: device.ran.append(device.on[-1]), SeedGenerators([0], torch.device("cpu")))
+    (stream,) = device.streams
+    assert stream.device == 1
+    assert device.ran == [stream] * 2 * (graphs.WARM_UPS + 1)
+
+
+@pytest.mark.parametrize(
+    ("special", "used"), [({}, 0), ({"model": {"dropout": 0.3}}, 2), (CASES["noise"] | {"augment": "flip_crop"}, 6)]
+)
+def test_a_graph_registers_the_generators_that_are_drawn_from(
+    special: dict[str, Any], used: int, device: SimpleNamespace
+) -> None:
+    some = group(**special)
+    train_state = GroupTrainState(some, made_up_data(some))
+    GraphedUpdate(train_state, graphs.cuda_graph)
+    assert len({id(each) for each in device.registered}) == len(device.registered) == used
 
 
 def test_the_cpu_updates_plainly() -> None:

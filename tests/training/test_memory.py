@@ -100,7 +100,7 @@ def test_trials_that_compute_one_after_the_other_share_the_memory_of_their_activ
 def measured_and_counted(some: TrialGroup, side: int = 4) -> tuple[int, int]:
     """The most bytes that two steps allocate at once, and what is counted for them."""
     data, trials = made_up_data(some, 256, side=side), len(some.trials)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         train_state = GroupTrainState(some, data)
         for step in (1, 2):
             batch_SB = torch.arange(64).expand(len(some.shared_seeds), -1)
