@@ -228,15 +228,9 @@ def test_a_data_set_that_there_is_not_is_named(refused: Refused) -> None:
     assert line.endswith("(nearest: mnist)")
 
 
-@pytest.mark.parametrize(
-    ("seeds", "resolved"),
-    [
-        ({"range": [0, 8, 4]}, (0, 4, 8)),
-    ],
-)
-def test_seeds_may_be_a_range_as_in_a_grid(seeds: object, resolved: tuple[int, ...]) -> None:
-    config = resolve({"name": "exp", "seeds": seeds}, "", ["tune.seeds={range: [50, 52, 1]}"])
-    assert (config.seeds, config.tune.seeds) == (resolved, (50, 51, 52))
+def test_seeds_may_be_a_range_as_in_a_grid() -> None:
+    config = resolve({"name": "exp", "seeds": {"range": [0, 8, 4]}}, "", ["tune.seeds={range: [50, 52, 1]}"])
+    assert (config.seeds, config.tune.seeds) == ((0, 4, 8), (50, 51, 52))
     assert config == resolve(config.model_dump(mode="json"), "")
 
 

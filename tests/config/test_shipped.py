@@ -15,21 +15,6 @@ from bnexp.runner.misfits import misfits
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
-REQUIRED = {
-    "quickstart",
-    "deep_sigmoid",
-    "init_scale",
-    "hands_on_elu",
-    "hands_on_elu_before",
-    "learning_rate",
-    "dropout",
-    "cifar_vgg",
-    "cifar_resnet_depth",
-    "fixup",
-    "whitening",
-    "batch_size",
-    "hands_on_20x100",
-}
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
