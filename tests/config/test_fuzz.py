@@ -1,6 +1,7 @@
 """Whatever a file or the command line says, it is an experiment that can be written down and planned, or a refusal."""
 
 import datetime
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,9 +70,9 @@ def check(config: ExperimentConfig) -> None:
     """An accepted configuration is the same after it was written down, names a folder, and can be planned."""
     text = to_yaml(config.model_dump(mode="json"))
     raw = parse(text, "config.yaml")
-    again = resolve(raw, "config.yaml")
-    assert again == config
-    assert run_name(again) == run_name(config)
+    for again in (raw, config.model_dump(), json.loads(config.model_dump_json())):
+        assert resolve(again, "again") == config
+        assert run_name(resolve(again, "again")) == run_name(config)
     assert "/" not in run_name(config)
     assert yaml.safe_load(text) == raw
     count = len(config.arms) * len(config.points()) * len(config.seeds)
@@ -171,6 +172,12 @@ def nearly_right(draw: st.DrawFn) -> dict[str, Any]:
     return raw | {section: {**(inner if isinstance(inner, dict) else {}), rest: value} if rest else value}
 
 
+def right(raw: Any, place: Path) -> None:
+    config = outcome(lambda: resolve(raw, "exp.yaml"))
+    assert config
+    assert run_name(resolve(raw | {"name": "other"}, "x")) == "other" + run_name(config).removeprefix(config.name)
+
+
 def resolved(raw: Any, place: Path) -> None:
     outcome(lambda: resolve({"name": "exp"} | raw if isinstance(raw, dict) else raw, "exp.yaml"))
 
@@ -182,6 +189,7 @@ KINDS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any, Path], object]]] =
         lambda raw, place: loaded(written(raw).encode(errors="surrogatepass"), place),
     ),
     "values of any shape from a script": (SHAPES, resolved),
+    "all right, in short and long forms": (configurations(), right),
     "all but one value right": (nearly_right(), resolved),
     "shipped files after damage": (mutated(), loaded),
     "overrides of right and wrong keys": (OVERRIDES, lambda overrides, place: loaded(SMALL, place, overrides)),
@@ -202,6 +210,37 @@ def test_what_is_written_is_sound_or_refused(
         attempt(value, place)
 
     tries()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"name": "08"},
+        {"name": "1e5"},
+        {"question": "1e-4"},
+        {"question": "null"},
+        {"data": {"root": "yes"}},
+        {"arms": {"1e5": {}, "09": {}, "yes": {}, "2026-01-01": {}}},
+        {"arms": {"scaled": {"data.feature_scale": {3: 2.0}}}},
+        {"grid": {"data.feature_scale": [{3: 2.0}, {}]}},
+        {"model": {"family": "resnet", "init": "fixup", "norm": "none"}, "arms": {"fixup": {}}},
+        {"model": {"family": "vgg", "width": None}, "grid": {"model.depth": [5, 19]}},
+    ],
+)
+def test_words_like_numbers_and_mappings_as_values_are_kept(raw: dict[str, Any]) -> None:
+    check(resolve({"name": "exp"} | raw, "exp.yaml"))
+
+
+def test_a_short_form_and_what_it_stands_for_make_one_run() -> None:
+    short = {"name": "exp", "arms": ["none", "after"], "seeds": 2, "model": {"norm": "after", "init": "he"}}
+    long = {
+        "name": "exp",
+        "arms": {"none": {"model.norm.kind": "none"}, "after": {"model.norm.placement": "after"}},
+        "seeds": [0, 1],
+        "model": {"norm": {"kind": "batch", "placement": "after"}, "init": {"scheme": "he", "scale": 1.0}},
+    }
+    assert resolve(short, "a") == resolve(long, "b")
+    assert run_name(resolve(short, "a")) == run_name(resolve(long, "b"))
 
 
 @pytest.mark.parametrize("content", [SMALL, *SHIPPED.values()], ids=["small", *SHIPPED])
