@@ -9,61 +9,20 @@ import pytest
 from bnexp.analysis.comparison import ArmRow, Comparison
 
 BASELINE_ROW = ArmRow(
-    point={"model.init.scale": 0.0073564},
-    arm="none",
-    baseline="none",
-    n=3,
-    mean=0.1182,
-    low=0.1001,
-    high=0.1363,
-    difference=None,
-    difference_low=None,
-    difference_high=None,
-    effect=None,
-    p=None,
-    pairs=0,
-    better=0,
-    trials=3,
-    diverged=1,
-    diverged_low=0.06,
-    diverged_high=0.79,
-    survivors_mean=0.125,
-    failed=0,
-    gap=0.01,
-    epochs_to_threshold=None,
-    reached=0,
-    restricted_epochs=20.0,
-    first=0,
-    seconds_to_threshold=None,
-    seconds_per_epoch=0.05,
-    step_cost=None,
-)
+    point={"model.init.scale": 0.0073564}, arm="none", baseline="none", n=3, mean=0.1182, low=0.1001, high=0.1363,
+    difference=None, difference_low=None, difference_high=None, effect=None, p=None, pairs=0, better=0,
+    trials=3, diverged=1, diverged_low=0.06, diverged_high=0.79, survivors_mean=0.125, failed=0, gap=0.01,
+    epochs_to_threshold=None, reached=0, restricted_epochs=20.0, first=0,
+    seconds_to_threshold=None, seconds_per_epoch=0.05, step_cost=None,
+)  # fmt: skip
 
 BEFORE_ROW = replace(
-    BASELINE_ROW,
-    arm="before",
-    mean=1 / 3,
-    low=0.3,
-    high=0.36,
-    difference=0.2151,
-    difference_low=0.19,
-    difference_high=0.24,
-    effect=4.2,
-    p=0.25,
-    pairs=3,
-    better=3,
-    diverged=0,
-    diverged_low=0.0,
-    diverged_high=0.56,
-    survivors_mean=None,
-    epochs_to_threshold=3,
-    reached=2,
-    restricted_epochs=9.0,
-    first=2,
-    seconds_to_threshold=0.2,
-    seconds_per_epoch=0.07,
-    step_cost=1.4,
-)
+    BASELINE_ROW, arm="before", mean=1 / 3, low=0.3, high=0.36,
+    difference=0.2151, difference_low=0.19, difference_high=0.24, effect=4.2, p=0.25, pairs=3, better=3,
+    diverged=0, diverged_low=0.0, diverged_high=0.56, survivors_mean=None,
+    epochs_to_threshold=3, reached=2, restricted_epochs=9.0, first=2,
+    seconds_to_threshold=0.2, seconds_per_epoch=0.07, step_cost=1.4,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -75,9 +34,6 @@ def comparison() -> Comparison:
         threshold=0.9,
         grid_keys=("model.init.scale",),
         rows=(BASELINE_ROW, BEFORE_ROW),
-        overall=(),
-        best=(),
-        robustness=(),
         finished=6,
         planned=6,
     )
@@ -85,14 +41,17 @@ def comparison() -> Comparison:
 
 @pytest.fixture
 def run_frames():
-    """Return a function from accuracies of shape (point, arm, seed, epoch) to trials and curves of a run.
+    """The function run_frames_of."""
+    return run_frames_of
+
+
+def run_frames_of(
+    accuracy: np.ndarray, arms: tuple[str, ...] = ("none", "before")
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return trials and curves of a run with these accuracies, of shape (point, arm, seed, epoch).
 
     NaN is an epoch without a record; arms are named by place, grid values are 1, 2, … under train.lr.
     """
-    return _run_frames
-
-
-def _run_frames(accuracy: np.ndarray, arms: tuple[str, ...] = ("none", "before")) -> tuple[pd.DataFrame, pd.DataFrame]:
     places = list(np.ndindex(accuracy.shape[:3]))
     trials = pd.DataFrame(
         [

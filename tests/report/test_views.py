@@ -1,68 +1,29 @@
 """Every view holds what the comparison holds, and appears only where it says something."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bnexp.analysis.comparison import BestRow, Comparison, Overall, RobustnessRow
 from bnexp.errors import InputError
 from bnexp.report.table import Table
-from bnexp.report.views import VIEWS, frame, remarks, tables, view_table
+from bnexp.report.views import VIEWS, frame, tables, view_table
+from tests.report.conftest import BEFORE_ROW
 
 OVERALL = Overall(
-    arm="before",
-    mean=0.6,
-    baseline_mean=0.4,
-    difference=0.2,
-    difference_low=0.1,
-    difference_high=0.3,
-    bootstrap_low=0.11,
-    bootstrap_high=0.29,
-    effect=1.25,
-    p=0.002,
-    seeds=10,
-    better=9,
-    points=2,
-)
+    arm="before", mean=0.6, baseline_mean=0.4, difference=0.2, difference_low=0.1, difference_high=0.3,
+    bootstrap_low=0.11, bootstrap_high=0.29, effect=1.25, p=0.002, seeds=10, better=9, points=2,
+)  # fmt: skip
 BEST = BestRow(
-    arm="before",
-    baseline="none",
-    point={"model.init.scale": 0.1},
-    validation=0.91,
-    n=3,
-    mean=0.9,
-    low=0.88,
-    high=0.92,
-    difference=0.1,
-    difference_low=0.05,
-    difference_high=0.15,
-    effect=2.0,
-    p=0.25,
-    pairs=3,
-    better=3,
-    candidates=16,
-    excluded=(),
-    seeds=3,
-    seeds_left_out=0,
-    epochs=960,
-    edges=("model.init.scale",),
-)
+    arm="before", baseline="none", point={"model.init.scale": 0.1}, validation=0.91, n=3, mean=0.9, low=0.88, high=0.92,
+    difference=0.1, difference_low=0.05, difference_high=0.15, effect=2.0, p=0.25, pairs=3, better=3,
+    candidates=16, excluded=(), seeds=3, seeds_left_out=0, epochs=960, edges=("model.init.scale",),
+)  # fmt: skip
 ROBUST = RobustnessRow(
-    axis="model.init.scale",
-    arm="before",
-    baseline="none",
-    values=16,
-    worst=0.11,
-    worst_at=0.0001,
-    best=0.98,
-    best_at=0.1,
-    spread=0.87,
-    usable=12,
-    usable_low=0.001,
-    usable_high=1.0,
-    width=1000.0,
-    width_ratio=250.0,
-)
+    axis="model.init.scale", arm="before", baseline="none", values=16, worst=0.11, worst_at=0.0001, best=0.98,
+    best_at=0.1, spread=0.87, usable=12, usable_low=0.001, usable_high=1.0, width=1000.0, width_ratio=250.0,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -87,12 +48,9 @@ def cells(comparison: Comparison, view: str, row: int = 0) -> dict[str, str]:
 def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
     titles = [table.title for table in tables(whole, title="a run")]
     assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
+    assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
     assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
     assert len(tables(whole, "all")) == len(VIEWS) - 1  # no probe: nothing about evaluation
-
-
-def test_a_view_alone_bears_the_title_and_its_own(whole: Comparison) -> None:
-    assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
 
 
 @pytest.mark.parametrize("view", ["main", "equal", "time", "all"])
@@ -174,11 +132,12 @@ def test_robustness(whole: Comparison) -> None:
     assert (found["worst final test accuracy"], found["width"]) == ("-", "-")
 
 
-def test_the_notes_say_what_usable_means_and_which_way_a_loss_goes(whole: Comparison) -> None:
-    (table,) = tables(whole, "robust")
-    assert table.lines[0].startswith("worst, best: lowest and highest mean along the axis")
-    (table,) = tables(replace(whole, metric="final_train_loss"), "robust")
-    assert table.lines[0].startswith("worst, best: highest and lowest mean along the axis")
+@pytest.mark.parametrize(
+    ("metric", "ends"), [("final_test_accuracy", "lowest and highest"), ("final_train_loss", "highest and lowest")]
+)
+def test_the_notes_say_which_way_a_loss_goes(whole: Comparison, metric: str, ends: str) -> None:
+    (table,) = tables(replace(whole, metric=metric), "robust")
+    assert table.lines[0].startswith(f"worst, best: {ends} mean along the axis")
 
 
 @pytest.mark.parametrize(
@@ -198,27 +157,27 @@ def test_usable_is_said_with_what_was_added_to_what(
     assert f"and end {text}, at the best" in table.lines[1]
 
 
-def test_an_interval_that_was_cut_is_told(whole: Comparison) -> None:
-    said = "An interval that ends at the smallest or largest possible value is cut there"
-    assert not any(note.startswith(said) for view in ("overall", "best") for note in tables(whole, view)[0].lines)
-    for view, cut in (
-        ("overall", replace(whole, overall=(replace(OVERALL, difference_high=1.0),))),
-        ("best", replace(whole, best=(replace(BEST, high=1.0),))),
-        ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.0),))),
-    ):
-        assert any(note.startswith(said) for note in tables(cut, view)[0].lines)
+CUT = "An interval that ends at the smallest or largest possible value is cut there"
+FLAT = "An interval without width: its seeds came out exactly alike."
 
 
-def test_an_interval_without_width_is_told(whole: Comparison) -> None:
-    said = "An interval without width: its seeds came out exactly alike."
-    for view in ("equal", "overall", "best"):
-        assert not any(note.startswith(said) for note in tables(whole, view)[0].lines)
-    for view, flat in (
-        ("overall", replace(whole, overall=(replace(OVERALL, difference_low=0.2, difference_high=0.2),))),
-        ("best", replace(whole, best=(replace(BEST, mean=1.0, low=1.0, high=1.0),))),
-        ("equal", replace(whole, rows=(replace(whole.rows[1], low=0.17, high=0.17),))),
-    ):
-        assert any(note.startswith(said) for note in tables(flat, view)[0].lines)
+@pytest.mark.parametrize(
+    ("said", "view", "field", "row", "ends"),
+    [
+        (CUT, "overall", "overall", OVERALL, {"difference_high": 1.0}),
+        (CUT, "best", "best", BEST, {"high": 1.0}),
+        (CUT, "equal", "rows", BEFORE_ROW, {"low": 0.0}),
+        (FLAT, "overall", "overall", OVERALL, {"difference_low": 0.2, "difference_high": 0.2}),
+        (FLAT, "best", "best", BEST, {"mean": 1.0, "low": 1.0, "high": 1.0}),
+        (FLAT, "equal", "rows", BEFORE_ROW, {"low": 0.17, "high": 0.17}),
+    ],
+)
+def test_an_interval_that_was_cut_or_has_no_width_is_told(
+    whole: Comparison, said: str, view: str, field: str, row: Any, ends: dict[str, float]
+) -> None:
+    for shown, told in ((row, False), (replace(row, **ends), True)):
+        (table,) = tables(replace(whole, **{field: (shown,)}), view)
+        assert any(note.startswith(said) for note in table.lines) == told
 
 
 def test_a_count_that_means_nothing_is_a_dash(whole: Comparison) -> None:
@@ -264,11 +223,6 @@ def test_what_diverged_means_stands_under_every_table_that_counts_it(whole: Comp
     )
 
 
-def test_remarks_are_sentences(comparison: Comparison) -> None:
-    said = replace(comparison, warnings=("few seeds: 3",), differs=("lr: 1 in a, 2 in b",), left_out=("c: nothing",))
-    assert remarks(said) == ("Differs: lr: 1 in a, 2 in b.", "Left out: c: nothing.", "Careful: few seeds: 3.")
-
-
 def test_cells(comparison: Comparison) -> None:
     table = equal(comparison, "init_scale")
     assert table.title == "init_scale"
@@ -289,19 +243,14 @@ def test_cells(comparison: Comparison) -> None:
 
 
 def test_notes_name_the_interval_and_the_smallest_p(comparison: Comparison) -> None:
-    notes = "\n".join(equal(comparison).lines)
-    assert "95 % Student t interval" in notes
-    assert "paired over seeds" in notes
-    assert "With 3 pairs p can't fall below 0.25" in notes
-    assert "trials finished" not in notes
-
-
-def test_six_pairs_need_no_warning(comparison: Comparison) -> None:
+    lines = equal(comparison).lines
+    assert lines[0].startswith("mean [low, high]: 95 % Student t interval over the n seeds")
+    assert lines[1].startswith("difference: paired over seeds")
+    assert "p: two-sided exact sign-flip test. With 3 pairs p can't fall below 0.25." in lines
     baseline, before = comparison.rows
-    six = replace(comparison, rows=(replace(baseline, n=6), replace(before, n=6, pairs=6, p=0.0004)))
-    table = equal(six)
-    assert "p: two-sided exact sign-flip test." in table.lines
-    assert table.rows[1][6] == "<0.001"
+    six = equal(replace(comparison, rows=(replace(baseline, n=6), replace(before, n=6, pairs=6, p=0.0004))))
+    assert "p: two-sided exact sign-flip test." in six.lines
+    assert six.rows[1][6] == "<0.001"
 
 
 def test_one_seed_shows_no_interval_and_says_why(comparison: Comparison) -> None:
