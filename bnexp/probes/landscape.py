@@ -31,7 +31,7 @@ RANGE, POINTS = (0.5, 4.0), 8
 
 @dataclass(frozen=True)
 class Line:
-    """What is found at R places on the line."""
+    """Losses and gradients at R places on the line."""
 
     step_RK: Float[Tensor, "R K"]
     """s, a multiple of each trial's learning rate."""
@@ -39,7 +39,7 @@ class Line:
     change_RK: Float[Tensor, "R K"]
     """‖g(θ − s·g) − g(θ)‖."""
     cosine_RK: Float[Tensor, "R K"]
-    """Of the angle between the two gradients."""
+    """Cosine of the angle between the two gradients."""
     loss_K: Float[Tensor, " K"]
     norm_K: Float[Tensor, " K"]
     """‖g(θ)‖."""

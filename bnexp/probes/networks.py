@@ -23,7 +23,7 @@ from bnexp.streams import SeedGenerators, TrialRandom
 Theta = Mapping[str, Tensor]
 """Learned tensors (K, …) by name."""
 Seen = Mapping[str, Sequence[Tensor]]
-"""What passed layers, by their names: one tensor, or several where data come by more than once, as at time steps."""
+"""Inputs or outputs of layers by name: one tensor, or several where a layer is passed more than once (time steps)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class Pass:
     loss_K: Float[Tensor, " K"]
     gradient: Theta
     inputs: Mapping[str, Tensor]
-    """What came into each activation and norm layer, by its name."""
+    """Input of each activation and norm layer, by its name."""
     outputs: Mapping[str, Tensor]
-    """What activation, norm and weight layers handed on."""
+    """Output of each activation, norm and weight layer."""
     gradient_at: Mapping[str, Tensor]
-    """The loss's gradient with respect to what activation layers handed on."""
+    """Gradient of the loss with respect to the outputs of activation layers."""
 
 
 class Networks:

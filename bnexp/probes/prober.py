@@ -39,7 +39,7 @@ class Update:
     before: Theta
     """The parameters that it began with."""
     numbers_SB: Int[Tensor, "S B"]
-    """Of the images that it was made from."""
+    """Numbers of the images that it was made from."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class ProbeContext:
     networks: Networks
     data: Dataset
     settings: TrialSettings
-    """Of the first trial; all trials of a group agree on them, but for the continuous ones."""
+    """Settings of the first trial; all trials of a group agree on them, but for the continuous ones."""
     seeds: tuple[int, ...]
-    """Of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
+    """Seeds of the trials, where they don't all take the same images: S seeds, shared by K/S neighbours each."""
     trial_seeds: tuple[int, ...]
-    """Of each of the K trials."""
+    """Seed of each of the K trials."""
     clip: Clipping
-    """What training does to a gradient before it makes an update of it."""
+    """Clips a gradient as training does before it makes an update of it."""
     memory: MutableMapping[str, Tensor]
-    """What a probe keeps until it is taken again, with the trials in front."""
+    """Tensors that a probe keeps until it is taken again, with the trials in front."""
     step: int
     """Updates made so far."""
     rate_K: Float[Tensor, " K"]

@@ -83,7 +83,7 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
     networks.restore()
     met = _input_variances(context, layers, count, training=False)
     for layer in layers:
-        # What never varies, as what comes from the state before the first step, is 1 still in the average.
+        # Units that never vary, such as those from the state before the first time step, still have 1 in the average.
         constant_KC = (met[layer] == 0) & (trained[layer] == 0)
         yield layer, "variance_shift", _ratio(met[layer], running[layer].masked_fill(constant_KC, 0))
         yield layer, "variance_shift.reestimated", _ratio(met[layer], trained[layer])

@@ -1,4 +1,4 @@
-"""What the tests of probes share: a group in training, what probes find in it, and each trial as torch.nn has it."""
+"""Shared by the tests of probes: a group in training, values that probes find in it, each trial in plain torch.nn."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,7 +53,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "gradient_predictiveness": {"points": 2},
     "effective_smoothness": {"points": 2},
 }
-"""What keeps probes short."""
+"""Options that keep probes short."""
 
 
 def short(name: str, **when: Any) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def probe(written: str | Mapping[str, Any]) -> ProbeSettings:
 
 
 def prober(train_state: GroupTrainState, *written: str | Mapping[str, Any]) -> Prober:
-    """What takes probes of a group."""
+    """A prober of a group."""
     return Prober(
         train_state.group, train_state.network, train_state.shards, train_state.data, [probe(each) for each in written]
     )
@@ -99,7 +99,7 @@ def values(record: ProbeRecord) -> Found:
 
 
 def find(train_state: GroupTrainState, *written: str | Mapping[str, Any], step: int = 0) -> Found:
-    """What probes find before any update, or after some that they don't know of."""
+    """Take probes before any update, or after some that they don't know of."""
     settings = [probe(each) for each in written]
     return values(prober(train_state, *written).measure(settings, 0, step, rates(train_state)))
 
@@ -183,7 +183,7 @@ Watched = tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]
 
 
 def rows(x: torch.Tensor) -> np.ndarray:
-    """What a layer handed on, a row per image or place of an image."""
+    """The output of a layer, a row per image or place of an image."""
     flat: np.ndarray = x.detach().movedim(1, -1).flatten(0, -2).numpy()
     return flat
 

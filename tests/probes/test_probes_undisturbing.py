@@ -74,7 +74,7 @@ def probed(run: list[tuple[Progress, Snapshot]]) -> list[ProbeRecord]:
 
 
 def same(one: ProbeRecord, other: ProbeRecord) -> bool:
-    """Whether two records agree to the bit; NaN is NaN."""
+    """True if two records agree to the bit; NaN is NaN."""
     places = [(each.trials, each.epoch, each.step, list(each.values)) for each in (one, other)]
     numbers = [list(each.values.values()) for each in (one, other)]
     return places[0] == places[1] and np.array_equal(*numbers, equal_nan=True)  # type: ignore[misc]

@@ -161,7 +161,7 @@ def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name:
 
 
 def inputs_of_norms(made: Plain, training: bool) -> list[list[np.ndarray]]:
-    """What comes into each norm layer in four drawn batches."""
+    """Inputs of each norm layer in four drawn batches."""
     made.network.train(training)
     watched = [made.watch(made.norms, made.drawn(i, 2), i, 2)[1] for i in range(4)]
     return [[rows(pairs[place][0]) for pairs in watched] for place in range(len(made.norms))]

@@ -1,13 +1,12 @@
 """Paired differences to the baseline with their intervals: a forest plot, its lines grouped by grid point."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.study import Study, lower_is_better
@@ -15,6 +14,7 @@ from bnexp.report.figures.frame import (
     LINE,
     SMALL,
     WIDE,
+    arm_handles,
     join_caption,
     new_figure,
     shorten_text,
@@ -35,62 +35,45 @@ _OUTLIER = 10
 """Losses differ without bounds: what is so many times their median difference doesn't stretch the axis."""
 
 
-@dataclass(frozen=True)
-class _Block:
-    """The rows of a grid point, and where they stand: in lines from the top."""
-
-    rows: Sequence[ArmRow]
-    name: str
-    top: float
-    bottom: float
-
-    @property
-    def middle(self) -> float:
-        return (self.top + self.bottom) / 2
-
-    @property
-    def ys(self) -> list[float]:
-        """The place of each row."""
-        return [self.middle + i - (len(self.rows) - 1) / 2 for i in range(len(self.rows))]
-
-
 def difference_figure(study: Study, comparison: Comparison) -> Figure:
     """Return the figure: a line per grid point and arm besides the baseline, around zero, the pairs at the right."""
     treated = [row for row in comparison.rows if row.arm != comparison.baseline]
     points = distinct(row.point for row in treated)
-    arms = [arm for arm in study.arms if any(row.arm == arm for row in treated)]
-    chosen = [points[place] for place in evenly(len(points), max(1, MOST // max(1, len(arms))))]
     treated.sort(key=lambda row: study.arms.index(row.arm))
-    blocks = list(_blocks([[row for row in treated if row.point == point] for point in chosen]))
-    rows = [row for block in blocks for row in block.rows]
-    limits, styles = _limits(rows, comparison.metric), arm_styles(study.arms)
-    bottom = blocks[-1].bottom if blocks else 1.0
+    arms = list(dict.fromkeys(row.arm for row in treated))
+    chosen = [points[place] for place in evenly(len(points), max(1, MOST // max(1, len(arms))))]
+    groups = [[row for row in treated if row.point == point] for point in chosen]
+    names = [wrap_text(point_title(point), _NAMES, SMALL) for point in chosen]
+    # A group is as many lines high as it has rows, or as its name takes.
+    sizes = [max(len(rows), 0.8 * (name.count("\n") + 1)) + 0.35 for rows, name in zip(groups, names, strict=True)]
+    edges = np.cumsum([0.0, *sizes])
+    middles = (edges[:-1] + edges[1:]) / 2
+    lines = [
+        (row, y)
+        for rows, middle in zip(groups, middles, strict=True)
+        for row, y in zip(rows, middle + np.arange(len(rows)) - (len(rows) - 1) / 2, strict=True)
+    ]
+    if len(groups) == 1 and not names[0]:  # without a grid the arms name the lines
+        names = [shorten_text(study.label(row.arm), _NAMES, SMALL) for row, _ in lines]
+        middles = np.array([y for _, y in lines])
+    limits = _limits([row for row, _ in lines], comparison.metric)
     figure, body = new_figure(
         title=study.title,
-        caption=_caption(rows, limits, len(blocks), len(points)),
-        handles=[
-            Line2D([], [], marker=styles[arm].marker, markersize=5, label=study.label(arm), **styles[arm].stroke)
-            for arm in arms
-        ],
+        caption=_caption([row for row, _ in lines], limits, len(groups), len(points)),
+        handles=arm_handles(study, arms, markersize=5),
         width=WIDE,
-        height=bottom * LINE + 0.85,
+        height=max(1.0, edges[-1]) * LINE + 0.85,
     )
     axes = body.subplots()
-    axes.set(xlim=limits, ylim=(bottom, 0))
-    _style(axes, blocks, study, comparison)
-    for block in blocks:
-        for row, y in zip(block.rows, block.ys, strict=True):
-            _draw_row(axes, row, y, styles[row.arm])
+    axes.set(xlim=limits, ylim=(max(1.0, edges[-1]), 0))
+    axes.set_yticks(middles, names, parse_math=False, size=SMALL)
+    for top, bottom in list(pairwise(edges))[::2] if len(groups) > 1 else ():
+        axes.axhspan(top, bottom, color="#F3F3F3", zorder=0)
+    _style(axes, study, comparison)
+    styles = arm_styles(study.arms)
+    for row, y in lines:
+        _draw_row(axes, row, y, styles[row.arm])
     return figure
-
-
-def _blocks(points: Sequence[Sequence[ArmRow]]) -> Iterator[_Block]:
-    top = 0.0
-    for rows in points:
-        name = wrap_text(point_title(rows[0].point), _NAMES, SMALL)
-        size = max(len(rows), 0.8 * (name.count("\n") + 1)) + 0.35
-        yield _Block(rows, name, top, top + size)
-        top += size
 
 
 def _values(row: ArmRow) -> list[float]:
@@ -124,19 +107,12 @@ def _caption(rows: Sequence[ArmRow], limits: tuple[float, float], shown: int, to
     )
 
 
-def _style(axes: Axes, blocks: Sequence[_Block], study: Study, comparison: Comparison) -> None:
+def _style(axes: Axes, study: Study, comparison: Comparison) -> None:
     style_axes(axes)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", color=PALE, linewidth=0.6)
     axes.axvline(0, color="black", linewidth=0.9)
-    for block in blocks[::2] if len(blocks) > 1 else ():
-        axes.axhspan(block.top, block.bottom, color="#F3F3F3", zorder=0)
-    names = [(block.name, block.middle) for block in blocks]
-    if len(blocks) == 1 and not names[0][0]:  # without a grid the arms name the lines
-        arms = [shorten_text(study.label(row.arm), _NAMES, SMALL) for row in blocks[0].rows]
-        names = list(zip(arms, blocks[0].ys, strict=True))
-    axes.set_yticks([y for _, y in names], [name for name, _ in names], parse_math=False, size=SMALL)
-    axes.tick_params(axis="y", length=0, pad=6)
+    axes.tick_params(axis="y", labelsize=SMALL, length=0, pad=6)
     axes.set_xlabel(f"difference in {comparison.metric.replace('_', ' ')}", size=SMALL + 1)
     above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "size": SMALL, "parse_math": False}
     less, more = ("better", "worse") if lower_is_better(comparison.metric) else ("worse", "better")

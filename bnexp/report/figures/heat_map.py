@@ -4,7 +4,7 @@ The colours (cividis) rise in lightness towards the better, so that they can be 
 grey print.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan, nan
 from typing import Any, cast
@@ -89,7 +89,7 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
         key for key in comparison.grid_keys if key not in (x, y) and len(distinct(r.point[key] for r in rows)) > 1
     ]
     categories = [key for key in others if not all(is_number(row.point[key]) for row in rows)]
-    every = list(_maps(rows, x, y, categories, study))
+    every = list(_maps(study, rows, {x: xs, y: ys}, categories))
     maps = [every[place] for place in evenly(len(every), MOST_MAPS)]
     cells = [cell for each in maps for row in each.cells for cell in row]
     x_labels, y_labels = ([value_text(value) for value in values] for values in (xs, ys))
@@ -128,18 +128,19 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
     return figure
 
 
-def _maps(rows: Sequence[ArmRow], x: str, y: str, categories: Sequence[str], study: Study) -> Iterator[_Map]:
-    """Yield a map for each combination of the categories' values and each arm that has rows."""
-    xs, ys = (in_order(row.point[key] for row in rows) for key in (x, y))
-    combinations = distinct({key: row.point[key] for key in categories} for row in rows)
-    for combination in combinations:
+def _maps(
+    study: Study, rows: Sequence[ArmRow], axes: Mapping[str, Sequence[Any]], categories: Sequence[str]
+) -> Iterator[_Map]:
+    """Yield a map over x and y, the values of `axes`, for each combination of the categories and each arm with rows."""
+    (x, xs), (y, ys) = axes.items()
+    for combination in distinct({key: row.point[key] for key in categories} for row in rows):
         for arm in study.arms:
-            mine = [row for row in rows if row.arm == arm and combination.items() <= row.point.items()]
-            by_place: dict[tuple[str, str], list[ArmRow]] = {}
-            for row in mine:
-                by_place.setdefault((repr(row.point[x]), repr(row.point[y])), []).append(row)
-            cells = tuple(tuple(_cell(by_place.get((repr(i), repr(j)), [])) for i in xs) for j in ys)
-            if mine:
+            by_place: dict[str, list[ArmRow]] = {}
+            for row in rows:
+                if row.arm == arm and combination.items() <= row.point.items():
+                    by_place.setdefault(repr((row.point[x], row.point[y])), []).append(row)
+            cells = tuple(tuple(_cell(by_place.get(repr((i, j)), [])) for i in xs) for j in ys)
+            if by_place:
                 yield _Map(arm, ", ".join(filter(None, [study.label(arm), point_title(combination)])), cells)
 
 

@@ -35,7 +35,7 @@ _LOG_SPAN = 100
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a panel shows: from one probe to another, or if they are one, from the lowest seed to the highest."""
+    """A panel with a band from one probe to another, or, if they are the same, from the lowest seed to the highest."""
 
     title: str
     low: str
@@ -43,7 +43,7 @@ class Quantity:
 
     @property
     def one_moment(self) -> bool:
-        """Whether the band is that of one moment, rather than of the seeds."""
+        """True if the band is what one moment has over step sizes, False if it is what seeds have."""
         return self.low != self.high
 
 
@@ -127,7 +127,7 @@ def _draw_bands(axes: Axes, bands: Bands, quantity: Quantity, point: int, styles
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
 PROBE = re.compile(rf"landscape_slice\[{_NUMBER} {_NUMBER}\]")
-"""With its coordinates in multiples of the weights' own norm."""
+"""Matches names with two coordinates, in multiples of the weights' own norm."""
 
 _COLOURS = colormaps["cividis_r"]
 """The lowest loss brightest."""

@@ -1,4 +1,4 @@
-"""The layers while a network trains: how large gradients are, what goes into activations, and one number per layer."""
+"""The layers while a network trains: norms of gradients, inputs of activations, and one number per layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _COLOURS = colormaps["cividis"]
 
 GRADIENT = "gradient_norm.scale_free"
 _DECADES = 12
-"""What is smaller than the largest value by more than these has the colour of the smallest."""
+"""Values further below the largest one than this have the colour of the smallest."""
 _LAYER, _LOWEST, _HIGHEST, _LAYER_NAME = 0.15, 1.3, 4.2, 1.5
 """Inches: what a layer's name takes; the height of a map, from and to; the longest name of a layer."""
 
@@ -110,7 +110,7 @@ def _draw_map(axes: Axes, cells: pd.DataFrame, norm: LogNorm, height: float) -> 
     axes.set_ylim(-0.5, len(cells) - 0.5)
 
 
-# What goes into the activations: its 15th, 50th and 85th percentile, in the first, the middle and the last layer.
+# Inputs of the activations: their 15th, 50th and 85th percentile, in the first, the middle and the last layer.
 #
 # Ioffe & Szegedy (2015), figure 1, an arm beside the other.
 
@@ -187,7 +187,7 @@ _LIGHTEST = 0.8
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a row of panels shows."""
+    """A row of panels."""
 
     probe: str
     label: str

@@ -1,4 +1,4 @@
-"""What all pictures of probes share: the measured values, a panel per arm, and lines and bands over steps."""
+"""Shared by all pictures of probes: the measured values, a panel per arm, and lines and bands over steps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Probed:
 
     study: Study
     title: str
-    """Of the figures."""
+    """Title of the figures."""
     points: tuple[dict[str, Any], ...]
     """All grid points; a table's `point` is a place in here."""
     trials: pd.DataFrame

@@ -159,7 +159,7 @@ def where(table: pd.DataFrame, **values: Any) -> "pd.Series[bool]":
 
 
 def over_seeds(trials: pd.DataFrame, probes: pd.DataFrame, arm: str, **values: Any) -> pd.DataFrame:
-    """What an arm's probe found with these values: a row per step, a column per trial."""
+    """Values of an arm's probe: a row per step, a column per trial."""
     found = probes[where(probes, **values)].merge(trials[trials["arm"] == arm], on="trial")
     return found.pivot(index="step", columns="trial", values="value")
 
@@ -237,12 +237,12 @@ def maps_of(figure: Figure) -> list[Axes]:
 
 
 def words(figure: Figure) -> list[str]:
-    """What is written in a figure, each text on one line."""
+    """All texts of a figure, each on one line."""
     return [" ".join(text.get_text().split()) for text in drawn_texts(figure)]
 
 
 def caption(figure: Figure) -> str:
-    """What stands below the drawing, on one line."""
+    """The caption below the drawing, on one line."""
     return " ".join(figure.subfigs[-1].texts[0].get_text().split())
 
 

@@ -85,7 +85,7 @@ def store(kind: str, path: Path, study: Study | None = None, comparison: Compari
 
 
 def difference(kind: str, folder: Path, **other: Any) -> str | None:
-    """What Matplotlib says about a figure that isn't like the stored picture."""
+    """Return Matplotlib's words about a figure that isn't like the stored picture."""
     new = store(kind, folder / f"{kind}.png", **other)
     return compare_images(str(FOLDER / f"{kind}.png"), str(new), PICTURE_RMS)
 

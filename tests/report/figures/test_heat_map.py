@@ -38,7 +38,7 @@ def figure_of(rows: list[ArmRow], arms: tuple[str, ...] = ARMS, metric: str = "f
 
 
 def values_of(axes: Axes) -> np.ndarray:
-    """What a map shows, a row of cells per y from below; NaN is a cell without a colour."""
+    """Values of a map, a row of cells per y from below; NaN is a cell without a colour."""
     (mesh,) = axes.collections
     return np.ma.filled(mesh.get_array(), np.nan)
 

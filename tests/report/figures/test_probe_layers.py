@@ -47,7 +47,7 @@ def mesh_of(axes: Axes) -> QuadMesh:
 
 
 def values_of(axes: Axes) -> np.ndarray:
-    """What a map shows, a row per layer from below; NaN is a cell without a colour."""
+    """Values of a map, a row per layer from below; NaN is a cell without a colour."""
     return np.ma.filled(mesh_of(axes).get_array(), np.nan)
 
 

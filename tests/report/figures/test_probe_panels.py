@@ -1,4 +1,4 @@
-"""What is drawn of the probes: finite values of trials that didn't fail, layers in order; panels arm after arm."""
+"""Pictures of probes show finite values of trials that didn't fail, layers in order, panels arm after arm."""
 
 import numpy as np
 import pandas as pd
