@@ -57,8 +57,7 @@ Rerun = Annotated[bool, typer.Option("--rerun", help="Run anew; runs that are th
 All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
 Html = Annotated[bool, typer.Option("--html", help="Also write one page, claims.html, beside the claims' runs.")]
 Docs = Annotated[
-    Path | None,
-    typer.Option("--docs", help="Also write claims.md and its pictures into a folder.", file_okay=False),
+    Path | None, typer.Option("--docs", help="Also write claims.md and its pictures into a folder.", file_okay=False)
 ]
 Formats = Annotated[Format, typer.Option("--format", help="How to write the table.")]
 

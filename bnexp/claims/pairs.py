@@ -209,9 +209,7 @@ def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     """Return the finished trials of both arms at the grid points that count, with value, bound and learned."""
     found = trial_values(study, measure)
     trials = study.trials.assign(
-        value=found["value"].to_numpy(),
-        bound=found["bound"].to_numpy(),
-        learned=above_chance(study),
+        value=found["value"].to_numpy(), bound=found["bound"].to_numpy(), learned=above_chance(study)
     )
     wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
     for key, value in measure.at.items():

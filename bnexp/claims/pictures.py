@@ -29,11 +29,7 @@ _CALM = 30
 """The other regime is left out where its values reach so many times further than those that decide."""
 _JITTER = 0.12
 """Half of the width over which the seeds of a column are spread."""
-_REGIMES = {
-    "equal": "with equal settings",
-    "tuned": "each arm with what it chose",
-    "measured": "measured in turns",
-}
+_REGIMES = {"equal": "with equal settings", "tuned": "each arm with what it chose", "measured": "measured in turns"}
 
 
 @dataclass(frozen=True)

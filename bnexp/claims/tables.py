@@ -329,9 +329,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     ),
     _listed("epochs to threshold", "time_to"),
     _listed(
-        "diverged",
-        "diverged",
-        legend=f"epochs to threshold: median, censored; diverged: of all trials; {DIVERGED}",
+        "diverged", "diverged", legend=f"epochs to threshold: median, censored; diverged: of all trials; {DIVERGED}"
     ),
     Column(
         "s/step",

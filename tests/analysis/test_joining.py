@@ -132,10 +132,7 @@ SAME: dict[str, tuple[dict, dict]] = {
     "momentum of no norm": (NONE, BN | {"model": {"norm": {"momentum": 0.5}}}),
     "the place of no dropout": (NONE, BN | {"model": {"dropout_at": "last"}}),
     "moments of recording": (NONE, BN | {"train": {"record_at": [3]}}),
-    "a width for every layer": (
-        NONE | {"model": {"width": [50, 50, 50]}},
-        BN | {"model": {"depth": 3, "width": 50}},
-    ),
+    "a width for every layer": (NONE | {"model": {"width": [50, 50, 50]}}, BN | {"model": {"depth": 3, "width": 50}}),
     "a bias without BN": (NONE | {"model": {"bias": True}}, BN),
     "epochs, written out": (NONE | {"train": {"epochs": 10}}, BN),
 }

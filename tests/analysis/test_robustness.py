@@ -51,7 +51,7 @@ def test_both_arms_by_hand() -> None:
                 "none": {0.01: [0.3, 0.5], 0.1: [0.6, 0.8], 1.0: [0.1, 0.1], 10.0: [0.1, 0.1]},
                 "before": {0.01: [0.2, 0.4], 0.1: [0.8, 0.8], 1.0: [0.9, 0.7], 10.0: [0.5, 0.3]},
             }
-        ),
+        )
     )
     shared = {"axis": LR, "baseline": "none", "values": 4, "guessing": CHANCE, "guessing_measured": False}
     shared["usable_above"] = pytest.approx(0.12)

@@ -79,11 +79,7 @@ def test_without_two_common_seeds_anywhere_one_chooses(make_folder) -> None:
 
 def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
     grid = {LR: [0.1, 0.3, 1.0], MOMENTUM: [0.01, 0.1, 0.5]}
-    run = make_folder(
-        grid=grid,
-        seeds=[1000, 1001],
-        accuracy=lambda trial: 0.1 * sum(trial.point.values()),
-    )
+    run = make_folder(grid=grid, seeds=[1000, 1001], accuracy=lambda trial: 0.1 * sum(trial.point.values()))
     config = config_of({"grid": grid, "seeds": 2}, arms=["none", "before"])
     none, before = choose(config, run)
     assert (none.tried, none.ties, before.tried) == (3, 1, 9)

@@ -272,11 +272,7 @@ def values(row: dict[str, object], **raw: object) -> tuple[float, bool]:
         ({"curve": [0.1, 0.4, 0.6, 0.8]}, {"value": "steps_to", "better": "lower"}, (30, True)),
         ({"curve": [0.1, 0.95], "outcome": "diverged"}, {"value": "steps_to", "better": "lower"}, (10, True)),
         ({"curve": [0.1, 0.2, 0.3], "pace": 2.0}, {"value": "seconds_per_step"}, (0.2, False)),
-        (
-            {"curve": [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]},
-            {"value": "roughness"},
-            (0.3, False),
-        ),
+        ({"curve": [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]}, {"value": "roughness"}, (0.3, False)),
         ({"accuracy": 0.7, "train": 0.9}, {"value": "gap"}, (0.2, False)),
         ({"outcome": "diverged"}, {"value": "diverged"}, (1, False)),
         ({"probes": PROBES}, {"value": "probe", "probe": "dead_units"}, (np.nan, False)),

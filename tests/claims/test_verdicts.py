@@ -41,10 +41,7 @@ def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
         ([0.001, -0.002, 0.0015], VerdictLabel.too_small),
         ([0.05, -0.04, 0.02], VerdictLabel.inconclusive),
         ([0.0095, 0.0096, 0.0115], VerdictLabel.supported),  # its lower end is below the margin, its mean above
-        (
-            [0.0080, 0.0085, 0.0120],
-            VerdictLabel.inconclusive,
-        ),  # mean below the margin, upper end above
+        ([0.0080, 0.0085, 0.0120], VerdictLabel.inconclusive),  # mean below the margin, upper end above
         ([0.0, 0.0, 0.0], VerdictLabel.too_small),
         ([0.02, 0.02, 0.02], VerdictLabel.supported),
     ],

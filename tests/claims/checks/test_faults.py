@@ -402,11 +402,7 @@ FAULTS: dict[str, tuple[Check, Fault, list[str]]] = {
         [NORM, DIRECTION, TENSOR, GLOBAL],
     ),
     "clipping to the norm": (clipping_numbers, clip(lambda grad_KP: grad_KP / grad_KP.norm()), [VALUE, TENSOR, GLOBAL]),
-    "updates that are not clipped": (
-        SMALL["gradient_tracking"],
-        unclipped("bnexp.training.group_state"),
-        [MADE],
-    ),
+    "updates that are not clipped": (SMALL["gradient_tracking"], unclipped("bnexp.training.group_state"), [MADE]),
     "norms recorded as if not clipped": (
         SMALL["gradient_tracking"],
         unclipped("bnexp.probes.prober"),
