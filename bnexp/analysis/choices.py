@@ -128,7 +128,7 @@ def _allowed(key: str, value: float) -> bool:
 
 
 CHOSEN_BY = "final_val_accuracy"
-"""What `tune.by: accuracy` looks at."""
+"""The result that `tune.by: accuracy` compares."""
 
 
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:

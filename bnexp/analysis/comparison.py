@@ -33,7 +33,7 @@ class ArmRow:
     effect: float | None
     """Mean difference over the differences' standard deviation, d_z, with Hedges' correction."""
     p: float | None
-    """Of the two-sided sign-flip test over the pairs."""
+    """From the two-sided sign-flip test over the pairs."""
     pairs: int
     """Seeds whose trial in the baseline finished too; 0 in the baseline's own row."""
     better: int | None
@@ -165,7 +165,7 @@ class RobustnessRow:
     guessing: float | None = None
     """The accuracy of guessing."""
     guessing_measured: bool = False
-    """Whether guessing is the mean accuracy before training, since the number of classes isn't known."""
+    """True if guessing is the mean accuracy before training, since the number of classes isn't known."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class EvaluationRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What one or several runs say about their arms; intervals cover 95 %."""
+    """The comparison of the arms of one or several runs; intervals cover 95 %."""
 
     metric: str
     baseline: str
@@ -224,19 +224,19 @@ class Comparison:
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False
-    """Whether arms chose settings of their own on validation images: the noise of that is in no interval."""
+    """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
     data_sets: tuple[str, ...] = ()
     """The names of the data sets, where there are several. Nothing is averaged over them."""
     warnings: tuple[str, ...] = ()
-    """Where the tables could mislead."""
+    """Reasons why the tables could mislead."""
     differs: tuple[str, ...] = ()
-    """Of several runs: what differs between them, and how."""
+    """Settings that differ between several runs, with their values."""
     left_out: tuple[str, ...] = ()
-    """Of several runs: what is not in the comparison, and why."""
+    """Runs and trials that are not in the comparison, and why."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What tables call arms, where that isn't their name."""
+    """Names of arms in tables, where they have a label."""
 
     def label(self, arm: str) -> str:
         """Return what tables call an arm."""
@@ -274,7 +274,7 @@ class Standing(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether it wins or loses."""
+        """True if it wins or loses."""
         return self in (Standing.wins, Standing.loses)
 
 

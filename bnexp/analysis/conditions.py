@@ -60,7 +60,7 @@ class Cell:
     arm: str
     """Its name in the study."""
     changes: Mapping[str, Any]
-    """What the arm changes, by dotted key."""
+    """Settings that the arm changes, by dotted key."""
     tuned: frozenset[str] = frozenset()
     """Settings that the run's arms chose."""
 
@@ -118,7 +118,7 @@ class Alignment:
     cells: Sequence[Sequence[Cell]]
     """The cells of each run, in the order of its trial numbers."""
     conditions: Sequence[Condition]
-    """Those that are needed: the trials of the others all belong to one of these."""
+    """The conditions that are needed: trials of the others all belong to one of these."""
     homes: Mapping[Cell, Sequence[Condition]]
     """The conditions of each cell."""
     spare: Mapping[Cell, Sequence[Condition]]

@@ -236,7 +236,7 @@ def _initial_weights(study: Study, comparison: Comparison) -> Iterator[str]:
 
 
 def _held_back(model: ModelSettings) -> bool:
-    """Whether a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
+    """Tell if a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
     plain = model.norm.kind == "none" and not model.spec.recurrent and not model.blocks
     unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
     return plain and unsuited and model.layers > SHALLOW

@@ -19,7 +19,7 @@ from bnexp.store.reader import RunRecord, grid_column
 from bnexp.store.tables import RESULT_COLUMNS, escape_cell
 
 VERSIONS = ("bnexp", "torch", "device_name")
-"""What of environment.json is said where it differs."""
+"""Entries of environment.json that are named where they differ between runs."""
 
 
 def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool = False) -> Study:

@@ -19,7 +19,7 @@ Bounds = tuple[float, float]
 UNBOUNDED: Bounds = (-inf, inf)
 
 ROUNDING = 1e-10
-"""What differs by less, relatively, differs by rounding. Accuracies are multiples of 1/N and means of such."""
+"""Smaller relative differences are rounding errors. Accuracies are multiples of 1/N and means of such."""
 LARGEST = 1e150
 """Values beyond it count as not finite: their squares would be."""
 

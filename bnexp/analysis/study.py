@@ -113,7 +113,7 @@ class Chance:
     accuracy: float
     margin: float = ABOVE_CHANCE
     measured: bool = False
-    """Whether the accuracy was measured before training, since the number of classes isn't known."""
+    """True if it is the accuracy before training, since the number of classes isn't known."""
 
     @property
     def above(self) -> float:
@@ -144,7 +144,7 @@ class Study:
     name: str
     """Name of the run folder; of several, joined by " + "."""
     question: str
-    """What the experiment asks; of several, the questions in turn."""
+    """The question of the experiment; of several, the questions in turn."""
     runs: tuple[str, ...]
     """Names of the run folders."""
     trials: pd.DataFrame
@@ -158,7 +158,7 @@ class Study:
     settings: Mapping[str, TrialSettings]
     """An arm's settings at the first grid point of the first run."""
     chance: Chance | None
-    """What guessing scores; None where the number of classes isn't known."""
+    """Accuracy of guessing; None where the number of classes isn't known."""
     environments: Mapping[str, Mapping[str, object]]
     """environment.json of every run."""
     configs: Mapping[str, ExperimentConfig] = field(default_factory=dict)
@@ -170,13 +170,13 @@ class Study:
     at_edges: tuple[tuple[str, str, Any], ...] = ()
     """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()
-    """What differs between the runs, and how: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
+    """Settings that differ between the runs: "train.lr: 0.1 in a-…, 0.3 in b-…"."""
     left_out: tuple[str, ...] = ()
-    """What is not in the tables, and why."""
+    """Runs and trials that are not in the tables, and why."""
     probes: pd.DataFrame | None = None
-    """What was measured inside the networks, with the new `trial`; None where there is nothing, or nobody asked."""
+    """probes.csv with the new `trial`; None where there is nothing, or it was not asked for."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """What tables and pictures call arms, where that isn't their name."""
+    """Names of arms in tables and pictures, where they have a label."""
 
     def label(self, arm: str) -> str:
         """Return what tables and pictures call an arm."""

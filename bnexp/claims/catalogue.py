@@ -46,9 +46,8 @@ class Published(Settings):
     setting: Line
     found: Line
     same_setting: bool = False
-    """Whether it was measured as here."""
     unverified: bool = False
-    """Whether it is told from memory of the paper."""
+    """Told from memory of the paper."""
 
 
 class OverSettings(Settings):
@@ -61,10 +60,10 @@ class OverSettings(Settings):
 
 
 class MeasureSettings(Settings):
-    """What is compared between two arms, which way the claim says it goes, and from where on that matters."""
+    """A quantity compared between two arms: the direction that is claimed, and the least difference that matters."""
 
     label: Line
-    """What it is, in words, with its unit."""
+    """Its name in words, with the unit."""
     value: ValueName
     """A column of trials.csv; steps_to and seconds_to a threshold; seconds_per_step; roughness, the standard deviation
     of the changes of the accuracy from record to record in the second half; gap, training less test accuracy, at the
@@ -83,7 +82,7 @@ class MeasureSettings(Settings):
     """Look at these values of swept settings only; over all others the mean is taken."""
     over: OverSettings | None = None
     change: dict[TrialKey, tuple[Value, Value]] = Field(default={}, max_length=1)
-    """Of the difference between the arms how it changes from one value of a swept setting to another."""
+    """Compare how the difference between the arms changes from one value of a swept setting to another."""
     threshold: Fraction = 0.9
     """steps_to, seconds_to: the accuracy."""
     accuracy: Literal["train_accuracy", "val_accuracy", "test_accuracy"] = "test_accuracy"
@@ -93,9 +92,9 @@ class MeasureSettings(Settings):
     probe: Line | None = None
     """The name in probes.csv."""
     layer: Line | None = None
-    """Of a probe: the layer; null = the mean over all."""
+    """probe: the layer; null = the mean over all."""
     steps: tuple[Size, Size] | None = None
-    """Of a probe: the first and the last step that count; null = all. Several moments are averaged."""
+    """probe: the first and the last step that count; null = all. Several moments are averaged."""
 
     @model_validator(mode="after")
     def _probe_is_named(self) -> Self:
@@ -109,18 +108,18 @@ class MeasureSettings(Settings):
 
     @property
     def of_logarithms(self) -> bool:
-        """Whether differences are logarithms of ratios: a time to a threshold is always compared so."""
+        """True if differences are logarithms of ratios, as those of times to a threshold always are."""
         times, largest = ("steps_to", "seconds_to"), self.over is not None and self.over.by == "largest"
         return self.log or self.value in times or largest
 
     @property
     def is_slope(self) -> bool:
-        """Whether values are slopes, which are never compared as ratios."""
+        """True if values are slopes, which are never compared as ratios."""
         return self.over is not None and self.over.by == "slope"
 
     @property
     def as_ratio(self) -> bool:
-        """Whether a change is read as a ratio: it is a logarithm, and not a slope of one."""
+        """True if a change is read as a ratio: it is a logarithm, and not a slope of one."""
         return self.of_logarithms and not self.is_slope
 
 
@@ -130,7 +129,7 @@ class ClaimSettings(Settings):
     claim: Lines
     """As the notes put it."""
     tested: Lines = ""
-    """What is tested where that is wrong as worded, or says too little."""
+    """The statement that is tested, where the notes are wrong as worded or say too little."""
     as_worded: bool = True
     """false: the notes' wording is wrong, and what is tested is its correction."""
     notes: Annotated[tuple[Note, ...], Field(min_length=1), AfterValidator(once)]
@@ -144,11 +143,11 @@ class ClaimSettings(Settings):
     tiers: dict[Tier, dict[str, Any]] = Field(default={})
     """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
     measures: tuple[MeasureSettings, ...] = ()
-    """What is compared; the first decides, the others stand beside it. Without any, a claim is described only."""
+    """The first decides, the others stand beside it. Without any, a claim is only described."""
     primary: Literal["equal", "tuned"] | None = None
     """Which regime decides; null = tuned where the experiment has tune, else equal."""
     expect: Lines = ""
-    """Where BN is expected to lose, or the claim to be surprising; said beside what was found."""
+    """Settings in which BN is expected to lose, or a surprising result; shown beside what was found."""
 
     @classmethod
     def expand(cls, value: Any) -> Any:
@@ -178,7 +177,7 @@ class ClaimSettings(Settings):
 
 
 SEEDS = range(300, 306)
-"""Of a claim that names none: six, none of which was looked at while the claims were written."""
+"""Default of claims that name none: six seeds that nobody looked at while the claims were written."""
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ ALWAYS = (
 )
 """Told even where they are as by default."""
 UNTOLD = ("data.root", "train.record_at", "train.checkpoint_every")
-"""Where the images lie, and how often something is written down."""
+"""Paths and recording, which change no result."""
 MOST_VALUES = 4
 """A swept setting with more values than this is described by its first and last one."""
 

@@ -27,7 +27,7 @@ from bnexp.errors import InputError
 
 
 class VerdictLabel(StrEnum):
-    """What data say about a claim; HOLDS and FAILS are for what is exact."""
+    """The verdicts: HOLDS and FAILS on exact claims, the others on claims that data decide."""
 
     supported = "SUPPORTED"
     opposite = "OPPOSITE"
@@ -39,7 +39,7 @@ class VerdictLabel(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the pairs say; the interval is the 95 % t interval of the mean change, cut at what is possible."""
+    """The verdict on pairs, with the 95 % t interval of the mean change, cut at what is possible."""
 
     label: VerdictLabel
     n: int
@@ -49,7 +49,7 @@ class Verdict:
     effect: float | None
     """d_z with Hedges' correction."""
     p: float | None
-    """Of the two-sided paired t test."""
+    """From the two-sided paired t test."""
     reasons: tuple[str, ...] = ()
     """Why it is unclear, or what to be careful about."""
 
@@ -136,7 +136,7 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 RATE = "train.lr"
-"""What is told of every arm, chosen or not."""
+"""Shown for every arm, chosen or not."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Chosen:
     key: str
     value: Any
     at_edge: bool = False
-    """Whether it is the end of what was tried."""
+    """True if it is the smallest or largest value that was tried."""
 
 
 def chosen(config: ExperimentConfig, arms: Sequence[str]) -> Iterator[Chosen]:
@@ -200,9 +200,9 @@ class Judgement:
     arms: Mapping[str, ArmRow] = field(default_factory=dict)
     """The two arms over all grid points: times to the threshold, diverged trials, the time of a step; by name."""
     choices: tuple[Chosen, ...] = ()
-    """What the two arms chose; where nothing is tuned, their learning rates."""
+    """Values that the two arms chose; where nothing is tuned, their learning rates."""
     decides: bool = False
-    """Whether this is the row that the claim is judged by."""
+    """True for the row that the claim is judged by."""
     p_holm: float | None = None
     """Adjusted for the number of claims that are judged together; of rows that decide only."""
 
@@ -215,13 +215,13 @@ class Evidence:
     rows: tuple[Judgement, ...] = ()
     studies: Mapping[Regime, Study] = field(default_factory=dict)
     experiment: ExperimentConfig | None = None
-    """Of the tier; None where a check in code tests the claim."""
+    """The one of the tier; None where a check in code tests the claim."""
     result: CheckResult | None = None
-    """What the claim's check found."""
+    """The findings of the claim's check."""
     missing: bool = False
-    """Whether something of it has not run, or can't be read."""
+    """True if a run or a check is missing or can't be read."""
     unreadable: tuple[str, ...] = ()
-    """What of it is there, and not as it was written."""
+    """Messages about files that were changed or lost."""
 
     @property
     def decisive(self) -> Judgement | None:

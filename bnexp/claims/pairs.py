@@ -123,7 +123,7 @@ class Pairs:
     void: str = ""
     """The reason if there is nothing to compare."""
     notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Grid points and seeds that were left out."""
     most: float = inf
     """The largest change that is possible."""
 

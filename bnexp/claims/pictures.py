@@ -208,7 +208,7 @@ COLOURS = {
     VerdictLabel.too_small: "#999999",
     VerdictLabel.inconclusive: "#E69F00",
 }
-"""Of the Okabe-Ito palette; the words stand beside them."""
+"""From the Okabe-Ito palette; the legend has the words."""
 _FURTHEST = 300.0
 """Margins: what lies beyond is an arrow at the end of the axis."""
 _TICKS = (-100, -10, -1, 0, 1, 10, 100)

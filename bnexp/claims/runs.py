@@ -60,14 +60,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found."""
+    """The findings of one check."""
 
     findings: tuple[Finding, ...]
     measured: Measured | None
     """For a verdict from data."""
     seconds: float
     versions: dict[str, str]
-    """Those of bnexp, torch and other packages that it depends on."""
+    """Versions of bnexp, torch and tensorboard: with others the check runs again."""
     check: str = ""
 
     @property

@@ -20,9 +20,9 @@ from bnexp.report.table import Column, Table, plain_table
 MOST_CHOICES = 4
 """The range describes an arm with more choices than this."""
 MOST_NAMED = 8
-"""So many claims that have not run are named; where there are more, their number is given."""
+"""Up to this many claims that have not run are named; of more the number is given."""
 NOT_RUN, NO_VERDICT, UNREADABLE = "not run", "described", "not readable"
-"""In place of a verdict."""
+"""Words in place of a verdict."""
 
 Estimate = tuple[float, float | None, float | None]
 """A mean and the ends of its interval."""
@@ -352,4 +352,4 @@ NARROW: tuple[Column[Row], ...] = (
     *(replace(column, drop=1) for column in COLUMNS if column.header in ("margin", "n")),
     *(replace(column, cell=lambda row: row.verdict) for column in COLUMNS if column.header == "verdict"),
 )
-"""What a verdict is judged by, without remarks."""
+"""The columns that a verdict is judged by, without remarks."""

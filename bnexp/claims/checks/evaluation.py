@@ -33,7 +33,7 @@ from bnexp.nn.norm import BatchNorm, refit_statistics
 from bnexp.nn.plain_layers import to_torch
 
 SAME_ANSWER = 1e-6
-"""Of logits, relative to the largest."""
+"""Largest difference of logits, relative to the largest logit."""
 BY_HAND = 1e-10
 """Relative difference between two ways to compute statistics in float64."""
 AGREED = 0.02
@@ -150,7 +150,7 @@ def _population_variance(moment: Moment) -> Finding:
 
 
 SAME_LOGITS = 1e-10
-"""Of logits, relative to the largest, in float64."""
+"""Largest difference of logits in float64, relative to the largest logit."""
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu", "bias": True}
 RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu", "bias": True}
 MLP: dict[str, Any] = {"depth": 3, "width": 32, "activation": "relu", "bias": True}

@@ -31,7 +31,7 @@ DIGIT = 1, 8, 8
 """C, H, W of a digit."""
 CLASSES = 10
 BIASES = 1_000
-"""Where the seeds of biases begin."""
+"""The first seed of biases."""
 
 
 def compare(
