@@ -46,69 +46,47 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
     assert claim.settings.kind == "empirical"
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"literatur": ["x"]}, "literatur: unknown key (nearest: literature)"),
-        ({"experiment": None, "tiers": None}, "expected either a check or an experiment"),
-        ({"check": "folds_away"}, "expected either a check or an experiment"),
-        ({"measures": MEASURE | {"margin": 0}}, "measures.0.margin: 0: expected a number greater than 0"),
-        ({"tiers": {"small": {}}}, "tiers: expected small and full, each with what it changes ({} for nothing)"),
-        ({"tiers": {"small": {"train.lrr": 1}, "full": {}}}, "tiers.small.train.lrr: unknown key (nearest: train.lr)"),
-        ({"as_worded": False}, "as_worded: false needs tested, the corrected wording"),
-        (
-            {"measures": MEASURE | {"arm": "befor"}},
-            "measures.0.arm: befor: no such arm (nearest: before); arms: none, before",
-        ),
-        ({"measures": MEASURE | {"arm": "none"}}, "measures.0: arm and baseline are both none"),
-        (
-            {"measures": MEASURE | {"at": {"train.momentum": 0.9}}},
-            "measures.0.at.train.momentum: train.momentum: not swept in the experiment",
-        ),
-        (
-            {"measures": MEASURE | {"at": {"train.lr": 3}}},
-            "measures.0.at.train.lr: 3: not among the values that are swept",
-        ),
-        (
-            {"measures": MEASURE | {"over": {"key": "model.depth", "by": "worst"}}},
-            "measures.0.over.key: model.depth: not swept in the experiment",
-        ),
-        (
-            {"measures": MEASURE | {"change": {"train.lr": [0.1, 7]}}},
-            "measures.0.change.train.lr: 7: not among the values that are swept",
-        ),
-        (
-            {"measures": MEASURE | {"value": "probe"}},
-            "measures.0: value: probe and the name of the probe belong together",
-        ),
-        (
-            {"measures": MEASURE | {"value": "probe", "probe": "rank"}},
-            "measures.0.probe: rank: the experiment takes no such probe; it takes none",
-        ),
-        (
-            {
-                "experiment": {"data": {"name": "digits"}, "grid": {"model.activation": ["elu", "relu"]}},
-                "measures": MEASURE | {"over": {"key": "model.activation", "by": "largest"}},
-            },
-            "measures.0.over.key: model.activation: largest is along numbers, and elu is none",
-        ),
-        (
-            {
-                "experiment": {"data": {"name": "digits"}, "grid": {"model.dropout": [0, 0.5]}},
-                "measures": MEASURE | {"over": {"key": "model.dropout", "by": "slope"}},
-            },
-            "measures.0.over.key: model.dropout: slope is along numbers above 0, and 0 is none",
-        ),
-        (
-            {"experiment": None, "tiers": None, "measures": None, "check": "folds_awy"},
-            'check: "folds_awy": expected one of ',
-        ),
-        (
-            {"measures": MEASURE | {"value": "measured"}},
-            "measures: value: measured is what a check measures, and all other values an experiment",
-        ),
-    ],
-)
+CHECKED: dict[str, Any] = {"experiment": None, "tiers": None}
+"""Leaves out the experiment."""
+
+
+def along(key: str, values: list[Any], by: str) -> dict[str, Any]:
+    experiment = {"data": {"name": "digits"}, "grid": {key: values}}
+    return {"experiment": experiment, "measures": MEASURE | {"over": {"key": key, "by": by}}}
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"literatur": ["x"]}, "literatur: unknown key (nearest: literature)"),
+    (CHECKED, "expected either a check or an experiment"),
+    ({"check": "folds_away"}, "expected either a check or an experiment"),
+    ({"tiers": {"small": {}}}, "tiers: expected small and full, each with what it changes ({} for nothing)"),
+    ({"tiers": {"small": {"train.lrr": 1}, "full": {}}}, "tiers.small.train.lrr: unknown key (nearest: train.lr)"),
+    ({"as_worded": False}, "as_worded: false needs tested, the corrected wording"),
+    (along("model.activation", ["elu", "relu"], "largest"), "measures.0.over.key: model.activation: largest is along "
+     "numbers, and elu is none"),
+    (along("model.dropout", [0, 0.5], "slope"), "measures.0.over.key: model.dropout: slope is along numbers above 0, "
+     "and 0 is none"),
+    (CHECKED | {"measures": None, "check": "folds_awy"}, 'check: "folds_awy": expected one of '),
+    ({"measures": MEASURE | {"value": "measured"}}, "measures: value: measured is what a check measures, and all other "
+     "values an experiment"),
+    *(
+        ({"measures": MEASURE | changes}, f"measures.0{message}")
+        for changes, message in (
+            ({"margin": 0}, ".margin: 0: expected a number greater than 0"),
+            ({"arm": "befor"}, ".arm: befor: no such arm (nearest: before); arms: none, before"),
+            ({"arm": "none"}, ": arm and baseline are both none"),
+            ({"at": {"train.momentum": 0.9}}, ".at.train.momentum: train.momentum: not swept in the experiment"),
+            ({"at": {"train.lr": 3}}, ".at.train.lr: 3: not among the values that are swept"),
+            ({"over": {"key": "model.depth", "by": "worst"}}, ".over.key: model.depth: not swept in the experiment"),
+            ({"change": {"train.lr": [0.1, 7]}}, ".change.train.lr: 7: not among the values that are swept"),
+            ({"value": "probe"}, ": value: probe and the name of the probe belong together"),
+            ({"value": "probe", "probe": "rank"}, ".probe: rank: the experiment takes no such probe; it takes none"),
+        )
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     found = problems(tmp_path, **changes)
     assert any(line.startswith(message) for line in found), found
