@@ -163,7 +163,7 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
 
 
 def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
-    """Return of every finished trial `arm`, `point`, the grid point's number, and `chosen_by`, the more the better."""
+    """Return the finished trials with `point`, the grid point's number, and `chosen_by`: the larger, the better."""
     trials = run.trials[run.trials["outcome"].isin(FINISHED) & run.trials[CHOSEN_BY].notna()]
     per_point = len(stage.arms) * len(stage.seeds)  # trials are numbered grid point by grid point
     chosen_by = trials[CHOSEN_BY]

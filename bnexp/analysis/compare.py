@@ -250,7 +250,7 @@ def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> Iterato
 
 
 def _mode_gaps(study: Study, keys: Sequence[str]) -> pd.DataFrame:
-    """Return of every finished trial that PROBE was taken of its place, and the accuracies at its last measurement."""
+    """Return the finished trials that PROBE was taken of: their places, and the accuracies at its last measurement."""
     probes = study.probes
     if probes is None or not (of := probes["probe"].isin([f"{PROBE}.{way}" for way in WAYS])).any():
         return pd.DataFrame()
@@ -312,7 +312,7 @@ def _along(paired: pd.DataFrame, axis: str) -> NDArray[np.bool_]:
 
 
 def above_chance(study: Study) -> NDArray[np.bool_]:
-    """Tell of every trial whether it completed, with an accuracy clearly above chance."""
+    """Mark the trials that completed with an accuracy clearly above chance."""
     guessing, trials = _guessing(study), study.trials
     above = trials[f"final_{_accuracy(trials)}"] > (guessing.above if guessing else inf)
     return np.asarray((trials["outcome"] == "completed") & above, dtype=bool)

@@ -144,10 +144,10 @@ def _earlier(study: Study) -> Iterator[str]:
 def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:
     base, baseline = study.settings[comparison.baseline].train, study.label(comparison.baseline)
     for arm in study.arms:
-        for key in ("epochs", "steps", "batch_size"):
-            mine, theirs = (_budget(train, key) for train in (study.settings[arm].train, base))
-            if mine != theirs:
-                yield f"unequal budgets: train.{key} is {mine} in {study.label(arm)} and {theirs} in {baseline}"
+        mine, theirs = map(_budget, (study.settings[arm].train, base))
+        for key, value in mine.items():
+            if value != theirs[key]:
+                yield f"unequal budgets: train.{key} is {value} in {study.label(arm)} and {theirs[key]} in {baseline}"
     counts = _trained(study)
     for arm in study.arms:
         if counts[arm] != counts[comparison.baseline]:
@@ -155,10 +155,9 @@ def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:
             yield f"unequal budgets: {study.label(arm)} has {trials} and {baseline} {counts[comparison.baseline]}"
 
 
-def _budget(train: TrainSettings, key: str) -> object:
-    if key == "epochs":
-        return "null" if train.steps else train.epochs or DEFAULT_EPOCHS
-    return getattr(train, key) or "null"
+def _budget(train: TrainSettings) -> dict[str, object]:
+    epochs = "null" if train.steps else train.epochs or DEFAULT_EPOCHS
+    return {"epochs": epochs, "steps": train.steps or "null", "batch_size": train.batch_size}
 
 
 def _biases(study: Study) -> Iterator[str]:

@@ -104,7 +104,7 @@ def cells(paired: pd.DataFrame, places: np.ndarray) -> Iterator[tuple[int, Any]]
 
 
 def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold: float) -> pd.DataFrame:
-    """Return what was measured of every trial, in the order of `trials`; NaN is what was not.
+    """Return the measures of every trial, in the order of `trials`; NaN for those that were not taken.
 
     `value` is the metric; `gap` the final training accuracy minus that on test images, or validation images where
     nothing was tested; `epoch` and `there` the epoch and the seconds at the first record that reaches the threshold;
@@ -187,7 +187,7 @@ def paired_difference(treated: Values, baseline: Values, bounds: Bounds = UNBOUN
 
 
 def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, Any]:
-    """Return what every kind of row says of its pairs of values of a metric."""
+    """Return the fields about pairs that all kinds of rows share, from values of a metric."""
     found = paired_difference(treated, partners, difference_bounds(metric))
     return {
         "difference": found.mean,

@@ -82,7 +82,7 @@ def one_by_one(
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says; of one that nobody wrote a message for also what it is."""
+    """Return the message of an error, with the type of one that is not our own."""
     return str(error) if isinstance(error, BnexpError) else f"{type(error).__name__}: {error}"
 
 

@@ -70,7 +70,7 @@ def differences(treated: Values, baseline: Values) -> NDArray[np.float64]:
 
 
 def all_finite(values: NDArray[np.float64]) -> bool:
-    """Tell whether one can reckon with all values: none is NaN, infinite, or beyond LARGEST."""
+    """Tell whether all values can be computed with: none is NaN, infinite, or beyond LARGEST."""
     return bool((np.abs(values) <= LARGEST).all())
 
 

@@ -271,7 +271,7 @@ def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> 
 
 
 def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
-    """Yield what of a measure the experiment doesn't have."""
+    """Yield each part of a measure that the experiment doesn't have: its place, and the problem."""
     for field in ("arm", "baseline"):
         name, arms = getattr(measure, field), list(experiment.arms)
         if name not in arms:

@@ -187,7 +187,7 @@ def _most(measure: MeasureSettings) -> float:
 
 
 def _void(table: pd.DataFrame, measure: MeasureSettings, *, only_bounds: bool) -> str:
-    """Return why nothing can be concluded, if so."""
+    """Return the reason why nothing can be concluded; empty where there is none."""
     if len(table) and table["value"].isna().all():
         parts = [measure.probe or measure.value, measure.layer, measure.steps and "at these steps"]
         return f"nothing was measured: no trial has {' '.join(filter(None, parts))}"

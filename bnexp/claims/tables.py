@@ -245,7 +245,7 @@ def claims_table(found: Sequence[Evidence], title: str = "", *, wide: bool = Fal
 
 
 def _contradicted(found: Sequence[Evidence]) -> Iterator[str]:
-    """Yield what claims say that fail, or whose opposite was found, and what to do about those that can't be read."""
+    """Yield the wording of claims that fail, or whose opposite was found, and remedies for those that can't be read."""
     for evidence in found:
         row = rows_of(evidence)[0]
         whole = "; ".join((row.verdict, *row.reasons))

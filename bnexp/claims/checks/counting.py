@@ -50,7 +50,7 @@ def four_parameters() -> Iterator[Finding]:
 
 
 def per_feature() -> Iterator[Finding]:
-    """Yield how many γ and β there are, and what they depend on."""
+    """Yield the numbers of γ and β: one for each feature, for batches and images of any size."""
     networks = (
         ("a network of 5 and 7 units", MLP, [5, 7]),
         ("a VGG of four convolutions with 2 to 8 channels", VGG, [2, 4, 8, 8]),
@@ -67,7 +67,7 @@ def per_feature() -> Iterator[Finding]:
 
 
 def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
-    """Yield what batches of any size change of a network in training mode, and what the update after each of them."""
+    """Yield which tensors change in forward passes in training mode, and in the update after each of them."""
     norms, in_passes, in_updates = layers_of(network, BatchNorm), 0, 0
     learned = [theta for norm in norms for theta in (norm.gamma, norm.beta)]
     own = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]

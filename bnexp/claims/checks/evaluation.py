@@ -46,7 +46,7 @@ BATCH = 32
 
 
 def eval_is_deterministic(steps: int = 60) -> Iterator[Finding]:
-    """Yield what another pass, and other images in the batch, change of a trained network's answers."""
+    """Yield by how much a trained network's answers change in another pass, and with other images in the batch."""
     for name, model in NETWORKS.items():
         trained = last_moments(model=model, train={"steps": steps, "record_at": [steps], "batch_size": BATCH})
         (moment,) = trained.values()
@@ -82,7 +82,7 @@ def _answers(name: str, moment: Moment) -> Iterator[Finding]:
 
 
 def _mixed(name: str, network: nn.Module, x_NP: Float[Tensor, "N P"], whole_NC: Float[Tensor, "N C"]) -> Finding:
-    """Tell how far answers change in training mode, and how much they depend on the other images there."""
+    """Measure how far answers change in training mode, and how much they depend on the other images there."""
     mixed_NC = _in_training(network, x_NP)
     apart = difference(mixed_NC, whole_NC)
     order_N = torch.randperm(len(x_NP), generator=torch.Generator().manual_seed(0))
@@ -105,7 +105,7 @@ def _in_training(network: nn.Module, x_NP: Float[Tensor, "N P"]) -> Float[Tensor
 
 @torch.no_grad()
 def _disagreement(moment: Moment, *, tested: bool) -> Finding:
-    """Compare what both methods say of the test images; only at the end do they have to agree."""
+    """Compare both methods' classes of the test images; only at the end do they have to agree."""
     x_NP, labels_N = moment.test_inputs(), moment.data.test.labels_N
     logits = [network(x_NP[None])[0] for network in (moment.network(), _refitted(moment))]
     said = [logits_NC.argmax(1) for logits_NC in logits]
@@ -172,7 +172,7 @@ UNITS, EPS = 24, 1e-5
 
 
 def folds_away(rounds: int = 30) -> Iterator[Finding]:
-    """Yield what folding changes of answers and times, and where it isn't possible."""
+    """Yield the effect of folding on answers and times, and the networks for which it isn't possible."""
     yield from _by_formula()
     yield _columns()
     for name, model in FOLDED.items():
@@ -190,7 +190,7 @@ def folds_away(rounds: int = 30) -> Iterator[Finding]:
 
 @torch.no_grad()
 def _by_formula() -> Iterator[Finding]:
-    """Yield whether the first layer has become what the formula says."""
+    """Compare the folded first layer with the formula."""
     network = randomize_norms(untrained_network(MLP))
     layer, norm = layers_of(network, Linear)[0], layers_of(network, BatchNorm)[0]
     made = layers_of(folded(network), nn.Linear)[0]

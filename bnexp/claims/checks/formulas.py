@@ -100,7 +100,7 @@ def _against_autograd(name: str, shape: tuple[int, ...]) -> Iterator[Finding]:
 
 
 def _note_images(shape: tuple[int, ...]) -> Finding:
-    """Tell what making images flat, as the note's code does, changes: every place gets statistics of its own."""
+    """Compare with images made flat, as in the note's code: every place gets statistics of its own."""
     x = noise(*shape).cumsum(-1)
     flat = F.batch_norm(x.flatten(1), None, None, training=True).view_as(x)
     away = difference(flat, F.batch_norm(x, None, None, training=True))
@@ -149,7 +149,7 @@ def momentum_convention(steps: int = 300) -> Iterator[Finding]:
 
 
 def _averages(batches: int = 50, count: int = 32) -> Iterator[Finding]:
-    """Yield whether 0.99 on the old value is 0.01 on the new one, and what else differs between the conventions."""
+    """Compare running averages with 0.99 on the old value and 0.01 on the new one, with both variance factors."""
     keras = CONVENTIONS["keras"]
     layer = nn.BatchNorm1d(3, momentum=0.01, dtype=torch.float64)
     as_keras, as_torch = reference.start(3, keras), reference.start(3, keras)
@@ -210,7 +210,7 @@ HIDDEN = "linear.bias"
 
 
 def bias_cancelled(steps: int = 100) -> Iterator[Finding]:
-    """Yield what a bias before batch norm gets and does."""
+    """Yield the gradient of a bias before batch norm, its effect on training, and its drift."""
     what = "|∂L/∂b| before BN in training, over the largest |∂L/∂W|"
     yield within(f"{what}, float64", _bias_gradient(MODEL, torch.float64), NO_GRADIENT, "{}")
     yield Finding(f"{what}, float32", f"{short(_bias_gradient(MODEL, torch.float32))}: rounding, not 0")
@@ -235,7 +235,7 @@ def _equal_runs(steps: int) -> Iterator[Finding]:
 
 
 def _far_from_zero(steps: int) -> Iterator[Finding]:
-    """Yield how little biases that start far from 0 change of what a network answers, and of its training."""
+    """Compare answers and training of a network whose biases start far from 0 with one that has none."""
     without, far = _train_state(bias=False), _train_state(bias=True)
     randomize_biases(far.network, HIDDEN)
     at_start = _answers(without), _answers(far)
@@ -274,7 +274,7 @@ def _answers(train_state: GroupTrainState) -> dict[str, Tensor]:
 
 
 def _drift_by_rounding(steps: int) -> Finding:
-    """Tell how far the optimisers carry a bias on gradients that are rounding errors."""
+    """Measure how far optimisers carry a bias on gradients that are rounding errors."""
     ends = {rule: _with_and_without(steps, *rule.split()) for rule in ("adam fp32", "adam fp64", "sgd fp32")}
     moved = {}
     for rule, arms in ends.items():

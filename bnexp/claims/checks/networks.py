@@ -37,12 +37,12 @@ BIASES = 1_000
 def compare(
     what: str, actual: ArrayLike, expected: ArrayLike, tolerance: float, found: str = "relative error {}"
 ) -> Finding:
-    """Return how far an array is from the expected one; {} in the text is that."""
+    """Compare an array with the expected one; {} in the text is the error, relative to the largest expected number."""
     return within(what, difference(actual, expected), tolerance, found)
 
 
 def within(what: str, error: float, tolerance: float, found: str) -> Finding:
-    """Return whether an error is within its tolerance; {} in the text is the error."""
+    """Compare an error with its tolerance; {} in the text is the error."""
     return Finding(what, found.format(short(error)), error, tolerance)
 
 

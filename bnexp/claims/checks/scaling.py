@@ -49,7 +49,7 @@ SEEN = 512
 
 
 def input_scaling() -> Iterator[Finding]:
-    """Yield whether min-max and z-score have the properties that define them, on made-up images of three channels."""
+    """Test the defining properties of min-max and z-score scaling on made-up images of three channels."""
     generator = torch.Generator().manual_seed(0)
     images_NCHW = torch.randint(10, 60, (50, 3, 4, 4), dtype=torch.uint8, generator=generator)
     images_NCHW[:, 1] *= 4
@@ -85,7 +85,7 @@ def _min_max(images_NCHW: Tensor) -> Iterator[Finding]:
 
 
 def _both(images_NCHW: Tensor, name: str, kind: Scaling) -> Iterator[Finding]:
-    """Yield whether a transform keeps order and distances, and loses nothing."""
+    """Test that a transform keeps order and distances, and can be inverted."""
     fitted = _fitted(images_NCHW, kind)
     ramp_VP = torch.arange(256, dtype=torch.uint8)[:, None].expand(-1, images_NCHW[0].numel())
     y_VP = fitted(ramp_VP)
@@ -136,7 +136,7 @@ def _fits(z_NC: Float[Tensor, "N C"], weight_N: Float[Tensor, " N"]) -> Float[Te
 
 @torch.no_grad()
 def _in_training(what: str, moment: Moment) -> Finding:
-    """Tell what comes into the sigmoids of a network, and how nearly a line they are there."""
+    """Measure the inputs of a network's sigmoids, and how nearly a line the sigmoids are there."""
     network, inputs = moment.network().train(), list[Tensor]()
     for layer in layers_of(network, nn.Sigmoid):
         layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0][0].double()))
@@ -168,7 +168,7 @@ NOTE = [0.9, 100.0]
 
 
 def clipping_numbers() -> Iterator[Finding]:
-    """Yield what clipping makes of the gradients whose results are known, by the norm of each tensor and of all."""
+    """Compare clipped gradients with known results: by value, and by the norm of each tensor and of all."""
     by_value, by_norm = _clip([NOTE], value=1.0)[0], _clip([NOTE], norm_global=1.0)[0]
     yield compare("[0.9, 100] clipped by value to 1", by_value, [0.9, 1.0], 0, _turned(by_value))
     yield compare("[0.9, 100] clipped by norm to 1", by_norm, [0.00899964, 0.9999595], CLIPPED, _turned(by_norm))
@@ -208,7 +208,7 @@ def _norms(tensors: Sequence[Tensor]) -> str:
 
 
 def gradient_tracking(steps: int = 6) -> Iterator[Finding]:
-    """Yield whether the norms of gradients are recorded before and after clipping, and shown as they are."""
+    """Test that gradient norms are recorded before and after clipping, and that event files show the same."""
     with TemporaryDirectory() as folder:
         record = _run(Path(folder), steps)
         yield from _after_clipping(record.probes)
@@ -232,7 +232,7 @@ def _run(folder: Path, steps: int) -> RunRecord:
 
 
 def _after_clipping(probes: pd.DataFrame) -> Iterator[Finding]:
-    """Yield what probes.csv says of norms before and after clipping, and of the update that plain SGD makes."""
+    """Compare norms before and after clipping in probes.csv, and the updates that plain SGD made."""
     of_weights = probes[probes["probe"].isin(NORMS)]
     table = of_weights.pivot_table(index=["trial", "layer"], columns=["probe", "step"], values="value")
     norm, after, free, ratio = (table.xs(name, axis=1).to_numpy() for name in NORMS)
@@ -251,7 +251,7 @@ def _after_clipping(probes: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _read_back(record: RunRecord, folder: Path) -> Iterator[Finding]:
-    """Compare what TensorBoard's own reader finds in the event files with probes.csv."""
+    """Compare event files, as TensorBoard reads them, with probes.csv."""
     write_events(record, folder)
     probes = record.probes
     shown = pd.concat(_scalars(folder, trial) for trial in probes["trial"].unique())
@@ -271,7 +271,7 @@ def _read_back(record: RunRecord, folder: Path) -> Iterator[Finding]:
 
 
 def _scalars(folder: Path, trial: int) -> pd.DataFrame:
-    """Return what the event file of a trial shows by tag and step."""
+    """Return the values in the event file of a trial by tag and step."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # slow to import
 
     (path,) = folder.glob(f"*_trial={trial}")
