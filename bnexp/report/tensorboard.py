@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from math import isfinite
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ FINAL = (
 COMPARISON = "comparison"
 """Names the text of the comparison and its sub-folder; the name of a trial's folder has a seed in it."""
 
-_NO_SCALAR = ("trial", "epoch", "step", "seconds")
 _SUFFIX = ".bnexp"
 """Ends the name of every event file, and tells them from those of other programs."""
 _LONGEST = 100
@@ -59,8 +58,7 @@ def write_events(run: RunRecord, folder: Path) -> int:
     started = datetime.fromisoformat(run.environment["started"]).timestamp()
     trials = run.trials[run.trials["trial"].isin(run.curves["trial"]) | run.trials["outcome"].notna()]
     with _replacing(folder) as beside:
-        for row in trials.to_dict("records"):
-            trial = {str(name): value for name, value in row.items()}
+        for trial in trials.to_dict("records"):
             settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
             records, probes = (table[table["trial"] == trial["trial"]] for table in (run.curves, run.probes))
             with _writer(beside / trial_name(trial["trial"], settings), started) as writer:
@@ -101,16 +99,14 @@ def _safe(text: str) -> str:
 
 def _setting(value: Any) -> bool | float | str:
     """Return a grid value as TensorBoard takes it: what is no number for JSON becomes its text."""
-    if isinstance(value, bool | int | str):
+    if isinstance(value, bool | int | str) or (value is not None and isfinite(value)):
         return value
-    if value is None or np.isnan(value):
-        return value_text(None)
-    return value if isfinite(value) else value_text(value)
+    return value_text(None if value is None or isnan(value) else value)
 
 
 def _add_trial(
     writer: Any,
-    trial: Mapping[str, Any],
+    trial: Mapping[Any, Any],
     settings: Mapping[str, Any],
     records: pd.DataFrame,
     probes: pd.DataFrame,
@@ -122,8 +118,12 @@ def _add_trial(
     # Without a name of its own, every trial is a row of the table, also beside other runs with the same settings.
     start = hparams_pb(dict(settings), trial_id="", start_time_secs=started)
     writer.file_writer.add_summary(start, walltime=started)
+    measures = records.drop(columns=["trial", "epoch", "step", "seconds"]).select_dtypes("number").to_dict("records")
+    by_step: dict[int, dict[Any, float]] = dict(zip(records["step"].tolist(), measures, strict=True))
+    for step, layer, probe, value in probes[["step", "layer", "probe", "value"]].itertuples(index=False):
+        by_step.setdefault(step, {})[f"{probe}/{layer}" if layer else probe] = value
     step, now = 0, started
-    for step, values in _by_step(records, probes).items():
+    for step, values in sorted(by_step.items()):
         # Probes may be taken between records.
         now = started + (float(np.interp(step, records["step"], records["seconds"])) if len(records) else 0.0)
         _add_scalars(writer, values, step, now)
@@ -132,16 +132,7 @@ def _add_trial(
         writer.file_writer.add_summary(_end(trial["outcome"], now), step, now)
 
 
-def _by_step(records: pd.DataFrame, probes: pd.DataFrame) -> dict[int, dict[str, float]]:
-    """Return all scalars of a trial by step and name, in the order of the steps."""
-    measures = records.drop(columns=[*_NO_SCALAR]).select_dtypes("number")
-    found = dict(zip(records["step"].tolist(), measures.to_dict("records"), strict=True))
-    for step, layer, probe, value in probes[["step", "layer", "probe", "value"]].itertuples(index=False):
-        found.setdefault(step, {})[f"{probe}/{layer}" if layer else probe] = value
-    return dict(sorted(found.items()))
-
-
-def _add_scalars(writer: Any, values: Mapping[str, float], step: int, now: float) -> None:
+def _add_scalars(writer: Any, values: Mapping[Any, float], step: int, now: float) -> None:
     """Add the values that are finite in TensorBoard's precision, float32."""
     largest = float(np.finfo(np.float32).max)
     for tag, value in values.items():
@@ -168,7 +159,8 @@ def _replacing(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: something stands there that was not written here, or the system refuses.
     """
-    if folder.exists() and (not folder.is_dir() or not _is_ours(folder)):
+    ours = (path.is_dir() or path.name.endswith(_SUFFIX) for path in folder.rglob("*"))
+    if folder.exists() and not (folder.is_dir() and all(ours)):
         raise InputError(f"{folder}: holds other files than event files of bnexp; name a folder of its own")
     beside, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{role}") for role in ("new", "old"))
     try:
@@ -184,7 +176,3 @@ def _replacing(folder: Path) -> Iterator[Path]:
             old.rename(folder)
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _is_ours(folder: Path) -> bool:
-    return all(path.is_dir() or path.name.endswith(_SUFFIX) for path in folder.rglob("*"))

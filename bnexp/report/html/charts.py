@@ -10,7 +10,7 @@ from bnexp.analysis.comparison import ArmRow, Comparison, Overall
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers
 from bnexp.analysis.study import METRICS, Study, is_number, lower_is_better
 from bnexp.report.panels import ArmCurve, Panels, distinct, evenly, make_panels
-from bnexp.report.style import LINE_WIDTH, arm_styles, is_logarithmic, point_title, short_keys, value_text
+from bnexp.report.style import LINE_WIDTH, ArmStyle, arm_styles, is_logarithmic, point_title, short_keys, value_text
 
 POINTS = 36
 """Grid points with curves at most, evenly spaced."""
@@ -32,16 +32,7 @@ def chart_data(study: Study, comparison: Comparison) -> dict[str, Any]:
     """Return everything that the charts show; arms and grid points are numbers into their lists."""
     points = grid_points(study.trials, study.grid_keys)
     return {
-        "arms": [
-            {
-                "name": study.label(arm),
-                "light": style.colour,
-                "dark": style.dark,
-                "dash": style.dash,
-                "symbol": style.symbol,
-            }
-            for arm, style in arm_styles(study.arms).items()
-        ],
+        "arms": [_arm(study.label(arm), style) for arm, style in arm_styles(study.arms).items()],
         "width": LINE_WIDTH,
         "metric": comparison.metric.replace("_", " "),
         "loss": lower_is_better(comparison.metric),
@@ -53,6 +44,10 @@ def chart_data(study: Study, comparison: Comparison) -> dict[str, Any]:
         "differences": _differences(study, comparison),
         "curves": curve_data(study, METRICS[comparison.metric]),
     }
+
+
+def _arm(label: str, style: ArmStyle) -> dict[str, str]:
+    return {"name": label, "light": style.colour, "dark": style.dark, "dash": style.dash, "symbol": style.symbol}
 
 
 def rounded(value: float | None) -> float | None:
@@ -102,16 +97,11 @@ def curve_data(study: Study, preferred: str) -> dict[str, Any]:
 def _curve(
     curve: ArmCurve, clock: tuple[np.ndarray, np.ndarray], arms: Sequence[str], keep: Keep, kept: int
 ) -> dict[str, Any]:
-    """Return a curve with at most so many records, evenly spaced, the first and the last among them.
+    """Return a curve with at most `kept` records, evenly spaced, the first and the last among them.
 
-    Args:
-        curve: over epochs or steps.
-        clock: epochs or steps, and the seconds of training until then.
-        arms: of the study.
-        keep: stores a list of numbers.
-        kept: records at most.
+    The clock is epochs or steps, as x is, and the seconds of training until then.
     """
-    places = np.unique(np.linspace(0, len(curve.x) - 1, kept).round().astype(int))
+    places = evenly(len(curve.x), kept)
     x = curve.x[places]
     data: dict[str, Any] = {
         "arm": arms.index(curve.arm),
@@ -165,18 +155,18 @@ def _trials(study: Study, metric: str) -> dict[str, list[Any]]:
 
 def _differences(study: Study, comparison: Comparison) -> dict[str, Any]:
     """Return the paired differences by grid point, and those over all grid points."""
-    known = [row for row in comparison.rows if row.arm != comparison.baseline and row.difference is not None]
-    points = distinct(row.point for row in known)
+    rows = [row for row in comparison.rows if row.arm != comparison.baseline and row.difference is not None]
+    overall = [row for row in comparison.overall if row.arm != comparison.baseline and row.difference is not None]
+    points = distinct(row.point for row in rows)
     shown = [points[i] for i in evenly(len(points), DIFFERENCES)]
     keys = comparison.grid_keys
-    overall = [row for row in comparison.overall if row.arm != comparison.baseline and row.difference is not None]
     return {
         "titles": [point_title(point) for point in shown],
         "axis": _axis(keys[0], shown, keys) if len(keys) == 1 and len(shown) > 1 else None,
         "total": len(points),
         "rows": [
             {"point": shown.index(row.point), **_difference(row, study.arms, row.pairs)}
-            for row in known
+            for row in rows
             if row.point in shown
         ],
         "overall": [_difference(row, study.arms, row.seeds) for row in overall],
@@ -185,9 +175,6 @@ def _differences(study: Study, comparison: Comparison) -> dict[str, Any]:
 
 def _difference(row: ArmRow | Overall, arms: Sequence[str], pairs: int) -> dict[str, Any]:
     numbers = {"mean": row.difference, "low": row.difference_low, "high": row.difference_high, "p": row.p}
-    return {
-        "arm": arms.index(row.arm),
-        "pairs": pairs,
-        "better": row.better,
-        **{name: rounded(value) for name, value in numbers.items()},
+    return {"arm": arms.index(row.arm), "pairs": pairs, "better": row.better} | {
+        name: rounded(value) for name, value in numbers.items()
     }
