@@ -21,8 +21,9 @@ def with_bn(cli: Command) -> list[int]:
 
 
 def test_fold_prints_a_row_for_every_trial_and_why_some_are_not_folded(runs: Path, cli: Command, name: str) -> None:
+    before = tree(runs)
     result = cli("fold", "tiny", "--no-timing")
-    assert (result.code, result.err) == (0, "")
+    assert (result.code, result.err, tree(runs) == before) == (0, "", True)
     lines = result.out.splitlines()
     assert lines[0] == f"{name}: norm layers folded into the weights beside them"
     assert lines[2].split("  ")[0] == "trial"
@@ -56,21 +57,10 @@ def test_fold_json_holds_every_number(runs: Path, cli: Command, name: str, train
             assert each["max_error_float64"] is each["accuracy_after"] is each["parameters_after"] is None
 
 
-def test_fold_takes_the_trials_that_are_named(runs: Path, cli: Command) -> None:
-    found = cli("fold", "tiny", "--trial", "6", "--trial", "1", "--no-timing", "--json").json()
-    assert [each["trial"] for each in found["trials"]] == [1, 6]
-
-
 def test_both_are_quiet_when_asked_to_be(runs: Path, cli: Command) -> None:
     for words in (["fold", "tiny", "--no-timing"], ["export", "tiny", "0"]):
         result = cli(*words, "--quiet")
         assert (result.code, result.out, result.err) == (0, "", "")
-
-
-def test_fold_writes_nothing(runs: Path, cli: Command) -> None:
-    before = tree(runs)
-    assert cli("fold", "tiny", "--no-timing").code == 0
-    assert tree(runs) == before
 
 
 def test_what_rounding_does_not_explain_ends_with_1(
@@ -158,10 +148,3 @@ def test_what_can_not_be_done_is_refused_with_2(
     result = cli(*words)
     assert (result.code, result.out, result.err) == (2, "", f"bnexp: {message.format(name=name, here=here)}\n")
     assert tree(here) == before
-
-
-@pytest.mark.parametrize("command", ["fold", "export"])
-def test_both_have_help(cli: Command, command: str) -> None:
-    shown = cli(command, "--help")
-    assert (shown.code, shown.err) == (0, "")
-    assert all(option in shown.out for option in ("--runs", "--json", "--quiet"))

@@ -47,13 +47,6 @@ def test_beside_a_good_run_it_is_left_out_with_the_reason(cli: Command, said: st
     assert result.out == cli("compare", "tiny").out
 
 
-def test_a_report_leaves_it_out_too(cli: Command, runs: Path) -> None:
-    (runs / "x9").mkdir()
-    result = cli("report", "tiny", "x9")
-    assert (result.code, result.err) == (0, f"bnexp: left out: {MADE['empty folder'][1]}\n")
-    assert "report.html" in result.out
-
-
 @pytest.mark.parametrize("word", ["compare", "report"])
 def test_where_no_run_is_left_all_reasons_are_given(cli: Command, here: Path, said: str, word: str) -> None:
     (here / "other").mkdir()

@@ -9,23 +9,19 @@ import pytest
 from bnexp.cli.main import app
 from bnexp.cli.options import complete_config, complete_key, complete_run, complete_setting, split
 from bnexp.config.load import shipped
-from bnexp.errors import InputError
 from tests.cli.command import Command, Trained
 
 
 def test_configurations_are_completed_by_shipped_name_and_by_file(here: Path) -> None:
     (here / "quick.yaml").touch()
     (here / "notes.txt").touch()
+    (here / "configs").mkdir()
+    (here / "configs" / "own.yaml").touch()
+    assert complete_config("configs/o") == ["configs/own.yaml"]
     assert complete_config("qui") == ["quickstart", "quick.yaml"]
     assert complete_config("hands_on_e") == ["hands_on_elu", "hands_on_elu_before"]
     assert complete_config("") == [*shipped(), "quick.yaml"]
     assert complete_config("xyzzy") == []
-
-
-def test_files_in_folders_are_completed(here: Path) -> None:
-    (here / "configs").mkdir()
-    (here / "configs" / "own.yaml").touch()
-    assert complete_config("configs/o") == ["configs/own.yaml"]
 
 
 @pytest.mark.parametrize("incomplete", ["[", "**", "/", "a/b/c", "..", "\\"])
@@ -88,13 +84,7 @@ def test_the_same_override_twice_is_given_twice(here: Path) -> None:
     assert split(["quickstart", "x=1", "x=2", "x=1"])[1] == ["x=1", "x=2", "x=1"]
 
 
-@pytest.mark.parametrize("words", [[], ["x=1"]])
-def test_without_a_configuration_there_is_nothing_to_do(words: list[str]) -> None:
-    with pytest.raises(InputError, match="no configuration given"):
-        split(words)
-
-
-@pytest.mark.parametrize("command", [[], ["run"], ["compare"], ["show"], ["list"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["compare"], ["show"], ["list"], ["fold"], ["export"]])
 def test_every_command_has_help(cli: Command, command: list[str]) -> None:
     shown = cli(*command, "--help")
     assert (shown.code, shown.err) == (0, "")

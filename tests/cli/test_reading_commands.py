@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -193,47 +192,6 @@ def test_list_configs_says_name_data_and_question(cli: Command) -> None:
     assert rows["quickstart"]["question"].endswith("?")
     text = cli("list", "configs").out
     assert all(name in text for name in rows)
-
-
-def test_a_half_written_last_line_is_ignored(runs: Path, cli: Command, name: str) -> None:
-    before = cli("compare").out, cli("list").out
-    for file in ("curves.csv", "trials.csv"):
-        with (runs / name / file).open("a") as text:
-            text.write("7,2,8,0.1")
-    assert (cli("compare").out, cli("list").out) == before
-
-
-def without(file: str) -> Callable[[Path], None]:
-    return lambda run: (run / file).unlink()
-
-
-def garbled(file: str) -> Callable[[Path], int]:
-    return lambda run: (run / file).write_text("{[: nothing,\n,,,")
-
-
-@pytest.mark.parametrize(
-    ("damage", "file"),
-    [
-        (without, "environment.json"),
-        (without, "trials.csv"),
-        (without, "curves.csv"),
-        (garbled, "environment.json"),
-        (garbled, "trials.csv"),
-        (garbled, "config.yaml"),
-    ],
-)
-def test_a_damaged_run_is_named_and_hides_no_other(
-    runs: Path, cli: Command, name: str, damage: Callable[[str], Callable[[Path], None]], file: str
-) -> None:
-    shutil.copytree(runs / name, runs / "broken-00000000")
-    damage(file)(runs / "broken-00000000")
-    listed = cli("list", "--json").json()
-    assert [row["state"] for row in listed if row["run"] == name] == ["complete"]
-    assert "broken-00000000" in [row["run"] for row in listed]
-    compared = cli("compare", "broken-00000000")
-    assert compared.code == (2 if file == "config.yaml" else 0)  # the rest is read
-    assert file == "environment.json" or f"broken-00000000/{file}: " in compared.err
-    assert "Traceback" not in compared.err
 
 
 def test_show_prints_what_the_configuration_resolves_to(runs: Path, cli: Command, trained: Trained) -> None:

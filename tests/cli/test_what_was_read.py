@@ -48,17 +48,6 @@ def test_sizes_and_what_was_left_out(cli: Command, folder: Path, command: str) -
     assert lines[place + 1] == "left out: 1 .txt file, 1 hidden file"
 
 
-@pytest.mark.parametrize("command", ["run", "show"])
-def test_validation_pictures_of_their_own(cli: Command, folder: Path, command: str) -> None:
-    (folder / "test").rename(folder / "val")
-    for name in ("a", "b"):
-        (folder / "test" / name).mkdir(parents=True)
-        Image.new("L", (5, 5)).save(folder / "test" / name / "0.png")
-    out = cli(command, "exp.yaml").out
-    assert "20 training, 4 validation, 2 test images\n" in out
-    assert "  the validation images are those in val/\n" in out
-
-
 def test_show_as_json_has_what_was_read(cli: Command, folder: Path) -> None:
     (folder / "train" / "a" / "notes.txt").write_text("")
     blank(folder, "LA", (255, 20))
@@ -101,17 +90,3 @@ def test_a_set_that_is_not_a_folder_says_its_sizes_and_missing_classes(cli: Comm
     result = cli("run", "exp.yaml", "data={name: digits, train_size: 4}")
     assert "  data: digits, 10 classes, 1×8×8, 4 training, 143 validation, 360 test images\n" in result.out
     assert result.err == "bnexp: data: digits: 6 of the 10 classes have no training image\n"
-
-
-@pytest.mark.parametrize("command", ["run", "show"])
-def test_an_extra_level_of_folders_is_refused(cli: Command, folder: Path, command: str) -> None:
-    for split in ("train", "test"):
-        (folder / split).rename(folder / "classes")
-        (folder / split).mkdir()
-        (folder / "classes").rename(folder / split / "shapes")
-    result = cli(command, "exp.yaml")
-    assert (result.code, result.out) == (2, "")
-    assert result.err == (
-        f"bnexp: data.root: {folder}/train holds a single class, shapes, and there is nothing to tell apart; the "
-        "folders of the classes have to lie directly in train/ and test/\n"
-    )
