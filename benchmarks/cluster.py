@@ -19,7 +19,7 @@ from benchmarks.timing import Timed
 from bnexp.config.load import load
 from bnexp.engines.cluster.session import ray_cluster
 from bnexp.engines.engine import EngineChoice
-from bnexp.engines.worker import INTERVAL
+from bnexp.engines.messages import INTERVAL
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run as run_plan
 from bnexp.store import writer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import ray
 
-from bnexp.engines import worker
+from bnexp.engines import messages
 from bnexp.engines.messages import Job, Message, Started
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 
@@ -31,7 +31,7 @@ class Pretence:
     """Groups at work at once, which record in turn."""
     rest: float = 0.0
     """Seconds before the last record."""
-    interval: float = worker.INTERVAL
+    interval: float = messages.INTERVAL
     """Seconds between messages at least."""
     numbers: int = 1000
     """Of the state of one trial."""
@@ -50,8 +50,8 @@ class Pretence:
 def pretend_group(job: Job, pretence: Pretence) -> Iterator[Message]:
     """Do as train_group does, but sleep in place of the training."""
     yield Started(ray.get_runtime_context().get_node_id())
-    worker.INTERVAL = pretence.interval  # this process is the benchmark's alone
-    yield from worker.messages(job, pretence.training, lambda error: False)
+    messages.INTERVAL = pretence.interval  # this process is the benchmark's alone
+    yield from messages.messages(job, pretence.training, lambda error: False)
 
 
 @dataclass(frozen=True)

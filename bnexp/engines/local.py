@@ -29,10 +29,9 @@ from bnexp.engines.devices import (
     release_memory,
 )
 from bnexp.engines.dispatch import dispatch
-from bnexp.engines.messages import Event, Job, Latest, broken
+from bnexp.engines.messages import Event, Job, Latest, Training, broken
 from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balance, makespan, split_to_fit
 from bnexp.engines.processes import Place, ProcessPool
-from bnexp.engines.worker import Training
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup
 from bnexp.training.estimate import footprint

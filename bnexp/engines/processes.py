@@ -27,8 +27,7 @@ from torch import multiprocessing
 
 from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
-from bnexp.engines.messages import Job, Lost, Message, Started
-from bnexp.engines.worker import Training, messages
+from bnexp.engines.messages import Job, Lost, Message, Started, Training, messages
 from bnexp.errors import BnexpError
 
 WAIT_SECONDS = 1.0

@@ -12,8 +12,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 from benchmarks import cluster, cluster_worker
 from benchmarks.cluster_worker import Pretence
 from bnexp.config.load import resolve
-from bnexp.engines.messages import Finished, Job, ProgressBatch, ProgressItem
-from bnexp.engines.worker import messages
+from bnexp.engines.messages import Finished, Job, ProgressBatch, ProgressItem, messages
 from bnexp.plan import TrialGroup, trials
 from bnexp.records import MEASURES, Snapshot
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bnexp.engines import worker
+from bnexp.engines import messages as passing
 from bnexp.engines.devices import out_of_memory
-from bnexp.engines.dispatch import ATTEMPTS, dispatch
+from bnexp.engines.dispatch import dispatch
 from bnexp.engines.messages import (
     TOO_LARGE,
     Event,
@@ -20,14 +20,14 @@ from bnexp.engines.messages import (
     ProgressBatch,
     ProgressItem,
     Started,
+    messages,
 )
-from bnexp.engines.worker import messages
-from bnexp.plan import TrialGroup
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
 from tests.helpers import crossed, experiment, finished, made_up_data, no_batches, only_group, rates_group
 
 GONE = Lost("the machine is gone")
+FULL = Failed("Traceback:\nMemoryError\n", out_of_memory=True)
 
 
 @dataclass
@@ -76,32 +76,21 @@ def snapshot(trials: Sequence[int], step: int) -> Snapshot:
     return Snapshot(tuple(trials), step // 6, step, 0.0, {})
 
 
-def item(
-    trials: Sequence[int],
-    step: int,
-    ended: Sequence[int] = (),
-    state: Snapshot | None = None,
-    resumable: bool = True,
-) -> ProgressItem:
+def moment(trials: Sequence[int], step: int, ended: Sequence[int] = ()) -> ProgressItem:
     count = len(trials)
     record = EpochRecord(tuple(trials), step // 6, step, {}, (0.1,) * count, float(step), *no_batches(count))
     probes = (ProbeRecord(tuple(trials), 0, step, {("fc1", "mean"): (0.5,) * count}),)
-    return ProgressItem(record, tuple(ended), probes, step / 8, resumable, state)
+    return ProgressItem(record, tuple(ended), probes, step / 8, resumable=True, state=snapshot(trials, step))
 
 
 def at(trials: Sequence[int], *steps: int) -> ProgressBatch:
-    """ProgressBatch at which nothing ends, with their states."""
-    return ProgressBatch(tuple(item(trials, step, state=snapshot(trials, step)) for step in steps))
-
-
-def ending(trials: Sequence[int], step: int) -> ProgressBatch:
-    """The moment at which all trials end."""
-    return ProgressBatch((item(trials, step, trials, snapshot(trials, step)),))
+    """Moments at which nothing ends."""
+    return ProgressBatch(tuple(moment(trials, step) for step in steps))
 
 
 def whole(trials: Sequence[int]) -> list[Message]:
     """What a worker says that has no trouble."""
-    return [Started("a"), at(trials, 0, 6), ending(trials, 12), Finished()]
+    return [Started("anna"), at(trials, 0, 6), ProgressBatch((moment(trials, 12, trials),)), Finished()]
 
 
 def job(*numbers: int, resume: Snapshot | None = None) -> Job:
@@ -131,172 +120,147 @@ def test_jobs_are_handed_out_in_their_order_before_anything_is_reported() -> Non
     with closing(dispatch(jobs, pool, nothing)) as events:
         next(events)
         assert pool.started == jobs
+        assert pool.stops == 0
+    assert pool.stops == 1  # also where nobody listens any more
 
 
 def test_records_become_events_of_their_jobs() -> None:
-    one, two = job(0, 1), job(2, 3)
-    events = events_of(Scripted({0: [whole((0, 1))], 2: [whole((2, 3))]}), one, two)
+    says = {0: [whole((0, 1))], 2: [whole((2, 3))]}
+    said = [message for (messages,) in says.values() for message in messages if isinstance(message, ProgressBatch)]
+    pool = Scripted(dict(says))
+    events = events_of(pool, job(0, 1), job(2, 3))
     assert steps(events) == [(0, 0), (0, 6), (2, 0), (2, 6), (0, 12), (2, 12)]
-    for event in events:
-        assert event.job is (one if event.job.number == 0 else two)
-        said = item(event.job.group.numbers, event.progress.record.step) if event.progress else None
-        assert event.progress
-        assert said
-        assert (event.progress.record, event.progress.probes) == (said.record, said.probes)
-        assert event.progress.probing == said.probing
-        assert event.progress.snapshot().step == said.record.step
-        assert event.progress.lasting
-        assert (event.failure, event.parts, event.reason) == ("", (), "")
-    assert [event.progress and event.progress.ended for event in events] == [()] * 4 + [(0, 1), (2, 3)]
+    said_of = {(item.record.trials, item.record.step): item for message in said for item in message.items}
+    for progress in [event.progress for event in events if event.progress]:
+        item = said_of.pop((progress.record.trials, progress.record.step))
+        assert (progress.record, progress.ended, progress.probes) == (item.record, item.ended, item.probes)
+        assert (progress.probing, progress.snapshot()) == (item.probing, item.state)
+        assert progress.resumable
+        assert progress.lasting
+    assert not said_of
+    assert {(event.failure, event.parts, event.reason) for event in events} == {("", (), "")}
+    assert pool.stops == 1
+    assert events_of(Scripted({})) == []
 
 
 def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:
-    states = [None, snapshot((0,), 6), None, snapshot((0,), 18)]
-    made = [item((0,), 6 * at, (), state, resumable=at < 3) for at, state in enumerate(states)]
-    pool = Scripted({0: [[Started("a"), ProgressBatch(tuple(made)), ending((0,), 24), Finished()]]})
-    events = events_of(pool, job(0))
+    said = [
+        replace(moment((0,), 6), resumable=resumable, state=state)
+        for resumable in (True, False)
+        for state in (None, snapshot((0,), 6))
+    ]
+    events = events_of(Scripted({0: [[Started("anna"), ProgressBatch(tuple(said)), *whole((0,))[2:]]]}), job(0))
     assert [event.progress and event.progress.resumable for event in events] == [False, True, False, False, True]
 
 
 def test_who_is_at_work_is_said_with_every_event() -> None:
+    ending = [ProgressBatch((moment((0,), 12, (0,)),)), Finished()]
     says: dict[int, list[list[Message]]] = {
-        0: [[Started("a"), at((0,), 0), GONE], [Started("b"), at((0,), 0), ending((0,), 12), Finished()]],
-        1: [[Started("a"), at((1,), 0), at((1,), 6), at((1,), 7), at((1,), 8), ending((1,), 12), Finished()]],
-        2: [[Started("b"), at((2,), 0), at((2,), 6), Failed("failed", out_of_memory=True)]],
+        0: [[Started("anna"), at((0,), 0), GONE], [Started("bert"), at((0,), 0), *ending]],
+        1: [[Started("anna"), *(at((1,), step) for step in (0, 6, 7, 8, 9)), GONE], whole((1,))],
+        2: [[Started("bert"), at((2,), 0), at((2,), 6), FULL]],
     }
     events = events_of(Scripted(says), job(0), job(1), job(2))
-    three, two, one = "3 groups on 2 nodes", "2 groups on 2 nodes", "1 groups on 1 nodes"
-    assert [(event.job.number, event.activity) for event in events] == [
+    three, two = "3 groups on 2 nodes", "2 groups on 2 nodes"
+    assert [(event.job.number, event.activity) for event in events[:8]] == [
         *((0, three), (1, three), (2, three)),
         *((0, two), (1, two), (2, two)),  # the first is lost
-        *((1, two), (2, one)),  # it waits, and the third fails
-        *((1, two), (0, two), (1, two), (0, two)),
+        *((1, two), (2, "1 groups on 1 nodes")),  # it waits, and the third fails
     ]
 
 
-def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> None:
-    pool = Scripted(
-        {0: [[Started("a"), Failed("Traceback\nRuntimeError: no", out_of_memory=False)]]}, retries_errors=False
-    )
-    (event,) = events_of(pool, job(0, 1))
-    assert event.failure == "Traceback\nRuntimeError: no"
+@pytest.mark.parametrize(("silent", "nobody", "times"), [(5, 4, 1), (3, 0, 0)])
+def test_it_is_said_once_that_nobody_is_left(silent: int, nobody: int, times: int) -> None:
+    pool = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
+    lonely = [event for event in events_of(pool, job(0)) if not (event.progress or event.parts or event.failure)]
+    assert [event.activity for event in lonely] == times * ["no node is left that could train: waiting for one"]
+
+
+def test_the_workers_are_stopped_when_something_raises() -> None:
+    def unreadable(number: int) -> Snapshot | None:
+        raise OSError("no such device")
+
+    pool = Scripted({0: [[GONE]]})
+    with pytest.raises(OSError, match="no such device"):
+        events_of(pool, job(0), latest=unreadable)
+    assert pool.stops == 1
 
 
 # Workers that are lost
 
 
-def test_a_lost_job_goes_on_from_the_newest_state_with_its_group() -> None:
-    some, newest = job(0, 1, 2), snapshot((1, 2), 12)
-    pool = Scripted({0: [[Started("a"), at((0, 1, 2), 0, 6), GONE], [Started("b"), ending((1, 2), 18), Finished()]]})
-    events = events_of(pool, some, latest={0: newest}.get)
-    (event,) = (event for event in events if event.parts)
-    assert event.job is some
-    assert event.parts == (Job(0, some.group.only((1, 2)), newest),)
-    assert pool.started == [some, *event.parts]
-    assert event.reason == "broke off on node-a (the machine is gone)"
-    assert not event.failure
-
-
-def test_a_state_may_hold_trials_that_another_job_has() -> None:
-    pool = Scripted({1: [[GONE], whole((1, 2))]})
-    events_of(pool, job(1, 2), latest={1: snapshot((0, 1, 2), 6)}.get)
-    assert pool.started[1] == job(1, 2, resume=snapshot((1, 2), 6))
-
-
-def test_a_lost_job_without_a_newer_state_goes_on_from_where_it_began() -> None:
-    some = job(0, 1, resume=snapshot((0, 1), 6))
-    pool = Scripted({0: [[GONE], whole((0, 1))]})
-    (first, *_) = events_of(pool, some)
-    assert pool.started == [some, some]
-    assert first.parts == (some,)
-    assert first.reason == "broke off before they began (the machine is gone)"
-
-
-def test_a_newer_state_counts_more_than_where_a_job_began() -> None:
-    some, newer = job(0, 1, resume=snapshot((0, 1), 0)), snapshot((0, 1), 6)
-    pool = Scripted({0: [[GONE], whole((0, 1))]})
-    events_of(pool, some, latest={0: newer}.get)
-    assert pool.started == [some, job(0, 1, resume=newer)]
-
-
-def test_a_lost_job_without_any_state_begins_from_the_start_with_all_trials() -> None:
-    some = job(0, 1)
-    lost = [Started("a"), ProgressBatch((item((0, 1), 6, (0,), snapshot((0, 1), 6)),)), GONE]
-    pool = Scripted({0: [lost, whole((0, 1))]})
-    assert steps(events_of(pool, some)) == [(0, 6), (0, 0), (0, 6), (0, 12)]
-    assert pool.started == [some, some]
-
-
-def test_an_error_is_tried_again_like_a_loss_and_its_last_line_is_the_reason() -> None:
-    failure = "Traceback (most recent call last):\n  File somewhere\nRuntimeError: the device is gone\n"
-    pool = Scripted({0: [[Started("b"), Failed(failure, out_of_memory=False)], whole((0, 1))]})
-    (first, *rest) = events_of(pool, job(0, 1))
-    assert first.reason == "broke off on node-b (RuntimeError: the device is gone)"
+@pytest.mark.parametrize(
+    ("begun", "newest", "goes_on"),
+    [
+        (None, snapshot((1, 2), 12), job(1, 2, resume=snapshot((1, 2), 12))),
+        (None, None, job(0, 1, 2)),
+        (snapshot((0, 1, 2), 6), None, job(0, 1, 2, resume=snapshot((0, 1, 2), 6))),
+        (snapshot((0, 1, 2), 0), snapshot((0, 1, 2), 6), job(0, 1, 2, resume=snapshot((0, 1, 2), 6))),
+        # A state may hold trials that another job has.
+        (None, snapshot((0, 1, 2, 3), 6), job(0, 1, 2, resume=snapshot((0, 1, 2), 6))),
+    ],
+)
+def test_a_lost_job_goes_on_from_the_newest_state_with_the_trials_in_it(
+    begun: Snapshot | None, newest: Snapshot | None, goes_on: Job
+) -> None:
+    some, again = job(0, 1, 2, resume=begun), replace(goes_on, number=0)
+    pool = Scripted({0: [[GONE], whole(again.group.numbers)]})
+    first, *rest = events_of(pool, some, latest=lambda number: newest)
+    assert pool.started == [some, again]
+    assert (first.job, first.parts, first.failure) == (some, (again,), "")
     assert steps(rest) == [(0, 0), (0, 6), (0, 12)]
 
 
-def test_the_place_is_that_of_the_worker_that_was_lost() -> None:
-    pool = Scripted({0: [[Started("a"), GONE], [GONE], [Started("c"), Lost("again")]]})
-    *gone, failed = events_of(pool, job(0))
-    assert [event.reason for event in gone] == [
-        "broke off on node-a (the machine is gone)",
-        "broke off before they began (the machine is gone)",
+def test_the_place_is_that_of_the_worker_that_was_lost_and_the_last_line_of_an_error_its_reason() -> None:
+    says = [
+        [Started("anna"), GONE],
+        [Failed("Traceback:\nRuntimeError: no\n", out_of_memory=False)],
+        [Started("cleo"), Failed("File\nagain", out_of_memory=False)],
     ]
-    assert failed.failure.splitlines()[0] == "failed 3 times without getting further, the last time on node-c"
+    *gone, failed = events_of(Scripted({0: says}), job(0))
+    assert [event.reason for event in gone] == [
+        "broke off on node-anna (the machine is gone)",
+        "broke off before they began (RuntimeError: no)",
+    ]
+    assert failed.failure == "failed 3 times without getting further, the last time on node-cleo\nFile\nagain"
 
 
-def furthest(*breaks: int) -> tuple[int, bool]:
-    """Break at one step after the other (-1: before the first record), then train to the end.
-
-    Returns:
-        How often the job was begun, and whether it failed.
-    """
-    gone = [[Started("a"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
-    pool = Scripted({0: [*gone, whole((0,))]})
-    events = events_of(pool, job(0))
-    return len(pool.started), bool(events[-1].failure)
+def test_an_error_that_is_not_worth_another_attempt_is_a_failure_at_once() -> None:
+    pool = Scripted(
+        {0: [[Started("anna"), Failed("Traceback\nRuntimeError: no", out_of_memory=False)]]}, retries_errors=False
+    )
+    (event,) = events_of(pool, job(0, 1))
+    assert event.failure == "Traceback\nRuntimeError: no"
 
 
 @pytest.mark.parametrize(
     ("breaks", "begun", "failed"),
     [
-        ((6,), 2, False),
         ((6, 6), 3, False),
         ((6, 6, 6), 3, True),
         ((-1, -1, -1), 3, True),
         ((-1, -1, 0, 0), 5, False),
-        ((-1, -1, 0, 0, 0), 5, True),
         # A step more is further.
         ((6, 6, 7, 7, 8, 8, 9, 9), 9, False),
         ((6, 6, 7, 7, 7), 5, True),
         # Further than ever, not than the last time.
         ((12, 6, 7), 3, True),
         ((12, 6, 13, 12, 12), 5, True),
-        (tuple(range(20)), 21, False),
     ],
 )
 def test_only_three_breaks_without_getting_further_are_a_failure(
     breaks: tuple[int, ...], begun: int, failed: bool
 ) -> None:
-    assert furthest(*breaks) == (begun, failed)
-
-
-def test_a_failure_has_the_last_traceback_and_ends_with_its_reason() -> None:
-    failures = [f"Traceback:\nRuntimeError: number {number}" for number in range(ATTEMPTS)]
-    pool = Scripted({0: [[Started("a"), Failed(failure, out_of_memory=False)] for failure in failures]})
-    some = job(0, 1)
-    *again, failed = events_of(pool, some)
-    assert failed.job == some
-    assert failed.failure == (
-        "failed 3 times without getting further, the last time on node-a\nTraceback:\nRuntimeError: number 2"
-    )
-    assert (failed.parts, failed.reason) == ((), "")
-    assert not any(event.failure for event in again)
+    """A job breaks at one step after the other (-1: before the first record), then trains to the end."""
+    gone = [[Started("anna"), *([at((0,), *range(step + 1))] if step >= 0 else []), GONE] for step in breaks]
+    pool = Scripted({0: [*gone, whole((0,))]})
+    events = events_of(pool, job(0))
+    assert (len(pool.started), bool(events[-1].failure)) == (begun, failed)
 
 
 def test_the_others_go_on_whatever_breaks() -> None:
-    long = [Started("a"), *(at((2, 3), step) for step in range(5)), ending((2, 3), 12), Finished()]
-    pool = Scripted({0: [[Started("a"), GONE]] * 3, 2: [long], 4: [[Failed("big", out_of_memory=True)]]})
+    long = [Started("anna"), *(at((2, 3), step) for step in range(5)), *whole((2, 3))[2:]]
+    pool = Scripted({0: [[Started("anna"), GONE]] * 3, 2: [long], 4: [[FULL]]})
     events = events_of(pool, job(0, 1), job(2, 3), job(4))
     assert [number for number, _ in steps(events)] == [2] * 6
     assert {event.job.number for event in events if event.failure} == {0, 4}
@@ -304,38 +268,33 @@ def test_the_others_go_on_whatever_breaks() -> None:
     assert events[-1].progress.ended == (2, 3)
 
 
+@pytest.mark.parametrize("says_last", [GONE, Failed("RuntimeError: too late", out_of_memory=False), FULL])
+def test_a_worker_that_dies_after_its_last_record_is_not_missed(says_last: Message) -> None:
+    pool = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
+    assert steps(events_of(pool, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
+    assert len(pool.started) == 1
+
+
 # Too little memory
 
 
 def test_a_job_that_is_too_large_is_cut_in_two_that_go_on_from_its_newest_state() -> None:
     some, newest = job(0, 1, 2, 3, 4), snapshot((1, 2, 3, 4), 6)
-    left = ProgressBatch((item((0, 1, 2, 3, 4), 6, (0,), snapshot((0, 1, 2, 3, 4), 6)),))
-    pool = Scripted(
-        {0: [[Started("a"), left, Failed("out of memory", out_of_memory=True)]], 1: [whole((1, 2))], 3: [whole((3, 4))]}
-    )
+    left = ProgressBatch((moment((0, 1, 2, 3, 4), 6, (0,)),))
+    pool = Scripted({0: [[Started("anna"), left, FULL]], 1: [whole((1, 2))], 3: [whole((3, 4))]})
     events = events_of(pool, some, latest={0: newest}.get)
     (cut,) = (event for event in events if event.parts)
-    assert cut.parts == (
-        job(1, 2, resume=snapshot((1, 2), 6)),
-        job(3, 4, resume=snapshot((3, 4), 6)),
-    )
-    assert cut.job is some
-    assert cut.reason == "ran out of memory together"
+    assert cut.parts == (job(1, 2, resume=snapshot((1, 2), 6)), job(3, 4, resume=snapshot((3, 4), 6)))
+    assert (cut.job, cut.reason) == (some, "ran out of memory together")
     assert pool.started == [some, *cut.parts]
     assert not any(event.failure for event in events)
 
 
-def test_halves_go_on_from_where_their_job_began_if_there_is_no_newer_state() -> None:
-    pool = Scripted({0: [[Failed("out of memory", out_of_memory=True)], whole((0,))], 1: [whole((1,))]})
-    events_of(pool, job(0, 1, resume=snapshot((0, 1), 6)))
-    assert [each.resume for each in pool.started[1:]] == [snapshot((0,), 6), snapshot((1,), 6)]
-
-
 def test_halves_that_are_too_large_are_cut_further_and_one_trial_alone_has_failed() -> None:
-    full = Failed("Traceback:\nMemoryError\n", out_of_memory=True)
-    pool = Scripted({0: [[full], [full], whole((0,))], 1: [[full]], 2: [whole((2, 3))]})
-    events = events_of(pool, job(0, 1, 2, 3))
+    pool = Scripted({0: [[FULL], [FULL], whole((0,))], 1: [[FULL]], 2: [whole((2, 3))]})
+    events = events_of(pool, job(0, 1, 2, 3, resume=snapshot((0, 1, 2, 3), 6)))
     assert [each.group.numbers for each in pool.started] == [(0, 1, 2, 3), (0, 1), (2, 3), (0,), (1,)]
+    assert {each.resume and each.resume.step for each in pool.started} == {6}
     (failed,) = (event for event in events if event.failure)
     assert failed.job.group.numbers == (1,)
     assert failed.failure == f"Traceback:\nMemoryError\n{TOO_LARGE}"
@@ -352,66 +311,10 @@ def test_one_trial_that_had_to_go_because_a_machine_was_full_is_tried_again() ->
 
 
 def test_halves_begin_their_attempts_anew() -> None:
-    gone: list[Message] = [Started("a"), at((0, 1), 6), GONE]
-    pool = Scripted(
-        {
-            0: [gone, gone, [Failed("full", out_of_memory=True)], [GONE], [GONE], whole((0,))],
-            1: [[Started("a"), at((1,), 0), GONE], [at((1,), 0), GONE], whole((1,))],
-        }
-    )
+    gone: list[Message] = [Started("anna"), at((0, 1), 6), GONE]
+    pool = Scripted({0: [gone, gone, [FULL], [GONE], [GONE], whole((0,))], 1: [[GONE], [GONE], whole((1,))]})
     assert not any(event.failure for event in events_of(pool, job(0, 1)))
     assert len(pool.started) == 9
-
-
-@pytest.mark.parametrize(
-    "says_last",
-    [GONE, Failed("RuntimeError: too late", out_of_memory=False), Failed("MemoryError", out_of_memory=True)],
-)
-def test_a_worker_that_dies_after_its_last_record_is_not_missed(says_last: Message) -> None:
-    pool = Scripted({0: [[*whole((0, 1))[:-1], says_last]]})
-    assert steps(events_of(pool, job(0, 1))) == [(0, 0), (0, 6), (0, 12)]
-    assert len(pool.started) == 1
-
-
-# The workers
-
-
-def test_the_workers_are_stopped_at_the_end() -> None:
-    pool = Scripted({0: [whole((0,))]})
-    events_of(pool, job(0))
-    assert pool.stops == 1
-
-
-def test_the_workers_are_stopped_when_nobody_listens_any_more() -> None:
-    pool = Scripted({0: [whole((0,))]})
-    events = dispatch([job(0)], pool, nothing)
-    next(events)
-    assert pool.stops == 0
-    events.close()
-    assert pool.stops == 1
-
-
-def test_the_workers_are_stopped_when_something_raises() -> None:
-    def unreadable(number: int) -> Snapshot | None:
-        raise OSError("no such device")
-
-    pool = Scripted({0: [[GONE]]})
-    with pytest.raises(OSError, match="no such device"):
-        events_of(pool, job(0), latest=unreadable)
-    assert pool.stops == 1
-
-
-@pytest.mark.parametrize(("silent", "nobody", "times"), [(3, 0, 0), (5, 4, 1), (1, 1, 0)])
-def test_it_is_said_once_that_nobody_is_left(silent: int, nobody: int, times: int) -> None:
-    pool = Scripted({0: [whole((0,))]}, silent=silent, nobody=nobody)
-    lonely = [event for event in events_of(pool, job(0)) if not (event.progress or event.parts or event.failure)]
-    assert [event.activity for event in lonely] == times * ["no node is left that could train: waiting for one"]
-
-
-def test_nothing_to_do_is_done_at_once() -> None:
-    pool = Scripted({})
-    assert events_of(pool) == []
-    assert pool.stops == 1
 
 
 # With real trainings
@@ -461,29 +364,24 @@ class Memory:
             self.newest[event.job.number] = progress.snapshot().only(left)
 
 
-def diverging() -> TrialGroup:
-    """The first trial leaves after an epoch."""
-    return only_group(
-        experiment(
-            model={"depth": 1, "width": 8, "activation": "relu", "dropout": 0.2},
-            arms=["none"],
-            train={"epochs": 3, "batch_size": 16, "stop_diverged": True},
-            grid={"train.lr": [1e30, 0.1, 0.2]},
-        )
-    )
-
-
 @pytest.mark.parametrize(("first", "second"), crossed([0, 1, 2, 3], [0, 1, 2, 3], fast=4))
 def test_whatever_dies_the_records_are_those_of_a_training_without_trouble(
     monkeypatch: pytest.MonkeyPatch, first: int, second: int
 ) -> None:
     # A message for every record, with its state: what dies after three of them has one to come.
-    monkeypatch.setattr(worker, "INTERVAL", 0)
-    group, pool, memory = diverging(), Mortal([first, second]), Memory()
+    monkeypatch.setattr(passing, "INTERVAL", 0)
+    group = only_group(
+        experiment(
+            model={"depth": 1, "width": 8, "activation": "relu", "dropout": 0.2},
+            arms=["none"],
+            train={"epochs": 3, "batch_size": 16, "stop_diverged": True},
+            grid={"train.lr": [1e30, 0.1, 0.2]},  # the first trial leaves after an epoch
+        )
+    )
+    pool, memory, undisturbed = Mortal([first, second]), Memory(), Memory()
     for event in dispatch([Job.new(group)], pool, memory.newest.get):
         assert not event.failure
         memory.take(event)
-    undisturbed = Memory()
     for progress in finished(group):
         undisturbed.take(Event(Job.new(group), replace(progress, resumable=False)))
     assert memory.records == undisturbed.records

@@ -20,9 +20,8 @@ from bnexp.engines import local
 from bnexp.engines import throttle as pace
 from bnexp.engines.dispatch import dispatch
 from bnexp.engines.local import CPU, Local
-from bnexp.engines.messages import Event, Job
+from bnexp.engines.messages import Event, Job, Training
 from bnexp.engines.processes import Place, ProcessPool, side_by_side
-from bnexp.engines.worker import Training
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord, Snapshot

@@ -20,7 +20,7 @@ def test_the_cuda_path_is_work_for_the_device_alone(tmp_path: Path) -> None:
     words = ["-q", "-n0", "-p", "no:cacheprovider", "tests/gpu/rehearsed.py"]
     command = [sys.executable, "-m", "pytest", *words]
     ended = subprocess.run(
-        command, cwd=ROOT, env=environment(compile_driver(tmp_path)), capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, env=environment(compile_driver(tmp_path)), capture_output=True, text=True, timeout=900
     )
     assert ended.returncode == 0, ended.stdout[-5000:] + ended.stderr[-2000:]
     assert " passed" in ended.stdout or "100%" in ended.stdout

@@ -12,7 +12,6 @@ from ray.exceptions import RayError
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.data.catalog import DataShape
-from bnexp.engines.cluster.nodes import Node
 from bnexp.engines.cluster.workers import Assignment, RayWorkers, first_sentence, train_group, versions
 from bnexp.engines.devices import Datasets, data_key, load_data
 from bnexp.engines.dispatch import dispatch
@@ -30,6 +29,28 @@ GPU_PROCESS = 2**32
 """The same with CUDA's libraries, and what is copied from the GPU."""
 MEMORY_STEP = 2**28
 """Requests are rounded up to this, so that Ray sees few kinds of tasks and hands them out in their order."""
+
+
+@dataclass(frozen=True)
+class NodeInfo:
+    """What a machine reports of itself."""
+
+    versions: Mapping[str, str]
+    device_name: str
+    free: int
+    """Bytes that its device has to spare."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One machine that groups can train on."""
+
+    name: str
+    cpus: int
+    gpus: int
+    memory: int
+    """Bytes of its memory that Ray gives out."""
+    info: NodeInfo
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.engines.devices import data_key, out_of_memory, release_memory
-from bnexp.engines.messages import Failed, Job, Lost, Message, Started
-from bnexp.engines.worker import messages
+from bnexp.engines.messages import Failed, Job, Lost, Message, Started, messages
 from bnexp.training.loop import Progress, train
 
 WAIT_SECONDS = 1.0

@@ -9,8 +9,7 @@ import torch
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from bnexp.data.catalog import DataShape
-from bnexp.engines.cluster.engine import GPU_PROCESS, MEMORY_STEP, PROCESS, Cluster
-from bnexp.engines.cluster.nodes import Node, NodeInfo
+from bnexp.engines.cluster.engine import GPU_PROCESS, MEMORY_STEP, PROCESS, Cluster, Node, NodeInfo
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training.estimate import footprint, image_bytes

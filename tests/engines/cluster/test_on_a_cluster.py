@@ -33,7 +33,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 from ray.cluster_utils import Cluster
 
-from bnexp.engines.cluster import nodes as looking
+from bnexp.engines.cluster import session as looking
 from bnexp.engines.cluster.session import ray_cluster
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own, which differ from version to version
