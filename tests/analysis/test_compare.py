@@ -1,8 +1,7 @@
 """Rows and headline against numbers worked out by hand, by SciPy, and by a slow reference."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from time import process_time
 from types import SimpleNamespace
 
@@ -228,33 +227,6 @@ def test_by_a_key_averages_over_the_others_and_changes_nothing_else(by: Sequence
         assert getattr(row, name) == pytest.approx(getattr(overall, name))
     with pytest.raises(InputError, match=r"width: no such column; there are train.lr, model.depth"):
         compare_arms(two_keys(), by=["width"])
-
-
-def test_a_study_without_the_keys_that_do_not_change(make_folder) -> None:
-    study = study_of([make_folder(grid={"train.lr": [0.1, 0.5], "model.depth": [3], "train.clip.value": [None]})])
-    assert compare_study(study).grid_keys == ("train.lr", "model.depth", "train.clip.value")
-    changed = compare_study(study, only_changed=True)
-    assert changed.grid_keys == ("train.lr",)
-    assert [row.point for row in changed.rows] == [{"train.lr": lr} for lr in (0.1, 0.1, 0.5, 0.5)]
-    assert compare_study(study, only_changed=True, by=["depth"]).grid_keys == ("model.depth",)
-
-
-def test_a_study_says_what_is_to_be_known_about_it(make_folder) -> None:
-    runs = [
-        make_folder(name="a", seeds=2),
-        make_folder(name="b", seeds=2, model={"depth": 3}),
-        make_folder(name="c", outcomes={0: None, 1: None}),
-        make_folder(name="d", seeds=1),
-    ]
-    comparison = compare_study(study_of(runs))
-    first, second, third, last = (run.path.name for run in runs)
-    assert comparison.warnings == ("few seeds: 2 pairs per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)",)
-    assert comparison.differs == (f"model.depth: null in {first}, 3 in {second}, null in {last}",)
-    assert comparison.left_out == (
-        f"{third}: no trial has finished",
-        f"{last}: 2 trials that an earlier run has too (same arm, seed and settings)",
-    )
-    json.dumps(asdict(comparison), allow_nan=False)
 
 
 # Where the probe mode_gap was taken, both evaluations of the same weights stand side by side.

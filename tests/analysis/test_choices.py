@@ -38,43 +38,51 @@ def told(config: ExperimentConfig) -> str:
     return tuning_noise(config, {arm: arm for arm in config.arms}).partition("(")[2].rstrip(")")
 
 
-def test_the_lead_is_to_the_best_value_that_does_not_tie(make_folder) -> None:
-    # 0.3 is 0.01 behind 1.0, and one standard error of the difference is √2 · 0.02 / √2 = 0.02.
-    config, choice = chosen(make_folder, {0.1: [0.68, 0.72], 0.3: [0.77, 0.81], 1.0: [0.78, 0.82]})
-    assert (choice.values, choice.tried, choice.ties) == ({LR: 1.0}, 3, 2)
-    assert choice.lead == pytest.approx(0.8 - 0.7)
-    assert told(config) == "before: 2 of 3 values tie for the best, the next is 0.100 behind"
-
-
-def test_where_all_values_tie_there_is_no_next(make_folder) -> None:
-    config, choice = chosen(make_folder, {0.1: [0.6, 0.8], 0.3: [0.61, 0.81]})
-    assert (choice.ties, choice.lead) == (2, None)
-    assert told(config) == "before: 2 of 2 values tie for the best"
-
-
-def test_with_one_seed_the_next_is_the_next_of_all(make_folder) -> None:
-    config, choice = chosen(make_folder, {0.1: [0.7], 0.3: [0.8], 1.0: [0.79]})
-    assert (choice.ties, choice.lead, choice.seeds) == (None, pytest.approx(0.01), 1)
-    assert told(config) == "before: the next is 0.010 behind"
-
-
-def test_two_seeds_in_common_are_wanted_and_what_is_left_out_is_told(make_folder) -> None:
+ONE_BY_ONE: list[tuple[Accuracies, float, dict[str, Any], str]] = [
+    # By the values: what is chosen, how, and what is told. The lead is to the best value that doesn't tie: 0.3 is 0.01
+    # behind 1.0, and one standard error of the difference is √2 · 0.02 / √2 = 0.02.
+    (
+        {0.1: [0.68, 0.72], 0.3: [0.77, 0.81], 1.0: [0.78, 0.82]},
+        1.0,
+        {"tried": 3, "ties": 2, "lead": pytest.approx(0.8 - 0.7)},
+        "2 of 3 values tie for the best, the next is 0.100 behind",
+    ),
+    ({0.1: [0.6, 0.8], 0.3: [0.61, 0.81]}, 0.3, {"ties": 2, "lead": None}, "2 of 2 values tie for the best"),
+    # With one seed the next is the next of all.
+    (
+        {0.1: [0.7], 0.3: [0.8], 1.0: [0.79]},
+        0.3,
+        {"ties": None, "lead": pytest.approx(0.01), "seeds": 1},
+        "the next is 0.010 behind",
+    ),
     # A single lucky seed at 1.0 would win over the seed that it shares with the others.
-    config, choice = chosen(make_folder, {0.1: [0.6, 0.7, 0.8], 0.3: [0.7, 0.8, 0.9], 1.0: [None, None, 0.99]})
-    assert (choice.values, choice.tried, choice.left_out, choice.seeds) == ({LR: 0.3}, 2, 1, 3)
-    assert told(config).startswith("before: chosen from 2 of 3 values because trials failed, no tie")
+    (
+        {0.1: [0.6, 0.7, 0.8], 0.3: [0.7, 0.8, 0.9], 1.0: [None, None, 0.99]},
+        0.3,
+        {"tried": 2, "left_out": 1, "seeds": 3},
+        "chosen from 2 of 3 values because trials failed, no tie among 2 values, the next is 0.100 behind",
+    ),
+    (
+        {0.1: [0.6, 0.6, None], 0.3: [0.8, 0.8, 0.8]},
+        0.3,
+        {"tried": 2, "left_out": 0, "seeds": 2},
+        "chosen by 2 of 3 seeds because trials failed, no tie among 2 values, the next is 0.200 behind",
+    ),
+    (
+        {0.1: [0.6, None], 0.3: [0.8, None]},
+        0.3,
+        {"seeds": 1},
+        "chosen by 1 of 2 seeds because trials failed, the next is 0.200 behind",
+    ),
+]
 
 
-def test_seeds_that_did_not_choose_are_told(make_folder) -> None:
-    config, choice = chosen(make_folder, {0.1: [0.6, 0.6, None], 0.3: [0.8, 0.8, 0.8]})
-    assert (choice.tried, choice.left_out, choice.seeds) == (2, 0, 2)
-    assert told(config).startswith("before: chosen by 2 of 3 seeds because trials failed, no tie among 2 values")
-
-
-def test_without_two_common_seeds_anywhere_one_chooses(make_folder) -> None:
-    config, choice = chosen(make_folder, {0.1: [0.6, None], 0.3: [0.8, None]})
-    assert (choice.values, choice.seeds) == ({LR: 0.3}, 1)
-    assert told(config).startswith("before: chosen by 1 of 2 seeds because trials failed")
+@pytest.mark.parametrize(("accuracies", "value", "how", "text"), ONE_BY_ONE)
+def test_what_is_chosen_and_how_close_it_was(make_folder, accuracies, value, how, text) -> None:
+    config, choice = chosen(make_folder, accuracies)
+    assert choice.values == {LR: value}
+    assert {name: getattr(choice, name) for name in how} == how
+    assert told(config) == f"before: {text}"
 
 
 def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
