@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from bnexp.engines.messages import Event
     from bnexp.runner.prepare import Plan
-    from bnexp.runner.resume import RunSession
+    from bnexp.runner.run import RunSession
 
 LIFE_SIGN = 30.0
 """Seconds after which a log has another line, whatever has happened."""

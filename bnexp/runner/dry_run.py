@@ -12,14 +12,13 @@ from bnexp.data.machine import free_memory
 from bnexp.engines.devices import data_key
 from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
-from bnexp.errors import ConfigError, naming
+from bnexp.errors import naming
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import Trial, TrialGroup, groups, same_trainings, trials
-from bnexp.probes.prober import unknown_layers
 from bnexp.report.listings import data_lines, data_warnings
 from bnexp.report.style import value_text
 from bnexp.report.table import Table, plain_table, to_html, to_text
-from bnexp.runner.misfits import misfits
+from bnexp.runner.misfits import check_fit
 from bnexp.training.estimate import estimated_seconds, footprint, probing_seconds
 from bnexp.training.numerics import torch_threads
 
@@ -166,19 +165,15 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
     """
     device = engine.devices[0]
     shapes, whole = dict[str, DataShape](), groups(trials(default_config(config) if must_choose(config) else config))
-    for group in whole:
-        if data_key(group) not in shapes:
-            with naming(source):
+    with naming(source):
+        for group in whole:
+            if data_key(group) not in shapes:
                 shapes[data_key(group)] = describe(group.settings.data)
-        shape = shapes[data_key(group)]
-        if problems := [*misfits(group.trials, shape.train, shape.image, source)]:
-            raise ConfigError(problems)
 
     def shape_of(group: TrialGroup) -> DataShape:
         return shapes[data_key(group)]
 
-    if unknown := [*unknown_layers(whole, shape_of, config.probes, source)]:
-        raise ConfigError(unknown)
+    check_fit(whole, shape_of, config.probes, source)
 
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)
@@ -203,26 +198,14 @@ def _data_json(name: str, shape: DataShape) -> dict[str, Any]:
 
 
 def _layers(seen: GroupOverview) -> Table:
+    counts = [(layer.parameters, layer.trainable, layer.fixed) for layer in seen.layers]
     rows = [
-        (
-            layer.name,
-            layer.kind,
-            "×".join(map(str, layer.shape)),
-            *map(_number, (layer.parameters, layer.trainable, layer.fixed)),
-        )
-        for layer in seen.layers
+        (layer.name, layer.kind, "×".join(map(str, layer.shape)), *map("{:,}".format, numbers))
+        for layer, numbers in zip(seen.layers, counts, strict=True)
     ]
-    totals = (
-        sum(layer.parameters for layer in seen.layers),
-        sum(layer.trainable for layer in seen.layers),
-        sum(layer.fixed for layer in seen.layers),
-    )
+    totals = map("{:,}".format, map(sum, zip(*counts, strict=True)))
     headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
-    return plain_table(headers, (*rows, ("total", "", "", *map(_number, totals))), title=seen.label())
-
-
-def _number(count: int) -> str:
-    return f"{count:,}"
+    return plain_table(headers, (*rows, ("total", "", "", *totals)), title=seen.label())
 
 
 def _time(seconds: float) -> str:

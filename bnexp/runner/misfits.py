@@ -1,13 +1,33 @@
 """Settings that can't be trained as they say on the images that there are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
+from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import steps_per_epoch
-from bnexp.errors import Problem
-from bnexp.plan import Trial
+from bnexp.data.catalog import DataShape, steps_per_epoch
+from bnexp.errors import ConfigError, Problem
+from bnexp.plan import Trial, TrialGroup
+
+
+def check_fit(
+    groups: Sequence[TrialGroup],
+    shape_of: Callable[[TrialGroup], DataShape],
+    probes: Sequence[ProbeSettings],
+    source: str,
+) -> None:
+    """Refuse groups that can't be trained, or probed, as they say.
+
+    Raises:
+        ConfigError: with everything that doesn't fit.
+    """
+    from bnexp.probes.prober import unknown_layers  # imports torch
+
+    shapes = [(group.trials, shape_of(group)) for group in groups]
+    problems = [each for trials, shape in shapes for each in misfits(trials, shape.train, shape.image, source)]
+    if problems := problems or [*unknown_layers(groups, shape_of, probes, source)]:
+        raise ConfigError(problems)
 
 
 def misfits(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str) -> Iterator[Problem]:

@@ -7,17 +7,17 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bnexp import __version__
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape, Named
-from bnexp.errors import ConfigError, InputError, naming
+from bnexp.errors import InputError, naming
 from bnexp.plan import Options, Trial, TrialGroup, groups, run_name, trials
-from bnexp.runner.misfits import misfits
+from bnexp.runner.misfits import check_fit
 from bnexp.store.files import READ_ONLY, cannot_continue, check_format, check_free, refuse_link
 from bnexp.store.finding import holds_run
-from bnexp.store.reader import RunRecord, finished_run, recorded_groups
+from bnexp.store.reader import finished_run, recorded_groups
 from bnexp.store.reuse import ReusableRun, find_reusable
 
 if TYPE_CHECKING:
@@ -27,24 +27,8 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "torchvision", "numpy", "pydantic")
 
 
-@dataclass(frozen=True)
-class Finished:
-    """The run is complete, and nothing of it is asked for again."""
-
-    run: RunRecord
-
-
-@dataclass(frozen=True)
-class Resumable:
-    """The folder holds a run that has to go on."""
-
-
-@dataclass(frozen=True)
-class New:
-    """There is nothing yet, or what there is makes way for a run from the start."""
-
-
-RunState = Finished | Resumable | New
+RunState = Literal["finished", "begun", "new"]
+"""Of a run folder: complete, and nothing of it is asked for again; to be continued; or to be made from the start."""
 
 
 def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunState:
@@ -55,22 +39,18 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
     """
     path = runs / run_name(config)
     done = None if options.rerun else finished_run(path)
+    failed = done is not None and options.retry_failed and (done.trials["outcome"] == "failed").any()
     # With other labels it goes on, with nothing to train, and so writes them into its configuration and its tables.
-    if done and done.config.labels == config.labels and not (options.retry_failed and has_failed(done)):
-        return Finished(done)
+    if done and done.config.labels == config.labels and not failed:
+        return "finished"
     _check_folder(runs)
     refuse_link(path)
     check_free(path)
     if options.rerun:
-        return New()
+        return "new"
     if check_format(path) == READ_ONLY:
         raise cannot_continue(path)
-    return Resumable() if holds_run(path) else New()
-
-
-def has_failed(run: RunRecord) -> bool:
-    """Tell whether a trial of a run failed."""
-    return bool((run.trials["outcome"] == "failed").any())
+    return "begun" if holds_run(path) else "new"
 
 
 def environment(engine: "Engine") -> dict[str, Any]:
@@ -145,19 +125,18 @@ def prepare(
     """
     from bnexp.engines.devices import data_key  # these import torch
     from bnexp.engines.local import Local
-    from bnexp.probes.prober import unknown_layers
 
     options = options or Options()
     engine = Local.on(where) if isinstance(where, str) else where
     path, planned = runs / run_name(config), trials(config)
     state = state or run_state(config, runs, options)
-    if isinstance(state, Finished):
+    if state == "finished":
         return Plan(config, path, state, planned, (), (), engine, {}, options)
-    new = isinstance(state, New) and not options.rerun
+    new = state == "new" and not options.rerun
     reusable = find_reusable(runs, path, config, planned, __version__) if new else []
     reused = {number for each in reusable for number in each.numbers}
     together = groups([trial for trial in planned if trial.number not in reused])
-    recorded = recorded_groups(path) if isinstance(state, Resumable) else []
+    recorded = recorded_groups(path) if state == "begun" else []
     if recorded:
         together = tuple(TrialGroup(tuple(planned[number] for number in numbers)) for numbers in recorded)
     with naming(source):
@@ -166,10 +145,7 @@ def prepare(
     def shape_of(group: TrialGroup) -> DataShape:
         return datasets[data_key(group)].shape
 
-    shapes = [(group.trials, shape_of(group)) for group in together]
-    problems = [each for group, shape in shapes for each in misfits(group, shape.train, shape.image, source)]
-    if problems := problems or [*unknown_layers(together, shape_of, config.probes, source)]:
-        raise ConfigError(problems)
+    check_fit(together, shape_of, config.probes, source)
     with naming(source):
         scheduled = engine.schedule(together, shape_of, config.probes, begun=bool(recorded))
     return Plan(config, path, state, planned, tuple(scheduled), tuple(reusable), engine, datasets, options)

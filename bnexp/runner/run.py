@@ -1,7 +1,9 @@
-"""Running one experiment from its plan to the finished run folder."""
+"""Running one experiment from its plan to the finished run folder: opened, recorded, closed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from bnexp.analysis.runs import ComparedRun
@@ -10,16 +12,145 @@ from bnexp.engines import throttle
 from bnexp.engines.messages import Event, Job
 from bnexp.engines.throttle import Throttle
 from bnexp.errors import BnexpError
+from bnexp.plan import TrialGroup
 from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
-from bnexp.runner.prepare import Finished, Plan
-from bnexp.runner.resume import RunSession, open_run
+from bnexp.runner.prepare import Plan, environment
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import refusal
-from bnexp.store.reader import DamagedRunError
+from bnexp.store.files import OVERRIDES, locked, make_folder, refusal
+from bnexp.store.reader import DamagedRunError, RunRecord
+from bnexp.store.reuse import merged
 from bnexp.store.writer import RunWriter
 from bnexp.training.loop import Progress
+
+# Opening the folder
+
+VERSIONS = ("bnexp", "torch", "device_name")
+"""What of the environment the results depend on."""
+
+
+@dataclass(frozen=True)
+class RunSession:
+    """A run folder that this process alone works in."""
+
+    writer: RunWriter
+    checkpoints: Checkpoints
+    jobs: tuple[Job, ...]
+    """What is left to train, in order."""
+    news: tuple[str, ...]
+    """What the user should know of how it begins."""
+    damage: tuple[str, ...] = ()
+    """What was not as it had been written."""
+
+
+@contextmanager
+def open_run(plan: Plan) -> Iterator[RunSession]:
+    """Create or continue the folder of a run, and keep other processes out of it.
+
+    Raises:
+        InputError: another process has it, or it can't be made.
+        OSError: it can't be written.
+    """
+    if plan.options.rerun and plan.path.exists():
+        numbered = (plan.path.with_name(f"{plan.path.name}.{number}") for number in count(1))
+        with locked(plan.path):
+            plan.path.rename(next(to for to in numbered if not to.exists()))
+    make_folder(plan.path / "checkpoints")
+    with locked(plan.path):
+        # Another process may have begun it since the plan was made.
+        new = plan.state == "new" and not RunRecord.exists(plan.path)
+        with closing(_writer(plan, new)) as writer:
+            session = _from_start(plan, writer) if new else _continued(plan, writer)
+            for line in (*session.damage, *session.news):
+                writer.log(line)
+            yield session
+
+
+def _writer(plan: Plan, new: bool) -> RunWriter:
+    now = environment(plan.engine) | {OVERRIDES: list(plan.config.overrides)}
+    given = plan.path, plan.config, plan.trials, now, _numbers(plan)
+    if not new:
+        return RunWriter.restore(*given, retry_failed=plan.options.retry_failed)
+    for each in plan.reusable:
+        each.copy_weights(Checkpoints(plan.path))
+    return RunWriter.create(*given, merged(plan.reusable))
+
+
+def _numbers(plan: Plan) -> list[tuple[int, ...]]:
+    return [group.numbers for group in plan.groups]
+
+
+def _from_start(plan: Plan, writer: RunWriter) -> RunSession:
+    planned, together = counted(len(plan.trials), "trial"), counted(len(plan.groups), "group")
+    writer.log(f"{planned} planned in {together} on {plan.engine.place}")
+    reused = [f"{counted(len(each.numbers), 'trial')} taken over from {each.run.name}" for each in plan.reusable]
+    news = [f"{', '.join(reused)}, {len(writer.unfinished)} to go"] if reused else []
+    return RunSession(writer, Checkpoints(plan.path), tuple(Job.new(group) for group in plan.groups), tuple(news))
+
+
+def _continued(plan: Plan, writer: RunWriter) -> RunSession:
+    left = set(writer.unfinished)
+    if not left <= {number for group in plan.groups for number in group.numbers}:
+        raise BnexpError(f"{plan.path}: another process has just worked on it; give the same command again")
+    writer.regroup(_numbers(plan))
+    checkpoints = Checkpoints(plan.path)
+    jobs = _jobs(plan, writer, checkpoints)
+    steps = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
+    writer.go_back(dict.fromkeys(left, -1) | steps)
+    began, now = writer.environment, environment(plan.engine)
+    news = [f"continued: {counted(len(plan.trials) - len(left), 'trial')} ended before, {len(left)} to go"]
+    news += [
+        f"begun with {name} {began.get(name)}, now {now[name]}: results may differ in the last digits"
+        for name in VERSIONS
+        if began.get(name) != now[name]
+    ]
+    return RunSession(writer, checkpoints, tuple(jobs), tuple(news), writer.notes)
+
+
+def _jobs(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
+    """Return what is left to train: groups as they were saved, and from the start those that were not.
+
+    A group is trained as a whole even if some of its trials have ended: the trials that train together decide the last
+    bits of each other's results.
+    """
+    left, place = set(writer.unfinished), {n: i for i, group in enumerate(plan.groups) for n in group.numbers}
+
+    def without_gap(snapshot: Snapshot) -> bool:
+        return all(writer.reaches(trial, snapshot.step) for trial in left & set(snapshot.trials))
+
+    saved = checkpoints.furthest(left, without_gap)
+    from_start = _from_start_again(left, saved, place)
+    saved = {k: each for k, each in saved.items() if not {place.get(n) for n in each.trials} & from_start}
+    for number in checkpoints.numbers - saved.keys():
+        checkpoints.drop(number)
+    jobs = [Job(k, TrialGroup(tuple(plan.trials[n] for n in each.trials)), each) for k, each in saved.items()]
+    jobs += [Job.new(plan.groups[index]) for index in from_start]
+    return sorted(jobs, key=lambda job: min(place[number] for number in job.group.numbers))
+
+
+def _from_start_again(left: set[int], saved: Mapping[int, Snapshot], place: Mapping[int, int]) -> set[int]:
+    """Return the groups that train from the start: those of trials that no snapshot has.
+
+    A snapshot that shares a group with one of them can't be used either, so its other groups join them.
+
+    Args:
+        left: trials that have not ended.
+        saved: snapshots by number.
+        place: group of each trial.
+    """
+    from_start: set[int] = set()
+    usable = dict(saved)
+    while True:
+        covered = {number for snapshot in usable.values() for number in snapshot.trials}
+        lost = {place[number] for number in left - covered} - from_start
+        if not lost:
+            return from_start
+        from_start |= lost
+        usable = {k: each for k, each in usable.items() if not {place.get(n) for n in each.trials} & from_start}
+
+
+# Recording
 
 
 class Recorder:
@@ -127,6 +258,8 @@ def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[
     yield from (part.group.numbers for part in parts)
 
 
+# Training
+
 DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
 """While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
 Watch = Callable[[Event], None]
@@ -146,7 +279,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
         BnexpError: the folder can't be written, or a trial failed and the plan says to stop then.
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
-    if isinstance(plan.state, Finished):
+    if plan.state == "finished":
         return ComparedRun(plan.path)
     with _said(plan.path), Interrupts() as interrupts, open_run(plan) as session:
         begin(session)

@@ -9,9 +9,9 @@ from bnexp.analysis.runs import ComparedRun
 from bnexp.config.experiment import ExperimentConfig, final_config, must_choose, search_config
 from bnexp.engines.engine import EngineChoice
 from bnexp.plan import Options, run_name
-from bnexp.runner.prepare import Finished, RunState, prepare, run_state
+from bnexp.runner.prepare import RunState, prepare, run_state
 from bnexp.runner.signals import Interrupts
-from bnexp.store.reader import finished_run
+from bnexp.store.reader import RunRecord, finished_run
 
 if TYPE_CHECKING:
     from bnexp.runner.prepare import Plan
@@ -58,7 +58,7 @@ def run_with_tuning(
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
     steps = [_next_run(config, runs, options) for _, config in experiments]
-    if all(isinstance(state, Finished) for _, state in steps):
+    if all(state == "finished" for _, state in steps):
         return [ComparedRun(runs / run_name(config)) for config, _ in steps]
     with Interrupts(), engine.entered() as where:  # while data are loaded, too
         from bnexp.runner.run import run  # imports torch
@@ -83,7 +83,7 @@ def _next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[E
     if must_choose(config):
         search = search_config(config)
         state = run_state(search, runs, Options(rerun=options.rerun))
-        if not isinstance(state, Finished):
+        if state != "finished":
             return search, state
-        config = final_config(config, choose(config, state.run))
+        config = final_config(config, choose(config, RunRecord(runs / run_name(search))))
     return config, run_state(config, runs, options)

@@ -28,7 +28,6 @@ from bnexp.engines.messages import Event, Job
 from bnexp.errors import BnexpError
 from bnexp.plan import Options
 from bnexp.records import Snapshot
-from bnexp.runner import resume as opening
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.store import reader, writer
@@ -205,7 +204,7 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
 
     patch.setattr(Local, "execute", made.replay.execute)
     patch.setattr(runner, "write_report_files", write_report)
-    patch.setattr(opening, "environment", lambda engine: ran_on)
+    patch.setattr(runner, "environment", lambda engine: ran_on)
     patch.setattr(Local, "load", lambda self, groups: plan.datasets)
     patch.setattr(Local, "schedule", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))
     text = writer.to_yaml(tiny().model_dump(mode="json"))

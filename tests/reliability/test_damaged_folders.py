@@ -16,7 +16,7 @@ from bnexp.report.listings import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
-from bnexp.runner.resume import RunSession
+from bnexp.runner.run import RunSession
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs, find_together
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups

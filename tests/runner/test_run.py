@@ -27,8 +27,7 @@ from bnexp.plan import Options
 from bnexp.runner import prepare as preparing
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
-from bnexp.runner.resume import RunSession
-from bnexp.runner.run import run
+from bnexp.runner.run import RunSession, run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
