@@ -31,11 +31,20 @@ PICTURE = "curves.png"
 FORMAT_VERSION = 4
 """The format in which run folders are written; environment.json names the format of a folder."""
 OVERRIDES = "overrides"
-"""Entry of environment.json: what the command that began the run had overridden in the configuration."""
+"""Entry of environment.json: the overrides of the configuration in the command that began the run."""
 CONTINUED = (3, FORMAT_VERSION)
 """The formats of folders that are continued. In format 3 checksums were over bytes; they are no longer read."""
 READ_ONLY = 2
 """The oldest format, which is still read, but not continued: `diverged` meant something else there."""
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """Return environment.json of a run folder; empty where it can't be read."""
+    try:
+        found = json.loads(read(run / ENVIRONMENT))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def check_format(run: Path) -> int | None:
@@ -44,15 +53,17 @@ def check_format(run: Path) -> int | None:
     Raises:
         InputError: this version doesn't read the format.
     """
-    found = _format(run)
-    if found is None or found in (READ_ONLY, *CONTINUED):
-        return found
+    found = read_environment(run).get("format")
+    if type(found) is not int:
+        return None
     if found > FORMAT_VERSION:
         raise InputError(f"{run}: written by a newer bnexp (format {found}, this one reads {FORMAT_VERSION}); upgrade")
-    raise InputError(
-        f"{run}: written by an earlier bnexp (format {found}, this one reads {READ_ONLY} to {FORMAT_VERSION}); "
-        "train it anew with bnexp run --rerun"
-    )
+    if found not in (READ_ONLY, *CONTINUED):
+        raise InputError(
+            f"{run}: written by an earlier bnexp (format {found}, this one reads {READ_ONLY} to {FORMAT_VERSION}); "
+            "train it anew with bnexp run --rerun"
+        )
+    return found
 
 
 def cannot_continue(run: Path) -> InputError:
@@ -63,15 +74,6 @@ def cannot_continue(run: Path) -> InputError:
     )
 
 
-def _format(run: Path) -> int | None:
-    try:
-        about = json.loads(read(run / ENVIRONMENT))
-        found = about.get("format") if isinstance(about, dict) else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if type(found) is int else None
-
-
 def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
     """Return the groups in environment.json, a text each to keep the file short: the trials that train together."""
     return [[int(number) for number in group.split()] for group in environment.get("groups", ())]
@@ -80,7 +82,7 @@ def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
 # Writing
 
 SYNC_EVERY = 1.0
-"""Seconds after which what was appended is flushed to the disk: what a power failure can lose."""
+"""Seconds after which what was appended is flushed to the disk; a power failure can lose so much."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -194,7 +196,7 @@ class AppendOnlyFile:
 
     @property
     def due(self) -> bool:
-        """Whether the last `sync` was SYNC_EVERY ago."""
+        """True if the last `sync` was SYNC_EVERY ago."""
         return time.monotonic() - self._synced >= SYNC_EVERY
 
     def sync(self) -> None:

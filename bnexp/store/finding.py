@@ -1,13 +1,12 @@
 """Finding run folders: by path, by name, by the name of their experiment, or all of them."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bnexp.errors import InputError, nearest, refuse_twice
-from bnexp.store.files import CHECKSUMS, CONFIG, ENVIRONMENT, LOG, read
+from bnexp.store.files import CHECKSUMS, CONFIG, LOG, read_environment
 from bnexp.store.reader import DamagedRunError, RunRecord
 
 RUNS_VARIABLE = "BNEXP_RUNS"
@@ -19,7 +18,8 @@ Warn = Callable[[str], None]
 def find_runs(runs: Path) -> list[RunRecord]:
     """Return the runs in a folder, oldest first."""
     folders = [path for path in runs.glob("*") if holds_run(path)] if runs.is_dir() else []
-    return [RunRecord(path) for path in sorted(folders, key=lambda path: (_started(path), path.name))]
+    started = {path: str(read_environment(path).get("started", "")) for path in folders}
+    return [RunRecord(path) for path in sorted(folders, key=lambda path: (started[path], path.name))]
 
 
 def newest_runs(runs: Path) -> list[RunRecord]:
@@ -110,8 +110,12 @@ def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[R
     """
     found, reasons, changed = [], [], list[str]()
     for run in find_some(written, runs):
-        if why := _no_run(run.path) or _unreadable(run):
-            reasons.append(why)
+        try:
+            if why := _no_run(run.path):
+                raise InputError(why)
+            run.check()
+        except InputError as error:
+            reasons.append(str(error))
         else:
             found.append(run)
             changed += run.warnings
@@ -131,14 +135,6 @@ def _no_run(path: Path) -> str:
     return f"{path}: not a run folder, {what}"
 
 
-def _unreadable(run: RunRecord) -> str:
-    try:
-        run.check()
-    except InputError as error:
-        return str(error)
-    return ""
-
-
 def experiment_of(folder: Path) -> str:
     """Return the name of the experiment that a run folder's name begins with."""
     return folder.name.rpartition("-")[0]
@@ -147,11 +143,3 @@ def experiment_of(folder: Path) -> str:
 def holds_run(path: Path) -> bool:
     """Tell whether a folder is a run: it has a configuration, or has lost it but still has checksums and a log."""
     return any(all(os.path.lexists(path / name) for name in names) for names in ((CONFIG,), (CHECKSUMS, LOG)))
-
-
-def _started(path: Path) -> str:
-    try:
-        about = json.loads(read(path / ENVIRONMENT))
-        return str(about.get("started", "")) if isinstance(about, dict) else ""
-    except (OSError, ValueError, RecursionError):
-        return ""

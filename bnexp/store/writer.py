@@ -132,10 +132,7 @@ class RunWriter:
         """Make a run folder with the configuration and the environment.
 
         Args:
-            path: the folder.
-            config: the experiment.
-            trials: every planned trial.
-            environment: versions, device and the like.
+            path, config, trials, environment: as for the writer.
             groups: see regroup.
             reused: rows of the trials that have an outcome already.
 
@@ -159,9 +156,7 @@ class RunWriter:
         """Continue a run folder with all of it that is as it was written; what is damaged is kept under another name.
 
         Args:
-            path: the folder.
-            config: its configuration.
-            trials: every planned trial.
+            path, config, trials: as for the writer.
             environment, groups: stand in for an environment.json that is damaged.
             retry_failed: forget the outcome of trials that failed.
 

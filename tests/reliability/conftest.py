@@ -13,27 +13,21 @@ import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NoReturn, Self
+from typing import Any
 from zlib import crc32
 
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 from bnexp import screen
 from bnexp.analysis.runs import ComparedRun
-from bnexp.cli.main import main
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.yaml import to_yaml
-from bnexp.engines import throttle as pace
+from bnexp.config.yaml import parse, to_yaml
 from bnexp.engines.messages import Event
 from bnexp.plan import Options, run_name
 from bnexp.report import summary as folder
@@ -46,12 +40,10 @@ from bnexp.store.integrity import examine
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment
-from tests.reliability.faults import Made, made_runs
+from tests.reliability.faults import EXPERIMENT, PATIENCE, Child, Made, command, made_runs, results, unhurried
 
 WORKERS = 2
 """Processes that fork others, at once."""
-PATIENCE = 120.0
-"""Seconds after which something that should have happened counts as not happening, on a machine that is busy."""
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
 FILMED = ("trials.csv", "curves.csv", "checksums.txt")
@@ -62,14 +54,8 @@ LOST = 70
 
 def tiny(every: float = OFTEN, **raw: Any) -> ExperimentConfig:
     """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges."""
-    train = {"epochs": 3, "batch_size": 32, "momentum": 0.9, "checkpoint_every": every} | raw.pop("train", {})
-    settings: dict[str, Any] = {
-        "name": "tiny",
-        "data": {"name": "digits", "train_size": 160, "val_size": 40, "test_size": 40},
-        "model": {"depth": 2, "width": 8, "activation": "relu", "dropout": 0.2},
-        "arms": ["none", "before"],
-        "grid": {"train.lr": [0.1, 1e30]},
-    }
+    settings: dict[str, Any] = parse(EXPERIMENT, "tiny") | {"probes": []}
+    train = settings["train"] | {"checkpoint_every": every} | raw.pop("train", {})
     return experiment(**settings | raw, train=train)
 
 
@@ -113,93 +99,6 @@ def _warm_up() -> None:
 def finish(futures: Iterable[Future[Any]]) -> list[Any]:
     """Wait for what workers do; what failed there fails here."""
     return [future.result(5 * PATIENCE) for future in futures]
-
-
-class Child:
-    """A fork of this process that does one thing; it is gone when the block ends.
-
-    Args:
-        work: what it does.
-        log: gets what it prints to stderr; what it prints to stdout goes beside it.
-    """
-
-    def __init__(self, work: Callable[[], object], log: Path):
-        self._log = log
-        self.pid = os.fork()
-        if not self.pid:
-            _do(work, log)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if "code" not in self.__dict__:
-            self.send(signal.SIGKILL)
-            self.send(signal.SIGCONT)
-            assert self.code != 0
-
-    @cached_property
-    def code(self) -> int:
-        """How it ended, after waiting for that; the number of a signal is negative."""
-        until = time.monotonic() + PATIENCE
-        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
-            if time.monotonic() > until:
-                os.kill(self.pid, signal.SIGKILL)
-                raise TimeoutError(f"no end after {PATIENCE} s: {self.said}")
-            time.sleep(0.002)
-        return os.waitstatus_to_exitcode(ended[1])
-
-    @property
-    def said(self) -> str:
-        """What it has printed to stderr so far."""
-        return self._log.read_text() if self._log.exists() else ""
-
-    @property
-    def running(self) -> bool:
-        """Whether it hasn't ended."""
-        if "code" in self.__dict__:
-            return False
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if pid:
-            self.__dict__["code"] = os.waitstatus_to_exitcode(status)
-        return not pid
-
-    def send(self, number: int) -> None:
-        """Send a signal."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
-
-    def until(self, happened: Callable[[], object]) -> None:
-        """Wait for something that it should bring about."""
-        until = time.monotonic() + PATIENCE
-        while not happened():
-            assert self.running, f"ended with {self.code} before: {self.said}"
-            assert time.monotonic() < until, f"not after {PATIENCE} s: {self.said}"
-            time.sleep(0.002)
-
-
-def _do(work: Callable[[], object], log: Path) -> NoReturn:
-    code = 1
-    try:
-        for number, path in ((1, log.with_suffix(".out")), (2, log)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
-        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (for as long as the process lives)
-        sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
-        work()
-        code = 0
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
-
-
-def command(*words: object) -> None:
-    """Run `bnexp` in this process, which ends with it."""
-    sys.argv = ["bnexp", *map(str, words)]
-    main()
 
 
 # What a process does to its files
@@ -369,7 +268,7 @@ class Task:
         return Child(self._train, self.log)
 
     def _train(self) -> None:
-        take_every_checkpoint()
+        unhurried(pytest.MonkeyPatch())
         if not self.report:
             runner.write_report_files = _write_little
         if self.breaks:
@@ -423,11 +322,6 @@ def wait(happened: Callable[[], object] = lambda: False) -> None:
         time.sleep(0.005)
 
 
-def take_every_checkpoint() -> None:
-    """Leave out that copies and checkpoints may take only a share of the time."""
-    pace.HELD_SHARE = pace.SAVED_SHARE = float("inf")
-
-
 def _write_little(record: RunRecord) -> None:
     replace_file(record.path / "summary.csv", "metric")
     replace_file(record.path / "summary.md", "# tiny")
@@ -478,18 +372,6 @@ def unsound(path: Path, config: ExperimentConfig) -> set[bytes]:
 def places(path: Path) -> set[tuple[int, int]]:
     """Return trial and step of every whole row of a run's curves.csv."""
     return {(int(trial), int(step)) for trial, _, step, *_ in (row.split(b",") for row in rows(path))}
-
-
-def results(path: Path) -> dict[str, Any]:
-    """Return all that two runs of one experiment share: the tables to the byte but for the seconds, and the weights."""
-    tables = {name: (path / name).read_bytes().splitlines() for name in ("trials.csv", "curves.csv")}
-    probes = _read(path / "probes.csv")
-    weights = {file.name: load_file(file) for file in sorted((path / "checkpoints").glob("weights-*"))}
-    return {
-        **{name: [line.rpartition(b",")[0] for line in lines] for name, lines in tables.items()},
-        "probes.csv": probes.splitlines(),
-        "weights": {name: {key: array.tobytes() for key, array in some.items()} for name, some in weights.items()},
-    }
 
 
 def leftovers(path: Path) -> list[str]:

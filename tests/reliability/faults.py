@@ -1,19 +1,21 @@
-"""A tiny run that is trained once and replayed in milliseconds, and a disk that refuses when it is told to."""
+"""A tiny run that is trained once and replayed in milliseconds, commands in forks, and a disk that refuses."""
 
 import errno
 import io
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import pytest
 from safetensors.numpy import load_file
@@ -36,6 +38,8 @@ from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.loop import Progress
 
+PATIENCE = 120.0
+"""Seconds after which something that should have happened counts as not happening, on a machine that is busy."""
 CUT_AT = 6
 """Events after which the unfinished run was interrupted: the first group has ended, the second has a checkpoint."""
 EVENTS = 8
@@ -68,16 +72,16 @@ def fast_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def without_seconds(file: Path) -> list[bytes]:
-    """The lines of a table without their last column, which no two trainings share."""
-    return [line.rpartition(b",")[0] for line in file.read_bytes().splitlines()]
-
-
 def results(run: Path) -> dict[str, Any]:
-    """All that two runs of one experiment share, byte for byte."""
-    files = sorted((run / "checkpoints").iterdir())
-    weights = {path.name: {key: array.tobytes() for key, array in load_file(path).items()} for path in files}
-    return {"weights": weights} | {name: without_seconds(run / name) for name in ("trials.csv", "curves.csv")}
+    """All that two runs of one experiment share: the tables to the byte but for the seconds, and the weights."""
+    tables = {name: (run / name).read_bytes().splitlines() for name in ("trials.csv", "curves.csv")}
+    probes = run / "probes.csv"
+    weights = {file.name: load_file(file) for file in sorted((run / "checkpoints").iterdir())}
+    return {
+        **{name: [line.rpartition(b",")[0] for line in lines] for name, lines in tables.items()},
+        "probes.csv": probes.read_bytes().splitlines() if probes.exists() else [],
+        "weights": {name: {key: array.tobytes() for key, array in some.items()} for name, some in weights.items()},
+    }
 
 
 def message(act: Callable[[], object]) -> str:
@@ -248,38 +252,105 @@ def as_nobody() -> Iterator[None]:
         os.seteuid(0)
 
 
+class Child:
+    """A fork of this process that does one thing; it is gone when the block ends.
+
+    Args:
+        work: what it does.
+        log: gets what it prints to stderr; what it prints to stdout goes beside it.
+    """
+
+    def __init__(self, work: Callable[[], object], log: Path):
+        self._log = log
+        self.pid = os.fork()
+        if not self.pid:
+            _do(work, log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if "code" not in self.__dict__:
+            self.send(signal.SIGKILL)
+            self.send(signal.SIGCONT)
+            assert self.code != 0
+
+    @cached_property
+    def code(self) -> int:
+        """How it ended, after waiting for that; the number of a signal is negative."""
+        until = time.monotonic() + PATIENCE
+        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            if time.monotonic() > until:
+                os.kill(self.pid, signal.SIGKILL)
+                raise TimeoutError(f"no end after {PATIENCE} s: {self.said}")
+            time.sleep(0.002)
+        return os.waitstatus_to_exitcode(ended[1])
+
+    @property
+    def said(self) -> str:
+        """What it has printed to stderr so far."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether it hasn't ended."""
+        if "code" in self.__dict__:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.__dict__["code"] = os.waitstatus_to_exitcode(status)
+        return not pid
+
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something that it should bring about."""
+        until = time.monotonic() + PATIENCE
+        while not happened():
+            assert self.running, f"ended with {self.code} before: {self.said}"
+            assert time.monotonic() < until, f"not after {PATIENCE} s: {self.said}"
+            time.sleep(0.002)
+
+
+def _do(work: Callable[[], object], log: Path) -> NoReturn:
+    code = 1
+    try:
+        for number, path in ((1, log.with_suffix(".out")), (2, log)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (for as long as the process lives)
+        sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
+        work()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def command(*words: object) -> None:
+    """Run `bnexp` in this process, which ends with it."""
+    sys.argv = ["bnexp", *map(str, words)]
+    main()
+
+
 def in_a_child(folder: Path, *words: str, before: Callable[[], None] = lambda: None) -> tuple[int, str]:
     """`bnexp` with some words in a fork of this process; return its exit code and what it said on stderr."""
-    reads, writes = os.pipe()
-    with warnings.catch_warnings():
+
+    def work() -> None:
+        os.chdir(folder)
+        before()
+        command(*words)
+
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as place:
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which a replayed training doesn't use
-        child = os.fork()
-    if not child:
-        try:
-            _become(folder, writes, words, before)
-        finally:
-            os._exit(70)  # never back into the tests
-    os.close(writes)
-    with open(reads) as pipe:
-        said = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), said
-
-
-def _become(folder: Path, writes: int, words: Sequence[str], before: Callable[[], None]) -> None:
-    """Be the command; its end is the end of the process."""
-    code: Any = 70
-    with open(os.devnull, "w") as sys.stdout, open(writes, "w") as sys.stderr:
-        try:
-            os.chdir(folder)
-            sys.argv = ["bnexp", *words]
-            before()
-            main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        except BaseException:
-            traceback.print_exc()
-    os._exit(code)
+        with Child(work, Path(place) / "log") as child:
+            return child.code, child.said
 
 
 # A disk that refuses

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 
 from bnexp.errors import BnexpError, InputError
-from bnexp.plan import run_name
 from bnexp.report.listings import list_runs
-from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import RunSession
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.finding import find_runs, find_together
+from bnexp.store.finding import find_together
 from bnexp.store.reader import RunRecord, finished_run, recorded_groups
 from tests.helpers import crossed, rewrite
 from tests.reliability.faults import (
@@ -30,7 +28,6 @@ from tests.reliability.faults import (
     replayed,
     results,
     tiny,
-    trained_again,
 )
 
 TABLES, DESCRIPTIONS = ("trials.csv", "curves.csv", "probes.csv"), ("config.yaml", "environment.json")
@@ -190,12 +187,6 @@ def test_the_command_line_says_it(made: Made, folder: Path) -> None:
     assert said.endswith("no run is left; bnexp run with its configuration restores one\n")
 
 
-def test_a_folder_that_lost_its_configuration_is_still_a_run(made: Made, folder: Path) -> None:
-    run = made.copy("finished", folder / "runs")
-    (run / "config.yaml").unlink()
-    assert [each.path.name for each in find_runs(folder / "runs")] == [run.name] == [run_name(tiny())]
-
-
 # The same command restores what it can
 
 
@@ -288,16 +279,6 @@ def test_a_report_that_is_lost_is_made_again_without_training(made: Made, folder
     done = continued(made, folder / "runs")
     assert (done.trained, (run / name).read_bytes()) == ([], (made.finished / name).read_bytes())
     check_restored(made, done)
-
-
-def test_the_real_report_is_made_again(made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = made.copy("finished", folder / "runs")
-    monkeypatch.setattr(runner, "write_report_files", write_report_files)
-    names = ("summary.csv", "summary.md", "curves.png")
-    for name in names:
-        (run / name).unlink()
-    trained_again(folder / "runs")
-    assert [(run / name).read_bytes() for name in names] == [(made.finished / name).read_bytes() for name in names]
 
 
 @pytest.mark.parametrize("name", ["log.txt", ".owner.json"])

@@ -149,16 +149,6 @@ def test_whatever_is_asked_for_by_name_is_answered(runs: Path, cli: Command, nam
     assert sorted(runs.rglob("*")) == before
 
 
-def test_a_run_elsewhere_is_read_by_its_path(runs: Path, here: Path, cli: Command) -> None:
-    elsewhere = made_run(here / "elsewhere" / "runs", name="other")
-    for written in (
-        elsewhere,
-        f"../{here.name}/elsewhere/runs/{elsewhere.name}",
-        f"runs/../elsewhere/runs/{elsewhere.name}",
-    ):
-        assert [run["run"] for run in cli("compare", written, "--json").json()] == [elsewhere.name]
-
-
 # What lies in runs/
 
 
@@ -360,12 +350,6 @@ def test_a_folder_that_another_program_wrote_is_named_and_takes_no_other_run_wit
     warned: list[str] = []
     ((*_, kept),) = find_together([run.name, healthy(runs)], runs, warned.append)
     assert (kept.path.name, len(warned), run.name in warned[0]) == (healthy(runs), 1, True)
-
-
-def test_sealing_a_folder_that_is_as_it_was_changes_nothing(runs: Path) -> None:
-    run = made_run(runs, name="foreign")
-    sealed(run, {})
-    assert RunRecord(run).warnings == ()
 
 
 def test_what_a_comparison_can_not_be_made_of_is_left_out_and_named(runs: Path, cli: Command) -> None:

@@ -25,20 +25,18 @@ from bnexp.store.reader import finished_run
 from tests.helpers import crossed
 from tests.reliability.conftest import (
     OFTEN,
-    PATIENCE,
     SELDOM,
     WORKERS,
-    Child,
     Task,
     check_whole,
     finish,
     leftovers,
     places,
-    results,
     rows,
     tiny,
     wait,
 )
+from tests.reliability.faults import PATIENCE, Child, results
 
 AT_RANDOM = 20
 """Signals that come at random moments."""

@@ -18,16 +18,15 @@ from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.integrity import examine
 from bnexp.store.reader import RunRecord
 from tests.reliability.conftest import (
-    PATIENCE,
     SELDOM,
     WORKERS,
     Task,
     check_whole,
     finish,
-    results,
     rows,
     tiny,
 )
+from tests.reliability.faults import PATIENCE, results
 
 KILLS = 50
 """SIGKILLs at random moments, each followed by the same command."""

@@ -176,31 +176,15 @@ def remount(place: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
 
 
-SIZES = (8, 24, 48)
-"""KiB of disks that are too small."""
-
-
 @pytest.mark.usefixtures("replay")
-def test_a_disk_that_is_full_is_said_and_more_room_continues_the_run(made: Made, folder: Path) -> None:
-    (folder / "unused").mkdir()
-    for number, size in enumerate(SIZES):
-        disk = folder / str(number)
-        with mounted(disk, f"size={size}k"):
-            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))  # type: ignore[misc]
-            kept = rows(disk / made.finished.name)
-            remount(disk, "size=1m")
-            assert results(trained_again(disk).path) == made.results
-            assert kept <= rows(disk / made.finished.name)
-
-
-@pytest.mark.usefixtures("replay")
-def test_a_disk_without_room_for_another_file_is_said(made: Made, folder: Path) -> None:
-    for inodes in (5, 8, 12):
-        disk = folder / str(inodes)
-        with mounted(disk, f"size=1m,nr_inodes={inodes}"):
-            assert "No space left on device" in refused(lambda disk=disk: trained_again(disk))  # type: ignore[misc]
-            remount(disk, "nr_inodes=100")
-            assert results(trained_again(disk).path) == made.results
+@pytest.mark.parametrize("room", ["size=8k", "size=24k", "size=48k", *(f"nr_inodes={n},size=1m" for n in (5, 8, 12))])
+def test_a_disk_that_is_full_is_said_and_more_room_continues_the_run(made: Made, folder: Path, room: str) -> None:
+    with mounted(folder / "disk", room):
+        assert "No space left on device" in refused(lambda: trained_again(folder / "disk"))
+        kept = rows(folder / "disk" / made.finished.name)
+        remount(folder / "disk", "nr_inodes=100" if "inodes" in room else "size=1m")
+        assert results(trained_again(folder / "disk").path) == made.results
+        assert kept <= rows(folder / "disk" / made.finished.name)
 
 
 @pytest.mark.usefixtures("replay")
@@ -233,9 +217,7 @@ def test_a_full_disk_stops_a_real_training_which_then_continues(made: Made, fold
 
 # Limits of the process
 
-
-def run_words(limit: Callable[[], None] = lambda: None) -> tuple[tuple[str, ...], Callable[[], None]]:
-    return ("run", "exp.yaml", "--runs", "runs"), limit
+RUN = ("run", "exp.yaml", "--runs", "runs")
 
 
 FILE_SIZES = (60, 500, 1_500, 6_500)
@@ -245,11 +227,10 @@ FILE_SIZES = (60, 500, 1_500, 6_500)
 @pytest.mark.usefixtures("replay")
 @pytest.mark.parametrize("size", FILE_SIZES)
 def test_a_limit_on_the_size_of_files_is_said(made: Made, folder: Path, size: int) -> None:
-    words, limit = run_words(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-    code, said = in_a_child(folder, *words, before=limit)
+    code, said = in_a_child(folder, *RUN, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
     run = f"runs/{made.finished.name}"
     assert (code, said) == (1, f"bnexp: {run}: File too large; the same command continues once that is mended\n")
-    assert in_a_child(folder, *words) == (0, "")
+    assert in_a_child(folder, *RUN) == (0, "")
     assert results(folder / run) == made.results
 
 
@@ -270,9 +251,8 @@ def test_too_many_open_files_are_said(
                 allow_files(more)
             yield each
 
-    words, _ = run_words()
     monkeypatch.setattr(Local, "execute", execute)
-    code, said = in_a_child(folder, *words)
+    code, said = in_a_child(folder, *RUN)
     monkeypatch.setattr(Local, "execute", made.replay.execute)
     run = f"runs/{made.finished.name}"
     if (code, said) != (0, ""):  # so many files may be enough
@@ -283,7 +263,7 @@ def test_too_many_open_files_are_said(
         )
     else:
         assert more
-    assert in_a_child(folder, *words) == (0, "")
+    assert in_a_child(folder, *RUN) == (0, "")
     assert results(folder / run) == made.results
 
 
@@ -327,20 +307,6 @@ def test_a_table_that_is_deleted_meanwhile_is_said_or_written_again(
     with suppress(BnexpError):
         trained_again(folder / "runs", stopping(event, path.unlink))
     assert results(trained_again(folder / "runs").path) == made.results
-
-
-def test_an_append_into_a_file_that_is_gone_is_said(made: Made, folder: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        replayed(patch, made)
-        run, seen = folder / "runs" / made.finished.name, list[Event]()
-
-        def watch(event: Event) -> None:
-            seen.append(event)
-            if len(seen) == 1:
-                (run / "curves.csv").unlink()
-
-        assert "No such file or directory" in refused(lambda: trained_again(folder / "runs", watch))
-        assert len(seen) == 1
 
 
 @pytest.mark.usefixtures("replay")

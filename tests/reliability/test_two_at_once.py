@@ -25,18 +25,16 @@ from tests.cli.command import tree
 from tests.reliability.conftest import (
     FILMED,
     SELDOM,
-    Child,
     Operations,
     Task,
     check_whole,
-    command,
     finish,
     leftovers,
-    results,
     rows,
     tiny,
     wait,
 )
+from tests.reliability.faults import Child, command, results
 
 READINGS = 400
 """Ways to meet the files of a run's tables, of all that there are."""

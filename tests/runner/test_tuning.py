@@ -86,42 +86,6 @@ def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> N
     assert len(choose(config, record)) == 4
 
 
-def test_how_close_a_choice_was_is_recorded(tmp_path: Path) -> None:
-    config = tuned(tune={"grid": {"train.lr": [0.2, 0.4, 0.5, 1e-6]}, "seeds": 3})
-    record = run(prepare(search_config(config), tmp_path, "cpu"))
-    for choice in choose(config, record):
-        mine = record.trials[record.trials["arm"] == choice.arm].groupby("train.lr")["final_val_accuracy"]
-        values = {rate: found.to_numpy() for rate, found in mine}
-        best = values.pop(choice.values["train.lr"])
-        behind = {rate: best.mean() - found.mean() for rate, found in values.items()}
-        errors = {rate: np.sqrt((best.var(ddof=1) + found.var(ddof=1)) / 3) for rate, found in values.items()}
-        assert choice.tried == 4
-        assert choice.ties == 1 + sum(behind[rate] <= errors[rate] for rate in values)
-        assert choice.lead == pytest.approx(min(behind[rate] for rate in values if behind[rate] > errors[rate]))
-        assert choice.ties < 4  # a rate of 1e-6 learns nothing
-
-
-def test_with_one_tuning_seed_nothing_is_known_of_ties(tmp_path: Path) -> None:
-    config = tuned(tune={"grid": {"train.lr": [0.2, 0.5]}, "seeds": 1})
-    choice = choose(config, run(prepare(search_config(config), tmp_path, "cpu")))[0]
-    assert (choice.tried, choice.ties) == (2, None)
-    assert choice.lead is not None
-
-
-def test_a_tuning_trial_that_failed_takes_no_value_out_of_the_choice(tmp_path: Path) -> None:
-    config = tuned(tune={"grid": {"train.lr": [0.2, 0.5, 1e-6]}, "seeds": 3})
-    record = run(prepare(search_config(config), tmp_path, "cpu"))
-    before = choose(config, record)
-    best = record.trials["train.lr"] == before[0].values["train.lr"]
-    lost = best & (record.trials["seed"] == 1000) & (record.trials["arm"] == before[0].arm)
-    record.__dict__["trials"] = record.trials.assign(outcome=record.trials["outcome"].mask(lost, "failed"))
-    assert lost.sum() == 1
-    choice = choose(config, record)[0]
-    others = record.trials[(record.trials["arm"] == choice.arm) & (record.trials["seed"] != 1000)]
-    means = others.groupby("train.lr")["final_val_accuracy"].mean()
-    assert (choice.values, choice.tried) == ({"train.lr": means.idxmax()}, 3)
-
-
 def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
     record = run(prepare(search_config(tuned()), tmp_path, "cpu"))
     before = choose(tuned(), record)

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.errors import InputError
-from bnexp.store import files
-from bnexp.store.files import AppendOnlyFile, make_folder, quarantine, remove_leftovers, replace
+from bnexp.store.files import AppendOnlyFile, quarantine, remove_leftovers, replace
 
 
 @pytest.mark.parametrize(("content", "stored"), [("γ = 1\n", "γ = 1\n".encode()), (b"\x00\xff", b"\x00\xff")])
@@ -50,38 +48,7 @@ def test_damaged_files_are_kept_under_names_of_their_own(tmp_path: Path) -> None
     assert [(tmp_path / f"file.damaged-{n}").read_text() for n in (1, 2)] == ["damaged 1", "damaged 2"]
 
 
-def test_a_link_is_no_place_for_a_run(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(InputError, match=r"run: is a link, but runs are written into folders; remove it"):
-        make_folder(tmp_path / "run" / "checkpoints")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
-
-
 # Appending
-
-
-def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
-    for content in (b"a\n", b"b\n"):
-        file = AppendOnlyFile(tmp_path / "file")
-        file.append(content)
-        assert (tmp_path / "file").read_bytes().endswith(content)
-        file.close()
-    assert (tmp_path / "file").read_bytes() == b"a\nb\n"
-
-
-def test_an_appender_says_when_it_is_time_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    monkeypatch.setattr(files.time, "monotonic", lambda: clock[0])
-    file = AppendOnlyFile(tmp_path / "file")
-    due = []
-    for tenth in range(25):
-        clock[0] = tenth / 10
-        due.append(file.due)
-        if file.due:
-            file.sync()
-    file.close()
-    assert [tenth for tenth, now in enumerate(due) if now] == [10, 20]
 
 
 def test_a_write_that_is_taken_in_parts_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,6 @@ def test_a_new_run_lists_every_trial_and_none_has_ended(make_run: MakeRun) -> No
     assert len(run.curves) == 0
 
 
-def test_the_configuration_and_the_environment_read_back(make_run: MakeRun) -> None:
-    run = make_run(question="Does it?", model={"width": [4, 5]}, grid={"model.init.scale": {"logspace": [1, 1e-4, 3]}})
-    assert run.read().config == run.config
-    assert run.read().environment["device"] == "cpu"
-    assert run.read().environment["ended"] is None
-
-
 def test_a_run_is_complete_when_every_trial_has_an_outcome(make_run: MakeRun) -> None:
     run = make_run()
     run.record(0)

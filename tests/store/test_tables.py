@@ -1,6 +1,5 @@
 """Rows of tables: every digit, a line a row, no formula for a spreadsheet; and columns that read back as configured."""
 
-import csv
 import math
 from typing import Any
 
@@ -30,7 +29,6 @@ from bnexp.store.tables import (
     unescape_cell,
 )
 from tests.helpers import experiment
-from tests.store.conftest import MakeRun
 
 
 @pytest.mark.parametrize(
@@ -57,12 +55,6 @@ def test_how_a_value_is_written(value: object, expected: str) -> None:
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.just(np.float64(0.1)))))
 def test_numbers_are_written_faster_but_not_otherwise(numbers: list[float | None]) -> None:
     assert numbers_row(numbers) == to_row(numbers)
-
-
-def test_every_float_reads_back_as_itself() -> None:
-    numbers = np.random.default_rng(0).standard_normal(500) * 10.0 ** np.arange(-250, 250)
-    text = csv_text([["x"], *([float(number)] for number in numbers)])
-    assert [float(row["x"]) for row in csv.DictReader(text.splitlines())] == numbers.tolist()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0"])
@@ -244,9 +236,3 @@ def test_a_row_of_another_trial_is_refused(column: int, cell: str, message: str)
     row[column] = cell
     with pytest.raises(ValueError, match=f"^{message}$"):
         trial_frame(Table(TRIALS, [row]), config)
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_an_arm_of_a_run_folder_keeps_its_name(make_run: MakeRun, arm: str) -> None:
-    run = make_run(arms={arm: {"model.norm.kind": "none"}, "other": {}})
-    assert list(run.read().trials["arm"]) == [arm, "other"]
