@@ -1,4 +1,4 @@
-"""What an experiment comes to before it is trained: its layers, trials and groups, and what they will take."""
+"""An experiment before it is trained: its layers, trials and groups, and the time and memory that they will take."""
 
 from dataclasses import asdict, dataclass
 from html import escape
@@ -37,7 +37,7 @@ class GroupOverview:
     probing: float
     """The probes' share of them."""
     bytes: int
-    """What it takes besides the images, estimated."""
+    """Memory that it takes besides the images, estimated."""
 
     def label(self) -> str:
         """Arms of the group, and the grid values that all its trials share."""
@@ -57,7 +57,7 @@ class Overview:
     free: int
     """Bytes that the device has to spare."""
     data: tuple[Named, ...]
-    """What the trials train on, each kind once."""
+    """The data sets of the trials, each once."""
     groups: tuple[GroupOverview, ...]
     """In the order in which they begin."""
 
@@ -111,7 +111,7 @@ class Overview:
         return "\n".join([yaml, *map(to_html, self.tables()), summary])
 
     def warnings(self) -> list[str]:
-        """What is probably a mistake in the data."""
+        """Probable mistakes in the data."""
         return data_warnings(self.data)
 
     @property
@@ -158,7 +158,7 @@ class Overview:
 
 
 def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overview:
-    """Work out what an experiment comes to; times a few steps, and reads images of folders alone.
+    """Return the overview of an experiment; this times a few steps, and reads images only from folders.
 
     Raises:
         InputError: batches don't fit the data, or one trial alone doesn't fit the memory.

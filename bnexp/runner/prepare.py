@@ -28,11 +28,11 @@ PACKAGES = ("torch", "torchvision", "numpy", "pydantic")
 
 
 RunState = Literal["finished", "begun", "new"]
-"""Of a run folder: complete, and nothing of it is asked for again; to be continued; or to be made from the start."""
+"""State of a run folder: complete, and nothing in it is to be trained again; to be continued; or to be made anew."""
 
 
 def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunState:
-    """Return what a run folder holds. This is the one place where that is decided, and it takes no torch.
+    """Return the state of a run folder. This is the one place where that is decided, without torch.
 
     Raises:
         InputError: there can be no runs, the folder is a link or of another format, or another process has it.
@@ -40,7 +40,7 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
     path = runs / run_name(config)
     done = None if options.rerun else finished_run(path)
     failed = done is not None and options.retry_failed and (done.trials["outcome"] == "failed").any()
-    # With other labels it goes on, with nothing to train, and so writes them into its configuration and its tables.
+    # With other labels it continues, with nothing to train, which writes them into its configuration and its tables.
     if done and done.config.labels == config.labels and not failed:
         return "finished"
     _check_folder(runs)
@@ -54,7 +54,7 @@ def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunStat
 
 
 def environment(engine: "Engine") -> dict[str, Any]:
-    """Return what environment.json keeps besides the times."""
+    """Return the content of environment.json except times and groups."""
     return {
         "bnexp": __version__,
         "python": platform.python_version(),
@@ -93,7 +93,7 @@ class Plan:
 
     @property
     def data(self) -> list[Named]:
-        """What was read for each group."""
+        """The data of each group."""
         from bnexp.engines.devices import data_key  # imports torch
 
         return [(group.settings.data.name, self.datasets[data_key(group)].shape) for group in self.groups]
@@ -107,7 +107,7 @@ def prepare(
     options: Options | None = None,
     state: RunState | None = None,
 ) -> Plan:
-    """Work out what will be trained, load the data, and check that all fits together.
+    """Plan what will be trained, load the data, and check that all fits together.
 
     A run that is there already keeps the groups that it began with, since results depend on them in the last bits.
 

@@ -27,7 +27,7 @@ from bnexp.training.loop import Progress
 # Opening the folder
 
 VERSIONS = ("bnexp", "torch", "device_name")
-"""What of the environment the results depend on."""
+"""Entries of environment.json that the results depend on."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class RunSession:
     writer: RunWriter
     checkpoints: Checkpoints
     jobs: tuple[Job, ...]
-    """What is left to train, in order."""
+    """The groups that are left to train, in order."""
     news: tuple[str, ...]
-    """What the user should know of how it begins."""
+    """Lines about how it begins, for the user."""
     damage: tuple[str, ...] = ()
-    """What was not as it had been written."""
+    """Lines about files that were damaged."""
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def _continued(plan: Plan, writer: RunWriter) -> RunSession:
 
 
 def _jobs(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
-    """Return what is left to train: groups as they were saved, and from the start those that were not.
+    """Return what is left to train: groups as they were saved, the others from the start.
 
     A group is trained as a whole even if some of its trials have ended: the trials that train together decide the last
     bits of each other's results.
@@ -176,11 +176,11 @@ class Recorder:
             self._fail(event.job, event.failure)
 
     def latest(self, group: int) -> Snapshot | None:
-        """Return the newest state that a group can go on from."""
+        """Return the newest state that a group can continue from."""
         return self._held[group]() if group in self._held else self._checkpoints.load(group)
 
     def stop(self, why: str) -> None:
-        """Save how far the groups in training got: they stop here."""
+        """Save the states of the groups in training: they stop here."""
         self._writer.sync()
         for group in self._held:
             self._save(group)
@@ -223,7 +223,7 @@ class Recorder:
         for number in sorted(resumed, key=lambda number: number == job.number):
             self._checkpoints.save(number, resumed[number])
         self._held.pop(job.number, None)
-        if job.number not in resumed:  # last, so that at no moment there is nothing to go on from
+        if job.number not in resumed:  # last, so that there is always something to continue from
             self._checkpoints.drop(job.number)
         self._writer.go_back({n: part.resume.step if part.resume else -1 for part in parts for n in part.group.numbers})
         if len(parts) > 1:

@@ -19,11 +19,11 @@ from bnexp.training.numerics import dtype_of
 
 @dataclass(frozen=True)
 class TrainedTrial:
-    """A trial of a run and what it ended with."""
+    """A trial of a run with its final weights."""
 
     trial: Trial
     weights: Snapshot
-    """Of this trial alone: every array has an axis of length 1 in front."""
+    """Its final weights; every array has an axis of length 1 in front."""
 
     @property
     def group(self) -> TrialGroup:
@@ -32,7 +32,7 @@ class TrainedTrial:
 
     @property
     def finite(self) -> bool:
-        """Whether every weight and running statistic is a number; those of a diverged trial may not be."""
+        """True if all weights and running statistics are finite; those of a diverged trial may not be."""
         return all(torch.from_numpy(array).isfinite().all() for array in self.weights.arrays.values())
 
     def network(self, shape: DataShape, device: torch.device, draws: TrialRandom | None = None) -> nn.Module:

@@ -31,43 +31,43 @@ class Checkpoints:
         self._folder = run / "checkpoints"
 
     def save(self, group: int, snapshot: Snapshot) -> None:
-        """Keep what continues a group."""
+        """Write the snapshot that a group continues from."""
         write_snapshot(self._path(group), snapshot)
 
     def finish(self, group: int, snapshot: Snapshot) -> None:
-        """Keep the final weights of trials of a group."""
+        """Write the final weights of trials of a group, taken from its snapshot."""
         weights = {
             name.removeprefix(WEIGHTS): array for name, array in snapshot.arrays.items() if name.startswith(WEIGHTS)
         }
         self.keep(group, dataclasses.replace(snapshot, arrays=weights))
 
     def keep(self, group: int, weights: Snapshot) -> None:
-        """Keep final weights that nothing else is among."""
+        """Write a snapshot that holds final weights alone."""
         write_snapshot(self._folder / f"weights-{group:03}-{weights.step}.safetensors", weights)
 
     def drop(self, group: int) -> None:
-        """Remove what would continue a group."""
+        """Remove the snapshot that a group would continue from."""
         self._path(group).unlink(missing_ok=True)
 
     def load(self, group: int) -> Snapshot | None:
-        """Return what continues a group, or None where there is nothing that is as it was written."""
+        """Return the snapshot that a group continues from, or None if it is missing or damaged."""
         return read_snapshot(self._path(group))
 
     @property
     def numbers(self) -> set[int]:
-        """The groups that there is a file of, readable or not."""
+        """The groups that have a file, readable or not."""
         stems = [path.stem.removeprefix("group-") for path in self._folder.glob("group-*.safetensors")]
         return {int(stem) for stem in stems if stem.isdecimal()}
 
     def furthest(self, trials: Collection[int], usable: Callable[[Snapshot], bool]) -> dict[int, Snapshot]:
-        """Return what continues some of the trials, by group, and the trials that are trained along with them.
+        """Return the snapshots to continue some trials from, by group.
 
-        Where several files hold a trial, as when a group was being cut while the process stopped, the one that
-        got furthest counts.
+        They include the other trials of those groups. If several files hold a trial, since the process stopped while
+        it split a group, the one that got furthest counts.
 
         Args:
             trials: numbers of the trials to continue.
-            usable: says whether training can go on from a snapshot.
+            usable: tells whether training can continue from a snapshot.
         """
         found = [(number, snapshot) for number in sorted(self.numbers) if (snapshot := self.load(number))]
         left, kept, covered = set(trials), dict[int, Snapshot](), set[int]()
@@ -89,7 +89,7 @@ class Checkpoints:
 
 
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Put a snapshot into a file of its own, with a checksum over all of it."""
+    """Write a snapshot into a file, with a checksum over all of it."""
     about = {
         "trials": json.dumps(snapshot.trials),
         "epoch": str(snapshot.epoch),
@@ -101,7 +101,7 @@ def write_snapshot(path: Path, snapshot: Snapshot) -> None:
 
 
 def read_snapshot(path: Path) -> Snapshot | None:
-    """Return the snapshot in a file, or None where there is nothing that is as it was written."""
+    """Return the snapshot in a file, or None if it is missing or damaged."""
     if not os.path.isfile(path):  # a pipe would be waited for
         return None
     try:
@@ -117,7 +117,7 @@ def read_snapshot(path: Path) -> Snapshot | None:
 
 
 def _checksum(about: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> int:
-    """Return a checksum over the numbers, their shapes and types, and what is said about them."""
+    """Return a checksum over the numbers, their shapes and types, and the metadata."""
     shapes = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
     sum_ = crc32(repr((sorted(about.items()), sorted(shapes.items()))).encode())
     for _, array in sorted(arrays.items()):

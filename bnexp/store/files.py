@@ -35,7 +35,7 @@ OVERRIDES = "overrides"
 CONTINUED = (3, FORMAT_VERSION)
 """The formats of folders that are continued. In format 3 checksums were over bytes; they are no longer read."""
 READ_ONLY = 2
-"""The oldest format, which is still read, but not continued: `diverged` meant something else there."""
+"""The oldest format that is read; it isn't continued, since `diverged` meant something else in it."""
 
 
 def read_environment(run: Path) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class AppendOnlyFile:
         """Wait until all of it is on the disk.
 
         Raises:
-            FileNotFoundError: the file is gone; the system would go on writing into nothing.
+            FileNotFoundError: the file is gone, although writing to it would still succeed.
         """
         os.fsync(self._file.fileno())
         if os.fstat(self._file.fileno()).st_nlink == 0:

@@ -48,7 +48,7 @@ def find_run(written: str, runs: Path, warn: Warn = lambda text: None) -> RunRec
 
 
 def _meant(written: str, runs: Path) -> RunRecord:
-    """Return the run that a word means, or else whatever has that path; reading it will say what is wrong."""
+    """Return the run that a word means, or anything else with that path; reading it will say what is wrong."""
     places = (Path(written), runs / written)
     if path := next(filter(holds_run, places), None):
         return RunRecord(path)
@@ -80,7 +80,7 @@ def find_folders(written: Sequence[str], runs: Path) -> list[Path]:
 
 
 def _expanded(written: str, runs: Path) -> list[str]:
-    """Return the names of the runs that a pattern such as base-* means, or what is written where it is none."""
+    """Return the names of the runs that match a pattern such as base-*; any other word is returned as it is."""
     if not set("*?[") & set(written) or os.path.lexists(written):
         return [written]
     return [run.path.name for run in find_runs(runs) if fnmatchcase(run.path.name, written)] or [written]
@@ -127,7 +127,7 @@ def find_together(written: Sequence[str], runs: Path, warn: Warn) -> list[list[R
 
 
 def _no_run(path: Path) -> str:
-    """Say why what has a path is no run folder; nothing where it is one, or can't be looked into."""
+    """Return why a path is no run folder; empty if it is one, or can't be looked into."""
     if os.path.isdir(path):
         unknown = not os.access(path, os.X_OK)
         return "" if unknown or holds_run(path) else f"{path}: not a run folder, it has no config.yaml"
@@ -141,5 +141,5 @@ def experiment_of(folder: Path) -> str:
 
 
 def holds_run(path: Path) -> bool:
-    """Tell whether a folder is a run: it has a configuration, or has lost it but still has checksums and a log."""
+    """Return whether a folder is a run: it has a configuration, or has lost it but still has checksums and a log."""
     return any(all(os.path.lexists(path / name) for name in names) for names in ((CONFIG,), (CHECKSUMS, LOG)))

@@ -327,11 +327,11 @@ def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] 
     damaged = check_files(path, (ENVIRONMENT, CONFIG))
     files = [file_entry(name, read(path / name)) for name, fault in damaged.items() if not fault]
     about = None if damaged[ENVIRONMENT] else json.loads(read(path / ENVIRONMENT))
+    notes = [_put_aside(path, fault) for fault in (*filter(None, damaged.values()), *tables.faults)]
     names = (CHECKSUMS, LOG, *SUMMARIES, PICTURE)
     blocked = [name for name in names if os.path.lexists(path / name) and not (path / name).is_file()]
-    faults = (*filter(None, damaged.values()), *tables.faults, *(Fault(name, "not a file") for name in blocked))
-    notes = tuple(_put_aside(path, fault) for fault in faults)
-    return replace(tables.intact(), files=files), about, notes
+    notes += [_put_aside(path, Fault(name, "not a file")) for name in blocked]
+    return replace(tables.intact(), files=files), about, tuple(notes)
 
 
 def _put_aside(path: Path, fault: Fault) -> str:

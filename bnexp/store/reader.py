@@ -50,7 +50,7 @@ class DamagedRunError(InputError):
 
     @property
     def refused(self) -> OSError | None:
-        """The OSError that kept the file from being read, if any; the file itself may be intact."""
+        """The OSError that prevented reading, if any; the file itself may be intact."""
         cause = self.__cause__
         return cause if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError) else None
 
@@ -95,13 +95,13 @@ class RunRecord:
 
     @property
     def question(self) -> str:
-        """What the experiment asks, with what was overridden where the run was begun: "Question? (train.lr=0.5)"."""
+        """The experiment's question, followed by the overrides of the run: "Question? (train.lr=0.5)"."""
         question = self.config.question
         return f"{question.strip()} ({', '.join(self.overrides)})" if question and self.overrides else question
 
     @property
     def overrides(self) -> list[str]:
-        """What was overridden where the run was begun, "key=value" each; nothing in older folders."""
+        """The overrides in the command that began the run, "key=value" each; none in older folders."""
         kept = self.environment.get(OVERRIDES)
         return list(map(str, kept)) if isinstance(kept, list) else []
 
@@ -144,7 +144,7 @@ class RunRecord:
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What was changed or lost since it was written, a line a file."""
+        """A line for every file that was changed or lost since it was written."""
         try:
             files = check_files(self.path, (CONFIG, ENVIRONMENT))
             if not (files[ENVIRONMENT] or self.environment):
@@ -155,7 +155,7 @@ class RunRecord:
 
     @staticmethod
     def exists(path: Path) -> bool:
-        """Whether a folder holds a run."""
+        """True if a folder holds a run."""
         return os.path.isfile(path / CONFIG)  # unlike Path's own, never an error
 
     @property
@@ -165,12 +165,12 @@ class RunRecord:
 
     @property
     def finished(self) -> int:
-        """How many trials have an outcome."""
+        """Number of trials with an outcome."""
         return int(self.trials["outcome"].notna().sum())
 
     @property
     def complete(self) -> bool:
-        """Whether every trial has an outcome."""
+        """True if every trial has an outcome."""
         return self.finished == len(self.trials)
 
     def check(self) -> None:
@@ -267,7 +267,7 @@ def _probe_frame(table: Table) -> pd.DataFrame:
 
 
 def _measurements(table: pd.DataFrame) -> pd.DataFrame:
-    """Return of each row which measurement it is from: the trial, the moment and the probe."""
+    """Return the measurement that each row belongs to: trial, step and probe."""
     return table[["trial", "step"]].assign(probe=table["probe"].map(probe_of))
 
 

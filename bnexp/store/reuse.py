@@ -16,7 +16,7 @@ from bnexp.store.reader import RunRecord
 from bnexp.store.tables import RESULT_COLUMNS, trial_row
 
 RESULTS = ("completed", "diverged")
-"""Outcomes that are worth taking over."""
+"""Outcomes that are reused."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ReusableRun:
 def find_reusable(
     runs: Path, path: Path, config: ExperimentConfig, planned: Sequence[Trial], version: str
 ) -> list[ReusableRun]:
-    """Return which trials can be had from earlier runs, each from the newest that has it.
+    """Return the trials that earlier runs have, each from the newest that has it.
 
     Args:
         runs: folder of the run folders.
@@ -75,7 +75,7 @@ def merged(runs: Iterable[ReusableRun]) -> Kept:
 
 
 def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tuple[str, str, int, int], int]:
-    """Return the results of a run, with weights, by what identifies them; none where it is damaged."""
+    """Return the numbers of the trials that can be reused, by identity; none if the run is damaged."""
     try:
         run.check()
     except InputError:

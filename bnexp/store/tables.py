@@ -31,7 +31,7 @@ RESULT_COLUMNS = (
 )
 """Columns of trials.csv after the trial, arm, seed and grid columns."""
 COLUMNS_SINCE_3 = ("highest_batch_loss", "highest_batch_loss_step")
-"""Those of them that folders of format 2 don't have."""
+"""Result columns that folders of format 2 don't have."""
 TEXT_COLUMNS = ("outcome", "reason")
 """Result columns that aren't numbers."""
 NUMBERS = {*CURVE_COLUMNS, "value", *RESULT_COLUMNS} - {*TEXT_COLUMNS}
@@ -93,7 +93,7 @@ def probe_of(name: str) -> str:
 
 
 FINAL = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy")
-"""What of a trial's last record is in its row of trials.csv."""
+"""Measures of a trial's last record that its row of trials.csv repeats."""
 
 
 def trial_row(trial: Trial, records: Sequence[Row] = (), outcome: Outcome | None = None) -> Row:
@@ -150,7 +150,7 @@ def _value(cell: str) -> Value:
 
 @dataclass
 class Table:
-    """What can be read of a table, and how it differs from what was written."""
+    """The readable part of a table, and how it differs from the table that was written."""
 
     name: str
     rows: list[Row] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Table:
 
     @property
     def damage(self) -> str:
-        """What is wrong with it, if anything."""
+        """The message about its damage; empty if there is none."""
         places = [f"trial {n}" + (f" from step {step}" if step >= 0 else "") for n, step in sorted(self.faults.items())]
         named = ", ".join(places[:NAMED]) + (", …" if len(places) > NAMED else "")
         parts = [f"changed or lost since it was written: {named}"] if places else []

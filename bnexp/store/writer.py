@@ -108,7 +108,7 @@ class RunWriter:
     def __init__(self, path: Path, config: ExperimentConfig, trials: Sequence[Trial], environment: Mapping[str, Any]):
         self.path = path
         self.notes: tuple[str, ...] = ()
-        """What was damaged in a folder that is continued."""
+        """Messages about damage in a folder that is continued."""
         self._trials = {trial.number: trial for trial in trials}
         self._columns, self._config = trial_columns(config), to_yaml(config.model_dump(mode="json"))
         self._tables = [name for name in COLUMNS if name != PROBES or config.probes]
@@ -185,11 +185,11 @@ class RunWriter:
 
     @property
     def environment(self) -> Mapping[str, Any]:
-        """What environment.json holds."""
+        """The content of environment.json."""
         return self._environment
 
     def regroup(self, groups: Groups) -> None:
-        """Enter which trials train together from now on."""
+        """Record which trials train together from now on."""
         if _written(groups) != self._environment.get("groups"):
             self._environment["groups"] = _written(groups)
             self._write_environment()
@@ -208,7 +208,7 @@ class RunWriter:
                 self._attempts[trial] = self._attempt(trial).until(step)
 
     def append(self, record: EpochRecord, probes: Sequence[ProbeRecord] = ()) -> None:
-        """Add a record's rows to curves.csv, but for trials that had ended before and are only trained along.
+        """Add a record's rows to curves.csv, except those of trials that had ended before and only train in its group.
 
         Args:
             record: of the trials.
@@ -238,7 +238,7 @@ class RunWriter:
         self._replace_old(caught_up)
 
     def end(self, outcomes: Iterable[Outcome]) -> None:
-        """Enter how trials ended, with their final numbers, into trials.csv."""
+        """Write outcomes and final numbers of trials into trials.csv."""
         new = {outcome.trial: outcome for outcome in outcomes if outcome.trial not in self.ended}
         if not new:
             return
@@ -266,7 +266,7 @@ class RunWriter:
                 self._files[name].sync()
 
     def finish(self) -> None:
-        """Enter the time of the end."""
+        """Record the time of the end."""
         self._environment["ended"] = _now()
         self._write_environment()
 

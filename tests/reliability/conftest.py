@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,7 +30,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import parse, to_yaml
 from bnexp.engines.messages import Event
 from bnexp.plan import Options, run_name
-from bnexp.report import summary as folder
+from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
@@ -40,7 +40,18 @@ from bnexp.store.integrity import examine
 from bnexp.store.reader import RunRecord, finished_run
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import experiment
-from tests.reliability.faults import EXPERIMENT, PATIENCE, Child, Made, command, made_runs, results, unhurried
+from tests.reliability.faults import (
+    EXPERIMENT,
+    PATIENCE,
+    Child,
+    Made,
+    command,
+    fast_folder,
+    made_runs,
+    replayed,
+    results,
+    unhurried,
+)
 
 WORKERS = 2
 """Processes that fork others, at once."""
@@ -64,6 +75,22 @@ def made() -> Iterator[Made]:
     """A tiny run that is trained once, finished and interrupted, to be copied and replayed."""
     with made_runs() as made:
         yield made
+
+
+@pytest.fixture
+def replay(made: Made) -> Iterator[None]:
+    """Let runs replay the recorded training."""
+    with pytest.MonkeyPatch.context() as patch:
+        replayed(patch, made)
+        yield
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder with exp.yaml in it."""
+    with fast_folder() as folder:
+        (folder / "exp.yaml").write_text(EXPERIMENT)
+        yield folder
 
 
 # Processes
@@ -92,7 +119,7 @@ def _warm_up() -> None:
         prepare(task.config, task.runs, "cpu")
         with task.start() as child:
             assert child.code == 0, child.said
-        folder.write_report_files(ComparedRun(task.path))
+        write_report_files(ComparedRun(task.path))
     gc.freeze()
 
 
@@ -378,6 +405,14 @@ def leftovers(path: Path) -> list[str]:
     """Return the names of files that only a process in training needs."""
     names = sorted(file.name for file in path.rglob("*"))
     return [name for name in names if re.fullmatch(r"[.].+[.][0-9]+|group-.*", name)]
+
+
+def undisturbed(task: Task) -> tuple[dict[str, Any], list[str]]:
+    """Return the results of a task that nothing stops, and its operations on files."""
+    task = replace(task, runs=task.runs.with_name(f"whole-{task.runs.name}"), command=False, stuck="")
+    with task.start() as child:
+        assert child.code == 0, child.said
+    return results(task.path), task.answer.operations
 
 
 def check_whole(path: Path, expected: dict[str, Any], where: str = "") -> None:

@@ -31,7 +31,7 @@ from bnexp.errors import BnexpError
 from bnexp.plan import Options
 from bnexp.records import Snapshot
 from bnexp.runner import run as runner
-from bnexp.runner.prepare import prepare
+from bnexp.runner.prepare import Plan, prepare
 from bnexp.store import reader, writer
 from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.files import replace as replace_file
@@ -146,6 +146,8 @@ class Made:
     replay: Replay = field(repr=False)
     results: dict[str, Any] = field(repr=False)
     """Of the whole run."""
+    plan: Plan = field(repr=False)
+    """Its plan."""
 
     def copy(self, which: str, runs: Path) -> Path:
         """Lay a copy of `finished` or `unfinished` into an emptied folder; return the run folder."""
@@ -182,7 +184,8 @@ def made_runs() -> Iterator[Made]:
         with pytest.raises(Stopped):
             runner.run(prepare(tiny(), folder / "unfinished", "cpu"), stopping(CUT_AT))
         unfinished = folder / "unfinished" / run.path.name
-        yield Made(folder, run.path, unfinished, replay, results(run.path))
+        plan = prepare(tiny(), folder / "none", "cpu")
+        yield Made(folder, run.path, unfinished, replay, results(run.path), plan)
 
 
 def unhurried(patch: pytest.MonkeyPatch) -> None:
@@ -194,12 +197,10 @@ def unhurried(patch: pytest.MonkeyPatch) -> None:
 def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
     """From here on runs replay the recorded training, write the recorded report, and look up nothing twice."""
     unhurried(patch)
-    plan = prepare(tiny(), made.folder / "none", "cpu")
+    plan = made.plan
     report = {name: (made.finished / name).read_bytes() for name in (*SUMMARIES, PICTURE)}
-    environment = RunRecord(made.finished).environment
-    ran_on = {
-        name: value for name, value in environment.items() if name not in ("format", "started", "ended", "groups")
-    }
+    written_later = ("format", "started", "ended", "groups")
+    ran_on = {k: v for k, v in RunRecord(made.finished).environment.items() if k not in written_later}
 
     def write_report(record: RunRecord) -> None:
         assert record.complete
@@ -213,11 +214,6 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
     patch.setattr(Local, "schedule", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))
     text = writer.to_yaml(tiny().model_dump(mode="json"))
     patch.setattr(writer, "to_yaml", lambda value: text)
-    _remember_configurations(patch)
-
-
-def _remember_configurations(patch: pytest.MonkeyPatch) -> None:
-    """Work out only once what a text means as a configuration."""
     patch.setattr(reader, "parse", _remembering(reader.parse))
     patch.setattr(reader, "resolve", _remembering(reader.resolve))
 

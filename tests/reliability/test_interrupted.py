@@ -34,9 +34,10 @@ from tests.reliability.conftest import (
     places,
     rows,
     tiny,
+    undisturbed,
     wait,
 )
-from tests.reliability.faults import PATIENCE, Child, results
+from tests.reliability.faults import PATIENCE, Child
 
 AT_RANDOM = 20
 """Signals that come at random moments."""
@@ -49,14 +50,6 @@ PREPARED = 8
 def interrupted(task: Task) -> str:
     """Return all that an interrupted command says."""
     return f"bnexp: interrupted; {task.path} keeps what is done, the same command continues it\n"
-
-
-def undisturbed(task: Task) -> tuple[dict[str, Any], list[str]]:
-    """Return the results of a task that nothing stops, and its operations on files."""
-    task = replace(task, runs=task.runs.with_name(f"whole-{task.runs.name}"), command=False)
-    with task.start() as child:
-        assert child.code == 0, child.said
-    return results(task.path), task.answer.operations
 
 
 def check_saved(task: Task) -> set[tuple[int, int]]:
@@ -143,7 +136,7 @@ def test_signals_at_random_moments_cost_no_record(workers: ProcessPoolExecutor, 
 
 def stuck(task: Task) -> None:
     """Let a command get stuck while it writes, and send it two signals."""
-    expected, _ = undisturbed(replace(task, stuck=""))
+    expected, _ = undisturbed(task)
     with task.start() as child:
         child.until(lambda: task.is_stuck)
         before = rows(task.path)
@@ -195,7 +188,7 @@ def test_a_signal_before_training_leaves_nothing(
 
 def drawing(task: Task) -> None:
     """Interrupt a command while it writes the final tables."""
-    expected, _ = undisturbed(replace(task, stuck=""))
+    expected, _ = undisturbed(task)
     with task.start() as child:
         child.until(lambda: task.is_stuck)
         child.send(task.signal)

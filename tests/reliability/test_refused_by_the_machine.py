@@ -17,16 +17,14 @@ from bnexp.engines.local import Local
 from bnexp.engines.messages import Event
 from bnexp.errors import BnexpError, InputError
 from bnexp.store.reader import recorded_groups
+from tests.reliability.conftest import rows
 from tests.reliability.faults import (
     ERRORS,
     EVENTS,
-    EXPERIMENT,
     Disk,
     Made,
     as_nobody,
-    fast_folder,
     in_a_child,
-    replayed,
     results,
     stopping,
     trained_again,
@@ -37,29 +35,6 @@ SAID = re.compile(r"[^\n:]+: ([^\n]+); the same command (continues once that is 
 """What a run says that the machine stopped."""
 NOT_MADE = re.compile(r"[^\n]+: can't be made a run folder \([^\n]+\); choose another with --runs")
 """What it says where not even the folder could be made."""
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """An empty folder with exp.yaml in it."""
-    with fast_folder() as folder:
-        (folder / "exp.yaml").write_text(EXPERIMENT)
-        yield folder
-
-
-@pytest.fixture
-def replay(made: Made) -> Iterator[None]:
-    """Let runs replay the recorded training."""
-    with pytest.MonkeyPatch.context() as patch:
-        replayed(patch, made)
-        yield
-
-
-def rows(run: Path) -> set[bytes]:
-    """The records in a run folder, wherever in the file, without the seconds."""
-    file = run / "curves.csv"
-    whole = file.read_bytes().split(b"\n")[1:-1] if file.exists() else []
-    return {row.rpartition(b",")[0] for row in whole}
 
 
 def refused(act: Callable[[], object]) -> str:

@@ -13,7 +13,6 @@ from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,6 +31,7 @@ from tests.reliability.conftest import (
     leftovers,
     rows,
     tiny,
+    undisturbed,
     wait,
 )
 from tests.reliability.faults import Child, command, results
@@ -42,14 +42,6 @@ MEANWHILE = "fsync .group-001.safetensors"
 """Where a process stops whose run another one wants: in its second group."""
 
 
-def undisturbed(task: Task) -> dict[str, Any]:
-    """Return the results of a task that nothing stops."""
-    task = Task(task.config, task.runs.with_name("whole"))
-    with task.start() as child:
-        assert child.code == 0, child.said
-    return results(task.path)
-
-
 def content(folder: Path) -> dict[str, tuple[bytes | None, int]]:
     """Return all that is below a folder, and when it was written, but for locks, which are touched to try them."""
     return {name: (found, (folder / name).stat().st_mtime_ns) for name, found in tree(folder).items()}
@@ -57,7 +49,7 @@ def content(folder: Path) -> dict[str, tuple[bytes | None, int]]:
 
 def refused(task: Task, options: Options) -> None:
     """Start the command of a task while another process is at it, which then finishes undisturbed."""
-    expected = undisturbed(task)
+    expected, _ = undisturbed(task)
     with replace(task, stuck=MEANWHILE).start() as owner:
         owner.until(lambda: task.is_stuck)
         before = content(task.runs)
@@ -124,7 +116,7 @@ def test_a_command_that_is_overtaken_leaves_the_other_one_alone(workers: Process
 
 def race(task: Task, count: int) -> None:
     """Start the same experiment several times at the same moment."""
-    expected = undisturbed(task)
+    expected, _ = undisturbed(task)
     start, words = multiprocessing.get_context("fork").Event(), task.words
 
     def work() -> None:
@@ -151,7 +143,7 @@ def test_of_four_that_start_at_once_one_at_least_does_it_and_none_disturbs_it(
 
 def side_by_side(tasks: list[Task]) -> None:
     """Run different experiments in one folder at the same time, each of them in steps with the others."""
-    expected = [undisturbed(task) for task in tasks]
+    expected = [undisturbed(task)[0] for task in tasks]
     with ExitStack() as stack:
         runs = [stack.enter_context(task.start()) for task in tasks]
         assert [child.code for child in runs] == [0] * len(tasks), [child.said for child in runs]
@@ -259,7 +251,7 @@ def watched(task: Task, at_least: int) -> None:
     assert min(seen["times"].values()) > 0, seen["times"]
     assert len(seen["rows"]) > at_least
     assert set(seen["rows"]) <= final
-    assert results(task.path)["trials.csv"] == undisturbed(task)["trials.csv"]
+    assert results(task.path)["trials.csv"] == undisturbed(task)[0]["trials.csv"]
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {

@@ -39,15 +39,11 @@ def test_batches_that_fit(train: dict[str, Any], images: int) -> None:
     assert found(planned(**train), images) == []
 
 
-def test_a_batch_larger_than_the_data_is_a_misfit_once() -> None:
-    message = "101: larger than the 100 training images; lower it or raise data.train_size"
-    assert found(planned(batch_size=101)) == [Problem("exp.yaml", "train.batch_size", message)]
-
-
+@pytest.mark.parametrize(("images", "there"), [(100, "100 training images"), (1, "1 training image")])
 @pytest.mark.parametrize("drop_last", [True, False])
-def test_with_a_single_image_the_batch_is_too_large_and_nothing_else_is_advised(drop_last: bool) -> None:
-    message = "16: larger than the 1 training image; lower it or raise data.train_size"
-    misfits = found(planned("batch", batch_size=16, drop_last=drop_last), 1)
+def test_a_batch_larger_than_the_data_is_a_misfit_once(images: int, there: str, drop_last: bool) -> None:
+    message = f"101: larger than the {there}; lower it or raise data.train_size"
+    misfits = found(planned("batch", batch_size=101, drop_last=drop_last), images)
     assert misfits == [Problem("exp.yaml", "train.batch_size", message)]
 
 

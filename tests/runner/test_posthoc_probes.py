@@ -13,25 +13,11 @@ from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.files import locked
 from bnexp.store.reader import RunRecord
-from tests.helpers import TOGETHER_FLOAT64, experiment
+from tests.helpers import TOGETHER_FLOAT64
+from tests.runner.conftest import ARMS, TAKEN
 
 CPU = torch.device("cpu")
 ALONE, TWO = Local((CPU,), cores=1), Local((CPU,), cores=2)
-ARMS = ["none", "before"]
-TAKEN = ["gradient_norm", "variance_shift", "gradient_noise", "effective_smoothness", "sharpness", "mode_gap"]
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    config = experiment(
-        data={"name": "digits", "train_size": 160, "val_size": 0, "test_size": 40},
-        model={"depth": 2, "width": 8, "dropout": 0.2},
-        arms=ARMS,
-        train={"epochs": 2, "batch_size": 32, "schedule": "cosine", "precision": "fp64"},
-        probes=TAKEN,
-        seeds=2,
-    )
-    return run(prepare(config, tmp_path_factory.mktemp("runs"), "cpu"))
 
 
 def test_they_find_what_training_found_after_its_last_update(record: RunRecord) -> None:

@@ -16,13 +16,8 @@ from bnexp.runner.run import Recorder
 from bnexp.training.loop import Progress
 from tests.helpers import no_batches, rates_group
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 GROUP = rates_group(4)
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take every checkpoint that is asked for, whatever share of the time it takes."""
-    monkeypatch.setattr(throttle, "SAVED_SHARE", float("inf"))
 
 
 @dataclass

@@ -34,15 +34,9 @@ from bnexp.store.reader import RunRecord
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take every copy and checkpoint that is asked for, whatever share of the time it takes."""
-    for share in ("HELD_SHARE", "SAVED_SHARE"):
-        monkeypatch.setattr(pace, share, float("inf"))
 
 
 RECORDS = 8
@@ -63,12 +57,6 @@ def tiny(every: float = SELDOM, **train: Any) -> ExperimentConfig:
         grid={"train.lr": [0.1, 1e30]},
         probes=["drift", {"name": "update_ratio", "every": 2}],
     )
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures, which take most of the time of a tiny run."""
-    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
 
 
 class Killed(BaseException):

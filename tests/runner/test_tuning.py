@@ -16,7 +16,6 @@ from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import Options, run_name, trials
-from bnexp.runner import run as runner
 from bnexp.runner.dry_run import overview
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.runner.run import run
@@ -24,13 +23,9 @@ from bnexp.runner.tuning import resolve_tuning, run_with_tuning
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment
 
+pytestmark = pytest.mark.usefixtures("without_report")
 RATES = (1e-6, 0.5, 1e30)
 """The first learns nothing, the last diverges."""
-
-
-@pytest.fixture(autouse=True)
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
 
 
 def tuned(**raw: Any) -> ExperimentConfig:
