@@ -77,15 +77,14 @@ class Overview:
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
         measured = counted(sum(len(each.group.trials) for each in self.groups), "trial")
-        lines = [
-            f"  {worker}{counted(len(each.group.trials), 'trial')} ({each.label()}): about {_time(each.seconds)}, "
-            f"{gibibytes(each.bytes)}"
-            for worker, each in zip(self._worker_names, self.groups, strict=True)
-        ]
+        lines = []
+        for worker, each in zip(self._assigned, self.groups, strict=True):
+            where = f"worker {worker + 1}: " if self.workers > 1 else ""
+            size = f"about {_time(each.seconds)}, {gibibytes(each.bytes)}"
+            lines.append(f"  {where}{counted(len(each.group.trials), 'trial')} ({each.label()}): {size}")
         if len(self._shapes) > TABLES:
-            lines.append(
-                f"  Layers of the first {TABLES} of {len(self._shapes)} shapes are shown; --json has them all."
-            )
+            shapes = len(self._shapes)
+            lines.append(f"  Layers of the first {TABLES} of {shapes} shapes are shown; --json has them all.")
         if self.config.probes:
             probing = sum(each.probing for each in self.groups)
             training = sum(each.seconds for each in self.groups)
@@ -121,10 +120,6 @@ class Overview:
     @property
     def _assigned(self) -> list[int]:
         return assigned([each.seconds for each in self.groups], self.workers)
-
-    @property
-    def _worker_names(self) -> list[str]:
-        return [f"worker {worker + 1}: " if self.workers > 1 else "" for worker in self._assigned]
 
     @property
     def _shapes(self) -> list[GroupOverview]:

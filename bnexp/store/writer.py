@@ -116,7 +116,8 @@ class RunWriter:
         self.ended: set[int] = set()
         """Numbers of the trials with an outcome."""
         self._attempts: dict[int, _Attempt] = {}
-        self._environment = dict(environment)
+        self.environment = dict(environment)
+        """The content of environment.json."""
         self._files: dict[str, AppendOnlyFile] = {}
 
     @classmethod
@@ -181,17 +182,12 @@ class RunWriter:
     @property
     def groups(self) -> Groups:
         """The groups in which the trials are trained."""
-        return groups_of(self._environment)
-
-    @property
-    def environment(self) -> Mapping[str, Any]:
-        """The content of environment.json."""
-        return self._environment
+        return groups_of(self.environment)
 
     def regroup(self, groups: Groups) -> None:
         """Record which trials train together from now on."""
-        if _written(groups) != self._environment.get("groups"):
-            self._environment["groups"] = _written(groups)
+        if _written(groups) != self.environment.get("groups"):
+            self.environment["groups"] = _written(groups)
             self._write_environment()
 
     def reaches(self, trial: int, step: int) -> bool:
@@ -267,7 +263,7 @@ class RunWriter:
 
     def finish(self) -> None:
         """Record the time of the end."""
-        self._environment["ended"] = _now()
+        self.environment["ended"] = _now()
         self._write_environment()
 
     def arrange(self) -> None:
@@ -360,7 +356,7 @@ class RunWriter:
                 replace(self.path / name, content)
 
     def _write_environment(self) -> None:
-        self._write(ENVIRONMENT, json.dumps(self._environment, indent=2) + "\n")
+        self._write(ENVIRONMENT, json.dumps(self.environment, indent=2) + "\n")
 
     def _write_trials(self) -> None:
         replace(self.path / TRIALS, csv_text([self._columns, *self._rows.values()]))

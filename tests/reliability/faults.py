@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -11,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -340,8 +341,14 @@ def in_a_child(folder: Path, *words: str, before: Callable[[], None] = lambda: N
 
     def work() -> None:
         os.chdir(folder)
-        before()
-        command(*words)
+        said, (_, most) = io.StringIO(), resource.getrlimit(resource.RLIMIT_FSIZE)
+        try:
+            with redirect_stderr(said):
+                before()
+                command(*words)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # what it said goes into a file, too
+            sys.stderr.write(said.getvalue())
 
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as place:
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which a replayed training doesn't use

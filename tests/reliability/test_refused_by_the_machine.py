@@ -202,7 +202,8 @@ FILE_SIZES = (60, 500, 1_500, 6_500)
 @pytest.mark.usefixtures("replay")
 @pytest.mark.parametrize("size", FILE_SIZES)
 def test_a_limit_on_the_size_of_files_is_said(made: Made, folder: Path, size: int) -> None:
-    code, said = in_a_child(folder, *RUN, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    code, said = in_a_child(folder, *RUN, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, most)))
     run = f"runs/{made.finished.name}"
     assert (code, said) == (1, f"bnexp: {run}: File too large; the same command continues once that is mended\n")
     assert in_a_child(folder, *RUN) == (0, "")
