@@ -67,7 +67,7 @@ def tiny(every: float = OFTEN, **raw: Any) -> ExperimentConfig:
     """Two groups, none and before, of two trials each, of which the one with the absurd rate diverges."""
     settings: dict[str, Any] = parse(EXPERIMENT, "tiny") | {"probes": []}
     train = settings["train"] | {"checkpoint_every": every} | raw.pop("train", {})
-    return experiment(**settings | raw, train=train)
+    return experiment(**settings | raw | {"train": train})
 
 
 @pytest.fixture(scope="session")

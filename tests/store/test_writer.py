@@ -1,6 +1,5 @@
 """Writing run folders: what stands in them when, and what a continued one keeps to the byte."""
 
-import json
 import math
 import os
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from bnexp.config.load import load
 from bnexp.store import files
-from bnexp.store.files import FORMAT_VERSION
 from bnexp.store.writer import RunWriter
 from tests.store.conftest import MadeRun, MakeRun
 
@@ -22,20 +20,6 @@ def rows(run: MadeRun, file: str = "curves.csv") -> list[str]:
 def places(run: MadeRun) -> list[tuple[int, int]]:
     """(trial, epoch) of every row of curves.csv."""
     return list(run.read().curves[["trial", "epoch"]].itertuples(index=False, name=None))
-
-
-def test_a_new_folder_has_what_the_contract_lists(make_run: MakeRun) -> None:
-    run = make_run()
-    assert {path.name for path in run.path.iterdir()} == {
-        "config.yaml",
-        "environment.json",
-        "trials.csv",
-        "curves.csv",
-        "checksums.txt",
-        "checkpoints",
-    }
-    assert json.loads(run.text("environment.json"))["format"] == FORMAT_VERSION
-    assert load(run.path / "config.yaml") == run.config
 
 
 def test_a_folder_whose_making_was_interrupted_can_be_made_again(make_run: MakeRun) -> None:
@@ -127,16 +111,6 @@ def test_records_stay_as_they_are_until_they_are_made_again(make_run: MakeRun, k
     assert places(continued) == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
 
 
-def test_a_half_written_line_is_gone_when_the_next_record_comes(make_run: MakeRun) -> None:
-    run = half_done(make_run)
-    with (run.path / "curves.csv").open("a") as file:
-        file.write("1,3,18,0.5")
-    continued = run.restored(t1=12)
-    continued.record(3, 0.5, (1,))
-    assert places(continued)[-2:] == [(1, 2), (1, 3)]
-    continued.writer.close()
-
-
 def test_final_and_best_numbers_come_from_all_records_also_those_before_the_interruption(make_run: MakeRun) -> None:
     run = half_done(make_run).restored(t1=12)
     run.record(3, 0.2, (1,))
@@ -170,14 +144,6 @@ def test_rows_of_ended_trials_stay_to_the_byte(
     after = rows(continued, "trials.csv")
     assert after[:3] == before[:3]
     assert after[3].split(",")[-1] == before[2].split(",")[-1] == repr(1 / 3)
-
-
-def test_numbers_of_a_diverged_trial_survive_an_interruption(make_run: MakeRun) -> None:
-    run = make_run(arms=["none"])
-    run.record(0, train_loss=(math.nan,))
-    continued = run.restored(t0=0)
-    continued.end(0, kind="diverged", diverged_step=1, highest_batch_loss=1e4, highest_batch_loss_step=3)
-    assert rows(continued, "trials.csv")[0].split(",")[3:9] == ["diverged", "1", "10000.0", "3", "", "nan"]
 
 
 # Going back
