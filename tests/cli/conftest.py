@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.cli.main import main
+from bnexp.report.figures import frame
 from tests.cli.command import Command, Result, Trained
 from tests.helpers import torch_threads
 
@@ -42,6 +43,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("BNEXP_DATA", str(tmp_path / "data"))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def coarse_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embed fonts in PDF files as drawings: to cut the fonts themselves takes a third of the time of a report."""
+    monkeypatch.setitem(frame._FILES, "pdf.fonttype", 3)
 
 
 @pytest.fixture

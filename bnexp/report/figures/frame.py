@@ -13,9 +13,11 @@ import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backend_bases import get_registered_canvas_class
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -243,13 +245,17 @@ def figure_bytes(figure: Figure, kind: FileKind) -> bytes:
     file = BytesIO()
     with matplotlib.rc_context(_FILES), ignore_missing_glyphs():
         _settle(figure)
-        figure.savefig(file, dpi=DPI, format=kind, metadata=_NO_DATE.get(kind))
+        # The canvas's own function, since savefig draws everything twice.
+        canvas = get_registered_canvas_class(kind)(figure)
+        getattr(canvas, f"print_{kind}")(file, metadata=_NO_DATE.get(kind))
     return re.sub(_NO_XML, b"", file.getvalue()) if kind == "svg" else file.getvalue()
 
 
 def _settle(figure: Figure) -> None:
     """Lay a figure out once for all its files, to a millionth: the last digits differ from call to call."""
     figure.set_dpi(DPI)
+    if not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        return
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for part in figure.subfigs:
