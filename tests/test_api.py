@@ -188,7 +188,7 @@ def test_a_network_is_a_plain_module_with_the_trained_weights(trained: bnexp.Run
     network = trained.network(int(trial["trial"]))
     assert not network.training
     raw = read(trained.config.data)
-    x_BCHW, labels_B = torch.from_numpy(raw.test_images_NCHW), torch.from_numpy(raw.test_labels_N)
+    x_BCHW, labels_B = torch.from_numpy(raw.test.images_NCHW), torch.from_numpy(raw.test.labels_N)
     with torch.no_grad():
         accuracy = (network(x_BCHW).argmax(1) == labels_B).double().mean()
     assert float(accuracy) == pytest.approx(trial["final_test_accuracy"])

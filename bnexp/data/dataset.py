@@ -83,7 +83,7 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
         kept = shape.train + shape.val + shape.test
         check_memory(settings.normalize, kept, prod(shape.image), device, dtype)
     parts = raw.splits(shape)
-    trained = torch.from_numpy(parts["train"][0])
+    trained = torch.from_numpy(parts["train"].images_NCHW)
     normalization = fit(trained, settings.normalize, settings.feature_scale, device, dtype, settings.whiten_eps)
 
     def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64]) -> Split:

@@ -24,7 +24,7 @@ from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped
 from bnexp.data.catalog import BACKGROUNDS, Findings
 from bnexp.data.machine import expanded, free_memory, shared_folder
-from bnexp.data.raw import RawImages, fixed_order
+from bnexp.data.raw import RawImages, RawSplit, fixed_order
 from bnexp.errors import InputError
 
 LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/"
@@ -75,16 +75,12 @@ def read(settings: DataSettings) -> RawImages:
     arrays, background = known or _decode(files)
     if not known:
         _store(cache, arrays, background)
-    labels = {split: np.array([label for _, label in found], np.int64) for split, found in files.items()}
-    return RawImages(
-        arrays["train"],
-        labels["train"],
-        arrays["test"],
-        labels["test"],
-        len(classes),
-        val=(arrays["val"], labels["val"]) if "val" in arrays else None,
-        findings=Findings(most_frequent_first, background, tuple(remarks)),
-    )
+    splits = {
+        split: RawSplit(arrays[split], np.array([label for _, label in found], np.int64))
+        for split, found in files.items()
+    }
+    findings = Findings(most_frequent_first, background, tuple(remarks))
+    return RawImages(**splits, classes=len(classes), findings=findings)
 
 
 def _root(folder: str | None) -> Path:

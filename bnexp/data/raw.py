@@ -6,6 +6,7 @@ Shapes: N images (its own number in each split), C channels, H, W.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,29 +15,35 @@ from bnexp.config.data import DATASETS, DataSettings
 from bnexp.config.text import counted, have
 from bnexp.data.catalog import DataShape, Findings, subset
 
-Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
-"""Images (N, C, H, W) and their labels."""
+
+class RawSplit(NamedTuple):
+    """Images for one purpose, and their labels."""
+
+    images_NCHW: NDArray[np.uint8]
+    labels_N: NDArray[np.int64]
+
+    def cut(self, at: int) -> "tuple[RawSplit, RawSplit]":
+        """Return the images before a number, and the others, as views."""
+        before, after = zip(*((part[:at], part[at:]) for part in self), strict=True)
+        return RawSplit(*before), RawSplit(*after)
 
 
 @dataclass(frozen=True, eq=False)
 class RawImages:
     """The images and labels that every reader returns."""
 
-    train_images_NCHW: NDArray[np.uint8]
-    train_labels_N: NDArray[np.int64]
-    test_images_NCHW: NDArray[np.uint8]
-    test_labels_N: NDArray[np.int64]
+    train: RawSplit
+    test: RawSplit
     classes: int
-    val: Split | None = None
+    val: RawSplit | None = None
     """None where validation images are split off the training images."""
     findings: Findings = field(default_factory=Findings)
 
     @property
     def shape(self) -> DataShape:
         """Sizes of the whole set, before validation images are split off."""
-        channels, height, width = self.train_images_NCHW.shape[1:]
-        train, test = len(self.train_images_NCHW), len(self.test_images_NCHW)
-        val = 0 if self.val is None else len(self.val[1])
+        channels, height, width = self.train.images_NCHW.shape[1:]
+        train, val, test = (len(split.labels_N) if split else 0 for split in (self.train, self.val, self.test))
         return DataShape((channels, height, width), self.classes, train, val, test, self.findings)
 
     def cut(self, settings: DataSettings) -> DataShape:
@@ -49,33 +56,24 @@ class RawImages:
         warnings = tuple(data_warnings(self.splits(shape), self.classes))
         return replace(shape, findings=replace(self.findings, warnings=warnings))
 
-    def splits(self, shape: DataShape) -> dict[str, Split]:
-        """Return the images and labels of train, val and test, as views, cut to sizes that fit."""
-        images_NCHW, labels_N, whole = self.train_images_NCHW, self.train_labels_N, len(self.train_labels_N)
-        own = (images_NCHW[whole - shape.val :], labels_N[whole - shape.val :])
-        val_NCHW, val_labels_N = self.val or own
-        return {
-            "train": (images_NCHW[: shape.train], labels_N[: shape.train]),
-            "val": (val_NCHW[: shape.val], val_labels_N[: shape.val]),
-            "test": (self.test_images_NCHW[: shape.test], self.test_labels_N[: shape.test]),
-        }
+    def splits(self, shape: DataShape) -> dict[str, RawSplit]:
+        """Return train, val and test, as views, cut to sizes that fit."""
+        val = self.val or self.train.cut(len(self.train.labels_N) - shape.val)[1]
+        whole = {"train": self.train, "val": val, "test": self.test}
+        return {name: split.cut(getattr(shape, name))[0] for name, split in whole.items()}
 
     def check(self, published: DataShape | None = None) -> None:
         """Raise ValueError with the first flaw that keeps a network from being trained on these arrays.
 
         Later it would be an error of the device, or none. Where sizes are published, they are compared, too.
         """
-        splits = {
-            "train": (self.train_images_NCHW, self.train_labels_N),
-            "test": (self.test_images_NCHW, self.test_labels_N),
-            **({"val": self.val} if self.val else {}),
-        }
-        for name, (images, labels) in splits.items():
+        whole = {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
+        for name, (images, labels) in whole.items():
             if images.dtype != np.uint8 or images.ndim != 4:
                 found = f"{images.dtype} and shape {images.shape}"
                 raise ValueError(f"{name} images of {found}, expected uint8 and (N, C, H, W)")
             count = getattr(published, name) if published else len(images)
-            expected = (count, *(published.image if published else self.train_images_NCHW.shape[1:]))
+            expected = (count, *(published.image if published else self.train.images_NCHW.shape[1:]))
             if images.shape != expected:
                 raise ValueError(f"{name} images of shape {images.shape}, expected {expected}")
             if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
@@ -108,11 +106,10 @@ def read_digits(settings: DataSettings) -> RawImages:
     # Ink counts 0..16 are stretched to the 0..255 of every other set.
     images_NCHW = np.rint(rows_NP[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels_N = rows_NP[:, -1].astype(np.int64)
-    train = DATASETS["digits"].train
-    return RawImages(images_NCHW[:train], labels_N[:train], images_NCHW[train:], labels_N[train:], classes=10)
+    return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10)
 
 
-def data_warnings(splits: Mapping[str, Split], classes: int) -> Iterator[str]:
+def data_warnings(splits: Mapping[str, RawSplit], classes: int) -> Iterator[str]:
     """Yield probable mistakes in train, val and test as they will be used, the gravest first."""
     images_NCHW, labels_N = splits["train"]
     if len(images_NCHW) > 1 and np.array_equal(images_NCHW.min(0), images_NCHW.max(0)):

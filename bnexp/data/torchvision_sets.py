@@ -14,7 +14,7 @@ import torchvision.datasets
 from bnexp.config.data import DATASETS, DatasetSpec, DataSettings
 from bnexp.data.catalog import published
 from bnexp.data.machine import data_folder
-from bnexp.data.raw import RawImages
+from bnexp.data.raw import RawImages, RawSplit
 from bnexp.errors import InputError
 
 
@@ -39,7 +39,7 @@ def read(settings: DataSettings) -> RawImages:
             ) from cause
     try:
         train, test = (_arrays(reader(root, train=train)) for train in (True, False))
-        raw = RawImages(*train, *test, classes=spec.classes)
+        raw = RawImages(train, test, classes=spec.classes)
         raw.check(published(name))
     except Exception as cause:  # torchvision meets damage with whatever breaks first: assert, KeyError, ValueError
         raise InputError(
@@ -75,11 +75,11 @@ def _timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _arrays(part: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return one half of a torchvision data set as images (N, C, H, W) and labels (N,)."""
+def _arrays(part: Any) -> RawSplit:
+    """Return one half of a torchvision data set."""
     images = np.asarray(part.data)  # MNIST: N H W; CIFAR: N H W C
     images_NCHW = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return images_NCHW, np.asarray(part.targets, dtype=np.int64)
+    return RawSplit(images_NCHW, np.asarray(part.targets, dtype=np.int64))
 
 
 def _reason(cause: Exception) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from bnexp.config.data import DATASETS, DatasetSpec, DataSettings
 from bnexp.data.catalog import DataShape, describe
-from bnexp.data.raw import RawImages
+from bnexp.data.raw import RawImages, RawSplit
 from bnexp.errors import InputError
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
@@ -21,7 +21,7 @@ def read_stripes(settings: DataSettings) -> RawImages:
     labels_N = np.arange(60) % 3
     images_NCHW = np.random.default_rng(0).integers(0, 100, (60, 1, 3, 5), dtype=np.uint8)
     images_NCHW[np.arange(60), 0, labels_N] += 150
-    return RawImages(images_NCHW[:48], labels_N[:48], images_NCHW[48:], labels_N[48:], classes=3)
+    return RawImages(*RawSplit(images_NCHW, labels_N).cut(48), classes=3)
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def test_splits_have_the_described_shape(sizes: dict[str, int]) -> None:
 def test_train_is_first_and_val_is_last() -> None:
     raw = raw_images.read_digits(DataSettings(name="digits"))
     data = load_cpu(name="digits", train_size=100, val_size=20, test_size=30)
-    images_NP, labels_N = raw.train_images_NCHW.reshape(1437, 64), raw.train_labels_N
+    images_NP, labels_N = raw.train.images_NCHW.reshape(1437, 64), raw.train.labels_N
     assert (data.train.images_NP.numpy() == images_NP[:100]).all()
     assert (data.val.images_NP.numpy() == images_NP[-20:]).all()
     assert (data.train.labels_N.numpy() == labels_N[:100]).all()
     assert (data.val.labels_N.numpy() == labels_N[-20:]).all()
-    assert (data.test.labels_N.numpy() == raw.test_labels_N[:30]).all()
+    assert (data.test.labels_N.numpy() == raw.test.labels_N[:30]).all()
 
 
 def test_normalisation_is_fitted_on_the_training_images_alone() -> None:
@@ -79,7 +79,7 @@ def test_a_val_folder_is_validated_on_and_all_of_train_trained_on(images: Path) 
 
 def test_what_no_network_can_train_on_is_refused_with_the_name_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = raw_images.read_digits(DataSettings(name="digits"))
-    raw.train_labels_N[5] = 10
+    raw.train.labels_N[5] = 10
     monkeypatch.setattr(raw_images, "read_digits", lambda settings: raw)
     with pytest.raises(InputError, match=r"^data\.name: digits can't be trained on: train label 10, expected 0 to 9$"):
         load_cpu(name="digits")

@@ -35,8 +35,8 @@ def refused(root: Path) -> str:
 
 
 def assert_same(left: RawImages, right: RawImages) -> None:
-    for name in ("train_images_NCHW", "train_labels_N", "test_images_NCHW", "test_labels_N"):
-        assert np.array_equal(getattr(left, name), getattr(right, name))
+    for one, other in zip((*left.train, *left.test), (*right.train, *right.test), strict=True):
+        assert np.array_equal(one, other)
     assert (left.classes, left.findings) == (right.classes, right.findings)
 
 
@@ -48,9 +48,9 @@ def test_images_with_their_labels_in_the_fixed_order(images: Path) -> None:
     raw.check(raw.shape)
     values = [(10, 0, 0), (20, 0, 0), (30, 0, 0), (0, 0, 10), (0, 0, 20), (0, 0, 30)]
     order = fixed_order(6)
-    assert raw.train_images_NCHW.shape == (6, 3, 3, 4)
-    assert [tuple(image[:, 1, 2]) for image in raw.train_images_NCHW] == [values[i] for i in order]
-    assert raw.train_labels_N.tolist() == [int(i >= 3) for i in order]
+    assert raw.train.images_NCHW.shape == (6, 3, 3, 4)
+    assert [tuple(image[:, 1, 2]) for image in raw.train.images_NCHW] == [values[i] for i in order]
+    assert raw.train.labels_N.tolist() == [int(i >= 3) for i in order]
     assert (raw.classes, raw.val) == (2, None)
 
 
@@ -67,24 +67,24 @@ def test_the_order_is_by_class_and_path_whatever_the_file_system_s(
     monkeypatch.setattr(os, "walk", reversed_walk)
     assert_same(read(images), expected)
     reds = [10, 20, 10, 20, 30, 30, 0, 0, 0]  # 0.png, 1.png, 10/…, 2.png
-    assert expected.train_images_NCHW[:, 0, 0, 0].tolist() == [reds[i] for i in fixed_order(9)]
+    assert expected.train.images_NCHW[:, 0, 0, 0].tolist() == [reds[i] for i in fixed_order(9)]
 
 
 def test_rows_and_columns_stay_apart(images: Path) -> None:
     pixels_HWC = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     for path in (images / "test").rglob("*.png"):
         Image.fromarray(pixels_HWC).save(path)
-    assert np.array_equal(read(images).test_images_NCHW[0], pixels_HWC.transpose(2, 0, 1))
+    assert np.array_equal(read(images).test.images_NCHW[0], pixels_HWC.transpose(2, 0, 1))
 
 
 def test_grey_images_have_one_channel_and_one_in_colour_makes_three(images: Path) -> None:
     for path in images.rglob("*.png"):
         Image.new("L", (4, 3), 77).save(path)
     raw = read(images)
-    assert raw.train_images_NCHW.shape == (6, 1, 3, 4)
-    assert (raw.train_images_NCHW == 77).all()
+    assert raw.train.images_NCHW.shape == (6, 1, 3, 4)
+    assert (raw.train.images_NCHW == 77).all()
     Image.new("RGB", (4, 3)).save(images / "test" / "dog" / "0.png")
-    assert read(images).train_images_NCHW.shape == (6, 3, 3, 4)
+    assert read(images).train.images_NCHW.shape == (6, 3, 3, 4)
 
 
 def test_a_val_folder_holds_the_validation_images(images: Path) -> None:
@@ -348,8 +348,8 @@ def test_ink_on_nothing_is_laid_on_the_background_that_it_stands_out_from(
     paint(images, rgba)
     raw = read(images)
     assert raw.findings.background == background
-    assert (raw.train_images_NCHW[:, :, 1] == row).all()
-    assert (raw.train_images_NCHW[:, :, [0, 2]] == (255 if background == "white" else 0)).all()
+    assert (raw.train.images_NCHW[:, :, 1] == row).all()
+    assert (raw.train.images_NCHW[:, :, [0, 2]] == (255 if background == "white" else 0)).all()
     assert_same(read(images), raw)  # from the cache
 
 
@@ -359,7 +359,7 @@ def test_the_training_images_alone_choose_the_background_for_all(images: Path) -
     Image.new("RGB", (4, 3), (1, 2, 3)).save(images / "test" / "cat" / "0.png")
     raw = read(images)
     assert raw.findings.background == "white"
-    assert sorted(raw.test_images_NCHW[:, :, 0, 0].tolist()) == [[1, 2, 3], [255, 255, 255]]
+    assert sorted(raw.test.images_NCHW[:, :, 0, 0].tolist()) == [[1, 2, 3], [255, 255, 255]]
 
 
 # The cache.
@@ -377,7 +377,7 @@ def test_a_changed_image_is_decoded_again(images: Path) -> None:
     changed = images / "train" / "cat" / "0.png"
     Image.new("RGB", (4, 3), (9, 9, 9)).save(changed)
     os.utime(changed, ns=(1, 1))
-    assert (read(images).train_images_NCHW == 9).all(axis=(1, 2, 3)).sum() == 1
+    assert (read(images).train.images_NCHW == 9).all(axis=(1, 2, 3)).sum() == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "pickled", "empty"])
@@ -388,7 +388,7 @@ def test_a_damaged_cache_is_rebuilt(images: Path, shared_folder: Path, damage: s
     position = whole.index(b"\x0a\x0a\x0a\x0a")  # within the pixels of an image of value 10
     flipped = whole[:position] + b"\x0b" + whole[position + 1 :]
     if damage == "pickled":
-        np.savez(cache, train=np.array([{}] * 6), test=first.test_images_NCHW, background=np.array(""))
+        np.savez(cache, train=np.array([{}] * 6), test=first.test.images_NCHW, background=np.array(""))
     else:
         cache.write_bytes({"cut": whole[:-50], "flipped": flipped, "empty": b""}[damage])
     assert_same(read(images), first)

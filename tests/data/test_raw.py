@@ -1,6 +1,7 @@
 """Arrays that nothing can be trained on are refused, and what is probably a mistake in them is warned of."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,21 +9,21 @@ from sklearn.datasets import load_digits
 
 from bnexp.config.data import DataSettings
 from bnexp.data.catalog import DataShape, published
-from bnexp.data.raw import RawImages, data_warnings, fixed_order, read_digits
+from bnexp.data.raw import RawImages, RawSplit, data_warnings, fixed_order, read_digits
 
 
 def raw_images(train: int = 20, test: int = 4) -> RawImages:
     rng = np.random.default_rng(0)
     images_NCHW = rng.integers(0, 256, (train + test, 1, 3, 3), dtype=np.uint8)
     labels_N = np.arange(train + test) % 3
-    return RawImages(images_NCHW[:train], labels_N[:train], images_NCHW[train:], labels_N[train:], classes=3)
+    return RawImages(*RawSplit(images_NCHW, labels_N).cut(train), classes=3)
 
 
 def spoilt(field: str, change) -> RawImages:
-    raw = raw_images()
-    # Past the constructor, whose types the tests check and a run doesn't.
-    object.__setattr__(raw, field, change(getattr(raw, field)))
-    return raw
+    """A set one of whose arrays was changed."""
+    split, _, name = field.partition("_")
+    raw = getattr(raw_images(), split)
+    return replace(raw_images(), **{split: raw._replace(**{name: change(getattr(raw, name))})})
 
 
 def labelled(label: int):
@@ -49,7 +50,7 @@ def labelled(label: int):
             "train images of uint8 and shape (20, 3, 3), expected uint8 and (N, C, H, W)",
         ),
         (
-            spoilt("val", lambda _: (raw_images().train_images_NCHW, np.full(20, 3))),
+            replace(raw_images(), val=raw_images().train._replace(labels_N=np.full(20, 3))),
             "val label 3, expected 0 to 2",
         ),
         (
@@ -65,7 +66,7 @@ def test_what_no_network_can_train_on_is_named(raw: RawImages, expected: str) ->
 
 def test_a_set_without_test_images_or_with_an_unseen_class_is_fine() -> None:
     raw = raw_images(test=0)
-    raw.train_labels_N[raw.train_labels_N == 1] = 0
+    raw.train.labels_N[raw.train.labels_N == 1] = 0
     raw.check()
     raw.check(DataShape((1, 3, 3), 3, train=20, val=0, test=0))
     with pytest.raises(ValueError, match=r"^train images of shape \(20, 1, 3, 3\), expected \(21, 1, 3, 3\)$"):
@@ -75,7 +76,7 @@ def test_a_set_without_test_images_or_with_an_unseen_class_is_fine() -> None:
 def warnings(change, **settings) -> tuple[str, ...]:
     """What is said of a set whose training images were changed."""
     raw = raw_images()
-    change(raw.train_images_NCHW)
+    change(raw.train.images_NCHW)
     return raw.cut(DataSettings(**{"name": "image_folder", "val_size": 2} | settings)).findings.warnings
 
 
@@ -97,7 +98,8 @@ def test_a_constant_channel_of_the_training_images_is_warned_of() -> None:
     rng = np.random.default_rng(0)
     images_NCHW = rng.integers(0, 256, (6, 3, 2, 2), dtype=np.uint8)
     images_NCHW[:5, 1] = 7
-    raw = RawImages(images_NCHW, np.arange(6) % 2, images_NCHW, np.arange(6) % 2, classes=2)
+    split = RawSplit(images_NCHW, np.arange(6) % 2)
+    raw = RawImages(split, split, classes=2)
     message = "channel 1 (of 0, 1, 2) of the training images is 7 everywhere, so there is nothing to learn from it"
     assert raw.cut(DataSettings(name="image_folder", val_size=1)).findings.warnings == (message,)
     assert raw.cut(DataSettings(name="image_folder", val_size=0)).findings.warnings == ()
@@ -115,9 +117,9 @@ def test_images_of_one_colour_are_counted() -> None:
     noise_CHW = np.random.default_rng(0).integers(0, 256, (3, 6, 6), dtype=np.uint8)
     plain_CHW = np.full((3, 6, 6), 255, np.uint8)
     splits = {
-        "train": (np.stack([noise_CHW, plain_CHW, plain_CHW]), np.zeros(3, np.int64)),
-        "val": (noise_CHW[None], np.zeros(1, np.int64)),
-        "test": (np.stack([noise_CHW, plain_CHW]), np.zeros(2, np.int64)),
+        "train": RawSplit(np.stack([noise_CHW, plain_CHW, plain_CHW]), np.zeros(3, np.int64)),
+        "val": RawSplit(noise_CHW[None], np.zeros(1, np.int64)),
+        "test": RawSplit(np.stack([noise_CHW, plain_CHW]), np.zeros(2, np.int64)),
     }
     assert list(data_warnings(splits, classes=1)) == [
         "2 of 3 training images have a single colour; check whether anything should show there",
@@ -129,16 +131,16 @@ def test_the_digits_are_as_the_catalogue_says_and_keep_every_image_with_its_labe
     raw, bunch = read_digits(DataSettings(name="digits")), load_digits()
     raw.check(published("digits"))
     assert raw.shape == published("digits")
-    images_NP = np.concatenate([raw.train_images_NCHW, raw.test_images_NCHW]).reshape(1797, 64)
+    images_NP = np.concatenate([raw.train.images_NCHW, raw.test.images_NCHW]).reshape(1797, 64)
     order_N = fixed_order(1797)
     # 16 ink counts become 0, 16, 32, 48, 64, 80, 96, 112, 128, 143, …, 255.
     assert np.array_equal(np.rint(images_NP * (16 / 255)), bunch.data[order_N])
     assert (images_NP.min(), images_NP.max()) == (0, 255)
-    assert np.array_equal(np.concatenate([raw.train_labels_N, raw.test_labels_N]), bunch.target[order_N])
+    assert np.array_equal(np.concatenate([raw.train.labels_N, raw.test.labels_N]), bunch.target[order_N])
 
 
 def test_golden_order() -> None:
     # Accuracies on digits are recorded for this split; it may never change.
     assert fixed_order(1797)[:6].tolist() == [1795, 549, 1527, 1733, 1692, 234]
     raw = read_digits(DataSettings(name="digits"))
-    assert raw.train_labels_N[:12].tolist() == [9, 5, 7, 6, 5, 6, 0, 8, 1, 2, 2, 5]
+    assert raw.train.labels_N[:12].tolist() == [9, 5, 7, 6, 5, 6, 0, 8, 1, 2, 2, 5]

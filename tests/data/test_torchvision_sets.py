@@ -42,16 +42,16 @@ def refused(data: DataSettings = MNIST) -> str:
 def test_real_mnist(real_mnist: str) -> None:
     raw = torchvision_sets.read(DataSettings(name="mnist", root=real_mnist))
     assert raw.shape == published("mnist")
-    assert raw.train_labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
-    assert raw.test_labels_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
-    assert raw.train_images_NCHW.mean() == pytest.approx(33.318, abs=1e-3)
+    assert raw.train.labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert raw.test.labels_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+    assert raw.train.images_NCHW.mean() == pytest.approx(33.318, abs=1e-3)
 
 
 def test_mnist_files_are_read_in_their_order(raw_folder: Path) -> None:
     raw = torchvision_sets.read(MNIST)
     assert raw.shape == TINY
-    assert raw.train_images_NCHW.tobytes() == (raw_folder / "train-images-idx3-ubyte").read_bytes()[16:]
-    assert raw.test_labels_N.tolist() == [0, 1, 2]
+    assert raw.train.images_NCHW.tobytes() == (raw_folder / "train-images-idx3-ubyte").read_bytes()[16:]
+    assert raw.test.labels_N.tolist() == [0, 1, 2]
 
 
 def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,9 +68,9 @@ def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeyp
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"names": list("abcdefghij")}))
     raw = torchvision_sets.read(DataSettings(name="cifar10"))
-    assert np.array_equal(raw.train_images_NCHW.reshape(10, 3072), images_NP[:10])
-    assert np.array_equal(raw.test_images_NCHW.reshape(2, 3072), images_NP[10:])
-    assert raw.train_labels_N.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
+    assert np.array_equal(raw.train.images_NCHW.reshape(10, 3072), images_NP[:10])
+    assert np.array_equal(raw.test.images_NCHW.reshape(2, 3072), images_NP[10:])
+    assert raw.train.labels_N.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
 
 
 def _cut(path: Path) -> None:
@@ -187,7 +187,7 @@ def test_download_keeps_files_that_are_there(
     kept.write_bytes(kept.read_bytes()[:-1] + b"\x7b")
     missing.unlink()
     monkeypatch.setattr(torchvision.datasets.MNIST, "download", lambda self: write_mnist(Path(self.raw_folder)))
-    assert torchvision_sets.read(MNIST).train_images_NCHW.flat[-1] == 0x7B
+    assert torchvision_sets.read(MNIST).train.images_NCHW.flat[-1] == 0x7B
     assert missing.exists()
 
 

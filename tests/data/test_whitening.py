@@ -186,9 +186,9 @@ def test_a_set_keeps_whitened_images_as_floats_that_are_inputs_already(scaling, 
 def test_the_fit_sees_training_images_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, expected = raw_images.read_digits(DataSettings(name="digits")), load_as(train_size=300)
     rng = np.random.default_rng(0)
-    train_NCHW = np.concatenate([raw.train_images_NCHW[:300], rng.integers(0, 256, (1137, 1, 8, 8), dtype=np.uint8)])
-    test_NCHW = rng.integers(0, 256, raw.test_images_NCHW.shape, dtype=np.uint8)
-    other = RawImages(train_NCHW, raw.train_labels_N, test_NCHW, raw.test_labels_N, 10)
+    train_NCHW = np.concatenate([raw.train.images_NCHW[:300], rng.integers(0, 256, (1137, 1, 8, 8), dtype=np.uint8)])
+    test_NCHW = rng.integers(0, 256, raw.test.images_NCHW.shape, dtype=np.uint8)
+    other = RawImages(raw.train._replace(images_NCHW=train_NCHW), raw.test._replace(images_NCHW=test_NCHW), 10)
     monkeypatch.setattr(raw_images, "read_digits", lambda settings: other)
     found = load_as(train_size=300)
     assert torch.equal(found.train.images_NP, expected.train.images_NP)

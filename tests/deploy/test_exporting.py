@@ -47,7 +47,7 @@ for folder in map(Path, sys.argv[2:]):
 
 def images() -> np.ndarray:
     """Test images as they come: bytes."""
-    return read(DataSettings(name="digits")).test_images_NCHW[:25]
+    return read(DataSettings(name="digits")).test.images_NCHW[:25]
 
 
 def expected(record: RunRecord, arm: str) -> torch.Tensor:
