@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.probes.prober import ProbeContext, Value, chosen, mean, norms, sum_of_squares
+from bnexp.probes.prober import ProbeContext, Value, chosen, mean_gradient, norms, sum_of_squares
 
 LOW, HIGH = 0.05, 0.95
 """Outside of these a sigmoid is saturated, and a tanh beyond ±HIGH."""
@@ -90,7 +90,7 @@ def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Va
     gradient grows on its way back, by a factor of e^−slope per layer.
     """
     networks, passes = context.networks, context.passes(settings.batches or 1)
-    theta, gradient = networks.theta(), mean([each.gradient for each in passes])
+    theta, gradient = networks.theta(), mean_gradient([each.gradient for each in passes])
     matrices = context.clip([each.flatten(1) for each in gradient.values()])
     clipped = dict(zip(gradient, matrices, strict=True))
     for layer in chosen(settings, networks.weights):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.probes.networks import Batch, Networks, Theta
-from bnexp.probes.prober import ProbeContext, Value, filter_norms, mean, sum_of_squares
+from bnexp.probes.prober import ProbeContext, Value, filter_norms, mean_gradient, sum_of_squares
 from bnexp.streams import stream_seed
 
 RANGE, POINTS = (0.5, 4.0), 8
@@ -109,7 +109,8 @@ def _gradient(context: ProbeContext, theta: Theta, batches: int, unit: Theta) ->
     """Return the loss over some batches, and its gradient with respect to θ / unit."""
     found = [context.networks.gradient(theta, batch) for batch in context.batches(batches)]
     loss_K = torch.stack([loss_K for loss_K, _ in found]).mean(0)
-    return loss_K, {name: unit[name] * each for name, each in mean([gradient for _, gradient in found]).items()}
+    gradient = mean_gradient([each for _, each in found])
+    return loss_K, {name: unit[name] * each for name, each in gradient.items()}
 
 
 def _ends(name: str, values_RK: Float[Tensor, "R K"]) -> Iterator[Value]:

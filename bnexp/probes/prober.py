@@ -137,7 +137,7 @@ def sum_of_squares(theta: Theta) -> Float[Tensor, " K"]:
     return torch.stack([norms(tensor).square() for tensor in theta.values()]).sum(0)
 
 
-def mean(gradients: Sequence[Theta]) -> Theta:
+def mean_gradient(gradients: Sequence[Theta]) -> Theta:
     """Return the mean of gradients, tensor by tensor."""
     if len(gradients) == 1:
         return gradients[0]
