@@ -1,8 +1,5 @@
 """Bad input: said in words, exit code 2, no traceback, and nothing written anywhere."""
 
-import json
-import os
-import pickle
 import subprocess
 import sys
 import time
@@ -193,39 +190,6 @@ def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
         ended = subprocess.run(command, input=content, cwd=here, capture_output=True, text=True, timeout=120)
         assert (ended.returncode, ended.stdout) == (code, "")
         assert "Traceback" not in ended.stderr
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["../../escaped", "..", "\x1b[2J", "x" * 300],
-)
-def test_no_name_leaves_the_runs_folder(refused: Refused, written: Written, name: str) -> None:
-    for message in (
-        refused("run", written(f"{DIGITS}name: {json.dumps(name)}\n")),
-        refused("run", written(DIGITS), f"name={json.dumps(name)}"),
-    ):
-        assert ": name: " in message
-        assert message.strip().isprintable()
-
-
-class _Making:
-    """Unpickled, it makes a folder."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return os.mkdir, (str(self.path),)
-
-
-def test_a_pickle_in_the_place_of_cifar_is_not_unpickled(refused: Refused, written: Written, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
-        (folder / name).write_bytes(pickle.dumps(_Making(tmp_path / "ran")))
-    message = refused("run", written("data: {name: cifar10}"))
-    assert message.startswith(f"bnexp: data.name: the files of cifar10 in {folder} are damaged (")
-    assert not (tmp_path / "ran").exists()
 
 
 LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/"

@@ -172,16 +172,6 @@ def test_runs_that_are_named_are_joined_by_their_settings(experiment: Path, cli:
     assert [len(run["rows"]) for run in alone] == [1, 1]
 
 
-def test_what_differs_and_what_is_left_out_is_said(runs: Path, experiment: Path, cli: Command) -> None:
-    assert cli("run", "exp.yaml", "name=other", "model.width=8", "model.depth=1", "--quiet").code == 0
-    assert cli("run", "exp.yaml", "name=third", "seeds=1", "--quiet").code == 0
-    lines = cli("compare", "tiny", "other", "third").out.splitlines()
-    (width,) = (line for line in lines if line.startswith("Differs: model.width"))
-    assert "8 in other-" in width
-    (left,) = (line for line in lines if line.startswith("Left out: third-"))
-    assert left.endswith("4 trials that an earlier run has too (same arm, seed and settings).")
-
-
 def test_json_is_json_whatever_diverged_and_csv_has_the_definition_beside_it(experiment: Path, cli: Command) -> None:
     done = ("run", experiment, *SMALL, "train.lr=1e30", "model.activation=relu", "grid={}", "--quiet")
     assert cli(*done).code == 0

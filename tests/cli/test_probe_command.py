@@ -90,13 +90,3 @@ def test_show_says_what_probes_will_cost(experiment: Path, cli: Command) -> None
     found = cli("show", experiment, "probes=default", "--json").json()["groups"]
     assert all(0 < group["probing_seconds"] < group["seconds"] for group in found)
     assert all(group["probing_seconds"] == 0 for group in cli("show", experiment, "--json").json()["groups"])
-
-
-@pytest.mark.parametrize("word", ["run", "show"])
-def test_a_layer_that_no_network_has_is_named_before_anything_is_trained(
-    experiment: Path, cli: Command, word: str
-) -> None:
-    result = cli(word, experiment, "probes=[{name: rank, layers: [hidden.0.activatoin, 'hidden.*']}]")
-    assert result.code == 2
-    assert "probes.0.layers: hidden.0.activatoin: no layer has this name (nearest: hidden.0.activation)" in result.err
-    assert not Path("runs").exists()
