@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import cycle
+from functools import partial
+from itertools import cycle, islice
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from bnexp.engines.devices import (
     release_memory,
 )
 from bnexp.engines.dispatch import dispatch
-from bnexp.engines.messages import Event, Job, Latest, Training, broken
+from bnexp.engines.messages import Event, Job, Latest, broken
 from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balance, makespan, split_to_fit
 from bnexp.engines.processes import Place, ProcessPool
 from bnexp.errors import InputError
@@ -47,7 +48,7 @@ records on took 0.03 to 0.07 s (training of 0.12 s, n = 5), but estimates are ro
 
 @dataclass(frozen=True)
 class Local:
-    """The engine on this machine."""
+    """The engine on this machine; see Engine."""
 
     devices: tuple[torch.device, ...]
     """The CPU, or one or more GPUs."""
@@ -71,22 +72,13 @@ class Local:
         return ", ".join(map(str, self.devices))
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on, onto the device; of several GPUs into memory, from where each gets a copy.
-
-        Raises:
-            InputError: a data set can't be had as asked for.
-        """
+        """Load what groups train on, onto the device; of several GPUs into memory, from where each gets a copy."""
         return load_data(groups, self.devices[0] if len(self.devices) == 1 else CPU)
 
     def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
-        """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first.
-
-        Raises:
-            InputError: one trial alone doesn't fit a CPU's memory.
-        """
-
+        """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first."""
         whole = split_to_fit(groups, shape_of, self._free, self.devices[0], probes)
         trials = sum(len(group.trials) for group in whole)
         for workers in range(0 if begun else min(self._most, trials), 1, -1):
@@ -105,7 +97,7 @@ class Local:
         groups = [job.group for job in jobs]
         places = self.places(groups, lambda group: datasets[data_key(group)].shape, probes, trials)
         if len(places) > 1:
-            yield from dispatch(jobs, ProcessPool(places, TrainingOn(datasets, tuple(probes))), latest)
+            yield from dispatch(jobs, ProcessPool(places, partial(_training, datasets, tuple(probes))), latest)
         else:
             yield from execute(jobs, datasets, latest, probes, threads=places[0].threads)
 
@@ -121,7 +113,7 @@ class Local:
         if workers < 2 or not self._pays(groups, shape_of, workers):
             workers = 1
         threads = self.threads(workers, trials)
-        return [Place(device, threads) for device, _ in zip(cycle(self.devices), range(workers), strict=False)]
+        return [Place(device, threads) for device in islice(cycle(self.devices), workers)]
 
     def threads(self, workers: int, trials: int) -> int:
         """Return how many threads each of these workers takes: one, or more where there are fewer trials than cores."""
@@ -148,14 +140,11 @@ class Local:
         }
 
     @property
-    def _on_cpu(self) -> bool:
-        return self.devices[0].type == "cpu"
-
-    @property
     def _most(self) -> int:
         """Workers at once."""
-        most = self.cores if self._on_cpu else len(self.devices)
-        return most if self.most_workers is None else self.most_workers
+        if self.most_workers is not None:
+            return self.most_workers
+        return self.cores if self.devices[0].type == "cpu" else len(self.devices)
 
     @property
     def _free(self) -> int:
@@ -171,27 +160,17 @@ class Local:
 
     def _pays(self, groups: Sequence[TrialGroup], shape_of: ShapeOf, workers: int) -> bool:
         """Tell whether workers save time; they do on GPUs, and where they were asked for."""
-        if self.most_workers is not None or not self._on_cpu:
+        if self.most_workers is not None or self.devices[0].type != "cpu":
             return True
         cost_of = self._cost_of(shape_of)
         times = [cost_of(group).of(len(group.trials)) for group in groups]
         return sum(times) - makespan(times, workers) >= SECONDS_TO_SAVE
 
 
-@dataclass(frozen=True)
-class TrainingOn:
-    """What workers train with; it travels to those that are spawned."""
-
-    datasets: Datasets
-    probes: tuple[ProbeSettings, ...]
-
-    def __call__(self, device: torch.device) -> Training:
-        """Return what trains a job on a device."""
-
-        def training(job: Job) -> Generator[Progress, None, None]:
-            return train(job.group, self.datasets[data_key(job.group)].to(device), job.resume, self.probes)
-
-        return training
+def _training(
+    datasets: Datasets, probes: tuple[ProbeSettings, ...], device: torch.device, job: Job
+) -> Generator[Progress, None, None]:
+    return train(job.group, datasets[data_key(job.group)].to(device), job.resume, probes)
 
 
 def execute(

@@ -12,11 +12,12 @@ import signal
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
@@ -27,8 +28,9 @@ from torch import multiprocessing
 
 from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
-from bnexp.engines.messages import Job, Lost, Message, Started, Training, messages
+from bnexp.engines.messages import Job, Lost, Message, Started, messages
 from bnexp.errors import BnexpError
+from bnexp.training.loop import Progress
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
@@ -39,8 +41,8 @@ _inherited: list[Callable[[Any], Any]] = []
 """In a worker of side_by_side: its work."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-TrainingOn = Callable[[torch.device], Training]
-"""Returns what trains a job on a device."""
+TrainingOn = Callable[[torch.device, Job], Generator[Progress, None, None]]
+"""Trains a job's group on a device."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class ProcessPool:
 
     Args:
         places: one per worker.
-        training_on: returns what trains a job on a worker's device; has to be picklable where workers are spawned.
+        training_on: trains a job on a worker's device; has to be picklable where workers are spawned.
     """
 
     retries_errors = False
@@ -125,20 +127,18 @@ class ProcessPool:
         self._workers = []
 
     def _assign(self) -> None:
-        while self._waiting and (worker := self._idle_worker()):
+        """Give waiting jobs to workers that have none, or to new ones where there is room."""
+        while self._waiting:
+            worker = next((each for each in self._workers if each.job is None), None)
+            if worker is None:
+                if not self._free:
+                    return
+                worker = self._start_worker(self._free.popleft())
+                self._workers.append(worker)
             job = self._waiting.popleft()
             worker.job = job.number
             with suppress(OSError):  # a worker that died is noticed by poll
                 worker.connection.send(job)
-
-    def _idle_worker(self) -> _Worker | None:
-        """Return a worker without a job, a new one where there is room; None where all are at work."""
-        if idle := next((worker for worker in self._workers if worker.job is None), None):
-            return idle
-        if not self._free:
-            return None
-        self._workers.append(self._start_worker(self._free.popleft()))
-        return self._workers[-1]
 
     def _start_worker(self, place: Place) -> _Worker:
         context: Any = multiprocessing.get_context("fork" if place.forks else "spawn")
@@ -202,12 +202,11 @@ def _receive(worker: _Worker) -> Message:
 def _work(connection: Connection, place: Place, training_on: TrainingOn, parent: int) -> None:
     """Train jobs as they come, until the parent ends or closes the pipe."""
     _begin(parent, place.threads)
-    training = training_on(place.device)
     with suppress(EOFError, OSError):
         while True:
             job: Job = connection.recv()
             connection.send(Started("this machine"))
-            for message in messages(job, training, out_of_memory):
+            for message in messages(job, partial(training_on, place.device), out_of_memory):
                 connection.send(message)
             release_memory()
 

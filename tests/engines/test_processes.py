@@ -20,8 +20,8 @@ from bnexp.engines import local
 from bnexp.engines import throttle as pace
 from bnexp.engines.dispatch import dispatch
 from bnexp.engines.local import CPU, Local
-from bnexp.engines.messages import Event, Job, Training
-from bnexp.engines.processes import Place, ProcessPool, side_by_side
+from bnexp.engines.messages import Event, Job
+from bnexp.engines.processes import Place, ProcessPool, TrainingOn, side_by_side
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord, Snapshot
@@ -276,10 +276,10 @@ def test_gpus_have_a_worker_each() -> None:
 # How much of the cores' time is used
 
 
-def napping(seconds_of: Callable[[TrialGroup], float]) -> Callable[[torch.device], Training]:
+def napping(seconds_of: Callable[[TrialGroup], float]) -> TrainingOn:
     """Return training that is a nap of known length."""
 
-    def training(job: Job) -> Generator[Progress, None, None]:
+    def training(device: torch.device, job: Job) -> Generator[Progress, None, None]:
         time.sleep(seconds_of(job.group))
         numbers = job.group.numbers
         nothing = (0.0,) * len(numbers)
@@ -287,7 +287,7 @@ def napping(seconds_of: Callable[[TrialGroup], float]) -> Callable[[torch.device
         record = EpochRecord(numbers, 1, 1, {}, nothing, 0.0, never, never, never)
         yield Progress(record, numbers, lambda: Snapshot(numbers, 1, 1, 0.0, {}), (), 0.0, resumable=True)
 
-    return lambda device: training
+    return training
 
 
 @pytest.mark.slow

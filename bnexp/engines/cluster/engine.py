@@ -55,7 +55,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The engine on the nodes of a Ray cluster."""
+    """The engine on the nodes of a Ray cluster; see Engine."""
 
     nodes: tuple[Node, ...]
     device: torch.device
@@ -72,11 +72,7 @@ class Cluster:
         return f"{counted(len(self.nodes), 'node')} ({names}) with {counted(count, kind)}"
 
     def load(self, groups: Sequence[TrialGroup]) -> Datasets:
-        """Load what groups train on into this machine's memory, from where it goes to each node once.
-
-        Raises:
-            InputError: as load_data, with the name of this machine.
-        """
+        """Load what groups train on into this machine's memory, from where it goes to each node once."""
         try:
             return load_data(groups, torch.device("cpu"))
         except InputError as error:
@@ -85,11 +81,7 @@ class Cluster:
     def schedule(
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
-        """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; the longest come first.
-
-        Raises:
-            InputError: one trial alone doesn't fit a CPU's share of a node's memory.
-        """
+        """Cut groups so that they fit a node and, unless they have begun, all nodes are busy; longest first."""
 
         def cost_of(group: TrialGroup) -> Demand:
             return training_cost(group, shape_of(group), self.device)

@@ -78,20 +78,15 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
     torch.set_num_threads(threads)
 
     def training(job: Job) -> Generator[Progress, None, None]:
-        data = _fetched(job, assignment).to(torch.device(assignment.device))
-        return train(job.group, data, job.resume, assignment.probes)
+        try:  # it comes to each machine once, whoever asks for it there
+            data: Dataset = ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
+        except RayError as error:
+            name = job.group.settings.data.name
+            raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
+        return train(job.group, data.to(torch.device(assignment.device)), job.resume, assignment.probes)
 
     yield from messages(job, training, out_of_memory, assignment.held_share, BANDWIDTH)
     release_memory()  # the process stays for the next group
-
-
-def _fetched(job: Job, assignment: Assignment) -> Dataset:
-    """Return the data set of a group, which comes to each machine once, whoever asks for it there."""
-    try:
-        return ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
-    except RayError as error:
-        name = job.group.settings.data.name
-        raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
 
 
 class RayWorkers:
