@@ -189,32 +189,25 @@ def crossed(points: Sequence[tuple[Any, Any]], arm: str = "none") -> list[dict]:
     ]
 
 
-def found(*rows: dict) -> list[tuple]:
-    """Of every row: axis, arm, how many values, and the worst and the best."""
-    rows_ = robustness(*rows)
-    return [(row.axis, row.arm, row.values, row.worst_at, row.best_at) for row in rows_]
+TOGETHER, THREE, TWO = [(1, 1), (2, 2), (3, 3)], [(1, 1), (2, 1), (3, 1)], [(1, 1), (2, 1)]
 
 
-def test_settings_that_change_together_only_have_no_axis() -> None:
-    together = [(1, 1), (2, 2), (3, 3)]
-    assert found(*crossed(together), *crossed(together, "before")) == []
+@pytest.mark.parametrize(
+    ("none", "before", "expected"),
+    [
+        (TOGETHER, TOGETHER, []),  # settings that only change together have no axis
+        # Arms are held against each other at the values that all of them tried.
+        (THREE, [(2, 1), (3, 1), (4, 1)], [(LR, "none", 2, 2, 3), (LR, "before", 2, 2, 3)]),
+        (TWO, [(2, 1)], [(LR, "none", 2, 1, 2)]),  # an arm with one value is in nobody's way
+        (TWO, [(3, 1), (4, 1)], []),
+        (TWO, [(1, 5), (2, 5)], []),
+    ],
+)
+def test_an_axis_is_where_all_arms_tried_several_values_at_the_same_points(none, before, expected) -> None:
+    rows = robustness(*crossed(none), *crossed(before, "before"))
+    assert [(row.axis, row.arm, row.values, row.worst_at, row.best_at) for row in rows] == expected
 
 
 def test_points_of_the_other_settings_without_all_values_are_left_out() -> None:
     (row,) = robustness(*crossed([(1, 1), (2, 1), (3, 1), (1, 5), (2, 5), (3, 9)]))[:1]
     assert (row.axis, row.values, row.worst, row.best) == (LR, 3, pytest.approx(0.11), pytest.approx(0.31))
-
-
-def test_arms_are_held_against_each_other_at_the_values_that_all_of_them_tried() -> None:
-    none, before = crossed([(1, 1), (2, 1), (3, 1)]), crossed([(2, 1), (3, 1), (4, 1)], "before")
-    assert found(*none, *before) == [(LR, "none", 2, 2, 3), (LR, "before", 2, 2, 3)]
-
-
-def test_an_arm_with_one_value_has_no_row_and_is_in_nobodys_way() -> None:
-    rows = crossed([(1, 1), (2, 1)]) + crossed([(2, 1)], "before")
-    assert found(*rows) == [(LR, "none", 2, 1, 2)]
-
-
-def test_arms_that_never_tried_the_same_have_no_axis() -> None:
-    assert found(*crossed([(1, 1), (2, 1)]), *crossed([(3, 1), (4, 1)], "before")) == []
-    assert found(*crossed([(1, 1), (2, 1)]), *crossed([(1, 5), (2, 5)], "before")) == []

@@ -70,19 +70,20 @@ def _any_batch(name: str, network: nn.Module) -> Iterator[Finding]:
     """Yield which tensors change in forward passes in training mode, and in the update after each of them."""
     norms, in_passes, in_updates = layers_of(network, BatchNorm), 0, 0
     learned = [theta for norm in norms for theta in (norm.gamma, norm.beta)]
-    own = [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
+    every = learned + [statistic for norm in norms for statistic in (norm.running_mean, norm.running_var)]
     for size in SIZES:
-        start = _copies(learned), _copies(own)
+        start = [tensor.detach().clone() for tensor in every]
         logits_KBC = network(noise(1, size, 64, seed=size))
-        passed = _copies(learned), _copies(own)
+        passed = [tensor.detach().clone() for tensor in every]
         _update(network, logits_KBC)
-        in_passes += _same(start[1], passed[1]) + len(learned) - _same(start[0], passed[0])
-        in_updates += _same(passed[0], learned) + len(own) - _same(passed[1], own)
-    sizes, every = ", ".join(map(str, SIZES)), len(SIZES) * len(learned + own)
+        for place, (first, then, last) in enumerate(zip(start, passed, every, strict=True)):
+            in_passes += torch.equal(first, then) != (place < len(learned))
+            in_updates += torch.equal(then, last) == (place < len(learned))
+    sizes, total = ", ".join(map(str, SIZES)), len(SIZES) * len(every)
     passes = f"{name}: forward passes of {sizes} images leave γ and β, and move the statistics"
     updates = f"{name}: the update after each moves γ and β, one of each for all its images, and leaves the statistics"
-    yield Finding(passes, f"{in_passes} of {every} tensors otherwise", in_passes, 0)
-    yield Finding(updates, f"{in_updates} of {every} tensors otherwise", in_updates, 0)
+    yield Finding(passes, f"{in_passes} of {total} tensors otherwise", in_passes, 0)
+    yield Finding(updates, f"{in_updates} of {total} tensors otherwise", in_updates, 0)
 
 
 def _update(network: nn.Module, logits_KBC: Tensor) -> None:
@@ -92,15 +93,6 @@ def _update(network: nn.Module, logits_KBC: Tensor) -> None:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     optimizer.step()
     optimizer.zero_grad()
-
-
-def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in tensors]
-
-
-def _same(some: Sequence[Tensor], others: Sequence[Tensor]) -> int:
-    """Return how many tensors are equal to the last bit."""
-    return sum(map(torch.equal, some, others))
 
 
 def _counted(what: str, actual: Sequence[int], expected: Sequence[int]) -> Finding:
