@@ -43,6 +43,7 @@ def places(progress: list[Progress]) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("record_at", "expected"),
     [
+        ("epoch", [(0, 0), (1, 6), (2, 12)]),
         ([1, 4, 9], [(0, 0), (1, 1), (1, 4), (2, 9), (2, 12)]),
         ([12], [(0, 0), (2, 12)]),
         ([6, 7], [(0, 0), (1, 6), (2, 7), (2, 12)]),
@@ -50,10 +51,14 @@ def places(progress: list[Progress]) -> list[tuple[int, int]]:
         ({"range": [2, 12, 5]}, [(0, 0), (1, 2), (2, 7), (2, 12)]),
     ],
 )
-def test_a_list_of_steps_is_recorded_with_the_epoch_that_each_lies_in(
+def test_steps_are_recorded_with_the_epoch_that_each_lies_in_and_all_trials_end_with_the_last(
     record_at: object, expected: list[tuple[int, int]]
 ) -> None:
-    assert places(finished(group(record_at=record_at))) == expected
+    progress = finished(group((0.1, 0.2), record_at=record_at))
+    assert places(progress) == expected
+    # Random streams begin anew with the epoch, so only its end can be continued.
+    assert [each.resumable for each in progress] == [each.record.step % 6 == 0 for each in progress]
+    assert [each.ended for each in progress] == [()] * (len(progress) - 1) + [(0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -67,16 +72,6 @@ def test_training_ends_at_its_last_step_also_within_an_epoch(steps: int, expecte
 def test_a_smaller_last_batch_counts_as_a_step() -> None:
     assert places(finished(group(batch_size=40, drop_last=False))) == [(0, 0), (1, 3), (2, 6)]
     assert places(finished(group(batch_size=40, drop_last=True))) == [(0, 0), (1, 2), (2, 4)]
-
-
-def test_random_streams_begin_anew_with_the_epoch_so_only_its_end_can_be_continued() -> None:
-    progress = finished(group(record_at=[3, 6, 9]))
-    assert [each.resumable for each in progress] == [True, False, True, False, True]
-
-
-def test_all_trials_end_with_the_last_record() -> None:
-    progress = finished(group((0.1, 0.2)))
-    assert [each.ended for each in progress] == [(), (), (0, 1)]
 
 
 # What the records say
