@@ -116,20 +116,21 @@ def print_comparisons(
     if form == "json":
         from bnexp.report.summary import comparison_json
 
-        print_json(
-            [
-                {"run": study.name, "runs": list(study.runs), **comparison_json(comparison, columns)}
-                for study, comparison in compared
-            ]
-        )
+        runs = [{"run": study.name, "runs": list(study.runs)} for study, _ in compared]
+        print_json([run | comparison_json(found, columns) for run, (_, found) in zip(runs, compared, strict=True)])
         return
     for number, (study, comparison) in enumerate(compared):
         if number:
             print()
         if form == "table":
             print_views(comparison, view, study.name, columns)
+        elif form == "csv":
+            _print_csv(comparison, view, columns)
         else:
-            print(plain(_written(study, comparison, view, form, columns)), end="")
+            from bnexp.report.summary import latex, markdown
+
+            write = latex if form == "latex" else markdown
+            print(plain(write(comparison, view, study.name, columns)), end="")
         if plot:
             print("\n" + _plot(study, comparison), end="")
 
@@ -143,18 +144,16 @@ def print_views(comparison: "Comparison", view: str, title: str, columns: Sequen
         print_text("\n" + "\n".join(lines))
 
 
-def _written(study: "Study", comparison: "Comparison", view: str, form: str, columns: Sequence[str]) -> str:
+def _print_csv(comparison: "Comparison", view: str, columns: Sequence[str]) -> None:
+    """Print rows for other programs, and on standard error what is to be said about them."""
     from bnexp.report.columns import DIVERGED_NOTE
-    from bnexp.report.summary import latex, markdown, summary_csv
+    from bnexp.report.summary import summary_csv
     from bnexp.report.views import remarks
 
-    if form == "csv":
-        counted = [DIVERGED_NOTE] if any(row.diverged for row in comparison.rows) else []
-        for line in (*remarks(comparison), *counted):
-            warn(line)  # beside the rows, which have to stay a table for other programs
-        return summary_csv(comparison, view, columns)
-    write = latex if form == "latex" else markdown
-    return write(comparison, view, study.name, columns)
+    diverged = [DIVERGED_NOTE] if any(row.diverged for row in comparison.rows) else []
+    for line in (*remarks(comparison), *diverged):
+        warn(line)
+    print(plain(summary_csv(comparison, view, columns)), end="")
 
 
 def _plot(study: "Study", comparison: "Comparison") -> str:

@@ -87,14 +87,20 @@ DIFFERENCE = ("difference", "difference_low", "difference_high")
 
 
 def column(
-    header: str, fields: Sequence[str], write: Callable[..., Cell | str], *, legend: str = "", drop: int = 0
+    header: str,
+    fields: Sequence[str],
+    write: Callable[..., Cell | str],
+    *,
+    kind: Kind = "number",
+    legend: str = "",
+    drop: int = 0,
 ) -> Column[Any]:
     """Return the column whose cells are written from these fields of a record."""
 
     def cell(record: Any) -> Cell | str:
         return write(*(getattr(record, field) for field in fields))
 
-    return Column(header, cell, tuple(fields), legend=legend, drop=drop)
+    return Column(header, cell, tuple(fields), kind, legend, drop)
 
 
 def arm_column(comparison: Comparison) -> Column[Any]:

@@ -150,18 +150,15 @@ def remarks(comparison: Comparison) -> tuple[str, ...]:
 def _equal(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.rows
     pairs = max((row.pairs for row in rows), default=0)
-    mean = "mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count."
+    mean = ""
+    if any(row.low is not None for row in rows):
+        mean = "mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count."
     epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials had reached that accuracy."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, rows),
         arm_column(comparison),
         column("n", ["n"], count, drop=2),
-        column(
-            words(metric),
-            MEAN,
-            partial(estimate, metric),
-            legend=mean if any(row.low is not None for row in rows) else "",
-        ),
+        column(words(metric), MEAN, partial(estimate, metric), legend=mean),
         *(paired_columns(comparison, pairs=pairs) if any(row.arm != comparison.baseline for row in rows) else ()),
         _epochs_column(comparison, epochs, drop=6),
         column("diverged", ("diverged", "trials"), _diverged_of, legend=DIVERGED_NOTE, drop=3),
@@ -188,64 +185,39 @@ def _diverged_of(diverged: int, trials: int) -> Cell:
 
 
 def _overall(comparison: Comparison) -> Table:
-    metric = comparison.metric
-    rows = comparison.overall if comparison.points > 1 else ()
+    metric, rows = comparison.metric, comparison.overall if comparison.points > 1 else ()
+    mean, ends = partial(estimate, metric), partial(interval, metric, sign=True, missing=MISSING)
     difference, *others = paired_columns(comparison, "seeds")
     bootstrap = "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
     columns: list[Column[Overall]] = [
         arm_column(comparison),
         column("seeds", ["seeds"], count, drop=2),
-        column(words(metric), ["mean"], partial(estimate, metric)),
-        column(
-            f"mean of {comparison.label(comparison.baseline)}", ["baseline_mean"], partial(estimate, metric), drop=6
-        ),
+        column(words(metric), ["mean"], mean),
+        column(f"mean of {comparison.label(comparison.baseline)}", ["baseline_mean"], mean, drop=6),
         difference,
-        column(
-            "bootstrap",
-            ("bootstrap_low", "bootstrap_high"),
-            partial(interval, metric, sign=True, missing=MISSING),
-            legend=bootstrap,
-            drop=7,
-        ),
+        column("bootstrap", ("bootstrap_low", "bootstrap_high"), ends, legend=bootstrap, drop=7),
         *others,
     ]
-    notes = (
-        f"Each seed's mean over its pairs at {_over_points(comparison)}; statistics over the seeds that have all.",
-        *interval_notes(metric, rows),
-    )
+    counts = sorted({row.points for row in rows}) or [comparison.points]
+    points = f"{counts[0]} grid points" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
+    over = f"Each seed's mean over its pairs at {points}; statistics over the seeds that have all."
+    notes = (over, *interval_notes(metric, rows))
     return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")
-
-
-def _over_points(comparison: Comparison) -> str:
-    """Write over how many grid points the arms' means are."""
-    counts = sorted({row.points for row in comparison.overall}) or [comparison.points]
-    return f"{counts[0]} grid points" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
 
 
 def _best(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.best
     chosen, most = chosen_by(metric) or "", "lowest" if lower_is_better(metric) else "highest"
     edge = "edge: a chosen value is the smallest or the largest that was tried, so better ones may lie beyond."
+    point_fields = (*(rows[0].point if rows else ()), "edges", "inactive")
     columns: list[Column[BestRow]] = [
         arm_column(comparison),
-        Column(
-            "best point",
-            lambda row: ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else ""),
-            (*(rows[0].point if rows else ()), "edges", "inactive"),
-            "text",
-            legend=edge if any(row.edges for row in rows) else "",
-        ),
+        Column("best point", _best_point, point_fields, "text", legend=edge if any(row.edges for row in rows) else ""),
         column(words(chosen), ["validation"], partial(estimate, chosen), drop=6),
         column("n", ["n"], count, drop=2),
         column(words(metric), MEAN, partial(estimate, metric)),
         *paired_columns(comparison),
-        Column(
-            "chosen from",
-            lambda row: f"{counted(row.candidates, 'point')}, {row.epochs:,} epochs",
-            ("candidates", "epochs"),
-            "text",
-            drop=7,
-        ),
+        column("chosen from", ("candidates", "epochs"), _chosen_from, kind="text", drop=7),
     ]
     notes = (
         f"The point of the {most} mean {words(chosen)}, over the seeds that finished all points; the test "
@@ -255,6 +227,14 @@ def _best(comparison: Comparison) -> Table:
         *_inactive_notes(comparison),
     )
     return Table(tuple(columns), rows, "Each arm at its best", notes, name="best")
+
+
+def _best_point(row: BestRow) -> str:
+    return ", ".join(point_texts(row.active_point)) + (" (edge)" if row.edges else "")
+
+
+def _chosen_from(candidates: int, epochs: int) -> str:
+    return f"{counted(candidates, 'point')}, {epochs:,} epochs"
 
 
 def _inactive_notes(comparison: Comparison) -> Iterator[str]:
