@@ -1,4 +1,4 @@
-"""What people see while bnexp works: lines, warnings, and the progress of a run in a terminal, a notebook or a log."""
+"""Output while bnexp works: lines, warnings, and the progress of a run in a terminal, a notebook or a log."""
 
 import sys
 import time
@@ -53,7 +53,7 @@ def is_watched() -> bool:
 
 
 def show_figures() -> None:
-    """Let a notebook draw Matplotlib's figures; without pyplot nobody has told it how."""
+    """Let a notebook draw Matplotlib's figures; it needs to be told, since pyplot isn't imported."""
     if in_notebook():
         from IPython import get_ipython
         from IPython.core.pylabtools import select_figure_formats
@@ -116,7 +116,7 @@ class RunDisplay:
 
 
 class Tally:
-    """What has happened so far: updates made, trials ended, and every trial's latest accuracy."""
+    """The state of a run so far: updates made, trials ended, and every trial's latest accuracy."""
 
     def __init__(self, plan: "Plan"):
         from bnexp.engines.devices import data_key
@@ -164,7 +164,7 @@ class Tally:
         return sum(steps if n in self._ended else self._steps.get(n, 0) for n, steps in self._steps_of.items())
 
     def share(self) -> float:
-        """Return the share of the work that is done, as far as can be told between two records."""
+        """Return the share of the work that is done, estimated between two records."""
         return min(0.999, self._pace.now() / self._work) if self._worked() < self._work else 1.0
 
     def counts(self) -> str:

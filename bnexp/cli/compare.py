@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class View(StrEnum):
-    """What of a comparison is shown."""
+    """The tables of a comparison that are shown."""
 
     main = "main"
     equal = "equal"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bnexp.analysis.study import Study
 
 LACKING = "bnexp"
-"""Names the way in which characters are written that an encoding lacks."""
+"""Name of the codec error handler for characters that an encoding lacks."""
 
 _PAIRS = """
 × x   · .   • *   − -   – -   — -   ‐ -   … ...   ’ '   ‘ '   “ "   ” "   „ "   ′ '   † +   ‖ ||   ⁄ /   ° deg
@@ -145,7 +145,7 @@ def print_views(comparison: "Comparison", view: str, title: str, columns: Sequen
 
 
 def _print_csv(comparison: "Comparison", view: str, columns: Sequence[str]) -> None:
-    """Print rows for other programs, and on standard error what is to be said about them."""
+    """Print rows for other programs, and the remarks on standard error."""
     from bnexp.report.columns import DIVERGED_NOTE
     from bnexp.report.summary import summary_csv
     from bnexp.report.views import remarks

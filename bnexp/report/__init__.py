@@ -1,1 +1,1 @@
-"""What people look at: tables, summaries and figures of a comparison."""
+"""Reports on a comparison: tables, summaries and figures."""

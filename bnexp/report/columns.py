@@ -16,7 +16,7 @@ DIVERGED = (
     "a number is no longer finite, or from some step to the end every batch loss is above "
     f"{DIVERGED_FACTOR} times the first"
 )
-"""What it means, in short."""
+"""The definition of divergence, in short."""
 DIVERGED_NOTE = f"diverged: {DIVERGED}. A trial whose loss comes back has not diverged."
 
 

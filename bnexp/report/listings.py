@@ -28,7 +28,7 @@ from bnexp.store.tables import probe_of
 
 INDENT = "    "
 KEPT = "\0"
-"""Stands for a space within an interval or a list, where no line is broken."""
+"""Placeholder for a space within an interval or a list, where no line is broken."""
 NEVER_SHOWN = ("name", "question", "tuned")
 """Settings that never tell runs apart."""
 
@@ -45,15 +45,15 @@ class Listed:
     """Trials that have ended."""
     trials: int | None = None
     progress: dict[str, int] = field(default_factory=dict)
-    """Of the trials that have not ended: the epoch, or the step where the budget is in steps, and of how many."""
+    """The epoch (or step, where the budget is in steps) that the unfinished trials have reached, and of how many."""
     started: str = ""
     bytes: int = 0
     differs: dict[str, Any] = field(default_factory=dict)
     """Settings in which it differs from other runs of its name."""
     overrides: list[str] = field(default_factory=list)
-    """What was overridden where it was begun, "key=value" each."""
+    """The overrides that it was started with, "key=value" each."""
     headline: str = ""
-    """What it says; of a damaged run, what is damaged."""
+    """The result in one line; of a damaged run, the damage."""
 
     def lines(self, width: int | None) -> Iterator[str]:
         """Yield lines for people, broken between words where they would be longer than width."""
@@ -65,8 +65,8 @@ class Listed:
         yield from _wrapped("  ".join(filter(None, [self.run, state, date, _size(self.bytes)])), width, "")
         differs = [f"{key} {value_text(value)}" for key, value in self.differs.items()]
         others = [each for each in self.overrides if each.partition("=")[0] not in self.differs]
-        if said := ", ".join([*differs, *others]):
-            yield from _wrapped(said, width, INDENT)
+        if settings := ", ".join([*differs, *others]):
+            yield from _wrapped(settings, width, INDENT)
         if self.headline:
             yield from _wrapped(self.headline, width, INDENT)
 

@@ -1,4 +1,4 @@
-"""What the curves of a study show, before anything is drawn: a panel per grid point, a curve per arm."""
+"""The curves of a study as numbers for any drawing: a panel per grid point, a curve per arm."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -16,20 +16,20 @@ from rich.text import Text
 R = TypeVar("R")
 Kind = Literal["number", "text", "arm"]
 MISSING = "-"
-"""Stands for what can't be known or doesn't apply."""
+"""Text of a cell whose value is unknown or doesn't apply."""
 GAP = "  "
-"""Between two columns of text."""
+"""Separates two columns of text."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a record has to say in a column."""
+    """The text of a record in a column."""
 
     text: str
     detail: str = ""
-    """Behind the text: an interval, or where the value was reached."""
+    """Shown after the text: an interval, or where the value was reached."""
     sort: float | None = None
-    """What a page sorts the rows by; None where the text itself will do."""
+    """The number by which a page sorts rows; None to sort by the text."""
 
     def __str__(self) -> str:
         return f"{self.text} {self.detail}" if self.detail else self.text
@@ -45,7 +45,7 @@ class Column(Generic[R]):
     """The record's fields behind the cell; the first is the column's name for programs."""
     kind: Kind = "number"
     legend: str = ""
-    """What the column means, for a line under the table."""
+    """The meaning of the column, a line under the table."""
     drop: int = 0
     """Columns with the highest number go first where a terminal is too narrow; 0 always stays."""
     shared: bool = False
@@ -93,7 +93,7 @@ class Table:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Everything to be said under the table: the legends of its columns, then the notes."""
+        """The lines under the table: the legends of its columns, then the notes."""
         legends = dict.fromkeys(column.legend for column in self.columns if column.legend)
         return (*legends, *self.notes)
 

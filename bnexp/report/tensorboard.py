@@ -33,7 +33,7 @@ FINAL = (
 """Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
 
 COMPARISON = "comparison"
-"""Names the text of the comparison and its sub-folder; the name of a trial's folder has a seed in it."""
+"""Name of the comparison's text and of its sub-folder; a trial's folder always has a seed in its name."""
 
 _SUFFIX = ".bnexp"
 """Ends the name of every event file, and tells them from those of other programs."""

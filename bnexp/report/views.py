@@ -142,9 +142,9 @@ def _nothing(comparison: Comparison, title: str) -> Table:
 
 
 def remarks(comparison: Comparison) -> tuple[str, ...]:
-    """Return what to know beside the tables: what differs between runs, what is left out, what could mislead."""
-    said = {"Differs": comparison.differs, "Left out": comparison.left_out, "Careful": comparison.warnings}
-    return tuple(f"{word}: {line}." for word, lines in said.items() for line in lines)
+    """Return the sentences beside the tables: what differs between runs, what is left out, what could mislead."""
+    remarked = {"Differs": comparison.differs, "Left out": comparison.left_out, "Careful": comparison.warnings}
+    return tuple(f"{word}: {line}." for word, lines in remarked.items() for line in lines)
 
 
 def _equal(comparison: Comparison) -> Table:

@@ -29,11 +29,11 @@ from bnexp.report.views import usable_text, view_table
 
 @dataclass(frozen=True)
 class Words:
-    """What is said about a picture."""
+    """The words around a picture."""
 
     heading: str
     kind: str
-    """What it is, for who can't see it."""
+    """Alternative text: the kind of picture."""
     reading: str
     trap: str
 

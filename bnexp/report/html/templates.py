@@ -1,4 +1,4 @@
-"""What pages are made of: templates and other files, JSON, and figures."""
+"""The building blocks of HTML pages: templates and other files, JSON, and figures."""
 
 import json
 from base64 import b64encode

@@ -28,7 +28,7 @@ FEW = 3
 
 Tone = Literal["better", "worse", "unclear", "unknown"]
 TONES: dict[Standing, Tone] = {Standing.wins: "better", Standing.loses: "worse", Standing.unknown: "unknown"}
-"""What is settled has a colour of its own."""
+"""A settled answer has a colour of its own; all others are "unclear"."""
 
 
 @dataclass(frozen=True)
