@@ -321,8 +321,7 @@ class Comparison:
     def __str__(self) -> str:
         return "\n".join([*map(to_text, self._tables()), *remarks(self.result)])
 
-    def __repr__(self) -> str:
-        return str(self)
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return "\n".join([*map(to_html, self._tables()), *(f"<p>{escape(line)}</p>" for line in remarks(self.result))])

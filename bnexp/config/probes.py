@@ -82,6 +82,8 @@ def _steps(value: Any) -> Any:
 class ProbeSettings(Settings):
     """One entry of `probes:`. Short form: its name. Without `every` and `at` it measures at every record."""
 
+    main_setting = "name"
+
     name: Annotated[str, OneOf(PROBES)]
     """What is measured; docs/inside.md has the definitions."""
     every: Count | None = None
@@ -98,10 +100,6 @@ class ProbeSettings(Settings):
     landscape_slice in multiples of the weights' norm, null = -1 to 1."""
     points: Annotated[Count, Field(ge=2, le=MOST_POINTS)] | None = None
     """Number of places in that range, for landscape_slice on each side; null = 8, and 11 for landscape_slice."""
-
-    @classmethod
-    def expand(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @property
     def spec(self) -> ProbeSpec:

@@ -44,10 +44,6 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    return int(loader.construct_scalar(node))
-
-
 def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     # Python writes infinities and NaN without the dot.
     return float(re.sub(r"\.(?=[in])", "", loader.construct_scalar(node).lower()))
@@ -65,7 +61,7 @@ for _name, _pattern, _first in _SCALARS:
 _KINDS = ("map", "seq", "str", "bool", "null")
 _Loader.yaml_constructors = {
     **{f"{TAG}{kind}": yaml.SafeLoader.yaml_constructors[f"{TAG}{kind}"] for kind in _KINDS},
-    f"{TAG}int": _integer,
+    f"{TAG}int": lambda loader, node: int(loader.construct_scalar(node)),
     f"{TAG}float": _float,
     None: _unknown_tag,
 }
