@@ -62,6 +62,13 @@ class Optimizer(ABC):
             return list(grads)
         return list(torch._foreach_addcmul(list(grads), self._thetas, self._decays))
 
+    def _velocities(self, directions: list[Tensor]) -> list[Tensor]:
+        """Return the running sums of momentum with the directions added; these themselves without momentum."""
+        if velocities := self._matrices.get("velocity"):
+            torch._foreach_mul_(velocities, self._each(self._momentum_K1))
+            torch._foreach_add_(velocities, directions)
+        return velocities or directions
+
     def _each(self, column_K1: Column) -> list[Column]:
         return [column_K1] * len(self._thetas)
 
@@ -76,12 +83,10 @@ class SGD(Optimizer):
             self._remember("velocity")
 
     def step(self, grads: Matrices, rate_K1: Column) -> None:
-        directions = self._l2(grads)
-        if velocities := self._matrices.get("velocity"):
-            momenta = self._each(self._momentum_K1)
-            torch._foreach_mul_(velocities, momenta)
-            torch._foreach_add_(velocities, directions)
-            directions = list(torch._foreach_addcmul(directions, velocities, momenta)) if self._nesterov else velocities
+        penalised = self._l2(grads)
+        directions = self._velocities(penalised)
+        if self._nesterov:
+            directions = list(torch._foreach_addcmul(penalised, directions, self._each(self._momentum_K1)))
         torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
 
 
@@ -158,9 +163,5 @@ class RMSprop(Optimizer):
         torch._foreach_addcmul_(squares, penalised, penalised, value=1 - RMSPROP_ALPHA)
         roots = list(torch._foreach_sqrt(squares))
         torch._foreach_add_(roots, ADAM_EPS)
-        directions = list(torch._foreach_div(penalised, roots))
-        if velocities := self._matrices.get("velocity"):
-            torch._foreach_mul_(velocities, self._each(self._momentum_K1))
-            torch._foreach_add_(velocities, directions)
-            directions = velocities
+        directions = self._velocities(list(torch._foreach_div(penalised, roots)))
         torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)

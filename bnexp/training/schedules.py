@@ -39,10 +39,6 @@ def rates(trains: Sequence[TrainSettings], clocks: Sequence[Clock]) -> Float64[n
         return np.stack([train.lr * curves[key] for train, key in zip(trains, keys, strict=True)], axis=1)
 
 
-def _constant(options: ScheduleOptions, clock: Clock) -> float:
-    return _rise(options, clock)
-
-
 def _step(options: ScheduleOptions, clock: Clock) -> float:
     epochs = clock.step // clock.per_epoch
     at, every = options.step_at, options.step_every or USUAL_STEP_EVERY
@@ -92,7 +88,7 @@ def _between(first: float, last: float, share: float) -> float:
 
 
 SCHEDULES: dict[str, Callable[[ScheduleOptions, Clock], float]] = {
-    "constant": _constant,
+    "constant": _rise,
     "step": _step,
     "exponential": _exponential,
     "cosine": _cosine,

@@ -1,7 +1,6 @@
 """One trial by hand: the program a reader would write with torch.nn, torch.optim and docs/reproducibility.md."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -46,14 +45,6 @@ def stream(seed: int, name: str, index: int) -> torch.Generator:
     """The generator of one random stream, from the description in bnexp.streams."""
     digest = hashlib.sha256(f"bnexp/{seed}/{name}/{index}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-@pytest.fixture
-def float64_scalars() -> Iterator[None]:
-    """Let torch.optim keep its own step counts and products in float64: NAdam's float32 ones are off by 1e-8."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def started(model: dict[str, Any], image: tuple[int, int, int]) -> nn.Module:

@@ -1,6 +1,6 @@
 """Update rules in four ways: equal to torch.optim, bitwise repeatable, convergent, and trials left to themselves."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,14 +61,6 @@ RULES = {
 @pytest.fixture(params=RULES)
 def rule(request: pytest.FixtureRequest) -> Rule:
     return RULES[request.param]
-
-
-@pytest.fixture
-def float64_scalars() -> Iterator[None]:
-    """Let torch.optim keep its own step counts and products in float64: NAdam's float32 ones are off by 1e-8."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def rates(step: int, trials: list[int]) -> torch.Tensor:
