@@ -32,23 +32,20 @@ def check_fit(
 
 def misfits(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str) -> Iterator[Problem]:
     """Yield everything that can't be trained as it says on so many images of C, H, W."""
-    yield from _unfit_batches(trials, train_images, image, source)
-    yield from _uneven_inputs(trials, image, source)
-    yield from _late_drops(trials, train_images, source)
+    yield from (Problem(source, "train.batch_size", message) for message in _unfit_batches(trials, train_images, image))
+    yield from (Problem(source, "model.norm.input", message) for message in _uneven_inputs(trials, image))
+    yield from (
+        Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
+    )
 
 
-def _unfit_batches(
-    trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str
-) -> Iterator[Problem]:
+def _unfit_batches(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int]) -> Iterator[str]:
     """Yield batches that are larger than the data, or too small for a norm over the batch."""
     for batch in {trial.settings.train.batch_size: None for trial in trials}:
         if batch > train_images:
             there = counted(train_images, "training image")
-            message = f"{batch}: larger than the {there}; lower it or raise data.train_size"
-            yield Problem(source, "train.batch_size", message)
-    for trial in trials:
-        if message := _lone_image(trial.settings, train_images, image):
-            yield Problem(source, "train.batch_size", message)
+            yield f"{batch}: larger than the {there}; lower it or raise data.train_size"
+    yield from filter(None, (_lone_image(trial.settings, train_images, image) for trial in trials))
 
 
 def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, int, int]) -> str:
@@ -71,7 +68,7 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
     return f"{batch}: {train_images} images leave one over, and {lone}; {advice}"
 
 
-def _late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iterator[Problem]:
+def _late_drops(trials: Sequence[Trial], train_images: int) -> Iterator[str]:
     """Yield lists of epochs whose last drop of the rate comes after the training."""
     for train in {trial.settings.train: None for trial in trials if trial.settings.train.schedule == "step"}:
         if train.batch_size > train_images:
@@ -80,18 +77,16 @@ def _late_drops(trials: Sequence[Trial], train_images: int, source: str) -> Iter
         for epoch in train.schedule_options.step_at or ():
             if epoch * per_epoch >= train.total_steps(per_epoch):
                 budget = f"train.steps: {train.steps}" if train.steps else f"train.epochs: {train.total_steps(1)}"
-                message = f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
-                yield Problem(source, "train.schedule_options.step_at", message)
+                yield f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
 
 
-def _uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int], source: str) -> Iterator[Problem]:
+def _uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterator[str]:
     """Yield norm layers of the input whose groups don't divide what the images (C, H, W) have."""
     for model in {trial.settings.model: None for trial in trials}:
         name, size = model.norm.grouping
         features = prod(image) if model.spec.units else image[0]
         if model.norm.input and features % size:
-            message = f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
-            yield Problem(source, "model.norm.input", message)
+            yield f"true: norm.{name} {size} does not divide the {features} features of the input; set false"
 
 
 def _smallest_batch(settings: TrialSettings, train_images: int) -> int:
