@@ -1,6 +1,5 @@
 """Learning curves: a small panel per grid point, a line per arm."""
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,12 +26,12 @@ MOST_PANELS = 16
 def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
     """Return the curves of the accuracy that goes with a metric, over epochs, steps or, if timed, seconds.
 
+    Where it wasn't measured, they are of the first of test, validation and training accuracy that was.
     It is over steps where an epoch has several records. A trial's seconds are its share of the time of the group that
     it trained in, so arms can be compared where their groups were equally large.
     """
-    column = METRICS[metric]
-    if study.curves[column].isna().all():
-        column = default_curve_metric(study.curves)
+    columns = (METRICS[metric], "test_accuracy", "val_accuracy", "train_accuracy")
+    column = next((name for name in columns if study.curves[name].notna().any()), columns[-1])
     panels = make_panels(study, column, limit=MOST_PANELS, timed=timed)
     crosses = any(curve.crosses for curve in panels.curves)
     handles = arm_handles(study, {curve.arm for curve in panels.curves})
@@ -55,12 +54,6 @@ def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
         for curve in panel.curves:
             _draw_curve(axes, curve, styles[curve.arm])
     return figure
-
-
-def default_curve_metric(curves: pd.DataFrame) -> str:
-    """Return the first of test, validation and training accuracy that was measured."""
-    names = ("test_accuracy", "val_accuracy", "train_accuracy")
-    return next((name for name in names if curves[name].notna().any()), names[-1])
 
 
 def _caption(panels: Panels, *, crosses: bool) -> str:

@@ -203,21 +203,18 @@ COVARIATE_SHIFT = (
 
 def saturation_figure(probed: Probed) -> Figure | None:
     """Return the share of saturated activations, or else of dead units; None where neither was measured."""
-    return _layer_lines(probed, _measured(probed, SATURATION)[:1])
+    return _layer_lines(probed, SATURATION, most=1)
 
 
 def covariate_shift_figure(probed: Probed) -> Figure | None:
     """Return ‖G − G′‖ / ‖G‖ and cos(G, G′) of Santurkar et al. (2018), definition 2.1; None where not measured."""
     note = "how a layer's gradient changes once the layers before it have moved; in the first layer it can't"
-    return _layer_lines(probed, _measured(probed, COVARIATE_SHIFT), note)
+    return _layer_lines(probed, COVARIATE_SHIFT, most=2, note=note)
 
 
-def _measured(probed: Probed, quantities: Sequence[Quantity]) -> list[Quantity]:
-    return [quantity for quantity in quantities if len(probed.of(quantity.probe))]
-
-
-def _layer_lines(probed: Probed, quantities: Sequence[Quantity], note: str = "") -> Figure | None:
-    """Return the figure: a row per grid point of a single quantity, or per quantity at one grid point."""
+def _layer_lines(probed: Probed, known: Sequence[Quantity], *, most: int, note: str = "") -> Figure | None:
+    """Return the figure of the first quantities that were measured: a row each, or, of a single one, per grid point."""
+    quantities = [quantity for quantity in known if len(probed.of(quantity.probe))][:most]
     if not quantities:
         return None
     table, single = probed.of(*(quantity.probe for quantity in quantities)), len(quantities) == 1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from bnexp.report.figures.curves import curves_figure, default_curve_metric
+from bnexp.report.figures.curves import curves_figure
 from tests.helpers import crossed
 from tests.report.figures.made_up import caption, faults, legend_of, run_tables, study_of, words
 
@@ -82,8 +82,11 @@ def test_nothing_overlaps_however_long_it_took(seconds: float, points: int) -> N
     assert faults(figure_of(tables, timed=True)) == []
 
 
-def test_the_curve_drawn_is_the_best_that_was_measured() -> None:
-    _, curves = run_tables(np.full((1, 2, 1, 3), 0.5))
-    assert default_curve_metric(curves) == "test_accuracy"
-    assert default_curve_metric(curves.assign(test_accuracy=np.nan)) == "train_accuracy"
-    assert default_curve_metric(curves.assign(test_accuracy=np.nan, val_accuracy=0.4)) == "val_accuracy"
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [({}, "test accuracy"), ({"val_accuracy": 0.4}, "val accuracy"), ({"val_accuracy": np.nan}, "train accuracy")],
+)
+def test_the_curve_drawn_is_the_best_that_was_measured(measured: dict[str, float], shown: str) -> None:
+    trials, curves = run_tables(np.full((1, 2, 1, 3), 0.5))
+    lost = {"test_accuracy": np.nan} if measured else {}
+    assert shown in words(figure_of((trials, curves.assign(**lost, **measured))))
