@@ -1,1 +1,1 @@
-"""The door: one file per command, each parsing its arguments and calling what does the work."""
+"""The command line: commands grouped by what they work on; each parses its arguments and calls what does the work."""
