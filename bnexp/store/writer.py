@@ -347,9 +347,9 @@ class RunWriter:
             return group, int(row[2]), place
 
         for name in self._tables:
-            if file := self._files.pop(name, None):
-                file.sync()  # no record is to reach the disk before what was measured in it
-                file.close()
+            if name in self._files:
+                self._files[name].sync()  # no record is to reach the disk before what was measured in it
+                self._files.pop(name).close()
             content = csv_text([COLUMNS[name], *sorted(tables[name], key=moment)]).encode()
             if not (self.path / name).exists() or (self.path / name).read_bytes() != content:
                 self._file(CHECKSUMS).sync()  # nothing on the disk is to be without its checksum
