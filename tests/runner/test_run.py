@@ -181,7 +181,7 @@ def test_trials_that_were_stopped_stay_stopped_when_the_others_are_continued(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("moment", range(1, RECORDS))
+@pytest.mark.parametrize("moment", crossed(range(1, RECORDS), fast=3))
 def test_an_interruption_saves_all_that_was_recorded(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moment: int
 ) -> None:
@@ -400,7 +400,7 @@ def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("moment", [1, 3, 5])
+@pytest.mark.parametrize("moment", crossed([3, 1, 5], fast=3))
 def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path, moment: int) -> None:
     larger = tiny().model_copy(update={"seeds": (0, 1)})
     for runs in (tmp_path / "whole", tmp_path / "parts"):

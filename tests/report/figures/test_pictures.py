@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from bnexp.errors import InputError
 from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.figures.pictures import PROBE_FIGURES, crossed_keys, draw, pictures, pictures_left_out, write_pictures
+from tests.helpers import crossed as combined
 from tests.report.figures.made_up import (
     ODD_NAMES,
     arm_row,
@@ -152,7 +153,7 @@ def test_the_title_is_the_question_or_else_the_name() -> None:
     assert "a-run" in words(draw("curves", study_of(TABLES, question=""), comparison_of([])))
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("name", combined(ODD_NAMES, fast=3))
 def test_any_name_is_shown_as_it_is_and_nothing_overlaps(name: str) -> None:
     arms = ("none", name)
     trials, curves = run_tables(np.full((2, 2, 2, 3), 0.5), arms)
