@@ -229,6 +229,15 @@ def test_by_a_key_averages_over_the_others_and_changes_nothing_else(by: Sequence
         compare_arms(two_keys(), by=["width"])
 
 
+def test_a_study_without_the_keys_that_do_not_change(make_folder) -> None:
+    study = study_of([make_folder(grid={"train.lr": [0.1, 0.5], "model.depth": [3], "train.clip.value": [None]})])
+    assert compare_study(study).grid_keys == ("train.lr", "model.depth", "train.clip.value")
+    changed = compare_study(study, only_changed=True)
+    assert changed.grid_keys == ("train.lr",)
+    assert [row.point for row in changed.rows] == [{"train.lr": lr} for lr in (0.1, 0.1, 0.5, 0.5)]
+    assert compare_study(study, only_changed=True, by=["depth"]).grid_keys == ("model.depth",)
+
+
 # Where the probe mode_gap was taken, both evaluations of the same weights stand side by side.
 
 RUNNING, POPULATION = [0.70, 0.72, 0.71, 0.69, 0.73, 0.70], [0.90, 0.91, 0.89, 0.92, 0.90, 0.91]

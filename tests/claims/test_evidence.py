@@ -106,6 +106,15 @@ def test_arms_are_compared_over_all_grid_points_or_at_each() -> None:
     )
     metric, overall = rows_against(study, "none", threshold=0.55)
     assert metric == "final_test_accuracy"
-    assert [(row.trials, row.diverged, row.reached) for row in overall] == [(4, 0, 0), (4, 2, 2)]
+    assert [(row.arm, row.trials, row.diverged, row.pairs, row.reached) for row in overall] == [
+        ("none", 4, 0, 0, 0),
+        ("before", 4, 2, 2, 2),
+    ]
+    assert (overall[1].first, overall[1].difference) == (2, pytest.approx(0.2))
     _, each = rows_against(study, "none", by=["train.lr"])
-    assert [row.difference for row in each] == [None, pytest.approx(0.45), None, pytest.approx(-0.05)]
+    assert [(row.arm, row.point["train.lr"], row.difference) for row in each] == [
+        ("none", 0.1, None),
+        ("before", 0.1, pytest.approx(0.45)),
+        ("none", 1.0, None),
+        ("before", 1.0, pytest.approx(-0.05)),
+    ]

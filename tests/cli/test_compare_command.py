@@ -76,6 +76,8 @@ def test_csv_json_and_markdown_hold_the_same_rows(runs: Path, cli: Command) -> N
     ]
     assert [float(row["mean"]) for row in rows] == [row["mean"] for row in run["rows"]]
     assert [row["mean"] for row in run["rows"]] == sorted((row["mean"] for row in run["rows"]), reverse=True)
+    (best,) = cli(*options, "--top", "1", "--json").json()
+    assert best["rows"] == run["rows"][:1]
     markdown = cli(*options, "--format", "md").out
     for row in run["rows"]:
         assert f"| 0.1 | {row['arm']} | 2 | {row['mean']:.3f} [" in markdown

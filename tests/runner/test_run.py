@@ -219,6 +219,12 @@ def test_a_finished_run_is_shown_as_it_is(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*")} == before
 
 
+def test_preparing_writes_nothing(tmp_path: Path) -> None:
+    plan = prepare(tiny(), tmp_path / "runs", "cpu")
+    assert plan.path.parent == tmp_path / "runs"
+    assert list(tmp_path.iterdir()) == []
+
+
 # Failures
 
 
@@ -262,6 +268,13 @@ def test_a_group_that_breaks_is_an_outcome_and_the_others_finish(
     (first,) = (row for row in expected["curves"] if (row["trial"], row["step"]) == ("0", "5"))
     assert failed[0]["final_train_accuracy"] == first["train_accuracy"]
     assert [row["step"] for row in table(record, "curves.csv") if row["trial"] == "0"] == ["0", "5"]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_group_that_broke_leaves_nothing_to_continue(tmp_path: Path, break_updates: Break) -> None:
+    break_updates(without_norm)
+    record = run(prepare(tiny(OFTEN), tmp_path, "cpu"))
+    assert [path.name for path in (record.path / "checkpoints").iterdir()] == ["weights-001-15.safetensors"]
 
 
 @pytest.mark.usefixtures("without_report")

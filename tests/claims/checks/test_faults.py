@@ -309,6 +309,11 @@ FAULTS: dict[str, tuple[Check, Fault, list[str]]] = {
     ),
     "a γ of each batch": (per_feature, of_norms(gamma_of_the_batch), [PASSES]),
     "β not learned": (per_feature, instead(counting__MLP=counting.MLP | {"norm": {"affine": "gamma"}}), [UPDATES]),
+    "neither γ nor β learned": (
+        per_feature,
+        instead(counting__MLP=counting.MLP | {"norm": {"affine": "none"}}),
+        [UPDATES],
+    ),
     "one γ for a layer": (per_feature, one_gamma, [f"{UNITS}{GAMMAS}", "a VGG of four convolutions"]),
     "bytes with the square of the batch": (batch_memory, growing(lambda size: size**2), bytes_kept(3)),
     "bytes for any batch": (batch_memory, growing(lambda _: 0, counting__NORMS={"without BN": "none"}), bytes_kept(1)),
@@ -337,6 +342,7 @@ FAULTS: dict[str, tuple[Check, Fault, list[str]]] = {
     ),
     "a forgotten eps": (folds_away, without_eps, ALL_FOLDED),
     "another eps for columns": (lambda: [evaluation._columns()], columns(eps=1e-3), ["W' = W diag(γ/√(v + ε))"]),
+    "no bias for columns": (lambda: [evaluation._columns()], columns(bias=None), ["W' = W diag(γ/√(v + ε))"]),
     "a norm layer that is left": (
         lambda: list(folds_away())[-len(FOLDED) - len(REFUSED) - 2 :],
         instead(evaluation__folded=evaluation.to_torch),
