@@ -194,6 +194,8 @@ def randomized(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module
 
 
+COVERED_SHARE = 0.01
+"""Difference allowed between the share of 10^4 made-up studies whose 95 % interval holds the truth, and 95 %."""
 PICTURE_RMS = 0.5
 """Root mean square over all pixels, each 0 to 255, by which a picture may differ from the stored one. On one version of
 Matplotlib nothing differs; the smallest change that the tests make on purpose makes 2.9."""

@@ -1,4 +1,4 @@
-"""The sign-flip p counts all sign assignments: a count in whole numbers finds the same."""
+"""The sign-flip p counts all sign assignments: SciPy's, and a count in whole numbers, find the same."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -76,6 +76,17 @@ def test_beyond_the_exact_range_p_is_a_repeatable_estimate() -> None:
     assert p == sign_flip_p(differences)
     assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, rel=0.25)
     assert sign_flip_p(np.ones(EXACT_PAIRS + 4)) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("pairs", [2, 5, 8])
+@pytest.mark.parametrize("images", [None, 20])  # accuracies on 20 images tie more often than not
+def test_up_to_eight_pairs_p_is_exactly_scipys(pairs: int, images: int | None) -> None:
+    sample = np.random.default_rng(pairs).normal(0.1, 0.1, pairs)
+    sample = sample if images is None else np.round(sample * images) / images
+    expected = stats.permutation_test(
+        (sample,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    ).pvalue
+    assert sign_flip_p(sample) == expected
 
 
 @pytest.mark.parametrize("images", [60_000, 7_000])

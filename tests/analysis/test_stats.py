@@ -29,7 +29,7 @@ from bnexp.analysis.stats import (
     wilson_interval,
 )
 from tests.analysis.conftest import a_study
-from tests.helpers import NEAR_FLOAT64, assert_close
+from tests.helpers import COVERED_SHARE, NEAR_FLOAT64, assert_close
 
 # Intervals and p-values equal SciPy's; what can't be known is None.
 
@@ -127,6 +127,25 @@ def test_the_bootstrap_interval_is_scipys_bca(size: int) -> None:
     assert bootstrap_interval(sample) == (expected.low, expected.high)
     assert bootstrap_interval(sample) == bootstrap_interval(sample)
     assert bootstrap_interval(sample[:9]) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effect", [0.0, 1.0])
+def test_of_100_studies_of_six_seeds_95_intervals_hold_the_truth_and_without_an_effect_5_at_most_reject(
+    effect: float,
+) -> None:
+    count = 10_000
+    random = np.random.default_rng(round(10 * effect))
+    seeds, noise = random.normal(0, 3, (count, 6)), random.normal(0, np.sqrt(0.5), (2, count, 6))
+    baselines, treated = seeds + noise[0], seeds + noise[1] + effect
+    pairs = [paired_difference(*study) for study in zip(treated, baselines, strict=True)]
+    for found in (pairs, [mean_interval(study) for study in treated]):
+        low, high = np.array([(each.low, each.high) for each in found]).T
+        assert np.mean((low <= effect) & (effect <= high)) == pytest.approx(0.95, abs=COVERED_SHARE)
+    if effect == 0:
+        smallest = 2 / 2**6  # the one p below 0.05 that six pairs can have
+        error = np.sqrt(smallest * (1 - smallest) / count)
+        assert np.mean([pair.p <= 0.05 for pair in pairs]) == pytest.approx(smallest, abs=4 * error)
 
 
 # Wilson's interval equals two other programs'.
