@@ -52,7 +52,7 @@ def nearest_key(section: type[Settings], key: str) -> str:
     top, last = key.split(".")[0], key.rsplit(".", 1)[-1]
     meant = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last or candidate == setting_of(last)]
     if not meant:
-        return nearest(key, list(leaf_keys(section)))
+        return nearest(key, known)
     return f" (nearest: {min(meant, key=lambda each: (each.split('.')[0] != top, each.count('.')))})"
 
 

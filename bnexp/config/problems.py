@@ -139,7 +139,8 @@ def explain(error: ValidationError, section: type[Settings] = ExperimentConfig) 
     for item in error.errors(include_url=False):
         key = ".".join(str(part) for part in item["loc"] if part != "[key]")
         if item["type"] == "extra_forbidden":
-            yield key, f"unknown key{nearest_key(section, key)}"
+            space = "; write a space after the colon" if ":" in key else ""
+            yield key, f"unknown key{nearest_key(section, key)}{space}"
         # A check across keys names them in its own words, and a wrong key is named already: no value then.
         elif isinstance(item["input"], Mapping) or "[key]" in item["loc"] or not key:
             yield key, _expected(item, key)

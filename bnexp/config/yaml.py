@@ -16,6 +16,13 @@ DEEPEST = 50
 LARGEST = 10**300
 """A whole number beyond it counts as infinite, as in floating point."""
 
+HINTS = {
+    "\\t": "; indent with spaces, not with tabs",
+    "mapping values are not allowed": "; text with a colon needs quotes, a key needs a space after its colon, and the "
+    "keys of a section need the same indentation",
+}
+"""What to mend, by what PyYAML says."""
+
 TAG = "tag:yaml.org,2002:"
 """Stands for `!!` in YAML."""
 _SCALARS = (
@@ -103,10 +110,17 @@ def parse(text: str, source: str) -> Any:
         mark = error.problem_mark
         place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         problem = str(error.problem or error.context)
-        hint = ESCAPES if "escape" in problem else ""
+        hint = ESCAPES if "escape" in problem else _hint(problem, error)
         raise InputError(f"{source}:{place} not valid YAML: {printable(problem)}{hint}") from None
     except (yaml.YAMLError, ValueError, KeyError, RecursionError) as error:
         raise InputError(f"{source}: not valid YAML: {printable(str(error).splitlines()[0])}") from None
+
+
+def _hint(problem: str, error: yaml.MarkedYAMLError) -> str:
+    opened = error.context_mark
+    if opened and error.problem_mark and opened.line < error.problem_mark.line and "block" not in str(error.context):
+        return f"; what line {opened.line + 1}, column {opened.column + 1} opens is not closed"
+    return next((hint for said, hint in HINTS.items() if said in problem), "")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -69,6 +69,9 @@ FIRST = "data: {name: digits, train_size: 100}\n"
         ("name: exp".encode("utf-16"), "exp.yaml: not a text file in UTF-8"),
         ("", "exp.yaml: expected a mapping of keys (name:, model:, train:, …) at the top, found nothing"),
         ("train: {lrr: 1}", "exp.yaml: train.lrr: unknown key (nearest: train.lr)"),
+        ("modl: {depth: 1}", "exp.yaml: modl: unknown key (nearest: model)"),
+        ("train: {epochs: 1, lr:0.1}",
+         "exp.yaml: train.lr:0.1: unknown key (nearest: train.lr); write a space after the colon"),
         ("data: {name: minst}", 
          'exp.yaml: data.name: "minst": expected one of digits, mnist, fashion_mnist, cifar10, cifar100, image_folder '
          "(nearest: mnist)"),

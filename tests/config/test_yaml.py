@@ -79,6 +79,21 @@ def test_a_key_given_twice_is_refused_with_its_line(text: str, line: int, column
 
 
 @pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("data: {name: digits\nmodel: {depth: 3}", "; what line 1, column 7 opens is not closed"),
+        ('a: 1\nb: "text\nc: 3', "; what line 2, column 4 opens is not closed"),
+        ("train:\n\tlr: 1", "; indent with spaces, not with tabs"),
+        ("question: Is it: yes or no", "; text with a colon needs quotes, a key needs a space after its colon, "),
+        ("train:\n  lr:0.1\n  epochs: 3", "; text with a colon needs quotes, a key needs a space after its colon, "),
+        ("train: [1", "'<stream end>'"),
+    ],
+)
+def test_what_is_not_yaml_is_refused_with_what_to_mend(text: str, hint: str) -> None:
+    assert hint in refused(text)
+
+
+@pytest.mark.parametrize(
     ("text", "place"),
     [
         ("a: [1,\nb: 2", " line 2, column 5:"),
