@@ -12,7 +12,10 @@ from bnexp.screen import plain, print_line, warn
 
 Wanted = Annotated[
     list[str],
-    typer.Option("--probe", help="Names with commas in between, or a mapping: '{name: landscape_slice, points: 21}'."),
+    typer.Option(
+        "--probe",
+        help="Names such as sharpness,mode_gap, or a mapping: '{name: landscape_slice, points: 21}'.",
+    ),
 ]
 
 

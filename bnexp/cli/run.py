@@ -112,4 +112,4 @@ def _report(finished: "list[Run]", *, as_json: bool, quiet: bool) -> None:
         if failed := _failed(run):
             print_line(f"{failed} of {len(run.trials)} trials failed, see log.txt; --retry-failed trains them again")
     names = " ".join(run.name for run in finished)
-    print_line(f"Next: bnexp report {names} draws figures and a page of it")
+    print_line(f"Next: bnexp report {names} draws pictures and writes a page")

@@ -93,8 +93,10 @@ class Overview:
         lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
             count = counted(len(trials(search_config(self.config))), "trial")
-            lines.append(f"  Before them {count} choose from tune.grid. The figures leave these out, and are for the")
-            lines.append("  settings as they are written.")
+            lines.append(
+                f"  Before them {count} choose from tune.grid. Time and memory above are without these, and for"
+            )
+            lines.append("  the settings as they are written.")
         turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
         head = (
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "

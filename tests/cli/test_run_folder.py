@@ -34,7 +34,7 @@ def test_the_command_ends_well_and_prints_progress_comparison_and_files(trained:
     assert "Does a tiny network learn the digits?" in lines
     assert lines[-2:] == [
         f"runs/{trained.path.name}: summary.md, summary.csv, curves.png, trials.csv, curves.csv",
-        f"Next: bnexp report {trained.path.name} draws figures and a page of it",
+        f"Next: bnexp report {trained.path.name} draws pictures and writes a page",
     ]
 
 

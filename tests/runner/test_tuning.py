@@ -187,8 +187,8 @@ def test_an_overview_says_which_settings_its_figures_are_for() -> None:
     summary = overview(tuned(), Local.on("cpu")).summary()
     assert summary.splitlines()[1].startswith("4 trials in ")
     assert summary.endswith(
-        "  Before them 12 trials choose from tune.grid. The figures leave these out, and are for the\n"
-        "  settings as they are written."
+        "  Before them 12 trials choose from tune.grid. Time and memory above are without these, and for\n"
+        "  the settings as they are written."
     )
 
 

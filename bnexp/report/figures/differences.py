@@ -101,7 +101,7 @@ def _caption(rows: Sequence[ArmRow], limits: tuple[float, float], shown: int, to
     return join_caption(
         f"showing {shown} of {total} grid points" if shown < total else "",
         "mark: mean difference, paired over seeds" if rows else "no difference to show yet",
-        "line: its 95 % interval; the mark is hollow where that holds 0" if any(intervals) else "",
+        "line: its 95 % interval; the mark is hollow where that contains 0" if any(intervals) else "",
         "one pair shows no interval" if not all(intervals) else "",
         "an arrow: beyond the axis" if any(_beyond(row, limits) for row in rows) else "",
     )
