@@ -1,6 +1,6 @@
 """Everything bnexp can refuse to do, with the exit code that goes with it."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -92,9 +92,10 @@ def check_installed(extra: str) -> None:
         raise InputError(missing)
 
 
-def nearest(name: object, known: Sequence[str]) -> str:
-    """Return " (nearest: …)" for the known name closest to a misspelt one, or nothing."""
-    spelled = {bare(each): each for each in reversed(known)}
+def nearest(name: object, known: Sequence[str] | Mapping[str, str]) -> str:
+    """Return " (nearest: …)" for the known name closest to a misspelt one, or what it is mapped to; or nothing."""
+    shown = known.values() if isinstance(known, Mapping) else known
+    spelled = {bare(each): what for each, what in reversed(list(zip(known, shown, strict=True)))}
     close = get_close_matches(bare(str(name)), list(spelled), n=1, cutoff=0.5)
     return f" (nearest: {spelled[close[0]]})" if close else ""
 

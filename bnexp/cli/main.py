@@ -1,6 +1,7 @@
 """The `bnexp` command: its sub-commands, and the one place where errors become text and exit codes."""
 
 import logging
+import re
 import sys
 from typing import Annotated, NoReturn, cast
 
@@ -63,9 +64,23 @@ def _end_usage(error: TyperException) -> NoReturn:
     from bnexp.config.problems import in_our_words
 
     error.message = in_our_words(error.message)
+    usage = cast(typer.BadParameter, error)
+    option = re.fullmatch(r"No such option: --([\w.]+)", error.message)
+    if option and usage.ctx and usage.ctx.info_name in ("run", "show"):
+        error.message += _without_dashes(option[1])
     # Without the file, typer writes UTF-8 even where the encoding is ASCII.
-    cast(typer.BadParameter, error).show(sys.stderr)
+    usage.show(sys.stderr)
     sys.exit(error.exit_code)
+
+
+def _without_dashes(word: str) -> str:
+    """Return how to write a setting that was taken for an option; nothing where there is none of that name."""
+    from bnexp.config.experiment import ExperimentConfig
+    from bnexp.config.keys import leaf_keys
+
+    keys = sorted(leaf_keys(ExperimentConfig), key=lambda key: key.count("."))
+    meant = next((key for key in keys if key == word or key.endswith(f".{word}")), None)
+    return f"; a setting is written without dashes: {meant}=VALUE" if meant else ""
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -1,6 +1,7 @@
 """Arguments and options that several commands share, and what the shell may complete them with."""
 
 import os
+import re
 from glob import escape, glob
 from pathlib import Path
 from typing import Annotated
@@ -94,16 +95,35 @@ def split(arguments: list[str]) -> tuple[list[Path], list[str]]:
     """Tell configurations from overrides: an override has a `=` and is no file.
 
     Raises:
-        InputError: no configuration, or one that can't be found.
+        InputError: no configuration, one that can't be found, or an override with spaces outside of quotes.
     """
     from bnexp.config.load import find
     from bnexp.errors import InputError
 
+    for place in range(len(arguments) - 1):
+        if whole := _in_one_word(arguments[place], " ".join(arguments[place + 1 :])):
+            raise InputError(f"command line: {arguments[place]}: a setting and its value are one word: {whole}")
     overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
     paths = [find(word) for word in arguments if word not in overrides]
     if not paths:
         raise InputError("no configuration given; try bnexp run configs/quickstart.yaml, or bnexp list configs")
     return paths, overrides
+
+
+def _in_one_word(word: str, rest: str) -> str:
+    """Return how to write an override of which spaces have cut off the rest of the words; nothing where none have."""
+    from bnexp.config.experiment import ExperimentConfig
+    from bnexp.config.keys import is_key
+
+    key, equals, value = word.partition("=")
+    if os.path.exists(word):
+        return ""
+    if equals and re.match(r"[\[{]", value) and not re.search(r"[\]}]$", value):
+        end = re.search(r"[\]}](?= |$)", rest)
+        return f"'{word} {rest[: end.end()]}'" if end else ""
+    if value or not (is_key(ExperimentConfig, key) or rest.startswith("=")):
+        return ""
+    return f"{key}={rest.lstrip(' =').split(' ')[0]}"
 
 
 def config_or_run(word: str, runs: Path) -> Path:

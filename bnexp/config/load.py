@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def find(written: str) -> Path:
         return path
     if named:
         return known[path.stem]
-    close = nearest(path.stem, list(known))
+    beside = map(Path, glob(f"{escape(str(path.parent))}/*.y*ml") if os.path.isdir(path.parent) else ())
+    close = nearest(path.stem, {own.stem: str(own) for own in sorted(beside)} | {name: name for name in known})
     raise InputError(f"{written}: no such file, nor a shipped configuration{close}; shipped are {', '.join(known)}")
 
 

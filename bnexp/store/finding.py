@@ -58,8 +58,9 @@ def _meant(written: str, runs: Path) -> RunRecord:
     if path := next(filter(os.path.lexists, places), None):
         return RunRecord(path)
     names = [run.path.name for run in known]
+    close = nearest(written, [*names, *(experiment_of(run.path) for run in known)])
     there = f"there are {', '.join(names)}" if names else "there are none yet: train one with bnexp run"
-    raise InputError(f"{written}: no such run in {runs.absolute()}{nearest(written, names)}; {there}")
+    raise InputError(f"{written}: no such run in {runs.absolute()}{close}; {there}")
 
 
 def runs_folder(runs: str | Path | None = None) -> Path:

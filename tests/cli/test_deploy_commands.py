@@ -131,8 +131,8 @@ def test_an_exported_trial_leaves_the_run_readable(runs: Path, cli: Command) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fold", "tinny"], "tinny: no such run in {here}/runs; there are {name}"),
-        (["export", "tinny", "0"], "tinny: no such run in {here}/runs; there are {name}"),
+        (["fold", "tinny"], "tinny: no such run in {here}/runs (nearest: tiny); there are {name}"),
+        (["export", "tinny", "0"], "tinny: no such run in {here}/runs (nearest: tiny); there are {name}"),
         (["fold", "tiny", "--trial", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
         (["export", "tiny", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
         (["fold", "tiny", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:i"),

@@ -9,6 +9,7 @@ import pytest
 from bnexp.cli.main import app
 from bnexp.cli.options import complete_config, complete_key, complete_run, complete_setting, split
 from bnexp.config.load import shipped
+from bnexp.errors import InputError
 from tests.cli.command import Command, Trained
 
 
@@ -79,6 +80,40 @@ def test_words_with_an_equals_sign_are_overrides_unless_they_are_files(here: Pat
     (here / "c.yaml").touch()
     configs = [Path("a=b.yaml"), Path("c.yaml")]
     assert split(["a=b.yaml", "x=1", "c.yaml", "y={z: 1}", "x=1"]) == (configs, ["x=1", "y={z: 1}", "x=1"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "cut", "whole"),
+    [
+        ("grid.train.lr=[0.1, 0.3] seeds=3", "grid.train.lr=[0.1,", "'grid.train.lr=[0.1, 0.3]'"),
+        ("grid={train.lr: [0.1, 1]} seeds=3", "grid={train.lr:", "'grid={train.lr: [0.1, 1]}'"),
+        ("seeds = 6 train.lr=1", "seeds", "seeds=6"),
+        ("seeds =6", "seeds", "seeds=6"),
+        ("seeds= 6", "seeds=", "seeds=6"),
+        ("train.lr 0.1", "train.lr", "train.lr=0.1"),
+        ("lr = 0.1", "lr", "lr=0.1"),
+    ],
+)
+def test_a_setting_cut_into_words_is_shown_as_one(here: Path, typed: str, cut: str, whole: str) -> None:
+    (here / "c.yaml").touch()
+    with pytest.raises(InputError) as caught:
+        split(["c.yaml", *typed.split(" ")])
+    assert str(caught.value) == f"command line: {cut}: a setting and its value are one word: {whole}"
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("run quickstart --seeds 6", "; a setting is written without dashes: seeds=VALUE\n"),
+        ("show quickstart --lr=1", "; a setting is written without dashes: train.lr=VALUE "),
+        ("run quickstart --nope", "--nope\n"),
+        ("compare --seeds 6", "--seeds\n"),
+    ],
+)
+def test_a_setting_taken_for_an_option_is_shown_without_dashes(cli: Command, command: str, hint: str) -> None:
+    refused = cli(*command.split())
+    assert (refused.code, refused.out) == (2, "")
+    assert hint in refused.err
 
 
 @pytest.mark.parametrize("command", [[], ["run"], ["compare"], ["show"], ["list"], ["fold"], ["export"]])

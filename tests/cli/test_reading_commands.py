@@ -70,7 +70,7 @@ METRICS = (
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["tinny"], "tinny: no such run in {here}/runs; there are {name}"),
+        (["tinny"], "tinny: no such run in {here}/runs (nearest: tiny); there are {name}"),
         (["{name}x"], "{name}x: no such run in {here}/runs (nearest: {name}); there are {name}"),
         (["tiny", "nope"], "nope: no such run in {here}/runs; there are {name}"),
         (["--runs", "away"], "{here}/away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),

@@ -101,7 +101,19 @@ def test_a_misspelt_name_shows_the_nearest_and_all_there_are(
     )
 
 
-@pytest.mark.parametrize("written", ["elsewhere/quickstart.yaml", "xyzzy", "quickstart.yml", "x" * 300, "x/" * 3000])
+@pytest.mark.parametrize("written", ["mine", "mine.yml", "mien.yaml"])
+def test_a_file_beside_it_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r" \(nearest: mine\.yaml\); shipped are "):
+        find(written)
+    with pytest.raises(InputError, match=rf" \(nearest: {tmp_path}/mine\.yaml\); shipped are "):
+        find(str(tmp_path / written))
+
+
+@pytest.mark.parametrize(
+    "written", ["elsewhere/quickstart.yaml", "a\0/b", "xyzzy", "quickstart.yml", "x" * 300, "x/" * 3000]
+)
 def test_what_is_not_there_is_refused_without_a_guess(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
