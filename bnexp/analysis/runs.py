@@ -3,6 +3,7 @@
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import cached_property, reduce
@@ -145,7 +146,8 @@ def filtered(study: Study, condition: str) -> Study:
     try:
         mask = reader.mask(ast.parse(condition.strip(), mode="eval").body)
     except SyntaxError as error:
-        raise reader.refusal(f"can't be read ({error.msg})") from None
+        equal = re.search(r"(?<![=!<>])=(?!=)", condition)
+        raise reader.refusal(f"can't be read ({'write == for equal' if equal else error.msg})") from None
     except (RecursionError, MemoryError):
         raise reader.refusal("can't be read (too deeply nested)") from None
     kept = study.trials[mask]

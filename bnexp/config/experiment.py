@@ -112,7 +112,7 @@ class ExperimentConfig(TrialSettings):
     question: Lines = ""
     """The question that the experiment is to answer. It heads tables and pictures."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
-    """The treatments that are compared: a list of none, before and after, or a mapping from names to overrides, such as
+    """The variants that are compared: a list of none, before and after, or a mapping from names to overrides, such as
     `{none: {}, wide: {model.width: 200}}`. null = none and the placement in `model.norm`."""
     labels: dict[str, Label] = Field(default={})
     """Names of the arms for tables and pictures, such as `{before: with BN}`. Arms without one keep their own."""

@@ -132,6 +132,8 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
             "--filter arm!=befor: arm is never 'befor' (nearest: before); it is one of none, before; "
             'for example --filter "train.lr>0.1 and arm!=after"',
         ),
+        (["--filter", "lr=1"], "--filter lr=1: can't be read (write == for equal); for example --filter "),
+        (["--filter", "lr>=1 and"], "--filter lr>=1 and: can't be read ("),
         (["--filter", "lr>5"], "--filter lr>5: no trial is left of 8"),
         (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
     ],
