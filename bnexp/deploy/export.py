@@ -203,7 +203,7 @@ def export_trial(
         check_installed("onnx")
     (trained,) = trained_trials(run, [number])
     if not trained.finite:
-        raise InputError(f"{run.path}: trial {number} diverged: its weights are not finite")
+        raise InputError(f"{run.path}: trial {number} diverged: the weights are not finite")
     place = folder or run.path / "export" / f"trial-{number:03}"
     present = [name for name in (MODULE, WEIGHTS, ONNX) if (place / name).exists()]
     if present and not ((place / MODULE).is_file() and MARK.encode() in (place / MODULE).read_bytes()):

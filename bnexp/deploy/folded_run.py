@@ -119,18 +119,21 @@ def _columns(swept: Sequence[str]) -> tuple[Column[FoldedTrial], ...]:
     def proven(write: Callable[[Proof], Cell | str]) -> Callable[[FoldedTrial], Cell | str]:
         return lambda row: write(row.proof) if row.proof else "-"
 
+    def parameters(row: FoldedTrial) -> Cell | str:
+        return Cell(f"{row.parameters:,}", f"→ {row.proof.parameters:,}" if row.proof else "")
+
     return (
         Column("trial", lambda row: str(row.trial.number)),
-        *(Column(name, point(key)) for key, name in short_keys(swept).items()),
+        *(Column(name, point(key), shared=True) for key, name in short_keys(swept).items()),
         Column("arm", lambda row: row.trial.arm),
         Column("seed", lambda row: str(row.trial.seed)),
         Column("folded", lambda row: "yes" if row.proof else "no"),
         Column("error in float64", proven(lambda proof: number(proof.float64.largest, ".1e"))),
-        Column("in float32", proven(lambda proof: number(proof.float32.largest, ".1e"))),
-        Column("largest logit", proven(lambda proof: number(proof.float64.logit))),
-        Column("accuracy", proven(lambda proof: "{:.3f} → {:.3f}".format(*proof.accuracy))),
-        Column("same class", proven(lambda proof: f"{proof.same:.2%}")),
-        Column("parameters", lambda row: f"{row.parameters:,}" + (f" → {row.proof.parameters:,}" if row.proof else "")),
+        Column("in float32", proven(lambda proof: number(proof.float32.largest, ".1e")), drop=2),
+        Column("largest logit", proven(lambda proof: number(proof.float64.logit)), drop=4),
+        Column("accuracy", proven(lambda proof: Cell(f"{proof.accuracy[0]:.3f}", f"→ {proof.accuracy[1]:.3f}"))),
+        Column("same class", proven(lambda proof: f"{proof.same:.2%}"), drop=3),
+        Column("parameters", parameters, drop=1),
     )
 
 

@@ -205,14 +205,14 @@ def fold_trial(trained: TrainedTrial, data: Dataset, device: torch.device) -> Fo
 
 def _prove(trained: TrainedTrial, data: Dataset, device: torch.device) -> Proof:
     if not trained.finite:
-        raise Unfoldable("its weights are not finite")
+        raise Unfoldable("the weights are not finite")
     after = folded(trained.network(data.shape, device))
     split = next(name for name in ("test", "val", "train") if len(getattr(data, name)))
     images: Split = getattr(data, split)
     said = {dtype: _logits(trained, data, images, device, dtype) for dtype in (torch.float64, torch.float32)}
     float64, float32 = (Difference.between(*logits) for logits in said.values())
     if not (isfinite(float64.largest) and isfinite(float32.largest)):
-        raise Unfoldable("its logits are not finite")
+        raise Unfoldable("the logits are not finite")
     before_N, after_N = (logits_NC.argmax(1) for logits_NC in said[dtype_of(trained.trial.settings.train.precision)])
     accuracy = _share(before_N, images.labels_N), _share(after_N, images.labels_N)
     return Proof(split, len(images), float64, float32, accuracy, _share(before_N, after_N), _numbers(after))

@@ -164,7 +164,7 @@ def test_a_trial_that_diverged_is_refused(record: RunRecord, tmp_path: Path, mon
     arrays = found.weights.arrays | {"output.bias": np.full((1, 10), np.nan, np.float32)}
     diverged = replace(found, weights=replace(found.weights, arrays=arrays))
     monkeypatch.setattr(exporting, "trained_trials", lambda run, wanted: [diverged])
-    with pytest.raises(InputError, match="trial 0 diverged: its weights are not finite"):
+    with pytest.raises(InputError, match="trial 0 diverged: the weights are not finite"):
         export_trial(record, 0, tmp_path / "to")
     assert list(tmp_path.iterdir()) == []
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from io import StringIO
 from math import inf, nan
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, load
@@ -15,6 +17,7 @@ from bnexp.deploy import folded_run, folding
 from bnexp.deploy.folded_run import FoldedRun, fold_run
 from bnexp.deploy.folding import FoldedTrial, fold_trial
 from bnexp.deploy.timing import Timing
+from bnexp.report.table import to_rich
 from bnexp.runner.trained import TrainedTrial, trained_trials
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of
@@ -87,7 +90,7 @@ def test_without_test_images_others_are_the_proof(
 
 @pytest.mark.parametrize(
     ("weight", "reason"),
-    [(nan, "its weights are not finite"), (inf, "its weights are not finite"), (3e38, "its logits are not finite")],
+    [(nan, "the weights are not finite"), (inf, "the weights are not finite"), (3e38, "the logits are not finite")],
 )
 def test_a_trial_that_diverged_is_not_folded(record: RunRecord, weight: float, reason: str) -> None:
     found, data = trained(record, "before")
@@ -174,3 +177,13 @@ def test_tables_say_what_was_found(record: RunRecord, timed: list[tuple[nn.Modul
         ("1", "compiled", "-", "-", "-"),
     ]
     assert times.notes[1:] == ("not compiled: InvalidCxxCompiler: none here",)
+
+
+def test_in_80_columns_no_number_of_a_large_network_is_broken(record: RunRecord) -> None:
+    found = fold(record, "none", "before")
+    large = replace(found, trials=tuple(replace(each, parameters=98_765_432) for each in found.trials))
+    console = Console(file=StringIO(), width=80)
+    console.print(to_rich(large.tables()[0]))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert said.count("98,765,432") == 2
+    assert "Left out, since the window is narrow: largest logit." in said
