@@ -72,10 +72,19 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         return run(prepare(config(), tmp_path_factory.mktemp("here"), engine(1)))
 
 
-def children() -> list[psutil.Process]:
-    """Workers; spawning leaves a process of multiprocessing's own."""
-    found = psutil.Process().children(recursive=True)
-    return [child for child in found if not any("resource_tracker" in word for word in child.cmdline())]
+Children = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """The workers of this test; other tests, and multiprocessing itself, may have processes here too."""
+    before = psutil.Process().children(recursive=True)
+
+    def workers() -> list[psutil.Process]:
+        found = [child for child in psutil.Process().children(recursive=True) if child not in before]
+        return [child for child in found if "resource_tracker" not in str(child.as_dict(["cmdline"]))]
+
+    return workers
 
 
 def kept(record: RunRecord) -> dict[str, Any]:
@@ -85,7 +94,9 @@ def kept(record: RunRecord) -> dict[str, Any]:
     return found | {"curves": ordered, "probes": sorted(map(repr, found["probes"]))}
 
 
-def test_the_numbers_are_those_of_one_process_bit_for_bit(tmp_path: Path, undisturbed: RunRecord) -> None:
+def test_the_numbers_are_those_of_one_process_bit_for_bit(
+    tmp_path: Path, undisturbed: RunRecord, children: Children
+) -> None:
     seen: list[Event] = []
     record = run(prepare(config(), tmp_path, engine(2)), seen.append)
     assert kept(record) == kept(undisturbed)
@@ -96,7 +107,7 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(tmp_path: Path, undist
 
 @pytest.mark.slow
 def test_workers_that_are_spawned_give_the_same_numbers(
-    tmp_path: Path, undisturbed: RunRecord, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, undisturbed: RunRecord, children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Place, "forks", property(lambda self: False))
     record = run(prepare(config(), tmp_path, engine(2)))
@@ -104,7 +115,7 @@ def test_workers_that_are_spawned_give_the_same_numbers(
     assert not children()
 
 
-def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord) -> None:
+def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord, children: Children) -> None:
     killed: list[int] = []
 
     def kill(event: Event) -> None:
@@ -120,7 +131,7 @@ def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord
 
 
 def test_a_run_that_is_interrupted_leaves_no_process_and_continues_with_any_number_of_workers(
-    tmp_path: Path, undisturbed: RunRecord
+    tmp_path: Path, undisturbed: RunRecord, children: Children
 ) -> None:
     def interrupt(event: Event) -> None:
         if event.progress and event.progress.record.epoch == 3:
