@@ -80,10 +80,7 @@ def compare_arms(
         InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.
     """
     metric, arms = choose_metric(study.trials, metric), study.arms
-    if baseline is None:
-        baseline = "none" if "none" in arms else arms[0]
-    elif baseline not in arms:
-        raise InputError(f"no arm is named {baseline!r}{nearest(baseline, arms)}; arms: {', '.join(arms)}")
+    baseline = _choose_baseline(arms, baseline)
     keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys) for key in by)
     refuse_twice(zip(by or keys, keys, strict=True))
     paired = pair_trials(study, baseline=baseline, metric=metric, threshold=threshold)
@@ -120,6 +117,15 @@ def compare_arms(
         best=tuple(best_rows(paired, study, baseline, metric)),
         robustness=tuple(_robustness_rows(paired, study, baseline, metric)),
     )
+
+
+def _choose_baseline(arms: Sequence[str], wanted: str | None) -> str:
+    """Return the wanted baseline, or by default the arm `none`, or the first."""
+    if wanted is None:
+        return "none" if "none" in arms else arms[0]
+    if wanted not in arms:
+        raise InputError(f"no arm is named {wanted!r}{nearest(wanted, arms)}; arms: {', '.join(arms)}")
+    return wanted
 
 
 def arm_rows(paired: pd.DataFrame, keys: Sequence[str], baseline: str, metric: str) -> Iterator[ArmRow]:

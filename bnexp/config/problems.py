@@ -1,7 +1,7 @@
 """What is wrong with a configuration: the value, what was expected, the nearest known name, and what was meant.
 
-Several values at a setting, which takes one, are a sweep; one value where a list belongs is a list of one; and a number
-of another unit, such as per cent for a share, is told the right one.
+Errors say how to write what was meant: several values at one setting as a sweep, a single value as a list of one, and a
+number in another unit, such as per cent, in the unit that the setting has.
 """
 
 import json

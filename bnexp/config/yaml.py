@@ -21,7 +21,7 @@ HINTS = {
     "mapping values are not allowed": "; text with a colon needs quotes, a key needs a space after its colon, and the "
     "keys of a section need the same indentation",
 }
-"""What to mend, by what PyYAML says."""
+"""The remedy by a part of PyYAML's message."""
 
 TAG = "tag:yaml.org,2002:"
 """Stands for `!!` in YAML."""

@@ -79,8 +79,8 @@ def fold_run(
 ) -> FoldedRun:
     """Fold the norm layers of finished trials away, prove that nothing else has changed, and time the difference.
 
-    Nothing is written. Without numbers of wanted trials all that have weights are taken. With timing one trial for each
-    set of layers is timed, which takes a while to compile; `say` is told before.
+    Nothing is written. `wanted` are the numbers of the trials; None takes all that have weights. With `timing`, one
+    trial of each set of layers is timed. Compiling takes a while, so `say` gets a line before each.
 
     Raises:
         InputError: no such trial, it has no weights, or its data can't be had.

@@ -254,12 +254,12 @@ class Prober:
 
 
 def hessian_batches(probes: Iterable[ProbeSettings]) -> int:
-    """Return over how many batches the gradient of one trial is kept in float64, to be derived once more."""
+    """Return for how many batches one trial's gradient is kept in float64, to be differentiated again."""
     return max((probe.batches or 1 for probe in probes if probe.spec.one_trial_at_a_time), default=0)
 
 
 def kept_passes(probes: Iterable[ProbeSettings]) -> int:
-    """Return of how many batches everything that layers hand on is kept at a time."""
+    """Return for how many batches the outputs of all layers are kept at once."""
     return max((probe.batches or 1 for probe in probes if probe.spec.keeps_outputs), default=0)
 
 

@@ -28,7 +28,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pydantic")
 
 
 RunState = Literal["finished", "begun", "new"]
-"""State of a run folder: complete, and nothing in it is to be trained again; to be continued; or to be made anew."""
+"""State of a run folder: complete, with nothing left to train; begun, to be continued; or new, to be created."""
 
 
 def run_state(config: ExperimentConfig, runs: Path, options: Options) -> RunState:

@@ -335,6 +335,6 @@ def recover(path: Path, config: ExperimentConfig) -> tuple[Kept, dict[str, Any] 
 
 
 def _put_aside(path: Path, fault: Fault) -> str:
-    """Keep what is about to be replaced; return what there is to say."""
+    """Keep a copy of a damaged file before it is replaced; return the line for the log."""
     place = path / fault.file
     return f"{fault} (kept as {quarantine(place).name})" if os.path.lexists(place) else str(fault)

@@ -39,8 +39,8 @@ def told(config: ExperimentConfig) -> str:
 
 
 ONE_BY_ONE: list[tuple[Accuracies, float, dict[str, Any], str]] = [
-    # By the values: what is chosen, how, and what is told. The lead is to the best value that doesn't tie: 0.3 is 0.01
-    # behind 1.0, and one standard error of the difference is √2 · 0.02 / √2 = 0.02.
+    # Accuracies by value, then the value chosen and what is said of it. The lead is over the best value that doesn't
+    # tie: 0.3 is 0.01 behind 1.0, and one standard error of the difference is √2 · 0.02 / √2 = 0.02.
     (
         {0.1: [0.68, 0.72], 0.3: [0.77, 0.81], 1.0: [0.78, 0.82]},
         1.0,

@@ -66,7 +66,7 @@ MANY = [lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in e
         ([lr(0.3, depth=2), lr(0.3, depth=9)], "lr 0.3"),
         ([lr(0.3, edge=True)], "lr 0.3 (edge)"),
         ([lr(0.3, edge=True, depth=2), lr(0.3, depth=9)], "lr 0.3, 1 of 2 at an edge"),
-        # A few are told with where they were made, of many the range.
+        # A few choices are listed with their settings; many are summed up as a range.
         (
             [lr(0.01, depth=11, width=5), lr(1e-6, edge=True, depth=41, width=5)],
             "lr 0.01 at depth 11, 1e-06 at depth 41 (edge)",

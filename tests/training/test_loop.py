@@ -56,7 +56,7 @@ def test_steps_are_recorded_with_the_epoch_that_each_lies_in_and_all_trials_end_
 ) -> None:
     progress = finished(group((0.1, 0.2), record_at=record_at))
     assert places(progress) == expected
-    # Random streams begin anew with the epoch, so only its end can be continued.
+    # Random streams start afresh in every epoch, so training can only continue from the end of one.
     assert [each.resumable for each in progress] == [each.record.step % 6 == 0 for each in progress]
     assert [each.ended for each in progress] == [()] * (len(progress) - 1) + [(0, 1)]
 
