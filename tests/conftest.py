@@ -1,14 +1,40 @@
 """Shared by all tests: shapes and types of functions that take tensors are checked while they run."""
 
 import gc
+from collections.abc import Iterator
 
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
 install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
 
+from tests.gpu.pretended_cuda import PretendedCuda  # noqa: E402
+from tests.gpu.stand_in import cpu_in_place  # noqa: E402
+
 # The tests' products are tiny: a second thread only waits for the first, for minutes where cores are busy.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def pretended_cuda(monkeypatch: pytest.MonkeyPatch) -> PretendedCuda:
+    """Streams, and graphs that can be captured, without a GPU."""
+    found = PretendedCuda()
+    found.take_over(monkeypatch)
+    return found
+
+
+NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture(params=[pytest.param("cuda", marks=[pytest.mark.gpu, NO_GPU]), "stand-in"])
+def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A GPU; and the CPU in its place, so that no test of a GPU goes without ever being run."""
+    if request.param == "cuda":
+        yield torch.device("cuda")
+    else:
+        with cpu_in_place() as device:
+            yield device
 
 
 def pytest_collection_finish() -> None:

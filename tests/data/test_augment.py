@@ -197,18 +197,16 @@ def test_the_host_reads_nothing_back(kind: Augment, monkeypatch: pytest.MonkeyPa
     assert (found_SBP.shape, found_SBP.device.type) == ((1, 8, 3072), "meta")
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cuda_graph_augments_as_a_gpu_does(kind: Augment) -> None:
+def test_a_cuda_graph_augments_as_a_gpu_does(kind: Augment, gpu: torch.device) -> None:
     from bnexp.training.graphs import cuda_graph
 
-    device, data = torch.device("cuda"), dataset()
-    scaling = fit(data.train.images_NP.view(-1, 3, 32, 32), "standard", {}, device, torch.float32)
-    split = Split(data.train.images_NP.to(device), data.train.labels_N.to(device))
-    there, images_SBP = Dataset(data.shape, split, split, split, scaling), batch(data, 2, 64).to(device)
-    streams = SeedGenerators((3, 4), device)
-    draws, found_SBP = TrialRandom(streams, (3, 4)), torch.zeros(2, 64, 3072, device=device)
+    data = dataset()
+    scaling = fit(data.train.images_NP.view(-1, 3, 32, 32), "standard", {}, gpu, torch.float32)
+    split = Split(data.train.images_NP.to(gpu), data.train.labels_N.to(gpu))
+    there, images_SBP = Dataset(data.shape, split, split, split, scaling), batch(data, 2, 64).to(gpu)
+    streams = SeedGenerators((3, 4), gpu)
+    draws, found_SBP = TrialRandom(streams, (3, 4)), torch.zeros(2, 64, 3072, device=gpu)
 
     def act() -> None:
         streams.start_step()

@@ -14,16 +14,16 @@ from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.training import loop
-from bnexp.training.graphs import GraphedUpdate
+from bnexp.training.graphs import GraphedUpdate, cuda_graph
 from bnexp.training.group_state import GroupTrainState
+from tests.gpu.pretended_cuda import PretendedCuda
 from tests.helpers import experiment
-from tests.training.emulated_graph import emulated_graph
 
 Births = list[tuple[int, int]]
 
 
 @pytest.fixture
-def births(monkeypatch: pytest.MonkeyPatch) -> Iterator[Births]:
+def births(monkeypatch: pytest.MonkeyPatch, pretended_cuda: PretendedCuda) -> Iterator[Births]:
     """For every state that is built, its trials, and how many states and graphs there are at that moment."""
     found: Births = []
     alive: list[weakref.ref[object]] = []
@@ -35,7 +35,7 @@ def births(monkeypatch: pytest.MonkeyPatch) -> Iterator[Births]:
         alive.append(weakref.ref(self))
 
     def graphed(train_state: GroupTrainState) -> GraphedUpdate:
-        update = GraphedUpdate(train_state, emulated_graph)
+        update = GraphedUpdate(train_state, cuda_graph)
         alive.append(weakref.ref(update))
         return update
 

@@ -50,15 +50,17 @@ class Audit(TorchDispatchMode):
 
 
 class Alive(TorchDispatchMode):
-    """Counts the bytes of what operations make on the device, in the allocator's blocks, besides what was there.
+    """Counts the bytes of what operations make on a device, in the allocator's blocks, besides what was there.
 
     Attributes:
+        now: alive at this moment.
         most: alive at once.
     """
 
-    def __init__(self, there: Iterable[torch.Tensor]) -> None:
+    def __init__(self, there: Iterable[torch.Tensor], device: str = "cuda") -> None:
         super().__init__()
-        self.most = 0
+        self.now = self.most = 0
+        self._device = device
         self._there = {tensor.untyped_storage()._cdata for tensor in there}
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
@@ -66,11 +68,12 @@ class Alive(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
-        for storage in [tensor.untyped_storage() for tensor in _tensors(made) if tensor.device.type == "cuda"]:
+        for storage in [tensor.untyped_storage() for tensor in _tensors(made) if tensor.device.type == self._device]:
             if storage._cdata not in self._there:
                 self._alive[storage._cdata] = StorageWeakRef(storage), -(-storage.nbytes() // BLOCK) * BLOCK
         self._alive = {key: found for key, found in self._alive.items() if not found[0].expired()}
-        self.most = max(self.most, sum(size for _, size in self._alive.values()))
+        self.now = sum(size for _, size in self._alive.values())
+        self.most = max(self.most, self.now)
         return made
 
 

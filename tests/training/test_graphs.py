@@ -1,9 +1,6 @@
 """A recorded update, repeated: the numbers of the plain one, to the bit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +12,14 @@ from bnexp.training import graphs, loop
 from bnexp.training import work as trial_axis
 from bnexp.training.graphs import GraphedUpdate, updater
 from bnexp.training.group_state import GroupTrainState
+from tests.gpu.pretended_cuda import PretendedCuda
 from tests.helpers import finished, made_up_data, small_group
-from tests.training.emulated_graph import emulated_graph
 
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"}
 RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
+
+
+NOTHING_DRAWN = SeedGenerators([], torch.device("cpu"))
 
 
 def group(**special: Any) -> TrialGroup:
@@ -62,93 +62,70 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if number % 2 else ()) for number, name in enumerate(CASES)]
 )
-def test_repeating_the_recorded_update_gives_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repeating_the_recorded_update_gives_the_same_bits(
+    name: str, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     some = group(**CASES[name])
     data = made_up_data(some)
     plain = finished(some, data)
-    monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, emulated_graph))
+    monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, graphs.cuda_graph))
     for one, other in zip(finished(some, data), plain, strict=True):
         same = replace(one.record, seconds=other.record.seconds)
         assert repr(same) == repr(other.record)  # as text, so that NaN equals NaN
 
 
 @pytest.mark.parametrize("at_once", [1, 2, None])
-def test_shards_are_recorded_too(at_once: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_are_recorded_too(
+    at_once: int | None, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
-    test_repeating_the_recorded_update_gives_the_same_bits("vgg", monkeypatch)
+    test_repeating_the_recorded_update_gives_the_same_bits("vgg", pretended_cuda, monkeypatch)
 
 
-def test_recording_leaves_the_state_as_it_was() -> None:
+def test_recording_leaves_the_state_as_it_was(pretended_cuda: PretendedCuda) -> None:
     some = group(optimizer="nadam")
     train_state, untouched = (GroupTrainState(some, made_up_data(some)) for _ in range(2))
-    GraphedUpdate(train_state, emulated_graph)
+    GraphedUpdate(train_state, graphs.cuda_graph)
     assert all(torch.equal(train_state.state_dict()[name], tensor) for name, tensor in untouched.state_dict().items())
 
 
-def test_the_emulation_refuses_what_a_graph_cannot_do() -> None:
+def test_the_pretended_graph_refuses_what_a_graph_cannot_do(pretended_cuda: PretendedCuda) -> None:
     number = torch.zeros(1)
+
+    def act() -> None:
+        number.fill_(number.item())
+
     with pytest.raises(AssertionError, match="hand a number to the host"):
-        emulated_graph(lambda: number.fill_(number.item()) and None)
+        graphs.cuda_graph(act, NOTHING_DRAWN)
 
 
-def test_the_emulation_repeats_no_python() -> None:
+def test_the_pretended_graph_repeats_no_python(pretended_cuda: PretendedCuda) -> None:
     calls, number = [], torch.zeros(1)
-    repeat = emulated_graph(lambda: calls.append(number.add_(1)))
+    repeat = graphs.cuda_graph(lambda: calls.append(number.add_(1)), NOTHING_DRAWN)
     made = len(calls)
     repeat()
     assert (len(calls), number.item()) == (made, made + 1)
 
 
-@pytest.fixture
-def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """Stand in for torch.cuda, and note on which streams acts run and which generators graphs register."""
-    main = SimpleNamespace(wait_stream=lambda other: None)
-    found = SimpleNamespace(on=[main], ran=[], registered=[], streams=[])
-
-    @contextmanager
-    def stream(on: object) -> Iterator[None]:
-        found.on.append(on)
-        yield
-        found.on.pop()
-
-    def made(number: int) -> SimpleNamespace:
-        found.streams.append(SimpleNamespace(device=number, wait_stream=lambda other: None))
-        return found.streams[-1]
-
-    graph = SimpleNamespace(register_generator_state=found.registered.append, replay=lambda: None)
-    stands_in = {
-        "Stream": made,
-        "stream": stream,
-        "current_stream": lambda: main,
-        "current_device": lambda: 1,
-        "CUDAGraph": lambda: graph,
-        "graph": lambda graph, stream: torch.cuda.stream(stream),
-    }
-    for name, value in stands_in.items():
-        monkeypatch.setattr(torch.cuda, name, value)
-    graphs.capture_stream.cache_clear()
-    yield found
-    graphs.capture_stream.cache_clear()
-
-
-def test_everything_is_captured_on_one_stream_after_warming_up_there(device: SimpleNamespace) -> None:
+def test_everything_is_captured_on_one_stream_after_warming_up_there(pretended_cuda: PretendedCuda) -> None:
+    ran = []
     for _ in range(2):
-        graphs.cuda_graph(lambda: device.ran.append(device.on[-1]), SeedGenerators([0], torch.device("cpu")))
-    (stream,) = device.streams
-    assert stream.device == 1
-    assert device.ran == [stream] * 2 * (graphs.WARM_UPS + 1)
+        graphs.cuda_graph(lambda: ran.append(pretended_cuda.entered[-1]), NOTHING_DRAWN)
+    (stream,) = pretended_cuda.streams
+    assert stream.device == PretendedCuda.DEVICE
+    assert ran == [stream] * 2 * (graphs.WARM_UPS + 1)
 
 
 @pytest.mark.parametrize(
     ("special", "used"), [({}, 0), ({"model": {"dropout": 0.3}}, 2), (CASES["noise"] | {"augment": "flip_crop"}, 6)]
 )
 def test_a_graph_registers_the_generators_that_are_drawn_from(
-    special: dict[str, Any], used: int, device: SimpleNamespace
+    special: dict[str, Any], used: int, pretended_cuda: PretendedCuda
 ) -> None:
     some = group(**special)
     train_state = GroupTrainState(some, made_up_data(some))
     GraphedUpdate(train_state, graphs.cuda_graph)
-    assert len({id(each) for each in device.registered}) == len(device.registered) == used
+    assert len({id(each) for each in pretended_cuda.registered}) == len(pretended_cuda.registered) == used
 
 
 def test_the_cpu_updates_plainly() -> None:
