@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 What = str | Path | Mapping[str, Any] | ExperimentConfig
 """An experiment: a YAML file, a shipped name, a mapping with the keys of such a file, or a checked configuration."""
+Data = Sequence[Any] | Mapping[str, Any]
+"""(x, y, x_test, y_test), or (x, y), or a mapping that also has x_val and y_val: arrays, tensors or tables."""
 
 
 def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> ExperimentConfig:
@@ -65,6 +67,7 @@ def run(
     what: What,
     overrides: Mapping[str, Any] | None = None,
     *,
+    data: Data | None = None,
     runs: str | Path | None = None,
     device: str = "auto",
     engine: str = "local",
@@ -79,6 +82,8 @@ def run(
     Args:
         what: see load_config.
         overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
+        data: your own arrays in place of the experiment's data set. They are kept in the folder of data sets, and
+            the run names them by a digest: other arrays are another run.
         runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
         device: auto, cpu, cuda or cuda:i.
         engine: local: this machine; ray: a Ray cluster.
@@ -96,11 +101,19 @@ def run(
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
 
-    named = named_config(what, overrides)
+    source, config = named_config(what, overrides)
     where = EngineChoice(device, engine, workers)
     options = Options(rerun, retry_failed, fail_fast)
-    (trained,) = run_all([named], runs_folder(runs), where, options, progress=progress)
+    (trained,) = run_all([(source, _with_data(config, data))], runs_folder(runs), where, options, progress=progress)
     return trained
+
+
+def _with_data(config: ExperimentConfig, data: Data | None) -> ExperimentConfig:
+    if data is None:
+        return config
+    from bnexp.data.arrays import keep
+
+    return config.model_copy(update={"data": keep(config.data, data)})
 
 
 def run_all(
@@ -169,7 +182,12 @@ def compare(
 
 
 def describe(
-    what: What, overrides: Mapping[str, Any] | None = None, *, device: str = "auto", workers: int | None = None
+    what: What,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    data: Data | None = None,
+    device: str = "auto",
+    workers: int | None = None,
 ) -> "Overview":
     """Return what an experiment comes to, without training it: settings, layers, trials, groups, memory and time.
 
@@ -180,7 +198,7 @@ def describe(
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.dry_run import overview
 
-    return overview(config, Local.on(device, workers), source)
+    return overview(_with_data(config, data), Local.on(device, workers), source)
 
 
 class Run:
@@ -247,7 +265,8 @@ class Run:
     def network(self, trial: int) -> "nn.Module":
         """Return the network of a trial with its final weights, a plain module in evaluation mode.
 
-        It takes images of shape (B, C, H, W) with pixels from 0 to 255, and returns logits (B, classes).
+        It takes images of shape (B, C, H, W) as they are in the data, pixels from 0 to 255 where these are bytes, and
+        returns logits (B, classes). Rows of a table may have the shape (B, features).
 
         Raises:
             InputError: no such trial, or it has no weights.

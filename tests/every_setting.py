@@ -24,6 +24,10 @@ CONTINUOUS: dict[str, Any] = {
 SHAPING: dict[str, Any] = {
     "data.name": "digits",
     "data.root": "elsewhere",
+    "data.channels": "last",
+    "data.label": "kind",
+    "data.split_seed": 1,
+    "data.digest": "0" * 64,
     "data.train_size": 100,
     "data.val_size": 100,
     "data.test_size": 100,
@@ -72,6 +76,10 @@ _RECURRENT: dict[str, Any] = {"model.family": "rnn"}
 _STEPS: dict[str, Any] = {"train.schedule": "step"}
 COMPANY: dict[str, dict[str, Any]] = {
     "data.root": {"data.name": "image_folder"},
+    "data.channels": {"data.name": "arrays"},
+    "data.label": {"data.name": "csv"},
+    "data.split_seed": {"data.name": "csv"},
+    "data.digest": {"data.name": "csv"},
     "data.whiten_eps": _WHITENED,
     "model.dropout_at": {"model.dropout": 0.5},
     "model.norm.addition": {"model.residual": True},

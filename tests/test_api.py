@@ -1,11 +1,13 @@
 """The front door: what a notebook and a script call."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -194,3 +196,27 @@ def test_a_network_is_a_plain_module_with_the_trained_weights(trained: bnexp.Run
     assert float(accuracy) == pytest.approx(trial["final_test_accuracy"])
     with pytest.raises(bnexp.InputError, match="no trial 99"):
         trained.network(99)
+
+
+# Your own arrays
+
+
+def test_arrays_are_trained_on_found_again_and_not_needed_to_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BNEXP_DATA", str(tmp_path / "data"))
+    x = np.random.default_rng(0).normal(3, 100, (120, 5))
+    y = np.where(x[:, 0] > x[:, 1], "more", "less")
+    raw = {"name": "own", "model": {"depth": 1, "width": 8}, "train": {"epochs": 2, "batch_size": 10}, "seeds": 1}
+    made = bnexp.run(raw, data=(x[:90], y[:90], x[90:], y[90:]), runs=tmp_path, device="cpu")
+    assert bnexp.run(raw, data=(torch.tensor(x[:90]), y[:90], x[90:], y[90:]), runs=tmp_path).path == made.path
+    assert bnexp.run(raw, data=(x, y), runs=tmp_path, device="cpu").path != made.path
+    logits = made.network(1)(torch.tensor(x[90:]))
+    accuracy = (logits.argmax(1) == torch.tensor(y[90:] == "more")).double().mean()
+    assert float(accuracy) == pytest.approx(made.trials.final_test_accuracy[1])
+    assert bnexp.describe(made.config).data[0][1].train == 81
+    shutil.rmtree(tmp_path / "data")
+    assert bnexp.compare([bnexp.load_run("own", runs=tmp_path)]).metric == "final_test_accuracy"
+    assert [each.state for each in list_runs(tmp_path)] == ["complete", "complete"]
+    with pytest.raises(bnexp.InputError, match=r"call bnexp\.run with the same data= again"):
+        made.network(1)

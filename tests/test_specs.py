@@ -14,6 +14,7 @@ from bnexp.config.model import FAMILIES, FamilySpec
 from bnexp.config.norm import NORMS, NormSpec
 from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.config.train import OPTIMIZERS, OptimizerSpec
+from bnexp.data.catalog import DataShape
 from bnexp.errors import ConfigError
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import share_features, trials_of
@@ -118,7 +119,7 @@ def test_a_family_is_a_record_and_a_network(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(FAMILIES, "narrowing", FamilySpec(Narrowing, depth=3, width=16, widths=halved))
     group = small(model={"family": "narrowing"})
     assert group.settings.model.widths == (16, 8, 4)
-    assert [*misfits(group.trials, 96, IMAGE, "exp.yaml")] == []
+    assert [*misfits(group.trials, DataShape(IMAGE, 3, 96, 0, 0), "exp.yaml")] == []
     found = losses(group)
     assert found[-1] < found[0]
     assert_exported({"family": "narrowing"})

@@ -8,6 +8,7 @@ from pydantic import Field
 from bnexp.config.base import Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
 WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
@@ -19,6 +20,8 @@ class DatasetSpec(Spec):
     The implementation takes the settings and returns `bnexp.data.raw.RawImages`.
     """
 
+    options: tuple[str, ...] = ()
+    """Settings that are read for this set, of those that not all sets read."""
     image: tuple[int, int, int] | None = None
     """C, H, W of every image."""
     classes: int = 0
@@ -65,7 +68,9 @@ DATASETS = {
     "cifar100": replace(
         _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
     ),
-    "image_folder": DatasetSpec("bnexp.data.image_folder:read"),
+    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root",)),
+    "arrays": DatasetSpec("bnexp.data.arrays:read", options=("root", "digest", "channels", "split_seed")),
+    "csv": DatasetSpec("bnexp.data.table:read", options=("root", "digest", "label", "split_seed")),
 }
 """Every data set by the name that `data.name` takes."""
 
@@ -76,10 +81,22 @@ class DataSettings(Settings):
     main_setting = "name"
 
     name: Annotated[str, OneOf(DATASETS)] = "mnist"
-    """Data set: digits comes with bnexp, image_folder reads your own images, and the others are downloaded once."""
+    """Data set: digits comes with bnexp, image_folder, arrays and csv read your own images or tables, and the others
+    are downloaded once."""
     root: Line | None = None
     """Folder of the data; null = the environment variable BNEXP_DATA. For image_folder: a folder with train/<class>/,
-    test/<class>/ and, if there are separate validation images, val/<class>/."""
+    test/<class>/ and, if there are separate validation images, val/<class>/. For arrays: an .npz file with x_train,
+    y_train, x_test, y_test and perhaps x_val, y_val; or with x and y. For csv: a file, or a folder with train.csv,
+    test.csv and perhaps val.csv."""
+    channels: Literal["first", "last"] | None = None
+    """arrays: where the channels of N×C×H×W (first) or N×H×W×C (last) stand; null = where there are 1 to 4."""
+    label: Line | None = None
+    """csv: the column that holds the class of each row. All other columns are features."""
+    split_seed: Size = 0
+    """arrays with x and y, csv with one file: seed of the random split. A fifth are test images, or `test_size`."""
+    digest: Digest | None = None
+    """arrays, csv: SHA-256 of the files; others are refused. `bnexp run` fills it in, so that a changed file is another
+    run; not where an arm or a sweep changes the file."""
     train_size: Size | None = None
     """Number of training images, from the beginning of a fixed order; null = all that validation leaves."""
     val_size: Size | None = None

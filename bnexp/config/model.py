@@ -41,6 +41,8 @@ class FamilySpec(Spec):
     """Has residual blocks; optional: where `model.residual` asks for them."""
     recurrent: bool = False
     """Takes an image's rows as time steps, and shares its weights between them."""
+    tabular: bool = False
+    """Takes rows of features, too, which are images of one place."""
 
 
 VGG_STAGES = {
@@ -91,7 +93,7 @@ def _resnet_places(depth: int, image: Image) -> int:
 
 
 FAMILIES: dict[str, FamilySpec] = {
-    "mlp": FamilySpec("bnexp.nn.mlp:MLP", depth=10, width=100, residual="optional"),
+    "mlp": FamilySpec("bnexp.nn.mlp:MLP", depth=10, width=100, residual="optional", tabular=True),
     "vgg": FamilySpec(
         "bnexp.nn.convolutional:VGG", depth=11, width=64, units=False, widths=_vgg_widths, fewest_places=_vgg_places
     ),

@@ -94,6 +94,10 @@ def _placed(settings: TrialSettings) -> bool:
     return _normalised(settings) or (model.dropout > 0 and model.dropout_at in ("before_norm", "after_norm"))
 
 
+def _data_reads(option: str) -> Rule:
+    return Rule((f"data.{option}",), ("data.name",), lambda trial: option in DATASETS[trial.data.name].options)
+
+
 def _norm_reads(option: str) -> Rule:
     return Rule((f"model.norm.{option}",), ("model.norm.kind",), lambda trial: option in trial.model.norm.spec.options)
 
@@ -113,7 +117,13 @@ NO_EFFECT = (
     Rule(("train.checkpoint_every",), (), lambda trial: False),
     # Only a record can stop a trial.
     Rule(("train.record_at",), ("train.stop_diverged", RECORDS), lambda trial: trial.train.stop_diverged),
-    Rule(("data.root",), ("data.name",), lambda trial: DATASETS[trial.data.name].image is None),
+    # Where the digest is known, the files are the same wherever they lie.
+    Rule(
+        ("data.root",),
+        ("data.name", "data.digest"),
+        lambda trial: "root" in DATASETS[trial.data.name].options and trial.data.digest is None,
+    ),
+    *map(_data_reads, ("digest", "channels", "label", "split_seed")),
     Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in WHITENINGS),
     Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),

@@ -57,7 +57,19 @@ class DataShape:
     """Images to validate on; 0 = none."""
     test: int
     """Images to test on; 0 = none."""
+    floats: bool = False
+    """The images are floats in their files, not bytes."""
     findings: Findings = field(default_factory=Findings, compare=False)
+
+    @property
+    def tabular(self) -> bool:
+        """True where images are none, but rows of features: C of them in one place."""
+        return self.image[1:] == (1, 1)
+
+    @property
+    def size(self) -> str:
+        """The size of an image for people."""
+        return counted(self.image[0], "feature") if self.tabular else "x".join(map(str, self.image))
 
 
 Named = tuple[str, DataShape]
@@ -99,8 +111,8 @@ def subset(settings: DataSettings, whole: DataShape) -> DataShape:
     shape = replace(whole, train=train, val=val, test=test)
     problems = [*_size_problems(settings.name, shape, whole)]
     if wrong := [index for index in settings.feature_scale if index >= prod(shape.image)]:
-        size = "x".join(map(str, shape.image))
-        message = f"no pixel {', '.join(map(str, wrong))}; a {size} image has pixels 0 to {prod(shape.image) - 1}"
+        there = f"there are {shape.size}," if shape.tabular else f"a {shape.size} image has pixels"
+        message = f"no pixel {', '.join(map(str, wrong))}; {there} 0 to {prod(shape.image) - 1}"
         problems.append(Problem("", "data.feature_scale", message))
     if problems:
         raise ConfigError(problems)

@@ -3,12 +3,14 @@
 Shapes: N images of one split, P = C·H·W pixels of a flattened image.
 """
 
+import warnings
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, Real
+from jaxtyping import Float, Float64, Int64, Real
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from bnexp.errors import InputError
 class Split:
     """Images and labels for one purpose, on the device; images stay bytes, a quarter of their size as floats.
 
-    Only whitened images are floats: whitening them takes longer than a small network's step.
+    Images that were floats in their files, and whitened ones, are floats: they have been made inputs already.
     """
 
     images_NP: Real[Tensor, "N P"]
@@ -51,7 +53,7 @@ class Dataset:
     def inputs(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
         """Return images of a split as normalised network inputs of the dtype the set was loaded with.
 
-        They are a new tensor, except for whitened images: these are inputs already.
+        They are a new tensor, except where images are floats: these are inputs already.
         """
         return self.normalization(images_P)
 
@@ -71,7 +73,7 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
 
     Raises:
         InputError: the files are missing, damaged or not as expected, the sizes asked for do not fit, a scaled pixel
-            overflows, or whitened images don't fit the free memory.
+            overflows, or what is made of the images doesn't fit the free memory.
     """
     raw = read(settings)
     try:
@@ -79,15 +81,30 @@ def load(settings: DataSettings, device: torch.device, dtype: torch.dtype) -> Da
     except ValueError as flaw:
         raise InputError(f"data.name: {settings.name} can't be trained on: {flaw}") from None
     shape = raw.cut(settings)
-    if settings.normalize in WHITENINGS:
+    if shape.floats or settings.normalize in WHITENINGS:
         kept = shape.train + shape.val + shape.test
         check_memory(settings.normalize, kept, prod(shape.image), device, dtype)
     parts = raw.splits(shape)
-    trained = torch.from_numpy(parts["train"].images_NCHW)
-    normalization = fit(trained, settings.normalize, settings.feature_scale, device, dtype, settings.whiten_eps)
+    ends_2P = _ends([part.images_NCHW for part in parts.values() if len(part.labels_N)]) if shape.floats else None
+    trained = _tensor(parts["train"].images_NCHW)
+    scale, eps = settings.feature_scale, settings.whiten_eps
+    normalization = fit(trained, settings.normalize, scale, device, dtype, eps, ends_2P)
 
-    def split(images_NCHW: NDArray[np.uint8], labels_N: NDArray[np.int64]) -> Split:
-        images_NP = torch.from_numpy(images_NCHW).flatten(start_dim=1)
+    def split(images_NCHW: NDArray[Any], labels_N: NDArray[np.int64]) -> Split:
+        images_NP = _tensor(images_NCHW).flatten(start_dim=1)
         return Split(normalization.kept(images_NP), torch.from_numpy(labels_N).to(device))
 
     return Dataset(shape, **{name: split(*part) for name, part in parts.items()}, normalization=normalization)
+
+
+def _ends(images: list[NDArray[Any]]) -> Float64[Tensor, "2 P"]:
+    """Return the least and the greatest value of each pixel."""
+    low_P = np.min([part_NCHW.min(0) for part_NCHW in images], axis=0).ravel()
+    high_P = np.max([part_NCHW.max(0) for part_NCHW in images], axis=0).ravel()
+    return torch.from_numpy(np.stack([low_P, high_P]).astype(float))
+
+
+def _tensor(images_NCHW: NDArray[Any]) -> Real[Tensor, "N C H W"]:
+    """Return an array as a tensor of the same memory."""
+    with warnings.catch_warnings(action="ignore"):  # of files in memory, which nobody may write to
+        return torch.from_numpy(images_NCHW)

@@ -23,7 +23,7 @@ from torchvision.datasets.folder import make_dataset
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped
 from bnexp.data.catalog import BACKGROUNDS, Findings
-from bnexp.data.machine import expanded, free_memory, shared_folder
+from bnexp.data.machine import check_room, expanded, free_memory, shared_folder
 from bnexp.data.raw import RawImages, RawSplit, fixed_order
 from bnexp.errors import InputError
 
@@ -80,7 +80,7 @@ def read(settings: DataSettings) -> RawImages:
         for split, found in files.items()
     }
     findings = Findings(most_frequent_first, background, tuple(remarks))
-    return RawImages(**splits, classes=len(classes), findings=findings)
+    return RawImages(splits["train"], splits["test"], len(classes), splits.get("val"), findings=findings)
 
 
 def _root(folder: str | None) -> Path:
@@ -199,12 +199,8 @@ def _decode(files: Files) -> tuple[Arrays, str]:
     mode, (width, height), background = _survey(files)
     shape = (1 if mode == "L" else 3, height, width)
     count = sum(map(len, files.values()))
-    needed, free = count * prod(shape), free_memory()
-    if needed > free:
-        raise InputError(
-            f"data.root: {count} images of {width}x{height} pixels take {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free; shrink the images, or keep fewer of them"
-        )
+    what = f"data.root: {count} images of {width}x{height} pixels"
+    check_room(what, count * prod(shape), "shrink the images, or keep fewer of them")
     arrays = {split: np.empty((len(found), *shape), np.uint8) for split, found in files.items()}
     # One thread: small images are decoded faster than a pool hands them out (60,000 of 32x32: 5 s, two threads 8 s).
     for split, found in files.items():

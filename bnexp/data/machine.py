@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 
 from bnexp.config.data import DataSettings
+from bnexp.config.text import gibibytes
 from bnexp.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def shared_folder() -> Path:
@@ -47,12 +51,28 @@ def data_folder(settings: DataSettings) -> Path:
     return folder
 
 
-CPU = torch.device("cpu")
+def free_memory(device: "torch.device | None" = None) -> int:
+    """Return the bytes that a device, by default the CPU, has to spare at this moment."""
+    if device is not None and device.type == "cuda":
+        import torch
 
-
-def free_memory(device: torch.device = CPU) -> int:
-    """Return the bytes that a device has to spare at this moment."""
-    if device.type == "cuda":
         torch.cuda.empty_cache()  # what torch keeps for later is not in use
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)
+
+
+def check_room(what: str, needed: int, remedy: str, device: "torch.device | None" = None) -> None:
+    """Check that so many bytes are free.
+
+    Args:
+        what: takes them, in the plural and after the key that it is about.
+        needed: bytes.
+        remedy: what to do where they aren't free.
+        device: whose memory; None: the CPU's.
+
+    Raises:
+        InputError: they aren't.
+    """
+    if needed > (free := free_memory(device)):
+        place = f" on {device}" if device is not None else ""
+        raise InputError(f"{what} take {gibibytes(needed)}, and {gibibytes(free)} of memory are free{place}; {remedy}")

@@ -1,4 +1,7 @@
-"""From bytes to network inputs: x = (byte - shift) / spread · factor, fitted on the training images alone.
+"""From bytes or floats to network inputs: x = (pixel - shift) / spread · factor, fitted on the training images alone.
+
+The pixels of a channel share shift and spread. A row of a table is an image of one place, so that each feature is a
+channel of its own.
 
 Whitening stands in place of the first two steps. It makes the covariance over the training images the identity, by
 principal components or nearest: with the covariance U diag(λ) Uᵀ of the centred images x, as rows, x U diag(1/√(λ + ε))
@@ -8,6 +11,9 @@ whitened inputs those nearest to x (Kessy, Lewin and Strimmer 2018, https://arxi
 Where the training images don't vary, λ is 0: in float64, up to P · 2^-52 · λ₁, the largest one (as in
 numpy.linalg.matrix_rank). The eigenvectors of these directions could be any basis. PCA therefore leaves them out: these
 components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε there.
+
+Bytes become inputs batch by batch. Whitening, and scaling floats of any size, need float64: such images are made inputs
+once, when the data set is loaded.
 
 Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 """
@@ -21,8 +27,10 @@ from jaxtyping import Float, Float64, Real, UInt8
 from torch import Tensor
 
 from bnexp.config.data import WHITENINGS, DataSettings, Scaling
-from bnexp.data.machine import CPU, free_memory
-from bnexp.errors import ConfigError, InputError, Problem
+from bnexp.data.machine import check_room
+from bnexp.errors import ConfigError, Problem
+
+CPU = torch.device("cpu")
 
 CHUNK_NUMBERS = 2**22
 """Numbers of images that are float64 at a time: 1365 images of 3x32x32, which fill a product."""
@@ -31,46 +39,49 @@ SQUARES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Whitening:
-    """A fitted transform from bytes, z = (byte - mean) · matrix, in float64."""
+class Once:
+    """A fitted transform in float64 that makes images inputs once: z = (image - mean) / spread, or · matrix."""
 
     mean_P: Float64[Tensor, " P"]
-    """Mean byte of the training images; exact where all of them agree, so that such a pixel is exactly 0."""
-    matrix_PP: Float64[Tensor, "P P"]
-    """From pixels to components, standardising each channel first."""
+    """Exact where all training images agree, so that such a pixel is exactly 0."""
+    spread_P: Float64[Tensor, " P"]
+    matrix_PP: Float64[Tensor, "P P"] | None = None
+    """From pixels to components, standardising each channel first; None where images are not whitened."""
 
-    def __call__(self, images_P: UInt8[Tensor, "*batch P"]) -> Float64[Tensor, "*batch P"]:
-        """Return the images whitened."""
-        return (images_P.double() - self.mean_P) @ self.matrix_PP
+    def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float64[Tensor, "*batch P"]:
+        """Return the images transformed."""
+        centred_P = images_P.double() - self.mean_P
+        return centred_P / self.spread_P if self.matrix_PP is None else centred_P @ self.matrix_PP
 
-    def of_all(self, images_NP: UInt8[Tensor, "N P"], dtype: torch.dtype) -> Float[Tensor, "N P"]:
-        """Return many images whitened, a chunk in float64 at a time, on the transform's device."""
-        whitened_NP = self.mean_P.new_empty(images_NP.shape, dtype=dtype)
-        chunks = zip(images_NP.split(_chunk(images_NP)), whitened_NP.split(_chunk(images_NP)), strict=True)
-        for images_BP, whitened_BP in chunks:
-            whitened_BP.copy_(self(images_BP.to(self.mean_P.device)))
-        return whitened_NP
+    def of_all(self, images_NP: Real[Tensor, "N P"], dtype: torch.dtype) -> Float[Tensor, "N P"]:
+        """Return many images transformed, a chunk in float64 at a time, on the transform's device."""
+        inputs_NP = self.mean_P.new_empty(images_NP.shape, dtype=dtype)
+        chunks = zip(images_NP.split(_chunk(images_NP)), inputs_NP.split(_chunk(images_NP)), strict=True)
+        for images_BP, inputs_BP in chunks:
+            inputs_BP.copy_(self(images_BP.to(self.mean_P.device)))
+        return inputs_NP
 
-    def extremes(self) -> Float64[Tensor, "2 P"]:
-        """Return the least and the greatest number that any bytes can become, for each component."""
+    def extremes(self, ends_2P: Float64[Tensor, "2 P"]) -> Float64[Tensor, "2 P"]:
+        """Return the least and the greatest number that any pixels between the ends can become, for each component."""
+        if self.matrix_PP is None:
+            return self(ends_2P)
         grow_PP, fall_PP = self.matrix_PP.clamp(min=0), self.matrix_PP.clamp(max=0)
-        dark_P, bright_P = -self.mean_P, 255 - self.mean_P
+        dark_P, bright_P = ends_2P - self.mean_P
         return torch.stack([dark_P @ grow_PP + bright_P @ fall_PP, bright_P @ grow_PP + dark_P @ fall_PP])
 
-    def to(self, device: torch.device) -> "Whitening":
+    def to(self, device: torch.device) -> "Once":
         """Return the same transform on a device."""
-        return Whitening(self.mean_P.to(device), self.matrix_PP.to(device))
+        matrix_PP = None if self.matrix_PP is None else self.matrix_PP.to(device)
+        return Once(self.mean_P.to(device), self.spread_P.to(device), matrix_PP)
 
 
-def fit_whitening(
-    images_NP: UInt8[Tensor, "N P"], spread_P: Float64[Tensor, " P"], kind: Scaling, eps: float
-) -> Whitening:
+def fit_whitening(images_NP: Real[Tensor, "N P"], spread_P: Float64[Tensor, " P"], kind: Scaling, eps: float) -> Once:
     """Fit the transform on at least one image, on the CPU, so that every device gets the same inputs.
 
     Components are ordered by falling variance, each with the sign that makes its largest weight positive. Under PCA
     those without variance are 0. The spread is the standard deviation of each pixel's channel; eps is added to the λ.
     """
-    mean_P = images_NP.sum(0, dtype=torch.int64).double() / len(images_NP)
+    mean_P = _mean(images_NP, 0)
     total_PP = mean_P.new_zeros(len(mean_P), len(mean_P))
     for images_BP in images_NP.split(_chunk(images_NP)):
         centred_BP = (images_BP.double() - mean_P) / spread_P
@@ -84,25 +95,23 @@ def fit_whitening(
         matrix_PP = vector_PP * scale_P @ vector_PP.mT
     else:
         matrix_PP = vector_PP * scale_P.masked_fill(flat_P, 0)
-    return Whitening(mean_P, matrix_PP / spread_P[:, None])
+    return Once(mean_P, spread_P, matrix_PP / spread_P[:, None])
 
 
 def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> None:
-    """Check that so many images can be whitened and kept on a device.
+    """Check that so many images can be made inputs once and kept on a device.
 
     Raises:
-        InputError: they, or the matrices that it takes, don't fit the free memory.
+        InputError: they, or the matrices that whitening them takes, don't fit the free memory.
     """
     chunks = 2 * 8 * max(CHUNK_NUMBERS, pixels)
-    needed = {CPU: SQUARES * 8 * pixels**2 + chunks}
-    needed[device] = needed.get(device, 8 * pixels**2 + chunks) + images * pixels * dtype.itemsize
+    square = 8 * pixels**2 if kind in WHITENINGS else 0
+    needed = {CPU: SQUARES * square + chunks}
+    needed[device] = needed.get(device, square + chunks) + images * pixels * dtype.itemsize
+    remedy = "lower data.train_size and data.test_size, or keep fewer values of each"
     for place, count in needed.items():
-        if count > (free := free_memory(place)):
-            raise InputError(
-                f"data.normalize: {kind} of {images} images with {pixels} values each takes {count / 2**30:.1f} GiB, "
-                f"and {free / 2**30:.1f} GiB of memory are free on {place}; lower data.train_size and data.test_size, "
-                "shrink the images, or set data.normalize: standard"
-            )
+        what = f"data.normalize: {kind}: inputs made of {images} images with {pixels} values each"
+        check_room(what, count, f"{remedy}, or set data.normalize: standard" if square else remedy, place)
 
 
 def _chunk(images_NP: Tensor) -> int:
@@ -118,15 +127,15 @@ class Normalization:
     """Never 0."""
     factor_P: Float[Tensor, " P"] | None
     """data.feature_scale; None where no input is scaled."""
-    whitening: Whitening | None = None
-    """Takes the place of shift and spread; None where inputs are not whitened."""
+    once: Once | None = None
+    """Takes the place of shift and spread where images are whitened, or floats."""
 
     def __call__(self, images_P: Real[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
-        """Return bytes or whitened images as network inputs; the latter, where there are no factors, themselves."""
+        """Return bytes, or what was kept of images, as network inputs; the latter, without factors, themselves."""
         if images_P.is_floating_point():
             return images_P if self.factor_P is None else images_P * self.factor_P
-        if self.whitening:
-            inputs_P = self.whitening(images_P).to(self.shift_P.dtype)
+        if self.once:
+            inputs_P = self.once(images_P).to(self.shift_P.dtype)
         else:
             # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
             inputs_P = images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
@@ -135,76 +144,120 @@ class Normalization:
     def to(self, device: torch.device) -> "Normalization":
         """Return the same transform on a device."""
         factor_P = None if self.factor_P is None else self.factor_P.to(device)
-        whitening = self.whitening and self.whitening.to(device)
-        return Normalization(self.shift_P.to(device), self.spread_P.to(device), factor_P, whitening)
+        once = self.once and self.once.to(device)
+        return Normalization(self.shift_P.to(device), self.spread_P.to(device), factor_P, once)
 
-    def kept(self, images_NP: UInt8[Tensor, "N P"]) -> Real[Tensor, "N P"]:
-        """Return images as a data set keeps them, on the device: bytes, or whitened once and for all."""
-        if self.whitening:
-            return self.whitening.of_all(images_NP, self.shift_P.dtype)
+    def kept(self, images_NP: Real[Tensor, "N P"]) -> Real[Tensor, "N P"]:
+        """Return images as a data set keeps them, on the device: bytes, or made inputs once and for all."""
+        if self.once:
+            return self.once.of_all(images_NP, self.shift_P.dtype)
         return images_NP.to(self.shift_P.device)
 
 
 def fit(
-    images_NCHW: UInt8[Tensor, "N C H W"],
+    images_NCHW: Real[Tensor, "N C H W"],
     scaling: Scaling,
     feature_scale: Mapping[int, float],
     device: torch.device,
     dtype: torch.dtype,
     whiten_eps: float = DataSettings().whiten_eps,
+    ends_2P: Float64[Tensor, "2 P"] | None = None,
 ) -> Normalization:
     """Fit the transform on at least one image; a constant image or channel is shifted but not stretched.
 
+    Args:
+        images_NCHW: bytes or floats.
+        scaling: what the transform does.
+        feature_scale: factors by pixel.
+        device: of the inputs.
+        dtype: of the inputs.
+        whiten_eps: what whitening adds to variances.
+        ends_2P: the least and the greatest value that any image has at each pixel; None: 0 and 255.
+
     Raises:
-        ConfigError: a factor, or whiten_eps, takes a pixel beyond the largest number of the dtype.
+        ConfigError: a value, or what a factor or whiten_eps makes of it, is beyond the largest number of the dtype.
     """
     channels, pixels = images_NCHW.shape[1], images_NCHW[0].numel()
-    fitted_C = torch.tensor(_shift_and_spread(images_NCHW, scaling), dtype=torch.float64)
-    shift_P, spread_P = fitted_C.repeat_interleave(pixels // channels, dim=0).unbind(dim=1)
+    shift_P, spread_P = (
+        fitted_C.repeat_interleave(pixels // channels) for fitted_C in _shift_and_spread(images_NCHW, scaling)
+    )
     factor_P = torch.ones(pixels, dtype=torch.float64)
     factor_P[list(feature_scale)] = torch.tensor(list(feature_scale.values()), dtype=torch.float64)
-    whitening = None
+    once = None
     if scaling in WHITENINGS:
-        whitening = fit_whitening(images_NCHW.flatten(1), spread_P, scaling, whiten_eps).to(device)
-    fitted = Normalization(
+        once = fit_whitening(images_NCHW.flatten(1), spread_P, scaling, whiten_eps)
+    elif images_NCHW.is_floating_point():
+        once = Once(shift_P, spread_P)
+    if ends_2P is None:
+        ends_2P = torch.tensor([[0.0], [255.0]], dtype=torch.float64).expand(-1, pixels)
+    inputs_2P = (once or Once(shift_P, spread_P)).extremes(ends_2P).to(dtype)
+    if problems := list(_overflows(inputs_2P, scaling, feature_scale, whiten_eps)):
+        raise ConfigError(problems)
+    return Normalization(
         shift_P.to(device, dtype),
         spread_P.to(device, dtype),
         factor_P.to(device, dtype) if feature_scale else None,
-        whitening,
+        once and once.to(device),
     )
-    if problems := list(_overflows(fitted, feature_scale, whiten_eps)):
-        raise ConfigError(problems)
-    return fitted
 
 
-def _overflows(fitted: Normalization, feature_scale: Mapping[int, float], whiten_eps: float) -> Iterator[Problem]:
-    dtype = fitted.shift_P.dtype
+def _overflows(
+    inputs_2P: Float[Tensor, "2 P"], scaling: Scaling, feature_scale: Mapping[int, float], whiten_eps: float
+) -> Iterator[Problem]:
+    """Yield what takes the least and the greatest inputs beyond all numbers."""
+    dtype = inputs_2P.dtype
     largest = f"the largest number of {str(dtype).removeprefix('torch.')}, {torch.finfo(dtype).max:.1e}"
     higher = "" if dtype == torch.float64 else ", or set train.precision: fp64"
-    if fitted.whitening:
-        ends_2P = fitted.whitening.extremes().to(dtype)
-    else:  # inputs rise or fall with the byte
-        ends_2P = torch.tensor([[0], [255]], dtype=torch.uint8, device=fitted.shift_P.device)
-        ends_2P = ends_2P.expand(-1, len(fitted.shift_P))
-    if not ends_2P.isfinite().all():
-        yield Problem("", "data.whiten_eps", f"{whiten_eps:g} takes inputs beyond {largest}; raise it{higher}")
+    if not inputs_2P.isfinite().all():
+        if scaling in WHITENINGS:
+            yield Problem("", "data.whiten_eps", f"{whiten_eps:g} takes inputs beyond {largest}; raise it{higher}")
+        else:
+            yield Problem("", "data.normalize", f"{scaling} leaves inputs beyond {largest}; divide the values{higher}")
         return
-    finite_P = fitted(ends_2P).isfinite().all(0)
     for index, factor in feature_scale.items():
-        if not finite_P[index]:
+        if not (inputs_2P[:, index] * torch.tensor(factor, dtype=dtype)).isfinite().all():
             message = f"{factor:g} takes pixel {index} beyond {largest}; lower it{higher}"
             yield Problem("", "data.feature_scale", message)
 
 
-def _shift_and_spread(images_NCHW: UInt8[Tensor, "N C H W"], scaling: Scaling) -> list[tuple[float, float]]:
-    """Return (shift, spread) for each channel."""
-    channels = images_NCHW.unbind(dim=1)
+def _shift_and_spread(
+    images_NCHW: Real[Tensor, "N C H W"], scaling: Scaling
+) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
+    """Return shift and spread of each channel."""
+    channels = images_NCHW.shape[1]
     if scaling == "none":
-        return [(0.0, 1.0)] * len(channels)
+        return torch.zeros(channels, dtype=torch.float64), torch.ones(channels, dtype=torch.float64)
+    low_C, high_C = (ends_CHW.flatten(1) for ends_CHW in images_NCHW.aminmax(dim=0))
+    low_C, high_C = low_C.amin(1).double(), high_C.amax(1).double()
     if scaling == "unit":
-        low, high = int(images_NCHW.min()), int(images_NCHW.max())
-        return [(float(low), float(high - low or 1))] * len(channels)
-    return [_mean_and_std(torch.bincount(channel.reshape(-1), minlength=256).tolist()) for channel in channels]
+        if images_NCHW.shape[2:] != (1, 1):  # the channels of a picture share their brightness, features don't
+            low_C, high_C = low_C.amin().expand(channels), high_C.amax().expand(channels)
+        return low_C, torch.where(high_C > low_C, high_C - low_C, 1.0)
+    if not images_NCHW.is_floating_point():
+        moments = torch.tensor([_mean_and_std(_counts(each)) for each in images_NCHW.unbind(1)], dtype=torch.float64)
+        return moments[:, 0], moments[:, 1]
+    mean_C = _mean(images_NCHW, (0, 2, 3))
+    parts = images_NCHW.split(max(1, CHUNK_NUMBERS // images_NCHW[0].numel()))
+    squares = (((part.double() - mean_C[:, None, None]) ** 2).sum((0, 2, 3)) for part in parts)
+    std_C = (torch.stack(list(squares)).sum(0) * (channels / images_NCHW.numel())).sqrt()
+    return mean_C, torch.where(high_C > low_C, std_C, 1.0)
+
+
+def _mean(images: Real[Tensor, "..."], axes: int | tuple[int, ...]) -> Float64[Tensor, "..."]:
+    """Return a mean in float64, which is exactly the one value where all are equal."""
+    if not images.is_floating_point():
+        total = images.sum(axes, dtype=torch.int64)
+        return total.double() / (images.numel() // total.numel())
+    mean = images.sum(axes, dtype=torch.float64)
+    mean = mean / (images.numel() // mean.numel())
+    low, high = images.amin(axes).double(), images.amax(axes).double()
+    return mean.clamp(low, high)
+
+
+def _counts(channel_NHW: UInt8[Tensor, "N H W"]) -> list[int]:
+    """Return how often each byte occurs."""
+    parts = (torch.bincount(part.reshape(-1), minlength=256) for part in channel_NHW.split(2**15))
+    return sum(parts, start=torch.zeros(256, dtype=torch.int64)).tolist()
 
 
 def _mean_and_std(counts_V: list[int]) -> tuple[float, float]:

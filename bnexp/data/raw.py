@@ -3,23 +3,24 @@
 Shapes: N images (its own number in each split), C channels, H, W.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnexp.config.data import DATASETS, DataSettings
-from bnexp.config.text import counted, have
+from bnexp.config.text import counted, escaped, have
 from bnexp.data.catalog import DataShape, Findings, subset
 
 
 class RawSplit(NamedTuple):
     """Images for one purpose, and their labels."""
 
-    images_NCHW: NDArray[np.uint8]
+    images_NCHW: NDArray[Any]
+    """Bytes or floats."""
     labels_N: NDArray[np.int64]
 
     def cut(self, at: int) -> "tuple[RawSplit, RawSplit]":
@@ -37,6 +38,8 @@ class RawImages:
     classes: int
     val: RawSplit | None = None
     """None where validation images are split off the training images."""
+    features: tuple[str, ...] = ()
+    """Names of the features of a table; empty where they have numbers only."""
     findings: Findings = field(default_factory=Findings)
 
     @property
@@ -44,7 +47,8 @@ class RawImages:
         """Sizes of the whole set, before validation images are split off."""
         channels, height, width = self.train.images_NCHW.shape[1:]
         train, val, test = (len(split.labels_N) if split else 0 for split in (self.train, self.val, self.test))
-        return DataShape((channels, height, width), self.classes, train, val, test, self.findings)
+        floats = self.train.images_NCHW.dtype != np.uint8
+        return DataShape((channels, height, width), self.classes, train, val, test, floats, self.findings)
 
     def cut(self, settings: DataSettings) -> DataShape:
         """Return the sizes that are asked for, with warnings of what is probably a mistake in these images.
@@ -53,7 +57,7 @@ class RawImages:
             ConfigError: sizes that don't fit.
         """
         shape = subset(settings, self.shape)
-        warnings = tuple(data_warnings(self.splits(shape), self.classes))
+        warnings = tuple(data_warnings(self.splits(shape), self.classes, self.features))
         return replace(shape, findings=replace(self.findings, warnings=warnings))
 
     def splits(self, shape: DataShape) -> dict[str, RawSplit]:
@@ -69,9 +73,11 @@ class RawImages:
         """
         whole = {"train": self.train, "test": self.test} | ({"val": self.val} if self.val else {})
         for name, (images, labels) in whole.items():
-            if images.dtype != np.uint8 or images.ndim != 4:
-                found = f"{images.dtype} and shape {images.shape}"
-                raise ValueError(f"{name} images of {found}, expected uint8 and (N, C, H, W)")
+            floats = images.dtype.kind == "f"
+            if (images.dtype != np.uint8 and not floats) or floats != (self.train.images_NCHW.dtype.kind == "f"):
+                raise ValueError(f"{name} images of {images.dtype}, expected uint8 or floats, the same in all splits")
+            if images.ndim != 4:
+                raise ValueError(f"{name} images of shape {images.shape}, expected (N, C, H, W)")
             count = getattr(published, name) if published else len(images)
             expected = (count, *(published.image if published else self.train.images_NCHW.shape[1:]))
             if images.shape != expected:
@@ -109,13 +115,24 @@ def read_digits(settings: DataSettings) -> RawImages:
     return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10)
 
 
-def data_warnings(splits: Mapping[str, RawSplit], classes: int) -> Iterator[str]:
+MOST_NAMED = 5
+"""Features that a warning names."""
+
+
+def data_warnings(splits: Mapping[str, RawSplit], classes: int, features: Sequence[str] = ()) -> Iterator[str]:
     """Yield probable mistakes in train, val and test as they will be used, the gravest first."""
     images_NCHW, labels_N = splits["train"]
-    if len(images_NCHW) > 1 and np.array_equal(images_NCHW.min(0), images_NCHW.max(0)):
+    lowest_CHW, highest_CHW = images_NCHW.min(0), images_NCHW.max(0)
+    if len(images_NCHW) > 1 and np.array_equal(lowest_CHW, highest_CHW):
         yield f"all {len(images_NCHW)} training images are equal, so there is nothing to learn from them"
+    elif images_NCHW.shape[2:] == (1, 1):
+        if len(constant := np.flatnonzero(lowest_CHW == highest_CHW)):
+            named = [escaped(features[each]) if features else str(each) for each in constant[:MOST_NAMED]]
+            more = ", …" if len(constant) > MOST_NAMED else ""
+            said = f"{len(constant)} of {counted(len(lowest_CHW), 'feature')} {'is' if len(constant) == 1 else 'are'}"
+            yield f"{said} constant over the training images: {', '.join(named)}{more}"
     else:
-        lowest_C, highest_C = images_NCHW.min((0, 2, 3)), images_NCHW.max((0, 2, 3))
+        lowest_C, highest_C = lowest_CHW.min((1, 2)), highest_CHW.max((1, 2))
         for channel in np.flatnonzero(lowest_C == highest_C):
             place = f"channel {channel} (of {', '.join(map(str, range(len(lowest_C))))})"
             value = lowest_C[channel]

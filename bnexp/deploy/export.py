@@ -18,13 +18,14 @@ from textwrap import indent
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Real
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from bnexp import __version__
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
+from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import read
 from bnexp.deploy.folding import Difference, Unfoldable, folded
@@ -46,7 +47,7 @@ _MODULE = '''"""{about}
     from model import load
 
     network = load()
-    images = torch.randint(256, (4, {image}))
+    images = torch.{images}
     labels = network(images).argmax(1)
 """
 
@@ -73,17 +74,18 @@ def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequ
 '''
 
 
-def model_source(network: nn.Sequential, about: str, image: tuple[int, int, int]) -> str:
+def model_source(network: nn.Sequential, about: str, shape: DataShape) -> str:
     """Return the text of a module that builds a network, with its layer for pixels, and loads its state from WEIGHTS.
 
     Its documentation begins with `about`, lines of any text.
     """
+    size = ", ".join(map(str, shape.image[: 1 if shape.tabular else 3]))
     used = {type(layer) for layer in network.modules()}
     # In the order of their definitions: some take others.
     own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used]
     return _MODULE.format(
         about=about.replace("\\", r"\\").replace('"', r"\""),
-        image=", ".join(map(str, image)),
+        images=f"rand(4, {size})" if shape.floats else f"randint(256, (4, {size}))",
         classes="\n\n\n".join(inspect.getsource(kind).strip() for kind in own),
         network=indent(_call(network), "    ").strip(),
         weights=WEIGHTS,
@@ -112,7 +114,7 @@ TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-9}
 CHECKED, BATCH = 1000, 100
 """Images that are compared at most, and at a time."""
 
-Forward = Callable[[UInt8[Tensor, "B C H W"]], Float[Tensor, "B L"]]
+Forward = Callable[[Real[Tensor, "B C H W"]], Float[Tensor, "B L"]]
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ class Exported:
 def plain_network(run: RunRecord, number: int) -> nn.Sequential:
     """Return a trial's network with its final weights: plain modules on the CPU, in evaluation mode.
 
-    It takes pixels from 0 to 255, x_BCHW, scales them as in training, and returns logits (B, classes).
+    It takes images x_BCHW as the data set has them, pixels from 0 to 255 where they are bytes, scales them as in
+    training, and returns logits (B, classes).
 
     Raises:
         InputError: there is no such trial, or it has no weights.
@@ -259,19 +262,19 @@ class _Export:
         return load(self.settings.data, CPU, self.dtype)
 
     @cached_property
-    def images(self) -> tuple[str, UInt8[Tensor, "N C H W"], Int64[Tensor, " N"]]:
-        """Test images, or training images where there are none, as bytes: their number in words, they, their labels."""
+    def images(self) -> tuple[str, Real[Tensor, "N C H W"], Int64[Tensor, " N"]]:
+        """Test images, or training images where there are none: their number in words, they, their labels."""
         shape = self.data.shape
-        splits = read(self.settings.data).splits(shape)  # bytes, which a data set of whitened images no longer has
+        splits = read(self.settings.data).splits(shape)  # as in the files, which a data set may no longer have
         kind, split = ("test", splits["test"]) if shape.test else ("training", splits["train"])
-        images, labels = (torch.from_numpy(part[:CHECKED]) for part in split)
+        images, labels = (torch.tensor(part[:CHECKED]) for part in split)
         return counted(len(images), f"{kind} image"), images, labels
 
     @cached_property
     def trained_logits(self) -> Float[Tensor, "N L"]:
         """The logits of the network that was trained."""
-        network = self.trained.network(self.data.shape, CPU)
-        return self.logits(lambda x_BCHW: network(self.data.inputs(x_BCHW.flatten(1))[None])[0])
+        network, data = self.trained.network(self.data.shape, CPU), self.data
+        return self.logits(lambda x_BCHW: network(data.inputs(data.normalization.kept(x_BCHW.flatten(1)))[None])[0])
 
     def network(self, dtype: torch.dtype) -> nn.Sequential:
         """Return the network, with a layer for pixels in front."""
@@ -311,11 +314,12 @@ class _Export:
             Unfoldable: the norm layers can't be folded.
         """
         trial, data, shape = self.trained.trial, self.settings.data, self.data.shape
-        channels, height, width = shape.image
+        expected = f"(B, {', '.join(map(str, shape.image[: 1 if shape.tabular else 3]))})"
+        given = "values as its data have them" if shape.floats else "pixels from 0 to 255"
         lines = [
             f"Trial {trial.number} of {self.run} (arm {trial.arm}, seed {trial.seed}).",
             "",
-            f"The network takes pixels from 0 to 255, of any type and shape (B, {channels}, {height}, {width}), scales",
+            f"The network takes {given}, of any type and shape {expected}, scales",
             f"them as in training, and returns logits of {shape.classes} classes. {MARK}",
             *(["Its norm layers are folded into the weights beside them."] if self.fold else []),
         ]
@@ -328,14 +332,14 @@ class _Export:
             "point": trial.point,
             "image": shape.image,
             "classes": shape.classes,
-            "pixels": [0, 255],
+            **({} if shape.floats else {"pixels": [0, 255]}),
             "normalize": data.normalize,
             "feature_scale": data.feature_scale,
             "folded": self.fold,
         }
         metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
         network = self.network(self.dtype)
-        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape.image).encode())
+        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape).encode())
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), metadata))
 
     def checked_onnx(self, path: Path, place: Path) -> Check:
@@ -357,10 +361,13 @@ def _pixels(data: Dataset, dtype: torch.dtype) -> nn.Module:
     fitted, image = data.normalization, data.shape.image
     factor_P = torch.ones_like(fitted.shift_P) if fitted.factor_P is None else fitted.factor_P
     factor_CHW = factor_P.to(dtype).view(image)
-    if fitted.whitening:
-        state = {"mean": fitted.whitening.mean_P, "matrix": fitted.whitening.matrix_PP, "factor": factor_CHW}
+    if fitted.once and fitted.once.matrix_PP is not None:
+        state = {"mean": fitted.once.mean_P, "matrix": fitted.once.matrix_PP, "factor": factor_CHW}
         return layer_from_state(WhitenedPixels, state, image)
-    shift_CHW, spread_CHW = (each_P.to(dtype).view(image) for each_P in (fitted.shift_P, fitted.spread_P))
+    if fitted.once:
+        shift_CHW, spread_CHW = fitted.once.mean_P.view(image), fitted.once.spread_P.view(image)
+    else:
+        shift_CHW, spread_CHW = (each_P.to(dtype).view(image) for each_P in (fitted.shift_P, fitted.spread_P))
     return layer_from_state(ScaledPixels, {"shift": shift_CHW, "spread": spread_CHW, "factor": factor_CHW}, image)
 
 

@@ -22,7 +22,7 @@ def layer_from_state(kind: type[nn.Module], state: Mapping[str, Tensor], *sizes:
 
 
 class ScaledPixels(nn.Module):
-    """(pixel - shift) / spread * factor, of pixels from 0 to 255 in any type."""
+    """(pixel - shift) / spread * factor, of pixels in any type, also of flattened images."""
 
     def __init__(self, image: tuple[int, int, int]):
         super().__init__()
@@ -30,14 +30,15 @@ class ScaledPixels(nn.Module):
         self.shift, self.spread, self.factor = (nn.Buffer(torch.ones(image)) for _ in range(3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.to(self.shift) - self.shift) / self.spread * self.factor
+        scaled = (x.to(self.shift).reshape(-1, *self.image) - self.shift) / self.spread
+        return scaled.to(self.factor) * self.factor
 
     def extra_repr(self) -> str:
         return repr(self.image)
 
 
 class WhitenedPixels(nn.Module):
-    """(pixel - mean) @ matrix * factor over all pixels of an image, from 0 to 255 in any type."""
+    """(pixel - mean) @ matrix * factor over all pixels of an image, in any type."""
 
     def __init__(self, image: tuple[int, int, int]):
         super().__init__()

@@ -197,5 +197,5 @@ def data_warnings(sets: Iterable[Named]) -> list[str]:
 
 
 def _sizes(shape: DataShape) -> str:
-    image = "×".join(map(str, shape.image))
+    image = shape.size.replace("x", "×")
     return f"{shape.classes} classes, {image}, {shape.train} training, {shape.val} validation, {shape.test} test images"

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
+from bnexp.config.model import FAMILIES
 from bnexp.config.probes import ProbeSettings
-from bnexp.config.text import counted
+from bnexp.config.text import counted, listed
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
 from bnexp.errors import ConfigError, Problem
@@ -25,18 +26,33 @@ def check_fit(
     from bnexp.probes.prober import unknown_layers  # imports torch
 
     shapes = [(group.trials, shape_of(group)) for group in groups]
-    problems = [each for trials, shape in shapes for each in misfits(trials, shape.train, shape.image, source)]
+    problems = [each for trials, shape in shapes for each in misfits(trials, shape, source)]
     if problems := problems or [*unknown_layers(groups, shape_of, probes, source)]:
         raise ConfigError(problems)
 
 
-def misfits(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int], source: str) -> Iterator[Problem]:
-    """Yield everything that can't be trained as it says on so many images of C, H, W."""
+def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
+    """Yield everything that can't be trained as it says on such images."""
+    train_images, image = shape.train, shape.image
+    if shape.tabular:
+        yield from _no_pictures(trials, shape, source)
     yield from (Problem(source, "train.batch_size", message) for message in _unfit_batches(trials, train_images, image))
     yield from (Problem(source, "model.norm.input", message) for message in _uneven_inputs(trials, image))
     yield from (
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
     )
+
+
+def _no_pictures(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
+    """Yield what needs pictures where there are rows of features."""
+    there = f"the data are rows of {shape.size}, no images"
+    for family in {trial.settings.model.family: None for trial in trials}:
+        if not FAMILIES[family].tabular:
+            takers = listed((name for name, spec in FAMILIES.items() if spec.tabular), "or")
+            yield Problem(source, "model.family", f"{family}: {there}; set {takers}")
+    for augment in {trial.settings.train.augment: None for trial in trials}:
+        if augment != "none":
+            yield Problem(source, "train.augment", f"{augment}: {there}; set none")
 
 
 def _unfit_batches(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bnexp.analysis.choices import choose
 from bnexp.analysis.runs import ComparedRun
 from bnexp.config.experiment import ExperimentConfig, final_config, must_choose, search_config
+from bnexp.data.own_files import pinned
 from bnexp.engines.engine import EngineChoice
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import RunState, prepare, run_state
@@ -57,6 +58,7 @@ def run_with_tuning(
         BnexpError: as run, or there was nothing to choose from.
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
+    experiments = [(source, pinned(config)) for source, config in experiments]
     steps = [_next_run(config, runs, options) for _, config in experiments]
     if all(state == "finished" for _, state in steps):
         return [ComparedRun(runs / run_name(config)) for config, _ in steps]

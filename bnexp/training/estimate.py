@@ -34,9 +34,14 @@ CHUNK_TENSORS = 4
 
 
 def image_bytes(group: TrialGroup, shape: DataShape) -> int:
-    """Count what the images of a group take, of which a process keeps one copy: bytes, or floats where whitened."""
-    size = dtype_of(group.settings.train.precision).itemsize if group.settings.data.normalize in WHITENINGS else 1
+    """Count what the images of a group take, of which a process keeps one copy: bytes, or inputs made once."""
+    size = dtype_of(group.settings.train.precision).itemsize if _kept_inputs(group, shape) else 1
     return (shape.train + shape.val + shape.test) * prod(shape.image) * size
+
+
+def _kept_inputs(group: TrialGroup, shape: DataShape) -> bool:
+    """Tell whether images are made inputs when they are loaded."""
+    return shape.floats or group.settings.data.normalize in WHITENINGS
 
 
 def footprint(
@@ -171,11 +176,11 @@ def _made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple
     settings, train = group.settings, group.settings.train
     count, dtype = max(2 * train.batch_size, 256), dtype_of(train.precision)
     images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    # Whitened images are floats, which take the same time whatever they are: there is no need to fit anything.
-    whitened = settings.data.normalize in WHITENINGS
-    scaling = "standard" if whitened else settings.data.normalize
+    # Inputs that were made once take the same time whatever they are: there is no need to fit anything.
+    made = _kept_inputs(group, shape)
+    scaling = "standard" if made else settings.data.normalize
     normalization = fit(images, scaling, settings.data.feature_scale, device, dtype)
-    images_NP = images.flatten(1).to(device, dtype if whitened else torch.uint8)
+    images_NP = images.flatten(1).to(device, dtype if made else torch.uint8)
     split = Split(images_NP, torch.zeros(count, dtype=torch.int64, device=device))
     none = Split(split.images_NP[:0], split.labels_N[:0])
     train_state = GroupTrainState(group, Dataset(shape, split, none, none, normalization))

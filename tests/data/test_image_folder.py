@@ -177,7 +177,7 @@ def test_images_that_do_not_fit_the_memory_are_not_decoded(images: Path, monkeyp
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=count))
 
     message = (
-        "data.root: 8 images of 4x3 pixels take 0.0 GiB, and 0.0 GiB of memory are free; "
+        "data.root: 8 images of 4x3 pixels take 0 MiB, and 0 MiB of memory are free; "
         "shrink the images, or keep fewer of them"
     )
     needed = 8 * 3 * 3 * 4

@@ -97,8 +97,8 @@ def test_inputs_equal_those_of_a_transcription(scaling) -> None:
 def test_every_principal_component_has_its_largest_weight_positive() -> None:
     images_NCHW = correlated()
     fitted = fit64(images_NCHW, "pca_whiten")
-    assert fitted.whitening is not None
-    weights_PP = fitted.whitening.matrix_PP * fitted.spread_P[:, None]
+    assert fitted.once is not None
+    weights_PP = fitted.once.matrix_PP * fitted.spread_P[:, None]
     assert (weights_PP.gather(0, weights_PP.abs().argmax(0, keepdim=True)) > 0).all()
 
 
@@ -213,12 +213,16 @@ def test_factors_multiply_components_after_whitening(scaling) -> None:
 @pytest.mark.parametrize("scaling", WHITENINGS)
 def test_no_bytes_become_less_or_more_than_the_extremes_and_some_become_these(scaling) -> None:
     fitted = fit64(correlated(), scaling)
-    assert fitted.whitening is not None
-    weights_PP = fitted.whitening.matrix_PP
+    assert fitted.once is not None
+    weights_PP = fitted.once.matrix_PP
     # For each component the picture that is bright where its weights are positive, and the opposite.
     ends_VPP = torch.stack([weights_PP.mT < 0, weights_PP.mT > 0]).to(torch.uint8) * 255
     expected_VP = fitted(ends_VPP).diagonal(dim1=1, dim2=2)
-    assert_close(fitted.whitening.extremes(), expected_VP, NEAR_FLOAT64)
+    assert_close(
+        fitted.once.extremes(torch.tensor([[0.0], [255.0]], dtype=torch.float64).expand(-1, 24)),
+        expected_VP,
+        NEAR_FLOAT64,
+    )
 
 
 @pytest.mark.parametrize("scaling", WHITENINGS)
@@ -226,8 +230,8 @@ def test_a_factor_is_refused_where_some_image_of_bytes_would_leave_the_floats(sc
     images_NCHW = correlated()
     largest = torch.finfo(torch.float32).max
     fitted = fit64(images_NCHW, scaling)
-    assert fitted.whitening is not None
-    weights_P = fitted.whitening.matrix_PP[:, 5]
+    assert fitted.once is not None
+    weights_P = fitted.once.matrix_PP[:, 5]
     ends_2P = torch.stack([torch.where(weights_P > 0, 255, 0), torch.where(weights_P > 0, 0, 255)]).to(torch.uint8)
     reach = fitted(ends_2P)[:, 5].abs().max().item()
     fit(images_NCHW, scaling, {5: 0.999 * largest / reach}, CPU, torch.float32)
@@ -258,8 +262,9 @@ def test_images_that_do_not_fit_the_memory_as_floats_are_refused(scaling, monkey
     assert load_as(normalize=scaling).train.images_NP.isfinite().all()
     free = 2**26
     message = (
-        f"data.normalize: {scaling} of 1797 images with 64 values each takes 0.1 GiB, and 0.1 GiB of memory are free "
-        "on cpu; lower data.train_size and data.test_size, shrink the images, or set data.normalize: standard"
+        f"data.normalize: {scaling}: inputs made of 1797 images with 64 values each take 65 MiB, and 64 MiB of memory "
+        "are free on cpu; lower data.train_size and data.test_size, or keep fewer values of each, or set "
+        "data.normalize: standard"
     )
     with pytest.raises(InputError, match=rf"^{re.escape(message)}$"):
         load_as(normalize=scaling)

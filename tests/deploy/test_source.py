@@ -8,10 +8,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from bnexp.data.catalog import DataShape
 from bnexp.deploy.export import WEIGHTS, model_source
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, to_torch
 from tests.nn.test_plain_layers import FAMILIES, IMAGE, trained
 
+SHAPE = DataShape(IMAGE, 3, 1, 0, 0)
 NORM = {"groups": 2, "group_size": 2, "eps": 0.25, "momentum": 0.5}
 
 
@@ -42,7 +44,7 @@ def module(text: str, folder: str = "") -> dict[str, Any]:
 def test_it_builds_the_same_layers_with_their_weights(family: str, model: dict[str, Any], tmp_path: Any) -> None:
     made = network(FAMILIES[family] | model)
     save_file(made.state_dict(), tmp_path / WEIGHTS)
-    text = model_source(made, "A network.", IMAGE)
+    text = model_source(made, "A network.", SHAPE)
     loaded = module(text, str(tmp_path))["load"]()
     assert str(loaded) == str(made)
     assert not loaded.training
@@ -53,7 +55,7 @@ def test_it_builds_the_same_layers_with_their_weights(family: str, model: dict[s
 
 
 def test_a_layer_is_a_line() -> None:
-    text = model_source(network({"family": "mlp", "depth": 1, "width": 4, "norm": "none"}), "", IMAGE)
+    text = model_source(network({"family": "mlp", "depth": 1, "width": 4, "norm": "none"}), "", SHAPE)
     lines = text.splitlines()
     start = lines.index("    return nn.Sequential(")
     assert [line.strip() for line in lines[start + 1 : start + 7]] == [
@@ -68,7 +70,7 @@ def test_a_layer_is_a_line() -> None:
 
 def test_only_the_classes_that_it_takes_are_in_it_and_nothing_but_torch_and_safetensors() -> None:
     pixels = WhitenedPixels(IMAGE)
-    text = model_source(nn.Sequential(pixels, *to_torch(trained(FAMILIES["mlp"]))), "A network.", IMAGE)
+    text = model_source(nn.Sequential(pixels, *to_torch(trained(FAMILIES["mlp"]))), "A network.", SHAPE)
     parsed = ast.parse(text)
     assert [node.name for node in parsed.body if isinstance(node, ast.ClassDef)] == ["WhitenedPixels"]
     imports = {ast.unparse(node).split()[1] for node in parsed.body if isinstance(node, ast.Import | ast.ImportFrom)}
@@ -77,5 +79,5 @@ def test_only_the_classes_that_it_takes_are_in_it_and_nothing_but_torch_and_safe
 
 @pytest.mark.parametrize("about", ['"""\nraise SystemExit\n"""', "ends in \\", 'ends in "', "\\N{nothing}", "{braces}"])
 def test_no_name_gets_out_of_the_documentation(about: str) -> None:
-    text = model_source(network(FAMILIES["mlp"]), about, IMAGE)
+    text = model_source(network(FAMILIES["mlp"]), about, SHAPE)
     assert module(text)["__doc__"].startswith(about)

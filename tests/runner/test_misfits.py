@@ -7,6 +7,7 @@ import pytest
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
+from bnexp.data.catalog import DataShape
 from bnexp.errors import Problem
 from bnexp.plan import Trial, trials
 from bnexp.runner.misfits import misfits
@@ -21,7 +22,7 @@ def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Tr
 
 
 def found(planned: Sequence[Trial], images: int = 100, side: int = 8) -> list[Problem]:
-    return list(misfits(planned, images, (1, side, side), "exp.yaml"))
+    return list(misfits(planned, DataShape((1, side, side), 10, images, 0, 0), "exp.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_batch_of_one_is_fine_where_convolutions_leave_several_places(norm: st
     assert found(planned(norm, family, batch_size=1), side=side) == []
 
 
-@pytest.mark.parametrize(("family", "side"), [("vgg", 28), ("vgg", 8), ("resnet", 4), ("resnet", 1)])
+@pytest.mark.parametrize(("family", "side"), [("vgg", 28), ("vgg", 8), ("resnet", 4), ("resnet", 2)])
 def test_a_batch_of_one_is_a_misfit_where_convolutions_leave_one_place(family: str, side: int) -> None:
     message = (
         f"1: batch normalization can't normalise a batch of one image where {family} has shrunk its {side}x{side} "
@@ -122,3 +123,14 @@ def test_a_smaller_last_batch_is_an_update_of_its_epoch(drop_last: bool, epochs:
     # Of 100 images: 4 batches, or 3 without the last one; epoch 4 ends with update 16, or 12.
     found = drops(batch_size=30, drop_last=drop_last, steps=14)
     assert [int(problem.message.split(":")[0]) for problem in found] == epochs
+
+
+@pytest.mark.parametrize("family", ["vgg", "resnet", "rnn"])
+def test_rows_of_features_are_for_families_that_take_them(family: str) -> None:
+    table = DataShape((5, 1, 1), 3, 100, 0, 0)
+    assert list(misfits(planned(), table, "exp.yaml")) == []
+    message = f"{family}: the data are rows of 5 features, no images; set mlp"
+    assert Problem("exp.yaml", "model.family", message) in misfits(planned(family=family), table, "exp.yaml")
+    message = "flip_crop: the data are rows of 5 features, no images; set none"
+    moved = misfits(planned(augment="flip_crop"), table, "exp.yaml")
+    assert list(moved) == [Problem("exp.yaml", "train.augment", message)]

@@ -1,0 +1,100 @@
+"""Where files of one's own lie, and the digest that ties a run to what was in them. Torch-free."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from bnexp.config.data import DATASETS, DataSettings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import below
+from bnexp.config.text import escaped
+from bnexp.data.machine import expanded, shared_folder
+from bnexp.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+def kept_arrays(digest: str) -> Path:
+    """Return the file that arrays given from Python are kept in."""
+    return shared_folder() / "arrays" / f"{digest}.npz"
+
+
+def own_files(settings: DataSettings) -> list[Path]:
+    """Return the files of `arrays` or `csv`: one, or those of a folder, train first.
+
+    Raises:
+        InputError: there is no such file, or no root is given.
+    """
+    name, root = settings.name, settings.root
+    if root is None and name == "arrays" and settings.digest:
+        if not os.path.isfile(path := kept_arrays(settings.digest)):
+            raise InputError(
+                f"data.digest: {path} is not there any more, which kept the arrays of this run; call bnexp.run with "
+                "the same data= again, or set BNEXP_DATA as it was"
+            )
+        return [path]
+    if root is None:
+        python = ", or give data= to bnexp.run" if name == "arrays" else ""
+        raise InputError(f"data.root: null, but {name} reads your own files; set data.root to the file{python}")
+    path = expanded(root, "data.root")
+    if os.path.isdir(path) and name == "csv":
+        files = [path / f"{split}.csv" for split in SPLITS if os.path.isfile(path / f"{split}.csv")]
+        if {"train.csv", "test.csv"} <= {file.name for file in files}:
+            return files
+        raise InputError(
+            escaped(f"data.root: {path} has no train.csv and test.csv; name one file, which data.split_seed splits")
+        )
+    if not os.path.isfile(path):
+        what = "is not a file" if os.path.exists(path) else "is not there"
+        raise InputError(escaped(f"data.root: {path} {what}; name the file that {name} is to read"))
+    return [path]
+
+
+def checked_files(settings: DataSettings) -> list[Path]:
+    """Return the files of a data set, whose digest is the one that is set, if any is.
+
+    Raises:
+        InputError: they are not there, or have changed.
+    """
+    files = own_files(settings)
+    if settings.digest and (now := _digest(files)) != settings.digest:
+        raise InputError(
+            escaped(
+                f"data.digest: {files[0] if len(files) == 1 else files[0].parent} has changed: its digest is now "
+                f"{now[:12]}…, not {settings.digest[:12]}…; put the file back, or train on this one as a new run"
+            )
+        )
+    return files
+
+
+def pinned(config: ExperimentConfig) -> ExperimentConfig:
+    """Return an experiment with the digest of the files it trains on, so that other files are another run.
+
+    One whose arms or sweep change the file has several, and stays as it is.
+
+    Raises:
+        InputError: they are not there.
+    """
+    data = config.data
+    changed = {*config.swept, *config.tune.grid, *(key for arm in config.arms.values() for key in arm)}
+    several = any(below(key, "data.name") or below(key, "data.root") or key == "data" for key in changed)
+    if several or data.digest or "digest" not in DATASETS[data.name].options:
+        return config
+    digest = _digest(own_files(data))
+    return config.model_copy(update={"data": data.model_copy(update={"digest": digest})})
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(files: list[Path]) -> str:
+    try:
+        digests = [f"{path.stem} {digest_of(path)}" for path in files]
+    except OSError as cause:
+        raise InputError(escaped(f"data.root: {cause.filename} can't be read ({cause.strerror})")) from cause
+    if len(files) == 1:
+        return digests[0].split()[-1]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
