@@ -91,7 +91,7 @@ class RunDisplay:
         """Say what will be trained, and what was found."""
         from bnexp.analysis.choices import choices_text
         from bnexp.plan import same_trainings
-        from bnexp.report.listings import data_lines, data_warnings
+        from bnexp.report.data_sets import data_lines, data_warnings
 
         plan = self._plan
         for line in [*(f"{plan.path}: {line}" for line in session.damage), *data_warnings(plan.data)]:

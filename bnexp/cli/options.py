@@ -133,15 +133,20 @@ def config_or_run(word: str, runs: Path) -> Path:
         InputError: none of these; the message lists what there is.
     """
     from bnexp.errors import InputError
-    from bnexp.store.files import CONFIG
-    from bnexp.store.finding import find_run
 
     if os.path.isdir(word):
-        return find_run(word, runs).path / CONFIG
+        return _config_of_run(word, runs)
     try:
         return split([word])[0][0]
     except InputError as no_config:
         try:
-            return find_run(word, runs).path / CONFIG
+            return _config_of_run(word, runs)
         except InputError as no_run:
             raise InputError(f"{no_config}\n{no_run}") from None
+
+
+def _config_of_run(word: str, runs: Path) -> Path:
+    from bnexp.store.files import CONFIG
+    from bnexp.store.finding import find_run  # imports pandas
+
+    return find_run(word, runs).path / CONFIG

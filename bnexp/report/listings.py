@@ -1,8 +1,8 @@
-"""Short lists: the runs in a folder, what probes found, and what was read of the data sets."""
+"""Short lists: the runs in a folder, and what probes found."""
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,6 @@ from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.keys import get, leaves
 from bnexp.config.text import counted, escaped
 from bnexp.config.train import DEFAULT_EPOCHS
-from bnexp.data.catalog import DataShape, Named
 from bnexp.records import PROBE_COLUMNS
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.table import Table, plain_table
@@ -176,26 +175,3 @@ def probe_table(
 
 def _number(value: float) -> str:
     return f"{value:.4g}"
-
-
-MOST_SHOWN = 3
-"""Data sets whose sizes are written out."""
-
-
-def data_lines(sets: Iterable[Named]) -> list[str]:
-    """Write the sizes of the first few sets, then all findings but warnings."""
-    sets = list(sets)
-    sizes = list(dict.fromkeys(f"data: {name}, {_sizes(shape)}" for name, shape in sets))
-    more = [f"data: {len(sizes) - MOST_SHOWN} other sizes"] if len(sizes) > MOST_SHOWN else []
-    notes = dict.fromkeys(f"  {escaped(line)}" for _, shape in sets for line in shape.findings.lines())
-    return [*sizes[:MOST_SHOWN], *more, *notes]
-
-
-def data_warnings(sets: Iterable[Named]) -> list[str]:
-    """Write what is probably a mistake in the data."""
-    return list(dict.fromkeys(f"data: {name}: {line}" for name, shape in sets for line in shape.findings.warnings))
-
-
-def _sizes(shape: DataShape) -> str:
-    image = shape.size.replace("x", "×")
-    return f"{shape.classes} classes, {image}, {shape.train} training, {shape.val} validation, {shape.test} test images"

@@ -10,8 +10,6 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.study import Study
 from bnexp.report.columns import field_of
-from bnexp.report.figures.curves import curves_figure
-from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.table import to_latex, to_markdown
 from bnexp.report.views import chosen_fields, field_names, records_of, remarks, tables
 from bnexp.store.files import replace
@@ -84,6 +82,9 @@ def latex(comparison: Comparison, view: str = "main", title: str = "", columns: 
 
 def write_report_files(run: ComparedRun) -> None:
     """Write the comparison as CSV and Markdown, and the accuracy curves as a picture, into the run's folder."""
+    from bnexp.report.figures.curves import curves_figure  # Matplotlib: not needed to print tables
+    from bnexp.report.figures.frame import figure_bytes
+
     study, comparison, config = run.study, run.comparison, run.config
     replace(run.path / "summary.csv", summary_csv(comparison))
     replace(run.path / "summary.md", summary_markdown(comparison, config.name, run.question))

@@ -15,7 +15,7 @@ from bnexp.engines.planning import assigned, makespan
 from bnexp.errors import naming
 from bnexp.nn.table import LayerRow, layer_table
 from bnexp.plan import Trial, TrialGroup, groups, same_trainings, trials
-from bnexp.report.listings import data_lines, data_warnings
+from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.report.style import value_text
 from bnexp.report.table import Table, plain_table, to_html, to_text
 from bnexp.runner.misfits import check_fit

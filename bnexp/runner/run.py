@@ -305,6 +305,9 @@ def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, in
     events = plan.engine.execute(session.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
     with closing(events):
         for event in events:
+            # What the report needs is imported while workers train.
+            import bnexp.report.figures.curves  # noqa: F401
+
             with interrupts.held_off():
                 recorder(event)
                 if event.ended and writer.unfinished and drawing.due():

@@ -16,6 +16,7 @@ from bnexp.analysis.pairing import PairedDifference, paired_difference
 from bnexp.analysis.stats import BOOTSTRAP_RESAMPLES as RESAMPLES
 from bnexp.analysis.stats import (
     LARGEST,
+    T_QUANTILES,
     Interval,
     bootstrap_interval,
     censored_median,
@@ -25,6 +26,7 @@ from bnexp.analysis.stats import (
     mean_interval,
     restricted_mean,
     sign_flip_p,
+    t_quantile,
     was_cut,
     wilson_interval,
 )
@@ -46,6 +48,11 @@ def test_a_value_that_is_not_finite_or_too_large_hides_the_mean(bad: float) -> N
     assert mean_interval([0.1, bad, 0.3]).mean is None
     assert sign_flip_p([0.1, bad, 0.3]) is None
     assert paired_difference([0.1, bad, 0.3], [0.1, 0.2, 0.2]) == PairedDifference(None, None, None, None)
+
+
+@pytest.mark.parametrize("freedom", range(1, len(T_QUANTILES) + 2))
+def test_quantiles_are_scipys(freedom: int) -> None:
+    assert_close(t_quantile(freedom), stats.t.ppf(0.975, freedom), NEAR_FLOAT64)
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 6, 30])

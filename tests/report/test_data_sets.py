@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bnexp.data.catalog import DataShape, Findings
-from bnexp.report.listings import data_lines, data_warnings
+from bnexp.report.data_sets import data_lines, data_warnings
 
 OWN_VAL = DataShape((1, 8, 8), 2, train=80, val=20, test=20)
 
