@@ -5,42 +5,28 @@ takes 1.5 s). Forking isn't safe for a worker that computes with several threads
 fork, nor with CUDA, nor outside Linux; such workers are spawned, and get the images through shared memory.
 """
 
-import ctypes
-import gc
 import os
 import signal
-import sys
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import multiprocessing
 
 from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
+from bnexp.engines.forked import FORKS, begin_worker, forking
 from bnexp.engines.messages import Job, Lost, Message, Started, messages
-from bnexp.errors import BnexpError
 from bnexp.training.loop import Progress
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
-DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of prctl(2)."""
-
-_inherited: list[Callable[[Any], Any]] = []
-"""In a worker of side_by_side: its work."""
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 TrainingOn = Callable[[torch.device, Job], Generator[Progress, None, None]]
 """Trains a job's group on a device."""
 
@@ -56,7 +42,7 @@ class Place:
     @property
     def forks(self) -> bool:
         """Whether a worker for this place can be forked."""
-        return sys.platform == "linux" and self.device.type == "cpu" and self.threads == 1
+        return FORKS and self.device.type == "cpu" and self.threads == 1
 
 
 @dataclass
@@ -146,45 +132,10 @@ class ProcessPool:
         process: BaseProcess = context.Process(
             target=_work, args=(theirs, place, self._training_on, os.getpid()), name="bnexp worker", daemon=True
         )
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forking beside threads. Ours only draw progress, and the worker never prints.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with forking():
             process.start()
         theirs.close()
         return _Worker(place, process, ours)
-
-
-def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
-    """Yield the results of independent work on a CPU, in the order of the items; what an item raises is raised here.
-
-    Args:
-        work: workers inherit it with the data that it holds, so these are neither sent nor copied.
-        items: picklable, as the results are.
-        workers: forked processes with one thread each. With one, or where forking isn't safe, this process does all.
-
-    Raises:
-        BnexpError: a worker was killed.
-    """
-    if workers < 2 or not Place(torch.device("cpu")).forks:
-        yield from map(work, items)
-        return
-    context: Any = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(workers, context, _inherit, (work, os.getpid()))
-    try:
-        yield from pool.map(_do_inherited, items)
-    except BrokenProcessPool:
-        raise BnexpError("a worker process was killed, mostly for lack of memory; try again with --workers 1") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _inherit(work: Callable[[Any], Any], parent: int) -> None:
-    _begin(parent, 1)
-    _inherited.append(work)
-
-
-def _do_inherited(item: Any) -> Any:
-    return _inherited[-1](item)
 
 
 def _receive(worker: _Worker) -> Message:
@@ -201,7 +152,7 @@ def _receive(worker: _Worker) -> Message:
 
 def _work(connection: Connection, place: Place, training_on: TrainingOn, parent: int) -> None:
     """Train jobs as they come, until the parent ends or closes the pipe."""
-    _begin(parent, place.threads)
+    begin_worker(parent, place.threads)
     with suppress(EOFError, OSError):
         while True:
             job: Job = connection.recv()
@@ -209,28 +160,3 @@ def _work(connection: Connection, place: Place, training_on: TrainingOn, parent:
             for message in messages(job, partial(training_on, place.device), out_of_memory):
                 connection.send(message)
             release_memory()
-
-
-def _begin(parent: int, threads: int) -> None:
-    """Make this process a worker: it leaves signals to its parent, ends with it, and computes with so many threads."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what it means
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _end_with_parent(parent)
-    gc.freeze()  # collecting garbage takes 0.25 s where it goes through all that was inherited
-    torch.set_num_threads(threads)
-
-
-def _end_with_parent(parent: int) -> None:
-    """Let this process end when its parent does, however that ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended already
-            os._exit(1)
-        return
-    own = multiprocessing.parent_process()
-
-    def watch() -> None:
-        own.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()

@@ -13,8 +13,8 @@ from bnexp.config.problems import explain
 from bnexp.config.yaml import parse
 from bnexp.data.catalog import DataShape
 from bnexp.engines.devices import Datasets, data_key, load_data
+from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import Local
-from bnexp.engines.processes import side_by_side
 from bnexp.errors import ConfigError, InputError, Problem
 from bnexp.nn.shards import shards
 from bnexp.plan import TrialGroup

@@ -19,9 +19,10 @@ from bnexp.data.catalog import DataShape
 from bnexp.engines import local
 from bnexp.engines import throttle as pace
 from bnexp.engines.dispatch import dispatch
+from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import CPU, Local
 from bnexp.engines.messages import Event, Job
-from bnexp.engines.processes import Place, ProcessPool, TrainingOn, side_by_side
+from bnexp.engines.processes import Place, ProcessPool, TrainingOn
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord, Snapshot
