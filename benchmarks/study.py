@@ -80,7 +80,7 @@ def load_study(overrides: list[str], device: torch.device) -> Loaded:
         measured_at=frozenset({0, *record_steps(train, len(data.train) // train.batch_size)}),
         batch_size=train.batch_size,
         lr=train.lr,
-        eps=model.norm.eps,
-        momentum=model.norm.momentum,
+        eps=model.norm.eps or 1e-5,
+        momentum=model.norm.momentum or 0.1,
     )
     return Loaded(config, together, data, study)

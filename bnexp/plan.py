@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bnexp.config.experiment import HOW_CLOSE, ExperimentConfig
 from bnexp.config.keys import below
+from bnexp.config.source import change_sources, without_folder
 from bnexp.config.sweep import Point
 from bnexp.config.text import have, listed
 from bnexp.config.trial import RECORDS, TrialSettings, effective
@@ -144,7 +145,7 @@ def parts(group: TrialGroup, most: int) -> tuple[TrialGroup, ...]:
 def run_name(config: ExperimentConfig) -> str:
     """Return the run folder's name: the experiment's, and eight digits of the hash of all else that is trained."""
     exclude: dict[str, Any] = {"name": True, "labels": True, "tuned": {"__all__": set(HOW_CLOSE)}}
-    rest = config.model_dump(mode="json", exclude=exclude)
+    rest = change_sources(config.model_dump(mode="json", exclude=exclude), without_folder)
     # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
 

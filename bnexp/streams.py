@@ -11,6 +11,7 @@ batches    epoch, from 1           the epoch's order of images
 dropout    epoch, from 1           uniforms of a layer's shape without the trials, step by step, layer by layer
 noise      epoch, from 1           as bnexp.nn.norm says, step by step, layer by layer
 augment    epoch, from 1           as bnexp.data.augment says, step by step
+module     epoch, from 1           a uniform a step; it seeds what a network of one's own draws by itself
 probe      step · 2^20 + batch     images of a batch that only a probe looks at
 landscape  2 · weight + direction  float64 standard normals of a weight's shape; weights and the two directions from 0
 =========  ======================  =======================================================
@@ -29,7 +30,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Stream = Literal["weights", "batches", "dropout", "noise", "augment", "probe", "landscape"]
+Stream = Literal["weights", "batches", "dropout", "noise", "augment", "module", "probe", "landscape"]
 
 
 def stream_seed(seed: int, stream: Stream, index: int) -> int:
@@ -38,7 +39,7 @@ def stream_seed(seed: int, stream: Stream, index: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-DRAWN: tuple[Stream, ...] = ("dropout", "noise", "augment")
+DRAWN: tuple[Stream, ...] = ("dropout", "noise", "augment", "module")
 """The streams that are drawn step by step on the device, and begin anew with every epoch."""
 
 Sample = Callable[..., Tensor]

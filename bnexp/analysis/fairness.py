@@ -304,7 +304,7 @@ def _averaged(study: Study) -> pd.DataFrame:
     frame = study.trials[["arm", "outcome"]].assign(
         place=point_numbers(study.trials, study.grid_keys),
         updates=study.trials["trial"].map(study.curves.groupby("trial")["step"].max()),
-        momentum=[norm.momentum if norm.averages else float("nan") for norm in norms],
+        momentum=[norm.momentum or 0.1 if norm.averages else float("nan") for norm in norms],
     )
     frame = frame[frame["momentum"].notna() & frame["updates"].gt(0) & frame["outcome"].eq("completed")]
     return frame.assign(left=(1 - frame["momentum"]) ** frame["updates"])

@@ -31,7 +31,7 @@ MOST_SEEDS = 10_000
 MOST_CHOICES = 1_000
 """Arms × grid points of an experiment that tunes."""
 FIRST_TUNING_SEED = 1_000
-BUILT_IN_ARMS = ("none", "before", "after")
+BUILT_IN_ARMS = ("none", "before", "after", "as_written")
 
 
 def _seeds(value: Any) -> Any:
@@ -282,10 +282,12 @@ def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
     if not isinstance(given, Mapping):
         return given  # refused as what it is
     meant = {"model.norm.kind": "none"} if name == "none" else {"model.norm.placement": name}
+    if name == "as_written":
+        meant["model.norm.kind"] = name
     for key, value in meant.items():
         if given.get(key, value) != value:
             raise ValueError(f"{name} means {key}: {value}; give an arm with {key}: {given[key]} another name")
-    if name != "none" and norm.kind == "none":
+    if name in ("before", "after") and norm.kind in ("none", "as_written"):
         meant["model.norm.kind"] = "batch"
     return meant | dict(given)
 
@@ -357,7 +359,8 @@ def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
     cells = cell_settings(first_stage(config), ["model.norm"])
     norms = [settings.model.norm for here in cells for settings in here.values()]
-    for momentum in sorted({norm.momentum for norm in norms if norm.averages and norm.momentum >= KERAS}):
+    momenta = {norm.momentum for norm in norms if norm.averages and norm.momentum is not None}
+    for momentum in sorted(momentum for momentum in momenta if momentum >= KERAS):
         yield momentum_question(momentum)
 
 

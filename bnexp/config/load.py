@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from glob import escape, glob
 from pathlib import Path
@@ -15,6 +15,7 @@ from bnexp.config.keys import check_key, get, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.problems import check, hint
+from bnexp.config.source import change_sources, settled
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
 from bnexp.config.yaml import flow, parse, plain, read_mapping
@@ -94,8 +95,17 @@ def resolve(raw: Mapping[str, Any], source: str, overrides: Overrides = ()) -> E
         problems.append(Problem(given if typed else source, printable(key), said))
     if problems or config is None:
         raise ConfigError(problems)
+    with naming(source):
+        config = with_sources(config, lambda each: settled(each, Path(source).parent))
     shown = [f"{key}={flow(value)}" for key, value in in_python.items()] or overrides
     return config.overridden(each for each in shown if not re.match(r"(name|question|labels)\b", each))
+
+
+def with_sources(config: ExperimentConfig, change: Callable[[str], str]) -> ExperimentConfig:
+    """Return the experiment with the source of every network of the user's own changed."""
+    raw = config.model_dump()
+    changed = change_sources(raw, change)
+    return config if changed == raw else ExperimentConfig.model_validate(changed).overridden(config.overrides)
 
 
 def _assignment(written: str) -> tuple[str, Any]:

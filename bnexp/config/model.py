@@ -1,14 +1,16 @@
 """The network that a trial trains: family, depth, width, activation, norm, dropout and initialisation."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, OneOf, Settings, Spec
 from bnexp.config.norm import NORMS, NormSettings
+from bnexp.config.source import NetworkSource
 from bnexp.config.text import listed
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
@@ -43,6 +45,8 @@ class FamilySpec(Spec):
     """Takes an image's rows as time steps, and shares its weights between them."""
     tabular: bool = False
     """Takes rows of features, too, which are images of one place."""
+    own: bool = False
+    """Made by the user's code, `model.source`, which decides what other families have settings for."""
 
 
 VGG_STAGES = {
@@ -107,6 +111,16 @@ FAMILIES: dict[str, FamilySpec] = {
         residual="always",
     ),
     "rnn": FamilySpec("bnexp.nn.rnn:RNN", depth=1, width=100, recurrent=True),
+    "module": FamilySpec(
+        "bnexp.nn.own.networks:OwnNetworks",
+        depth=1,
+        width=1,
+        units=False,
+        widths=lambda depth, width: (),
+        fewest_places=lambda depth, image: 2,  # only its own code knows
+        tabular=True,
+        own=True,
+    ),
 }
 """Network families by the name in model.family."""
 
@@ -130,14 +144,27 @@ def _width(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else value
 
 
+class Arguments(dict[str, Any]):
+    """Keyword arguments, as JSON would have them; they have a hash, since settings have one."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(json.dumps(self, sort_keys=True, default=str))
+
+
+def _source(value: str | None) -> str | None:
+    if value is not None:
+        NetworkSource.parse(value)
+    return value
+
+
 class InitSettings(Settings):
     """Initial weights, drawn from a normal distribution around zero; biases start at zero. Short form: the scheme."""
 
     main_setting = "scheme"
 
-    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup"] = "xavier"
+    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup", "as_written"] = "xavier"
     """Standard deviation of the weights: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); orthogonal draws an
-    orthogonal matrix.
+    orthogonal matrix; as_written, for a family module, leaves them to the network's own code.
 
     fixup (Zhang et al. 2019) lets a residual network train without norm layers: it is he with smaller weights within
     the branches, zeros in their last layers and in the output layer, and learned scalar biases and multipliers in place
@@ -147,6 +174,12 @@ class InitSettings(Settings):
     """Factor on the weights; for `normal` it is their standard deviation."""
 
 
+OWN_NORM = ("affine", "gamma", "momentum", "eps")
+"""Settings of norm layers that may be null in family module: as the network has them."""
+OTHER_FAMILIES = ("depth", "width", "activation", "bias", "residual", "dropout", "dropout_at")
+"""Settings of the networks that bnexp makes."""
+
+
 class ModelSettings(Settings):
     """The network. Short form: its family."""
 
@@ -154,7 +187,12 @@ class ModelSettings(Settings):
 
     family: Annotated[str, OneOf(FAMILIES)] = "mlp"
     """mlp: multi-layer perceptron on the flattened image; vgg, resnet: convolutional networks; rnn: recurrent network
-    that reads the rows of the image, from top to bottom, as time steps."""
+    that reads the rows of the image, from top to bottom, as time steps; module: your own network, see `source`."""
+    source: Annotated[str | None, AfterValidator(_source)] = None
+    """module: what makes the network: FILE.py:NAME, a class or function in a file beside the YAML file, or MODULE:NAME
+    on the import path, such as torchvision.models:resnet18."""
+    arguments: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default=Arguments())
+    """module: keyword arguments of the call, such as {num_classes: 10}."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
     """Number of layers. mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
 
@@ -220,6 +258,41 @@ class ModelSettings(Settings):
         followed = norm_next or norm.placement == "before"
         cancelled = followed and norm.spec.batch_statistics and self.dropout_at != "before_norm"
         return not (self.init.scheme == "fixup" or cancelled)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_to_the_network(cls, value: Any) -> Any:
+        """Fill in what a network of one's own decides by itself unless a setting is given."""
+        value = cls.expand(value)
+        if not isinstance(value, Mapping) or value.get("family") != "module":
+            return value
+        norm, init = NormSettings.expand(value.get("norm", {})), InitSettings.expand(value.get("init", {}))
+        if isinstance(norm, Mapping):
+            norm = {"kind": "as_written", "placement": "as_written", **dict.fromkeys(OWN_NORM), **norm}
+        if isinstance(init, Mapping):
+            init = {"scheme": "as_written", **init}
+        return {**value, "norm": norm, "init": init}
+
+    @model_validator(mode="after")
+    def _own_network_fits(self) -> Self:
+        norm, fields = self.norm, type(self).model_fields
+        if not self.spec.own:
+            written = "as_written" in (norm.kind, norm.placement, self.init.scheme)
+            if written or None in (getattr(norm, name) for name in OWN_NORM):
+                raise ValueError("as_written, and null in norm, are for family module, a network of your own")
+            if self.source or self.arguments:
+                raise ValueError(f"source and arguments are for family module; {self.family} is made by bnexp")
+            return self
+        if self.source is None:
+            raise ValueError("family module needs source: FILE.py:NAME or MODULE:NAME, which makes the network")
+        for name in OTHER_FAMILIES:
+            if getattr(self, name) != fields[name].get_default():
+                raise ValueError(f"{name}: in family module the network's own code decides it; see model.arguments")
+        if norm.input:
+            raise ValueError("norm.input: true is not for family module; put a norm layer first in the network")
+        if self.init.scheme == "fixup":
+            raise ValueError("init fixup is for residual networks of bnexp, not for family module")
+        return self
 
     @model_validator(mode="after")
     def _layers_agree(self) -> Self:

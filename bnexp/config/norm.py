@@ -9,6 +9,8 @@ from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
 from bnexp.config.keys import nearest_value
 
 Placement = Literal["before", "after"]
+AsWritten = Literal["as_written"]
+"""family module: as the network's own code has it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ AVERAGES = ("momentum", "statistics")
 """Settings of the running statistics."""
 NORMS: dict[str, NormSpec] = {
     "none": NormSpec("torch.nn:Identity"),
+    "as_written": NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAGES),
     "batch": NormSpec("bnexp.nn.norm:BatchNorm", batch_statistics=True, options=(*AVERAGES, "steps")),
     "layer": NormSpec("bnexp.nn.norm:LayerNorm"),
     "group": NormSpec("bnexp.nn.norm:GroupNorm", options=("groups",)),
@@ -58,26 +61,28 @@ class NormSettings(Settings):
     """The norm layers that the arms put in or leave out. Short form: a placement (of batch norm), or a kind."""
 
     kind: Annotated[str, OneOf(NORMS)] = "batch"
-    """Kind of norm layer; none leaves it out.
+    """Kind of norm layer; none leaves it out; as_written is for a family module, where null of a setting below also
+    means that the network decides.
 
     whiten decorrelates the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose
     mean and scale change at every step (Santurkar et al. 2018).
     """
-    placement: Placement = "before"
-    """Before or after each activation."""
+    placement: Placement | AsWritten = "before"
+    """Before or after each activation; in a family module behind each hidden weight layer, behind each activation, or
+    where the network has its norm layers (as_written)."""
     addition: Placement = "before"
     """Residual blocks: whether the norm layer of a block's second half comes before the addition, or after it (and
     there before or after the activation, as `placement` says)."""
     input: bool = False
     """Also normalise the network's input."""
-    affine: Literal["both", "gamma", "beta", "none"] = "both"
+    affine: Literal["both", "gamma", "beta", "none"] | None = "both"
     """Which of scale γ and shift β are learned."""
-    gamma: Positive = 1.0
+    gamma: Positive | None = 1.0
     """Initial γ; it stays so where γ isn't learned. In recurrent layers a small one, such as 0.1, keeps tanh out of
     saturation (Cooijmans et al. 2017)."""
-    momentum: Annotated[Positive, Field(le=1)] = 0.1
+    momentum: Annotated[Positive, Field(le=1)] | None = 0.1
     """Weight of the newest batch in the running statistics, as in PyTorch (1 minus this in Keras)."""
-    eps: Positive = 1e-5
+    eps: Positive | None = 1e-5
     """Added to the variance before its square root is taken."""
     statistics: Literal["ema", "population"] = "ema"
     """What evaluation normalises with: running averages over the batches (ema), or statistics recomputed over the
@@ -123,6 +128,6 @@ class NormSettings(Settings):
             return {"kind": "batch", "placement": value}
         if value in NORMS:
             return {"kind": value}
-        known = [*get_args(Placement), *NORMS]
+        known = [*get_args(Placement), *(kind for kind in NORMS if kind != "as_written")]
         hint = nearest_value("model.norm.kind", value, known)
         raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")

@@ -16,6 +16,7 @@ from bnexp.config.data import DATASETS, WHITENINGS, DataSettings
 from bnexp.config.keys import below, check_key, leaves, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NORMS
+from bnexp.config.source import without_folder
 from bnexp.config.train import DEFAULT_EPOCHS, OPTIMIZERS, SCHEDULE_OPTIONS, ScheduleOptions, TrainSettings
 
 
@@ -184,6 +185,8 @@ def _biases(settings: TrialSettings) -> list[bool]:
 def _widths(settings: TrialSettings) -> Any:
     model = settings.model
     widths = dict.fromkeys(model.widths)
+    if not widths:
+        return None
     return next(iter(widths)) if not model.spec.units or len(widths) == 1 else " ".join(map(str, model.widths))
 
 
@@ -223,6 +226,7 @@ MEANINGS = (
     Meaning("data.train_size", ("data.name", "data.val_size"), lambda trial: _sizes(trial)[0]),
     Meaning("data.val_size", ("data.name",), lambda trial: _sizes(trial)[1]),
     Meaning("data.test_size", ("data.name",), lambda trial: _sizes(trial)[2]),
+    Meaning("model.source", (), lambda trial: without_folder(trial.model.source)),
     Meaning("model.depth", ("model.family", "model.width"), lambda trial: trial.model.layers),
     Meaning("model.width", ("model.family", "model.depth"), _widths),
     Meaning(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from bnexp.config.model import InitSettings, ModelSettings
 from bnexp.nn.factory import LayerFactory, set_fixup_gains
 from bnexp.nn.layers import Conv2d, Linear
+from bnexp.nn.own.networks import OwnNetworks
 from bnexp.streams import TrialRandom, stream_seed
 
 Weight = Float[Tensor, "out in *kernel"]
@@ -54,12 +56,23 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
     Layers are counted from the input, each with a stream of its own, so that networks of different
     depth share their first layers. Biases stay at 0.
     """
-    layers = [module for module in model.modules() if isinstance(module, Linear | Conv2d)]
+    if isinstance(model, OwnNetworks):
+        model.draw_weights(seeds)
+        layers: list[Any] = model.weight_layers()
+    else:
+        layers = [module for module in model.modules() if isinstance(module, Linear | Conv2d)]
     for index, layer in enumerate(layers):
         shape = layer.weight.shape[1:]
         wanted = [(init.scheme, seed) for init, seed in zip(inits, seeds, strict=True)]
-        drawn = {(scheme, seed): SCHEMES[scheme](_standard_normal(seed, index, shape)) for scheme, seed in set(wanted)}
+        drawn: dict[tuple[str, int], Weight] = {
+            (scheme, seed): SCHEMES[scheme](_standard_normal(seed, index, shape))
+            for scheme, seed in set(wanted)
+            if scheme != "as_written"
+        }
         for k, (init, key) in enumerate(zip(inits, wanted, strict=True)):
+            if init.scheme == "as_written":
+                layer.weight[k] *= init.scale
+                continue
             gain = layer.fixup_gain if init.scheme == "fixup" else 1.0
             layer.weight[k] = init.scale * gain * drawn[key]
 

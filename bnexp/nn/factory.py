@@ -168,7 +168,8 @@ def set_fixup_gains(network: nn.Module) -> None:
         first, second = _with_weights(block)
         first.fixup_gain = len(blocks) ** (-1 / (2 * LAYERS_PER_BRANCH - 2))
         second.fixup_gain = 0.0
-    _with_weights(network)[-1].fixup_gain = 0.0
+    for last in _with_weights(network)[-1:]:
+        last.fixup_gain = 0.0
 
 
 def _with_weights(network: nn.Module) -> list[Weights]:

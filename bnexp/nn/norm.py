@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.norm import NormSettings
 from bnexp.nn.layers import Activations, draws_for
@@ -33,11 +34,11 @@ class Norm(nn.Module):
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__()
-        self.eps = settings.eps
-        for name, start in (("gamma", settings.gamma), ("beta", 0.0)):
+        self.eps = 1e-5 if settings.eps is None else settings.eps
+        for name, start in (("gamma", settings.gamma or 1.0), ("beta", 0.0)):
             # In float64, which the network then rounds to its own precision.
             start_KC = torch.full((trials, features), start, dtype=torch.float64)
-            if settings.affine in ("both", name):
+            if settings.affine in (None, "both", name):
                 setattr(self, name, nn.Parameter(start_KC))
             else:
                 self.register_buffer(name, start_KC, persistent=False)
@@ -84,10 +85,10 @@ class RunningNorm(Norm):
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
-        self.momentum = settings.momentum
+        self.momentum = settings.momentum or 0.1
         self.register_buffer("running_mean", torch.zeros(trials, features))
 
-    def forget(self) -> None:
+    def reset_running_stats(self) -> None:
         """Put the running statistics back to their start."""
         self.running_mean.zero_()
 
@@ -110,8 +111,8 @@ class BatchNorm(RunningNorm):
         super().__init__(trials, features, settings)
         self.register_buffer("running_var", torch.ones(trials, features))
 
-    def forget(self) -> None:
-        super().forget()
+    def reset_running_stats(self) -> None:
+        super().reset_running_stats()
         self.running_var.fill_(1)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
@@ -284,13 +285,13 @@ def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]
     m/(m−1)) are averaged over the batches, which should be of one size. The model is left in
     evaluation mode.
     """
-    norms = [module for module in model.modules() if isinstance(module, RunningNorm)]
+    norms = [module for module in model.modules() if isinstance(module, RunningNorm | _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.train()
         # The first batch weighs 1, but 0 times an old NaN or infinity would still be NaN.
-        norm.forget()
+        norm.reset_running_stats()
     for count, batch in enumerate(batches, start=1):
         for norm in norms:
             norm.momentum = 1 / count  # a running average with this momentum is the mean so far

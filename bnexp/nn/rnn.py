@@ -68,10 +68,10 @@ class Recurrent(nn.Module):
         settings = factory.model.norm
         self.input = Way(
             Linear(factory.trials, features, units, bias=factory.model.has_bias()),
-            _norm(factory, units, steps, settings.affine),
+            _norm(factory, units, steps, settings.affine or "both"),
         )
         # β comes once, and so does b.
-        affine = {"both": "gamma", "beta": "none"}.get(settings.affine, settings.affine)
+        affine = {None: "gamma", "both": "gamma", "gamma": "gamma", "beta": "none", "none": "none"}[settings.affine]
         self.recurrent = Way(
             Linear(factory.trials, units, units, bias=False),
             _norm(factory, units, steps, affine) if settings.recurrent else None,

@@ -1,7 +1,7 @@
 """The layers of a network with output shapes and parameter counts, as `bnexp show` prints them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -13,6 +13,9 @@ from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear
 from bnexp.nn.norm import Noise, Norm
+from bnexp.nn.own.calls import BEHIND, WEIGHT_LAYERS, ForwardPass, LayerCall
+from bnexp.nn.own.networks import arm_pass
+from bnexp.nn.own.surgery import Placed
 from bnexp.streams import TrialRandom
 
 IMAGES = 2
@@ -59,6 +62,8 @@ def layer_table(
 
     Allocates nothing: runs on torch's meta device.
     """
+    if model.spec.own:
+        return _own_rows(arm_pass(model, image, classes))
     handed: dict[nn.Module, list[torch.Size]] = {}
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -74,6 +79,34 @@ def layer_table(
                 layer.forward = partial(_shape_only, layer)
         network(torch.empty(1, IMAGES, prod(image), dtype=torch.float32))
     return [_row(names[layer], layer, outputs, model.norm.spec.saves_input) for layer, outputs in handed.items()]
+
+
+def _own_rows(seen: ForwardPass) -> list[LayerRow]:
+    """Describe the layers of somebody's network; what functions keep for the backward pass is in the last row."""
+    calls: dict[str, list[LayerCall]] = {}
+    for call in seen.calls:
+        calls.setdefault(call.name, []).append(call)
+    rows = [_own_row(name, passes) for name, passes in calls.items()]
+    rest = max(0, seen.saved - sum(row.saved for row in rows))
+    return [*rows[:-1], replace(rows[-1], saved=rows[-1].saved + rest)]
+
+
+def _own_row(name: str, passes: Sequence[LayerCall]) -> LayerRow:
+    layer: Any = passes[0].layer
+    parameters = [parameter for key, parameter in layer.named_parameters() if not key.startswith(BEHIND)]
+    trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    kept = [buffer for key, buffer in layer.named_buffers() if "running" in key and not key.startswith(BEHIND)]
+    fixed = sum(tensor.numel() for tensor in [*parameters, *kept]) - trainable
+    macs = sum(_products(layer, call) for call in passes) if isinstance(layer, WEIGHT_LAYERS) else 0
+    kind = type(layer.layers[0] if isinstance(layer, Placed) else layer).__name__
+    saved = sum(prod(call.outputs[1:]) for call in passes)
+    return LayerRow(name, kind, passes[0].outputs[1:], trainable, fixed, macs, saved)
+
+
+def _products(layer: Any, call: LayerCall) -> int:
+    transposed = isinstance(layer, nn.modules.conv._ConvTransposeNd)
+    places = call.outputs[1:-1] if isinstance(layer, nn.Linear) else (call.inputs if transposed else call.outputs)[2:]
+    return int(layer.weight.numel()) * prod(places)
 
 
 def _shape_only(layer: nn.Module, x: Tensor, step: int | None = None) -> Tensor:

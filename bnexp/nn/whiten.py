@@ -36,8 +36,8 @@ class Whiten(RunningNorm):
         identity = torch.eye(size).expand(trials, features // size, size, size).clone()
         self.register_buffer("running_covariance", identity)
 
-    def forget(self) -> None:
-        super().forget()
+    def reset_running_stats(self) -> None:
+        super().reset_running_stats()
         self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:

@@ -18,10 +18,10 @@ from bnexp.report.summary import write_report_files
 from bnexp.runner.prepare import Plan, environment
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import OVERRIDES, locked, make_folder, refusal
+from bnexp.store.files import OVERRIDES, SOURCES, locked, make_folder, refusal
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.reuse import merged
-from bnexp.store.writer import RunWriter
+from bnexp.store.writer import RunWriter, copy_sources
 from bnexp.training.loop import Progress
 
 # Opening the folder
@@ -70,6 +70,7 @@ def open_run(plan: Plan) -> Iterator[RunSession]:
 def _writer(plan: Plan, new: bool) -> RunWriter:
     now = environment(plan.engine) | {OVERRIDES: list(plan.config.overrides)}
     given = plan.path, plan.config, plan.trials, now, _numbers(plan)
+    copy_sources(plan.config, plan.path / SOURCES)
     if not new:
         return RunWriter.restore(*given, retry_failed=plan.options.retry_failed)
     for each in plan.reusable:

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bnexp.config.load import with_sources
+from bnexp.config.source import placed_in
 from bnexp.data.catalog import DataShape
 from bnexp.errors import InputError, refuse_twice
 from bnexp.nn.build import skeleton
 from bnexp.plan import Trial, TrialGroup, trials
 from bnexp.records import Snapshot
 from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.files import SOURCES
 from bnexp.store.reader import RunRecord
 from bnexp.streams import TrialRandom
 from bnexp.training.numerics import dtype_of
@@ -61,7 +64,7 @@ def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> lis
         InputError: the run has no such trial, it is named twice, or it has no weights: it has not ended, has failed,
             or its file is damaged.
     """
-    planned = trials(run.config)
+    planned = trials(with_sources(run.config, placed_in(run.path / SOURCES)))
     refuse_twice((f"trial {number}", number) for number in wanted or ())
     if unknown := [number for number in wanted or () if not 0 <= number < len(planned)]:
         raise InputError(f"{run.path}: no trial {unknown[0]}; there are 0 to {len(planned) - 1}, see trials.csv")

@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 
 from bnexp.errors import BnexpError, InputError
 
+SOURCES = "networks"
+"""Folder with the user's code, where the experiment has some."""
 CONFIG, ENVIRONMENT, LOG = "config.yaml", "environment.json", "log.txt"
 TRIALS, CURVES, CHECKSUMS = "trials.csv", "curves.csv", "checksums.txt"
 PROBES, LATE_PROBES = "probes.csv", "late_probes.csv"

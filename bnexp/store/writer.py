@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.source import NetworkSource, change_sources, code_files, without_folder
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
@@ -93,6 +94,22 @@ class _Attempt:
         return _Attempt(rows, furthest if furthest > step else NO_STEP)
 
 
+def _portable(config: ExperimentConfig) -> dict[str, Any]:
+    """Return the settings without the folders of a network's files, which the run folder has copies of."""
+    return dict(change_sources(config.model_dump(mode="json"), without_folder))
+
+
+def copy_sources(config: ExperimentConfig, folder: Path) -> None:
+    """Copy the files that make networks of the user's own, and those that they import, into a folder by digest."""
+    found: list[str] = []
+    change_sources(config.model_dump(), found.append)
+    for source in map(NetworkSource.parse, dict.fromkeys(found)):
+        for file in code_files(source.path) if source.path else ():
+            make_folder(folder)
+            make_folder(folder / source.digest)
+            replace(folder / source.digest / file.name, file.read_bytes())
+
+
 class RunWriter:
     """The one writer of a run folder.
 
@@ -110,7 +127,7 @@ class RunWriter:
         self.notes: tuple[str, ...] = ()
         """Messages about damage in a folder that is continued."""
         self._trials = {trial.number: trial for trial in trials}
-        self._columns, self._config = trial_columns(config), to_yaml(config.model_dump(mode="json"))
+        self._columns, self._config = trial_columns(config), to_yaml(_portable(config))
         self._tables = [name for name in COLUMNS if name != PROBES or config.probes]
         self._rows = {trial.number: trial_row(trial) for trial in trials}
         self.ended: set[int] = set()

@@ -145,9 +145,9 @@ def mixing(norm: BatchNorm, x_KBC: Tensor, y_KBC: Tensor) -> Tensor:
     return y_KBC if norm.training else y_KBC - 1e-4 * y_KBC.mean(1, keepdim=True)
 
 
-def forget(layer: nn.Module) -> None:
+def reset(layer: nn.Module) -> None:
     if isinstance(layer, BatchNorm):
-        layer.forget()
+        layer.reset_running_stats()
 
 
 def without_eps(patch: pytest.MonkeyPatch) -> None:
@@ -334,7 +334,7 @@ FAULTS: dict[str, tuple[Check, Fault, list[str]]] = {
     ),
     "statistics of nothing": (
         partial(inference_methods, 201),
-        instead(evaluation__refit_statistics=lambda network, batches: network.apply(forget).eval()),
+        instead(evaluation__refit_statistics=lambda network, batches: network.apply(reset).eval()),
         [
             "running averages against statistics of the training set, after 201 steps",
             f"population variance as m/(m − 1) times the batches' mean variance, m = {BATCH}",

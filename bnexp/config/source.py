@@ -1,0 +1,162 @@
+"""The user's own network by its source: `my_net.py:Net`, a file beside the configuration, or `package.module:name`.
+
+A checked configuration tells which code it means: `FOLDER/my_net.py:Net#1a2b3c4d5e6f` ends in a digest of the file and
+of the modules beside it that it imports; `torchvision.models:resnet18#0.26.0` ends in the package's version. The folder
+is no part of what is trained: names of run folders and the configurations in them leave it out.
+
+Nothing here runs the code.
+"""
+
+import ast
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from bnexp.errors import InputError
+
+_SOURCE = re.compile(r"(?P<place>.+):(?P<name>[A-Za-z_][\w.]*)(?:#(?P<digest>[\w.+!-]+))?")
+_FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:[\w.]+#)")
+
+
+@dataclass(frozen=True)
+class NetworkSource:
+    """A class or function that makes a network, and where it stands."""
+
+    place: str
+    """A file ending in .py, or a module's dotted name."""
+    name: str
+    """Of the class or function there; dotted for one inside a class."""
+    digest: str
+    """Which state of the code is meant; empty where that isn't settled yet."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file, unless it is a module on the import path."""
+        return Path(self.place) if self.place.endswith(".py") else None
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.place)}:{self.name}"
+
+    @classmethod
+    def parse(cls, written: str) -> "NetworkSource":
+        """Read FILE.py:NAME or MODULE:NAME, with or without #DIGEST.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        match = _SOURCE.fullmatch(written)
+        if match is None or not (match["place"].endswith(".py") or re.fullmatch(r"[\w.]+", match["place"])):
+            examples = "my_net.py:Net or torchvision.models:resnet18"
+            raise ValueError(f"expected FILE.py:NAME or MODULE:NAME, such as {examples}")
+        return cls(match["place"], match["name"], match["digest"] or "")
+
+
+def without_folder(written: str | None) -> str | None:
+    """Return a source without the folder of its file."""
+    return written and _FOLDER.sub("", written)
+
+
+def change_sources(raw: Any, change: Callable[[str], Any], key: str = "") -> Any:
+    """Return plain settings in which every network's source is changed, also in arms and grids.
+
+    Args:
+        raw: settings, or some of them.
+        change: from a source to another.
+        key: dotted key of `raw`.
+    """
+    if isinstance(raw, dict):
+        return {name: change_sources(value, change, f"{key}.{name}") for name, value in raw.items()}
+    if isinstance(raw, list | tuple) and key.endswith(".model.source"):
+        return [change_sources(value, change, key) for value in raw]
+    return change(raw) if isinstance(raw, str) and key.endswith(".model.source") else raw
+
+
+def settled(written: str, folder: Path) -> str:
+    """Return a source with its folder and the digest of its code, unless it has that already.
+
+    Args:
+        written: the source as a user writes it.
+        folder: where a file is looked for first; then in the working directory.
+
+    Raises:
+        InputError: no such file or package, or the file isn't Python.
+    """
+    source = NetworkSource.parse(written)
+    if source.digest:
+        return written
+    if source.path is None:
+        return f"{written}#{_version(source.place)}"
+    for path in (folder / source.path, source.path.absolute()):
+        if path.is_file():
+            return f"{path.resolve()}:{source.name}#{digest(path)}"
+    there = "it is looked for beside the YAML file"
+    raise InputError(f"model.source: {source.place}: no such file in {folder.absolute()}; {there}")
+
+
+def _version(module: str) -> str:
+    """Return the version of a package on the import path, or a digest where it has none."""
+    top = module.partition(".")[0]
+    found = find_spec(top)
+    if found is None:
+        raise InputError(f"model.source: {module}: no such module is installed; a file is written FILE.py:NAME")
+    try:
+        return version(top)
+    except PackageNotFoundError:
+        origin = Path(found.origin or ".")
+        return digest(*(origin.parent.rglob("*.py") if origin.name == "__init__.py" else [origin]))
+
+
+def placed_in(folder: Path) -> Callable[[str], str]:
+    """Return what changes a source to the copy of its file that a run folder has; a module stays as it is."""
+
+    def place(written: str) -> str:
+        source = NetworkSource.parse(written)
+        return (
+            f"{folder.resolve() / source.digest / source.path.name}:{source.name}#{source.digest}"
+            if source.path
+            else written
+        )
+
+    return place
+
+
+def digest(*paths: Path) -> str:
+    """Return twelve digits of a hash of Python files and of the files beside them that they import.
+
+    Raises:
+        InputError: one can't be read, or isn't Python.
+    """
+    files = {path.name: path.read_bytes() for root in paths for path in code_files(root)}
+    return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
+
+
+def code_files(path: Path) -> list[Path]:
+    """Return a Python file and the files in its folder that it imports, and those import in turn.
+
+    Raises:
+        InputError: one can't be read, or isn't Python.
+    """
+    found = [path]
+    for each in found:
+        found += [beside for beside in dict.fromkeys(_imported(each)) if beside not in found]
+    return found
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"model.source: {path}: {error.strerror}") from error
+    except (SyntaxError, ValueError) as error:
+        where = f"{path}:{error.lineno}" if isinstance(error, SyntaxError) else str(path)
+        raise InputError(f"model.source: {where}: {getattr(error, 'msg', error)}") from error
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        yield from (file for name in names if (file := path.parent / f"{name}.py").is_file())

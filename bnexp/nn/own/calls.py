@@ -1,0 +1,157 @@
+"""What a forward pass of somebody's network calls, in order: layers with their inputs, functions, random numbers.
+
+One pass over two empty images tells it, on the CPU and in training mode; the network is a copy that is thrown away.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.overrides import TorchFunctionMode
+
+NORM_LAYERS: tuple[type[nn.Module], ...] = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+WEIGHT_LAYERS = (nn.Linear, _ConvNd)
+DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+"""Those whose random numbers come from the seed's streams, as in all networks."""
+ACTIVATION_LAYERS = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Softplus),
+    *(nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Softsign),
+)
+NORM_FUNCTIONS = ("batch_norm", "instance_norm", "group_norm", "layer_norm", "rms_norm", "native_batch_norm")
+ACTIVATION_FUNCTIONS = (
+    *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "tanh"),
+    *("sigmoid", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "softsign"),
+)
+IMAGES = 2
+BEHIND = "norm_behind"
+"""Name of what an arm hangs behind a layer, as its child."""
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """One pass through a module without children."""
+
+    name: str
+    layer: nn.Module
+    """In the network that was asked about, not in its copy."""
+    inputs: tuple[int, ...]
+    """Shape of its first input, the two images in front; empty where that isn't a tensor."""
+    outputs: tuple[int, ...]
+    """Shape of its output; empty where that isn't a tensor."""
+    behind: str
+    """Name of the layer whose output is its very input; empty where something lies between them."""
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """What a network does with two images."""
+
+    calls: tuple[LayerCall, ...]
+    functions: tuple[tuple[str, str], ...]
+    """Norms and activations that are called as functions: name of the module that calls, and of the function."""
+    random: bool
+    """Whether training draws from torch's global generator, besides the dropout layers."""
+    output: Any
+    saved: int
+    """Numbers that it keeps for one image until the backward pass."""
+
+    def of(self, kinds: tuple[type[nn.Module], ...]) -> list[LayerCall]:
+        """Return the calls of layers of some kinds."""
+        return [call for call in self.calls if isinstance(call.layer, kinds)]
+
+
+@dataclass
+class _Watch(TorchFunctionMode):
+    """Sees the functions that torch is asked for, and in which module."""
+
+    inside: list[tuple[str, nn.Module, int]] = field(default_factory=list)
+    functions: dict[tuple[str, str], None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        called = getattr(func, "__name__", "").rstrip("_")
+        name, module, _ = self.inside[-1] if self.inside else ("", None, 0)
+        norm = called in NORM_FUNCTIONS and not isinstance(module, NORM_LAYERS)
+        if norm or (called in ACTIVATION_FUNCTIONS and not isinstance(module, ACTIVATION_LAYERS)):
+            self.functions[name, called] = None
+        return func(*args, **(kwargs or {}))
+
+
+def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[type, ...] = ()) -> ForwardPass:
+    """Pass two images through a copy of a network in training mode, and return what was called.
+
+    Whatever the network's code raises is raised.
+
+    Args:
+        network: of one trial.
+        image: channels, height and width.
+        leaves: modules that count as one layer though they have children.
+    """
+    layers, trial, watch = dict(network.named_modules()), copy.deepcopy(network).float(), _Watch()
+    calls: list[LayerCall | None] = []
+    made_by: dict[int, tuple[Tensor, str]] = {}  # with the tensor, so that no other one gets its id
+
+    def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        watch.inside.append((name, module, len(calls)))
+        calls.append(None)  # a layer stands where data enter it, before what hangs on it
+
+    def leave(recorded: bool, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        name, _, place = watch.inside.pop()
+        if recorded:
+            first = inputs[0] if inputs else None
+            behind = made_by.get(id(first), (None, ""))[1]
+            calls[place] = LayerCall(name, layers[name], _shape(first), _shape(output), behind)
+            if isinstance(output, Tensor):
+                made_by[id(output)] = output, name
+
+    recorded = set(_layers("", trial, leaves))
+    for name, module in trial.named_modules():
+        module.training = not isinstance(module, DROPOUT_LAYERS)
+        module.register_forward_pre_hook(partial(enter, name))
+        module.register_forward_hook(partial(leave, name in recorded))
+    images = torch.zeros(IMAGES, *image)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter):
+            kept[tensor.data_ptr()] = tensor.numel()
+        return tensor
+
+    with (
+        torch.enable_grad(),
+        torch.random.fork_rng(devices=()),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        watch,
+    ):
+        before = torch.get_rng_state()
+        output = trial(images)
+        random = not torch.equal(before, torch.get_rng_state())
+    made = tuple(call for call in calls if call)
+    return ForwardPass(made, tuple(watch.functions), random, output, sum(kept.values()) // IMAGES)
+
+
+def _layers(name: str, module: nn.Module, leaves: tuple[type, ...]) -> Iterator[str]:
+    """Yield the names of the modules that count as layers: those without children, but for what hangs behind them."""
+    children = {f"{name}.{own}" if name else own: child for own, child in module.named_children()}
+    inner = {own: child for own, child in children.items() if not own.endswith(f".{BEHIND}")}
+    layer = isinstance(module, leaves) or not inner
+    if layer:
+        yield name
+    for own, child in children.items():
+        if not layer or own not in inner:
+            yield from _layers(own, child, leaves)
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()

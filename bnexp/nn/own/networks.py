@@ -1,0 +1,197 @@
+"""K copies of somebody's network along the trial axis: their tensors are stacked, and the copies compute in turn.
+
+docs/own_network.md describes this for users.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+
+from bnexp.config.model import ModelSettings
+from bnexp.config.source import NetworkSource
+from bnexp.errors import InputError
+from bnexp.nn.factory import LayerFactory
+from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass
+from bnexp.nn.own.source import failures, make
+from bnexp.nn.own.surgery import Placed, apply_arm
+from bnexp.streams import TrialRandom, stream_seed
+
+Image = tuple[int, int, int]
+
+
+class OwnDropout(nn.Module):
+    """Inverted dropout of one trial in somebody's network; its random numbers come from the seed's stream.
+
+    Args:
+        layer: the layer of torch that it stands for.
+        draws: of this trial alone; None: nothing is dropped.
+    """
+
+    def __init__(self, layer: Any, draws: TrialRandom | None):
+        super().__init__()
+        self.rate, self.draws, self.whole = float(layer.p), draws, not isinstance(layer, nn.Dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop units in training, or whole channels; uniforms are drawn as (B, C) or (B, places…, C)."""
+        if not self.training or self.draws is None or self.rate == 0:
+            return x
+        batch, channels, *places = x.shape if x.ndim > 1 else (1, *x.shape)
+        shape = (batch, *(1 for _ in places), channels) if self.whole else (batch, *places, channels)
+        kept = self.draws.uniform("dropout", *shape)[0].movedim(-1, 1) >= self.rate
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
+        return x * (kept * scale).to(x.dtype)
+
+
+class OwnNetworks(nn.Module):
+    """The networks of K trials of one arm.
+
+    Args:
+        factory: settings of the trials, and random numbers for dropout, noise, and what the code draws by itself.
+        image: channels, height and width.
+        classes: how many.
+
+    Attributes:
+        network: one module as the user's code makes it, each tensor of which is stacked: (K, …).
+    """
+
+    def __init__(self, factory: LayerFactory, image: Image, classes: int):
+        super().__init__()
+        self._model, self._image, self._classes, self._draws = factory.model, image, classes, factory.draws
+        self.network, seen = _prototype(factory.model, image, classes, factory.draws, seed=0)
+        self._random = seen.random
+        self._shapes = {name: tensor.shape for name, tensor in _tensors(self.network).items()}
+        _stack(self.network, factory.trials)
+
+    def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B C"]:
+        """Return the logits of every trial; S inputs are shared by K/S neighbouring trials each."""
+        stacked = _tensors(self.network)
+        trials = len(next(iter(stacked.values())))
+        logits_KBC = []
+        for k in range(trials):
+            own = {name: tensor[k].view(self._shapes[name]) for name, tensor in stacked.items()}
+            given = dict(own)
+            images = x_SBP[k * len(x_SBP) // trials].unflatten(-1, self._image)
+            logits_KBC.append(self._pass(given, images))
+            for name, tensor in given.items():
+                if tensor is not own[name]:  # a buffer that the code replaced instead of writing into it
+                    own[name].copy_(tensor.detach())
+        return torch.stack(logits_KBC)
+
+    def _pass(self, tensors: dict[str, Tensor], images: Tensor) -> Tensor:
+        with ExitStack() as random:
+            if self.training and self._random and self._draws is not None:
+                random.enter_context(torch.random.fork_rng(devices=[images.device] if images.is_cuda else []))
+                torch.manual_seed(int(self._draws.uniform("module", 1)[0, 0] * 2**24))
+            logits: Tensor = functional_call(self.network, tensors, (images,))
+        return logits
+
+    @torch.no_grad()
+    def draw_weights(self, seeds: Sequence[int]) -> None:
+        """Give trial k the initial weights that the code draws for seeds[k], the same in every arm."""
+        stacked = _tensors(self.network)
+        for seed in dict.fromkeys(seeds):
+            drawn = stream_seed(seed, "weights", 0)
+            network, _ = _prototype(self._model, self._image, self._classes, self._draws, drawn)
+            for name, tensor in _tensors(network).items():
+                for k, own in enumerate(seeds):
+                    if own == seed:
+                        stacked[name][k].view(tensor.shape).copy_(tensor)
+
+    def weight_layers(self) -> list[nn.Module]:
+        """Return the linear layers and convolutions in the order of the forward pass."""
+        names = dict.fromkeys(call.name for call in written_pass(self._model, self._image).of(WEIGHT_LAYERS))
+        return [self.network.get_submodule(name) for name in names]
+
+
+def _prototype(
+    model: ModelSettings, image: Image, classes: int, draws: TrialRandom | None, seed: int
+) -> tuple[nn.Module, ForwardPass]:
+    """Return one trial's network as its arm wants it, and the forward pass of the network as it is written."""
+    source = NetworkSource.parse(model.source or "")
+    network, seen = _plain(make(model, seed)), written_pass(model, image)
+    _check_output(seen, classes, source)
+    layers = dict(network.named_modules())
+    seen = replace(seen, calls=tuple(replace(call, layer=layers[call.name]) for call in seen.calls))
+    try:
+        apply_arm(network, model, seen, draws)
+    except InputError as error:
+        raise InputError(f"model.source: {source}: {error}") from None
+    for name, layer in layers.items():
+        if isinstance(layer, DROPOUT_LAYERS):
+            parent, _, own = name.rpartition(".")
+            setattr(network.get_submodule(parent), own, OwnDropout(layer, draws))
+    return network, seen
+
+
+@cache
+def arm_pass(model: ModelSettings, image: Image, classes: int) -> ForwardPass:
+    """Return what a pass through the network of one arm calls; found once for each."""
+    network, _ = _prototype(model, image, classes, None, seed=0)
+    return forward_pass(network, image, leaves=(Placed,))
+
+
+def written_pass(model: ModelSettings, image: Image) -> ForwardPass:
+    """Return what a pass through the network calls as it is written; found once per source and arguments."""
+    return _written_pass(ModelSettings(family="module", source=model.source, arguments=model.arguments), image)
+
+
+@cache
+def _written_pass(model: ModelSettings, image: Image) -> ForwardPass:
+    network = _plain(make(model, 0))
+    with failures(NetworkSource.parse(model.source or "")):
+        return forward_pass(network, image)
+
+
+def _check_output(seen: ForwardPass, classes: int, source: NetworkSource) -> None:
+    wanted = f"expected logits (batch, {classes})"
+    if not isinstance(seen.output, Tensor):
+        raise InputError(f"model.source: {source} returns {type(seen.output).__name__}; {wanted}")
+    images, *rest = seen.output.shape
+    if rest != [classes] or images != IMAGES:
+        got = ", ".join(map(str, ["batch" if images == IMAGES else images, *rest]))
+        told = f"; give the number of classes in model.arguments, e.g. {{num_classes: {classes}}}"
+        raise InputError(f"model.source: {source} returns ({got}); {wanted}{told if len(rest) == 1 else ''}")
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """Put batch norm of one device in place of that of several, which there are none of: the same numbers."""
+    for layer in network.modules():
+        if isinstance(layer, SyncBatchNorm):
+            layer.__class__ = _OneDeviceBatchNorm  # type: ignore[assignment]
+    return network
+
+
+class _OneDeviceBatchNorm(_BatchNorm):
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any number of places, as SyncBatchNorm does."""
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return dict(network.named_parameters()) | dict(network.named_buffers())
+
+
+@torch.no_grad()
+def _stack(network: nn.Module, trials: int) -> None:
+    """Give every tensor of a network a trial axis, (K, …), with numbers as (K, 1); what doesn't learn is a buffer."""
+    for module in network.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            module._buffers[name] = _repeated(buffer, trials)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            stacked = _repeated(parameter, trials)
+            del module._parameters[name]
+            if parameter.requires_grad:
+                module.register_parameter(name, nn.Parameter(stacked))
+            else:
+                module.register_buffer(name, stacked)
+
+
+def _repeated(tensor: Tensor, trials: int) -> Tensor:
+    return tensor.detach()[None].expand(trials, *tensor.shape).reshape(trials, *(tensor.shape or (1,))).clone()

@@ -1,0 +1,130 @@
+"""Runs the user's code: imports its file, calls the class or function, and says where it failed."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from bnexp.config.model import ModelSettings
+from bnexp.config.source import NetworkSource, digest
+from bnexp.errors import InputError, nearest
+
+
+def make(model: ModelSettings, seed: int) -> nn.Module:
+    """Return a new network as it is written, on the CPU, with the initial weights that its code draws.
+
+    Args:
+        model: its source and arguments.
+        seed: for torch's global generator while the code runs; afterwards that is as it was.
+
+    Raises:
+        InputError: the code can't be had, fails, or makes something that bnexp can't train; names file and line.
+    """
+    source = NetworkSource.parse(model.source or "")
+    call = _callable(source)
+    with failures(source), torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        network = call(**model.arguments)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"model.source: {source} returns {type(network).__name__}; expected a torch.nn.Module")
+    _check_parameters(network, source)
+    return network
+
+
+@contextmanager
+def failures(source: NetworkSource) -> Iterator[None]:
+    """Turn whatever the user's code raises into an InputError that names the last line in their file."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # whatever code of others raises
+        raise InputError(f"model.source: {_place(error, source)}: {_said(error)}") from error
+
+
+def _place(error: Exception, source: NetworkSource) -> str:
+    """Return the last line of the traceback in the user's file, and in which function; else the source."""
+    frames = traceback.extract_tb(error.__traceback__) if source.path else ()
+    own = [frame for frame in frames if source.path and _within(frame.filename, source.path.parent)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}: in {own[-1].name}" if own else str(source)
+
+
+def _within(filename: str, folder: Path) -> bool:
+    return Path(filename).parent == folder
+
+
+def _said(error: Exception) -> str:
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first[:300]}".removesuffix(": ")
+
+
+def _callable(source: NetworkSource) -> Any:
+    with failures(source):
+        module = _module(source)
+    found: Any = module
+    for name in source.name.split("."):
+        if not hasattr(found, name):
+            made = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
+            own = [each for each in made if getattr(vars(module)[each], "__module__", "") == module.__name__]
+            there = f"; there are {', '.join(own[:10])}" if own else ""
+            raise InputError(f"model.source: {source.place} has no {name}{nearest(name, own or made)}{there}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise InputError(f"model.source: {source} is a {type(found).__name__}; expected a class or a function")
+    return found
+
+
+def _module(source: NetworkSource) -> ModuleType:
+    """Import the module of a source; a file by its digest, so that two states of it are two modules."""
+    path = source.path
+    if path is None:
+        return import_module(source.place)
+    if not path.is_file():
+        raise InputError(f"model.source: {path}: no such file any more")
+    if (now := digest(path)) != source.digest:
+        raise InputError(f"model.source: {path} has changed since the configuration was read ({now}); read it again")
+    name = f"bnexp_network_{source.digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"model.source: {path} can't be imported as Python")
+    module, before = module_from_spec(spec), set(sys.modules)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(path.parent))
+        # Helpers beside the file may differ in another state of it: each state imports its own.
+        for helper in set(sys.modules) - before - {name}:
+            file = getattr(sys.modules[helper], "__file__", None)
+            if file and _within(file, path.parent):
+                del sys.modules[helper]
+    return module
+
+
+def _check_parameters(network: nn.Module, source: NetworkSource) -> None:
+    named = list(network.named_parameters(remove_duplicate=False))
+    if lazy := [name for name, parameter in [*named, *network.named_buffers()] if is_lazy(parameter)]:
+        raise InputError(f"model.source: {source}: {lazy[0]} has no shape yet (a lazy module); give it its sizes")
+    first: dict[int, str] = {}
+    for name, parameter in named:
+        if id(parameter) in first:
+            both = f"{first[id(parameter)]} and {name}"
+            raise InputError(f"model.source: {source}: {both} are one parameter, and bnexp needs each apart")
+        first[id(parameter)] = name
+    if not any(parameter.requires_grad for _, parameter in named):
+        raise InputError(f"model.source: {source} has no parameters that learn")

@@ -1,0 +1,189 @@
+"""The arms of somebody's network: norm layers taken out, put in, exchanged or set otherwise; the rest stays as written.
+
+Names of layers stay as well: what is put behind a layer hangs on it by a forward hook, as its child `norm_behind`.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnexp.config.model import ModelSettings
+from bnexp.config.norm import NormSettings
+from bnexp.config.text import listed
+from bnexp.errors import InputError
+from bnexp.nn.factory import LayerFactory, sequence
+from bnexp.nn.own.calls import (
+    ACTIVATION_FUNCTIONS,
+    ACTIVATION_LAYERS,
+    BEHIND,
+    NORM_FUNCTIONS,
+    NORM_LAYERS,
+    WEIGHT_LAYERS,
+    ForwardPass,
+    LayerCall,
+)
+from bnexp.streams import TrialRandom
+
+CHANNELS, LAST = 1, -1
+"""Axis of the features: in images, or in rows of tokens."""
+
+
+class Placed(nn.Module):
+    """A norm layer with the trial axis, K = 1, in somebody's network.
+
+    Args:
+        layers: the norm, and what belongs to it.
+        axis: of the features, CHANNELS or LAST.
+    """
+
+    def __init__(self, layers: nn.Sequential, axis: int):
+        super().__init__()
+        self.layers, self.axis = layers, axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise: with the features last every token is a sample; else the places of an image belong together."""
+        if x.ndim == 2 or self.axis == LAST:
+            y: Tensor = self.layers(x.flatten(0, -2)[None])
+        else:
+            y = self.layers(x if x.ndim == 4 else x.flatten(2)[..., None])
+        return y.reshape(x.shape)
+
+
+class Behind(nn.ModuleList):
+    """Norm layers behind a layer: one for each time that a pass calls it, taken in turn."""
+
+    turn = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise with the layer whose turn it is."""
+        layer = self[self.turn]
+        self.turn = (self.turn + 1) % len(self)
+        y: Tensor = layer(x)
+        return y
+
+
+def _normalize_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    y: Tensor = layer.get_submodule(BEHIND)(output)
+    return y
+
+
+def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws: TrialRandom | None) -> None:
+    """Change the norm layers of a network as an arm says, in place.
+
+    Args:
+        network: as it is written.
+        model: settings of the arm.
+        seen: the network's forward pass.
+        draws: random numbers for noise; None where nothing will be trained.
+
+    Raises:
+        InputError: names the layer at which it can't be done, and what to change.
+    """
+    norm, norms = model.norm, seen.of(NORM_LAYERS)
+    if norm.placement == "as_written" and norm.kind == "as_written":
+        for call in norms:
+            _set(call, norm)
+        return
+    _refuse(seen, NORM_FUNCTIONS, "it can't be changed", "nn.BatchNorm2d")
+    if norm.placement == "as_written" and not norms:
+        raise InputError("it has no norm layer to take out or to replace; the arms before and after put some in")
+    kind = "batch" if norm.kind == "as_written" else norm.kind
+    factory = LayerFactory([model.model_copy(update={"norm": norm.model_copy(update={"kind": kind})})], draws)
+    exchanged = norm.placement == "as_written" and kind != "none"
+    for call in norms:
+        _put(network, call.name, _placed(factory, call, *_normalized(call)) if exchanged else nn.Identity())
+    if kind == "none" or norm.placement == "after":
+        _give_biases(seen)
+    if kind != "none" and not exchanged:
+        _put_behind(factory, seen)
+
+
+def _set(call: LayerCall, norm: NormSettings) -> None:
+    """Change settings of a norm layer of torch, and nothing else about it."""
+    layer: Any = call.layer
+    if norm.eps is not None:
+        layer.eps = norm.eps
+    if norm.momentum is not None and isinstance(layer, _BatchNorm):
+        layer.momentum = norm.momentum
+    for name, which, start in (("weight", "gamma", norm.gamma), ("bias", "beta", None)):
+        parameter = getattr(layer, name, None)
+        learned = norm.affine in (None, "both", which)
+        if parameter is None:
+            if norm.affine is not None and learned and not isinstance(layer, nn.RMSNorm):
+                raise InputError(f"{call.name} is written without γ and β; leave norm.affine out, or write them")
+            continue
+        if start is not None or not learned:
+            neutral = 1.0 if which == "gamma" else 0.0
+            nn.init.constant_(parameter, neutral if start is None else start)
+        parameter.requires_grad_(learned and parameter.requires_grad)
+
+
+def _refuse(seen: ForwardPass, functions: Sequence[str], what: str, instead: str) -> None:
+    """Raise InputError if the network calls functions that only a layer could stand for."""
+    called = [f"{place or 'forward'} calls {name}" for place, name in seen.functions if name in functions]
+    if called:
+        raise InputError(f"{listed(called)} as a function, where {what}; use a layer such as {instead}")
+
+
+def _normalized(call: LayerCall) -> tuple[int, int]:
+    """Return how many features a norm layer has, and along which axis they lie."""
+    layer = call.layer
+    if len(call.inputs) < 2:
+        raise InputError(f"{call.name}: its features can't be told, since its input is no tensor of several axes")
+    axis = CHANNELS
+    if isinstance(layer, nn.LayerNorm | nn.RMSNorm) and len(layer.normalized_shape) == 1:
+        # Subclasses for images, as in torchvision, normalise along the channels.
+        images = type(layer) not in (nn.LayerNorm, nn.RMSNorm) and call.inputs[CHANNELS] == layer.normalized_shape[0]
+        axis = CHANNELS if images else LAST
+    return call.inputs[axis], axis
+
+
+def _placed(factory: LayerFactory, call: LayerCall, features: int, axis: int) -> Placed:
+    name, size = factory.model.norm.grouping
+    if features % size:
+        raise InputError(f"norm.{name} {size} does not divide the {features} features at {call.name}")
+    return Placed(sequence(factory.norm_slot(features)), axis)
+
+
+def _put(network: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, layer)
+
+
+def _give_biases(seen: ForwardPass) -> None:
+    """Give weight layers right before a norm layer a bias of zero where they have none: β was it."""
+    layers = {call.name: call.layer for call in seen.of(WEIGHT_LAYERS)}
+    for call in seen.of(NORM_LAYERS):
+        layer = layers.get(call.behind)
+        if layer is not None and layer.bias is None:
+            layer.bias = nn.Parameter(torch.zeros(call.inputs[_normalized(call)[1]]))
+
+
+def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
+    """Put norm layers behind the hidden weight layers, or behind the activations between them."""
+    after = factory.model.norm.placement == "after"
+    if after:
+        _refuse(seen, ACTIVATION_FUNCTIONS, "no norm layer can be put behind it", "nn.ReLU")
+    places = sorted(_hidden(seen, ACTIVATION_LAYERS if after else WEIGHT_LAYERS), key=lambda place: place[0].name)
+    if not places:
+        raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")
+    for _, same in groupby(places, key=lambda place: place[0].name):
+        calls = list(same)
+        layer = calls[0][0].layer
+        layer.add_module(BEHIND, Behind(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls))
+        layer.register_forward_hook(_normalize_output)
+
+
+def _hidden(seen: ForwardPass, kinds: tuple[type[nn.Module], ...]) -> Iterator[tuple[LayerCall, int]]:
+    """Yield the calls of layers of some kinds before the last weight layer, with the axis of their features."""
+    weights = [index for index, call in enumerate(seen.calls) if isinstance(call.layer, WEIGHT_LAYERS)]
+    axis = CHANNELS
+    for call in seen.calls[: weights[-1] if weights else 0]:
+        if isinstance(call.layer, WEIGHT_LAYERS):
+            axis = LAST if isinstance(call.layer, nn.Linear) else CHANNELS
+        if isinstance(call.layer, kinds) and len(call.outputs) > 1:
+            yield call, axis
