@@ -3,7 +3,7 @@
 A run is read lazily, and as it is at that moment: load it again to see how far it has got.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,6 +16,7 @@ from bnexp.analysis.runs import ComparedRun, compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.source import source_of
 from bnexp.report.table import to_html, to_text
 from bnexp.report.views import frame, remarks, tables
 from bnexp.screen import RunDisplay, is_watched, show_figures
@@ -51,9 +52,13 @@ def load_config(what: What, overrides: Mapping[str, Any] | None = None) -> Exper
     return named_config(what, overrides)[1]
 
 
-def named_config(what: What, overrides: Mapping[str, Any] | None = None) -> tuple[str, ExperimentConfig]:
+def named_config(
+    what: What, overrides: Mapping[str, Any] | None = None, network: "Callable[..., nn.Module] | None" = None
+) -> tuple[str, ExperimentConfig]:
     """Return what names a configuration in messages, and the configuration."""
-    changes = overrides or {}
+    changes = dict(overrides or {})
+    if network:
+        changes |= {"model.family": "module", "model.source": source_of(network)}
     if isinstance(what, ExperimentConfig):
         changed = configs.resolve(what.model_dump(), what.name, changes) if changes else what
         return what.name, changed.overridden([*what.overrides, *changed.overrides])
@@ -67,6 +72,7 @@ def run(
     what: What,
     overrides: Mapping[str, Any] | None = None,
     *,
+    network: "Callable[..., nn.Module] | None" = None,
     data: Data | None = None,
     runs: str | Path | None = None,
     device: str = "auto",
@@ -82,6 +88,7 @@ def run(
     Args:
         what: see load_config.
         overrides: values by dotted key, e.g. {"seeds": 6, "train.lr": 0.1}.
+        network: class or function that makes the network, in place of model.source.
         data: your own arrays in place of the experiment's data set. They are kept in the folder of data sets, and
             the run names them by a digest: other arrays are another run.
         runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
@@ -101,7 +108,7 @@ def run(
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options
 
-    source, config = named_config(what, overrides)
+    source, config = named_config(what, overrides, network)
     where = EngineChoice(device, engine, workers)
     options = Options(rerun, retry_failed, fail_fast)
     (trained,) = run_all([(source, _with_data(config, data))], runs_folder(runs), where, options, progress=progress)
@@ -185,6 +192,7 @@ def describe(
     what: What,
     overrides: Mapping[str, Any] | None = None,
     *,
+    network: "Callable[..., nn.Module] | None" = None,
     data: Data | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -194,7 +202,7 @@ def describe(
     Raises:
         InputError: it can't be trained so.
     """
-    source, config = named_config(what, overrides)
+    source, config = named_config(what, overrides, network)
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.dry_run import overview
 

@@ -35,6 +35,8 @@ SHAPING: dict[str, Any] = {
     "data.whiten_eps": 0.5,
     "data.feature_scale": {3: 2.0},
     "model.family": "resnet",
+    "model.source": "net.py:Other#2",
+    "model.arguments": {"width": 9},
     "model.depth": 2,
     "model.width": 8,
     "model.activation": "relu",
@@ -73,6 +75,7 @@ NEVER: dict[str, Any] = {"train.checkpoint_every": 1}
 """Without an effect on any trial."""
 _WHITENED: dict[str, Any] = {"data.normalize": "zca_whiten"}
 _RECURRENT: dict[str, Any] = {"model.family": "rnn"}
+_OWN: dict[str, Any] = {"model.family": "module", "model.source": "net.py:Net#1"}
 _STEPS: dict[str, Any] = {"train.schedule": "step"}
 COMPANY: dict[str, dict[str, Any]] = {
     "data.root": {"data.name": "image_folder"},
@@ -81,6 +84,8 @@ COMPANY: dict[str, dict[str, Any]] = {
     "data.split_seed": {"data.name": "csv"},
     "data.digest": {"data.name": "csv"},
     "data.whiten_eps": _WHITENED,
+    "model.source": _OWN,
+    "model.arguments": _OWN,
     "model.dropout_at": {"model.dropout": 0.5},
     "model.norm.addition": {"model.residual": True},
     "model.norm.groups": {"model.norm.kind": "group", "model.width": 64},

@@ -71,10 +71,17 @@ class OneOf:
     """Annotates a setting that names one of some records; a record that is added later can be named at once."""
 
     records: Mapping[str, Any]
+    other: str | None = None
+    """A further value, for which there is no record."""
+
+    @property
+    def names(self) -> list[str]:
+        """All values."""
+        return [*self.records, *([self.other] if self.other else [])]
 
     def _check(self, value: Any) -> Any:
-        if not isinstance(value, str) or value not in self.records:
-            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, self.records))})
+        if not isinstance(value, str) or value not in self.names:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, self.names))})
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
@@ -83,4 +90,4 @@ class OneOf:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "enum": list(self.records)}
+        return {"type": "string", "enum": self.names}

@@ -37,7 +37,6 @@ AVERAGES = ("momentum", "statistics")
 """Settings of the running statistics."""
 NORMS: dict[str, NormSpec] = {
     "none": NormSpec("torch.nn:Identity"),
-    "as_written": NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAGES),
     "batch": NormSpec("bnexp.nn.norm:BatchNorm", batch_statistics=True, options=(*AVERAGES, "steps")),
     "layer": NormSpec("bnexp.nn.norm:LayerNorm"),
     "group": NormSpec("bnexp.nn.norm:GroupNorm", options=("groups",)),
@@ -55,12 +54,14 @@ NORMS: dict[str, NormSpec] = {
     ),
 }
 """Norm layers by the name in model.norm.kind."""
+AS_WRITTEN = NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAGES)
+"""Those of a network of the user's own, as its code has them: perhaps batch norm."""
 
 
 class NormSettings(Settings):
     """The norm layers that the arms put in or leave out. Short form: a placement (of batch norm), or a kind."""
 
-    kind: Annotated[str, OneOf(NORMS)] = "batch"
+    kind: Annotated[str, OneOf(NORMS, "as_written")] = "batch"
     """Kind of norm layer; none leaves it out; as_written is for a family module, where null of a setting below also
     means that the network decides.
 
@@ -103,7 +104,7 @@ class NormSettings(Settings):
     @property
     def spec(self) -> NormSpec:
         """The record of this kind."""
-        return NORMS[self.kind]
+        return AS_WRITTEN if self.kind == "as_written" else NORMS[self.kind]
 
     @property
     def grouping(self) -> tuple[str, int]:
@@ -126,8 +127,8 @@ class NormSettings(Settings):
             return value
         if value in get_args(Placement):
             return {"kind": "batch", "placement": value}
-        if value in NORMS:
+        if value in NORMS or value == "as_written":
             return {"kind": value}
-        known = [*get_args(Placement), *(kind for kind in NORMS if kind != "as_written")]
+        known = [*get_args(Placement), *NORMS]
         hint = nearest_value("model.norm.kind", value, known)
         raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")

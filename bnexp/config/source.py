@@ -9,8 +9,10 @@ Nothing here runs the code.
 
 import ast
 import hashlib
+import inspect
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -160,3 +162,29 @@ def _imported(path: Path) -> Iterator[Path]:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         yield from (file for name in names if (file := path.parent / f"{name}.py").is_file())
+
+
+def source_of(network: Callable[..., Any]) -> str:
+    """Return the source of a class or function of this process, whose module then counts as imported already.
+
+    One that was typed into a notebook or an interpreter has no file: other processes can't make it.
+
+    Raises:
+        InputError: it has no name by which others could find it.
+    """
+    module, name = sys.modules[network.__module__], getattr(network, "__qualname__", "<lambda>")
+    if "<" in name:
+        raise InputError(f"network: {name} can't be found by name; define a class or a function outside of functions")
+    try:
+        file, code = Path(inspect.getfile(network)).resolve(), inspect.getsource(network)
+    except (OSError, TypeError):
+        raise InputError(f"network: the code of {name} can't be read; write it into a file") from None
+    known = file.is_file() and file.suffix == ".py"
+    state = digest(file) if known else hashlib.sha256(code.encode()).hexdigest()[:12]
+    sys.modules.setdefault(module_name(state), module)
+    return f"{file if known else 'notebook.py'}:{name}#{state}"
+
+
+def module_name(state: str) -> str:
+    """Return the name under which Python knows the module of a file by its digest."""
+    return f"bnexp_network_{state}"

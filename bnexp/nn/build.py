@@ -54,7 +54,8 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
     """Set the weights of every linear layer and convolution; trial k gets the draws of seeds[k] shaped by inits[k].
 
     Layers are counted from the input, each with a stream of its own, so that networks of different
-    depth share their first layers. Biases stay at 0.
+    depth share their first layers. Biases are 0. In a network of the user's own the scheme as_written leaves what its
+    code draws, times the scale.
     """
     if isinstance(model, OwnNetworks):
         model.draw_weights(seeds)
@@ -75,6 +76,8 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
                 continue
             gain = layer.fixup_gain if init.scheme == "fixup" else 1.0
             layer.weight[k] = init.scale * gain * drawn[key]
+            if layer.bias is not None:
+                layer.bias[k] = 0
 
 
 def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:

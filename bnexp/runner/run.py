@@ -18,10 +18,10 @@ from bnexp.report.summary import write_report_files
 from bnexp.runner.prepare import Plan, environment
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import OVERRIDES, SOURCES, locked, make_folder, refusal
+from bnexp.store.files import OVERRIDES, SOURCES, copy_sources, locked, make_folder, refusal
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.reuse import merged
-from bnexp.store.writer import RunWriter, copy_sources
+from bnexp.store.writer import RunWriter
 from bnexp.training.loop import Progress
 
 # Opening the folder

@@ -17,6 +17,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.source import NetworkSource, change_sources, code_files
 from bnexp.errors import BnexpError, InputError
 
 SOURCES = "networks"
@@ -271,3 +273,14 @@ def _owner(run: Path) -> str:
         return f"process {about['process']} on {about['host']}, since {about['since']},"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"  # between taking the lock and saying so
+
+
+def copy_sources(config: ExperimentConfig, folder: Path) -> None:
+    """Copy the files that make networks of the user's own, and those that they import, into a folder by digest."""
+    found: list[str] = []
+    change_sources(config.model_dump(), found.append)
+    for source in map(NetworkSource.parse, dict.fromkeys(found)):
+        for file in code_files(source.path) if source.path and source.path.is_file() else ():
+            make_folder(folder)
+            make_folder(folder / source.digest)
+            replace(folder / source.digest / file.name, file.read_bytes())

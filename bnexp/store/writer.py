@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.source import NetworkSource, change_sources, code_files, without_folder
+from bnexp.config.source import change_sources, without_folder
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
@@ -97,17 +97,6 @@ class _Attempt:
 def _portable(config: ExperimentConfig) -> dict[str, Any]:
     """Return the settings without the folders of a network's files, which the run folder has copies of."""
     return dict(change_sources(config.model_dump(mode="json"), without_folder))
-
-
-def copy_sources(config: ExperimentConfig, folder: Path) -> None:
-    """Copy the files that make networks of the user's own, and those that they import, into a folder by digest."""
-    found: list[str] = []
-    change_sources(config.model_dump(), found.append)
-    for source in map(NetworkSource.parse, dict.fromkeys(found)):
-        for file in code_files(source.path) if source.path else ():
-            make_folder(folder)
-            make_folder(folder / source.digest)
-            replace(folder / source.digest / file.name, file.read_bytes())
 
 
 class RunWriter:

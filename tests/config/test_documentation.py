@@ -30,7 +30,7 @@ def test_every_setting_is_there_and_has_a_meaning() -> None:
     [
         ("train.lr", 0.1, "a number (at least 0)", ()),
         ("train.steps", None, "a whole number (at least 1, at most 1,000,000) or null", ()),
-        ("model.norm.momentum", 0.1, "a number (above 0, at most 1)", ()),
+        ("model.norm.momentum", 0.1, "a number (above 0, at most 1) or null", ()),
         ("model.bias", "auto", "auto, true or false", ("auto", "true", "false")),
         ("tune.by", "accuracy", "accuracy or steps", ("accuracy", "steps")),
         ("train.record_at", "epoch", "epoch or a list", ("epoch",)),

@@ -139,7 +139,7 @@ def test_the_name_that_a_value_has_elsewhere_leads_to_it(refused: Refused, typed
 
 def test_arms_have_other_names_too(refused: Refused) -> None:
     (line,) = refused({}, "arms=[none, batch_norm]")
-    assert "batch_norm: expected one of none, before, after (nearest: before)" in line
+    assert "batch_norm: expected one of none, before, after, as_written (nearest: before)" in line
 
 
 @pytest.mark.parametrize("value", ["[0.9]", "a,b", "[0.1, -1]", "[]", "[1, 1]", "{lin: [1, 2]}", "[[1], [2]]"])

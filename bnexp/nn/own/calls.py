@@ -16,6 +16,8 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import TorchFunctionMode
 
+from bnexp.errors import InputError
+
 NORM_LAYERS: tuple[type[nn.Module], ...] = (_BatchNorm, _InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 WEIGHT_LAYERS = (nn.Linear, _ConvNd)
 DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -88,6 +90,11 @@ class _Watch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def input_shape(image: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the shape of one input: an image, or rows of features, which bnexp keeps as images of one place."""
+    return image if image[1] * image[2] > 1 else image[:1]
+
+
 def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[type, ...] = ()) -> ForwardPass:
     """Pass two images through a copy of a network in training mode, and return what was called.
 
@@ -120,7 +127,10 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         module.training = not isinstance(module, DROPOUT_LAYERS)
         module.register_forward_pre_hook(partial(enter, name))
         module.register_forward_hook(partial(leave, name in recorded))
-    images = torch.zeros(IMAGES, *image)
+    images, shapes = (
+        torch.zeros(IMAGES, *input_shape(image)),
+        {name: buffer.shape for name, buffer in trial.named_buffers()},
+    )
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -137,6 +147,8 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         before = torch.get_rng_state()
         output = trial(images)
         random = not torch.equal(before, torch.get_rng_state())
+    if changed := [name for name, buffer in trial.named_buffers() if shapes.get(name) != buffer.shape]:
+        raise InputError(f"model.source: {changed[0]} changes its shape in a forward pass; let buffers keep theirs")
     made = tuple(call for call in calls if call)
     return ForwardPass(made, tuple(watch.functions), random, output, sum(kept.values()) // IMAGES)
 

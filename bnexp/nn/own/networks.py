@@ -19,7 +19,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.source import NetworkSource
 from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
-from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass
+from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
 from bnexp.nn.own.source import failures, make
 from bnexp.nn.own.surgery import Placed, apply_arm
 from bnexp.streams import TrialRandom, stream_seed
@@ -78,8 +78,8 @@ class OwnNetworks(nn.Module):
         for k in range(trials):
             own = {name: tensor[k].view(self._shapes[name]) for name, tensor in stacked.items()}
             given = dict(own)
-            images = x_SBP[k * len(x_SBP) // trials].unflatten(-1, self._image)
-            logits_KBC.append(self._pass(given, images))
+            x_BP = x_SBP[k * len(x_SBP) // trials]
+            logits_KBC.append(self._pass(given, x_BP.unflatten(-1, input_shape(self._image))))
             for name, tensor in given.items():
                 if tensor is not own[name]:  # a buffer that the code replaced instead of writing into it
                     own[name].copy_(tensor.detach())

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from bnexp.config.model import ModelSettings
-from bnexp.config.source import NetworkSource, digest
+from bnexp.config.source import NetworkSource, digest, module_name
 from bnexp.errors import InputError, nearest
 
 
@@ -85,16 +85,15 @@ def _callable(source: NetworkSource) -> Any:
 
 def _module(source: NetworkSource) -> ModuleType:
     """Import the module of a source; a file by its digest, so that two states of it are two modules."""
-    path = source.path
+    path, name = source.path, module_name(source.digest)
     if path is None:
         return import_module(source.place)
+    if name in sys.modules:
+        return sys.modules[name]
     if not path.is_file():
         raise InputError(f"model.source: {path}: no such file any more")
     if (now := digest(path)) != source.digest:
         raise InputError(f"model.source: {path} has changed since the configuration was read ({now}); read it again")
-    name = f"bnexp_network_{source.digest}"
-    if name in sys.modules:
-        return sys.modules[name]
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"model.source: {path} can't be imported as Python")

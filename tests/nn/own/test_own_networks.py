@@ -1,0 +1,244 @@
+"""A network of the user's own: arms by surgery, one start for all arms, and the numbers of a plain PyTorch loop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.load import resolve
+from bnexp.errors import InputError
+from bnexp.nn.build import build, skeleton
+from bnexp.nn.own.source import make
+from bnexp.nn.table import layer_table
+from bnexp.plan import groups, trials
+from bnexp.streams import SeedGenerators, TrialRandom, stream_seed
+from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, curve, finished, made_up_data
+from tests.nn.own import user_networks
+
+HERE = Path(user_networks.__file__)
+IMAGE, CLASSES = (1, 4, 4), 3
+
+
+def experiment(name: str, **raw: Any) -> ExperimentConfig:
+    """An experiment with a network of the tests' own file."""
+    model = {"family": "module", "source": f"{HERE.name}:{name}", **raw.pop("model", {})}
+    train = {"epochs": 2, "batch_size": 16, "lr": 0.1, "precision": "fp64", **raw.pop("train", {})}
+    return resolve({"name": "own", "model": model, "train": train, "seeds": 1, **raw}, str(HERE.with_name("own.yaml")))
+
+
+def layers(config: ExperimentConfig, arm: str) -> list[tuple[str, str]]:
+    """Name and kind of the layers of an arm, in the order of the forward pass; without those that do nothing."""
+    rows = layer_table(config.settings(arm, {}).model, IMAGE, CLASSES)
+    return [(row.name, row.kind) for row in rows if row.kind != "Identity"]
+
+
+def test_arms_take_norm_layers_out_put_them_in_and_exchange_them() -> None:
+    arms = dict.fromkeys(("as_written", "none", "before", "after"))
+    config = experiment("Small", arms=arms | {"group": {"model.norm": {"kind": "group", "groups": 2}}})
+    rest = [("drop", "OwnDropout"), ("fc", "Linear")]
+    relu, conv1, conv2 = ("relu", "ReLU"), ("conv1", "Conv2d"), ("conv2", "Conv2d")
+    bn1, bn2 = ("bn1", "BatchNorm2d"), ("bn2", "BatchNorm2d")
+    assert layers(config, "as_written") == [conv1, bn1, relu, conv2, bn2, *rest]
+    assert layers(config, "none") == [conv1, relu, conv2, *rest]
+    behind = [(f"{layer}.norm_behind.0", "BatchNorm") for layer in ("conv1", "conv2")]
+    assert layers(config, "before") == [conv1, behind[0], relu, conv2, behind[1], *rest]
+    after = [(f"relu.norm_behind.{turn}", "BatchNorm") for turn in (0, 1)]  # the ReLU serves twice
+    assert layers(config, "after") == [conv1, relu, after[0], conv2, after[1], *rest]
+    assert layers(config, "group") == [conv1, ("bn1", "GroupNorm"), relu, conv2, ("bn2", "GroupNorm"), *rest]
+
+
+def test_a_weight_layer_without_bias_gets_one_of_zero_where_beta_is_taken_out() -> None:
+    config = experiment("Small", arms=["none", "before"])
+    plain, normed = (skeleton([config.settings(arm, {}).model], IMAGE, CLASSES) for arm in config.arms)
+    assert plain.get_parameter("network.conv1.bias").count_nonzero() == 0
+    assert normed.network.conv1.bias is None  # type: ignore[union-attr]
+
+
+def test_settings_of_norm_layers_are_changed_in_place() -> None:
+    change = {"momentum": 0.3, "eps": 0.01, "affine": "beta", "gamma": 0.5}
+    config = experiment("Small", arms={"changed": {f"model.norm.{name}": value for name, value in change.items()}})
+    network = skeleton([config.settings("changed", {}).model], IMAGE, CLASSES)
+    norm: Any = network.get_submodule("network.bn1")
+    assert (norm.momentum, norm.eps) == (0.3, 0.01)
+    learned = dict(network.named_parameters())
+    assert "network.bn1.bias" in learned
+    assert "network.bn1.weight" not in learned
+    assert norm.weight.unique().tolist() == [0.5]
+
+
+def test_all_arms_of_a_seed_start_from_the_weights_that_the_code_draws() -> None:
+    config = experiment("Small", arms=["as_written", "none", "before", "after"], seeds=[3, 8])
+    for seed in config.seeds:
+        drawn = make(config.model, stream_seed(seed, "weights", 0)).state_dict()
+        for arm in config.arms:
+            draws = TrialRandom(SeedGenerators([seed], torch.device("cpu")), [seed])
+            settings = [config.settings(arm, {}).model]
+            network = build(settings, [seed], IMAGE, CLASSES, draws, torch.device("cpu"))
+            for name in ("conv1.weight", "conv2.weight", "fc.weight", "fc.bias", "scale"):
+                assert torch.equal(network.state_dict()[f"network.{name}"][0].reshape(drawn[name].shape), drawn[name])
+    first, second = (make(config.model, stream_seed(seed, "weights", 0)).conv1.weight for seed in config.seeds)
+    assert not torch.equal(first, second)  # type: ignore[arg-type]
+
+
+class DropoutOfSeed(nn.Module):
+    """Dropout from the documented stream."""
+
+    def __init__(self, rate: float, generator: torch.Generator):
+        super().__init__()
+        self.rate, self.generator = rate, generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept = torch.rand(x.shape, generator=self.generator) >= self.rate
+        return x * kept / (1 - self.rate)
+
+
+def plain_loop(config: ExperimentConfig, seed: int, x_BCHW: Tensor, y: Tensor) -> np.ndarray:
+    """Train the network as it is written the way its author would; loss and accuracy of each epoch."""
+    model, train = config.model, config.train
+    network = make(model, stream_seed(seed, "weights", 0)).double()
+    uniforms = torch.Generator()
+    network.drop = DropoutOfSeed(0.3, uniforms)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(learned, lr=train.lr, momentum=0.9)
+    seen = []
+    for epoch in range(3):
+        if epoch:
+            order = torch.randperm(len(y), generator=torch.Generator().manual_seed(stream_seed(seed, "batches", epoch)))
+            uniforms.manual_seed(stream_seed(seed, "dropout", epoch))
+            network.train()
+            for batch in order.split(train.batch_size):
+                optimizer.zero_grad()
+                F.cross_entropy(network(x_BCHW[batch]), y[batch]).backward()
+                optimizer.step()
+        network.eval()
+        with torch.no_grad():
+            logits = network(x_BCHW)
+        seen.append([F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).double().mean().item()])
+    assert network.passes == 12
+    return np.array(seen)
+
+
+def test_trials_together_equal_trials_alone_and_a_plain_loop() -> None:
+    config = experiment("Small", arms=["as_written"], seeds=2, train={"momentum": 0.9})
+    (group,) = groups(trials(config))
+    data = made_up_data(group)
+    together = [each.record for each in finished(group, data)]
+    for trial in group.trials:
+        alone = [each.record for each in finished(group.only([trial.number]), data)]
+        assert_close(curve(alone, trial.number), curve(together, trial.number), TOGETHER_FLOAT64)
+        x_BCHW = data.inputs(data.train.images_NP).view(-1, *IMAGE)
+        expected = plain_loop(config, trial.seed, x_BCHW, data.train.labels_N)
+        assert_close(curve(together, trial.number)[:, :2], expected, PLAIN_FLOAT64)
+
+
+def test_the_same_network_in_the_family_of_bnexp_gives_the_same_curves() -> None:
+    init = {"init": "xavier"}
+    own = experiment("perceptron", model=init, arms=["none", "as_written", "before"])
+    ours = experiment("perceptron", arms=["none", "before"])
+    raw = ours.model_dump() | {"model": {"family": "mlp", "depth": 2, "width": 8, **init}, "arms": ["none", "before"]}
+    ours = ExperimentConfig.model_validate(raw)
+    curves = {}
+    for config in (own, ours):
+        for group in groups(trials(config)):
+            for trial in group.trials:
+                records = [each.record for each in finished(group, made_up_data(group))]
+                curves[config.model.family, trial.arm] = curve(records, trial.number)
+    for arm, same in (("none", "none"), ("before", "before"), ("as_written", "before")):
+        assert_close(curves["module", arm], curves["mlp", same], PLAIN_FLOAT64)
+
+
+def test_what_the_code_draws_by_itself_depends_on_seed_and_step_alone() -> None:
+    config = experiment("Tokens", arms=["as_written"], seeds=2)
+    (group,) = groups(trials(config))
+    data = made_up_data(group)
+    both = [each.record for each in finished(group, data)]
+    torch.manual_seed(12345)
+    alone = [each.record for each in finished(group.only([1]), data)]
+    assert_close(curve(alone, 1), curve(both, 1), TOGETHER_FLOAT64)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer", "group", "whiten", "noisy_batch"])
+def test_every_kind_takes_the_place_of_another(kind: str) -> None:
+    """Also over the last axis, where every token is a sample."""
+    for name in ("Small", "Tokens"):
+        norm = {"kind": kind, "groups": 2, "group_size": 2}
+        config = experiment(name, arms={kind: {"model.norm": norm}}, train={"epochs": None, "steps": 2})
+        (group,) = groups(trials(config))
+        records = [each.record for each in finished(group, made_up_data(group))]
+        assert np.isfinite(curve(records, 0)).all()
+
+
+def test_layer_norm_over_tokens_is_torchs() -> None:
+    config = experiment("Tokens", arms={"as_written": None, "layer": {"model.norm.kind": "layer"}})
+    written, layer = (
+        skeleton([config.settings(arm, {}).model], IMAGE, CLASSES, dtype=torch.float64) for arm in config.arms
+    )
+    x_SBP = torch.rand(1, 5, 16, dtype=torch.float64)
+    assert_close(layer.eval()(x_SBP).detach(), written.eval()(x_SBP).detach(), PLAIN_FLOAT64)
+
+
+REFUSED = {
+    "no such file": ({"source": "nowhere.py:Net"}, "nowhere.py: no such file in"),
+    "no such module": ({"source": "no_such_package.models:net"}, "no such module is installed"),
+    "no such name": ({"source": f"{HERE.name}:Smal"}, "has no Smal (nearest: Small)"),
+    "not callable": ({"source": f"{HERE.name}:number"}, "is a int; expected a class or a function"),
+    "no network": ({"source": f"{HERE.name}:words"}, "returns str; expected a torch.nn.Module"),
+    "fails when made": (
+        {"source": f"{HERE.name}:Broken", "arguments": {"width": 0}},
+        "user_networks.py:80: in __init__: ValueError: width must be positive",
+    ),
+    "fails with the data": ({"source": f"{HERE.name}:Broken"}, "in forward: RuntimeError: "),
+    "wrong classes": (
+        {"source": f"{HERE.name}:Small", "arguments": {"classes": 7}},
+        "returns (batch, 7); expected logits (batch, 3); give the number of classes in model.arguments",
+    ),
+    "shared parameters": ({"source": f"{HERE.name}:Tied"}, "one.weight and two.weight are one parameter"),
+    "lazy": ({"source": f"{HERE.name}:lazy"}, "has no shape yet (a lazy module)"),
+    "growing buffer": ({"source": f"{HERE.name}:Growing"}, "seen changes its shape"),
+    "functional norm": (
+        {"source": f"{HERE.name}:FunctionalNorm", "norm": "none"},
+        "forward calls batch_norm as a function",
+    ),
+    "functional activation": (
+        {"source": f"{HERE.name}:Tokens", "norm": "after"},
+        "forward calls relu as a function, where no norm layer can be put behind it",
+    ),
+    "nothing to normalise": ({"source": f"{HERE.name}:no_norm", "norm": "group"}, "has no norm layer"),
+    "groups": ({"source": f"{HERE.name}:Small", "norm": {"kind": "group", "groups": 3}}, "at bn1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_refused_with_place_and_remedy(case: str) -> None:
+    model, message = REFUSED[case]
+
+    def show() -> None:
+        config = experiment("", model=model, arms={"only": {}})
+        layer_table(config.settings("only", {}).model, IMAGE, CLASSES)
+
+    with pytest.raises(InputError) as refused:
+        show()
+    assert message in str(refused.value)
+    assert "model.source" in str(refused.value)
+
+
+def test_the_digest_follows_the_file_and_what_it_imports(tmp_path: Path) -> None:
+    net, helper = tmp_path / "net.py", tmp_path / "blocks.py"
+    net.write_text("from blocks import linear\n\ndef net():\n    return linear()\n")
+    sources = []
+    for features in (16, 17):
+        helper.write_text(f"from torch import nn\n\ndef linear():\n    return nn.Linear({features}, 3)\n")
+        config = resolve({"name": "x", "model": {"family": "module", "source": "net.py:net"}}, str(tmp_path / "x.yaml"))
+        sources.append(config.model.source)
+        assert make(config.model, 0).in_features == features
+    assert sources[0] != sources[1]
+    other = config.model.model_copy(update={"source": f"{sources[1]}x"})
+    with pytest.raises(InputError, match="has changed since the configuration was read"):
+        make(other, 0)

@@ -1,0 +1,119 @@
+"""Networks as users write them, for the tests."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Small(nn.Module):
+    """Convolutions with batch norm, a ReLU that serves twice, dropout, a frozen scale and a buffer that is replaced."""
+
+    def __init__(self, width: int = 4, classes: int = 3):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(2 * width)
+        self.relu, self.drop, self.fc = nn.ReLU(), nn.Dropout(0.3), nn.Linear(2 * width, classes)
+        self.scale = nn.Parameter(torch.tensor(1.5), requires_grad=False)
+        self.register_buffer("passes", torch.zeros(()))
+
+    passes: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.passes = self.passes + 1
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(F.max_pool2d(x, 2))))
+        logits: Tensor = self.fc(self.drop(x.mean((2, 3)) * self.scale))
+        return logits
+
+
+def perceptron(width: int = 8, classes: int = 3, pixels: int = 16) -> nn.Sequential:
+    """Return the network that bnexp's own mlp of depth 2 with norm layers before the activation is."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for features in (pixels, width):
+        layers += [nn.Linear(features, width, bias=False), nn.BatchNorm1d(width), nn.Sigmoid()]
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+class Tokens(nn.Module):
+    """Rows of an image as tokens, with layer norm over the last axis and dropout as a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm, self.fc = nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = F.dropout(torch.relu(self.norm(self.embed(x[:, 0]))), 0.5, self.training)
+        logits: Tensor = self.fc(tokens.mean(1))
+        return logits
+
+
+class FunctionalNorm(nn.Module):
+    """Normalises with a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(16, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc2(F.relu(F.batch_norm(self.fc1(x.flatten(1)), None, None, training=True)))
+        return logits
+
+
+class Tied(nn.Module):
+    """Uses one matrix in two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.two.weight = self.one.weight
+
+
+class Broken(nn.Module):
+    """Fails when it is made with width 0, and otherwise when data pass."""
+
+    def __init__(self, width: int = 5) -> None:
+        super().__init__()
+        if not width:
+            raise ValueError("width must be positive\nand more lines")
+        self.fc = nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits
+
+
+class Growing(nn.Module):
+    """Lets a buffer grow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(16, 3)
+        self.register_buffer("seen", torch.zeros(0))
+
+    seen: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = torch.cat([self.seen, torch.ones(1)])
+        logits: Tensor = self.fc(x.flatten(1))
+        return logits
+
+
+def no_norm() -> nn.Sequential:
+    """Return a network with nothing to normalise."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def lazy() -> nn.Sequential:
+    """Return a network whose sizes come with the data."""
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+
+
+def words() -> str:
+    """Return no network."""
+    return "a network"
+
+
+number = 3
