@@ -1,7 +1,7 @@
 """Any tree of images, train/<class>/… and test/<class>/…, as a data set: decoded once, then read from a cache.
 
-A file that is named like an image has to be one: where it can't be used it is refused by its path. Other files are left
-out, and counted by their ending.
+A file that is named like an image has to be one: where it can't be used it is refused by its path. A file without an
+ending is read if it holds an image. Other files are left out, and counted by their ending.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from PIL import Image
 from torchvision.datasets.folder import make_dataset
 
 from bnexp.config.data import DataSettings
-from bnexp.config.text import escaped
+from bnexp.config.text import escaped, listed
 from bnexp.data.catalog import BACKGROUNDS, Findings
 from bnexp.data.machine import check_room, expanded, free_memory, shared_folder
 from bnexp.data.raw import RawImages, RawSplit, fixed_order
@@ -32,7 +32,7 @@ SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
 """Folders that archives and network drives put beside one's own."""
 OTHERS = ("valid", "validation", "dev")
 """Names that folders of validation images have elsewhere."""
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings of files that have to be images, in either case."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """PIL's names of their formats. A file may hold any of them, since data sets are full of JPEGs named .png, but no
@@ -114,7 +114,11 @@ def _classes(root: Path, splits: Sequence[str]) -> tuple[str, ...]:
             raise InputError(escaped(message + ", ".join(odd)))
     if len(classes) == 1:
         message = f"data.root: {root / 'train'} holds a single class, {classes[0]}, and there is nothing to tell apart"
-        raise InputError(escaped(f"{message}; the folders of the classes have to lie directly in train/ and test/"))
+        inside = sorted(entry.name for entry in os.scandir(root / "train" / classes[0]) if entry.is_dir())
+        named = inside if len(inside) <= 5 else [*inside[:4], f"{len(inside) - 4} others"]
+        within = f" (in {classes[0]}/ lie {listed(named)})" if inside else ""
+        message += f"; the folders of the classes have to lie directly in train/ and test/{within}"
+        raise InputError(escaped(message))
     return tuple(classes)
 
 
@@ -131,8 +135,8 @@ def _files(folder: Path, classes: Sequence[str], left_out: Counter[str]) -> list
     def is_image(path: str) -> bool:
         ending = os.path.splitext(path)[1].lower()
         hidden = any(map(_hidden, Path(path).relative_to(folder).parts))
-        if hidden or ending not in ENDINGS:
-            left_out["hidden" if hidden else ending or "other"] += 1
+        if hidden or not (ending in ENDINGS if ending else _holds_image(path)):
+            left_out["hidden" if hidden else ending or "without an ending"] += 1
             return False
         if not os.path.isfile(path):
             raise InputError(escaped(f"data.root: {path} is not a regular file; replace or remove it"))
@@ -145,6 +149,15 @@ def _files(folder: Path, classes: Sequence[str], left_out: Counter[str]) -> list
         raise InputError(escaped(f"{message}; expected files ending in {', '.join(ENDINGS)}"))
     in_order = sorted(found, key=lambda file: (file[1], file[0]))
     return [in_order[index] for index in fixed_order(len(in_order))]
+
+
+def _holds_image(path: str) -> bool:
+    """Tell by the first bytes of a file if it is an image."""
+    try:
+        with open_image(path):
+            return True
+    except InputError:
+        return False
 
 
 @contextmanager

@@ -112,14 +112,15 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
     shutil.copy(cat / "0.png", cat / "@eaDir")
     (images / "train" / "__MACOSX").mkdir()
     shutil.copy(cat / "0.png", images / "train" / "lost.png")  # in no class folder
+    shutil.copy(cat / "0.png", cat / "scan 12")  # an image all the same
     (images / "README").write_text("no image")
     (images / "extra").mkdir()
     raw = read(images)
-    assert raw.shape.train == 6
+    assert raw.shape.train == 7
     (line,) = raw.findings.lines()
     assert line == (
-        "left out: 4 hidden files, 2 .txt files, 2 beside train/ and test/, 1 .heic file, 1 other file, "
-        "1 outside the class folders"
+        "left out: 4 hidden files, 2 .txt files, 2 beside train/ and test/, 1 .heic file, 1 outside the class folders, "
+        "1 without an ending"
     )
 
 
@@ -140,6 +141,11 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
             "rm -r train/dog test/dog",
             "{root}/train holds a single class, cat, and there is nothing to tell apart; "
             "the folders of the classes have to lie directly in train/ and test/",
+        ),
+        (
+            "for split in train test; do (cd $split && mkdir all && mv cat dog all); done",
+            "{root}/train holds a single class, all, and there is nothing to tell apart; "
+            "the folders of the classes have to lie directly in train/ and test/ (in all/ lie cat and dog)",
         ),
         (
             "mv test/dog/0.png test/dog/0.txt",
