@@ -199,7 +199,7 @@ def _overall(comparison: Comparison) -> Table:
         *others,
     ]
     counts = sorted({row.points for row in rows}) or [comparison.points]
-    points = f"{counts[0]} grid points" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
+    points = counted(counts[0], "grid point") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
     over = f"Each seed's mean over its pairs at {points}; statistics over the seeds that have all."
     notes = (over, *interval_notes(metric, rows))
     return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")
