@@ -355,9 +355,9 @@ def _evaluation(comparison: Comparison) -> Table:
         column("batch", ["batch"], accuracy, drop=4),
     ]
     notes = (
-        "The same weights, evaluated three times (probe mode_gap): with the running averages, as in every other table; "
-        "with statistics recomputed over the training images (norm.statistics: population); and with those of each "
-        "batch of test images.",
+        "The same weights, evaluated three times (probe mode_gap): with the running averages; with statistics "
+        "recomputed over the training images; and with those of each batch of test images. The other tables have the "
+        "first, or the second for arms with norm.statistics: population.",
     )
     title = "Evaluation: running averages and population statistics"
     return Table(tuple(columns), rows, title, notes, name="evaluation")
