@@ -99,7 +99,11 @@ def compare_arms(
         points=int(paired["point"].nunique()),
         tuned=bool(study.tuning),
         evaluations=tuple(evaluation_rows(study, keys, baseline)),
-        data_sets=tuple(" ".join(map(str, point.values())) for point in grid_points(paired, different) if different),
+        data_sets=tuple(
+            " ".join(str(value) for value in point.values() if value is not None)
+            for point in grid_points(paired, different)
+            if different
+        ),
         differs=study.differs,
         left_out=study.left_out,
         labels=study.labels,

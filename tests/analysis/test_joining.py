@@ -352,6 +352,11 @@ FOLDERS = [{"name": "image_folder", "root": root} for root in ("cats", "dogs")]
         ({"data": ["mnist", "digits"]}, ("mnist", "digits"), ("data.name",)),
         ({"data.name": ["mnist", "digits"]}, ("mnist", "digits"), ("data.name",)),
         ({"data": FOLDERS}, ("cats", "dogs"), ("data.root",)),
+        (
+            {"data": ["mnist", *FOLDERS]},
+            ("mnist", "image_folder cats", "image_folder dogs"),
+            ("data.name", "data.root"),
+        ),
         ({"data.root": ["here", "there"]}, (), ("data.root",)),  # which isn't read
     ],
 )
