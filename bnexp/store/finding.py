@@ -11,6 +11,8 @@ from bnexp.store.reader import DamagedRunError, RunRecord
 
 RUNS_VARIABLE = "BNEXP_RUNS"
 """Names the folder of the run folders where no command says another."""
+MOST_NAMED = 10
+"""Runs that an error names one by one."""
 Warn = Callable[[str], None]
 """Told what was changed or lost since a run was written, and which runs are left out, and why."""
 
@@ -59,7 +61,9 @@ def _meant(written: str, runs: Path) -> RunRecord:
         return RunRecord(path)
     names = [run.path.name for run in known]
     close = nearest(written, [*names, *(experiment_of(run.path) for run in known)])
-    there = f"there are {', '.join(names)}" if names else "there are none yet: train one with bnexp run"
+    there = "there are none yet: train one with bnexp run"
+    if names:
+        there = f"there are {', '.join(names)}" if len(names) <= MOST_NAMED else f"bnexp list shows all {len(names)}"
     raise InputError(f"{written}: no such run in {runs.absolute()}{close}; {there}")
 
 
