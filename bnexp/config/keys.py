@@ -46,14 +46,17 @@ def check_key(section: type[Settings], key: str) -> None:
 def nearest_key(section: type[Settings], key: str) -> str:
     """Return " (nearest: …)" for a wrong key: the same last name elsewhere, what it is called here, or a like spelling.
 
-    Of several the first in the same section, or in the fewest sections, is taken: gamma of a schedule is its factor.
+    Of several the one that shares most sections with the key, or is in the fewest, is taken: gamma of a schedule is
+    its factor.
     """
     known = list(leaf_keys(section, sections=True))
-    top, last = key.split(".")[0], key.rsplit(".", 1)[-1]
+    parts = key.split(".")
+    last = parts[-1]
     meant = [candidate for candidate in known if candidate.rsplit(".", 1)[-1] == last or candidate == setting_of(last)]
     if not meant:
         return nearest(key, known)
-    return f" (nearest: {min(meant, key=lambda each: (each.split('.')[0] != top, each.count('.')))})"
+    close = min(meant, key=lambda each: (-len({*parts} & {*each.split(".")}), each.count(".")))
+    return f" (nearest: {close})"
 
 
 def get(raw: Any, key: str) -> Any:

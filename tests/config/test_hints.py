@@ -192,6 +192,7 @@ def test_backslashes_in_double_quotes(path: str, message: str) -> None:
         ("model.dropout_rate=0.1", "model.dropout"),
         ("momentum=0.9", "train.momentum"),
         ("model.momentum=0.9", "model.norm.momentum"),
+        ("norm.momentum=0.9", "model.norm.momentum"),
         ("bn=true", "model.norm"),
     ],
 )
