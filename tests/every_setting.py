@@ -27,7 +27,7 @@ SHAPING: dict[str, Any] = {
     "data.channels": "last",
     "data.label": "kind",
     "data.split_seed": 1,
-    "data.digest": "0" * 64,
+    "data.digest": "0" * 16,
     "data.train_size": 100,
     "data.val_size": 100,
     "data.test_size": 100,

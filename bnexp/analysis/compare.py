@@ -50,7 +50,7 @@ from bnexp.errors import InputError, nearest, refuse_twice
 
 TIMED = 1.0
 """Seconds that the steps of an arm have to take together before their time is compared: shorter, it is noise."""
-DATA_SETS = ("data.name", "data.root")
+DATA_SETS = ("data.name", "data.root", "data.digest")
 """Grid keys whose values are different data sets: a mean over them means nothing.
 
 The numbers of images and their scaling make no other data set. Fewer test images are the first of the same ones, and

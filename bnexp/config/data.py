@@ -1,14 +1,15 @@
 """Which images a trial trains on, and how they are scaled; the record of every data set."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from bnexp.config.base import Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
 WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
@@ -30,12 +31,17 @@ class DatasetSpec(Spec):
     test: int = 0
     torchvision: str = ""
     """Class in `torchvision.datasets` that downloads and reads the set."""
+    halves: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})
+    """Arguments of that class for the training and for the test images."""
+    transposed: bool = False
+    """Its files hold the images column by column."""
     folder: str = ""
     """Where its files lie in the folder of data sets."""
     files: tuple[str, ...] = ()
     """Names of the files that are read."""
 
 
+_KINDS = ("images-idx3", "labels-idx1")
 _MNIST = DatasetSpec(
     "bnexp.data.torchvision_sets:read",
     image=(1, 28, 28),
@@ -44,12 +50,7 @@ _MNIST = DatasetSpec(
     test=10_000,
     torchvision="MNIST",
     folder="MNIST/raw",
-    files=(
-        "train-images-idx3-ubyte",
-        "train-labels-idx1-ubyte",
-        "t10k-images-idx3-ubyte",
-        "t10k-labels-idx1-ubyte",
-    ),
+    files=tuple(f"{half}-{kind}-ubyte" for half in ("train", "t10k") for kind in _KINDS),
 )
 _CIFAR10 = replace(
     _MNIST,
@@ -64,6 +65,27 @@ DATASETS = {
     "digits": DatasetSpec("bnexp.data.raw:read_digits", image=(1, 8, 8), classes=10, train=1437, test=360),
     "mnist": _MNIST,
     "fashion_mnist": replace(_MNIST, torchvision="FashionMNIST", folder="FashionMNIST/raw"),
+    "kmnist": replace(_MNIST, torchvision="KMNIST", folder="KMNIST/raw"),
+    "emnist": replace(
+        _MNIST,
+        classes=47,
+        train=112_800,
+        test=18_800,
+        torchvision="EMNIST",
+        halves=({"split": "balanced", "train": True}, {"split": "balanced", "train": False}),
+        transposed=True,
+        folder="EMNIST/raw",
+        files=tuple(f"emnist-balanced-{half}-{kind}-ubyte" for half in ("train", "test") for kind in _KINDS),
+    ),
+    "svhn": replace(
+        _CIFAR10,
+        train=73_257,
+        test=26_032,
+        torchvision="SVHN",
+        halves=({"split": "train"}, {"split": "test"}),
+        folder="",
+        files=("train_32x32.mat", "test_32x32.mat"),
+    ),
     "cifar10": _CIFAR10,
     "cifar100": replace(
         _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
@@ -95,8 +117,8 @@ class DataSettings(Settings):
     split_seed: Size = 0
     """arrays with x and y, csv with one file: seed of the random split. A fifth are test images, or `test_size`."""
     digest: Digest | None = None
-    """arrays, csv: SHA-256 of the files; others are refused. `bnexp run` fills it in, so that a changed file is another
-    run; not where an arm or a sweep changes the file."""
+    """arrays, csv: first 16 digits of the SHA-256 of the files; others are refused. `bnexp run` fills it in, so that a
+    changed file is another run; not where an arm or a sweep names other files."""
     train_size: Size | None = None
     """Number of training images, from the beginning of a fixed order; null = all that validation leaves."""
     val_size: Size | None = None

@@ -12,6 +12,8 @@ from bnexp.data.machine import expanded, shared_folder
 from bnexp.errors import InputError
 
 SPLITS = ("train", "val", "test")
+DIGITS = 16
+"""Digits of a digest: they tell files apart, and fit a table."""
 
 
 def kept_arrays(digest: str) -> Path:
@@ -61,7 +63,7 @@ def checked_files(settings: DataSettings) -> list[Path]:
         raise InputError(
             escaped(
                 f"data.digest: {files[0] if len(files) == 1 else files[0].parent} has changed: its digest is now "
-                f"{now[:12]}…, not {settings.digest[:12]}…; put the file back, or train on this one as a new run"
+                f"{now}, not {settings.digest}; put the file back, or train on this one as a new run"
             )
         )
     return files
@@ -85,9 +87,9 @@ def pinned(config: ExperimentConfig) -> ExperimentConfig:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+    """Return the first DIGITS of the SHA-256 of a file."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]
 
 
 def _digest(files: list[Path]) -> str:
@@ -97,4 +99,4 @@ def _digest(files: list[Path]) -> str:
         raise InputError(escaped(f"data.root: {cause.filename} can't be read ({cause.strerror})")) from cause
     if len(files) == 1:
         return digests[0].split()[-1]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:DIGITS]

@@ -38,13 +38,13 @@ def read(settings: DataSettings) -> RawImages:
                 "  - use data.name=digits, which is bundled"
             ) from cause
     try:
-        train, test = (_arrays(reader(root, train=train)) for train in (True, False))
+        train, test = (_arrays(spec, reader(root, **half)) for half in spec.halves)
         raw = RawImages(train, test, classes=spec.classes)
         raw.check(published(name))
     except Exception as cause:  # torchvision meets damage with whatever breaks first: assert, KeyError, ValueError
         raise InputError(
             f"data.name: the files of {name} in {folder} are damaged ({_reason(cause)}); "
-            "delete that folder and run again to download them anew"
+            f"delete {', '.join(spec.files)} there and run again to download them anew"
         ) from cause
     return raw
 
@@ -57,7 +57,8 @@ def _download(reader: Any, spec: DatasetSpec, root: Path) -> None:
     nearest = next(place for place in (root, *root.parents) if os.path.exists(place))
     # On the target's file system: moving into place is then a rename, which never leaves half a file.
     with TemporaryDirectory(prefix=".bnexp-download-", dir=nearest) as temporary, _timeout(30.0):
-        reader(temporary, download=True)
+        for half in spec.halves:  # most readers fetch both at once, and find the second there
+            reader(temporary, **half, download=True)
         (root / spec.folder).mkdir(parents=True, exist_ok=True)
         for name in spec.files:
             if not (root / spec.folder / name).exists():
@@ -75,11 +76,15 @@ def _timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _arrays(part: Any) -> RawSplit:
+def _arrays(spec: DatasetSpec, part: Any) -> RawSplit:
     """Return one half of a torchvision data set."""
-    images = np.asarray(part.data)  # MNIST: N H W; CIFAR: N H W C
-    images_NCHW = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return RawSplit(images_NCHW, np.asarray(part.targets, dtype=np.int64))
+    images = np.asarray(part.data)  # MNIST: N H W; CIFAR: N H W C; SVHN: N C H W
+    if spec.transposed:
+        images = images.transpose(0, 2, 1)
+    images = images[:, None] if images.ndim == 3 else images
+    images_NCHW = images.transpose(0, 3, 1, 2) if images.shape[-1] == 3 else images
+    labels = part.labels if hasattr(part, "labels") else part.targets
+    return RawSplit(np.ascontiguousarray(images_NCHW), np.asarray(labels, dtype=np.int64))
 
 
 def _reason(cause: Exception) -> str:

@@ -57,15 +57,17 @@ def impatient() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def _write_mnist(folder: Path, train: int = 7, test: int = 3) -> None:
+def _write_mnist(
+    folder: Path, train: int = 7, test: int = 3, names: tuple[str, str] = ("train", "t10k"), classes: int = 10
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    for half, count in (("train", train), ("t10k", test)):
+    for half, count in zip(names, (train, test), strict=True):
         header = b"".join(number.to_bytes(4, "big") for number in (0x803, count, 28, 28))
         pixels = rng.integers(0, 256, count * 784, dtype=np.uint8)
         (folder / f"{half}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
         header = b"".join(number.to_bytes(4, "big") for number in (0x801, count))
-        (folder / f"{half}-labels-idx1-ubyte").write_bytes(header + bytes(i % 10 for i in range(count)))
+        (folder / f"{half}-labels-idx1-ubyte").write_bytes(header + bytes(i % classes for i in range(count)))
 
 
 @pytest.fixture

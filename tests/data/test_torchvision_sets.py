@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torchvision.datasets
+from scipy.io import savemat
 
 from bnexp.config.data import DATASETS, DataSettings
 from bnexp.data import torchvision_sets
@@ -73,6 +74,37 @@ def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeyp
     assert raw.train.labels_N.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
 
 
+def test_kmnist_and_emnist_are_read_like_mnist_emnist_upright(
+    shared_folder: Path, write_mnist: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, names in (("kmnist", ("train", "t10k")), ("emnist", ("emnist-balanced-train", "emnist-balanced-test"))):
+        source = DATASETS[name]
+        monkeypatch.setitem(DATASETS, name, replace(source, train=50, test=3))
+        write_mnist(shared_folder / source.folder, 50, 3, names, source.classes)
+        raw = torchvision_sets.read(DataSettings(name=name))
+        assert raw.shape == DataShape((1, 28, 28), source.classes, train=50, val=0, test=3)
+        assert raw.train.labels_N[-3:].tolist() == [each % source.classes for each in (47, 48, 49)]
+        written = (shared_folder / source.folder / source.files[0]).read_bytes()[16:]
+        pixels_NHW = np.frombuffer(written, np.uint8).reshape(50, 28, 28)
+        upright_NHW = pixels_NHW.transpose(0, 2, 1) if name == "emnist" else pixels_NHW
+        assert np.array_equal(raw.train.images_NCHW[:, 0], upright_NHW)
+
+
+def test_svhn_has_0_for_the_digit_0(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = DATASETS["svhn"]
+    monkeypatch.setitem(DATASETS, "svhn", replace(source, train=4, test=2))
+    images_NHWC = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    shared_folder.mkdir(parents=True)
+    for half, count in (("train", 4), ("test", 2)):
+        content = {"X": images_NHWC[:count].transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])[:count]}
+        savemat(shared_folder / f"{half}_32x32.mat", content)
+        monkeypatch.setitem(torchvision.datasets.SVHN.split_list, half, ["", f"{half}_32x32.mat", None])
+    raw = torchvision_sets.read(DataSettings(name="svhn"))
+    assert np.array_equal(raw.train.images_NCHW, images_NHWC.transpose(0, 3, 1, 2))
+    assert raw.train.labels_N.tolist() == [0, 1, 2, 3]
+    assert raw.test.labels_N.tolist() == [0, 1]
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -92,7 +124,7 @@ def test_damaged_mnist(raw_folder: Path, name: str, damage: Callable[[Path], Non
     damage(raw_folder / name)
     message = refused()
     assert message.startswith(f"data.name: the files of mnist in {raw_folder} are damaged (")
-    assert message.endswith("); delete that folder and run again to download them anew")
+    assert message.endswith("-idx1-ubyte there and run again to download them anew")
     assert "damaged ()" not in message
 
 
@@ -164,6 +196,8 @@ def test_download_puts_whole_files_in_place(
     timeouts = []
 
     def fetch(self: torchvision.datasets.MNIST) -> None:
+        if self._check_exists():
+            return
         timeouts.append(socket.getdefaulttimeout())
         write_mnist(Path(self.raw_folder))
         (Path(self.raw_folder) / "train-images-idx3-ubyte.gz").write_text("the archive, of no more use")
