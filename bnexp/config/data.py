@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from bnexp.config.base import Number, OneOf, Positive, Settings, Size, Spec
+from bnexp.config.base import Count, Number, OneOf, Positive, Settings, Size, Spec
 from bnexp.config.text import Line
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -90,7 +90,7 @@ DATASETS = {
     "cifar100": replace(
         _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
     ),
-    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root",)),
+    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root", "size", "split_seed")),
     "arrays": DatasetSpec("bnexp.data.arrays:read", options=("root", "digest", "channels", "split_seed")),
     "csv": DatasetSpec("bnexp.data.table:read", options=("root", "digest", "label", "split_seed")),
 }
@@ -107,15 +107,19 @@ class DataSettings(Settings):
     are downloaded once."""
     root: Line | None = None
     """Folder of the data; null = the environment variable BNEXP_DATA. For image_folder: a folder with train/<class>/,
-    test/<class>/ and, if there are separate validation images, val/<class>/. For arrays: an .npz file with x_train,
-    y_train, x_test, y_test and perhaps x_val, y_val; or with x and y. For csv: a file, or a folder with train.csv,
-    test.csv and perhaps val.csv."""
+    test/<class>/ and, if there are separate validation images, val/<class>/; or with <class>/ alone. For arrays: an
+    .npz file with x_train, y_train, x_test, y_test and perhaps x_val, y_val; or with x and y. For csv: a file, or a
+    folder with train.csv, test.csv and perhaps val.csv."""
     channels: Literal["first", "last"] | None = None
     """arrays: where the channels of N×C×H×W (first) or N×H×W×C (last) stand; null = where there are 1 to 4."""
     label: Line | None = None
     """csv: the column that holds the class of each row. All other columns are features."""
     split_seed: Size = 0
-    """arrays with x and y, csv with one file: seed of the random split. A fifth are test images, or `test_size`."""
+    """arrays with x and y, csv with one file, image_folder without train/ and test/: seed of the random split. A fifth
+    are test images, or `test_size`."""
+    size: Count | None = None
+    """image_folder: side in pixels of the squares that images are resized to (the shorter side) and cut to (in the
+    middle); null = they have one size and keep it."""
     digest: Digest | None = None
     """arrays, csv: first 16 digits of the SHA-256 of the files; others are refused. `bnexp run` fills it in, so that a
     changed file is another run; not where an arm or a sweep names other files."""

@@ -124,7 +124,7 @@ NO_EFFECT = (
         ("data.name", "data.digest"),
         lambda trial: "root" in DATASETS[trial.data.name].options and trial.data.digest is None,
     ),
-    *map(_data_reads, ("digest", "channels", "label", "split_seed")),
+    *map(_data_reads, ("digest", "channels", "label", "split_seed", "size")),
     Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in WHITENINGS),
     Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),

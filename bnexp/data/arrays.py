@@ -17,8 +17,8 @@ from bnexp.data.catalog import Findings
 from bnexp.data.machine import check_room
 from bnexp.data.npz import read_npz
 from bnexp.data.own_files import SPLITS, checked_files, digest_of, kept_arrays
-from bnexp.data.raw import RawImages, RawSplit, fixed_order
-from bnexp.errors import ConfigError, InputError, Problem
+from bnexp.data.raw import RawImages, RawSplit, fixed_order, split_off
+from bnexp.errors import InputError
 
 Arrays = Mapping[str, NDArray[Any]]
 """x and y, or x_train, y_train and so on, by name."""
@@ -138,25 +138,12 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
             raise ValueError(f"x{name} has {sizes}; each row needs one")
     whole = {name.removeprefix("_"): RawSplit(images[name], labels[name]) for name in names}
     if alone:
-        whole = _split(whole[""], settings, remarks)
+        whole["train"], whole["test"], remark = split_off(whole[""], settings)
+        remarks.append(remark)
     else:
         whole = {name: _mixed(name, split, remarks) for name, split in whole.items()}
     findings = Findings(remarks=tuple(remarks))
     return RawImages(whole["train"], whole["test"], classes, whole.get("val"), tuple(features), findings)
-
-
-def _split(split: RawSplit, settings: DataSettings, remarks: list[str]) -> dict[str, RawSplit]:
-    """Return training and test images, drawn at random."""
-    count, asked = len(split.labels_N), settings.test_size
-    held = count // 5 if asked is None else asked
-    if held >= count:
-        message = f"{held} of the {counted(count, 'image')} leave none to train on; lower it"
-        raise ConfigError([Problem("", "data.test_size", message)])
-    remarks.append(
-        f"{counted(held, 'test image')} of {count} drawn at random, by data.split_seed: {settings.split_seed}"
-    )
-    test, train = _reordered(split, np.random.default_rng(settings.split_seed).permutation(count)).cut(held)
-    return {"train": train, "test": test}
 
 
 def _mixed(name: str, split: RawSplit, remarks: list[str]) -> RawSplit:
@@ -167,12 +154,7 @@ def _mixed(name: str, split: RawSplit, remarks: list[str]) -> RawSplit:
     if changes >= (len(labels_N) - 1) * (1 - (shares**2).sum()) / 2:
         return split
     remarks.append(f"x_{name} is sorted by class, and was put in a fixed random order")
-    return _reordered(split, fixed_order(len(labels_N)))
-
-
-def _reordered(split: RawSplit, order_N: NDArray[np.int64]) -> RawSplit:
-    check_room("data: images in another order", split.images_NCHW.nbytes, "shuffle them in their file")
-    return RawSplit(split.images_NCHW[order_N], split.labels_N[order_N])
+    return split.reordered(fixed_order(len(labels_N)))
 
 
 # Labels.

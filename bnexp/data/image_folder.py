@@ -1,4 +1,4 @@
-"""Any tree of images, train/<class>/… and test/<class>/…, as a data set: decoded once, then read from a cache.
+"""Any tree of images, train/<class>/… and test/<class>/…, or <class>/…, as a data set: decoded once, then cached.
 
 A file that is named like an image has to be one: where it can't be used it is refused by its path. A file without an
 ending is read if it holds an image. Other files are left out, and counted by their ending.
@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -17,21 +17,25 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision.datasets.folder import make_dataset
 
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped, listed
 from bnexp.data.catalog import BACKGROUNDS, Findings
 from bnexp.data.machine import check_room, expanded, free_memory, shared_folder
-from bnexp.data.raw import RawImages, RawSplit, fixed_order
+from bnexp.data.raw import RawImages, RawSplit, fixed_order, split_off
 from bnexp.errors import InputError
 
-LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/"
+LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/, or under <class>/ alone"
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
 """Folders that archives and network drives put beside one's own."""
-OTHERS = ("valid", "validation", "dev")
-"""Names that folders of validation images have elsewhere."""
+NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""What the folders of training, validation and test images are called, in any case of letters."""
 ENDINGS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Endings of files that have to be images, in either case."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -54,31 +58,34 @@ def read(settings: DataSettings) -> RawImages:
         InputError: the tree is not as expected, an image is unreadable or of another size than the first, or all of
             them together don't fit the free memory.
     """
-    root = _root(settings.root)
-    remarks = [f"{name}/ is not read; name it val/ to validate on it" for name in OTHERS if (root / name).is_dir()]
-    names = ["train", "test"]
-    if (root / "val").is_dir():
-        names.append("val")
-        remarks.insert(0, "the validation images are those in val/")
-    left_out = Counter[str]()
+    root, left_out = _root(settings.root), Counter[str]()
     try:
-        classes = _classes(root, names)
-        left_out.update(_beside(root, names, "beside train/ and test/"))
-        for name in names:
-            left_out.update(_beside(root / name, classes, "outside the class folders"))
-        files = {name: _files(root / name, classes, left_out) for name in names}
-        cache = _cache_file(root, files)
+        folders, remarks = _folders(root)
+        classes = _classes(root, folders)
+        if root not in folders.values():
+            left_out.update(_beside(root, [folder.name for folder in folders.values()], "beside train/ and test/"))
+        for folder in folders.values():
+            left_out.update(_beside(folder, classes, "outside the class folders"))
+        files = {name: _files(folder, classes, left_out) for name, folder in folders.items()}
+        cache = _cache_file(root, files, settings.size)
     except OSError as cause:
         raise InputError(escaped(f"data.root: {cause.filename} can't be read ({cause.strerror})")) from cause
     most_frequent_first = tuple(sorted(left_out.items(), key=lambda item: (-item[1], item[0])))
     known = _load(cache, files)
-    arrays, background = known or _decode(files)
+    arrays, background = known or _decode(files, settings.size)
     if not known:
         _store(cache, arrays, background)
     splits = {
         split: RawSplit(arrays[split], np.array([label for _, label in found], np.int64))
         for split, found in files.items()
     }
+    if "test" not in splits:
+        splits["train"], splits["test"], remark = split_off(splits["train"], settings)
+        remarks.append(remark)
+    if side := settings.size:
+        remarks.append(
+            f"images are resized to {side} pixels on their shorter side, and cut to the {side}x{side} in the middle"
+        )
     findings = Findings(most_frequent_first, background, tuple(remarks))
     return RawImages(splits["train"], splits["test"], len(classes), splits.get("val"), findings=findings)
 
@@ -88,37 +95,59 @@ def _root(folder: str | None) -> Path:
         raise InputError(f"data.root: null, but {LAYOUT}; set data.root to the folder that holds train/ and test/")
     root = Path(os.path.realpath(expanded(folder, "data.root")))  # unlike Path.resolve, never an error
     if not os.path.isdir(root):  # unlike Path.is_dir, never an error
-        raise InputError(f"data.root: {root} is not a folder; {LAYOUT} in it")
-    for split in ("train", "test"):
-        if not os.path.isdir(root / split):
-            raise InputError(f"data.root: {root} has no folder {split}/; {LAYOUT}")
+        raise InputError(f"data.root: {root} is not a folder; {LAYOUT}")
     return root
+
+
+def _folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+    """Return the folder of each split, the root itself where there are none, and what to say of the choice."""
+    there = {entry.name.lower(): Path(entry.path) for entry in os.scandir(root) if entry.is_dir()}
+    named = {split: [there[name] for name in names if name in there] for split, names in NAMES.items()}
+    folders = {split: found[0] for split, found in named.items() if found}
+    remarks = [
+        f"{other.name}/ is not read, since {first.name}/ is"
+        for first, *others in filter(None, named.values())
+        for other in others
+    ]
+    if not folders:
+        return {"train": root}, remarks
+    if "val" in folders and "test" not in folders:
+        folders["test"] = folders.pop("val")
+        remarks.insert(0, f"the test images are those in {folders['test'].name}/, since there is no test/")
+    for split in ("train", "test"):
+        if split not in folders:
+            raise InputError(f"data.root: {root} has no folder {split}/; {LAYOUT}")
+    if "val" in folders:
+        remarks.insert(0, f"the validation images are those in {folders['val'].name}/")
+    return folders, remarks
 
 
 def _hidden(name: str) -> bool:
     return name[0] == "." or name in SYSTEM_FOLDERS
 
 
-def _classes(root: Path, splits: Sequence[str]) -> tuple[str, ...]:
+def _classes(root: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
     """Return the names of the class folders, which are the same in every split."""
     found = {
-        split: sorted(entry.name for entry in os.scandir(root / split) if entry.is_dir() and not _hidden(entry.name))
-        for split in splits
+        folder: sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _hidden(entry.name))
+        for folder in folders.values()
     }
-    classes = found["train"]
+    trained = folders["train"]
+    classes = found[trained]
     if not classes:
-        raise InputError(f"data.root: {root / 'train'} holds no class folder; {LAYOUT}")
-    for split in splits:
-        if odd := sorted({*classes} ^ {*found[split]}):
-            message = f"data.root: train/ and {split}/ of {root} must hold the same classes; in only one: "
+        raise InputError(f"data.root: {trained} holds no class folder; {LAYOUT}")
+    for folder, names in found.items():
+        if odd := sorted({*classes} ^ {*names}):
+            message = (
+                f"data.root: {trained.name}/ and {folder.name}/ of {root} must hold the same classes; in only one: "
+            )
             raise InputError(escaped(message + ", ".join(odd)))
     if len(classes) == 1:
-        message = f"data.root: {root / 'train'} holds a single class, {classes[0]}, and there is nothing to tell apart"
-        inside = sorted(entry.name for entry in os.scandir(root / "train" / classes[0]) if entry.is_dir())
+        message = f"data.root: {trained} holds a single class, {classes[0]}, and there is nothing to tell apart"
+        inside = sorted(entry.name for entry in os.scandir(trained / classes[0]) if entry.is_dir())
         named = inside if len(inside) <= 5 else [*inside[:4], f"{len(inside) - 4} others"]
         within = f" (in {classes[0]}/ lie {listed(named)})" if inside else ""
-        message += f"; the folders of the classes have to lie directly in train/ and test/{within}"
-        raise InputError(escaped(message))
+        raise InputError(escaped(f"{message}; the folders of the classes have to lie directly in it{within}"))
     return tuple(classes)
 
 
@@ -207,9 +236,12 @@ def on_background(image: Image.Image, mode: str, grey: int) -> Image.Image:
     return whole.convert(mode)
 
 
-def _decode(files: Files) -> tuple[Arrays, str]:
-    """Decode all images; return them, and the name of what transparent ones are laid on, if there are any."""
-    mode, (width, height), background = _survey(files)
+def _decode(files: Files, side: int | None) -> tuple[Arrays, str]:
+    """Decode all images; return them, and the name of what transparent ones are laid on, if there are any.
+
+    With a side they become squares of it, cut out of their middle and scaled bilinearly.
+    """
+    mode, (width, height), background = _survey(files, side)
     shape = (1 if mode == "L" else 3, height, width)
     count = sum(map(len, files.values()))
     what = f"data.root: {count} images of {width}x{height} pixels"
@@ -219,13 +251,17 @@ def _decode(files: Files) -> tuple[Arrays, str]:
     for split, found in files.items():
         for (path, _), image_CHW in zip(found, arrays[split], strict=True):
             with open_image(path) as image:
-                flat = np.asarray(on_background(image, mode, BACKGROUNDS.get(background, 255)))
-                image_CHW[:] = flat.reshape(height, width, -1).transpose(2, 0, 1)
+                flat = on_background(image, mode, BACKGROUNDS.get(background, 255))
+                if side:
+                    flat = ImageOps.fit(flat, (side, side), Image.Resampling.BILINEAR)
+                image_CHW[:] = np.asarray(flat).reshape(height, width, -1).transpose(2, 0, 1)
     return arrays, background
 
 
-def _survey(files: Files) -> tuple[str, tuple[int, int], str]:
+def _survey(files: Files, side: int | None) -> tuple[str, tuple[int, int], str]:
     """Return L or RGB, width and height, and the name of the background, empty where no image is transparent.
+
+    Without a side to which all are cut, they need one size.
 
     It is white, or black where transparent training images are light: on average, each pixel as far as it is opaque.
     """
@@ -235,9 +271,9 @@ def _survey(files: Files) -> tuple[str, tuple[int, int], str]:
     grey, transparent, light, opaque = True, False, 0.0, 0.0
     for split, path in ((split, path) for split, found in files.items() for path, _ in found):
         with open_image(path) as image:
-            if image.size != size:
+            if image.size != size and not side:
                 found = f"{image.width}x{image.height} pixels, but {first} is {size[0]}x{size[1]}"
-                raise InputError(escaped(f"data.root: {path} is {found}; resize the images to one size"))
+                raise InputError(escaped(f"data.root: {path} is {found}; resize them, or set data.size"))
             grey = grey and is_grey(image)
             if is_transparent(image):
                 transparent = True
@@ -247,15 +283,15 @@ def _survey(files: Files) -> tuple[str, tuple[int, int], str]:
                     light += float((alpha_HW * np.asarray(whole.convert("RGB").convert("L"))).sum())
                     opaque += float(alpha_HW.sum())
     background = ("black" if light > 127.5 * opaque else "white") if transparent else ""
-    return ("L" if grey else "RGB"), size, background
+    return ("L" if grey else "RGB"), ((side, side) if side else size), background
 
 
 # The cache: losing it costs only time.
 
 
-def _cache_file(root: Path, files: Files) -> Path:
+def _cache_file(root: Path, files: Files, side: int | None) -> Path:
     """Return the cache file of a tree; any change to an image's path, size or time stamp gives another one."""
-    digest = hashlib.sha256(b"bnexp image cache, version 3")
+    digest = hashlib.sha256(f"bnexp image cache, version 3{f', size {side}' if side else ''}".encode())
     # Absolute paths: archives unpack with fixed time stamps, and bitmaps of one shape have one size.
     for path in sorted(path for found in files.values() for path, _ in found):
         status = os.stat(path)

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bnexp.config.data import DATASETS, DataSettings
 from bnexp.config.text import counted, escaped, have
 from bnexp.data.catalog import DataShape, Findings, subset
+from bnexp.data.machine import check_room
+from bnexp.errors import ConfigError, Problem
 
 
 class RawSplit(NamedTuple):
@@ -27,6 +29,15 @@ class RawSplit(NamedTuple):
         """Return the images before a number, and the others, as views."""
         before, after = zip(*((part[:at], part[at:]) for part in self), strict=True)
         return RawSplit(*before), RawSplit(*after)
+
+    def reordered(self, order_N: NDArray[np.int64]) -> "RawSplit":
+        """Return copies of the images in another order.
+
+        Raises:
+            InputError: they don't fit the free memory.
+        """
+        check_room("data: images in another order", self.images_NCHW.nbytes, "keep fewer of them")
+        return RawSplit(self.images_NCHW[order_N], self.labels_N[order_N])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +112,26 @@ def fixed_order(images: int) -> NDArray[np.int64]:
     Sets whose files come shuffled keep the file order, so that "the first 1000" means the same everywhere.
     """
     return np.random.default_rng(20150211).permutation(images)
+
+
+def split_off(whole: RawSplit, settings: DataSettings) -> tuple[RawSplit, RawSplit, str]:
+    """Return training and test images drawn at random from images that nobody split, and what to say of it.
+
+    Raises:
+        ConfigError: no image is left to train on.
+    """
+    count, asked = len(whole.labels_N), settings.test_size
+    held = count // 5 if asked is None else asked
+    if held >= count:
+        message = f"{held} of the {counted(count, 'image')} leave none to train on; lower it"
+        raise ConfigError([Problem("", "data.test_size", message)])
+    order_N = np.random.default_rng(settings.split_seed).permutation(count)
+    test, train = whole.reordered(order_N).cut(held)
+    return (
+        train,
+        test,
+        f"{counted(held, 'test image')} of {count} drawn at random, by data.split_seed: {settings.split_seed}",
+    )
 
 
 def read_digits(settings: DataSettings) -> RawImages:

@@ -100,7 +100,7 @@ def test_a_val_folder_holds_the_validation_images(images: Path) -> None:
         assert raw.val[1].tolist() == [int(i >= 2) for i in fixed_order(4)]
     assert raw.findings.remarks == (
         "the validation images are those in val/",
-        "valid/ is not read; name it val/ to validate on it",
+        "valid/ is not read, since val/ is",
     )
 
 
@@ -124,6 +124,53 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("layout", "sizes", "remarks"),
+    [
+        (
+            "mv train Training && mv test eval && cp -r eval dev",
+            (6, 2, 2),
+            ("the validation images are those in dev/",),
+        ),
+        ("mv test valid", (6, None, 2), ("the test images are those in valid/, since there is no test/",)),
+        (
+            "mv train/* . && rm -r train test",
+            (5, None, 1),
+            ("1 test image of 6 drawn at random, by data.split_seed: 0",),
+        ),
+    ],
+)
+def test_other_usual_layouts_are_read_and_said(images: Path, layout: str, sizes: tuple, remarks: tuple) -> None:
+    subprocess.run(layout, shell=True, check=True, cwd=images)
+    for _ in range(2):  # decoded, and from the cache
+        raw = read(images)
+        assert (len(raw.train[1]), raw.val and len(raw.val[1]), len(raw.test[1])) == sizes
+        assert raw.findings.remarks == remarks
+    pixels_NC = np.concatenate([raw.train.images_NCHW, raw.test.images_NCHW])[:, :, 1, 1]
+    labels_N = np.concatenate([raw.train.labels_N, raw.test.labels_N])
+    assert ((pixels_NC[:, 2] > 0) == labels_N).all()
+
+
+def test_images_of_mixed_sizes_are_cut_to_squares_if_asked_to(images: Path) -> None:
+    wide, tall = np.zeros((4, 16, 3), np.uint8), np.zeros((40, 10, 3), np.uint8)
+    wide[:, 4:12], tall[10:30] = 200, 100
+    Image.fromarray(wide).save(images / "test" / "cat" / "0.png")
+    Image.fromarray(tall).save(images / "test" / "dog" / "0.png")
+    for _ in range(2):  # decoded, and from the cache
+        raw = image_folder.read(DataSettings(name="image_folder", root=str(images), size=2))
+        assert raw.shape.image == (3, 2, 2)
+        assert {
+            (int(label), int(pixel)) for (pixel, label) in zip(raw.test[0][:, 0, 0, 0], raw.test[1], strict=True)
+        } == {
+            (0, 200),
+            (1, 100),
+        }
+        (remark,) = raw.findings.remarks
+        assert remark == "images are resized to 2 pixels on their shorter side, and cut to the 2x2 in the middle"
+    larger = image_folder.read(DataSettings(name="image_folder", root=str(images), size=5))
+    assert larger.shape.image == (3, 5, 5)
+
+
 # What is refused.
 
 
@@ -132,7 +179,7 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
     [
         (
             "rm -r $PWD",
-            "{root} is not a folder; image_folder needs images under train/<class>/ and test/<class>/ in it",
+            "{root} is not a folder; image_folder needs images under train/<class>/ and test/<class>/",
         ),
         ("rm -r test", "{root} has no folder test/; image_folder needs images under"),
         ("rm -r train/*", "{root}/train holds no class folder; image_folder needs images under"),
@@ -140,7 +187,7 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
         (
             "rm -r train/dog test/dog",
             "{root}/train holds a single class, cat, and there is nothing to tell apart; "
-            "the folders of the classes have to lie directly in train/ and test/",
+            "the folders of the classes have to lie directly in it",
         ),
         (
             "for split in train test; do (cd $split && mkdir all && mv cat dog all); done",
@@ -168,7 +215,7 @@ def test_no_root() -> None:
 def test_an_image_of_another_size_is_refused(images: Path) -> None:
     odd, first = images / "train" / "cat" / "9.png", images / "train" / "cat" / "0.png"
     Image.new("RGB", (5, 3)).save(odd)
-    assert refused(images) == f"data.root: {odd} is 5x3 pixels, but {first} is 4x3; resize the images to one size"
+    assert refused(images) == f"data.root: {odd} is 5x3 pixels, but {first} is 4x3; resize them, or set data.size"
 
 
 def test_an_unreadable_image_is_named_without_control_characters(images: Path, shared_folder: Path) -> None:
