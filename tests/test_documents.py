@@ -119,6 +119,7 @@ def test_the_examples_of_the_page_about_python_run_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BNEXP_DATA", str(tmp_path))
     names: dict[str, object] = {}
     for page, example in examples("python"):
         if page == "docs/python.md":

@@ -192,7 +192,7 @@ def test_images_of_mixed_sizes_are_cut_to_squares_if_asked_to(images: Path) -> N
         (
             "for split in train test; do (cd $split && mkdir all && mv cat dog all); done",
             "{root}/train holds a single class, all, and there is nothing to tell apart; "
-            "the folders of the classes have to lie directly in train/ and test/ (in all/ lie cat and dog)",
+            "the folders of the classes have to lie directly in it (in all/ lie cat and dog)",
         ),
         (
             "mv test/dog/0.png test/dog/0.txt",
