@@ -1,7 +1,7 @@
 """The layers of the design, held against the code's own imports: a wrong import fails here."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -56,10 +56,6 @@ def modules(root: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
-def tree(path: Path) -> ast.Module:
-    return parsed(path.read_text())
-
-
 @cache
 def parsed(text: str) -> ast.Module:
     return ast.parse(text)
@@ -72,7 +68,7 @@ def part(module: str) -> str:
     return module.split(".")[1] if "." in module else module
 
 
-def imported(nodes: Iterator[ast.AST], known: dict[str, Path]) -> Iterator[str]:
+def imported(nodes: Iterable[ast.AST], known: dict[str, Path]) -> Iterator[str]:
     """Every module that import statements name; `from package import module` counts as the module."""
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -82,6 +78,13 @@ def imported(nodes: Iterator[ast.AST], known: dict[str, Path]) -> Iterator[str]:
             base = node.module or ""
             for alias in node.names:
                 yield f"{base}.{alias.name}" if f"{base}.{alias.name}" in known else base
+
+
+@cache
+def statements(text: str, *, at_once: bool) -> list[ast.AST]:
+    """The import statements of a module: all, or those that run when it is imported itself."""
+    nodes = at_import(parsed(text)) if at_once else ast.walk(parsed(text))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def at_import(node: ast.AST) -> Iterator[ast.AST]:
@@ -105,7 +108,7 @@ def crossings(root: Path = PACKAGE) -> set[tuple[str, str]]:
         (module, part(target))
         for module, path in known.items()
         if module != "bnexp"
-        for target in imported(ast.walk(tree(path)), known)
+        for target in imported(statements(path.read_text(), at_once=False), known)
         if target.split(".")[0] == "bnexp" and part(target) != part(module)
     }
 
@@ -121,7 +124,7 @@ def loaded_with(module: str, root: Path = PACKAGE) -> set[str]:
         if "." in name:
             waiting.append(name.rpartition(".")[0])
         if name in known:
-            waiting += imported(at_import(tree(known[name])), known)
+            waiting += imported(statements(known[name].read_text(), at_once=True), known)
     return seen
 
 
@@ -150,7 +153,10 @@ def test_packages_import_only_from_the_layers_below() -> None:
 
 def test_modules_have_no_cycle() -> None:
     known = modules()
-    targets = {name: set(imported(at_import(tree(path)), known)) & known.keys() for name, path in known.items()}
+    targets = {
+        name: set(imported(statements(path.read_text(), at_once=True), known)) & known.keys()
+        for name, path in known.items()
+    }
     left = {name: others - {name} for name, others in targets.items()}
     while ready := {name for name, others in left.items() if not others & left.keys()}:
         left = {name: others for name, others in left.items() if name not in ready}
@@ -159,6 +165,11 @@ def test_modules_have_no_cycle() -> None:
 
 def test_nothing_that_answers_at_once_imports_torch() -> None:
     assert torch_users() == []
+
+
+def test_pyplot_with_its_state_for_a_whole_process_stays_out() -> None:
+    lines = (line for path in modules().values() for line in path.read_text().splitlines() if "pyplot" in line)
+    assert [line for line in lines if line.lstrip().startswith(("import ", "from "))] == []
 
 
 def test_torch_is_found_where_it_is_imported() -> None:
@@ -170,7 +181,7 @@ def test_modules_can_be_read_in_one_sitting() -> None:
 
 
 def calls_of_print(module: str) -> list[int]:
-    names = (node for node in ast.walk(tree(modules()[module])) if isinstance(node, ast.Call))
+    names = (node for node in ast.walk(parsed(modules()[module].read_text())) if isinstance(node, ast.Call))
     return [node.lineno for node in names if isinstance(node.func, ast.Name) and node.func.id == "print"]
 
 

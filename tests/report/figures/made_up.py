@@ -247,13 +247,16 @@ def caption(figure: Figure) -> str:
 
 
 def faults(figure: Figure) -> list[str]:
-    """Texts that leave the figure, overlap another one, or would read a name as a formula."""
-    texts = drawn_texts(figure)
-    assert texts
+    """Texts of a figure that leave it, overlap another one, or would read a name as a formula."""
+    return faults_among(drawn_texts(figure))
+
+
+def faults_among(texts: Sequence[Text]) -> list[str]:
+    """The same among the texts that were drawn."""
     with ignore_missing_glyphs():
         x0, y0, x1, y1 = np.array([text.get_window_extent().extents for text in texts]).T
     shown = [repr(text.get_text()) for text in texts]
-    edge = figure.bbox.padded(1)
+    edge = texts[0].figure.figure.bbox.padded(1)
     outside = (x0 < edge.x0) | (x1 > edge.x1) | (y0 < edge.y0) | (y1 > edge.y1)
     across = np.minimum.outer(x1, x1) - np.maximum.outer(x0, x0)
     up = np.minimum.outer(y1, y1) - np.maximum.outer(y0, y0)

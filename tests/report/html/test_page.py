@@ -30,11 +30,14 @@ from bnexp.report.html.page import (
 from bnexp.report.html.templates import script_json
 from bnexp.report.style import KNOWN, ON_DARK, arm_styles
 from bnexp.report.table import in_print
+from tests.helpers import crossed
 from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import HOSTILE, compared, settings, study
 
 LARGEST = 5_000_000
 """Bytes of a page with 1,000 trials of 100 records."""
+PLOTLY = 2_500_000
+"""Bytes of these at most that every page has, whatever it shows."""
 VOID = {"meta", "input", "line", "use", "link", "img", "br", "hr"}
 CONTRAST = 4.5
 HARMLESS = "harmless"
@@ -162,7 +165,7 @@ def test_nothing_is_asked_for_from_anywhere(parsed: Parsed) -> None:
 def test_plotly_comes_compressed(html: str) -> None:
     (packed,) = re.findall(r'<script type="text/plain" id="plotly">([\w+/=]+)</script>', html)
     assert decompress(b64decode(packed)).startswith(b"/**\n* plotly.js")
-    assert len(html.encode()) < 2_500_000
+    assert len(html.encode()) < PLOTLY
 
 
 def test_what_could_mislead_and_what_is_missing_is_said(parsed: Parsed) -> None:
@@ -208,7 +211,7 @@ def harmless() -> Parsed:
     return Parsed(everywhere(HARMLESS))
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", crossed(TEXTS, fast=3))
 def test_text_is_shown_as_it_is_and_adds_no_element_no_attribute_and_no_comment(harmless: Parsed, text: str) -> None:
     seen = Parsed(everywhere(text))
     assert seen.structure == harmless.structure
@@ -244,15 +247,15 @@ def test_numbers_that_are_not_finite_stay_out() -> None:
 @pytest.mark.parametrize(
     ("grid", "seeds"),
     [
-        ({"train.lr": [0.1 * i for i in range(1, 11)], "model.depth": range(1, 11)}, 5),
+        ({"train.lr": [0.1 * i for i in range(1, 11)], "model.depth": range(1, 11)}, 1),
+        pytest.param({"model.depth": range(100)}, 5, marks=pytest.mark.slow),
         pytest.param({"model.depth": range(500)}, 1, marks=pytest.mark.slow),
     ],
 )
 def test_a_thousand_trials_of_a_hundred_records_fit(grid: dict[str, Sequence[object]], seeds: int) -> None:
     made = study(grid=grid, seeds=seeds, records=100, outcomes=dict.fromkeys(range(0, 1000, 7), "diverged"))
     html = page_of(made)
-    assert len(made.trials) == 1000
-    assert len(html.encode()) < LARGEST
+    assert len(html.encode()) - PLOTLY < (LARGEST - PLOTLY) * len(made.trials) / 1000
     points = len(made.trials) // 2 // seeds
     assert f"curves of 36 of {points} grid points" in Parsed(html).visible
     assert f"60 of {points} grid points, evenly spaced" in Parsed(html).visible
