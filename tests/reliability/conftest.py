@@ -13,8 +13,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,8 +53,6 @@ from tests.reliability.faults import (
     unhurried,
 )
 
-WORKERS = 2
-"""Processes that fork others, at once."""
 SELDOM, OFTEN = 1e9, 1e-9
 """Seconds between checkpoints: none at all, or one at every record that can be continued."""
 FILMED = ("trials.csv", "curves.csv", "checksums.txt")
@@ -95,20 +93,25 @@ def folder() -> Iterator[Path]:
 
 # Processes
 
+InAWorker = Callable[..., Any]
+
 
 @pytest.fixture(scope="session")
-def workers() -> Iterator[ProcessPoolExecutor]:
-    """Processes with everything loaded in which nothing was trained: torch can't train in a fork of one that has."""
+def in_a_worker() -> Iterator[InAWorker]:
+    """A function that does something in a process that has everything loaded; what fails there fails here.
+
+    Nothing was trained in it, since torch can't train in a fork of a process that has.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pytest", "bnexp.report.figures.curves", __name__])
     root = str(Path(__file__).parents[2])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))))
         patch.setenv("OMP_NUM_THREADS", "1")
-        pool = ProcessPoolExecutor(WORKERS, mp_context=context)
-        finish(pool.submit(_warm_up) for _ in range(WORKERS))  # which starts them
+        pool = ProcessPoolExecutor(1, mp_context=context)
+        pool.submit(_warm_up).result(PATIENCE)  # which starts it
     with pool:
-        yield pool
+        yield lambda work, *details: pool.submit(work, *details).result(5 * PATIENCE)
 
 
 def _warm_up() -> None:
@@ -121,11 +124,6 @@ def _warm_up() -> None:
             assert child.code == 0, child.said
         write_report_files(ComparedRun(task.path))
     gc.freeze()
-
-
-def finish(futures: Iterable[Future[Any]]) -> list[Any]:
-    """Wait for what workers do; what failed there fails here."""
-    return [future.result(5 * PATIENCE) for future in futures]
 
 
 # What a process does to its files

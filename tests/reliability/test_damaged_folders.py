@@ -79,10 +79,10 @@ def flipped(content: bytes, at: int) -> bytes:
 
 
 def damages(name: str, content: bytes) -> dict[str, bytes]:
-    """A bit flipped in each cell of a row of each trial, or everywhere in a description; and the file cut off."""
+    """A bit flipped all over a row of each trial, or all over a description; and the file cut off."""
     lines = content.splitlines(keepends=True)
     chosen = [0, *range(1, len(lines), 3)] if name in TABLES else range(0, len(lines), 7)
-    places = [sum(map(len, lines[:i])) + at for i in chosen for at in range(0, len(lines[i]) - 1, 4)]
+    places = [sum(map(len, lines[:i])) + at for i in chosen for at in range(i % 7, len(lines[i]) - 1, 7)]
     lengths = {0, len(content) // 2, len(content) - len(lines[-1]), len(content) - 5}
     return {f"bit {at}": flipped(content, at) for at in places} | {f"cut at {n}": content[:n] for n in lengths}
 

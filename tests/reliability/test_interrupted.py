@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,10 +25,9 @@ from tests.helpers import crossed
 from tests.reliability.conftest import (
     OFTEN,
     SELDOM,
-    WORKERS,
+    InAWorker,
     Task,
     check_whole,
-    finish,
     leftovers,
     places,
     rows,
@@ -72,16 +69,16 @@ def finished(task: Task, saved: set[tuple[int, int]], expected: dict[str, Any], 
     check_whole(task.path, expected, where)
 
 
-def at_operations(task: Task, stops: list[int], seed: int) -> None:
+def at_operations(task: Task, stops: list[int]) -> None:
     """Interrupt a command at each of some operations; every third time in its first half what continues it, too."""
-    rng = random.Random(seed)
-    expected, names = undisturbed(replace(task, runs=task.runs / f"{seed}"))
+    rng = random.Random(0)
+    expected, names = undisturbed(replace(task, runs=task.runs / "first"))
     for stop in stops:
         half = len(names) // 2  # so many operations are left after a stop before it
         further = [rng.randrange(PREPARED, half)] * (stop % 3 == 0 and stop < half)
         where, saved = f"{task.signal} at {stop} ({names[stop - 1]}), {further}", set[tuple[int, int]]()
         for number in (stop, *further):
-            hit = replace(task, runs=task.runs / f"{seed}-{stop}", stop=number)
+            hit = replace(task, runs=task.runs / f"{stop}", stop=number)
             with hit.start() as child:
                 assert (child.code, child.said) == (130, interrupted(hit)), f"{where}: {child.said}"
             assert not hit.trained & saved, f"{where}: trained again: {hit.trained & saved}"
@@ -93,26 +90,26 @@ def at_operations(task: Task, stops: list[int], seed: int) -> None:
 @pytest.mark.parametrize("every", [SELDOM, OFTEN], ids=["no checkpoints", "checkpoints"])
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_at_any_operation_on_files_costs_no_record(
-    workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, every: float
+    in_a_worker: InAWorker, tmp_path: Path, number: signal.Signals, every: float
 ) -> None:
     task = Task(tiny(every), tmp_path, signal=number, command=True)
-    total = len(workers.submit(undisturbed, replace(task, runs=tmp_path / "first")).result(PATIENCE)[1])
+    total = len(in_a_worker(undisturbed, replace(task, runs=tmp_path / "first"))[1])
     stops = [1 + i * (total - 1) // (AT_OPERATIONS // 2 - 1) for i in range(AT_OPERATIONS // 2)]
-    finish(workers.submit(at_operations, task, stops[seed::WORKERS], seed) for seed in range(WORKERS))
+    in_a_worker(at_operations, task, stops)
 
 
-def at_random(task: Task, signals: int, seed: int) -> None:
+def at_random(task: Task, signals: int) -> None:
     """Interrupt a command and what continues it so many times, at random moments."""
-    expected, _ = undisturbed(replace(task, runs=task.runs / f"{seed}"))
-    rng, left, number = random.Random(seed), signals, 0
+    expected, _ = undisturbed(replace(task, runs=task.runs / "first"))
+    rng, left, number = random.Random(0), signals, 0
     while left:
         number += 1
-        each, saved = replace(task, runs=task.runs / f"{seed}-{number}"), set[tuple[int, int]]()
+        each, saved = replace(task, runs=task.runs / f"{number}"), set[tuple[int, int]]()
         while left and hit(each, rng):
             left -= 1
             assert not each.trained & saved
             saved = check_saved(each)
-        finished(each, saved, expected, f"{seed}, {number}")
+        finished(each, saved, expected, str(number))
 
 
 def hit(task: Task, rng: random.Random) -> bool:
@@ -129,10 +126,10 @@ def hit(task: Task, rng: random.Random) -> bool:
     return True
 
 
-@pytest.mark.slow
-def test_signals_at_random_moments_cost_no_record(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [1, pytest.param(AT_RANDOM, marks=pytest.mark.slow)])
+def test_signals_at_random_moments_cost_no_record(in_a_worker: InAWorker, tmp_path: Path, signals: int) -> None:
     task = Task(tiny(SELDOM), tmp_path, command=True, flush=True)
-    finish(workers.submit(at_random, task, AT_RANDOM // WORKERS, seed) for seed in range(WORKERS))
+    in_a_worker(at_random, task, signals)
 
 
 def stuck(task: Task) -> None:
@@ -154,10 +151,10 @@ def stuck(task: Task) -> None:
     crossed(["fsync .weights-000-15.safetensors", "write the rest of curves.csv"], SIGNALS, fast=2),
 )
 def test_a_second_signal_ends_even_a_process_that_is_stuck(
-    workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, operation: str
+    in_a_worker: InAWorker, tmp_path: Path, number: signal.Signals, operation: str
 ) -> None:
     task = Task(tiny(), tmp_path / "runs", signal=number, stuck=operation, command=True)
-    finish([workers.submit(stuck, task)])
+    in_a_worker(stuck, task)
 
 
 def loading(task: Task) -> None:
@@ -182,9 +179,9 @@ def loading(task: Task) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_signal_before_training_leaves_nothing(
-    workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals
+    in_a_worker: InAWorker, tmp_path: Path, number: signal.Signals
 ) -> None:
-    finish([workers.submit(loading, Task(tiny(), tmp_path / "runs", signal=number, command=True))])
+    in_a_worker(loading, Task(tiny(), tmp_path / "runs", signal=number, command=True))
 
 
 def drawing(task: Task) -> None:
@@ -200,19 +197,17 @@ def drawing(task: Task) -> None:
 
 @pytest.mark.parametrize(("operation", "number"), [("fsync .summary.md", signal.SIGINT)])
 def test_a_signal_while_the_report_is_written_leaves_only_the_report_to_do(
-    workers: ProcessPoolExecutor, tmp_path: Path, number: signal.Signals, operation: str
+    in_a_worker: InAWorker, tmp_path: Path, number: signal.Signals, operation: str
 ) -> None:
     task = Task(tiny(), tmp_path / "runs", signal=number, stuck=operation, command=True, report=True)
-    finish([workers.submit(drawing, task)])
+    in_a_worker(drawing, task)
 
 
-@pytest.mark.parametrize(("signals", "rounds"), [(SIGNALS[:1], 1), pytest.param(SIGNALS, 2, marks=pytest.mark.slow)])
-def test_the_command_itself_is_interrupted_and_continued(
-    tmp_path: Path, signals: Sequence[signal.Signals], rounds: int
-) -> None:
-    tasks = [Task(tiny(train={"epochs": 10**6}), tmp_path / number.name, signal=number) for number in signals]
+@pytest.mark.slow
+def test_the_command_itself_is_interrupted_and_continued(tmp_path: Path) -> None:
+    tasks = [Task(tiny(train={"epochs": 10**6}), tmp_path / number.name, signal=number) for number in SIGNALS]
     least = [0] * len(tasks)
-    for _ in range(rounds):  # the second time it is a continued run that is interrupted
+    for _ in range(2):  # the second time it is a continued run that is interrupted
         commands = [subprocess.Popen(command(task), stderr=subprocess.PIPE, env=ENVIRONMENT) for task in tasks]
         for i, (task, process) in enumerate(zip(tasks, commands, strict=True)):
             before = rows(task.path)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bnexp.plan import Options
+from bnexp.report.figures import pictures
 from bnexp.runner import prepare as preparing
 from bnexp.store.integrity import Tables, examine
 from bnexp.store.reader import RunRecord
@@ -24,10 +24,10 @@ from tests.cli.command import tree
 from tests.reliability.conftest import (
     FILMED,
     SELDOM,
+    InAWorker,
     Operations,
     Task,
     check_whole,
-    finish,
     leftovers,
     rows,
     tiny,
@@ -74,11 +74,15 @@ def refused(task: Task, options: Options) -> None:
     check_whole(task.path, expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"rerun": True}, {"retry_failed": True}], ids=["again", "rerun", "retry"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"rerun": True}, pytest.param({"retry_failed": True}, marks=pytest.mark.slow)],
+    ids=["again", "rerun", "retry"],
+)
 def test_the_second_of_two_is_refused_and_changes_nothing_until_the_first_is_dead(
-    workers: ProcessPoolExecutor, tmp_path: Path, options: dict[str, bool]
+    in_a_worker: InAWorker, tmp_path: Path, options: dict[str, bool]
 ) -> None:
-    finish([workers.submit(refused, Task(tiny(), tmp_path / "runs"), Options(**options))])
+    in_a_worker(refused, Task(tiny(), tmp_path / "runs"), Options(**options))
 
 
 def overtaken(task: Task) -> None:
@@ -110,8 +114,8 @@ def overtaken(task: Task) -> None:
             assert content(task.runs) == before
 
 
-def test_a_command_that_is_overtaken_leaves_the_other_one_alone(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
-    finish([workers.submit(overtaken, Task(tiny(), tmp_path / "runs"))])
+def test_a_command_that_is_overtaken_leaves_the_other_one_alone(in_a_worker: InAWorker, tmp_path: Path) -> None:
+    in_a_worker(overtaken, Task(tiny(), tmp_path / "runs"))
 
 
 def race(task: Task, count: int) -> None:
@@ -136,9 +140,9 @@ def race(task: Task, count: int) -> None:
 
 
 def test_of_four_that_start_at_once_one_at_least_does_it_and_none_disturbs_it(
-    workers: ProcessPoolExecutor, tmp_path: Path
+    in_a_worker: InAWorker, tmp_path: Path
 ) -> None:
-    finish(workers.submit(race, Task(tiny(), tmp_path / str(number)), 4) for number in range(1))
+    in_a_worker(race, Task(tiny(), tmp_path / "runs"), 4)
 
 
 def side_by_side(tasks: list[Task]) -> None:
@@ -151,9 +155,9 @@ def side_by_side(tasks: list[Task]) -> None:
         check_whole(task.path, results_)
 
 
-def test_different_experiments_train_side_by_side(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_different_experiments_train_side_by_side(in_a_worker: InAWorker, tmp_path: Path) -> None:
     configs = [tiny(), tiny(model={"depth": 1, "width": 8}), tiny(name="other")]
-    finish([workers.submit(side_by_side, [Task(config, tmp_path / "runs") for config in configs])])
+    in_a_worker(side_by_side, [Task(config, tmp_path / "runs") for config in configs])
 
 
 # Reading meanwhile
@@ -229,9 +233,9 @@ def read_variant(variant: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("variant", ["new", "continued", "retried"])
 def test_whatever_moments_a_reader_meets_the_files_at_it_reads_nothing_wrong(
-    workers: ProcessPoolExecutor, tmp_path: Path, variant: str
+    in_a_worker: InAWorker, tmp_path: Path, variant: str
 ) -> None:
-    finish([workers.submit(read_variant, variant, tmp_path)])
+    in_a_worker(read_variant, variant, tmp_path)
 
 
 def watched(task: Task, at_least: int) -> None:
@@ -292,6 +296,7 @@ def reporting(task: Task) -> None:
             wait(done.exists)
 
     def work() -> None:
+        pictures.write_pictures = lambda *study: ()  # which take long, and are written as the page is
         Operations(task.runs, pause)
         command("report", "--runs", task.runs)
 
@@ -308,12 +313,12 @@ def reporting(task: Task) -> None:
 
 
 def test_a_run_that_is_continued_while_its_report_is_written_leaves_that_alone(
-    workers: ProcessPoolExecutor, tmp_path: Path
+    in_a_worker: InAWorker, tmp_path: Path
 ) -> None:
-    finish([workers.submit(reporting, Task(tiny(SELDOM), tmp_path / "runs"))])
+    in_a_worker(reporting, Task(tiny(SELDOM), tmp_path / "runs"))
 
 
 @pytest.mark.slow
-def test_commands_that_read_a_run_in_training_find_nothing_wrong(workers: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_commands_that_read_a_run_in_training_find_nothing_wrong(in_a_worker: InAWorker, tmp_path: Path) -> None:
     config = tiny(SELDOM, train={"epochs": 60}, arms=["none", "before", "after"])
-    finish([workers.submit(watched, Task(config, tmp_path / "runs", flush=True), 300)])
+    in_a_worker(watched, Task(config, tmp_path / "runs", flush=True), 300)
