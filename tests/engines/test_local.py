@@ -56,7 +56,7 @@ def events(some: TrialGroup, latest: Callable[[int], Snapshot | None] = lambda n
 
 
 @pytest.mark.parametrize(
-    ("seeds", "most", "error"), crossed([1, 2, 3], [1, 2, 3, 4], [torch.OutOfMemoryError, MemoryError], fast=4)
+    ("seeds", "most", "error"), crossed([1, 2, 3], [1, 2, 3, 4], [torch.OutOfMemoryError, MemoryError], fast=6)
 )
 def test_the_trials_go_on_in_parts_and_equal_those_trained_together(
     memory: Callable[..., None], most: int, seeds: int, error: type[Exception]

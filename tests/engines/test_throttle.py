@@ -17,19 +17,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def spent(
-    clock: list[float], throttle: Throttle, cost: float, between: float = 0.01, until: float = 10_000.0
+    clock: list[float], throttle: Throttle, cost: float, between: float = 0.1, until: float = 10_000.0
 ) -> list[float]:
-    """The moments at which something that takes `cost` seconds was done."""
+    """The moments at which something that takes `cost` seconds was done, with so many seconds between two questions."""
     moments = []
 
     def work() -> None:
         moments.append(clock[0])
         clock[0] += cost
 
-    while clock[0] < 10_000:
+    while clock[0] < until:
         if throttle.due():
             throttle.run(work)
-        clock[0] += 0.01
+        clock[0] += between
     return moments
 
 
@@ -43,7 +43,7 @@ def test_what_costs_little_is_done_as_often_as_asked_for(clock: list[float]) -> 
 @pytest.mark.parametrize(("every", "share"), [(60, SAVED_SHARE), (1e-9, SAVED_SHARE), (0, HELD_SHARE)])
 @pytest.mark.parametrize("cost", [0.001, 0.1, 3.0, 20.0])
 def test_what_costs_much_is_done_seldom_enough(clock: list[float], every: float, share: float, cost: float) -> None:
-    moments = spent(clock, Throttle(every, share), cost)
+    moments = spent(clock, Throttle(every, share), cost, between=max(cost / 5, 0.01), until=max(500 * cost, 200.0))
     assert len(moments) >= 3
     # The first one is at a moment at which its cost isn't known.
     assert (len(moments) - 1) * cost / clock[0] <= share

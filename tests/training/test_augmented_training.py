@@ -10,7 +10,7 @@ from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.training import group_state
 from bnexp.training import work as trial_axis
-from tests.helpers import experiment, finished, made_up_data, only_group
+from tests.helpers import crossed, experiment, finished, made_up_data, only_group
 
 AUGMENTS = ["flip_crop", "flip_crop_cutout"]
 SIDE = 8
@@ -59,7 +59,7 @@ def test_all_arms_and_families_of_a_seed_train_on_the_same_pictures(fed: list[Te
     assert first.shape == (6, 2, 12, SIDE**2)
 
 
-@pytest.mark.parametrize("at_once", [1, 2, None])
+@pytest.mark.parametrize("at_once", [1, 2, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_seeds_pictures_do_not_depend_on_its_company(
     at_once: int | None, fed: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,8 +96,7 @@ def in_file(rows_BP: Tensor, data: Dataset) -> Tensor:
     return (images_NP[:, None] == rows_BP[None]).all(2).nonzero()[:, 1]
 
 
-@pytest.mark.parametrize("kind", ["none", "batch", "noisy_batch", "whiten"])
-@pytest.mark.parametrize("augment", AUGMENTS)
+@pytest.mark.parametrize(("augment", "kind"), crossed(AUGMENTS, ["none", "batch", "noisy_batch", "whiten"], fast=2))
 def test_pictures_are_measured_as_they_are_and_so_are_population_statistics(augment: str, kind: str) -> None:
     # At a learning rate of 0 only statistics could tell what was trained on.
     norm = {"kind": kind, "statistics": "population", "group_size": 2}

@@ -15,6 +15,7 @@ from bnexp.training.group_state import GroupTrainState
 from tests.helpers import (
     PLAIN_FLOAT64,
     assert_close,
+    crossed,
     curve,
     experiment,
     finished,
@@ -117,8 +118,8 @@ def assert_as_by_hand(model: dict[str, Any], name: str, size: int = 16, images: 
     pairwise(
         FAMILIES,
         ["none", "batch", "layer", "group"],
-        ["before", "after"],
-        ["before", "after"],
+        PLACES,
+        PLACES,
         [0.0, 0.3],
         ["sgd", "adamw"],
     ),
@@ -131,14 +132,12 @@ def test_a_trial_by_hand(family: str, kind: str, placement: str, addition: str, 
 
 
 @pytest.mark.usefixtures("float64_scalars")
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("placement", ["before", "after"])
+@pytest.mark.parametrize(("placement", "name"), crossed(PLACES, list(OPTIMIZERS), fast=2))
 def test_every_optimizer_by_hand(placement: str, name: str) -> None:
     assert_as_by_hand(FAMILIES["mlp"] | {"norm": placement, "activation": "tanh", "dropout": 0.3}, name)
 
 
-@pytest.mark.parametrize("placement", ["before", "after"])
-@pytest.mark.parametrize("family", ["vgg", "resnet"])
+@pytest.mark.parametrize(("family", "placement"), crossed(["vgg", "resnet"], PLACES, fast=2))
 def test_a_batch_of_one_image_is_normalised_over_its_places(family: str, placement: str) -> None:
     # 2 pixels a side are left at the end.
     assert_as_by_hand(FAMILIES[family] | {"norm": placement}, "sgd", size=1, images=12, side=8)

@@ -238,7 +238,7 @@ def test_running_statistics_that_are_no_numbers_count_from_the_record(name: str,
 # Beside the others
 
 
-@pytest.mark.parametrize(("kind", "optimizer", "clip"), crossed(KINDS, OPTIMIZERS, CLIPS, fast=8))
+@pytest.mark.parametrize(("kind", "optimizer", "clip"), crossed(KINDS, OPTIMIZERS, CLIPS, fast=9))
 def test_a_trial_of_no_numbers_changes_no_bit_of_its_neighbours(
     kind: str, optimizer: str, clip: dict[str, float]
 ) -> None:

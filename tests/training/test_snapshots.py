@@ -56,7 +56,7 @@ def group_of(name: str) -> TrialGroup:
         experiment(
             **raw
             | {"model": {"depth": 2, "width": 8} | raw.get("model", {})}
-            | {"train": {"epochs": 4, "batch_size": 16} | raw["train"]}
+            | {"train": {"epochs": 3, "batch_size": 16} | raw["train"]}
         )
     )
 

@@ -129,24 +129,26 @@ def test_shards_equal_the_trial_alone_with_every_norm_everywhere(
     assert_close(curve(together, group.numbers[-1]), curve(alone, group.numbers[-1]), TOGETHER_FLOAT64)
 
 
-@given(experiments(), st.sampled_from(AT_ONCE), st.booleans())
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],  # shrinking a failure takes minutes
-    suppress_health_check=list(HealthCheck),
-)
-def test_together_equals_alone_however_many_compute_at_once(
-    raw: dict[str, Any], at_once: int | None, uneven: bool
-) -> None:
-    whole = only_group(experiment(**raw))
-    group = whole.only(whole.numbers[1:]) if uneven else whole
-    data = made_up_data(whole, train_images=36, test=8, side=8 if raw["train"]["augment"] != "none" else 5)
-    together = trained(group, data, at_once)
-    for number in {group.numbers[0], group.numbers[len(group.trials) // 2], group.numbers[-1]}:
-        alone = trained(group.only([number]), data, None)
-        assert_close(curve(together, number), curve(alone, number), TOGETHER_FLOAT64)
+@pytest.mark.parametrize("examples", [8, pytest.param(60, marks=pytest.mark.slow)])
+def test_together_equals_alone_however_many_compute_at_once(examples: int) -> None:
+    @given(experiments(), st.sampled_from(AT_ONCE), st.booleans())
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.generate],  # shrinking a failure takes minutes
+        suppress_health_check=list(HealthCheck),
+    )
+    def check(raw: dict[str, Any], at_once: int | None, uneven: bool) -> None:
+        whole = only_group(experiment(**raw))
+        group = whole.only(whole.numbers[1:]) if uneven else whole
+        data = made_up_data(whole, train_images=36, test=8, side=8 if raw["train"]["augment"] != "none" else 5)
+        together = trained(group, data, at_once)
+        for number in {group.numbers[0], group.numbers[len(group.trials) // 2], group.numbers[-1]}:
+            alone = trained(group.only([number]), data, None)
+            assert_close(curve(together, number), curve(alone, number), TOGETHER_FLOAT64)
+
+    check()
 
 
 @pytest.mark.parametrize("count", [1, 2, 257])
