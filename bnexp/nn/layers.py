@@ -138,7 +138,8 @@ class Dropout(nn.Module):
         super().__init__()
         self.draws = draws
         self.register_buffer("rate_K", torch.tensor(rates, dtype=torch.float32), persistent=False)
-        self.register_buffer("gain_K", 1 / (1 - torch.tensor(rates, dtype=torch.float64)), persistent=False)
+        gains = [1 / (1 - rate) for rate in rates]  # not by torch, which for a device without memory loads its compiler
+        self.register_buffer("gain_K", torch.tensor(gains, dtype=torch.float64), persistent=False)
 
     def forward(self, x: Activations) -> Activations:
         if not self.training:

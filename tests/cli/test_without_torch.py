@@ -39,7 +39,7 @@ def test_finished_runs_are_read_without_torch(runs: Path, words: list[str]) -> N
 
 
 def test_a_plan_is_shown_without_the_compiler_of_torch(here: Path) -> None:
-    assert loaded(here, "show", "quickstart") == {"torch"}
+    assert loaded(here, "show", "quickstart", "model.dropout=0.2") == {"torch"}
 
 
 def test_verdicts_are_shown_without_torch(here: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -96,16 +97,35 @@ def results(record: RunRecord) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], dict[str, Any]]:
-    """The results of a run that nothing interrupts."""
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    """One whole run that nothing interrupted, with its report."""
+    return run(prepare(tiny(), tmp_path_factory.mktemp("finished"), "cpu"))
+
+
+def copied(finished: RunRecord, runs: Path) -> RunRecord:
+    """The same run in another folder, to be changed there."""
+    return RunRecord(Path(shutil.copytree(finished.path, runs / finished.path.name)))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, finished: RunRecord) -> Callable[..., RunRecord]:
+    """A function from what differs to a run that nothing interrupts."""
 
     @cache
-    def made(every: float) -> dict[str, Any]:
+    def made(every: float, **train: Any) -> RunRecord:
+        if every == SELDOM and not train:
+            return finished
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runner, "write_report_files", lambda record: None)
-            return results(run(prepare(tiny(every), tmp_path_factory.mktemp("undisturbed"), "cpu")))
+            return run(prepare(tiny(every, **train), tmp_path_factory.mktemp("whole"), "cpu"))
 
     return made
+
+
+@pytest.fixture(scope="module")
+def undisturbed(whole: Callable[..., RunRecord]) -> Callable[[float], dict[str, Any]]:
+    """The results of a run that nothing interrupts."""
+    return cache(lambda every: results(whole(every)))
 
 
 def test_tables_and_picture_follow_a_run_while_others_of_its_trials_train(
@@ -143,7 +163,7 @@ def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Calla
 
 @pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(
-    ("moments", "every"), crossed([[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]], [SELDOM, OFTEN], fast=4)
+    ("moments", "every"), crossed([[1], [2], [3], [4], [5], [6], [7], [8], [3, 1], [2, 2, 4]], [SELDOM, OFTEN], fast=5)
 )
 def test_a_continued_run_equals_an_undisturbed_one(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moments: list[int], every: float
@@ -165,23 +185,21 @@ def test_what_a_checkpoint_holds_is_not_trained_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("every", [SELDOM, OFTEN])
-@pytest.mark.parametrize("moment", [2, 3])
+@pytest.mark.parametrize(("moment", "every"), crossed([2, 3], [SELDOM, OFTEN], fast=2))
 def test_trials_that_were_stopped_stay_stopped_when_the_others_are_continued(
-    tmp_path: Path, moment: int, every: float
+    tmp_path: Path, whole: Callable[..., RunRecord], moment: int, every: float
 ) -> None:
     # The second record is the last of the stopped trials, and the checkpoint then still holds them.
-    config = tiny(every, stop_diverged=True)
-    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+    config, expected = tiny(every, stop_diverged=True), whole(every, stop_diverged=True)
     interrupted(config, tmp_path, moment)
     parts = run(prepare(config, tmp_path, "cpu"))
-    assert whole.curves.groupby("trial")["step"].max().tolist() == [15, 15, 5, 5]
+    assert expected.curves.groupby("trial")["step"].max().tolist() == [15, 15, 5, 5]
     # To the bit, since a group is trained again in the company that it had.
-    assert results(parts) == results(whole)
+    assert results(parts) == results(expected)
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize("moment", crossed(range(1, RECORDS), fast=3))
+@pytest.mark.parametrize("moment", crossed(range(1, RECORDS), fast=4))
 def test_an_interruption_saves_all_that_was_recorded(
     tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]], moment: int
 ) -> None:
@@ -210,11 +228,11 @@ def test_an_interrupted_run_puts_the_librarys_switches_back_and_closes_its_files
     assert not [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(link)]
 
 
-def test_a_finished_run_is_shown_as_it_is(tmp_path: Path) -> None:
-    first = run(prepare(tiny(), tmp_path, "cpu"))
+def test_a_finished_run_is_shown_as_it_is(tmp_path: Path, finished: RunRecord) -> None:
+    first = copied(finished, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in first.path.rglob("*")}
     events: list[Event] = []
-    assert run(prepare(tiny(), tmp_path, "cpu"), events.append) == first
+    assert run(prepare(tiny(), tmp_path, "cpu"), events.append).path == first.path
     assert events == []
     assert {path: path.stat().st_mtime_ns for path in first.path.rglob("*")} == before
 
@@ -347,9 +365,8 @@ def test_the_first_failure_stops_the_run_when_asked_to(
 
 
 @pytest.mark.usefixtures("without_report")
-def test_what_an_earlier_run_has_is_taken_over(tmp_path: Path) -> None:
-    small = tiny()
-    first = run(prepare(small, tmp_path, "cpu"))
+def test_what_an_earlier_run_has_is_taken_over(tmp_path: Path, finished: RunRecord) -> None:
+    first = copied(finished, tmp_path)
     larger = tiny().model_copy(update={"seeds": (0, 1), "grid": {"train.lr": (1e30, 0.05, 0.1)}})
     opened: list[RunSession] = []
     trained: set[int] = set()
@@ -380,11 +397,13 @@ def weights_of(record: RunRecord, trial: int) -> dict[str, bytes]:
     "why", ["other name", "other version", "other setting", "failed", "no weights", "damaged", "rerun"]
 )
 def test_what_is_no_result_of_the_same_trial_is_not_taken_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, break_updates: Break, why: str
+    tmp_path: Path, finished: RunRecord, monkeypatch: pytest.MonkeyPatch, break_updates: Break, why: str
 ) -> None:
     if why == "failed":
         break_updates(without_norm)
-    first = run(prepare(tiny(), tmp_path, "cpu"))
+        first = run(prepare(tiny(), tmp_path, "cpu"))
+    else:
+        first = copied(finished, tmp_path)
     larger: dict[str, Any] = {"seeds": (0, 1)}
     if why == "other name":
         larger["name"] = "other"
@@ -404,8 +423,10 @@ def test_what_is_no_result_of_the_same_trial_is_not_taken_over(
 
 
 @pytest.mark.usefixtures("without_report")
-def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(tmp_path: Path) -> None:
-    run(prepare(tiny(), tmp_path, "cpu"))
+def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(
+    tmp_path: Path, finished: RunRecord
+) -> None:
+    copied(finished, tmp_path)
     plan = prepare(tiny(OFTEN), tmp_path, "cpu")
     assert [len(each.numbers) for each in plan.reusable] == [4]
     assert plan.groups == ()
@@ -414,10 +435,12 @@ def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(
 
 @pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("moment", crossed([3, 1, 5], fast=3))
-def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path, moment: int) -> None:
+def test_a_run_that_took_trials_over_is_continued_like_any_other(
+    tmp_path: Path, finished: RunRecord, moment: int
+) -> None:
     larger = tiny().model_copy(update={"seeds": (0, 1)})
     for runs in (tmp_path / "whole", tmp_path / "parts"):
-        run(prepare(tiny(), runs, "cpu"))
+        copied(finished, runs)
     whole = run(prepare(larger, tmp_path / "whole", "cpu"))
     interrupted(larger, tmp_path / "parts", moment)
     assert prepare(larger, tmp_path / "parts", "cpu").reusable == ()
@@ -427,11 +450,11 @@ def test_a_run_that_took_trials_over_is_continued_like_any_other(tmp_path: Path,
 
 @pytest.mark.usefixtures("without_report")
 def test_a_run_that_lost_its_configuration_is_restored_and_takes_nothing_over(
-    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]
+    tmp_path: Path, whole: Callable[..., RunRecord], undisturbed: Callable[[float], dict[str, Any]]
 ) -> None:
     interrupted(tiny(), tmp_path, 3)
     (begun,) = tmp_path.iterdir()
-    run(prepare(tiny(OFTEN), tmp_path, "cpu"))  # which has the same trials
+    copied(whole(OFTEN), tmp_path)  # which has the same trials
     (begun / "config.yaml").unlink()
     plan = prepare(tiny(), tmp_path, "cpu")
     assert plan.reusable == ()
@@ -440,9 +463,9 @@ def test_a_run_that_lost_its_configuration_is_restored_and_takes_nothing_over(
 
 @pytest.mark.usefixtures("without_report")
 def test_a_run_made_anew_keeps_the_old_one_under_a_number(
-    tmp_path: Path, undisturbed: Callable[[float], dict[str, Any]]
+    tmp_path: Path, finished: RunRecord, undisturbed: Callable[[float], dict[str, Any]]
 ) -> None:
-    first = run(prepare(tiny(), tmp_path, "cpu"))
+    first = copied(finished, tmp_path)
     kept = {path.relative_to(first.path): path.read_bytes() for path in first.path.rglob("*") if path.is_file()}
     for number in (1, 2):
         events: list[Event] = []
@@ -461,12 +484,11 @@ def test_a_run_made_anew_keeps_the_old_one_under_a_number(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize(("from_step", "every"), crossed([1, 6, 11], [SELDOM, OFTEN], fast=2))
+@pytest.mark.parametrize(("from_step", "every"), crossed([1, 6, 11], [SELDOM, OFTEN], fast=3))
 def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_an_undisturbed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_step: int, every: float
+    tmp_path: Path, whole: Callable[..., RunRecord], monkeypatch: pytest.MonkeyPatch, from_step: int, every: float
 ) -> None:
-    config = tiny(every, precision="fp64")
-    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+    config, expected = tiny(every, precision="fp64"), whole(OFTEN, precision="fp64")
     update = GroupTrainState.update
     if every == SELDOM:
         monkeypatch.setattr(pace.Throttle, "due", lambda self, others=0: False)  # nothing to go on from
@@ -478,10 +500,10 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
 
     monkeypatch.setattr(GroupTrainState, "update", limited)
     cut = run(prepare(config, tmp_path / "cut", "cpu"))
-    places = [[(row["trial"], row["step"]) for row in table(record, "curves.csv")] for record in (whole, cut)]
+    places = [[(row["trial"], row["step"]) for row in table(record, "curves.csv")] for record in (expected, cut)]
     assert sorted(places[0]) == sorted(places[1])
-    assert list(cut.trials["outcome"]) == list(whole.trials["outcome"])
-    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (cut, whole)]
+    assert list(cut.trials["outcome"]) == list(expected.trials["outcome"])
+    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (cut, expected)]
     for name in ("train_loss", "test_accuracy"):
         assert_close(learned[0][name], learned[1][name], TOGETHER_FLOAT64)
     place = "the start" if every == SELDOM or from_step == 1 else f"step {from_step - 1}"
@@ -492,9 +514,10 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
 
 
 @pytest.mark.usefixtures("without_report")
-def test_an_interruption_after_a_cut_continues_the_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny(OFTEN, precision="fp64")
-    whole = run(prepare(config, tmp_path / "whole", "cpu"))
+def test_an_interruption_after_a_cut_continues_the_parts(
+    tmp_path: Path, whole: Callable[..., RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, expected = tiny(OFTEN, precision="fp64"), whole(OFTEN, precision="fp64")
     update = GroupTrainState.update
 
     def limited(self: GroupTrainState, *args: torch.Tensor) -> None:
@@ -509,18 +532,12 @@ def test_an_interruption_after_a_cut_continues_the_parts(tmp_path: Path, monkeyp
     saved = sorted(path.name for path in tmp_path.glob("tiny-*/checkpoints/group*"))
     assert saved == ["group-001.safetensors", "group-003.safetensors"]
     parts = run(prepare(config, tmp_path, "cpu"))
-    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (parts, whole)]
+    learned = [record.curves.query("trial < 2").sort_values(["trial", "step"]) for record in (parts, expected)]
     assert_close(learned[0]["train_loss"], learned[1]["train_loss"], TOGETHER_FLOAT64)
-    assert len(parts.curves) == len(whole.curves)
+    assert len(parts.curves) == len(expected.curves)
 
 
 # What stands in the folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
-    """One whole run, with its report."""
-    return run(prepare(tiny(), tmp_path_factory.mktemp("finished"), "cpu"))
 
 
 def test_a_diverged_trial_is_a_result_with_its_step_and_its_accuracies(finished: RunRecord) -> None:
@@ -563,22 +580,16 @@ print(runner.run(prepare(load(Path(sys.argv[1])), Path(sys.argv[2]), "cpu")).pat
 """
 
 
-def test_fresh_processes_give_the_same_curves_to_the_bit(tmp_path: Path, finished: RunRecord) -> None:
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(finished.path / "config.yaml"), str(tmp_path / hashing)],
-            env=os.environ | {"PYTHONHASHSEED": hashing, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for hashing in ("1", "2")
-    ]
-    answers = [process.communicate(timeout=120)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0]
-    one, other = (results(RunRecord(Path(answer.strip()))) for answer in answers)
-    assert one["curves"] == other["curves"] == results(finished)["curves"]
-    assert one["probes"] == other["probes"] == results(finished)["probes"]
-    assert one["weights"] == other["weights"]
+def test_a_fresh_process_gives_the_same_results_to_the_bit(tmp_path: Path, finished: RunRecord) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(finished.path / "config.yaml"), str(tmp_path)],
+        env=os.environ | {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert results(RunRecord(Path(answer.stdout.strip()))) == results(finished)
 
 
 # On MNIST
