@@ -321,7 +321,7 @@ class _Log:
             self._print(f"{self._tally.counts()}  {news(event)}")
         elif event.progress.ended:
             record = event.progress.record
-            spent = f"{record.seconds * len(record.trials):.1f} s for {len(record.trials)} at once"
+            spent = f"{counted(len(record.trials), 'trial')} took {record.seconds * len(record.trials):.1f} s"
             activity = f"; {event.activity}" if event.activity else ""
             done = f"{self._tally.counts()}  epoch {record.epoch}  {self._tally.accuracies()}"
             self._print(f"{done}  ({spent}{activity})")

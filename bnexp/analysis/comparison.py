@@ -318,7 +318,7 @@ def headline(comparison: Comparison) -> str:
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
     if best.arm != baseline:
         phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
-    phrase += f" {metric}"
+    phrase += f" {metric.replace('_', ' ')}"
     if best.difference is not None:
         phrase += f", {metric_text(metric, best.difference, sign=True)}"
     if best.difference_low is not None:

@@ -13,7 +13,7 @@ from bnexp.claims.pictures import claim_figure, verdicts_figure
 from bnexp.claims.tables import (
     NO_VERDICT,
     UNREADABLE,
-    change_text,
+    change_cell,
     claims_table,
     evidence_tables,
     margin_text,
@@ -156,7 +156,7 @@ def verdict_sentence(evidence: Evidence) -> str:
     if row.change is not None:
         sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
         how = f"{sign} agrees; the margin is {margin}"
-        found = f"{change_text(row.change, row.ratio)}, {arm} against {baseline} ({how}), n = {row.n}"
+        found = f"{change_cell(row.change, row.ratio)}, {arm} against {baseline} ({how}), n = {row.n}"
     regime = "; with equal settings" if row.regime == "equal" else ""
     if row.regime == "tuned" and len(row.rates) == 2:
         regime = f"; each with what it chose: {baseline}: {row.rates[0]}; {arm}: {row.rates[1]}"
@@ -177,7 +177,7 @@ def surprises(evidence: Evidence) -> list[str]:
         found.append(f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}.")
     against = [row for row in rows if row.measure != primary and row.verdict.startswith(VerdictLabel.opposite)]
     for row in against[:MOST_OPPOSITE]:
-        found.append(f"OPPOSITE, {row.regime}: {row.measure}: {change_text(row.change, row.ratio)}.")
+        found.append(f"OPPOSITE, {row.regime}: {row.measure}: {change_cell(row.change, row.ratio)}.")
     if len(against) > MOST_OPPOSITE:
         found.append(f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table.")
     return [*found, *_points_against(evidence)]

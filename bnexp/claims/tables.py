@@ -15,7 +15,7 @@ from bnexp.config.load import shipped
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.summary import without_nan
-from bnexp.report.table import Column, Table, plain_table
+from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
 MOST_CHOICES = 4
 """The range describes an arm with more choices than this."""
@@ -167,25 +167,25 @@ def format_number(value: float, digits: int = 3) -> str:
 
 def margin_text(margin: float | None, ratio: bool) -> str:
     """Write the least change that counts."""
-    return "-" if margin is None else f"{'×' if ratio else ''}{format_number(margin)}"
+    return MISSING if margin is None else f"{'×' if ratio else ''}{format_number(margin)}"
 
 
-def change_text(change: Estimate | None, ratio: bool) -> str:
+def change_cell(change: Estimate | None, ratio: bool) -> Cell:
     """Write a change with its interval; a ratio as ×."""
     if change is None:
-        return "-"
+        return Cell(MISSING)
     mean, *ends = [
         f"×{format_number(end)}" if ratio else f"{'+' if end > 0 else ''}{format_number(end)}"
         for end in change
         if end is not None
     ]
-    return f"{mean} [{', '.join(ends)}]" if ends else mean
+    return Cell(mean, f"[{', '.join(ends)}]" if ends else "")
 
 
 def spread_text(values: tuple[float, float | None] | None) -> str:
     """Write a mean and a standard deviation."""
     if values is None:
-        return "-"
+        return MISSING
     mean, deviation = values
     return format_number(mean) if deviation is None else f"{format_number(mean)} ± {format_number(deviation, 2)}"
 
@@ -241,7 +241,7 @@ def claims_table(found: Sequence[Evidence], title: str = "", *, wide: bool = Fal
         return Table(COLUMNS, shown, title, tuple(not_run(found)))
     counting = {m.label for each in found for m in each.claim.settings.measures if m.value == "diverged"}
     notes = [DIVERGED_NOTE] if any(row.measure in counting for row in shown) else []
-    return Table(NARROW, shown, title, (*notes, *_contradicted(found), *not_run(found)))
+    return Table(NARROW, shown, title, (*notes, *_contradicted(found), *not_run(found))).known()
 
 
 def _contradicted(found: Sequence[Evidence]) -> Iterator[str]:
@@ -288,16 +288,16 @@ def evidence_tables(evidence: Evidence) -> list[Table]:
 
 
 def _arm(row: Row, place: int) -> str:
-    return "-" if row.arms is None else f"{row.arms[place]} {spread_text((row.baseline, row.treated)[place])}"
+    return MISSING if row.arms is None else f"{row.arms[place]} {spread_text((row.baseline, row.treated)[place])}"
 
 
 def _listed(header: str, field: str, sign: str = " | ", legend: str = "") -> Column[Row]:
-    return Column(header, lambda row: sign.join(getattr(row, field)) or "-", kind="text", legend=legend)
+    return Column(header, lambda row: sign.join(getattr(row, field)) or MISSING, kind="text", legend=legend)
 
 
 COLUMNS: tuple[Column[Row], ...] = (
     Column("claim", lambda row: row.claim, kind="text"),
-    Column("measure", lambda row: row.measure or "-", kind="text"),
+    Column("measure", lambda row: row.measure or MISSING, kind="text", shared=True),
     Column(
         "regime",
         lambda row: row.regime,
@@ -316,7 +316,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("arm", lambda row: _arm(row, 1), kind="text"),
     Column(
         "Δ [interval]",
-        lambda row: change_text(row.change, row.ratio),
+        lambda row: change_cell(row.change, row.ratio),
         legend="Δ: mean and 95 % t interval over the paired seeds; a number above 0 agrees with the claim, a ratio (×) "
         "above 1; margin: the least Δ that counts, written down before the runs",
     ),
@@ -324,7 +324,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column("d_z", lambda row: number(row.effect, ".2f")),
     Column(
         "p (Holm)",
-        lambda row: "-" if row.p is None else f"{p_value(row.p)} ({p_value(row.p_holm)})",
+        lambda row: MISSING if row.p is None else f"{p_value(row.p)} ({p_value(row.p_holm)})",
         legend="p (Holm): of the paired t test, and adjusted for the number of claims that are judged together",
     ),
     _listed("epochs to threshold", "time_to"),
@@ -333,7 +333,7 @@ COLUMNS: tuple[Column[Row], ...] = (
     ),
     Column(
         "s/step",
-        lambda row: "-" if row.step_ratio is None else f"×{row.step_ratio:.2f}",
+        lambda row: MISSING if row.step_ratio is None else f"×{row.step_ratio:.2f}",
         legend="s/step: arm / baseline, from the runs as they went, on one clock and not in turns; left out below a "
         "second; costs_per_step measures it properly",
     ),

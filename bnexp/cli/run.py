@@ -6,10 +6,10 @@ import typer
 
 from bnexp.cli.compare import TensorBoard, write_tensorboard
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
-from bnexp.cli.output import print_comparisons, print_views
+from bnexp.cli.output import print_comparisons, print_text, print_views
 from bnexp.errors import check_installed, refuse_twice
 from bnexp.runner.signals import EXIT_CODE
-from bnexp.screen import print_line, warn
+from bnexp.screen import warn
 
 if TYPE_CHECKING:
     from bnexp.api import Run
@@ -108,8 +108,8 @@ def _report(finished: "list[Run]", *, as_json: bool, quiet: bool) -> None:
         study = run.record.study
         print_views(run.record.comparison, "main", study.question or study.name)
         files = (*SUMMARIES, PICTURE, TRIALS, CURVES, *([PROBES] if run.config.probes else []))
-        print_line(f"\n{run.path}: {', '.join(files)}")
+        print_text(f"\n{run.path}: {', '.join(files)}")
         if failed := _failed(run):
-            print_line(f"{failed} of {len(run.trials)} trials failed, see log.txt; --retry-failed trains them again")
+            print_text(f"{failed} of {len(run.trials)} trials failed, see log.txt; --retry-failed trains them again")
     names = " ".join(run.name for run in finished)
-    print_line(f"Next: bnexp report {names} draws pictures and writes a page")
+    print_text(f"Next: bnexp report {names} draws pictures and writes a page")

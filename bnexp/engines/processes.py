@@ -96,7 +96,7 @@ class ProcessPool:
 
     def activity(self, nodes: Sequence[str]) -> str:
         """Describe the groups in training for people."""
-        return f"{counted(len(nodes), 'group')} at once" if len(nodes) > 1 else ""
+        return f"{counted(len(nodes), 'group')} training" if len(nodes) > 1 else ""
 
     def has_workers(self) -> bool:
         """Workers that die are replaced, so there always are some."""

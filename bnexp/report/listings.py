@@ -15,7 +15,7 @@ import pandas as pd
 from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_run, reason
 from bnexp.config.experiment import ExperimentConfig, cell_settings
-from bnexp.config.keys import get, leaves
+from bnexp.config.keys import below, get, leaves
 from bnexp.config.text import counted, escaped
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.records import PROBE_COLUMNS
@@ -27,7 +27,7 @@ from bnexp.store.tables import probe_of
 
 INDENT = "    "
 KEPT = "\0"
-"""Placeholder for a space within an interval or a list, where no line is broken."""
+"""Placeholder for a space within an estimate or a setting, where no line is broken."""
 NEVER_SHOWN = ("name", "question", "tuned")
 """Settings that never tell runs apart."""
 
@@ -43,6 +43,7 @@ class Listed:
     ended: int | None = None
     """Trials that have ended."""
     trials: int | None = None
+    diverged: int = 0
     progress: dict[str, int] = field(default_factory=dict)
     """The epoch (or step, where the budget is in steps) that the unfinished trials have reached, and of how many."""
     started: str = ""
@@ -60,10 +61,12 @@ class Listed:
         trials = "" if self.trials is None else f"{self.ended}/{self.trials} trials"
         (unit, at), (_, of) = list(self.progress.items()) or (("", 0), ("", 0))
         far = f"{unit} {at} of {of}" if self.progress else ""
-        state = ", ".join(filter(None, [self.state, trials, far]))
+        diverged = f"{self.diverged} diverged" if self.diverged else ""
+        state = ", ".join(filter(None, [self.state, trials, diverged, far]))
         yield from _wrapped("  ".join(filter(None, [self.run, state, date, _size(self.bytes)])), width, "")
         differs = [f"{key} {value_text(value)}" for key, value in self.differs.items()]
-        others = [each for each in self.overrides if each.partition("=")[0] not in self.differs]
+        told = [each for each in self.overrides if any(below(each.partition("=")[0], key) for key in self.differs)]
+        others = [each for each in self.overrides if each not in told]
         if settings := ", ".join([*differs, *others]):
             yield from _wrapped(settings, width, INDENT)
         if self.headline:
@@ -71,7 +74,9 @@ class Listed:
 
 
 def _wrapped(text: str, width: int | None, indent: str) -> list[str]:
-    together = re.sub(r"\[[^]]*\]| = ", lambda found: found[0].replace(" ", KEPT), indent + escaped(text))
+    together = re.sub(
+        r"(?:\S+ )?(?:\{[^}]*\}|\[[^]]*\])| = ", lambda found: found[0].replace(" ", KEPT), indent + escaped(text)
+    )
     lines = wrap(together, width or maxsize, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
     return [line.replace(KEPT, " ") for line in lines]
 
@@ -107,6 +112,7 @@ def _listed(run: RunRecord) -> Listed:
             state="damaged" if run.warnings else _state(run),
             ended=run.finished,
             trials=len(run.trials),
+            diverged=int((run.trials["outcome"] == "diverged").sum()),
             progress={} if run.complete else _progress(run),
             started=str(run.environment.get("started", "")),
             overrides=run.overrides,

@@ -261,7 +261,7 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
         return table, heads
     shown = table
-    if len(table.shared.columns) > 1:
+    if table.shared.columns:
         shown = table.only([column for column in table.columns if not column.shared])
         values = [", ".join(map(" ".join, zip(table.shared.headers, row, strict=True))) for row in table.shared.rows]
         heads = ["" if value == before else value for before, value in pairwise(["", *values])]
@@ -316,11 +316,11 @@ def _one_line_widths(table: Table) -> list[int]:
 
 
 def _least_widths(table: Table) -> list[int]:
-    """Return the width of each column's longest word; a detail stays on one line."""
+    """Return the width of each column's longest word; details and shared values stay on one line."""
     words = [[*header.split()] for header in table.headers]
     for row in table.cells:
-        for found, cell in zip(words, row, strict=True):
-            found += [*cell.text.split(), cell.detail]
+        for found, cell, column in zip(words, row, table.columns, strict=True):
+            found += [*([cell.text] if column.shared else cell.text.split()), cell.detail]
     return [max(map(cell_len, found), default=0) for found in words]
 
 

@@ -37,7 +37,7 @@ def test_one_seed_has_a_difference_without_an_interval() -> None:
     before = comparison.rows[1]
     assert (before.n, before.mean, before.low, before.difference) == (1, 0.9, None, pytest.approx(0.8))
     assert (before.difference_low, before.p) == (None, None)
-    assert headline(comparison) == "before 0.900 vs none 0.100 final_test_accuracy, +0.800, n = 1"
+    assert headline(comparison) == "before 0.900 vs none 0.100 final test accuracy, +0.800, n = 1"
 
 
 def test_the_baseline_is_none_or_the_first_arm_or_the_one_asked_for() -> None:
@@ -70,9 +70,9 @@ DIVERGES = {"outcome": "diverged", "accuracy": 0.1}
         (
             {"accuracy": 0.5},
             FAILS,
-            "none 0.500 final_test_accuracy, n = 3; 3 of 6 trials failed (RuntimeError: out of memory)",
+            "none 0.500 final test accuracy, n = 3; 3 of 6 trials failed (RuntimeError: out of memory)",
         ),
-        ({"accuracy": 0.5}, {"accuracy": 0.5}, "before 0.500 vs none 0.500 final_test_accuracy, +0.000 "),
+        ({"accuracy": 0.5}, {"accuracy": 0.5}, "before 0.500 vs none 0.500 final test accuracy, +0.000 "),
     ],
 )
 def test_the_headline_says_how_trials_ended_where_there_is_no_result(none: dict, before: dict, said: str) -> None:
@@ -100,7 +100,7 @@ def two_keys() -> Study:
 def test_the_headline_is_over_all_grid_points_whichever_rows_are_shown() -> None:
     comparison, together = compare_arms(two_keys()), compare_arms(two_keys(), by=[])
     assert headline(comparison) == (
-        "before 0.336 vs none 0.185 final_test_accuracy, +0.150 [+0.150, +0.150], n = 2, mean of 4 grid points: "
+        "before 0.336 vs none 0.185 final test accuracy, +0.150 [+0.150, +0.150], n = 2, mean of 4 grid points: "
         "before is ahead (not settled)"
     )
     assert headline(together) == headline(ordered(comparison, "mean", 1)) == headline(comparison)

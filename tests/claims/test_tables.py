@@ -11,7 +11,7 @@ from bnexp.claims.evidence import Chosen, Evidence
 from bnexp.claims.runs import Finding
 from bnexp.claims.tables import (
     COLUMNS,
-    change_text,
+    change_cell,
     choices_text,
     claims_table,
     command_line_name,
@@ -49,10 +49,10 @@ def test_a_number_has_the_digits_that_count_and_no_more(value: float, digits: in
 
 
 def test_changes_margins_and_spreads() -> None:
-    assert change_text((0.1234, -0.5, 0.7), ratio=False) == "+0.123 [-0.5, +0.7]"
-    assert change_text((2.0, 1.5, 2500.0), ratio=True) == "×2 [×1.5, ×2500]"
-    assert change_text((0.5, None, None), ratio=False) == "+0.5"
-    assert (change_text(None, ratio=True), margin_text(None, ratio=True), spread_text(None)) == ("-", "-", "-")
+    assert str(change_cell((0.1234, -0.5, 0.7), ratio=False)) == "+0.123 [-0.5, +0.7]"
+    assert str(change_cell((2.0, 1.5, 2500.0), ratio=True)) == "×2 [×1.5, ×2500]"
+    assert str(change_cell((0.5, None, None), ratio=False)) == "+0.5"
+    assert (str(change_cell(None, ratio=True)), margin_text(None, ratio=True), spread_text(None)) == ("-", "-", "-")
     assert (margin_text(1.25, ratio=True), margin_text(0.005, ratio=False)) == ("×1.25", "0.005")
     assert (spread_text((660.0, 112.0)), spread_text((0.5, None))) == ("660 ± 110", "0.5")
 
@@ -177,6 +177,9 @@ def test_the_usual_table_fits_a_terminal_of_80_columns() -> None:
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert max(map(len, lines)) <= 80
     assert not any("narrow" in line for line in lines)
+    assert lines[2].startswith(
+        "measure test accuracy"
+    )  # above the rows that share it, and as wide as they are together
 
 
 def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:

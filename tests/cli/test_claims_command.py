@@ -27,7 +27,7 @@ def claim(here: Path) -> Path:
 def test_an_exact_claim_is_run_and_shown_with_the_page(cli: Command, here: Path) -> None:
     done = cli("claims", "run", "restores_identity", "--check")
     assert done.code == 0
-    assert "restores_identity  -        exact" in done.out
+    assert "restores_identity  exact   HOLDS" in done.out
     assert "HOLDS" in done.out
     assert done.err.startswith("bnexp: restores_identity: ")
     shown = cli("claims", "show", "restores_identity", "--html")

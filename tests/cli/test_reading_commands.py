@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,12 +126,22 @@ def test_list_tells_runs_of_one_name_apart(runs: Path, cli: Command, name: str, 
 
 
 def test_lines_of_the_list_are_broken_between_words_only() -> None:
-    headline = "before 0.985 vs none 0.083 final_test_accuracy, +0.902 [+0.887, +0.916], n = 3: before is ahead"
+    headline = "before 0.985 vs none 0.083 final test accuracy, +0.902 [+0.887, +0.916], n = 3: before is ahead"
     entry = Listed("quickstart-a6b83a74", "runs/quickstart-a6b83a74", "complete", 9, 9, headline=headline)
     assert list(entry.lines(80)) == [
         "quickstart-a6b83a74  complete, 9/9 trials  0 B",
-        "    before 0.985 vs none 0.083 final_test_accuracy, +0.902 [+0.887, +0.916],",
+        "    before 0.985 vs none 0.083 final test accuracy, +0.902 [+0.887, +0.916],",
         "    n = 3: before is ahead",
+    ]
+
+
+def test_the_list_says_what_was_overridden_once_and_how_many_trials_diverged() -> None:
+    entry = Listed("quickstart-d5e0553b", "runs/quickstart-d5e0553b", "complete", 6, 6, diverged=2)
+    overrides = ["grid.train.lr=[0.1, 1]", "model.activation=relu"]
+    found = replace(entry, differs={"grid": {"train.lr": [0.1, 1]}}, overrides=overrides)
+    assert list(found.lines(80)) == [
+        "quickstart-d5e0553b  complete, 6/6 trials, 2 diverged  0 B",
+        "    grid {train.lr: [0.1, 1]}, model.activation=relu",
     ]
 
 

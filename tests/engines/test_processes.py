@@ -101,7 +101,7 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(
     seen: list[Event] = []
     record = run(prepare(config(), tmp_path, engine(2)), seen.append)
     assert kept(record) == kept(undisturbed)
-    assert "2 groups at once" in {event.activity for event in seen}
+    assert "2 groups training" in {event.activity for event in seen}
     assert record.environment["workers"] == 2
     assert not children()
 
