@@ -60,8 +60,14 @@ def complete_run(incomplete: str) -> list[str]:
     return [Path(path).parent.name for path in found]
 
 
+def _device(name: str) -> str:
+    from bnexp.engines.engine import check_device
+
+    return check_device(name)
+
+
 Runs = Annotated[Path, typer.Option("--runs", envvar="BNEXP_RUNS", help="Folder that holds the run folders.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
+Device = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or cuda:i.")]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -65,9 +65,6 @@ def run(
     from bnexp.engines.engine import EngineChoice
     from bnexp.plan import Options, run_name
 
-    choice = EngineChoice(device, engine, workers, address, gpus_per_group)
-    choice.check()
-
     if tensorboard:
         check_installed("tensorboard")  # not after hours of training
     paths, overrides = split(arguments)
@@ -75,6 +72,7 @@ def run(
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
+    choice = EngineChoice(device, engine, workers, address, gpus_per_group)
     options = Options(rerun, retry_failed, fail_fast)
     try:
         finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from bnexp.data.dataset import Dataset, load
+from bnexp.engines.engine import check_device
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup
 from bnexp.training.numerics import dtype_of
@@ -19,10 +20,8 @@ def choose_device(name: str) -> torch.device:
     Raises:
         InputError: no such device here.
     """
-    if name == "auto":
+    if check_device(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", name):
-        raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:i")
     count = torch.cuda.device_count()
     if name != "cpu" and int(name.partition(":")[2] or 0) >= count:
         raise InputError(f"--device {name}: this machine has {count or 'no'} CUDA devices; use --device cpu or auto")

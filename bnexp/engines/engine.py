@@ -1,5 +1,6 @@
 """The interface of an engine, and choosing one by name."""
 
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +63,18 @@ class Engine(Protocol):
 
 
 ENGINES = ("local", "ray")
+NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes RAY_AUTH_MODE=token"
+
+
+def check_device(name: str) -> str:
+    """Return the name of a device as it is, whether this machine has it or not.
+
+    Raises:
+        InputError: no device is called so.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
+        raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:i")
+    return name
 
 
 @dataclass(frozen=True)
@@ -80,8 +93,9 @@ class EngineChoice:
         """Refuse what can be refused before anything is loaded.
 
         Raises:
-            InputError: no such engine, it is not installed, or options of Ray without it.
+            InputError: no such engine or device, Ray is not installed, or options that don't go with the engine.
         """
+        check_device(self.device)
         if self.engine not in ENGINES:
             expected = f"expected {' or '.join(ENGINES)}"
             raise InputError(f"--engine {self.engine}: {expected}{nearest(self.engine, ENGINES)}")
@@ -93,6 +107,12 @@ class EngineChoice:
             raise InputError(f"{given[0]} is for clusters; add --engine ray")
         if self.workers is not None and self.engine == "ray":
             raise InputError("--workers is for --engine local; Ray uses all CPUs or GPUs of its nodes")
+        if ":" in self.device and self.engine == "ray":
+            raise InputError(f"--device {self.device}: expected auto, cpu or cuda, since Ray gives out the GPUs")
+        if self.gpus_per_group is not None and not 0 < self.gpus_per_group <= 1:
+            raise InputError(f"--gpus-per-group {self.gpus_per_group:g}: expected a number above 0 and at most 1")
+        if self.address and not re.fullmatch("auto|.+:[0-9]+", self.address):
+            raise InputError(f"--address {self.address}: expected auto or HOST:PORT; {NO_CLUSTER}")
 
     @contextmanager
     def entered(self) -> "Iterator[Engine]":

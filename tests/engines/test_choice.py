@@ -13,7 +13,7 @@ from tests.test_architecture import loaded_with
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--address": {"address": "10.0.0.1:6379"},
-    "--gpus-per-group": {"gpus_per_group": 0.0},
+    "--gpus-per-group": {"gpus_per_group": 0.5},
 }
 
 
@@ -74,10 +74,24 @@ def test_the_local_engine_is_entered_on_its_device() -> None:
         assert engine == Local((torch.device("cpu"),), available_cores())
 
 
-def test_a_device_that_is_not_there_is_refused_as_the_engine_is_entered() -> None:
-    entering = EngineChoice(device="tpu").entered()
-    with pytest.raises(InputError, match=r"^--device tpu: expected auto, cpu, cuda or cuda:i$"):
-        entering.__enter__()
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"device": "tpu"}, "--device tpu: expected auto, cpu, cuda or cuda:i"),
+        ({"engine": "ray", "device": "cuda:1"}, "--device cuda:1: expected auto, cpu or cuda, since Ray gives out"),
+        ({"engine": "ray", "gpus_per_group": 0.0}, "--gpus-per-group 0: expected a number above 0 and at most 1"),
+        ({"engine": "ray", "gpus_per_group": 2.0}, "--gpus-per-group 2: expected a number above 0 and at most 1"),
+        *(
+            ({"engine": "ray", "address": address}, f"--address {address}: expected auto or HOST:PORT; ray start")
+            for address in ("nobody", "host:port", ":6379", "host:")
+        ),
+    ],
+)
+def test_what_is_no_value_of_an_option_is_refused_though_nothing_may_be_trained(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], said: str
+) -> None:
+    installed(monkeypatch, True)
+    assert refusal(EngineChoice(**given)).startswith(said)
 
 
 def test_choosing_needs_neither_torch_nor_ray() -> None:

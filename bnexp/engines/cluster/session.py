@@ -18,9 +18,9 @@ from bnexp.data.machine import free_memory
 from bnexp.engines.cluster.engine import Cluster, Node, NodeInfo
 from bnexp.engines.cluster.workers import differing, first_sentence, names_of, versions
 from bnexp.engines.devices import device_name
+from bnexp.engines.engine import NO_CLUSTER
 from bnexp.errors import InputError
 
-NO_CLUSTER = "ray start --head starts a cluster; one that asks for a token takes RAY_AUTH_MODE=token"
 KNOCK_SECONDS = 10.0
 """How long the address of a cluster may take to answer."""
 PROBE_SECONDS = 120.0
@@ -39,10 +39,6 @@ def ray_cluster(device: str, address: str | None, gpus_per_group: float) -> Iter
     Raises:
         InputError: no cluster answers there, or it can't be trained on.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError(f"--device {device}: expected auto, cpu or cuda, since Ray gives out the GPUs")
-    if not 0 < gpus_per_group <= 1:
-        raise InputError(f"--gpus-per-group {gpus_per_group:g}: expected a number above 0 and at most 1")
     with _joined(address):
         if device == "auto":
             device = "cuda" if ray.cluster_resources().get("GPU", 0) >= 1 else "cpu"
@@ -72,10 +68,8 @@ def _joined(address: str | None) -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raise what is wrong with an address where nobody answers: Ray would try for minutes."""
+    """Raise what is wrong where nobody answers: Ray would try for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError("expected auto or HOST:PORT")
     socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
