@@ -93,7 +93,8 @@ def fold(
 
 Number = Annotated[int, typer.Argument(metavar="TRIAL", min=0, help="Its number, as in trials.csv.")]
 To = Annotated[
-    Path | None, typer.Option("--to", help="Folder to write into; default: export/trial-NNN in the run folder.")
+    Path | None,
+    typer.Option("--to", help="Folder to write into; default: export/trial-NNN or trial-NNN-folded in the run folder."),
 ]
 Folded = Annotated[bool, typer.Option("--folded", help="Fold norm layers into the weights beside them.")]
 Onnx = Annotated[bool, typer.Option("--onnx", help="Write model.onnx, too.")]

@@ -193,9 +193,10 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
-    """Write one trial into a folder (default: export/trial-NNN in the run folder), once what is written was checked.
+    """Write one trial into a folder, once what is written was checked.
 
-    With `fold` its norm layers are folded into the weights beside them. Where ONNX can't be written, or gives other
+    With `fold` its norm layers are folded into the weights beside them. The folder is by default export/trial-NNN in
+    the run folder, or export/trial-NNN-folded. Where ONNX can't be written, or gives other
     logits, the other files are kept all the same, and `failed` has the reason.
 
     Raises:
@@ -207,7 +208,7 @@ def export_trial(
     (trained,) = trained_trials(run, [number])
     if not trained.finite:
         raise InputError(f"{run.path}: trial {number} diverged: the weights are not finite")
-    place = folder or run.path / "export" / f"trial-{number:03}"
+    place = folder or run.path / "export" / f"trial-{number:03}{'-folded' if fold else ''}"
     present = [name for name in (MODULE, WEIGHTS, ONNX) if (place / name).exists()]
     if present and not ((place / MODULE).is_file() and MARK.encode() in (place / MODULE).read_bytes()):
         raise InputError(f"{place}: has a {present[0]} that bnexp export didn't write; choose another folder with --to")

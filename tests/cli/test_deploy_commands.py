@@ -93,6 +93,15 @@ def test_export_writes_into_the_run_folder_and_says_what(runs: Path, cli: Comman
     assert check.startswith("model.py: over 360 test images the logits, up to ")
 
 
+def test_a_folded_export_leaves_the_unfolded_one_alone(runs: Path, cli: Command, name: str) -> None:
+    number = with_bn(cli)[0]
+    for folded in ([], ["--folded"]):
+        assert cli("export", "tiny", number, *folded).code == 0
+    folders = Path("runs") / name / "export"
+    assert "BatchNorm" in (folders / f"trial-{number:03}" / "model.py").read_text()
+    assert "BatchNorm" not in (folders / f"trial-{number:03}-folded" / "model.py").read_text()
+
+
 def test_export_json_gives_paths_and_differences(runs: Path, cli: Command, name: str) -> None:
     number = with_bn(cli)[0]
     found = cli("export", "tiny", number, "--folded", "--to", "away/here", "--json").json()
