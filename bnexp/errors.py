@@ -93,11 +93,20 @@ def check_installed(extra: str) -> None:
 
 
 def nearest(name: object, known: Sequence[str] | Mapping[str, str]) -> str:
-    """Return " (nearest: …)" for the known name closest to a misspelt one, or what it is mapped to; or nothing."""
+    """Return " (nearest: …)" for the known name closest to a misspelt one, or what it is mapped to; or nothing.
+
+    The first name that contains a word of some length is closest to it.
+    """
     shown = known.values() if isinstance(known, Mapping) else known
     spelled = {bare(each): what for each, what in reversed(list(zip(known, shown, strict=True)))}
-    close = get_close_matches(bare(str(name)), list(spelled), n=1, cutoff=0.5)
+    word = bare(str(name))
+    longer = [each for each in reversed(spelled) if word in each] if len(word) > SHORT_WORD else []
+    close = longer or get_close_matches(word, list(spelled), n=1)
     return f" (nearest: {spelled[close[0]]})" if close else ""
+
+
+SHORT_WORD = 4
+"""Letters of a word that many names contain by chance."""
 
 
 def bare(name: str) -> str:

@@ -57,7 +57,10 @@ def _tuning_seeds(value: Any) -> Any:
 Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
 Grid = dict[TrialKey, Values]
 """Settings that are crossed: a list of values each, or logspace, linspace, range."""
-Seeds = Annotated[tuple[Size, ...], BeforeValidator(_seeds), AfterValidator(once)]
+SeedsAsWritten = int | list[int] | dict[str, list[int]]
+Seeds = Annotated[
+    tuple[Size, ...], BeforeValidator(_seeds, json_schema_input_type=SeedsAsWritten), AfterValidator(once)
+]
 """A list of seeds, a range of them as in a grid, or how many of 0, 1, 2, …"""
 
 
@@ -66,8 +69,11 @@ class TuneSettings(Settings):
     the validation images over the tuning seeds."""
 
     grid: Grid = Field(default={})
-    """Values to choose from: lists by key, crossed, or ranges as in the sweep. Empty: nothing is tuned."""
-    seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds)] = (FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1)
+    """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Empty: nothing is tuned."""
+    seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds, json_schema_input_type=SeedsAsWritten)] = (
+        FIRST_TUNING_SEED,
+        FIRST_TUNING_SEED + 1,
+    )
     """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
     by: Literal["accuracy", "steps"] = "accuracy"
     """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
@@ -112,18 +118,20 @@ class ExperimentConfig(TrialSettings):
     question: Lines = ""
     """The question that the experiment is to answer. It heads tables and pictures."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
-    """The variants that are compared: a list of none, before and after, or a mapping from names to overrides, such as
-    `{none: {}, wide: {model.width: 200}}`. null = none and the placement in `model.norm`."""
+    """The variants that are compared: a list of none, before and after, such as `[none, before]`; or a mapping from
+    names to overrides, such as `{none: {}, wide: {model.width: 200}}`. null = none and the placement in
+    `model.norm`."""
     labels: dict[str, Label] = Field(default={})
     """Names of the arms for tables and pictures, such as `{before: with BN}`. Arms without one keep their own."""
     probes: Probes = ()
     """Measurements inside the networks during training, which don't change it: a list of names, or of mappings with a
     `name`. `default` stands for a few cheap ones."""
     grid: Grid = Field(default={})
-    """Swept settings, crossed: for each key a list of values, `{logspace: [first, last, n]}`,
-    `{linspace: [first, last, n]}` or `{range: [first, last, step]}`."""
+    """Swept settings, crossed, such as `{train.lr: [0.1, 1], model.depth: [5, 10]}`. A list may also be written as
+    `{logspace: [first, last, n]}`, `{linspace: [first, last, n]}` or `{range: [first, last, step]}`."""
     zip: dict[TrialKey, Values] = Field(default={})
-    """Swept settings that change together: lists of equal length, or ranges as in `grid`."""
+    """Swept settings that change together: lists of equal length, such as
+    `{train.batch_size: [32, 64], train.lr: [0.1, 0.2]}`, or ranges as in `grid`."""
     seeds: Seeds = (0, 1, 2)
     """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`."""
     tune: TuneSettings = TuneSettings()
@@ -195,7 +203,7 @@ class ExperimentConfig(TrialSettings):
             "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
         )
 
-    @field_validator("arms", mode="before")
+    @field_validator("arms", mode="before", json_schema_input_type=list[str] | dict[str, Any] | None)
     @classmethod
     def _name_arms(cls, value: Any, info: ValidationInfo) -> Any:
         model = info.data.get("model")

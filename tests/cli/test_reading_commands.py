@@ -76,6 +76,7 @@ METRICS = (
         (["tiny", "nope"], "nope: no such run in {here}/runs; there are {name}"),
         (["--runs", "away"], "{here}/away: no runs here yet; train one with bnexp run configs/quickstart.yaml"),
         (["tiny", "--runs", "away"], "tiny: no such run in {here}/away; there are none yet: train one with bnexp run"),
+        (["--metric", "accuracy"], f"unknown metric 'accuracy' (nearest: final_test_accuracy); known: {METRICS}"),
         (["--metric", "acuracy"], f"unknown metric 'acuracy' (nearest: best_val_accuracy); known: {METRICS}"),
         (["--baseline", "after"], "no arm is named 'after'; arms: none, before"),
     ],
