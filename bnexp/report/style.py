@@ -28,6 +28,8 @@ class ArmStyle:
     """Solid, or an offset and lengths on and off in line widths."""
     marker: str
     hatch: str
+    letter: str
+    """The marker in a terminal."""
 
     @property
     def stroke(self) -> dict[str, Any]:
@@ -38,6 +40,11 @@ class ArmStyle:
     def dark(self) -> str:
         """The colour on a dark ground."""
         return ON_DARK.get(self.colour, self.colour)
+
+    @property
+    def ansi(self) -> str:
+        """The colour in a terminal, one that can be seen on black and on white; empty for that of text."""
+        return _ANSI[self.colour]
 
     @property
     def symbol(self) -> str:
@@ -52,9 +59,9 @@ class ArmStyle:
 
 
 KNOWN = {
-    "none": ArmStyle("#333333", (0, (3.7, 1.6)), "s", ""),
-    "before": ArmStyle("#0072B2", "solid", "o", "////"),
-    "after": ArmStyle("#E69F00", (0, (6.4, 1.6, 1, 1.6)), "D", "\\\\\\\\"),
+    "none": ArmStyle("#333333", (0, (3.7, 1.6)), "s", "", "o"),
+    "before": ArmStyle("#0072B2", "solid", "o", "////", "#"),
+    "after": ArmStyle("#E69F00", (0, (6.4, 1.6, 1, 1.6)), "D", "\\\\\\\\", "+"),
 }
 """The arms that mean the same in every experiment."""
 
@@ -62,6 +69,16 @@ _COLOURS = ("#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 _LINES: tuple["LineStyleType", ...] = ("solid", (0, (6, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5, 1, 1.5)), (0, (3, 1)))
 _MARKERS = "^vP<>Xp"
 _HATCHES = ("xxxx", "----", "||||", "++++", "//")
+_LETTERS = "*@%=&ABCDEFGHIJKLMNPQRSTUVWYZ"
+_ANSI = {
+    "#333333": "",
+    "#0072B2": "color(33)",
+    "#E69F00": "color(172)",
+    "#009E73": "color(35)",
+    "#D55E00": "color(167)",
+    "#CC79A7": "color(170)",
+    "#56B4E9": "color(74)",
+}
 
 GREY, PALE = "#555555", "#E4E4E4"
 """Colours of what surrounds the data: text and axes, grid lines."""
@@ -112,8 +129,8 @@ def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
 
 
 def _style(i: int) -> ArmStyle:
-    colour, line = _COLOURS[i % len(_COLOURS)], _LINES[i % len(_LINES)]
-    return ArmStyle(colour, line, _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)])
+    colour, line, letter = _COLOURS[i % len(_COLOURS)], _LINES[i % len(_LINES)], _LETTERS[i % len(_LETTERS)]
+    return ArmStyle(colour, line, _MARKERS[i % len(_MARKERS)], _HATCHES[i % len(_HATCHES)], letter)
 
 
 def is_logarithmic(values: Sequence[float]) -> bool:

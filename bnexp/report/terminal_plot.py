@@ -10,14 +10,8 @@ from rich.text import Text
 
 from bnexp.config.text import escaped
 from bnexp.report.panels import ArmCurve, Panel, Panels
-from bnexp.report.style import point_texts
+from bnexp.report.style import ArmStyle, arm_styles, point_texts
 
-Look = tuple[str, str]
-"""Marker and colour of an arm; the colours can be seen on black and on white."""
-
-_KNOWN: dict[str, Look] = {"none": ("o", ""), "before": ("#", "color(33)"), "after": ("+", "color(172)")}
-_OTHER_MARKERS = "*@%=&ABCDEFGHIJKLMNPQRSTUVWYZ"
-_OTHER_COLOURS = ("color(35)", "color(167)", "color(170)", "color(74)")
 _DIVERGED = "x"
 
 _ROWS = 13
@@ -46,7 +40,7 @@ def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, 
     curves = panels.curves
     if not curves:
         return f"{label}: nothing recorded yet\n"
-    looks, width = arm_looks(arms), max(width, _NARROWEST)
+    styles, width = arm_styles(arms), max(width, _NARROWEST)
     rows = -(-len(panels.panels) // ((width + _GAP) // (_NARROWEST + _GAP)))
     columns = -(-len(panels.panels) // rows)
     size = min((width + _GAP) // columns - _GAP, _WIDEST)
@@ -55,14 +49,14 @@ def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, 
     grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
     for _ in range(columns):
         grid.add_column(width=size, vertical="bottom")
-    plots = [_plot(panel, looks, span, size, panels.axis) for panel in panels.panels]
+    plots = [_plot(panel, styles, span, size, panels.axis) for panel in panels.panels]
     for start in range(0, len(plots), columns):
         grid.add_row(*plots[start : start + columns])
     console = Console(file=StringIO(), width=width, force_terminal=colour, color_system="256" if colour else None)
     with console.capture() as captured:
         seeds = max(curve.seeds for curve in curves)
         console.print(Text(f"{label}, {'one seed' if seeds == 1 else f'mean over {seeds} seeds'}"), grid, "")
-        console.print(Text("   ").join(_legend(curves, looks)))
+        console.print(Text("   ").join(_legend(curves, styles)))
         if len(panels.panels) < panels.total:
             console.print(f"Showing {len(panels.panels)} of {panels.total} grid points.", highlight=False)
         if any(curve.crosses for curve in curves):
@@ -70,21 +64,13 @@ def plot_curves(panels: Panels, *, arms: Sequence[str], label: str, width: int, 
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Return the look of each arm: its own for none, before and after, by position for all other names."""
-    others = [arm for arm in arms if arm not in _KNOWN]
-    marker, colour = len(_OTHER_MARKERS), len(_OTHER_COLOURS)
-    drawn = {arm: (_OTHER_MARKERS[i % marker], _OTHER_COLOURS[i % colour]) for i, arm in enumerate(others)}
-    return {arm: _KNOWN.get(arm) or drawn[arm] for arm in arms}
-
-
-def _legend(curves: Sequence[ArmCurve], looks: Mapping[str, Look]) -> list[Text]:
+def _legend(curves: Sequence[ArmCurve], styles: Mapping[str, ArmStyle]) -> list[Text]:
     drawn = {curve.arm for curve in curves}
-    shown = [Text(f"{marker} {escaped(arm)}", colour) for arm, (marker, colour) in looks.items() if arm in drawn]
+    shown = [Text(f"{style.letter} {escaped(arm)}", style.ansi) for arm, style in styles.items() if arm in drawn]
     return [*shown, Text(f"{_DIVERGED} diverged")] if any(curve.crosses for curve in curves) else shown
 
 
-def _plot(panel: Panel, looks: Mapping[str, Look], span: tuple[float, float], width: int, axis: str) -> Text:
+def _plot(panel: Panel, styles: Mapping[str, ArmStyle], span: tuple[float, float], width: int, axis: str) -> Text:
     """Return a panel's title, curves and axes."""
     signs = np.full((_ROWS, width - _Y_AXIS), " ")
     colours = np.full(signs.shape, "", dtype=object)
@@ -106,16 +92,16 @@ def _plot(panel: Panel, looks: Mapping[str, Look], span: tuple[float, float], wi
         down, along = np.rint(4 * row + 1.5).astype(int), np.rint(2 * column + 0.5).astype(int)
         cells = down // 4, along // 2
         np.bitwise_or.at(dots, cells, _DOTS[along % 2, down % 4])
-        signs[cells], colours[cells] = np.vectorize(chr, otypes=["U"])(0x2800 + dots[cells]), looks[curve.arm][1]
+        signs[cells], colours[cells] = np.vectorize(chr, otypes=["U"])(0x2800 + dots[cells]), styles[curve.arm].ansi
     for place, curve in enumerate(panel.curves):
         # No two curves have their markers at the same records, if there are enough.
         count, records = len(panel.curves), len(curve.x)
         every = max(1, min(count, records // 4), records // _MARKERS)
         turns = slice(place * every // count, None, every)
-        draw(curve.x[turns], curve.mean[turns], *looks[curve.arm])
+        draw(curve.x[turns], curve.mean[turns], styles[curve.arm].letter, styles[curve.arm].ansi)
     for curve in panel.curves:
         crosses = np.array(curve.crosses, dtype=float).reshape(-1, 2)
-        draw(crosses[:, 0], crosses[:, 1], _DIVERGED, looks[curve.arm][1])
+        draw(crosses[:, 0], crosses[:, 1], _DIVERGED, styles[curve.arm].ansi)
     title = ", ".join([*point_texts(panel.point), *([] if panel.curves else ["nothing recorded yet"])])
     rows = [Text(), Text(escaped(title))] if title else [Text()]
     for number, cells in enumerate(zip(signs, colours, strict=True)):
