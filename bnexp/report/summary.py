@@ -9,30 +9,28 @@ from typing import Any
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.study import Study
-from bnexp.report.columns import field_of
 from bnexp.report.table import to_latex, to_markdown
-from bnexp.report.views import chosen_fields, field_names, records_of, remarks, tables
+from bnexp.report.views import chosen_fields, numbers, remarks, tables
 from bnexp.store.files import replace
 from bnexp.store.tables import csv_text, to_row
 
 
 def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[str] = ()) -> str:
-    """Return a view's records: `metric`, a column per grid key, their fields, `threshold`; blank for None.
+    """Return a view as numbers, see there, between the columns `metric` and `threshold`; blank for None.
 
     Args:
         comparison: what to write.
-        view: of `main`, `all`, `time` and `diverged` the records are those of equal settings.
+        view: which.
         columns: only these fields, or those behind the tables' columns of these names.
 
     Raises:
         InputError: a column that is neither.
     """
-    records, _ = records_of(comparison, view)
-    names = chosen_fields(comparison, columns, field_names(comparison, view))
-    lines: list[tuple[Any, ...]] = [("metric", *names, "threshold")]
-    for record in records:
-        lines.append((comparison.metric, *(field_of(record, name) for name in names), comparison.threshold))
-    return csv_text(map(to_row, lines))
+    names, rows = numbers(comparison, view)
+    chosen = chosen_fields(comparison, columns, names)
+    places = [names.index(name) for name in chosen]
+    lines = [(comparison.metric, *(row[place] for place in places), comparison.threshold) for row in rows]
+    return csv_text(map(to_row, [("metric", *chosen, "threshold"), *lines]))
 
 
 def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict[str, Any]:

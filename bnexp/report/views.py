@@ -73,35 +73,36 @@ def view_table(comparison: Comparison, view: str) -> Table:
 
 
 def frame(comparison: Comparison, view: str = "equal") -> pd.DataFrame:
-    """Return a view as numbers: a row per record, with its settings under their dotted keys and its fields.
-
-    `time` and `diverged` have the fields that their tables show, the other views all. NaN is what can't be known or
-    doesn't apply.
-    """
-    table = view_table(comparison, view)
-    shown = list(dict.fromkeys(field for column in table.columns for field in column.fields))
-    names = shown if view in ("time", "diverged") else field_names(comparison, view)
-    found = pd.DataFrame([[field_of(record, name) for name in names] for record in table.records], columns=names)
+    """Return a view as numbers; see numbers. NaN is what can't be known or doesn't apply."""
+    names, rows = numbers(comparison, view)
+    found = pd.DataFrame(rows, columns=names)
     return found.where(found.notna()).infer_objects()  # a column in which nothing is known is one of numbers, too
 
 
-def field_names(comparison: Comparison, view: str) -> list[str]:
-    """Return the grid keys and fields of the records behind a view."""
-    records, kind = records_of(comparison, view)
-    names = [field.name for field in fields(kind)]
-    keys = (records[0].point if records else comparison.grid_keys) if "point" in names else ()
-    return [*keys, *(name for name in names if name != "point")]
+def numbers(comparison: Comparison, view: str) -> tuple[list[str], list[list[Any]]]:
+    """Return the names and the rows of a view as numbers: settings under their dotted keys, then fields of records.
+
+    `time` and `diverged` have the fields that their tables show, the other views all; `main` and `all` are those of
+    equal settings. None is what can't be known or doesn't apply.
+    """
+    table = view_table(comparison, view if view in VIEWS else "equal")
+    if view in ("time", "diverged"):
+        names = list(dict.fromkeys(field for column in table.columns for field in column.fields))
+    else:
+        names = [field.name for field in fields(RECORDS.get(view, ArmRow))]
+    if "point" in names:
+        keys = table.records[0].point if table.records else comparison.grid_keys
+        names = [*keys, *(name for name in names if name != "point")]
+    return names, [[field_of(record, name) for name in names] for record in table.records]
 
 
-def records_of(comparison: Comparison, view: str) -> tuple[Sequence[Any], type]:
-    """Return the records behind a view and their class, by default those of equal settings."""
-    found: dict[str, tuple[Sequence[Any], type]] = {
-        "overall": (comparison.overall, Overall),
-        "best": (comparison.best, BestRow),
-        "robust": (comparison.robustness, RobustnessRow),
-        "evaluation": (comparison.evaluations, EvaluationRow),
-    }
-    return found.get(view, (comparison.rows, ArmRow))
+RECORDS: dict[str, type] = {
+    "overall": Overall,
+    "best": BestRow,
+    "robust": RobustnessRow,
+    "evaluation": EvaluationRow,
+}
+"""Classes of the records behind a view; behind all others are those of equal settings."""
 
 
 def chosen_fields(comparison: Comparison, wanted: Sequence[str], known: Sequence[str]) -> list[str]:
