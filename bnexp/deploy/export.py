@@ -193,11 +193,10 @@ def plain_network(run: RunRecord, number: int) -> nn.Sequential:
 def export_trial(
     run: RunRecord, number: int, folder: Path | None = None, *, fold: bool = False, onnx: bool = False
 ) -> Exported:
-    """Write one trial into a folder, once what is written was checked.
+    """Write one trial into a folder (default: export/trial-NNN in the run folder), once what is written was checked.
 
-    With `fold` its norm layers are folded into the weights beside them. The folder is by default export/trial-NNN in
-    the run folder, or export/trial-NNN-folded. Where ONNX can't be written, or gives other
-    logits, the other files are kept all the same, and `failed` has the reason.
+    With `fold` its norm layers are folded into the weights beside them, and the default folder's name ends in -folded.
+    Where ONNX can't be written, or gives other logits, the other files are kept, and `failed` has the reason.
 
     Raises:
         InputError: there is no such trial, or it can't be exported so; nothing has been written.
