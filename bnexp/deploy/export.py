@@ -9,7 +9,7 @@ import json
 import logging
 import runpy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bnexp import __version__
+from bnexp.config.source import NetworkSource, code_files
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape
@@ -31,9 +32,11 @@ from bnexp.data.raw import read
 from bnexp.deploy.folding import Difference, Unfoldable, folded
 from bnexp.errors import BnexpError, InputError, check_installed
 from bnexp.nn import plain_layers
-from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state, to_torch
+from bnexp.nn.own.networks import OwnNetworks
+from bnexp.nn.plain_layers import InTurn, ScaledPixels, WhitenedPixels, hang_behind, layer_from_state, put, to_torch
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial, trained_trials
+from bnexp.store.files import make_folder
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics
@@ -41,6 +44,14 @@ from bnexp.training.numerics import dtype_of, numerics
 WEIGHTS = "weights.safetensors"
 """The file beside it that its numbers come from."""
 
+CODE = "network"
+"""The folder beside it with the files of a network of the user's own."""
+
+_IMPORTS = """from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn"""
 _MODULE = '''"""{about}
 
     import torch
@@ -51,11 +62,7 @@ _MODULE = '''"""{about}
     labels = network(images).argmax(1)
 """
 
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+{imports}
 
 
 {classes}
@@ -63,7 +70,7 @@ from torch import Tensor, nn
 
 def build() -> nn.Sequential:
     """Return the network with weights that still have to be loaded."""
-    return {network}
+    {network}
 
 
 def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequential:
@@ -74,22 +81,58 @@ def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequ
 '''
 
 
-def model_source(network: nn.Sequential, about: str, shape: DataShape) -> str:
+def model_source(network: nn.Sequential, about: str, shape: DataShape, code: OwnNetworks | None = None) -> str:
     """Return the text of a module that builds a network, with its layer for pixels, and loads its state from WEIGHTS.
 
-    Its documentation begins with `about`, lines of any text.
+    Its documentation begins with `about`, lines of any text. `code` is where a network of the user's own comes from.
     """
     size = ", ".join(map(str, shape.image[: 1 if shape.tabular else 3]))
-    used = {type(layer) for layer in network.modules()}
+    used: set[object] = {type(layer) for layer in network.modules()}
+    lines, imports = [f"return {_call(network)}"], _IMPORTS
+    if code:
+        imports = _IMPORTS.replace("from pathlib", "import sys\nfrom pathlib") + _own_import(code.source)
+        made = f"network = {code.source.name}(**{code.arguments!r})"
+        changes = [*_changes(code.as_written(), network[1])]
+        used |= {part for part in (put, hang_behind, InTurn) if part.__name__ in "".join(changes)}
+        lines = [made, *changes, f"return nn.Sequential({_call(network[0])}, network)"]
     # In the order of their definitions: some take others.
-    own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used]
+    own = [part for part in vars(plain_layers).values() if callable(part) and part in used]
     return _MODULE.format(
         about=about.replace("\\", r"\\").replace('"', r"\""),
         images=f"rand(4, {size})" if shape.floats else f"randint(256, (4, {size}))",
         classes="\n\n\n".join(inspect.getsource(kind).strip() for kind in own),
-        network=indent(_call(network), "    ").strip(),
+        imports=imports,
+        network=indent("\n".join(lines), "    ").strip(),
         weights=WEIGHTS,
     )
+
+
+def _own_import(source: NetworkSource) -> str:
+    """Return the lines that import the user's code, from the folder beside the module where it is a file."""
+    if source.path is None:
+        return f"\n\nfrom {source.place} import {source.name}"
+    beside = f'sys.path.insert(0, str(Path(__file__).with_name("{CODE}")))'
+    return f"\n\n{beside}\nfrom {source.path.stem} import {source.name.split('.')[0]}"
+
+
+def _changes(written: nn.Module, network: nn.Module) -> Iterator[str]:
+    """Yield the lines that make a network what it is of one as its code makes it."""
+    before, done = dict(written.named_modules()), "\0"
+    for name, layer in network.named_modules():
+        there, old = f"network.get_submodule({name!r})", before.get(name)
+        if name.startswith(f"{done}."):
+            continue
+        if old is None:
+            owner, done = name.rpartition(".")[0], name
+            yield f"hang_behind(network.get_submodule({owner!r}), {_call(layer)})"
+        elif type(old) is not type(layer):
+            done = name
+            yield f"put(network, {name!r}, {_call(layer)})"
+        else:
+            if getattr(layer, "eps", None) != getattr(old, "eps", None):
+                yield f"{there}.eps = {layer.eps}"
+            if getattr(layer, "bias", None) is not None and getattr(old, "bias", None) is None:
+                yield f"{there}.bias = nn.Parameter(torch.zeros({len(layer.bias)}))"
 
 
 def _call(layer: nn.Module) -> str:
@@ -231,6 +274,9 @@ def export_trial(
             raise InputError(f"{place}: can't be made a folder ({error.strerror}); choose another with --to") from None
         if ONNX not in names:
             (place / ONNX).unlink(missing_ok=True)  # of an earlier export
+        if (beside / CODE).is_dir():
+            make_folder(place / CODE)
+            names += [f"{CODE}/{file.name}" for file in sorted((beside / CODE).glob("*.py"))]
         for name in names:
             replace_file(place / name, (beside / name).read_bytes())
     paths = tuple(place / name for name in names)
@@ -338,8 +384,13 @@ class _Export:
             "folded": self.fold,
         }
         metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
-        network = self.network(self.dtype)
-        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape).encode())
+        network, trained = self.network(self.dtype), self.trained.network(shape, CPU)
+        own = trained if isinstance(trained, OwnNetworks) else None
+        if own and own.source.path:
+            (folder / CODE).mkdir()
+            for file in code_files(own.source.path):
+                (folder / CODE / file.name).write_bytes(file.read_bytes())
+        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape, own).encode())
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), metadata))
 
     def checked_onnx(self, path: Path, place: Path) -> Check:

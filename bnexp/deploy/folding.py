@@ -20,10 +20,9 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
-from bnexp.nn.own.calls import NORM_LAYERS
+from bnexp.nn.own.calls import BEHIND, NORM_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
-from bnexp.nn.own.surgery import put
-from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening
+from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening, put
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
@@ -67,7 +66,10 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
     network.double()
     for call in norms:
         before, name = weights.get(call.behind), call.name
-        if before is None or [each.behind for each in seen.calls].count(call.behind) > 1:
+        # Only a layer that hangs on another gets the very numbers that this one hands on.
+        hangs = [each.name for each in seen.calls if each.name.startswith(f"{call.behind}.{BEHIND}.")]
+        takers = hangs or [each.name for each in seen.calls if each.behind == call.behind]
+        if before is None or takers != [name]:
             raise Unfoldable(f"{name}: no layer with weights stands right before it alone")
         try:
             layer = network.get_submodule(before.name)

@@ -189,11 +189,20 @@ class InTurn(nn.ModuleList):
 
     turn = 0
 
+    def __init__(self, *layers: nn.Module):
+        super().__init__(layers)
+
     def forward(self, x: Tensor) -> Tensor:
         layer = self[self.turn]
         self.turn = (self.turn + 1) % len(self)
         made: Tensor = layer(x)
         return made
+
+
+def put(network: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of another."""
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, layer)
 
 
 def hang_behind(layer: nn.Module, layers: InTurn) -> None:

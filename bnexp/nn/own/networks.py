@@ -21,7 +21,8 @@ from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
 from bnexp.nn.own.source import failures, make
-from bnexp.nn.own.surgery import Placed, apply_arm, put
+from bnexp.nn.own.surgery import Placed, apply_arm
+from bnexp.nn.plain_layers import put
 from bnexp.streams import TrialRandom, stream_seed
 
 Image = tuple[int, int, int]
@@ -113,13 +114,27 @@ class OwnNetworks(nn.Module):
         for name, tensor in _tensors(network).items():
             tensor.data = numbers[name].detach().clone()
         axes = {call.name: len(call.inputs) for call in arm_pass(self._model, self._image, self._classes).calls}
-        written = dict(make(self._model, 0).named_modules())
+        written = dict(self.as_written().named_modules())
         for name, layer in list(network.named_modules()):
             if isinstance(layer, Placed):
                 put(network, name, layer.plain(axes[name]))
             elif isinstance(layer, OwnDropout):
                 put(network, name, written[name])
         yield network.eval()
+
+    @property
+    def source(self) -> NetworkSource:
+        """Where its code stands."""
+        return NetworkSource.parse(self._model.source or "")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its code is called with."""
+        return dict(self._model.arguments)
+
+    def as_written(self) -> nn.Module:
+        """Return one network as its code makes it."""
+        return _plain(make(self._model, 0))
 
     def seen_plain(self, network: nn.Module) -> ForwardPass:
         """Return what a pass through a network from `to_torch` calls."""

@@ -25,7 +25,7 @@ from bnexp.nn.own.calls import (
     ForwardPass,
     LayerCall,
 )
-from bnexp.nn.plain_layers import Converter, InTurn, OverFeatures, hang_behind
+from bnexp.nn.plain_layers import Converter, InTurn, OverFeatures, hang_behind, put
 from bnexp.streams import TrialRandom
 
 CHANNELS, LAST = 1, -1
@@ -138,12 +138,6 @@ def _placed(factory: LayerFactory, call: LayerCall, features: int, axis: int) ->
     return Placed(sequence(factory.norm_slot(features)), axis)
 
 
-def put(network: nn.Module, name: str, layer: nn.Module) -> None:
-    """Put a layer in the place of another."""
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, layer)
-
-
 def _give_biases(seen: ForwardPass) -> None:
     """Give weight layers right before a norm layer a bias of zero where they have none: β was it."""
     layers = {call.name: call.layer for call in seen.of(WEIGHT_LAYERS)}
@@ -163,7 +157,7 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
         raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")
     for _, same in groupby(places, key=lambda place: place[0].name):
         calls = list(same)
-        layers = InTurn(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls)
+        layers = InTurn(*(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls))
         hang_behind(calls[0][0].layer, layers)
 
 
