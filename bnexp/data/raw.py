@@ -121,7 +121,7 @@ def split_off(whole: RawSplit, settings: DataSettings) -> tuple[RawSplit, RawSpl
         ConfigError: no image is left to train on.
     """
     count, asked = len(whole.labels_N), settings.test_size
-    held = count // 5 if asked is None else asked
+    held = max(1, count // 5) if asked is None else asked
     if held >= count:
         message = f"{held} of the {counted(count, 'image')} leave none to train on; lower it"
         raise ConfigError([Problem("", "data.test_size", message)])
