@@ -256,7 +256,7 @@ def _mean(images: Real[Tensor, "..."], axes: int | tuple[int, ...]) -> Float64[T
 
 def _counts(channel_NHW: UInt8[Tensor, "N H W"]) -> list[int]:
     """Return how often each byte occurs."""
-    parts = (torch.bincount(part.reshape(-1), minlength=256) for part in channel_NHW.split(2**15))
+    parts = (torch.bincount(part.reshape(-1), minlength=256) for part in channel_NHW.split(2**12))
     return sum(parts, start=torch.zeros(256, dtype=torch.int64)).tolist()
 
 
