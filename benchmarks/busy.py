@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.timing import Timed, timed
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import find, load
-from bnexp.engines.devices import available_cores
+from bnexp.data.machine import available_cores
 from bnexp.engines.local import CPU, Local, execute
 from bnexp.engines.messages import Job
 from bnexp.runner.prepare import Plan, prepare

@@ -9,6 +9,8 @@ from statistics import median
 import numpy
 import torch
 
+from bnexp.data.machine import device_name
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -56,16 +58,6 @@ def wait() -> None:
 
 def machine(device: torch.device) -> str:
     """Name the hardware and the versions, for the head of a table."""
-    if device.type == "cuda":
-        hardware = torch.cuda.get_device_name(device)
-    else:
-        hardware = f"{_processor()}, {torch.get_num_threads()} threads"
-    return f"{hardware}; Python {platform.python_version()}, torch {torch.__version__}, NumPy {numpy.__version__}"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {numpy.__version__}"
+    return f"{device_name(device)}{threads}; {versions}"

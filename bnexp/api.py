@@ -92,7 +92,7 @@ def run(
         data: your own arrays in place of the experiment's data set. They are kept in the folder of data sets, and
             the run names them by a digest: other arrays are another run.
         runs: folder of the run folders; None: $BNEXP_RUNS, or runs/ here.
-        device: auto, cpu, cuda or cuda:i.
+        device: auto, cpu, cuda, cuda:i or mps.
         engine: local: this machine; ray: a Ray cluster.
         workers: processes of this machine that train side by side; None: as many as save time.
         rerun: train anew; the run that is there is kept under a number.

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "bnexp"
 LAYERS = (
     "bnexp", "errors", "records", "reference", "streams",
     "config", "data", "plan", "store",
-    "nn", "probes", "training", "engines",
+    "nn", "probes", "training", "doctor", "engines",
     "analysis", "report", "runner", "deploy",
     "screen", "api", "cli", "claims", "main", "__main__",
 )  # fmt: skip

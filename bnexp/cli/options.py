@@ -67,7 +67,7 @@ def _device(name: str) -> str:
 
 
 Runs = Annotated[Path, typer.Option("--runs", envvar="BNEXP_RUNS", help="Folder that holds the run folders.")]
-Device = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or cuda:i.")]
+Device = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda, cuda:i or mps.")]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -1,12 +1,13 @@
-"""Where data sets are looked for on this machine, and how much memory is free."""
+"""What this machine is: its cores, its devices and their memory, and where data sets are looked for."""
 
 import os
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
-from bnexp.config.data import DataSettings
+from bnexp.config.data import DatasetSpec, DataSettings
 from bnexp.config.text import gibibytes
 from bnexp.errors import InputError
 
@@ -47,9 +48,33 @@ def data_folder(settings: DataSettings) -> Path:
     folder = shared_folder() if settings.root is None else expanded(settings.root, "data.root").absolute()
     if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's own, never an error
         key = "BNEXP_DATA" if settings.root is None else "data.root"
-        own = "; to read a file of your own, set data.name to arrays (.npz) or csv" if settings.root else ""
-        raise InputError(f"{key}: {folder} is not a folder; set it to the folder that holds the data sets{own}")
+        raise InputError(f"{key}: {folder} is not a folder; set it to the folder that holds the data sets")
     return folder
+
+
+def is_complete(spec: DatasetSpec, root: Path) -> bool:
+    """Tell whether a folder of data sets holds all files of a set."""
+    return all(os.path.isfile(root / spec.folder / file) for file in spec.files)
+
+
+def available_cores() -> int:
+    """Return the CPU cores that this process may use, as its affinity and the limits of its container allow."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def device_name(device: "torch.device") -> str:
+    """Name the model of a device."""
+    if device.type == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or not a PC; Apple's GPU is a part of the processor
+        return platform.processor() or platform.machine()
 
 
 def free_memory(device: "torch.device | None" = None) -> int:
@@ -77,3 +102,12 @@ def check_room(what: str, needed: int, remedy: str, device: "torch.device | None
     if needed > (free := free_memory(device)):
         place = f" on {device}" if device is not None else ""
         raise InputError(f"{what} take {gibibytes(needed)}, and {gibibytes(free)} of memory are free{place}; {remedy}")
+
+
+def whole_memory(device: "torch.device") -> int:
+    """Return the bytes that a device has."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[1])
+    return int(psutil.virtual_memory().total)

@@ -13,7 +13,7 @@ import torchvision.datasets
 
 from bnexp.config.data import DATASETS, DatasetSpec, DataSettings
 from bnexp.data.catalog import published
-from bnexp.data.machine import data_folder
+from bnexp.data.machine import data_folder, is_complete
 from bnexp.data.raw import RawImages, RawSplit
 from bnexp.errors import InputError
 
@@ -26,7 +26,7 @@ def read(settings: DataSettings) -> RawImages:
     """
     name, spec, root = settings.name, DATASETS[settings.name], data_folder(settings)
     reader, folder = getattr(torchvision.datasets, spec.torchvision), root / spec.folder
-    if not all(os.path.isfile(folder / file) for file in spec.files):
+    if not is_complete(spec, root):
         try:
             _download(reader, spec, root)
         except Exception as cause:  # urllib, http, ssl, tarfile and torchvision each have their own

@@ -10,7 +10,7 @@ from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.deploy.folding import FoldedTrial, Proof, fold_trial, folded
 from bnexp.deploy.timing import MOST_ROUNDS, Timing, timings
-from bnexp.engines.devices import data_key, load_data
+from bnexp.engines.devices import check_float64, data_key, load_data
 from bnexp.nn.plain_layers import to_torch
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
@@ -85,6 +85,7 @@ def fold_run(
     Raises:
         InputError: no such trial, it has no weights, or its data can't be had.
     """
+    check_float64(device, "bnexp fold")
     found = trained_trials(run, wanted)
     datasets = load_data([each.group for each in found], device)
     proven, alike = list[FoldedTrial](), dict[str, list[TrainedTrial]]()

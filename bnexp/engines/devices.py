@@ -1,7 +1,6 @@
 """Devices of this machine, the data sets loaded onto them, and what running out of memory looks like."""
 
 import gc
-import platform
 import re
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +14,7 @@ from bnexp.training.numerics import dtype_of
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda` or `cuda:i` means on this machine.
+    """Return the device that `auto`, `cpu`, `cuda`, `cuda:i` or `mps` means on this machine.
 
     Raises:
         InputError: no such device here.
@@ -23,9 +22,17 @@ def choose_device(name: str) -> torch.device:
     if check_device(name) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     count = torch.cuda.device_count()
-    if name != "cpu" and int(name.partition(":")[2] or 0) >= count:
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= count:
         raise InputError(f"--device {name}: this machine has {count or 'no'} CUDA devices; use --device cpu or auto")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: this machine has no Apple GPU that torch can use; use --device cpu or auto")
     return torch.device(name)
+
+
+def all_devices() -> tuple[torch.device, ...]:
+    """Return every device of this machine, the CPU first."""
+    gpus = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return (torch.device("cpu"), *gpus, *([torch.device("mps")] if torch.backends.mps.is_available() else []))
 
 
 def choose_devices(name: str) -> tuple[torch.device, ...]:
@@ -40,18 +47,20 @@ def choose_devices(name: str) -> tuple[torch.device, ...]:
     return (one,)
 
 
-def available_cores() -> int:
-    """Return the CPU cores that this process may use, as its affinity and the limits of its container allow."""
-    from joblib import cpu_count
-
-    return int(cpu_count())
+TRIED_FIRST = ("mps",)
+"""Devices that are tried as bnexp doctor does before anything is loaded onto them: bnexp has never run there."""
+NO_FLOAT64 = ("mps",)
 
 
-def device_name(device: torch.device) -> str:
-    """Name the model of a device."""
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return platform.processor() or platform.machine()
+def check_float64(device: torch.device, *users: str) -> None:
+    """Do nothing where a device has float64, or nobody needs it.
+
+    Raises:
+        InputError: it hasn't; the message names what computes in float64.
+    """
+    if users and device.type in NO_FLOAT64:
+        names = ", ".join(dict.fromkeys(users))
+        raise InputError(f"--device {device}: it has no float64, which {names} needs; use --device cpu")
 
 
 NO_MEMORY = re.compile(
@@ -75,6 +84,8 @@ def release_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 Datasets = Mapping[str, Dataset]
@@ -82,13 +93,24 @@ Datasets = Mapping[str, Dataset]
 
 
 def load_data(groups: Sequence[TrialGroup], device: torch.device) -> Datasets:
-    """Load every data set that the groups train on, once.
+    """Load every data set that the groups train on, once, onto a device that computes what it should.
 
     Raises:
-        InputError: a data set can't be had as asked for.
+        InputError: a data set can't be had as asked for, or the device can't be trusted with these groups.
     """
+    precisions = sorted({group.settings.train.precision for group in groups})
+    check_float64(device, *(f"train.precision={name}" for name in precisions if name == "fp64"))
+    if device.type in TRIED_FIRST:
+        from bnexp.doctor.examination import refuse_faulty
+
+        refuse_faulty(device, precisions)
     wanted = {data_key(group): group.settings for group in groups}
-    return {key: load(each.data, device, dtype_of(each.train.precision)) for key, each in wanted.items()}
+    # What is scaled in float64 can be told once it is there.
+    first = torch.device("cpu") if device.type in NO_FLOAT64 else device
+    found = {key: load(each.data, first, dtype_of(each.train.precision)) for key, each in wanted.items()}
+    scaled = [wanted[key].data for key, data in found.items() if data.normalization.once]
+    check_float64(device, *(f"the scaling of {data.name} ({data.normalize})" for data in scaled))
+    return {key: data.to(device) for key, data in found.items()}
 
 
 def data_key(group: TrialGroup) -> str:

@@ -72,8 +72,8 @@ def check_device(name: str) -> str:
     Raises:
         InputError: no device is called so.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?", name):
-        raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:i")
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", name):
+        raise InputError(f"--device {name}: expected auto, cpu, cuda, cuda:i or mps")
     return name
 
 

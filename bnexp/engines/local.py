@@ -18,13 +18,12 @@ from typing import Any
 import torch
 
 from bnexp.config.probes import ProbeSettings
-from bnexp.data.machine import free_memory
+from bnexp.data.machine import available_cores, device_name, free_memory
 from bnexp.engines.devices import (
     Datasets,
-    available_cores,
+    check_float64,
     choose_devices,
     data_key,
-    device_name,
     load_data,
     out_of_memory,
     release_memory,
@@ -59,7 +58,7 @@ class Local:
 
     @classmethod
     def on(cls, device: str = "auto", workers: int | None = None) -> "Local":
-        """Return the engine on auto, cpu, cuda (all GPUs) or cuda:i.
+        """Return the engine on auto, cpu, cuda (all GPUs), cuda:i or mps.
 
         Raises:
             InputError: no such device here.
@@ -79,6 +78,7 @@ class Local:
         self, groups: Sequence[TrialGroup], shape_of: ShapeOf, probes: Sequence[ProbeSettings], *, begun: bool
     ) -> list[TrialGroup]:
         """Cut groups so that they fit the memory and, unless they have begun, all workers are busy; longest first."""
+        check_float64(self.devices[0], *(f"probe {probe.name}" for probe in probes))
         whole = split_to_fit(groups, shape_of, self._free, self.devices[0], probes)
         trials = sum(len(group.trials) for group in whole)
         for workers in range(0 if begun else min(self._most, trials), 1, -1):

@@ -114,7 +114,7 @@ def prepare(
     Args:
         config: the experiment.
         runs: folder of the run folders.
-        where: an engine; or the device for this process to train on: auto, cpu, cuda or cuda:i.
+        where: an engine; or the device for this process to train on: auto, cpu, cuda, cuda:i or mps.
         source: names the configuration in messages.
         options: how to treat what is there already, and what fails.
         state: of the run folder, where it is known.

@@ -19,7 +19,7 @@ from bnexp.probes.prober import Prober, hessian_batches, kept_passes
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.graphs import graphed, updater
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
-from bnexp.training.numerics import dtype_of, numerics, threads
+from bnexp.training.numerics import dtype_of, numerics, threads, wait
 from bnexp.training.work import Demand, record_steps, shard_sizes, trials_at_once, updates_per_epoch
 
 PROBED = 4
@@ -93,7 +93,7 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     per_epoch = updates_per_epoch(group, shape)
     few = timed_part(group, device)
     with numerics(train, device):
-        train_state, batch_SB, rate_K = _made_up(few, shape, device)
+        train_state, batch_SB, rate_K = made_up(few, shape, device)
         macs = train_state.macs * max(shard_sizes(group, device)) // max(shard_sizes(few, device))
         first = torch.ones((), dtype=torch.int64, device=device)
         with threads(macs, device):
@@ -126,7 +126,7 @@ def _probing(group: TrialGroup, shape: DataShape, device: torch.device, due: Seq
     """Return what taking some probes once takes."""
     few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else timed_part(group, device)
     with numerics(group.settings.train, device):
-        train_state, batch_SB, rate_K = _made_up(few, shape, device)
+        train_state, batch_SB, rate_K = made_up(few, shape, device)
         prober = Prober(few, train_state.network, train_state.shards, train_state.data, due)
 
         def act() -> None:
@@ -148,7 +148,7 @@ def _time(act: Callable[[], object], device: torch.device) -> float:
     """Return the mean seconds of an act, warmed up."""
     started = time.perf_counter()
     act()
-    _wait(device)
+    wait(device)
     if (first := time.perf_counter() - started) > TIMED_SECONDS:
         return first  # warm enough on the way
     started = time.perf_counter()
@@ -156,13 +156,8 @@ def _time(act: Callable[[], object], device: torch.device) -> float:
     while count < TIMED_STEPS and time.perf_counter() - started < TIMED_SECONDS:
         act()
         count += 1
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - started) / count
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def timed_part(group: TrialGroup, device: torch.device) -> TrialGroup:
@@ -171,11 +166,12 @@ def timed_part(group: TrialGroup, device: torch.device) -> TrialGroup:
     return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or most])
 
 
-def _made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[GroupTrainState, Tensor, Tensor]:
-    """Return a group that trains on noise, image numbers (S, B) of a batch, and learning rates (K,)."""
+def made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[GroupTrainState, Tensor, Tensor]:
+    """Return a group that trains on noise, always the same: with image numbers (S, B) of a batch, and rates (K,)."""
     settings, train = group.settings, group.settings.train
     count, dtype = max(2 * train.batch_size, 256), dtype_of(train.precision)
-    images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=generator)
     # Inputs that were made once take the same time whatever they are: there is no need to fit anything.
     made = _kept_inputs(group, shape)
     scaling = "standard" if made else settings.data.normalize
@@ -184,5 +180,5 @@ def _made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple
     split = Split(images_NP, torch.zeros(count, dtype=torch.int64, device=device))
     none = Split(split.images_NP[:0], split.labels_N[:0])
     train_state = GroupTrainState(group, Dataset(shape, split, none, none, normalization))
-    batch_SB = torch.randint(count, (len(group.shared_seeds), train.batch_size), device=device)
+    batch_SB = torch.randint(count, (len(group.shared_seeds), train.batch_size), generator=generator).to(device)
     return train_state, batch_SB, torch.full((len(group.trials),), train.lr, device=device, dtype=dtype)

@@ -19,10 +19,10 @@ from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.streams import SeedGenerators, TrialRandom
-from bnexp.training.numerics import autocast, dtype_of
+from bnexp.training.numerics import autocast, dtype_of, totals_dtype
 from bnexp.training.work import shard_sizes
 
-CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25}
+CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
 (2^17 to 2^21 were tried); on a GPU they keep launches few."""
 
@@ -31,7 +31,7 @@ Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
 
 @torch.no_grad()
 def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Split) -> Float[Tensor, "2 K"]:
-    """Return mean loss and accuracy of each trial, in float64 and still on the device.
+    """Return mean loss and accuracy of each trial, in `totals_dtype` and still on the device.
 
     Accuracy takes the largest logit, the first NaN where there is one.
 
@@ -42,11 +42,12 @@ def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Spl
         data: scales the images.
         split: what to measure on.
     """
-    totals_2K = torch.zeros(2, trials, dtype=torch.float64, device=split.labels_N.device)
+    device = split.labels_N.device
+    totals_2K = torch.zeros(2, trials, dtype=totals_dtype(device), device=device)
     largest = max(trials * width, split.images_NP.shape[1])
-    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[totals_2K.device.type] // largest)):
+    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[device.type] // largest)):
         logits_KBC = forward(data.inputs(images_BP)[None])
-        totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=torch.float64)
+        totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=totals_2K.dtype)
         # Not argmax, which took ten times as long here; both give the first of equal logits and the first NaN.
         totals_2K[1] += (logits_KBC.mT.max(1).indices == labels_B).sum(1)
     return totals_2K / len(split)
@@ -104,7 +105,8 @@ class Divergence:
         """Return the step since which each trial is diverged (0: it is not), whether it is so for good (1 or 0), and
         the highest finite batch loss with its step (0: there was none).
         """
-        return torch.stack([self.state[name].double() for name in ("since", "lost", "highest", "highest_at")])
+        dtype = totals_dtype(self.state["limit"].device)
+        return torch.stack([self.state[name].to(dtype) for name in ("since", "lost", "highest", "highest_at")])
 
     def _flag(self, diverged_K: Bool[Tensor, " K"], step: int | Int[Tensor, ""]) -> None:
         before_K = self.state["since"]

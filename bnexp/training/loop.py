@@ -18,7 +18,7 @@ from bnexp.probes.prober import Prober
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import updater
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.numerics import dtype_of, full_precision, numerics, threads
+from bnexp.training.numerics import dtype_of, full_precision, numerics, threads, wait
 from bnexp.training.schedules import Clock, rates
 from bnexp.training.work import record_steps, total_steps, updates_per_epoch
 
@@ -175,10 +175,10 @@ class _Run:
     @contextmanager
     def _timed(self) -> Iterator[None]:
         """Count the time as that of probes."""
-        self._wait()
+        wait(self._device)
         started = time.perf_counter()
         yield
-        self._wait()
+        wait(self._device)
         self._probing += time.perf_counter() - started
 
     def _clock(self) -> float:
@@ -186,13 +186,9 @@ class _Run:
         return time.perf_counter() - self._probing
 
     def _stop_clock(self, started: float) -> None:
-        self._wait()
+        wait(self._device)
         # Shares, so that they still add up to the group's time after trials were dropped.
         self._seconds += (self._clock() - started) / len(self.train_state.group.trials)
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
     def _progress(self, lr_K: Float64[np.ndarray, " K"]) -> Progress:
         trials = self.train_state.group.numbers

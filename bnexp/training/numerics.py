@@ -3,7 +3,7 @@
 import ctypes
 import platform
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
@@ -21,6 +21,19 @@ MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 def dtype_of(precision: str) -> torch.dtype:
     """Return the type that parameters and images are kept in: bf16 and tf32 only shorten products."""
     return torch.float64 if precision == "fp64" else torch.float32
+
+
+def totals_dtype(device: torch.device) -> torch.dtype:
+    """Return the type of sums over many images or steps: float64, which Apple's GPUs don't have."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def wait(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 @contextmanager
@@ -99,7 +112,6 @@ def _flushes_denormals() -> bool:
     return bool((torch.tensor(1e-310, dtype=torch.float64) * 0.5) == 0)
 
 
-def autocast(settings: TrainSettings, device: torch.device) -> AbstractContextManager[object]:
+def autocast(settings: TrainSettings, device: torch.device) -> torch.autocast:
     """Return the context for a forward pass: bfloat16 products under bf16, no change otherwise."""
-    # Entering one that is not enabled takes a thirtieth of a small update.
-    return torch.autocast(device.type, torch.bfloat16) if settings.precision == "bf16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bnexp.config.train import TrainSettings
 from bnexp.nn.shards import Matrices
+from bnexp.training.numerics import totals_dtype
 
 ADAM_EPS = 1e-8
 RMSPROP_ALPHA = 0.99
@@ -99,7 +100,7 @@ class Adam(Optimizer):
         super().__init__(settings, thetas, decayed)
         self._remember("first")
         self._remember("second")
-        self._columns["count"] = thetas[0].new_zeros(len(settings), 1, dtype=torch.float64)
+        self._columns["count"] = thetas[0].new_zeros(len(settings), 1, dtype=totals_dtype(thetas[0].device))
 
     def step(self, grads: Matrices, rate_K1: Column) -> None:
         """Make one update of every trial from its gradients, at its rate."""

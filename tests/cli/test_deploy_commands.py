@@ -144,7 +144,7 @@ def test_an_exported_trial_leaves_the_run_readable(runs: Path, cli: Command) -> 
         (["export", "tinny", "0"], "tinny: no such run in {here}/runs (nearest: tiny); there are {name}"),
         (["fold", "tiny", "--trial", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
         (["export", "tiny", "8"], "runs/{name}: no trial 8; there are 0 to 7, see trials.csv"),
-        (["fold", "tiny", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda or cuda:i"),
+        (["fold", "tiny", "--device", "gpu"], "--device gpu: expected auto, cpu, cuda, cuda:i or mps"),
         (["export", "tiny", "0", "--folded"], "runs/{name}: trial 0 can't be folded: there is no norm layer"),
         (["export", "tiny", "0", "--to", "exp.yaml"], "exp.yaml: can't be made a folder (File exists); choose another "
          "with --to"),

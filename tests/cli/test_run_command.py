@@ -40,7 +40,7 @@ def test_the_same_command_again_trains_nothing_and_shows_the_result(runs: Path, 
 
 def test_a_device_that_is_none_is_refused_though_nothing_is_left_to_train(runs: Path, cli: Command) -> None:
     refused = cli("run", "exp.yaml", "--device", "gpu")
-    assert (refused.code, refused.err) == (2, "bnexp: --device gpu: expected auto, cpu, cuda or cuda:i\n")
+    assert (refused.code, refused.err) == (2, "bnexp: --device gpu: expected auto, cpu, cuda, cuda:i or mps\n")
 
 
 def test_the_question_says_what_was_overridden(experiment: Path, cli: Command) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from bnexp.engines.devices import available_cores
+from bnexp.data.machine import available_cores
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import InputError
@@ -77,7 +77,7 @@ def test_the_local_engine_is_entered_on_its_device() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"device": "tpu"}, "--device tpu: expected auto, cpu, cuda or cuda:i"),
+        ({"device": "tpu"}, "--device tpu: expected auto, cpu, cuda, cuda:i or mps"),
         ({"engine": "ray", "device": "cuda:1"}, "--device cuda:1: expected auto, cpu or cuda, since Ray gives out"),
         ({"engine": "ray", "gpus_per_group": 0.0}, "--gpus-per-group 0: expected a number above 0 and at most 1"),
         ({"engine": "ray", "gpus_per_group": 2.0}, "--gpus-per-group 2: expected a number above 0 and at most 1"),

@@ -14,10 +14,9 @@ import torch
 from ray.exceptions import GetTimeoutError, RayError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from bnexp.data.machine import free_memory
+from bnexp.data.machine import device_name, free_memory
 from bnexp.engines.cluster.engine import Cluster, Node, NodeInfo
 from bnexp.engines.cluster.workers import differing, first_sentence, names_of, versions
-from bnexp.engines.devices import device_name
 from bnexp.engines.engine import NO_CLUSTER
 from bnexp.errors import InputError
 

@@ -1,0 +1,1 @@
+"""What this machine has, and whether its devices compute what they should."""

@@ -1,0 +1,96 @@
+"""Trying a device: every check in every precision, and what came of it."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import isfinite
+
+import torch
+
+from bnexp.config.train import TrainSettings
+from bnexp.doctor.operations import Deviations, convolution, norm, product, running_statistics
+from bnexp.doctor.rounding import PRECISIONS
+from bnexp.doctor.updates import graph, repeats
+from bnexp.errors import InputError
+from bnexp.training.numerics import numerics
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that a device should do right."""
+
+    name: str
+    column: str
+    """Its name over a column of the screen."""
+    run: Callable[[torch.device, TrainSettings], Deviations]
+    """Yields how far each quantity is off; nothing where the device has no such thing."""
+
+
+CHECKS = (
+    Check("batch norm", "batch", norm("batch")),
+    Check("running statistics", "running", running_statistics),
+    Check("layer norm", "layer", norm("layer")),
+    Check("group norm", "group", norm("group")),
+    Check("convolution", "conv", convolution),
+    Check("product", "product", product),
+    Check("two equal steps", "repeats", repeats),
+    Check("graph and eager", "graph", graph),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of a check on a device in a precision."""
+
+    device: str
+    precision: str
+    check: str
+    share: float | None
+    """The error in that which rounding explains, of the quantity that is furthest off: up to 1 is right. None where the
+    device has no such thing, or no number comes out."""
+    wrong: str = ""
+    """What is wrong, in a line; empty where nothing is."""
+
+
+def examine(device: torch.device, precisions: Collection[str] = tuple(PRECISIONS)) -> Iterator[Finding]:
+    """Try a device in some precisions."""
+    for precision in precisions:
+        for check in CHECKS:
+            yield outcome(check, device, precision)
+
+
+def outcome(check: Check, device: torch.device, precision: str) -> Finding:
+    """Return what comes of a check."""
+
+    def found(share: float | None, wrong: str = "") -> Finding:
+        where = f"{device}, {precision}, {check.name}: "
+        return Finding(str(device), precision, check.name, share, wrong and where + wrong)
+
+    train = TrainSettings(precision=precision)
+    try:
+        with numerics(train, device):
+            deviations = list(check.run(device, train))
+    except Exception as error:  # whatever a device can't do is what is to be found out
+        said = str(error).strip() or type(error).__name__
+        return found(None, f"can't be computed: {said.splitlines()[0]}")
+    if not deviations:
+        return found(None)
+    furthest = max(deviations, key=lambda each: each.share)
+    off = f"{furthest.quantity} is off by {furthest.error:.1e}, rounding explains {furthest.allowed:.1e}"
+    return found(furthest.share if isfinite(furthest.share) else None, off if furthest.share > 1 else "")
+
+
+@cache
+def faults(device: torch.device, precision: str) -> Sequence[str]:
+    """Return what is wrong with a device in a precision; it is tried once in a process."""
+    return [each.wrong for each in examine(device, [precision]) if each.wrong]
+
+
+def refuse_faulty(device: torch.device, precisions: Collection[str]) -> None:
+    """Do nothing where a device computes what it should.
+
+    Raises:
+        InputError: it doesn't; the message names everything that is wrong.
+    """
+    if wrong := [fault for precision in precisions for fault in faults(device, precision)]:
+        raise InputError("\n".join([f"--device {device}: it doesn't compute what it should; use --device cpu", *wrong]))
