@@ -14,22 +14,13 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.runs import compare_run
+from bnexp.analysis.study import METRICS
 from bnexp.errors import InputError, check_installed
 from bnexp.report.style import point_texts, value_text
 from bnexp.report.summary import summary_markdown
 from bnexp.store.reader import RunRecord
 
-FINAL = (
-    "final_train_loss",
-    "final_train_accuracy",
-    "final_val_accuracy",
-    "final_test_accuracy",
-    "best_val_accuracy",
-    "test_accuracy_at_best_val",
-    "diverged_step",
-    "highest_batch_loss",
-    "highest_batch_loss_step",
-)
+FINAL = (*METRICS, "diverged_step", "highest_batch_loss", "highest_batch_loss_step")
 """Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
 
 COMPARISON = "comparison"

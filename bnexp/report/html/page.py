@@ -12,7 +12,7 @@ from typing import Any
 
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS
-from bnexp.analysis.study import Study
+from bnexp.analysis.study import METRICS, Study
 from bnexp.config.keys import leaf_keys, leaves
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
@@ -139,15 +139,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     return [table for table in found if table.records]
 
 
-NUMBERS = (
-    "final_train_loss",
-    "final_train_accuracy",
-    "final_val_accuracy",
-    "final_test_accuracy",
-    "best_val_accuracy",
-    "test_accuracy_at_best_val",
-    "highest_batch_loss",
-)
+NUMBERS = (*METRICS, "highest_batch_loss")
 """Columns of trials.csv in the table of trials."""
 
 
