@@ -261,7 +261,7 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     if _total(_one_line_widths(table)) <= width or _total(_least_widths(table)) <= width:
         return table, heads
     shown = table
-    if table.shared.columns:
+    if len(table.shared.columns) > 1 or _total(_least_widths(table.shared)) > width / 3:
         shown = table.only([column for column in table.columns if not column.shared])
         values = [", ".join(map(" ".join, zip(table.shared.headers, row, strict=True))) for row in table.shared.rows]
         heads = ["" if value == before else value for before, value in pairwise(["", *values])]

@@ -53,6 +53,8 @@ class _Cell:
 
     value: float
     """Mean over the grid points; NaN without a finished trial, or where one of the means isn't finite."""
+    points: int
+    """Grid points with a finished trial."""
     trials: int
     """Finished trials."""
     diverged: int
@@ -98,7 +100,7 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
     names = [wrap_text(each.name, max(1.0, len(xs) * layout.cell_width - _SWATCH), SMALL) for each in maps]
     slanted = widest(x_labels, SMALL - 1) > layout.cell_width - 0.06
     above = 0.35 + 0.14 * max(name.count("\n") for name in names)
-    averaged = short_keys([key for key in others if key not in categories]).values()
+    others = [key for key in others if key not in categories]
     keys = short_keys(comparison.grid_keys)
     figure, panels = panel_figure(
         [""] * len(maps),
@@ -106,7 +108,7 @@ def heat_map_figure(study: Study, comparison: Comparison, x: str, y: str) -> Fig
         title=study.title,
         caption=join_caption(
             f"showing {len(maps)} of {len(every)} maps" if len(maps) < len(every) else "",
-            f"mean over {listed([counted(max(row.n for row in rows), 'seed'), *(f'all {key}' for key in averaged)])}",
+            f"each cell: mean over {counted(max(row.n for row in rows), 'seed')}{_over_points(cells, others)}",
             "below a value, after a cross: diverged of finished trials" if any(cell.diverged for cell in cells) else "",
         ),
         handles=_handles(cells),
@@ -148,7 +150,16 @@ def _cell(rows: Sequence[ArmRow]) -> _Cell:
     finished = [row for row in rows if row.n]
     means = [nan if row.mean is None else row.mean for row in finished]
     value = sum(means) / len(means) if means else nan
-    return _Cell(value, sum(row.trials for row in finished), sum(row.diverged for row in finished))
+    return _Cell(value, len(finished), sum(row.trials for row in finished), sum(row.diverged for row in finished))
+
+
+def _over_points(cells: Sequence[_Cell], others: Sequence[str]) -> str:
+    """Say how many grid points a cell takes together, where some do, and by which settings these differ."""
+    counts = sorted({cell.points for cell in cells if cell.points})
+    if not others or counts[-1:] <= [1]:
+        return ""
+    most = f"up to {counts[-1]}" if len(counts) > 1 else counts[-1]
+    return f" at {most} grid points, which differ in {listed(short_keys(others).values())}"
 
 
 def _layout(maps: int, group: int, x_labels: Sequence[str], y_labels: Sequence[str]) -> _Layout:

@@ -77,7 +77,11 @@ def test_arms_stand_beside_the_line_of_every_other_figure_where_they_have_rows()
 def test_other_numbers_are_averaged_and_that_is_said() -> None:
     figure = figure_of([arm_row(POINT | {"model.depth": depth}, "none", depth / 10) for depth in (2, 3, 7)], ("none",))
     assert values_of(maps_of(figure)[0]) == pytest.approx(0.4)
-    assert caption(figure) == "Mean over 6 seeds and all depth."
+    assert caption(figure) == "Each cell: mean over 6 seeds at 3 grid points, which differ in depth."
+    places = ((1.0, 2), (1.0, 3), (0.1, 2))
+    rows = [arm_row(POINT | {"train.lr": lr, "model.depth": depth}, "none", 0.1) for lr, depth in places]
+    fewer = figure_of(rows, ("none",))
+    assert caption(fewer) == "Each cell: mean over 6 seeds at up to 2 grid points, which differ in depth."
 
 
 def test_other_settings_that_are_no_numbers_have_maps_of_their_own() -> None:
@@ -107,7 +111,7 @@ def test_diverged_trials_are_counted() -> None:
     none, before = maps_of(figure)
     assert (written(none)[0, 0], written(before)[2, 1]) == ("0.10 × 2/6", "× 6/6")
     assert legend_of(figure) == ["no result", "diverged trials"]
-    assert caption(figure) == "Mean over 6 seeds. Below a value, after a cross: diverged of finished trials."
+    assert caption(figure) == "Each cell: mean over 6 seeds. Below a value, after a cross: diverged of finished trials."
 
 
 def test_accuracies_share_a_scale_from_0_to_1_and_losses_what_there_is() -> None:
