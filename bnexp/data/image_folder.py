@@ -92,7 +92,7 @@ def read(settings: DataSettings) -> RawImages:
 
 def _root(folder: str | None) -> Path:
     if folder is None:
-        raise InputError(f"data.root: null, but {LAYOUT}; set data.root to the folder that holds train/ and test/")
+        raise InputError(f"data.root: null, but {LAYOUT}; set data.root to the folder that holds them")
     root = Path(os.path.realpath(expanded(folder, "data.root")))  # unlike Path.resolve, never an error
     if not os.path.isdir(root):  # unlike Path.is_dir, never an error
         raise InputError(f"data.root: {root} is not a folder; {LAYOUT}")

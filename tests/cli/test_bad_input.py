@@ -73,8 +73,8 @@ FIRST = "data: {name: digits, train_size: 100}\n"
         ("train: {epochs: 1, lr:0.1}",
          "exp.yaml: train.lr:0.1: unknown key (nearest: train.lr); write a space after the colon"),
         ("data: {name: minst}", 
-         'exp.yaml: data.name: "minst": expected one of digits, mnist, fashion_mnist, cifar10, cifar100, image_folder '
-         "(nearest: mnist)"),
+         'exp.yaml: data.name: "minst": expected one of digits, mnist, fashion_mnist, kmnist, emnist, svhn, cifar10, '
+         "cifar100, image_folder, arrays, csv (nearest: mnist)"),
         ("name: ../../a",
          'exp.yaml: name: "../../a": expected letters, digits and _ . + - only, beginning with a letter or digit'),
         (FIRST + "train: {batch_size: 101}",
@@ -195,17 +195,17 @@ def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
         assert "Traceback" not in ended.stderr
 
 
-LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/"
+LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/, or under <class>/ alone"
 
 
 @pytest.mark.parametrize("command", ["run", "show"])
 @pytest.mark.parametrize(
     ("root", "message"),
     [
-        ("null", f"null, but {LAYOUT}; set data.root to the folder that holds train/ and test/"),
-        ("nowhere", f"{{here}}/nowhere is not a folder; {LAYOUT} in it"),
-        ("exp.yaml", f"{{here}}/exp.yaml is not a folder; {LAYOUT} in it"),
-        (".", f"{{here}} has no folder train/; {LAYOUT}"),
+        ("null", f"null, but {LAYOUT}; set data.root to the folder that holds them"),
+        ("nowhere", f"{{here}}/nowhere is not a folder; {LAYOUT}"),
+        ("exp.yaml", f"{{here}}/exp.yaml is not a folder; {LAYOUT}"),
+        (".", f"{{here}} holds no class folder; {LAYOUT}"),
         ("~nobody-at-all/a", "~nobody-at-all/a: no home folder is known for it; write the whole path"),
     ],
 )

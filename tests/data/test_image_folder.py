@@ -208,7 +208,7 @@ def test_not_a_tree_of_images(images: Path, spoil: str, message: str, impatient:
 
 
 def test_no_root() -> None:
-    with pytest.raises(InputError, match=r"^data.root: null, but .*set data.root to the folder that holds train/ and"):
+    with pytest.raises(InputError, match=r"^data.root: null, but .*set data.root to the folder that holds them$"):
         image_folder.read(DataSettings(name="image_folder"))
 
 
