@@ -59,6 +59,7 @@ def test_show_as_json_has_what_was_read(cli: Command, folder: Path) -> None:
             "train": 18,
             "val": 2,
             "test": 4,
+            "floats": False,
             "left_out": {".txt": 1},
             "background": "black",
             "remarks": [],
