@@ -1,5 +1,6 @@
 """`bnexp probe`, `fold` and `export`: what can be done with the networks that a run ended with."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ def probe(
 
     probes = probe_settings(wanted)
     found = probe_run(run, probes, trials or None, Local.on(device, workers), saying(silent=as_json or quiet))
-    rows: list[dict[str, Any]] = [row for record in found for row in record.rows()]
+    rows: list[dict[str, Any]] = sorted((row for record in found for row in record.rows()), key=itemgetter("trial"))
     if as_json:
         print_json({"run": run.path.name, "rows": [row | {"value": _finite(row["value"])} for row in rows]})
     elif not quiet:

@@ -108,6 +108,9 @@ def _section(section: type[Settings], name: str) -> type[Settings] | None:
 SYNONYMS = {
     "data.name": "dataset",
     "data.root": "data_dir data_path path folder",
+    "data.channels": "data_format channel_order channels_last channels_first",
+    "data.label": "target label_column target_column class_column",
+    "data.size": "image_size img_size resize resolution",
     "data.train_size": "n_train num_train subset",
     "data.val_size": "val_split validation_size validation_split n_val num_val",
     "data.normalize": "scaling preprocessing",

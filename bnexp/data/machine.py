@@ -48,7 +48,8 @@ def data_folder(settings: DataSettings) -> Path:
     folder = shared_folder() if settings.root is None else expanded(settings.root, "data.root").absolute()
     if os.path.exists(folder) and not os.path.isdir(folder):  # unlike Path's own, never an error
         key = "BNEXP_DATA" if settings.root is None else "data.root"
-        raise InputError(f"{key}: {folder} is not a folder; set it to the folder that holds the data sets")
+        own = "; to read a file of your own, set data.name to arrays (.npz) or csv" if settings.root else ""
+        raise InputError(f"{key}: {folder} is not a folder; set it to the folder that holds the data sets{own}")
     return folder
 
 

@@ -227,15 +227,15 @@ def _shift_and_spread(
     channels = images_NCHW.shape[1]
     if scaling == "none":
         return torch.zeros(channels, dtype=torch.float64), torch.ones(channels, dtype=torch.float64)
-    low_C, high_C = (ends_CHW.flatten(1) for ends_CHW in images_NCHW.aminmax(dim=0))
-    low_C, high_C = low_C.amin(1).double(), high_C.amax(1).double()
+    if scaling != "unit" and not images_NCHW.is_floating_point():
+        moments = torch.tensor([_mean_and_std(_counts(each)) for each in images_NCHW.unbind(1)], dtype=torch.float64)
+        return moments[:, 0], moments[:, 1]
+    low_CHW, high_CHW = images_NCHW.aminmax(dim=0)
+    low_C, high_C = low_CHW.amin((1, 2)).double(), high_CHW.amax((1, 2)).double()
     if scaling == "unit":
         if images_NCHW.shape[2:] != (1, 1):  # the channels of a picture share their brightness, features don't
             low_C, high_C = low_C.amin().expand(channels), high_C.amax().expand(channels)
         return low_C, torch.where(high_C > low_C, high_C - low_C, 1.0)
-    if not images_NCHW.is_floating_point():
-        moments = torch.tensor([_mean_and_std(_counts(each)) for each in images_NCHW.unbind(1)], dtype=torch.float64)
-        return moments[:, 0], moments[:, 1]
     mean_C = _mean(images_NCHW, (0, 2, 3))
     parts = images_NCHW.split(max(1, CHUNK_NUMBERS // images_NCHW[0].numel()))
     squares = (((part.double() - mean_C[:, None, None]) ** 2).sum((0, 2, 3)) for part in parts)
@@ -256,7 +256,7 @@ def _mean(images: Real[Tensor, "..."], axes: int | tuple[int, ...]) -> Float64[T
 
 def _counts(channel_NHW: UInt8[Tensor, "N H W"]) -> list[int]:
     """Return how often each byte occurs."""
-    parts = (torch.bincount(part.reshape(-1), minlength=256) for part in channel_NHW.split(2**15))
+    parts = (torch.bincount(part.reshape(-1), minlength=256) for part in channel_NHW.split(2**12))
     return sum(parts, start=torch.zeros(256, dtype=torch.int64)).tolist()
 
 

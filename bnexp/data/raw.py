@@ -121,7 +121,7 @@ def split_off(whole: RawSplit, settings: DataSettings) -> tuple[RawSplit, RawSpl
         ConfigError: no image is left to train on.
     """
     count, asked = len(whole.labels_N), settings.test_size
-    held = count // 5 if asked is None else asked
+    held = max(1, count // 5) if asked is None else asked
     if held >= count:
         message = f"{held} of the {counted(count, 'image')} leave none to train on; lower it"
         raise ConfigError([Problem("", "data.test_size", message)])
@@ -146,6 +146,8 @@ def read_digits(settings: DataSettings) -> RawImages:
     return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10)
 
 
+MANY = 10
+"""Classes; fewer are no cause to wonder."""
 MOST_NAMED = 5
 """Features that a warning names."""
 
@@ -173,5 +175,8 @@ def data_warnings(splits: Mapping[str, RawSplit], classes: int, features: Sequen
                 kind = {"train": "training", "val": "validation", "test": "test"}[name]
                 said = f"{plain} of {counted(len(images), f'{kind} image')} {have(plain)} a single colour"
                 yield f"{said}; check whether anything should show there"
+    if classes > MANY and 2 * classes > len(labels_N):
+        said = f"{classes} classes for {counted(len(labels_N), 'training image')}"
+        yield f"there are {said}; check whether the labels are an identifier, or a quantity to predict"
     if missing := classes - len(np.unique(labels_N)):
         yield f"{missing} of the {classes} classes {have(missing)} no training image"

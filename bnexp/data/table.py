@@ -3,6 +3,8 @@
 import csv
 import os
 import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from bnexp.errors import InputError, nearest
 SEPARATORS = ",;\t"
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "?"]
 """Feature values that are none."""
+MOST_FAULTS = 10
+"""Columns of which it is said what is wrong with them."""
 SAMPLE = 2**20
 """Characters of a file that tell how many rows the rest has."""
 COPIES = 3
@@ -37,8 +41,9 @@ def read(settings: DataSettings) -> RawImages:
         end = f"_{path.stem}" if len(files) > 1 else ""
         try:
             names, arrays[f"x{end}"], arrays[f"y{end}"] = _table(path, settings.label, features)
-        except (OSError, ValueError) as flaw:
-            raise InputError(escaped(f"data.root: {path}: {flaw}")) from None
+        except (OSError, ValueError) as flaws:
+            said = [escaped(f"data.root: {path}: {flaw}") for flaw in str(flaws).strip().splitlines()]
+            raise InputError("\n".join(said)) from None
         features = features or names
     try:
         return from_arrays(arrays, settings, features)
@@ -77,8 +82,8 @@ def _table(
         raise ValueError(f"has other columns than train.csv; in only one of them: {', '.join(odd)}")
     if table.empty:
         raise ValueError("has no row below the names of its columns")
-    for name in own:
-        _check_column(name, table[name])
+    if faults := list(islice(_faults(table[[*own]]), MOST_FAULTS)):
+        raise ValueError("\n".join(faults))
     labels = table[label].str.strip()
     if empty := int((labels == "").sum()):
         raise ValueError(f"{counted(empty, 'row')} without a label in the column {label}; leave them out")
@@ -106,17 +111,16 @@ def _header(path: Path) -> tuple[str, list[str]]:
     return separator, names
 
 
-def _check_column(name: str, values: "pd.Series[float]") -> None:
-    if values.dtype.kind not in "biuf":
-        example = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()].iloc[0]
-        raise ValueError(
-            f"the column {name} has text, such as {example}, and no numbers; leave categories out, or write them as "
-            "columns of 0 and 1 (pandas.get_dummies)"
-        )
-    wrong = ~np.isfinite(values.to_numpy(float))
-    if lost := int(wrong.sum()):
-        place = f"the first in row {int(wrong.argmax()) + 1} below the names"
-        raise ValueError(
-            f"the column {name} has {counted(lost, 'value')} missing or infinite, {place}; leave these rows out or "
-            "fill them in"
-        )
+def _faults(features: pd.DataFrame) -> Iterator[str]:
+    """Yield what keeps columns from being features."""
+    for name, values in features.items():
+        if values.dtype.kind not in "biuf":
+            example = values[values.notna() & pd.to_numeric(values, errors="coerce").isna()].iloc[0]
+            yield (
+                f"the column {name} has text, such as {example}, and no numbers; leave categories out, or write them "
+                "as columns of 0 and 1 (pandas.get_dummies)"
+            )
+        elif lost := int((wrong := ~np.isfinite(values.to_numpy(float))).sum()):
+            place = f"the first in row {int(wrong.argmax()) + 1} below the names"
+            said = f"the column {name} has {counted(lost, 'value')} missing or infinite, {place}"
+            yield f"{said}; leave these rows out or fill them in"

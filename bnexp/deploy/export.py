@@ -4,7 +4,6 @@ The files are read back and compared with the network that was trained before th
 Shapes: N images, B of them at a time, L logits, C x H x W pixels, P of them in all.
 """
 
-import inspect
 import json
 import logging
 import runpy
@@ -14,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import indent
 from typing import Any
 
 import torch
@@ -23,86 +21,22 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from bnexp import __version__
+from bnexp.config.source import code_files
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
-from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, load
 from bnexp.data.raw import read
 from bnexp.deploy.folding import Difference, Unfoldable, folded
+from bnexp.deploy.module_source import CODE, WEIGHTS, model_source
 from bnexp.errors import BnexpError, InputError, check_installed
-from bnexp.nn import plain_layers
+from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, layer_from_state, to_torch
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial, trained_trials
+from bnexp.store.files import make_folder
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
 from bnexp.training.numerics import dtype_of, numerics
-
-WEIGHTS = "weights.safetensors"
-"""The file beside it that its numbers come from."""
-
-_MODULE = '''"""{about}
-
-    import torch
-    from model import load
-
-    network = load()
-    images = torch.{images}
-    labels = network(images).argmax(1)
-"""
-
-from pathlib import Path
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
-
-
-{classes}
-
-
-def build() -> nn.Sequential:
-    """Return the network with weights that still have to be loaded."""
-    return {network}
-
-
-def load(weights: str | Path = Path(__file__).with_name("{weights}")) -> nn.Sequential:
-    """Return the network with its weights, in evaluation mode."""
-    network = build()
-    network.load_state_dict(load_file(weights), assign=True)
-    return network.eval()
-'''
-
-
-def model_source(network: nn.Sequential, about: str, shape: DataShape) -> str:
-    """Return the text of a module that builds a network, with its layer for pixels, and loads its state from WEIGHTS.
-
-    Its documentation begins with `about`, lines of any text.
-    """
-    size = ", ".join(map(str, shape.image[: 1 if shape.tabular else 3]))
-    used = {type(layer) for layer in network.modules()}
-    # In the order of their definitions: some take others.
-    own = [kind for kind in vars(plain_layers).values() if isinstance(kind, type) and kind in used]
-    return _MODULE.format(
-        about=about.replace("\\", r"\\").replace('"', r"\""),
-        images=f"rand(4, {size})" if shape.floats else f"randint(256, (4, {size}))",
-        classes="\n\n\n".join(inspect.getsource(kind).strip() for kind in own),
-        network=indent(_call(network), "    ").strip(),
-        weights=WEIGHTS,
-    )
-
-
-def _call(layer: nn.Module) -> str:
-    """Return the call that makes a layer: of its own layers one after the other, and of what its repr says."""
-    kind, parts = type(layer), list[nn.Module]()
-    for child in layer.children():
-        parts += child if isinstance(child, nn.Sequential | nn.ModuleList) else [child]
-    name = kind.__name__ if kind.__module__ == plain_layers.__name__ else f"nn.{kind.__name__}"
-    if not parts:
-        return f"{name}({layer.extra_repr()})"
-    arguments = [*map(_call, parts), *filter(None, [layer.extra_repr()])]
-    return "\n".join([f"{name}(", *(indent(f"{argument},", "    ") for argument in arguments), ")"])
-
 
 MODULE, ONNX = "model.py", "model.onnx"
 MARK = "Written by bnexp export."
@@ -231,6 +165,9 @@ def export_trial(
             raise InputError(f"{place}: can't be made a folder ({error.strerror}); choose another with --to") from None
         if ONNX not in names:
             (place / ONNX).unlink(missing_ok=True)  # of an earlier export
+        if (beside / CODE).is_dir():
+            make_folder(place / CODE)
+            names += [f"{CODE}/{file.name}" for file in sorted((beside / CODE).glob("*.py"))]
         for name in names:
             replace_file(place / name, (beside / name).read_bytes())
     paths = tuple(place / name for name in names)
@@ -338,8 +275,13 @@ class _Export:
             "folded": self.fold,
         }
         metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in about.items()}
-        network = self.network(self.dtype)
-        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape).encode())
+        network, trained = self.network(self.dtype), self.trained.network(shape, CPU)
+        own = trained if isinstance(trained, OwnNetworks) else None
+        if own and own.source.path:
+            (folder / CODE).mkdir()
+            for file in code_files(own.source.path):
+                (folder / CODE / file.name).write_bytes(file.read_bytes())
+        (folder / MODULE).write_bytes(model_source(network, "\n".join(lines), shape, own).encode())
         (folder / WEIGHTS).write_bytes(save(network.state_dict(), metadata))
 
     def checked_onnx(self, path: Path, place: Path) -> Check:

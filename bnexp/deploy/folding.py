@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
-from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening
+from bnexp.nn.own.calls import BEHIND, NORM_LAYERS
+from bnexp.nn.own.networks import OwnNetworks
+from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening, put
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
@@ -43,6 +45,8 @@ def folded(network: nn.Module) -> nn.Sequential:
     Raises:
         Unfoldable: one of the norm layers can't be folded exactly, or there is none.
     """
+    if isinstance(network, OwnNetworks):
+        return nn.Sequential(_own_folded(network)).eval()
     plain = Converter(network)
     names = {layer: name for name, layer in network.named_modules() if isinstance(layer, Norm)}
     norms = {made: names[origin] for made, origin in plain.made_from.items() if origin in names}
@@ -50,6 +54,31 @@ def folded(network: nn.Module) -> nn.Sequential:
         raise Unfoldable("there is no norm layer")
     layers = _without_norms(list(plain.network.double()), norms)
     return nn.Sequential(*layers).to(next(network.parameters()).dtype).eval()
+
+
+def _own_folded(networks: OwnNetworks) -> nn.Module:
+    """Return the module of the user's own class without the norm layers right behind layers with weights."""
+    (network,), dtype = networks.to_torch(), next(networks.parameters()).dtype
+    seen = networks.seen_plain(network)
+    norms, weights = seen.of(NORM_LAYERS), {call.name: call for call in seen.of((nn.Linear, nn.Conv2d))}
+    if not norms:
+        raise Unfoldable("there is no norm layer")
+    network.double()
+    for call in norms:
+        before, name = weights.get(call.behind), call.name
+        # Only a layer that hangs on another gets the very numbers that this one hands on.
+        hangs = [each.name for each in seen.calls if each.name.startswith(f"{call.behind}.{BEHIND}.")]
+        takers = hangs or [each.name for each in seen.calls if each.behind == call.behind]
+        if before is None or takers != [name]:
+            raise Unfoldable(f"{name}: no layer with weights stands right before it alone")
+        try:
+            layer = network.get_submodule(before.name)
+            assert isinstance(layer, Weights)
+            _fold_back(layer, *_affine(network.get_submodule(name)))
+        except Unfoldable as reason:
+            raise Unfoldable(f"{name}: {reason}") from None
+        put(network, name, nn.Identity())
+    return network.to(dtype)
 
 
 def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, str]) -> list[nn.Module]:

@@ -168,6 +168,49 @@ def to_torch(network: nn.Module) -> nn.Sequential:
     return Converter(network).network
 
 
+class OverFeatures(nn.Module):
+    """A norm layer where inputs have other axes than it expects: the features come last or, with axis 1, second."""
+
+    def __init__(self, layer: nn.Module, axis: int):
+        super().__init__()
+        self.layer, self.axis = layer, axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, -2) if self.axis == -1 else x.flatten(2)[..., None]
+        normalised: Tensor = self.layer(rows)
+        return normalised.reshape(x.shape)
+
+    def extra_repr(self) -> str:
+        return repr(self.axis)
+
+
+class InTurn(nn.ModuleList):
+    """Layers behind a layer: one for each time that a pass calls it, taken in turn."""
+
+    turn = 0
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self[self.turn]
+        self.turn = (self.turn + 1) % len(self)
+        made: Tensor = layer(x)
+        return made
+
+
+def put(network: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put a layer in the place of another."""
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, layer)
+
+
+def hang_behind(layer: nn.Module, layers: InTurn) -> None:
+    """Let a layer hand its output on through others, which are its child norm_behind."""
+    layer.add_module("norm_behind", layers)
+    layer.register_forward_hook(lambda layer, inputs, output: layer.norm_behind(output))
+
+
 class Converter:
     """Turns layers of one trial into such as torch has; every layer with K in front has a method `to_torch` for it.
 
@@ -184,6 +227,13 @@ class Converter:
         self.made_from: dict[nn.Module, nn.Module] = {}
         with torch.no_grad():
             self.network = nn.Sequential(*self.layers(network)).eval()
+
+    @classmethod
+    def of(cls, *, images: bool) -> "Converter":
+        """Return one for single layers, which get images or features."""
+        converter = cls.__new__(cls)
+        converter.images, converter.made_from = images, {}
+        return converter
 
     def layers(self, *modules: nn.Module) -> Iterator[nn.Module]:
         """Yield the layers that do in evaluation what some modules do one after the other.

@@ -6,6 +6,7 @@ Where a library is faster with few trials at once, the trials of a group compute
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import torch
@@ -56,7 +57,12 @@ class Shard:
 
     def gradient(self, loss: Float[Tensor, ""]) -> Matrices:
         """Return the gradient of a loss summed over these trials: row k is the gradient of trial k alone."""
-        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, list(self.network.parameters()))]
+        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, self._parameters)]
+
+    @cached_property
+    def _parameters(self) -> list[nn.Parameter]:
+        # Going through all layers for them takes as long as a layer of a small update.
+        return list(self.network.parameters())
 
 
 def shards(network: nn.Module, draws: TrialRandom, sizes: Sequence[int]) -> list[Shard]:

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
-from bnexp.config.text import counted, gibibytes
+from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
 from bnexp.data.catalog import DataShape, Named, describe
 from bnexp.data.machine import free_memory
@@ -80,7 +80,7 @@ class Overview:
         lines = []
         for worker, each in zip(self._assigned, self.groups, strict=True):
             where = f"worker {worker + 1}: " if self.workers > 1 else ""
-            size = f"about {_time(each.seconds)}, {gibibytes(each.bytes)}"
+            size = f"about {duration(each.seconds)}, {gibibytes(each.bytes)}"
             lines.append(f"  {where}{counted(len(each.group.trials), 'trial')} ({each.label()}): {size}")
         if len(self._shapes) > TABLES:
             shapes = len(self._shapes)
@@ -89,7 +89,7 @@ class Overview:
             probing = sum(each.probing for each in self.groups)
             training = sum(each.seconds for each in self.groups)
             share = f"{probing / training:.0%} of the time" if training else "no time"
-            lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {_time(probing)}, {share}")
+            lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {duration(probing)}, {share}")
         lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
             count = counted(len(trials(search_config(self.config))), "trial")
@@ -100,7 +100,7 @@ class Overview:
         turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
         head = (
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
-            f"({gibibytes(self.free)} free), about {_time(self.seconds)}:"
+            f"({gibibytes(self.free)} free), about {duration(self.seconds)}:"
         )
         return "\n".join([*data_lines(self.data), head, *lines])
 
@@ -203,9 +203,3 @@ def _layers(seen: GroupOverview) -> Table:
     totals = map("{:,}".format, map(sum, zip(*counts, strict=True)))
     headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
     return plain_table(headers, (*rows, ("total", "", "", *totals)), title=seen.label())
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

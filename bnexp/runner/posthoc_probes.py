@@ -1,6 +1,8 @@
 """Probes of finished trials, taken on the weights that they ended with; `bnexp probe` and scripts both call this."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,23 +12,26 @@ from pydantic import TypeAdapter, ValidationError
 
 from bnexp.config.probes import DEFAULT, PROBES, Probes, ProbeSettings, default_probes
 from bnexp.config.problems import explain
+from bnexp.config.text import counted, duration
 from bnexp.config.yaml import parse
 from bnexp.data.catalog import DataShape
 from bnexp.engines.devices import Datasets, check_float64, data_key, load_data
 from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import Local
+from bnexp.engines.planning import makespan
 from bnexp.errors import ConfigError, InputError, Problem
 from bnexp.nn.shards import shards
-from bnexp.plan import TrialGroup
+from bnexp.plan import Trial, TrialGroup, groups
 from bnexp.probes.prober import Prober, unknown_layers
 from bnexp.records import PROBE_COLUMNS, ProbeRecord
-from bnexp.runner.trained import TrainedTrial, trained_trials
+from bnexp.runner.trained import TrainedTrial, networks, trained_trials
 from bnexp.store.files import locked
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import Row, probe_of, to_row
 from bnexp.store.writer import write_late_probes
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import full_precision, numerics, torch_threads
+from bnexp.training.work import shard_sizes, training_cost
 
 
 def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
@@ -47,7 +52,10 @@ def _measured(row: Row) -> tuple[str, str]:
 
 
 Say = Callable[[str], None]
-"""Told about each trial as its probes have been taken."""
+"""Told how long it will take, and how far it has got."""
+TIMED_FIRST = 4
+"""With so many trials or more, one is measured alone, to tell how long the others will take."""
+Measure = Callable[[TrialGroup], ProbeRecord]
 
 
 def probe_settings(written: Sequence[str]) -> tuple[ProbeSettings, ...]:
@@ -97,53 +105,92 @@ def probe_run(
         run: the run folder.
         probes: what to measure.
         wanted: numbers of trials; None for all that have ended with weights.
-        engine: where to measure. On a CPU trials are measured side by side, one core each.
-        say: told about each trial that was measured.
+        engine: where to measure. On a CPU groups of trials are measured side by side, one core each.
+        say: told how long it will take, and after every group how many trials are done.
 
     Raises:
         InputError: no such trial, or it has no weights; no such layer; the data can't be had; another process has
             the run.
     """
     check_float64(engine.devices[0], "bnexp probe")
-    trained = trained_trials(run, wanted)
-    groups, device = [each.group for each in trained], engine.devices[0]
-    datasets = load_data(groups, device)
+    trained = {each.trial.number: each for each in trained_trials(run, wanted)}
+    whole = _alike(trained.values())
+    datasets = load_data(whole, engine.devices[0])
 
     def shape_of(group: TrialGroup) -> DataShape:
         return datasets[data_key(group)].shape
 
-    if unknown := [*unknown_layers(groups, shape_of, probes, "")]:
+    if unknown := [*unknown_layers(whole, shape_of, probes, "")]:
         raise ConfigError(unknown)
     with locked(run.path):
-        rates = _last_rates(run, trained)
-        measure = partial(_measure, probes=probes, datasets=datasets, rates=rates, device=device)
-        workers = engine.fitting(groups, shape_of, probes) if device.type == "cpu" else 1
-        found = []
-        with torch_threads(engine.threads(workers, len(trained))):
-            for each, record in zip(trained, side_by_side(measure, trained, workers), strict=True):
-                say(f"trial {each.trial.number} ({each.trial.arm}, seed {each.trial.seed})")
-                add_late_probes(RunRecord(run.path), [record])  # at once: the next one may take long
-                found.append(record)
+        rates = _last_rates(run, trained.values())
+        measure = partial(_measure, trained, probes, datasets, rates, engine.devices[0])
+        found = list[ProbeRecord]()
+        for record in _records(whole, measure, engine, shape_of, probes, say):
+            add_late_probes(RunRecord(run.path), [record])  # at once: the next one may take long
+            found.append(record)
+            say(f"{sum(len(each.trials) for each in found)}/{counted(len(trained), 'trial')}")
     return found
 
 
+def _alike(trained: Iterable[TrainedTrial]) -> list[TrialGroup]:
+    """Return the trials in groups of one shape that ended at the same moment."""
+    by_moment: dict[tuple[int, int], list[Trial]] = {}
+    for each in trained:
+        by_moment.setdefault((each.weights.epoch, each.weights.step), []).append(each.trial)
+    return [group for some in by_moment.values() for group in groups(some)]
+
+
+def _records(
+    whole: Sequence[TrialGroup],
+    measure: Measure,
+    engine: Local,
+    shape_of: Callable[[TrialGroup], DataShape],
+    probes: Sequence[ProbeSettings],
+    say: Say,
+) -> Iterator[ProbeRecord]:
+    """Yield what is measured of the groups, which are cut so that they fit the memory and keep all cores busy."""
+    device, count, seconds = engine.devices[0], sum(len(group.trials) for group in whole), 0.0
+    costs = [training_cost(group, shape_of(group), device).of(1) for group in whole]
+    if count >= TIMED_FIRST:
+        slowest = costs.index(max(costs))
+        first, *others = whole[slowest].trials
+        started = time.perf_counter()
+        yield measure(TrialGroup((first,)))
+        seconds = (time.perf_counter() - started) / costs[slowest]
+        left = [TrialGroup(tuple(others))] if others else []
+        whole = [*whole[:slowest], *left, *whole[slowest + 1 :]]
+    if device.type == "cpu" and engine.most_workers is None:
+        engine = replace(engine, most_workers=engine.cores)  # unlike training, which may be too short for workers
+    planned = engine.schedule(whole, shape_of, probes, begun=False)
+    workers = engine.fitting(planned, shape_of, probes) if device.type == "cpu" else 1
+    if seconds:
+        # Probes grow with a network as its training does.
+        times = [seconds * training_cost(each, shape_of(each), device).of(len(each.trials)) for each in planned]
+        expected = duration(makespan(times, max(workers, 1)))
+        say(f"{counted(count - 1, 'more trial')} in {counted(len(planned), 'group')}: about {expected}")
+    with torch_threads(engine.threads(workers, count)):
+        yield from side_by_side(measure, planned, workers)
+
+
 def _measure(
-    trained: TrainedTrial,
+    trained: Mapping[int, TrainedTrial],
     probes: Sequence[ProbeSettings],
     datasets: Datasets,
     rates: Mapping[int, float],
     device: torch.device,
+    group: TrialGroup,
 ) -> ProbeRecord:
-    group, seeds, data = trained.group, [trained.trial.seed], datasets[data_key(trained.group)]
-    draws = TrialRandom(SeedGenerators(seeds, device), seeds)
-    network = trained.network(data.shape, device, draws)
+    seeds, data = [trial.seed for trial in group.trials], datasets[data_key(group)]
+    draws, weights = TrialRandom(SeedGenerators(seeds, device), seeds), trained[group.numbers[0]].weights
+    network = networks([trained[number] for number in group.numbers], data.shape, device, draws)
     with numerics(full_precision(group.settings.train), device):
-        prober = Prober(group, network, shards(network, draws, [1]), data, probes)
-        rate_K = torch.tensor([rates[trained.trial.number]], device=device, dtype=next(network.parameters()).dtype)
-        return prober.measure(probes, trained.weights.epoch, trained.weights.step, rate_K)
+        prober = Prober(group, network, shards(network, draws, shard_sizes(group, device)), data, probes)
+        rate_K = torch.tensor([rates[number] for number in group.numbers], device=device)
+        return prober.measure(probes, weights.epoch, weights.step, rate_K.to(next(network.parameters()).dtype))
 
 
-def _last_rates(run: RunRecord, trained: Sequence[TrainedTrial]) -> dict[int, float]:
+def _last_rates(run: RunRecord, trained: Iterable[TrainedTrial]) -> dict[int, float]:
     """Return every trial's learning rate at the step of its weights."""
     recorded = run.curves.groupby(["trial", "step"])["lr"].last()
     return {

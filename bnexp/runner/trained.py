@@ -1,8 +1,9 @@
 """Finished trials with their weights: what folding, exporting and late probes begin with."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -46,11 +47,20 @@ class TrainedTrial:
             device: where the network will be.
             draws: for dropout and noise; without them the network has neither.
         """
-        settings = self.trial.settings
-        dtype = dtype_of(settings.train.precision)
-        network = skeleton([settings.model], shape.image, shape.classes, draws, dtype)
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in self.weights.arrays.items()})
-        return network.to(device).eval()
+        return networks([self], shape, device, draws)
+
+
+def networks(
+    trained: Sequence[TrainedTrial], shape: DataShape, device: torch.device, draws: TrialRandom | None = None
+) -> nn.Module:
+    """Return the networks of K trials of one shape as one module with their final weights; see TrainedTrial.network."""
+    settings = [each.trial.settings for each in trained]
+    models, dtype = [each.model for each in settings], dtype_of(settings[0].train.precision)
+    network = skeleton(models, shape.image, shape.classes, draws, dtype)
+    names = trained[0].weights.arrays
+    arrays = {name: np.concatenate([each.weights.arrays[name] for each in trained]) for name in names}
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return network.to(device).eval()
 
 
 def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> list[TrainedTrial]:

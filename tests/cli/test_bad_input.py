@@ -180,7 +180,8 @@ def test_a_file_in_the_place_of_the_runs_folder(refused: Refused, written: Writt
 def test_a_data_folder_that_is_none(refused: Refused, written: Written, tmp_path: Path, root: str, named: str) -> None:
     (tmp_path / "data").touch()
     message = f"{named.format(tmp_path=tmp_path)} is not a folder; set it to the folder that holds the data sets"
-    assert refused("run", written(f"data: {{name: mnist{root}}}")) == f"bnexp: {message}\n"
+    own = "; to read a file of your own, set data.name to arrays (.npz) or csv" if root else ""
+    assert refused("run", written(f"data: {{name: mnist{root}}}")) == f"bnexp: {message}{own}\n"
 
 
 def test_a_device_as_a_configuration(refused: Refused) -> None:

@@ -113,6 +113,13 @@ def test_classes_without_a_training_image_are_warned_of(train: int, message: str
     assert message in warnings(lambda images_NCHW: None, train_size=train)
 
 
+def test_a_class_for_nearly_every_image_is_asked_about() -> None:
+    split = RawSplit(np.random.default_rng(0).integers(0, 256, (20, 1, 3, 3), dtype=np.uint8), np.arange(20))
+    said = "there are 20 classes for 20 training images; check whether the labels are an identifier, or a quantity to"
+    assert any(line.startswith(said) for line in data_warnings({"train": split}, 20))
+    assert list(data_warnings({"train": split._replace(labels_N=np.arange(20) % 10)}, 10)) == []
+
+
 def test_images_of_one_colour_are_counted() -> None:
     noise_CHW = np.random.default_rng(0).integers(0, 256, (3, 6, 6), dtype=np.uint8)
     plain_CHW = np.full((3, 6, 6), 255, np.uint8)

@@ -88,6 +88,8 @@ def test_files_for_training_and_testing_need_the_same_columns_in_any_order(folde
     [
         ("3,4,y", "3,red,y", "FILE: the column b has text, such as red, and no numbers; leave categories out, or"),
         ("3,4,y", "3,,y", "FILE: the column b has 1 value missing or infinite, the first in row 2 below the names"),
+        ("3,4,y", "red,,y", "FILE: the column a has text, such as red, and no numbers; leave categories out, or write"),
+        ("3,4,y", "red,,y", "\ndata.root: FILE: the column b has 1 value missing or infinite, the first in row 2"),
         ("3,4,y", "3,inf,y", "FILE: the column b has 1 value missing or infinite, the first in row 2 below the names"),
         ("3,4,y", "3,4,", "FILE: 1 row without a label in the column kind; leave them out"),
         ("3,4,y", "3,4,y,z", "FILE: Error tokenizing data. C error: Expected 3 fields in line 3, saw 4"),

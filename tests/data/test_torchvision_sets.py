@@ -187,7 +187,8 @@ def test_a_file_is_no_folder(key: str, tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text("")
     monkeypatch.setenv("BNEXP_DATA", str(file))
     data = DataSettings(name="mnist", root=str(file) if key == "data.root" else None)
-    assert refused(data) == f"{key}: {file} is not a folder; set it to the folder that holds the data sets"
+    own = "; to read a file of your own, set data.name to arrays (.npz) or csv" if key == "data.root" else ""
+    assert refused(data) == f"{key}: {file} is not a folder; set it to the folder that holds the data sets{own}"
 
 
 def test_download_puts_whole_files_in_place(

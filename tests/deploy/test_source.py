@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bnexp.data.catalog import DataShape
-from bnexp.deploy.export import WEIGHTS, model_source
+from bnexp.deploy.module_source import WEIGHTS, model_source
 from bnexp.nn.plain_layers import ScaledPixels, WhitenedPixels, to_torch
 from tests.nn.test_plain_layers import FAMILIES, IMAGE, trained
 

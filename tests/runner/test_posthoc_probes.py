@@ -1,20 +1,19 @@
 """Probes of finished trials: what they find on the final weights is what training would have found at its end."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import torch
 
 from bnexp.engines.local import Local
 from bnexp.errors import ConfigError, InputError
+from bnexp.records import ProbeRecord
 from bnexp.runner.posthoc_probes import probe_run, probe_settings
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.files import locked
 from bnexp.store.reader import RunRecord
-from tests.helpers import TOGETHER_FLOAT64
-from tests.runner.conftest import ARMS, TAKEN
+from tests.helpers import TOGETHER_FLOAT64, assert_close
+from tests.runner.conftest import TAKEN
 
 CPU = torch.device("cpu")
 ALONE, TWO = Local((CPU,), cores=1), Local((CPU,), cores=2)
@@ -36,7 +35,7 @@ def test_they_find_what_training_found_after_its_last_update(record: RunRecord) 
 
 def test_only_the_trials_asked_for_are_measured(record: RunRecord) -> None:
     found = probe_run(record, probe_settings(["rank"]), [3, 1], ALONE)
-    assert [each.trials for each in found] == [(1,), (3,)]
+    assert {trial for each in found for trial in each.trials} == {1, 3}
     late = RunRecord(record.path).late_probes
     assert set(late.loc[late["probe"] == "rank", "trial"]) == {1, 3}
 
@@ -48,11 +47,20 @@ def test_a_run_that_another_process_works_on_is_left_alone(record: RunRecord) ->
     assert (record.path / "checksums.txt").read_bytes() == before
 
 
-def test_trials_measured_side_by_side_give_the_same_bits_in_the_same_order(record: RunRecord) -> None:
+def test_trials_are_measured_together_and_side_by_side_and_how_long_it_takes_is_said(record: RunRecord) -> None:
     probes, said = probe_settings(["gradient_norm"]), list[str]()
-    alone = probe_run(record, probes, None, ALONE)
-    assert probe_run(record, probes, None, TWO, said.append) == alone
-    assert said == [f"trial {i} ({arm}, seed {seed})" for i, (arm, seed) in enumerate(product(ARMS, (0, 1)))]
+    together = probe_run(record, probes, None, ALONE)
+    assert sorted(len(each.trials) for each in together) == [1, 1, 2]  # one trial tells how long the others take
+    assert_close(values(probe_run(record, probes, None, TWO, said.append)), values(together), TOGETHER_FLOAT64)
+    first, estimate, *others = said
+    assert first == "1/4 trials"
+    assert estimate == "3 more trials in 2 groups: about 1 s"
+    assert others[-1] == "4/4 trials"
+
+
+def values(found: list[ProbeRecord]) -> list[float]:
+    rows = (row for each in found for row in each.rows())
+    return [float(row["value"]) for row in sorted(rows, key=lambda row: (row["trial"], row["layer"]))]
 
 
 @pytest.mark.parametrize(

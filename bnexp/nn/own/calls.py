@@ -117,7 +117,8 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         name, _, place = watch.inside.pop()
         if recorded:
             first = inputs[0] if inputs else None
-            behind = made_by.get(id(first), (None, ""))[1]
+            owner, hangs, _ = name.rpartition(f".{BEHIND}.")
+            behind = owner if hangs else made_by.get(id(first), (None, ""))[1]
             calls[place] = LayerCall(name, layers[name], _shape(first), _shape(output), behind)
             if isinstance(output, Tensor):
                 made_by[id(output)] = output, name

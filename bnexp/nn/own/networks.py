@@ -3,7 +3,7 @@
 docs/own_network.md describes this for users.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -22,6 +22,7 @@ from bnexp.nn.factory import LayerFactory
 from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
 from bnexp.nn.own.source import failures, make
 from bnexp.nn.own.surgery import Placed, apply_arm
+from bnexp.nn.plain_layers import put
 from bnexp.streams import TrialRandom, stream_seed
 
 Image = tuple[int, int, int]
@@ -105,6 +106,40 @@ class OwnNetworks(nn.Module):
                     if own == seed:
                         stacked[name][k].view(tensor.shape).copy_(tensor)
 
+    @torch.no_grad()
+    def to_torch(self, to: object = None) -> Iterator[nn.Module]:
+        """Yield the first trial's network as a module of the user's own class, with norm layers as torch has them."""
+        network, _ = _prototype(self._model, self._image, self._classes, None, seed=0)
+        numbers = {name: tensor[0].view(self._shapes[name]) for name, tensor in _tensors(self.network).items()}
+        for name, tensor in _tensors(network).items():
+            tensor.data = numbers[name].detach().clone()
+        axes = {call.name: len(call.inputs) for call in arm_pass(self._model, self._image, self._classes).calls}
+        written = dict(self.as_written().named_modules())
+        for name, layer in list(network.named_modules()):
+            if isinstance(layer, Placed):
+                put(network, name, layer.plain(axes[name]))
+            elif isinstance(layer, OwnDropout):
+                put(network, name, written[name])
+        yield network.eval()
+
+    @property
+    def source(self) -> NetworkSource:
+        """Where its code stands."""
+        return NetworkSource.parse(self._model.source or "")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its code is called with."""
+        return dict(self._model.arguments)
+
+    def as_written(self) -> nn.Module:
+        """Return one network as its code makes it."""
+        return _plain(make(self._model, 0))
+
+    def seen_plain(self, network: nn.Module) -> ForwardPass:
+        """Return what a pass through a network from `to_torch` calls."""
+        return forward_pass(network, self._image)
+
     def weight_layers(self) -> list[nn.Module]:
         """Return the linear layers and convolutions in the order of the forward pass."""
         names = dict.fromkeys(call.name for call in written_pass(self._model, self._image).of(WEIGHT_LAYERS))
@@ -126,8 +161,7 @@ def _prototype(
         raise InputError(f"model.source: {source}: {error}") from None
     for name, layer in layers.items():
         if isinstance(layer, DROPOUT_LAYERS):
-            parent, _, own = name.rpartition(".")
-            setattr(network.get_submodule(parent), own, OwnDropout(layer, draws))
+            put(network, name, OwnDropout(layer, draws))
     return network, seen
 
 

@@ -19,13 +19,13 @@ from bnexp.nn.factory import LayerFactory, sequence
 from bnexp.nn.own.calls import (
     ACTIVATION_FUNCTIONS,
     ACTIVATION_LAYERS,
-    BEHIND,
     NORM_FUNCTIONS,
     NORM_LAYERS,
     WEIGHT_LAYERS,
     ForwardPass,
     LayerCall,
 )
+from bnexp.nn.plain_layers import Converter, InTurn, OverFeatures, hang_behind, put
 from bnexp.streams import TrialRandom
 
 CHANNELS, LAST = 1, -1
@@ -52,23 +52,12 @@ class Placed(nn.Module):
             y = self.layers(x if x.ndim == 4 else x.flatten(2)[..., None])
         return y.reshape(x.shape)
 
-
-class Behind(nn.ModuleList):
-    """Norm layers behind a layer: one for each time that a pass calls it, taken in turn."""
-
-    turn = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise with the layer whose turn it is."""
-        layer = self[self.turn]
-        self.turn = (self.turn + 1) % len(self)
-        y: Tensor = layer(x)
-        return y
-
-
-def _normalize_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    y: Tensor = layer.get_submodule(BEHIND)(output)
-    return y
+    def plain(self, axes: int) -> nn.Module:
+        """Return what it does in evaluation, as torch has it, with inputs of so many axes."""
+        as_usual = axes == 2 or (axes == 4 and self.axis == CHANNELS)
+        to = Converter.of(images=axes != 2 and self.axis == CHANNELS)
+        layer = nn.Sequential(*to.layers(self.layers))[0]
+        return layer if as_usual else OverFeatures(layer, self.axis)
 
 
 def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws: TrialRandom | None) -> None:
@@ -95,7 +84,7 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     factory = LayerFactory([model.model_copy(update={"norm": norm.model_copy(update={"kind": kind})})], draws)
     exchanged = norm.placement == "as_written" and kind != "none"
     for call in norms:
-        _put(network, call.name, _placed(factory, call, *_normalized(call)) if exchanged else nn.Identity())
+        put(network, call.name, _placed(factory, call, *_normalized(call)) if exchanged else nn.Identity())
     if kind == "none" or norm.placement == "after":
         _give_biases(seen)
     if kind != "none" and not exchanged:
@@ -149,11 +138,6 @@ def _placed(factory: LayerFactory, call: LayerCall, features: int, axis: int) ->
     return Placed(sequence(factory.norm_slot(features)), axis)
 
 
-def _put(network: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, layer)
-
-
 def _give_biases(seen: ForwardPass) -> None:
     """Give weight layers right before a norm layer a bias of zero where they have none: β was it."""
     layers = {call.name: call.layer for call in seen.of(WEIGHT_LAYERS)}
@@ -173,9 +157,8 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
         raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")
     for _, same in groupby(places, key=lambda place: place[0].name):
         calls = list(same)
-        layer = calls[0][0].layer
-        layer.add_module(BEHIND, Behind(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls))
-        layer.register_forward_hook(_normalize_output)
+        layers = InTurn(*(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls))
+        hang_behind(calls[0][0].layer, layers)
 
 
 def _hidden(seen: ForwardPass, kinds: tuple[type[nn.Module], ...]) -> Iterator[tuple[LayerCall, int]]:

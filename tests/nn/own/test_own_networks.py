@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import bnexp
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
+from bnexp.deploy.export import export_trial
 from bnexp.errors import InputError
 from bnexp.nn.build import build, skeleton
 from bnexp.nn.own.source import make
@@ -242,3 +244,39 @@ def test_the_digest_follows_the_file_and_what_it_imports(tmp_path: Path) -> None
     other = config.model.model_copy(update={"source": f"{sources[1]}x"})
     with pytest.raises(InputError, match="has changed since the configuration was read"):
         make(other, 0)
+
+
+ARMS = ["as_written", "none", "before", "after"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> bnexp.Run:
+    """A finished run of every arm, of a network whose images are digits."""
+    model = {"arguments": {"classes": 10}}
+    train = {"epochs": None, "steps": 4, "precision": "fp32"}
+    config = experiment("Small", model=model, arms=ARMS, train=train, data={"name": "digits", "train_size": 100})
+    return bnexp.run(config, runs=tmp_path_factory.mktemp("runs"), workers=1, progress=False)
+
+
+def test_a_trained_network_comes_back_as_a_module_of_its_class(run: bnexp.Run) -> None:
+    x_BCHW = torch.randint(256, (5, 1, 8, 8))
+    for trial, arm in enumerate(ARMS):
+        plain: Any = run.network(trial)
+        network = plain[1]
+        assert type(network).__name__ == "Small"
+        assert any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()) == (arm != "none")
+        assert plain(x_BCHW).shape == (5, 10)
+
+
+def test_it_is_exported_with_its_code_and_folded_where_that_is_exact(run: bnexp.Run, tmp_path: Path) -> None:
+    for trial, arm in enumerate(ARMS):
+        exported = export_trial(run.record, trial, tmp_path / arm, fold=arm in ("as_written", "before"))
+        assert [path.name for path in exported.paths] == ["model.py", "weights.safetensors", HERE.name]
+    with pytest.raises(InputError, match=r"relu\.norm_behind\.0: no layer with weights stands right before it"):
+        export_trial(run.record, 3, tmp_path / "folded", fold=True)
+
+
+def test_the_run_folder_has_the_code_and_no_path_of_this_machine(run: bnexp.Run) -> None:
+    (copy,) = (run.path / "networks").rglob("*.py")
+    assert copy.read_bytes() == HERE.read_bytes()
+    assert str(HERE.parent) not in (run.path / "config.yaml").read_text()
