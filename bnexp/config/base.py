@@ -12,9 +12,9 @@ from pydantic_core import PydanticKnownError, core_schema
 
 
 class Settings(BaseModel):
-    """Frozen, no unknown keys, no infinities; the line under a field is its documentation."""
+    """Frozen, no unknown keys, no infinities; the line under a field is its documentation (`documentation.py`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     main_setting: ClassVar[str | None] = None
     """The setting that a section's short form gives; on the command line and in arms it leaves the others alone."""

@@ -1,12 +1,18 @@
 """Every setting with its meaning, default and possible values, read from the models of the configuration."""
 
+import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from inspect import cleandoc, getsource
+from itertools import pairwise
 from textwrap import fill, indent
 from typing import Any
 
-from bnexp.config.base import LARGEST_INTEGER
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from bnexp.config.base import LARGEST_INTEGER, Settings
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.keys import below, nearest_key, setting_of
 from bnexp.errors import InputError
@@ -54,9 +60,35 @@ class Section:
     settings: tuple[Setting, ...]
 
 
+class Documented(GenerateJsonSchema):
+    """The JSON schema with the lines under fields as their descriptions.
+
+    pydantic's use_attribute_docstrings would parse the source of all models whenever they are imported.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return a model's schema."""
+        found = super().model_schema(schema)
+        for kind in reversed(schema["cls"].__mro__):
+            for name, text in _documented(kind) if issubclass(kind, Settings) else ():
+                found["properties"][name]["description"] = text
+        return found
+
+
+def _documented(kind: type[Settings]) -> Iterator[tuple[str, str]]:
+    """Yield the fields that a class itself defines, and the text under each."""
+    (definition,) = ast.parse(getsource(kind)).body
+    assert isinstance(definition, ast.ClassDef)
+    for field, below_it in pairwise(definition.body):
+        match field, below_it:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                if name in kind.model_fields:
+                    yield name, cleandoc(text)
+
+
 def all_sections() -> list[Section]:
     """Return all settings by section, in the order of the models: the top of the file first."""
-    whole = ExperimentConfig.model_json_schema()
+    whole = ExperimentConfig.model_json_schema(schema_generator=Documented)
     return list(_sections("", whole, whole["$defs"]))
 
 
