@@ -5,6 +5,8 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from bnexp.config.data import DatasetSpec, DataSettings
 from bnexp.config.text import gibibytes
 from bnexp.errors import InputError
@@ -83,8 +85,6 @@ def free_memory(device: "torch.device | None" = None) -> int:
 
         torch.cuda.empty_cache()  # what torch keeps for later is not in use
         return int(torch.cuda.mem_get_info(device)[0])
-    import psutil  # not where nothing is trained
-
     return int(psutil.virtual_memory().available)
 
 

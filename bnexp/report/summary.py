@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.study import Study
+from bnexp.engines.forked import side_by_side
 from bnexp.report.table import to_latex, to_markdown
 from bnexp.report.views import chosen_fields, numbers, remarks, tables
 from bnexp.store.files import replace
@@ -90,7 +92,7 @@ def write_report_files(run: ComparedRun) -> None:
 
 
 def write_report(study: Study, comparison: Comparison, page: Path, pictures: Path) -> list[Path]:
-    """Write the page and every picture that applies; return their paths.
+    """Write the page and every picture that applies, each on a core of its own; return their paths.
 
     Args:
         study: the trials.
@@ -98,9 +100,16 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         page: where the HTML page goes.
         pictures: folder of the pictures; made where it is missing.
     """
-    from bnexp.report.figures.pictures import write_pictures
-    from bnexp.report.html.page import page as html  # templates and charts: not needed after a run
+    from joblib import cpu_count
 
-    replace(page, html(study, comparison))
+    from bnexp.report.figures.pictures import writers  # Matplotlib, templates and charts: not needed after a run
+    from bnexp.report.html.page import page as html
+
+    def write_page() -> list[Path]:
+        replace(page, html(study, comparison))
+        return [page]
+
     pictures.mkdir(exist_ok=True)
-    return [page, *write_pictures(study, comparison, pictures)]
+    writes = [write_page, *writers(study, comparison, pictures)]
+    written = side_by_side(lambda number: writes[number](), range(len(writes)), cpu_count())
+    return list(chain.from_iterable(written))

@@ -296,7 +296,7 @@ def reporting(task: Task) -> None:
             wait(done.exists)
 
     def work() -> None:
-        pictures.write_pictures = lambda *study: ()  # which take long, and are written as the page is
+        pictures.writers = lambda *study: []  # which take long, and are written as the page is
         Operations(task.runs, pause)
         command("report", "--runs", task.runs)
 

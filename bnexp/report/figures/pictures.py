@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.study import Study, is_number
 from bnexp.config.text import listed
-from bnexp.engines.forked import side_by_side
 from bnexp.errors import InputError, nearest
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
@@ -127,23 +126,21 @@ def crossed_keys(comparison: Comparison) -> tuple[str, str] | None:
     return None
 
 
-def write_pictures(study: Study, comparison: Comparison, folder: Path) -> tuple[Path, ...]:
-    """Write every picture that shows something, as PNG, SVG and PDF, each on a core of its own; return the files.
+def writers(study: Study, comparison: Comparison, folder: Path) -> list[Callable[[], list[Path]]]:
+    """Return a function for each picture that may show something: it writes PNG, SVG and PDF and returns the files.
 
     Args:
         study: the trials, their curves and their probes.
         comparison: of that study.
         folder: where the files go; it has to be there.
     """
-    from joblib import cpu_count  # a tenth of a second
 
-    there = {name: picture for name, picture in pictures(study, comparison).items() if not picture.empty}
-
-    def write(name: str) -> list[Path]:
-        figure = there[name].figure()
+    def write(name: str, picture: Picture) -> list[Path]:
+        figure = picture.figure()
         return [_written(figure, folder / f"{name}.{kind}", kind) for kind in FILES] if figure else []
 
-    return tuple(chain.from_iterable(side_by_side(write, list(there), cpu_count())))
+    there = pictures(study, comparison).items()
+    return [partial(write, name, picture) for name, picture in there if not picture.empty]
 
 
 def _written(figure: Figure, path: Path, kind: FileKind) -> Path:

@@ -1,5 +1,6 @@
 """Every picture that applies is drawn and written in three formats, the same at every call, whatever the names."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from bnexp.errors import InputError
 from bnexp.report.figures.frame import figure_bytes
-from bnexp.report.figures.pictures import PROBE_FIGURES, crossed_keys, draw, pictures, pictures_left_out, write_pictures
+from bnexp.report.figures.pictures import PROBE_FIGURES, crossed_keys, draw, pictures, pictures_left_out, writers
 from tests.helpers import crossed as combined
 from tests.report.figures.made_up import (
     ODD_NAMES,
@@ -57,7 +58,11 @@ def probes_of(*beginnings: str) -> pd.DataFrame:
 def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """All pictures of results, and one of a probe."""
     study = study_of(TABLES, probes=probes_of("saturation"))
-    return list(write_pictures(study, comparison_of(CROSSED, **RANGES), tmp_path_factory.mktemp("pictures")))
+    return written_by(writers(study, comparison_of(CROSSED, **RANGES), tmp_path_factory.mktemp("pictures")))
+
+
+def written_by(writes: list[Callable[[], list[Path]]]) -> list[Path]:
+    return [path for write in writes for path in write()]
 
 
 def test_all_that_applies_is_written_as_png_svg_and_pdf(written: list[Path]) -> None:
@@ -113,7 +118,7 @@ def test_pictures_that_would_be_empty_are_not_drawn_and_that_is_said(tmp_path: P
     ended = "over_lr, over_init.scale, differences, ranges and heat_map: no trial has ended"
     assert pictures_left_out(begun, blank) == (ended,)
     planned = replace(begun, curves=TABLES[1][TABLES[1]["step"] == 0])
-    assert write_pictures(planned, blank, tmp_path) == ()
+    assert writers(planned, blank, tmp_path) == []
     recorded = "curves and time: nothing is recorded after the start of training"
     assert pictures_left_out(planned, blank) == (recorded, ended)
     assert pictures_left_out(study_of(TABLES), comparison_of(CROSSED)) == ()
