@@ -14,6 +14,7 @@ from benchmarks import (
     convolutions,
     gpu,
     gpu_convolutions,
+    kernels,
     probes,
     processes,
     recording,
@@ -31,6 +32,8 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Probes": probes.run,
     "Whole commands": processes.run,
 }
+COUNTED: dict[str, Callable[[], str]] = {"Kernels on a GPU, counted without one": kernels.run}
+"""What trains nothing, and needs no data."""
 ON_REQUEST: dict[str, Callable[[], str]] = {"Listening to a cluster": lambda: _cluster()}
 """What takes minutes and needs Ray: run only where a word asks for it."""
 ON_GPU: dict[str, Callable[[], str]] = {
@@ -42,18 +45,21 @@ ON_GPU: dict[str, Callable[[], str]] = {
 
 def main(words: list[str]) -> int:
     """Run the sections whose titles contain one of the words, or all but those on request."""
-    if not (Path(os.environ.get("BNEXP_DATA", "")) / "MNIST" / "raw").is_dir():
+    sections = ON_CPU | COUNTED | ON_REQUEST | (ON_GPU if torch.cuda.is_available() else {})
+    wanted = {title: run for title, run in sections.items() if _is_wanted(title, words)}
+    if wanted.keys() - COUNTED.keys() and not (Path(os.environ.get("BNEXP_DATA", "")) / "MNIST" / "raw").is_dir():
         print("the benchmarks train on MNIST: set BNEXP_DATA to the folder that holds MNIST/raw", file=sys.stderr)
         return 2
-    sections = ON_CPU | ON_REQUEST | (ON_GPU if torch.cuda.is_available() else {})
-    for title, run in sections.items():
-        wanted = any(word.lower() in title.lower() for word in words) if words else title not in ON_REQUEST
-        if wanted:
-            where = machine(torch.device("cuda") if title in ON_GPU else CPU)
-            print(f"### {title}\n\n{where}; {platform.system()}\n\n{run()}\n", flush=True)
+    for title, run in wanted.items():
+        where = machine(torch.device("cuda") if title in ON_GPU else CPU)
+        print(f"### {title}\n\n{where}; {platform.system()}\n\n{run()}\n", flush=True)
     if not torch.cuda.is_available():
         print("No CUDA device here: the sections on a GPU were left out.", file=sys.stderr)
     return 0
+
+
+def _is_wanted(title: str, words: list[str]) -> bool:
+    return any(word.lower() in title.lower() for word in words) if words else title not in ON_REQUEST
 
 
 def _cluster() -> str:

@@ -20,13 +20,12 @@ from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import share_features, trials_of
 from bnexp.nn.norm import Norm
 from bnexp.nn.plain_layers import Converter, layer_from_state, to_torch
-from bnexp.nn.shards import Matrices
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import ProbeContext, Value
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.runner.misfits import misfits
 from bnexp.training.loop import train
-from bnexp.training.optimizers import Column, Optimizer
+from bnexp.training.optimizers import Optimizer, PerRow, Rows
 from tests.helpers import (
     EXACT_FLOAT64,
     FLOAT32,
@@ -146,9 +145,9 @@ def test_a_probe_is_a_record_and_a_function(monkeypatch: pytest.MonkeyPatch) -> 
 class SignSGD(Optimizer):
     """Moves every number by the rate, against the sign of its gradient."""
 
-    def step(self, grads: Matrices, rate_K1: Column) -> None:
-        for theta_KP, grad_KP in zip(self._thetas, self._l2(grads), strict=True):
-            theta_KP.sub_(rate_K1 * grad_KP.sign())
+    def step(self, grads: Rows, rate_R1: PerRow) -> None:
+        for theta_RP, grad_RP in zip(self._thetas, self._l2(grads), strict=True):
+            theta_RP.sub_(rate_R1 * grad_RP.sign())
 
 
 def test_an_optimizer_is_a_record_and_a_class(monkeypatch: pytest.MonkeyPatch) -> None:

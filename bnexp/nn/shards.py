@@ -17,6 +17,8 @@ from bnexp.streams import TrialRandom
 
 Matrices = Sequence[Float[Tensor, "K _"]]
 """One matrix per learned tensor, in the model's order."""
+Parts = Sequence[Sequence[Float[Tensor, "_ _"]]]
+"""Such matrices of neighbouring trials, shard by shard."""
 
 
 class Parameters:
@@ -37,6 +39,15 @@ class Parameters:
         return sum(matrix.shape[1] for matrix in self.matrices)
 
 
+def in_one_buffer(model: nn.Module) -> Float[Tensor, " P"]:
+    """Move a model's parameters into one buffer, each behind the one before; return it."""
+    parameters = list(model.parameters())
+    buffer = torch.cat([parameter.detach().flatten() for parameter in parameters])
+    for parameter, piece in zip(parameters, buffer.split([each.numel() for each in parameters]), strict=True):
+        parameter.data = piece.view_as(parameter)
+    return buffer
+
+
 @dataclass(frozen=True)
 class Shard:
     """Neighbouring trials that compute at once."""
@@ -55,9 +66,10 @@ class Shard:
         """Return which of S inputs, shared by K/S neighbouring trials each, these trials take."""
         return slice(self.first * inputs // trials, (self.end - 1) * inputs // trials + 1)
 
-    def gradient(self, loss: Float[Tensor, ""]) -> Matrices:
-        """Return the gradient of a loss summed over these trials: row k is the gradient of trial k alone."""
-        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, self._parameters)]
+    def gradient(self, loss_KB: Float[Tensor, "K B"]) -> Matrices:
+        """Return the gradient of every trial's mean loss: row k is the gradient of trial k alone."""
+        weight_KB = torch.full_like(loss_KB, 1 / loss_KB.shape[1])
+        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss_KB, self._parameters, weight_KB)]
 
     @cached_property
     def _parameters(self) -> list[nn.Parameter]:

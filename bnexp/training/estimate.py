@@ -20,7 +20,14 @@ from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.graphs import graphed, updater
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics, threads, wait
-from bnexp.training.work import Demand, record_steps, shard_sizes, trials_at_once, updates_per_epoch
+from bnexp.training.work import (
+    Demand,
+    between_records,
+    record_steps,
+    shard_sizes,
+    trials_at_once,
+    updates_per_epoch,
+)
 
 PROBED = 4
 """Numbers per parameter alive while a probe is taken: the gradient, another, the parameters elsewhere and before."""
@@ -65,7 +72,8 @@ def footprint(
     # What a graph works with stays its own, beside that of probes and of a last batch that is smaller.
     twice = graphed(settings.model, device) and bool(probes or (not train.drop_last and shape.train % train.batch_size))
     together = at_once is None
-    state = (1 + optimizer.kept) * parameters
+    state = (1 + optimizer.kept) * parameters + between_records(group, shape)
+    state += together * parameters if device.type == "cuda" else 0  # whose the rows of one buffer are, and their rates
     working = max(parameters + together * activations, optimizer.working * parameters)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     looking = (PROBED if probes else 1) * parameters + together * probed

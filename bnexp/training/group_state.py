@@ -14,13 +14,14 @@ from bnexp.nn.build import build
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import losses
 from bnexp.nn.norm import refit_statistics
-from bnexp.nn.shards import Matrices, Parameters, Shard, shards
+from bnexp.nn.shards import Parameters, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
-from bnexp.records import DIVERGED_FACTOR
 from bnexp.streams import SeedGenerators, TrialRandom
+from bnexp.training.divergence import Divergence
 from bnexp.training.numerics import autocast, dtype_of, totals_dtype
-from bnexp.training.work import shard_sizes
+from bnexp.training.optimizers import Rows
+from bnexp.training.work import between_records, one_buffer, shard_sizes
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -58,62 +59,6 @@ def chunks(split: Split, size: int) -> Iterator[tuple[Real[Tensor, "B P"], Int[T
     yield from zip(split.images_NP.split(size), split.labels_N.split(size), strict=True)
 
 
-class Divergence:
-    """Which of K trials are diverged, and the highest batch loss of each; all of it stays on the device.
-
-    Diverged is a state. A trial is diverged if a number of it is no longer finite, which is for good; or if its batch
-    loss lies above the limit of DIVERGED_FACTOR, until one comes back below it.
-
-    Args:
-        trials: how many.
-        guessing: the loss of a network that gives every class the same probability, ln C.
-        like: a tensor on the device and in the precision of the losses.
-
-    Attributes:
-        state: all of it by name, with the trials in front.
-    """
-
-    def __init__(self, trials: int, guessing: float, like: Tensor):
-        self._guessing = guessing
-        infinite_K = like.new_full((trials,), float("inf"))
-        none_K = torch.zeros(trials, dtype=torch.int64, device=like.device)
-        self.state = {
-            "limit": infinite_K,
-            "since": none_K,
-            "lost": none_K.bool(),
-            "highest": -infinite_K,
-            "highest_at": none_K.clone(),
-        }
-
-    def watch(self, loss_K: Float[Tensor, " K"], step: Int[Tensor, ""]) -> None:
-        """Take in the batch losses of a step, counted from 1; the host reads nothing back."""
-        limit_K, _, lost_K, highest_K, highest_at_K = self.state.values()
-        first_K = DIVERGED_FACTOR * loss_K.clamp(min=self._guessing)
-        limit_K.copy_(torch.where(step == 1, first_K, limit_K))
-        finite_K = loss_K.isfinite()
-        higher_K = finite_K & (loss_K > highest_K)
-        highest_K.copy_(torch.where(higher_K, loss_K, highest_K))
-        highest_at_K.copy_(torch.where(higher_K, step, highest_at_K))
-        lost_K.logical_or_(~finite_K)
-        self._flag(lost_K | (loss_K > limit_K), step)
-
-    def lose(self, lost_K: Bool[Tensor, " K"], step: int) -> None:
-        """Take in which trials have a number that is not finite, as seen at a step."""
-        self._flag(self.state["lost"].logical_or_(lost_K) | (self.state["since"] > 0), step)
-
-    def rows(self) -> Float[Tensor, "4 K"]:
-        """Return the step since which each trial is diverged (0: it is not), whether it is so for good (1 or 0), and
-        the highest finite batch loss with its step (0: there was none).
-        """
-        dtype = totals_dtype(self.state["limit"].device)
-        return torch.stack([self.state[name].to(dtype) for name in ("since", "lost", "highest", "highest_at")])
-
-    def _flag(self, diverged_K: Bool[Tensor, " K"], step: int | Int[Tensor, ""]) -> None:
-        before_K = self.state["since"]
-        since_K = torch.where(before_K == 0, step, before_K)
-        before_K.copy_(since_K * diverged_K)  # where with a 0 would copy it from the host, which a graph can't
-
-
 State = Mapping[str, Tensor]
 
 
@@ -134,13 +79,17 @@ class GroupTrainState:
         self._picture_draws = TrialRandom(self.streams, group.shared_seeds)
         draws, dtype = TrialRandom(self.streams, seeds), dtype_of(self._train.precision)
         self.network = build(models, seeds, data.shape.image, data.shape.classes, draws, self.device, dtype)
+        row = math.gcd(*(theta[0].numel() for theta in self.network.parameters()))
+        buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
-        thetas, decayed = parameters.matrices, parameters.decayed
-        self._optimizer = self._train.optimizer_spec.load()(rules, thetas, decayed)
-        self._clip = Clipping.of([train.clip for train in rules], thetas[0])
-        self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), like=thetas[0])
+        thetas = parameters.matrices
+        self._optimizer = self._train.optimizer_spec.load()(rules, thetas, parameters.decayed, buffer)
+        clips = [train.clip for train in rules]
+        self._clips = [Clipping.of(clips[shard.first : shard.end], thetas[0]) for shard in self.shards]
+        noted = between_records(group, data.shape)
+        self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), noted, like=thetas[0])
 
     @property
     def macs(self) -> int:
@@ -161,54 +110,52 @@ class GroupTrainState:
         self._picture_draws.start_pass()
         x_SBP = training_inputs(self.data, images_SBP, self._train.augment, self._picture_draws)
         loss_K, gradient = self._backward(x_SBP, labels_SB)
-        self._optimizer.step(self._clip(gradient), rate_K1)
+        self._optimizer.update(gradient, rate_K1)
         self._divergence.watch(loss_K, step)
 
-    def evaluate(self, step: int) -> Float[Tensor, "M K"]:
+    def evaluate(self, step: int | Int[Tensor, ""]) -> Float[Tensor, "M K"]:
         """Return the rows of `Divergence.rows`, and then loss and accuracy on each split with images, one row each.
 
         What is not finite before training, at step 0, counts as diverged at step 1.
         """
         norm = self.group.settings.model.norm
         rows_MK = torch.cat([self._evaluate(shard) for shard in self.shards], dim=1)
+        lost_K = ~(rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values()))
+        at = torch.full((), step, device=self.device) if isinstance(step, int) else step
         # Before the first update running statistics are still (0, 1): what they make of a start says nothing of it.
-        if step > 0 or not norm.spec.batch_statistics or norm.statistics == "population":
-            finite_K = rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values())
-            self._divergence.lose(~finite_K, max(step, 1))
+        if norm.spec.batch_statistics and norm.statistics != "population":
+            lost_K &= at > 0
+        self._divergence.lose(lost_K, at.clamp(min=1))
         return torch.cat([self._divergence.rows(), rows_MK])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return all that training goes on from; every tensor has the trials in front. These are no copies."""
-        divergence = {f"divergence.{name}": tensor for name, tensor in self._divergence.state.items()}
-        return self._numbers() | divergence
+        return self._numbers() | _prefixed("divergence", self._divergence.state())
 
     def load_state_dict(self, state: State) -> None:
         """Take over a state from `state_dict()` of the same trials."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
+        self._divergence.forget()
 
     def _numbers(self) -> dict[str, Tensor]:
-        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        optimizer = {f"optimizer.{name}": tensor for name, tensor in self._optimizer.state.items()}
-        return network | optimizer
+        return _prefixed("network", self.network.state_dict()) | _prefixed("optimizer", self._optimizer.state)
 
     def _backward(
         self, x_SBP: Float[Tensor, "S B P"], labels_SB: Int[Tensor, "S B"]
-    ) -> tuple[Float[Tensor, " K"], Matrices]:
-        """Return every trial's loss and gradient; one shard's activations are gone before the next one computes."""
-        found = []
-        for shard in self.shards:
+    ) -> tuple[Float[Tensor, " K"], Rows]:
+        """Return every trial's loss and clipped gradient; one shard's activations are gone before the next computes."""
+        found, parts = [], []
+        for shard, clip in zip(self.shards, self._clips, strict=True):
             if not shard.network.training:
                 shard.network.train()
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
             logits_KBC = self._forward(shard.network, x_SBP[rows])
-            loss_K = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing).mean(1)
-            found.append((loss_K.detach(), shard.gradient(loss_K.sum())))
-        if len(found) == 1:
-            return found[0]
-        each_loss, gradients = zip(*found, strict=True)
-        return torch.cat(each_loss), [torch.cat(pieces) for pieces in zip(*gradients, strict=True)]
+            loss_KB = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing)
+            found.append(loss_KB.detach().mean(1))
+            parts.append(clip(shard.gradient(loss_KB)))
+        return found[0] if len(found) == 1 else torch.cat(found), self._optimizer.joined(parts)
 
     def _evaluate(self, shard: Shard) -> Float[Tensor, "M K"]:
         """Return loss and accuracy of some trials on each split with images, one row each."""
@@ -226,6 +173,10 @@ class GroupTrainState:
         with autocast(self._train, self.device):
             logits_KBC: Tensor = network(x_SBP)
         return logits_KBC.to(x_SBP.dtype)
+
+
+def _prefixed(name: str, state: State) -> dict[str, Tensor]:
+    return {f"{name}.{key}": tensor for key, tensor in state.items()}
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> Bool[Tensor, " K"]:

@@ -1,26 +1,37 @@
 """Update rules over the trial axis, equal to torch.optim's step for step.
 
-Parameters, gradients and state are lists of matrices with a row per trial; rates, momentum and decay are
-columns (K, 1), so every trial may have its own. The _foreach functions take a whole list in one call.
+Parameters, gradients and state are lists of matrices in which every row belongs to a trial; rates, momentum and decay
+are columns with a number per row, so every trial may have its own. The _foreach functions take a whole list at once.
+On a CPU there is a matrix for each learned tensor, with a row per trial. On a GPU, where a call costs more than its
+arithmetic, there is one matrix over the buffer that holds all tensors: its rows are as long as tensors can be cut into
+without a rest, so that one trial has many of them.
+
+Shapes: R rows; a matrix of a learned tensor has K.
+
 Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; NAdam: Dozat 2016.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from bnexp.config.train import TrainSettings
-from bnexp.nn.shards import Matrices
+from bnexp.nn.shards import Matrices, Parts
 from bnexp.training.numerics import totals_dtype
 
 ADAM_EPS = 1e-8
 RMSPROP_ALPHA = 0.99
 NADAM_MOMENTUM_DECAY = 4e-3
 
-Column = Float[Tensor, "K 1"]
+PerTrial = Float[Tensor, "K 1"]
+PerRow = Float[Tensor, "R 1"]
+Rows = Sequence[Float[Tensor, "R _"]]
+"""Matrices that are updated at once."""
 
 
 class Optimizer(ABC):
@@ -28,36 +39,80 @@ class Optimizer(ABC):
 
     Args:
         settings: of each trial, equal in the optimiser and its betas.
-        thetas: the parameters to update, in place.
+        thetas: the parameters to update, in place: a matrix for each learned tensor.
         decayed: to which of them weight decay applies, unless decay_all is set.
+        buffer: all of their numbers, one tensor after the other, if they lie in one buffer.
     """
 
-    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
-        self._thetas, like = list(thetas), thetas[0]
+    def __init__(
+        self,
+        settings: Sequence[TrainSettings],
+        thetas: Matrices,
+        decayed: Sequence[bool],
+        buffer: Float[Tensor, " P"] | None = None,
+    ):
+        self._tensors, self._buffer, like = list(thetas), buffer, thetas[0]
+        width = math.gcd(*(theta_KP.shape[1] for theta_KP in thetas))
+        self._thetas = self._tensors if buffer is None else [buffer.view(-1, width)]
+        if buffer is not None:
+            trial_K1 = torch.arange(len(settings), dtype=torch.int32)[:, None].to(like.device)
+            self._trial_R = self._by_row([trial_K1] * len(thetas))[0].flatten()
         self._matrices: dict[str, list[Tensor]] = {}
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, PerTrial] = {}
         self._betas = settings[0].betas
-        self._momentum_K1 = like.new_tensor([train.momentum for train in settings])[:, None]
-        rates = [train.weight_decay for train in settings]
-        # A rate of 0 for what isn't decayed; no list at all where nothing is.
-        rate_K1, zero_K1 = like.new_tensor(rates)[:, None], like.new_zeros(len(like), 1)
-        each = [rate_K1 if settings[0].decay_all or flag else zero_K1 for flag in decayed]
-        self._decays = each if any(rates) else None
+        self._momenta = self._each(self._per_row(like.new_tensor([train.momentum for train in settings])[:, None]))
+        self._decays: list[PerRow] | None = None
+        if any(rates := [train.weight_decay for train in settings]):
+            rate_K1 = like.new_tensor(rates)[:, None]
+            self._decays = self._by_row([rate_K1 * (settings[0].decay_all or flag) for flag in decayed])
 
     @property
     def state(self) -> dict[str, Tensor]:
         """Tensors with K in front: all that continuing needs."""
-        numbered = {f"{name}.{i}": each for name, list_ in self._matrices.items() for i, each in enumerate(list_)}
+        numbered = {f"{name}.{i}": each for name in self._matrices for i, each in enumerate(self._by_tensor(name))}
         return numbered | self._columns
 
+    def joined(self, parts: Parts) -> Rows:
+        """Return the gradients of neighbouring trials as that of all, a matrix for each of parameters."""
+        if self._buffer is not None:
+            pieces = [part_KP.flatten() for same in zip(*parts, strict=True) for part_KP in same]
+            return [torch.cat(pieces).view_as(self._thetas[0])]
+        return parts[0] if len(parts) == 1 else [torch.cat(same) for same in zip(*parts, strict=True)]
+
+    def update(self, gradient: Rows, rate_K1: PerTrial) -> None:
+        """Update the parameters, with a gradient from `joined` and a rate for each trial."""
+        self.step(gradient, self._per_row(rate_K1))
+
     @abstractmethod
-    def step(self, grads: Matrices, rate_K1: Column) -> None:
-        """Update the parameters."""
+    def step(self, grads: Rows, rate_R1: PerRow) -> None:
+        """Update the parameters; matrices and rates have equal rows."""
+
+    def _by_row(self, columns: Sequence[Shaped[Tensor, "K 1"]]) -> list[Shaped[Tensor, "R 1"]]:
+        """Return columns, one for each learned tensor, as such for the matrices."""
+        if self._buffer is None:
+            return list(columns)
+        width, pairs = self._thetas[0].shape[1], zip(columns, self._tensors, strict=True)
+        rows = [each_K1.expand(-1, theta_KP.shape[1] // width).reshape(-1, 1) for each_K1, theta_KP in pairs]
+        return [torch.cat(rows)]
+
+    def _per_row(self, column_K1: PerTrial) -> PerRow:
+        return column_K1 if self._buffer is None else column_K1.index_select(0, self._trial_R)
+
+    def _each(self, column_R1: PerRow) -> list[PerRow]:
+        """Return a column for each matrix."""
+        return [column_R1] * len(self._thetas)
+
+    def _by_tensor(self, name: str) -> list[Tensor]:
+        """Return what is remembered of each learned tensor."""
+        if self._buffer is None:
+            return self._matrices[name]
+        pieces = self._matrices[name][0].view(-1).split([theta_KP.numel() for theta_KP in self._tensors])
+        return [piece.view_as(theta_KP) for piece, theta_KP in zip(pieces, self._tensors, strict=True)]
 
     def _remember(self, name: str) -> None:
         self._matrices[name] = [torch.zeros_like(theta_KP) for theta_KP in self._thetas]
 
-    def _l2(self, grads: Matrices) -> list[Tensor]:
+    def _l2(self, grads: Rows) -> list[Tensor]:
         """Return the gradient with the penalty's gradient added."""
         if self._decays is None:
             return list(grads)
@@ -66,29 +121,26 @@ class Optimizer(ABC):
     def _velocities(self, directions: list[Tensor]) -> list[Tensor]:
         """Return the running sums of momentum with the directions added; these themselves without momentum."""
         if velocities := self._matrices.get("velocity"):
-            torch._foreach_mul_(velocities, self._each(self._momentum_K1))
+            torch._foreach_mul_(velocities, self._momenta)
             torch._foreach_add_(velocities, directions)
         return velocities or directions
-
-    def _each(self, column_K1: Column) -> list[Column]:
-        return [column_K1] * len(self._thetas)
 
 
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, also in Nesterov's form."""
 
-    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
-        super().__init__(settings, thetas, decayed)
+    def __init__(self, settings: Sequence[TrainSettings], *tensors: Any):
+        super().__init__(settings, *tensors)
         self._nesterov = settings[0].nesterov
         if any(train.momentum for train in settings):
             self._remember("velocity")
 
-    def step(self, grads: Matrices, rate_K1: Column) -> None:
+    def step(self, grads: Rows, rate_R1: PerRow) -> None:
         penalised = self._l2(grads)
         directions = self._velocities(penalised)
         if self._nesterov:
-            directions = list(torch._foreach_addcmul(penalised, directions, self._each(self._momentum_K1)))
-        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
+            directions = list(torch._foreach_addcmul(penalised, directions, self._momenta))
+        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_R1), value=-1)
 
 
 class Adam(Optimizer):
@@ -96,18 +148,19 @@ class Adam(Optimizer):
 
     decoupled = False
 
-    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
-        super().__init__(settings, thetas, decayed)
+    def __init__(self, settings: Sequence[TrainSettings], *tensors: Any):
+        super().__init__(settings, *tensors)
         self._remember("first")
         self._remember("second")
-        self._columns["count"] = thetas[0].new_zeros(len(settings), 1, dtype=totals_dtype(thetas[0].device))
+        like = self._tensors[0]
+        self._columns["count"] = like.new_zeros(len(settings), 1, dtype=totals_dtype(like.device))
 
-    def step(self, grads: Matrices, rate_K1: Column) -> None:
+    def step(self, grads: Rows, rate_R1: PerRow) -> None:
         """Make one update of every trial from its gradients, at its rate."""
         if not self.decoupled:
             grads = self._l2(grads)
         elif self._decays is not None:
-            torch._foreach_mul_(self._thetas, [1 - rate_K1 * decay_K1 for decay_K1 in self._decays])
+            torch._foreach_mul_(self._thetas, [1 - rate_R1 * decay_R1 for decay_R1 in self._decays])
         beta1, beta2 = self._betas
         count_K1 = self._columns["count"].add_(1)
         firsts, seconds = self._matrices["first"], self._matrices["second"]
@@ -115,14 +168,14 @@ class Adam(Optimizer):
         torch._foreach_mul_(seconds, beta2)
         torch._foreach_addcmul_(seconds, list(grads), list(grads), value=1 - beta2)
         roots = list(torch._foreach_sqrt(seconds))
-        torch._foreach_div_(roots, self._each((1 - beta2**count_K1).sqrt().to(rate_K1)))
+        torch._foreach_div_(roots, self._each(self._per_row((1 - beta2**count_K1).sqrt().to(rate_R1))))
         torch._foreach_add_(roots, ADAM_EPS)
-        torch._foreach_addcdiv_(self._thetas, self._directions(list(grads), rate_K1), roots, value=-1)
+        torch._foreach_addcdiv_(self._thetas, self._directions(list(grads), rate_R1), roots, value=-1)
 
-    def _directions(self, grads: list[Tensor], rate_K1: Column) -> list[Tensor]:
+    def _directions(self, grads: list[Tensor], rate_R1: PerRow) -> list[Tensor]:
         """Return the rate times the mean gradient, corrected for its start at zero."""
-        corrected_K1 = rate_K1 / (1 - self._betas[0] ** self._columns["count"]).to(rate_K1)
-        return list(torch._foreach_mul(self._matrices["first"], self._each(corrected_K1)))
+        corrected_R1 = rate_R1 / self._per_row((1 - self._betas[0] ** self._columns["count"]).to(rate_R1))
+        return list(torch._foreach_mul(self._matrices["first"], self._each(corrected_R1)))
 
 
 class AdamW(Adam):
@@ -134,35 +187,35 @@ class AdamW(Adam):
 class NAdam(Adam):
     """Adam with Nesterov momentum whose coefficient warms up."""
 
-    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
-        super().__init__(settings, thetas, decayed)
+    def __init__(self, settings: Sequence[TrainSettings], *tensors: Any):
+        super().__init__(settings, *tensors)
         self._columns["product"] = torch.ones_like(self._columns["count"])
 
-    def _directions(self, grads: list[Tensor], rate_K1: Column) -> list[Tensor]:
+    def _directions(self, grads: list[Tensor], rate_R1: PerRow) -> list[Tensor]:
         count_K1, beta1 = self._columns["count"], self._betas[0]
         now_K1, next_K1 = (beta1 * (1 - 0.5 * 0.96 ** (t * NADAM_MOMENTUM_DECAY)) for t in (count_K1, count_K1 + 1))
         product_K1 = self._columns["product"].mul_(now_K1)
-        grad_share_K1 = rate_K1 * ((1 - now_K1) / (1 - product_K1)).to(rate_K1)
-        first_share_K1 = rate_K1 * (next_K1 / (1 - product_K1 * next_K1)).to(rate_K1)
-        directions = list(torch._foreach_mul(grads, self._each(grad_share_K1)))
-        torch._foreach_addcmul_(directions, self._matrices["first"], self._each(first_share_K1))
+        grad_share_R1 = rate_R1 * self._per_row(((1 - now_K1) / (1 - product_K1)).to(rate_R1))
+        first_share_R1 = rate_R1 * self._per_row((next_K1 / (1 - product_K1 * next_K1)).to(rate_R1))
+        directions = list(torch._foreach_mul(grads, self._each(grad_share_R1)))
+        torch._foreach_addcmul_(directions, self._matrices["first"], self._each(first_share_R1))
         return directions
 
 
 class RMSprop(Optimizer):
     """The gradient over the root of its running square (Tieleman & Hinton 2012), with optional momentum."""
 
-    def __init__(self, settings: Sequence[TrainSettings], thetas: Matrices, decayed: Sequence[bool]):
-        super().__init__(settings, thetas, decayed)
+    def __init__(self, settings: Sequence[TrainSettings], *tensors: Any):
+        super().__init__(settings, *tensors)
         self._remember("square")
         if any(train.momentum for train in settings):
             self._remember("velocity")
 
-    def step(self, grads: Matrices, rate_K1: Column) -> None:
+    def step(self, grads: Rows, rate_R1: PerRow) -> None:
         penalised, squares = self._l2(grads), self._matrices["square"]
         torch._foreach_mul_(squares, RMSPROP_ALPHA)
         torch._foreach_addcmul_(squares, penalised, penalised, value=1 - RMSPROP_ALPHA)
         roots = list(torch._foreach_sqrt(squares))
         torch._foreach_add_(roots, ADAM_EPS)
         directions = self._velocities(list(torch._foreach_div(penalised, roots)))
-        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_K1), value=-1)
+        torch._foreach_addcmul_(self._thetas, directions, self._each(rate_R1), value=-1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -31,6 +32,23 @@ def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:
     return [len(part.trials) for part in parts(group, most)]
 
 
+SHORTEST_ROW = 8
+"""Numbers of a row of one buffer at least: every row has rates of its own beside it."""
+
+
+def one_buffer(model: ModelSettings, device: torch.device, row: int) -> bool:
+    """Tell whether the parameters of a group lie in one buffer, so that an update is a few operations over all of them.
+
+    GPUs take about as long for a small operation as for calling it; where trials take turns, these are few beside the
+    rest. On a CPU one operation a tensor keeps its rows long and needs no copy of the gradient.
+
+    Args:
+        model, device: of the group.
+        row: numbers of the longest rows that all tensors can be cut into.
+    """
+    return device.type == "cuda" and trials_at_once(model, device) is None and row >= SHORTEST_ROW
+
+
 LAYER_MACS = 4e6
 """What calling a layer forward and backward takes in an update besides its MACs, in MACs."""
 CORE_SPEED = 3e10
@@ -56,6 +74,12 @@ def updates_per_epoch(group: TrialGroup, shape: DataShape) -> int:
 def total_steps(group: TrialGroup, shape: DataShape) -> int:
     """Return the updates that each trial of a group makes."""
     return group.settings.train.total_steps(updates_per_epoch(group, shape))
+
+
+def between_records(group: TrialGroup, shape: DataShape) -> int:
+    """Return the most updates that a group makes from one record to the next."""
+    records = record_steps(group.settings.train, updates_per_epoch(group, shape))
+    return max(later - earlier for earlier, later in pairwise([0, *records]))
 
 
 @dataclass(frozen=True)

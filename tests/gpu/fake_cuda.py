@@ -9,12 +9,19 @@ import ctypes
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from bnexp.data.catalog import DataShape
+from bnexp.data.dataset import Dataset, Split
+from bnexp.data.normalize import Normalization
+from bnexp.plan import TrialGroup
+from bnexp.training.numerics import dtype_of
 
 CUDA = torch.device("cuda:0")
 DRIVER = Path(__file__).with_name("pretend_driver.c")
@@ -89,3 +96,23 @@ def fake_cuda() -> Iterator[None]:
         patch.setattr(torch.backends.cudnn, "enabled", False)
         with FakeTensorMode(allow_non_fake_inputs=False):
             yield
+
+
+def blank_data(shape: DataShape) -> Dataset:
+    """Return images of a shape on the fake device."""
+    pixels, scale_P = prod(shape.image), torch.empty(prod(shape.image), device=CUDA)
+
+    def split(images: int) -> Split:
+        images_NP = torch.empty(images, pixels, dtype=torch.uint8, device=CUDA)
+        return Split(images_NP, torch.empty(images, dtype=torch.int64, device=CUDA))
+
+    splits = [split(count) for count in (shape.train, shape.val, shape.test)]
+    return Dataset(shape, *splits, normalization=Normalization(scale_P, scale_P, None))  # type: ignore[misc]
+
+
+def update_inputs(group: TrialGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return what an update takes: images' numbers, rates and the step."""
+    settings = group.settings.train
+    batch_SB = torch.zeros(len(group.shared_seeds), settings.batch_size, dtype=torch.int64, device=CUDA)
+    rate_K1 = torch.zeros(len(group.trials), 1, dtype=dtype_of(settings.precision), device=CUDA)
+    return batch_SB, rate_K1, torch.ones((), dtype=torch.int64, device=CUDA)

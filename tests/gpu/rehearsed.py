@@ -5,7 +5,6 @@ tensor of the state. Whether the numbers are right, the same tests on the CPU sa
 """
 
 from collections.abc import Callable, Iterator
-from math import prod
 from typing import Any
 
 import pytest
@@ -19,9 +18,8 @@ from bnexp.plan import TrialGroup
 from bnexp.training.estimate import footprint
 from bnexp.training.graphs import Act, GraphedUpdate
 from bnexp.training.group_state import GroupTrainState
-from bnexp.training.numerics import dtype_of
 from tests.gpu.audit import Alive, Audit, replaced
-from tests.gpu.fake_cuda import CUDA, fake_cuda
+from tests.gpu.fake_cuda import CUDA, blank_data, fake_cuda, update_inputs
 from tests.helpers import made_up_data, rates_group
 from tests.training.test_graphs import CASES, RESNET, VGG, group
 
@@ -70,17 +68,10 @@ def on_cuda(some: TrialGroup) -> Dataset:
     return Dataset(real.shape, *splits, normalization=scaling)  # type: ignore[misc]
 
 
-def inputs(some: TrialGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What an update takes: images' numbers, rates and the step."""
-    batch_SB = torch.zeros(len(some.shared_seeds), some.settings.train.batch_size, dtype=torch.int64, device=CUDA)
-    rate_K1 = torch.zeros(len(some.trials), 1, dtype=dtype_of(some.settings.train.precision), device=CUDA)
-    return batch_SB, rate_K1, torch.ones((), dtype=torch.int64, device=CUDA)
-
-
 @pytest.mark.parametrize("name", GROUPS)
 def test_an_update_and_an_evaluation_are_work_for_the_device_alone(name: str) -> None:
     some = group(**GROUPS[name])
-    train_state, given = GroupTrainState(some, on_cuda(some)), inputs(some)
+    train_state, given = GroupTrainState(some, on_cuda(some)), update_inputs(some)
     with Audit() as audit:
         assert replaced(lambda: train_state.update(*given), train_state.state_dict) == []
         assert train_state.evaluate(1).device.type == "cuda"
@@ -98,7 +89,7 @@ def twice(act: Act, generators: object) -> Act:
 def test_a_capture_and_a_resumed_state_are_on_the_device(name: str) -> None:
     some = group(**CASES[name])
     train_state = GroupTrainState(some, on_cuda(some))
-    GraphedUpdate(train_state, twice)(*inputs(some))
+    GraphedUpdate(train_state, twice)(*update_inputs(some))
     state = {name: tensor.cpu() for name, tensor in train_state.state_dict().items()}
     train_state.load_state_dict(state)
     assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
@@ -120,11 +111,8 @@ def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
     image, model, train = PLANNED[name]
     some = rates_group(2 if name == "vgg" else 64, model, **train)
     shape = DataShape(image, 10, 6_050, 0, 0)
-    splits = [made_up_split(count, prod(image)) for count in (shape.train, shape.val, shape.test)]
-    scale_P = torch.empty(prod(image), device=CUDA)
-    data = Dataset(shape, splits[0], splits[1], splits[2], Normalization(scale_P, scale_P, None))
-    train_state = GroupTrainState(some, data)
-    batch_SB, rate_K1, step = inputs(some)
+    train_state = GroupTrainState(some, blank_data(shape))
+    batch_SB, rate_K1, step = update_inputs(some)
 
     def most(act: Callable[[], object]) -> int:
         with Alive(train_state.state_dict().values()) as alive:
@@ -138,11 +126,6 @@ def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
         beside = max(beside, most(lambda: train_state.update(batch_SB[:, 1:], rate_K1, step)))
     planned = footprint(some, shape, CUDA).of(len(some.trials))
     assert 0.5 * planned < state + capture + beside < planned
-
-
-def made_up_split(images: int, pixels: int) -> Split:
-    images_NP = torch.empty(images, pixels, dtype=torch.uint8, device=CUDA)
-    return Split(images_NP, torch.empty(images, dtype=torch.int64, device=CUDA))
 
 
 def plant(kind: str, train_state: GroupTrainState) -> None:
@@ -175,7 +158,7 @@ def plant(kind: str, train_state: GroupTrainState) -> None:
 )
 def test_a_planted_fault_is_found(kind: str, message: str) -> None:
     some = group()
-    train_state, given = GroupTrainState(some, on_cuda(some)), inputs(some)
+    train_state, given = GroupTrainState(some, on_cuda(some)), update_inputs(some)
     plant(kind, train_state)
     with Audit() as audit:
         found = []

@@ -145,7 +145,11 @@ def test_a_batch_of_one_image_is_normalised_over_its_places(family: str, placeme
 
 def test_initial_weights_are_the_documented_draws_exactly() -> None:
     group = only_group(
-        experiment(model={"depth": 2, "width": 8, "init": {"scheme": "normal", "scale": 0.5}}, seeds=[5])
+        experiment(
+            model={"depth": 2, "width": 8, "init": {"scheme": "normal", "scale": 0.5}},
+            seeds=[5],
+            train={"batch_size": 16},
+        )
     )
     network = GroupTrainState(group, made_up_data(group)).network
     z = torch.randn(8, 16, dtype=torch.float64, generator=stream(5, "weights", 0))

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from bnexp.data.batches import batch_orders
 from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord, Outcome
-from bnexp.training.group_state import Divergence, GroupTrainState
+from bnexp.training.divergence import Divergence
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress
 from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, finished, made_up_data, small_group
 
@@ -55,22 +56,25 @@ def defined(losses: Sequence[float]) -> Found:
     return len(above) - held + 1 if held else 0, any(lost), highest, losses.index(highest) + 1 if known else 0
 
 
-def watched(losses_SK: np.ndarray) -> list[Found]:
-    """What the device's state says at the end."""
-    divergence = Divergence(losses_SK.shape[1], GUESSING, torch.zeros(1, dtype=torch.float64))
+def watched(losses_SK: np.ndarray, asked_every: int = 5) -> list[Found]:
+    """What the device's state says at the end; it is asked on the way, too."""
+    divergence = Divergence(losses_SK.shape[1], GUESSING, asked_every, torch.zeros(1, dtype=torch.float64))
     for step, loss_K in enumerate(torch.from_numpy(losses_SK), start=1):
         divergence.watch(loss_K, torch.tensor(step))
+        if step % asked_every == 0:
+            divergence.settle()
+    divergence.settle()
     return [(int(since), bool(lost), high, int(at)) for since, lost, high, at in divergence.rows().T.tolist()]
 
 
 losses = st.one_of(st.floats(0, 5), st.floats(1e3, 1e7), st.sampled_from([1e300, math.nan, math.inf]))
 
 
-@given(st.lists(st.tuples(losses, losses, losses), min_size=1, max_size=12))
+@given(st.lists(st.tuples(losses, losses, losses), min_size=1, max_size=12), st.integers(1, 12))
 @settings(max_examples=300, deadline=None, derandomize=True)
-def test_the_state_is_the_definition_applied_to_the_batch_losses(rows: list[tuple[float, ...]]) -> None:
+def test_the_state_is_the_definition_applied_to_the_batch_losses(rows: list[tuple[float, ...]], asked: int) -> None:
     losses_SK = np.array(rows)
-    assert watched(losses_SK) == [defined(losses_K.tolist()) for losses_K in losses_SK.T]
+    assert watched(losses_SK, asked) == [defined(losses_K.tolist()) for losses_K in losses_SK.T]
 
 
 @pytest.mark.parametrize(
@@ -91,11 +95,12 @@ def test_cases_by_hand(losses: list[float], expected: Found) -> None:
 
 
 def test_a_number_of_the_state_that_is_not_finite_is_for_good_whatever_the_losses() -> None:
-    divergence = Divergence(3, GUESSING, torch.zeros(1))
+    divergence = Divergence(3, GUESSING, 3, torch.zeros(1))
     divergence.watch(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(1))
     divergence.watch(torch.tensor([1.0, 1e6, 1e6]), torch.tensor(2))
-    divergence.lose(torch.tensor([True, True, False]), 2)
+    divergence.lose(torch.tensor([True, True, False]), torch.tensor(2))
     divergence.watch(torch.tensor([1.0, 1.0, 1.0]), torch.tensor(3))
+    divergence.settle()
     assert divergence.rows()[:2].tolist() == [[2, 2, 0], [1, 1, 0]]
 
 

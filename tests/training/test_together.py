@@ -168,6 +168,7 @@ def test_same_start_and_batches_in_every_arm_and_grid_point() -> None:
     config = experiment(
         arms=["none", "before", "after"],
         model={"depth": 3, "width": 8, "bias": True},
+        train={"batch_size": 16},
         grid={"train.lr": [0.1, 1.0]},
         seeds=2,
     )
