@@ -329,5 +329,7 @@ def _doubts(
         for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
             yield DETAILS.sub("", line)
     if config.tuned:
-        seeds = counted(len(config.tune.seeds), "seed")
-        yield f"tuned with {seeds}, and the noise of that choice is not in the interval"
+        seeds, compared = counted(len(config.tune.seeds), "seed"), (measure.baseline, measure.arm)
+        ties = max((each.ties or 0 for each in config.tuned if each.arm in compared), default=0)
+        close = f", where up to {ties} values tie for the best" if ties > 1 else ""
+        yield f"tuned with {seeds}{close}, and the noise of that choice is not in the interval"

@@ -63,9 +63,9 @@ def test_it_is_said_where_nothing_but_diverged_trials_is_compared(monkeypatch: p
 
 def test_what_arms_chose_is_told_with_the_ends_of_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     tuned = [
-        {"arm": arm, "point": {"model.depth": depth}, "values": {"train.lr": rate}}
+        {"arm": arm, "point": {"model.depth": depth}, "values": {"train.lr": rate}, "tried": 3, "ties": ties}
         for depth, rates in ((2, (0.1, 1.0, 0.1)), (3, (0.3, 0.3, 1.0)))
-        for arm, rate in zip(ARMS, rates, strict=True)
+        for arm, rate, ties in zip(ARMS, rates, (depth - 1, None, 3), strict=True)  # the last arm isn't compared
     ]
     config = experiment(
         data={"name": "digits"},
@@ -84,7 +84,7 @@ def test_what_arms_chose_is_told_with_the_ends_of_what_was_tried(monkeypatch: py
     )
     assert found.verdict.reasons[-2:] == (
         "at the edge: none and before chose an end of what was tried; better may lie beyond",
-        "tuned with 2 seeds, and the noise of that choice is not in the interval",
+        "tuned with 2 seeds, where up to 2 values tie for the best, and the noise of that choice is not in the interval",
     )
 
 
