@@ -77,8 +77,12 @@ def compare_arms(
             over, seed by seed. Default: all.
 
     Raises:
-        InputError: an unknown or unmeasured metric, a baseline that is no arm, or a key that is no grid key.
+        InputError: an unknown or unmeasured metric, a baseline that is no arm, a threshold that is no accuracy, or a
+            key that is no grid key.
     """
+    if not 0 <= threshold <= 1:
+        share = f"; {threshold:g} % is {threshold / 100:g}" if 1 < threshold <= 100 else ""
+        raise InputError(f"threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
     metric, arms = choose_metric(study.trials, metric), study.arms
     baseline = _choose_baseline(arms, baseline)
     keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys) for key in by)

@@ -79,6 +79,8 @@ METRICS = (
         (["--metric", "accuracy"], f"unknown metric 'accuracy' (nearest: final_test_accuracy); known: {METRICS}"),
         (["--metric", "acuracy"], f"unknown metric 'acuracy' (nearest: best_val_accuracy); known: {METRICS}"),
         (["--baseline", "after"], "no arm is named 'after'; arms: none, before"),
+        (["--threshold", "90"], "threshold 90: expected an accuracy from 0 to 1; 90 % is 0.9"),
+        (["--threshold", "nan"], "threshold nan: expected an accuracy from 0 to 1"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_there_is(
