@@ -84,7 +84,8 @@ def test_what_arms_chose_is_told_with_the_ends_of_what_was_tried(monkeypatch: py
     )
     assert found.verdict.reasons[-2:] == (
         "at the edge: none and before chose an end of what was tried; better may lie beyond",
-        "tuned with 2 seeds, where up to 2 values tie for the best, and the noise of that choice is not in the interval",
+        "tuned with 2 seeds, where up to 2 values tie for the best, and the noise of that choice is not in the "
+        "interval",
     )
 
 

@@ -92,7 +92,8 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
         yield "time", Picture(partial(curves_figure, study, metric, timed=True), recorded)
     if not comparison.data_sets:
         for key, name in short_keys(comparison.grid_keys).items():
-            if len({repr(row.point[key]) for row in rows}) > 1:
+            # Settings that only change together have no axis of their own.
+            if len({repr(row.point) for row in rows}) > len({repr(row.point | {key: None}) for row in rows}):
                 yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), measured)
     if any(row.arm != comparison.baseline for row in rows):
         yield "differences", Picture(partial(difference_figure, study, comparison), paired)

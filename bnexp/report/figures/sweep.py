@@ -86,7 +86,8 @@ def sweep_figure(study: Study, comparison: Comparison, key: str) -> Figure:
         else:
             axes.set_xticks(range(len(values)), [value_text(value) for value in values], parse_math=False)
             axes.set_xlim(-0.5, len(values) - 0.5)
-        for i, arm in enumerate(study.arms):
+        here = [row.arm for row in group]  # an empty line would stand at the figure's corner
+        for i, arm in ((i, arm) for i, arm in enumerate(study.arms) if arm in here):
             mine = sorted((row for row in group if row.arm == arm), key=lambda row: places[repr(row.point[key])])
             xs = np.array([places[repr(row.point[key])] for row in mine])
             shift = (i - (len(study.arms) - 1) / 2) * step

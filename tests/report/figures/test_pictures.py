@@ -111,6 +111,8 @@ def test_what_does_not_apply_is_left_out() -> None:
     alone = [row for row in one_axis if row.arm == "none"]
     assert list(pictures(study, comparison_of(alone))) == ["curves", "time", "over_lr"]
     assert list(pictures(study, comparison_of([]))) == ["curves", "time"]
+    together = [replace(row, point=row.point | {"model.depth": row.point["train.lr"]}) for row in one_axis]
+    assert list(pictures(study, comparison_of(together))) == ["curves", "time", "differences"]
 
 
 def test_pictures_that_would_be_empty_are_not_drawn_and_that_is_said(tmp_path: Path) -> None:

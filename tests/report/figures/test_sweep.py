@@ -73,6 +73,12 @@ def test_values_of_other_settings_have_panels_of_their_own() -> None:
     assert caption(many).startswith("Showing 16 of 40 combinations of the other settings.")
 
 
+def test_an_arm_that_a_panel_lacks_draws_nothing_there() -> None:
+    rows = rows_over((0.1, 1.0), {"model.depth": 2}, {"model.depth": 4})
+    figure = figure_of([row for row in rows if row.arm == "none" or row.point["model.depth"] == 4])
+    assert all(len(line.get_xdata()) for axes in figure.axes for line in axes.lines)  # else the layout is torn apart
+
+
 def test_a_setting_that_is_no_number_has_places_without_a_line() -> None:
     (axes,) = figure_of(rows_over(("relu", None, "tanh"), key="model.activation"), "model.activation").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["relu", "null", "tanh"]
