@@ -180,12 +180,11 @@ def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
     notes = []
     if any(was_cut(found, possible) for found, possible in intervals):
         notes.append(
-            "An interval that ends at the smallest or largest possible value is cut there: its seeds are too few or "
-            "too different to take it literally."
+            "An interval that ends at the smallest or largest possible value is cut there: don't take it literally, "
+            "its seeds are too few or too different."
         )
     if any(found.low is not None and found.low == found.high for found, _ in intervals):
         notes.append(
-            "An interval without width: its seeds came out exactly alike. That shows no spread; it doesn't make the "
-            "value certain."
+            "An interval without width: all its seeds gave exactly the same value. That doesn't make the value certain."
         )
     return notes

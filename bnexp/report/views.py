@@ -221,9 +221,9 @@ def _best(comparison: Comparison) -> Table:
         column("chosen from", ("candidates", "epochs"), _chosen_from, kind="text", drop=7),
     ]
     notes = (
-        f"The point of the {most} mean {words(chosen)}, over the seeds that finished all points; the test "
-        "images chose nothing. The same seeds choose and are measured, which flatters every arm a little; the noise "
-        "of the choice is not in the interval.",
+        f"best point: the one with the {most} mean {words(chosen)}, over the seeds that finished all points; test "
+        "images are not used to choose. The same seeds choose and are measured, which flatters every arm a little, and "
+        "the interval leaves out the noise of the choice.",
         *interval_notes(metric, rows),
         *_inactive_notes(comparison),
     )
@@ -254,7 +254,7 @@ def _robust(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.robustness
     ends = "highest and lowest" if lower_is_better(metric) else "lowest and highest"
     worst = (
-        f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried along all of it."
+        f"worst, best: {ends} mean along the axis, over the seeds and other settings that were tried at all its values."
     )
     usable = (
         f"usable: 90 % of the seeds don't diverge and end {usable_text(rows)}, at the best of the other settings; "
@@ -318,7 +318,7 @@ def _time(comparison: Comparison) -> Table:
 
 def _diverged(comparison: Comparison) -> Table:
     metric = comparison.metric
-    every = "all trials: diverged ones count with what they ended with."
+    every = "all trials: diverged ones count, too, with what they ended with."
     survivors = "survivors only: the mean without them, which hides where an arm fails."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),

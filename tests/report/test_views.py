@@ -158,7 +158,7 @@ def test_usable_is_said_with_what_was_added_to_what(
 
 
 CUT = "An interval that ends at the smallest or largest possible value is cut there"
-FLAT = "An interval without width: its seeds came out exactly alike."
+FLAT = "An interval without width: all its seeds gave exactly the same value."
 
 
 @pytest.mark.parametrize(
