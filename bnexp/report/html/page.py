@@ -201,7 +201,7 @@ def environment_table(environments: Mapping[str, Mapping[str, object]]) -> Table
 def _recorded(name: str, value: object) -> str:
     """Write what a run recorded: the command as a shell takes it, other lists of texts with semicolons."""
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return shlex.join(value) if name == "command" else "; ".join(value)
+        return shlex.join(value) if name == "command" else "; ".join(value) or MISSING
     return MISSING if value is None else _written(value)
 
 

@@ -64,8 +64,8 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
         )
     if comparison.tuned:
         sentences.append(
-            "The arms were tuned, and the noise of what they chose is not in the interval, which is therefore too "
-            "narrow. How close the choices were stands under “Mind when reading”."
+            "Each arm chose settings of its own (tune). The interval leaves out the noise of that choice, so it is too "
+            "narrow; “Mind when reading” says how close the choices were."
         )
     tone = TONES.get(_stands(best, comparison), "unclear")
     return Verdict(tone, heading, tuple(filter(None, (*sentences, so_far))))
@@ -159,7 +159,7 @@ def _elsewhere(best: Overall, comparison: Comparison) -> Iterator[str]:
     places = [row for row in comparison.rows if row.arm == best.arm and row.difference_low is not None]
     if len(places) > 1:
         counts = filter(None, (_count(stands, places, comparison) for stands in Standing))
-        yield f"At single grid points {best.arm} {', '.join(counts)}; none of this is adjusted for their number."
+        yield f"Point by point, {best.arm} {', '.join(counts)}. This is not adjusted for multiple comparisons."
     for row in comparison.overall:
         if row.arm not in (comparison.baseline, best.arm) and (stands := _stands(row, comparison)).sign < 0:
             yield f"{row.arm} {stands} against {comparison.baseline}: {_difference(row, comparison)}."

@@ -93,8 +93,8 @@ def test_where_it_loses_is_named_beside_the_average() -> None:
     made.trials.loc[(made.trials["arm"] == "before") & (made.trials["train.lr"] == 10.0), "final_test_accuracy"] = 0.3
     found = verdict_of(made)
     assert found.heading == "Batch normalization wins on average, not everywhere."
-    counts = "before wins at 2 (lr 0.1; lr 1), loses at 1 (lr 10); none of this is adjusted for their number."
-    assert f"At single grid points {counts}" in found.sentences
+    counts = "before wins at 2 (lr 0.1; lr 1), loses at 1 (lr 10)."
+    assert f"Point by point, {counts} This is not adjusted for multiple comparisons." in found.sentences
     assert ", mean over 3 grid points: before" in found.sentences[0]
     assert any(sentence.startswith("With each arm at its own best settings the") for sentence in found.sentences)
 
@@ -108,8 +108,8 @@ def test_another_arm_that_loses_is_named() -> None:
 
 def test_a_tuned_comparison_says_what_its_interval_leaves_out() -> None:
     found = verdict_of(study(tuning=("each arm chose its train.lr with 2 tuning seeds",)))
-    assert any("the noise of what they chose is not in the interval" in sentence for sentence in found.sentences)
-    assert not any("tuned" in sentence for sentence in verdict_of(study()).sentences)
+    assert any("The interval leaves out the noise of that choice" in sentence for sentence in found.sentences)
+    assert not any("tune" in sentence for sentence in verdict_of(study()).sentences)
 
 
 def test_arms_go_by_their_labels() -> None:
