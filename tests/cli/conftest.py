@@ -1,17 +1,17 @@
-"""Fixtures of the command tests: an empty folder, the command in this process or its own, and one trained run."""
+"""Fixtures of the command tests: an empty folder, the command in this process, and one trained run."""
 
+import io
 import logging
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from bnexp.cli.main import main
-from bnexp.report.figures import frame
+from bnexp.report.figures import frame, pictures
 from tests.cli.command import Command, Result, Trained
 from tests.helpers import torch_threads
 
@@ -46,8 +46,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def coarse_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Embed fonts in PDF files as drawings: to cut the fonts themselves takes a third of the time of a report."""
+def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Embed fonts in PDF files as drawings, and draw here: to cut fonts and to fork take half the time of a report."""
+    monkeypatch.setattr(pictures, "side_by_side", lambda work, items, workers: map(work, items))
     monkeypatch.setitem(frame._FILES, "pdf.fonttype", 3)
 
 
@@ -59,28 +60,25 @@ def experiment(here: Path) -> Path:
     return path
 
 
+def in_this_process(patch: pytest.MonkeyPatch, *words: object) -> int:
+    """Run `bnexp`, which is fast where torch is loaded already; return its exit code. An uncaught error is raised."""
+    patch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+    patch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process, which is fast because torch is loaded once; an uncaught error fails the test."""
+    """The command in this process."""
 
     def command(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
-        monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Result(int(ended.value.code or 0), out, err)
+        code = in_this_process(monkeypatch, *words)
+        return Result(code, *capsys.readouterr())
 
     return command
-
-
-def in_a_process(folder: Path, *words: object) -> Result:
-    """Run `python -m bnexp` in a folder."""
-    command = [sys.executable, "-m", "bnexp", *map(str, words)]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=env)
-    return Result(ended.returncode, ended.stdout, ended.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +86,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """`bnexp run exp.yaml`, once for all tests; they must leave it as it is."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "exp.yaml").write_text(EXPERIMENT)
-    result = in_a_process(folder, "run", "exp.yaml")
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(folder), redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        result = Result(in_this_process(patch, "run", "exp.yaml"), out.getvalue(), err.getvalue())
     (path,) = (folder / "runs").iterdir()
     return Trained(folder, path, result)
 

@@ -1,7 +1,6 @@
 """Bad input: said in words, exit code 2, no traceback, and nothing written anywhere."""
 
-import subprocess
-import sys
+import os
 import time
 import urllib.request
 from collections.abc import Callable
@@ -188,12 +187,15 @@ def test_a_device_as_a_configuration(refused: Refused) -> None:
     assert refused("run", "/dev/null").startswith("bnexp: /dev/null: expected a mapping of keys")
 
 
-def test_a_configuration_may_come_through_a_pipe(here: Path) -> None:
-    command = [sys.executable, "-m", "bnexp", "show", "/dev/stdin", "--quiet"]
+def test_a_configuration_may_come_through_a_pipe(cli: Command) -> None:
     for content, code in ((DIGITS, 0), ("[" * 1000, 2)):
-        ended = subprocess.run(command, input=content, cwd=here, capture_output=True, text=True, timeout=120)
-        assert (ended.returncode, ended.stdout) == (code, "")
-        assert "Traceback" not in ended.stderr
+        end, start = os.pipe()
+        with open(end), open(start, "w") as pipe:
+            pipe.write(content)
+            pipe.close()
+            ended = cli("show", f"/dev/fd/{end}", "--quiet")
+        assert (ended.code, ended.out) == (code, "")
+        assert "Traceback" not in ended.err
 
 
 LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/, or under <class>/ alone"

@@ -81,24 +81,21 @@ def test_an_unfinished_or_damaged_one_is_not_continued_but_left_as_it_is(
     assert content(earlier) == before
 
 
-def test_rerun_trains_it_anew_beside_it(earlier: Path, cli: Command) -> None:
+def test_rerun_trains_it_anew_beside_it_and_the_new_trials_count(earlier: Path, cli: Command) -> None:
     before = content(earlier)
     assert cli("run", "exp.yaml", "--rerun", "--quiet").code == 0
     assert content(earlier.with_name(f"{earlier.name}.1")) == before
     trials = RunRecord(earlier).trials
     assert trials["outcome"].tolist() == ["completed", "completed", "diverged", "diverged"]
     assert trials["highest_batch_loss"].iloc[0] > 1000
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_beside_the_same_trials_trained_anew_these_count(earlier: Path, cli: Command, order: int) -> None:
-    assert cli("run", "exp.yaml", "--rerun", "--quiet").code == 0
+    # Beside them, the earlier ones don't count.
     old, new = f"{earlier.name}.1", earlier.name
-    (joined,) = cli("compare", *[old, new][::order], "--json").json()
     (alone,) = cli("compare", new, "--json").json()
-    assert joined["rows"] == alone["rows"]
-    assert joined["left_out"] == [f"{old}: 4 trials that a newer bnexp trained again (same arm, seed and settings)"]
-    assert "earlier bnexp" not in "".join(joined["warnings"])
+    for names in ((old, new), (new, old)):
+        (joined,) = cli("compare", *names, "--json").json()
+        assert joined["rows"] == alone["rows"]
+        assert joined["left_out"] == [f"{old}: 4 trials that a newer bnexp trained again (same arm, seed and settings)"]
+        assert "earlier bnexp" not in "".join(joined["warnings"])
 
 
 CLAIM = """\

@@ -20,6 +20,7 @@ from bnexp.store import checkpoints
 from bnexp.store.reader import RunRecord
 from bnexp.training.group_state import GroupTrainState
 from tests.cli.command import Command, Trained, tree
+from tests.helpers import crossed
 
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "seeds=1", "grid={}")
 
@@ -112,12 +113,13 @@ def test_one_wrong_configuration_among_several_stops_all(experiment: Path, cli: 
 
 
 def test_an_override_may_be_longer_than_a_file_name(experiment: Path, cli: Command) -> None:
-    rates = ",".join(f"0.{number:04}" for number in range(1, 61))
+    rates = ", ".join("0." + "0" * 40 + str(number) for number in range(1, 7))
     assert cli("run", experiment, *SMALL[:-1], f"grid.train.lr=[{rates}]", "--quiet").code == 0
-    assert len(only_run(Path("runs")).trials) == 120
+    assert len(rates) > 255
+    assert len(only_run(Path("runs")).trials) == 12
 
 
-@pytest.mark.parametrize("name", ["08", "1e5", "2026", "no", "null.1"])
+@pytest.mark.parametrize("name", crossed(["08", "1e5", "2026", "no", "null.1"], fast=3))
 def test_a_name_that_looks_like_something_else_is_kept(cli: Command, experiment: Path, here: Path, name: str) -> None:
     experiment.rename(here / f"{name}.yaml")
     (here / f"{name}.yaml").write_text((here / f"{name}.yaml").read_text().replace("name: tiny\n", ""))
@@ -126,12 +128,12 @@ def test_a_name_that_looks_like_something_else_is_kept(cli: Command, experiment:
 
 
 def test_columns_of_every_kind_can_be_swept_and_compared(experiment: Path, cli: Command) -> None:
-    grid = "grid={model.width: [[8, 8], [8, 4], 8], model.bias: [auto, true]}"
+    grid = "grid={model.width: [[8, 8], 4], model.bias: [auto, true]}"
     pairs = "zip={train.clip.value: [null, 1e-3], train.schedule: [constant, cosine]}"
     done = cli("run", experiment, *SMALL[1:-1], "model.depth=null", grid, pairs, "--json")
     (run,) = done.json()
     assert run["grid_keys"] == ["train.clip.value", "train.schedule", "model.width", "model.bias"]
-    assert len(run["rows"]) == 2 * 3 * 2 * 2
+    assert len(run["rows"]) == 2 * 2 * 2 * 2
     assert {row["pairs"] for row in run["rows"] if row["arm"] == "before"} == {1}
 
 
