@@ -19,10 +19,15 @@ def outputs(notebook: Any) -> list[list[str]]:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_notebook_runs_and_shows_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("short", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_the_notebook_runs_and_shows_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
     monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]), prepend=":")
     written = nbformat.read(NOTEBOOK, as_version=4)
     again = nbformat.read(NOTEBOOK, as_version=4)
+    if short:
+        first = next(cell for cell in again.cells if cell.cell_type == "code")
+        assert '"seeds": 6' in first.source
+        first.source = first.source.replace('"seeds": 6', '"seeds": 2, "train.epochs": 1')
     client = nbclient.NotebookClient(again, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
     assert outputs(again) == outputs(written)
@@ -30,4 +35,4 @@ def test_the_notebook_runs_and_shows_the_same(tmp_path: Path, monkeypatch: pytes
     texts = [
         shown["data"]["text/plain"] for cell in again.cells for shown in cell.get("outputs", ()) if "data" in shown
     ]
-    assert any("0.979" in text for text in texts)  # as the conclusion says
+    assert short or any("0.979" in text for text in texts)  # as the conclusion says

@@ -19,7 +19,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
         data={"name": "digits", "train_size": 160, "val_size": 0, "test_size": 40},
         model={"depth": 2, "width": 8, "dropout": 0.2},
         arms=ARMS,
-        train={"epochs": 2, "batch_size": 32, "schedule": "cosine", "precision": "fp64"},
+        train={"epochs": 1, "batch_size": 32, "schedule": "cosine", "precision": "fp64"},
         probes=TAKEN,
         seeds=2,
     )

@@ -24,8 +24,8 @@ def test_they_find_what_training_found_after_its_last_update(record: RunRecord) 
     taken, key = RunRecord(record.path).probes, ["trial", "layer", "probe"]
     probe_run(record, probe_settings(TAKEN), None, ALONE)
     late = RunRecord(record.path).late_probes
-    assert set(late["step"]) == {10}
-    last = taken[taken["step"] == 10].set_index(key)["value"].sort_index()
+    assert set(late["step"]) == {5}
+    last = taken[taken["step"] == 5].set_index(key)["value"].sort_index()
     found = late.set_index(key)["value"].sort_index()
     assert found.index.equals(last.index)
     assert np.abs(found / last - 1).max() <= TOGETHER_FLOAT64
