@@ -7,9 +7,13 @@ import torch
 from torch.nn import functional as F
 
 from bnexp.config.data import DATASETS
+from bnexp.config.probes import ProbeSettings
 from bnexp.doctor.examination import CHECKS, faults
+from bnexp.doctor.facts import _driver
 from bnexp.doctor.rounding import PRECISIONS
 from bnexp.engines import devices
+from bnexp.engines.local import Local
+from bnexp.errors import InputError
 from tests.cli.command import Command, tree
 
 conv2d, baddbmm = F.conv2d, torch.baddbmm
@@ -117,6 +121,21 @@ def test_what_needs_float64_is_refused_where_there_is_none(
     assert result.code == 2
     assert result.err.startswith(f"bnexp: --device mps: it has no float64, which {what}")
     assert tree(runs.parent) == before
+
+
+def test_probes_are_refused_where_there_is_no_float64() -> None:
+    with pytest.raises(InputError, match="--device mps: it has no float64, which probe sharpness needs; use"):
+        Local((torch.device("mps"),), 1).schedule(
+            [], lambda group: None, [ProbeSettings(name="sharpness")], begun=False
+        )
+
+
+def test_the_driver_is_asked_of_nvidias_own_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _driver() is None
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 580.95.05\necho 580.95.05\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    assert _driver() == "580.95.05"
 
 
 @pytest.fixture
