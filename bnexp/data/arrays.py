@@ -80,14 +80,14 @@ def keep(settings: DataSettings, given: Sequence[Any] | Mapping[str, Any]) -> Da
         from_arrays(arrays, settings)
     except ValueError as flaw:
         raise InputError(escaped(f"data: {flaw}")) from None
-    folder = kept_arrays("").parent
+    folder = kept_arrays()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".") as temporary:
             path = Path(temporary) / "arrays.npz"
             np.savez(path, allow_pickle=False, **arrays)
             digest = digest_of(path)
-            os.replace(path, kept_arrays(digest))
+            os.replace(path, folder / f"{digest}.npz")
     except OSError as cause:
         reason = f"data: can't be kept in {folder} ({cause.strerror}); let BNEXP_DATA name a folder with room"
         raise InputError(escaped(reason)) from cause

@@ -40,10 +40,9 @@ class Member:
         return prod(self.shape) * self.dtype.itemsize
 
     @property
-    def mapped(self) -> bool:
-        """True if it stays on the disk: bytes that are stored as they lie in memory, and take much of it."""
-        stored = self.info.compress_type == ZIP_STORED and not self.fortran
-        return stored and self.dtype == np.uint8 and self.nbytes > free_memory() // MAPPED_SHARE
+    def mappable(self) -> bool:
+        """True if it is bytes that are stored as they lie in memory."""
+        return self.info.compress_type == ZIP_STORED and not self.fortran and self.dtype == np.uint8
 
 
 def read_npz(path: Path, named: Callable[[str], str | None]) -> tuple[dict[str, NDArray[Any]], list[str]]:
@@ -62,11 +61,14 @@ def read_npz(path: Path, named: Callable[[str], str | None]) -> tuple[dict[str, 
         infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         members = {named(name): _member(archive, name, info) for name, info in infos.items() if named(name)}
         left_out = [name for name in infos if not named(name)]
-        needed = sum(each.nbytes for each in members.values() if not each.mapped)
+        most = free_memory() // MAPPED_SHARE
+        mapped = {name for name, each in members.items() if each.mappable and each.nbytes > most}
+        needed = sum(each.nbytes for name, each in members.items() if name not in mapped)
         check_room(
             f"data.root: the arrays of {path}", needed, "store fewer or smaller ones, as uint8 if they are images"
         )
-        return {str(name): _array(path, archive, each) for name, each in members.items()}, left_out
+        read = {name: (_mapped if name in mapped else _in_memory)(archive, each) for name, each in members.items()}
+        return {str(name): array for name, array in read.items()}, left_out
 
 
 @contextmanager
@@ -104,15 +106,18 @@ def _header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
 
 
-def _array(path: Path, archive: ZipFile, member: Member) -> NDArray[Any]:
-    if not member.mapped:
-        with archive.open(member.info) as file:
-            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-            return array
+def _in_memory(archive: ZipFile, member: Member) -> NDArray[Any]:
+    with archive.open(member.info) as file:
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+
+def _mapped(archive: ZipFile, member: Member) -> NDArray[np.uint8]:
+    path, begin = str(archive.filename), member.info.header_offset
     with open(path, "rb") as raw:
-        raw.seek(member.info.header_offset)
+        raw.seek(begin)
         signature, name, extra = _LOCAL_HEADER.unpack(raw.read(_LOCAL_HEADER.size))
-    start = member.info.header_offset + _LOCAL_HEADER.size + name + extra + member.header
+    start = begin + _LOCAL_HEADER.size + name + extra + member.header
     if signature != b"PK\x03\x04" or start + member.nbytes > os.path.getsize(path):
         raise BadZipFile("an array lies outside the file")
     return np.memmap(path, np.uint8, "r", start, member.shape)

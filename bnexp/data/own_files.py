@@ -16,9 +16,9 @@ DIGITS = 16
 """Digits of a digest: they tell files apart, and fit a table."""
 
 
-def kept_arrays(digest: str) -> Path:
-    """Return the file that arrays given from Python are kept in."""
-    return shared_folder() / "arrays" / f"{digest}.npz"
+def kept_arrays() -> Path:
+    """Return the folder that arrays given from Python are kept in, in files named by their digests."""
+    return shared_folder() / "arrays"
 
 
 def own_files(settings: DataSettings) -> list[Path]:
@@ -29,7 +29,7 @@ def own_files(settings: DataSettings) -> list[Path]:
     """
     name, root = settings.name, settings.root
     if root is None and name == "arrays" and settings.digest:
-        if not os.path.isfile(path := kept_arrays(settings.digest)):
+        if not os.path.isfile(path := kept_arrays() / f"{settings.digest}.npz"):
             raise InputError(
                 f"data.digest: {path} is not there any more, which kept the arrays of this run; call bnexp.run with "
                 "the same data= again, or set BNEXP_DATA as it was"

@@ -315,8 +315,8 @@ def test_arrays_from_python_are_kept_once_and_found_by_their_digest() -> None:
     assert four == tensors == lists
     assert describe(four).train == 8
     assert four.digest is not None
-    assert os.listdir(kept_arrays("").parent) == [f"{four.digest}.npz"]
-    kept_arrays(four.digest).unlink()
+    assert os.listdir(kept_arrays()) == [f"{four.digest}.npz"]
+    (kept_arrays() / f"{four.digest}.npz").unlink()
     with pytest.raises(InputError, match=r"is not there any more, .*; call bnexp\.run with the same data= again"):
         describe(four)
 
@@ -332,4 +332,4 @@ def test_arrays_from_python_are_kept_once_and_found_by_their_digest() -> None:
 def test_what_can_not_be_trained_on_is_not_kept(given: Any, message: str) -> None:
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         keep(settings(), given)
-    assert not kept_arrays("").parent.exists()
+    assert not kept_arrays().exists()

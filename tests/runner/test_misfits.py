@@ -129,7 +129,7 @@ def test_a_smaller_last_batch_is_an_update_of_its_epoch(drop_last: bool, epochs:
 def test_rows_of_features_are_for_families_that_take_them(family: str) -> None:
     table = DataShape((5, 1, 1), 3, 200, 0, 0)
     assert list(misfits(planned(), table, "exp.yaml")) == []
-    message = f"{family}: the data are rows of 5 features, no images; set mlp"
+    message = f"{family}: the data are rows of 5 features, no images; set mlp or module"
     assert Problem("exp.yaml", "model.family", message) in misfits(planned(family=family), table, "exp.yaml")
     message = "flip_crop: the data are rows of 5 features, no images; set none"
     moved = misfits(planned(augment="flip_crop"), table, "exp.yaml")
