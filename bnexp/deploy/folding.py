@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
-from bnexp.nn.own.calls import BEHIND, NORM_LAYERS
+from bnexp.nn.own.calls import NORM_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening, put
 from bnexp.nn.table import layer_table
@@ -66,9 +66,7 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
     network.double()
     for call in norms:
         before, name = weights.get(call.behind), call.name
-        # Only a layer that hangs on another gets the very numbers that this one hands on.
-        hangs = [each.name for each in seen.calls if each.name.startswith(f"{call.behind}.{BEHIND}.")]
-        takers = hangs or [each.name for each in seen.calls if each.behind == call.behind]
+        takers = [each.name for each in seen.calls if each.behind == call.behind]
         if before is None or takers != [name]:
             raise Unfoldable(f"{name}: no layer with weights stands right before it alone")
         try:

@@ -69,7 +69,7 @@ def batch_spread(context: ProbeContext, settings: ProbeSettings) -> Iterator[Val
         with networks.watching() as (_, outputs):
             networks.loss(theta, batch)
         for layer, sums in found.items():
-            a_KNC = networks.samples(outputs[layer]).double()
+            a_KNC = networks.samples(networks.whole(layer, outputs[layer])).double()
             sums.append(torch.stack([a_KNC.mean(1), a_KNC.square().mean(1)]))
     for layer, sums in found.items():
         mean_bKC, square_bKC = torch.stack(sums, 1)

@@ -17,6 +17,9 @@ from torch.func import functional_call
 
 from bnexp.nn.layers import Conv2d, Linear, losses
 from bnexp.nn.norm import Norm
+from bnexp.nn.own.calls import ACTIVATION_LAYERS, NORM_LAYERS, WEIGHT_LAYERS
+from bnexp.nn.own.networks import OwnNetworks
+from bnexp.nn.own.surgery import Placed
 from bnexp.nn.shards import Shard, probe_copy, shards
 from bnexp.streams import SeedGenerators, TrialRandom
 
@@ -75,9 +78,13 @@ class Networks:
         self.module = probe_copy(shard, self._draws)
         self._smoothing, self.trials = label_smoothing, len(shard)
         layers = dict(self.module.named_modules())
-        self.weights = {name: layer for name, layer in layers.items() if isinstance(layer, Linear | Conv2d)}
-        self.activations = {name: layer for name, layer in layers.items() if name.endswith("activation")}
-        self.norms = {name: layer for name, layer in layers.items() if isinstance(layer, Norm)}
+        if isinstance(self.module, OwnNetworks):
+            kinds = WEIGHT_LAYERS, ACTIVATION_LAYERS, (*NORM_LAYERS, Placed)
+            self.weights, self.activations, self.norms = map(self.module.layers, kinds)
+        else:
+            self.weights = {name: layer for name, layer in layers.items() if isinstance(layer, Linear | Conv2d)}
+            self.activations = {name: layer for name, layer in layers.items() if name.endswith("activation")}
+            self.norms = {name: layer for name, layer in layers.items() if isinstance(layer, Norm)}
 
     def theta(self) -> Theta:
         """Return the parameters as they are, in the same memory."""
@@ -96,7 +103,7 @@ class Networks:
     def logits(self, theta: Theta, batch: Batch) -> Float[Tensor, "K B C"]:
         """Return the logits in whatever mode the module is in, computed in the type of θ."""
         # No epoch of the training has such numbers.
-        self._streams.start({"dropout": -1 - batch.dropout, "noise": -1 - batch.noise})
+        self._streams.start({"dropout": -1 - batch.dropout, "module": -1 - batch.dropout, "noise": -1 - batch.noise})
         self._draws.start_pass()
         logits_KBC: Tensor = functional_call(self.module, {**theta, **self._buffers(theta)}, (batch.x_SBP,))
         return logits_KBC
@@ -123,9 +130,9 @@ class Networks:
         return Pass(
             loss_K.detach(),
             {name: next(found) for name in leaves},
-            {name: _whole(inputs[name]).detach() for name in (*self.activations, *self.norms)},
-            {name: _whole(tensors).detach() for name, tensors in outputs.items()},
-            {name: _whole([next(found) for _ in outputs[name]]) for name in self.activations},
+            {name: self.whole(name, inputs[name]).detach() for name in (*self.activations, *self.norms)},
+            {name: self.whole(name, tensors).detach() for name, tensors in outputs.items()},
+            {name: self.whole(name, [next(found) for _ in outputs[name]]) for name in self.activations},
         )
 
     def _buffers(self, theta: Theta) -> Theta:
@@ -145,7 +152,7 @@ class Networks:
                 inputs[name].append(given[0])
                 outputs[name].append(output)
 
-            return layer.register_forward_hook(hook)
+            return layer.register_forward_hook(hook, prepend=True)  # before an arm's norm layer behind it
 
         names = (*self.weights, *self.activations, *self.norms)
         handles = [keep(name, self.module.get_submodule(name)) for name in names]
@@ -155,18 +162,18 @@ class Networks:
             for handle in handles:
                 handle.remove()
 
-    def samples(self, seen: Tensor | Sequence[Tensor]) -> Float[Tensor, "K N C"]:
+    def whole(self, layer: str, seen: Sequence[Tensor]) -> Tensor:
+        """Return what passed a layer at all time steps, or each time that it was called, as one."""
+        if isinstance(self.module, OwnNetworks):
+            seen = [self.module.as_activations(layer, each) for each in seen]
+        return seen[0] if len(seen) == 1 else torch.cat(tuple(seen), 1)
+
+    def samples(self, x: Tensor) -> Float[Tensor, "K N C"]:
         """Return what passed a layer with a row per sample: per image, or per place or time step of every image.
 
         Time steps come one after the other, each with the whole batch.
         """
-        x = seen if isinstance(seen, Tensor) else _whole(seen)
         if x.ndim == 3:
             return x
         x_KNC: Tensor = x.unflatten(1, (self.trials, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
         return x_KNC
-
-
-def _whole(seen: Sequence[Tensor]) -> Tensor:
-    """Return what passed at all time steps as one."""
-    return seen[0] if len(seen) == 1 else torch.cat(tuple(seen), 1)

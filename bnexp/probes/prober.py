@@ -16,6 +16,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset
 from bnexp.errors import Problem, nearest
 from bnexp.nn.clipping import Clipping
+from bnexp.nn.own.networks import OWN
 from bnexp.nn.shards import Shard
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
@@ -123,7 +124,8 @@ class ProbeContext:
 def chosen(settings: ProbeSettings, layers: Mapping[str, L]) -> dict[str, L]:
     """Return the layers that a probe is to look at."""
     patterns = settings.layers or ("*",)
-    return {name: layer for name, layer in layers.items() if any(fnmatchcase(name, each) for each in patterns)}
+    shown = {name: name.removeprefix(OWN) for name in layers}
+    return {name: layers[name] for name in shown if any(fnmatchcase(shown[name], each) for each in patterns)}
 
 
 def norms(tensor: Tensor) -> Float[Tensor, " K"]:
@@ -213,7 +215,8 @@ class Prober:
                 update = Update(before, batch_SB[self._seed_rows(shard)])
             context = replace(context, step=step, rate_K=rate_K[trials], update=update)
             for probe in due:
-                for layer, name, value_K in probe.spec.load()(context, probe):
+                for place, name, value_K in probe.spec.load()(context, probe):
+                    layer = place.removeprefix(OWN)
                     found.setdefault((layer, name), []).append(value_K.detach().double())
                     assert len(found[layer, name]) == count, f"{name} of {layer or 'the network'} was found twice"
         self._before = {}

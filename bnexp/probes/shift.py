@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from math import gcd
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Split
-from bnexp.nn.norm import BatchNorm, RunningNorm, refit_statistics
+from bnexp.nn.norm import BatchNorm, Norm, RunningNorm, refit_statistics
+from bnexp.nn.own.surgery import Placed
 from bnexp.probes.networks import Batch, Networks, Theta
 from bnexp.probes.prober import ProbeContext, Value, chosen, norms
 
@@ -73,7 +76,8 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
     recurrent layers over units and time steps.
     """
     networks = context.networks
-    layers = {name: norm for name, norm in chosen(settings, networks.norms).items() if isinstance(norm, BatchNorm)}
+    found = {name: _inner(norm) for name, norm in chosen(settings, networks.norms).items()}
+    layers = {name: norm for name, norm in found.items() if isinstance(norm, BatchNorm | _BatchNorm)}
     if not layers:
         return
     count = settings.batches or 16
@@ -96,7 +100,7 @@ def _distributions(context: ProbeContext, settings: ProbeSettings) -> Iterator[t
         yield layer, _mean_and_deviation(context.samples("inputs", layer, batches))
     for layer, norm in chosen(settings, networks.norms).items():
         output_K2C = _mean_and_deviation(context.samples("outputs", layer, batches))
-        gamma_KC, beta_KC = norm.gamma.detach(), norm.beta.detach()
+        gamma_KC, beta_KC = _scale_and_shift(_inner(norm), output_K2C[:, 0])
         beta_K2C = torch.stack([beta_KC, torch.zeros_like(beta_KC)], 1)
         yield f"{layer}.input", _mean_and_deviation(context.samples("inputs", layer, batches))
         yield f"{layer}.normalized", (output_K2C - beta_K2C) / torch.stack([gamma_KC, gamma_KC.abs()], 1)
@@ -134,14 +138,32 @@ def _by_layer(networks: Networks, theta: Theta) -> Iterator[tuple[str, list[str]
     yield from zip(networks.weights, own, strict=True)
 
 
-def _running_variance(norm: BatchNorm) -> Float[Tensor, "K C"]:
+def _inner(norm: nn.Module) -> Any:
+    """Return a norm layer without what places it in a network of the user's own."""
+    return norm.layers[0] if isinstance(norm, Placed) else norm
+
+
+def _scale_and_shift(norm: Any, like_KC: Float[Tensor, "K C"]) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K C"]]:
+    """Return γ and β, 1 and 0 where a layer of torch has none."""
+    names = ("gamma", "beta") if isinstance(norm, Norm) else ("weight", "bias")
+    gamma, beta = (getattr(norm, name, None) for name in names)
+    gamma_KC = torch.ones_like(like_KC) if gamma is None else gamma.detach().view(len(like_KC), -1)
+    return gamma_KC, torch.zeros_like(like_KC) if beta is None else beta.detach().view(len(like_KC), -1)
+
+
+def _running_variance(norm: BatchNorm | _BatchNorm) -> Float[Tensor, "K C"]:
     """Return what evaluation divides by; in recurrent layers the features of every time step stand for C."""
-    by_row: Tensor = norm.running_var.double().view(len(norm.gamma), -1, norm.gamma.shape[1])
-    return by_row.expand(-1, norm.steps, -1).flatten(1)
+    running: Any = norm.running_var
+    by_row: Tensor = running.double().view(len(running), -1, running.shape[-1])
+    return by_row.expand(-1, _steps(norm), -1).flatten(1)
+
+
+def _steps(norm: BatchNorm | _BatchNorm) -> int:
+    return norm.steps if isinstance(norm, BatchNorm) else 1
 
 
 def _input_variances(
-    context: ProbeContext, layers: Mapping[str, BatchNorm], count: int, *, training: bool
+    context: ProbeContext, layers: Mapping[str, BatchNorm | _BatchNorm], count: int, *, training: bool
 ) -> dict[str, Float[Tensor, "K C"]]:
     """Return the variance of what comes into layers: in training mode within batches on average, else over all."""
     networks, theta = context.networks, context.networks.theta()
@@ -151,8 +173,8 @@ def _input_variances(
         with networks.watching() as (inputs, _):
             networks.logits(theta, batch)
         for layer, norm in layers.items():
-            x_KNC = networks.samples(inputs[layer]).double()
-            x_KNC = x_KNC.unflatten(1, (norm.steps, -1)).transpose(1, 2).flatten(2)
+            x_KNC = networks.samples(networks.whole(layer, inputs[layer])).double()
+            x_KNC = x_KNC.unflatten(1, (_steps(norm), -1)).transpose(1, 2).flatten(2)
             found = torch.stack([x_KNC.mean(1), x_KNC.square().mean(1), x_KNC.var(1)]) / count
             sums[layer] = sums[layer] + found if layer in sums else found
     if training:
@@ -183,7 +205,7 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     refit_statistics(networks.module, (batch.x_SBP for batch in context.batches(count)))
     population_KN = _predictions(context, split)
     for norm in networks.norms.values():
-        if isinstance(norm, RunningNorm):
+        if isinstance(_inner(norm), RunningNorm | _BatchNorm):
             norm.train()
     batch_KN = _predictions(context, split)
     labels_N = split.labels_N[: batch_KN.shape[1]]

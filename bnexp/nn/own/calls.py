@@ -31,6 +31,8 @@ ACTIVATION_FUNCTIONS = (
     *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "tanh"),
     *("sigmoid", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "softsign"),
 )
+CHANNELS, LAST = 1, -1
+"""Axis of the features: in images, or in rows of tokens."""
 IMAGES = 2
 BEHIND = "norm_behind"
 """Name of what an arm hangs behind a layer, as its child."""
@@ -63,6 +65,16 @@ class ForwardPass:
     output: Any
     saved: int
     """Numbers that it keeps for one image until the backward pass."""
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """The axis of each layer's features: LAST from a linear layer on, CHANNELS from a convolution on."""
+        found, axis = dict[str, int](), CHANNELS
+        for call in self.calls:
+            if isinstance(call.layer, WEIGHT_LAYERS):
+                axis = LAST if isinstance(call.layer, nn.Linear) else CHANNELS
+            found.setdefault(call.name, axis)
+        return found
 
     def of(self, kinds: tuple[type[nn.Module], ...]) -> list[LayerCall]:
         """Return the calls of layers of some kinds."""
@@ -117,8 +129,7 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         name, _, place = watch.inside.pop()
         if recorded:
             first = inputs[0] if inputs else None
-            owner, hangs, _ = name.rpartition(f".{BEHIND}.")
-            behind = owner if hangs else made_by.get(id(first), (None, ""))[1]
+            behind = made_by.get(id(first), (None, ""))[1]
             calls[place] = LayerCall(name, layers[name], _shape(first), _shape(output), behind)
             if isinstance(output, Tensor):
                 made_by[id(output)] = output, name
@@ -127,7 +138,7 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
     for name, module in trial.named_modules():
         module.training = not isinstance(module, DROPOUT_LAYERS)
         module.register_forward_pre_hook(partial(enter, name))
-        module.register_forward_hook(partial(leave, name in recorded))
+        module.register_forward_hook(partial(leave, name in recorded), prepend=True)  # before what hangs on it
     images, shapes = (
         torch.zeros(IMAGES, *input_shape(image)),
         {name: buffer.shape for name, buffer in trial.named_buffers()},

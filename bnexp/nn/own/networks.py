@@ -19,13 +19,18 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.source import NetworkSource
 from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
-from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
+from bnexp.nn.layers import Activations
+from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, LAST, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
 from bnexp.nn.own.source import failures, make
 from bnexp.nn.own.surgery import Placed, apply_arm
 from bnexp.nn.plain_layers import put
 from bnexp.streams import TrialRandom, stream_seed
 
 Image = tuple[int, int, int]
+
+
+OWN = "network."
+"""Before the names that the layers have in the user's code."""
 
 
 class OwnDropout(nn.Module):
@@ -122,6 +127,21 @@ class OwnNetworks(nn.Module):
                 put(network, name, written[name])
         yield network.eval()
 
+    def layers(self, kinds: tuple[type[nn.Module], ...]) -> dict[str, nn.Module]:
+        """Return the layers of some kinds by name, in the order of the forward pass, if every call is of one shape."""
+        shapes: dict[str, set[tuple[int, ...]]] = {}
+        for call in arm_pass(self._model, self._image, self._classes).calls:
+            if isinstance(call.layer, kinds) and len(call.outputs) > 1:
+                shapes.setdefault(call.name, set()).add(call.outputs)
+        return {f"{OWN}{name}": self.network.get_submodule(name) for name, sizes in shapes.items() if len(sizes) == 1}
+
+    def as_activations(self, name: str, x: Tensor) -> Activations:
+        """Return what passes a layer of one trial as layers with the trial axis have it: (1, B, C) or (B, C, H, W)."""
+        axis = arm_pass(self._model, self._image, self._classes).axes[name.removeprefix(OWN)]
+        if x.ndim == 2 or axis == LAST:
+            return x.flatten(0, -2)[None]
+        return x if x.ndim == 4 else x.flatten(2)[..., None]
+
     @property
     def source(self) -> NetworkSource:
         """Where its code stands."""
@@ -196,8 +216,10 @@ def _check_output(seen: ForwardPass, classes: int, source: NetworkSource) -> Non
 
 
 def _plain(network: nn.Module) -> nn.Module:
-    """Put batch norm of one device in place of that of several, which there are none of: the same numbers."""
+    """Let batch norm be that of one device, and layers leave their inputs as they are: the numbers stay the same."""
     for layer in network.modules():
+        if getattr(layer, "inplace", None):
+            layer.inplace = False  # type: ignore[assignment]  # probes look at what enters
         if isinstance(layer, SyncBatchNorm):
             layer.__class__ = _OneDeviceBatchNorm  # type: ignore[assignment]
     return network

@@ -19,6 +19,8 @@ from bnexp.nn.factory import LayerFactory, sequence
 from bnexp.nn.own.calls import (
     ACTIVATION_FUNCTIONS,
     ACTIVATION_LAYERS,
+    CHANNELS,
+    LAST,
     NORM_FUNCTIONS,
     NORM_LAYERS,
     WEIGHT_LAYERS,
@@ -27,9 +29,6 @@ from bnexp.nn.own.calls import (
 )
 from bnexp.nn.plain_layers import Converter, InTurn, OverFeatures, hang_behind, put
 from bnexp.streams import TrialRandom
-
-CHANNELS, LAST = 1, -1
-"""Axis of the features: in images, or in rows of tokens."""
 
 
 class Placed(nn.Module):
@@ -164,9 +163,7 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
 def _hidden(seen: ForwardPass, kinds: tuple[type[nn.Module], ...]) -> Iterator[tuple[LayerCall, int]]:
     """Yield the calls of layers of some kinds before the last weight layer, with the axis of their features."""
     weights = [index for index, call in enumerate(seen.calls) if isinstance(call.layer, WEIGHT_LAYERS)]
-    axis = CHANNELS
+    axes = seen.axes
     for call in seen.calls[: weights[-1] if weights else 0]:
-        if isinstance(call.layer, WEIGHT_LAYERS):
-            axis = LAST if isinstance(call.layer, nn.Linear) else CHANNELS
         if isinstance(call.layer, kinds) and len(call.outputs) > 1:
-            yield call, axis
+            yield call, axes[call.name]

@@ -24,6 +24,8 @@ from tests.nn.own import user_networks
 
 HERE = Path(user_networks.__file__)
 IMAGE, CLASSES = (1, 4, 4), 3
+WHERE = ("input", "normalized", "output")
+"""Where drift looks at a norm layer."""
 
 
 def experiment(name: str, **raw: Any) -> ExperimentConfig:
@@ -154,6 +156,29 @@ def test_the_same_network_in_the_family_of_bnexp_gives_the_same_curves() -> None
                 curves[config.model.family, trial.arm] = curve(records, trial.number)
     for arm, same in (("none", "none"), ("before", "before"), ("as_written", "before")):
         assert_close(curves["module", arm], curves["mlp", same], PLAIN_FLOAT64)
+
+
+def test_probes_find_layers_by_the_names_in_the_code_and_see_what_they_see_in_bnexps_own() -> None:
+    probes = ["gradient_norm", "drift", "batch_spread", "saturation", "variance_shift", "update_ratio"]
+    train = {"epochs": 1, "record_at": "epoch"}
+    own = experiment("perceptron", model={"init": "xavier"}, arms=["as_written", "before"], train=train, probes=probes)
+    raw = own.model_dump() | {"model": {"family": "mlp", "depth": 2, "width": 8, "init": "xavier"}, "arms": ["before"]}
+    found = {}
+    for config in (own, ExperimentConfig.model_validate(raw)):
+        for group in groups(trials(config)):
+            (last,) = finished(group, made_up_data(group), None, config.probes)[-1].probes
+            found[config.model.family, group.trials[0].arm] = last.values
+    names = {"1": "hidden.0.linear", "2": "hidden.0.norm", "3": "hidden.0.activation"}
+    names |= {"4": "hidden.1.linear", "5": "hidden.1.norm", "6": "hidden.1.activation", "7": "output"}
+    names |= {"1.norm_behind.0": "hidden.0.norm", "4.norm_behind.0": "hidden.1.norm"}
+    names |= {f"{layer}.{place}": f"{names[layer]}.{place}" for layer in [*names] for place in WHERE}
+    ours = found.pop(("mlp", "before"))
+    for values in found.values():
+        theirs = {(names.get(layer, layer), probe): value for (layer, probe), value in values.items()}
+        assert theirs.keys() == ours.keys()
+        for probe in {probe for _, probe in ours}:
+            ours_, theirs_ = ([each[key] for key in ours if key[1] == probe] for each in (ours, theirs))
+            assert_close(theirs_, ours_, TOGETHER_FLOAT64)
 
 
 def test_what_the_code_draws_by_itself_depends_on_seed_and_step_alone() -> None:
