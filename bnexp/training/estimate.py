@@ -23,6 +23,7 @@ from bnexp.training.numerics import dtype_of, numerics, threads, wait
 from bnexp.training.work import (
     Demand,
     between_records,
+    branches,
     record_steps,
     shard_sizes,
     trials_at_once,
@@ -78,8 +79,9 @@ def footprint(
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     looking = (PROBED if probes else 1) * parameters + together * probed
     numbers = state + max(looking, working, saving) + twice * working
-    shared = CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + HESSIAN * hessian_batches(probes) * kept
-    shared += (at_once or 0) * (probed + twice * activations)
+    side_by_side = branches(settings.model, device)
+    shared = side_by_side * CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + HESSIAN * hessian_batches(probes) * kept
+    shared += (at_once or 0) * (probed + (side_by_side - 1 + twice * side_by_side) * activations)
     size = dtype_of(train.precision).itemsize
     return Demand(shared * size, numbers * size)
 

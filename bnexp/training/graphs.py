@@ -1,4 +1,4 @@
-"""The update of a trial group as one CUDA graph: launched whole instead of kernel by kernel.
+"""The update of a trial group, and its evaluation, as CUDA graphs: launched whole instead of kernel by kernel.
 
 A small network's kernels finish sooner than the host can launch them; a graph is captured once and then takes one
 launch a step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
@@ -6,7 +6,7 @@ launch a step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)
 
 import warnings
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from bnexp.training.numerics import dtype_of
 
 Update = Callable[[Int[Tensor, "S B"], Float[Tensor, "K 1"], Int[Tensor, ""]], None]
 """One update from image numbers, learning rates, and the number of the step."""
+
+Evaluate = Callable[[int], Float[Tensor, "M K"]]
+"""An evaluation after so many updates, as `GroupTrainState.evaluate`."""
 
 Act = Callable[[], None]
 Recorder = Callable[[Act, SeedGenerators], Act]
@@ -39,6 +42,13 @@ def updater(train_state: GroupTrainState) -> Update:
     if graphed(train_state.group.settings.model, train_state.device):
         return GraphedUpdate(train_state, cuda_graph)
     return train_state.update
+
+
+def evaluator(train_state: GroupTrainState) -> Evaluate:
+    """Return the fastest way to evaluate a group on its device."""
+    if graphed(train_state.group.settings.model, train_state.device):
+        return GraphedEvaluation(train_state, partial(cuda_graph, warm_ups=0))
+    return train_state.evaluate
 
 
 class GraphedUpdate:
@@ -80,23 +90,56 @@ class GraphedUpdate:
         self._train_state.update(self._batch_SB, self._rate_K1, self._step)
 
 
+class GraphedEvaluation:
+    """An evaluation that is recorded at its second time and repeated; the first sets the libraries up.
+
+    An evaluation that is made twice says the same twice: recording needn't be undone.
+
+    Args:
+        train_state: the group.
+        record: what records and repeats.
+    """
+
+    def __init__(self, train_state: GroupTrainState, record: Recorder):
+        self._train_state, self._record = train_state, record
+        self._step = torch.zeros((), dtype=torch.int64, device=train_state.device)
+        self._rows_MK: Tensor | None = None
+        self._repeat: Act | None = None
+
+    def __call__(self, step: int) -> Float[Tensor, "M K"]:
+        """Return the rows, which the next evaluation overwrites."""
+        self._step.fill_(step)
+        if self._rows_MK is None:
+            self._evaluate()
+        elif self._repeat is None:
+            self._repeat = self._record(self._evaluate, self._train_state.streams)
+        if self._repeat is not None:
+            self._repeat()
+        assert self._rows_MK is not None
+        return self._rows_MK
+
+    def _evaluate(self) -> None:
+        self._rows_MK = self._train_state.evaluate(self._step)
+
+
 @cache
 def capture_stream(device: int) -> Any:
     """Return the stream on which everything is captured on a GPU: each new one gets workspaces of cuBLAS to keep."""
     return torch.cuda.Stream(device)
 
 
-def cuda_graph(act: Act, streams: SeedGenerators) -> Act:
+def cuda_graph(act: Act, streams: SeedGenerators, warm_ups: int = WARM_UPS) -> Act:
     """Capture an act on the current CUDA device; return what replays it.
 
     Args:
         act: launches kernels and reads nothing back.
         streams: what it draws from. Generators in use are registered: each takes two kernels at every replay.
+        warm_ups: times that it is done before.
     """
     main, stream = torch.cuda.current_stream(), capture_stream(torch.cuda.current_device())
     stream.wait_stream(main)
     with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
+        for _ in range(warm_ups):
             act()
     main.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()

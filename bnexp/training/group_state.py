@@ -12,16 +12,17 @@ from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.build import build
 from bnexp.nn.clipping import Clipping
-from bnexp.nn.layers import losses
-from bnexp.nn.norm import refit_statistics
-from bnexp.nn.shards import Parameters, Shard, in_one_buffer, shards
+from bnexp.nn.layers import Dropout, losses
+from bnexp.nn.norm import Noise, refit_statistics
+from bnexp.nn.shards import Matrices, Parameters, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.divergence import Divergence
 from bnexp.training.numerics import autocast, dtype_of, totals_dtype
 from bnexp.training.optimizers import Rows
-from bnexp.training.work import between_records, one_buffer, shard_sizes
+from bnexp.training.side_by_side import side_by_side
+from bnexp.training.work import between_records, branches, one_buffer, shard_sizes
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -82,6 +83,9 @@ class GroupTrainState:
         row = math.gcd(*(theta[0].numel() for theta in self.network.parameters()))
         buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))
+        # Trials of a seed share what they draw, so that one has to wait for the other.
+        self._draws = any(isinstance(layer, Dropout | Noise) for layer in self.network.modules())
+        self._branches = branches(models[0], self.device)
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
         thetas = parameters.matrices
@@ -119,7 +123,8 @@ class GroupTrainState:
         What is not finite before training, at step 0, counts as diverged at step 1.
         """
         norm = self.group.settings.model.norm
-        rows_MK = torch.cat([self._evaluate(shard) for shard in self.shards], dim=1)
+        acts = [partial(self._evaluate, shard) for shard in self.shards]
+        rows_MK = torch.cat(side_by_side(acts, self._branches), dim=1)
         lost_K = ~(rows_MK[::2].isfinite().all(0) & _all_finite(self._numbers().values()))
         at = torch.full((), step, device=self.device) if isinstance(step, int) else step
         # Before the first update running statistics are still (0, 1): what they make of a start says nothing of it.
@@ -145,16 +150,18 @@ class GroupTrainState:
         self, x_SBP: Float[Tensor, "S B P"], labels_SB: Int[Tensor, "S B"]
     ) -> tuple[Float[Tensor, " K"], Rows]:
         """Return every trial's loss and clipped gradient; one shard's activations are gone before the next computes."""
-        found, parts = [], []
-        for shard, clip in zip(self.shards, self._clips, strict=True):
+
+        def compute(shard: Shard, clip: Clipping) -> tuple[Float[Tensor, " k"], Matrices]:
             if not shard.network.training:
                 shard.network.train()
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
             logits_KBC = self._forward(shard.network, x_SBP[rows])
             loss_KB = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing)
-            found.append(loss_KB.detach().mean(1))
-            parts.append(clip(shard.gradient(loss_KB)))
+            return loss_KB.detach().mean(1), clip(shard.gradient(loss_KB))
+
+        acts = [partial(compute, shard, clip) for shard, clip in zip(self.shards, self._clips, strict=True)]
+        found, parts = zip(*side_by_side(acts, 1 if self._draws else self._branches), strict=True)
         return found[0] if len(found) == 1 else torch.cat(found), self._optimizer.joined(parts)
 
     def _evaluate(self, shard: Shard) -> Float[Tensor, "M K"]:

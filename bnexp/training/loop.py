@@ -16,7 +16,7 @@ from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
 from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
-from bnexp.training.graphs import updater
+from bnexp.training.graphs import evaluator, updater
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads, wait
 from bnexp.training.schedules import Clock, rates
@@ -94,11 +94,11 @@ class _Run:
             self.train_state.load_state_dict(state)
             remembered = {name: tensor for name, tensor in state.items() if name.startswith(REMEMBERED)}
             self._prober.load({name.removeprefix(REMEMBERED): tensor for name, tensor in remembered.items()})
-        self._update = updater(self.train_state)
+        self._update, self._evaluate = updater(self.train_state), evaluator(self.train_state)
 
     def release(self) -> None:
         """Let go of all that lies on the device: whoever keeps a record of this run keeps the run, but no memory."""
-        for name in ("train_state", "_prober", "_update"):
+        for name in ("train_state", "_prober", "_update", "_evaluate"):
             vars(self).pop(name, None)
 
     def records(self) -> Iterator[Progress]:
@@ -193,7 +193,7 @@ class _Run:
     def _progress(self, lr_K: Float64[np.ndarray, " K"]) -> Progress:
         trials = self.train_state.group.numbers
         # The one moment at which the host reads the device.
-        diverged, lost, highest, highest_at, *rows = self.train_state.evaluate(self._step).tolist()
+        diverged, lost, highest, highest_at, *rows = self._evaluate(self._step).tolist()
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         names = [name for name in MEASURES if len(splits[name.split("_")[0]])]
         record = EpochRecord(

@@ -26,6 +26,16 @@ def trials_at_once(model: ModelSettings, device: torch.device) -> int | None:
     return None if model.spec.units else 1
 
 
+BRANCHES = 4
+"""Shards that compute side by side on a GPU: a guess, since none has been at hand."""
+
+
+def branches(model: ModelSettings, device: torch.device) -> int:
+    """Return how many shards of a group compute side by side on a device; networks of the user's own may mind."""
+    shards = trials_at_once(model, device) is not None and model.source is None
+    return BRANCHES if device.type == "cuda" and shards else 1
+
+
 def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:
     """Return how many neighbouring trials of a group compute at once: whole seeds, or some trials of one seed."""
     most = trials_at_once(group.settings.model, device) or len(group.trials)

@@ -1,6 +1,7 @@
 """Faults that a GPU minds and a CPU doesn't, found in the operations of an update, an evaluation or a probe."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -52,6 +53,8 @@ class Audit(TorchDispatchMode):
 class Alive(TorchDispatchMode):
     """Counts the bytes of what operations make on a device, in the allocator's blocks, besides what was there.
 
+    What one stream of a GPU has freed, another one can't take.
+
     Attributes:
         now: alive at this moment.
         most: alive at once.
@@ -62,7 +65,8 @@ class Alive(TorchDispatchMode):
         self.now = self.most = 0
         self._device = device
         self._there = {tensor.untyped_storage()._cdata for tensor in there}
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._alive: dict[int, tuple[StorageWeakRef, int, int]] = {}
+        self._most = Counter[int]()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -70,10 +74,14 @@ class Alive(TorchDispatchMode):
         made = func(*args, **(kwargs or {}))
         for storage in [tensor.untyped_storage() for tensor in _tensors(made) if tensor.device.type == self._device]:
             if storage._cdata not in self._there:
-                self._alive[storage._cdata] = StorageWeakRef(storage), -(-storage.nbytes() // BLOCK) * BLOCK
+                stream = id(torch.cuda.current_stream()) if self._device == "cuda" else 0
+                self._alive[storage._cdata] = StorageWeakRef(storage), -(-storage.nbytes() // BLOCK) * BLOCK, stream
         self._alive = {key: found for key, found in self._alive.items() if not found[0].expired()}
-        self.now = sum(size for _, size in self._alive.values())
-        self.most = max(self.most, self.now)
+        now = Counter[int]()
+        for _, size, stream in self._alive.values():
+            now[stream] += size
+        self._most |= now  # the larger of each
+        self.now, self.most = now.total(), self._most.total()
         return made
 
 

@@ -22,6 +22,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization
 from bnexp.plan import TrialGroup
 from bnexp.training.numerics import dtype_of
+from tests.gpu.pretended_cuda import PretendedCuda
 
 CUDA = torch.device("cuda:0")
 DRIVER = Path(__file__).with_name("pretend_driver.c")
@@ -84,6 +85,7 @@ def fake_cuda() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Module, "_apply", _Module._apply)
         patch.setattr(torch, "Generator", _Generator)
+        PretendedCuda().take_over(patch)
         for name in ("rand", "randn"):
             patch.setattr(torch, name, _without_generator(getattr(torch, name)))
         patch.setattr(torch.cuda, "is_available", lambda: False)  # fake tensors set no device up

@@ -15,7 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bnexp.training import graphs
+from bnexp.training import graphs, side_by_side
 
 
 class Recording(TorchDispatchMode):
@@ -82,7 +82,8 @@ class PretendedCuda:
         for name, value in own.items():
             patch.setattr(torch.cuda, name, value)
         # A cache of its own: no stream of this one is there before or afterwards.
-        patch.setattr(graphs, "capture_stream", cache(graphs.capture_stream.__wrapped__))
+        for module, name in ((graphs, "capture_stream"), (side_by_side, "branch_streams")):
+            patch.setattr(module, name, cache(getattr(module, name).__wrapped__))
 
     def _stream(self, device: int | None = None, priority: int = 0) -> SimpleNamespace:
         self.streams.append(self._made(device))

@@ -109,7 +109,7 @@ PLANNED: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", PLANNED)
 def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
     image, model, train = PLANNED[name]
-    some = rates_group(2 if name == "vgg" else 64, model, **train)
+    some = rates_group(4 if name == "vgg" else 64, model, **train)
     shape = DataShape(image, 10, 6_050, 0, 0)
     train_state = GroupTrainState(some, blank_data(shape))
     batch_SB, rate_K1, step = update_inputs(some)
@@ -121,11 +121,10 @@ def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
 
     state = sum(tensor.nbytes for tensor in train_state.state_dict().values())
     capture = most(lambda: GraphedUpdate(train_state, twice))
-    beside = most(lambda: train_state.evaluate(1))
-    if not some.settings.train.drop_last:
-        beside = max(beside, most(lambda: train_state.update(batch_SB[:, 1:], rate_K1, step)))
+    capture += most(lambda: train_state.evaluate(1))  # has a graph of its own
+    smaller = 0 if some.settings.train.drop_last else most(lambda: train_state.update(batch_SB[:, 1:], rate_K1, step))
     planned = footprint(some, shape, CUDA).of(len(some.trials))
-    assert 0.5 * planned < state + capture + beside < planned
+    assert 0.5 * planned < state + capture + smaller < planned
 
 
 def plant(kind: str, train_state: GroupTrainState) -> None:

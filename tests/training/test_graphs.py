@@ -8,9 +8,9 @@ import torch
 
 from bnexp.plan import TrialGroup
 from bnexp.streams import SeedGenerators
-from bnexp.training import graphs, loop
+from bnexp.training import graphs, group_state, loop
 from bnexp.training import work as trial_axis
-from bnexp.training.graphs import GraphedUpdate, updater
+from bnexp.training.graphs import GraphedEvaluation, GraphedUpdate, updater
 from bnexp.training.group_state import GroupTrainState
 from tests.gpu.pretended_cuda import PretendedCuda
 from tests.helpers import finished, made_up_data, small_group
@@ -70,6 +70,7 @@ def test_repeating_the_recorded_update_gives_the_same_bits(
     data = made_up_data(some)
     plain = finished(some, data)
     monkeypatch.setattr(loop, "updater", lambda train_state: GraphedUpdate(train_state, graphs.cuda_graph))
+    monkeypatch.setattr(loop, "evaluator", lambda train_state: GraphedEvaluation(train_state, graphs.cuda_graph))
     for one, other in zip(finished(some, data), plain, strict=True):
         same = replace(one.record, seconds=other.record.seconds)
         assert repr(same) == repr(other.record)  # as text, so that NaN equals NaN
@@ -78,6 +79,7 @@ def test_repeating_the_recorded_update_gives_the_same_bits(
 @pytest.mark.parametrize("at_once", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_shards_are_recorded_too(at_once: int, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
+    monkeypatch.setattr(group_state, "branches", lambda model, device: 2)
     test_repeating_the_recorded_update_gives_the_same_bits("vgg", pretended_cuda, monkeypatch)
 
 

@@ -83,6 +83,7 @@ def test_convolutions_take_what_is_counted_for_the_trials_that_compute_at_once(
 ) -> None:
     for module in (memory, trial_axis):
         monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+    monkeypatch.setattr(memory, "branches", lambda model, device: 1)  # as on the CPU that measures
     some = rates_group(2, {"width": 8, "activation": "relu"} | IMAGES[model], 3, batch_size=64)
     measured, counted = measured_and_counted(some, side=8)
     assert 0.5 * counted < measured < counted
