@@ -44,7 +44,7 @@ def read(settings: DataSettings) -> RawImages:
     except ValueError as flaw:
         raise InputError(escaped(f"data.root: {path}: {flaw}")) from None
     if left_out:
-        remark = f"not read of {path.name}: {', '.join(left_out)}"
+        remark = f"not read: {', '.join(left_out)}"
         raw = replace(raw, findings=replace(raw.findings, remarks=(*raw.findings.remarks, remark)))
     return raw
 
@@ -76,7 +76,7 @@ def keep(settings: DataSettings, given: Sequence[Any] | Mapping[str, Any]) -> Da
         given = dict(zip(names, given, strict=True))
     settings = settings.model_copy(update={"name": "arrays", "root": None, "digest": None})
     try:
-        arrays = {name: _plain(name, array) for name, array in given.items()}
+        arrays = {array_name(name) or name: _plain(name, array) for name, array in given.items()}
         from_arrays(arrays, settings)
     except ValueError as flaw:
         raise InputError(escaped(f"data: {flaw}")) from None
@@ -130,6 +130,8 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
             f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing; expected {EXPECTED}, and {found}"
         )
     remarks: list[str] = []
+    if unread := sorted({*arrays} - {f"{which}{name}" for name in names for which in "xy"}):
+        remarks.append(f"not read: {', '.join(unread)}")
     labels, classes = _classes({name: arrays[f"y{name}"] for name in names}, remarks)
     images = _images({name: arrays[f"x{name}"] for name in names}, settings, remarks)
     for name in names:

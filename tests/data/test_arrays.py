@@ -107,7 +107,7 @@ def test_a_data_set_as_a_file_is_the_same_data_set(save, tmp_path: Path) -> None
     save(tmp_path / "digits.npz", train_images=x[:, 0], train_labels=y, X_test=x_test[:, 0], y_test=y_test, author="me")
     own, known = loaded(tmp_path / "digits.npz"), load(DataSettings(name="digits"), torch.device("cpu"), torch.float32)
     assert own.shape == known.shape
-    assert own.shape.findings.remarks == ("not read of digits.npz: author",)
+    assert own.shape.findings.remarks == ("not read: author",)
     for mine, theirs in zip((own.train, own.val, own.test), (known.train, known.val, known.test), strict=True):
         assert torch.equal(own.inputs(mine.images_NP), known.inputs(theirs.images_NP))
         assert torch.equal(mine.labels_N, theirs.labels_N)
@@ -141,6 +141,10 @@ def test_rows_sorted_by_class_are_put_in_the_fixed_order_and_others_keep_theirs(
     assert sorted_by_class.findings.remarks == ("x_train is sorted by class, and was put in a fixed random order",)
     mixed = read({"x_train": x, "y_train": np.tile([0, 1, 2], 40), "x_test": x[:5], "y_test": y[:5]})
     assert mixed.train.images_NCHW.ravel().tolist() == x.ravel().tolist()
+
+
+def test_arrays_beside_those_that_are_read_are_named() -> None:
+    assert read(features(x=LABELS, extra=LABELS)).findings.remarks == ("not read: extra, x",)
 
 
 def test_x_and_y_alone_are_split_by_seed() -> None:
@@ -311,7 +315,7 @@ def test_arrays_from_python_are_kept_once_and_found_by_their_digest() -> None:
     given = features()
     four = keep(settings(), tuple(given.values()))
     tensors = keep(settings(), {name: torch.from_numpy(array) for name, array in given.items()})
-    lists = keep(settings(), {name: array.tolist() for name, array in given.items()})
+    lists = keep(settings(), {name.capitalize(): array.tolist() for name, array in given.items()})
     assert four == tensors == lists
     assert describe(four).train == 8
     assert four.digest is not None
