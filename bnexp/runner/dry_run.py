@@ -78,7 +78,7 @@ class Overview:
         """The groups with their sizes and estimates, and the sum."""
         measured = counted(sum(len(each.group.trials) for each in self.groups), "trial")
         lines = []
-        for worker, each in zip(self._assigned, self.groups, strict=True):
+        for worker, each in sorted(zip(self._assigned, self.groups, strict=True), key=lambda pair: pair[0]):
             where = f"worker {worker + 1}: " if self.workers > 1 else ""
             size = f"about {duration(each.seconds)}, {gibibytes(each.bytes)}"
             lines.append(f"  {where}{counted(len(each.group.trials), 'trial')} ({each.label()}): {size}")
