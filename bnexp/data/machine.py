@@ -72,7 +72,7 @@ def device_name(device: "torch.device") -> str:
 
         return str(torch.cuda.get_device_name(device))
     try:
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):  # not Linux, or not a PC; Apple's GPU is a part of the processor
         return platform.processor() or platform.machine()
