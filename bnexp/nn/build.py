@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -70,14 +72,22 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
             for scheme, seed in set(wanted)
             if scheme != "as_written"
         }
-        for k, (init, key) in enumerate(zip(inits, wanted, strict=True)):
-            if init.scheme == "as_written":
-                layer.weight[k] *= init.scale
+        scale_K = torch.tensor([init.scale for init in inits], dtype=torch.float64)
+        weight = layer.weight
+        # On a CPU one trial after the other: its weights stay in the cache.
+        runs = [(key, None if weight.is_cuda else k) for k, key in enumerate(wanted)]
+        for (key, _), numbers in groupby(range(len(inits)), runs.__getitem__):
+            trials = [*numbers]
+            rows = slice(trials[0], trials[-1] + 1)
+            each = (..., *(None for _ in shape))
+            if key[0] == "as_written":
+                weight[rows] *= scale_K[rows][each].to(weight)
                 continue
-            gain = layer.fixup_gain if init.scheme == "fixup" else 1.0
-            layer.weight[k] = init.scale * gain * drawn[key]
+            gain = layer.fixup_gain if key[0] == "fixup" else 1.0
+            # A seed's draws go to the device once, and are scaled there for all of its trials.
+            weight[rows] = (scale_K[rows] * gain)[each].to(weight.device) * drawn[key].to(weight.device)
             if layer.bias is not None:
-                layer.bias[k] = 0
+                layer.bias[rows] = 0
 
 
 def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:
@@ -99,7 +109,9 @@ def build(
 
     The settings are equal in everything that shapes the computation, and equal seeds stand side by side.
     """
-    network = skeleton(models, image, classes, draws, dtype)
+    # All weights of many trials are too much to hand over. A user's own code may make numbers of its own at first.
+    with device if device.type == "cuda" and models[0].source is None else nullcontext():
+        network = skeleton(models, image, classes, draws, dtype)
     initialize(network, [model.init for model in models], seeds)
     return network.to(device)
 
