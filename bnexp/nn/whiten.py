@@ -38,7 +38,7 @@ class Whiten(RunningNorm):
 
     def reset_running_stats(self) -> None:
         super().reset_running_stats()
-        self.running_covariance.copy_(torch.eye(self.running_covariance.shape[-1]))
+        self.running_covariance.zero_().diagonal(dim1=-2, dim2=-1).fill_(1)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         return self._whiten(x_KBC.mT).mT

@@ -75,9 +75,9 @@ class ProbeContext:
 
     def batches(self, count: int) -> Iterator[Batch]:
         """Yield the first batches of the training images, the same at every step; fewer where there are no more."""
-        for i in range(min(count, len(self.data.train) // self.settings.train.batch_size)):
-            first = i * self.settings.train.batch_size
-            yield self._batch(torch.arange(first, first + self.settings.train.batch_size)[None], i)
+        size, device = self.settings.train.batch_size, self.data.train.labels_N.device
+        for i in range(min(count, len(self.data.train) // size)):
+            yield self._batch(torch.arange(i * size, (i + 1) * size, device=device)[None], i)
 
     def last_batch(self) -> Batch | None:
         """Return the images that the last update was made from, not augmented."""

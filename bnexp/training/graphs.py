@@ -33,8 +33,11 @@ WARM_UPS = 3
 
 
 def graphed(model: ModelSettings, device: torch.device) -> bool:
-    """Tell whether the updates of a network are repeated as a graph on this device."""
-    return device.type == "cuda" and model.norm.spec.capturable
+    """Tell whether the updates of a network are repeated as a graph on this device.
+
+    Those of somebody's own network aren't: its code may read the device, and draw random numbers by itself.
+    """
+    return device.type == "cuda" and model.norm.spec.capturable and not model.spec.own
 
 
 def updater(train_state: GroupTrainState) -> Update:

@@ -1,28 +1,35 @@
 """A CUDA device without a driver: fake tensors have shapes, types and a device, and no numbers.
 
 Autograd, dispatch and the checks for mixed devices are torch's own. What needs a driver is replaced: generators are
-those of the CPU, draws have no numbers anyway, and nothing waits.
+those of the CPU, draws have no numbers anyway, nothing waits, and repeating a graph does nothing. What the host reads
+is made up: 0 for the first trial and 1 for all others.
 """
 
 import contextlib
 import ctypes
 import os
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import Normalization
 from bnexp.plan import TrialGroup
+from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of
+from tests.gpu.audit import KINDS, Audit
 from tests.gpu.pretended_cuda import PretendedCuda
+from tests.helpers import made_up_data
 
 CUDA = torch.device("cuda:0")
 DRIVER = Path(__file__).with_name("pretend_driver.c")
@@ -40,8 +47,8 @@ def compile_driver(folder: Path) -> Path:
 
 
 def environment(library: Path) -> Mapping[str, str]:
-    """Return the environment of a process in which the device can be used."""
-    return os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+    """Return the environment of a process in which the device can be used; tests on the CPU check types and shapes."""
+    return os.environ | {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "JAXTYPING_DISABLE": "1"}
 
 
 class _Module(torch.nn.Module):
@@ -77,6 +84,35 @@ def _without_generator(sample: Callable[..., torch.Tensor]) -> Callable[..., tor
     return draw
 
 
+class Capture(Audit):
+    """Refuses what no graph can repeat."""
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        if self.faults and not raised[0]:
+            raise AssertionError(self.of(*KINDS))
+
+    def repeat(self) -> None:
+        """Do nothing: no number would change."""
+
+
+def _tolist(tensor: FakeTensor) -> Any:
+    if tensor.numel():
+        tensor.flatten()[0].item()  # which an audit notes
+    made_up = _zeros(tensor)
+    made_up[..., 1:] = 1
+    return made_up.tolist()
+
+
+def _numpy(tensor: FakeTensor) -> np.ndarray:
+    assert tensor.device.type == "cpu", "only tensors on the host are arrays"
+    return _zeros(tensor)
+
+
+def _zeros(tensor: FakeTensor) -> np.ndarray:
+    return np.zeros(tensor.shape, str(tensor.dtype).removeprefix("torch."))
+
+
 @contextlib.contextmanager
 def fake_cuda() -> Iterator[None]:
     """Make tensors of `CUDA` fake ones; the process must have been started in `environment`."""
@@ -85,18 +121,21 @@ def fake_cuda() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.nn.Module, "_apply", _Module._apply)
         patch.setattr(torch, "Generator", _Generator)
-        PretendedCuda().take_over(patch)
         for name in ("rand", "randn"):
             patch.setattr(torch, name, _without_generator(getattr(torch, name)))
         patch.setattr(torch.cuda, "is_available", lambda: False)  # fake tensors set no device up
         patch.setattr(torch.cuda, "is_bf16_supported", lambda *args, **more: True)
         patch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
         patch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-        patch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+        PretendedCuda(Capture).take_over(patch)
+        patch.setattr(FakeTensor, "tolist", _tolist)
+        patch.setattr(FakeTensor, "numpy", _numpy, raising=False)
         patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (MEMORY, MEMORY))
         # Whether cuDNN takes a convolution in bfloat16 depends on the device, which can't be asked.
         patch.setattr(torch.backends.cudnn, "enabled", False)
-        with FakeTensorMode(allow_non_fake_inputs=False):
+        patch.setattr(torch.backends.cudnn, "flags", lambda **flags: contextlib.nullcontext())
+        with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
             yield
 
 
@@ -118,3 +157,14 @@ def update_inputs(group: TrialGroup) -> tuple[torch.Tensor, torch.Tensor, torch.
     batch_SB = torch.zeros(len(group.shared_seeds), settings.batch_size, dtype=torch.int64, device=CUDA)
     rate_K1 = torch.zeros(len(group.trials), 1, dtype=dtype_of(settings.precision), device=CUDA)
     return batch_SB, rate_K1, torch.ones((), dtype=torch.int64, device=CUDA)
+
+
+def on_cuda(some: TrialGroup, images: int = 96) -> Dataset:
+    """Return made-up images of a group on the fake device."""
+    family = some.settings.model.family
+    side, channels = 4 if family == "mlp" else 8, 3 if family in ("vgg", "resnet") else 1
+    with _disable_current_modes():
+        real = made_up_data(some, images, val=32, side=side, channels=channels)
+        if some.settings.model.spec.own:
+            GroupTrainState(some, real)  # what a network's own code calls is found out with real tensors, and once
+    return real.to(CUDA)

@@ -1,98 +1,116 @@
-"""The CUDA path over fake CUDA tensors. test_rehearsal.py runs this file in a process with a made-up driver.
+"""Updates and evaluations over fake CUDA tensors. test_rehearsal.py runs this file in a process with a made-up driver.
 
 What holds here: nothing that a graph repeats reads the device, makes a tensor on the CPU, mixes devices or replaces a
 tensor of the state. Whether the numbers are right, the same tests on the CPU say.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
+from bnexp.config.norm import NORMS
+from bnexp.config.train import OPTIMIZERS
 from bnexp.data.catalog import DataShape
-from bnexp.data.dataset import Dataset, Split
-from bnexp.data.normalize import Normalization
+from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.training.estimate import footprint
-from bnexp.training.graphs import Act, GraphedUpdate
+from bnexp.training.graphs import graphed, updater
 from bnexp.training.group_state import GroupTrainState
-from tests.gpu.audit import Alive, Audit, replaced
-from tests.gpu.fake_cuda import CUDA, blank_data, fake_cuda, update_inputs
-from tests.helpers import made_up_data, rates_group
+from tests.every_setting import COMPANY, CONTINUOUS, SHAPING
+from tests.gpu.audit import KINDS, Alive, Audit, replaced
+from tests.gpu.fake_cuda import CUDA, blank_data, on_cuda, update_inputs
+from tests.helpers import crossed, experiment, only_group, rates_group
+from tests.nn.own import user_networks
 from tests.training.test_graphs import CASES, RESNET, VGG, group
 
-RNN: dict[str, Any] = {"family": "rnn", "depth": 1, "width": 8, "activation": "tanh"}
-MLP: dict[str, Any] = {"depth": 2, "width": 8, "activation": "tanh"}
+pytestmark = pytest.mark.usefixtures("fake_device")
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"depth": 2, "width": 8, "activation": "tanh"},
+    "vgg": VGG,
+    "resnet": RESNET,
+    "rnn": {"family": "rnn", "depth": 1, "width": 8, "activation": "tanh"},
+    "module": {"family": "module", "source": f"{user_networks.__file__}:Small"},
+}
+TURNS: dict[str, list[Any]] = {
+    "model.norm.placement": ["before", "after"],
+    "model.norm.affine": ["both", "gamma", "none"],
+    "model.norm.statistics": ["ema", "ema", "ema", "population", "population"],
+    "model.dropout_at": ["each", "last", "before_norm", "after_norm"],
+    "train.precision": ["bf16", "fp32", "tf32", "fp64"],
+    "train.optimizer": list(OPTIMIZERS),
+    "train.clip": [{"value": 1.0, "norm_per_tensor": 1.0, "norm_global": 1.0}, {}, {}],
+    "train.augment": ["flip_crop_cutout", "none", "flip_crop"],
+}
+"""Values that settings take one after the other, from one network to the next."""
+FIXED = {"model.dropout": 0.3, "model.norm.groups": 2, "model.norm.group_size": 2, "train.weight_decay": 0.01}
 
 
-def cases() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every family with every norm kind, and every optimiser with decay and clipping, by name."""
-    yield from CASES.items()
-    options = {"group": {"groups": 2}}
-    for family, model in {"mlp": MLP, "vgg": VGG, "resnet": RESNET, "rnn": RNN}.items():
-        kinds = ("none", "batch", "layer", "group", "noisy_batch")
-        for kind in kinds[:3] if family == "rnn" else kinds:
-            norm = {"kind": kind} | options.get(kind, {})
-            yield f"{family} {kind}", {"model": model | {"norm": norm}, "precision": "bf16"}
-    clip = {"value": 1.0, "norm_per_tensor": 1.0, "norm_global": 1.0}
-    for optimizer in ("sgd", "adam", "adamw", "nadam", "rmsprop"):
-        rule = {"optimizer": optimizer, "weight_decay": 0.01, "decay_all": True, "clip": clip}
-        yield f"{optimizer} with everything", rule
-    for place in ("each", "last", "before_norm", "after_norm"):
-        yield f"dropout {place}", {"model": {"dropout": 0.3, "dropout_at": place}}
+def networks() -> list[Any]:
+    """Return every family with every norm kind that it can have, and with other settings in turn."""
+    rows = []
+    for number, (family, kind) in enumerate(product(NETWORKS, NORMS)):
+        settings = {key: values[number % len(values)] for key, values in TURNS.items()} | FIXED
+        if family == "rnn":
+            settings |= {"model.dropout_at": "each", "model.norm.placement": "before"}
+        if family == "module":  # its code decides the rest
+            settings = {key: value for key, value in settings.items() if not key.startswith("model.dropout")}
+        slow = family not in ("mlp", "vgg") and kind != "batch"
+        if family != "rnn" or NORMS[kind].in_rnn:
+            settings["model.norm.kind"] = kind
+            rows.append(pytest.param(family, settings, id=f"{family} {kind}", marks=[pytest.mark.slow] * slow))
+    return rows
 
 
-GROUPS = dict(cases())
+def group_of(settings: Mapping[str, Any], model: Mapping[str, Any] | None = None, seeds: int = 1) -> TrialGroup:
+    """Return a group from settings by their dotted keys."""
+    raw = {"model": model or NETWORKS["mlp"], "train": {"batch_size": 16, "epochs": 2}, "seeds": seeds}
+    return only_group(experiment(arms={"only": dict(settings)}, **raw))
 
 
-@pytest.fixture(autouse=True)
-def device() -> Iterator[None]:
-    with fake_cuda():
-        yield
-
-
-def on_cuda(some: TrialGroup) -> Dataset:
-    """Made-up images of a group on the fake device."""
-    family = some.settings.model.family
-    with _disable_current_modes():
-        side, channels = 4 if family == "mlp" else 8, 3 if family in ("vgg", "resnet") else 1
-        real = made_up_data(some, val=32, side=side, channels=channels)
-
-    def there(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device=CUDA)
-
-    scaling = Normalization(there(real.normalization.shift_P), there(real.normalization.spread_P), None)
-    splits = [Split(there(each.images_NP), there(each.labels_N)) for each in (real.train, real.val, real.test)]
-    return Dataset(real.shape, *splits, normalization=scaling)  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("name", GROUPS)
-def test_an_update_and_an_evaluation_are_work_for_the_device_alone(name: str) -> None:
-    some = group(**GROUPS[name])
-    train_state, given = GroupTrainState(some, on_cuda(some)), update_inputs(some)
+def faults(train_state: GroupTrainState) -> list[str]:
+    """Return what a GPU minds in an update and an evaluation, and the tensors of the state that were replaced."""
+    given = update_inputs(train_state.group)
     with Audit() as audit:
-        assert replaced(lambda: train_state.update(*given), train_state.state_dict) == []
-        assert train_state.evaluate(1).device.type == "cuda"
-    assert audit.faults == []
+        found = replaced(lambda: train_state.update(*given), train_state.state_dict)
+        train_state.evaluate(given[2])
+    return audit.of(*KINDS) + found
+
+
+def audited(some: TrialGroup, data: Dataset | None = None) -> None:
+    """Check that an update and an evaluation of a group have no faults."""
+    train_state = GroupTrainState(some, data or on_cuda(some))
+    found = faults(train_state)
+    if not graphed(some.settings.model, CUDA):  # the host waits for an eigendecomposition
+        found = [each for each in found if "whiten.py" not in each or not each.startswith(KINDS["read"])]
+    assert found == []
     assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
 
 
-def twice(act: Act, generators: object) -> Act:
-    """Stand in for a capture: do once what is to be repeated, and return it."""
-    act()
-    return act
+@pytest.mark.parametrize(("family", "settings"), networks())
+def test_updates_and_evaluations_are_work_for_the_device_alone(family: str, settings: dict[str, Any]) -> None:
+    seeds = 2 if (family, settings["model.norm.kind"]) == ("vgg", "batch") else 1  # two of these take turns
+    audited(group_of(settings, NETWORKS[family], seeds))
 
 
-@pytest.mark.parametrize("name", ["plain", "vgg", "fixup", "rnn", "nadam", "bf16"])
-def test_a_capture_and_a_resumed_state_are_on_the_device(name: str) -> None:
-    some = group(**CASES[name])
-    train_state = GroupTrainState(some, on_cuda(some))
-    GraphedUpdate(train_state, twice)(*update_inputs(some))
-    state = {name: tensor.cpu() for name, tensor in train_state.state_dict().items()}
-    train_state.load_state_dict(state)
-    assert {tensor.device.type for tensor in train_state.state_dict().values()} == {"cuda"}
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_so_they_are_in_whatever_a_graph_repeats(name: str) -> None:
+    audited(group(**CASES[name]))
+
+
+SETTINGS = {key: value for key, value in (SHAPING | CONTINUOUS).items() if key.startswith(("model", "train"))}
+ELSEWHERE = {"model.family", "model.source", "model.arguments", "train.steps"}
+"""Those that choose another network, and one that says nothing of an update."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", sorted(SETTINGS.keys() - ELSEWHERE))
+def test_so_they_are_with_every_setting(key: str) -> None:
+    audited(group_of(COMPANY.get(key, {}) | {key: SETTINGS[key]}))
 
 
 SGD: dict[str, Any] = {"momentum": 0.9}
@@ -106,7 +124,7 @@ PLANNED: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
 """Image, model and training."""
 
 
-@pytest.mark.parametrize("name", PLANNED)
+@pytest.mark.parametrize("name", crossed(list(PLANNED), fast=3))
 def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
     image, model, train = PLANNED[name]
     some = rates_group(4 if name == "vgg" else 64, model, **train)
@@ -120,49 +138,57 @@ def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
         return alive.most
 
     state = sum(tensor.nbytes for tensor in train_state.state_dict().values())
-    capture = most(lambda: GraphedUpdate(train_state, twice))
+    capture = most(lambda: updater(train_state))
     capture += most(lambda: train_state.evaluate(1))  # has a graph of its own
     smaller = 0 if some.settings.train.drop_last else most(lambda: train_state.update(batch_SB[:, 1:], rate_K1, step))
     planned = footprint(some, shape, CUDA).of(len(some.trials))
     assert 0.5 * planned < state + capture + smaller < planned
 
 
-def plant(kind: str, train_state: GroupTrainState) -> None:
-    """Do at every update what a GPU minds."""
-    real = train_state.update
+def plant(kind: str, train_state: GroupTrainState, place: str) -> None:
+    """Do at every update or evaluation what a GPU minds."""
+    real, theta = getattr(train_state, place), next(train_state.network.parameters())
+    does: dict[str, Callable[[], object]] = {
+        "reads": lambda: theta.sum().item(),
+        "counts": lambda: theta.data.index_put_((theta > 0,), theta.new_ones(())),
+        "takes": lambda: theta.cpu(),
+        "copies": lambda: torch.tensor([1.0, 2.0], device=CUDA),
+        "makes": lambda: torch.zeros(3),
+        "mixes": lambda: theta.detach() * torch.ones(()),
+        "replaces": lambda: setattr(theta, "data", theta.data + 1),
+    }
 
-    def update(batch_SB: torch.Tensor, rate_K1: torch.Tensor, step: torch.Tensor) -> None:
-        real(batch_SB, rate_K1, step)
-        theta = next(train_state.network.parameters())
-        if kind == "reads":
-            theta[theta > 0]
-        elif kind == "makes":
-            torch.zeros(3)
-        elif kind == "copies":
-            theta.cpu()
-        elif kind == "replaces":
-            theta.data = theta.data + 1
+    def act(*args: Any) -> Any:
+        does[kind]()
+        return real(*args)
 
-    train_state.update = update  # type: ignore[method-assign]
+    setattr(train_state, place, act)
 
 
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("reads", "the host reads the device: "),
-        ("makes", "a tensor is made on the CPU: "),
-        ("copies", "a tensor is made on the CPU: _to_copy"),
-        ("replaces", "network."),
-    ],
-)
-def test_a_planted_fault_is_found(kind: str, message: str) -> None:
+PLANTED = {
+    "reads": KINDS["read"],
+    "counts": KINDS["read"],
+    "takes": KINDS["read"],
+    "copies": KINDS["copy"],
+    "makes": KINDS["host"],
+    "mixes": KINDS["mixed"],
+    "replaces": "network.",
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_fault_in_an_update_is_found(kind: str) -> None:
     some = group()
-    train_state, given = GroupTrainState(some, on_cuda(some)), update_inputs(some)
-    plant(kind, train_state)
-    with Audit() as audit:
-        found = []
-        try:
-            found = replaced(lambda: train_state.update(*given), train_state.state_dict)
-        except RuntimeError as refused:  # fake tensors refuse some reads themselves
-            found = [f"the host reads the device: {refused}"] if kind == "reads" else []
-    assert any(each.startswith(message) for each in [*audit.faults, *found])
+    train_state = GroupTrainState(some, on_cuda(some))
+    plant(kind, train_state, "update")
+    assert any(each.startswith(PLANTED[kind]) for each in faults(train_state))
+    if kind != "replaces":
+        with Audit(), pytest.raises(AssertionError, match=PLANTED[kind]):
+            updater(train_state)
+
+
+def test_a_fault_in_an_evaluation_is_found() -> None:
+    some = group()
+    train_state = GroupTrainState(some, on_cuda(some))
+    plant("reads", train_state, "evaluate")
+    assert any(each.startswith(PLANTED["reads"]) for each in faults(train_state))

@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(sys.platform != "linux", reason="the made-up driver is preloaded, which only Linux does")
 @pytest.mark.skipif(torch.version.cuda is None, reason="this torch was built without CUDA")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the made-up driver")
-def test_the_cuda_path_is_work_for_the_device_alone(tmp_path: Path) -> None:
-    words = ["-q", "-n0", "-p", "no:cacheprovider", "tests/gpu/rehearsed.py"]
+@pytest.mark.parametrize("which", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_the_cuda_path_holds_what_a_gpu_minds(which: str, tmp_path: Path) -> None:
+    files = ["tests/gpu/rehearsed.py", "tests/gpu/rehearsed_runs.py"]
+    words = ["-q", "-n0", "-p", "no:cacheprovider", "-m", which, *files]
     command = [sys.executable, "-m", "pytest", *words]
     ended = subprocess.run(
         command, cwd=ROOT, env=environment(compile_driver(tmp_path)), capture_output=True, text=True, timeout=900

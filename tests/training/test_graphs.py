@@ -14,6 +14,7 @@ from bnexp.training.graphs import GraphedEvaluation, GraphedUpdate, updater
 from bnexp.training.group_state import GroupTrainState
 from tests.gpu.pretended_cuda import PretendedCuda
 from tests.helpers import finished, made_up_data, small_group
+from tests.nn.own import user_networks
 
 VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"}
 RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
@@ -135,11 +136,17 @@ def test_the_cpu_updates_plainly() -> None:
     assert updater(train_state) == train_state.update
 
 
-@pytest.mark.parametrize(("kind", "graphed"), [("batch", True), ("noisy_batch", True), ("whiten", False)])
-def test_a_gpu_repeats_a_graph_unless_whitening_wants_the_host(
-    kind: str, graphed: bool, monkeypatch: pytest.MonkeyPatch
+OWN = {"family": "module", "source": f"{user_networks.__file__}:Small", "depth": None, "width": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "graphed"),
+    [({"norm": "batch"}, True), ({"norm": "noisy_batch"}, True), ({"norm": "whiten"}, False), (OWN, False)],
+)
+def test_a_gpu_repeats_a_graph_unless_something_may_want_the_host(
+    model: dict[str, Any], graphed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some = group(model={"norm": kind})
+    some = group(model=model)
     train_state = GroupTrainState(some, made_up_data(some))
     train_state.device = torch.device("cuda")
     monkeypatch.setattr(graphs, "GraphedUpdate", lambda train_state, record: record)
