@@ -74,9 +74,8 @@ class Listed:
 
 
 def _wrapped(text: str, width: int | None, indent: str) -> list[str]:
-    together = re.sub(
-        r"(?:\S+ )?(?:\{[^}]*\}|\[[^]]*\])| = ", lambda found: found[0].replace(" ", KEPT), indent + escaped(text)
-    )
+    whole = r"(?:\S+ )?(?:\{[^}]*\}|\[[^]]*\])| = |(?<=\d) (?=\d\d:\d|[kMG]?B$)"
+    together = re.sub(whole, lambda found: found[0].replace(" ", KEPT), indent + escaped(text))
     lines = wrap(together, width or maxsize, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False)
     return [line.replace(KEPT, " ") for line in lines]
 
