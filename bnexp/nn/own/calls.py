@@ -166,10 +166,13 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
 
 
 def _layers(name: str, module: nn.Module, leaves: tuple[type, ...]) -> Iterator[str]:
-    """Yield the names of the modules that count as layers: those without children, but for what hangs behind them."""
+    """Yield the names of the modules that count as layers: those without children, but for what hangs behind them.
+
+    Subclasses of torch's layers count, too, though they have children: a convolution with its padding, say.
+    """
     children = {f"{name}.{own}" if name else own: child for own, child in module.named_children()}
     inner = {own: child for own, child in children.items() if not own.endswith(f".{BEHIND}")}
-    layer = isinstance(module, leaves) or not inner
+    layer = isinstance(module, (*leaves, *WEIGHT_LAYERS, *NORM_LAYERS)) or not inner
     if layer:
         yield name
     for own, child in children.items():

@@ -83,6 +83,9 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     factory = LayerFactory([model.model_copy(update={"norm": norm.model_copy(update={"kind": kind})})], draws)
     exchanged = norm.placement == "as_written" and kind != "none"
     for call in norms:
+        if inner := [name for name, _ in call.layer.named_children()]:
+            more = f"{call.name} is a {type(call.layer).__name__}, a norm layer that has {listed(inner)} inside"
+            raise InputError(f"{more}; it can't be taken out alone: write the norm layer and the rest apart")
         put(network, call.name, _placed(factory, call, *_normalized(call)) if exchanged else nn.Identity())
     if kind == "none" or norm.placement == "after":
         _give_biases(seen)

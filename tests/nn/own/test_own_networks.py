@@ -63,6 +63,15 @@ def test_a_weight_layer_without_bias_gets_one_of_zero_where_beta_is_taken_out() 
     assert normed.network.conv1.bias is None  # type: ignore[union-attr]
 
 
+def test_a_layer_with_layers_inside_is_one_layer() -> None:
+    config = experiment("padded", arms=["none", "before"])
+    rest = [("2", "Flatten"), ("3", "Linear")]
+    assert layers(config, "none") == [("0", "PaddedConv"), *rest]
+    assert layers(config, "before") == [("0", "PaddedConv"), ("0.norm_behind.0", "BatchNorm"), *rest]
+    plain = skeleton([config.settings("none", {}).model], IMAGE, CLASSES)
+    assert plain.get_parameter("network.0.bias").count_nonzero() == 0
+
+
 def test_settings_of_norm_layers_are_changed_in_place() -> None:
     change = {"momentum": 0.3, "eps": 0.01, "affine": "beta", "gamma": 0.5}
     config = experiment("Small", arms={"changed": {f"model.norm.{name}": value for name, value in change.items()}})
@@ -238,6 +247,7 @@ REFUSED = {
         "forward calls relu as a function, where no norm layer can be put behind it",
     ),
     "nothing to normalise": ({"source": f"{HERE.name}:no_norm", "norm": "group"}, "has no norm layer"),
+    "norm with more inside": ({"source": f"{HERE.name}:joined", "norm": "none"}, "1 is a NormWithActivation"),
     "groups": ({"source": f"{HERE.name}:Small", "norm": {"kind": "group", "groups": 3}}, "at bn1"),
 }
 

@@ -101,6 +101,39 @@ class Growing(nn.Module):
         return logits
 
 
+class PaddedConv(nn.Conv2d):
+    """Keeps the size of an image by a layer of its own, as some published networks do."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 4, 3, bias=False)
+        self.pad = nn.ZeroPad2d(1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(self.pad(input))
+
+
+class NormWithActivation(nn.BatchNorm2d):
+    """Does more than to normalise."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.act = nn.ReLU()
+
+    def forward(self, input: Tensor) -> Tensor:
+        activated: Tensor = self.act(super().forward(input))
+        return activated
+
+
+def padded() -> nn.Sequential:
+    """Return a network with a convolution that has a layer inside."""
+    return nn.Sequential(PaddedConv(), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(64, 3))
+
+
+def joined() -> nn.Sequential:
+    """Return a network with a norm layer that has a layer inside."""
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), NormWithActivation(), nn.Flatten(), nn.Linear(64, 3))
+
+
 def no_norm() -> nn.Sequential:
     """Return a network with nothing to normalise."""
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
