@@ -1,5 +1,6 @@
 """Shared by all tests: shapes and types of functions that take tensors are checked while they run."""
 
+import atexit
 import gc
 from collections.abc import Iterator
 
@@ -37,12 +38,13 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[torch.device]:
             yield device
 
 
+# Nothing that is imported becomes garbage.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Leave what the tests import out of the search for garbage, which running out of memory asks for."""
+    gc.enable()
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """Put it back, or modules written in C complain of leaks as Python ends."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)  # or modules written in C complain of leaks as Python ends
