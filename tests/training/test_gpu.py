@@ -114,12 +114,12 @@ def test_an_update_never_waits_for_the_gpu(name: str, gpu: torch.device) -> None
 
 
 def test_a_group_that_does_not_fit_is_cut_and_gives_the_same_curves(gpu: torch.device) -> None:
-    units = 1024 if gpu.type == "cuda" else 16
+    units, seeds = (1024, 32) if gpu.type == "cuda" else (64, 8)
     some = only_group(
         experiment(
             model={"depth": 3, "width": units},
             train={"batch_size": 32, "epochs": 2, "precision": "fp64", "lr": 0.01},
-            seeds=32,
+            seeds=seeds,
         )
     )
     data = made_up_data(some).to(gpu)
@@ -127,14 +127,15 @@ def test_a_group_that_does_not_fit_is_cut_and_gives_the_same_curves(gpu: torch.d
     # Parameters of 8 bytes each take as much again for their gradients.
     parameters = 8 * sum(each.numel() for each in GroupTrainState(some, data).network.parameters())
     torch.cuda.empty_cache()
-    room = torch.cuda.memory_reserved() + 1.6 * parameters
+    # The graphs of the stand-in keep all that they make.
+    room = torch.cuda.memory_reserved() + (1.6 if gpu.type == "cuda" else 8) * parameters
     torch.cuda.set_per_process_memory_fraction(room / torch.cuda.get_device_properties(0).total_memory)
     try:
         seen = list(execute([Job.new(some)], {data_key(some): data}))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert any(event.parts for event in seen)
-    assert not any(event.failure for event in seen)
+    assert [event.failure for event in seen if event.failure] == []
     for number in some.numbers:
         (last,) = (event.job for event in seen if event.progress and number in event.progress.ended)
         records = [event.progress.record for event in seen if event.progress and event.job is last]
