@@ -66,10 +66,10 @@ class Shard:
         """Return which of S inputs, shared by K/S neighbouring trials each, these trials take."""
         return slice(self.first * inputs // trials, (self.end - 1) * inputs // trials + 1)
 
-    def gradient(self, loss_KB: Float[Tensor, "K B"]) -> Matrices:
-        """Return the gradient of every trial's mean loss: row k is the gradient of trial k alone."""
-        weight_KB = torch.full_like(loss_KB, 1 / loss_KB.shape[1])
-        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss_KB, self._parameters, weight_KB)]
+    def gradient(self, loss: Float[Tensor, ""]) -> Matrices:
+        """Return the gradient of a loss summed over these trials: row k is the gradient of trial k alone."""
+        # Of a single number: weights for several would make torch import its symbolic shapes (0.5 s).
+        return [gradient.flatten(1) for gradient in torch.autograd.grad(loss, self._parameters)]
 
     @cached_property
     def _parameters(self) -> list[nn.Parameter]:

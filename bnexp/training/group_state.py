@@ -157,8 +157,8 @@ class GroupTrainState:
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
             logits_KBC = self._forward(shard.network, x_SBP[rows])
-            loss_KB = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing)
-            return loss_KB.detach().mean(1), clip(shard.gradient(loss_KB))
+            loss_K = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing).mean(1)
+            return loss_K.detach(), clip(shard.gradient(loss_K.sum()))
 
         acts = [partial(compute, shard, clip) for shard, clip in zip(self.shards, self._clips, strict=True)]
         found, parts = zip(*side_by_side(acts, 1 if self._draws else self._branches), strict=True)

@@ -60,7 +60,7 @@ class Group:
     def _pass(self, shard: Shard, x_SBP: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         shard.draws.start_pass()
         logits_KBC = shard.network(x_SBP[shard.rows(len(x_SBP), TRIALS)])
-        return logits_KBC.detach(), list(shard.gradient(logits_KBC.square().flatten(1)))
+        return logits_KBC.detach(), list(shard.gradient(logits_KBC.square().mean((1, 2)).sum()))
 
 
 def tensors(network: nn.Module) -> dict[str, torch.Tensor]:
