@@ -65,10 +65,10 @@ class HalvingNorm(Norm):
         return self.scale_and_shift(x_KBC / 2)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        zeros_C, fours_C = torch.zeros_like(self.gamma[0]), torch.full_like(self.gamma[0], 4)
-        running = {"running_mean": zeros_C, "running_var": fours_C, "num_batches_tracked": torch.tensor(0)}
+        zeros_C, threes_C = torch.zeros_like(self.gamma[0]), torch.full_like(self.gamma[0], 3)
+        running = {"running_mean": zeros_C, "running_var": threes_C, "num_batches_tracked": torch.tensor(0)}
         state = {"weight": self.gamma[0], "bias": self.beta[0], **running}
-        yield layer_from_state(nn.BatchNorm1d, state, len(zeros_C), eps=0.0)
+        yield layer_from_state(nn.BatchNorm1d, state, len(zeros_C), eps=1.0)  # √(3 + 1) = 2
 
 
 def test_a_norm_kind_is_a_record_and_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
