@@ -47,9 +47,11 @@ class Condition:
     def settings(self) -> dict[str, Any]:
         """Every setting by its dotted key, as written."""
         try:
-            return dict(leaves(with_changes(self.base, self.point)))
+            found = dict(leaves(with_changes(self.base, self.point)))
         except ValueError:  # what an arm makes good
-            return dict(leaves(self.base))
+            found = dict(leaves(self.base))
+        arguments = {key: value for key, value in self.point.items() if below(key, "model.arguments")}
+        return found | arguments  # which aren't settings of bnexp
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +135,14 @@ class Alignment:
         swept = dict.fromkeys(key for cells in self.cells for each in cells for key in each.condition.point)
         known = self.conditions[0].settings
         inside = [key for key in known if key not in swept and any(below(key, other) for other in swept)]
-        changing = [key for key in inside if len({repr(condition.settings[key]) for condition in self.conditions}) > 1]
+        settings = [condition.settings for condition in self.conditions]
+        changing = [key for key in inside if len({repr(each.get(key)) for each in settings}) > 1]
         apart = [key for key in known if key not in inside and self._apart(key)]
         return tuple(dict.fromkeys((*(key for key in swept if key in known), *changing, *apart)))
 
     def label(self, condition: Condition, key: str) -> Any:
         """Return a setting of a condition, as written."""
-        return condition.point[key] if key in condition.point else condition.settings[key]
+        return condition.point[key] if key in condition.point else condition.settings.get(key)
 
     @cached_property
     def effects(self) -> Mapping[Cell, tuple[tuple[str, ...], str]]:

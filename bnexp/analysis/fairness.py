@@ -289,7 +289,9 @@ def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[Eval
     for arm, mine in ((arm, averaged[averaged["arm"] == arm]) for arm in arms):
         said = [*_lag(mine, study), *_gap([row for row in evaluated if row.arm == arm])]
         if said and not mine.empty:
-            yield f"running averages of {study.label(arm)}: {'; '.join(said)}; remedy: norm.statistics: population"
+            if_any = ", if it has any" if study.settings[arm].model.norm.kind == "as_written" else ""  # its code knows
+            remedy = "remedy: norm.statistics: population"
+            yield f"running averages of {study.label(arm)}{if_any}: {'; '.join(said)}; {remedy}"
     for momentum in sorted(averaged["momentum"].unique()):
         if momentum >= KERAS:
             yield f"momentum: {momentum_question(momentum)}"

@@ -1,5 +1,6 @@
 """Names of settings: dotted keys, putting a value under one, and what settings and values are called elsewhere."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -33,8 +34,8 @@ def below(key: str, section: str) -> bool:
 
 
 def is_key(section: type[Settings], key: str) -> bool:
-    """Tell whether the key names a setting or a section of settings."""
-    return key in leaf_keys(section, sections=True)
+    """Tell whether the key names a setting or a section of settings, or an argument of a network of one's own."""
+    return key in leaf_keys(section, sections=True) or re.fullmatch(r"model\.arguments\.\w+", key) is not None
 
 
 def check_key(section: type[Settings], key: str) -> None:

@@ -111,6 +111,9 @@ def _version(module: str) -> str:
         return version(top)
     except PackageNotFoundError:
         origin = Path(found.origin or ".")
+        if origin.suffix != ".py":
+            other = "isn't written in Python; name a class or a function that makes a torch.nn.Module"
+            raise InputError(f"model.source: {module} {other}") from None
         return digest(*(origin.parent.rglob("*.py") if origin.name == "__init__.py" else [origin]))
 
 
@@ -156,7 +159,8 @@ def _imported(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"model.source: {path}: {error.strerror}") from error
     except (SyntaxError, ValueError) as error:
-        where = f"{path}:{error.lineno}" if isinstance(error, SyntaxError) else str(path)
+        line = getattr(error, "lineno", None)
+        where = f"{path}:{line}" if line else str(path)
         raise InputError(f"model.source: {where}: {getattr(error, 'msg', error)}") from error
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -201,7 +201,10 @@ def written_pass(model: ModelSettings, image: Image) -> ForwardPass:
 def _written_pass(model: ModelSettings, image: Image) -> ForwardPass:
     network = _plain(make(model, 0))
     with failures(NetworkSource.parse(model.source or "")):
-        return forward_pass(network, image)
+        seen = forward_pass(network, image)
+        with torch.no_grad(), torch.random.fork_rng(devices=()):  # evaluation, and another number of images
+            network.float().eval()(torch.zeros(IMAGES + 1, *input_shape(image)))
+    return seen
 
 
 def _check_output(seen: ForwardPass, classes: int, source: NetworkSource) -> None:
@@ -213,6 +216,11 @@ def _check_output(seen: ForwardPass, classes: int, source: NetworkSource) -> Non
         got = ", ".join(map(str, ["batch" if images == IMAGES else images, *rest]))
         told = f"; give the number of classes in model.arguments, e.g. {{num_classes: {classes}}}"
         raise InputError(f"model.source: {source} returns ({got}); {wanted}{told if len(rest) == 1 else ''}")
+    if not seen.output.is_floating_point():
+        raise InputError(f"model.source: {source} returns {seen.output.dtype}; {wanted} of a float type")
+    if not seen.output.requires_grad:
+        cut = "the logits don't depend on anything that learns; look for detach, no_grad or argmax"
+        raise InputError(f"model.source: {source}: {cut}")
 
 
 def _plain(network: nn.Module) -> nn.Module:

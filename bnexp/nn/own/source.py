@@ -47,11 +47,11 @@ def failures(source: NetworkSource) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # whatever code of others raises
+    except (Exception, SystemExit) as error:  # whatever code of others raises
         raise InputError(f"model.source: {_place(error, source)}: {_said(error)}") from error
 
 
-def _place(error: Exception, source: NetworkSource) -> str:
+def _place(error: BaseException, source: NetworkSource) -> str:
     """Return the last line of the traceback in the user's file, and in which function; else the source."""
     frames = traceback.extract_tb(error.__traceback__) if source.path else ()
     own = [frame for frame in frames if source.path and _within(frame.filename, source.path.parent)]
@@ -62,7 +62,7 @@ def _within(filename: str, folder: Path) -> bool:
     return Path(filename).parent == folder
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first[:300]}".removesuffix(": ")
 

@@ -247,6 +247,11 @@ REFUSED = {
         "forward calls relu as a function, where no norm layer can be put behind it",
     ),
     "nothing to normalise": ({"source": f"{HERE.name}:no_norm", "norm": "group"}, "has no norm layer"),
+    "classes": ({"source": f"{HERE.name}:Guess", "arguments": {"cut": False}}, "returns torch.int64; expected logits"),
+    "no gradients": ({"source": f"{HERE.name}:Guess", "arguments": {"cut": True}}, "don't depend on anything"),
+    "ends the process": ({"source": f"{HERE.name}:leaves"}, "in leaves: SystemExit: 3"),
+    "not in Python": ({"source": "math:sqrt"}, "math isn't written in Python"),
+    "fails in evaluation": ({"source": f"{HERE.name}:NoEvaluation"}, "ValueError: no evaluation"),
     "norm with more inside": ({"source": f"{HERE.name}:joined", "norm": "none"}, "1 is a NormWithActivation"),
     "groups": ({"source": f"{HERE.name}:Small", "norm": {"kind": "group", "groups": 3}}, "at bn1"),
 }
@@ -264,6 +269,16 @@ def test_what_cannot_be_done_is_refused_with_place_and_remedy(case: str) -> None
         show()
     assert message in str(refused.value)
     assert "model.source" in str(refused.value)
+
+
+def test_arguments_are_keys_of_grid_arms_and_overrides(tmp_path: Path) -> None:
+    raw = {"grid": {"model.arguments.width": [4, 8]}, "data": {"name": "digits", "train_size": 40}}
+    arms = {"small": {}, "narrow": {"model.arguments.classes": 10, "model.norm": "none"}}
+    model = {"arguments": {"classes": 10}}
+    config = experiment("Small", model=model, arms=arms, train={"epochs": None, "steps": 1}, **raw)
+    run = bnexp.run(config, runs=tmp_path, workers=1, progress=False)
+    assert len(run.compare().equal) == 4  # a row per width and arm
+    assert set(run.trials["model.arguments.width"]) == {4, 8}
 
 
 def test_the_digest_follows_the_file_and_what_it_imports(tmp_path: Path) -> None:

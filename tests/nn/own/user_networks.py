@@ -134,6 +134,35 @@ def joined() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), NormWithActivation(), nn.Flatten(), nn.Linear(64, 3))
 
 
+class Guess(nn.Linear):
+    """Returns what no gradient comes back from: the classes, or logits cut off."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__(16, 3)
+        self.cut = cut
+
+    def forward(self, input: Tensor) -> Tensor:
+        logits = super().forward(input.flatten(1))
+        return logits.detach() if self.cut else logits.argmax(1, keepdim=True).expand(-1, 3)
+
+
+class NoEvaluation(nn.Linear):
+    """Fails in evaluation only."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            raise ValueError("no evaluation")
+        return super().forward(input.flatten(1))
+
+
+def leaves() -> None:
+    """End the process."""
+    raise SystemExit(3)
+
+
 def no_norm() -> nn.Sequential:
     """Return a network with nothing to normalise."""
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
