@@ -87,7 +87,7 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
             # A seed's draws go to the device once, and are scaled there for all of its trials.
             weight[rows] = (scale_K[rows] * gain)[each].to(weight.device) * drawn[key].to(weight.device)
             if layer.bias is not None:
-                layer.bias[rows] = 0
+                layer.bias[rows].zero_()
 
 
 def _standard_normal(seed: int, layer: int, shape: Sequence[int]) -> Weight:
