@@ -84,7 +84,7 @@ class OwnNetworks(nn.Module):
         for k in range(trials):
             own = {name: tensor[k].view(self._shapes[name]) for name, tensor in stacked.items()}
             given = dict(own)
-            x_BP = x_SBP[k * len(x_SBP) // trials]
+            x_BP = x_SBP[k * len(x_SBP) // trials].clone()  # which the code may change in place
             logits_KBC.append(self._pass(given, x_BP.unflatten(-1, input_shape(self._image))))
             for name, tensor in given.items():
                 if tensor is not own[name]:  # a buffer that the code replaced instead of writing into it

@@ -281,6 +281,13 @@ def test_arguments_are_keys_of_grid_arms_and_overrides(tmp_path: Path) -> None:
     assert set(run.trials["model.arguments.width"]) == {4, 8}
 
 
+def test_a_network_that_changes_its_images_in_place_changes_them_for_itself_alone() -> None:
+    config = experiment("Overwrites", arms=["as_written"])
+    network, x_SBP = skeleton([config.settings("as_written", {}).model], IMAGE, CLASSES), torch.ones(1, 5, 16)
+    network(x_SBP)
+    assert (x_SBP == 1).all()
+
+
 def test_the_digest_follows_the_file_and_what_it_imports(tmp_path: Path) -> None:
     net, helper = tmp_path / "net.py", tmp_path / "blocks.py"
     net.write_text("from blocks import linear\n\ndef net():\n    return linear()\n")

@@ -158,6 +158,16 @@ class NoEvaluation(nn.Linear):
         return super().forward(input.flatten(1))
 
 
+class Overwrites(nn.Linear):
+    """Changes its images in place."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.mul_(2).flatten(1))
+
+
 def leaves() -> None:
     """End the process."""
     raise SystemExit(3)
