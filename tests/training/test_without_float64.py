@@ -7,7 +7,7 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bnexp.training import group_state, optimizers
+from bnexp.training import divergence, group_state, optimizers
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import totals_dtype
 from tests.helpers import made_up_data, small_group
@@ -49,7 +49,7 @@ def update_and_measure(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_training_needs_no_float64_where_there_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (group_state, optimizers):
+    for module in (divergence, group_state, optimizers):
         monkeypatch.setattr(module, "totals_dtype", lambda device: torch.float32)
     update_and_measure(name)
 

@@ -100,12 +100,15 @@ def _module(source: NetworkSource) -> ModuleType:
     module, before = module_from_spec(spec), set(sys.modules)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
+    # Bytecode is told from what it was made of by size and second: an edit within a second would go unseen.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     finally:
+        sys.dont_write_bytecode = written
         sys.path.remove(str(path.parent))
         # Helpers beside the file may differ in another state of it: each state imports its own.
         for helper in set(sys.modules) - before - {name}:
