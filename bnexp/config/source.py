@@ -33,7 +33,7 @@ class NetworkSource:
     place: str
     """A file ending in .py, or a module's dotted name."""
     name: str
-    """Of the class or function there; dotted for one inside a class."""
+    """The class or function in it; `Outer.Inner` for a class within a class."""
     digest: str
     """Which state of the code is meant; empty where that isn't settled yet."""
 

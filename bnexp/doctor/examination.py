@@ -70,7 +70,7 @@ def outcome(check: Check, device: torch.device, precision: str) -> Finding:
     try:
         with numerics(train, device):
             deviations = list(check.run(device, train))
-    except Exception as error:  # whatever a device can't do is what is to be found out
+    except Exception as error:  # a device may fail in any way
         said = str(error).strip() or type(error).__name__
         return found(None, f"can't be computed: {said.splitlines()[0]}")
     if not deviations:

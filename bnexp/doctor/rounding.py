@@ -24,9 +24,9 @@ class Precision:
     """The ε of `train.precision`; sums are always float32."""
 
     factors: float
-    """Of the factors of a product."""
+    """Rounding of the numbers that a product multiplies."""
     results: float
-    """Of activations and of their gradients."""
+    """Rounding of activations and their gradients."""
 
 
 SUMS = 2.0**-23

@@ -123,7 +123,7 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
 
     def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         watch.inside.append((name, module, len(calls)))
-        calls.append(None)  # a layer stands where data enter it, before what hangs on it
+        calls.append(None)  # the layer comes before the norm layers that hang on it
 
     def leave(recorded: bool, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         name, _, place = watch.inside.pop()
@@ -138,7 +138,9 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
     for name, module in trial.named_modules():
         module.training = not isinstance(module, DROPOUT_LAYERS)
         module.register_forward_pre_hook(partial(enter, name))
-        module.register_forward_hook(partial(leave, name in recorded), prepend=True)  # before what hangs on it
+        module.register_forward_hook(
+            partial(leave, name in recorded), prepend=True
+        )  # sees the output before norm layers change it
     images, shapes = (
         torch.zeros(IMAGES, *input_shape(image)),
         {name: buffer.shape for name, buffer in trial.named_buffers()},

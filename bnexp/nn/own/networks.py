@@ -1,6 +1,6 @@
 """K copies of somebody's network along the trial axis: their tensors are stacked, and the copies compute in turn.
 
-docs/own_network.md describes this for users.
+docs/own-network.md describes this for users.
 """
 
 from collections.abc import Iterator, Sequence

@@ -100,7 +100,7 @@ def _module(source: NetworkSource) -> ModuleType:
     module, before = module_from_spec(spec), set(sys.modules)
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
-    # Bytecode is told from what it was made of by size and second: an edit within a second would go unseen.
+    # Python would reuse bytecode of a file of the same size that was changed within the same second.
     written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)

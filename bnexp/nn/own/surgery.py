@@ -1,6 +1,6 @@
 """The arms of somebody's network: norm layers taken out, put in, exchanged or set otherwise; the rest stays as written.
 
-Names of layers stay as well: what is put behind a layer hangs on it by a forward hook, as its child `norm_behind`.
+Layers keep their names: a norm layer that is put behind another becomes its child `norm_behind`, called by a hook.
 """
 
 from collections.abc import Iterator, Sequence
