@@ -80,9 +80,7 @@ def compare_arms(
         InputError: an unknown or unmeasured metric, a baseline that is no arm, a threshold that is no accuracy, or a
             key that is no grid key.
     """
-    if not 0 <= threshold <= 1:
-        share = f"; {threshold:g} % is {threshold / 100:g}" if 1 < threshold <= 100 else ""
-        raise InputError(f"threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
+    _check_threshold(threshold)
     metric, arms = choose_metric(study.trials, metric), study.arms
     baseline = _choose_baseline(arms, baseline)
     keys = study.grid_keys if by is None else tuple(full_key(key, study.grid_keys) for key in by)
@@ -103,11 +101,7 @@ def compare_arms(
         points=int(paired["point"].nunique()),
         tuned=bool(study.tuning),
         evaluations=tuple(evaluation_rows(study, keys, baseline)),
-        data_sets=tuple(
-            " ".join(str(value) for value in point.values() if value is not None)
-            for point in grid_points(paired, different)
-            if different
-        ),
+        data_sets=_name_data_sets(paired, different),
         differs=study.differs,
         left_out=study.left_out,
         labels=study.labels,
@@ -124,6 +118,22 @@ def compare_arms(
         overall=tuple(_overall_rows(paired, arms, baseline, metric)),
         best=tuple(best_rows(paired, study, baseline, metric)),
         robustness=tuple(_robustness_rows(paired, study, baseline, metric)),
+    )
+
+
+def _check_threshold(threshold: float) -> None:
+    """Refuse a threshold that is no accuracy."""
+    if not 0 <= threshold <= 1:
+        share = f"; {threshold:g} % is {threshold / 100:g}" if 1 < threshold <= 100 else ""
+        raise InputError(f"threshold {threshold:g}: expected an accuracy from 0 to 1{share}")
+
+
+def _name_data_sets(paired: pd.DataFrame, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what tells each data set apart, where there are several."""
+    if not keys:
+        return ()
+    return tuple(
+        " ".join(str(value) for value in point.values() if value is not None) for point in grid_points(paired, keys)
     )
 
 

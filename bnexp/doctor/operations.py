@@ -25,7 +25,7 @@ from bnexp.training.numerics import autocast
 
 TRIALS, BATCH, GROUPS, FEATURES = 2, 16, 4, 16
 SIDES = {"features": 1, "images": 4}
-"""Shape of the images that are normalised; features are images of one pixel."""
+"""Height and width of the images that are normalised; features are images of one pixel."""
 AFFINE = (1, TRIALS, GROUPS, FEATURES // GROUPS, 1, 1)
 """Shape of γ and β beside activations as (B, K, G, g, H, W)."""
 OVER = {"batch": (0, 4, 5), "layer": (2, 3, 4, 5), "group": (3, 4, 5)}

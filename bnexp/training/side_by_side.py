@@ -19,8 +19,8 @@ def branch_streams(device: int, count: int) -> Sequence[Any]:
 def side_by_side(acts: Sequence[Callable[[], T]], at_once: int) -> list[T]:
     """Do several things on the current GPU, and return what they give, in order.
 
-    They begin after what the GPU was told before, and what it is told next begins after all of them. A capture takes
-    the branches over. What is made in a branch may be used after it, but not in another one.
+    They wait for the work that was launched before, and work that is launched next waits for all of them. A captured
+    graph has the same branches. What is made in a branch may be used after it, but not in another one.
 
     Args:
         acts: launch kernels and read nothing back.
