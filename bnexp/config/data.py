@@ -10,7 +10,7 @@ from bnexp.config.base import Count, Number, OneOf, Positive, Settings, Size, Sp
 from bnexp.config.text import Line
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
-Scaling = Literal["none", "unit", "standard", "pca_whiten", "zca_whiten"]
+Scaling = Literal["none", "unit", "center", "standard", "pca_whiten", "zca_whiten"]
 WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
 
@@ -131,9 +131,10 @@ class DataSettings(Settings):
     test_size: Size | None = None
     """Number of test images, from the beginning; null = all, 0 = none."""
     normalize: Scaling = "standard"
-    """Scaling of the pixels: none (0 to 255), unit (minimum and maximum to 0 and 1), standard (zero mean and unit
-    variance per channel); pca_whiten and zca_whiten also remove the correlations between pixels, and give principal
-    components (largest variance first) or an image. All are fitted on the training images."""
+    """Scaling of the pixels: none (0 to 255), unit (minimum and maximum to 0 and 1), center (the mean of each pixel
+    is subtracted), standard (zero mean and unit variance per channel); pca_whiten and zca_whiten also remove the
+    correlations between pixels, and give principal components (largest variance first) or an image. All are fitted
+    on the training images."""
     whiten_eps: Positive = 1e-5
     """pca_whiten, zca_whiten: added to the variance λ of each component before the component is divided by its square
     root. Components in which the training images don't vary (λ up to pixels · 2^-52 of the largest), as at MNIST's

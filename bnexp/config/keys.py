@@ -153,6 +153,7 @@ SYNONYMS = {
     "arms=before": "bn batch batch_norm with_bn norm",
     "data.normalize=standard": "zscore mean_std true",
     "data.normalize=unit": "minmax",
+    "data.normalize=center": "subtract_mean mean_image zero_mean",
     "data.normalize=none": "false",
     "model.family=mlp": "dense fc feedforward",
     "model.family=vgg": "cnn conv convnet",

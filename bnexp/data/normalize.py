@@ -1,7 +1,7 @@
 """From bytes or floats to network inputs: x = (pixel - shift) / spread · factor, fitted on the training images alone.
 
-The pixels of a channel share shift and spread. A row of a table is an image of one place, so that each feature is a
-channel of its own.
+The pixels of a channel share shift and spread; under center each pixel has a shift of its own, its mean, and nothing is
+divided. A row of a table is an image of one place, so that each feature is a channel of its own.
 
 Whitening stands in place of the first two steps. It makes the covariance over the training images the identity, by
 principal components or nearest: with the covariance U diag(λ) Uᵀ of the centred images x, as rows, x U diag(1/√(λ + ε))
@@ -177,9 +177,9 @@ def fit(
     Raises:
         ConfigError: a value, or what a factor or whiten_eps makes of it, is beyond the largest number of the dtype.
     """
-    channels, pixels = images_NCHW.shape[1], images_NCHW[0].numel()
+    pixels = images_NCHW[0].numel()
     shift_P, spread_P = (
-        fitted_C.repeat_interleave(pixels // channels) for fitted_C in _shift_and_spread(images_NCHW, scaling)
+        fitted.repeat_interleave(pixels // len(fitted)) for fitted in _shift_and_spread(images_NCHW, scaling)
     )
     factor_P = torch.ones(pixels, dtype=torch.float64)
     factor_P[list(feature_scale)] = torch.tensor(list(feature_scale.values()), dtype=torch.float64)
@@ -222,9 +222,12 @@ def _overflows(
 
 def _shift_and_spread(
     images_NCHW: Real[Tensor, "N C H W"], scaling: Scaling
-) -> tuple[Float64[Tensor, " C"], Float64[Tensor, " C"]]:
-    """Return shift and spread of each channel."""
+) -> tuple[Float64[Tensor, " _"], Float64[Tensor, " _"]]:
+    """Return shift and spread of each channel, under center of each pixel."""
     channels = images_NCHW.shape[1]
+    if scaling == "center":
+        mean_P = _mean(images_NCHW.flatten(1), 0)
+        return mean_P, torch.ones_like(mean_P)
     if scaling == "none":
         return torch.zeros(channels, dtype=torch.float64), torch.ones(channels, dtype=torch.float64)
     if scaling != "unit" and not images_NCHW.is_floating_point():

@@ -59,7 +59,7 @@ KEYS: dict[str, st.SearchStrategy[Any]] = {
     "train.clip.value": st.none() | small,
     "train.record_at": st.just("epoch") | st.just([1, 2]),
     "data.root": st.none() | words,
-    "data.normalize": st.sampled_from(["none", "unit", "standard", "zca_whiten"]),
+    "data.normalize": st.sampled_from(["none", "unit", "center", "standard", "zca_whiten"]),
     "data.whiten_eps": small,
     "train.augment": st.sampled_from(["none", "flip_crop", "flip_crop_cutout"]),
 }

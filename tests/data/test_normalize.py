@@ -38,6 +38,18 @@ def test_unit_spans_0_to_1_over_an_image_or_each_feature(images_NCHW: torch.Tens
 
 
 @given(IMAGES)
+def test_center_subtracts_the_mean_of_each_pixel_and_divides_by_nothing(images_NCHW: torch.Tensor) -> None:
+    mean_CHW = images_NCHW.numpy().mean(0)
+    for images in (images_NCHW, images_NCHW.double()):
+        fitted = fit64(images, "center")
+        inputs_NP = fitted(fitted.kept(images.flatten(1)))
+        expected = images_NCHW.numpy() - mean_CHW
+        assert inputs_NP.view(images_NCHW.shape).numpy() == pytest.approx(expected, abs=1e-12)
+        constant = images_NCHW.flatten(1).amin(0) == images_NCHW.flatten(1).amax(0)
+        assert (inputs_NP[:, constant] == 0).all()
+
+
+@given(IMAGES)
 def test_standard_has_mean_0_and_variance_1_per_channel(images_NCHW: torch.Tensor) -> None:
     inputs_NCHW = fit64(images_NCHW, "standard")(images_NCHW.flatten(1)).view(images_NCHW.shape)
     for channel, bytes_NHW in zip(inputs_NCHW.unbind(1), images_NCHW.unbind(1), strict=True):
@@ -47,7 +59,7 @@ def test_standard_has_mean_0_and_variance_1_per_channel(images_NCHW: torch.Tenso
         assert not constant or (channel == 0).all()
 
 
-@given(IMAGES, st.sampled_from(["none", "unit", "standard"]), st.floats(-100, 100), st.data())
+@given(IMAGES, st.sampled_from(["none", "unit", "center", "standard"]), st.floats(-100, 100), st.data())
 def test_feature_scale_multiplies_one_pixel(images_NCHW: torch.Tensor, scaling, factor: float, data) -> None:
     images_NP = images_NCHW.flatten(1)
     pixel = data.draw(st.integers(0, images_NP.shape[1] - 1))
@@ -72,7 +84,7 @@ def test_any_leading_axes_and_the_images_are_left_alone() -> None:
     assert torch.equal(images_SBP.flatten(), torch.arange(24, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("scaling", ["none", "unit", "standard"])
+@pytest.mark.parametrize("scaling", ["none", "unit", "center", "standard"])
 @pytest.mark.parametrize(
     ("dtype", "factor"), [(torch.float32, 1e300), (torch.float32, -3e38), (torch.float64, -1.7e308)]
 )

@@ -16,7 +16,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "none": {},
     "before": {},
     "after": {},
-    "layer": {"model.norm.kind": "layer"},
+    "layer": {"model.norm.kind": "layer", "data.normalize": "center"},
     "whiten": {"model.norm.kind": "whiten", "model.norm.group_size": 2, "model.norm.input": True},
     "residual": {"model.residual": True, "model.depth": 3},
     "vgg_after": VGG | {"model.norm.placement": "after", "data.normalize": "zca_whiten"},
