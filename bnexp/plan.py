@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from bnexp.config.experiment import HOW_CLOSE, ExperimentConfig
 from bnexp.config.keys import below
+from bnexp.config.model import WITH_SCALARS
 from bnexp.config.source import change_sources, without_folder
 from bnexp.config.sweep import Point
 from bnexp.config.text import have, listed
@@ -154,8 +155,9 @@ def _shape(settings: TrialSettings) -> dict[str, Any]:
     """Return what the trials of a group agree on."""
     known = effective(settings, varying=[RECORDS, *CONTINUOUS])
     shape = {key: value for key, value in known.items() if not any(below(key, other) for other in CONTINUOUS)}
-    # Fixup brings learned scalars with it; the other schemes differ in numbers only.
-    return shape | {"fixup": settings.model.init.scheme == "fixup"}
+    # Some schemes bring learned scalars with them; the others differ in numbers only.
+    scheme = settings.model.init.scheme
+    return shape | {"scalars": scheme if scheme in WITH_SCALARS else None}
 
 
 def _digests(trials: Iterable[Trial], described: Callable[[TrialSettings], dict[str, Any]]) -> Iterator[str]:

@@ -67,13 +67,13 @@ SCHEMES = ["normal", "xavier", "he", "lecun", "orthogonal"]
 
 
 @pytest.mark.parametrize("network", [{"family": "resnet"}, {"residual": True}])
-def test_fixup_brings_scalars_with_it_and_so_a_group_of_its_own(network: dict[str, Any]) -> None:
+def test_schemes_that_bring_scalars_with_them_have_groups_of_their_own(network: dict[str, Any]) -> None:
     found = grouped(
         model=network | {"norm": "none"},
-        grid={"model.init.scheme": [*SCHEMES[:2], "fixup", *SCHEMES[2:]], "model.init.scale": [1, 0.5]},
+        grid={"model.init.scheme": [*SCHEMES[:2], "fixup", *SCHEMES[2:], "skipinit"], "model.init.scale": [1, 0.5]},
     )
     schemes = [[trial.settings.model.init.scheme for trial in group.trials] for group in found]
-    assert schemes == [[scheme for scheme in SCHEMES for _ in range(2)], ["fixup"] * 2]
+    assert schemes == [[scheme for scheme in SCHEMES for _ in range(2)], ["fixup"] * 2, ["skipinit"] * 2]
 
 
 def test_two_ways_of_writing_one_shape_make_one_group() -> None:

@@ -162,18 +162,21 @@ class InitSettings(Settings):
 
     main_setting = "scheme"
 
-    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup", "as_written"] = "xavier"
+    scheme: Literal["normal", "xavier", "he", "lecun", "orthogonal", "fixup", "skipinit", "as_written"] = "xavier"
     """Standard deviation of the weights: normal 1, xavier √(2/(in+out)), he √(2/in), lecun √(1/in); orthogonal draws an
     orthogonal matrix; as_written, for a family module, leaves them to the network's own code.
 
     fixup (Zhang et al. 2019) lets a residual network train without norm layers: it is he with smaller weights within
     the branches, zeros in their last layers and in the output layer, and learned scalar biases and multipliers in place
-    of biases.
+    of biases. skipinit (De & Smith 2020) does so, too: it is he with a learned scalar, 0 at first, at the end of each
+    branch.
     """
     scale: NonNegative = 1.0
     """Factor on the weights; for `normal` it is their standard deviation."""
 
 
+WITH_SCALARS = ("fixup", "skipinit")
+"""Schemes that put learned scalars into residual blocks, in place of norm layers."""
 OWN_NORM = ("affine", "gamma", "momentum", "eps")
 """Settings of norm layers that may be null in family module: as the network has them."""
 OTHER_FAMILIES = ("depth", "width", "activation", "bias", "residual", "dropout", "dropout_at")
@@ -290,8 +293,8 @@ class ModelSettings(Settings):
                 raise ValueError(f"{name}: in family module the network's own code decides it; see model.arguments")
         if norm.input:
             raise ValueError("norm.input: true is not for family module; put a norm layer first in the network")
-        if self.init.scheme == "fixup":
-            raise ValueError("init fixup is for residual networks of bnexp, not for family module")
+        if self.init.scheme in WITH_SCALARS:
+            raise ValueError(f"init {self.init.scheme} is for residual networks of bnexp, not for family module")
         return self
 
     @model_validator(mode="after")
@@ -311,14 +314,15 @@ class ModelSettings(Settings):
         return self
 
     @model_validator(mode="after")
-    def _fixup_fits(self) -> Self:
-        if self.init.scheme == "fixup":
+    def _scalars_fit(self) -> Self:
+        scheme = self.init.scheme
+        if scheme in WITH_SCALARS:
             if self.spec.residual != "always" and not self.residual:
-                raise ValueError("init fixup is for residual networks: family resnet, or mlp with residual: true")
+                raise ValueError(f"init {scheme} is for residual networks: family resnet, or mlp with residual: true")
             if self.residual and self.layers < 3:
-                raise ValueError("init fixup needs a residual block: depth 3 or more")
+                raise ValueError(f"init {scheme} needs a residual block: depth 3 or more")
             if self.norm.kind != "none":
-                raise ValueError("init fixup stands in for norm layers; set norm.kind: none with it")
+                raise ValueError(f"init {scheme} stands in for norm layers; set norm.kind: none with it")
         return self
 
     @model_validator(mode="after")

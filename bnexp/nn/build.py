@@ -47,6 +47,7 @@ SCHEMES: dict[str, Callable[[Weight], Weight]] = {
     "lecun": _gain(lambda fan_out, fan_in: 1 / fan_in),  # LeCun et al. 1998
     "orthogonal": _orthogonal,
     "fixup": _he,  # Zhang et al. 2019; times each layer's fixup_gain
+    "skipinit": _he,  # De & Smith 2020
 }
 """From standard normal draws (out, in, …) to weights, by the name in model.init.scheme."""
 

@@ -1,7 +1,8 @@
 """Makes the layers of a network: weights, activation, the places for a norm layer and for dropout; residual blocks.
 
-A block is activation(x + second(activation(first(x)))) (He et al. 2016, arXiv:1512.03385). Fixup lets blocks train
-without norm layers: Zhang et al. 2019, arXiv:1901.09321, section 3.
+A block is activation(x + second(activation(first(x)))) (He et al. 2016, arXiv:1512.03385). Two schemes let blocks train
+without norm layers: Fixup (Zhang et al. 2019, arXiv:1901.09321, section 3) and SkipInit (De & Smith 2020,
+arXiv:2002.10444, section 4).
 """
 
 from collections import OrderedDict
@@ -63,6 +64,13 @@ class LayerFactory:
         """Yield the scalar bias that fixup puts before every layer but the first; without fixup nothing."""
         if self.fixup:
             yield name, ScalarBias(self.trials)
+
+    def branch_multiplier(self) -> Steps:
+        """Yield the scalar at the end of each residual branch, which fixup and skipinit have."""
+        if self.fixup:
+            yield "multiplier", ScalarMultiplier(self.trials)
+        elif self.model.init.scheme == "skipinit":
+            yield "multiplier", ScalarMultiplier(self.trials, start=0.0, share=1.0)
 
     def before_output(self) -> nn.Sequential:
         """Return dropout, if it is before the output layer only, and fixup's scalar."""
@@ -140,9 +148,8 @@ class ResidualBlock(nn.Module):
         in_branch = factory.model.norm.addition == "before"
         name = "linear" if isinstance(first, Linear) else "conv"
         self.first = sequence([*factory.fixup_bias(), (name, first), *factory.activated(features)])
-        second = [*factory.fixup_bias(), (name, like(features, features, norm_next=in_branch))]
-        if factory.fixup:
-            second.append(("multiplier", ScalarMultiplier(factory.trials)))
+        last = like(features, features, norm_next=in_branch)
+        second = [*factory.fixup_bias(), (name, last), *factory.branch_multiplier()]
         self.second = sequence([*second, *(factory.norm_slot(features) if in_branch else ())])
         self.joined = sequence(factory.activated(features, norm=not in_branch))
 

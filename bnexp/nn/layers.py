@@ -193,21 +193,31 @@ class ScalarBias(nn.Module):
 
 
 class ScalarMultiplier(nn.Module):
-    """Fixup's a·x with one learned number a trial, 1 at the start; it learns as ScalarBias does.
+    """a·x with one learned number a trial: Fixup's is 1 at the start and learns as ScalarBias does.
+
+    Args:
+        trials: K.
+        start: a at the start.
+        share: change of a per change of its parameter.
 
     Attributes:
-        factor: (K, 1); a − 1 is SHARE times factor − 1.
+        factor: (K, 1); a − start is share times factor − start.
     """
 
-    def __init__(self, trials: int):
+    def __init__(self, trials: int, start: float = 1.0, share: float = SHARE):
         super().__init__()
-        self.factor = nn.Parameter(torch.ones(trials, 1))
+        self._start, self._share = start, share
+        self.factor = nn.Parameter(torch.full((trials, 1), start))
 
     def forward(self, x: Activations) -> Activations:
-        return x * per_trial(1 + SHARE * (self.factor[:, 0] - 1), x).to(x.dtype)
+        return x * per_trial(self._numbers(), x).to(x.dtype)
+
+    def _numbers(self) -> Float[Tensor, " K"]:
+        number_K: Tensor = self._start + self._share * (self.factor[:, 0] - self._start)
+        return number_K
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        yield layer_from_state(ScaleByScalar, {"number": 1 + SHARE * (self.factor[0, 0] - 1)})
+        yield layer_from_state(ScaleByScalar, {"number": self._numbers()[0]})
 
 
 def losses(

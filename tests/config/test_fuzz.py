@@ -86,6 +86,7 @@ WORDS = [
     "mnist", "digits", "mlp", "relu", "sigmoid", "auto", "xavier", "he", "batch", "layer", "group", "none", "before",
     "after", "epoch", "sgd", "adam", "cosine", "step", "fp32", "unit", "logspace", "linspace", "range", "train.lr",
     "pca_whiten", "zca_whiten", "flip_crop", "flip_crop_cutout", "vgg", "resnet", "whiten", "noisy_batch", "fixup",
+    "skipinit",
 ]  # fmt: skip
 NUMBERS = (
     st.integers(-2, 12)

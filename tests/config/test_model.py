@@ -67,6 +67,7 @@ def test_groups_matter_to_the_kind_of_norm_that_has_them_and_must_divide_there(l
     assert ModelSettings.model_validate(layers).norm == NormSettings.model_validate(layers["norm"])
 
 
+@pytest.mark.parametrize("scheme", ["fixup", "skipinit"])
 @pytest.mark.parametrize("network", [{"family": "resnet"}, {"residual": True}, {"residual": True, "depth": 3}])
-def test_fixup_is_for_residual_networks_without_norm(network: dict[str, Any]) -> None:
-    assert ModelSettings.model_validate(network | {"init": "fixup", "norm": "none"}).init.scheme == "fixup"
+def test_learned_scalars_are_for_residual_networks_without_norm(network: dict[str, Any], scheme: str) -> None:
+    assert ModelSettings.model_validate(network | {"init": scheme, "norm": "none"}).init.scheme == scheme

@@ -36,6 +36,7 @@ def module(text: str, folder: str = "") -> dict[str, Any]:
         ("vgg", {"norm": {"kind": "group", **NORM}, "activation": "gelu"}),
         ("resnet", {"norm": {"kind": "batch", **NORM}}),
         ("resnet", {"norm": "none", "init": "fixup"}),
+        ("resnet", {"norm": "none", "init": "skipinit"}),
         ("rnn", {"norm": {"kind": "batch", "input": True}}),
         ("rnn", {"norm": {"kind": "batch", "steps": "shared"}}),
         ("rnn", {"norm": "none"}),

@@ -205,6 +205,17 @@ class Times(nn.Module):
         return x * (1 + 0.1**0.5 * (self.factor - 1))
 
 
+class Gate(nn.Module):
+    """One learned number that closes a branch at first (De & Smith 2020)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.factor
+
+
 class Layers:
     """Plain layers for some settings; those that draw share the streams of one seed."""
 
@@ -220,6 +231,9 @@ class Layers:
 
     def scalar(self) -> list[nn.Module]:
         return [Plus()] if self.fixup else []
+
+    def branch_end(self) -> list[nn.Module]:
+        return {"fixup": [Times()], "skipinit": [Gate()]}.get(self.model.init.scheme, [])
 
     def dropout(self, where: str) -> list[nn.Module]:
         wanted = self.model.dropout > 0 and self.model.dropout_at == where
@@ -262,7 +276,7 @@ class Layers:
         """Two layers with a way around them."""
         late = self.model.norm.addition == "after"
         branch = [*self.scalar(), self.weights(features, units, units // features), *self.after_weights(units)]
-        branch += [*self.scalar(), self.weights(units, units), *([Times()] if self.fixup else [])]
+        branch += [*self.scalar(), self.weights(units, units), *self.branch_end()]
         branch += [] if late else self.norm(units)
         return PlainBlock(nn.Sequential(*branch), nn.Sequential(*self.after_weights(units, norm=late)), features, units)
 

@@ -117,6 +117,16 @@ def test_fixups_scalars_take_the_place_of_biases_unless_they_are_asked_for(famil
     assert all(layer.bias is not None for block in blocks(fixup(family, bias=True)) for layer in weights(block))
 
 
+@pytest.mark.parametrize("family", RESIDUAL)
+def test_under_skipinit_every_block_starts_as_a_way_around_its_branch(family: str) -> None:
+    for block in blocks(built(family, norm="none", init="skipinit")):
+        assert all(layer.bias is not None and bool(layer.weight.any()) for layer in weights(block))
+        features = weights(block)[0].weight.shape[2]
+        x = noise(6, features).relu()[None] if family == "mlp" else noise(3, features, 4, 4).relu()
+        skip = x if block._shortcut is None else block._shortcut(x)
+        assert torch.equal(block(x), skip)
+
+
 def weights(block: ResidualBlock) -> list[Linear | Conv2d]:
     return [module for module in block.modules() if isinstance(module, Linear | Conv2d)]
 

@@ -47,6 +47,7 @@ def test_at_every_depth_it_does_too(family: str, depth: int, image: tuple[int, i
     assert_equals_plain(FAMILIES[family] | {"depth": depth, "width": 2, "activation": "tanh"}, image)
 
 
+@pytest.mark.parametrize("scheme", ["fixup", "skipinit"])
 @pytest.mark.parametrize(("family", "depth"), [("residual mlp", 5), ("resnet", 8), ("resnet", 14)])
-def test_with_fixup_it_does_too(family: str, depth: int) -> None:
-    assert_equals_plain(FAMILIES[family] | {"depth": depth, "norm": "none", "init": "fixup"}, IMAGE)
+def test_with_learned_scalars_it_does_too(family: str, depth: int, scheme: str) -> None:
+    assert_equals_plain(FAMILIES[family] | {"depth": depth, "norm": "none", "init": scheme}, IMAGE)

@@ -22,6 +22,7 @@ STD: dict[str, Callable[[int, int], float]] = {
     "lecun": lambda fan_in, fan_out: (1 / fan_in) ** 0.5,
     "orthogonal": lambda fan_in, fan_out: (1 / max(fan_in, fan_out)) ** 0.5,
     "fixup": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
+    "skipinit": lambda fan_in, fan_out: (2 / fan_in) ** 0.5,
 }
 
 

@@ -54,6 +54,7 @@ def test_a_plain_network_answers_as_bnexps_does(family: str, kind: str, placemen
     [
         (FAMILIES["residual mlp"] | {"norm": "none", "init": "fixup", "activation": "relu"}, IMAGE),
         (FAMILIES["resnet"] | {"norm": "none", "init": "fixup", "activation": "relu"}, IMAGE),
+        (FAMILIES["resnet"] | {"norm": "none", "init": "skipinit", "activation": "relu"}, IMAGE),
         (FAMILIES["mlp"] | {"norm": {"affine": "gamma"}}, IMAGE),
         (FAMILIES["mlp"] | {"norm": {"kind": "layer", "affine": "beta"}}, IMAGE),
         (FAMILIES["rnn"] | {"norm": {"steps": "shared", "recurrent": False}}, IMAGE),

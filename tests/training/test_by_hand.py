@@ -131,6 +131,14 @@ def test_a_trial_by_hand(family: str, kind: str, placement: str, addition: str, 
     assert_as_by_hand(FAMILIES[family] | {"norm": norm, "dropout": rate}, name)
 
 
+@pytest.mark.parametrize(
+    ("family", "name"), [("mlp", "sgd"), ("resnet", "sgd"), pytest.param("mlp", "adamw", marks=pytest.mark.slow)]
+)
+def test_skipinit_by_hand(family: str, name: str) -> None:
+    model = FAMILIES[family] | ({"depth": 4, "residual": True} if family == "mlp" else {})
+    assert_as_by_hand(model | {"norm": "none", "init": "skipinit"}, name)
+
+
 @pytest.mark.usefixtures("float64_scalars")
 @pytest.mark.parametrize(("placement", "name"), crossed(PLACES, list(OPTIMIZERS), fast=2))
 def test_every_optimizer_by_hand(placement: str, name: str) -> None:

@@ -52,7 +52,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     )
     residual = family == "mlp" and draw(st.booleans())
     blocks = family == "resnet" or residual
-    schemes = ["he", "xavier", "orthogonal", *(["fixup"] * 3 if blocks and kind == "none" else [])]
+    schemes = ["he", "xavier", "orthogonal", *(["fixup", "skipinit"] * 2 if blocks and kind == "none" else [])]
     return {
         "model": {
             "family": family,
@@ -102,7 +102,10 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("family", "kind", "placement", "addition"),
-    [("fixup", "none", "before", "before"), *pairwise(["mlp", "vgg", "resnet"], KINDS, PLACES, PLACES)],
+    [
+        *((scheme, "none", "before", "before") for scheme in ("fixup", "skipinit")),
+        *pairwise(["mlp", "vgg", "resnet"], KINDS, PLACES, PLACES),
+    ],
 )
 def test_shards_equal_the_trial_alone_with_every_norm_everywhere(
     family: str, kind: str, placement: str, addition: str
@@ -112,7 +115,7 @@ def test_shards_equal_the_trial_alone_with_every_norm_everywhere(
     whole = only_group(
         experiment(
             model=dict(zip(("family", "depth", "width"), network, strict=True))
-            | {"activation": "relu", "init": "fixup" if family == "fixup" else "he", "norm": norm},
+            | {"activation": "relu", "init": family if family in ("fixup", "skipinit") else "he", "norm": norm},
             arms={"only": {}},
             train={"steps": 3, "batch_size": 8, "lr": 0.05, "augment": "flip_crop", "precision": "fp64"},
             grid={"model.dropout": [0.0, 0.3]},
