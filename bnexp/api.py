@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bnexp.analysis import comparison as records
+from bnexp.analysis.planning import with_plan
 from bnexp.analysis.runs import ComparedRun, compare_study, study_of
 from bnexp.analysis.study import Study
 from bnexp.config import load as configs
@@ -333,6 +334,18 @@ class Comparison:
     def diverged(self) -> pd.DataFrame:
         """A row per arm at the grid points where a trial diverged: how many, and the means with and without them."""
         return frame(self.result, "diverged")
+
+    def plan(self, width: float, difference: float | None = None) -> pd.DataFrame:
+        """Return how many seeds narrow the interval of a difference to ± width: a row per grid point and arm.
+
+        Args:
+            width: half-width to reach, in units of the metric.
+            difference: a true difference; how often the pairs at hand settle it, and how many seeds would.
+
+        Raises:
+            InputError: a width or a difference that isn't above 0.
+        """
+        return frame(with_plan(self.result, width, difference), "plan")
 
     def plot(self, kind: str = "curves") -> "Figure":
         """Return one of the pictures of bnexp report, by the name of its file: curves, over_lr, differences, …

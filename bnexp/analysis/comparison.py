@@ -30,8 +30,10 @@ class ArmRow:
     """Mean of arm - baseline over the pairs."""
     difference_low: float | None
     difference_high: float | None
+    deviation: float | None
+    """Standard deviation of the differences over the pairs."""
     effect: float | None
-    """Mean difference over the differences' standard deviation, d_z, with Hedges' correction."""
+    """Mean difference over that deviation, d_z, with Hedges' correction."""
     p: float | None
     """From the two-sided sign-flip test over the pairs."""
     pairs: int
@@ -78,6 +80,7 @@ class Overall:
     bootstrap_low: float | None
     """95 % BCa bootstrap interval of the difference, from ten seeds on."""
     bootstrap_high: float | None
+    deviation: float | None
     effect: float | None
     p: float | None
     seeds: int
@@ -108,6 +111,7 @@ class BestRow:
     """To the baseline at its own best point, paired over seeds."""
     difference_low: float | None
     difference_high: float | None
+    deviation: float | None
     effect: float | None
     p: float | None
     pairs: int
@@ -195,6 +199,44 @@ class EvaluationRow:
     pairs: int
 
 
+@dataclass(frozen=True)
+class PlanRow:
+    """The pairs of one arm at hand, and how many a study needs; None is what can't be known, or needs far too many.
+
+    `low` and `high` belong to the ends of the 95 % interval of the standard deviation.
+    """
+
+    point: Point
+    """Every grid key is `all` in the row over all grid points."""
+    arm: str
+    baseline: str
+    pairs: int
+    deviation: float | None
+    """Standard deviation of the differences to the baseline."""
+    deviation_low: float | None
+    deviation_high: float | None
+    half_width: float | None
+    """Half the width of the 95 % interval that these pairs give."""
+    width: float
+    """The half-width asked for."""
+    seeds: int | None
+    """Pairs that narrow the interval so far."""
+    seeds_low: int | None
+    seeds_high: int | None
+    detectable: float | None
+    """The smallest true difference that so many pairs as there are settle in 4 of 5 studies."""
+    true_difference: float | None = None
+    """The true difference asked about."""
+    power: float | None = None
+    """Share of studies with so many pairs as there are that settle it."""
+    power_low: float | None = None
+    power_high: float | None = None
+    seeds_to_settle: int | None = None
+    """Pairs that settle it in 4 of 5 studies."""
+    seeds_to_settle_low: int | None = None
+    seeds_to_settle_high: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The comparison of the arms of one or several runs; intervals cover 95 %."""
@@ -227,6 +269,8 @@ class Comparison:
     """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
+    plan: tuple[PlanRow, ...] = ()
+    """One per arm and grid point, and over all points; empty unless it was asked for."""
     data_sets: tuple[str, ...] = ()
     """The names of the data sets, where there are several. Nothing is averaged over them."""
     warnings: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from bnexp.analysis.stats import (
     Bounds,
     Interval,
     Values,
+    deviation,
     differences,
     effect_size,
     first_reached,
@@ -188,12 +189,13 @@ def paired_difference(treated: Values, baseline: Values, bounds: Bounds = UNBOUN
 
 def paired_fields(treated: Values, partners: Values, metric: str) -> dict[str, Any]:
     """Return the fields about pairs that all kinds of rows share, from values of a metric."""
-    found = paired_difference(treated, partners, difference_bounds(metric))
+    found, apart = paired_difference(treated, partners, difference_bounds(metric)), differences(treated, partners)
     return {
         "difference": found.mean,
         "difference_low": found.low,
         "difference_high": found.high,
-        "effect": effect_size(differences(treated, partners)),
+        "deviation": deviation(apart),
+        "effect": effect_size(apart),
         "p": found.p,
         "better": better(treated, partners, lower=lower_is_better(metric)),
     }

@@ -250,6 +250,7 @@ class _Reader:
 
 
 SMALL_IS_GOOD = (
+    "deviation",
     "p",
     "diverged",
     "diverged_low",

@@ -104,6 +104,12 @@ FEWEST_FOR_BOOTSTRAP = 10
 BOOTSTRAP_RESAMPLES = 9_999
 
 
+def deviation(differences: Values) -> float | None:
+    """Return the standard deviation of paired differences, over n − 1; None below two, or where one isn't finite."""
+    sample = np.asarray(differences, dtype=float)
+    return float(sample.std(ddof=1)) if sample.size > 1 and all_finite(sample) else None
+
+
 def effect_size(differences: Values) -> float | None:
     """Return d_z, the mean difference over the differences' standard deviation, with Hedges' correction.
 

@@ -9,7 +9,7 @@ import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Json, Quiet, RunNames, Runs
 from bnexp.cli.output import print_comparisons, print_json
-from bnexp.errors import check_installed
+from bnexp.errors import InputError, check_installed
 from bnexp.screen import plain, print_line, warn
 
 if TYPE_CHECKING:
@@ -68,6 +68,18 @@ Check = Annotated[
         help="Exit with 1 if a warning says that a table could mislead (merely that arms were tuned doesn't count).",
     ),
 ]
+Plan = Annotated[
+    float | None,
+    typer.Option(
+        "--plan", metavar="WIDTH", help="How many seeds narrow the interval of a difference to ± WIDTH, e.g. 0.005."
+    ),
+]
+Difference = Annotated[
+    float | None,
+    typer.Option(
+        "--difference", help="With --plan: how often the pairs settle a true difference of this size, e.g. 0.01."
+    ),
+]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the learning curves in the terminal, too.")]
 
 
@@ -86,6 +98,8 @@ def compare(
     columns: Columns = None,
     check: Check = False,
     plot: Plot = False,
+    plan: Plan = None,
+    difference: Difference = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -95,6 +109,7 @@ def compare(
     Runs that are named are joined by their settings; without a name every experiment is compared by itself.
     """
     from bnexp.analysis.fairness import avoidable
+    from bnexp.analysis.planning import with_plan
     from bnexp.analysis.runs import compare_study, one_by_one, ordered, study_of
     from bnexp.store.finding import find_together
 
@@ -103,12 +118,16 @@ def compare(
         comparison = compare_study(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed
         )
-        return study, ordered(comparison, sort, top)
+        comparison = ordered(comparison, sort, top)
+        return study, comparison if plan is None else with_plan(comparison, plan, difference)
 
+    if difference is not None and plan is None:
+        raise InputError("--difference: goes with --plan WIDTH")
     shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
     if not quiet:
         chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
-        print_comparisons(shown, view=view, form=Format.json if as_json else form, columns=chosen, plot=plot)
+        tables = view if plan is None else "plan"
+        print_comparisons(shown, view=tables, form=Format.json if as_json else form, columns=chosen, plot=plot)
     if check and any(avoidable(study, comparison) for study, comparison in shown):
         raise typer.Exit(1)
 

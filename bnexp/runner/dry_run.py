@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
+from bnexp.analysis.planning import outlook
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
@@ -102,7 +103,8 @@ class Overview:
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
             f"({gibibytes(self.free)} free), about {duration(self.seconds)}:"
         )
-        return "\n".join([*data_lines(self.data), head, *lines])
+        seeds = [outlook(len(self.config.seeds))] if len(self.config.arms) > 1 else []
+        return "\n".join([*data_lines(self.data), head, *lines, *seeds])
 
     def __str__(self) -> str:
         return "\n".join([self.yaml(), *map(to_text, self.tables()), self.summary()])

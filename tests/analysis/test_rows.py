@@ -55,7 +55,7 @@ BASELINE = {
     "seconds_to_threshold": 6.0,
     "seconds_per_epoch": 1.0,
 }
-NO_PAIRS = dict.fromkeys(("difference", "difference_low", "difference_high", "effect", "p", "step_cost"))
+NO_PAIRS = dict.fromkeys(("difference", "difference_low", "difference_high", "deviation", "effect", "p", "step_cost"))
 TREATED = {
     "point": {},
     "arm": "before",
@@ -69,6 +69,7 @@ TREATED = {
     # 0.2/3 ± 4.302653 · 0.0288675 / √3
     "difference_low": -0.00504421,
     "difference_high": 0.1383775,
+    "deviation": 0.05 / 3**0.5,
     "effect": 4 / 3**0.5 / np.pi**0.5,
     "p": 0.25,
     "pairs": 3,

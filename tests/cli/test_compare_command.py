@@ -135,6 +135,8 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
         (["--filter", "lr=1"], "--filter lr=1: can't be read (write == for equal); for example --filter "),
         (["--filter", "lr>=1 and"], "--filter lr>=1 and: can't be read ("),
         (["--filter", "lr>5"], "--filter lr>5: no trial is left of 8"),
+        (["--plan", "-1"], "--plan -1: expected a difference above 0, such as 0.005"),
+        (["--difference", "0.1"], "--difference: goes with --plan WIDTH"),
         (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
     ],
 )
@@ -142,6 +144,22 @@ def test_what_can_not_be_done_is_refused(runs: Path, cli: Command, words: list[s
     result = cli("compare", *words)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"bnexp: {message}")
+
+
+def test_a_plan_says_how_many_seeds_an_interval_takes(runs: Path, cli: Command) -> None:
+    lines = cli("compare", "--plan", "0.05", "--difference", "0.1").out.splitlines()
+    assert lines[0].endswith(": plan")
+    assert lines[2].split("  ")[0] == "lr"
+    assert [line.split()[:3] for line in lines[3:6]] == [
+        ["0.1", "before", "2"],
+        ["1", "before", "2"],
+        ["all", "before", "2"],
+    ]
+    assert any(line.startswith("seeds for ±0.05: how many") for line in lines)
+    (run,) = cli("compare", "--plan", "0.05", "--json").json()
+    assert [row["point"]["train.lr"] for row in run["plan"]] == [0.1, 1, "all"]
+    assert all(row["seeds_low"] <= row["seeds"] for row in run["plan"])
+    assert cli("compare", "--json").json()[0]["plan"] == []
 
 
 def test_check_turns_warnings_into_exit_1(experiment: Path, cli: Command) -> None:

@@ -10,7 +10,7 @@ from bnexp.analysis.comparison import ArmRow, Comparison
 
 BASELINE_ROW = ArmRow(
     point={"model.init.scale": 0.0073564}, arm="none", baseline="none", n=3, mean=0.1182, low=0.1001, high=0.1363,
-    difference=None, difference_low=None, difference_high=None, effect=None, p=None, pairs=0, better=0,
+    difference=None, difference_low=None, difference_high=None, deviation=None, effect=None, p=None, pairs=0, better=0,
     trials=3, diverged=1, diverged_low=0.06, diverged_high=0.79, survivors_mean=0.125, failed=0, gap=0.01,
     epochs_to_threshold=None, reached=0, restricted_epochs=20.0, first=0,
     seconds_to_threshold=None, seconds_per_epoch=0.05, step_cost=None,
@@ -18,7 +18,7 @@ BASELINE_ROW = ArmRow(
 
 BEFORE_ROW = replace(
     BASELINE_ROW, arm="before", mean=1 / 3, low=0.3, high=0.36,
-    difference=0.2151, difference_low=0.19, difference_high=0.24, effect=4.2, p=0.25, pairs=3, better=3,
+    difference=0.2151, difference_low=0.19, difference_high=0.24, deviation=0.05, effect=4.2, p=0.25, pairs=3, better=3,
     diverged=0, diverged_low=0.0, diverged_high=0.56, survivors_mean=None,
     epochs_to_threshold=3, reached=2, restricted_epochs=9.0, first=2,
     seconds_to_threshold=0.2, seconds_per_epoch=0.07, step_cost=1.4,

@@ -13,11 +13,11 @@ from tests.report.conftest import BEFORE_ROW
 
 OVERALL = Overall(
     arm="before", mean=0.6, baseline_mean=0.4, difference=0.2, difference_low=0.1, difference_high=0.3,
-    bootstrap_low=0.11, bootstrap_high=0.29, effect=1.25, p=0.002, seeds=10, better=9, points=2,
+    bootstrap_low=0.11, bootstrap_high=0.29, deviation=0.05, effect=1.25, p=0.002, seeds=10, better=9, points=2,
 )  # fmt: skip
 BEST = BestRow(
     arm="before", baseline="none", point={"model.init.scale": 0.1}, validation=0.91, n=3, mean=0.9, low=0.88, high=0.92,
-    difference=0.1, difference_low=0.05, difference_high=0.15, effect=2.0, p=0.25, pairs=3, better=3,
+    difference=0.1, difference_low=0.05, difference_high=0.15, deviation=0.05, effect=2.0, p=0.25, pairs=3, better=3,
     candidates=16, excluded=(), seeds=3, seeds_left_out=0, epochs=960, edges=("model.init.scale",),
 )  # fmt: skip
 ROBUST = RobustnessRow(
@@ -50,7 +50,7 @@ def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
     assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
     assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
     assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
-    assert len(tables(whole, "all")) == len(VIEWS) - 1  # no probe: nothing about evaluation
+    assert len(tables(whole, "all")) == len(VIEWS) - 2  # no probe, no plan
 
 
 @pytest.mark.parametrize("view", ["main", "equal", "time", "all"])

@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from bnexp.analysis.planning import outlook
 from bnexp.engines.local import Local
 from bnexp.runner.dry_run import overview
 from tests.helpers import experiment
@@ -23,7 +24,7 @@ def summary(workers: int) -> list[str]:
 
 
 def test_every_worker_has_its_lines_in_order() -> None:
-    _, head, *lines = summary(workers=2)
+    _, head, *lines, seeds = summary(workers=2)
     assert re.match(r"36 trials in \d+ groups, 2 groups at once on cpu \(.* free\), about ", head)
     found = [re.match(r"  worker (\d): (\d+) trials? \((.*)\): about .*, \d+ MiB$", line) for line in lines]
     workers, counts, arms = zip(*(each.groups() for each in found if each), strict=True)
@@ -32,6 +33,7 @@ def test_every_worker_has_its_lines_in_order() -> None:
     assert {*workers} == {"1", "2"}
     assert sum(map(int, counts)) == 36
     assert {*arms} == {"none", "before", "after"}
+    assert seeds == outlook(len(CONFIG.seeds))
 
 
 def test_a_single_process_is_no_worker() -> None:
