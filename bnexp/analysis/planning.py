@@ -153,6 +153,6 @@ def outlook(seeds: int) -> str:
         p = f"the smallest possible p is {2 / 2**seeds:.2g}" if seeds > 1 else "one seed shows no spread"
         return f"Too few seeds to settle a difference ({p}): seeds={FEWEST_SEEDS} or more can."
     return (
-        f"With {seeds} seeds the interval of a difference will be ± {half_width(seeds):.2g} standard deviations of the "
+        f"With {seeds} seeds the interval of a difference will be ± {half_width(seeds):.3g} standard deviations of the "
         f"paired differences, and a true difference of {detectable(seeds):.2g} of them is settled in 4 of 5 studies."
     )
