@@ -37,6 +37,7 @@ from bnexp.report.columns import (
     value_at,
     words,
 )
+from bnexp.report.plan_view import plan_table
 from bnexp.report.style import point_texts, short_keys
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
@@ -365,64 +366,6 @@ def _evaluation(comparison: Comparison) -> Table:
     return Table(tuple(columns), rows, title, notes, name="evaluation")
 
 
-def _plan(comparison: Comparison) -> Table:
-    metric, rows = comparison.metric, comparison.plan
-    width, difference = (rows[0].width, rows[0].true_difference) if rows else (0.0, None)
-    value, range_of = (
-        partial(estimate, metric),
-        "range: from the 95 % interval of the spread, which few pairs leave wide.",
-    )
-    columns: list[Column[PlanRow]] = [
-        *point_columns(comparison.grid_keys, rows),
-        arm_column(comparison),
-        column("pairs", ["pairs"], count),
-        column(
-            "spread",
-            ("deviation", "deviation_low", "deviation_high"),
-            value,
-            legend=f"spread: standard deviation of the paired differences in {words(metric)}.",
-            drop=3,
-        ),
-        column("now ±", ["half_width"], value, legend="now ±: half the width of the interval that these pairs give."),
-        column(
-            f"seeds for ±{width:g}",
-            ("seeds", "seeds_low", "seeds_high"),
-            _seeds,
-            legend=f"seeds for ±{width:g}: how many narrow it so far; {range_of}",
-        ),
-        column(
-            "settled",
-            ["detectable"],
-            value,
-            legend="settled: the smallest true difference that as many pairs settle in 4 of 5 studies.",
-            drop=2,
-        ),
-    ]
-    if difference is not None:
-        power = f"power: how often as many pairs settle a true difference of {difference:g} (paired t test)."
-        columns += [
-            column("power", ("power", "power_low", "power_high"), _power, legend=power),
-            column(
-                f"seeds to settle {difference:g}",
-                ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high"),
-                _seeds,
-                legend="seeds to settle it: in 4 of 5 studies.",
-            ),
-        ]
-    notes = ("All this is about new seeds. Other test images, data sets or a new tuning would vary, too.",)
-    return Table(tuple(columns), rows, "Plan", notes, name="plan")
-
-
-def _seeds(seeds: int | None, low: int | None, high: int | None) -> Cell:
-    if seeds is None:
-        return Cell(MISSING)
-    return replace(count(seeds), detail=f"[{low:,}, {'…' if high is None else format(high, ',')}]")
-
-
-def _power(power: float | None, low: float | None, high: float | None) -> Cell:
-    return replace(number(power, ".2f"), detail="" if low is None or high is None else f"[{low:.2f}, {high:.2f}]")
-
-
 VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "equal": _equal,
     "overall": _overall,
@@ -431,6 +374,6 @@ VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "diverged": _diverged,
     "evaluation": _evaluation,
     "time": _time,
-    "plan": _plan,
+    "plan": plan_table,
 }
 """Tables by the name in --view, in the order in which they are shown."""

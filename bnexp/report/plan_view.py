@@ -1,0 +1,67 @@
+"""The view of a plan: how many seeds an interval and a test take."""
+
+from dataclasses import replace
+from functools import partial
+
+from bnexp.analysis.comparison import Comparison, PlanRow
+from bnexp.report.columns import arm_column, column, count, estimate, number, point_columns, words
+from bnexp.report.table import MISSING, Cell, Column, Table
+
+
+def plan_table(comparison: Comparison) -> Table:
+    """Return the table of a plan; without records where none was asked for."""
+    metric, rows = comparison.metric, comparison.plan
+    width, difference = (rows[0].width, rows[0].true_difference) if rows else (0.0, None)
+    value, range_of = (
+        partial(estimate, metric),
+        "range: from the 95 % interval of the spread, which few pairs leave wide.",
+    )
+    columns: list[Column[PlanRow]] = [
+        *point_columns(comparison.grid_keys, rows),
+        arm_column(comparison),
+        column("pairs", ["pairs"], count),
+        column(
+            "spread",
+            ("deviation", "deviation_low", "deviation_high"),
+            value,
+            legend=f"spread: standard deviation of the paired differences in {words(metric)}.",
+            drop=3,
+        ),
+        column("now ±", ["half_width"], value, legend="now ±: half the width of the interval that these pairs give."),
+        column(
+            f"seeds for ±{width:g}",
+            ("seeds", "seeds_low", "seeds_high"),
+            _seeds,
+            legend=f"seeds for ±{width:g}: how many narrow it so far; {range_of}",
+        ),
+        column(
+            "settled",
+            ["detectable"],
+            value,
+            legend="settled: the smallest true difference that as many pairs settle in 4 of 5 studies.",
+            drop=2,
+        ),
+    ]
+    if difference is not None:
+        power = f"power: how often as many pairs settle a true difference of {difference:g} (paired t test)."
+        columns += [
+            column("power", ("power", "power_low", "power_high"), _power, legend=power),
+            column(
+                f"seeds to settle {difference:g}",
+                ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high"),
+                _seeds,
+                legend="seeds to settle it: in 4 of 5 studies.",
+            ),
+        ]
+    notes = ("All this is about new seeds. Other test images, data sets or a new tuning would vary, too.",)
+    return Table(tuple(columns), rows, "Plan", notes, name="plan")
+
+
+def _seeds(seeds: int | None, low: int | None, high: int | None) -> Cell:
+    if seeds is None:
+        return Cell(MISSING)
+    return replace(count(seeds), detail=f"[{low:,}, {'…' if high is None else format(high, ',')}]")
+
+
+def _power(power: float | None, low: float | None, high: float | None) -> Cell:
+    return replace(number(power, ".2f"), detail="" if low is None or high is None else f"[{low:.2f}, {high:.2f}]")
