@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear
-from bnexp.nn.norm import Noise, Norm
-from bnexp.nn.own.calls import BEHIND, WEIGHT_LAYERS, ForwardPass, LayerCall
+from bnexp.nn.norm import GroupNorm, Noise, Norm
+from bnexp.nn.own.calls import BEHIND, NORM_LAYERS, WEIGHT_LAYERS, ForwardPass, LayerCall
 from bnexp.nn.own.networks import arm_pass
 from bnexp.nn.own.surgery import Placed
 from bnexp.streams import TrialRandom
@@ -38,6 +38,8 @@ class LayerRow:
     """Multiply-accumulates for one image."""
     saved: int
     """Numbers that it keeps for one image until the backward pass: its output, and what it drew or centred."""
+    norm: str = ""
+    """A norm layer as code would make it, such as GroupNorm(8, 64); empty for other layers."""
 
     @property
     def output(self) -> int:
@@ -98,9 +100,25 @@ def _own_row(name: str, passes: Sequence[LayerCall]) -> LayerRow:
     kept = [buffer for key, buffer in layer.named_buffers() if "running" in key and not key.startswith(BEHIND)]
     fixed = sum(tensor.numel() for tensor in [*parameters, *kept]) - trainable
     macs = sum(_products(layer, call) for call in passes) if isinstance(layer, WEIGHT_LAYERS) else 0
-    kind = type(layer.layers[0] if isinstance(layer, Placed) else layer).__name__
+    layer = layer.layers[0] if isinstance(layer, Placed) else layer
+    kind = getattr(layer, "stands_for", type(layer).__name__)
     saved = sum(prod(call.outputs[1:]) for call in passes)
-    return LayerRow(name, kind, passes[0].outputs[1:], trainable, fixed, macs, saved)
+    return LayerRow(name, kind, passes[0].outputs[1:], trainable, fixed, macs, saved, _norm(layer, kind))
+
+
+def _norm(layer: Any, kind: str) -> str:
+    """Return a norm layer as code would make it; empty for other layers."""
+    if isinstance(layer, Norm):
+        sizes = (*([layer.groups] if type(layer) is GroupNorm else []), layer.gamma.shape[-1])
+    elif isinstance(layer, NORM_LAYERS):
+        names = ("num_groups", "num_channels", "num_features")
+        sizes = (
+            *(getattr(layer, name) for name in names if hasattr(layer, name)),
+            *getattr(layer, "normalized_shape", ()),
+        )
+    else:
+        return ""
+    return f"{kind}({', '.join(map(str, sizes))})"
 
 
 def _products(layer: Any, call: LayerCall) -> int:
@@ -129,4 +147,4 @@ def _row(name: str, module: nn.Module, outputs: Sequence[torch.Size], saves_inpu
     saved = prod(shape) * (2 if twice else 1)
     kind = type(module).__name__
     kind = kind if isinstance(module, Norm | Linear | Conv2d) else kind.lower()
-    return LayerRow(name, kind, shape, trainable, sum(kept), weights * places, saved)
+    return LayerRow(name, kind, shape, trainable, sum(kept), weights * places, saved, _norm(module, kind))

@@ -233,7 +233,8 @@ def to_rich(table: Table) -> RenderableType:
 
     It takes its form when it is printed, since only then the width is known. Where a row doesn't fit, details move to a
     second line of their cells, then shared values to a line of their own, and then columns are left out, which a note
-    says. From 80 columns on nothing is broken but lines between words.
+    says. What is wider even so is continued below, beside the first column. From 80 columns on nothing is broken but
+    lines between words.
     """
     return _Fitted(table)
 
@@ -246,7 +247,8 @@ class _Fitted:
         if self.table.title:
             yield Text(f"{self.table.title}\n", style="bold")
         shown, heads = _fitting(self.table, options.max_width)
-        yield Group(*_drawn(shown, heads, options.max_width, console))
+        for number, part in enumerate(_continued(shown, options.max_width)):
+            yield Group(*([Text()] if number else []), *_drawn(part, heads, options.max_width, console))
         left_out = [column.header for column in self.table.columns if column not in shown.columns and column.drop]
         notes = [*shown.lines]
         if left_out:
@@ -268,6 +270,17 @@ def _fitting(table: Table, width: int) -> tuple[Table, list[str]]:
     while _total(_least_widths(shown)) > width and (last := max(shown.columns, key=lambda column: column.drop)).drop:
         shown = shown.only([column for column in shown.columns if column is not last])
     return shown, heads
+
+
+def _continued(table: Table, width: int) -> Iterator[Table]:
+    """Yield the table, or parts of one whose words don't fit side by side; each begins with the first column."""
+    widths, fits, part = _one_line_widths(table), _total(_least_widths(table)) <= width, [0]
+    for place in range(1, len(widths)):
+        if not fits and len(part) > 1 and _total([widths[each] for each in (*part, place)]) > width:
+            yield table.only([table.columns[each] for each in part])
+            part = [0]
+        part.append(place)
+    yield table.only([table.columns[each] for each in part])
 
 
 def _drawn(table: Table, heads: Sequence[str], width: int, console: Console) -> Iterator[Text]:

@@ -1,7 +1,10 @@
 """An experiment before it is trained: its layers, trials and groups, and the time and memory that they will take."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import SequenceMatcher
 from html import escape
+from itertools import chain
 from typing import Any
 
 from bnexp.analysis.planning import outlook
@@ -15,16 +18,24 @@ from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
 from bnexp.errors import naming
 from bnexp.nn.table import LayerRow, layer_table
-from bnexp.plan import Trial, TrialGroup, groups, same_trainings, trials
+from bnexp.plan import Point, Trial, TrialGroup, groups, same_trainings, trials
 from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.report.style import value_text
-from bnexp.report.table import Table, plain_table, to_html, to_text
+from bnexp.report.table import MISSING, Table, plain_table, to_html, to_text
 from bnexp.runner.misfits import check_fit
 from bnexp.training.estimate import estimated_seconds, footprint, probing_seconds
 from bnexp.training.numerics import torch_threads
 
 TABLES = 4
 """Layer tables shown at most; a sweep over depth has one for every depth."""
+MARK = "•"
+"""In front of norm layers."""
+HANGING = "  ."
+"""In front of what is left of the name of a layer that hangs on the one above."""
+NOTES = {MARK: f"{MARK} norm layer", HANGING: "A name that begins with a dot continues the name above it."}
+
+Layers = tuple[tuple[str, tuple[LayerRow, ...]], ...]
+"""Arms with their layers."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +53,14 @@ class GroupOverview:
 
     def label(self) -> str:
         """Arms of the group, and the grid values that all its trials share."""
-        first = self.group.trials[0]
-        shared = {k: v for k, v in first.point.items() if all(t.point[k] == v for t in self.group.trials)}
-        return " ".join([", ".join(self.group.arms), *(f"{key}={value_text(value)}" for key, value in shared.items())])
+        shared = _shared([trial.point for trial in self.group.trials])
+        return " ".join([", ".join(self.group.arms), *([shared] if shared else [])])
+
+
+def _shared(points: Sequence[Point]) -> str:
+    """Return the grid values that points have in common."""
+    same = {key: value for key, value in points[0].items() if all(point[key] == value for point in points)}
+    return " ".join(f"{key}={value_text(value)}" for key, value in same.items())
 
 
 @dataclass(frozen=True)
@@ -72,8 +88,8 @@ class Overview:
         return to_yaml(self.config.model_dump(mode="json"))
 
     def tables(self) -> list[Table]:
-        """A layer table for each shape, the first few of them."""
-        return [_layers(each) for each in self._shapes[:TABLES]]
+        """The layers of all arms side by side, for the first few shapes of the sweep."""
+        return [_layers(arms, points) for arms, points in list(self._shapes.items())[:TABLES]]
 
     def summary(self) -> str:
         """The groups with their sizes and estimates, and the sum."""
@@ -126,9 +142,16 @@ class Overview:
         return assigned([each.seconds for each in self.groups], self.workers)
 
     @property
-    def _shapes(self) -> list[GroupOverview]:
-        """The first group of every shape: a large group may have been cut."""
-        return list({each.layers: each for each in reversed(self.groups)}.values())[::-1]
+    def _shapes(self) -> dict[Layers, list[Point]]:
+        """The layers of every arm, with the grid points at which they are these."""
+        at: dict[str, tuple[Point, dict[str, tuple[LayerRow, ...]]]] = {}
+        layers = {trial.number: each.layers for each in self.groups for trial in each.group.trials}
+        for trial in self._trials:
+            at.setdefault(repr(trial.point), (trial.point, {}))[1].setdefault(trial.arm, layers[trial.number])
+        found: dict[Layers, list[Point]] = {}
+        for point, arms in at.values():
+            found.setdefault(tuple(arms.items()), []).append(point)
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts."""
@@ -196,12 +219,74 @@ def _data_json(name: str, shape: DataShape) -> dict[str, Any]:
     return {"name": name, **{key: value for key, value in asdict(shape).items() if key != "findings"}, **found}
 
 
-def _layers(seen: GroupOverview) -> Table:
-    counts = [(layer.parameters, layer.trainable, layer.fixed) for layer in seen.layers]
+def _layers(arms: Layers, points: Sequence[Point]) -> Table:
+    """Return a row for each layer, which says what stands there in every arm; arms with the same layers share a column.
+
+    Rows are in the order of the forward pass. Layers that do nothing are left out.
+    """
+    columns: dict[tuple[LayerRow, ...], list[str]] = {}
+    for arm, layers in arms:
+        columns.setdefault(layers, []).append(arm)
     rows = [
-        (layer.name, layer.kind, "×".join(map(str, layer.shape)), *map("{:,}".format, numbers))
-        for layer, numbers in zip(seen.layers, counts, strict=True)
+        (name, _each(layers, _shape), *map(_what, layers), _each(layers, _count))
+        for name, layers in _aligned(list(columns))
+        if {*map(_what, layers)} != {MISSING}
     ]
-    totals = map("{:,}".format, map(sum, zip(*counts, strict=True)))
-    headers = ("layer", "kind", "output", "parameters", "trainable", "non-trainable")
-    return plain_table(headers, (*rows, ("total", "", "", *totals)), title=seen.label())
+    totals = {
+        "parameters": [sum(layer.parameters for layer in layers) for layers in columns],
+        "trainable": [sum(layer.trainable for layer in layers) for layers in columns],
+        "non-trainable": [sum(layer.fixed for layer in layers) for layers in columns],
+    }
+    rows += [(name, "", *map("{:,}".format, numbers), "") for name, numbers in totals.items()]
+    headers = ("layer", "output", *(", ".join(names) for names in columns.values()), "parameters")
+    cells = [cell for row in rows for cell in row]
+    notes = [text for sign, text in NOTES.items() if any(cell.startswith(sign) for cell in cells)]
+    table = plain_table(headers, rows, _shared(points), notes)
+    layer, output, *own, parameters = table.columns
+    return table.only([layer, replace(output, drop=1), *own, replace(parameters, drop=2)])
+
+
+def _aligned(arms: Sequence[Sequence[LayerRow]]) -> Iterator[tuple[str, list[LayerRow | None]]]:
+    """Yield names of layers with the layer of every arm, None where it has none; each arm's are in their order.
+
+    Norm layers share a row if they follow the same layer. What hangs on the layer above has its name left out.
+    """
+    order = list[tuple[str, str]]()
+    keyed = [dict(zip(_places(layers), layers, strict=True)) for layers in arms]
+    for own in map(list, keyed):
+        changes = SequenceMatcher(None, order, own, autojunk=False).get_opcodes()
+        merged = (order[i:j] if what == "equal" else order[i:j] + own[k:m] for what, i, j, k, m in changes)
+        order = list(chain.from_iterable(merged))
+    for behind, name in dict.fromkeys(order):
+        hangs = behind and name.startswith(f"{behind}.")
+        shown = HANGING + name[len(behind) + 1 :] if hangs else name
+        yield shown, [layers.get((behind, name)) for layers in keyed]
+
+
+def _places(layers: Sequence[LayerRow]) -> Iterator[tuple[str, str]]:
+    """Yield the name of a norm layer, or of what took its place, with that of the last other layer; of others alone."""
+    last = ""
+    for layer in layers:
+        slot = layer.norm or _what(layer) == MISSING
+        yield (last if slot else "", layer.name)
+        last = last if slot else layer.name
+
+
+def _shape(layer: LayerRow) -> str:
+    return "×".join(map(str, layer.shape))
+
+
+def _what(layer: LayerRow | None) -> str:
+    """Return what a layer is; nothing of one that does nothing."""
+    if layer is None or layer.kind.lower() == "identity":
+        return MISSING
+    return f"{MARK}{layer.norm}" if layer.norm else layer.kind
+
+
+def _count(layer: LayerRow) -> str:
+    return f"{layer.parameters:,}"
+
+
+def _each(layers: Sequence[LayerRow | None], said: Callable[[LayerRow], str]) -> str:
+    """Return what is said of a layer, of each arm where they differ."""
+    return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer))

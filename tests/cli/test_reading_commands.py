@@ -223,8 +223,9 @@ def test_show_of_a_configuration_and_of_a_run_say_the_same(runs: Path, cli: Comm
 )
 def test_show_prints_the_layers_of_the_book(cli: Command, config: str, norms: list[str], totals: list[str]) -> None:
     rows = [line.split() for line in cli("show", f"configs/{config}.yaml").out.splitlines()]
-    assert [row[3] for row in rows if row[1:2] == ["BatchNorm"]] == norms
-    assert [row[1:] for row in rows if row[:1] == ["total"]] == [totals]
+    assert [row[3] for row in rows if len(row) == 4 and row[2].startswith("•BatchNorm(")] == norms
+    counts = ("parameters", "trainable", "non-trainable")
+    assert [row[1] for row in rows if len(row) == 2 and row[0] in counts] == totals
 
 
 @pytest.mark.parametrize(

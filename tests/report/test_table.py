@@ -167,3 +167,14 @@ def test_what_does_not_fit_moves_up_or_goes_by_importance_and_is_named() -> None
     wide = printed(WIDE, 140)
     assert "Left out" not in wide
     assert "activation  lr " in wide
+
+
+def test_what_does_not_fit_at_all_is_continued_beside_the_first_column() -> None:
+    layers = plain_table(("layer", *"abcde"), (("conv", *(f"a_long_word_{arm}" for arm in "abcde")),))
+    lines = printed(layers, 40).splitlines()
+    assert [line.split() for line in lines if line.startswith("layer")] == [
+        ["layer", "a", "b"],
+        ["layer", "c", "d"],
+        ["layer", "e"],
+    ]
+    assert all(f"a_long_word_{arm}" in "\n".join(lines) for arm in "abcde")

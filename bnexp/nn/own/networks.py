@@ -44,6 +44,7 @@ class OwnDropout(nn.Module):
     def __init__(self, layer: Any, draws: TrialRandom | None):
         super().__init__()
         self.rate, self.draws, self.whole = float(layer.p), draws, not isinstance(layer, nn.Dropout)
+        self.stands_for = type(layer).__name__
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop units in training, or whole channels; uniforms are drawn as (B, C) or (B, places…, C)."""
@@ -234,6 +235,8 @@ def _plain(network: nn.Module) -> nn.Module:
 
 
 class _OneDeviceBatchNorm(_BatchNorm):
+    stands_for = "SyncBatchNorm"
+
     def _check_input_dim(self, input: Tensor) -> None:
         """Take any number of places, as SyncBatchNorm does."""
 

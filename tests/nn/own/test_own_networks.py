@@ -44,7 +44,7 @@ def layers(config: ExperimentConfig, arm: str) -> list[tuple[str, str]]:
 def test_arms_take_norm_layers_out_put_them_in_and_exchange_them() -> None:
     arms = dict.fromkeys(("as_written", "none", "before", "after"))
     config = experiment("Small", arms=arms | {"group": {"model.norm": {"kind": "group", "groups": 2}}})
-    rest = [("drop", "OwnDropout"), ("fc", "Linear")]
+    rest = [("drop", "Dropout"), ("fc", "Linear")]
     relu, conv1, conv2 = ("relu", "ReLU"), ("conv1", "Conv2d"), ("conv2", "Conv2d")
     bn1, bn2 = ("bn1", "BatchNorm2d"), ("bn2", "BatchNorm2d")
     assert layers(config, "as_written") == [conv1, bn1, relu, conv2, bn2, *rest]
