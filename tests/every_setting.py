@@ -20,6 +20,7 @@ CONTINUOUS: dict[str, Any] = {
     "train.clip.value": 0.5,
     "train.clip.norm_per_tensor": 0.5,
     "train.clip.norm_global": 0.5,
+    "train.clip.adaptive": 0.5,
 }
 SHAPING: dict[str, Any] = {
     "data.name": "digits",

@@ -141,6 +141,7 @@ SYNONYMS = {
     "train.clip.value": "clip_value",
     "train.clip.norm_per_tensor": "clipnorm",
     "train.clip.norm_global": "grad_clip clip_grad max_grad_norm global_clipnorm",
+    "train.clip.adaptive": "agc adaptive_grad_clip adaptive_gradient_clipping",
     "train.precision": "dtype amp fp16 mixed_precision",
     "train.augment": "aug augmentation data_augmentation",
     "train.record_at": "log_every eval_every record_every",

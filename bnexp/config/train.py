@@ -42,6 +42,17 @@ class ClipSettings(Settings):
     here)."""
     norm_global: Positive | None = None
     """Scale the whole gradient down to this norm (clip_grad_norm_ in PyTorch, which also adds 1e-6 to the norm)."""
+    adaptive: Positive | None = None
+    """Scale each unit's gradient down to this share of the norm of the unit's weights, such as 0.01, in place of other
+    clipping (Brock et al. 2021). The norm counts as 0.001 at least; a bias, γ or β is one unit as a whole; the output
+    layer is left out."""
+
+    @model_validator(mode="after")
+    def _adaptive_is_alone(self) -> Self:
+        others = [name for name in ("value", "norm_per_tensor", "norm_global") if getattr(self, name) is not None]
+        if self.adaptive is not None and others:
+            raise ValueError(f"adaptive clips in place of {listed(others)}: give one of them, and null for the other")
+        return self
 
 
 class ScheduleOptions(Settings):

@@ -52,6 +52,13 @@ SCHEMES: dict[str, Callable[[Weight], Weight]] = {
 """From standard normal draws (out, in, …) to weights, by the name in model.init.scheme."""
 
 
+def weight_layers(network: nn.Module) -> list[Any]:
+    """Return the linear layers and convolutions in the order of the data; the last one is the output layer."""
+    if isinstance(network, OwnNetworks):
+        return network.weight_layers()
+    return [module for module in network.modules() if isinstance(module, Linear | Conv2d)]
+
+
 @torch.no_grad()
 def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[int]) -> None:
     """Set the weights of every linear layer and convolution; trial k gets the draws of seeds[k] shaped by inits[k].
@@ -62,10 +69,7 @@ def initialize(model: nn.Module, inits: Sequence[InitSettings], seeds: Sequence[
     """
     if isinstance(model, OwnNetworks):
         model.draw_weights(seeds)
-        layers: list[Any] = model.weight_layers()
-    else:
-        layers = [module for module in model.modules() if isinstance(module, Linear | Conv2d)]
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(weight_layers(model)):
         shape = layer.weight.shape[1:]
         wanted = [(init.scheme, seed) for init, seed in zip(inits, seeds, strict=True)]
         drawn: dict[tuple[str, int], Weight] = {

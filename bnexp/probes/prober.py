@@ -246,7 +246,7 @@ class Prober:
             settings,
             self._group.shared_seeds[self._seed_rows(shard)],
             self._seeds[trials],
-            Clipping.of(limits, theta),
+            Clipping.of(limits, shard.network),
             memory={},
             step=0,
             rate_K=theta.new_zeros(len(shard)),

@@ -91,7 +91,7 @@ class GroupTrainState:
         thetas = parameters.matrices
         self._optimizer = self._train.optimizer_spec.load()(rules, thetas, parameters.decayed, buffer)
         clips = [train.clip for train in rules]
-        self._clips = [Clipping.of(clips[shard.first : shard.end], thetas[0]) for shard in self.shards]
+        self._clips = [Clipping.of(clips[shard.first : shard.end], shard.network) for shard in self.shards]
         noted = between_records(group, data.shape)
         self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), noted, like=thetas[0])
 

@@ -42,7 +42,7 @@ TURNS: dict[str, list[Any]] = {
     "model.dropout_at": ["each", "last", "before_norm", "after_norm"],
     "train.precision": ["bf16", "fp32", "tf32", "fp64"],
     "train.optimizer": list(OPTIMIZERS),
-    "train.clip": [{"value": 1.0, "norm_per_tensor": 1.0, "norm_global": 1.0}, {}, {}],
+    "train.clip": [{"value": 1.0, "norm_per_tensor": 1.0, "norm_global": 1.0}, {"adaptive": 0.01}, {}],
     "train.augment": ["flip_crop_cutout", "none", "flip_crop"],
 }
 """Values that settings take one after the other, from one network to the next."""

@@ -5,18 +5,35 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from bnexp.config.train import ClipSettings
+from bnexp.nn.build import weight_layers
 from bnexp.nn.clipping import Clipping
-from tests.helpers import EXACT_FLOAT64, PRINTED_DIGITS, assert_close, noise
+from bnexp.training.group_state import GroupTrainState
+from tests.helpers import (
+    EXACT_FLOAT64,
+    PRINTED_DIGITS,
+    assert_close,
+    made_up_data,
+    noise,
+    randomized,
+    small_group,
+)
+from tests.nn.own import user_networks
+from tests.nn.plain import network
 
 SIZES = [4, 3, 5]
 
 
 def clipped(grad_KP: torch.Tensor, *clips: dict[str, Any], sizes: list[int] | None = None) -> torch.Tensor:
-    clipping = Clipping.of([ClipSettings.model_validate(clip) for clip in clips], grad_KP)
+    clipping = of(grad_KP, *clips)
     return torch.cat(list(clipping(grad_KP.split(sizes or grad_KP.shape[1], dim=1))), dim=1)
+
+
+def of(like_KP: torch.Tensor, *clips: dict[str, Any]) -> Clipping:
+    return Clipping.of([ClipSettings.model_validate(clip) for clip in clips], nn.ParameterList([like_KP]))
 
 
 def gradient(trials: int = 3) -> torch.Tensor:
@@ -71,7 +88,7 @@ def test_value_comes_first_then_each_tensor_then_the_whole() -> None:
 
 def test_without_any_threshold_the_gradient_is_handed_through() -> None:
     gradients = gradient().split(SIZES, dim=1)
-    assert Clipping.of([ClipSettings()] * 3, gradients[0])(gradients) is gradients
+    assert of(gradients[0], {}, {}, {})(gradients) is gradients
 
 
 def test_an_infinite_component_is_clamped_like_any_large_one() -> None:
@@ -88,3 +105,60 @@ def test_what_has_no_finite_norm_becomes_nan_and_not_a_gradient_of_zero(componen
     assert second.isnan().all()
     assert round(float(first.norm()), 4) == round(float(third.norm()), 4) == 0.5
     assert clipped(grad_KP, {"norm_global": 0.5}, sizes=SIZES).isnan().all()
+
+
+def plain_adaptive(theta: torch.Tensor, grad: torch.Tensor, limit: float) -> torch.Tensor:
+    """Brock et al. 2021, equation 3, a unit at a time; a vector is one unit, as in their program."""
+    if theta.ndim == 1:
+        return plain_adaptive(theta[None], grad[None], limit)[0]
+    units = []
+    for weights, each in zip(theta, grad, strict=True):
+        floor = max(float(weights.norm()), 1e-3)
+        units.append(each * (limit * floor / float(each.norm())) if float(each.norm()) / floor > limit else each)
+    return torch.stack(units)
+
+
+def adaptive(network: nn.Module, gradient: list[torch.Tensor], *limits: float | None) -> list[torch.Tensor]:
+    settings = [ClipSettings(adaptive=limit) for limit in limits]
+    return list(Clipping.of(settings, network)([grad.flatten(1) for grad in gradient]))
+
+
+@pytest.mark.parametrize("family", ["mlp", "resnet"])
+def test_adaptive_clipping_compares_each_units_gradient_with_its_weights(family: str) -> None:
+    shape: dict[str, Any] = {"mlp": {"depth": 2}, "resnet": {"family": "resnet", "depth": 8}}[family]
+    made = randomized(network(shape | {"width": 4, "norm": "layer"}, [0, 0, 3], (1, 4, 4)))
+    named = {name: theta.detach() for name, theta in made.named_parameters()}
+    named["output.weight"] *= 1e-3
+    next(iter(named.values()))[0, 1] = 0  # a unit without weights
+    gradient = [0.1 * noise(*theta.shape, seed=500 + i) for i, theta in enumerate(named.values())]
+    found = adaptive(made, gradient, 0.02, None, 0.1)
+    changed = set()
+    for (name, theta), grad, mine in zip(named.items(), gradient, found, strict=True):
+        for k, limit in ((0, 0.02), (2, 0.1)):
+            expected = grad[k] if name.startswith("output") else plain_adaptive(theta[k], grad[k], limit)
+            assert_close(mine[k], expected.flatten(), EXACT_FLOAT64)
+            changed |= {name} if not torch.equal(mine[k], grad[k].flatten()) else set()
+        assert torch.equal(mine[1], grad[1].flatten())
+    assert changed == {name for name in named if not name.startswith("output")}
+
+
+def test_adaptive_clipping_leaves_the_output_layer_of_somebodys_network() -> None:
+    own = {"family": "module", "source": f"{user_networks.__file__}:Small", "depth": None, "width": None}
+    group = small_group(model=own)
+    made = GroupTrainState(group, made_up_data(group, side=8)).network
+    gradient = [noise(*theta.shape, seed=i) for i, theta in enumerate(made.parameters())]
+    found = adaptive(made, gradient, 1e-3)
+    kept = [torch.equal(mine, grad.flatten(1)) for mine, grad in zip(found, gradient, strict=True)]
+    layer = {id(theta) for theta in weight_layers(made)[-1].parameters()}
+    assert kept == [id(theta) in layer for theta in made.parameters()]
+    assert sum(kept) == 2
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_unit_whose_gradient_has_no_finite_norm_becomes_nan_under_adaptive_clipping(bad: float) -> None:
+    theta, grad = torch.ones(2, 2, 3), torch.ones(2, 2, 3)
+    grad[:, 1, 2] = bad
+    (found,) = adaptive(nn.ParameterList([theta]), [grad], 0.5, None)
+    assert found[0, 3:].isnan().any()
+    assert torch.equal(found[0, :3], torch.full((3,), 0.5))
+    assert torch.equal(found[1].nan_to_num(7.0), grad[1].flatten().nan_to_num(7.0))

@@ -1,6 +1,7 @@
 """One trial by hand: the program a reader would write with torch.nn, torch.optim and docs/reproducibility.md."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,27 @@ def started(model: dict[str, Any], image: tuple[int, int, int]) -> nn.Module:
     return made
 
 
-def trained(made: nn.Module, optimizer: torch.optim.Optimizer, x_BCHW: Tensor, y: Tensor, size: int) -> np.ndarray:
+def clip_adaptively(made: nn.Module, limit: float) -> None:
+    """Adaptive gradient clipping, unit by unit (Brock et al. 2021, equation 3), of all but the output layer."""
+    output = [layer for layer in made.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][-1]
+    left = {id(parameter) for parameter in output.parameters()}
+    for parameter in made.parameters():
+        if parameter.grad is not None and id(parameter) not in left:
+            vector = parameter.ndim == 1
+            rows = (parameter.detach()[None], parameter.grad[None]) if vector else (parameter.detach(), parameter.grad)
+            for weights, grad in zip(*rows, strict=True):
+                grad *= min(1.0, limit * max(float(weights.norm()), 1e-3) / max(float(grad.norm()), 1e-300))
+
+
+CLIPS: dict[str, Callable[[nn.Module, float], object]] = {
+    "norm_global": lambda made, limit: torch.nn.utils.clip_grad_norm_(made.parameters(), limit),
+    "adaptive": clip_adaptively,
+}
+
+
+def trained(
+    made: nn.Module, optimizer: torch.optim.Optimizer, x_BCHW: Tensor, y: Tensor, size: int, clip: dict[str, float]
+) -> np.ndarray:
     """Loss and accuracy over the training images before training and after each epoch."""
     seen = []
     for epoch in range(EPOCHS + 1):
@@ -79,7 +100,8 @@ def trained(made: nn.Module, optimizer: torch.optim.Optimizer, x_BCHW: Tensor, y
             for batch in order.split(size):
                 optimizer.zero_grad()
                 F.cross_entropy(made(x_BCHW[batch]), y[batch], label_smoothing=0.1).backward()
-                torch.nn.utils.clip_grad_norm_(made.parameters(), 0.5)
+                for kind, limit in clip.items():
+                    CLIPS[kind](made, limit)
                 optimizer.step()
         with torch.no_grad():
             logits = made.eval()(x_BCHW)
@@ -87,20 +109,28 @@ def trained(made: nn.Module, optimizer: torch.optim.Optimizer, x_BCHW: Tensor, y
     return np.array(seen)
 
 
-def assert_as_by_hand(model: dict[str, Any], name: str, size: int = 16, images: int = IMAGES, side: int = SIDE) -> None:
+def assert_as_by_hand(
+    model: dict[str, Any],
+    name: str,
+    size: int = 16,
+    images: int = IMAGES,
+    side: int = SIDE,
+    clip: dict[str, float] | None = None,
+) -> None:
     """Train a network of bnexp and the same one in plain PyTorch, and compare all that they have learned."""
+    clip = clip or {"norm_global": 0.5}
     model = {"activation": "relu", "init": "he"} | model
     train = {"optimizer": name, "lr": 0.01, "weight_decay": 0.01, "decay_all": True, "nesterov": name == "sgd"}
     train |= {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
     train |= {"epochs": EPOCHS, "batch_size": size, "precision": "fp64"}
-    train |= {"label_smoothing": 0.1, "clip": {"norm_global": 0.5}}
+    train |= {"label_smoothing": 0.1, "clip": clip}
     group = only_group(experiment(model=model, arms={"only": {}}, train=train, seeds=[SEED]))
     data = made_up_data(group, images, side=side, channels=3)
     progress, made = finished(group, data), started(model, data.shape.image)
 
     optimizer = OPTIMIZERS[name](parameter for parameter in made.parameters() if parameter.requires_grad)
     x_BCHW = data.inputs(data.train.images_NP).view(-1, *data.shape.image)
-    expected = trained(made, optimizer, x_BCHW, data.train.labels_N, size)
+    expected = trained(made, optimizer, x_BCHW, data.train.labels_N, size, clip)
     assert_close(curve([each.record for each in progress], 0)[:, :2], expected, PLAIN_FLOAT64)
     network = GroupTrainState(group, data).network
     arrays = progress[-1].snapshot().arrays
@@ -143,6 +173,11 @@ def test_skipinit_by_hand(family: str, name: str) -> None:
 @pytest.mark.parametrize(("placement", "name"), crossed(PLACES, list(OPTIMIZERS), fast=2))
 def test_every_optimizer_by_hand(placement: str, name: str) -> None:
     assert_as_by_hand(FAMILIES["mlp"] | {"norm": placement, "activation": "tanh", "dropout": 0.3}, name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adaptive_clipping_by_hand(family: str) -> None:
+    assert_as_by_hand(FAMILIES[family] | {"norm": "none"}, "sgd", clip={"adaptive": 0.05})
 
 
 @pytest.mark.parametrize(("family", "placement"), crossed(["vgg", "resnet"], PLACES, fast=2))

@@ -33,6 +33,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "train.clip.value": {},
     "train.clip.norm_per_tensor": {},
     "train.clip.norm_global": {},
+    "train.clip.adaptive": {},
 }
 """What is rounded, and the settings that it takes to have an effect."""
 IN_OTHER_SHAPES = {"data.feature_scale": lambda value: {0: value}, "train.betas": lambda value: [value, 0.9]}

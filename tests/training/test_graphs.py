@@ -40,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "weight_decay": 0.01},
     "nadam": {"optimizer": "nadam"},
     "rmsprop": {"optimizer": "rmsprop", "momentum": 0.5},
+    "adaptive clipping": {"clip": {"adaptive": 0.01}},
     "clipping": {"clip": {"value": 0.1, "norm_per_tensor": 0.2, "norm_global": 0.3}},
     "input norm": {"model": {"norm": {"input": True, "placement": "after"}}},
     "layer norm": {"model": {"norm": {"kind": "layer"}}},

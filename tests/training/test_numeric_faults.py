@@ -24,7 +24,7 @@ from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, fini
 
 KINDS = ["none", "batch", "layer", "group"]
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop"]
-CLIPS: list[dict[str, float]] = [{}, {"value": 0.1}, {"norm_per_tensor": 0.1}, {"norm_global": 0.1}]
+CLIPS: list[dict[str, float]] = [{}, {"value": 0.1}, {"norm_per_tensor": 0.1}, {"norm_global": 0.1}, {"adaptive": 0.1}]
 EXTREME_EXAMPLES = 300
 """Trainings with settings at the ends of what a configuration may say."""
 PER_EPOCH = 6
@@ -168,7 +168,7 @@ INFINITE, SQUARES_OVERFLOW = lopsided(1e-36, 1e21), lopsided(1e-30, 1e15)
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "clip", "budget"), pairwise(OPTIMIZERS, [None, "norm_per_tensor", "norm_global"], [1, 6])
+    ("optimizer", "clip", "budget"), pairwise(OPTIMIZERS, [None, "norm_per_tensor", "norm_global", "adaptive"], [1, 6])
 )
 def test_an_infinite_gradient_of_a_finite_loss_diverges(optimizer: str, clip: str | None, budget: int) -> None:
     # Seen in the next batch's loss or, where there is none, in the record.

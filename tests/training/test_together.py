@@ -88,7 +88,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "weight_decay": 0.01,
             "schedule": draw(st.sampled_from(["constant", "exponential", "one_cycle", "warmup_cosine", "step"])),
             "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
-            "clip": draw(st.sampled_from([{}, {"norm_global": 0.5}])),
+            "clip": draw(st.sampled_from([{}, {"norm_global": 0.5}, {"adaptive": 0.02}])),
             "augment": draw(st.sampled_from(["none", "flip_crop", "flip_crop_cutout"])),
             "precision": "fp64",
         },

@@ -189,7 +189,8 @@ def clipping_numbers() -> Iterator[Finding]:
 
 def _clip(tensors: Sequence[Sequence[float]], **settings: float) -> list[Tensor]:
     gradient = [torch.tensor([grad], dtype=torch.float64) for grad in tensors]
-    return [grad_KP[0] for grad_KP in Clipping.of([ClipSettings(**settings)], gradient[0])(gradient)]
+    clip = Clipping.of([ClipSettings(**settings)], nn.ParameterList(gradient))
+    return [grad_KP[0] for grad_KP in clip(gradient)]
 
 
 def _angle(clipped: Tensor) -> float:
