@@ -75,6 +75,15 @@ class SeedGenerators:
                 generator.manual_seed(stream_seed(seed, name, indices[name]))
         self.start_step()
 
+    def state(self) -> list[Tensor]:
+        """Return how far every stream has been drawn, on the host."""
+        return [generator.get_state() for generator in self._streams.values()]
+
+    def load(self, state: Sequence[Tensor]) -> None:
+        """Go back, or forth, to a state from `state()`."""
+        for generator, each in zip(self._streams.values(), state, strict=True):
+            generator.set_state(each)
+
     def start_step(self) -> None:
         """Forget what was drawn: the next draws are new ones."""
         self._drawn.clear()

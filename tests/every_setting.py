@@ -53,6 +53,7 @@ SHAPING: dict[str, Any] = {
     "model.norm.momentum": 0.5,
     "model.norm.eps": 0.5,
     "model.norm.statistics": "population",
+    "model.norm.freeze_at": 3,
     "model.norm.groups": 4,
     "model.norm.group_size": 4,
     "model.norm.gamma": 0.5,

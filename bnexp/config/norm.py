@@ -1,9 +1,9 @@
 """Which normalisation a trial's network has, and where."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
 from bnexp.config.keys import nearest_value
@@ -33,8 +33,10 @@ class NormSpec(Spec):
     """Keeps a centred copy of its input until the backward pass, besides its output."""
 
 
-AVERAGES = ("momentum", "statistics")
-"""Settings of the running statistics."""
+AVERAGES = ("momentum", "statistics", "freeze_at")
+"""Settings of statistics over the batch, and of their running averages."""
+OVER_THE_BATCH = ("freeze_at",)
+"""Those of them that other kinds refuse."""
 NORMS: dict[str, NormSpec] = {
     "none": NormSpec("torch.nn:Identity"),
     "batch": NormSpec("bnexp.nn.norm:BatchNorm", batch_statistics=True, options=(*AVERAGES, "steps")),
@@ -88,6 +90,9 @@ class NormSettings(Settings):
     statistics: Literal["ema", "population"] = "ema"
     """What evaluation normalises with: running averages over the batches (ema), or statistics recomputed over the
     training images, without augmentation (population)."""
+    freeze_at: Count | None = None
+    """The update, counted from 1, from which on the running statistics normalise in training, too: they no longer
+    change, and γ and β go on learning (Wu & Johnson 2021). null = never."""
     groups: Count = 8
     """group: number of groups of features."""
     group_size: Count | None = None
@@ -116,6 +121,21 @@ class NormSettings(Settings):
     def averages(self) -> bool:
         """True if evaluation normalises with running averages over the batches of the training."""
         return self.spec.batch_statistics and self.statistics == "ema"
+
+    @property
+    def frozen_from(self) -> int | None:
+        """The first update that normalises with running statistics; None where there is none."""
+        return self.freeze_at if self.spec.batch_statistics else None
+
+    @model_validator(mode="after")
+    def _batch_is_normalised_over(self) -> Self:
+        for name in OVER_THE_BATCH:
+            if getattr(self, name) is not None and self.kind != "none" and name not in self.spec.options:
+                advice = "leave it out, or set kind: batch"
+                raise ValueError(f"{name}: {self.kind} takes no statistics over the batch; {advice}")
+        if self.frozen_from and self.statistics == "population":
+            raise ValueError("freeze_at keeps running statistics, which statistics: population replaces; set ema")
+        return self
 
     @classmethod
     def expand(cls, value: Any) -> Any:

@@ -9,6 +9,7 @@ batches of all steps one after the other.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -79,9 +80,11 @@ class RunningNorm(Norm):
 
     Attributes:
         running_mean: (K, C), starting at 0.
+        frozen: whether training normalises with the running statistics, too, and leaves them as they are.
     """
 
     running_mean: Tensor
+    frozen = False
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
@@ -277,6 +280,25 @@ class StepBatchNorm(BatchNorm):
                 running_KRC.lerp_(batch_KTC.mean(1, keepdim=True) if shared else batch_KTC, self.momentum)
 
 
+def running_norms(model: nn.Module) -> list[Any]:
+    """Return the norm layers that have running statistics, those of torch among them."""
+    return [module for module in model.modules() if isinstance(module, RunningNorm | _BatchNorm)]
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Let running statistics normalise from now on in training mode, too, where `train_mode` sets it."""
+    for norm in running_norms(model):
+        norm.frozen = True
+        norm.eval()
+
+
+def train_mode(model: nn.Module) -> None:
+    """Put a model into training mode, all but the norm layers whose statistics are frozen."""
+    model.train()
+    for norm in running_norms(model):
+        norm.train(not getattr(norm, "frozen", False))
+
+
 @torch.no_grad()
 def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]]) -> None:
     """Replace the running statistics by averages over batches (Ioffe & Szegedy 2015, algorithm 2, line 10).
@@ -285,7 +307,7 @@ def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]
     m/(m−1)) are averaged over the batches, which should be of one size. The model is left in
     evaluation mode.
     """
-    norms = [module for module in model.modules() if isinstance(module, RunningNorm | _BatchNorm)]
+    norms = running_norms(model)
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnexp.nn.layers import Conv2d, Linear, losses
-from bnexp.nn.norm import Norm
+from bnexp.nn.norm import Norm, train_mode
 from bnexp.nn.own.calls import ACTIVATION_LAYERS, NORM_LAYERS, WEIGHT_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.own.surgery import Placed
@@ -110,7 +110,7 @@ class Networks:
 
     def loss(self, theta: Theta, batch: Batch) -> Float[Tensor, " K"]:
         """Return each trial's mean loss over a batch."""
-        self.module.train()
+        train_mode(self.module)
         return losses(self.logits(theta, batch), batch.labels_SB, self._smoothing).mean(1)
 
     def gradient(self, theta: Theta, batch: Batch) -> tuple[Float[Tensor, " K"], Theta]:

@@ -16,6 +16,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset
 from bnexp.errors import Problem, nearest
 from bnexp.nn.clipping import Clipping
+from bnexp.nn.norm import freeze_statistics
 from bnexp.nn.own.networks import OWN
 from bnexp.nn.shards import Shard
 from bnexp.nn.table import layer_table
@@ -185,6 +186,11 @@ class Prober:
             return recorded if probe.every is None else step % probe.every == 0
 
         return [probe for probe in self._probes if now(probe)]
+
+    def freeze(self) -> None:
+        """Let the running statistics normalise in training mode from now on."""
+        for _, context in self._parts:
+            freeze_statistics(context.networks.module)
 
     def before_update(self, due: Sequence[ProbeSettings]) -> None:
         """Keep what the probes to be taken after the coming update need of the time before it."""

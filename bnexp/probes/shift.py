@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Split
-from bnexp.nn.norm import BatchNorm, Norm, RunningNorm, refit_statistics
+from bnexp.nn.norm import BatchNorm, Norm, refit_statistics, running_norms, train_mode
 from bnexp.nn.own.surgery import Placed
 from bnexp.probes.networks import Batch, Networks, Theta
 from bnexp.probes.prober import ProbeContext, Value, chosen, norms
@@ -169,7 +169,7 @@ def _input_variances(
     networks, theta = context.networks, context.networks.theta()
     sums: dict[str, Tensor] = {}
     for batch in context.drawn_batches(count):
-        networks.module.train(training)
+        train_mode(networks.module) if training else networks.module.eval()
         with networks.watching() as (inputs, _):
             networks.logits(theta, batch)
         for layer, norm in layers.items():
@@ -204,9 +204,8 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     count = settings.batches or len(data.train)
     refit_statistics(networks.module, (batch.x_SBP for batch in context.batches(count)))
     population_KN = _predictions(context, split)
-    for norm in networks.norms.values():
-        if isinstance(_inner(norm), RunningNorm | _BatchNorm):
-            norm.train()
+    for norm in running_norms(networks.module):
+        norm.train()
     batch_KN = _predictions(context, split)
     labels_N = split.labels_N[: batch_KN.shape[1]]
     for name, predictions_KN in (("batch", batch_KN), ("running", running_KN), ("population", population_KN)):

@@ -6,6 +6,7 @@ from math import prod
 from bnexp.config.model import FAMILIES
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted, listed
+from bnexp.config.train import TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
 from bnexp.errors import ConfigError, Problem
@@ -41,6 +42,7 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
     yield from (
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
     )
+    yield from (Problem(source, "model.norm.freeze_at", message) for message in _late_freezes(trials, train_images))
 
 
 def _no_pictures(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
@@ -89,11 +91,25 @@ def _late_drops(trials: Sequence[Trial], train_images: int) -> Iterator[str]:
     for train in {trial.settings.train: None for trial in trials if trial.settings.train.schedule == "step"}:
         if train.batch_size > train_images:
             continue  # said of the batches
-        per_epoch = steps_per_epoch(train_images, train.batch_size, train.sampling, train.drop_last)
+        per_epoch = _updates_per_epoch(train, train_images)
         for epoch in train.schedule_options.step_at or ():
             if epoch * per_epoch >= train.total_steps(per_epoch):
                 budget = f"train.steps: {train.steps}" if train.steps else f"train.epochs: {train.total_steps(1)}"
                 yield f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
+
+
+def _late_freezes(trials: Sequence[Trial], train_images: int) -> Iterator[str]:
+    """Yield updates from which on statistics are to be frozen, and which the training doesn't reach."""
+    for train, first in {(trial.settings.train, trial.settings.model.norm.frozen_from): None for trial in trials}:
+        if first is None or train.batch_size > train_images:
+            continue  # the latter is said of the batches
+        last = train.total_steps(_updates_per_epoch(train, train_images))
+        if first > last:
+            yield f"{first}: the training ends with update {last}; lower it, or train longer"
+
+
+def _updates_per_epoch(train: TrainSettings, train_images: int) -> int:
+    return steps_per_epoch(train_images, train.batch_size, train.sampling, train.drop_last)
 
 
 def _uneven_inputs(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterator[str]:

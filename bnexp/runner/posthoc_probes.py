@@ -20,6 +20,7 @@ from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import Local
 from bnexp.engines.planning import makespan
 from bnexp.errors import ConfigError, InputError, Problem
+from bnexp.nn.norm import freeze_statistics
 from bnexp.nn.shards import shards
 from bnexp.plan import Trial, TrialGroup, groups
 from bnexp.probes.prober import Prober, unknown_layers
@@ -184,6 +185,8 @@ def _measure(
     seeds, data = [trial.seed for trial in group.trials], datasets[data_key(group)]
     draws, weights = TrialRandom(SeedGenerators(seeds, device), seeds), trained[group.numbers[0]].weights
     network = networks([trained[number] for number in group.numbers], data.shape, device, draws)
+    if (frozen_from := group.settings.model.norm.frozen_from) and weights.step >= frozen_from:
+        freeze_statistics(network)
     with numerics(full_precision(group.settings.train), device):
         prober = Prober(group, network, shards(network, draws, shard_sizes(group, device)), data, probes)
         rate_K = torch.tensor([rates[number] for number in group.numbers], device=device)

@@ -57,8 +57,7 @@ def evaluator(train_state: GroupTrainState) -> Evaluate:
 class GraphedUpdate:
     """An update that is recorded once and repeated with inputs of the same shape.
 
-    Recording runs the update, so the group's state is put back afterwards. Random numbers drawn meanwhile are not
-    rewound: record between epochs, since each epoch seeds its generators again.
+    Recording runs the update, so the group's state and its random streams are put back afterwards.
 
     Args:
         train_state: the group.
@@ -76,7 +75,9 @@ class GraphedUpdate:
         self._step = torch.ones((), dtype=torch.int64, device=device)
         # On the host, so that a GPU need not hold the state twice.
         before = {name: tensor.to("cpu", copy=True) for name, tensor in train_state.state_dict().items()}
+        drawn = train_state.streams.state()
         self._repeat = record(self._update, train_state.streams)
+        train_state.streams.load(drawn)
         train_state.load_state_dict(before)
 
     def __call__(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:

@@ -13,7 +13,7 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.build import build
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
-from bnexp.nn.norm import Noise, refit_statistics
+from bnexp.nn.norm import Noise, freeze_statistics, refit_statistics, train_mode
 from bnexp.nn.shards import Matrices, Parameters, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
@@ -117,6 +117,11 @@ class GroupTrainState:
         self._optimizer.update(gradient, rate_K1)
         self._divergence.watch(loss_K, step)
 
+    def freeze(self) -> None:
+        """Let the running statistics normalise in all updates to come."""
+        for shard in self.shards:
+            freeze_statistics(shard.network)
+
     def evaluate(self, step: int | Int[Tensor, ""]) -> Float[Tensor, "M K"]:
         """Return the rows of `Divergence.rows`, and then loss and accuracy on each split with images, one row each.
 
@@ -153,7 +158,7 @@ class GroupTrainState:
 
         def compute(shard: Shard, clip: Clipping) -> tuple[Float[Tensor, " k"], Matrices]:
             if not shard.network.training:
-                shard.network.train()
+                train_mode(shard.network)
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
             logits_KBC = self._forward(shard.network, x_SBP[rows])

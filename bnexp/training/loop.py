@@ -76,6 +76,7 @@ class _Run:
         self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
         self._per_epoch = updates_per_epoch(group, data.shape)
         self._total = total_steps(group, data.shape)
+        self._frozen_from = group.settings.model.norm.frozen_from
         self._epoch = self._step = 0
         self._seconds = self._probing = 0.0
         self._found: list[ProbeRecord] = []
@@ -94,7 +95,13 @@ class _Run:
             self.train_state.load_state_dict(state)
             remembered = {name: tensor for name, tensor in state.items() if name.startswith(REMEMBERED)}
             self._prober.load({name.removeprefix(REMEMBERED): tensor for name, tensor in remembered.items()})
+        if self._frozen_from and self._step >= self._frozen_from:
+            self._freeze()
         self._update, self._evaluate = updater(self.train_state), evaluator(self.train_state)
+
+    def _freeze(self) -> None:
+        self.train_state.freeze()
+        self._prober.freeze()
 
     def release(self) -> None:
         """Let go of all that lies on the device: whoever keeps a record of this run keeps the run, but no memory."""
@@ -118,6 +125,10 @@ class _Run:
                 self._batches(), lr_SK, self._on_device(lr_SK), steps, strict=False
             ):
                 self._step += 1
+                if self._step == self._frozen_from:
+                    self._freeze()
+                    del self._update  # what a graph of it holds goes before the next one is captured
+                    self._update = updater(self.train_state)
                 due = self._step in recorded
                 if probes := self._prober.due(self._step, due):
                     with self._timed():

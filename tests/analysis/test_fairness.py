@@ -265,6 +265,12 @@ def test_where_the_momentum_is_swept_the_worst_grid_point_is_named(make_folder) 
     assert "(norm.momentum 0.02; only at model.norm.momentum 0.02)" in warnings(one)[-1]
 
 
+def test_running_averages_that_the_network_was_trained_with_do_not_lag(make_folder) -> None:
+    slow = {"model.norm.momentum": 0.01}
+    run = make_folder(**SIX, arms={"none": None, "slow": slow, "frozen": slow | {"model.norm.freeze_at": 20}})
+    assert [line.split(":")[0] for line in warnings(run)] == ["running averages of slow"]
+
+
 def test_arms_go_by_their_labels(make_folder) -> None:
     arms = {"none": None, "before": None, "slow": {"model.norm.placement": "before", "train.epochs": 20}}
     labels = {"none": "without BN", "before": "BN", "slow": "slow BN"}

@@ -121,6 +121,7 @@ def test_a_fault_in_a_probe_is_found(fault: Callable[[torch.Tensor], object], mo
     ("family", "special"),
     [
         ("mlp", {"precision": "tf32"}),
+        ("mlp", {"model": {"norm": {"freeze_at": 3}}}),
         pytest.param("vgg", {"precision": "bf16", "augment": "flip_crop_cutout"}, marks=pytest.mark.slow),
         pytest.param("resnet", {"precision": "fp64", "optimizer": "adam"}, marks=pytest.mark.slow),
         pytest.param("rnn", {"sampling": "by_class"}, marks=pytest.mark.slow),

@@ -143,15 +143,20 @@ def move(made: Plain, target: Plain, place: int) -> None:
                 theta.data = other.detach().clone()
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "vgg, dropout"])
-def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "frozen"),
+    [("mlp", False), ("mlp, norm after, dropout", False), ("mlp, norm after, dropout", True), ("vgg, dropout", False)],
+)
+def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name: str, frozen: bool) -> None:
     train_state = in_training(MODELS[name])
     train_state.update(torch.arange(16)[None], rates(train_state)[:, None], torch.tensor(1))
+    if frozen:
+        train_state.freeze()
     found = find(train_state, {"name": "variance_shift", "batches": 4}, step=2)
     layers = layers_of(found, "variance_shift")
     for k in range(2):
         running = [norm.get_buffer("running_var").numpy().copy() for norm in Plain(train_state, k).norms]
-        trained, met = (inputs_of_norms(Plain(train_state, k), training) for training in (True, False))
+        trained, met = (inputs_of_norms(Plain(train_state, k), training, frozen) for training in (True, False))
         for place, layer in enumerate(layers):
             within = np.mean([x_NC.var(0, ddof=1) for x_NC in trained[place]], axis=0)
             seen = np.concatenate(met[place]).var(0)
@@ -160,9 +165,11 @@ def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name:
                 assert_close(found[layer, measure][k], expected, PLAIN_FLOAT64)
 
 
-def inputs_of_norms(made: Plain, training: bool) -> list[list[np.ndarray]]:
+def inputs_of_norms(made: Plain, training: bool, frozen: bool) -> list[list[np.ndarray]]:
     """Inputs of each norm layer in four drawn batches."""
     made.network.train(training)
+    for norm in made.norms:
+        norm.train(training and not frozen)
     watched = [made.watch(made.norms, made.drawn(i, 2), i, 2)[1] for i in range(4)]
     return [[rows(pairs[place][0]) for pairs in watched] for place in range(len(made.norms))]
 
@@ -218,6 +225,13 @@ def test_accuracies_are_those_of_plain_pytorch_in_three_modes(name: str, images:
             if mode != "running":
                 agreement = (predicted == each["running"]).mean()
                 assert_close(found[f"{mode}_agreement"][k], agreement, EXACT_FLOAT64)
+
+
+def test_the_mode_of_the_batch_takes_its_statistics_where_training_no_longer_does() -> None:
+    train_state, found = trained("mlp, norm after, dropout")
+    train_state.freeze()
+    for (_, name), row in find(train_state, "mode_gap", step=3).items():
+        assert row.tolist() == found[name.removeprefix("mode_gap.")].tolist()
 
 
 def test_modes_do_differ_here() -> None:

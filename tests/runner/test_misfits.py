@@ -125,6 +125,17 @@ def test_a_smaller_last_batch_is_an_update_of_its_epoch(drop_last: bool, epochs:
     assert [int(problem.message.split(":")[0]) for problem in found] == epochs
 
 
+@pytest.mark.parametrize(("train", "last"), [({"epochs": 3}, 9), ({"steps": 10}, 10)])
+def test_statistics_that_the_training_never_freezes_are_refused(train: dict[str, Any], last: int) -> None:
+    def freezing(at: int) -> list[Problem]:
+        return found(planned({"freeze_at": at}, batch_size=30, **train)[:1])
+
+    assert freezing(last) == []
+    message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
+    assert freezing(last + 1) == [Problem("exp.yaml", "model.norm.freeze_at", message)]
+    assert found(planned({"kind": "none", "freeze_at": last + 1}, batch_size=30, **train)) == []
+
+
 @pytest.mark.parametrize("family", ["vgg", "resnet", "rnn"])
 def test_rows_of_features_are_for_families_that_take_them(family: str) -> None:
     table = DataShape((5, 1, 1), 3, 200, 0, 0)

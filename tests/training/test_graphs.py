@@ -52,6 +52,7 @@ CASES: dict[str, dict[str, Any]] = {
     | {"optimizer": "rmsprop"},
     "records within an epoch": {"record_at": [1, 4, 7]},
     "population statistics": {"model": {"norm": {"statistics": "population"}}},
+    "frozen within an epoch": {"model": {"dropout": 0.3, "norm": {"freeze_at": 4}}, "augment": "flip_crop"},
     "noise": {"model": {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1]},
     "augmentation": {"augment": "flip_crop_cutout"},
     "vgg": {"model": VGG | {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1], "augment": "flip_crop_cutout"}

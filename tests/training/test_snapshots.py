@@ -32,6 +32,11 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
     },
     "replacement and a few steps more": {"train": {"sampling": "replacement", "epochs": None, "steps": 21}},
     "records within epochs": {"train": {"record_at": [3, 6, 10, 12, 20]}},
+    "frozen within an epoch": {
+        "model": {"dropout": 0.3, "norm": {"freeze_at": 9}},
+        "train": {"momentum": 0.9},
+        "seeds": 2,
+    },
     "vgg with dropout, noise and augmentation": {
         "model": {"family": "vgg", "depth": 5, "width": 4, "dropout": 0.3, "norm": "noisy_batch"},
         "train": {"augment": "flip_crop_cutout", "momentum": 0.9, "batch_size": 32},

@@ -75,6 +75,8 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     if norm.placement == "as_written" and norm.kind == "as_written":
         for call in norms:
             _set(call, norm)
+        if norm.frozen_from and not any(getattr(call.layer, "track_running_stats", False) for call in norms):
+            raise InputError("it has no running statistics for norm.freeze_at; leave it out, or set norm.kind: batch")
         return
     _refuse(seen, NORM_FUNCTIONS, "it can't be changed", "nn.BatchNorm2d")
     if norm.placement == "as_written" and not norms:
