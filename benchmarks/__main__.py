@@ -1,4 +1,4 @@
-"""Run the benchmarks and print their tables as Markdown: `python -m benchmarks [NAME ...]`."""
+"""Run the benchmarks of a CPU and print their tables as Markdown: `python -m benchmarks [NAME ...]`."""
 
 import os
 import platform
@@ -12,8 +12,6 @@ from benchmarks import (
     against_loops,
     busy,
     convolutions,
-    gpu,
-    gpu_convolutions,
     kernels,
     probes,
     processes,
@@ -36,25 +34,17 @@ COUNTED: dict[str, Callable[[], str]] = {"Kernels on a GPU, counted without one"
 """What trains nothing, and needs no data."""
 ON_REQUEST: dict[str, Callable[[], str]] = {"Listening to a cluster": lambda: _cluster()}
 """What takes minutes and needs Ray: run only where a word asks for it."""
-ON_GPU: dict[str, Callable[[], str]] = {
-    "On a GPU": lambda: gpu.run(torch.device("cuda")),
-    "Convolutions on a GPU": lambda: gpu_convolutions.run(torch.device("cuda")),
-    "Trials at once on a GPU": lambda: trials_at_once.run(torch.device("cuda")),
-}
 
 
 def main(words: list[str]) -> int:
     """Run the sections whose titles contain one of the words, or all but those on request."""
-    sections = ON_CPU | COUNTED | ON_REQUEST | (ON_GPU if torch.cuda.is_available() else {})
+    sections = ON_CPU | COUNTED | ON_REQUEST
     wanted = {title: run for title, run in sections.items() if _is_wanted(title, words)}
     if wanted.keys() - COUNTED.keys() and not (Path(os.environ.get("BNEXP_DATA", "")) / "MNIST" / "raw").is_dir():
         print("the benchmarks train on MNIST: set BNEXP_DATA to the folder that holds MNIST/raw", file=sys.stderr)
         return 2
     for title, run in wanted.items():
-        where = machine(torch.device("cuda") if title in ON_GPU else CPU)
-        print(f"### {title}\n\n{where}; {platform.system()}\n\n{run()}\n", flush=True)
-    if not torch.cuda.is_available():
-        print("No CUDA device here: the sections on a GPU were left out.", file=sys.stderr)
+        print(f"### {title}\n\n{machine(CPU)}; {platform.system()}\n\n{run()}\n", flush=True)
     return 0
 
 

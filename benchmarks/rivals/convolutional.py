@@ -87,7 +87,7 @@ def tuned_step(network: nn.Module, x_NCHW: Tensor, labels_N: Tensor, lr: float, 
 
     def update() -> None:
         optimizer.zero_grad()  # to None: the graph writes gradients to the same places each time
-        with torch.autocast("cuda", torch.bfloat16):
+        with torch.autocast(x_NCHW.device.type, torch.bfloat16):
             loss = F.cross_entropy(network(x_NCHW[place_B]), labels_N[place_B])
         loss.backward()
         optimizer.step()

@@ -9,7 +9,7 @@ import torch
 from torch._C._autograd import DeviceType
 
 from benchmarks import against_loops
-from benchmarks.gpu import kernel_seconds
+from benchmarks.gpu.sweep import kernel_seconds
 from benchmarks.kernels import counted
 
 

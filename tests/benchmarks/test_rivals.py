@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.convolutions import SMALL_VGG, group_of, made_up, ours, rival
-from benchmarks.gpu_convolutions import MODELS
+from benchmarks.gpu.convolutions import MODELS
 from benchmarks.rivals import convolutional, in_memory, loader, numpy_book
 from benchmarks.study import Study
 from benchmarks.timing import in_turn
