@@ -20,7 +20,7 @@ from bnexp.cli.options import (
     complete_run,
     config_or_run,
 )
-from bnexp.cli.output import print_json, print_table
+from bnexp.cli.output import print_json, print_table, say_code
 from bnexp.errors import InputError
 from bnexp.screen import plain, print_line, warn
 
@@ -122,6 +122,7 @@ def show(
     config = load(path, overrides)
     for question in momentum_questions(config):
         warn(question)
+    say_code(config, silent=as_json or quiet)
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.dry_run import overview
 

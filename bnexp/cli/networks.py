@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, RunName, Runs, Trials, Workers
-from bnexp.cli.output import print_json, print_table, saying
+from bnexp.cli.output import print_json, print_table, say_code, saying
 from bnexp.errors import BnexpError
 from bnexp.screen import plain, print_line, warn
 
@@ -38,6 +38,7 @@ def probe(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs, warn)
+    say_code(run.config, silent=as_json or quiet)
     from bnexp.engines.local import Local  # imports torch
     from bnexp.runner.posthoc_probes import probe_run, probe_settings
 
@@ -74,6 +75,7 @@ def fold(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs, warn)
+    say_code(run.config, silent=as_json or quiet)
     from bnexp.deploy.folded_run import fold_run
     from bnexp.deploy.folding import TOLERANCE
     from bnexp.engines.devices import choose_device  # imports torch
@@ -119,6 +121,7 @@ def export(
     from bnexp.store.finding import find_run
 
     run = find_run(written, runs, warn)
+    say_code(run.config, silent=as_json or quiet)
     from bnexp.deploy.export import export_trial  # imports torch
 
     exported = export_trial(run, trial, to, fold=folded, onnx=onnx)

@@ -12,12 +12,14 @@ from unicodedata import combining, normalize
 from rich.console import Console
 from rich.text import Text
 
+from bnexp.config.source import sources_in
 from bnexp.report.table import Table, to_rich, to_text
 from bnexp.screen import plain, warn
 
 if TYPE_CHECKING:
     from bnexp.analysis.comparison import Comparison
     from bnexp.analysis.study import Study
+    from bnexp.config.experiment import ExperimentConfig
 
 LACKING = "bnexp"
 """Name of the codec error handler for characters that an encoding lacks."""
@@ -75,6 +77,13 @@ MOST_PLOTS = 4
 def saying(*, silent: bool) -> Callable[[str], None]:
     """Return what tells how something long goes on, or keeps it to itself."""
     return (lambda text: None) if silent else warn
+
+
+def say_code(*configs: "ExperimentConfig", silent: bool) -> None:
+    """Say which code of the user's own a command is about to import: files, or modules by their names."""
+    sources = [source for config in configs for source in sources_in(config.model_dump())]
+    if places := dict.fromkeys(source.path.name if source.path else source.place for source in sources):
+        saying(silent=silent)(f"Your code: {', '.join(places)}")
 
 
 def print_table(*tables: Table) -> None:

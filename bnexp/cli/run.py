@@ -6,7 +6,7 @@ import typer
 
 from bnexp.cli.compare import TensorBoard, write_tensorboard
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
-from bnexp.cli.output import print_comparisons, print_text, print_views
+from bnexp.cli.output import print_comparisons, print_text, print_views, say_code
 from bnexp.errors import check_installed, refuse_twice
 from bnexp.runner.signals import EXIT_CODE
 from bnexp.screen import warn
@@ -72,6 +72,7 @@ def run(
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
+    say_code(*(config for _, config in configs), silent=as_json or quiet)
     choice = EngineChoice(device, engine, workers, address, gpus_per_group)
     options = Options(rerun, retry_failed, fail_fast)
     try:

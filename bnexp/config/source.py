@@ -79,6 +79,13 @@ def change_sources(raw: Any, change: Callable[[str], Any], key: str = "") -> Any
     return change(raw) if isinstance(raw, str) and key.endswith(".model.source") else raw
 
 
+def sources_in(raw: Any) -> list[NetworkSource]:
+    """Return the sources of all networks in plain settings, each once."""
+    found: list[str] = []
+    change_sources(raw, found.append)
+    return list(map(NetworkSource.parse, dict.fromkeys(found)))
+
+
 def settled(written: str, folder: Path) -> str:
     """Return a source with its folder and the digest of its code, unless it has that already.
 

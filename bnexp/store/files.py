@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.source import NetworkSource, change_sources, code_files
+from bnexp.config.source import code_files, sources_in
 from bnexp.errors import BnexpError, InputError
 
 SOURCES = "networks"
@@ -277,9 +277,7 @@ def _owner(run: Path) -> str:
 
 def copy_sources(config: ExperimentConfig, folder: Path) -> None:
     """Copy the files that make networks of the user's own, and those that they import, into a folder by digest."""
-    found: list[str] = []
-    change_sources(config.model_dump(), found.append)
-    for source in map(NetworkSource.parse, dict.fromkeys(found)):
+    for source in sources_in(config.model_dump()):
         for file in code_files(source.path) if source.path and source.path.is_file() else ():
             make_folder(folder)
             make_folder(folder / source.digest)
