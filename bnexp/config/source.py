@@ -100,7 +100,9 @@ def settled(written: str, folder: Path) -> str:
     if source.digest:
         return written
     if source.path is None:
-        return f"{written}#{_version(source.place)}"
+        beside = folder / f"{source.place}.py"
+        hint = f"write {beside.name}:{source.name}" if beside.is_file() else "a file is written FILE.py:NAME"
+        return f"{written}#{_version(source.place, hint)}"
     for path in (folder / source.path, source.path.absolute()):
         if path.is_file():
             return f"{path.resolve()}:{source.name}#{digest(path)}"
@@ -108,12 +110,12 @@ def settled(written: str, folder: Path) -> str:
     raise InputError(f"model.source: {source.place}: no such file in {folder.absolute()}; {there}")
 
 
-def _version(module: str) -> str:
+def _version(module: str, hint: str) -> str:
     """Return the version of a package on the import path, or a digest where it has none."""
     top = module.partition(".")[0]
     found = find_spec(top)
     if found is None:
-        raise InputError(f"model.source: {module}: no such module is installed; a file is written FILE.py:NAME")
+        raise InputError(f"model.source: {module}: no such module is installed; {hint}")
     try:
         return version(top)
     except PackageNotFoundError:

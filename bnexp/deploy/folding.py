@@ -17,12 +17,13 @@ from math import isfinite
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
 from bnexp.nn.own.calls import NORM_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
-from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, Recurrent, Residual, Whitening, put
+from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, OverFeatures, Recurrent, Residual, Whitening, put
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
@@ -60,19 +61,24 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
     """Return the module of the user's own class without the norm layers right behind layers with weights."""
     (network,), dtype = networks.to_torch(), next(networks.parameters()).dtype
     seen = networks.seen_plain(network)
-    norms, weights = seen.of(NORM_LAYERS), {call.name: call for call in seen.of((nn.Linear, nn.Conv2d))}
+    norms, weights = seen.of((*NORM_LAYERS, OverFeatures)), [call.name for call in seen.of((nn.Linear, nn.Conv2d))]
     if not norms:
         raise Unfoldable("there is no norm layer")
     network.double()
     for call in norms:
-        before, name = weights.get(call.behind), call.name
-        takers = [each.name for each in seen.calls if each.behind == call.behind]
-        if before is None or takers != [name]:
-            raise Unfoldable(f"{name}: no layer with weights stands right before it alone")
+        name, before = call.name, call.behind
+        takers = [each.name for each in seen.calls if each.behind == before]
+        norm = network.get_submodule(name)
+        over, norm = (norm.axis % len(call.inputs), norm.layer) if isinstance(norm, OverFeatures) else (1, norm)
         try:
-            layer = network.get_submodule(before.name)
+            affine = _affine(norm)
+            if weights.count(before) != 1 or takers != [name]:
+                raise Unfoldable("no layer with weights stands right before it alone")
+            layer = network.get_submodule(before)
             assert isinstance(layer, Weights)
-            _fold_back(layer, *_affine(network.get_submodule(name)))
+            if isinstance(layer, nn.Linear) and over != len(call.inputs) - 1:
+                raise Unfoldable(f"it normalises each token, and {before} has weights for features, not for tokens")
+            _fold_back(layer, *affine)
         except Unfoldable as reason:
             raise Unfoldable(f"{name}: {reason}") from None
         put(network, name, nn.Identity())
@@ -109,11 +115,15 @@ def _without_norms(layers: Sequence[nn.Module], norms: Mapping[nn.Module, str]) 
 def _affine(norm: nn.Module) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]:
     """Return A and t of the map A x + t that a norm layer is at every place."""
     match norm:
-        case nn.BatchNorm1d() | nn.BatchNorm2d():
-            assert norm.running_var is not None
-            assert norm.running_mean is not None
-            scale_C = norm.weight / (norm.running_var + norm.eps).sqrt()
-            return scale_C.diag(), norm.bias - scale_C * norm.running_mean
+        case _BatchNorm() if type(norm).forward is not _BatchNorm.forward:
+            raise Unfoldable("it does more than to normalise")
+        case _BatchNorm() if norm.running_mean is not None and norm.running_var is not None:
+            scale_C = (norm.running_var + norm.eps).rsqrt()
+            scale_C = scale_C if norm.weight is None else norm.weight * scale_C
+            shift_C = -scale_C * norm.running_mean
+            return scale_C.diag(), shift_C if norm.bias is None else norm.bias + shift_C
+        case _BatchNorm():
+            raise Unfoldable("it keeps no running statistics, so it is no fixed map")
         case Whitening():
             return norm.weight, norm.bias - norm.weight @ norm.mean
     raise Unfoldable("its statistics are those of each image, so it is no fixed map")

@@ -2,7 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,10 +38,10 @@ def command(cli: Command) -> Command:
 
 
 @pytest.fixture(autouse=True)
-def written(here: Path) -> Iterator[None]:
+def written(here: Path) -> None:
+    """A network of one's own, and an experiment with it."""
     (here / "my_net.py").write_text(CODE)
     (here / "own.yaml").write_text(EXPERIMENT)
-    yield
 
 
 def test_commands_that_import_own_code_name_its_file_and_the_others_never_import_it(command: Command) -> None:

@@ -1,14 +1,19 @@
 """Folding: the same logits without norm layers, or one reason why that can't be."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from bnexp.config.model import ModelSettings
+from bnexp.config.source import settled
 from bnexp.deploy.folding import Unfoldable, folded
+from bnexp.nn.build import skeleton
 from bnexp.nn.norm import BatchNorm
-from tests.helpers import EXACT_FLOAT32, assert_close, noise
+from tests.helpers import EXACT_FLOAT32, PLAIN_FLOAT64, assert_close, noise
+from tests.nn.own import user_networks
 from tests.nn.plain import PLAIN_NORMS
 from tests.nn.test_plain_layers import FAMILIES, IMAGE, assert_same, trained
 
@@ -48,6 +53,30 @@ def assert_folded(network: nn.Module) -> None:
 )
 def test_a_folded_network_answers_as_before(family: str, norm: dict[str, Any]) -> None:
     assert_folded(built(family, **norm))
+
+
+OWN = str(Path(user_networks.__file__))
+TOKENS = (1, 8, 8)
+
+
+def own(name: str, **norm: Any) -> nn.Module:
+    """A network of the tests' own, with running statistics and γ and β that training could have left."""
+    model = ModelSettings(family="module", source=settled(f"{OWN}:{name}", Path()), norm=norm or "as_written")
+    network = skeleton([model], TOKENS, 10).double()
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(noise(*tensor.shape).abs() + 0.5)
+    return network.eval()
+
+
+def test_batch_norm_behind_a_layer_of_tokens_is_folded_if_it_scales_its_features() -> None:
+    network = own("NormOfTokens", kind="batch", placement="before")
+    x_BCHW = noise(3, *TOKENS)
+    made = folded(network)
+    assert not any(isinstance(layer, PLAIN_NORMS) for layer in made.modules())
+    assert_close(made(x_BCHW).detach(), network(x_BCHW.flatten(1)[None])[0].detach(), PLAIN_FLOAT64)
+    with pytest.raises(Unfoldable, match=r"^norm: it normalises each token, and embed has weights for features"):
+        folded(own("NormOfTokens"))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ class ForwardPass:
     calls: tuple[LayerCall, ...]
     functions: tuple[tuple[str, str], ...]
     """Norms and activations that are called as functions: name of the module that calls, and of the function."""
+    own_functions: tuple[str, ...]
+    """Names of the torch.autograd.Functions of the user's own that the output came through."""
     random: bool
     """Whether training draws from torch's global generator, besides the dropout layers."""
     output: Any
@@ -164,7 +166,66 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
     if changed := [name for name, buffer in trial.named_buffers() if shapes.get(name) != buffer.shape]:
         raise InputError(f"model.source: {changed[0]} changes its shape in a forward pass; let buffers keep theirs")
     made = tuple(call for call in calls if call)
-    return ForwardPass(made, tuple(watch.functions), random, output, sum(kept.values()) // IMAGES)
+    own = tuple(_own_functions(output)) if isinstance(output, Tensor) else ()
+    return ForwardPass(made, tuple(watch.functions), own, random, output, sum(kept.values()) // IMAGES)
+
+
+def check_memory(network: nn.Module, image: tuple[int, int, int]) -> None:
+    """Refuse a network that remembers earlier images elsewhere than in buffers: all trials compute with one object.
+
+    Called twice, with buffers and random numbers as they were, it has to return the same. Another number of images has
+    to pass afterwards, in evaluation.
+
+    Args:
+        network: of one trial; it is changed.
+        image: channels, height and width.
+
+    Raises:
+        InputError: it doesn't; the message names attributes that have changed.
+    """
+    images = torch.rand(IMAGES + 1, *input_shape(image), generator=torch.Generator().manual_seed(0))
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    before = _attributes(network)
+    returned = []
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        for _ in range(2):
+            torch.manual_seed(0)
+            for name, buffer in network.named_buffers():
+                buffer.copy_(buffers[name])
+            returned.append(network(images[:IMAGES].clone()))
+        first, second = returned
+        if not torch.allclose(first, second, rtol=1e-3, atol=1e-6, equal_nan=True):
+            changed = [name for name, value in _attributes(network).items() if value is not before.get(name)]
+            why = (
+                f"{changed[0]} is kept between them; begin anew in each, or keep it as a buffer (register_buffer)"
+                if changed
+                else "if it draws random numbers, draw them with torch"
+            )
+            raise InputError(f"model.source: two forward passes of the same images differ: {why}")
+        network.eval()(images)
+
+
+def _attributes(network: nn.Module) -> dict[str, Any]:
+    """Return the attributes of all modules, by their names, but for those that every module has."""
+    usual = vars(nn.Module())
+    return {
+        f"{name}.{key}" if name else key: value
+        for name, module in network.named_modules()
+        for key, value in vars(module).items()
+        if key not in usual
+    }
+
+
+def _own_functions(output: Tensor) -> Iterator[str]:
+    """Yield the names of the torch.autograd.Functions that a tensor came through, but for those of torch."""
+    nodes, known = [output.grad_fn], set[Any]()
+    for node in nodes:
+        if node is not None and node not in known:
+            known.add(node)
+            nodes += [earlier for earlier, _ in node.next_functions]
+            function = getattr(node, "_forward_cls", None)
+            if function is not None and not function.__module__.startswith("torch."):
+                yield function.__name__
 
 
 def _layers(name: str, module: nn.Module, leaves: tuple[type, ...]) -> Iterator[str]:

@@ -20,10 +20,19 @@ from bnexp.config.source import NetworkSource
 from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Activations
-from bnexp.nn.own.calls import DROPOUT_LAYERS, IMAGES, LAST, WEIGHT_LAYERS, ForwardPass, forward_pass, input_shape
+from bnexp.nn.own.calls import (
+    DROPOUT_LAYERS,
+    IMAGES,
+    LAST,
+    WEIGHT_LAYERS,
+    ForwardPass,
+    check_memory,
+    forward_pass,
+    input_shape,
+)
 from bnexp.nn.own.source import failures, make
 from bnexp.nn.own.surgery import Placed, apply_arm
-from bnexp.nn.plain_layers import put
+from bnexp.nn.plain_layers import OverFeatures, put
 from bnexp.streams import TrialRandom, stream_seed
 
 Image = tuple[int, int, int]
@@ -159,7 +168,7 @@ class OwnNetworks(nn.Module):
 
     def seen_plain(self, network: nn.Module) -> ForwardPass:
         """Return what a pass through a network from `to_torch` calls."""
-        return forward_pass(network, self._image)
+        return forward_pass(network, self._image, leaves=(OverFeatures,))
 
     def weight_layers(self) -> list[nn.Module]:
         """Return the linear layers and convolutions in the order of the forward pass."""
@@ -201,10 +210,11 @@ def written_pass(model: ModelSettings, image: Image) -> ForwardPass:
 @cache
 def _written_pass(model: ModelSettings, image: Image) -> ForwardPass:
     network = _plain(make(model, 0))
-    with failures(NetworkSource.parse(model.source or "")):
+    source = NetworkSource.parse(model.source or "")
+    with failures(source):
         seen = forward_pass(network, image)
-        with torch.no_grad(), torch.random.fork_rng(devices=()):  # evaluation, and another number of images
-            network.float().eval()(torch.zeros(IMAGES + 1, *input_shape(image)))
+        if isinstance(seen.output, Tensor):  # else _check_output refuses it
+            check_memory(network.float(), image)
     return seen
 
 

@@ -1,8 +1,10 @@
 """Runs the user's code: imports its file, calls the class or function, and says where it failed."""
 
+import inspect
+import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,7 +18,13 @@ from torch.nn.parameter import is_lazy
 
 from bnexp.config.model import ModelSettings
 from bnexp.config.source import NetworkSource, digest, module_name
+from bnexp.config.text import listed
 from bnexp.errors import InputError, nearest
+
+ON_THE_DEVICE = (
+    "leave out .cuda() and .to(device), since bnexp moves network and images to the device itself; tensors that the "
+    "code makes belong on x.device"
+)
 
 
 def make(model: ModelSettings, seed: int) -> nn.Module:
@@ -31,6 +39,7 @@ def make(model: ModelSettings, seed: int) -> nn.Module:
     """
     source = NetworkSource.parse(model.source or "")
     call = _callable(source)
+    _check_arguments(call, model.arguments, source)
     with failures(source), torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = call(**model.arguments)
@@ -38,6 +47,23 @@ def make(model: ModelSettings, seed: int) -> nn.Module:
         raise InputError(f"model.source: {source} returns {type(network).__name__}; expected a torch.nn.Module")
     _check_parameters(network, source)
     return network
+
+
+def _check_arguments(call: Any, given: Mapping[str, Any], source: NetworkSource) -> None:
+    """Raise InputError for arguments that the call lacks or doesn't take."""
+    try:
+        known = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):  # code that isn't written in Python tells none
+        return
+    named = [each for each in known if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    takes = [each.name for each in named]
+    unknown = [name for name in given if name not in takes]
+    if unknown and not any(each.kind is each.VAR_KEYWORD for each in known):
+        close, there = nearest(unknown[0], takes), f"it takes {listed(takes)}" if takes else "it takes none"
+        raise InputError(f"model.arguments.{unknown[0]}: {source} has no such argument{close}; {there}")
+    if lacking := [each.name for each in named if each.default is each.empty and each.name not in given]:
+        remedy = f"give it under model.arguments, e.g. {{{lacking[0]}: …}}"
+        raise InputError(f"model.source: {source} needs the argument {lacking[0]}; {remedy}")
 
 
 @contextmanager
@@ -64,7 +90,9 @@ def _within(filename: str, folder: Path) -> bool:
 
 def _said(error: BaseException) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first[:300]}".removesuffix(": ")
+    said = f"{type(error).__name__}: {first[:300]}".removesuffix(": ")
+    elsewhere = re.search(r"CUDA|cuda|NVIDIA|same device|device type", first)
+    return f"{said}; {ON_THE_DEVICE}" if elsewhere else said
 
 
 def _callable(source: NetworkSource) -> Any:
@@ -122,6 +150,8 @@ def _check_parameters(network: nn.Module, source: NetworkSource) -> None:
     named = list(network.named_parameters(remove_duplicate=False))
     if lazy := [name for name, parameter in [*named, *network.named_buffers()] if is_lazy(parameter)]:
         raise InputError(f"model.source: {source}: {lazy[0]} has no shape yet (a lazy module); give it its sizes")
+    if away := [name for name, parameter in named if parameter.device.type != "cpu"]:
+        raise InputError(f"model.source: {source}: {away[0]} is on {dict(named)[away[0]].device}; {ON_THE_DEVICE}")
     first: dict[int, str] = {}
     for name, parameter in named:
         if id(parameter) in first:

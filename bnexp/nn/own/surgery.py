@@ -156,6 +156,10 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
     after = factory.model.norm.placement == "after"
     if after:
         _refuse(seen, ACTIVATION_FUNCTIONS, "no norm layer can be put behind it", "nn.ReLU")
+        if seen.own_functions:
+            hidden = f"{seen.own_functions[0]} is a torch.autograd.Function, perhaps an activation"
+            instead = "use a layer such as nn.ReLU, or the arm before"
+            raise InputError(f"{hidden}, and no norm layer can be put behind it; {instead}")
     places = sorted(_hidden(seen, ACTIVATION_LAYERS if after else WEIGHT_LAYERS), key=lambda place: place[0].name)
     if not places:
         raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")

@@ -1,5 +1,6 @@
 """A network of the user's own: arms by surgery, one start for all arms, and the numbers of a plain PyTorch loop."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ REFUSED = {
     "no network": ({"source": f"{HERE.name}:words"}, "returns str; expected a torch.nn.Module"),
     "fails when made": (
         {"source": f"{HERE.name}:Broken", "arguments": {"width": 0}},
-        "user_networks.py:80: in __init__: ValueError: width must be positive",
+        "user_networks.py:83: in __init__: ValueError: width must be positive",
     ),
     "fails with the data": ({"source": f"{HERE.name}:Broken"}, "in forward: RuntimeError: "),
     "wrong classes": (
@@ -253,6 +254,22 @@ REFUSED = {
     "not in Python": ({"source": "math:sqrt"}, "math isn't written in Python"),
     "fails in evaluation": ({"source": f"{HERE.name}:NoEvaluation"}, "ValueError: no evaluation"),
     "norm with more inside": ({"source": f"{HERE.name}:joined", "norm": "none"}, "1 is a NormWithActivation"),
+    "remembers": ({"source": f"{HERE.name}:Remembers"}, "two forward passes of the same images differ: hidden is kept"),
+    "random numbers": ({"source": f"{HERE.name}:Chance"}, "if it draws random numbers, draw them with torch"),
+    "moves to a device": ({"source": f"{HERE.name}:OnGPU"}, "leave out .cuda() and .to(device), since bnexp moves"),
+    "lacks an argument": (
+        {"source": f"{HERE.name}:Guess"},
+        "Guess needs the argument cut; give it under model.arguments, e.g. {cut: …}",
+    ),
+    "unknown argument": (
+        {"source": f"{HERE.name}:Small", "arguments": {"widht": 3}},
+        "model.arguments.widht: user_networks.py:Small has no such argument (nearest: width); it takes width and ",
+    ),
+    "module without .py": ({"source": f"{HERE.stem}:Small"}, "write user_networks.py:Small"),
+    "hidden activation": (
+        {"source": f"{HERE.name}:HiddenActivation", "norm": "after"},
+        "Hidden is a torch.autograd.Function, perhaps an activation, and no norm layer can be put behind it",
+    ),
     "groups": ({"source": f"{HERE.name}:Small", "norm": {"kind": "group", "groups": 3}}, "at bn1"),
 }
 
@@ -268,7 +285,12 @@ def test_what_cannot_be_done_is_refused_with_place_and_remedy(case: str) -> None
     with pytest.raises(InputError) as refused:
         show()
     assert message in str(refused.value)
-    assert "model.source" in str(refused.value)
+    assert re.search(r"model\.(source|arguments)", str(refused.value))
+
+
+def test_what_is_kept_and_never_read_is_no_fault() -> None:
+    config = experiment("KeepsToLookAt", arms=["as_written"])
+    assert layers(config, "as_written") == [("", "KeepsToLookAt")]
 
 
 def test_arguments_are_keys_of_grid_arms_and_overrides(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Networks as users write them, for the tests."""
 
+import random
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -166,6 +169,88 @@ class Overwrites(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.mul_(2).flatten(1))
+
+
+class Remembers(nn.Linear):
+    """Keeps what came out for the next images, on itself."""
+
+    hidden: Tensor | float = 0.0
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        logits = super().forward(input.flatten(1))
+        logits, self.hidden = logits + self.hidden, logits.detach()
+        return logits
+
+
+class KeepsToLookAt(nn.Linear):
+    """Keeps what came out, and never reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.last = super().forward(input.flatten(1))
+        return self.last
+
+
+class Chance(nn.Linear):
+    """Draws random numbers that nobody seeds."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.flatten(1)) * random.random()
+
+
+class OnGPU(nn.Linear):
+    """Moves its images by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.flatten(1).cuda())
+
+
+class Hidden(torch.autograd.Function):
+    """An activation that torch doesn't know."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * (ctx.saved_tensors[0] > 0)
+
+
+class HiddenActivation(nn.Module):
+    """Has an activation that is no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.act, self.fc2, self.fc3 = nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc3(Hidden.apply(self.fc2(self.act(self.fc1(x.flatten(1))))))
+        return logits
+
+
+class NormOfTokens(nn.Module):
+    """Normalises each token behind a layer whose features are the last axis."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.norm, self.fc = nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(torch.relu(self.norm(self.embed(x[:, 0]))).mean(1))
+        return logits
 
 
 def leaves() -> None:
