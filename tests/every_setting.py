@@ -44,6 +44,7 @@ SHAPING: dict[str, Any] = {
     "model.activation": "relu",
     "model.bias": True,
     "model.residual": True,
+    "model.weights": "standardized",
     "model.dropout_at": "before_norm",
     "model.norm.kind": "layer",
     "model.norm.placement": "after",

@@ -177,6 +177,9 @@ SAMPLED_STD = 0.01
 """Relative difference allowed between the standard deviation of 10^5 draws and the true one."""
 SAMPLED_SHARE = 0.006
 """Difference allowed between a share counted over 2·10^5 draws and the probability."""
+SAMPLED_GAIN = 0.001
+"""Relative difference allowed between gains of activations by quadrature, and those that others published by
+simulation."""
 SAMPLED_MEAN = 0.03
 """Relative difference allowed between a mean over 2·10^5 draws, nine in ten of them zeros, and the true one."""
 

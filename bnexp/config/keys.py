@@ -121,6 +121,7 @@ SYNONYMS = {
     "model.activation": "act activation_fn activation_function nonlinearity",
     "model.bias": "use_bias",
     "model.dropout": "dropout_rate drop_rate dropout_prob p_dropout",
+    "model.weights": "weight_standardization ws scaled_ws weight_norm nfnet",
     "model.init": "initializer initialization kernel_initializer weight_init",
     "model.init.scale": "gain init_std weight_scale",
     "model.norm": "bn batch_norm batch_normalization use_bn normalization norm_layer",

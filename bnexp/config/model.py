@@ -14,6 +14,7 @@ from bnexp.config.source import NetworkSource
 from bnexp.config.text import listed
 
 ActivationName = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "identity"]
+WeightKind = Literal["plain", "standardized", "scaled"]
 MOST_LAYERS = 1_000
 MOST_UNITS = 1_000_000
 """Units of a layer."""
@@ -179,7 +180,7 @@ WITH_SCALARS = ("fixup", "skipinit")
 """Schemes that put learned scalars into residual blocks, in place of norm layers."""
 OWN_NORM = ("affine", "gamma", "momentum", "eps")
 """Settings of norm layers that may be null in family module: as the network has them."""
-OTHER_FAMILIES = ("depth", "width", "activation", "bias", "residual", "dropout", "dropout_at")
+OTHER_FAMILIES = ("depth", "width", "activation", "bias", "residual", "weights", "dropout", "dropout_at")
 """Settings of the networks that bnexp makes."""
 
 
@@ -214,6 +215,10 @@ class ModelSettings(Settings):
     subtracts them, and in an rnn also before other norms with a learned β."""
     residual: bool = False
     """mlp: add skip connections around every two hidden layers after the first."""
+    weights: WeightKind = "plain"
+    """What every layer but the output layer makes of its weights before it uses them: plain = nothing; standardized =
+    the weights of each unit get mean 0 and variance 1 (Qiao et al. 2019); scaled = they get mean 0 and a variance that
+    keeps that of the signal, times a learned gain per unit (Brock et al. 2021)."""
     dropout: Fraction = 0.0
     """Probability with which a unit is dropped in training."""
     dropout_at: Literal["each", "before_norm", "after_norm", "last"] = "each"
@@ -323,6 +328,10 @@ class ModelSettings(Settings):
                 raise ValueError(f"init {scheme} needs a residual block: depth 3 or more")
             if self.norm.kind != "none":
                 raise ValueError(f"init {scheme} stands in for norm layers; set norm.kind: none with it")
+        if scheme == "fixup" and self.weights != "plain":
+            raise ValueError(
+                f"init fixup makes weights small, and weights: {self.weights} undoes it; use init skipinit"
+            )
         return self
 
     @model_validator(mode="after")
@@ -336,6 +345,8 @@ class ModelSettings(Settings):
                     f"norm.placement: after is not for family {self.family}, which normalises what enters the "
                     "activation; set before"
                 )
+            if self.weights != "plain":
+                raise ValueError(f"weights: {self.weights} is not for family {self.family}; set plain")
             if self.dropout_at != "each":
                 raise ValueError(
                     f"dropout_at: {self.dropout_at} is not for family {self.family}, which drops what a layer hands "

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.config.model import InitSettings, ModelSettings
-from bnexp.nn.factory import LayerFactory, set_fixup_gains
+from bnexp.nn.factory import LayerFactory, set_gains
 from bnexp.nn.layers import Conv2d, Linear
 from bnexp.nn.own.networks import OwnNetworks
 from bnexp.streams import TrialRandom, stream_seed
@@ -130,5 +130,5 @@ def skeleton(
 ) -> nn.Module:
     """Return the networks with weights of zero; without draws they have neither dropout nor noise."""
     network: nn.Module = models[0].spec.load()(LayerFactory(models, draws), image, classes).to(dtype)
-    set_fixup_gains(network)
+    set_gains(network, models[0].activation)
     return network

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
-from bnexp.nn.layers import ACTIVATIONS, Activations, Conv2d, Dropout, Linear, ScalarBias, ScalarMultiplier
+from bnexp.nn.layers import ACTIVATIONS, GAINS, Activations, Conv2d, Dropout, Linear, ScalarBias, ScalarMultiplier
 from bnexp.nn.norm import Noise
 from bnexp.nn.plain_layers import Converter, Residual
 from bnexp.streams import TrialRandom
@@ -50,14 +50,16 @@ class LayerFactory:
 
     def linear(self, features: int, units: int, *, norm_next: bool = False) -> Linear:
         """Return a hidden fully connected layer; `norm_next`: a norm place comes next, wherever others stand."""
-        return Linear(self.trials, features, units, bias=self.model.has_bias(norm_next=norm_next))
+        bias = self.model.has_bias(norm_next=norm_next)
+        return Linear(self.trials, features, units, bias=bias, weights=self.model.weights)
 
     def conv(self, features: int, channels: int, *, stride: int = 1, norm_next: bool = False) -> Conv2d:
         """Return a convolution; `norm_next` as in linear."""
-        return Conv2d(self.trials, features, channels, stride=stride, bias=self.model.has_bias(norm_next=norm_next))
+        bias = self.model.has_bias(norm_next=norm_next)
+        return Conv2d(self.trials, features, channels, stride=stride, bias=bias, weights=self.model.weights)
 
     def output(self, features: int, classes: int) -> Linear:
-        """Return the output layer."""
+        """Return the output layer, whose weights are plain."""
         return Linear(self.trials, features, classes)
 
     def fixup_bias(self, name: str = "outer_bias") -> Steps:
@@ -165,11 +167,14 @@ class ResidualBlock(nn.Module):
         yield from to.layers(self.joined)
 
 
-def set_fixup_gains(network: nn.Module) -> None:
-    """Tell the layers of a network of L blocks how fixup scales their initial weights.
+def set_gains(network: nn.Module, activation: str) -> None:
+    """Tell all layers but the first of the activation's gain, and how fixup scales the initial weights of each.
 
-    L^(−1/(2m−2)) in a branch of m layers, 0 in its last one, and 0 in the network's last layer.
+    In a network of L blocks that is L^(−1/(2m−2)) in a branch of m layers, 0 in its last one, and 0 in the network's
+    last layer.
     """
+    for layer in _with_weights(network)[1:]:
+        layer.activation_gain = GAINS[activation]
     blocks = [module for module in network.modules() if isinstance(module, ResidualBlock)]
     for block in blocks:
         first, second = _with_weights(block)

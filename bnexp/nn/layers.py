@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bnexp.config.model import WeightKind
 from bnexp.nn.plain_layers import AddScalar, Converter, ScaleByScalar, layer_from_state
 from bnexp.streams import TrialRandom
 
@@ -62,24 +63,49 @@ def draws_for(x: Activations, trials: int, draw: Callable[..., Float[Tensor, "K 
     return draw(batch, height, width, channels // trials).permute(1, 0, 4, 2, 3).flatten(1, 2)
 
 
+STANDARDIZED_EPS, SCALED_EPS = 1e-5, 1e-4
+"""Added to the variance of a unit's weights, and to that times their number."""
+
+
 class _Weighted(nn.Module):
     """A layer with a weight of its own for every trial, as in torch.nn with the trials in front; zero at first.
 
     Attributes:
         weight: (K, out, in, …).
         bias: (K, out), or None.
+        gain: (K, out), the learned factor on each unit's scaled weights, 1 at first; or None.
         fixup_gain: factor on the initial weights under fixup.
+        activation_gain: factor on scaled weights, that of the activation whose outputs come in.
     """
 
-    fixup_gain = 1.0
+    fixup_gain = activation_gain = 1.0
 
-    def __init__(self, *shape: int, bias: bool):
+    def __init__(self, *shape: int, bias: bool, weights: WeightKind = "plain"):
         super().__init__()
+        self._kind = weights
         self.weight = nn.Parameter(torch.zeros(shape))
         self.bias = nn.Parameter(torch.zeros(shape[:2])) if bias else None
+        self.gain = nn.Parameter(torch.ones(shape[:2])) if weights == "scaled" else None
+
+    def used_weight(self) -> Float[Tensor, "K out in *kernel"]:
+        """Return what inputs are multiplied with: the weight, or one made of it.
+
+        With mean μ and variance σ² of a unit's N weights, these are (W − μ)/√(σ² + ε) (Qiao et al. 2019,
+        arXiv:1903.10520, section 3) or, with the activation's gain γ and the learned gain g, g γ (W − μ)/√(N σ² + ε)
+        (Brock et al. 2021, arXiv:2101.08692, section 4).
+        """
+        if self._kind == "plain":
+            return self.weight
+        flat_KUN = self.weight.flatten(2)
+        count = flat_KUN.shape[2]
+        eps = STANDARDIZED_EPS if self.gain is None else SCALED_EPS / count
+        made_KUN = F.layer_norm(flat_KUN, [count], eps=eps)
+        if self.gain is not None:
+            made_KUN = made_KUN * (self.gain * (self.activation_gain / count**0.5))[..., None]
+        return made_KUN.view_as(self.weight)
 
     def _plain(self, kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
-        state = {name: parameter[0] for name, parameter in self.named_parameters()}
+        state = {"weight": self.used_weight()[0]} | ({} if self.bias is None else {"bias": self.bias[0]})
         _, units, features, *_ = self.weight.shape
         return layer_from_state(kind, state, features, units, *sizes, bias=self.bias is not None, **options)
 
@@ -87,8 +113,8 @@ class _Weighted(nn.Module):
 class Linear(_Weighted):
     """y = W x + b."""
 
-    def __init__(self, trials: int, features: int, units: int, *, bias: bool = True):
-        super().__init__(trials, units, features, bias=bias)
+    def __init__(self, trials: int, features: int, units: int, *, bias: bool = True, weights: WeightKind = "plain"):
+        super().__init__(trials, units, features, bias=bias, weights=weights)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
         """Return each trial's product with its own weight; S inputs are shared by K/S neighbouring trials each.
@@ -100,8 +126,8 @@ class Linear(_Weighted):
         if trials % inputs:
             raise ValueError(f"{inputs} inputs can't be shared by {trials} trials")
         if inputs == trials and self.bias is not None:
-            return torch.baddbmm(self.bias[..., None], self.weight, x_SBC.mT).mT
-        y_KCB = torch.bmm(self.weight.view(inputs, -1, features), x_SBC.mT).view(trials, units, -1)
+            return torch.baddbmm(self.bias[..., None], self.used_weight(), x_SBC.mT).mT
+        y_KCB = torch.bmm(self.used_weight().view(inputs, -1, features), x_SBC.mT).view(trials, units, -1)
         return (y_KCB if self.bias is None else y_KCB + self.bias.to(y_KCB.dtype)[..., None]).mT
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
@@ -114,15 +140,24 @@ KERNEL = 3
 class Conv2d(_Weighted):
     """Cross-correlation with kernels of 3×3, zeros around the picture; as torch.nn.Conv2d."""
 
-    def __init__(self, trials: int, features: int, channels: int, *, stride: int = 1, bias: bool = True):
-        super().__init__(trials, channels, features, KERNEL, KERNEL, bias=bias)
+    def __init__(
+        self,
+        trials: int,
+        features: int,
+        channels: int,
+        *,
+        stride: int = 1,
+        bias: bool = True,
+        weights: WeightKind = "plain",
+    ):
+        super().__init__(trials, channels, features, KERNEL, KERNEL, bias=bias, weights=weights)
         self.stride = stride
 
     def forward(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B E h w"]:
         """Return the K·C_out channels of all trials; an input of C_in channels is shared by all of them."""
         bias_E = None if self.bias is None else self.bias.flatten()
         groups = x_BDHW.shape[1] // self.weight.shape[2]
-        return F.conv2d(x_BDHW, self.weight.flatten(0, 1), bias_E, self.stride, KERNEL // 2, groups=groups)
+        return F.conv2d(x_BDHW, self.used_weight().flatten(0, 1), bias_E, self.stride, KERNEL // 2, groups=groups)
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
         yield self._plain(nn.Conv2d, KERNEL, stride=self.stride, padding=KERNEL // 2)
@@ -163,6 +198,18 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "identity": nn.Identity,
 }
+GAINS = {
+    "relu": 1.71285855044966,  # √(2/(1 − 1/π))
+    "leaky_relu": 1.70483162717735,
+    "elu": 1.27084341785019,
+    "selu": 1.0,
+    "gelu": 1.70092624336333,
+    "silu": 1.78718722210044,
+    "tanh": 1.59253741972282,
+    "sigmoid": 4.80131337203994,
+    "identity": 1.0,
+}
+"""1/√Var[f(z)] of every activation f for a standard normal z, by quadrature."""
 
 
 SHARE = 0.1**0.5

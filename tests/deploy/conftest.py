@@ -22,6 +22,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "vgg_after": VGG | {"model.norm.placement": "after", "data.normalize": "zca_whiten"},
     "resnet": RESNET,
     "fixup": RESNET | {"model.norm.kind": "none", "model.init.scheme": "fixup"},
+    "standardized": {"model.weights": "standardized"},
+    "scaled": RESNET | {"model.norm.kind": "none", "model.init.scheme": "skipinit", "model.weights": "scaled"},
     "unit": {"data.normalize": "unit", "data.feature_scale": {"3": 2.5, "20": 0.0}},
     "pca": {"data.normalize": "pca_whiten", "data.feature_scale": {"3": 2.5}},
     "double_vgg": VGG | {"train.precision": "fp64"},

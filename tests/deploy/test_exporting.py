@@ -26,8 +26,8 @@ from tests.deploy.conftest import NUMBERS
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close
 
 CPU = torch.device("cpu")
-PLAIN = ("before", "layer", "whiten", "residual", "vgg_after", "resnet", "fixup", "unit", "pca", "double_vgg")
-FOLDED = ("after", "whiten", "resnet", "double_vgg")
+PLAIN = ("before", "layer", "whiten", "residual", "vgg_after", "resnet", "fixup", "scaled", "unit", "pca", "double_vgg")
+FOLDED = ("after", "standardized", "whiten", "resnet", "double_vgg")
 needs_onnx = pytest.mark.skipif(bool(not_installed("onnx")), reason="needs pip install '.[onnx]'")
 
 PROGRAM = """

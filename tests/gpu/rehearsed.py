@@ -39,6 +39,7 @@ TURNS: dict[str, list[Any]] = {
     "model.norm.placement": ["before", "after"],
     "model.norm.affine": ["both", "gamma", "none"],
     "model.norm.statistics": ["ema", "ema", "ema", "population", "population"],
+    "model.weights": ["plain", "standardized", "plain", "scaled", "plain"],
     "model.dropout_at": ["each", "last", "before_norm", "after_norm"],
     "train.precision": ["bf16", "fp32", "tf32", "fp64"],
     "train.optimizer": list(OPTIMIZERS),
@@ -46,6 +47,8 @@ TURNS: dict[str, list[Any]] = {
     "train.augment": ["flip_crop_cutout", "none", "flip_crop"],
 }
 """Values that settings take one after the other, from one network to the next."""
+OF_THE_CODE = ("model.dropout", "model.weights")
+"""Settings that family module has none of, by how they begin."""
 FIXED = {"model.dropout": 0.3, "model.norm.groups": 2, "model.norm.group_size": 2, "train.weight_decay": 0.01}
 
 
@@ -55,9 +58,9 @@ def networks() -> list[Any]:
     for number, (family, kind) in enumerate(product(NETWORKS, NORMS)):
         settings = {key: values[number % len(values)] for key, values in TURNS.items()} | FIXED
         if family == "rnn":
-            settings |= {"model.dropout_at": "each", "model.norm.placement": "before"}
+            settings |= {"model.dropout_at": "each", "model.norm.placement": "before", "model.weights": "plain"}
         if family == "module":  # its code decides the rest
-            settings = {key: value for key, value in settings.items() if not key.startswith("model.dropout")}
+            settings = {key: value for key, value in settings.items() if not key.startswith(OF_THE_CODE)}
         slow = family not in ("mlp", "vgg") and kind != "batch"
         if family != "rnn" or NORMS[kind].in_rnn:
             settings["model.norm.kind"] = kind

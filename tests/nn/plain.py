@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -73,7 +74,7 @@ def take_over(made: nn.Module, built: nn.Module, k: int) -> None:
     targets, sources = list(with_numbers(made)), list(with_numbers(built))
     assert len(targets) == len(sources)
     for target, source in zip(targets, sources, strict=True):
-        names = {"weight", "bias", "factor", "gamma", "beta"} & {name for name, _ in source.named_parameters()}
+        names = {"weight", "bias", "gain", "factor", "gamma", "beta"} & {name for name, _ in source.named_parameters()}
         for name in names:
             number = source.get_parameter(name)[k].detach().clone()
             mine = target.get_parameter({"gamma": "weight", "beta": "bias"}.get(name, name))
@@ -151,6 +152,46 @@ class PlainWhitening(nn.Module):
         return y_NC.view(*x.movedim(1, -1).shape).movedim(-1, 1)
 
 
+def quadrature_gain(activation: str) -> float:
+    """1/√Var[f(z)] of an activation f of a standard normal z, by Gauss and Legendre on both sides of 0."""
+    nodes, weights = np.polynomial.legendre.leggauss(300)
+    z = torch.from_numpy(np.concatenate([7.5 * nodes - 7.5, 7.5 * nodes + 7.5]))
+    p = torch.from_numpy(np.tile(weights, 2)) * torch.exp(-(z**2) / 2)
+    p, f = p / p.sum(), MODULES[activation]()(z)
+    return float((p * (f - (p * f).sum()) ** 2).sum() ** -0.5)
+
+
+class Standardized(nn.Module):
+    """Weight standardisation, one unit after the other; scaled by an activation's gain, and a learned one per unit."""
+
+    def standardize(self, activation_gain: float | None) -> None:
+        self.activation_gain = activation_gain
+        if activation_gain is not None:
+            self.gain = nn.Parameter(torch.ones(len(self.get_parameter("weight"))))
+
+    def made(self) -> torch.Tensor:
+        units = []
+        for number, w in enumerate(self.get_parameter("weight")):
+            n, mean = w.numel(), w.mean()
+            variance = ((w - mean) ** 2).sum() / n
+            if self.activation_gain is None:
+                units.append((w - mean) / torch.sqrt(variance + 1e-5))
+            else:
+                gain = self.gain[number] * self.activation_gain
+                units.append(gain * (w - mean) / torch.sqrt(n * variance + 1e-4))
+        return torch.stack(units)
+
+
+class StandardizedLinear(Standardized, nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.made(), self.bias)
+
+
+class StandardizedConv2d(Standardized, nn.Conv2d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(x, self.made(), self.bias, self.stride, self.padding)
+
+
 class PlainDropout(nn.Module):
     """Inverted dropout; the uniforms of an image lie channels last."""
 
@@ -223,11 +264,18 @@ class Layers:
         self.model, self.fixup = model, model.init.scheme == "fixup"
         self.dims = 1 if model.family == "mlp" else 2
         self._uniforms, self._noise = generator(seed, "dropout"), generator(seed, "noise")
+        self._made = 0
 
     def weights(self, features: int, units: int, stride: int = 1) -> nn.Module:
-        if self.dims == 1:
-            return nn.Linear(features, units)
-        return nn.Conv2d(features, units, 3, stride=stride, padding=1)
+        linear, conv, kind = nn.Linear, nn.Conv2d, self.model.weights
+        if kind != "plain":
+            linear, conv = StandardizedLinear, StandardizedConv2d
+        layer = linear(features, units) if self.dims == 1 else conv(features, units, 3, stride=stride, padding=1)
+        if isinstance(layer, Standardized):
+            gain = quadrature_gain(self.model.activation) if self._made else 1.0
+            layer.standardize(gain if kind == "scaled" else None)
+        self._made += 1
+        return layer
 
     def scalar(self) -> list[nn.Module]:
         return [Plus()] if self.fixup else []

@@ -51,3 +51,16 @@ def test_at_every_depth_it_does_too(family: str, depth: int, image: tuple[int, i
 @pytest.mark.parametrize(("family", "depth"), [("residual mlp", 5), ("resnet", 8), ("resnet", 14)])
 def test_with_learned_scalars_it_does_too(family: str, depth: int, scheme: str) -> None:
     assert_equals_plain(FAMILIES[family] | {"depth": depth, "norm": "none", "init": scheme}, IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("family", "weights", "activation", "norm", "bias"),
+    pairwise(
+        FAMILIES, ["standardized", "scaled"], get_args(ActivationName), ["none", "before", "layer"], ["auto", False]
+    ),
+)
+def test_with_standardized_weights_it_does_too(
+    family: str, weights: str, activation: str, norm: str, bias: object
+) -> None:
+    raw = {"weights": weights, "activation": activation, "norm": norm, "bias": bias, "init": {"scale": 0.01}}
+    assert_equals_plain(FAMILIES[family] | raw, IMAGE)

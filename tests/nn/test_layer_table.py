@@ -69,6 +69,8 @@ def test_rows_of_convolutions_have_channels_and_sides_and_a_product_for_every_we
         {"norm": {"kind": "noisy_batch", "input": True}},
         {"norm": "none", "residual": True, "init": "fixup"},
         {"norm": "none", "residual": True, "init": "skipinit"},
+        {"weights": "scaled", "residual": True},
+        {"weights": "standardized", "family": "vgg", "depth": 5},
         {"family": "vgg", "depth": 5, "norm": {"kind": "whiten", "group_size": 3}},
         {"family": "resnet", "depth": 8, "norm": {"addition": "after"}},
         {"family": "resnet", "depth": 14, "norm": "none", "init": "fixup"},

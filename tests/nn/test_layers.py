@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnexp.nn.layers import Conv2d, Dropout, Linear
+from bnexp.config.model import WeightKind
+from bnexp.nn.layers import ACTIVATIONS, GAINS, Conv2d, Dropout, Linear
 from tests.helpers import (
     EXACT_FLOAT32,
     EXACT_FLOAT64,
+    SAMPLED_GAIN,
     SAMPLED_MEAN,
     SAMPLED_SHARE,
     assert_close,
@@ -18,7 +20,7 @@ from tests.helpers import (
     pairwise,
     randomized,
 )
-from tests.nn.plain import generator, seed_draws
+from tests.nn.plain import generator, quadrature_gain, seed_draws
 
 TRIALS, BATCH, FEATURES, UNITS, CHANNELS, SIDES = 3, 7, 5, 4, 6, (7, 4)
 
@@ -139,6 +141,60 @@ def test_channels_last_in_memory_stay_so_and_other_inputs_give_the_same(shared: 
 def test_under_autocast_the_output_is_in_half_precision(shared: bool) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert made().float()(inputs(shared=shared).float()).dtype == torch.bfloat16
+
+
+# Standardised weights
+
+
+def plain_weights(weight: torch.Tensor, gain: torch.Tensor | None, activation_gain: float) -> torch.Tensor:
+    """The formulas of Qiao et al. 2019 and of Brock et al. 2021, for one trial's units (rows)."""
+    mean = weight.mean(1, keepdim=True)
+    variance = weight.var(1, correction=0, keepdim=True)
+    if gain is None:
+        return (weight - mean) / (variance + 1e-5).sqrt()
+    return gain[:, None] * activation_gain * (weight - mean) / (weight.shape[1] * variance + 1e-4).sqrt()
+
+
+@pytest.mark.parametrize("kind", ["standardized", "scaled"])
+@pytest.mark.parametrize("make", [Linear, Conv2d])
+def test_standardized_weights_and_their_gradients(make: type[Linear | Conv2d], kind: WeightKind) -> None:
+    layer = make(TRIALS, FEATURES, UNITS, weights=kind)
+    randomized(layer).activation_gain = 1.7  # type: ignore[assignment]
+    shape = layer.weight.shape
+    rows = [w.flatten(1) for w in layer.weight]
+    gains = [None] * TRIALS if layer.gain is None else list(layer.gain)
+    made_by_hand = [plain_weights(w, g, 1.7) for w, g in zip(rows, gains, strict=True)]
+    expected = torch.stack(made_by_hand).view(shape)
+    made = layer.used_weight()
+    assert_close(made.detach(), expected.detach(), EXACT_FLOAT64)
+    wanted = [layer.weight, *([] if layer.gain is None else [layer.gain])]
+    weighting = noise(*shape, seed=77)
+    ours, theirs = (torch.autograd.grad((each * weighting).sum(), wanted) for each in (made, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        assert_close(one, other, EXACT_FLOAT64)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_gain_of_an_activation_keeps_the_variance_of_a_standard_normal(name: str) -> None:
+    assert abs(GAINS[name] / quadrature_gain(name) - 1) < EXACT_FLOAT64
+
+
+# By simulation, in the program of Brock et al. (nfnets/base.py).
+PUBLISHED = {"relu": 1.7139588594436646, "gelu": 1.7015043497085571, "silu": 1.7881293296813965}
+PUBLISHED |= {"elu": 1.2716004848480225, "tanh": 1.5939117670059204, "sigmoid": 4.803835391998291}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_so_do_the_published_gains_nearly(name: str) -> None:
+    assert abs(GAINS[name] / PUBLISHED[name] - 1) < SAMPLED_GAIN
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "tanh"])
+def test_scaled_weights_keep_the_variance_of_the_signal(name: str) -> None:
+    layer = Linear(1, 1000, 400, bias=False, weights="scaled").double()
+    layer.weight.data, layer.activation_gain = noise(1, 400, 1000, seed=6), GAINS[name]
+    y_KBC = layer(ACTIVATIONS[name]()(noise(1, 500, 1000, seed=5)))
+    assert abs(float(y_KBC.detach().var()) - 1) < SAMPLED_MEAN
 
 
 # Dropout

@@ -55,6 +55,8 @@ def test_a_plain_network_answers_as_bnexps_does(family: str, kind: str, placemen
         (FAMILIES["residual mlp"] | {"norm": "none", "init": "fixup", "activation": "relu"}, IMAGE),
         (FAMILIES["resnet"] | {"norm": "none", "init": "fixup", "activation": "relu"}, IMAGE),
         (FAMILIES["resnet"] | {"norm": "none", "init": "skipinit", "activation": "relu"}, IMAGE),
+        *((FAMILIES[name] | {"weights": "scaled", "activation": "relu"}, IMAGE) for name in ("residual mlp", "vgg")),
+        (FAMILIES["resnet"] | {"weights": "standardized", "norm": {"kind": "group", "groups": 2}}, IMAGE),
         (FAMILIES["mlp"] | {"norm": {"affine": "gamma"}}, IMAGE),
         (FAMILIES["mlp"] | {"norm": {"kind": "layer", "affine": "beta"}}, IMAGE),
         (FAMILIES["rnn"] | {"norm": {"steps": "shared", "recurrent": False}}, IMAGE),

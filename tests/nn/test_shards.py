@@ -33,6 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "width": 2,
         "norm": {"kind": "group", "groups": 2, "affine": "beta", "addition": "after"},
     },
+    "mlp, scaled": {"depth": 3, "width": 4, "norm": "none", "weights": "scaled", "activation": "relu"},
     "resnet, fixup": {"family": "resnet", "depth": 8, "width": 2, "norm": "none", "init": "fixup"},
 }
 CUTS = [[1, 1, 1, 1], [2, 2], [3, 1], [1, 3], [4]]

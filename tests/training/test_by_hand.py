@@ -175,6 +175,14 @@ def test_every_optimizer_by_hand(placement: str, name: str) -> None:
     assert_as_by_hand(FAMILIES["mlp"] | {"norm": placement, "activation": "tanh", "dropout": 0.3}, name)
 
 
+@pytest.mark.parametrize(
+    ("family", "weights"), [("mlp", "scaled"), ("vgg", "standardized"), ("resnet", "scaled"), ("mlp", "standardized")]
+)
+def test_standardized_weights_by_hand(family: str, weights: str) -> None:
+    residual = {"init": "skipinit"} if family == "resnet" else {}
+    assert_as_by_hand(FAMILIES[family] | residual | {"norm": "none", "weights": weights}, "sgd")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_adaptive_clipping_by_hand(family: str) -> None:
     assert_as_by_hand(FAMILIES[family] | {"norm": "none"}, "sgd", clip={"adaptive": 0.05})

@@ -60,6 +60,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "width": 4 if family != "mlp" else 8,
             "activation": draw(st.sampled_from(["relu", "tanh", "gelu"])),
             "residual": residual,
+            "weights": draw(st.sampled_from(["plain", "plain", "standardized", "scaled"])),
             # Under Adam a bias that norm cancels drifts by rounding noise.
             "bias": draw(st.sampled_from(["auto", True, False])) if optimizer == "sgd" else "auto",
             "dropout_at": draw(st.sampled_from(["each", "before_norm", "after_norm", "last"])),
