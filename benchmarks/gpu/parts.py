@@ -88,9 +88,9 @@ def read_tests(printed: str) -> Found:
     """Read the last line of pytest: "1 failed, 78 passed, 2 skipped in 61.10s"."""
     last = [line for line in printed.splitlines() if re.search(r"\d+ [a-z]+.* in [\d.]+s", line)][-1].strip("= ")
     counts = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", last)}
-    failed = sum(counts.get(word, 0) for word in ("failed", "error", "errors"))
-    n = counted(failed + counts.get("passed", 0), "test")
-    return Found([Figure("Tests that fail", failed, "", n, at_most=0, detail=last)], wrong=printed if failed else "")
+    bad = sum(counts.get(word, 0) for word in ("failed", "error", "errors", "skipped"))
+    n = counted(bad + counts.get("passed", 0), "test")
+    return Found([Figure("Tests that fail or are skipped", bad, "", n, at_most=0, detail=last)], wrong=printed)
 
 
 def read_figures(printed: str) -> Found:

@@ -120,6 +120,7 @@ def whole_epoch(device: torch.device, images: int = EPOCH, seeds: int = 8) -> It
     steps = images // BATCH
     for group in groups(trials(config)):
         step = _stepper(group, _noise(group, device, images), device)
+        _waits(step)  # what only the first one does
         # The profiler waits itself when it stops, after one update as after many.
         waits = _waits(partial(_repeat, step, 1 + steps)) - _waits(step)
         seconds = timed(partial(_repeat, step, steps))

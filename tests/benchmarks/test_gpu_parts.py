@@ -78,15 +78,16 @@ def test_a_figure_is_shown_beside_what_it_is_to_reach() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "failed", "n"),
+    ("last", "bad", "n"),
     [
         ("79 passed, 6000 deselected in 61.10s (0:01:01)", 0, "79 tests"),
         ("== 2 failed, 76 passed, 1 error in 9.1s ==", 3, "79 tests"),
+        ("18 skipped in 9.1s", 18, "18 tests"),
     ],
 )
-def test_tests_are_read_from_the_last_line_of_pytest(last: str, failed: int, n: str) -> None:
-    found = read_tests(f"....\nFAILED tests/a.py::b - assert 1 in 2.0s\n{last}\n")
-    assert (found.figures[0].value, found.figures[0].n, bool(found.wrong)) == (failed, n, failed > 0)
+def test_tests_are_read_from_the_last_line_of_pytest(last: str, bad: int, n: str) -> None:
+    (figure,) = read_tests(f"....\nFAILED tests/a.py::b - assert 1 in 2.0s\n{last}\n").figures
+    assert (figure.value, figure.n, figure.reached) == (bad, n, bad == 0)
 
 
 def test_the_worst_check_of_each_precision_is_read() -> None:
