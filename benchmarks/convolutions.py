@@ -115,7 +115,7 @@ def made_up(group: TrialGroup, device: torch.device, images: int = 10 * BATCH) -
     images_NCHW = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8, generator=generator)
     labels_N = torch.randint(10, (images,), generator=generator).to(device)
     scaling = fit(images_NCHW, "standard", {}, device, dtype_of(group.settings.train.precision))
-    split = Split(images_NCHW.flatten(1).to(device), labels_N)
+    split = Split(scaling.kept(images_NCHW.flatten(1)), labels_N)
     none = Split(split.images_NP[:0], labels_N[:0])
     return Dataset(DataShape((3, 32, 32), 10, images, 0, 0), split, none, none, scaling)
 

@@ -7,7 +7,7 @@ runs in a process of its own, whose made-up driver is that of `tests/gpu`.
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -92,6 +92,11 @@ def counted(act: Callable[[], object]) -> Counter[str]:
     return launches.count
 
 
+def groups_of(study: Study) -> Sequence[TrialGroup]:
+    """Return the groups that a study trains."""
+    return groups(trials(load(ROOT / "configs" / f"{study.config}.yaml", study.overrides)))
+
+
 def count(group: TrialGroup, shape: DataShape) -> tuple[Counter[str], Counter[str]]:
     """Return what an update launches, as kernels of its graph, and an evaluation, whose graph is one launch."""
     train_state, replays = GroupTrainState(group, blank_data(shape)), Counter[str]()
@@ -114,7 +119,7 @@ def table(*, details: bool) -> str:
     rows = ["| study | arms | trials | kernels of an update | to reach | launches of an evaluation | to reach |"]
     rows.append("|---|---|---|---|---|---|---|")
     for study in STUDIES:
-        for group in groups(trials(load(ROOT / "configs" / f"{study.config}.yaml", study.overrides))):
+        for group in groups_of(study):
             update, evaluation = count(group, study.shape)
             name, arms = " ".join((study.config, *study.overrides)), ", ".join(group.arms)
             limits = ["" if limit is None else f"{limit}" for limit in (study.update, study.evaluation)]

@@ -170,7 +170,7 @@ def _stepper(group: TrialGroup, data: Dataset, device: torch.device) -> Act:
 def _noise(group: TrialGroup, device: torch.device, count: int) -> Dataset:
     images = torch.randint(256, (count, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.randint(10, (count,), generator=torch.Generator().manual_seed(1))
-    split = Split(images.flatten(1).to(device), labels.to(device))
-    none = Split(split.images_NP[:0], split.labels_N[:0])
     scaling = fit(images, "standard", {}, device, dtype_of(group.settings.train.precision))
+    split = Split(scaling.kept(images.flatten(1)), labels.to(device))
+    none = Split(split.images_NP[:0], split.labels_N[:0])
     return Dataset(DataShape((1, 28, 28), 10, count, 0, 0), split, none, none, scaling)

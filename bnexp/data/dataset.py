@@ -25,7 +25,8 @@ from bnexp.errors import InputError
 class Split:
     """Images and labels for one purpose, on the device; images stay bytes, a quarter of their size as floats.
 
-    Images that were floats in their files, and whitened ones, are floats: they have been made inputs already.
+    Images that were floats in their files, whitened ones, and on a GPU those of small splits are floats: they have been
+    made inputs already.
     """
 
     images_NP: Real[Tensor, "N P"]
@@ -33,10 +34,6 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels_N)
-
-    def to(self, device: torch.device) -> "Split":
-        """Return the same images on a device."""
-        return Split(self.images_NP.to(device), self.labels_N.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +55,15 @@ class Dataset:
         return self.normalization(images_P)
 
     def to(self, device: torch.device) -> "Dataset":
-        """Return the same set on a device."""
-        train, val, test = (split.to(device) for split in (self.train, self.val, self.test))
-        return Dataset(self.shape, train, val, test, self.normalization.to(device))
+        """Return the same set on a device, which may keep bytes as the inputs that they make."""
+        normalization = self.normalization.to(device)
+
+        def moved(split: Split) -> Split:
+            made = split.images_NP.is_floating_point()
+            images_NP = split.images_NP.to(device) if made else normalization.kept(split.images_NP)
+            return Split(images_NP, split.labels_N.to(device))
+
+        return Dataset(self.shape, moved(self.train), moved(self.val), moved(self.test), normalization)
 
     @property
     def bytes(self) -> int:

@@ -12,8 +12,8 @@ Where the training images don't vary, λ is 0: in float64, up to P · 2^-52 · �
 numpy.linalg.matrix_rank). The eigenvectors of these directions could be any basis. PCA therefore leaves them out: these
 components are 0 for every image. ZCA doesn't depend on that basis, and multiplies by 1/√ε there.
 
-Bytes become inputs batch by batch. Whitening, and scaling floats of any size, need float64: such images are made inputs
-once, when the data set is loaded.
+Bytes become inputs batch by batch, or once where a GPU has room for it. Whitening, and scaling floats of any size, need
+float64: such images are made inputs once, when the data set is loaded.
 
 Shapes: N images, C channels, H, W, P = C·H·W pixels of a flattened image, V = 256 byte values.
 """
@@ -34,6 +34,9 @@ CPU = torch.device("cpu")
 
 CHUNK_NUMBERS = 2**22
 """Numbers of images that are float64 at a time: 1365 images of 3x32x32, which fill a product."""
+KEPT_INPUTS = 2**28
+"""Bytes that a GPU spares at most for a split that is kept as inputs: MNIST's take 188 MB, CIFAR-10's 614 MB. Making
+them batch by batch takes three kernels an update, which small networks notice."""
 SQUARES = 5
 """Matrices of P × P alive at most, while the eigenvectors are computed."""
 
@@ -114,6 +117,11 @@ def check_memory(kind: Scaling, images: int, pixels: int, device: torch.device, 
         check_room(what, count, f"{remedy}, or set data.normalize: standard" if square else remedy, place)
 
 
+def keeps_inputs(images: int, pixels: int, device: torch.device, dtype: torch.dtype) -> bool:
+    """Tell whether so many images in bytes are kept as inputs on a device."""
+    return device.type == "cuda" and images * pixels * dtype.itemsize <= KEPT_INPUTS
+
+
 def _chunk(images_NP: Tensor) -> int:
     return max(1, CHUNK_NUMBERS // images_NP.shape[1])
 
@@ -134,11 +142,7 @@ class Normalization:
         """Return bytes, or what was kept of images, as network inputs; the latter, without factors, themselves."""
         if images_P.is_floating_point():
             return images_P if self.factor_P is None else images_P * self.factor_P
-        if self.once:
-            inputs_P = self.once(images_P).to(self.shift_P.dtype)
-        else:
-            # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
-            inputs_P = images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
+        inputs_P = self.once(images_P).to(self.shift_P.dtype) if self.once else self._scaled(images_P)
         return inputs_P if self.factor_P is None else inputs_P.mul_(self.factor_P)
 
     def to(self, device: torch.device) -> "Normalization":
@@ -151,7 +155,13 @@ class Normalization:
         """Return images as a data set keeps them, on the device: bytes, or made inputs once and for all."""
         if self.once:
             return self.once.of_all(images_NP, self.shift_P.dtype)
-        return images_NP.to(self.shift_P.device)
+        images_NP = images_NP.to(self.shift_P.device)
+        made = keeps_inputs(len(images_NP), images_NP.shape[1], images_NP.device, self.shift_P.dtype)
+        return self._scaled(images_NP) if made else images_NP
+
+    def _scaled(self, images_P: UInt8[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
+        # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
+        return images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)
 
 
 def fit(

@@ -12,7 +12,7 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
-from bnexp.data.normalize import fit
+from bnexp.data.normalize import fit, keeps_inputs
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober, hessian_batches, kept_passes
@@ -41,15 +41,17 @@ CHUNK_TENSORS = 4
 """Tensors of a chunk's size that are alive while a split is measured."""
 
 
-def image_bytes(group: TrialGroup, shape: DataShape) -> int:
-    """Count what the images of a group take, of which a process keeps one copy: bytes, or inputs made once."""
-    size = dtype_of(group.settings.train.precision).itemsize if _kept_inputs(group, shape) else 1
-    return (shape.train + shape.val + shape.test) * prod(shape.image) * size
+def image_bytes(group: TrialGroup, shape: DataShape, device: torch.device) -> int:
+    """Count what the images of a group take on a device, of which a process keeps one copy: bytes, or inputs."""
+    pixels, size = prod(shape.image), dtype_of(group.settings.train.precision).itemsize
+    splits = (shape.train, shape.val, shape.test)
+    return sum(images * pixels * (size if _kept_inputs(group, shape, images, device) else 1) for images in splits)
 
 
-def _kept_inputs(group: TrialGroup, shape: DataShape) -> bool:
-    """Tell whether images are made inputs when they are loaded."""
-    return shape.floats or group.settings.data.normalize in WHITENINGS
+def _kept_inputs(group: TrialGroup, shape: DataShape, images: int, device: torch.device) -> bool:
+    """Tell whether so many images are made inputs when they are loaded."""
+    made = shape.floats or group.settings.data.normalize in WHITENINGS
+    return made or keeps_inputs(images, prod(shape.image), device, dtype_of(group.settings.train.precision))
 
 
 def footprint(
@@ -183,7 +185,7 @@ def made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (count, *shape.image), dtype=torch.uint8, generator=generator)
     # Inputs that were made once take the same time whatever they are: there is no need to fit anything.
-    made = _kept_inputs(group, shape)
+    made = _kept_inputs(group, shape, shape.train, device)
     scaling = "standard" if made else settings.data.normalize
     normalization = fit(images, scaling, settings.data.feature_scale, device, dtype)
     images_NP = images.flatten(1).to(device, dtype if made else torch.uint8)

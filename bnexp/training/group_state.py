@@ -110,10 +110,12 @@ class GroupTrainState:
             step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
         """
         self.streams.start_step()
-        images_SBP, labels_SB = self.data.train.images_NP[batch_SB], self.data.train.labels_N[batch_SB]
+        images_SBP = self.data.train.images_NP[batch_SB]
+        each = len(self.group.trials) // len(batch_SB)
+        labels_KB = self.data.train.labels_N[batch_SB[:, None].expand(-1, each, -1)].flatten(0, 1)
         self._picture_draws.start_pass()
         x_SBP = training_inputs(self.data, images_SBP, self._train.augment, self._picture_draws)
-        loss_K, gradient = self._backward(x_SBP, labels_SB)
+        loss_K, gradient = self._backward(x_SBP, labels_KB)
         self._optimizer.update(gradient, rate_K1)
         self._divergence.watch(loss_K, step)
 
@@ -152,7 +154,7 @@ class GroupTrainState:
         return _prefixed("network", self.network.state_dict()) | _prefixed("optimizer", self._optimizer.state)
 
     def _backward(
-        self, x_SBP: Float[Tensor, "S B P"], labels_SB: Int[Tensor, "S B"]
+        self, x_SBP: Float[Tensor, "S B P"], labels_KB: Int[Tensor, "K B"]
     ) -> tuple[Float[Tensor, " K"], Rows]:
         """Return every trial's loss and clipped gradient; one shard's activations are gone before the next computes."""
 
@@ -162,7 +164,8 @@ class GroupTrainState:
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
             logits_KBC = self._forward(shard.network, x_SBP[rows])
-            loss_K = losses(logits_KBC, labels_SB[rows], self._train.label_smoothing).mean(1)
+            labels_kB = labels_KB[shard.first : shard.end]
+            loss_K = losses(logits_KBC, labels_kB, self._train.label_smoothing).mean(1)
             return loss_K.detach(), clip(shard.gradient(loss_K.sum()))
 
         acts = [partial(compute, shard, clip) for shard, clip in zip(self.shards, self._clips, strict=True)]

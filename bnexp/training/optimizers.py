@@ -4,7 +4,7 @@ Parameters, gradients and state are lists of matrices in which every row belongs
 are columns with a number per row, so every trial may have its own. The _foreach functions take a whole list at once.
 On a CPU there is a matrix for each learned tensor, with a row per trial. On a GPU, where a call costs more than its
 arithmetic, there is one matrix over the buffer that holds all tensors: its rows are as long as tensors can be cut into
-without a rest, so that one trial has many of them.
+without a rest, so that one trial has many of them. A rate that all trials share is a single number there.
 
 Shapes: R rows; a matrix of a learned tensor has K.
 
@@ -23,13 +23,15 @@ from torch import Tensor
 from bnexp.config.train import TrainSettings
 from bnexp.nn.shards import Matrices, Parts
 from bnexp.training.numerics import totals_dtype
+from bnexp.training.schedules import same_rates
 
 ADAM_EPS = 1e-8
 RMSPROP_ALPHA = 0.99
 NADAM_MOMENTUM_DECAY = 4e-3
 
 PerTrial = Float[Tensor, "K 1"]
-PerRow = Float[Tensor, "R 1"]
+PerRow = Float[Tensor, "#R 1"]
+"""A column with a number for each row, or a single number for all of them."""
 Rows = Sequence[Float[Tensor, "R _"]]
 """Matrices that are updated at once."""
 
@@ -54,13 +56,15 @@ class Optimizer(ABC):
         self._tensors, self._buffer, like = list(thetas), buffer, thetas[0]
         width = math.gcd(*(theta_KP.shape[1] for theta_KP in thetas))
         self._thetas = self._tensors if buffer is None else [buffer.view(-1, width)]
+        self._one_rate = same_rates(settings)
         if buffer is not None:
             trial_K1 = torch.arange(len(settings), dtype=torch.int32)[:, None].to(like.device)
             self._trial_R = self._by_row([trial_K1] * len(thetas))[0].flatten()
         self._matrices: dict[str, list[Tensor]] = {}
         self._columns: dict[str, PerTrial] = {}
         self._betas = settings[0].betas
-        self._momenta = self._each(self._per_row(like.new_tensor([train.momentum for train in settings])[:, None]))
+        momentum_K1 = like.new_tensor([train.momentum for train in settings])[:, None]
+        self._momenta = self._each(self._by_row([momentum_K1] * len(thetas))[0])
         self._decays: list[PerRow] | None = None
         if any(rates := [train.weight_decay for train in settings]):
             rate_K1 = like.new_tensor(rates)[:, None]
@@ -96,7 +100,10 @@ class Optimizer(ABC):
         return [torch.cat(rows)]
 
     def _per_row(self, column_K1: PerTrial) -> PerRow:
-        return column_K1 if self._buffer is None else column_K1.index_select(0, self._trial_R)
+        """Return what follows from rates and steps for each row; a single number where the trials have one rate."""
+        if self._buffer is None:
+            return column_K1
+        return column_K1[:1] if self._one_rate else column_K1.index_select(0, self._trial_R)
 
     def _each(self, column_R1: PerRow) -> list[PerRow]:
         """Return a column for each matrix."""

@@ -39,6 +39,11 @@ def rates(trains: Sequence[TrainSettings], clocks: Sequence[Clock]) -> Float64[n
         return np.stack([train.lr * curves[key] for train, key in zip(trains, keys, strict=True)], axis=1)
 
 
+def same_rates(trains: Sequence[TrainSettings]) -> bool:
+    """Tell whether trials have one learning rate at every step."""
+    return len({(train.lr, train.schedule, train.schedule_read) for train in trains}) == 1
+
+
 def _step(options: ScheduleOptions, clock: Clock) -> float:
     epochs = clock.step // clock.per_epoch
     at, every = options.step_at, options.step_every or USUAL_STEP_EVERY

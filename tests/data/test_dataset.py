@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from bnexp.config.data import DataSettings
+from bnexp.data import normalize
 from bnexp.data import raw as raw_images
 from bnexp.data.catalog import describe
 from bnexp.data.dataset import Dataset, load
@@ -62,6 +63,19 @@ def test_scaling_and_feature_scale_reach_the_inputs() -> None:
     expected_NP = images_NP / torch.tensor(255.0)
     expected_NP[:, 20] *= 50
     assert torch.equal(scaled.inputs(images_NP), expected_NP)
+
+
+def test_a_gpu_keeps_splits_as_inputs_where_they_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    mnist, cifar = (60_000, 784), (50_000, 3072)
+    kept = [normalize.keeps_inputs(*size, cuda, torch.float32) for size in (mnist, cifar)]
+    assert (kept, normalize.keeps_inputs(*mnist, cpu, torch.float32)) == ([True, False], False)
+    data = load_cpu(name="digits", train_size=100, val_size=20, feature_scale={20: 50.0})
+    monkeypatch.setattr(normalize, "keeps_inputs", lambda images, *rest: images == 100)
+    moved = data.to(cpu)
+    assert (moved.train.images_NP.dtype, moved.val.images_NP.dtype) == (torch.float32, torch.uint8)
+    for there in (moved, moved.to(cpu), load_cpu(name="digits", train_size=100, val_size=20, feature_scale={20: 50.0})):
+        assert torch.equal(there.inputs(there.train.images_NP), data.inputs(data.train.images_NP))
 
 
 def test_a_val_folder_is_validated_on_and_all_of_train_trained_on(images: Path) -> None:

@@ -142,13 +142,14 @@ def fake_cuda() -> Iterator[None]:
 def blank_data(shape: DataShape) -> Dataset:
     """Return images of a shape on the fake device."""
     pixels, scale_P = prod(shape.image), torch.empty(prod(shape.image), device=CUDA)
+    scaling = Normalization(scale_P, scale_P, None)
 
     def split(images: int) -> Split:
         images_NP = torch.empty(images, pixels, dtype=torch.uint8, device=CUDA)
-        return Split(images_NP, torch.empty(images, dtype=torch.int64, device=CUDA))
+        return Split(scaling.kept(images_NP), torch.empty(images, dtype=torch.int64, device=CUDA))
 
     splits = [split(count) for count in (shape.train, shape.val, shape.test)]
-    return Dataset(shape, *splits, normalization=Normalization(scale_P, scale_P, None))  # type: ignore[misc]
+    return Dataset(shape, *splits, normalization=scaling)  # type: ignore[misc]
 
 
 def update_inputs(group: TrialGroup) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

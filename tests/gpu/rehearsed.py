@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.kernels import STUDIES, count, groups_of
 from bnexp.config.norm import NORMS
 from bnexp.config.train import OPTIMIZERS
+from bnexp.data import normalize
 from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
@@ -103,6 +105,29 @@ def test_updates_and_evaluations_are_work_for_the_device_alone(family: str, sett
 @pytest.mark.parametrize("name", CASES)
 def test_so_they_are_in_whatever_a_graph_repeats(name: str) -> None:
     audited(group(**CASES[name]))
+
+
+def test_so_they_are_with_images_that_stay_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalize, "KEPT_INPUTS", 0)
+    some = group(augment="flip_crop_cutout")
+    assert on_cuda(some).train.images_NP.dtype == torch.uint8
+    audited(some)
+
+
+KERNELS = {
+    "init_scale": {"none": 55, "before": 55},
+    "deep_sigmoid": {"none": 90, "before": 90, "after": 110},
+}
+"""Kernels of an update, by study and arm: what benchmarks/README.md says."""
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_an_update_launches_few_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "enabled", True)  # which has batch norm in one kernel
+    (study,) = (each for each in STUDIES if each.config == name)
+    found = {some.arms[0]: count(some, study.shape) for some in groups_of(study)}
+    assert {arm: update.total() for arm, (update, _) in found.items()} == KERNELS[name]
+    assert {evaluation.total() for _, evaluation in found.values()} == {2}
 
 
 SETTINGS = {key: value for key, value in (SHAPING | CONTINUOUS).items() if key.startswith(("model", "train"))}

@@ -87,7 +87,7 @@ class Cluster:
             return training_cost(group, shape_of(group), self.device)
 
         cpus = self._threads(sum(len(group.trials) for group in groups))
-        data = max((image_bytes(group, shape_of(group)) for group in groups), default=0)
+        data = max((image_bytes(group, shape_of(group), self.device) for group in groups), default=0)
         fit = split_to_fit(groups, shape_of, self._room(cpus) - data, self.device, probes)
         if begun:
             return sorted(fit, key=lambda group: cost_of(group).of(len(group.trials)), reverse=True)
@@ -164,7 +164,7 @@ class Cluster:
 
     def _memory(self, group: TrialGroup, shape: DataShape, probes: Sequence[ProbeSettings], cpus: int) -> int:
         """Bytes of a node's memory to ask for, never more than any node has that could train it."""
-        takes = image_bytes(group, shape) + (GPU_PROCESS if self._on_gpu else PROCESS)
+        takes = image_bytes(group, shape, torch.device("cpu")) + (GPU_PROCESS if self._on_gpu else PROCESS)
         if not self._on_gpu:
             takes += int(footprint(group, shape, self.device, probes).of(len(group.trials)))
         most = min(node.memory for node in self.nodes if self._places(node, cpus))

@@ -95,7 +95,7 @@ def test_a_group_is_on_one_gpu_and_not_on_what_is_left_of_two(share: float, plac
 def test_a_shared_gpu_has_less_memory() -> None:
     (group,) = some(10)
     takes = footprint(group, SHAPE, torch.device("cuda"))
-    room = int((takes.of(10) + 1) / 0.85) + image_bytes(group, SHAPE) + 1
+    room = int((takes.of(10) + 1) / 0.85) + image_bytes(group, SHAPE, torch.device("cuda")) + 1
     whole = cluster(node(gpus=1, free=room), device="cuda")
     assert sizes(whole, (group,)) == [10]
     assert max(sizes(cluster(node(gpus=1, free=room), device="cuda", share=0.5), (group,))) < 10
@@ -125,7 +125,7 @@ def test_the_images_count() -> None:
     (bytes_,), (floats,) = some(4), some(4, data={"normalize": "pca_whiten"})
     large = DataShape((3, 100, 100), 10, 50_000, 0, 10_000)
     images = 60_000 * 30_000
-    assert (image_bytes(bytes_, large), image_bytes(floats, large)) == (images, 4 * images)
+    assert (image_bytes(bytes_, large, CPU), image_bytes(floats, large, CPU)) == (images, 4 * images)
     asked = cluster(node())._memory(bytes_, large, [], 1)
     assert images <= asked - PROCESS - footprint(bytes_, large, CPU).of(4) < images + MEMORY_STEP
     gpu = cluster(node(gpus=1, free=2 * GIB), device="cuda")
