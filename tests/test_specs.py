@@ -84,7 +84,7 @@ def test_a_norm_kind_is_a_record_and_a_layer(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ConfigError, match=r"norm\.groups 3 does not divide the width 8"):
         experiment(model={**model, "norm": {"kind": "halving", "groups": 3}})
     monkeypatch.setitem(NORMS, "halving", replace(NORMS["halving"], in_rnn=False))
-    with pytest.raises(ConfigError, match="halving is not for family rnn; set none, batch, layer or group"):
+    with pytest.raises(ConfigError, match="halving is not for family rnn; set none, batch, layer, group or rms"):
         experiment(model=model | {"family": "rnn"})
 
 

@@ -162,10 +162,8 @@ def _budget(train: TrainSettings) -> dict[str, object]:
 
 def _biases(study: Study) -> Iterator[str]:
     models = {study.label(arm): study.settings[arm].model for arm in study.arms}
-    # Subtracting the batch's mean right behind a layer takes its bias out again.
-    before = [
-        arm for arm, model in models.items() if model.norm.spec.batch_statistics and model.norm.placement == "before"
-    ]
+    # Subtracting a mean right behind a layer takes its bias out again.
+    before = [arm for arm, model in models.items() if model.norm.spec.cancels_bias and model.norm.placement == "before"]
     kept = [arm for arm in before if models[arm].bias is True]
     if kept and len(kept) < len(before):
         bare = [arm for arm in before if arm not in kept]

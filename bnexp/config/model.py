@@ -211,8 +211,8 @@ class ModelSettings(Settings):
     activation: ActivationName = "sigmoid"
     """Nonlinearity after each hidden layer."""
     bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
-    """Biases of the hidden layers. auto leaves out those that have no effect: right before a norm over the batch, which
-    subtracts them, and in an rnn also before other norms with a learned β."""
+    """Biases of the hidden layers. auto leaves out those that have no effect: right before a norm that subtracts them
+    (all over the batch but variance, and instance), and in an rnn also before other norms with a learned β."""
     residual: bool = False
     """mlp: add skip connections around every two hidden layers after the first."""
     weights: WeightKind = "plain"
@@ -254,17 +254,17 @@ class ModelSettings(Settings):
     def has_bias(self, *, norm_next: bool = False) -> bool:
         """Return whether a hidden layer has a bias, which `auto` leaves out where it can't do anything.
 
-        That is where fixup's scalars stand in for it, where batch norm subtracts it again (with `norm_next` it comes
+        That is where fixup's scalars stand in for it, where a norm layer subtracts it again (with `norm_next` it comes
         next, whatever `norm.placement` says), and in recurrent layers also where β does the same.
         """
         if self.bias != "auto":
             return self.bias
         norm = self.norm
         if self.spec.recurrent:
-            return norm.kind == "none" or not (norm.spec.batch_statistics or norm.affine in ("both", "beta"))
+            return norm.kind == "none" or not (norm.spec.cancels_bias or norm.affine in ("both", "beta"))
         # Also where an addition comes in between: what is added is the same for all images.
         followed = norm_next or norm.placement == "before"
-        cancelled = followed and norm.spec.batch_statistics and self.dropout_at != "before_norm"
+        cancelled = followed and norm.spec.cancels_bias and self.dropout_at != "before_norm"
         return not (self.init.scheme == "fixup" or cancelled)
 
     @model_validator(mode="before")
@@ -316,6 +316,16 @@ class ModelSettings(Settings):
         name, size = self.norm.grouping
         if uneven := [width for width in self.widths if width % size]:
             raise ValueError(f"norm.{name} {size} does not divide the width {uneven[0]}")
+        return self
+
+    @model_validator(mode="after")
+    def _places_are_normalised_over(self) -> Self:
+        if self.norm.spec.over_places and self.spec.units:
+            alone = [name for name, spec in NORMS.items() if not (spec.batch_statistics or spec.over_places)]
+            raise ValueError(
+                f"norm.kind: {self.norm.kind} is not for family {self.family}: it would normalise every number by "
+                f"itself, to β; set {listed(alone, 'or')}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,10 @@ class NormSpec(Spec):
 
     batch_statistics: bool = False
     """Normalises over the images of a batch, and with running statistics in evaluation."""
+    cancels_bias: bool = False
+    """Subtracts from every feature what a bias right before it has added."""
+    over_places: bool = False
+    """Normalises over the places of an image, so there have to be several."""
     options: tuple[str, ...] = ()
     """Settings in NormSettings that this kind reads, and not every kind does."""
     in_rnn: bool = True
@@ -39,12 +43,25 @@ OVER_THE_BATCH = ("freeze_at",)
 """Those of them that other kinds refuse."""
 NORMS: dict[str, NormSpec] = {
     "none": NormSpec("torch.nn:Identity"),
-    "batch": NormSpec("bnexp.nn.norm:BatchNorm", batch_statistics=True, options=(*AVERAGES, "steps")),
-    "layer": NormSpec("bnexp.nn.norm:LayerNorm"),
-    "group": NormSpec("bnexp.nn.norm:GroupNorm", options=("groups",)),
+    "batch": NormSpec(
+        "bnexp.nn.norm:BatchNorm", batch_statistics=True, cancels_bias=True, options=(*AVERAGES, "steps")
+    ),
+    "layer": NormSpec("bnexp.nn.image_norm:LayerNorm"),
+    "group": NormSpec("bnexp.nn.image_norm:GroupNorm", options=("groups",)),
+    "instance": NormSpec(
+        "bnexp.nn.image_norm:InstanceNorm", cancels_bias=True, over_places=True, in_rnn=False, saves_input=True
+    ),
+    "rms": NormSpec("bnexp.nn.image_norm:RMSNorm", saves_input=True),
+    "mean": NormSpec(
+        "bnexp.nn.batch_parts:MeanNorm", batch_statistics=True, cancels_bias=True, options=AVERAGES, in_rnn=False
+    ),
+    "variance": NormSpec(
+        "bnexp.nn.batch_parts:VarianceNorm", batch_statistics=True, options=AVERAGES, in_rnn=False, saves_input=True
+    ),
     "whiten": NormSpec(
         "bnexp.nn.whiten:Whiten",
         batch_statistics=True,
+        cancels_bias=True,
         options=(*AVERAGES, "group_size"),
         in_rnn=False,
         capturable=False,  # the eigendecomposition reads its outcome on the host
@@ -52,7 +69,12 @@ NORMS: dict[str, NormSpec] = {
         saves_input=True,
     ),
     "noisy_batch": NormSpec(
-        "bnexp.nn.norm:BatchNorm", batch_statistics=True, options=AVERAGES, in_rnn=False, noise=True
+        "bnexp.nn.norm:BatchNorm",
+        batch_statistics=True,
+        cancels_bias=True,
+        options=AVERAGES,
+        in_rnn=False,
+        noise=True,
     ),
 }
 """Norm layers by the name in model.norm.kind."""
@@ -67,8 +89,10 @@ class NormSettings(Settings):
     """Kind of norm layer; none leaves it out; as_written is for a family module, where null of a setting below also
     means that the network decides.
 
-    whiten decorrelates the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose
-    mean and scale change at every step (Santurkar et al. 2018).
+    rms divides each image by its root mean square; instance normalises each channel of each image; mean and variance
+    are halves of batch norm: they only subtract the batch's mean, or only divide by its deviation. whiten decorrelates
+    the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose mean and scale
+    change at every step (Santurkar et al. 2018).
     """
     placement: Placement | AsWritten = "before"
     """Before or after each activation; in a family module behind each hidden weight layer, behind each activation, or

@@ -1,6 +1,6 @@
 """A trial without its norm layers, and the proof on images that nothing else has changed.
 
-In evaluation, batch norm and whitening are fixed affine maps, which can be folded into the weights beside them.
+In evaluation, norms over the batch are fixed affine maps, which can be folded into the weights beside them.
 
 Behind a layer with weights, A (W x + b) + t is (A W) x + (A b + t) (Jacob et al. 2018, arXiv:1712.05877, section
 3.2). Ahead of one, W (A x + t) + b is (W A) x + (W t + b), but not where zeros are padded in between: they don't get
@@ -23,7 +23,17 @@ from bnexp.data.dataset import Dataset, Split
 from bnexp.nn.norm import Norm
 from bnexp.nn.own.calls import NORM_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
-from bnexp.nn.plain_layers import Converter, ImageRowsAsSteps, OverFeatures, Recurrent, Residual, Whitening, put
+from bnexp.nn.plain_layers import (
+    OTHER_NORMS,
+    Converter,
+    ImageRowsAsSteps,
+    OverFeatures,
+    Recurrent,
+    Residual,
+    ScaleAndShift,
+    Whitening,
+    put,
+)
 from bnexp.nn.table import layer_table
 from bnexp.plan import Trial
 from bnexp.runner.trained import TrainedTrial
@@ -61,7 +71,8 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
     """Return the module of the user's own class without the norm layers right behind layers with weights."""
     (network,), dtype = networks.to_torch(), next(networks.parameters()).dtype
     seen = networks.seen_plain(network)
-    norms, weights = seen.of((*NORM_LAYERS, OverFeatures)), [call.name for call in seen.of((nn.Linear, nn.Conv2d))]
+    norms = seen.of((*NORM_LAYERS, *OTHER_NORMS, OverFeatures))
+    weights = [call.name for call in seen.of((nn.Linear, nn.Conv2d))]
     if not norms:
         raise Unfoldable("there is no norm layer")
     network.double()
@@ -124,6 +135,8 @@ def _affine(norm: nn.Module) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]
             return scale_C.diag(), shift_C if norm.bias is None else norm.bias + shift_C
         case _BatchNorm():
             raise Unfoldable("it keeps no running statistics, so it is no fixed map")
+        case ScaleAndShift():
+            return norm.weight.diag(), norm.bias
         case Whitening():
             return norm.weight, norm.bias - norm.weight @ norm.mean
     raise Unfoldable("its statistics are those of each image, so it is no fixed map")

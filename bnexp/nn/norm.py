@@ -1,15 +1,14 @@
-"""Normalisation layers for K trials at once: batch, layer and group norm, and noise to follow batch norm.
+"""Normalisation layers for K trials at once: what all kinds share, batch norm, and noise to follow it.
 
-Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; in recurrent layers Cooijmans et al. 2017, arXiv:1603.09025. Layer
-norm: Ba et al. 2016, arXiv:1607.06450. Group norm: Wu & He 2018, arXiv:1803.08494. Noise: Santurkar et al. 2018,
-arXiv:1805.11604, appendix A. Initialising them draws nothing: γ = 1 or norm.gamma, β = 0.
+Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; in recurrent layers Cooijmans et al. 2017, arXiv:1603.09025. Noise:
+Santurkar et al. 2018, arXiv:1805.11604, appendix A. Initialising them draws nothing: γ = 1 or norm.gamma, β = 0.
 
 Shapes: T time steps; R rows of statistics, one for each step or one for all; N samples, the batch of one step or the
 batches of all steps one after the other.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -73,60 +72,73 @@ class Norm(nn.Module):
         return {"weight": self.gamma[0], "bias": self.beta[0]}
 
 
-class RunningNorm(Norm):
-    """Base of kinds that normalise over the batch: a running mean, and other running statistics for evaluation.
+def scale_channels(
+    x: Float[Tensor, "_ D *places"], scale_D: Float[Tensor, " D"], shift_D: Float[Tensor, " D"]
+) -> Float[Tensor, "_ D *places"]:
+    """Return scale · x + shift in the type of x: by batch norm's kernels, which read x once, in both directions."""
+    zeros_D = torch.zeros_like(shift_D)
+    return F.batch_norm(x, zeros_D, torch.ones_like(zeros_D), scale_D, shift_D, training=False, eps=NEGLIGIBLE)
 
-    `momentum` weights the new value.
+
+NEGLIGIBLE = 1e-30
+"""Changes nothing when it is added to 1."""
+
+
+class RunningNorm(Norm):
+    """Base of kinds that normalise over the batch, and in evaluation with running statistics.
+
+    In images all places count as well. The channels of all trials, K·C, pass at once, which leaves every trial the
+    statistics that it would have alone. `momentum` weights the newest batch.
 
     Attributes:
-        running_mean: (K, C), starting at 0.
+        starts: the names of running statistics (K, C), each with its start.
         frozen: whether training normalises with the running statistics, too, and leaves them as they are.
     """
 
-    running_mean: Tensor
+    starts: ClassVar[Mapping[str, float]]
     frozen = False
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
         self.momentum = settings.momentum or 0.1
-        self.register_buffer("running_mean", torch.zeros(trials, features))
+        for name, start in self.starts.items():
+            self.register_buffer(name, torch.full((trials, features), start))
 
     def reset_running_stats(self) -> None:
         """Put the running statistics back to their start."""
-        self.running_mean.zero_()
+        for name, start in self.starts.items():
+            self.get_buffer(name).fill_(start)
+
+    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        trials, batch, features = x_KBC.shape
+        y_1DB = self.normalize(x_KBC.mT.reshape(1, trials * features, batch))
+        return y_1DB.view(trials, features, batch).mT
+
+    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
+        return self.normalize(x_BDHW)
+
+    def normalize(self, x: Float[Tensor, "_ D *places"]) -> Float[Tensor, "_ D *places"]:
+        """Normalise every channel over all other axes, and in training let the running statistics learn of it."""
+        raise NotImplementedError
 
 
 class BatchNorm(RunningNorm):
     """Normalises every feature of every trial over the batch and, in images, over all places.
 
-    One library call over K·C channels, so each trial's statistics are exactly what it would have alone.
     As in PyTorch the batch is normalised with the biased variance, and the unbiased one is averaged.
 
     Attributes:
+        running_mean: (K, C), starting at 0.
         running_var: (K, C), starting at 1.
         steps: parts of the samples that are normalised apart.
     """
 
+    starts: ClassVar = {"running_mean": 0.0, "running_var": 1.0}
+    running_mean: Tensor
     running_var: Tensor
     steps = 1
 
-    def __init__(self, trials: int, features: int, settings: NormSettings):
-        super().__init__(trials, features, settings)
-        self.register_buffer("running_var", torch.ones(trials, features))
-
-    def reset_running_stats(self) -> None:
-        super().reset_running_stats()
-        self.running_var.fill_(1)
-
-    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        trials, batch, features = x_KBC.shape
-        y_1DB = self._normalize(x_KBC.mT.reshape(1, trials * features, batch))
-        return y_1DB.view(trials, features, batch).mT
-
-    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        return self._normalize(x_BDHW)
-
-    def _normalize(self, x: Tensor) -> Tensor:
+    def normalize(self, x: Float[Tensor, "_ D *places"]) -> Float[Tensor, "_ D *places"]:
         running = self.running_mean.view(-1), self.running_var.view(-1)
         affine = self.gamma.reshape(-1), self.beta.reshape(-1)
         return F.batch_norm(x, *running, *affine, self.training, self.momentum, self.eps)
@@ -143,44 +155,6 @@ class BatchNorm(RunningNorm):
             running = {"running_mean": mean_C, "running_var": var_C, "num_batches_tracked": count}
             state = self._scale_and_shift_state() | running
             yield layer_from_state(kind, state, len(mean_C), eps=self.eps, momentum=self.momentum)
-
-
-class GroupNorm(Norm):
-    """Normalises every sample over groups of neighbouring features, and in images over all places.
-
-    The same in training and evaluation.
-    """
-
-    def __init__(self, trials: int, features: int, settings: NormSettings):
-        super().__init__(trials, features, settings)
-        self.groups = settings.groups
-
-    def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        x_KBGg = x_KBC.unflatten(-1, (self.groups, -1))
-        return self.scale_and_shift(F.layer_norm(x_KBGg, x_KBGg.shape[-1:], eps=self.eps).flatten(-2))
-
-    def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
-        groups = len(self.gamma) * self.groups
-        y_BDHW = F.group_norm(x_BDHW, groups, self.gamma.flatten(), self.beta.flatten(), self.eps)
-        return y_BDHW.contiguous(memory_format=torch.channels_last)  # which it isn't on a GPU
-
-    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        features = self.gamma.shape[1]
-        yield layer_from_state(nn.GroupNorm, self._scale_and_shift_state(), self.groups, features, eps=self.eps)
-
-
-class LayerNorm(GroupNorm):
-    """Normalises every sample over all its features, and in images over all places: a single group."""
-
-    def __init__(self, trials: int, features: int, settings: NormSettings):
-        super().__init__(trials, features, settings.model_copy(update={"groups": 1}))
-
-    def to_torch(self, to: Converter) -> Iterator[nn.Module]:
-        if to.images:
-            yield from super().to_torch(to)
-        else:
-            features = self.gamma.shape[1]
-            yield layer_from_state(nn.LayerNorm, self._scale_and_shift_state(), features, eps=self.eps)
 
 
 MEAN, SCALE = 0.5, 1.25

@@ -74,6 +74,42 @@ class Whitening(nn.Module):
         return repr(self.features)
 
 
+class ScaleAndShift(nn.Module):
+    """weight * x + bias for every channel: what a norm over the batch does in evaluation."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.features = features
+        self.weight, self.bias = nn.Buffer(torch.ones(features)), nn.Buffer(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.movedim(1, -1) * self.weight + self.bias).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return repr(self.features)
+
+
+class RMSNorm(nn.Module):
+    """weight * x / root of the mean square of each sample + bias, with a weight and a bias for every channel."""
+
+    def __init__(self, features: int, eps: float):
+        super().__init__()
+        self.features, self.eps = features, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        square = x.square().flatten(1).mean(1).view(-1, *(1 for _ in x.shape[1:]))
+        y = x / (square + self.eps).sqrt()
+        return (y.movedim(1, -1) * self.weight + self.bias).movedim(-1, 1)
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, eps={self.eps}"
+
+
+OTHER_NORMS: tuple[type[nn.Module], ...] = (ScaleAndShift, Whitening, RMSNorm)
+"""Norm layers that torch hasn't."""
+
+
 class Residual(nn.Module):
     """x + branch(x); where the branch has added channels and halves the sides, x is every second pixel and zeros."""
 

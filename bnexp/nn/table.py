@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
 from bnexp.nn.build import skeleton
+from bnexp.nn.image_norm import GroupNorm
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear
-from bnexp.nn.norm import GroupNorm, Noise, Norm
+from bnexp.nn.norm import Noise, Norm
 from bnexp.nn.own.calls import BEHIND, NORM_LAYERS, WEIGHT_LAYERS, ForwardPass, LayerCall
 from bnexp.nn.own.networks import arm_pass
 from bnexp.nn.own.surgery import Placed

@@ -5,7 +5,7 @@ gradient is written so that equal eigenvalues do no harm. Shapes: G groups of g 
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -24,9 +24,12 @@ class Whiten(RunningNorm):
     the features as near to what they were as can be.
 
     Attributes:
+        running_mean: (K, C), starting at 0.
         running_covariance: (K, G, g, g), starting at the identity.
     """
 
+    starts: ClassVar = {"running_mean": 0.0}
+    running_mean: Tensor
     running_covariance: Tensor
 
     def __init__(self, trials: int, features: int, settings: NormSettings):

@@ -38,6 +38,7 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
     if shape.tabular:
         yield from _no_pictures(trials, shape, source)
     yield from (Problem(source, "train.batch_size", message) for message in _unfit_batches(trials, train_images, image))
+    yield from (Problem(source, "model.norm.kind", message) for message in _lone_places(trials, image))
     yield from (Problem(source, "model.norm.input", message) for message in _uneven_inputs(trials, image))
     yield from (
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
@@ -84,6 +85,17 @@ def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, in
         return f"1: {lone}; set 2 or more{more}"
     advice = "set train.drop_last: true, or another batch size"
     return f"{batch}: {train_images} images leave one over, and {lone}; {advice}"
+
+
+def _lone_places(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterator[str]:
+    """Yield kinds that normalise over the places of an image where convolutions have left a single one."""
+    for model in {trial.settings.model: None for trial in trials if trial.settings.model.norm.spec.over_places}:
+        if model.spec.fewest_places(model.layers, image) == 1:
+            size = "x".join(map(str, image[1:]))
+            yield (
+                f"{model.norm.kind}: {model.family} of depth {model.layers} shrinks the {size} pixels to one, and it "
+                "would set every channel to β there; set group, or another depth"
+            )
 
 
 def _late_drops(trials: Sequence[Trial], train_images: int) -> Iterator[str]:

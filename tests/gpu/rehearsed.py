@@ -26,6 +26,7 @@ from tests.gpu.audit import KINDS, Alive, Audit, replaced
 from tests.gpu.fake_cuda import CUDA, blank_data, on_cuda, update_inputs
 from tests.helpers import crossed, experiment, only_group, rates_group
 from tests.nn.own import user_networks
+from tests.nn.plain import takes
 from tests.training.test_graphs import CASES, RESNET, VGG, group
 
 pytestmark = pytest.mark.usefixtures("fake_device")
@@ -64,7 +65,7 @@ def networks() -> list[Any]:
         if family == "module":  # its code decides the rest
             settings = {key: value for key, value in settings.items() if not key.startswith(OF_THE_CODE)}
         slow = family not in ("mlp", "vgg") and kind != "batch"
-        if family != "rnn" or NORMS[kind].in_rnn:
+        if takes(family, kind):
             settings["model.norm.kind"] = kind
             rows.append(pytest.param(family, settings, id=f"{family} {kind}", marks=[pytest.mark.slow] * slow))
     return rows

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bnexp.config.model import ModelSettings
+from bnexp.config.model import FAMILIES, ModelSettings
+from bnexp.config.norm import NORMS
 from bnexp.nn.build import build
-from bnexp.nn.plain_layers import Whitening
+from bnexp.nn.plain_layers import OTHER_NORMS
 from bnexp.streams import SeedGenerators, Stream, TrialRandom, stream_seed
 from tests.helpers import EXACT_FLOAT32, EXACT_FLOAT64, assert_close, noise
 
@@ -32,9 +33,15 @@ MODULES: dict[str, Any] = {
     "sigmoid": nn.Sigmoid,
     "identity": nn.Identity,
 }
-PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, Whitening)
+PLAIN_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d, *OTHER_NORMS)
 """Norm layers of exported networks."""
 Image = tuple[int, int, int]
+
+
+def takes(family: str, kind: str) -> bool:
+    """Whether a family can have a kind of norm layer."""
+    has, spec = FAMILIES[family], NORMS[kind]
+    return (spec.in_rnn or not has.recurrent) and not (spec.over_places and has.units)
 
 
 def seed_draws(seeds: Sequence[int], epoch: int = EPOCH) -> TrialRandom:
@@ -192,6 +199,64 @@ class StandardizedConv2d(Standardized, nn.Conv2d):
         return F.conv2d(x, self.made(), self.bias, self.stride, self.padding)
 
 
+class PlainMeanNorm(nn.Module):
+    """Mean-only batch normalization, a channel at a time."""
+
+    running_mean: torch.Tensor
+
+    def __init__(self, features: int, momentum: float = 0.1):
+        super().__init__()
+        self.momentum = momentum
+        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = []
+        for c in range(x.shape[1]):
+            mean = self.running_mean[c].clone()
+            if self.training:
+                mean = x[:, c].mean()
+                self.running_mean[c] = (1 - self.momentum) * self.running_mean[c] + self.momentum * mean.detach()
+            made.append(self.weight[c] * (x[:, c] - mean) + self.bias[c])
+        return torch.stack(made, 1)
+
+
+class PlainVarianceNorm(nn.Module):
+    """Division by the deviation around the batch's mean, which stays, a channel at a time."""
+
+    running_var: torch.Tensor
+
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_var", torch.ones(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = []
+        for c in range(x.shape[1]):
+            var = self.running_var[c].clone()
+            if self.training:
+                var, unbiased = x[:, c].var(correction=0), x[:, c].detach().var()
+                self.running_var[c] = (1 - self.momentum) * self.running_var[c] + self.momentum * unbiased
+            made.append(self.weight[c] * x[:, c] / torch.sqrt(var + self.eps) + self.bias[c])
+        return torch.stack(made, 1)
+
+
+class PlainRMSNorm(nn.Module):
+    """Root mean square layer normalization, an image at a time, with a bias."""
+
+    def __init__(self, features: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        whole = torch.stack([F.rms_norm(one, one.shape, eps=self.eps) for one in x])
+        shape = (-1, *(1 for _ in x.shape[2:]))
+        return whole * self.weight.view(shape) + self.bias.view(shape)
+
+
 class PlainDropout(nn.Module):
     """Inverted dropout; the uniforms of an image lie channels last."""
 
@@ -300,6 +365,14 @@ class Layers:
                 layers = [nn.GroupNorm(1, features, settings.eps)]
             case "group":
                 layers = [nn.GroupNorm(settings.groups, features, settings.eps)]
+            case "instance":
+                layers = [nn.InstanceNorm2d(features, settings.eps, affine=True)]
+            case "rms":
+                layers = [PlainRMSNorm(features, settings.eps)]
+            case "mean":
+                layers = [PlainMeanNorm(features, settings.momentum)]
+            case "variance":
+                layers = [PlainVarianceNorm(features, settings.momentum, settings.eps)]
             case "whiten":
                 layers = [PlainWhitening(features, settings.group_size, settings.momentum, settings.eps)]
         return [*self.dropout("before_norm"), *layers, *self.dropout("after_norm")]

@@ -47,6 +47,9 @@ def blocks(network: nn.Module) -> list[ResidualBlock]:
         ({"norm": "before", "dropout_at": "before_norm"}, True),
         ({"norm": "before", "dropout_at": "after_norm"}, False),
         ({"norm": "whiten"}, False),
+        ({"norm": "mean"}, False),
+        ({"norm": "variance"}, True),
+        ({"norm": "rms"}, True),
         ({"norm": {"kind": "whiten", "placement": "after"}}, True),
         ({"norm": "before", "bias": True}, True),
         ({"norm": "none", "bias": False}, False),
@@ -69,6 +72,7 @@ def test_auto_leaves_the_bias_out_where_batch_norm_comes_next(raw: dict[str, Any
         ({"placement": "after", "addition": "before"}, (True, False)),
         ({"placement": "after", "addition": "after"}, (True, True)),
         ({"kind": "layer"}, (True, True)),
+        ({"kind": "variance"}, (True, True)),
         ({"kind": "none"}, (True, True)),
     ],
 )

@@ -67,6 +67,8 @@ def test_rows_of_convolutions_have_channels_and_sides_and_a_product_for_every_we
         {"norm": {"affine": "none", "placement": "after"}},
         {"norm": {"kind": "group", "groups": 2}, "residual": True},
         {"norm": {"kind": "noisy_batch", "input": True}},
+        {"norm": "mean"},
+        {"family": "vgg", "depth": 5, "norm": "instance"},
         {"norm": "none", "residual": True, "init": "fixup"},
         {"norm": "none", "residual": True, "init": "skipinit"},
         {"weights": "scaled", "residual": True},

@@ -14,7 +14,10 @@ TRIALS, BATCH, FEATURES, GROUPS = 3, 5, 6, 2
 AFFINE = {"both": {"gamma", "beta"}, "gamma": {"gamma"}, "beta": {"beta"}, "none": set()}
 
 KINDS = [kind for kind in NORMS if kind != "none"]
-OVER_THE_BATCH = [kind for kind in KINDS if NORMS[kind].batch_statistics]
+OVER_FEATURES = [kind for kind in KINDS if not NORMS[kind].over_places]
+LAYOUTS = [
+    (kind, layout) for kind in KINDS for layout in ("features", "images") if layout == "images" or kind in OVER_FEATURES
+]
 
 
 def make(kind: str, seed: int = 0, **settings: object) -> Norm:
@@ -62,8 +65,7 @@ def references(kind: str, norm: Norm, layout: str, momentum: float = 0.1) -> lis
     return found
 
 
-@pytest.mark.parametrize("layout", ["features", "images"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "layout"), LAYOUTS)
 def test_outputs_and_gradients_equal_torchs_modules(kind: str, layout: str) -> None:
     # A large ε: a batch smaller than its features leaves whitening eigenvalues of 0.
     norm, x = make(kind, eps=0.1), activations(layout, 1).requires_grad_()
@@ -79,8 +81,9 @@ def test_outputs_and_gradients_equal_torchs_modules(kind: str, layout: str) -> N
     assert_close(dbeta, torch.stack(expected[1::2]), EXACT_FLOAT64)
 
 
-@pytest.mark.parametrize(("kind", "layout", "momentum"), pairwise(KINDS, ["features", "images"], [0.1, 0.7, 1.0]))
-def test_several_batches_and_evaluation_equal_torchs_modules(kind: str, layout: str, momentum: float) -> None:
+@pytest.mark.parametrize(("place", "momentum"), pairwise(LAYOUTS, [0.1, 0.7, 1.0]))
+def test_several_batches_and_evaluation_equal_torchs_modules(place: tuple[str, str], momentum: float) -> None:
+    kind, layout = place
     norm = make(kind, momentum=momentum, eps=0.1)
     alone = references(kind, norm, layout, momentum)
     for number in range(4):
@@ -92,12 +95,13 @@ def test_several_batches_and_evaluation_equal_torchs_modules(kind: str, layout: 
         assert_close(y.detach(), expected.detach(), EXACT_FLOAT64)
         assert layout == "features" or y.is_contiguous(memory_format=torch.channels_last)
     kept = [name for name in norm.state_dict() if name.startswith("running")]
-    assert len(kept) == (2 if NORMS[kind].batch_statistics else 0)
+    assert kept == [name for name, _ in alone[0].named_buffers() if name.startswith("running")]
+    assert bool(kept) == NORMS[kind].batch_statistics
     for name in kept:
         assert_close(norm.get_buffer(name), torch.stack([one.get_buffer(name) for one in alone]), EXACT_FLOAT64)
 
 
-@pytest.mark.parametrize(("kind", "affine"), pairwise(KINDS, AFFINE))
+@pytest.mark.parametrize(("kind", "affine"), pairwise(OVER_FEATURES, AFFINE))
 def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affine: str) -> None:
     partly, whole = make(kind, affine=affine), make(kind)
     assert {name for name, _ in partly.named_parameters()} == AFFINE[affine]
@@ -109,32 +113,37 @@ def test_a_missing_gamma_acts_as_one_and_a_missing_beta_as_zero(kind: str, affin
     assert torch.equal(partly.beta, zeros) == ("beta" not in AFFINE[affine])
 
 
-@pytest.mark.parametrize(("kind", "affine"), [(kind, "both") for kind in KINDS] + [("batch", "none")])
-def test_gradients_pass_the_numerical_check(kind: str, affine: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "affine"), [*((place, "both") for place in LAYOUTS), (("batch", "features"), "none")]
+)
+def test_gradients_pass_the_numerical_check(place: tuple[str, str], affine: str) -> None:
+    kind, layout = place
     # The running statistics change at every pass; in training they don't touch the output.
     norm = make(kind, affine=affine, momentum=0.1, eps=0.1)
     parameters = tuple(norm.parameters())
     names = [name for name, _ in norm.named_parameters()]
 
-    def call(x_KBC: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = torch.func.functional_call(norm, dict(zip(names, values, strict=True)), (x_KBC,))
+    def call(x: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = torch.func.functional_call(norm, dict(zip(names, values, strict=True)), (x,))
         return output
 
-    assert torch.autograd.gradcheck(call, (batch(1).requires_grad_(), *parameters))
+    x = batch(1) if layout == "features" else pictures(1)[:3, :, :2, :2]
+    assert torch.autograd.gradcheck(call, (x.requires_grad_(), *parameters), fast_mode=layout == "images")
+    if NORMS[kind].twice_differentiable:
+        assert torch.autograd.gradgradcheck(call, (x, *parameters), fast_mode=True)
 
 
-def test_a_batch_of_one_cannot_be_normalised_in_training_but_can_in_evaluation() -> None:
-    norm, x_KBC = make("batch"), batch(1)[:, :1]
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if NORMS[kind].batch_statistics])
+def test_a_batch_of_one_cannot_be_normalised_in_training_but_can_in_evaluation(kind: str) -> None:
+    norm, x_KBC = make(kind), batch(1)[:, :1]
+    with pytest.raises(ValueError, match=r"more than (1 value per channel|one sample)"):
         norm(x_KBC)
     assert norm.eval()(x_KBC).shape == (TRIALS, 1, FEATURES)
 
 
-@pytest.mark.parametrize(
-    ("kind", "layout", "number"),
-    pairwise(KINDS, ["features", "images"], [float("nan"), float("inf"), -float("inf")]),
-)
-def test_one_trial_with_nan_or_infinity_changes_no_other(kind: str, layout: str, number: float) -> None:
+@pytest.mark.parametrize(("place", "number"), pairwise(LAYOUTS, [float("nan"), float("inf"), -float("inf")]))
+def test_one_trial_with_nan_or_infinity_changes_no_other(place: tuple[str, str], number: float) -> None:
+    kind, layout = place
     norm, spoilt, x = make(kind), make(kind), activations(layout, 1)
     bad = x.clone()
     of_trial(bad, 1)[2, 3] = number
@@ -143,11 +152,14 @@ def test_one_trial_with_nan_or_infinity_changes_no_other(kind: str, layout: str,
         assert torch.equal(of_trial(y, k), of_trial(clean, k))
         assert all(torch.equal(spoilt.state_dict()[name][k], kept[k]) for name, kept in norm.state_dict().items())
     if NORMS[kind].batch_statistics:
-        hit = of_trial(y, 1).isnan()
+        hit = ~of_trial(y, 1).isfinite()
         assert bool((hit if kind == "whiten" else hit[:, 3]).all())
 
 
-@pytest.mark.parametrize(("kind", "value", "training"), pairwise(KINDS, [0.0, 37.0], [True, False]))
+UNCENTRED = ("variance", "rms")
+
+
+@pytest.mark.parametrize(("kind", "value", "training"), pairwise(OVER_FEATURES, [0.0, 37.0], [True, False]))
 def test_features_without_variance_become_beta_and_gradients_stay_finite(
     kind: str, value: float, training: bool
 ) -> None:
@@ -155,6 +167,9 @@ def test_features_without_variance_become_beta_and_gradients_stay_finite(
     x_KBC = torch.full((TRIALS, BATCH, FEATURES), value, dtype=torch.float64, requires_grad=True)
     norm(x_KBC)  # the running statistics, where there are any: mean of that value and variance 0
     y_KBC = norm.train(training)(x_KBC)
-    assert_close(y_KBC.detach(), norm.beta.detach()[:, None].expand_as(y_KBC), EXACT_FLOAT64)
+    expected_KC = norm.beta.detach()
+    if kind in UNCENTRED:
+        expected_KC = expected_KC + norm.gamma.detach() * value / (norm.eps + (kind == "rms") * value**2) ** 0.5
+    assert_close(y_KBC.detach(), expected_KC[:, None].expand_as(y_KBC), EXACT_FLOAT64)
     gradients = torch.autograd.grad(y_KBC.square().sum(), [x_KBC, norm.gamma, norm.beta])
     assert all(gradient.isfinite().all() for gradient in gradients)

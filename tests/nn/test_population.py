@@ -42,7 +42,7 @@ def layer_after_layer(made: nn.Sequential, several: list[torch.Tensor]) -> list[
         if isinstance(layer, PlainDropout | PlainNoise):
             continue
         kept: list[dict[str, torch.Tensor]] = []
-        if hasattr(layer, "running_mean"):
+        if any(name.startswith("running") for name, _ in layer.named_buffers()):
             layer.momentum = 1.0
         outputs = []
         for x in several:

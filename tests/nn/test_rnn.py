@@ -43,6 +43,7 @@ NORMED: dict[str, Any] = {
     "shift alone": {"affine": "beta"},
     "layer": {"kind": "layer"},
     "group": {"kind": "group", "groups": 2},
+    "rms": {"kind": "rms"},
 }
 
 
@@ -81,10 +82,13 @@ class PlainRNN(nn.Module):
         y = layer[name](x)
         if self.norm.kind == "none" or (name == "recurrent" and not self.norm.recurrent):
             return y
-        groups = {"layer": 1, "group": self.norm.groups}.get(self.norm.kind)
+        groups, eps = {"layer": 1, "group": self.norm.groups}.get(self.norm.kind), self.norm.eps
         norms = layer[f"{name} norms"]
         assert isinstance(norms, nn.ModuleList)
-        y = F.group_norm(y, groups, eps=self.norm.eps) if groups else norms[step](y)
+        if self.norm.kind == "rms":
+            y = F.rms_norm(y, y.shape[1:], eps=eps)
+        else:
+            y = F.group_norm(y, groups, eps=eps) if groups else norms[step](y)
         key = f"hidden.{number}.{name}.norm"
         y = y * self.factors.get(f"{key}.gamma", self.norm.gamma)
         return y + self.factors[f"{key}.beta"] if f"{key}.beta" in self.factors else y

@@ -53,7 +53,7 @@ def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
     assert [each.message.split(":")[0] for each in found(sizes)] == ["101", "102"]
 
 
-OVER_THE_BATCH = ["before", "after", "whiten", "noisy_batch"]
+OVER_THE_BATCH = ["before", "after", "mean", "variance", "whiten", "noisy_batch"]
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
@@ -97,7 +97,19 @@ def test_a_batch_of_one_is_a_misfit_where_convolutions_leave_one_place(family: s
     }
 
 
-@pytest.mark.parametrize("norm", ["none", "layer", {"kind": "group", "groups": 4}])
+@pytest.mark.parametrize(("family", "depth", "side"), [("vgg", 11, 28), ("resnet", 20, 4)])
+def test_instance_norm_is_a_misfit_where_convolutions_leave_one_place(family: str, depth: int, side: int) -> None:
+    message = (
+        f"instance: {family} of depth {depth} shrinks the {side}x{side} pixels to one, and it would set every channel "
+        "to β there; set group, or another depth"
+    )
+    assert set(found(planned("instance", family, batch_size=50), side=side)) == {
+        Problem("exp.yaml", "model.norm.kind", message)
+    }
+    assert found(planned("instance", family, batch_size=50), side=32) == []
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "rms", {"kind": "group", "groups": 4}])
 def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> None:
     assert found(planned(norm, batch_size=1)) == []
 

@@ -56,6 +56,8 @@ DRAWING: dict[str, dict[str, Any]] = {
     "noise": {"norm": "noisy_batch"},
     "noise and dropout": {"norm": "noisy_batch", "dropout": 0.5, "depth": 8},
     "whitening": {"norm": "whiten"},
+    "variance": {"norm": "variance"},
+    "rms": {"norm": "rms"},
     "whitening and dropout": {"norm": {"kind": "whiten", "group_size": 8}, "dropout": 0.5},
 }
 
@@ -72,6 +74,8 @@ IMAGES: dict[str, dict[str, Any]] = {
     "vgg with dropout": {"family": "vgg", "depth": 5, "dropout": 0.3},
     "resnet": {"family": "resnet", "depth": 8, "norm": {"placement": "after", "addition": "after"}},
     "resnet with noise": {"family": "resnet", "depth": 8, "norm": "noisy_batch"},
+    "resnet, instances": {"family": "resnet", "depth": 8, "norm": "instance"},
+    "resnet, rms": {"family": "resnet", "depth": 8, "norm": "rms"},
     "whitened resnet": {"family": "resnet", "depth": 8, "norm": "whiten"},
     "fixup": {"family": "resnet", "depth": 8, "norm": "none", "init": "fixup"},
 }

@@ -280,7 +280,7 @@ def assert_same_neighbours(one: Progress, other: Progress) -> None:
 # A batch, a chunk and a class of one or none
 
 
-@pytest.mark.parametrize("kind", ["none", "layer", "group"])
+@pytest.mark.parametrize("kind", ["none", "layer", "group", "rms"])
 @pytest.mark.parametrize("statistics", ["ema", "population"])
 def test_batches_of_one_train_without_batch_norm(kind: str, statistics: str) -> None:
     some = group(norm(kind, statistics=statistics), batch_size=1, epochs=1, lr=0.01)
@@ -291,7 +291,7 @@ def test_batches_of_one_train_without_batch_norm(kind: str, statistics: str) -> 
 
 @pytest.mark.parametrize(
     ("family", "kind", "statistics"),
-    pairwise(["vgg", "resnet"], ["batch", "whiten", "noisy_batch"], ["ema", "population"]),
+    pairwise(["vgg", "resnet"], ["batch", "mean", "variance", "whiten", "noisy_batch"], ["ema", "population"]),
 )
 def test_batches_of_one_train_with_norms_over_the_places_of_images(family: str, kind: str, statistics: str) -> None:
     depth = {"vgg": 5, "resnet": 8}[family]

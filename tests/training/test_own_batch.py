@@ -25,7 +25,7 @@ from tests.helpers import (
     noise,
 )
 from tests.nn.own import user_networks
-from tests.nn.plain import PLAIN_NORMS, plain, take_over
+from tests.nn.plain import PLAIN_NORMS, plain, take_over, takes
 
 IMAGES, BATCH, RATE, STEPS = 48, 16, 0.1, 5
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -106,7 +106,7 @@ def test_frozen_statistics_are_those_of_a_program_that_puts_its_norm_layers_into
 @pytest.mark.parametrize("kind", [kind for kind, spec in NORMS.items() if spec.batch_statistics])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_in_every_family_frozen_layers_keep_their_statistics_and_learn(family: str, kind: str) -> None:
-    if family == "rnn" and not NORMS[kind].in_rnn:
+    if not takes(FAMILIES[family].get("family", "mlp"), kind):
         pytest.skip("has no such norm")
     norm = {"kind": kind, "freeze_at": FROZEN, "group_size": 2}
     (group,) = grouped(FAMILIES[family] | {"norm": norm}, record_at=[FROZEN - 1, STEPS])

@@ -5,6 +5,7 @@ Layers keep their names: a norm layer that is put behind another becomes its chi
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import torch
@@ -136,7 +137,10 @@ def _normalized(call: LayerCall) -> tuple[int, int]:
 
 
 def _placed(factory: LayerFactory, call: LayerCall, features: int, axis: int) -> Placed:
-    name, size = factory.model.norm.grouping
+    norm, shape = factory.model.norm, call.outputs
+    if norm.spec.over_places and (axis == LAST or prod(shape[2:]) == 1):
+        raise InputError(f"norm.kind {norm.kind} has no places to normalise over at {call.name}; set group, say")
+    name, size = norm.grouping
     if features % size:
         raise InputError(f"norm.{name} {size} does not divide the {features} features at {call.name}")
     return Placed(sequence(factory.norm_slot(features)), axis)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import bnexp
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import resolve
+from bnexp.config.norm import NORMS
 from bnexp.deploy.export import export_trial
 from bnexp.errors import InputError
 from bnexp.nn.build import build, skeleton
@@ -201,15 +202,23 @@ def test_what_the_code_draws_by_itself_depends_on_seed_and_step_alone() -> None:
     assert_close(curve(alone, 1), curve(both, 1), TOGETHER_FLOAT64)
 
 
-@pytest.mark.parametrize("kind", ["batch", "layer", "group", "whiten", "noisy_batch"])
+@pytest.mark.parametrize("kind", [kind for kind in NORMS if kind != "none"])
 def test_every_kind_takes_the_place_of_another(kind: str) -> None:
     """Also over the last axis, where every token is a sample."""
-    for name in ("Small", "Tokens"):
+    for name in ("Small",) if NORMS[kind].over_places else ("Small", "Tokens"):
         norm = {"kind": kind, "groups": 2, "group_size": 2}
         config = experiment(name, arms={kind: {"model.norm": norm}}, train={"epochs": None, "steps": 2})
         (group,) = groups(trials(config))
         records = [each.record for each in finished(group, made_up_data(group))]
         assert np.isfinite(curve(records, 0)).all()
+
+
+@pytest.mark.parametrize(("name", "layer"), [("Tokens", "norm"), ("perceptron", "2")])
+def test_instance_norm_is_refused_where_there_are_no_places(name: str, layer: str) -> None:
+    config = experiment(name, arms={"instance": {"model.norm.kind": "instance"}})
+    told = f"norm.kind instance has no places to normalise over at {layer}; set group, say"
+    with pytest.raises(InputError, match=told):
+        skeleton([config.settings("instance", {}).model], IMAGE, CLASSES)
 
 
 def test_layer_norm_over_tokens_is_torchs() -> None:
