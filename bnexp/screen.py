@@ -90,6 +90,7 @@ class RunDisplay:
     def begin(self, session: "RunSession") -> None:
         """Say what will be trained, and what was found."""
         from bnexp.analysis.choices import choices_text
+        from bnexp.config.seeds import look_text
         from bnexp.plan import same_trainings
         from bnexp.report.data_sets import data_lines, data_warnings
 
@@ -101,6 +102,8 @@ class RunDisplay:
             return
         if plan.config.tuned:
             print_line("chosen on validation images: " + choices_text(plan.config))
+        if more := plan.config.more_seeds:
+            print_line(look_text(more, len(plan.config.seeds)))
         for line in same_trainings(plan.trials):
             print_line(f"{line}.")
         trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"

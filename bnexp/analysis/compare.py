@@ -27,6 +27,7 @@ from bnexp.analysis.pairing import (
     paired_difference,
     paired_fields,
     point_numbers,
+    seed_means,
 )
 from bnexp.analysis.stats import (
     bootstrap_interval,
@@ -228,8 +229,7 @@ def _overall_rows(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metr
         if pairs.empty:
             continue
         whole = balanced(pairs)
-        # A loss that isn't finite stays visible.
-        by_seed = whole.groupby("seed")[[*_SIDES]].mean(skipna=False)
+        by_seed = seed_means(whole)
         seeds, partner_seeds = (by_seed[name].to_numpy() for name in _SIDES)
         count = 0 if arm == baseline else len(seeds)
         low, high = bootstrap_interval(differences(seeds[:count], partner_seeds[:count])) or (None, None)

@@ -237,6 +237,31 @@ class PlanRow:
     seeds_to_settle_high: int | None = None
 
 
+@dataclass(frozen=True)
+class SequentialRow:
+    """One arm of an experiment that adds seeds until it is decided, over all grid points."""
+
+    arm: str
+    baseline: str
+    pairs: int
+    looks: int
+    """How often the data have been looked at."""
+    most: int
+    """Seeds that there are at most."""
+    until: float | str
+    """Half-width to reach, or `settled`: an interval without 0."""
+    difference: float | None
+    difference_low: float | None
+    """Ends of the interval that is valid at all looks together."""
+    difference_high: float | None
+    p: float | None
+    """Of the sign-flip test at this look alone."""
+    usual_low: float | None
+    """Ends of the usual 95 % interval, which is valid for a number of seeds that was fixed beforehand."""
+    usual_high: float | None
+    decided: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The comparison of the arms of one or several runs; intervals cover 95 %."""
@@ -269,6 +294,8 @@ class Comparison:
     """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
+    sequence: tuple[SequentialRow, ...] = ()
+    """One per arm but the baseline, where seeds are added until it is decided."""
     plan: tuple[PlanRow, ...] = ()
     """One per arm and grid point, and over all points; empty unless it was asked for."""
     data_sets: tuple[str, ...] = ()
@@ -322,7 +349,7 @@ class Standing(StrEnum):
         return self in (Standing.wins, Standing.loses)
 
 
-Difference = ArmRow | Overall | BestRow | EvaluationRow
+Difference = ArmRow | Overall | BestRow | EvaluationRow | SequentialRow
 """Rows that say of pairs how large their difference is, and how sure."""
 
 
@@ -365,12 +392,13 @@ def headline(comparison: Comparison) -> str:
     phrase += f" {metric.replace('_', ' ')}"
     if best.difference is not None:
         phrase += f", {metric_text(metric, best.difference, sign=True)}"
-    if best.difference_low is not None:
-        ends = (metric_text(metric, end, sign=True) for end in (best.difference_low, best.difference_high))
+    judged = next((row for row in comparison.sequence if row.arm == best.arm), best)
+    if judged.difference_low is not None:
+        ends = (metric_text(metric, end, sign=True) for end in (judged.difference_low, judged.difference_high))
         phrase += f" [{', '.join(ends)}]"
     phrase += f", n = {best.seeds}"
     phrase += f", mean of {best.points} grid points" if best.points > 1 else ""
-    stands = standing(best, lower=lower_is_better(metric))
+    stands = standing(judged, lower=lower_is_better(metric))
     phrase += f": {best.arm} {stands}" if stands is not Standing.unknown else ""
     phrase += " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
     phrase += f"; {ended}" if best.arm == baseline and comparison.failed else ""

@@ -17,8 +17,9 @@ from bnexp.store.files import READ_ONLY
 
 
 def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid: all but those that every tuned comparison has."""
-    return tuple(line for line in comparison.warnings if line not in _tuned(study))
+    """Return the warnings that a better experiment would avoid: not those that always come with tuning or looks."""
+    always = [*_tuned(study), *_looked(comparison)]
+    return tuple(line for line in comparison.warnings if line not in always)
 
 
 def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
@@ -36,6 +37,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         _decayed(study),
         _edges(study, comparison),
         _tuned(study),
+        _looked(comparison),
         running_averages(study, study.arms, comparison.evaluations),
     )
     return tuple(chain(*found))
@@ -43,6 +45,15 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 def _tuned(study: Study) -> list[str]:
     return [f"tuned: {line}" for line in study.tuning]  # no interval holds the noise of the choice
+
+
+def _looked(comparison: Comparison) -> Iterator[str]:
+    looks = max((row.looks for row in comparison.sequence), default=0)
+    if looks > 1:
+        yield (
+            f"seeds were added in {looks} looks: only the intervals under 'Seeds until decided' allow for that, "
+            "those of the other tables are too narrow"
+        )
 
 
 def _few(comparison: Comparison) -> Iterator[str]:

@@ -173,6 +173,15 @@ def balanced(trials: Any, place: str = "point") -> Any:
     return trials[complete(trials[place], trials["seed"], FOR_A_SPREAD)]
 
 
+def seed_means(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return each seed's means of `value` and `partner_value` over its pairs.
+
+    A loss that isn't finite stays visible.
+    """
+    means: pd.DataFrame = pairs.groupby("seed")[["value", "partner_value"]].mean(skipna=False)
+    return means
+
+
 @dataclass(frozen=True)
 class PairedDifference(Interval):
     """The mean of treated - baseline over pairs, its interval, and the sign-flip test of "no difference"."""

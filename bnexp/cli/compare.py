@@ -23,6 +23,7 @@ class View(StrEnum):
 
     main = "main"
     equal = "equal"
+    sequence = "sequence"
     overall = "overall"
     best = "best"
     robust = "robust"

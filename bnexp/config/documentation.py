@@ -190,7 +190,8 @@ def _kind(branch: Schema) -> str:
         return f"a list of {len(branch['prefixItems'])} numbers"
     found = {name: branch[name] for name in BOUNDS if branch.get(name, LARGEST_INTEGER) != LARGEST_INTEGER}
     bounds = ", ".join(f"{BOUNDS[name]} {bound:,}" for name, bound in found.items())
-    return f"{KINDS[branch['type']]} ({bounds})" if bounds else KINDS[branch["type"]]
+    kind = KINDS[branch.get("type", "object")]  # a section that may be null is a reference without a type
+    return f"{kind} ({bounds})" if bounds else kind
 
 
 def _blocks(section: Section) -> Iterator[str]:

@@ -6,7 +6,6 @@ from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -20,6 +19,7 @@ from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
+from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points, values
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
@@ -27,25 +27,10 @@ from bnexp.errors import InputError, nearest
 
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
-MOST_SEEDS = 10_000
 MOST_CHOICES = 1_000
 """Arms × grid points of an experiment that tunes."""
 FIRST_TUNING_SEED = 1_000
 BUILT_IN_ARMS = ("none", "before", "after", "as_written")
-
-
-def _seeds(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = range(min(value, MOST_SEEDS + 1))
-    elif isinstance(value, Mapping):
-        value = values(value)
-    elif not isinstance(value, list | tuple):
-        raise ValueError("expected a number of seeds, a list of them, or {range: [first, last, step]}")
-    if not value:
-        raise ValueError("expected at least one seed")
-    if len(value) > MOST_SEEDS:
-        raise ValueError(f"expected at most {MOST_SEEDS:,} seeds")
-    return list(value)
 
 
 def _tuning_seeds(value: Any) -> Any:
@@ -57,11 +42,6 @@ def _tuning_seeds(value: Any) -> Any:
 Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
 Grid = dict[TrialKey, Values]
 """Settings that are crossed: a list of values each, or logspace, linspace, range."""
-SeedsAsWritten = int | list[int] | dict[str, list[int]]
-Seeds = Annotated[
-    tuple[Size, ...], BeforeValidator(_seeds, json_schema_input_type=SeedsAsWritten), AfterValidator(once)
-]
-"""A list of seeds, a range of them as in a grid, or how many of 0, 1, 2, …"""
 
 
 class TuneSettings(Settings):
@@ -133,12 +113,20 @@ class ExperimentConfig(TrialSettings):
     """Swept settings that change together: lists of equal length, such as
     `{train.batch_size: [32, 64], train.lr: [0.1, 0.2]}`, or ranges as in `grid`."""
     seeds: Seeds = (0, 1, 2)
-    """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`."""
+    """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`; or
+    `{from: 6, to: 40, until: 0.005}`, which adds seeds until every difference to the baseline is decided."""
+    more_seeds: MoreSeeds | None = None
+    """The plan to add seeds, which `seeds: {from, to, until}` makes; null = none are added."""
     tune: TuneSettings = TuneSettings()
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
     _overrides: tuple[str, ...] = PrivateAttr(default=())
+
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Take the plan to add seeds out of `seeds`."""
+        return split_seeds(value)
 
     def __eq__(self, other: object) -> bool:
         """Two experiments are equal where all settings are, however they were given."""
@@ -260,8 +248,18 @@ class ExperimentConfig(TrialSettings):
             raise ValueError(f"tune: {cells:,} arms × grid points would choose, at most {MOST_CHOICES:,} can")
         if self.tune.grid and self.data.val_size == 0:
             raise ValueError("data.val_size: 0 leaves no validation images to tune on; set null, or take out tune")
-        if self.tune.grid and (both := sorted(set(self.seeds) & set(self.tune.seeds))):
+        measured = range(self.more_seeds.to) if self.more_seeds else self.seeds
+        if self.tune.grid and (both := sorted(set(measured) & set(self.tune.seeds))):
             raise ValueError(f"tune.seeds: {both[0]} is measured too, and would favour what it chose; take other seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _more_seeds_go_on(self) -> Self:
+        plan = self.more_seeds
+        if plan and (len(self.seeds) not in plan.looks or self.seeds != tuple(range(len(self.seeds)))):
+            raise ValueError("more_seeds: goes on from other seeds; write seeds: {from: 6, to: 40, until: 0.005}")
+        if plan and len(self.arms) < 2:
+            raise ValueError("seeds.until: a single arm has no difference that could be decided; write seeds: 6")
         return self
 
     @model_validator(mode="after")
@@ -317,6 +315,7 @@ def search_config(config: ExperimentConfig) -> ExperimentConfig:
             "name": f"{config.name}.tuning",
             "grid": {**config.grid, **config.tune.grid},
             "seeds": config.tune.seeds,
+            "more_seeds": None,
             "tune": TuneSettings(),
             "tuned": (),
             "probes": (),
@@ -328,6 +327,11 @@ def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> Experim
     """Return the experiment that measures every arm with what it chose, at every grid point."""
     chosen = config.model_copy(update={"tuned": tuple(choices)}).model_dump()
     return ExperimentConfig.model_validate(chosen).overridden(config.overrides)
+
+
+def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:
+    """Return an experiment that adds seeds as it is with so many of them."""
+    return config.model_copy(update={"seeds": tuple(range(seeds))})
 
 
 def default_config(config: ExperimentConfig) -> ExperimentConfig:

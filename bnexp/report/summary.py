@@ -42,7 +42,7 @@ def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict
     only, beside `point`, `axis` and `arm`.
     """
     plain: dict[str, Any] = without_nan(asdict(comparison))
-    for name in ("rows", "overall", "best", "robustness", "evaluations", "plan") if columns else ():
+    for name in ("rows", "overall", "best", "robustness", "evaluations", "sequence", "plan") if columns else ():
         plain[name] = [_picked(record, comparison, columns) for record in plain[name]]
     return plain
 

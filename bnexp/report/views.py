@@ -13,7 +13,16 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from bnexp.analysis.compare import MEASURED
-from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, EvaluationRow, Overall, PlanRow, RobustnessRow
+from bnexp.analysis.comparison import (
+    ArmRow,
+    BestRow,
+    Comparison,
+    EvaluationRow,
+    Overall,
+    PlanRow,
+    RobustnessRow,
+    SequentialRow,
+)
 from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better
 from bnexp.config.text import counted, listed
 from bnexp.errors import InputError, nearest
@@ -37,7 +46,7 @@ from bnexp.report.columns import (
     value_at,
     words,
 )
-from bnexp.report.plan_view import plan_table
+from bnexp.report.seed_views import plan_table, sequence_table
 from bnexp.report.style import point_texts, short_keys
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
@@ -103,6 +112,7 @@ RECORDS: dict[str, type] = {
     "robust": RobustnessRow,
     "evaluation": EvaluationRow,
     "plan": PlanRow,
+    "sequence": SequentialRow,
 }
 """Classes of the records behind a view; behind all others are those of equal settings."""
 
@@ -368,6 +378,7 @@ def _evaluation(comparison: Comparison) -> Table:
 
 VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "equal": _equal,
+    "sequence": sequence_table,
     "overall": _overall,
     "best": _best,
     "robust": _robust,

@@ -1,4 +1,4 @@
-"""Experiments from their configurations to finished runs: those that tune search first, and then measure."""
+"""Experiments from their configurations to finished runs: some search first, and some add seeds until it is decided."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from bnexp.analysis.choices import choose
 from bnexp.analysis.runs import ComparedRun
-from bnexp.config.experiment import ExperimentConfig, final_config, must_choose, search_config
+from bnexp.analysis.sequential import next_look
+from bnexp.config.experiment import ExperimentConfig, at_look, final_config, must_choose, search_config
 from bnexp.data.own_files import pinned
 from bnexp.engines.engine import EngineChoice
+from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import RunState, prepare, run_state
 from bnexp.runner.signals import Interrupts
+from bnexp.store.files import remove_run
 from bnexp.store.reader import RunRecord, finished_run
 
 if TYPE_CHECKING:
@@ -75,7 +78,12 @@ def run_with_tuning(
             record = train(plan)
             if must_choose(config) and not plan.config.tuned:
                 final = final_config(config, choose(config, record))
-                record = train(prepare(final, runs, where, source, options))
+                plan = prepare(final, runs, where, source, options)
+                record = train(plan)
+            while more := next_look(plan.config, record.comparison):
+                plan = prepare(more, runs, where, source, options)
+                record = train(plan)
+            _remove_earlier_looks(plan.config, runs)
             done.append(record)
         return done
 
@@ -88,4 +96,32 @@ def _next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[E
         if state != "finished":
             return search, state
         config = final_config(config, choose(config, RunRecord(runs / run_name(search))))
+    if config.more_seeds:
+        config = _present_look(config, runs, options)
     return config, run_state(config, runs, options)
+
+
+def _remove_earlier_looks(config: ExperimentConfig, runs: Path) -> None:
+    """Remove the runs of looks with fewer seeds: the last one has all of their trials."""
+    earlier = [look for look in config.more_seeds.looks if look < len(config.seeds)] if config.more_seeds else []
+    for seeds in earlier:
+        if (path := runs / run_name(at_look(config, seeds))).exists():
+            remove_run(path)
+
+
+def _present_look(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig:
+    """Return an experiment that adds seeds with those of the look that decided, or of the one to train next.
+
+    Every look has a run of its own, which takes over what the one before has trained. The last one stays.
+
+    Raises:
+        InputError: it has finished a look, and is to be trained anew.
+    """
+    assert config.more_seeds
+    for seeds in reversed(config.more_seeds.looks):
+        look = at_look(config, seeds)
+        if done := finished_run(runs / run_name(look)):
+            if options.rerun:
+                raise InputError(f"--rerun: {done.path.name} would go on where it is; first remove it with bnexp rm")
+            return next_look(look, ComparedRun(done.path).comparison) or look
+    return config

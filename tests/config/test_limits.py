@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from bnexp.config.experiment import MOST_SEEDS, MOST_TRIALS
+from bnexp.config.experiment import MOST_TRIALS
 from bnexp.config.load import resolve
 from bnexp.config.model import MOST_LAYERS, MOST_UNITS
+from bnexp.config.seeds import MOST_SEEDS
 from bnexp.config.sweep import MOST_VALUES
 from bnexp.config.text import ESCAPES
 from bnexp.config.train import MOST_UPDATES

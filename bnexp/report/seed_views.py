@@ -1,10 +1,11 @@
-"""The view of a plan: how many seeds an interval and a test take."""
+"""Views about seeds: how many an interval and a test take, and whether enough have been added."""
 
 from dataclasses import replace
 from functools import partial
 
-from bnexp.analysis.comparison import Comparison, PlanRow
-from bnexp.report.columns import arm_column, column, count, estimate, number, point_columns, words
+from bnexp.analysis.comparison import Comparison, PlanRow, SequentialRow
+from bnexp.config.seeds import goal_text
+from bnexp.report.columns import DIFFERENCE, arm_column, column, count, estimate, interval, number, point_columns, words
 from bnexp.report.table import MISSING, Cell, Column, Table
 
 
@@ -65,3 +66,31 @@ def _seeds(seeds: int | None, low: int | None, high: int | None) -> Cell:
 
 def _power(power: float | None, low: float | None, high: float | None) -> Cell:
     return replace(number(power, ".2f"), detail="" if low is None or high is None else f"[{low:.2f}, {high:.2f}]")
+
+
+def sequence_table(comparison: Comparison) -> Table:
+    """Return the table of an experiment that adds seeds until it is decided; without records for all others."""
+    metric, rows = comparison.metric, comparison.sequence
+    until = goal_text(rows[0].until) if rows else ""
+    always = (
+        "valid at every look: these intervals hold the true difference at all looks together, in 95 of 100 studies."
+    )
+    usual = "usual: the 95 % interval for a number of seeds that was fixed beforehand; too narrow after several looks."
+    signed = partial(estimate, metric, sign=True)
+    columns: list[Column[SequentialRow]] = [
+        arm_column(comparison),
+        column("seeds", ("pairs", "most"), lambda pairs, most: f"{pairs} of {most}", kind="text"),
+        column("looks", ["looks"], count, drop=2),
+        column("difference, valid at every look", DIFFERENCE, signed, legend=always),
+        column(
+            "usual",
+            ("usual_low", "usual_high"),
+            partial(interval, metric, sign=True, missing=MISSING),
+            legend=usual,
+            drop=1,
+        ),
+        column(
+            "decided", ["decided"], lambda decided: "yes" if decided else "no", kind="text", legend=f"decided: {until}."
+        ),
+    ]
+    return Table(tuple(columns), rows, "Seeds until decided", name="sequence")
