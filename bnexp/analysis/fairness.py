@@ -5,8 +5,9 @@ from itertools import chain
 
 import pandas as pd
 
-from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, EvaluationRow
+from bnexp.analysis.comparison import Comparison, EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
+from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study, trial_settings
 from bnexp.config.experiment import KERAS, momentum_question
 from bnexp.config.keys import below

@@ -10,7 +10,8 @@ from dataclasses import replace
 from math import inf, sqrt
 from typing import Any
 
-from bnexp.analysis.comparison import FEWEST_SEEDS, ArmRow, Comparison, Overall, PlanRow, Point
+from bnexp.analysis.comparison import ArmRow, Comparison, Overall, PlanRow, Point
+from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.stats import t_quantile
 from bnexp.errors import InputError
 

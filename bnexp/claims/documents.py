@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from bnexp.analysis.comparison import standing
+from bnexp.analysis.standing import standing
 from bnexp.analysis.study import lower_is_better, metric_text
 from bnexp.claims.evidence import Evidence, VerdictLabel, rows_against
 from bnexp.claims.pictures import claim_figure, verdicts_figure

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_run, reason
+from bnexp.analysis.standing import headline
 from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.keys import below, get, leaves
 from bnexp.config.text import counted, escaped

@@ -11,10 +11,11 @@ import pytest
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.comparison import FEWEST_SEEDS, Comparison, Standing, headline, standing
+from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.fairness import imbalance
 from bnexp.analysis.pairing import paired_difference
 from bnexp.analysis.runs import compare_study, ordered, study_of
+from bnexp.analysis.standing import FEWEST_SEEDS, Standing, headline, standing
 from bnexp.analysis.study import Study
 from bnexp.errors import InputError
 from tests.analysis.conftest import a_study, study_of_frames

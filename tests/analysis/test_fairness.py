@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.comparison import headline
 from bnexp.analysis.runs import compare_study, study_of
+from bnexp.analysis.standing import headline
 
 SIX = {"seeds": 6}
 FEW = "few seeds: {} per row; p can't fall below 0.05 with fewer than 6 (seeds: 6)"

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
-from bnexp.analysis.comparison import Comparison, SequentialRow, Standing, headline, standing
+from bnexp.analysis.comparison import Comparison, SequentialRow
 from bnexp.analysis.sequential import critical_values, looks_so_far, next_look, sequential_row
+from bnexp.analysis.standing import Standing, headline, standing
 from bnexp.config.seeds import MoreSeeds
 from tests.analysis.conftest import a_study
 from tests.helpers import COVERED_SHARE, experiment

@@ -4,18 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bnexp.analysis.comparison import (
-    FEWEST_SEEDS,
-    ArmRow,
-    BestRow,
-    Comparison,
-    Difference,
-    Overall,
-    Standing,
-    ended_badly,
-    gain,
-    standing,
-)
+from bnexp.analysis.comparison import ArmRow, BestRow, Comparison, Overall
+from bnexp.analysis.standing import FEWEST_SEEDS, Difference, Standing, ended_badly, gain, standing
 from bnexp.analysis.study import lower_is_better
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
