@@ -70,6 +70,7 @@ SHAPING: dict[str, Any] = {
     "train.betas": [0.5, 0.5],
     "train.decay_all": True,
     "train.label_smoothing": 0.5,
+    "train.only": "norm",
     "train.augment": "flip_crop",
     "train.precision": "fp64",
     "train.record_at": [1, 2],

@@ -203,7 +203,9 @@ normal ones is for the user to say.
 """
 SHALLOW = 2
 """Hidden layers in which a factor of √2 does little."""
-DECISIVE = tuple(f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "init", "norm"))
+DECISIVE = tuple(
+    f"model.{name}" for name in ("family", "depth", "width", "activation", "residual", "weights", "init", "norm")
+)
 """Settings that decide whether the signal is held back."""
 
 
@@ -246,7 +248,7 @@ def _initial_weights(study: Study, comparison: Comparison) -> Iterator[str]:
 
 def _held_back(model: ModelSettings) -> bool:
     """Tell if a network loses its signal: without norm and skip connections, the factors of all layers multiply."""
-    plain = model.norm.kind == "none" and not model.spec.recurrent and not model.blocks
+    plain = model.norm.kind == "none" and model.weights == "plain" and not model.spec.recurrent and not model.blocks
     unsuited = model.init.scale == 1 and model.init.scheme in UNSUITED.get(model.activation, {})
     return plain and unsuited and model.layers > SHALLOW
 

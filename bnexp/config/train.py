@@ -163,6 +163,9 @@ class TrainSettings(Settings):
     """Share of all steps in which the rate first rises linearly from 0. Leave it 0 with warmup_cosine and one_cycle,
     which have a warm-up of their own."""
     clip: ClipSettings = ClipSettings()
+    only: Literal["all", "norm"] = "all"
+    """What is trained: all parameters, or γ and β of the norm layers alone, while all others keep their initial values
+    (Frankle, Schwab & Morcos 2021)."""
     augment: Augment = "none"
     """Random changes to the training images: flip_crop mirrors half of them and moves all by up to an eighth of their
     side (reflecting what moves in); flip_crop_cutout also sets a square of half their side to 0."""

@@ -36,6 +36,17 @@ class TrialSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        norm = self.model.norm
+        lacking = next((name for name in ("kind", "affine") if getattr(norm, name) == "none"), None)
+        if self.train.only == "norm" and lacking:
+            raise ValueError(
+                f"train.only: norm trains γ and β alone, and with model.norm.{lacking}: none there are none; leave "
+                "such an arm out, or set train.only: all"
+            )
+        return self
+
 
 def with_changes(base: TrialSettings, changes: Mapping[str, Any]) -> TrialSettings:
     """Return the settings with other values, by dotted key.
@@ -152,6 +163,11 @@ NO_EFFECT = (
     Rule(("train.epochs",), ("train.steps",), lambda trial: trial.train.steps is None),
     Rule(("train.drop_last",), ("train.sampling",), lambda trial: trial.train.sampling != "replacement"),
     *map(_optimizer_reads, dict.fromkeys(option for spec in OPTIMIZERS.values() for option in spec.options)),
+    Rule(
+        ("train.weight_decay",),
+        ("train.only", "train.decay_all"),
+        lambda trial: trial.train.only == "all" or trial.train.decay_all,
+    ),
     Rule(("train.decay_all",), ("train.weight_decay",), lambda trial: trial.train.weight_decay > 0),
     *map(_schedule_reads, ScheduleOptions.model_fields),
     # Of warmup_cosine it is in train.warmup: see below.

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from bnexp.config.model import InitSettings, ModelSettings
 from bnexp.nn.factory import LayerFactory, set_gains
 from bnexp.nn.layers import Conv2d, Linear
+from bnexp.nn.norm import Norm
+from bnexp.nn.own.calls import NORM_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
 from bnexp.streams import TrialRandom, stream_seed
 
@@ -119,6 +121,15 @@ def build(
         network = skeleton(models, image, classes, draws, dtype)
     initialize(network, [model.init for model in models], seeds)
     return network.to(device)
+
+
+def train_norms_alone(network: nn.Module) -> None:
+    """Let γ and β of norm layers be the only parameters; all others become buffers, with the same names."""
+    for module in network.modules():
+        if not isinstance(module, (Norm, *NORM_LAYERS)):
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                delattr(module, name)
+                module.register_buffer(name, parameter.detach())
 
 
 def skeleton(

@@ -32,7 +32,8 @@ class Parameters:
     def __init__(self, model: nn.Module):
         named = list(model.named_parameters())
         self.matrices: Matrices = [parameter.detach().view(len(parameter), -1) for _, parameter in named]
-        self.decayed = [name.endswith("weight") for name, _ in named]
+        # γ of torch's norm layers is a weight, too, but a vector.
+        self.decayed = [name.endswith("weight") and parameter.ndim > 2 for name, parameter in named]
 
     def __len__(self) -> int:
         """Numbers that each trial learns."""

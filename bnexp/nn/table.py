@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bnexp.config.model import ModelSettings
+from bnexp.config.trial import TrialSettings
 from bnexp.nn.build import skeleton
 from bnexp.nn.image_norm import GroupNorm
 from bnexp.nn.layers import ACTIVATIONS, Conv2d, Dropout, Linear
@@ -52,10 +53,20 @@ class LayerRow:
         """All numbers of the layer."""
         return self.trainable + self.fixed
 
+    def untrained(self) -> "LayerRow":
+        """Return the row of the same layer whose numbers aren't learned."""
+        return replace(self, trainable=0, fixed=self.parameters)
+
     def as_json(self) -> dict[str, Any]:
         """Return the row as `bnexp show --json` prints it."""
         counts = {"trainable": self.trainable, "fixed": self.fixed, "products": self.macs, "output": self.output}
         return {"name": self.name, "kind": self.kind, "shape": self.shape, **counts}
+
+
+def trained_table(settings: TrialSettings, image: tuple[int, int, int], classes: int) -> list[LayerRow]:
+    """Return the layers as `layer_table` does; what `train.only` leaves out isn't learned."""
+    rows = layer_table(settings.model, image, classes)
+    return rows if settings.train.only == "all" else [row if row.norm else row.untrained() for row in rows]
 
 
 def layer_table(

@@ -84,7 +84,8 @@ def _share(hits_KNC: Bool[Tensor, "K _ C"], of_KNC: Float[Tensor, "K N C"]) -> F
 
 
 def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield ‖g‖ of every weight: as it is, as training clips it, over the root of its size, over ‖W‖, and times ‖W‖.
+    """Yield ‖g‖ of every weight that is trained: as it is, as training clips it, over the root of its size, over ‖W‖,
+    and times ‖W‖.
 
     At activations ‖∂L/∂h‖; of the network the slope of its logarithm against the layers' number: below 0 where the
     gradient grows on its way back, by a factor of e^−slope per layer.
@@ -93,7 +94,7 @@ def gradient_norm(context: ProbeContext, settings: ProbeSettings) -> Iterator[Va
     theta, gradient = networks.theta(), mean_gradient([each.gradient for each in passes])
     matrices = context.clip([each.flatten(1) for each in gradient.values()])
     clipped = dict(zip(gradient, matrices, strict=True))
-    for layer in chosen(settings, networks.weights):
+    for layer in chosen(settings, networks.learned):
         norm_K, weight = norms(gradient[f"{layer}.weight"]), theta[f"{layer}.weight"]
         yield layer, "gradient_norm", norm_K
         yield layer, "gradient_norm.clipped", norms(clipped[f"{layer}.weight"])
@@ -120,7 +121,7 @@ def update_ratio(context: ProbeContext, settings: ProbeSettings) -> Iterator[Val
     if context.update is None:
         return
     now, before = context.networks.theta(), context.update.before
-    for layer in chosen(settings, context.networks.weights):
+    for layer in chosen(settings, context.networks.learned):
         weight = before[f"{layer}.weight"]
         yield layer, "update_ratio", norms(now[f"{layer}.weight"] - weight) / norms(weight)
 

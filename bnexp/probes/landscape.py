@@ -74,7 +74,7 @@ def effective_smoothness(context: ProbeContext, settings: ProbeSettings) -> Iter
 def units(networks: Networks) -> Theta:
     """Return what numbers are measured by where their scale is to play no part: the norm of their filter, or of their
     row of a linear layer; 1 for what is no weight."""
-    weights = [f"{layer}.weight" for layer in networks.weights]
+    weights = [f"{layer}.weight" for layer in networks.learned]
     theta = networks.theta().items()
     return {name: filter_norms(each) if name in weights else torch.ones_like(each) for name, each in theta}
 
@@ -232,7 +232,9 @@ SLICE_RANGE, SLICE_POINTS = (-1.0, 1.0), 11
 def landscape_slice(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the training loss at θ + x·d₁ + y·d₂ for a square of x and y, named `landscape_slice[x y]`."""
     networks, theta = context.networks, context.networks.theta()
-    weights = {layer: theta[f"{layer}.weight"] for layer in networks.weights}
+    weights = {layer: theta[f"{layer}.weight"] for layer in networks.learned}
+    if not weights:
+        return
     first, second = (directions(weights, context.trial_seeds, which) for which in range(2))
     batches = list(context.batches(settings.batches or 1))
     coordinates = np.linspace(*(settings.range or SLICE_RANGE), settings.points or SLICE_POINTS).round(12).tolist()

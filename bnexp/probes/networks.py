@@ -69,6 +69,7 @@ class Networks:
     Attributes:
         trials: K.
         weights, activations, norms: layers by name, in the order in which data pass them.
+        learned: those of the weights that are trained.
     """
 
     def __init__(self, shard: Shard, seeds: Sequence[int], label_smoothing: float):
@@ -85,6 +86,8 @@ class Networks:
             self.weights = {name: layer for name, layer in layers.items() if isinstance(layer, Linear | Conv2d)}
             self.activations = {name: layer for name, layer in layers.items() if name.endswith("activation")}
             self.norms = {name: layer for name, layer in layers.items() if isinstance(layer, Norm)}
+        theta = self.theta()
+        self.learned = {name: layer for name, layer in self.weights.items() if f"{name}.weight" in theta}
 
     def theta(self) -> Theta:
         """Return the parameters as they are, in the same memory."""

@@ -53,9 +53,11 @@ def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[
     if update is None or batch is None:
         return
     networks, before = context.networks, update.before
+    if not networks.learned:
+        return
     now, moved = networks.theta(), dict(before)
     _, gradient = networks.gradient(before, batch)
-    looked_at = chosen(settings, networks.weights)
+    looked_at = chosen(settings, networks.learned)
     for place, (layer, own) in enumerate(_by_layer(networks, before)):
         weight = f"{layer}.weight"
         if layer in looked_at:
@@ -128,14 +130,15 @@ def _percentiles(x_KNC: Float[Tensor, "K N C"]) -> Float[Tensor, "P K"]:
 
 
 def _by_layer(networks: Networks, theta: Theta) -> Iterator[tuple[str, list[str]]]:
-    """Yield every weight layer with the names of the parameters that move with it: up to the next layer's weight."""
-    starts = [f"{layer}.weight" for layer in networks.weights]
+    """Yield every layer whose weight is trained with the names of the parameters that move with it: up to the next
+    such layer's weight."""
+    starts = [f"{layer}.weight" for layer in networks.learned]
     own: list[list[str]] = [[]]
     for name in theta:
         if name in starts[1:]:
             own.append([])
         own[-1].append(name)
-    yield from zip(networks.weights, own, strict=True)
+    yield from zip(networks.learned, own, strict=True)
 
 
 def _inner(norm: nn.Module) -> Any:

@@ -17,7 +17,7 @@ from bnexp.engines.devices import data_key
 from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
 from bnexp.errors import naming
-from bnexp.nn.table import LayerRow, layer_table
+from bnexp.nn.table import LayerRow, trained_table
 from bnexp.plan import Point, Trial, TrialGroup, groups, same_trainings, trials
 from bnexp.report.data_sets import data_lines, data_warnings
 from bnexp.report.style import value_text
@@ -199,7 +199,7 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
 
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)
-        layers = layer_table(group.settings.model, shape.image, shape.classes)
+        layers = trained_table(group.settings, shape.image, shape.classes)
         bytes_ = int(footprint(group, shape, device, config.probes).of(len(group.trials)))
         seconds = estimated_seconds(group, shape, device)
         probing = probing_seconds(group, shape, device, config.probes)

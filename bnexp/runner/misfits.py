@@ -28,8 +28,24 @@ def check_fit(
 
     shapes = [(group.trials, shape_of(group)) for group in groups]
     problems = [each for trials, shape in shapes for each in misfits(trials, shape, source)]
+    problems = problems or [*_nothing_trained(groups, shape_of, source)]
     if problems := problems or [*unknown_layers(groups, shape_of, probes, source)]:
         raise ConfigError(problems)
+
+
+def _nothing_trained(
+    groups: Sequence[TrialGroup], shape_of: Callable[[TrialGroup], DataShape], source: str
+) -> Iterator[Problem]:
+    """Yield arms with networks of the user's own that have no γ or β, where these alone are to be trained."""
+    from bnexp.nn.table import trained_table  # imports torch
+
+    for group in groups:
+        settings, shape = group.settings, shape_of(group)
+        if settings.train.only == "all" or not settings.model.spec.own:
+            continue
+        if not any(row.trainable for row in trained_table(settings, shape.image, shape.classes)):
+            message = f"norm: the network has no norm layer with γ or β in arm {listed(group.arms)}; set all"
+            yield Problem(source, "train.only", message)
 
 
 def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:

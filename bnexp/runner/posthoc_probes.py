@@ -20,6 +20,7 @@ from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import Local
 from bnexp.engines.planning import makespan
 from bnexp.errors import ConfigError, InputError, Problem
+from bnexp.nn.build import train_norms_alone
 from bnexp.nn.norm import freeze_statistics
 from bnexp.nn.shards import shards
 from bnexp.plan import Trial, TrialGroup, groups
@@ -187,6 +188,8 @@ def _measure(
     network = networks([trained[number] for number in group.numbers], data.shape, device, draws)
     if (frozen_from := group.settings.model.norm.frozen_from) and weights.step >= frozen_from:
         freeze_statistics(network)
+    if group.settings.train.only == "norm":
+        train_norms_alone(network)
     with numerics(full_precision(group.settings.train), device):
         prober = Prober(group, network, shards(network, draws, shard_sizes(group, device)), data, probes)
         rate_K = torch.tensor([rates[number] for number in group.numbers], device=device)

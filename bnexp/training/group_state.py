@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset, Split
-from bnexp.nn.build import build
+from bnexp.nn.build import build, train_norms_alone
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
 from bnexp.nn.norm import Noise, freeze_statistics, refit_statistics, train_mode
@@ -80,6 +80,8 @@ class GroupTrainState:
         self._picture_draws = TrialRandom(self.streams, group.shared_seeds)
         draws, dtype = TrialRandom(self.streams, seeds), dtype_of(self._train.precision)
         self.network = build(models, seeds, data.shape.image, data.shape.classes, draws, self.device, dtype)
+        if self._train.only == "norm":
+            train_norms_alone(self.network)
         row = math.gcd(*(theta[0].numel() for theta in self.network.parameters()))
         buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))

@@ -66,6 +66,8 @@ def networks() -> list[Any]:
             settings = {key: value for key, value in settings.items() if not key.startswith(OF_THE_CODE)}
         slow = family not in ("mlp", "vgg") and kind != "batch"
         if takes(family, kind):
+            if kind != "none" and settings["model.norm.affine"] != "none" and number % 4 == 1:
+                settings["train.only"] = "norm"
             settings["model.norm.kind"] = kind
             rows.append(pytest.param(family, settings, id=f"{family} {kind}", marks=[pytest.mark.slow] * slow))
     return rows

@@ -126,6 +126,7 @@ def test_a_fault_in_a_probe_is_found(fault: Callable[[torch.Tensor], object], mo
         pytest.param("resnet", {"precision": "fp64", "optimizer": "adam"}, marks=pytest.mark.slow),
         pytest.param("rnn", {"sampling": "by_class"}, marks=pytest.mark.slow),
         pytest.param("mlp", {"model": {"norm": "whiten"}}, marks=pytest.mark.slow),
+        pytest.param("mlp", {"only": "norm"}, marks=pytest.mark.slow),
         pytest.param("module", {}, marks=pytest.mark.slow),
     ],
 )

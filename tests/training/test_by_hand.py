@@ -24,7 +24,7 @@ from tests.helpers import (
     only_group,
     pairwise,
 )
-from tests.nn.plain import PlainDropout, PlainNoise, has_bias, plain, take_over, with_numbers
+from tests.nn.plain import PLAIN_NORMS, PlainDropout, PlainNoise, has_bias, plain, take_over, with_numbers
 
 SEED, EPOCHS, IMAGES, SIDE = 5, 2, 48, 6
 """Sides of 6, 3 and 2 pixels with strides, of 6, 3 and 1 with poolings."""
@@ -116,6 +116,7 @@ def assert_as_by_hand(
     images: int = IMAGES,
     side: int = SIDE,
     clip: dict[str, float] | None = None,
+    only: str = "all",
 ) -> None:
     """Train a network of bnexp and the same one in plain PyTorch, and compare all that they have learned."""
     clip = clip or {"norm_global": 0.5}
@@ -123,16 +124,17 @@ def assert_as_by_hand(
     train = {"optimizer": name, "lr": 0.01, "weight_decay": 0.01, "decay_all": True, "nesterov": name == "sgd"}
     train |= {"momentum": 0.9} if name in ("sgd", "rmsprop") else {}
     train |= {"epochs": EPOCHS, "batch_size": size, "precision": "fp64"}
-    train |= {"label_smoothing": 0.1, "clip": clip}
+    train |= {"label_smoothing": 0.1, "clip": clip, "only": only}
     group = only_group(experiment(model=model, arms={"only": {}}, train=train, seeds=[SEED]))
     data = made_up_data(group, images, side=side, channels=3)
     progress, made = finished(group, data), started(model, data.shape.image)
-
+    for layer in with_numbers(made) if only == "norm" else ():
+        layer.requires_grad_(isinstance(layer, PLAIN_NORMS))
     optimizer = OPTIMIZERS[name](parameter for parameter in made.parameters() if parameter.requires_grad)
     x_BCHW = data.inputs(data.train.images_NP).view(-1, *data.shape.image)
     expected = trained(made, optimizer, x_BCHW, data.train.labels_N, size, clip)
     assert_close(curve([each.record for each in progress], 0)[:, :2], expected, PLAIN_FLOAT64)
-    network = GroupTrainState(group, data).network
+    network = skeleton([group.settings.model], data.shape.image, 3, dtype=torch.float64)
     arrays = progress[-1].snapshot().arrays
     network.load_state_dict({key: torch.from_numpy(arrays[f"network.{key}"]) for key in network.state_dict()})
     learned = plain(model, data.shape.image)
@@ -181,6 +183,14 @@ def test_every_optimizer_by_hand(placement: str, name: str) -> None:
 def test_standardized_weights_by_hand(family: str, weights: str) -> None:
     residual = {"init": "skipinit"} if family == "resnet" else {}
     assert_as_by_hand(FAMILIES[family] | residual | {"norm": "none", "weights": weights}, "sgd")
+
+
+@pytest.mark.parametrize(
+    ("family", "norm", "name"),
+    [("mlp", "before", "adamw"), ("vgg", "after", "sgd"), ("resnet", "layer", "sgd"), ("mlp", "layer", "rmsprop")],
+)
+def test_norm_layers_alone_by_hand(family: str, norm: str, name: str) -> None:
+    assert_as_by_hand(FAMILIES[family] | {"norm": norm}, name, only="norm")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -60,6 +60,7 @@ CASES: dict[str, dict[str, Any]] = {
     "resnet": {"model": RESNET | {"dropout": 0.3}, "batch_size": 20, "drop_last": False, "augment": "flip_crop"},
     "fixup": {"model": RESNET | {"init": "fixup", "norm": "none"}, "optimizer": "adam", "batch_size": 32},
     "standardized weights": {"model": VGG | {"weights": "standardized", "norm": "layer"}, "batch_size": 32},
+    "norm alone": {"only": "norm", "optimizer": "adam"},
     "scaled weights": {"model": {"weights": "scaled", "norm": "none"}, "optimizer": "adam"},
     "skipinit": {"model": RESNET | {"init": "skipinit", "norm": "none"}, "batch_size": 32},
 }

@@ -54,6 +54,8 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         st.sampled_from(["sgd", "adam", "adamw", "nadam", "rmsprop"] if family == "mlp" else ["sgd", "adam"])
     )
     residual = family == "mlp" and draw(st.booleans())
+    affine = draw(st.sampled_from(["both", "gamma", "beta", "none"]))
+    only = draw(st.sampled_from(["all", "all", "norm"])) if kind != "none" and affine != "none" else "all"
     blocks = family == "resnet" or residual
     schemes = ["he", "xavier", "orthogonal", *(["fixup", "skipinit"] * 2 if blocks and kind == "none" else [])]
     return {
@@ -73,7 +75,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
                 "placement": draw(st.sampled_from(PLACES)),
                 "addition": draw(st.sampled_from(PLACES)),
                 "input": draw(st.booleans()) and kind not in ("group", "whiten"),
-                "affine": draw(st.sampled_from(["both", "gamma", "beta", "none"])),
+                "affine": affine,
                 "statistics": draw(st.sampled_from(["ema", "population"])),
                 "groups": 2,
                 # Few enough that a batch has more images: else rounding decides about the eigenvectors.
@@ -92,6 +94,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
             "weight_decay": 0.01,
             "schedule": draw(st.sampled_from(["constant", "exponential", "one_cycle", "warmup_cosine", "step"])),
             "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
+            "only": only,
             "clip": draw(st.sampled_from([{}, {"norm_global": 0.5}, {"adaptive": 0.02}])),
             "augment": draw(st.sampled_from(["none", "flip_crop", "flip_crop_cutout"])),
             "precision": "fp64",
