@@ -196,7 +196,8 @@ class ModelSettings(Settings):
     """module: what makes the network: FILE.py:NAME, a class or function in a file beside the YAML file, or MODULE:NAME
     on the import path, such as torchvision.models:resnet18."""
     arguments: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default={}, validate_default=True)
-    """module: keyword arguments of the call, such as {num_classes: 10}."""
+    """module: keyword arguments of the call, such as {num_classes: 10}; the key of one, in arms and grids too, is
+    `model.arguments.NAME`."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
     """Number of layers. mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
 

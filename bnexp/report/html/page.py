@@ -13,7 +13,8 @@ from typing import Any
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import METRICS, Study
-from bnexp.config.keys import leaf_keys, leaves
+from bnexp.config.keys import leaves
+from bnexp.config.model import Arguments
 from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
@@ -174,7 +175,8 @@ def _outcome(trial: Any) -> str:
 def settings_table(settings: Mapping[str, TrialSettings], baseline: str) -> Table:
     """Return the settings in which an arm differs from the baseline, a column per arm, the baseline first."""
     values = {arm: _settings(settings[arm]) for arm in sorted(settings, key=lambda arm: arm != baseline)}
-    rows = [(key, *(of_arm[key] for of_arm in values.values())) for key in leaf_keys(TrialSettings)]
+    keys = dict.fromkeys(key for of_arm in values.values() for key in of_arm)
+    rows = [(key, *(of_arm.get(key, MISSING) for of_arm in values.values())) for key in keys]
     differing = [row for row in rows if len(set(row[1:])) > 1]
     note = "All other settings are equal. Shown at the first grid point."
     return plain_table(("setting", *values), differing, "Where the arms differ", (note,), name="arm-settings")
@@ -188,7 +190,12 @@ def baseline_table(settings: Mapping[str, TrialSettings], baseline: str) -> Tabl
 
 
 def _settings(settings: TrialSettings) -> dict[str, str]:
-    return {key: _written(value) for key, value in leaves(settings)}
+    """Return every setting, and each argument of a network of one's own."""
+    found: dict[str, object] = {}
+    for key, value in leaves(settings):
+        is_arguments = isinstance(value, Arguments)
+        found |= {f"{key}.{name}": each for name, each in value.items()} if is_arguments else {key: value}
+    return {key: _written(value) for key, value in found.items()}
 
 
 def environment_table(environments: Mapping[str, Mapping[str, object]]) -> Table:

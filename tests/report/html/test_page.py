@@ -16,11 +16,13 @@ import pytest
 
 from bnexp.analysis.study import Study
 from bnexp.config.data import DataSettings
+from bnexp.config.model import ModelSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import (
     WORDS,
+    baseline_table,
     comparison_tables,
     environment_table,
     page,
@@ -405,6 +407,17 @@ def test_settings_are_held_against_the_baseline() -> None:
         ("model.norm.kind", "none", "batch", "batch"),
         ("model.norm.placement", "before", "before", "after"),
     )
+
+
+def test_every_argument_of_an_own_network_has_a_row() -> None:
+    def with_arguments(**given: object) -> TrialSettings:
+        model = ModelSettings(family="module", source="my_net.py:Net#1a2b3c4d5e6f", arguments=given)
+        return settings("none").model_copy(update={"model": model})
+
+    wide, narrow = with_arguments(width=16, groups=[1, 2]), with_arguments(width=8)
+    table = settings_table({"wide": wide, "narrow": narrow}, "narrow")
+    assert table.rows == (("model.arguments.width", "8", "16"), ("model.arguments.groups", "-", "[1, 2]"))
+    assert ("model.arguments.width", "16") in baseline_table({"wide": wide}, "wide").rows
 
 
 def test_the_environment_is_a_column_per_run() -> None:
