@@ -90,7 +90,7 @@ DATASETS = {
     "cifar100": replace(
         _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
     ),
-    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root", "size", "split_seed")),
+    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root", "digest", "size", "split_seed")),
     "arrays": DatasetSpec("bnexp.data.arrays:read", options=("root", "digest", "channels", "split_seed")),
     "csv": DatasetSpec("bnexp.data.table:read", options=("root", "digest", "label", "split_seed")),
 }
@@ -120,9 +120,10 @@ class DataSettings(Settings):
     size: Count | None = None
     """image_folder: side in pixels of the squares that images are resized to (the shorter side) and cut to (in the
     middle); null = they have one size and keep it."""
-    digest: Digest | None = None
-    """arrays, csv: first 16 digits of the SHA-256 of the files; others are refused. `bnexp run` fills it in, so that a
-    changed file is another run; not where an arm or a sweep names other files."""
+    digest: Digest | dict[str, Digest] | None = None
+    """arrays, csv: first 16 digits of the SHA-256 of the files; image_folder: of the names and sizes of the images.
+    Others are refused. `bnexp run` fills it in, so that a changed file is another run; where an arm or a sweep names
+    other files, it is a mapping from `data.root` to digests."""
     train_size: Size | None = None
     """Number of training images, from the beginning of a fixed order; null = all that validation leaves."""
     val_size: Size | None = None

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
+from bnexp.config.data import DATASETS
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
@@ -173,7 +174,11 @@ class ExperimentConfig(TrialSettings):
             InputError: it has not chosen yet.
             pydantic.ValidationError: the values don't go together.
         """
-        return with_changes(self.base, {**point, **self.changes(arm, point)})
+        found = with_changes(self.base, {**point, **self.changes(arm, point)})
+        if not isinstance(digests := self.data.digest, Mapping):
+            return found
+        own = digests.get(str(found.data.root)) if "digest" in DATASETS[found.data.name].options else None
+        return found.model_copy(update={"data": found.data.model_copy(update={"digest": own})})
 
     def changes(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
         """Return all that an arm changes at a grid point, by dotted key: its overrides, and what it chose there.

@@ -133,7 +133,7 @@ NO_EFFECT = (
     Rule(
         ("data.root",),
         ("data.name", "data.digest"),
-        lambda trial: "root" in DATASETS[trial.data.name].options and trial.data.digest is None,
+        lambda trial: "root" in DATASETS[trial.data.name].options and not isinstance(trial.data.digest, str),
     ),
     *map(_data_reads, ("digest", "channels", "label", "split_seed", "size")),
     Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in WHITENINGS),

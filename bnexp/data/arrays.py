@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +29,7 @@ CHANNELS = (1, 2, 3, 4)
 """Numbers of channels that images are taken to have where an axis has to be told from another."""
 LARGEST = float(np.finfo(np.float32).max)
 MOST_NAMED = 12
-"""Classes that are named."""
+"""Classes, or arrays that are not read, that are named."""
 
 
 def read(settings: DataSettings) -> RawImages:
@@ -44,7 +45,7 @@ def read(settings: DataSettings) -> RawImages:
     except ValueError as flaw:
         raise InputError(escaped(f"data.root: {path}: {flaw}")) from None
     if left_out:
-        remark = f"not read: {', '.join(left_out)}"
+        remark = f"not read: {_some(map(escaped, left_out))}"
         raw = replace(raw, findings=replace(raw.findings, remarks=(*raw.findings.remarks, remark)))
     return raw
 
@@ -177,9 +178,14 @@ def _classes(labels: Arrays, remarks: list[str]) -> tuple[dict[str, NDArray[np.i
             raise ValueError(f"y{name} has the label {others[0]}, which y{first} hasn't")
         numbered[name] = np.searchsorted(values, each).astype(np.int64)
     if values.dtype.kind == "U" or not np.array_equal(values, np.arange(len(values))):
-        more = ", …" if len(values) > MOST_NAMED else ""
-        remarks.append(f"classes, from 0: {', '.join(map(str, values[:MOST_NAMED]))}{more}")
+        remarks.append(f"classes, from 0: {_some(map(str, values))}")
     return numbered, len(values)
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names, and dots for the others."""
+    first = list(islice(names, MOST_NAMED + 1))
+    return ", ".join([*first[:MOST_NAMED], *(["…"] if len(first) > MOST_NAMED else [])])
 
 
 def _checked_labels(name: str, labels: NDArray[Any]) -> NDArray[Any]:

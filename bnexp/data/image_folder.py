@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,16 +19,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torchvision.datasets.folder import make_dataset
 
 from bnexp.config.data import DataSettings
 from bnexp.config.text import escaped, listed
 from bnexp.data.catalog import BACKGROUNDS, Findings
 from bnexp.data.machine import check_room, expanded, free_memory, shared_folder
+from bnexp.data.own_files import DIGITS, changed_text
 from bnexp.data.raw import RawImages, RawSplit, fixed_order, split_off
 from bnexp.errors import InputError
 
 LAYOUT = "image_folder needs images under train/<class>/ and test/<class>/, or under <class>/ alone"
+METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+"""Lists of images and labels in the folders of Hugging Face's imagefolder."""
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir")
 """Folders that archives and network drives put beside one's own."""
 NAMES = {
@@ -58,27 +61,20 @@ def read(settings: DataSettings) -> RawImages:
         InputError: the tree is not as expected, an image is unreadable or of another size than the first, or all of
             them together don't fit the free memory.
     """
-    root, left_out = _root(settings.root), Counter[str]()
-    try:
-        folders, remarks = _folders(root)
-        classes = _classes(root, folders)
-        if root not in folders.values():
-            left_out.update(_beside(root, [folder.name for folder in folders.values()], "beside train/ and test/"))
-        for folder in folders.values():
-            left_out.update(_beside(folder, classes, "outside the class folders"))
-        files = {name: _files(folder, classes, left_out) for name, folder in folders.items()}
-        cache = _cache_file(root, files, settings.size)
-    except OSError as cause:
-        raise InputError(escaped(f"data.root: {cause.filename} can't be read ({cause.strerror})")) from cause
-    most_frequent_first = tuple(sorted(left_out.items(), key=lambda item: (-item[1], item[0])))
-    known = _load(cache, files)
-    arrays, background = known or _decode(files, settings.size)
+    tree = _tree(settings)
+    if isinstance(settings.digest, str) and (now := _digest(tree)) != settings.digest:
+        raise InputError(escaped(changed_text(tree.root, now, settings.digest)))
+    with _blamed():
+        cache = _cache_file(tree.root, tree.files, settings.size)
+    known = _load(cache, tree.files)
+    arrays, background = known or _decode(tree.files, settings.size)
     if not known:
         _store(cache, arrays, background)
     splits = {
         split: RawSplit(arrays[split], np.array([label for _, label in found], np.int64))
-        for split, found in files.items()
+        for split, found in tree.files.items()
     }
+    remarks = [*tree.remarks]
     if "test" not in splits:
         splits["train"], splits["test"], remark = split_off(splits["train"], settings)
         remarks.append(remark)
@@ -86,8 +82,63 @@ def read(settings: DataSettings) -> RawImages:
         remarks.append(
             f"images are resized to {side} pixels on their shorter side, and cut to the {side}x{side} in the middle"
         )
-    findings = Findings(most_frequent_first, background, tuple(remarks))
-    return RawImages(splits["train"], splits["test"], len(classes), splits.get("val"), findings=findings)
+    findings = Findings(tree.left_out, background, tuple(remarks), tree.warnings)
+    return RawImages(splits["train"], splits["test"], tree.classes, splits.get("val"), findings=findings)
+
+
+def digest(settings: DataSettings) -> str:
+    """Return a digest of the images' names and sizes: to read them all takes long, and a copy has other times.
+
+    Raises:
+        InputError: the tree is not as expected.
+    """
+    return _digest(_tree(settings))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The images below a folder, none of which was opened."""
+
+    root: Path
+    classes: int
+    files: Files
+    left_out: tuple[tuple[str, int], ...]
+    """Of files that aren't read: what kind, and how many, the most frequent first."""
+    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def _tree(settings: DataSettings) -> Tree:
+    root, left_out = _root(settings.root), Counter[str]()
+    with _blamed():
+        folders, remarks = _folders(root)
+        classes, warnings = _classes(root, folders)
+        if root not in folders.values():
+            left_out.update(_beside(root, [folder.name for folder in folders.values()], "beside train/ and test/"))
+        for folder in folders.values():
+            left_out.update(_beside(folder, classes, "outside the class folders"))
+        files = {name: _files(folder, classes, left_out) for name, folder in folders.items()}
+    most_frequent_first = tuple(sorted(left_out.items(), key=lambda item: (-item[1], item[0])))
+    return Tree(root, len(classes), files, most_frequent_first, tuple(remarks), tuple(warnings))
+
+
+def _digest(tree: Tree) -> str:
+    with _blamed():
+        lines = [
+            f"{split}\0{os.path.relpath(path, tree.root)}\0{os.path.getsize(path)}\n"
+            for split, found in tree.files.items()
+            for path, _ in found
+        ]
+    whole = "".join(sorted(lines)).encode(errors="surrogateescape")
+    return hashlib.sha256(whole).hexdigest()[:DIGITS]
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as cause:
+        raise InputError(escaped(f"data.root: {cause.filename} can't be read ({cause.strerror})")) from cause
 
 
 def _root(folder: str | None) -> Path:
@@ -126,29 +177,34 @@ def _hidden(name: str) -> bool:
     return name[0] == "." or name in SYSTEM_FOLDERS
 
 
-def _classes(root: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
-    """Return the names of the class folders, which are the same in every split."""
+def _classes(root: Path, folders: Mapping[str, Path]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of the class folders for training, and a warning of those that another split lacks."""
     found = {
-        folder: sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _hidden(entry.name))
-        for folder in folders.values()
+        split: sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _hidden(entry.name))
+        for split, folder in folders.items()
     }
-    trained = folders["train"]
-    classes = found[trained]
-    if not classes:
-        raise InputError(f"data.root: {trained} holds no class folder; {LAYOUT}")
-    for folder, names in found.items():
-        if odd := sorted({*classes} ^ {*names}):
-            message = (
-                f"data.root: {trained.name}/ and {folder.name}/ of {root} must hold the same classes; in only one: "
-            )
-            raise InputError(escaped(message + ", ".join(odd)))
+    classes, warnings = found["train"], list[str]()
+    for split, names in found.items():
+        folder = folders[split]
+        if len(names) < 2 and (lists := [name for name in METADATA if os.path.isfile(folder / name)]):
+            message = f"data.root: {folder} has its labels in {lists[0]}, as Hugging Face reads them"
+            raise InputError(escaped(f"{message}; move the images to folders named after their classes. {LAYOUT}"))
+        if not names:
+            raise InputError(escaped(f"data.root: {folder} holds no class folder; {LAYOUT}"))
+        if unknown := sorted({*names} - {*classes}):
+            only = f"the class {unknown[0]}" if len(unknown) == 1 else f"the classes {listed(unknown)}"
+            here = f"{folder.name}/ of {root} has {only}, without a folder in {folders['train'].name}/"
+            raise InputError(escaped(f"data.root: {here}: no network can learn it; add training images, or remove it"))
+        if lacking := sorted({*classes} - {*names}):
+            warnings.append(escaped(f"{folder.name}/ has no folder {listed([f'{name}/' for name in lacking])}"))
     if len(classes) == 1:
+        trained = folders["train"]
         message = f"data.root: {trained} holds a single class, {classes[0]}, and there is nothing to tell apart"
         inside = sorted(entry.name for entry in os.scandir(trained / classes[0]) if entry.is_dir())
         named = inside if len(inside) <= 5 else [*inside[:4], f"{len(inside) - 4} others"]
         within = f" (in {classes[0]}/ lie {listed(named)})" if inside else ""
         raise InputError(escaped(f"{message}; the folders of the classes have to lie directly in it{within}"))
-    return tuple(classes)
+    return tuple(classes), warnings
 
 
 def _beside(folder: Path, read_here: Sequence[str], where: str) -> Iterator[str]:
@@ -171,12 +227,15 @@ def _files(folder: Path, classes: Sequence[str], left_out: Counter[str]) -> list
             raise InputError(escaped(f"data.root: {path} is not a regular file; replace or remove it"))
         return True
 
-    labels = {name: label for label, name in enumerate(classes)}
-    found = make_dataset(str(folder), labels, is_valid_file=is_image, allow_empty=True)
-    if empty := set(range(len(classes))) - {label for _, label in found}:
-        message = f"data.root: {folder / classes[min(empty)]} holds no image that can be read"
-        raise InputError(escaped(f"{message}; expected files ending in {', '.join(ENDINGS)}"))
-    in_order = sorted(found, key=lambda file: (file[1], file[0]))
+    in_order: list[tuple[str, int]] = []
+    for label, name in enumerate(classes):
+        walked = os.walk(folder / name, followlinks=True)
+        paths = sorted(os.path.join(place, file) for place, _, files in walked for file in files)
+        images = [(path, label) for path in paths if is_image(path)]
+        if not images and os.path.isdir(folder / name):
+            message = f"data.root: {folder / name} holds no image that can be read"
+            raise InputError(escaped(f"{message}; expected files ending in {', '.join(ENDINGS)}"))
+        in_order += images
     return [in_order[index] for index in fixed_order(len(in_order))]
 
 

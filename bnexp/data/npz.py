@@ -58,9 +58,14 @@ def read_npz(path: Path, named: Callable[[str], str | None]) -> tuple[dict[str, 
         InputError: it is no such file, is damaged, holds Python objects, or what is read doesn't fit the memory.
     """
     with _blamed_on(path), ZipFile(path) as archive:
-        infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        members = {named(name): _member(archive, name, info) for name, info in infos.items() if named(name)}
-        left_out = [name for name in infos if not named(name)]
+        infos = [(info.filename.removesuffix(".npy"), info) for info in archive.infolist()]
+        members: dict[str, Member] = {}
+        for name, info in infos:
+            if known := named(name):
+                if known in members:
+                    raise ValueError(f"{known} is there twice; the second is called {name}")
+                members[known] = _member(archive, name, info)
+        left_out = [name for name, _ in infos if not named(name)]
         most = free_memory() // MAPPED_SHARE
         mapped = {name for name, each in members.items() if each.mappable and each.nbytes > most}
         needed = sum(each.nbytes for name, each in members.items() if name not in mapped)
@@ -68,7 +73,7 @@ def read_npz(path: Path, named: Callable[[str], str | None]) -> tuple[dict[str, 
             f"data.root: the arrays of {path}", needed, "store fewer or smaller ones, as uint8 if they are images"
         )
         read = {name: (_mapped if name in mapped else _in_memory)(archive, each) for name, each in members.items()}
-        return {str(name): array for name, array in read.items()}, left_out
+        return read, left_out
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from bnexp.config.data import DATASETS, DataSettings
-from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.experiment import ExperimentConfig, cell_settings, first_stage
 from bnexp.config.keys import below
 from bnexp.config.text import escaped
 from bnexp.data.machine import expanded, shared_folder
@@ -59,31 +59,46 @@ def checked_files(settings: DataSettings) -> list[Path]:
         InputError: they are not there, or have changed.
     """
     files = own_files(settings)
-    if settings.digest and (now := _digest(files)) != settings.digest:
-        raise InputError(
-            escaped(
-                f"data.digest: {files[0] if len(files) == 1 else files[0].parent} has changed: its digest is now "
-                f"{now}, not {settings.digest}; put the file back, or train on this one as a new run"
-            )
-        )
+    if isinstance(settings.digest, str) and (now := _digest(files)) != settings.digest:
+        raise InputError(escaped(changed_text(files[0] if len(files) == 1 else files[0].parent, now, settings.digest)))
     return files
+
+
+def changed_text(path: Path, now: str, expected: str) -> str:
+    """Say that files are no longer those of a digest."""
+    return (
+        f"data.digest: {path} has changed: its digest is now {now}, not {expected}; put it back as it was, or train on "
+        "this one as a new run"
+    )
 
 
 def pinned(config: ExperimentConfig) -> ExperimentConfig:
     """Return an experiment with the digest of the files it trains on, so that other files are another run.
 
-    One whose arms or sweep change the file has several, and stays as it is.
+    One whose arms or sweep change the file has several, each under its `data.root`.
 
     Raises:
         InputError: they are not there.
     """
-    data = config.data
-    changed = {*config.swept, *config.tune.grid, *(key for arm in config.arms.values() for key in arm)}
-    several = any(below(key, "data.name") or below(key, "data.root") or key == "data" for key in changed)
-    if several or data.digest or "digest" not in DATASETS[data.name].options:
+    if config.data.digest:
         return config
-    digest = _digest(own_files(data))
-    return config.model_copy(update={"data": data.model_copy(update={"digest": digest})})
+    keys = {*config.swept, *config.tune.grid, *(key for arm in config.arms.values() for key in arm)}
+    several = any(below(key, "data.name") or below(key, "data.root") or key == "data" for key in keys)
+    cells = cell_settings(first_stage(config), ["data"]) if several else [{"": config.base}]
+    found: dict[str, str] = {}
+    for data in (settings.data for cell in cells for settings in cell.values()):
+        if "digest" in DATASETS[data.name].options and str(data.root) not in found:
+            found[str(data.root)] = _digest_now(data)
+    digest = found if several else found.get(str(config.data.root))
+    return config.model_copy(update={"data": config.data.model_copy(update={"digest": digest or None})})
+
+
+def _digest_now(settings: DataSettings) -> str:
+    if settings.name == "image_folder":
+        from bnexp.data.image_folder import digest  # takes PIL
+
+        return digest(settings)
+    return _digest(own_files(settings))
 
 
 def digest_of(path: Path) -> str:

@@ -68,8 +68,8 @@ class RawImages:
             ConfigError: sizes that don't fit.
         """
         shape = subset(settings, self.shape)
-        warnings = tuple(data_warnings(self.splits(shape), self.classes, self.features))
-        return replace(shape, findings=replace(self.findings, warnings=warnings))
+        warnings = data_warnings(self.splits(shape), self.classes, self.features)
+        return replace(shape, findings=replace(self.findings, warnings=(*self.findings.warnings, *warnings)))
 
     def splits(self, shape: DataShape) -> dict[str, RawSplit]:
         """Return train, val and test, as views, cut to sizes that fit."""

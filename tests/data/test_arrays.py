@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import bnexp
 from bnexp.config.data import DataSettings
 from bnexp.data import npz
 from bnexp.data.arrays import from_arrays, keep
@@ -19,7 +20,7 @@ from bnexp.data.dataset import Dataset, load
 from bnexp.data.own_files import kept_arrays, pinned
 from bnexp.data.raw import RawImages, fixed_order, read_digits
 from bnexp.errors import InputError
-from bnexp.plan import run_name
+from bnexp.plan import run_name, trials
 from tests.helpers import EXACT_FLOAT64, assert_close, experiment
 
 RNG = np.random.default_rng(0)
@@ -236,6 +237,22 @@ def test_a_file_that_unpacks_to_more_than_fits_is_refused_before_it_is_read(file
     )
 
 
+def test_names_in_an_archive_write_no_file_and_move_no_cursor(file: Path) -> None:
+    np.savez(file, **features())
+    with zipfile.ZipFile(file, "a") as archive:
+        for name in ("../../evil.npy", "/tmp/evil.npy", "\x1b[31m.npy", *(f"{number}.npy" for number in range(10_000))):
+            archive.writestr(name, b"")
+    (remark,) = loaded(file, val_size=0).shape.findings.remarks
+    assert remark.startswith("not read: ../../evil, /tmp/evil, \\x1b[31m, 0, 1, ")
+    assert remark.endswith(", 8, …")
+    assert sorted(path.name for path in file.parent.iterdir() if path.is_file()) == [file.name]
+
+
+def test_two_arrays_of_one_name_are_refused(file: Path) -> None:
+    np.savez(file, **features(), train_images=np.zeros((8, 3)))
+    assert "x_train is there twice; the second is called train_images" in refused(file)
+
+
 def test_a_shape_that_is_not_the_content_s_and_damage_are_refused(file: Path) -> None:
     _claiming(file, (2**50, 2**50), b"12345678")
     assert "says that it has the shape (1125899906842624, 1125899906842624), and is longer or shorter" in refused(file)
@@ -301,14 +318,44 @@ def test_a_changed_file_is_another_run_and_no_data_of_the_first(file: Path) -> N
     assert run_name(first) != run_name(second)
     assert describe(second.data).train == 7
     with pytest.raises(
-        InputError, match=r"^data\.digest: .*my\.npz has changed: its digest is now .*; put the file back"
+        InputError, match=r"^data\.digest: .*my\.npz has changed: its digest is now .*; put it back as it was"
     ):
         describe(first.data)
 
 
-def test_an_experiment_over_several_files_has_no_digest(file: Path) -> None:
-    config = experiment(data={"name": "arrays", "root": str(file)}, grid={"data.root": [str(file), "other.npz"]})
-    assert pinned(config) == config
+def test_an_experiment_over_several_files_has_the_digest_of_each(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, **features(rows=7))
+    arms = {"digits": {"data.name": "digits"}, "own": {}, "other": {"data": {"name": "arrays", "root": str(other)}}}
+    for changes in ({"arms": arms}, {"grid": {"data.root": [str(file), str(other)]}}):
+        config = experiment(data={"name": "arrays", "root": str(file)}, **changes)
+        first = pinned(config)
+        alone = {each: pinned(experiment(data={"name": "arrays", "root": str(each)})).data for each in (file, other)}
+        assert first.data.digest == {str(each): settings.digest for each, settings in alone.items()}
+        used = {(trial.settings.data.root, trial.settings.data.digest) for trial in trials(first)}
+        own = {(str(each), settings.digest) for each, settings in alone.items()}
+        assert used == own | ({(str(file), None)} if "arms" in changes else set())
+        assert pinned(first) == first
+        np.savez(other, **features(rows=6))
+        assert run_name(pinned(config)) != run_name(first)
+        changed = next(each.settings.data for each in trials(first) if each.settings.data.root == str(other))
+        with pytest.raises(InputError, match=r"^data\.digest: .*other\.npz has changed"):
+            describe(changed)
+        np.savez(other, **features(rows=7))
+
+
+def test_two_files_are_two_points_of_a_comparison(file: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", **features(rows=8))
+    roots = [str(file), str(tmp_path / "other.npz")]
+    config = experiment(
+        data={"name": "arrays", "root": roots[0]},
+        model={"depth": 1, "width": 2},
+        grid={"data.root": roots},
+        train={"epochs": None, "steps": 1, "batch_size": 4},
+        seeds=1,
+    )
+    run = bnexp.run(config, runs=tmp_path / "runs", workers=1, progress=False)
+    assert set(run.compare().equal["data.root"]) == {*roots}
 
 
 def test_arrays_from_python_are_kept_once_and_found_by_their_digest() -> None:

@@ -16,9 +16,13 @@ from PIL import Image
 
 from bnexp.config.data import DataSettings
 from bnexp.data import image_folder
+from bnexp.data.catalog import describe
 from bnexp.data.image_folder import ENDINGS, is_grey, is_transparent, on_background, open_image
+from bnexp.data.own_files import pinned
 from bnexp.data.raw import RawImages, fixed_order
 from bnexp.errors import InputError
+from bnexp.plan import run_name
+from tests.helpers import experiment
 
 GREY = 200
 NOISE_HWC = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
@@ -183,7 +187,19 @@ def test_images_of_mixed_sizes_are_cut_to_squares_if_asked_to(images: Path) -> N
         ),
         ("rm -r test", "{root} has no folder test/; image_folder needs images under"),
         ("rm -r train/*", "{root}/train holds no class folder; image_folder needs images under"),
-        ("rm -r test/dog", "train/ and test/ of {root} must hold the same classes; in only one: dog"),
+        (
+            "rm -r train/dog",
+            "test/ of {root} has the class dog, without a folder in train/: no network can learn it; add ",
+        ),
+        ("rm -r test/*; touch test/1.png", "{root}/test holds no class folder; image_folder needs images under"),
+        (
+            "rm -r train/*; touch train/1.png train/metadata.csv",
+            "{root}/train has its labels in metadata.csv, as Hugging Face reads them; move the images to folders named",
+        ),
+        (
+            "rm -r train test; mkdir images; touch images/1.png metadata.jsonl",
+            "{root} has its labels in metadata.jsonl, as Hugging Face reads them; move the images to folders named",
+        ),
         (
             "rm -r train/dog test/dog",
             "{root}/train holds a single class, cat, and there is nothing to tell apart; "
@@ -205,6 +221,28 @@ def test_images_of_mixed_sizes_are_cut_to_squares_if_asked_to(images: Path) -> N
 def test_not_a_tree_of_images(images: Path, spoil: str, message: str, impatient: None) -> None:
     subprocess.run(spoil, shell=True, check=True, cwd=images)
     assert refused(images).startswith(f"data.root: {message.format(root=images)}")
+
+
+def test_a_class_without_test_images_is_warned_of(images: Path) -> None:
+    shutil.rmtree(images / "test" / "dog")
+    raw = read(images)
+    assert (raw.classes, raw.test.labels_N.tolist()) == (2, [0])
+    assert raw.cut(DataSettings(name="image_folder")).findings.warnings[0] == "test/ has no folder dog/"
+
+
+def test_a_run_keeps_to_the_names_and_sizes_of_its_images(images: Path, tmp_path: Path) -> None:
+    config = experiment(data={"name": "image_folder", "root": str(images), "val_size": 0})
+    first = pinned(config)
+    assert describe(first.data).train == 6
+    elsewhere = shutil.copytree(images, tmp_path / "copy", copy_function=shutil.copyfile)
+    (elsewhere / "readme.txt").write_text("no image")
+    moved = first.data.model_copy(update={"root": str(elsewhere)})
+    assert describe(moved).train == 6
+    shutil.copy(images / "train" / "cat" / "0.png", images / "train" / "cat" / "9.png")
+    second = pinned(config)
+    assert run_name(first) != run_name(second)
+    with pytest.raises(InputError, match=r"^data\.digest: .*images has changed: its digest is now .*; put it back"):
+        describe(first.data)
 
 
 def test_no_root() -> None:
