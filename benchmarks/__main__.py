@@ -17,6 +17,7 @@ from benchmarks import (
     processes,
     recording,
     trials_at_once,
+    tuning,
 )
 from benchmarks.timing import machine
 
@@ -30,8 +31,11 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Probes": probes.run,
     "Whole commands": processes.run,
 }
-COUNTED: dict[str, Callable[[], str]] = {"Kernels on a GPU, counted without one": kernels.run}
-"""What trains nothing, and needs no data."""
+COUNTED: dict[str, Callable[[], str]] = {
+    "Kernels on a GPU, counted without one": kernels.run,
+    "False verdicts on tuned arms": tuning.run,
+}
+"""What times nothing, and needs no data but what comes with bnexp."""
 ON_REQUEST: dict[str, Callable[[], str]] = {"Listening to a cluster": lambda: _cluster()}
 """What takes minutes and needs Ray: run only where a word asks for it."""
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.conditions import Cell, Condition
 from bnexp.analysis.pairing import FINISHED, INACTIVE, balanced, grid_points, paired_fields
-from bnexp.analysis.stats import first_reached, mean_interval
+from bnexp.analysis.stats import ROUNDING, first_reached, mean_interval
 from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better
 from bnexp.config.experiment import Choice, ExperimentConfig, TuneSettings, search_config
 from bnexp.config.keys import is_key
@@ -134,9 +135,11 @@ CHOSEN_BY = "final_val_accuracy"
 def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
     """Return what each arm chooses at each grid point, from the finished run of `search_config(config)`.
 
-    The highest mean accuracy at the end, diverged trials with what they ended with; or the fewest steps to a
-    threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
-    see best_point. Of equally good values, and of values with which an arm trains the same, the first is taken.
+    The best mean is the highest accuracy at the end, diverged trials with what they ended with; or the fewest steps to
+    a threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
+    see best_point. Of the values that tie with the best, see tied, and have no more diverged trials, the smallest is
+    taken: the first in ascending order, by the first key of the grid, then by the second, and so on. What isn't a
+    number keeps its order in the grid. Values with which an arm trains the same count once, as the first of them.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
@@ -155,10 +158,19 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
             best = best_point(candidates, "chosen_by")
             if best is None:
                 raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
-            values = {key: tried[best.point][key] for key in config.tune.grid}
-            how = {"left_out": first.nunique() - len(best.candidates), "seeds": best.seeds}
-            how |= _how_close(candidates, best.point)
-            found.append(Choice(arm=arm, point=point, values=values, **how))
+            behind, ties = _compared(candidates, best.point)
+            smallest = min(behind.index[ties], key=lambda number: _order(tried[number], config.tune.grid))
+            choice = Choice(
+                arm=arm,
+                point=point,
+                values={key: tried[smallest][key] for key in config.tune.grid},
+                tried=len(behind),
+                left_out=first.nunique() - len(best.candidates),
+                seeds=best.seeds,
+                ties=int(ties.sum()) if best.seeds > 1 else None,
+                lead=None if ties.all() else float(behind[~ties].min()),
+            )
+            found.append(choice)
     return tuple(found)
 
 
@@ -179,22 +191,35 @@ def _effects(config: ExperimentConfig, arm: str, point: Point, grid: Mapping[str
     return Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(grid)
 
 
-def _how_close(candidates: pd.DataFrame, best: int) -> dict[str, Any]:
-    """Return how many values were tried, how many tie with the best, and how far it leads the best that doesn't tie.
+def _compared(candidates: pd.DataFrame, best: int) -> tuple["pd.Series[float]", NDArray[np.bool_]]:
+    """Return by how much each value's mean is behind the best, by its grid point, and which of them tie with it."""
+    scores = candidates.pivot(index="seed", columns="point", values="chosen_by")
+    diverged = (candidates["outcome"] == "diverged").groupby(candidates["point"]).sum()
+    ties = tied(scores.to_numpy()) & (diverged <= diverged[best]).to_numpy()
+    return scores[best].mean() - scores.mean(), ties | (scores.columns == best)
 
-    A value ties if it is behind by at most one standard error of the difference. With one seed there is no such error,
-    so ties aren't known, and the lead is over the second best.
+
+def tied(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values tie with the best mean, of scores (..., seeds, values): the larger, the better.
+
+    A value ties if its mean is behind by at most one standard error, that of the differences paired over the seeds:
+    the one-standard-error rule (Breiman, Friedman, Olshen & Stone 1984, Classification and Regression Trees, section
+    3.4.3). With one seed there is no such error, and only the best, the first of several, ties with itself.
     """
-    by_value = candidates.groupby("point")["chosen_by"].agg(["mean", "sem"])
-    behind = (by_value["mean"][best] - by_value["mean"]).to_numpy()
-    error = np.hypot(by_value["sem"][best], by_value["sem"]).to_numpy()
-    known, itself = bool(np.isfinite(error).all()), (by_value.index == best)
-    ties = itself | (known & (behind <= error))
-    return {
-        "tried": len(by_value),
-        "ties": int(ties.sum()) if known else None,
-        "lead": None if ties.all() else float(behind[~ties].min()),
-    }
+    best = scores.mean(axis=-2, keepdims=True).argmax(axis=-1, keepdims=True)
+    gaps, seeds = np.take_along_axis(scores, best, axis=-1) - scores, scores.shape[-2]
+    itself = np.arange(scores.shape[-1]) == best[..., 0, :]
+    if seeds < 2:
+        return np.asarray(itself)
+    error = gaps.std(axis=-2, ddof=1) / np.sqrt(seeds)
+    return np.asarray(itself | (gaps.mean(axis=-2) <= error * (1 + ROUNDING)))
+
+
+def _order(point: Point, grid: Mapping[str, Sequence[Any]]) -> tuple[float, ...]:
+    """Return what sorts grid points in ascending order: numbers, or the place in the grid of what isn't one."""
+    return tuple(
+        point[key] if all(map(is_number, values)) else values.index(point[key]) for key, values in grid.items()
+    )
 
 
 def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:

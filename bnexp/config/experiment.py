@@ -46,8 +46,8 @@ Grid = dict[TrialKey, Values]
 
 
 class TuneSettings(Settings):
-    """What every arm chooses for itself, at each grid point, before it is measured: the values with the best mean on
-    the validation images over the tuning seeds."""
+    """What every arm chooses for itself, at each grid point, before it is measured: of the values with the best mean on
+    the validation images over the tuning seeds, and those within one standard error of it, the smallest."""
 
     grid: Grid = Field(default={})
     """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Empty: nothing is tuned."""
@@ -82,10 +82,11 @@ class Choice(Settings):
     seeds: Count | None = None
     """Number of tuning seeds that chose: those that finished with every candidate."""
     ties: Count | None = None
-    """Number of candidates within one standard error (of the difference) of the chosen one, itself included."""
+    """Number of candidates within one standard error of the best, itself included; the smallest of them was chosen.
+    null with one seed."""
     lead: NonNegative | None = None
-    """Distance to the best candidate that doesn't tie, in validation accuracy, or in steps for `by: steps`; null where
-    all tie."""
+    """Distance of the best to the next candidate that doesn't tie, in validation accuracy, or in steps for `by: steps`;
+    null where all tie."""
 
 
 class ExperimentConfig(TrialSettings):

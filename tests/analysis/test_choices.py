@@ -39,15 +39,24 @@ def told(config: ExperimentConfig) -> str:
 
 
 ONE_BY_ONE: list[tuple[Accuracies, float, dict[str, Any], str]] = [
-    # Accuracies by value, then the value chosen and what is said of it. The lead is over the best value that doesn't
-    # tie: 0.3 is 0.01 behind 1.0, and one standard error of the difference is √2 · 0.02 / √2 = 0.02.
+    # Accuracies by value, then the value chosen and what is said of it. 0.3 is 0.01 behind 1.0, with differences of 0
+    # and 0.02: one standard error is 0.01 as well. The lead is that of the best, over the best value that doesn't tie.
     (
-        {0.1: [0.68, 0.72], 0.3: [0.77, 0.81], 1.0: [0.78, 0.82]},
-        1.0,
+        {0.1: [0.68, 0.72], 0.3: [0.78, 0.8], 1.0: [0.78, 0.82]},
+        0.3,
         {"tried": 3, "ties": 2, "lead": pytest.approx(0.8 - 0.7)},
         "2 of 3 values tie for the best, the next is 0.100 behind",
     ),
-    ({0.1: [0.6, 0.8], 0.3: [0.61, 0.81]}, 0.3, {"ties": 2, "lead": None}, "2 of 2 values tie for the best"),
+    ({0.1: [0.61, 0.8], 0.3: [0.6, 0.82]}, 0.1, {"ties": 2, "lead": None}, "2 of 2 values tie for the best"),
+    # Seeds that differ by 0.2 are no reason for a tie: the differences are 0.01 in both.
+    (
+        {0.1: [0.6, 0.8], 0.3: [0.61, 0.81]},
+        0.3,
+        {"ties": 1, "lead": pytest.approx(0.01)},
+        "no tie among 2 values, the next is 0.010 behind",
+    ),
+    # The smallest value, wherever it stands in the list.
+    ({1.0: [0.78, 0.82], 0.3: [0.77, 0.83], 0.1: [0.79, 0.8]}, 0.1, {"ties": 3}, "3 of 3 values tie for the best"),
     # With one seed the next is the next of all.
     (
         {0.1: [0.7], 0.3: [0.8], 1.0: [0.79]},
@@ -83,6 +92,44 @@ def test_what_is_chosen_and_how_close_it_was(make_folder, accuracies, value, how
     assert choice.values == {LR: value}
     assert {name: getattr(choice, name) for name in how} == how
     assert told(config) == f"before: {text}"
+
+
+def test_of_several_settings_the_first_is_kept_smallest_and_words_keep_their_order(make_folder) -> None:
+    grid = {LR: [1.0, 0.1], "train.optimizer": ["sgd", "adam"]}
+    scores = {(0.1, "sgd"): (0.6, 0.6), (0.1, "adam"): (0.7, 0.9), (1.0, "sgd"): (0.8, 0.8), (1.0, "adam"): (0.9, 0.8)}
+    run = make_folder(
+        arms=["before"],
+        grid=grid,
+        seeds=[1000, 1001],
+        accuracy=lambda trial: scores[trial.point[LR], trial.point["train.optimizer"]][trial.seed - 1000],
+    )
+    (choice,) = choose(config_of({"grid": grid, "seeds": 2}), run)
+    assert (choice.values, choice.ties) == ({LR: 0.1, "train.optimizer": "adam"}, 3)
+    scores[0.1, "sgd"] = (0.8, 0.8)
+    run = make_folder(
+        arms=["before"],
+        grid=grid,
+        seeds=[1000, 1001],
+        among="others",
+        accuracy=lambda trial: scores[trial.point[LR], trial.point["train.optimizer"]][trial.seed - 1000],
+    )
+    (choice,) = choose(config_of({"grid": grid, "seeds": 2}), run)
+    assert choice.values == {LR: 0.1, "train.optimizer": "sgd"}
+
+
+def test_a_value_with_more_diverged_trials_than_the_best_does_not_tie(make_folder) -> None:
+    scores = {0.1: [0.82, 0.1], 0.3: [0.81, 0.81]}
+    for outcomes, value in (({1: "diverged"}, 0.3), ({1: "diverged", 2: "diverged"}, 0.1), ({}, 0.1)):
+        run = make_folder(
+            arms=["before"],
+            grid={LR: list(scores)},
+            seeds=[1000, 1001],
+            accuracy=lambda trial: scores[trial.point[LR]][trial.seed - 1000],
+            outcomes=outcomes,
+            among=f"{len(outcomes)} diverged",
+        )
+        (choice,) = choose(config_of({"grid": {LR: list(scores)}, "seeds": 2}), run)
+        assert choice.values == {LR: value}
 
 
 def test_what_has_no_effect_on_an_arm_is_no_choice_of_it(make_folder) -> None:
