@@ -257,6 +257,38 @@ class SequentialRow:
     decided: bool
 
 
+@dataclass(frozen=True)
+class Rung:
+    """One arm between no normalization and whole batch normalization: its differences to both, paired over seeds.
+
+    At equal settings, as the mean over all grid points; and `best`, each arm at its own best point, where it has one.
+    """
+
+    arm: str
+    baseline: str
+    full: str
+    """The arm that is whole batch normalization."""
+    mean: float | None
+    seeds: int
+    points: int
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    p: float | None
+    to_full_difference: float | None
+    to_full_difference_low: float | None
+    to_full_difference_high: float | None
+    to_full_p: float | None
+    best_difference: float | None
+    best_difference_low: float | None
+    best_difference_high: float | None
+    best_p: float | None
+    best_to_full_difference: float | None
+    best_to_full_difference_low: float | None
+    best_to_full_difference_high: float | None
+    best_to_full_p: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The comparison of the arms of one or several runs; intervals cover 95 %."""
@@ -289,6 +321,8 @@ class Comparison:
     """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
+    ladder: tuple[Rung, ...] = ()
+    """One per arm, the best first, where the arms take batch normalization apart."""
     sequence: tuple[SequentialRow, ...] = ()
     """One per arm but the baseline, where seeds are added until it is decided."""
     plan: tuple[PlanRow, ...] = ()

@@ -16,6 +16,7 @@ from bnexp.analysis.compare import PROBE, compare_arms
 from bnexp.analysis.comparison import ArmRow, Comparison
 from bnexp.analysis.fairness import fairness
 from bnexp.analysis.joining import join
+from bnexp.analysis.ladder import with_ladder
 from bnexp.analysis.sequential import with_sequence
 from bnexp.analysis.study import METRICS, Study, full_key, is_number, lower_is_better
 from bnexp.errors import BnexpError, InputError, nearest
@@ -107,7 +108,7 @@ def compare_study(
     if len(study.runs) > 1:  # the runs' own order says nothing
         rows, evaluations = (_by_settings(found, comparison) for found in (comparison.rows, comparison.evaluations))
         comparison = replace(comparison, rows=rows, evaluations=evaluations)
-    comparison = with_sequence(comparison, study)
+    comparison = with_ladder(with_sequence(comparison, study), study)
     return replace(comparison, warnings=fairness(study, comparison))
 
 

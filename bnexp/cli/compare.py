@@ -24,6 +24,7 @@ class View(StrEnum):
     main = "main"
     equal = "equal"
     sequence = "sequence"
+    ladder = "ladder"
     overall = "overall"
     best = "best"
     robust = "robust"

@@ -35,6 +35,10 @@ def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[s
     return csv_text(map(to_row, [("metric", *chosen, "threshold"), *lines]))
 
 
+RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "plan")
+"""Fields of a comparison that hold a record per arm."""
+
+
 def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict[str, Any]:
     """Return the comparison as dictionaries, lists and numbers for json, with null for what isn't finite.
 
@@ -42,7 +46,9 @@ def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict
     only, beside `point`, `axis` and `arm`.
     """
     plain: dict[str, Any] = without_nan(asdict(comparison))
-    for name in ("rows", "overall", "best", "robustness", "evaluations", "sequence", "plan") if columns else ():
+    for name in (
+        ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "plan") if columns else ()
+    ):
         plain[name] = [_picked(record, comparison, columns) for record in plain[name]]
     return plain
 

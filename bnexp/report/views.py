@@ -21,6 +21,7 @@ from bnexp.analysis.comparison import (
     Overall,
     PlanRow,
     RobustnessRow,
+    Rung,
     SequentialRow,
 )
 from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better
@@ -46,6 +47,7 @@ from bnexp.report.columns import (
     value_at,
     words,
 )
+from bnexp.report.ladder_view import ladder_table
 from bnexp.report.seed_views import plan_table, sequence_table
 from bnexp.report.style import point_texts, short_keys
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
@@ -113,6 +115,7 @@ RECORDS: dict[str, type] = {
     "evaluation": EvaluationRow,
     "plan": PlanRow,
     "sequence": SequentialRow,
+    "ladder": Rung,
 }
 """Classes of the records behind a view; behind all others are those of equal settings."""
 
@@ -379,6 +382,7 @@ def _evaluation(comparison: Comparison) -> Table:
 VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "equal": _equal,
     "sequence": sequence_table,
+    "ladder": ladder_table,
     "overall": _overall,
     "best": _best,
     "robust": _robust,

@@ -16,6 +16,7 @@ from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.frame import FileKind, figure_bytes
 from bnexp.report.figures.heat_map import heat_map_figure
+from bnexp.report.figures.ladder import ladder_figure
 from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
 from bnexp.report.figures.probe_layers import (
     activations_figure,
@@ -68,7 +69,7 @@ def draw(kind: str, study: Study, comparison: Comparison) -> Figure:
 
 
 def pictures(study: Study, comparison: Comparison) -> dict[str, Picture]:
-    """Return the pictures that apply, by name: curves, time, over_<setting>, differences, ranges, heat_map, probes.
+    """Return the pictures that apply, by name: curves, time, over_<setting>, differences, ladder, ranges, …, probes.
 
     Args:
         study: the trials and their curves; with its probes for the pictures of those.
@@ -97,6 +98,8 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
                 yield f"over_{name}", Picture(partial(sweep_figure, study, comparison, key), measured)
     if any(row.arm != comparison.baseline for row in rows):
         yield "differences", Picture(partial(difference_figure, study, comparison), paired)
+    if comparison.ladder:
+        yield "ladder", Picture(partial(ladder_figure, study, comparison), paired)
     if comparison.robustness:
         yield "ranges", Picture(partial(usable_range_figure, study, comparison), finished)
     if not comparison.data_sets and (crossed := crossed_keys(comparison)):

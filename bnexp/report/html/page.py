@@ -19,6 +19,7 @@ from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
+from bnexp.report.figures.ladder import ladder_figure
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
@@ -101,6 +102,7 @@ def page(study: Study, comparison: Comparison) -> str:
         baseline=study.label(comparison.baseline),
         verdict=verdict(comparison, study.settings),
         tables=comparison_tables(comparison),
+        ladder=svg_uri(ladder_figure(study, comparison)) if comparison.ladder else None,
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
         trials=trials_table(study),
         arm_settings=settings_table(study.settings, comparison.baseline),
@@ -130,7 +132,7 @@ def _plotly() -> str:
 # Tables.
 
 
-ORDER = ("overall", "equal", "best", "robust", "time", "diverged", "evaluation")
+ORDER = ("overall", "sequence", "ladder", "equal", "best", "robust", "time", "diverged", "evaluation")
 """The order of the views on the page: the answer over all grid points comes first."""
 
 
