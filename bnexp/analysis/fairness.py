@@ -312,17 +312,19 @@ def running_averages(study: Study, arms: Sequence[str], evaluated: Sequence[Eval
 def _averaged(study: Study) -> pd.DataFrame:
     """Return a row for every trial that is evaluated with running averages and completed, so made all its updates.
 
-    `left` is the share of their start that is still in them: (1 - momentum) ^ updates. Frozen ones mislead nobody: the
-    network was trained with them.
+    `left` is the share of their start that is still in them: (1 - momentum) ^ (updates · parts of a batch that are
+    normalised apart). Frozen ones mislead nobody: the network was trained with them.
     """
-    norms = (settings.model.norm for settings in trial_settings(study, ["model.norm"]))
+    every = list(trial_settings(study, ["model.norm", "train.batch_size", "train.accumulate"]))
+    norms = (settings.model.norm for settings in every)
+    parts = pd.Series([settings.train.batch_size // settings.norm_batch for settings in every], study.trials.index)
     frame = study.trials[["arm", "outcome"]].assign(
         place=point_numbers(study.trials, study.grid_keys),
         updates=study.trials["trial"].map(study.curves.groupby("trial")["step"].max()),
         momentum=[norm.momentum or 0.1 if norm.averages and not norm.frozen_from else float("nan") for norm in norms],
     )
     frame = frame[frame["momentum"].notna() & frame["updates"].gt(0) & frame["outcome"].eq("completed")]
-    return frame.assign(left=(1 - frame["momentum"]) ** frame["updates"])
+    return frame.assign(left=(1 - frame["momentum"]) ** (frame["updates"] * parts[frame.index]))
 
 
 def _lag(mine: pd.DataFrame, study: Study) -> Iterator[str]:

@@ -37,9 +37,9 @@ class NormSpec(Spec):
     """Keeps a centred copy of its input until the backward pass, besides its output."""
 
 
-AVERAGES = ("momentum", "statistics", "freeze_at")
+AVERAGES = ("momentum", "statistics", "over", "freeze_at")
 """Settings of statistics over the batch, and of their running averages."""
-OVER_THE_BATCH = ("freeze_at",)
+OVER_THE_BATCH = ("over", "freeze_at")
 """Those of them that other kinds refuse."""
 NORMS: dict[str, NormSpec] = {
     "none": NormSpec("torch.nn:Identity"),
@@ -114,6 +114,9 @@ class NormSettings(Settings):
     statistics: Literal["ema", "population"] = "ema"
     """What evaluation normalises with: running averages over the batches (ema), or statistics recomputed over the
     training images, without augmentation (population)."""
+    over: Count | None = None
+    """Images that batch statistics are taken over: a batch of the training is cut into slices of so many, and each is
+    normalised by itself (ghost batch norm, Hoffer et al. 2017). null = the whole batch."""
     freeze_at: Count | None = None
     """The update, counted from 1, from which on the running statistics normalise in training, too: they no longer
     change, and γ and β go on learning (Wu & Johnson 2021). null = never."""
@@ -145,6 +148,11 @@ class NormSettings(Settings):
     def averages(self) -> bool:
         """True if evaluation normalises with running averages over the batches of the training."""
         return self.spec.batch_statistics and self.statistics == "ema"
+
+    @property
+    def sliced(self) -> bool:
+        """True if batch statistics are taken over slices of a batch."""
+        return self.over is not None and self.spec.batch_statistics
 
     @property
     def frozen_from(self) -> int | None:

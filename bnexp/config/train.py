@@ -129,6 +129,9 @@ class TrainSettings(Settings):
     """Updates of the weights, instead of epochs."""
     batch_size: Count = 128
     """Images per update."""
+    accumulate: Count = 1
+    """Micro-batches per update: their gradients are averaged, they take memory one after the other, and batch norm sees
+    one at a time. It divides batch_size."""
     sampling: Literal["epoch", "replacement", "by_class"] = "epoch"
     """How batches are drawn: epoch = every image once per epoch, in random order; replacement = each batch at random
     from all images; by_class = as epoch, but sorted by label, so that a batch holds one class or two, with the batches
@@ -197,9 +200,20 @@ class TrainSettings(Settings):
             read["step_every"] = read["step_every"] or USUAL_STEP_EVERY
         return ScheduleOptions(**read)
 
+    @property
+    def micro_batch(self) -> int:
+        """Images that pass through the network at once."""
+        return self.batch_size // self.accumulate
+
     def total_steps(self, steps_per_epoch: int) -> int:
         """Updates that a trial makes in all."""
         return self.steps or (self.epochs or DEFAULT_EPOCHS) * steps_per_epoch
+
+    @model_validator(mode="after")
+    def _micro_batches_fill_the_batch(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate: {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
 
     @model_validator(mode="after")
     def _budget_and_momentum_agree(self) -> Self:

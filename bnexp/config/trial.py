@@ -27,6 +27,26 @@ class TrialSettings(Settings):
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
 
+    @property
+    def norm_batch(self) -> int:
+        """Images that a norm over the batch takes its statistics over in training."""
+        return (self.model.norm.sliced and self.model.norm.over) or self.train.micro_batch
+
+    @property
+    def network(self) -> ModelSettings:
+        """The network as it is built: a whole batch, as probes pass, it normalises in parts as training does."""
+        if self.train.accumulate == 1 or not self.model.norm.spec.batch_statistics:
+            return self.model
+        return self.model.model_copy(update={"norm": self.model.norm.model_copy(update={"over": self.norm_batch})})
+
+    @model_validator(mode="after")
+    def _slices_fill_the_batch(self) -> Self:
+        if self.train.micro_batch % self.norm_batch:
+            parts = f" / accumulate {self.train.accumulate}" if self.train.accumulate > 1 else ""
+            batch = f"train.batch_size {self.train.batch_size}{parts}"
+            raise ValueError(f"model.norm.over: {self.norm_batch} does not divide {batch}")
+        return self
+
     @model_validator(mode="after")
     def _only_pictures_are_augmented(self) -> Self:
         if self.data.normalize == "pca_whiten" and self.train.augment != "none":
@@ -206,6 +226,11 @@ def _widths(settings: TrialSettings) -> Any:
     return next(iter(widths)) if not model.spec.units or len(widths) == 1 else " ".join(map(str, model.widths))
 
 
+def _over(settings: TrialSettings) -> int | None:
+    # A single slice is the batch.
+    return settings.model.norm.over if settings.norm_batch < settings.train.micro_batch else None
+
+
 def _optimizer(settings: TrialSettings) -> str:
     train = settings.train
     return train.optimizer if train.weight_decay > 0 else train.optimizer_spec.without_decay or train.optimizer
@@ -248,6 +273,7 @@ MEANINGS = (
     Meaning(
         "model.bias", ("model.norm", "model.init.scheme", "model.dropout_at", "model.residual", "model.depth"), _biases
     ),
+    Meaning("model.norm.over", ("train.batch_size", "train.accumulate"), _over),
     Meaning("train.epochs", (), lambda trial: trial.train.epochs or DEFAULT_EPOCHS),
     Meaning("train.drop_last", ("data", "train.batch_size"), _drop_last),
     Meaning("train.optimizer", ("train.weight_decay",), _optimizer),

@@ -4,10 +4,10 @@ Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167; in recurrent layers Cooijman
 Santurkar et al. 2018, arXiv:1805.11604, appendix A. Initialising them draws nothing: γ = 1 or norm.gamma, β = 0.
 
 Shapes: T time steps; R rows of statistics, one for each step or one for all; N samples, the batch of one step or the
-batches of all steps one after the other.
+batches of all steps one after the other; P parts of them, G slices of a batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -92,6 +92,7 @@ class RunningNorm(Norm):
 
     Attributes:
         starts: the names of running statistics (K, C), each with its start.
+        over: images whose statistics are taken together in training; None: those of a batch.
         frozen: whether training normalises with the running statistics, too, and leaves them as they are.
     """
 
@@ -100,9 +101,24 @@ class RunningNorm(Norm):
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
         super().__init__(trials, features, settings)
-        self.momentum = settings.momentum or 0.1
+        self.momentum, self.over = settings.momentum or 0.1, settings.over
         for name, start in self.starts.items():
             self.register_buffer(name, torch.full((trials, features), start))
+
+    def slices(self, images: int) -> int:
+        """Return into how many equal parts a batch is cut, each of which is normalised by itself."""
+        return images // self.over if self.over and self.training and images > self.over else 1
+
+    def forward(self, x: Activations, step: int | None = None) -> Activations:
+        """Normalise, in training slice by slice: the running statistics learn of one after the other."""
+        if x.ndim == 3:
+            if (slices := self.slices(x.shape[1])) == 1:
+                return self.features(x)
+            # As it lies in memory.
+            return torch.cat([self.features(slice_KNC).mT for slice_KNC in x.chunk(slices, 1)], -1).mT
+        if (slices := self.slices(len(x))) == 1:
+            return self.images(x)
+        return torch.cat([self.images(slice_NDHW) for slice_NDHW in x.chunk(slices)])
 
     def reset_running_stats(self) -> None:
         """Put the running statistics back to their start."""
@@ -137,6 +153,33 @@ class BatchNorm(RunningNorm):
     running_mean: Tensor
     running_var: Tensor
     steps = 1
+
+    def forward(self, x: Activations, step: int | None = None) -> Activations:
+        """Normalise; slices of features pass in one call."""
+        if x.ndim == 4 or (slices := self.slices(x.shape[1])) == 1:
+            return super().forward(x, step)
+        y_KBC, *seen = self._apart(x, slices)
+        for running_KC, batch_KCP in zip((self.running_mean, self.running_var), seen, strict=True):
+            for batch_KC in batch_KCP.unbind(-1):
+                running_KC.lerp_(batch_KC, self.momentum)
+        return y_KBC
+
+    def _apart(
+        self, x_KNC: Float[Tensor, "K N C"], parts: int, kept: Sequence[Float[Tensor, " D"]] | None = None
+    ) -> tuple[Float[Tensor, "K N C"], Float[Tensor, "K C P"], Float[Tensor, "K C P"]]:
+        """Normalise P equal parts of the samples apart; return also their means and unbiased variances.
+
+        `kept` has means and variances to normalise with, in place of those of the samples.
+        """
+        trials, samples, features = x_KNC.shape
+        # As it lies in memory: channels are (K, C, P).
+        x_1DN = x_KNC.mT.reshape(1, trials * features * parts, -1)
+        mean_D, var_D = self.gamma.new_zeros(2, x_1DN.shape[1]) if kept is None else kept
+        gamma_D, beta_D = (each[..., None].expand(-1, -1, parts).flatten() for each in (self.gamma, self.beta))
+        # With a momentum of 1 the statistics of this batch alone are left in its arguments.
+        y_1DN = F.batch_norm(x_1DN, mean_D, var_D, gamma_D, beta_D, kept is None, 1.0, self.eps)
+        mean_KCP, var_KCP = (each.view(trials, features, parts) for each in (mean_D, var_D))
+        return y_1DN.view(trials, features, samples).mT, mean_KCP, var_KCP
 
     def normalize(self, x: Float[Tensor, "_ D *places"]) -> Float[Tensor, "_ D *places"]:
         running = self.running_mean.view(-1), self.running_var.view(-1)
@@ -221,37 +264,32 @@ class StepBatchNorm(BatchNorm):
 
     def forward(self, x_KNC: Float[Tensor, "K N C"], step: int | None = None) -> Float[Tensor, "K N C"]:
         """Normalise one step, or without its number all of them; in training every step passes once, in order."""
-        trials, samples, features = x_KNC.shape
         steps = self.steps if step is None else 1
-        # As it lies in memory: channels are (K, C, T).
-        x_1DB = x_KNC.mT.reshape(1, trials * features * steps, -1)
-        blank_2D = self.gamma.new_zeros(2, x_1DB.shape[1])
-        mean_D, var_D = blank_2D if self.training else self._kept(step)
-        gamma_D, beta_D = (each[..., None].expand(-1, -1, steps).flatten() for each in (self.gamma, self.beta))
-        # With a momentum of 1 the statistics of this batch alone are left in its arguments.
-        y_1DB = F.batch_norm(x_1DB, mean_D, var_D, gamma_D, beta_D, self.training, 1.0, self.eps)
+        slices = self.slices(x_KNC.shape[1] // steps)
+        y_KNC, mean_KCP, var_KCP = self._apart(x_KNC, steps * slices, None if self.training else self._kept(step))
         if self.training:
-            mean_KCT, var_KCT = (each.view(trials, features, steps) for each in (mean_D, var_D))
-            self._learn(mean_KCT.mT, var_KCT.mT, step)
-        return y_1DB.view(trials, features, samples).mT
+            mean_KCTG, var_KCTG = (each_KCP.unflatten(-1, (steps, slices)) for each_KCP in (mean_KCP, var_KCP))
+            self._learn(mean_KCTG, var_KCTG, step)
+        return y_KNC
 
     def _kept(self, step: int | None) -> tuple[Tensor, ...]:
         which = slice(None) if step is None else slice(step, step + 1)
         kept = (self.running_mean, self.running_var)
         return tuple(each.expand(-1, self.steps, -1)[:, which].mT.flatten() for each in kept)
 
-    def _learn(self, mean_KTC: Float[Tensor, "K T C"], var_KTC: Float[Tensor, "K T C"], step: int | None) -> None:
-        """Let the running statistics learn of a batch once all of its steps have passed."""
+    def _learn(self, mean_KCTG: Float[Tensor, "K C T G"], var_KCTG: Float[Tensor, "K C T G"], step: int | None) -> None:
+        """Let the running statistics learn of a batch once all of its steps have passed, slice by slice."""
         if not step:
             self._seen.clear()  # of a pass that was broken off
-        self._seen.append((mean_KTC, var_KTC))
+        self._seen.append((mean_KCTG, var_KCTG))
         if step in (None, self.steps - 1):
             means, variances = zip(*self._seen, strict=True)
             self._seen.clear()
             for running_KRC, seen in ((self.running_mean, means), (self.running_var, variances)):
-                batch_KTC = torch.cat(seen, 1)
                 shared = running_KRC.shape[1] < self.steps
-                running_KRC.lerp_(batch_KTC.mean(1, keepdim=True) if shared else batch_KTC, self.momentum)
+                for batch_KCT in torch.cat(seen, 2).unbind(-1):
+                    batch_KTC = batch_KCT.mT
+                    running_KRC.lerp_(batch_KTC.mean(1, keepdim=True) if shared else batch_KTC, self.momentum)
 
 
 def running_norms(model: nn.Module) -> list[Any]:
@@ -278,8 +316,8 @@ def refit_statistics(model: nn.Module, batches: Iterable[Float[Tensor, "S B in"]
     """Replace the running statistics by averages over batches (Ioffe & Szegedy 2015, algorithm 2, line 10).
 
     Every batch passes in training mode but without dropout or noise; means and unbiased variances (the factor
-    m/(m−1)) are averaged over the batches, which should be of one size. The model is left in
-    evaluation mode.
+    m/(m−1)) are averaged over the batches, which should be of one size: that which training takes statistics over. The
+    model is left in evaluation mode.
     """
     norms = running_norms(model)
     momenta = [norm.momentum for norm in norms]

@@ -168,8 +168,11 @@ def _steps(norm: BatchNorm | _BatchNorm) -> int:
 def _input_variances(
     context: ProbeContext, layers: Mapping[str, BatchNorm | _BatchNorm], count: int, *, training: bool
 ) -> dict[str, Float[Tensor, "K C"]]:
-    """Return the variance of what comes into layers: in training mode within batches on average, else over all."""
+    """Return the variance of what comes into layers: in training mode within what statistics are taken over, on
+    average, else over all.
+    """
     networks, theta = context.networks, context.networks.theta()
+    slices = context.settings.train.batch_size // context.settings.norm_batch
     sums: dict[str, Tensor] = {}
     for batch in context.drawn_batches(count):
         train_mode(networks.module) if training else networks.module.eval()
@@ -178,7 +181,8 @@ def _input_variances(
         for layer, norm in layers.items():
             x_KNC = networks.samples(networks.whole(layer, inputs[layer])).double()
             x_KNC = x_KNC.unflatten(1, (_steps(norm), -1)).transpose(1, 2).flatten(2)
-            found = torch.stack([x_KNC.mean(1), x_KNC.square().mean(1), x_KNC.var(1)]) / count
+            x_KGNC = x_KNC.unflatten(1, (slices, -1))
+            found = torch.stack([x_KNC.mean(1), x_KNC.square().mean(1), x_KGNC.var(2).mean(1)]) / count
             sums[layer] = sums[layer] + found if layer in sums else found
     if training:
         return {layer: within_KC for layer, (_, _, within_KC) in sums.items()}
@@ -195,9 +199,9 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield the accuracy with the statistics of the batch, running ones and those of the population, and how often the
     first and the last predict what the running ones do.
 
-    On test images, or validation images where there are none, in batches of the training's size and file order.
-    Population statistics are averages over the training images (Ioffe & Szegedy 2015, algorithm 2). No dropout,
-    no noise.
+    On test images, or validation images where there are none, in file order and batches as large as those that training
+    takes statistics over. Population statistics are averages over the training images (Ioffe & Szegedy 2015, algorithm
+    2). No dropout, no noise.
     """
     networks, data = context.networks, context.data
     split = next(split for split in (data.test, data.val, data.train) if len(split) > 1)
@@ -205,7 +209,8 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     networks.module.eval()
     running_KN = _predictions(context, split)
     count = settings.batches or len(data.train)
-    refit_statistics(networks.module, (batch.x_SBP for batch in context.batches(count)))
+    size = context.settings.norm_batch
+    refit_statistics(networks.module, (x for batch in context.batches(count) for x in batch.x_SBP.split(size, 1)))
     population_KN = _predictions(context, split)
     for norm in running_norms(networks.module):
         norm.train()
@@ -220,7 +225,7 @@ def mode_gap(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
 def _predictions(context: ProbeContext, split: Split) -> Int[Tensor, "K N"]:
     """Return the class that each network finds likeliest; a last batch of one image joins the one before it."""
     networks, theta, found = context.networks, context.networks.theta(), []
-    size, count = context.settings.train.batch_size, len(split)
+    size, count = context.settings.norm_batch, len(split)
     ends = [*range(size, count - 1, size), count]
     for first, end in zip([0, *ends], ends, strict=False):
         x_1BP: Float[Tensor, "1 B P"] = context.data.inputs(split.images_NP[first:end])[None]

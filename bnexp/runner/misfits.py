@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
-from bnexp.config.model import FAMILIES
+from bnexp.config.model import FAMILIES, ModelSettings
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted, listed
 from bnexp.config.train import TrainSettings
@@ -59,6 +59,7 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
     yield from (
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
     )
+    yield from (Problem(source, *found) for found in _unfit_parts(trials, train_images, image))
     yield from (Problem(source, "model.norm.freeze_at", message) for message in _late_freezes(trials, train_images))
 
 
@@ -84,18 +85,12 @@ def _unfit_batches(trials: Sequence[Trial], train_images: int, image: tuple[int,
 
 
 def _lone_image(settings: TrialSettings, train_images: int, image: tuple[int, int, int]) -> str:
-    """Say where a norm over the batch would have one number a feature to normalise, or nothing.
-
-    With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
-    """
-    model, batch = settings.model, settings.train.batch_size
-    if not model.norm.spec.batch_statistics or _smallest_batch(settings, train_images) > 1 or batch > train_images:
+    """Say where a norm over the batch would have one number a feature to normalise, or nothing."""
+    batch = settings.train.batch_size
+    if _smallest_batch(settings, train_images) > 1 or batch > train_images:
         return ""  # a batch larger than the data is refused for that
-    if model.spec.fewest_places(model.layers, image) > 1:
+    if not (lone := _one_number(settings.model, image)):
         return ""
-    size = "x".join(map(str, image[1:]))
-    where = "" if model.spec.units else f" where {model.family} has shrunk its {size} pixels to one"
-    lone = f"batch normalization can't normalise a batch of one image{where}"
     if batch == 1:
         more = "" if train_images > 1 else ", and raise data.train_size"
         return f"1: {lone}; set 2 or more{more}"
@@ -112,6 +107,35 @@ def _lone_places(trials: Sequence[Trial], image: tuple[int, int, int]) -> Iterat
                 f"{model.norm.kind}: {model.family} of depth {model.layers} shrinks the {size} pixels to one, and it "
                 "would set every channel to β there; set group, or another depth"
             )
+
+
+def _one_number(model: ModelSettings, image: tuple[int, int, int]) -> str:
+    """Say why the statistics of one image would be those of one number a feature, or nothing.
+
+    With convolutions every place of an image counts, so one image is enough until it has shrunk to one place.
+    """
+    if not model.norm.spec.batch_statistics or model.spec.fewest_places(model.layers, image) > 1:
+        return ""
+    size = "x".join(map(str, image[1:]))
+    where = "" if model.spec.units else f" where {model.family} has shrunk its {size} pixels to one"
+    return f"batch normalization can't normalise a batch of one image{where}"
+
+
+def _unfit_parts(trials: Sequence[Trial], train_images: int, image: tuple[int, int, int]) -> Iterator[tuple[str, str]]:
+    """Yield which setting cuts batches into parts that can't be normalised, or that a last batch isn't made of."""
+    for settings in [trial.settings for trial in trials if trial.settings.train.batch_size <= train_images]:
+        train, last = settings.train, _smallest_batch(settings, train_images)
+        parts = []
+        if settings.model.norm.sliced:
+            parts.append(("model.norm.over", settings.norm_batch, settings.norm_batch, "set 2 or more"))
+        if train.accumulate > 1:
+            parts.append(("train.accumulate", train.accumulate, train.micro_batch, "lower it"))
+        for key, value, size, advice in parts:
+            if last % size:
+                short = f"the last batch of {last}, of {train_images} images"
+                yield key, f"{value}: {short}, is not made of parts of {size}; set train.drop_last: true"
+            elif size == 1 < train.batch_size and (lone := _one_number(settings.model, image)):
+                yield key, f"{value}: {lone}; {advice}"
 
 
 def _late_drops(trials: Sequence[Trial], train_images: int) -> Iterator[str]:

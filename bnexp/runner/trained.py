@@ -55,7 +55,7 @@ def networks(
 ) -> nn.Module:
     """Return the networks of K trials of one shape as one module with their final weights; see TrainedTrial.network."""
     settings = [each.trial.settings for each in trained]
-    models, dtype = [each.model for each in settings], dtype_of(settings[0].train.precision)
+    models, dtype = [each.network for each in settings], dtype_of(settings[0].train.precision)
     network = skeleton(models, shape.image, shape.classes, draws, dtype)
     names = trained[0].weights.arrays
     arrays = {name: np.concatenate([each.weights.arrays[name] for each in trained]) for name in names}

@@ -67,17 +67,21 @@ def footprint(
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
-    kept = train.batch_size * sum(layer.saved for layer in layers)
-    # The backward pass needs every layer's output, and has the gradients of two of them in hand.
-    activations = train.batch_size * (features + 2 * largest) + kept
-    # A probe keeps them, and the gradients that fall on them.
-    probed = activations + 2 * kept_passes(probes) * kept
+    saved = sum(layer.saved for layer in layers)
+    # The backward pass needs every layer's output, and has the gradients of two of them in hand, or slices of them.
+    in_hand = (3 if settings.network.norm.sliced else 2) * largest
+    activations = train.batch_size * features + train.micro_batch * (in_hand + saved)
+    # A probe keeps them, and the gradients that fall on them, of a whole batch.
+    at_once_probed = train.batch_size if probes else train.micro_batch
+    kept = at_once_probed * saved
+    probed = train.batch_size * features + at_once_probed * in_hand + (1 + 2 * kept_passes(probes)) * kept
     # What a graph works with stays its own, beside that of probes and of a last batch that is smaller.
     twice = graphed(settings.model, device) and bool(probes or (not train.drop_last and shape.train % train.batch_size))
     together = at_once is None
     state = (1 + optimizer.kept) * parameters + between_records(group, shape)
     state += together * parameters if device.type == "cuda" else 0  # whose the rows of one buffer are, and their rates
-    working = max(parameters + together * activations, optimizer.working * parameters)
+    sums = train.accumulate > 1  # of gradients so far
+    working = max((1 + sums) * parameters + together * activations, max(optimizer.working, 3 * sums) * parameters)
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     looking = (PROBED if probes else 1) * parameters + together * probed
     numbers = state + max(looking, working, saving) + twice * working

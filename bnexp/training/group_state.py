@@ -1,8 +1,9 @@
 """A trial group in training: networks, optimiser, what has diverged, and the step that updates them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 
 import torch
 from jaxtyping import Bool, Float, Int, Real
@@ -14,7 +15,7 @@ from bnexp.nn.build import build, train_norms_alone
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
 from bnexp.nn.norm import Noise, freeze_statistics, refit_statistics, train_mode
-from bnexp.nn.shards import Matrices, Parameters, Shard, in_one_buffer, shards
+from bnexp.nn.shards import Matrices, Parameters, Parts, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.streams import SeedGenerators, TrialRandom
@@ -75,7 +76,7 @@ class GroupTrainState:
         settings = [trial.settings for trial in group.trials]
         self.group, self.data, self._train = group, data, settings[0].train
         self.device = data.train.labels_N.device
-        seeds, models = [trial.seed for trial in group.trials], [each.model for each in settings]
+        seeds, models = [trial.seed for trial in group.trials], [each.network for each in settings]
         self.streams = SeedGenerators(seeds, self.device)
         self._picture_draws = TrialRandom(self.streams, group.shared_seeds)
         draws, dtype = TrialRandom(self.streams, seeds), dtype_of(self._train.precision)
@@ -99,9 +100,9 @@ class GroupTrainState:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of a forward pass of one batch, over the trials that compute at once."""
+        """Multiply-accumulates of a forward pass of a micro-batch, over the trials that compute at once."""
         at_once = max(shard_sizes(self.group, self.device))
-        return sum(layer.macs for layer in self.layers) * self._train.batch_size * at_once
+        return sum(layer.macs for layer in self.layers) * self._train.micro_batch * at_once
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:
         """Make one update from a batch of image numbers per seed; the host reads nothing back.
@@ -159,8 +160,34 @@ class GroupTrainState:
         self, x_SBP: Float[Tensor, "S B P"], labels_KB: Int[Tensor, "K B"]
     ) -> tuple[Float[Tensor, " K"], Rows]:
         """Return every trial's loss and clipped gradient; one shard's activations are gone before the next computes."""
+        if self._train.accumulate == 1:
+            loss_K, parts = self._gradients(x_SBP, labels_KB, self._clips)
+        else:
+            loss_K, parts = self._accumulated(x_SBP, labels_KB)
+        return loss_K, self._optimizer.joined(parts)
 
-        def compute(shard: Shard, clip: Clipping) -> tuple[Float[Tensor, " k"], Matrices]:
+    def _accumulated(
+        self, x_SBP: Float[Tensor, "S B P"], labels_KB: Int[Tensor, "K B"]
+    ) -> tuple[Float[Tensor, " K"], Parts]:
+        """Return the loss and the gradient over micro-batches, of which each draws for itself."""
+        size = self._train.micro_batch
+        passes = list(zip(x_SBP.split(size, 1), labels_KB.split(size, 1), strict=True))
+        losses_K, sums = list[Tensor](), None
+        for each in passes:
+            self.streams.start_step()
+            loss_K, parts = self._gradients(*each)
+            losses_K.append(loss_K)
+            sums = parts if sums is None else [_added(*both) for both in zip(sums, parts, strict=True)]
+        assert sums is not None
+        means = [torch._foreach_mul(list(part), 1 / len(passes)) for part in sums]
+        return torch.stack(losses_K).mean(0), [clip(mean) for clip, mean in zip(self._clips, means, strict=True)]
+
+    def _gradients(
+        self, x_SBP: Float[Tensor, "S B P"], labels_KB: Int[Tensor, "K B"], clips: Sequence[Clipping] = ()
+    ) -> tuple[Float[Tensor, " K"], Parts]:
+        """Return every trial's loss on images that pass at once, and every shard's gradient, clipped if asked."""
+
+        def compute(shard: Shard, clip: Clipping | None) -> tuple[Float[Tensor, " k"], Matrices]:
             if not shard.network.training:
                 train_mode(shard.network)
             shard.draws.start_pass()
@@ -168,11 +195,12 @@ class GroupTrainState:
             logits_KBC = self._forward(shard.network, x_SBP[rows])
             labels_kB = labels_KB[shard.first : shard.end]
             loss_K = losses(logits_KBC, labels_kB, self._train.label_smoothing).mean(1)
-            return loss_K.detach(), clip(shard.gradient(loss_K.sum()))
+            gradient = shard.gradient(loss_K.sum())
+            return loss_K.detach(), clip(gradient) if clip else gradient
 
-        acts = [partial(compute, shard, clip) for shard, clip in zip(self.shards, self._clips, strict=True)]
+        acts = [partial(compute, shard, clip) for shard, clip in zip_longest(self.shards, clips)]
         found, parts = zip(*side_by_side(acts, 1 if self._draws else self._branches), strict=True)
-        return found[0] if len(found) == 1 else torch.cat(found), self._optimizer.joined(parts)
+        return found[0] if len(found) == 1 else torch.cat(found), parts
 
     def _evaluate(self, shard: Shard) -> Float[Tensor, "M K"]:
         """Return loss and accuracy of some trials on each split with images, one row each."""
@@ -180,8 +208,9 @@ class GroupTrainState:
         if self.group.settings.model.norm.statistics == "population":
             batches = chunks(self.data.train, self._train.batch_size)
             whole = (x for x, _ in batches if len(x) == self._train.batch_size)
+            slices = (x for batch in whole for x in batch.split(self.group.settings.norm_batch))
             with autocast(self._train, self.device):
-                refit_statistics(shard.network, (self.data.inputs(x)[None] for x in whole))
+                refit_statistics(shard.network, (self.data.inputs(x)[None] for x in slices))
         splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
         forward, largest = partial(self._forward, shard.network), max(layer.output for layer in self.layers)
         return torch.cat([measure(forward, len(shard), largest, self.data, split) for split in splits])
@@ -190,6 +219,10 @@ class GroupTrainState:
         with autocast(self._train, self.device):
             logits_KBC: Tensor = network(x_SBP)
         return logits_KBC.to(x_SBP.dtype)
+
+
+def _added(gradient: Matrices, other: Matrices) -> Matrices:
+    return torch._foreach_add(list(gradient), list(other))
 
 
 def _prefixed(name: str, state: State) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> 
     model, train = group.settings.model, group.settings.train
     layers, steps = layer_table(model, shape.image, shape.classes), total_steps(group, shape)
     time_steps = shape.image[1] if model.spec.recurrent else 1
-    calls = LAYER_MACS * len(layers) * time_steps * steps / CORE_SPEED
+    calls = LAYER_MACS * len(layers) * time_steps * steps * train.accumulate / CORE_SPEED
     records = 1 + len(record_steps(train, updates_per_epoch(group, shape)))
     images = UPDATE_PASSES * train.batch_size * steps + records * (shape.train + shape.val + shape.test)
     macs = sum(layer.macs for layer in layers) * images / CORE_SPEED

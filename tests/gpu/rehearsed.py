@@ -151,6 +151,8 @@ PLANNED: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
     "wide nadam": ((3, 32, 32), {"depth": 3, "width": 1000}, {"batch_size": 32, "optimizer": "nadam"}),
     "wide rmsprop": ((3, 32, 32), {"depth": 3, "width": 1000}, SGD | {"batch_size": 32, "optimizer": "rmsprop"}),
     "vgg": ((3, 32, 32), {"family": "vgg", "depth": 11, "width": 64}, SGD | {"batch_size": 128}),
+    "slices": ((1, 28, 28), {"depth": 5, "width": 100, "norm": {"over": 10}}, {"batch_size": 100}),
+    "micro-batches": ((1, 28, 28), {"depth": 5, "width": 100}, {"batch_size": 400, "accumulate": 4}),
 }
 """Image, model and training."""
 

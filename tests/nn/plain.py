@@ -257,6 +257,17 @@ class PlainRMSNorm(nn.Module):
         return whole * self.weight.view(shape) + self.bias.view(shape)
 
 
+def in_slices(kind: Any, over: int | None) -> Any:
+    """A batch norm of torch that normalises so many images at a time, one part of the batch after the other."""
+
+    class Slices(kind):  # type: ignore[misc]
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            parts = max(1, len(x) // over) if over and self.training else 1
+            return torch.cat([kind.forward(self, part) for part in x.chunk(parts)])
+
+    return Slices
+
+
 class PlainDropout(nn.Module):
     """Inverted dropout; the uniforms of an image lie channels last."""
 
@@ -355,7 +366,7 @@ class Layers:
     def norm(self, features: int) -> list[nn.Module]:
         """A place for a norm layer."""
         settings, layers = self.model.norm, list[nn.Module]()
-        batch_norm = nn.BatchNorm1d if self.dims == 1 else nn.BatchNorm2d
+        batch_norm = in_slices(nn.BatchNorm1d if self.dims == 1 else nn.BatchNorm2d, settings.over)
         match settings.kind:
             case "batch":
                 layers = [batch_norm(features, settings.eps, settings.momentum)]

@@ -133,6 +133,29 @@ def test_gradients_pass_the_numerical_check(place: tuple[str, str], affine: str)
         assert torch.autograd.gradgradcheck(call, (x, *parameters), fast_mode=True)
 
 
+SLICED = [kind for kind in OVER_THE_BATCH if "over" in NORMS[kind].options]
+
+
+@pytest.mark.parametrize("layout", ["features", "images"])
+@pytest.mark.parametrize("kind", SLICED)
+def test_slices_are_normalised_one_after_the_other(kind: str, layout: str) -> None:
+    norm, one_by_one = (make(kind, momentum=0.3, eps=0.1, over=over) for over in (2, None))
+    x = torch.cat([activations(layout, number) for number in (1, 2)], dim=1 if layout == "features" else 0)
+    slices = list(x.split(2, 1 if layout == "features" else 0))
+    weights = noise(*x.shape, seed=77)
+    found = []
+    for module, parts in ((norm, [x]), (one_by_one, slices)):
+        inputs = [part.detach().requires_grad_() for part in parts]
+        y = torch.cat([module(part) for part in inputs], 1 if layout == "features" else 0)
+        gradients = torch.autograd.grad((y * weights).sum(), [module.gamma, module.beta, *inputs])
+        dx = torch.cat(gradients[2:], 1 if layout == "features" else 0)
+        found.append([y.detach(), dx, *gradients[:2], *module.state_dict().values()])
+        assert layout == "features" or y.is_contiguous(memory_format=torch.channels_last)
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other, EXACT_FLOAT64)
+    assert_close(norm.eval()(x).detach(), one_by_one.eval()(x).detach(), EXACT_FLOAT64)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if NORMS[kind].batch_statistics])
 def test_a_batch_of_one_cannot_be_normalised_in_training_but_can_in_evaluation(kind: str) -> None:
     norm, x_KBC = make(kind), batch(1)[:, :1]

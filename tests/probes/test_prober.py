@@ -11,8 +11,8 @@ from bnexp.config.probes import PROBES, ProbeSettings, ProbeSpec
 from bnexp.probes.prober import ProbeContext, Value, unknown_layers
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
-from tests.helpers import finished, made_up_data, rates_group
-from tests.probes.looking import ALL, MODELS, find, in_training, probe, prober, rates, short
+from tests.helpers import TOGETHER_FLOAT64, assert_close, finished, made_up_data, rates_group
+from tests.probes.looking import ALL, MODELS, find, find_over_update, in_training, probe, prober, rates, short
 
 NETWORKS = ["mlp, norm after, dropout", pytest.param("vgg, dropout", marks=pytest.mark.slow)]
 
@@ -53,6 +53,20 @@ def test_without_probes_there_is_nothing_to_find() -> None:
 def test_patterns_that_no_layer_has_leave_only_what_is_of_the_whole_network(probe_name: str) -> None:
     train_state = in_training(MODELS["mlp"] | {"activation": "relu"})
     assert all(layer == "" for layer, _ in find(train_state, short(probe_name, layers=["none*"])))
+
+
+@pytest.mark.parametrize("name", ["mlp", pytest.param("vgg, dropout", marks=pytest.mark.slow)])
+def test_probes_take_micro_batches_for_slices_of_a_batch(name: str) -> None:
+    # A whole batch passes at once, and norm layers cut it as they cut it in training.
+    norm, raw = {"placement": MODELS[name].get("norm", "before")}, MODELS[name] | {"dropout": 0.0}
+    taken = [short(each) for each in ("drift", "loss_variation", "variance_shift", "covariate_shift", "mode_gap")]
+    slices = in_training(raw | {"norm": norm | {"over": 4}})
+    micro = in_training(raw | {"norm": norm}, accumulate=4)
+    one, other, whole = (find_over_update(each, *taken) for each in (slices, micro, in_training(raw | {"norm": norm})))
+    assert one.keys() == other.keys() == whole.keys()
+    for key, row in one.items():
+        assert_close(other[key], row, TOGETHER_FLOAT64)
+    assert not np.allclose(whole["", "loss_variation.low"], one["", "loss_variation.low"])
 
 
 @pytest.mark.parametrize("name", NETWORKS)

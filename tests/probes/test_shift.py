@@ -144,11 +144,20 @@ def move(made: Plain, target: Plain, place: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "frozen"),
-    [("mlp", False), ("mlp, norm after, dropout", False), ("mlp, norm after, dropout", True), ("vgg, dropout", False)],
+    ("name", "frozen", "over"),
+    [
+        ("mlp", False, None),
+        ("mlp, norm after, dropout", False, None),
+        ("mlp, norm after, dropout", True, None),
+        ("mlp, norm after, dropout", False, 4),
+        ("vgg, dropout", False, None),
+        ("vgg, dropout", False, 4),
+    ],
 )
-def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name: str, frozen: bool) -> None:
-    train_state = in_training(MODELS[name])
+def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(
+    name: str, frozen: bool, over: int | None
+) -> None:
+    train_state = in_training(in_slices(name, over))
     train_state.update(torch.arange(16)[None], rates(train_state)[:, None], torch.tensor(1))
     if frozen:
         train_state.freeze()
@@ -158,11 +167,18 @@ def test_variance_shift_is_evaluations_variance_against_the_one_divided_by(name:
         running = [norm.get_buffer("running_var").numpy().copy() for norm in Plain(train_state, k).norms]
         trained, met = (inputs_of_norms(Plain(train_state, k), training, frozen) for training in (True, False))
         for place, layer in enumerate(layers):
-            within = np.mean([x_NC.var(0, ddof=1) for x_NC in trained[place]], axis=0)
+            slices = [part for x_NC in trained[place] for part in np.split(x_NC, 16 // (over or 16))]
+            within = np.mean([x_NC.var(0, ddof=1) for x_NC in slices], axis=0)
             seen = np.concatenate(met[place]).var(0)
             for measure, other in (("variance_shift", running[place]), ("variance_shift.reestimated", within)):
                 expected = np.maximum(seen / other, other / seen).mean()
                 assert_close(found[layer, measure][k], expected, PLAIN_FLOAT64)
+
+
+def in_slices(name: str, over: int | None) -> dict[str, Any]:
+    """A model with statistics over so many images."""
+    norm = MODELS[name].get("norm", "before")
+    return MODELS[name] | {"norm": {"placement": norm, "over": over}} if over else MODELS[name]
 
 
 def inputs_of_norms(made: Plain, training: bool, frozen: bool) -> list[list[np.ndarray]]:
@@ -185,9 +201,9 @@ def test_only_batch_norm_has_a_variance_to_shift() -> None:
 MEASURES = ("batch", "running", "population")
 
 
-def trained(name: str, images: int = 77) -> tuple[Any, dict[str, np.ndarray]]:
+def trained(name: str, images: int = 77, over: int | None = None) -> tuple[Any, dict[str, np.ndarray]]:
     """A group after three updates, whose running statistics still lag, and what the probe finds."""
-    group = rates_group(2, MODELS[name], precision="fp64", batch_size=16)
+    group = rates_group(2, in_slices(name, over), precision="fp64", batch_size=16)
     train_state = in_training(group, made_up_data(group, test=images))
     for step in range(1, 4):
         train_state.update(torch.arange(16)[None] + 16 * step, rates(train_state)[:, None], torch.tensor(step))
@@ -212,10 +228,20 @@ def plain_predictions(made: Plain, images: torch.Tensor, mode: str, ends: list[i
         return torch.cat([made.network(images[first:end]).argmax(1) for first, end in pieces]).numpy()
 
 
-@pytest.mark.parametrize(("images", "ends"), [(77, [16, 32, 48, 64, 77]), (65, [16, 32, 48, 65]), (9, [9])])
+@pytest.mark.parametrize(
+    ("images", "ends", "over"),
+    [
+        (77, [16, 32, 48, 64, 77], None),
+        (65, [16, 32, 48, 65], None),
+        (9, [9], None),
+        (77, [*range(4, 76, 4), 77], 4),
+    ],
+)
 @pytest.mark.parametrize("name", ["mlp, norm after, dropout", "vgg, dropout"])
-def test_accuracies_are_those_of_plain_pytorch_in_three_modes(name: str, images: int, ends: list[int]) -> None:
-    train_state, found = trained(name, images)
+def test_accuracies_are_those_of_plain_pytorch_in_three_modes(
+    name: str, images: int, ends: list[int], over: int | None
+) -> None:
+    train_state, found = trained(name, images, over)
     data = train_state.data
     inputs, labels = data.inputs(data.test.images_NP).view(-1, *data.shape.image), data.test.labels_N.numpy()
     for k in range(2):
@@ -241,9 +267,12 @@ def test_modes_do_differ_here() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "vgg, dropout"])
-@pytest.mark.parametrize(("statistics", "mode"), [("ema", "running"), ("population", "population")])
-def test_one_mode_is_what_the_training_records(name: str, statistics: str, mode: str) -> None:
-    group = rates_group(2, MODELS[name] | {"norm": {"statistics": statistics}}, epochs=1)
+@pytest.mark.parametrize(
+    ("statistics", "mode", "over"),
+    [("ema", "running", None), ("population", "population", None), ("population", "population", 4)],
+)
+def test_one_mode_is_what_the_training_records(name: str, statistics: str, mode: str, over: int | None) -> None:
+    group = rates_group(2, MODELS[name] | {"norm": {"statistics": statistics, "over": over}}, epochs=1)
     *_, last = train(group, made_up_data(group, test=100), probes=[probe("mode_gap")])
     (found,) = last.probes
     assert found.values["", f"mode_gap.{mode}"] == last.record.measures["test_accuracy"]

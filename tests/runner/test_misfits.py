@@ -109,6 +109,32 @@ def test_instance_norm_is_a_misfit_where_convolutions_leave_one_place(family: st
     assert found(planned("instance", family, batch_size=50), side=32) == []
 
 
+@pytest.mark.parametrize("norm", OVER_THE_BATCH[2:])
+def test_slices_of_one_image_are_a_misfit_where_a_batch_of_one_is(norm: str) -> None:
+    slices = {"kind": norm, "over": 1}
+    message = "1: batch normalization can't normalise a batch of one image; set 2 or more"
+    assert set(found(planned(slices, batch_size=32))) == {Problem("exp.yaml", "model.norm.over", message)}
+    assert found(planned(slices, "vgg", batch_size=32), side=32) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "norm", "parts"),
+    [("model.norm.over", {"over": 8}, {}), ("train.accumulate", "before", {"accumulate": 8})],
+)
+def test_a_smaller_last_batch_has_to_be_made_of_parts_of_one_size(key: str, norm: Any, parts: dict[str, int]) -> None:
+    message = "8: the last batch of 36, of 100 images, is not made of parts of 8; set train.drop_last: true"
+    uneven = planned(norm, batch_size=64, drop_last=False, **parts)
+    assert set(found(uneven)) == {Problem("exp.yaml", key, message)}
+    assert found(uneven, images=104) == found(planned(norm, batch_size=64, **parts)) == []
+
+
+def test_micro_batches_of_one_image_are_a_misfit_where_a_batch_of_one_is() -> None:
+    message = "32: batch normalization can't normalise a batch of one image; lower it"
+    lone = {"batch_size": 32, "accumulate": 32}
+    assert set(found(planned(**lone))) == {Problem("exp.yaml", "train.accumulate", message)}
+    assert found(planned("none", **lone)) == found(planned(family="vgg", **lone), side=32) == []
+
+
 @pytest.mark.parametrize("norm", ["none", "layer", "rms", {"kind": "group", "groups": 4}])
 def test_a_batch_of_one_is_none_where_images_are_normalised_alone(norm: Any) -> None:
     assert found(planned(norm, batch_size=1)) == []

@@ -51,6 +51,26 @@ def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, mo
     assert 0.6 * counted < measured < counted
 
 
+PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "slices": ({"norm": {"over": 16}}, {}),
+    "slices of pictures": ({"norm": {"over": 16}, "family": "vgg", "depth": 5}, {}),
+    "micro-batches": ({"depth": 6, "activation": "gelu"}, {"batch_size": 256, "accumulate": 8}),
+    "micro-batches of many weights": ({"width": 160}, {"batch_size": 256, "accumulate": 8}),
+    "micro-batches of pictures": ({"family": "vgg", "depth": 5}, {"batch_size": 256, "accumulate": 8}),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_a_batch_take_what_is_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: None)
+    monkeypatch.setattr(memory, "trials_at_once", lambda model, device: None)
+    model, train = PARTS[name]
+    measured, counted = measured_and_counted(
+        rates_group(16, {"depth": 3, "width": 48} | model, **{"batch_size": 64} | train)
+    )
+    assert 0.5 * counted < measured < counted
+
+
 DRAWING: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.5, "depth": 8},
     "noise": {"norm": "noisy_batch"},
@@ -106,7 +126,7 @@ def measured_and_counted(some: TrialGroup, side: int = 4) -> tuple[int, int]:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
         train_state = GroupTrainState(some, data)
         for step in (1, 2):
-            batch_SB = torch.arange(64).expand(len(some.shared_seeds), -1)
+            batch_SB = torch.arange(some.settings.train.batch_size).expand(len(some.shared_seeds), -1)
             train_state.update(batch_SB, torch.full((trials, 1), 0.01), torch.tensor(step))
     takes = footprint(some, data.shape, torch.device("cuda"))
     measuring = 4 * CHUNK_TENSORS * CHUNK_NUMBERS["cuda"]

@@ -1,5 +1,6 @@
 """Batch norm whose batch isn't the optimiser's, against programs in plain PyTorch: frozen statistics."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,9 +26,9 @@ from tests.helpers import (
     noise,
 )
 from tests.nn.own import user_networks
-from tests.nn.plain import PLAIN_NORMS, plain, take_over, takes
+from tests.nn.plain import PLAIN_NORMS, has_bias, plain, take_over, takes, with_numbers
 
-IMAGES, BATCH, RATE, STEPS = 48, 16, 0.1, 5
+IMAGES, BATCH, MICRO, RATE, STEPS = 48, 16, 4, 0.1, 5
 FAMILIES: dict[str, dict[str, Any]] = {
     "mlp": {"depth": 2, "width": 8},
     "vgg": {"family": "vgg", "depth": 5, "width": 4, "activation": "relu"},
@@ -49,6 +50,9 @@ def grouped(model: dict[str, Any], arms: Any = None, seeds: int = 1, **train: An
 class ByHand:
     """One trial in plain PyTorch, with batches from the documented stream."""
 
+    limit = 1e9
+    """Of the gradient's norm."""
+
     def __init__(self, group: TrialGroup):
         self.group, side = group, 6 if group.settings.model.family in ("vgg", "resnet") else 4
         self.data = made_up_data(group, IMAGES, side=side, channels=1)
@@ -56,6 +60,9 @@ class ByHand:
         started = GroupTrainState(group, self.data).network
         self.network = plain(group.settings.model.model_dump(), self.data.shape.image)
         take_over(self.network, started, 0)
+        for layer, ours in zip(with_numbers(self.network), with_numbers(started), strict=True):
+            if isinstance(layer, nn.Linear | nn.Conv2d) and not has_bias(ours):
+                layer.bias.requires_grad_(False)  # type: ignore[union-attr]
 
     @property
     def norms(self) -> list[nn.Module]:
@@ -73,25 +80,46 @@ class ByHand:
         self.loss(batch).backward()
         optimizer.step()
 
-    def train(self, frozen_from: int = 10**9) -> nn.Module:
+    def accumulate(self, optimizer: torch.optim.Optimizer, batch: Tensor) -> None:
+        """Make one update from the gradients of micro-batches, which take their memory one after the other."""
+        for micro in batch.split(MICRO):
+            (self.loss(micro) * len(micro) / len(batch)).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.limit)
+        optimizer.step()
+
+    def on_devices(self, optimizer: torch.optim.Optimizer, batch: Tensor) -> None:
+        """Make one update from the mean gradient of copies of the network, each with its part of the batch."""
+        copies = [copy.deepcopy(self.network) for _ in batch.split(MICRO)]
+        whole = self.network
+        for self.network, part in zip(copies, batch.split(MICRO), strict=True):
+            self.loss(part).backward()
+        self.network = whole
+        for theta, *replicas in zip(whole.parameters(), *(each.parameters() for each in copies), strict=True):
+            gradients = [replica.grad for replica in replicas if replica.grad is not None]
+            theta.grad = torch.stack(gradients).mean(0) if gradients else None
+        for mine, first in zip(whole.buffers(), copies[0].buffers(), strict=True):
+            mine.copy_(first)  # those that DistributedDataParallel hands to all
+        optimizer.step()
+
+    def train(self, frozen_from: int = 10**9, how: str = "step") -> nn.Module:
         optimizer = torch.optim.SGD(self.network.parameters(), lr=RATE)
         for number, batch in zip(range(1, STEPS + 1), self.batches(), strict=False):
             self.network.train()
             for norm in self.norms if number >= frozen_from else ():
                 norm.eval()
             optimizer.zero_grad()
-            self.step(optimizer, batch)
+            getattr(self, how)(optimizer, batch)
         return self.network.eval()
 
-    def assert_same(self) -> None:
-        """Compare what both have learned, and what both keep."""
+    def assert_same(self, *, kept: bool = True) -> None:
+        """Compare what both have learned, and also the running statistics."""
         arrays = finished(self.group, self.data)[-1].snapshot().arrays
         network = GroupTrainState(self.group, self.data).network
         network.load_state_dict({key: torch.from_numpy(arrays[f"network.{key}"]) for key in network.state_dict()})
         learned = plain(self.group.settings.model.model_dump(), self.data.shape.image)
         take_over(learned, network, 0)
         for key, tensor in learned.state_dict().items():
-            if not key.endswith("num_batches_tracked"):
+            if "num_batches" not in key and (kept or "running" not in key):
                 assert_close(tensor, self.network.state_dict()[key], PLAIN_FLOAT64)
 
 
@@ -101,6 +129,53 @@ def test_frozen_statistics_are_those_of_a_program_that_puts_its_norm_layers_into
     by_hand = ByHand(group)
     by_hand.train(FROZEN)
     by_hand.assert_same()
+
+
+@pytest.mark.parametrize("family", ["mlp", "vgg", "resnet"])
+def test_slices_of_a_batch_are_the_micro_batches_of_accumulated_gradients(family: str) -> None:
+    (group,) = grouped(FAMILIES[family] | {"norm": {"over": MICRO}})
+    by_hand = ByHand(group)
+    by_hand.train(how="accumulate")
+    by_hand.assert_same()
+
+
+@pytest.mark.parametrize("clip", [{}, {"norm_global": 0.3}])
+@pytest.mark.parametrize("family", ["mlp", "vgg", "resnet"])
+def test_micro_batches_are_those_of_a_program_that_accumulates_gradients(family: str, clip: dict[str, float]) -> None:
+    (group,) = grouped(FAMILIES[family], accumulate=BATCH // MICRO, clip=clip)
+    by_hand = ByHand(group)
+    by_hand.limit = clip.get("norm_global", by_hand.limit)
+    by_hand.train(how="accumulate")
+    by_hand.assert_same()
+
+
+FAMILIES_AND_TOKENS = FAMILIES | {
+    "tokens": {"family": "module", "source": f"{user_networks.__file__}:rows_of_tokens"},
+}
+
+
+@pytest.mark.parametrize("kind", ["batch", "whiten"])
+@pytest.mark.parametrize("family", FAMILIES_AND_TOKENS)
+def test_slices_and_micro_batches_are_one_arithmetic_everywhere(family: str, kind: str) -> None:
+    if family == "rnn" and not NORMS[kind].in_rnn:
+        pytest.skip("has no such norm")
+    norm = {"kind": kind, "group_size": 2, "eps": 0.1}
+    parts = ({"model.norm.over": MICRO}, {"train.accumulate": BATCH // MICRO})
+    snapshots = []
+    for changes in parts:
+        (group,) = grouped(FAMILIES_AND_TOKENS[family] | {"norm": norm}, {"only": changes})
+        data = made_up_data(group, side=8 if family == "resnet" else 4)
+        snapshots.append(finished(group, data)[-1].snapshot().arrays)
+    for name, array in snapshots[0].items():
+        assert_close(array, snapshots[1][name], TOGETHER_FLOAT64)
+
+
+@pytest.mark.parametrize("family", ["mlp", "vgg"])
+def test_they_are_the_devices_of_one_batch_whose_statistics_are_not_synchronised(family: str) -> None:
+    (group,) = grouped(FAMILIES[family] | {"norm": {"over": MICRO}})
+    by_hand = ByHand(group)
+    by_hand.train(how="on_devices")
+    by_hand.assert_same(kept=False)
 
 
 @pytest.mark.parametrize("kind", [kind for kind, spec in NORMS.items() if spec.batch_statistics])
@@ -118,9 +193,10 @@ def test_in_every_family_frozen_layers_keep_their_statistics_and_learn(family: s
             assert np.array_equal(array, before[name]) == kept, name
 
 
-def test_a_module_as_it_is_written_freezes_as_the_same_network_of_bnexp() -> None:
+@pytest.mark.parametrize("changes", [{"model.norm.freeze_at": FROZEN}, {"model.norm.over": MICRO}])
+def test_a_module_as_it_is_written_does_what_the_same_network_of_bnexp_does(changes: dict[str, int]) -> None:
     def trained(family: str) -> np.ndarray:
-        (group,) = grouped(FAMILIES[family], {"only": {"model.norm.freeze_at": FROZEN}}, record_at=[FROZEN, STEPS])
+        (group,) = grouped(FAMILIES[family], {"only": changes}, record_at=[FROZEN, STEPS])
         return curve([each.record for each in finished(group)], 0)
 
     assert_close(trained("module"), trained("mlp"), TOGETHER_FLOAT64)

@@ -124,7 +124,9 @@ class OwnNetworks(nn.Module):
     @torch.no_grad()
     def to_torch(self, to: object = None) -> Iterator[nn.Module]:
         """Yield the first trial's network as a module of the user's own class, with norm layers as torch has them."""
-        network, _ = _prototype(self._model, self._image, self._classes, None, seed=0)
+        whole = self._model.norm.model_copy(update={"over": None})  # evaluation cuts nothing
+        model = self._model.model_copy(update={"norm": whole})
+        network, _ = _prototype(model, self._image, self._classes, None, seed=0)
         numbers = {name: tensor[0].view(self._shapes[name]) for name, tensor in _tensors(self.network).items()}
         for name, tensor in _tensors(network).items():
             tensor.data = numbers[name].detach().clone()

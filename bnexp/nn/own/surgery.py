@@ -21,6 +21,7 @@ from bnexp.nn.own.calls import (
     ACTIVATION_FUNCTIONS,
     ACTIVATION_LAYERS,
     CHANNELS,
+    IMAGES,
     LAST,
     NORM_FUNCTIONS,
     NORM_LAYERS,
@@ -60,6 +61,25 @@ class Placed(nn.Module):
         return layer if as_usual else OverFeatures(layer, self.axis)
 
 
+class SlicedBatchNorm(_BatchNorm):
+    """Batch norm of torch that in training normalises slices of the batch, one after the other.
+
+    Attributes:
+        over: samples of a slice, along the first axis.
+    """
+
+    over: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise; the running statistics learn of each slice."""
+        if not self.training or len(x) <= self.over:
+            return super().forward(x)
+        return torch.cat([_BatchNorm.forward(self, part) for part in x.split(self.over)])
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Leave the check to the layer that it was."""
+
+
 def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws: TrialRandom | None) -> None:
     """Change the norm layers of a network as an arm says, in place.
 
@@ -76,6 +96,8 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     if norm.placement == "as_written" and norm.kind == "as_written":
         for call in norms:
             _set(call, norm)
+        if norm.over and not any(isinstance(call.layer, SlicedBatchNorm) for call in norms):
+            raise InputError("it has no batch norm for norm.over; leave it out, or set norm.kind: batch")
         if norm.frozen_from and not any(getattr(call.layer, "track_running_stats", False) for call in norms):
             raise InputError("it has no running statistics for norm.freeze_at; leave it out, or set norm.kind: batch")
         return
@@ -89,7 +111,8 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
         if inner := [name for name, _ in call.layer.named_children()]:
             more = f"{call.name} is a {type(call.layer).__name__}, a norm layer that has {listed(inner)} inside"
             raise InputError(f"{more}; it can't be taken out alone: write the norm layer and the rest apart")
-        put(network, call.name, _placed(factory, call, *_normalized(call)) if exchanged else nn.Identity())
+        axis = _normalized(call)
+        put(network, call.name, _placed(factory, call, call.inputs, axis) if exchanged else nn.Identity())
     if kind == "none" or norm.placement == "after":
         _give_biases(seen)
     if kind != "none" and not exchanged:
@@ -103,6 +126,12 @@ def _set(call: LayerCall, norm: NormSettings) -> None:
         layer.eps = norm.eps
     if norm.momentum is not None and isinstance(layer, _BatchNorm):
         layer.momentum = norm.momentum
+    if norm.over and isinstance(layer, _BatchNorm):
+        if type(layer).forward not in (_BatchNorm.forward, SlicedBatchNorm.forward):
+            known = f"{call.name} is a {type(layer).__name__} with a forward of its own"
+            raise InputError(f"{known}, which norm.over can't cut into slices; set norm.kind: batch")
+        vars(layer)["over"] = _samples(call, call.inputs, norm.over, CHANNELS)
+        layer.__class__ = SlicedBatchNorm
     for name, which, start in (("weight", "gamma", norm.gamma), ("bias", "beta", None)):
         parameter = getattr(layer, name, None)
         learned = norm.affine in (None, "both", which)
@@ -123,8 +152,8 @@ def _refuse(seen: ForwardPass, functions: Sequence[str], what: str, instead: str
         raise InputError(f"{listed(called)} as a function, where {what}; use a layer such as {instead}")
 
 
-def _normalized(call: LayerCall) -> tuple[int, int]:
-    """Return how many features a norm layer has, and along which axis they lie."""
+def _normalized(call: LayerCall) -> int:
+    """Return along which axis the features of a norm layer lie."""
     layer = call.layer
     if len(call.inputs) < 2:
         raise InputError(f"{call.name}: its features can't be told, since its input is no tensor of several axes")
@@ -133,17 +162,31 @@ def _normalized(call: LayerCall) -> tuple[int, int]:
         # Subclasses for images, as in torchvision, normalise along the channels.
         images = type(layer) not in (nn.LayerNorm, nn.RMSNorm) and call.inputs[CHANNELS] == layer.normalized_shape[0]
         axis = CHANNELS if images else LAST
-    return call.inputs[axis], axis
+    return axis
 
 
-def _placed(factory: LayerFactory, call: LayerCall, features: int, axis: int) -> Placed:
-    norm, shape = factory.model.norm, call.outputs
-    if norm.spec.over_places and (axis == LAST or prod(shape[2:]) == 1):
-        raise InputError(f"norm.kind {norm.kind} has no places to normalise over at {call.name}; set group, say")
-    name, size = norm.grouping
+def _placed(factory: LayerFactory, call: LayerCall, shape: Sequence[int], axis: int) -> Placed:
+    """Return a norm layer for inputs of some shape, of which two images are in front, with features along an axis."""
+    model, features = factory.model, shape[axis]
+    if model.norm.spec.over_places and (axis == LAST or prod(shape[2:]) == 1):
+        raise InputError(f"norm.kind {model.norm.kind} has no places to normalise over at {call.name}; set group, say")
+    name, size = model.norm.grouping
     if features % size:
         raise InputError(f"norm.{name} {size} does not divide the {features} features at {call.name}")
+    if model.norm.sliced and model.norm.over:
+        norm = model.norm.model_copy(update={"over": _samples(call, shape, model.norm.over, axis)})
+        factory = LayerFactory([model.model_copy(update={"norm": norm})], factory.draws)
     return Placed(sequence(factory.norm_slot(features)), axis)
+
+
+def _samples(call: LayerCall, shape: Sequence[int], images: int, axis: int) -> int:
+    """Return what so many images have along the axis that a norm layer cuts: of tokens, each is a sample."""
+    two = prod(shape[:-1]) if axis == LAST else shape[0]
+    if two % IMAGES:
+        raise InputError(f"{call.name}: norm.over needs the images along the first axis; leave it out")
+    if prod(shape) // shape[axis] * images <= IMAGES:
+        raise InputError(f"{call.name}: norm.over 1 leaves one number a feature to normalise; set 2 or more")
+    return two // IMAGES * images
 
 
 def _give_biases(seen: ForwardPass) -> None:
@@ -152,7 +195,7 @@ def _give_biases(seen: ForwardPass) -> None:
     for call in seen.of(NORM_LAYERS):
         layer = layers.get(call.behind)
         if layer is not None and layer.bias is None:
-            layer.bias = nn.Parameter(torch.zeros(call.inputs[_normalized(call)[1]]))
+            layer.bias = nn.Parameter(torch.zeros(call.inputs[_normalized(call)]))
 
 
 def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
@@ -169,7 +212,7 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
         raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")
     for _, same in groupby(places, key=lambda place: place[0].name):
         calls = list(same)
-        layers = InTurn(*(_placed(factory, call, call.outputs[axis], axis) for call, axis in calls))
+        layers = InTurn(*(_placed(factory, call, call.outputs, axis) for call, axis in calls))
         hang_behind(calls[0][0].layer, layers)
 
 

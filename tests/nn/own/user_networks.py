@@ -263,6 +263,12 @@ def no_norm() -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
+def rows_of_tokens() -> nn.Sequential:
+    """Return a network that takes the rows of an image as tokens, with layer norm over their last axis."""
+    layers = nn.Linear(4, 6, bias=False), nn.LayerNorm(6), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)
+    return nn.Sequential(nn.Flatten(1, 2), *layers)
+
+
 def lazy() -> nn.Sequential:
     """Return a network whose sizes come with the data."""
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
