@@ -133,7 +133,7 @@ def test_gradients_pass_the_numerical_check(place: tuple[str, str], affine: str)
         assert torch.autograd.gradgradcheck(call, (x, *parameters), fast_mode=True)
 
 
-SLICED = [kind for kind in OVER_THE_BATCH if "over" in NORMS[kind].options]
+SLICED = [kind for kind in KINDS if "over" in NORMS[kind].options]
 
 
 @pytest.mark.parametrize("layout", ["features", "images"])
