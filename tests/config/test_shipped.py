@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.config.experiment import ExperimentConfig, default_config, must_choose
 from bnexp.config.load import find, load, shipped
 from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError
@@ -15,6 +16,12 @@ from bnexp.runner.misfits import misfits
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
+
+
+def untuned(config: ExperimentConfig) -> ExperimentConfig:
+    """The experiment itself, where arms choose settings first with those that stand in the file."""
+    return default_config(config) if must_choose(config) else config
+
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -26,7 +33,7 @@ def test_a_shipped_file_loads_under_its_own_name(path: Path) -> None:
 
 @each_file
 def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
-    config = load(path)
+    config = untuned(load(path))
     planned = trials(config)
     assert len(planned) == len(config.arms) * len(config.points()) * len(config.seeds)
     assert sorted(n for group in groups(planned) for n in group.numbers) == list(range(len(planned)))
@@ -54,13 +61,13 @@ def smaller(path: Path) -> list[str]:
 
 def test_what_is_meant_for_a_gpu_has_a_smaller_form() -> None:
     meant = {path.stem for path in FILES if "meant for a GPU" in path.read_text(encoding="utf-8")}
-    assert meant == {"cifar_vgg", "cifar_resnet_depth", "fixup", "batch_size", "hands_on_20x100"}
+    assert meant == {"cifar_vgg", "cifar_resnet_depth", "fixup", "batch_size", "hands_on_20x100", "rivals", "only_norm"}
     assert {path.stem for path in FILES if smaller(path)} >= meant
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if smaller(path)], ids=lambda path: path.stem)
 def test_the_smaller_form_in_a_header_plans_and_is_smaller(path: Path) -> None:
-    whole, small = (load(path, overrides) for overrides in ([], smaller(path)))
+    whole, small = (untuned(load(path, overrides)) for overrides in ([], smaller(path)))
     most, fewer = (known_shape(config.data) for config in (whole, small))
     assert fewer.train * len(trials(small)) < most.train * len(trials(whole))
     assert list(misfits(trials(small), fewer, str(path))) == []
