@@ -130,10 +130,10 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
         raise ValueError(
             f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing; expected {EXPECTED}, and {found}"
         )
-    remarks: list[str] = []
+    remarks, warnings = list[str](), list[str]()
     if unread := sorted({*arrays} - {f"{which}{name}" for name in names for which in "xy"}):
         remarks.append(f"not read: {', '.join(unread)}")
-    labels, classes = _classes({name: arrays[f"y{name}"] for name in names}, remarks)
+    labels, classes = _classes({name: arrays[f"y{name}"] for name in names}, remarks, warnings)
     images = _images({name: arrays[f"x{name}"] for name in names}, settings, remarks)
     for name in names:
         if len(images[name]) != len(labels[name]):
@@ -145,7 +145,7 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
         remarks.append(remark)
     else:
         whole = {name: _mixed(name, split, remarks) for name, split in whole.items()}
-    findings = Findings(remarks=tuple(remarks))
+    findings = Findings(remarks=tuple(remarks), warnings=tuple(warnings))
     return RawImages(whole["train"], whole["test"], classes, whole.get("val"), tuple(features), findings)
 
 
@@ -163,7 +163,7 @@ def _mixed(name: str, split: RawSplit, remarks: list[str]) -> RawSplit:
 # Labels.
 
 
-def _classes(labels: Arrays, remarks: list[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
+def _classes(labels: Arrays, remarks: list[str], warnings: list[str]) -> tuple[dict[str, NDArray[np.int64]], int]:
     """Return labels as numbers from 0, and how many classes there are: those of the training images."""
     known = {name: _checked_labels(f"y{name}", each) for name, each in labels.items()}
     first, trained = next(iter(known.items()))
@@ -176,6 +176,8 @@ def _classes(labels: Arrays, remarks: list[str]) -> tuple[dict[str, NDArray[np.i
             raise ValueError(f"y{name} and y{first} are of {each.dtype} and {trained.dtype}; give both in one way")
         if len(others := np.setdiff1d(each, values)):
             raise ValueError(f"y{name} has the label {others[0]}, which y{first} hasn't")
+        if len(lacking := np.setdiff1d(values, each)):
+            warnings.append(f"y{name} lacks labels that y{first} has: {_some(map(str, lacking))}")
         numbered[name] = np.searchsorted(values, each).astype(np.int64)
     if values.dtype.kind == "U" or not np.array_equal(values, np.arange(len(values))):
         remarks.append(f"classes, from 0: {_some(map(str, values))}")

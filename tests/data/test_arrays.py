@@ -101,6 +101,11 @@ def test_labels_of_any_kind_become_numbers_in_their_order(labels, remark) -> Non
     assert raw.findings.remarks == remark
 
 
+def test_a_class_without_test_images_is_warned_of(file: Path) -> None:
+    np.savez(file, **features(y_test=np.array([2, 2])))
+    assert describe(settings(file, val_size=0)).findings.warnings == ("y_test lacks labels that y_train has: 0, 1",)
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_data_set_as_a_file_is_the_same_data_set(save, tmp_path: Path) -> None:
     raw = read_digits(DataSettings(name="digits"))
