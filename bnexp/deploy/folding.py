@@ -83,7 +83,7 @@ def _own_folded(networks: OwnNetworks) -> nn.Module:
         over, norm = (norm.axis % len(call.inputs), norm.layer) if isinstance(norm, OverFeatures) else (1, norm)
         try:
             affine = _affine(norm)
-            if weights.count(before) != 1 or takers != [name]:
+            if weights.count(before) != 1 or takers != [name] or seen.taken[before] != 1:
                 raise Unfoldable("no layer with weights stands right before it alone")
             layer = network.get_submodule(before)
             assert isinstance(layer, Weights)

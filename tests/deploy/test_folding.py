@@ -83,6 +83,11 @@ def test_batch_norm_behind_a_layer_of_tokens_is_folded_if_it_scales_its_features
         folded(own("NormOfTokens"))
 
 
+def test_a_layer_whose_output_goes_elsewhere_too_is_not_folded_into() -> None:
+    with pytest.raises(Unfoldable, match=r"^norm: no layer with weights stands right before it alone$"):
+        folded(own("AddsWhatItNormalises"))
+
+
 @pytest.mark.parametrize(
     ("family", "norm", "reason"),
     [

@@ -4,9 +4,11 @@ One pass over two empty images tells it, on the CPU and in training mode; the ne
 """
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -60,6 +62,8 @@ class ForwardPass:
     calls: tuple[LayerCall, ...]
     functions: tuple[tuple[str, str], ...]
     """Norms and activations that are called as functions: name of the module that calls, and of the function."""
+    taken: Mapping[str, int]
+    """How many functions of torch got a layer's very output."""
     own_functions: tuple[str, ...]
     """Names of the torch.autograd.Functions of the user's own that the output came through."""
     random: bool
@@ -85,8 +89,11 @@ class ForwardPass:
 
 @dataclass
 class _Watch(TorchFunctionMode):
-    """Sees the functions that torch is asked for, and in which module."""
+    """Sees the functions that torch is asked for, in which module, and what they get."""
 
+    made_by: dict[int, tuple[Tensor, str]] = field(default_factory=dict)
+    """Outputs of layers by their ids: with the tensor, so that no other one gets its id."""
+    taken: Counter[str] = field(default_factory=Counter)
     inside: list[tuple[str, nn.Module, int]] = field(default_factory=list)
     functions: dict[tuple[str, str], None] = field(default_factory=dict)
 
@@ -101,7 +108,11 @@ class _Watch(TorchFunctionMode):
         norm = called in NORM_FUNCTIONS and not isinstance(module, NORM_LAYERS)
         if norm or (called in ACTIVATION_FUNCTIONS and not isinstance(module, ACTIVATION_LAYERS)):
             self.functions[name, called] = None
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):  # else they ask for its shape and the like
+            parts = chain.from_iterable(each if isinstance(each, list | tuple) else [each] for each in args)
+            self.taken.update({self.made_by[id(each)][1] for each in parts if id(each) in self.made_by})
+        return result
 
 
 def input_shape(image: tuple[int, int, int]) -> tuple[int, ...]:
@@ -121,7 +132,6 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
     """
     layers, trial, watch = dict(network.named_modules()), copy.deepcopy(network).float(), _Watch()
     calls: list[LayerCall | None] = []
-    made_by: dict[int, tuple[Tensor, str]] = {}  # with the tensor, so that no other one gets its id
 
     def enter(name: str, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         watch.inside.append((name, module, len(calls)))
@@ -131,10 +141,10 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         name, _, place = watch.inside.pop()
         if recorded:
             first = inputs[0] if inputs else None
-            behind = made_by.get(id(first), (None, ""))[1]
+            behind = watch.made_by.get(id(first), (None, ""))[1]
             calls[place] = LayerCall(name, layers[name], _shape(first), _shape(output), behind)
             if isinstance(output, Tensor):
-                made_by[id(output)] = output, name
+                watch.made_by[id(output)] = output, name
 
     recorded = set(_layers("", trial, leaves))
     for name, module in trial.named_modules():
@@ -167,7 +177,7 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         raise InputError(f"model.source: {changed[0]} changes its shape in a forward pass; let buffers keep theirs")
     made = tuple(call for call in calls if call)
     own = tuple(_own_functions(output)) if isinstance(output, Tensor) else ()
-    return ForwardPass(made, tuple(watch.functions), own, random, output, sum(kept.values()) // IMAGES)
+    return ForwardPass(made, tuple(watch.functions), watch.taken, own, random, output, sum(kept.values()) // IMAGES)
 
 
 def check_memory(network: nn.Module, image: tuple[int, int, int]) -> None:

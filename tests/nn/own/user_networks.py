@@ -253,6 +253,19 @@ class NormOfTokens(nn.Module):
         return logits
 
 
+class AddsWhatItNormalises(nn.Module):
+    """Adds a norm layer's input to its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1, self.norm, self.fc2 = nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.fc1(x.flatten(1))
+        logits: Tensor = self.fc2(torch.relu(self.norm(features) + features))
+        return logits
+
+
 def leaves() -> None:
     """End the process."""
     raise SystemExit(3)
