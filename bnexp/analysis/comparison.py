@@ -8,6 +8,10 @@ Point = dict[str, Any]
 """Grid key to value, in the order of the grid keys; None for null."""
 
 
+EVERYWHERE = "all"
+"""In place of a value in a row that is over all values."""
+
+
 @dataclass(frozen=True)
 class ArmRow:
     """One arm at one grid point, or over several; None is what can't be known or, at the baseline, doesn't apply."""
@@ -289,6 +293,30 @@ class Rung:
     best_to_full_p: float | None
 
 
+@dataclass(frozen=True)
+class AcrossRow:
+    """One arm at one value of a setting, such as a data set, or over all of its values."""
+
+    arm: str
+    baseline: str
+    key: str
+    value: Any
+    """EVERYWHERE in the row over all values."""
+    seeds: int
+    """That have a pair; over all values the fewest."""
+    mean: float | None
+    """None over all values: they have no common measure. So are the differences."""
+    baseline_mean: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    p: float | None
+    improvement: float | None
+    """Probability that a trial of the arm beats one of the baseline; over all values the mean."""
+    improvement_low: float | None
+    improvement_high: float | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """The comparison of the arms of one or several runs; intervals cover 95 %."""
@@ -325,6 +353,8 @@ class Comparison:
     """One per arm, the best first, where the arms take batch normalization apart."""
     sequence: tuple[SequentialRow, ...] = ()
     """One per arm but the baseline, where seeds are added until it is decided."""
+    across: tuple[AcrossRow, ...] = ()
+    """One per arm and value of a setting, and over all values; empty unless it was asked for."""
     plan: tuple[PlanRow, ...] = ()
     """One per arm and grid point, and over all points; empty unless it was asked for."""
     data_sets: tuple[str, ...] = ()

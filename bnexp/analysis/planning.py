@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import inf, sqrt
 from typing import Any
 
-from bnexp.analysis.comparison import ArmRow, Comparison, Overall, PlanRow, Point
+from bnexp.analysis.comparison import EVERYWHERE, ArmRow, Comparison, Overall, PlanRow, Point
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.stats import t_quantile
 from bnexp.errors import InputError
@@ -21,8 +21,6 @@ POWER_QUANTILE = 0.8416212335729143
 """The 80 % quantile of the normal distribution."""
 MOST_SEEDS = 100_000
 """Nobody trains more; a plan that needs more gives no number."""
-EVERYWHERE = "all"
-"""The grid values of the row over all grid points."""
 
 
 def with_plan(comparison: Comparison, width: float, difference: float | None = None) -> Comparison:

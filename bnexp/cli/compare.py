@@ -82,6 +82,10 @@ Difference = Annotated[
         "--difference", help="With --plan: how often the pairs settle a true difference of this size, e.g. 0.01."
     ),
 ]
+Across = Annotated[
+    str | None,
+    typer.Option("--across", metavar="KEY", help="One table over the values of a setting, e.g. data.name."),
+]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the learning curves in the terminal, too.")]
 
 
@@ -102,6 +106,7 @@ def compare(
     plot: Plot = False,
     plan: Plan = None,
     difference: Difference = None,
+    across: Across = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -110,6 +115,7 @@ def compare(
 
     Runs that are named are joined by their settings; without a name every experiment is compared by itself.
     """
+    from bnexp.analysis.across import with_across
     from bnexp.analysis.fairness import avoidable
     from bnexp.analysis.planning import with_plan
     from bnexp.analysis.runs import compare_study, one_by_one, ordered, study_of
@@ -121,14 +127,18 @@ def compare(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed
         )
         comparison = ordered(comparison, sort, top)
-        return study, comparison if plan is None else with_plan(comparison, plan, difference)
+        if plan is not None:
+            return study, with_plan(comparison, plan, difference)
+        return study, comparison if across is None else with_across(comparison, study, across)
 
     if difference is not None and plan is None:
         raise InputError("--difference: goes with --plan WIDTH")
+    if plan is not None and across:
+        raise InputError("--across: can't be combined with --plan")
     shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
     if not quiet:
         chosen = [name.strip() for name in (columns or "").split(",") if name.strip()]
-        tables = view if plan is None else "plan"
+        tables = "plan" if plan is not None else "across" if across else view
         print_comparisons(shown, view=tables, form=Format.json if as_json else form, columns=chosen, plot=plot)
     if check and any(avoidable(study, comparison) for study, comparison in shown):
         raise typer.Exit(1)

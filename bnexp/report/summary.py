@@ -35,7 +35,7 @@ def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[s
     return csv_text(map(to_row, [("metric", *chosen, "threshold"), *lines]))
 
 
-RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "plan")
+RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "across", "plan")
 """Fields of a comparison that hold a record per arm."""
 
 

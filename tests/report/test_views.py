@@ -50,7 +50,9 @@ def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
     assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
     assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
     assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
-    assert len(tables(whole, "all")) == len(VIEWS) - 4  # no probe, no plan, no seeds added, no ladder
+    assert (
+        len(tables(whole, "all")) == len(VIEWS) - 5
+    )  # no probe, no seeds added, no ladder, and neither plan nor across was asked for
 
 
 @pytest.mark.parametrize("view", ["main", "equal", "time", "all"])

@@ -13,6 +13,7 @@ from bnexp.analysis.compare import USABLE_SHARE
 from bnexp.analysis.comparison import ArmRow, Comparison, RobustnessRow
 from bnexp.analysis.study import Study, is_number, lower_is_better
 from bnexp.config.text import counted
+from bnexp.report.comparison_views import usable_text
 from bnexp.report.figures.frame import (
     SMALL,
     WIDE,
@@ -27,7 +28,6 @@ from bnexp.report.figures.frame import (
 )
 from bnexp.report.panels import evenly, in_order, panel_columns
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, is_logarithmic, point_title, short_keys, value_text
-from bnexp.report.views import usable_text
 
 MOST_PANELS = 16
 _DODGE = 0.08

@@ -19,6 +19,7 @@ from bnexp.config.text import counted
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
+from bnexp.report.comparison_views import usable_text
 from bnexp.report.figures.ladder import ladder_figure
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.html.charts import chart_data
@@ -26,7 +27,7 @@ from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
 from bnexp.report.style import ON_DARK, short_keys, value_text
 from bnexp.report.table import MISSING, Column, Table, plain_table
-from bnexp.report.views import usable_text, view_table
+from bnexp.report.views import view_table
 
 
 @dataclass(frozen=True)
