@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from bnexp.config.base import Count, OneOf, Positive, Settings, Spec
+from bnexp.config.base import Count, NonNegative, Number, OneOf, Positive, Settings, Spec
 from bnexp.config.keys import nearest_value
 
 Placement = Literal["before", "after"]
@@ -19,6 +19,8 @@ class NormSpec(Spec):
 
     batch_statistics: bool = False
     """Normalises over the images of a batch, and with running statistics in evaluation."""
+    averages_in_training: bool = False
+    """The running statistics also have a part in training."""
     cancels_bias: bool = False
     """Subtracts from every feature what a bias right before it has added."""
     over_places: bool = False
@@ -53,10 +55,18 @@ NORMS: dict[str, NormSpec] = {
     ),
     "rms": NormSpec("bnexp.nn.image_norm:RMSNorm", saves_input=True),
     "mean": NormSpec(
-        "bnexp.nn.batch_parts:MeanNorm", batch_statistics=True, cancels_bias=True, options=AVERAGES, in_rnn=False
+        "bnexp.nn.batch_variants:MeanNorm", batch_statistics=True, cancels_bias=True, options=AVERAGES, in_rnn=False
     ),
     "variance": NormSpec(
-        "bnexp.nn.batch_parts:VarianceNorm", batch_statistics=True, options=AVERAGES, in_rnn=False, saves_input=True
+        "bnexp.nn.batch_variants:VarianceNorm", batch_statistics=True, options=AVERAGES, in_rnn=False, saves_input=True
+    ),
+    "renorm": NormSpec(
+        "bnexp.nn.batch_variants:Renorm",
+        batch_statistics=True,
+        averages_in_training=True,
+        cancels_bias=True,
+        options=(*AVERAGES, "r_max", "d_max", "relax_at"),
+        in_rnn=False,
     ),
     "whiten": NormSpec(
         "bnexp.nn.whiten:Whiten",
@@ -82,6 +92,14 @@ AS_WRITTEN = NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAG
 """Those of a network of the user's own, as its code has them: perhaps batch norm."""
 
 
+def _three_updates(value: tuple[int, ...]) -> tuple[int, ...]:
+    if len(value) != 3:
+        raise ValueError("expected three updates: where limits begin to grow, where r_max is reached, where d_max is")
+    if value[0] > min(value[1:]):
+        raise ValueError(f"update {value[0]}, where limits begin to grow, comes after one where they are reached")
+    return value
+
+
 class NormSettings(Settings):
     """The norm layers that the arms put in or leave out. Short form: a placement (of batch norm), or a kind."""
 
@@ -90,8 +108,9 @@ class NormSettings(Settings):
     means that the network decides.
 
     rms divides each image by its root mean square; instance normalises each channel of each image; mean and variance
-    are halves of batch norm: they only subtract the batch's mean, or only divide by its deviation. whiten decorrelates
-    the features of the batch (Huang et al. 2018); noisy_batch is batch norm followed by noise whose mean and scale
+    are halves of batch norm: they only subtract the batch's mean, or only divide by its deviation. renorm
+    corrects batch norm towards its running averages (Ioffe 2017). whiten decorrelates the features of the batch (Huang
+    et al. 2018); noisy_batch is batch norm followed by noise whose mean and scale
     change at every step (Santurkar et al. 2018).
     """
     placement: Placement | AsWritten = "before"
@@ -120,6 +139,18 @@ class NormSettings(Settings):
     freeze_at: Count | None = None
     """The update, counted from 1, from which on the running statistics normalise in training, too: they no longer
     change, and γ and β go on learning (Wu & Johnson 2021). null = never."""
+    r_max: Annotated[Number, Field(ge=1)] = 3.0
+    """renorm: largest factor by which the deviations of batch and running average may differ and still be made up for;
+    1 = not at all (Ioffe 2017)."""
+    d_max: NonNegative = 5.0
+    """renorm: largest distance between the means of batch and running average, in running deviations, that is made up
+    for; 0 = none."""
+    relax_at: Annotated[tuple[Count, ...], AfterValidator(_three_updates)] | None = None
+    """renorm: three updates. Up to the first it is batch norm (limits 1 and 0); then the limits grow evenly, and reach
+    r_max at the second, d_max at the third. The paper has [5000, 40000, 25000].
+
+    null = 5 %, 40 % and 25 % of the training.
+    """
     groups: Count = 8
     """group: number of groups of features."""
     group_size: Count | None = None
@@ -158,6 +189,21 @@ class NormSettings(Settings):
     def frozen_from(self) -> int | None:
         """The first update that normalises with running statistics; None where there is none."""
         return self.freeze_at if self.spec.batch_statistics else None
+
+    def relaxed_at(self, updates: int) -> tuple[int, ...]:
+        """Return `relax_at`, or what null stands for in a training of so many updates."""
+        start, *ends = (updates * percent // 100 for percent in (5, 40, 25))
+        first = max(start, 1)  # before which the averages have seen nothing
+        return self.relax_at or (first, *(max(end, first) for end in ends))
+
+    @model_validator(mode="after")
+    def _averages_stay(self) -> Self:
+        if self.spec.averages_in_training and self.statistics == "population":
+            raise ValueError(
+                f"{self.kind} needs the running statistics in training, and statistics: population replaces them; "
+                "set ema"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batch_is_normalised_over(self) -> Self:

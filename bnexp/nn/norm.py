@@ -93,10 +93,12 @@ class RunningNorm(Norm):
     Attributes:
         starts: the names of running statistics (K, C), each with its start.
         over: images whose statistics are taken together in training; None: those of a batch.
+        averages_in_training: whether the running statistics also have a part in training.
         frozen: whether training normalises with the running statistics, too, and leaves them as they are.
     """
 
     starts: ClassVar[Mapping[str, float]]
+    averages_in_training = False
     frozen = False
 
     def __init__(self, trials: int, features: int, settings: NormSettings):
@@ -295,6 +297,11 @@ class StepBatchNorm(BatchNorm):
 def running_norms(model: nn.Module) -> list[Any]:
     """Return the norm layers that have running statistics, those of torch among them."""
     return [module for module in model.modules() if isinstance(module, RunningNorm | _BatchNorm)]
+
+
+def averages_in_training(norm: nn.Module) -> bool:
+    """Tell whether the running statistics of a norm layer have a part in training."""
+    return getattr(norm, "frozen", False) or getattr(norm, "averages_in_training", False)
 
 
 def freeze_statistics(model: nn.Module) -> None:

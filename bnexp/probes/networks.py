@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bnexp.nn.layers import Conv2d, Linear, losses
-from bnexp.nn.norm import Norm, train_mode
+from bnexp.nn.norm import Norm, averages_in_training, running_norms, train_mode
 from bnexp.nn.own.calls import ACTIVATION_LAYERS, NORM_LAYERS, WEIGHT_LAYERS
 from bnexp.nn.own.networks import OwnNetworks
 from bnexp.nn.own.surgery import Placed
@@ -78,6 +78,7 @@ class Networks:
         self._draws = TrialRandom(self._streams, seeds)
         self.module = probe_copy(shard, self._draws)
         self._smoothing, self.trials = label_smoothing, len(shard)
+        self._running = running_norms(self.module)
         layers = dict(self.module.named_modules())
         if isinstance(self.module, OwnNetworks):
             kinds = WEIGHT_LAYERS, ACTIVATION_LAYERS, (*NORM_LAYERS, Placed)
@@ -95,6 +96,7 @@ class Networks:
 
     def one_by_one(self) -> Iterator["Networks"]:
         """Yield each trial's network by itself."""
+        self.restore()
         for alone, seed in zip(shards(self.module, self._draws, [1] * self.trials), self._seeds, strict=True):
             yield Networks(alone, [seed], self._smoothing)
 
@@ -105,6 +107,8 @@ class Networks:
 
     def logits(self, theta: Theta, batch: Batch) -> Float[Tensor, "K B C"]:
         """Return the logits in whatever mode the module is in, computed in the type of θ."""
+        if self.module.training and any(map(averages_in_training, self._running)):
+            self.restore()  # passes change them
         # No epoch of the training has such numbers.
         self._streams.start({"dropout": -1 - batch.dropout, "module": -1 - batch.dropout, "noise": -1 - batch.noise})
         self._draws.start_pass()

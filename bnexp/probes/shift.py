@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bnexp.config.probes import ProbeSettings
 from bnexp.data.dataset import Split
@@ -71,7 +70,7 @@ def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[
 
 @torch.no_grad()
 def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
-    """Yield, of every batch norm layer, how far the variance that it meets in evaluation is from the one it divides by.
+    """Yield, of every layer that divides by a running variance in evaluation, how far that is from the one it meets.
 
     max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated anew in training
     mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units, in
@@ -79,7 +78,7 @@ def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[V
     """
     networks = context.networks
     found = {name: _inner(norm) for name, norm in chosen(settings, networks.norms).items()}
-    layers = {name: norm for name, norm in found.items() if isinstance(norm, BatchNorm | _BatchNorm)}
+    layers = {name: norm for name, norm in found.items() if getattr(norm, "running_var", None) is not None}
     if not layers:
         return
     count = settings.batches or 16
@@ -154,19 +153,19 @@ def _scale_and_shift(norm: Any, like_KC: Float[Tensor, "K C"]) -> tuple[Float[Te
     return gamma_KC, torch.zeros_like(like_KC) if beta is None else beta.detach().view(len(like_KC), -1)
 
 
-def _running_variance(norm: BatchNorm | _BatchNorm) -> Float[Tensor, "K C"]:
+def _running_variance(norm: Any) -> Float[Tensor, "K C"]:
     """Return what evaluation divides by; in recurrent layers the features of every time step stand for C."""
-    running: Any = norm.running_var
+    running = norm.running_var
     by_row: Tensor = running.double().view(len(running), -1, running.shape[-1])
     return by_row.expand(-1, _steps(norm), -1).flatten(1)
 
 
-def _steps(norm: BatchNorm | _BatchNorm) -> int:
+def _steps(norm: nn.Module) -> int:
     return norm.steps if isinstance(norm, BatchNorm) else 1
 
 
 def _input_variances(
-    context: ProbeContext, layers: Mapping[str, BatchNorm | _BatchNorm], count: int, *, training: bool
+    context: ProbeContext, layers: Mapping[str, nn.Module], count: int, *, training: bool
 ) -> dict[str, Float[Tensor, "K C"]]:
     """Return the variance of what comes into layers: in training mode within what statistics are taken over, on
     average, else over all.

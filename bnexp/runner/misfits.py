@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 from bnexp.config.model import FAMILIES, ModelSettings
+from bnexp.config.norm import NormSettings
 from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted, listed
 from bnexp.config.train import TrainSettings
@@ -60,7 +61,9 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
     )
     yield from (Problem(source, *found) for found in _unfit_parts(trials, train_images, image))
-    yield from (Problem(source, "model.norm.freeze_at", message) for message in _late_freezes(trials, train_images))
+    for name, first_of in STARTS.items():
+        late = _late_starts(trials, train_images, first_of)
+        yield from (Problem(source, f"model.norm.{name}", message) for message in late)
 
 
 def _no_pictures(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[Problem]:
@@ -150,9 +153,18 @@ def _late_drops(trials: Sequence[Trial], train_images: int) -> Iterator[str]:
                 yield f"{epoch}: no update comes after that epoch ({budget}); leave it out, or train longer"
 
 
-def _late_freezes(trials: Sequence[Trial], train_images: int) -> Iterator[str]:
-    """Yield updates from which on statistics are to be frozen, and which the training doesn't reach."""
-    for train, first in {(trial.settings.train, trial.settings.model.norm.frozen_from): None for trial in trials}:
+STARTS: dict[str, Callable[[NormSettings], int | None]] = {
+    "freeze_at": lambda norm: norm.frozen_from,
+    "relax_at": lambda norm: norm.relax_at[0] if norm.relax_at and "relax_at" in norm.spec.options else None,
+}
+"""Settings that say from which update on something else happens."""
+
+
+def _late_starts(
+    trials: Sequence[Trial], train_images: int, first_of: Callable[[NormSettings], int | None]
+) -> Iterator[str]:
+    """Yield updates from which on something else is to happen, and which the training doesn't reach."""
+    for train, first in {(trial.settings.train, first_of(trial.settings.model.norm)): None for trial in trials}:
         if first is None or train.batch_size > train_images:
             continue  # the latter is said of the batches
         last = train.total_steps(_updates_per_epoch(train, train_images))

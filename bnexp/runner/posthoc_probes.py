@@ -20,6 +20,7 @@ from bnexp.engines.forked import side_by_side
 from bnexp.engines.local import Local
 from bnexp.engines.planning import makespan
 from bnexp.errors import ConfigError, InputError, Problem
+from bnexp.nn.batch_variants import Relaxation
 from bnexp.nn.build import train_norms_alone
 from bnexp.nn.norm import freeze_statistics
 from bnexp.nn.shards import shards
@@ -33,7 +34,7 @@ from bnexp.store.tables import Row, probe_of, to_row
 from bnexp.store.writer import write_late_probes
 from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.numerics import full_precision, numerics, torch_threads
-from bnexp.training.work import shard_sizes, training_cost
+from bnexp.training.work import shard_sizes, total_steps, training_cost
 
 
 def add_late_probes(run: RunRecord, found: Sequence[ProbeRecord]) -> Path:
@@ -190,6 +191,7 @@ def _measure(
         freeze_statistics(network)
     if group.settings.train.only == "norm":
         train_norms_alone(network)
+    Relaxation(network, group.settings.model.norm, total_steps(group, data.shape))(torch.tensor(weights.step))
     with numerics(full_precision(group.settings.train), device):
         prober = Prober(group, network, shards(network, draws, shard_sizes(group, device)), data, probes)
         rate_K = torch.tensor([rates[number] for number in group.numbers], device=device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bnexp.data.augment import training_inputs
 from bnexp.data.dataset import Dataset, Split
+from bnexp.nn.batch_variants import Relaxation
 from bnexp.nn.build import build, train_norms_alone
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
@@ -23,7 +24,7 @@ from bnexp.training.divergence import Divergence
 from bnexp.training.numerics import autocast, dtype_of, totals_dtype
 from bnexp.training.optimizers import Rows
 from bnexp.training.side_by_side import side_by_side
-from bnexp.training.work import between_records, branches, one_buffer, shard_sizes
+from bnexp.training.work import between_records, branches, one_buffer, shard_sizes, total_steps
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -89,6 +90,7 @@ class GroupTrainState:
         # Trials of a seed share what they draw, so that one has to wait for the other.
         self._draws = any(isinstance(layer, Dropout | Noise) for layer in self.network.modules())
         self._branches = branches(models[0], self.device)
+        self._relax = Relaxation(self.network, models[0].norm, total_steps(group, data.shape))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
         thetas = parameters.matrices
@@ -112,6 +114,7 @@ class GroupTrainState:
             rate_K1: learning rates.
             step: number of this update, from 1; on the device, since a CUDA graph repeats what the host once said.
         """
+        self._relax(step)
         self.streams.start_step()
         images_SBP = self.data.train.images_NP[batch_SB]
         each = len(self.group.trials) // len(batch_SB)

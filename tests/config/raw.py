@@ -24,7 +24,9 @@ def swept(value: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.lists(value, min_size=1, max_size=3, unique_by=repr)
 
 
-kinds = st.sampled_from(["none", "batch", "layer", "group", "rms", "mean", "variance", "whiten", "noisy_batch"])
+kinds = st.sampled_from(
+    ["none", "batch", "layer", "group", "rms", "mean", "variance", "renorm", "whiten", "noisy_batch"]
+)
 placements = st.sampled_from(["before", "after"])
 norms = (
     placements

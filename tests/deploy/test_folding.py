@@ -45,6 +45,8 @@ def assert_folded(network: nn.Module) -> None:
         ("mlp", {"kind": "whiten", "placement": "after", "input": True}),
         ("mlp", {"kind": "mean", "input": True}),
         ("resnet", {"kind": "mean"}),
+        ("resnet", {"kind": "renorm", "eps": 0.2}),
+        ("mlp", {"kind": "renorm", "placement": "after"}),
         ("residual mlp", {"kind": "variance"}),
         ("vgg", {"kind": "variance"}),
         ("residual mlp", {"kind": "whiten"}),

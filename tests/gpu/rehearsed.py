@@ -65,6 +65,8 @@ def networks() -> list[Any]:
         if family == "module":  # its code decides the rest
             settings = {key: value for key, value in settings.items() if not key.startswith(OF_THE_CODE)}
         slow = family not in ("mlp", "vgg") and kind != "batch"
+        if NORMS[kind].averages_in_training:
+            settings["model.norm.statistics"] = "ema"
         if takes(family, kind):
             if kind != "none" and settings["model.norm.affine"] != "none" and number % 4 == 1:
                 settings["train.only"] = "norm"

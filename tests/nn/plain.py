@@ -243,6 +243,36 @@ class PlainVarianceNorm(nn.Module):
         return torch.stack(made, 1)
 
 
+class PlainRenorm(nn.Module):
+    """Batch renormalization, a channel at a time; algorithm 1 of the paper, line by line."""
+
+    running_mean: torch.Tensor
+    running_std: torch.Tensor
+
+    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum, self.eps, self.r_max, self.d_max = momentum, eps, 1.0, 0.0
+        self.weight, self.bias = nn.Parameter(torch.ones(features)), nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_std", torch.ones(features))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = []
+        for c in range(x.shape[1]):
+            mean, std = self.running_mean[c].clone(), self.running_std[c].clone()
+            if self.training:
+                batch_mean, batch_std = x[:, c].mean(), torch.sqrt(self.eps + x[:, c].var(correction=0))
+                r = min(max(float(batch_std.detach() / std), 1 / self.r_max), self.r_max)
+                d = min(max(float((batch_mean.detach() - mean) / std), -self.d_max), self.d_max)
+                x_hat = (x[:, c] - batch_mean) / batch_std * r + d
+                self.running_mean[c] += self.momentum * (batch_mean.detach() - mean)
+                self.running_std[c] += self.momentum * (batch_std.detach() - std)
+            else:
+                x_hat = (x[:, c] - mean) / std
+            made.append(self.weight[c] * x_hat + self.bias[c])
+        return torch.stack(made, 1)
+
+
 class PlainRMSNorm(nn.Module):
     """Root mean square layer normalization, an image at a time, with a bias."""
 
@@ -384,6 +414,8 @@ class Layers:
                 layers = [PlainMeanNorm(features, settings.momentum)]
             case "variance":
                 layers = [PlainVarianceNorm(features, settings.momentum, settings.eps)]
+            case "renorm":
+                layers = [PlainRenorm(features, settings.momentum, settings.eps)]
             case "whiten":
                 layers = [PlainWhitening(features, settings.group_size, settings.momentum, settings.eps)]
         return [*self.dropout("before_norm"), *layers, *self.dropout("after_norm")]

@@ -53,7 +53,7 @@ def test_every_batch_size_that_does_not_fit_is_a_misfit() -> None:
     assert [each.message.split(":")[0] for each in found(sizes)] == ["101", "102"]
 
 
-OVER_THE_BATCH = ["before", "after", "mean", "variance", "whiten", "noisy_batch"]
+OVER_THE_BATCH = ["before", "after", "mean", "variance", "renorm", "whiten", "noisy_batch"]
 
 
 @pytest.mark.parametrize("drop_last", [True, False])
@@ -172,6 +172,16 @@ def test_statistics_that_the_training_never_freezes_are_refused(train: dict[str,
     message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
     assert freezing(last + 1) == [Problem("exp.yaml", "model.norm.freeze_at", message)]
     assert found(planned({"kind": "none", "freeze_at": last + 1}, batch_size=30, **train)) == []
+
+
+@pytest.mark.parametrize(("train", "last"), [({"epochs": 3}, 9), ({"steps": 10}, 10)])
+def test_limits_that_the_training_never_relaxes_are_refused(train: dict[str, Any], last: int) -> None:
+    def relaxing(at: int, kind: str = "renorm") -> list[Problem]:
+        return found(planned({"kind": kind, "relax_at": [at, 99, 99]}, batch_size=30, **train)[:1])
+
+    assert relaxing(last) == relaxing(last + 1, "batch") == []
+    message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
+    assert relaxing(last + 1) == [Problem("exp.yaml", "model.norm.relax_at", message)]
 
 
 @pytest.mark.parametrize("family", ["vgg", "resnet", "rnn"])

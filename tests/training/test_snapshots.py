@@ -37,6 +37,10 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
         "train": {"momentum": 0.9},
         "seeds": 2,
     },
+    "limits that grow within an epoch": {
+        "model": {"norm": {"kind": "renorm", "relax_at": [3, 12, 14]}},
+        "train": {"momentum": 0.9},
+    },
     "vgg with dropout, noise and augmentation": {
         "model": {"family": "vgg", "depth": 5, "width": 4, "dropout": 0.3, "norm": "noisy_batch"},
         "train": {"augment": "flip_crop_cutout", "momentum": 0.9, "batch_size": 32},

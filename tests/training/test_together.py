@@ -76,7 +76,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
                 "addition": draw(st.sampled_from(PLACES)),
                 "input": draw(st.booleans()) and kind not in ("group", "whiten"),
                 "affine": affine,
-                "statistics": draw(st.sampled_from(["ema", "population"])),
+                "statistics": draw(st.sampled_from(["ema", "population"][: 2 - NORMS[kind].averages_in_training])),
                 "groups": 2,
                 # Few enough that a batch has more images: else rounding decides about the eigenvectors.
                 "group_size": 2,
