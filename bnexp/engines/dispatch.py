@@ -179,6 +179,5 @@ class _Scheduler:
 def _progress(item: ProgressItem) -> Progress:
     """Return an item as the training loop yields it."""
     resumable = item.resumable and item.state is not None
-    return Progress(
-        item.record, item.ended, item.snapshot, item.probes, item.probing, resumable=resumable, lasting=True
-    )
+    found = item.probes, item.probing
+    return Progress(item.record, item.ended, item.snapshot, *found, resumable, lasting=True, notes=item.notes)

@@ -110,6 +110,7 @@ class ProgressItem:
     resumable: bool
     state: Snapshot | None
     """Where a copy was due: what the trials go on from, or ended with."""
+    notes: tuple[str, ...] = ()
 
     def snapshot(self) -> Snapshot:
         """Return the state; there is one if trials ended."""
@@ -203,4 +204,5 @@ def messages(
 
 
 def _item(progress: "Progress", state: Snapshot | None) -> ProgressItem:
-    return ProgressItem(progress.record, progress.ended, progress.probes, progress.probing, progress.resumable, state)
+    found = progress.probes, progress.probing
+    return ProgressItem(progress.record, progress.ended, *found, progress.resumable, state, progress.notes)

@@ -190,6 +190,8 @@ class Recorder:
     def _advance(self, group: int, progress: Progress) -> None:
         record, ended = progress.record, progress.ended
         self._writer.append(record, progress.probes)
+        for note in progress.notes:
+            self._writer.log(f"trials {', '.join(map(str, record.trials))}: {note}")
         if ended:
             self._held.pop(group, None)  # there are to be as few copies at once as planning counts on
             self._checkpoints.finish(group, progress.snapshot().only(ended))

@@ -5,7 +5,8 @@ launch a step (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs)
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -14,6 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from bnexp.config.model import ModelSettings
+from bnexp.nn.own.networks import OwnNetworks
+from bnexp.nn.own.source import place
+from bnexp.nn.plain_layers import InTurn
 from bnexp.streams import SeedGenerators
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of
@@ -28,6 +32,7 @@ Act = Callable[[], None]
 Recorder = Callable[[Act, SeedGenerators], Act]
 """Makes a function that repeats what an act did to the tensors it touched; draws go on from where each generator is."""
 
+LAUNCHED = "steps are launched kernel by kernel, not as one CUDA graph"
 WARM_UPS = 3
 """Updates before the capture, so that libraries set themselves up outside it."""
 
@@ -35,23 +40,67 @@ WARM_UPS = 3
 def graphed(model: ModelSettings, device: torch.device) -> bool:
     """Tell whether the updates of a network are repeated as a graph on this device.
 
-    Those of somebody's own network aren't: its code may read the device, and draw random numbers by itself.
+    In one's own network the code must permit it, too, which is tried.
     """
-    return device.type == "cuda" and model.norm.spec.capturable and not model.spec.own
+    return device.type == "cuda" and model.norm.spec.capturable
 
 
 def updater(train_state: GroupTrainState) -> Update:
     """Return the fastest way to update a group on its device; the numbers are those of `GroupTrainState.update`."""
-    if graphed(train_state.group.settings.model, train_state.device):
-        return GraphedUpdate(train_state, cuda_graph)
+    if record := _recorder(train_state, WARM_UPS):
+        return GraphedUpdate(train_state, record)
     return train_state.update
 
 
 def evaluator(train_state: GroupTrainState) -> Evaluate:
     """Return the fastest way to evaluate a group on its device."""
-    if graphed(train_state.group.settings.model, train_state.device):
-        return GraphedEvaluation(train_state, partial(cuda_graph, warm_ups=0))
+    if record := _recorder(train_state, 0):
+        return GraphedEvaluation(train_state, record)
     return train_state.evaluate
+
+
+def _recorder(train_state: GroupTrainState, warm_ups: int) -> Recorder | None:
+    """Return what records and repeats the steps of a group; None where none is to be repeated.
+
+    The code of somebody's own network is tried first. Steps that it doesn't let repeat are launched kernel by kernel,
+    and the group's notes say why.
+    """
+    if not graphed(train_state.group.settings.model, train_state.device):
+        return None
+    record, network = partial(cuda_graph, warm_ups=warm_ups), train_state.network
+    if not isinstance(network, OwnNetworks):
+        return record
+    if network.unrepeatable:
+        train_state.notes.append(f"{LAUNCHED}: {network.source} {network.unrepeatable}")
+        return None
+
+    def record_if_possible(act: Act, streams: SeedGenerators) -> Act:
+        try:
+            with no_waiting():
+                act()
+            return record(act, streams)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            train_state.notes.append(f"{LAUNCHED}: {place(error, network.source)}: {error}")
+            for layer in (layer for shard in train_state.shards for layer in shard.network.modules()):
+                if isinstance(layer, InTurn):
+                    layer.turn = 0  # the pass was broken off
+            return act
+
+    return record_if_possible
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Make every call that waits for the GPU an error, and only here."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says once that it may not notice every such call
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 class GraphedUpdate:

@@ -16,6 +16,7 @@ from bnexp.nn.build import build, train_norms_alone
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
 from bnexp.nn.norm import Noise, freeze_statistics, refit_statistics, train_mode
+from bnexp.nn.own.networks import OwnDropout
 from bnexp.nn.shards import Matrices, Parameters, Parts, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
@@ -71,11 +72,15 @@ class GroupTrainState:
     Args:
         group: the trials.
         data: the images, on the device that trains.
+
+    Attributes:
+        notes: what people should know of how it trains.
     """
 
     def __init__(self, group: TrialGroup, data: Dataset):
         settings = [trial.settings for trial in group.trials]
         self.group, self.data, self._train = group, data, settings[0].train
+        self.notes: list[str] = []
         self.device = data.train.labels_N.device
         seeds, models = [trial.seed for trial in group.trials], [each.network for each in settings]
         self.streams = SeedGenerators(seeds, self.device)
@@ -88,7 +93,7 @@ class GroupTrainState:
         buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))
         # Trials of a seed share what they draw, so that one has to wait for the other.
-        self._draws = any(isinstance(layer, Dropout | Noise) for layer in self.network.modules())
+        self._draws = any(isinstance(layer, Dropout | Noise | OwnDropout) for layer in self.network.modules())
         self._branches = branches(models[0], self.device)
         self._relax = Relaxation(self.network, models[0].norm, total_steps(group, data.shape))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)

@@ -43,6 +43,8 @@ class Progress:
     """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
     lasting: bool = False
     """Whether the state stays where it is, so that a snapshot can be had after the next record, too."""
+    notes: tuple[str, ...] = ()
+    """What people should know of how these trials train; each is said once."""
 
 
 def train(
@@ -80,6 +82,7 @@ class _Run:
         self._epoch = self._step = 0
         self._seconds = self._probing = 0.0
         self._found: list[ProbeRecord] = []
+        self._noted = set[str]()
         self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
@@ -221,7 +224,9 @@ class _Run:
         )
         whole = self._step % self._per_epoch == 0
         found, self._found = tuple(self._found), []
-        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing, whole)
+        notes = tuple(dict.fromkeys(note for note in self.train_state.notes if note not in self._noted))
+        self._noted.update(notes)
+        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing, whole, notes=notes)
 
     def _ended(self, record: EpochRecord, lost: Sequence[float]) -> tuple[int, ...]:
         """Return which trials are not trained further: all after the last step, those that `stop_diverged` stops."""

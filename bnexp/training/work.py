@@ -31,9 +31,8 @@ BRANCHES = 4
 
 
 def branches(model: ModelSettings, device: torch.device) -> int:
-    """Return how many shards of a group compute side by side on a device; networks of the user's own may mind."""
-    shards = trials_at_once(model, device) is not None and model.source is None
-    return BRANCHES if device.type == "cuda" and shards else 1
+    """Return how many shards of a group compute side by side on a device."""
+    return BRANCHES if device.type == "cuda" and trials_at_once(model, device) is not None else 1
 
 
 def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:

@@ -4,7 +4,7 @@ Nothing of Python runs again in a repetition, and an operation that would hand a
 real capture refuses it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.training import graphs, side_by_side
+from tests.gpu.audit import HOST_READS
 
 
 class Recording(TorchDispatchMode):
@@ -46,6 +47,28 @@ class Recording(TorchDispatchMode):
                     old.detach().copy_(new)
 
 
+class Switch:
+    """A mode that is entered by one call and left by another."""
+
+    mode: TorchDispatchMode | None = None
+
+    def set(self, mode: TorchDispatchMode | None) -> None:
+        if self.mode:
+            self.mode.__exit__(None, None, None)
+        self.mode = mode and mode.__enter__()
+
+
+class _Refusal(TorchDispatchMode):
+    """Calls that wait are errors."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        if func._schema.name.partition("::")[2] in HOST_READS:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return func(*args, **(kwargs or {}))
+
+
 class PretendedCuda:
     """Takes the place of what torch.cuda does with streams, events and graphs.
 
@@ -56,6 +79,7 @@ class PretendedCuda:
         streams: made so far, besides the one that everything starts on.
         entered: streams that were entered and not left, the current one last.
         registered: generators, once for each graph that knows them.
+        waiting: makes calls that wait errors.
     """
 
     DEVICE = 1
@@ -66,6 +90,7 @@ class PretendedCuda:
         self.streams: list[SimpleNamespace] = []
         self.entered = [self._made(None)]
         self.registered: list[torch.Generator] = []
+        self.waiting = Switch()
 
     def take_over(self, patch: pytest.MonkeyPatch) -> None:
         """Replace torch's own until the patch is undone."""
@@ -78,6 +103,7 @@ class PretendedCuda:
             "current_device": lambda: self.DEVICE,
             "CUDAGraph": lambda: SimpleNamespace(register_generator_state=self.registered.append),
             "graph": self._capturing,
+            "set_sync_debug_mode": lambda mode: self.waiting.set(_Refusal() if mode == "error" else None),
         }
         for name, value in own.items():
             patch.setattr(torch.cuda, name, value)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from bnexp.training.graphs import no_waiting
 from tests.gpu.stand_in import MEMORY, cpu_in_place
-from tests.gpu.waiting import no_waiting
 
 TESTS = Path(__file__).parents[1]
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 import torch
 
-from tests.gpu.waiting import no_waiting
+from bnexp.training.graphs import no_waiting
 
 
 def test_the_switch_is_put_back_and_its_warning_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,8 @@ from bnexp.engines.messages import Job
 from bnexp.plan import groups, trials
 from bnexp.training import loop
 from bnexp.training import work as trial_axis
-from bnexp.training.graphs import updater
+from bnexp.training.graphs import no_waiting, updater
 from bnexp.training.group_state import GroupTrainState
-from tests.gpu.waiting import no_waiting
 from tests.helpers import GPU_FLOAT64, assert_close, crossed, curve, experiment, finished, made_up_data, only_group
 from tests.training.test_convolutional_learning import LEARNERS, learned, learner
 from tests.training.test_graphs import CASES, RESNET, VGG, group

@@ -20,6 +20,14 @@ VGG: dict[str, Any] = {"family": "vgg", "depth": 5, "width": 4, "activation": "r
 RESNET: dict[str, Any] = {"family": "resnet", "depth": 8, "width": 4, "activation": "relu"}
 
 
+OWN: dict[str, Any] = {"family": "module", "depth": None, "width": None}
+
+
+def own(name: str, **model: Any) -> dict[str, Any]:
+    """A network of the tests' own file."""
+    return OWN | {"source": f"{user_networks.__file__}:{name}"} | model
+
+
 NOTHING_DRAWN = SeedGenerators([], torch.device("cpu"))
 
 
@@ -61,6 +69,7 @@ CASES: dict[str, dict[str, Any]] = {
     "vgg": {"model": VGG | {"norm": "noisy_batch", "dropout": 0.3}, "seeds": [4, 1], "augment": "flip_crop_cutout"}
     | {"batch_size": 32},
     "resnet": {"model": RESNET | {"dropout": 0.3}, "batch_size": 20, "drop_last": False, "augment": "flip_crop"},
+    "own network": {"model": own("Small", norm={"placement": "after", "kind": "batch"}), "rates": (0.1,)},
     "fixup": {"model": RESNET | {"init": "fixup", "norm": "none"}, "optimizer": "adam", "batch_size": 32},
     "standardized weights": {"model": VGG | {"weights": "standardized", "norm": "layer"}, "batch_size": 32},
     "norm alone": {"only": "norm", "optimizer": "adam"},
@@ -145,12 +154,9 @@ def test_the_cpu_updates_plainly() -> None:
     assert updater(train_state) == train_state.update
 
 
-OWN = {"family": "module", "source": f"{user_networks.__file__}:Small", "depth": None, "width": None}
-
-
 @pytest.mark.parametrize(
     ("model", "graphed"),
-    [({"norm": "batch"}, True), ({"norm": "noisy_batch"}, True), ({"norm": "whiten"}, False), (OWN, False)],
+    [({"norm": "batch"}, True), ({"norm": "noisy_batch"}, True), ({"norm": "whiten"}, False)],
 )
 def test_a_gpu_repeats_a_graph_unless_something_may_want_the_host(
     model: dict[str, Any], graphed: bool, monkeypatch: pytest.MonkeyPatch
@@ -158,5 +164,30 @@ def test_a_gpu_repeats_a_graph_unless_something_may_want_the_host(
     some = group(model=model)
     train_state = GroupTrainState(some, made_up_data(some))
     train_state.device = torch.device("cuda")
-    monkeypatch.setattr(graphs, "GraphedUpdate", lambda train_state, record: record)
+    monkeypatch.setattr(graphs, "GraphedUpdate", lambda train_state, record: record.func)
     assert updater(train_state) == (graphs.cuda_graph if graphed else train_state.update)
+
+
+EAGER = {
+    "reads": ("Reads", "in forward: called a synchronizing"),
+    "draws": ("Tokens", "user_networks.py:Tokens draws random numbers besides the dropout layers"),
+    "counts": ("Counts", "user_networks.py:Counts changes passes, which is neither parameter nor buffer"),
+}
+"""Networks that no graph can repeat, and what the note says of them."""
+
+
+@pytest.mark.parametrize("why", EAGER)
+def test_an_own_network_that_no_graph_can_repeat_is_updated_plainly_and_a_note_says_why(
+    why: str, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, said = EAGER[why]
+    some = group(model=own(name), rates=(0.1,))
+    data = made_up_data(some)
+    plain = finished(some, data)
+    monkeypatch.setattr(graphs, "graphed", lambda model, device: True)
+    found = finished(some, data)
+    for one, other in zip(found, plain, strict=True):
+        assert one.record.measures == other.record.measures
+    notes = [note for each in found for note in each.notes]
+    assert any(note.startswith(graphs.LAUNCHED) and said in note for note in notes)
+    assert len(notes) == len(set(notes))

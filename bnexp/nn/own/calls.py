@@ -4,13 +4,16 @@ One pass over two empty images tells it, on the CPU and in training mode; the ne
 """
 
 import copy
+import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -66,11 +69,13 @@ class ForwardPass:
     """How many functions of torch got a layer's very output."""
     own_functions: tuple[str, ...]
     """Names of the torch.autograd.Functions of the user's own that the output came through."""
-    random: bool
-    """Whether training draws from torch's global generator, besides the dropout layers."""
     output: Any
     saved: int
     """Numbers that it keeps for one image until the backward pass."""
+    draws: bool = False
+    """Whether training draws from global generators, besides the dropout layers; see `side_effects`."""
+    keeps: str = ""
+    """Name of an attribute, neither parameter nor buffer, that each pass changes; empty where none does."""
 
     @property
     def axes(self) -> dict[str, int]:
@@ -166,25 +171,46 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
 
     with (
         torch.enable_grad(),
-        torch.random.fork_rng(devices=()),
+        global_generators(),
         torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         watch,
     ):
-        before = torch.get_rng_state()
         output = trial(images)
-        random = not torch.equal(before, torch.get_rng_state())
-    if changed := [name for name, buffer in trial.named_buffers() if shapes.get(name) != buffer.shape]:
-        raise InputError(f"model.source: {changed[0]} changes its shape in a forward pass; let buffers keep theirs")
+    if other := [name for name, buffer in trial.named_buffers() if shapes.get(name) != buffer.shape]:
+        raise InputError(f"model.source: {other[0]} changes its shape in a forward pass; let buffers keep theirs")
     made = tuple(call for call in calls if call)
     own = tuple(_own_functions(output)) if isinstance(output, Tensor) else ()
-    return ForwardPass(made, tuple(watch.functions), watch.taken, own, random, output, sum(kept.values()) // IMAGES)
+    return ForwardPass(made, tuple(watch.functions), watch.taken, own, output, sum(kept.values()) // IMAGES)
 
 
-def check_memory(network: nn.Module, image: tuple[int, int, int]) -> None:
-    """Refuse a network that remembers earlier images elsewhere than in buffers: all trials compute with one object.
+@contextmanager
+def global_generators(seed: int | None = None, devices: Sequence[torch.device] = ()) -> Iterator[None]:
+    """Seed the global generators of torch, Python and NumPy; put them back at the end.
 
-    Called twice, with buffers and random numbers as they were, it has to return the same. Another number of images has
-    to pass afterwards, in evaluation.
+    Args:
+        seed: to begin with; None leaves them as they are.
+        devices: GPUs whose generators are meant, too.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=devices):
+        if seed is not None:
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def side_effects(network: nn.Module, image: tuple[int, int, int]) -> tuple[bool, str]:
+    """Tell whether a network draws random numbers in training, and which attribute each pass changes.
+
+    The numbers are those of torch's, Python's or NumPy's global generators, but for dropout layers. The attribute is
+    neither parameter nor buffer; empty: none. A network that remembers earlier images there is refused, since all
+    trials compute with one object: called twice, with buffers and random numbers as they were, it has to return the
+    same. Another number of images has to pass afterwards, in evaluation.
 
     Args:
         network: of one trial; it is changed.
@@ -195,35 +221,50 @@ def check_memory(network: nn.Module, image: tuple[int, int, int]) -> None:
     """
     images = torch.rand(IMAGES + 1, *input_shape(image), generator=torch.Generator().manual_seed(0))
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    before = _attributes(network)
-    returned = []
-    with torch.no_grad(), torch.random.fork_rng(devices=()):
-        for _ in range(2):
-            torch.manual_seed(0)
-            for name, buffer in network.named_buffers():
-                buffer.copy_(buffers[name])
-            returned.append(network(images[:IMAGES].clone()))
-        first, second = returned
+    for module in network.modules():
+        module.training = not isinstance(module, DROPOUT_LAYERS)
+
+    def called() -> tuple[Tensor, bool, list[str]]:
+        for name, buffer in network.named_buffers():
+            buffer.copy_(buffers[name])
+        with global_generators(0):
+            before, random_numbers = _attributes(network), states()
+            logits = network(images[:IMAGES].clone())
+            drawn = states() != random_numbers
+        changed = [key for key, value in _attributes(network).items() if not _same(value, before.get(key, network))]
+        return logits, drawn, changed
+
+    def states() -> object:
+        return torch.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())
+
+    with torch.no_grad():
+        first, _, new = called()
+        second, drawn, changed = called()  # what is made once and then kept doesn't count
         if not torch.allclose(first, second, rtol=1e-3, atol=1e-6, equal_nan=True):
-            changed = [name for name, value in _attributes(network).items() if value is not before.get(name)]
-            why = (
-                f"{changed[0]} is kept between them; begin anew in each, or keep it as a buffer (register_buffer)"
-                if changed
-                else "if it draws random numbers, draw them with torch"
+            kept = next(iter(changed or new), "")
+            remedy = f"{kept} is kept between them; begin anew in each, or keep it as a buffer (register_buffer)"
+            unknown = "if it draws random numbers, draw them with the global generators of torch, Python or NumPy"
+            raise InputError(
+                f"model.source: two forward passes of the same images differ: {remedy if kept else unknown}"
             )
-            raise InputError(f"model.source: two forward passes of the same images differ: {why}")
-        network.eval()(images)
+        with global_generators():
+            network.eval()(images)
+    return drawn, next(iter(changed), "")
 
 
-def _attributes(network: nn.Module) -> dict[str, Any]:
-    """Return the attributes of all modules, by their names, but for those that every module has."""
-    usual = vars(nn.Module())
+def _attributes(network: nn.Module) -> dict[str, object]:
+    """Return what modules keep besides parameters, buffers and layers; of containers their lengths."""
+    torchs = vars(nn.Module())
     return {
-        f"{name}.{key}" if name else key: value
+        f"{name}.{key}".removeprefix("."): len(value) if isinstance(value, list | dict | set) else value
         for name, module in network.named_modules()
         for key, value in vars(module).items()
-        if key not in usual
+        if key not in torchs
     }
+
+
+def _same(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, int | float | str) and one == other)
 
 
 def _own_functions(output: Tensor) -> Iterator[str]:

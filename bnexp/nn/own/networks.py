@@ -4,7 +4,7 @@ docs/own-network.md describes this for users.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -26,9 +26,10 @@ from bnexp.nn.own.calls import (
     LAST,
     WEIGHT_LAYERS,
     ForwardPass,
-    check_memory,
     forward_pass,
+    global_generators,
     input_shape,
+    side_effects,
 )
 from bnexp.nn.own.source import failures, make
 from bnexp.nn.own.surgery import Placed, apply_arm
@@ -81,8 +82,9 @@ class OwnNetworks(nn.Module):
     def __init__(self, factory: LayerFactory, image: Image, classes: int):
         super().__init__()
         self._model, self._image, self._classes, self._draws = factory.model, image, classes, factory.draws
-        self.network, seen = _prototype(factory.model, image, classes, factory.draws, seed=0)
-        self._random = seen.random
+        self.network = _prototype(factory.model, image, classes, factory.draws, seed=0)
+        written = written_pass(factory.model, image)
+        self._random, self._keeps = written.draws, written.keeps
         self._shapes = {name: tensor.shape for name, tensor in _tensors(self.network).items()}
         _stack(self.network, factory.trials)
 
@@ -102,10 +104,11 @@ class OwnNetworks(nn.Module):
         return torch.stack(logits_KBC)
 
     def _pass(self, tensors: dict[str, Tensor], images: Tensor) -> Tensor:
-        with ExitStack() as random:
-            if self.training and self._random and self._draws is not None:
-                random.enter_context(torch.random.fork_rng(devices=[images.device] if images.is_cuda else []))
-                torch.manual_seed(int(self._draws.uniform("module", 1)[0, 0] * 2**24))
+        seeded: AbstractContextManager[None] = nullcontext()
+        if self._random and self._draws is not None:
+            seed = int(self._draws.uniform("module", 1)[0, 0] * 2**24) if self.training else 0
+            seeded = global_generators(seed, [images.device] if images.is_cuda else [])
+        with seeded:
             logits: Tensor = functional_call(self.network, tensors, (images,))
         return logits
 
@@ -115,7 +118,7 @@ class OwnNetworks(nn.Module):
         stacked = _tensors(self.network)
         for seed in dict.fromkeys(seeds):
             drawn = stream_seed(seed, "weights", 0)
-            network, _ = _prototype(self._model, self._image, self._classes, self._draws, drawn)
+            network = _prototype(self._model, self._image, self._classes, self._draws, drawn)
             for name, tensor in _tensors(network).items():
                 for k, own in enumerate(seeds):
                     if own == seed:
@@ -126,7 +129,7 @@ class OwnNetworks(nn.Module):
         """Yield the first trial's network as a module of the user's own class, with norm layers as torch has them."""
         whole = self._model.norm.model_copy(update={"over": None})  # evaluation cuts nothing
         model = self._model.model_copy(update={"norm": whole})
-        network, _ = _prototype(model, self._image, self._classes, None, seed=0)
+        network = _prototype(model, self._image, self._classes, None, seed=0)
         numbers = {name: tensor[0].view(self._shapes[name]) for name, tensor in _tensors(self.network).items()}
         for name, tensor in _tensors(network).items():
             tensor.data = numbers[name].detach().clone()
@@ -164,6 +167,13 @@ class OwnNetworks(nn.Module):
         """What its code is called with."""
         return dict(self._model.arguments)
 
+    @property
+    def unrepeatable(self) -> str:
+        """What in its code no repetition of the same kernels would do; empty where nothing is known of."""
+        if self._random:
+            return "draws random numbers besides the dropout layers"
+        return f"changes {self._keeps}, which is neither parameter nor buffer" if self._keeps else ""
+
     def as_written(self) -> nn.Module:
         """Return one network as its code makes it."""
         return _plain(make(self._model, 0))
@@ -178,10 +188,8 @@ class OwnNetworks(nn.Module):
         return [self.network.get_submodule(name) for name in names]
 
 
-def _prototype(
-    model: ModelSettings, image: Image, classes: int, draws: TrialRandom | None, seed: int
-) -> tuple[nn.Module, ForwardPass]:
-    """Return one trial's network as its arm wants it, and the forward pass of the network as it is written."""
+def _prototype(model: ModelSettings, image: Image, classes: int, draws: TrialRandom | None, seed: int) -> nn.Module:
+    """Return one trial's network as its arm wants it."""
     source = NetworkSource.parse(model.source or "")
     network, seen = _plain(make(model, seed)), written_pass(model, image)
     _check_output(seen, classes, source)
@@ -194,13 +202,13 @@ def _prototype(
     for name, layer in layers.items():
         if isinstance(layer, DROPOUT_LAYERS):
             put(network, name, OwnDropout(layer, draws))
-    return network, seen
+    return network
 
 
 @cache
 def arm_pass(model: ModelSettings, image: Image, classes: int) -> ForwardPass:
     """Return what a pass through the network of one arm calls; found once for each."""
-    network, _ = _prototype(model, image, classes, None, seed=0)
+    network = _prototype(model, image, classes, None, seed=0)
     return forward_pass(network, image, leaves=(Placed,))
 
 
@@ -216,7 +224,8 @@ def _written_pass(model: ModelSettings, image: Image) -> ForwardPass:
     with failures(source):
         seen = forward_pass(network, image)
         if isinstance(seen.output, Tensor):  # else _check_output refuses it
-            check_memory(network.float(), image)
+            draws, keeps = side_effects(network.float(), image)
+            seen = replace(seen, draws=draws, keeps=keeps)
     return seen
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -20,6 +19,7 @@ from bnexp.config.model import ModelSettings
 from bnexp.config.source import NetworkSource, digest, module_name
 from bnexp.config.text import listed
 from bnexp.errors import InputError, nearest
+from bnexp.nn.own.calls import global_generators
 
 ON_THE_DEVICE = (
     "leave out .cuda() and .to(device), since bnexp moves network and images to the device itself; tensors that the "
@@ -32,7 +32,7 @@ def make(model: ModelSettings, seed: int) -> nn.Module:
 
     Args:
         model: its source and arguments.
-        seed: for torch's global generator while the code runs; afterwards that is as it was.
+        seed: for the global generators while the code runs; afterwards they are as they were.
 
     Raises:
         InputError: the code can't be had, fails, or makes something that bnexp can't train; names file and line.
@@ -40,8 +40,7 @@ def make(model: ModelSettings, seed: int) -> nn.Module:
     source = NetworkSource.parse(model.source or "")
     call = _callable(source)
     _check_arguments(call, model.arguments, source)
-    with failures(source), torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
+    with failures(source), global_generators(seed):
         network = call(**model.arguments)
     if not isinstance(network, nn.Module):
         raise InputError(f"model.source: {source} returns {type(network).__name__}; expected a torch.nn.Module")
@@ -74,10 +73,10 @@ def failures(source: NetworkSource) -> Iterator[None]:
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # whatever code of others raises
-        raise InputError(f"model.source: {_place(error, source)}: {_said(error)}") from error
+        raise InputError(f"model.source: {place(error, source)}: {_said(error)}") from error
 
 
-def _place(error: BaseException, source: NetworkSource) -> str:
+def place(error: BaseException, source: NetworkSource) -> str:
     """Return the last line of the traceback in the user's file, and in which function; else the source."""
     frames = traceback.extract_tb(error.__traceback__) if source.path else ()
     own = [frame for frame in frames if source.path and _within(frame.filename, source.path.parent)]

@@ -1,5 +1,7 @@
 """A network of the user's own: arms by surgery, one start for all arms, and the numbers of a plain PyTorch loop."""
 
+import math
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from bnexp.nn.own.source import make
 from bnexp.nn.table import layer_table
 from bnexp.plan import groups, trials
 from bnexp.streams import SeedGenerators, TrialRandom, stream_seed
-from tests.helpers import PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, curve, finished, made_up_data
+from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, curve, finished, made_up_data
 from tests.nn.own import user_networks
 
 HERE = Path(user_networks.__file__)
@@ -89,15 +91,50 @@ def test_settings_of_norm_layers_are_changed_in_place() -> None:
 def test_all_arms_of_a_seed_start_from_the_weights_that_the_code_draws() -> None:
     config = experiment("Small", arms=["as_written", "none", "before", "after"], seeds=[3, 8])
     for seed in config.seeds:
-        drawn = make(config.model, stream_seed(seed, "weights", 0)).state_dict()
+        drawn = make(config.model, stream_seed(seed, "weights", 0)).double().state_dict()
         for arm in config.arms:
-            draws = TrialRandom(SeedGenerators([seed], torch.device("cpu")), [seed])
-            settings = [config.settings(arm, {}).model]
-            network = build(settings, [seed], IMAGE, CLASSES, draws, torch.device("cpu"))
+            tensors = start(config, arm, seed)
             for name in ("conv1.weight", "conv2.weight", "fc.weight", "fc.bias", "scale"):
-                assert torch.equal(network.state_dict()[f"network.{name}"][0].reshape(drawn[name].shape), drawn[name])
+                assert torch.equal(tensors[name].reshape(drawn[name].shape), drawn[name])
     first, second = (make(config.model, stream_seed(seed, "weights", 0)).conv1.weight for seed in config.seeds)
     assert not torch.equal(first, second)  # type: ignore[arg-type]
+
+
+def start(config: ExperimentConfig, arm: str, seed: int) -> dict[str, Tensor]:
+    """The tensors that a trial starts from."""
+    draws = TrialRandom(SeedGenerators([seed], torch.device("cpu")), [seed])
+    settings = [config.settings(arm, {}).model]
+    network = build(settings, [seed], IMAGE, CLASSES, draws, torch.device("cpu"), torch.float64)
+    return {name.removeprefix("network."): tensor[0] for name, tensor in network.state_dict().items()}
+
+
+def test_a_given_init_draws_weights_in_the_order_of_the_forward_pass() -> None:
+    config = experiment("Backwards", model={"init": {"scheme": "he", "scale": 0.5}}, arms=["as_written", "none"])
+    for arm in config.arms:
+        tensors = start(config, arm, seed=3)
+        for index, (name, shape) in enumerate((("conv", (8, 1, 3, 3)), ("fc", (3, 8)))):
+            generator = torch.Generator().manual_seed(stream_seed(3, "weights", index))
+            normal = torch.randn(shape, generator=generator, dtype=torch.float64)
+            expected = 0.5 * math.sqrt(2 / math.prod(shape[1:])) * normal
+            assert_close(tensors[f"{name}.weight"], expected, EXACT_FLOAT64)
+        assert tensors["fc.bias"].count_nonzero() == 0
+
+
+def test_a_given_scale_alone_multiplies_the_weights_that_the_code_draws() -> None:
+    scaled, drawn = (
+        start(experiment("Backwards", model=model), "none", 3) for model in ({"init": {"scale": 0.25}}, {})
+    )
+    assert torch.equal(scaled["conv.weight"], 0.25 * drawn["conv.weight"])
+    assert torch.equal(scaled["fc.bias"], drawn["fc.bias"])
+
+
+def test_sync_batch_norm_trains_as_batch_norm_and_rms_norm_is_a_norm_layer() -> None:
+    config = experiment("Backwards", arms=["as_written", "none"])
+    norms = [("sync", "SyncBatchNorm"), ("rms", "RMSNorm")]
+    assert layers(config, "as_written") == [("conv", "Conv2d"), *norms, ("fc", "Linear")]
+    assert layers(config, "none") == [("conv", "Conv2d"), ("fc", "Linear")]
+    group = groups(trials(config))[0]
+    assert np.isfinite(curve([each.record for each in finished(group, made_up_data(group))], 0)).all()
 
 
 class DropoutOfSeed(nn.Module):
@@ -153,20 +190,31 @@ def test_trials_together_equal_trials_alone_and_a_plain_loop() -> None:
         assert_close(curve(together, trial.number)[:, :2], expected, PLAIN_FLOAT64)
 
 
-def test_the_same_network_in_the_family_of_bnexp_gives_the_same_curves() -> None:
-    init = {"init": "xavier"}
-    own = experiment("perceptron", model=init, arms=["none", "as_written", "before"])
-    ours = experiment("perceptron", arms=["none", "before"])
-    raw = ours.model_dump() | {"model": {"family": "mlp", "depth": 2, "width": 8, **init}, "arms": ["none", "before"]}
-    ours = ExperimentConfig.model_validate(raw)
+FAMILIES: dict[str, tuple[str, dict[str, Any], list[str]]] = {
+    "mlp": ("perceptron", {"depth": 2, "width": 8, "init": "xavier"}, ["none", "before"]),
+    "vgg": ("vgg11", {"depth": 11, "width": 2, "activation": "relu", "init": "he"}, ["none", "before", "after"]),
+    "resnet": ("ResNet8", {"depth": 8, "width": 2, "activation": "relu", "init": "he"}, ["none", "before"]),
+}
+"""The same network as a user writes it, settings of the family, and the arms that are the same in both.
+
+resnet has no `after`: behind the addition of a block bnexp's family then has no norm layer, and one's own has."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_network_in_the_family_of_bnexp_gives_the_same_curves(family: str) -> None:
+    name, model, arms = FAMILIES[family]
+    own = experiment(name, model={"init": model["init"]}, arms=[*arms, "as_written"], train={"lr": 0.02})
+    ours = ExperimentConfig.model_validate(own.model_dump() | {"model": {"family": family, **model}, "arms": arms})
     curves = {}
     for config in (own, ours):
         for group in groups(trials(config)):
-            for trial in group.trials:
-                records = [each.record for each in finished(group, made_up_data(group))]
-                curves[config.model.family, trial.arm] = curve(records, trial.number)
-    for arm, same in (("none", "none"), ("before", "before"), ("as_written", "before")):
-        assert_close(curves["module", arm], curves["mlp", same], PLAIN_FLOAT64)
+            (trial,) = group.trials
+            records = [each.record for each in finished(group, made_up_data(group, 32, test=8))]
+            curves[config.model.family, trial.arm] = curve(records, trial.number)
+    for arm in (*arms, "as_written"):
+        same = "before" if arm == "as_written" else arm
+        assert len(set(curves[family, same][:, 0])) == 3, "it learned nothing"
+        assert_close(curves["module", arm], curves[family, same], PLAIN_FLOAT64)
 
 
 def test_probes_find_layers_by_the_names_in_the_code_and_see_what_they_see_in_bnexps_own() -> None:
@@ -192,12 +240,14 @@ def test_probes_find_layers_by_the_names_in_the_code_and_see_what_they_see_in_bn
             assert_close(theirs_, ours_, TOGETHER_FLOAT64)
 
 
-def test_what_the_code_draws_by_itself_depends_on_seed_and_step_alone() -> None:
-    config = experiment("Tokens", arms=["as_written"], seeds=2)
+@pytest.mark.parametrize("name", ["Tokens", "Lottery"])
+def test_what_the_code_draws_by_itself_depends_on_seed_and_step_alone(name: str) -> None:
+    config = experiment(name, arms=["as_written"], seeds=2)
     (group,) = groups(trials(config))
     data = made_up_data(group)
     both = [each.record for each in finished(group, data)]
-    torch.manual_seed(12345)
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
+        seed(12345)
     alone = [each.record for each in finished(group.only([1]), data)]
     assert_close(curve(alone, 1), curve(both, 1), TOGETHER_FLOAT64)
 
@@ -230,6 +280,11 @@ def test_layer_norm_over_tokens_is_torchs() -> None:
     assert_close(layer.eval()(x_SBP).detach(), written.eval()(x_SBP).detach(), PLAIN_FLOAT64)
 
 
+def line_of(words: str) -> int:
+    """The line of the tests' own file that has some words."""
+    return 1 + next(number for number, line in enumerate(HERE.read_text().splitlines()) if words in line)
+
+
 REFUSED = {
     "no such file": ({"source": "nowhere.py:Net"}, "nowhere.py: no such file in"),
     "no such module": ({"source": "no_such_package.models:net"}, "no such module is installed"),
@@ -238,7 +293,7 @@ REFUSED = {
     "no network": ({"source": f"{HERE.name}:words"}, "returns str; expected a torch.nn.Module"),
     "fails when made": (
         {"source": f"{HERE.name}:Broken", "arguments": {"width": 0}},
-        "user_networks.py:83: in __init__: ValueError: width must be positive",
+        f"{HERE.name}:{line_of('width must')}: in __init__: ValueError: width must be positive",
     ),
     "fails with the data": ({"source": f"{HERE.name}:Broken"}, "in forward: RuntimeError: "),
     "wrong classes": (
@@ -246,7 +301,7 @@ REFUSED = {
         "returns (batch, 7); expected logits (batch, 3); give the number of classes in model.arguments",
     ),
     "shared parameters": ({"source": f"{HERE.name}:Tied"}, "one.weight and two.weight are one parameter"),
-    "lazy": ({"source": f"{HERE.name}:lazy"}, "has no shape yet (a lazy module)"),
+    "lazy": ({"source": f"{HERE.name}:lazy"}, "1.weight has no shape yet (a lazy module)"),
     "growing buffer": ({"source": f"{HERE.name}:Growing"}, "seen changes its shape"),
     "functional norm": (
         {"source": f"{HERE.name}:FunctionalNorm", "norm": "none"},
@@ -264,7 +319,10 @@ REFUSED = {
     "fails in evaluation": ({"source": f"{HERE.name}:NoEvaluation"}, "ValueError: no evaluation"),
     "norm with more inside": ({"source": f"{HERE.name}:joined", "norm": "none"}, "1 is a NormWithActivation"),
     "remembers": ({"source": f"{HERE.name}:Remembers"}, "two forward passes of the same images differ: hidden is kept"),
-    "random numbers": ({"source": f"{HERE.name}:Chance"}, "if it draws random numbers, draw them with torch"),
+    "random numbers": (
+        {"source": f"{HERE.name}:Chance"},
+        "if it draws random numbers, draw them with the global generators",
+    ),
     "moves to a device": ({"source": f"{HERE.name}:OnGPU"}, "leave out .cuda() and .to(device), since bnexp moves"),
     "lacks an argument": (
         {"source": f"{HERE.name}:Guess"},

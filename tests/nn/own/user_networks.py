@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +41,48 @@ def perceptron(width: int = 8, classes: int = 3, pixels: int = 16) -> nn.Sequent
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
+def vgg11(width: int = 2, classes: int = 3, side: int = 4) -> nn.Sequential:
+    """Return VGG-11 for small images, pooled where there is still something to pool."""
+    layers: list[nn.Module] = []
+    features = 1
+    for convolutions, channels in zip(
+        (1, 1, 2, 2, 2), (width, 2 * width, *[4 * width, 8 * width, 8 * width]), strict=True
+    ):
+        for _ in range(convolutions):
+            layers += [nn.Conv2d(features, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+            features = channels
+        if side > 1:
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes))
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut, which halves the image and adds channels of zeros where the block grows."""
+
+    def __init__(self, features: int, channels: int):
+        super().__init__()
+        self.added = channels - features
+        self.conv1 = nn.Conv2d(features, channels, 3, 2 if self.added else 1, 1, bias=False)
+        self.bn1, self.relu1 = nn.BatchNorm2d(channels), nn.ReLU()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2, self.relu2 = nn.BatchNorm2d(channels), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, self.added)) if self.added else x
+        joined: Tensor = self.relu2(shortcut + self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x))))))
+        return joined
+
+
+class ResNet8(nn.Sequential):
+    """The residual network of He et al. 2016, section 4.2, with one block a stage."""
+
+    def __init__(self, width: int = 2, classes: int = 3):
+        stem = nn.Conv2d(1, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        blocks = Block(width, width), Block(width, 2 * width), Block(2 * width, 4 * width)
+        super().__init__(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+
+
 class Tokens(nn.Module):
     """Rows of an image as tokens, with layer norm over the last axis and dropout as a function."""
 
@@ -51,6 +94,30 @@ class Tokens(nn.Module):
         tokens = F.dropout(torch.relu(self.norm(self.embed(x[:, 0]))), 0.5, self.training)
         logits: Tensor = self.fc(tokens.mean(1))
         return logits
+
+
+class Backwards(nn.Module):
+    """Defines its layers in another order than it calls them, behind a SyncBatchNorm and an RMSNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.rms = nn.Linear(8, 3), nn.RMSNorm(8)
+        self.conv, self.sync = nn.Conv2d(1, 8, 3, bias=False), nn.SyncBatchNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.rms(torch.relu(self.sync(self.conv(x))).mean((2, 3))))
+        return logits
+
+
+class Lottery(nn.Linear):
+    """Leaves its layer out by chance, and adds noise, with the generators of Python and NumPy; also in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        logits = super().forward(input.flatten(1))
+        return logits * (random.random() < 0.5) + np.random.normal()
 
 
 class FunctionalNorm(nn.Module):
@@ -149,6 +216,29 @@ class Guess(nn.Linear):
         return logits.detach() if self.cut else logits.argmax(1, keepdim=True).expand(-1, 3)
 
 
+class Reads(nn.Linear):
+    """Looks at a number of its own in each pass."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        logits = super().forward(input.flatten(1))
+        return logits if logits.isfinite().all() else logits * 0
+
+
+class Counts(nn.Linear):
+    """Counts its passes where neither parameter nor buffer is."""
+
+    def __init__(self) -> None:
+        super().__init__(16, 3)
+        self.passes = 0
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.passes += self.training
+        return super().forward(input.flatten(1)) * (1.0 if self.passes < 5 else 0.5)
+
+
 class NoEvaluation(nn.Linear):
     """Fails in evaluation only."""
 
@@ -203,7 +293,7 @@ class Chance(nn.Linear):
         super().__init__(16, 3)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.flatten(1)) * random.random()
+        return super().forward(input.flatten(1)) * random.SystemRandom().random()
 
 
 class OnGPU(nn.Linear):
