@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import SequenceMatcher
+from functools import cached_property
 from html import escape
 from itertools import chain
 from typing import Any
@@ -141,7 +142,7 @@ class Overview:
     def _assigned(self) -> list[int]:
         return assigned([each.seconds for each in self.groups], self.workers)
 
-    @property
+    @cached_property
     def _shapes(self) -> dict[Layers, list[Point]]:
         """The layers of every arm, with the grid points at which they are these."""
         at: dict[str, tuple[Point, dict[str, tuple[LayerRow, ...]]]] = {}
@@ -289,4 +290,4 @@ def _count(layer: LayerRow) -> str:
 
 def _each(layers: Sequence[LayerRow | None], said: Callable[[LayerRow], str]) -> str:
     """Return what is said of a layer, of each arm where they differ."""
-    return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer))
+    return " / ".join(dict.fromkeys(said(layer) for layer in layers if layer and _what(layer) != MISSING))

@@ -54,12 +54,12 @@ def test_layers_of_an_own_network_stand_under_their_names_and_what_does_nothing_
     raw = {"model": {"family": "module", "source": source, "arguments": {"classes": 10}}, "arms": arms}
     headers, *rows = layers(**raw)
     assert headers == ("layer", "output", *arms, "parameters")
-    assert [row[:-1] for row in rows[:5]] == [
-        ("conv1", "4×8×8", "Conv2d", "Conv2d", "Conv2d", "Conv2d"),
-        ("  .norm_behind.0", "4×8×8", "-", "-", "•BatchNorm(4)", "-"),
-        ("bn1", "4×8×8", "-", "•BatchNorm2d(4)", "-", "•GroupNorm(2, 4)"),
-        ("relu", "4×8×8", "ReLU", "ReLU", "ReLU", "ReLU"),
-        ("conv2", "8×4×4", "Conv2d", "Conv2d", "Conv2d", "Conv2d"),
+    assert rows[:5] == [
+        ("conv1", "4×8×8", "Conv2d", "Conv2d", "Conv2d", "Conv2d", "40 / 36"),
+        ("  .norm_behind.0", "4×8×8", "-", "-", "•BatchNorm(4)", "-", "16"),
+        ("bn1", "4×8×8", "-", "•BatchNorm2d(4)", "-", "•GroupNorm(2, 4)", "16 / 8"),
+        ("relu", "4×8×8", "ReLU", "ReLU", "ReLU", "ReLU", "0"),
+        ("conv2", "8×4×4", "Conv2d", "Conv2d", "Conv2d", "Conv2d", "296"),
     ]
     assert ("drop", "8", *["Dropout"] * 4, "0") in rows
 
