@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from bnexp.analysis import comparison as records
@@ -251,6 +252,22 @@ class Run:
     def probes(self) -> pd.DataFrame:
         """A row per trial and measurement inside the network: arm, seed, swept settings, epoch, layer, probe, value."""
         return self._labelled(self.record.probes)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row per trial that has ended and test image: arm, seed, swept settings, image, label, predicted class.
+
+        Images are counted from 0. The label is missing before the run has ended, and where trials are tested on
+        different images. There are no rows without test images, and in runs of earlier versions.
+        """
+        images = self.record.images
+        tables = [pd.DataFrame({name: np.empty(0, int) for name in ("trial", "image", "label", "predicted")})]
+        for trial, predicted_N in sorted(self.record.predictions.items()):
+            known = images is not None and len(images.labels_N) == len(predicted_N)
+            labels = images.labels_N.astype(int) if images is not None and known else np.nan
+            columns = {"trial": trial, "image": range(len(predicted_N)), "label": labels, "predicted": predicted_N}
+            tables.append(pd.DataFrame(columns).astype({"predicted": int}))
+        return self._labelled(pd.concat(tables, ignore_index=True))
 
     def _labelled(self, table: pd.DataFrame) -> pd.DataFrame:
         return self.trials[["trial", "arm", "seed", *self.config.swept]].merge(table, on="trial")

@@ -6,6 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+PREDICTIONS = "predictions"
+"""Name of the array in a snapshot with the classes that trials which end there predict for the test images."""
+
 OutcomeKind = Literal["completed", "diverged", "failed"]
 
 MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
@@ -110,7 +113,8 @@ class Snapshot:
     seconds: float
     """Each trial's share of the time trained so far."""
     arrays: dict[str, np.ndarray]
-    """The state by name: `network.…` are the weights and running statistics, the rest is the training's own."""
+    """The state by name: `network.…` are the weights and running statistics, PREDICTIONS the predicted classes, and the
+    rest is the training's own."""
 
     def only(self, trials: Iterable[int]) -> "Snapshot":
         """Return the snapshot of some of the trials, in the same order."""

@@ -17,9 +17,11 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
-from bnexp.records import EpochRecord
+from bnexp.records import PREDICTIONS, EpochRecord, Snapshot
+from bnexp.store.checkpoints import Checkpoints, KeptImages
 from bnexp.store.files import CHECKSUMS
 from bnexp.store.integrity import checksum_lines, file_entry
+from bnexp.store.reader import RunRecord
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of
 
@@ -110,6 +112,20 @@ def rewrite(path: Path, content: str) -> None:
     path.write_text(content)
     with (path.parent / CHECKSUMS).open("ab") as file:
         file.write(checksum_lines([file_entry(path.name, content.encode())]))
+
+
+def keep_predictions(folder: Path, labels: Sequence[int], predicted: Sequence[Sequence[int]]) -> RunRecord:
+    """Return the folder of a run in which trials 0, 1, … predict these classes for test images, all of which are kept.
+
+    An image is 4 × 4 pixels as grey as its number.
+    """
+    (folder / "checkpoints").mkdir(parents=True)
+    arrays = {PREDICTIONS: np.array(predicted, dtype=np.uint8)}
+    Checkpoints(folder).keep(0, Snapshot(tuple(range(len(predicted))), 1, 10, 0.5, arrays), "predictions")
+    numbers = np.arange(len(labels))
+    images = numbers[:, None, None, None] * np.ones((1, 1, 4, 4))
+    Checkpoints(folder).keep_images(KeptImages(np.array(labels, dtype=np.uint8), numbers, images.astype(np.uint8)))
+    return RunRecord(folder)
 
 
 def no_batches(trials: int) -> tuple[tuple[None, ...], ...]:

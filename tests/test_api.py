@@ -114,10 +114,27 @@ def test_a_description_is_what_show_prints() -> None:
 def test_tables_are_data_frames_with_arm_seed_and_swept_settings(trained: bnexp.Run) -> None:
     assert len(trained.trials) == 8
     assert set(trained.trials["outcome"]) == {"completed"}
-    for table in (trained.curves, trained.probes):
+    for table in (trained.curves, trained.probes, trained.predictions):
         assert list(table.columns[:4]) == ["trial", "arm", "seed", "train.lr"]
         assert len(table.groupby(["arm", "seed", "train.lr"])) == 8
     assert trained.config.question == TINY["question"]
+
+
+def test_predictions_are_those_that_the_final_test_accuracy_counts(
+    trained: bnexp.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trained.predictions
+    assert list(found["image"]) == [*range(360)] * 8
+    right = (found["label"] == found["predicted"]).groupby(found["trial"]).mean()
+    assert right.tolist() == trained.trials["final_test_accuracy"].tolist()
+    again = bnexp.load_run(trained.path)
+    monkeypatch.setitem(vars(again.record), "images", None)  # as long as the run hasn't ended
+    assert again.predictions["label"].isna().all()
+    assert again.predictions["predicted"].equals(found["predicted"])
+    earlier = bnexp.load_run(trained.path)
+    monkeypatch.setitem(vars(earlier.record), "predictions", {})
+    assert list(earlier.predictions.columns) == list(found.columns)
+    assert earlier.predictions.empty
 
 
 def test_rates_are_recorded_as_they_were_given(trained: bnexp.Run) -> None:

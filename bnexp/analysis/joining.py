@@ -72,6 +72,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         settings=_arm_settings(configs, arms),
         chance=chance(configs),
         configs=dict(zip(names, configs, strict=True)),
+        records=dict(zip(names, finished, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, labelled)))),
         at_edges=tuple(dict.fromkeys(edges)),

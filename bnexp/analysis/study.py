@@ -13,6 +13,7 @@ from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import known_shape
 from bnexp.errors import InputError, nearest
+from bnexp.store.reader import RunRecord
 
 METRICS = {
     "final_test_accuracy": "test_accuracy",
@@ -163,6 +164,8 @@ class Study:
     """environment.json of every run."""
     configs: Mapping[str, ExperimentConfig] = field(default_factory=dict)
     """The experiment of every run, by the folder's name."""
+    records: Mapping[str, RunRecord] = field(default_factory=dict)
+    """Every run by the folder's name, for what is read only where it is wanted: predictions and images."""
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
     tuning: tuple[str, ...] = ()

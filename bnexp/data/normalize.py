@@ -159,6 +159,13 @@ class Normalization:
         made = keeps_inputs(len(images_NP), images_NP.shape[1], images_NP.device, self.shift_P.dtype)
         return self._scaled(images_NP) if made else images_NP
 
+    def pixels(self, kept_NP: Real[Tensor, "N P"]) -> Real[Tensor, "N P"]:
+        """Return the pixels of images that are kept, up to rounding; of whitened ones the inputs, as they are."""
+        if not kept_NP.is_floating_point() or (self.once and self.once.matrix_PP is not None):
+            return kept_NP
+        shift_P, spread_P = (self.once.mean_P, self.once.spread_P) if self.once else (self.shift_P, self.spread_P)
+        return kept_NP * spread_P + shift_P
+
     def _scaled(self, images_P: UInt8[Tensor, "*batch P"]) -> Float[Tensor, "*batch P"]:
         # Division, not a product with the inverse: the brightest byte under `unit` is then exactly 1.
         return images_P.to(self.shift_P.dtype).sub_(self.shift_P).div_(self.spread_P)

@@ -15,6 +15,7 @@ from bnexp.errors import BnexpError
 from bnexp.plan import TrialGroup
 from bnexp.records import Outcome, Snapshot
 from bnexp.report.summary import write_report_files
+from bnexp.runner.kept_images import keep_images
 from bnexp.runner.prepare import Plan, environment
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
@@ -74,7 +75,7 @@ def _writer(plan: Plan, new: bool) -> RunWriter:
     if not new:
         return RunWriter.restore(*given, retry_failed=plan.options.retry_failed)
     for each in plan.reusable:
-        each.copy_weights(Checkpoints(plan.path))
+        each.copy_kept(Checkpoints(plan.path))
     return RunWriter.create(*given, merged(plan.reusable))
 
 
@@ -295,6 +296,7 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
             raise
         session.writer.arrange()
         done = ComparedRun(plan.path)
+        keep_images(done, plan.datasets.values())
         write_report_files(done)
         # Last: a run counts as finished from here on, its tables and picture included.
         session.writer.finish()

@@ -78,7 +78,7 @@ def trained_trials(run: RunRecord, wanted: Collection[int] | None = None) -> lis
     refuse_twice((f"trial {number}", number) for number in wanted or ())
     if unknown := [number for number in wanted or () if not 0 <= number < len(planned)]:
         raise InputError(f"{run.path}: no trial {unknown[0]}; there are 0 to {len(planned) - 1}, see trials.csv")
-    kept = {n: snapshot.only([n]) for snapshot in Checkpoints(run.path).weights() for n in snapshot.trials}
+    kept = {n: snapshot.only([n]) for snapshot in Checkpoints(run.path).kept() for n in snapshot.trials}
     missing = [number for number in wanted or () if number not in kept]
     if missing or not kept:
         which = f"trial {missing[0]} has no" if missing else "no trial has"

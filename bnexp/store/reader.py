@@ -17,6 +17,7 @@ from bnexp.config.load import resolve
 from bnexp.config.yaml import flow, parse
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
+from bnexp.store.checkpoints import Checkpoints, KeptImages
 from bnexp.store.files import (
     CONFIG,
     ENVIRONMENT,
@@ -141,6 +142,16 @@ class RunRecord:
     def late_probes(self) -> pd.DataFrame:
         """late_probes.csv: what was measured on final weights."""
         return _probe_frame(self._tables.late_probes)
+
+    @cached_property
+    def predictions(self) -> dict[int, np.ndarray]:
+        """The classes that trials which have ended predict for the test images, by number; of those that are kept."""
+        return Checkpoints(self.path).predictions()
+
+    @cached_property
+    def images(self) -> KeptImages | None:
+        """What is kept of the test images; None where nothing is, or it is damaged."""
+        return Checkpoints(self.path).images()
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.errors import InputError
 from bnexp.plan import Trial, identities, trials
-from bnexp.store.checkpoints import Checkpoints
+from bnexp.store.checkpoints import KINDS, Checkpoints
 from bnexp.store.files import CURVES, PROBES, READ_ONLY
 from bnexp.store.finding import experiment_of, find_runs
 from bnexp.store.integrity import Kept, examine
@@ -29,19 +29,23 @@ class ReusableRun:
     rows: Kept
     """Their rows under the new numbers."""
 
-    def copy_weights(self, to: Checkpoints) -> None:
-        """Keep the trials' final weights in the new run, too.
+    def copy_kept(self, to: Checkpoints) -> None:
+        """Keep the trials' final weights in the new run, too; and their predictions and images, where there are any.
 
         Raises:
-            FileNotFoundError: they have gone since they were found.
+            FileNotFoundError: the weights have gone since they were found.
         """
-        new = {old: number for number, old in self.numbers.items()}
-        for weights in Checkpoints(self.run).weights():
-            if mine := [old for old in weights.trials if old in new]:
-                numbers = tuple(new.pop(old) for old in mine)
-                to.keep(numbers[0], replace(weights.only(mine), trials=numbers))
-        if new:
-            raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
+        found = Checkpoints(self.run)
+        for kind in KINDS:
+            new = {old: number for number, old in self.numbers.items()}
+            for kept in found.kept(kind):
+                if mine := [old for old in kept.trials if old in new]:
+                    numbers = tuple(new.pop(old) for old in mine)
+                    to.keep(numbers[0], replace(kept.only(mine), trials=numbers), kind)
+            if new and kind == "weights":
+                raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
+        if images := found.images():
+            to.keep_images(images)  # until the run ends, which may choose others
 
 
 def find_reusable(
@@ -86,7 +90,7 @@ def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tup
     ended = set(run.trials.loc[run.trials["outcome"].isin(RESULTS), "trial"])
     if not ended or run.config.probes != config.probes:
         return {}
-    ended &= {number for weights in Checkpoints(run.path).weights() for number in weights.trials}
+    ended &= {number for weights in Checkpoints(run.path).kept() for number in weights.trials}
     return {identity: n for n, identity in enumerate(identities(trials(run.config))) if n in ended}
 
 

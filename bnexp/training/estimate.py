@@ -24,6 +24,7 @@ from bnexp.training.work import (
     Demand,
     between_records,
     branches,
+    kept_predictions,
     record_steps,
     shard_sizes,
     trials_at_once,
@@ -78,7 +79,9 @@ def footprint(
     # What a graph works with stays its own, beside that of probes and of a last batch that is smaller.
     twice = graphed(settings.model, device) and bool(probes or (not train.drop_last and shape.train % train.batch_size))
     together = at_once is None
-    state = (1 + optimizer.kept) * parameters + between_records(group, shape)
+    size = dtype_of(train.precision).itemsize
+    tested, smallest = kept_predictions(shape)
+    state = (1 + optimizer.kept) * parameters + between_records(group, shape) + tested * smallest.itemsize / size
     state += together * parameters if device.type == "cuda" else 0  # whose the rows of one buffer are, and their rates
     sums = train.accumulate > 1  # of gradients so far
     working = max((1 + sums) * parameters + together * activations, max(optimizer.working, 3 * sums) * parameters)
@@ -88,7 +91,6 @@ def footprint(
     side_by_side = branches(settings.model, device)
     shared = side_by_side * CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + HESSIAN * hessian_batches(probes) * kept
     shared += (at_once or 0) * (probed + (side_by_side - 1 + twice * side_by_side) * activations)
-    size = dtype_of(train.precision).itemsize
     return Demand(shared * size, numbers * size)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import zip_longest
 
 import torch
-from jaxtyping import Bool, Float, Int, Real
+from jaxtyping import Bool, Float, Int, Integer, Real
 from torch import Tensor, nn
 
 from bnexp.data.augment import training_inputs
@@ -25,7 +25,7 @@ from bnexp.training.divergence import Divergence
 from bnexp.training.numerics import autocast, dtype_of, totals_dtype
 from bnexp.training.optimizers import Rows
 from bnexp.training.side_by_side import side_by_side
-from bnexp.training.work import between_records, branches, one_buffer, shard_sizes, total_steps
+from bnexp.training.work import between_records, branches, kept_predictions, one_buffer, shard_sizes, total_steps
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -35,7 +35,14 @@ Forward = Callable[[Float[Tensor, "S B in"]], Float[Tensor, "K B C"]]
 
 
 @torch.no_grad()
-def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Split) -> Float[Tensor, "2 K"]:
+def measure(
+    forward: Forward,
+    trials: int,
+    width: int,
+    data: Dataset,
+    split: Split,
+    predicted_KN: Integer[Tensor, "K N"] | None = None,
+) -> Float[Tensor, "2 K"]:
     """Return mean loss and accuracy of each trial, in `totals_dtype` and still on the device.
 
     Accuracy takes the largest logit, the first NaN where there is one.
@@ -46,15 +53,19 @@ def measure(forward: Forward, trials: int, width: int, data: Dataset, split: Spl
         width: units of the widest layer; it sets how many images pass at a time.
         data: scales the images.
         split: what to measure on.
+        predicted_KN: takes the predicted classes, where they are wanted.
     """
     device = split.labels_N.device
     totals_2K = torch.zeros(2, trials, dtype=totals_dtype(device), device=device)
-    largest = max(trials * width, split.images_NP.shape[1])
-    for images_BP, labels_B in chunks(split, max(1, CHUNK_NUMBERS[device.type] // largest)):
+    size = max(1, CHUNK_NUMBERS[device.type] // max(trials * width, split.images_NP.shape[1]))
+    for number, (images_BP, labels_B) in enumerate(chunks(split, size)):
         logits_KBC = forward(data.inputs(images_BP)[None])
         totals_2K[0] += losses(logits_KBC, labels_B[None]).sum(1, dtype=totals_2K.dtype)
         # Not argmax, which took ten times as long here; both give the first of equal logits and the first NaN.
-        totals_2K[1] += (logits_KBC.mT.max(1).indices == labels_B).sum(1)
+        classes_KB = logits_KBC.mT.max(1).indices
+        totals_2K[1] += (classes_KB == labels_B).sum(1)
+        if predicted_KN is not None:
+            predicted_KN[:, number * size : number * size + len(labels_B)] = classes_KB
     return totals_2K / len(split)
 
 
@@ -75,6 +86,7 @@ class GroupTrainState:
 
     Attributes:
         notes: what people should know of how it trains.
+        predicted_KN: the classes that the last evaluation predicted for the test images; see kept_predictions.
     """
 
     def __init__(self, group: TrialGroup, data: Dataset):
@@ -102,6 +114,8 @@ class GroupTrainState:
         self._optimizer = self._train.optimizer_spec.load()(rules, thetas, parameters.decayed, buffer)
         clips = [train.clip for train in rules]
         self._clips = [Clipping.of(clips[shard.first : shard.end], shard.network) for shard in self.shards]
+        tested, smallest = kept_predictions(data.shape)
+        self.predicted_KN = torch.zeros(len(group.trials), tested, dtype=smallest, device=self.device)
         noted = between_records(group, data.shape)
         self._divergence = Divergence(len(group.trials), math.log(data.shape.classes), noted, like=thetas[0])
 
@@ -219,9 +233,10 @@ class GroupTrainState:
             slices = (x for batch in whole for x in batch.split(self.group.settings.norm_batch))
             with autocast(self._train, self.device):
                 refit_statistics(shard.network, (self.data.inputs(x)[None] for x in slices))
-        splits = [split for split in (self.data.train, self.data.val, self.data.test) if len(split)]
+        predicted_KN = self.predicted_KN[shard.first : shard.end] if self.predicted_KN.numel() else None
+        splits = [(self.data.train, None), (self.data.val, None), (self.data.test, predicted_KN)]
         forward, largest = partial(self._forward, shard.network), max(layer.output for layer in self.layers)
-        return torch.cat([measure(forward, len(shard), largest, self.data, split) for split in splits])
+        return torch.cat([measure(forward, len(shard), largest, self.data, *each) for each in splits if len(each[0])])
 
     def _forward(self, network: nn.Module, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B C"]:
         with autocast(self._train, self.device):

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from bnexp.data.batches import batch_orders
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
-from bnexp.records import MEASURES, EpochRecord, ProbeRecord, Snapshot
+from bnexp.records import MEASURES, PREDICTIONS, EpochRecord, ProbeRecord, Snapshot
 from bnexp.training.graphs import evaluator, updater
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads, wait
@@ -226,7 +227,9 @@ class _Run:
         found, self._found = tuple(self._found), []
         notes = tuple(dict.fromkeys(note for note in self.train_state.notes if note not in self._noted))
         self._noted.update(notes)
-        return Progress(record, self._ended(record, lost), self._snapshot, found, self._probing, whole, notes=notes)
+        ended = self._ended(record, lost)
+        snapshot = partial(self._snapshot, predictions=bool(ended))
+        return Progress(record, ended, snapshot, found, self._probing, whole, notes=notes)
 
     def _ended(self, record: EpochRecord, lost: Sequence[float]) -> tuple[int, ...]:
         """Return which trials are not trained further: all after the last step, those that `stop_diverged` stops."""
@@ -238,8 +241,10 @@ class _Run:
         found = zip(record.trials, record.diverged_step, lost, strict=True)
         return tuple(trial for trial, step, for_good in found if step and (for_good or step <= first))
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, *, predictions: bool = False) -> Snapshot:
         remembered = {REMEMBERED + name: tensor for name, tensor in self._prober.state().items()}
         state = self.train_state.state_dict() | remembered
+        if predictions and self.train_state.predicted_KN.numel():
+            state[PREDICTIONS] = self.train_state.predicted_KN
         arrays = {name: tensor.detach().cpu().numpy().copy() for name, tensor in state.items()}
         return Snapshot(self.train_state.group.numbers, self._epoch, self._step, self._seconds, arrays)

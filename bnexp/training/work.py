@@ -91,6 +91,17 @@ def between_records(group: TrialGroup, shape: DataShape) -> int:
     return max(later - earlier for earlier, later in pairwise([0, *records]))
 
 
+MOST_PREDICTED = 100_000
+"""Test images whose predicted classes are kept at most; of a larger set none are."""
+
+
+def kept_predictions(shape: DataShape) -> tuple[int, torch.dtype]:
+    """Return how many test images' predicted classes are kept of each trial, and the smallest type that holds one."""
+    dtypes = (torch.uint8, torch.int16, torch.int32)
+    dtype = next(each for each in dtypes if shape.classes - 1 <= torch.iinfo(each).max)
+    return shape.test if shape.test <= MOST_PREDICTED else 0, dtype
+
+
 @dataclass(frozen=True)
 class Demand:
     """Bytes or seconds that a group takes."""

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 
-NAMES = ("curves", "time", "over_lr", "differences", "ranges")
+NAMES = ("curves", "time", "over_lr", "differences", "ranges", "misclassified")
 PICTURES = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
 SMALL = ("model.depth=1", "model.width=8", "train.epochs=1", "data.train_size=100", "grid={}", "seeds=1")
 

@@ -292,7 +292,7 @@ def test_no_damaged_state_is_ever_used(made: Made, folder: Path, which: str, nam
     content = path.read_bytes()
 
     def usable() -> bool:
-        numbers = [number for each in checkpoints.weights() for number in each.trials]
+        numbers = [number for each in checkpoints.kept() for number in each.trials]
         return checkpoints.load(0) is not None if name.startswith("group") else numbers.count(1) == 1
 
     assert usable()

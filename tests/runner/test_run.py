@@ -154,7 +154,8 @@ def test_the_undisturbed_run_has_what_the_other_tests_rely_on(undisturbed: Calla
     assert {row["step"] for row in found["probes"]} == {str(step) for step in (0, 2, 4, 5, 6, 8, 10, 12, 14, 15)}
     assert {row["trial"] for row in found["probes"]} == {"0", "1", "2", "3"}
     assert [row["outcome"] for row in found["trials"]] == ["completed", "completed", "diverged", "diverged"]
-    assert list(found["weights"]) == ["weights-000-15.safetensors", "weights-001-15.safetensors"]
+    kept = [f"{kind}-{group}-15" for kind in ("predictions", "weights") for group in ("000", "001")]
+    assert list(found["weights"]) == [f"{name}.safetensors" for name in sorted([*kept, "test-images"])]
     assert undisturbed(OFTEN) == found
 
 
@@ -292,7 +293,8 @@ def test_a_group_that_breaks_is_an_outcome_and_the_others_finish(
 def test_a_group_that_broke_leaves_nothing_to_continue(tmp_path: Path, break_updates: Break) -> None:
     break_updates(without_norm)
     record = run(prepare(tiny(OFTEN), tmp_path, "cpu"))
-    assert [path.name for path in (record.path / "checkpoints").iterdir()] == ["weights-001-15.safetensors"]
+    names = sorted(path.stem for path in (record.path / "checkpoints").iterdir())
+    assert names == ["predictions-001-15", "test-images", "weights-001-15"]
 
 
 @pytest.mark.usefixtures("without_report")
@@ -388,7 +390,7 @@ def test_what_an_earlier_run_has_is_taken_over(tmp_path: Path, finished: RunReco
 
 def weights_of(record: RunRecord, trial: int) -> dict[str, bytes]:
     """The final weights of a trial."""
-    (found,) = (each.only([trial]) for each in Checkpoints(record.path).weights() if trial in each.trials)
+    (found,) = (each.only([trial]) for each in Checkpoints(record.path).kept() if trial in each.trials)
     return {name: array.tobytes() for name, array in found.arrays.items()}
 
 
@@ -508,9 +510,8 @@ def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_
         assert_close(learned[0][name], learned[1][name], TOGETHER_FLOAT64)
     place = "the start" if every == SELDOM or from_step == 1 else f"step {from_step - 1}"
     assert f"2 trials ran out of memory together; going on with 1, 1 from {place}" in (cut.path / "log.txt").read_text()
-    assert sorted(path.name[:11] for path in (cut.path / "checkpoints").iterdir()) == [
-        f"weights-{number:03}" for number in range(4)
-    ]
+    names = sorted(path.stem.rpartition("-")[0] for path in (cut.path / "checkpoints").iterdir())
+    assert names == [*(f"predictions-{n:03}" for n in range(4)), "test", *(f"weights-{n:03}" for n in range(4))]
 
 
 @pytest.mark.usefixtures("without_report")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from bnexp.records import Snapshot
-from bnexp.store.checkpoints import Checkpoints
+from bnexp.records import PREDICTIONS, Snapshot
+from bnexp.store.checkpoints import IMAGES, Checkpoints, KeptImages
 
 ARRAYS: dict[str, np.ndarray] = {
     "network.hidden.0.linear.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 7,
@@ -124,9 +124,42 @@ def test_every_bit_of_a_checkpoint_counts(checkpoints: Checkpoints, file: Path) 
 def test_weights_are_read_file_by_file_and_damaged_ones_left_out(checkpoints: Checkpoints, tmp_path: Path) -> None:
     for trials, step in (((4,), 18), ((9,), 24)):
         checkpoints.finish(4, Snapshot(trials, 3, step, 0.5, ARRAYS).only(trials))
-    assert [(each.trials, each.step) for each in checkpoints.weights()] == [((4,), 18), ((9,), 24)]
+    assert [(each.trials, each.step) for each in checkpoints.kept()] == [((4,), 18), ((9,), 24)]
     (tmp_path / "checkpoints" / "weights-004-18.safetensors").write_bytes(b"")
-    assert [each.trials for each in checkpoints.weights()] == [(9,)]
+    assert [each.trials for each in checkpoints.kept()] == [(9,)]
+
+
+def test_predictions_are_kept_apart_from_the_weights(checkpoints: Checkpoints) -> None:
+    predicted_KN = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)
+    checkpoints.finish(4, Snapshot((4, 9), 3, 18, 0.5, ARRAYS | {PREDICTIONS: predicted_KN}))
+    (weights,) = checkpoints.kept()
+    assert set(weights.arrays) == {"hidden.0.linear.weight", "hidden.0.norm.running_mean"}
+    found = checkpoints.predictions()
+    assert {trial: row.tolist() for trial, row in found.items()} == {4: [1, 2, 3], 9: [4, 5, 6]}
+
+
+def test_damaged_predictions_are_left_out(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    for trials, step in (((4,), 18), ((9,), 24)):
+        arrays = ARRAYS | {PREDICTIONS: np.array([[1, 2], [3, 4]], dtype=np.int16)}
+        checkpoints.finish(4, Snapshot((4, 9), 3, step, 0.5, arrays).only(trials))
+    path = tmp_path / "checkpoints" / "predictions-004-18.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\7")
+    assert {trial: row.tolist() for trial, row in checkpoints.predictions().items()} == {9: [3, 4]}
+
+
+def test_kept_images_come_back_or_count_as_absent_where_they_are_damaged(
+    checkpoints: Checkpoints, tmp_path: Path
+) -> None:
+    assert (checkpoints.has_images, checkpoints.images()) == (False, None)
+    kept = KeptImages(np.arange(5, dtype=np.uint8), np.array([1, 4]), np.arange(8, dtype=np.uint8).reshape(2, 1, 2, 2))
+    checkpoints.keep_images(kept)
+    found = checkpoints.images()
+    assert found is not None
+    for name, array in vars(kept).items():
+        assert (vars(found)[name].dtype, vars(found)[name].tolist()) == (array.dtype, array.tolist())
+    path = tmp_path / "checkpoints" / IMAGES
+    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    assert (checkpoints.has_images, checkpoints.images()) == (True, None)
 
 
 @pytest.mark.parametrize("content", [b"no checkpoint at all\n", save({"x": np.ones(2)})], ids=["text", "foreign"])

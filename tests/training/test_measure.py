@@ -71,6 +71,17 @@ def test_accuracy_takes_the_first_nan_like_numpy(data: Dataset, row: list[float]
     assert found_2K[1, 0] == share
 
 
+@pytest.mark.parametrize("images", [7, 53])
+def test_the_classes_that_accuracy_counts_can_be_had(
+    data: Dataset, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(module.CHUNK_NUMBERS, "cpu", images * 2 * WIDTH)
+    predicted_KN = torch.full((2, 53), 9, dtype=torch.uint8)
+    _, accuracy_K = measure(linear(2), 2, WIDTH, data, data.train, predicted_KN)
+    assert torch.equal(predicted_KN, linear(2)(data.inputs(data.train.images_NP)[None]).argmax(-1).to(torch.uint8))
+    assert torch.equal(accuracy_K, (predicted_KN == data.train.labels_N).double().mean(1))
+
+
 def test_what_is_recorded_is_the_loss_without_label_smoothing() -> None:
     settings = {"model": {"depth": 1, "width": 8}, "train": {"batch_size": 16, "precision": "fp64"}}
     plain = only_group(experiment(**settings))

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.study import Study, is_number
 from bnexp.config.text import listed
 from bnexp.errors import InputError, nearest
@@ -17,6 +18,7 @@ from bnexp.report.figures.differences import difference_figure
 from bnexp.report.figures.frame import FileKind, figure_bytes
 from bnexp.report.figures.heat_map import heat_map_figure
 from bnexp.report.figures.ladder import ladder_figure
+from bnexp.report.figures.misclassified import misclassified_figure
 from bnexp.report.figures.probe_landscape import landscape_bands_figure, slices_figure
 from bnexp.report.figures.probe_layers import (
     activations_figure,
@@ -27,9 +29,12 @@ from bnexp.report.figures.probe_layers import (
 from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.figures.sweep import sweep_figure, usable_range_figure
 from bnexp.report.style import short_keys
+from bnexp.store.checkpoints import IMAGES, Checkpoints
 from bnexp.store.files import replace
 
 FILES: tuple[FileKind, ...] = ("png", "svg", "pdf")
+LACKING = {"misclassified": "no two arms have predictions for the same test images, or none that differ"}
+"""Why a picture that isn't of a probe has nothing to show."""
 
 PROBE_FIGURES: dict[str, Callable[[Probed], Figure | None]] = {
     "gradient_norms": gradient_norms_figure,
@@ -65,11 +70,13 @@ def draw(kind: str, study: Study, comparison: Comparison) -> Figure:
         raise InputError(f"{kind}: nothing to show yet, {reason}")
     if figure := there[kind].figure():
         return figure
-    raise InputError(f"{kind}: nothing to show, its probe was not taken")
+    raise InputError(f"{kind}: nothing to show, {LACKING.get(kind, 'its probe was not taken')}")
 
 
 def pictures(study: Study, comparison: Comparison) -> dict[str, Picture]:
-    """Return the pictures that apply, by name: curves, time, over_<setting>, differences, ladder, ranges, …, probes.
+    """Return the pictures that apply, by name.
+
+    These are curves, time, over_<setting>, differences, ladder, ranges, heat_map, misclassified, and those of probes.
 
     Args:
         study: the trials and their curves; with its probes for the pictures of those.
@@ -104,6 +111,14 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
         yield "ranges", Picture(partial(usable_range_figure, study, comparison), finished)
     if not comparison.data_sets and (crossed := crossed_keys(comparison)):
         yield "heat_map", Picture(partial(heat_map_figure, study, comparison, *crossed), finished)
+    if having := [run for run in study.records.values() if Checkpoints(run.path).has_images]:
+        damaged = "" if all(run.images for run in having) else f"checkpoints/{IMAGES} is damaged"
+        yield "misclassified", Picture(partial(_misclassified_figure, study, comparison), damaged)
+
+
+def _misclassified_figure(study: Study, comparison: Comparison) -> Figure | None:
+    found = misclassified(study, comparison)
+    return misclassified_figure(study, found, study.title) if found else None
 
 
 def probe_figures(study: Study, *, title: str) -> Iterator[tuple[str, Figure]]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import METRICS, Study
 from bnexp.config.keys import leaves
@@ -21,10 +22,12 @@ from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
 from bnexp.report.comparison_views import usable_text
 from bnexp.report.figures.ladder import ladder_figure
+from bnexp.report.figures.misclassified import misclassified_figure
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
+from bnexp.report.misclassified import images_table, shown_table
 from bnexp.report.style import ON_DARK, short_keys, value_text
 from bnexp.report.table import MISSING, Column, Table, plain_table
 from bnexp.report.views import view_table
@@ -85,6 +88,15 @@ WORDS = {
 }
 """By the name of the picture."""
 
+MISCLASSIFIED = Words(
+    "Images that one gets wrong and the other right",
+    "Grids of test images with their labels and the classes predicted: those that an arm gets wrong and the baseline "
+    "right, and the other way round, arm by arm.",
+    "The images on which an arm and the baseline differ in the most seeds; their numbers are below.",
+    "They are picked because they differ: they are extremes, not typical, and don’t say why. Two trainings of one arm "
+    "with different seeds differ in many images, too; the last column of the table says in how many.",
+)
+
 
 PACKAGE = "bnexp.report.html"
 
@@ -95,7 +107,8 @@ def page(study: Study, comparison: Comparison) -> str:
     Names that come from configurations are text wherever they stand: the template escapes them, the charts'
     numbers are JSON that can't end its script element, and the script writes text nodes only.
     """
-    charts = chart_data(study, comparison)
+    charts, images = chart_data(study, comparison), misclassified(study, comparison)
+    grids = images and misclassified_figure(study, images, title="")
     return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
@@ -105,6 +118,8 @@ def page(study: Study, comparison: Comparison) -> str:
         tables=comparison_tables(comparison),
         ladder=svg_uri(ladder_figure(study, comparison)) if comparison.ladder else None,
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
+        images=images and [images_table(study, comparison, images.arms), shown_table(study, images)],
+        grids=grids and ("misclassified", MISCLASSIFIED, svg_uri(grids)),
         trials=trials_table(study),
         arm_settings=settings_table(study.settings, comparison.baseline),
         baseline_settings=baseline_table(study.settings, comparison.baseline),

@@ -9,11 +9,13 @@ from functools import cache
 from gzip import decompress
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.study import Study
 from bnexp.config.data import DataSettings
 from bnexp.config.model import ModelSettings
@@ -21,6 +23,7 @@ from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import (
+    MISCLASSIFIED,
     WORDS,
     baseline_table,
     comparison_tables,
@@ -30,9 +33,10 @@ from bnexp.report.html.page import (
     trials_table,
 )
 from bnexp.report.html.templates import script_json
+from bnexp.report.misclassified import images_table, shown_table
 from bnexp.report.style import KNOWN, ON_DARK, arm_styles
 from bnexp.report.table import in_print
-from tests.helpers import crossed
+from tests.helpers import crossed, keep_predictions
 from tests.report.figures.made_up import probe_tables
 from tests.report.html.made_up_study import HOSTILE, compared, settings, study
 
@@ -343,6 +347,39 @@ def test_every_picture_of_a_probe_has_words_and_is_part_of_the_page() -> None:
     sources = [attributes["src"] or "" for attributes in parsed.all("img")]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "Inside" not in Parsed(page_of(study())).visible
+
+
+def test_misclassified_images_have_a_section_with_counts_a_picture_and_their_numbers(tmp_path: Path) -> None:
+    predicted = [[0, 1, 2], [0, 1, 1], [1, 1, 1], [0, 2, 1]]  # by two seeds of none, then by two of before
+    records = {"made-up-1": keep_predictions(tmp_path / "run", [0, 1, 2], predicted)}
+    made = replace(study(seeds=2), records=records)
+    parsed, comparison = Parsed(page_of(made)), compared(made)
+    assert "Test images" in parsed.text("h2")
+    assert [attributes["alt"] for attributes in parsed.all("img")] == [MISCLASSIFIED.kind]
+    assert MISCLASSIFIED.trap in parsed.visible
+    found = misclassified(made, comparison)
+    assert found is not None
+    counts, shown = images_table(made, comparison, found.arms), shown_table(made, found)
+    assert counts.rows == (("before", "2", "1.5 [0.0, 3.0]", "0.0 [0.0, 0.0]", "0.5 [0.0, 3.0]", "0.5"),)
+    assert counts.notes == ("Of 3 test images; mean over the pairs with its 95 % interval.",)
+    assert shown.rows == (
+        ("before", "0", "0", "1", "1 of 2", "0 of 2"),
+        ("before", "1", "1", "2", "1 of 2", "0 of 2"),
+        ("before", "2", "2", "1", "2 of 2", "1 of 2"),
+    )
+    assert "Test images" not in Parsed(page_of(study())).visible
+
+
+def test_the_counts_say_which_point_was_chosen_and_how_many_pairs_are_lacking(tmp_path: Path) -> None:
+    record = keep_predictions(tmp_path / "run", [0, 1], [[0, 1]] * 7)
+    made = replace(study(seeds=2, grid={"train.lr": [0.1, 0.2]}), records={"made-up-1": record})
+    comparison = compared(made)
+    found = misclassified(made, comparison)
+    assert found is not None
+    assert images_table(made, comparison, found.arms).notes == (
+        "Of 2 test images; mean over the pairs, at lr\u00a00.2, which none chose on validation images. "
+        "Predictions of 1 of 2 pairs are kept.",
+    )
 
 
 @pytest.mark.parametrize("name", HOSTILE[:2])
