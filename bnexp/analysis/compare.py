@@ -100,6 +100,7 @@ def compare_arms(
         grid_keys=keys,
         rows=tuple(arm_rows(paired, keys, baseline, metric)),
         points=int(paired["point"].nunique()),
+        images=study.chance.images if study.chance and metric == "final_test_accuracy" else None,
         tuned=bool(study.tuning),
         evaluations=tuple(evaluation_rows(study, keys, baseline)),
         data_sets=_name_data_sets(paired, different),

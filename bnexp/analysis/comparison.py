@@ -343,6 +343,8 @@ class Comparison:
     """The error of the first of them, in one line; empty where that isn't known."""
     diverged: int = 0
     """Trials that ended diverged."""
+    images: int | None = None
+    """Test images behind each accuracy; None where that isn't known, or the metric is another."""
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False

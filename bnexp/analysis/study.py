@@ -115,6 +115,8 @@ class Chance:
     margin: float = ABOVE_CHANCE
     measured: bool = False
     """True if it is the accuracy before training, since the number of classes isn't known."""
+    images: int | None = None
+    """The fewest images that a final accuracy is measured on; None where that isn't known."""
 
     @property
     def above(self) -> float:
@@ -135,7 +137,7 @@ def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
         return None
     share = 1 / known[0].classes
     images = min(shape.test or shape.val or shape.train for shape in known)
-    return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)))
+    return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)), images=images)
 
 
 @dataclass(frozen=True)

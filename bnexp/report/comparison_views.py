@@ -17,6 +17,7 @@ from bnexp.analysis.comparison import (
     Overall,
     RobustnessRow,
 )
+from bnexp.analysis.stats import wilson_interval
 from bnexp.analysis.study import ABOVE_CHANCE, chosen_by, lower_is_better
 from bnexp.config.text import counted, listed
 from bnexp.report.columns import (
@@ -61,12 +62,26 @@ def equal_table(comparison: Comparison) -> Table:
     ]
     if any(row.failed for row in rows):
         columns.append(column("failed", ["failed"], count, drop=1))
-    notes = interval_notes(metric, rows)
+    notes = [*interval_notes(metric, rows), *_images_note(comparison)]
     if pairs == 1:
         notes.append("One seed shows no spread: no interval and no test. Ask for more with seeds: 6.")
     if any(row.n and row.mean is None for row in rows):
         notes.append("No mean where a trial's value isn't finite.")
     return Table(tuple(columns), rows, "Equal settings", tuple(notes), name="equal")
+
+
+def _images_note(comparison: Comparison) -> Iterator[str]:
+    """Say what the choice of test images leaves open, where that is more than the seeds do."""
+    widest = 0.0
+    for row in comparison.rows:
+        if comparison.images and row.mean is not None and row.low is not None and row.high is not None:
+            low, high = wilson_interval(round(row.mean * comparison.images), comparison.images) or (0.0, 0.0)
+            widest = max(widest, high - low if high - low > row.high - row.low else 0)
+    if widest:
+        yield (
+            f"These intervals are over seeds. {comparison.images:,} other test images would move a mean by up to "
+            f"± {widest / 2:.3f} (95 %, binomial), which is not in them. A paired difference mostly moves less."
+        )
 
 
 def _epochs_column(comparison: Comparison, legend: str, drop: int = 0) -> Column[ArmRow]:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.comparison import BestRow, Comparison, Overall, RobustnessRow
+from bnexp.analysis.stats import wilson_interval
 from bnexp.errors import InputError
 from bnexp.report.table import Table
 from bnexp.report.views import VIEWS, frame, tables, view_table
@@ -50,9 +51,19 @@ def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
     assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
     assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
     assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
-    assert (
-        len(tables(whole, "all")) == len(VIEWS) - 5
-    )  # no probe, no seeds added, no ladder, and neither plan nor across was asked for
+    unasked = {"evaluation", "sequence", "ladder", "plan", "across"}
+    assert len(tables(whole, "all")) == len(VIEWS.keys() - unasked)
+
+
+def test_where_few_images_leave_more_open_than_the_seeds_a_note_says_how_much(comparison: Comparison) -> None:
+    def notes(images: int | None) -> str:
+        return " ".join(tables(replace(comparison, images=images), "equal")[0].notes)
+
+    intervals = [wilson_interval(round(100 * row.mean), 100) for row in comparison.rows]
+    widest = max(high - low for low, high in intervals)
+    assert f"100 other test images would move a mean by up to ± {widest / 2:.3f}" in notes(100)
+    assert "other test images" not in notes(10**9)
+    assert "other test images" not in notes(None)
 
 
 @pytest.mark.parametrize("view", ["main", "equal", "time", "all"])
