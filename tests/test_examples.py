@@ -36,8 +36,9 @@ def test_torchvisions_networks_train(name: str) -> None:
         assert np.isfinite(curve(records, group.numbers[0])[:, 0]).all()
 
 
-def test_lenet_trains_with_every_norm() -> None:
-    config = load(FOLDER / "lenet5.yaml", SMALL | {"model.arguments": {"num_classes": 3}})
+@pytest.mark.parametrize(("name", "side"), [("lenet5", 28), ("mixer", 8), ("unet", 8)])
+def test_small_networks_train_in_every_arm(name: str, side: int) -> None:
+    config = load(FOLDER / f"{name}.yaml", SMALL | {"model.arguments": {"num_classes": 3}})
     for group in groups(trials(config)):
-        records = [each.record for each in finished(group, made_up_data(group, 16, side=28, test=4))]
+        records = [each.record for each in finished(group, made_up_data(group, 16, side=side, test=4))]
         assert np.isfinite(curve(records, group.numbers[0])).all()

@@ -2,7 +2,7 @@
 what came since the last checkpoint."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,12 @@ def test_of_a_group_that_some_trials_have_left_the_others_are_kept() -> None:
     latest = keeps.latest(0)
     assert latest
     assert (latest.trials, latest.arrays["network.w"].shape) == ((1,), (1, 1))
+
+
+def test_what_people_should_know_of_a_training_is_written_into_the_log() -> None:
+    folder, one = Folder(), event(job(0, 1), 1)
+    recorder(folder)(replace(one, progress=replace(one.progress, notes=("launched kernel by kernel",))))
+    assert folder.notes == ["trials 0, 1: launched kernel by kernel"]
 
 
 def test_an_event_for_people_changes_nothing() -> None:
