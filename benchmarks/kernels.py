@@ -7,18 +7,21 @@ runs in a process of its own, whose made-up driver is that of `tests/gpu`.
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bnexp.config.load import load
 from bnexp.data.catalog import DataShape
 from bnexp.plan import TrialGroup, groups, trials
+from bnexp.training import work
 from bnexp.training.graphs import Act, GraphedEvaluation
 from bnexp.training.group_state import GroupTrainState
 from tests.gpu.fake_cuda import blank_data, compile_driver, environment, fake_cuda, update_inputs
@@ -97,34 +100,54 @@ def groups_of(study: Study) -> Sequence[TrialGroup]:
     return groups(trials(load(ROOT / "configs" / f"{study.config}.yaml", study.overrides)))
 
 
-def count(group: TrialGroup, shape: DataShape) -> tuple[Counter[str], Counter[str]]:
-    """Return what an update launches, as kernels of its graph, and an evaluation, whose graph is one launch."""
-    train_state, replays = GroupTrainState(group, blank_data(shape)), Counter[str]()
+@contextmanager
+def fused_kernels() -> Iterator[None]:
+    """Switch the fused kernels on; each launch counts as one."""
+    from bnexp.nn import fused  # Triton, which not every torch has
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "FUSED_KERNELS", True)
+        patch.setattr(fused, "launch", lambda kernel, rows, *arguments, **constants: rows.clone())
+        yield
+
+
+def update_kernels(group: TrialGroup, shape: DataShape) -> Counter[str]:
+    """Return what an update launches, as kernels of its graph."""
+    train_state, given = GroupTrainState(group, blank_data(shape)), update_inputs(group)
+    train_state.update(*given)  # begins what is made once
+    return counted(lambda: train_state.update(*given))
+
+
+def evaluation_launches(group: TrialGroup, shape: DataShape) -> Counter[str]:
+    """Return what an evaluation launches; its graph is one launch."""
+    replays = Counter[str]()
 
     def record(act: Act, streams: object) -> Act:
         act()
         return lambda: replays.update(["graph"])
 
-    given, evaluation = update_inputs(group), GraphedEvaluation(train_state, record)
-    train_state.update(*given)
+    evaluation = GraphedEvaluation(GroupTrainState(group, blank_data(shape)), record)
     for step in (0, 1):  # the second records
         evaluation(step)
     replays.clear()
-    found = counted(lambda: evaluation(2))
-    return counted(lambda: train_state.update(*given)), found + replays
+    return counted(lambda: evaluation(2)) + replays
 
 
 def table(*, details: bool) -> str:
     """Return the counts as Markdown, with details those of each operation."""
-    rows = ["| study | arms | trials | kernels of an update | to reach | launches of an evaluation | to reach |"]
-    rows.append("|---|---|---|---|---|---|---|")
+    of_update = "kernels of an update | with fused ones | to reach"
+    rows = [f"| study | arms | trials | {of_update} | launches of an evaluation | to reach |"]
+    rows.append("|---|---|---|---|---|---|---|---|")
     for study in STUDIES:
         for group in groups_of(study):
-            update, evaluation = count(group, study.shape)
+            update, evaluation = update_kernels(group, study.shape), evaluation_launches(group, study.shape)
+            with fused_kernels():
+                fewer = update_kernels(group, study.shape)
             name, arms = " ".join((study.config, *study.overrides)), ", ".join(group.arms)
             limits = ["" if limit is None else f"{limit}" for limit in (study.update, study.evaluation)]
-            cells = [name, arms, len(group.trials), f"{update.total():,}", limits[0], f"{evaluation.total():,}"]
-            rows.append(f"| {' | '.join(map(str, [*cells, limits[1]]))} |")
+            totals = [f"{found.total():,}" for found in (update, fewer, evaluation)]
+            cells = [name, arms, len(group.trials), *totals[:2], limits[0], totals[2], limits[1]]
+            rows.append(f"| {' | '.join(map(str, cells))} |")
             if details:
                 rows += [f"  update: {dict(update.most_common())}", f"  evaluation: {dict(evaluation.most_common())}"]
     return "\n".join(rows)

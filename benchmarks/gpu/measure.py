@@ -30,6 +30,7 @@ MEASUREMENTS = {
         sweep.at_once, {"overrides": ("data.name=digits", "train.steps=2"), "sizes": (1, 2), "rounds": 1}
     ),
     "kernel_share": Measurement(sweep.kernel_share, {"overrides": DIGITS, "steps": 2}),
+    "fused": Measurement(sweep.fused, {"studies": (DIGITS,), "steps": 2, "rounds": 1}),
     "waiting": Measurement(sweep.whole_epoch, {"images": 256, "seeds": 1}),
     "convolutions": Measurement(convolutions.alone, {"width": 2, "steps": 1, "images": 128, "workers": 0, "rounds": 1}),
     "together": Measurement(convolutions.together, {"width": 2, "steps": 1, "trials": 2, "rounds": 1}),

@@ -155,6 +155,7 @@ PARTS = (
     _measured("sweep", "320 trials against a plain loop", "mnist"),
     _measured("at_once", "Trials at once", "mnist"),
     _measured("kernel_share", "Share of an update in kernels", "mnist"),
+    _measured("fused", "Fused kernels", "mnist"),
     _measured("waiting", "Calls that wait"),
     _measured("convolutions", "Convolutional networks against other programs"),
     _measured("together", "Convolutional networks at once"),

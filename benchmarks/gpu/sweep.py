@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from unittest import mock
 
 import torch
 from torch._C._autograd import DeviceType
@@ -19,6 +20,7 @@ from bnexp.data.catalog import DataShape
 from bnexp.data.dataset import Dataset, Split
 from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
+from bnexp.training import work
 from bnexp.training.graphs import updater
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import train
@@ -97,6 +99,28 @@ def kernel_share(device: torch.device, overrides: Sequence[str] = TEN_SEEDS, ste
             at_least=80,
             detail=f"{1000 * seconds / steps:.3f} ms an update",
         )
+
+
+def fused(
+    device: torch.device, studies: Sequence[Sequence[str]] = (TEN_SEEDS, ()), steps: int = 200, rounds: int = 5
+) -> Iterator[Figure]:
+    """Time updates with the kernels of `bnexp/nn/fused.py` over the same without them."""
+    for overrides in studies:
+        loaded = load_study(list(overrides), device)
+        for group in loaded.groups:
+            acts = {}
+            for switch in (False, True):
+                with mock.patch.object(work, "FUSED_KERNELS", switch):
+                    acts[f"{switch}"] = partial(_repeat, _stepper(group, loaded.data, device), steps)
+            without, fewer = (each.median / steps for each in in_turn(acts, rounds).values())
+            yield Figure(
+                f"An update of {_named(group)} with fused kernels: the time of one without, times",
+                fewer / without,
+                "×",
+                counted(rounds, "round"),
+                at_most=0.95,
+                detail=f"{1000 * fewer:.3f} ms over {1000 * without:.3f} ms",
+            )
 
 
 def kernel_seconds(events: Iterable[FunctionEventAvg]) -> float:

@@ -25,7 +25,15 @@ from bnexp.training.divergence import Divergence
 from bnexp.training.numerics import autocast, dtype_of, totals_dtype
 from bnexp.training.optimizers import Rows
 from bnexp.training.side_by_side import side_by_side
-from bnexp.training.work import between_records, branches, kept_predictions, one_buffer, shard_sizes, total_steps
+from bnexp.training.work import (
+    between_records,
+    branches,
+    fused_kernels,
+    kept_predictions,
+    one_buffer,
+    shard_sizes,
+    total_steps,
+)
 
 CHUNK_NUMBERS = {"cpu": 2**21, "cuda": 2**25, "mps": 2**25}
 """Numbers of one layer's output held at a time over all trials. On a CPU they fit the caches and still fill products
@@ -104,6 +112,11 @@ class GroupTrainState:
         row = math.gcd(*(theta[0].numel() for theta in self.network.parameters()))
         buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
         self.shards = shards(self.network, draws, shard_sizes(group, self.device))
+        self._networks = [shard.network for shard in self.shards]
+        if fused_kernels(self._train, self.device):
+            from bnexp.nn.fused import fused  # Triton, which not every torch has
+
+            self._networks = [fused(network) for network in self._networks]
         # Trials of a seed share what they draw, so that one has to wait for the other.
         self._draws = any(isinstance(layer, Dropout | Noise | OwnDropout) for layer in self.network.modules())
         self._branches = branches(models[0], self.device)
@@ -209,18 +222,18 @@ class GroupTrainState:
     ) -> tuple[Float[Tensor, " K"], Parts]:
         """Return every trial's loss on images that pass at once, and every shard's gradient, clipped if asked."""
 
-        def compute(shard: Shard, clip: Clipping | None) -> tuple[Float[Tensor, " k"], Matrices]:
+        def compute(shard: Shard, network: nn.Module, clip: Clipping | None) -> tuple[Float[Tensor, " k"], Matrices]:
             if not shard.network.training:
                 train_mode(shard.network)
             shard.draws.start_pass()
             rows = shard.rows(len(x_SBP), len(self.group.trials))
-            logits_KBC = self._forward(shard.network, x_SBP[rows])
+            logits_KBC = self._forward(network, x_SBP[rows])
             labels_kB = labels_KB[shard.first : shard.end]
             loss_K = losses(logits_KBC, labels_kB, self._train.label_smoothing).mean(1)
             gradient = shard.gradient(loss_K.sum())
             return loss_K.detach(), clip(gradient) if clip else gradient
 
-        acts = [partial(compute, shard, clip) for shard, clip in zip_longest(self.shards, clips)]
+        acts = [partial(compute, *each) for each in zip_longest(self.shards, self._networks, clips)]
         found, parts = zip(*side_by_side(acts, 1 if self._draws else self._branches), strict=True)
         return found[0] if len(found) == 1 else torch.cat(found), parts
 

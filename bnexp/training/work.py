@@ -58,6 +58,15 @@ def one_buffer(model: ModelSettings, device: torch.device, row: int) -> bool:
     return device.type == "cuda" and trials_at_once(model, device) is None and row >= SHORTEST_ROW
 
 
+FUSED_KERNELS = False
+"""Whether a GPU uses the kernels of `bnexp/nn/fused.py`: off until one has shown that they win."""
+
+
+def fused_kernels(train: TrainSettings, device: torch.device) -> bool:
+    """Tell whether bias, batch norm and activation are one kernel in an update on a device; never in bfloat16."""
+    return FUSED_KERNELS and device.type == "cuda" and train.precision != "bf16"
+
+
 LAYER_MACS = 4e6
 """What calling a layer forward and backward takes in an update besides its MACs, in MACs."""
 CORE_SPEED = 3e10
