@@ -27,6 +27,7 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Beside a busy program": busy.run,
     "Trials at once": lambda: trials_at_once.run(CPU),
     "Convolutions": convolutions.run,
+    "Norm kinds": convolutions.norm_kinds,
     "Recording": recording.run,
     "Probes": probes.run,
     "Whole commands": processes.run,

@@ -1,5 +1,6 @@
 """Convolutional networks: bnexp's updates beside plain loops', alone and many at once."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
@@ -30,7 +31,12 @@ KINDS: dict[str, object] = {
     "batch": "batch",
     "noisy_batch": "noisy_batch",
     "layer": "layer",
+    "mean": "mean",
+    "variance": "variance",
+    "renorm": "renorm",
     "group": {"kind": "group", "groups": 4},
+    "instance": "instance",
+    "rms": "rms",
     "whiten": "whiten",
     "whiten, groups of 4": {"kind": "whiten", "group_size": 4},
 }
@@ -47,7 +53,14 @@ def run(rounds: int = 5, steps: int = 4) -> str:
     """Return the tables for a CPU as Markdown, per trial and step."""
     device = torch.device("cpu")
     with numerics(group_of(SMALL_VGG, 1).settings.train, device):
-        return "\n\n".join([_against_loop(device, rounds, steps), _norm_kinds(device, rounds)])
+        return _against_loop(device, rounds, steps)
+
+
+def norm_kinds(rounds: int = 5) -> str:
+    """Return the costs of the kinds of norm on a CPU as Markdown."""
+    device = torch.device("cpu")
+    with numerics(group_of(SMALL_VGG, 1).settings.train, device):
+        return _norm_kinds(device, rounds)
 
 
 def _against_loop(device: torch.device, rounds: int, steps: int) -> str:
@@ -74,15 +87,17 @@ def _against_loop(device: torch.device, rounds: int, steps: int) -> str:
 
 
 def _norm_kinds(device: torch.device, rounds: int) -> str:
-    """Time a step with each kind of norm, and whitening in groups."""
+    """Time a step with each kind of norm, and whitening in groups, in seconds of the processor."""
     rows = ["| network | " + " | ".join(KINDS) + " |", "|---" * (1 + len(KINDS)) + "|"]
     for name, (model, count, steps) in COSTS.items():
         acts = {}
-        for kind, norm in KINDS.items():
+        kinds = [kind for kind in KINDS if kind != "instance" or "family" in model]
+        for kind, norm in ((kind, KINDS[kind]) for kind in kinds):
             group = group_of(model | {"norm": norm}, count)
             acts[kind] = ours(group, made_up(group, device), None, steps)
-        times = after_warm_up(in_turn(acts, rounds + 1))
-        cells = [f"{times[kind].median / times['batch'].median:.2f}×" for kind in KINDS]
+        times = after_warm_up(in_turn(acts, rounds + 1, time.process_time))
+        found = {kind: f"{each.median / times['batch'].median:.2f}×" for kind, each in times.items()}
+        cells = [found.get(kind, "–") for kind in KINDS]
         milliseconds = 1000 * times["batch"].median / steps / count
         rows.append(f"| {name}: batch {milliseconds:.2f} ms | " + " | ".join(cells) + " |")
     head = (

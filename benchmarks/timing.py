@@ -27,12 +27,17 @@ class Timed:
         return f"{self.median:.2f} ({min(self.seconds):.2f} to {max(self.seconds):.2f})"
 
 
-def in_turn(programs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Timed]:
+Clock = Callable[[], float]
+
+
+def in_turn(
+    programs: Mapping[str, Callable[[], object]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, Timed]:
     """Run every program once a round and return the times by name."""
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
-            seconds[name].append(timed(program))
+            seconds[name].append(timed(program, clock))
     return {name: Timed(tuple(each)) for name, each in seconds.items()}
 
 
@@ -41,13 +46,13 @@ def after_warm_up(times: Mapping[str, Timed]) -> dict[str, Timed]:
     return {name: Timed(each.seconds[1:]) for name, each in times.items()}
 
 
-def timed(act: Callable[[], object]) -> float:
+def timed(act: Callable[[], object], clock: Clock = time.perf_counter) -> float:
     """Return the seconds that an act takes, work on a GPU included."""
     wait()
-    started = time.perf_counter()
+    started = clock()
     act()
     wait()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def wait() -> None:
