@@ -10,6 +10,7 @@ import typer
 import yaml
 from typer.core import TyperGroup
 
+import bnexp
 from bnexp.cli.main import app
 from bnexp.config.load import resolve
 
@@ -20,6 +21,7 @@ GENERATED = {DOCS / "claims.md", DOCS / "settings.md"}
 MOST_README_LINES = 160
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = ("python", "yaml")
 COMMAND = re.compile(r"^(?:\$ )?bnexp ((?:[a-z]+ )?[a-z]+)\b(.*)$", re.MULTILINE)
 
 
@@ -106,7 +108,9 @@ def test_every_command_that_a_page_names_exists_and_takes_the_options(page: Path
 
 @pytest.mark.parametrize(("page", "example"), examples("yaml"))
 def test_every_example_in_yaml_is_a_configuration_or_a_part_of_one(page: str, example: str) -> None:
-    raw = yaml.safe_load(example.replace("my_net.py:Net", "examples/networks/lenet5.py:LeNet5"))
+    for named, there in (("my_net.py:Net", "lenet5.py:LeNet5"), ("mixer.py:Mixer", "mixer.py:Mixer")):
+        example = example.replace(named, f"examples/networks/{there}")
+    raw = yaml.safe_load(example)
     assert resolve({"name": "example"} | raw, page).name == raw.get("name", "example")
 
 
@@ -125,6 +129,17 @@ def test_the_examples_of_the_page_about_python_run_one_after_the_other(
         if page == "docs/python.md":
             exec(example.replace('"epochs": 10', '"epochs": 1').replace('"seeds": 6', '"seeds": 2'), names)
     assert (tmp_path / "curves.png").exists()
+
+
+def test_the_tutorial_of_an_own_network_goes_from_its_file_to_a_comparison(tmp_path: Path) -> None:
+    pages = {kind: [example for page, example in examples(kind) if "own-network-tutorial" in page] for kind in CODE}
+    (code,), (experiment,) = (pages[kind] for kind in CODE)
+    for file, written in (("mixer.py", code), ("mixer.yaml", experiment)):
+        assert written == (ROOT / "examples" / "networks" / file).read_text()
+        (tmp_path / file).write_text(written)
+    small = {"seeds": 2, "train.epochs": 1, "data.train_size": 128, "data.test_size": 32}
+    run = bnexp.run(tmp_path / "mixer.yaml", small, runs=tmp_path, workers=1, progress=False)
+    assert set(run.compare().equal["arm"]) == {"none", "as_written", "batch"}
 
 
 def test_the_statistics_by_hand_give_what_the_page_says() -> None:
