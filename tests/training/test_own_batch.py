@@ -1,4 +1,4 @@
-"""Batch norm whose batch isn't the optimiser's, against programs in plain PyTorch: frozen statistics."""
+"""Batch norm whose batch isn't the optimiser's, against programs in plain PyTorch: slices, micro-batches, frozen."""
 
 import copy
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnexp.config.norm import NORMS
+from bnexp.nn.build import skeleton
 from bnexp.nn.norm import RunningNorm, freeze_statistics, train_mode
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.streams import stream_seed
@@ -154,7 +155,7 @@ FAMILIES_AND_TOKENS = FAMILIES | {
 }
 
 
-@pytest.mark.parametrize("kind", ["batch", "whiten"])
+@pytest.mark.parametrize("kind", ["batch", "whiten", "renorm"])
 @pytest.mark.parametrize("family", FAMILIES_AND_TOKENS)
 def test_slices_and_micro_batches_are_one_arithmetic_everywhere(family: str, kind: str) -> None:
     if family == "rnn" and not NORMS[kind].in_rnn:
@@ -168,6 +169,19 @@ def test_slices_and_micro_batches_are_one_arithmetic_everywhere(family: str, kin
         snapshots.append(finished(group, data)[-1].snapshot().arrays)
     for name, array in snapshots[0].items():
         assert_close(array, snapshots[1][name], TOGETHER_FLOAT64)
+
+
+@pytest.mark.parametrize(("name", "norm"), [("Small", {}), ("perceptron", {}), ("rows_of_tokens", {"kind": "batch"})])
+def test_slices_in_a_module_are_of_whole_images(name: str, norm: dict[str, str]) -> None:
+    raw = {"family": "module", "source": f"{user_networks.__file__}:{name}"}
+    models = [grouped(raw | {"norm": norm | {"over": over}})[0].settings.model for over in (MICRO, None)]
+    sliced, whole = (skeleton([model], (1, 4, 4), 3, dtype=torch.float64).train() for model in models)
+    x_SBP = noise(1, BATCH, 16)
+    by_hand = torch.cat([whole(part) for part in x_SBP.split(MICRO, 1)], 1)
+    assert_close(sliced(x_SBP).detach(), by_hand.detach(), PLAIN_FLOAT64)
+    for key, tensor in sliced.state_dict().items():
+        if "running" in key:
+            assert_close(tensor, whole.state_dict()[key], PLAIN_FLOAT64)
 
 
 @pytest.mark.parametrize("family", ["mlp", "vgg"])

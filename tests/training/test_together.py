@@ -58,6 +58,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
     only = draw(st.sampled_from(["all", "all", "norm"])) if kind != "none" and affine != "none" else "all"
     blocks = family == "resnet" or residual
     schemes = ["he", "xavier", "orthogonal", *(["fixup", "skipinit"] * 2 if blocks and kind == "none" else [])]
+    size = draw(st.sampled_from([8, 15]))
     return {
         "model": {
             "family": family,
@@ -76,6 +77,7 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
                 "addition": draw(st.sampled_from(PLACES)),
                 "input": draw(st.booleans()) and kind not in ("group", "whiten"),
                 "affine": affine,
+                "over": draw(st.sampled_from([None, 4])) if "over" in NORMS[kind].options and size == 8 else None,
                 "statistics": draw(st.sampled_from(["ema", "population"][: 2 - NORMS[kind].averages_in_training])),
                 "groups": 2,
                 # Few enough that a batch has more images: else rounding decides about the eigenvectors.
@@ -85,7 +87,8 @@ def experiments(draw: st.DrawFn) -> dict[str, Any]:
         "arms": {"only": {}},
         "train": {
             "steps": draw(st.integers(2, 7)),
-            "batch_size": draw(st.sampled_from([8, 15])),
+            "batch_size": size,
+            "accumulate": draw(st.sampled_from([1, 2])) if size == 8 else 1,
             "sampling": draw(st.sampled_from(["epoch", "replacement"])),
             "drop_last": draw(st.booleans()),
             "optimizer": optimizer,
