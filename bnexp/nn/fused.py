@@ -155,7 +155,10 @@ class FusedLayer(nn.Module):
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
         linear, norm = self._linear, self._norm
-        if x_SBC.shape[1] > LARGEST_BATCH or (norm is not None and not norm.training):  # which may be frozen
+        batch = x_SBC.shape[1]
+        # It may be frozen, or cut a batch into slices.
+        other = norm is not None and (not norm.training or norm.slices(batch) > 1)
+        if batch > LARGEST_BATCH or other:
             y_KBC: Tensor = self._layer(x_SBC)
             return y_KBC
         bias_D = None if linear.bias is None else linear.bias.view(-1)
