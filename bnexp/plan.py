@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any, TypeVar
 
-from bnexp.config.experiment import HOW_CLOSE, ExperimentConfig
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.keys import below
 from bnexp.config.model import WITH_SCALARS
 from bnexp.config.source import change_sources, without_folder
 from bnexp.config.sweep import Point
 from bnexp.config.text import have, listed
 from bnexp.config.trial import RECORDS, TrialSettings, effective
+from bnexp.config.tuning import HOW_CLOSE
 
 T = TypeVar("T")
 
@@ -99,10 +100,10 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     """
     numbers = count()
     return tuple(
-        Trial(next(numbers), arm, point, seed, settings)
+        Trial(next(numbers), arm, point, seed, settings[seed % config.studies])
         for point in config.points()
         for arm in config.arms
-        for settings in [config.settings(arm, point)]
+        for settings in [[config.settings(arm, point, study) for study in range(config.studies)]]
         for seed in config.seeds
     )
 

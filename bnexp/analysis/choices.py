@@ -1,6 +1,7 @@
 """What arms choose on validation images: a grid point, which the metric then measures, and settings that are tuned."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nextafter
 from typing import Any
@@ -13,12 +14,13 @@ from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.conditions import Cell, Condition
 from bnexp.analysis.pairing import FINISHED, INACTIVE, balanced, grid_points, paired_fields
 from bnexp.analysis.stats import ROUNDING, first_reached, mean_interval
-from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better
-from bnexp.config.experiment import Choice, ExperimentConfig, TuneSettings, search_config
+from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better, units
+from bnexp.config.experiment import ExperimentConfig, search_config
 from bnexp.config.keys import is_key
 from bnexp.config.sweep import Point, points
 from bnexp.config.text import counted, listed
 from bnexp.config.trial import TrialSettings, with_changes
+from bnexp.config.tuning import Choice, TuneSettings
 from bnexp.errors import BnexpError
 from bnexp.store.reader import RunRecord
 
@@ -56,16 +58,22 @@ def best_rows(paired: pd.DataFrame, study: Study, baseline: str, metric: str) ->
     for arm, found in best.items():
         mine, other = at_best[arm]["value"], at_best.get(baseline, once[:0])["value"]
         seeds = mine.index.intersection(other.index) if arm != baseline else mine.index[:0]
+        values, treated, partners = (_by_unit(study, each) for each in (mine, mine[seeds], other[seeds]))
         yield BestRow(
             arm=arm,
             baseline=baseline,
             point=points[found.point],
-            n=len(mine),
-            **vars(mean_interval(mine.to_numpy(), bounds(metric))),
-            pairs=len(seeds),
-            **paired_fields(mine[seeds].to_numpy(), other[seeds].to_numpy(), metric),
+            n=len(values),
+            **vars(mean_interval(values, bounds(metric))),
+            pairs=len(treated),
+            **paired_fields(treated, partners, metric),
             **_choice(found, paired[paired["arm"] == arm], tried[arm], points),
         )
+
+
+def _by_unit(study: Study, values: "pd.Series[float]") -> NDArray[np.float64]:
+    """Return the means of values by seed over what statistics count; see units."""
+    return values.groupby(units(study, values.index)).mean(skipna=False).to_numpy()
 
 
 def best_point(trials: pd.DataFrame, score: str, *, lower: bool = False) -> Best | None:
@@ -137,9 +145,10 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
 
     The best mean is the highest accuracy at the end, diverged trials with what they ended with; or the fewest steps to
     a threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
-    see best_point. Of the values that tie with the best, see tied, and have no more diverged trials, the smallest is
+    see balanced. Of the values that tie with the best, see tied, and have no more diverged trials, the smallest is
     taken: the first in ascending order, by the first key of the grid, then by the second, and so on. What isn't a
     number keeps its order in the grid. Values with which an arm trains the same count once, as the first of them.
+    Every study of `tune.studies` chooses for itself.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
@@ -154,23 +163,14 @@ def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
             first = trainings.index.to_series().groupby(trainings).transform("min")  # of those that train the same
             finished = results[(results["arm"] == arm) & results["point"].isin(here)]
             finished = finished.assign(point=finished["point"].map(first)).drop_duplicates(["point", "seed"])
-            candidates = balanced(finished)
-            best = best_point(candidates, "chosen_by")
-            if best is None:
-                raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
-            behind, ties = _compared(candidates, best.point)
-            smallest = min(behind.index[ties], key=lambda number: _order(tried[number], config.tune.grid))
-            choice = Choice(
-                arm=arm,
-                point=point,
-                values={key: tried[smallest][key] for key in config.tune.grid},
-                tried=len(behind),
-                left_out=first.nunique() - len(best.candidates),
-                seeds=best.seeds,
-                ties=int(ties.sum()) if best.seeds > 1 else None,
-                lead=None if ties.all() else float(behind[~ties].min()),
-            )
-            found.append(choice)
+            for study in range(config.tune.studies):
+                mine = finished[finished["seed"].isin(config.tune.seeds_of(study))]
+                if mine.empty:
+                    raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
+                number, how = _chosen(mine, lambda point: _order(tried[point], config.tune.grid))
+                how["left_out"] = first.nunique() - how["tried"]
+                values = {key: tried[number][key] for key in config.tune.grid}
+                found.append(Choice(arm=arm, point=point, study=study, values=values, **how))
     return tuple(found)
 
 
@@ -191,12 +191,20 @@ def _effects(config: ExperimentConfig, arm: str, point: Point, grid: Mapping[str
     return Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(grid)
 
 
-def _compared(candidates: pd.DataFrame, best: int) -> tuple["pd.Series[float]", NDArray[np.bool_]]:
-    """Return by how much each value's mean is behind the best, by its grid point, and which of them tie with it."""
+def _chosen(finished: pd.DataFrame, order: Callable[[int], tuple[float, ...]]) -> tuple[int, dict[str, Any]]:
+    """Return the grid point that finished trials choose, and how close that was; `order` sorts the points."""
+    candidates = balanced(finished)
     scores = candidates.pivot(index="seed", columns="point", values="chosen_by")
+    best = scores.mean().idxmax()
+    behind = scores[best].mean() - scores.mean()
     diverged = (candidates["outcome"] == "diverged").groupby(candidates["point"]).sum()
-    ties = tied(scores.to_numpy()) & (diverged <= diverged[best]).to_numpy()
-    return scores[best].mean() - scores.mean(), ties | (scores.columns == best)
+    ties = tied(scores.to_numpy()) & (diverged <= diverged[best]).to_numpy() | (scores.columns == best)
+    return min(scores.columns[ties], key=order), {
+        "tried": len(behind),
+        "seeds": len(scores),
+        "ties": int(ties.sum()) if len(scores) > 1 else None,
+        "lead": None if ties.all() else float(behind[~ties].min()),
+    }
 
 
 def tied(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -223,11 +231,13 @@ def _order(point: Point, grid: Mapping[str, Sequence[Any]]) -> tuple[float, ...]
 
 
 def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
-    """Say in one line how sure the choices are: the tuning seeds, and how close others came; empty if none was made.
+    """Say in one line how sure the choices are: the tuning seeds, and how close others came.
+
+    Empty if none was made, and with several studies: then the intervals include the noise of the choice.
 
     `arms` has the names to show, by the names of the arms in the experiment.
     """
-    if not config.tuned:
+    if not config.tuned or config.studies > 1:
         return ""
     seeds, keys = counted(len(config.tune.seeds), "tuning seed"), listed(config.tune.grid)
     close = {shown: _ties([each for each in config.tuned if each.arm == arm], config) for arm, shown in arms.items()}
@@ -281,10 +291,16 @@ def _active(config: ExperimentConfig, choice: Choice) -> Point:
 
 def choices_text(config: ExperimentConfig) -> str:
     """Say in one line what was chosen, and what of it is an end of what was tried."""
-    ends = list(choices_at_edges(config))
-    texts = []
+    ends, texts = list(choices_at_edges(config)), dict[str, list[str]]()
     for choice in config.tuned:
         values = _active(config, choice)
         chosen = [f"{key} {value}{' (edge)' * ((choice, key) in ends)}" for key, value in values.items()]
-        texts.append(" ".join([choice.arm, *(f"at {key} {value}" for key, value in choice.point.items()), *chosen]))
-    return "; ".join(texts)
+        where = " ".join([choice.arm, *(f"at {key} {value}" for key, value in choice.point.items())])
+        texts.setdefault(where, []).append(" ".join(chosen))
+    return "; ".join(" ".join(filter(None, (where, ", ".join(_times(found))))) for where, found in texts.items())
+
+
+def _times(texts: Sequence[str]) -> list[str]:
+    """Return each text once, with how many of the studies it is of, the most first."""
+    counts = Counter(texts).most_common()
+    return [f"{text} ({count} of {len(texts)} studies)" if len(texts) > 1 else text for text, count in counts]

@@ -46,6 +46,7 @@ from bnexp.analysis.study import (
     full_key,
     is_number,
     lower_is_better,
+    units,
 )
 from bnexp.errors import InputError, nearest, refuse_twice
 
@@ -102,6 +103,7 @@ def compare_arms(
         points=int(paired["point"].nunique()),
         images=study.chance.images if study.chance and metric == "final_test_accuracy" else None,
         tuned=bool(study.tuning),
+        tunings=study.tunings,
         evaluations=tuple(evaluation_rows(study, keys, baseline)),
         data_sets=_name_data_sets(paired, different),
         differs=study.differs,
@@ -160,15 +162,15 @@ def _arm_row(cell: Any, point: Point, baseline: str, metric: str) -> ArmRow:
     finished, arm = cell[cell["finished"]], str(cell["arm"][0])
     pairs = finished[finished["paired"] & (arm != baseline)]
     whole, whole_pairs = balanced(finished), balanced(pairs)
-    values, treated, partners = _by_seed(whole, "value"), *(_by_seed(whole_pairs, name) for name in _SIDES)
+    values, treated, partners = _by_unit(whole, "value"), *(_by_unit(whole_pairs, name) for name in _SIDES)
     trained = _once(finished)
     diverged = trained["outcome"] == "diverged"
     low, high = wilson_interval(int(diverged.sum()), len(trained)) or (None, None)
     epoch = censored_median(trained["epoch"])
     # NaN is never: later than every epoch.
     mine, theirs = (np.nan_to_num(whole_pairs[name], nan=np.inf) for name in ("epoch", "partner_epoch"))
-    _, seeds = np.unique(whole_pairs["seed"], return_inverse=True)
-    lead = np.bincount(seeds, weights=(mine < theirs)) - np.bincount(seeds, weights=(mine > theirs))
+    _, places = np.unique(whole_pairs["unit"], return_inverse=True)
+    lead = np.bincount(places, weights=(mine < theirs)) - np.bincount(places, weights=(mine > theirs))
     return ArmRow(
         point=point,
         arm=arm,
@@ -203,10 +205,10 @@ def _once(trials: Any, training: str = "training") -> Any:
     return trials[firsts]
 
 
-def _by_seed(trials: Any, column: str) -> np.ndarray:
-    """Return each seed's mean of a column; where a seed has one trial, that is its value."""
-    seeds, places = np.unique(trials["seed"], return_inverse=True)
-    if len(seeds) == len(trials):
+def _by_unit(trials: Any, column: str) -> np.ndarray:
+    """Return the mean of a column over each seed, or tuning study; of a single trial that is its value."""
+    found, places = np.unique(trials["unit"], return_inverse=True)
+    if len(found) == len(trials):
         return np.asarray(trials[column], dtype=float)
     return np.asarray(np.bincount(places, weights=trials[column]) / np.bincount(places))
 
@@ -241,7 +243,7 @@ def _overall_rows(paired: pd.DataFrame, arms: Sequence[str], baseline: str, metr
             bootstrap_low=low,
             bootstrap_high=high,
             seeds=len(by_seed),
-            seeds_left_out=pairs["seed"].nunique() - len(by_seed),
+            seeds_left_out=pairs["seed"].nunique() - whole["seed"].nunique(),
             points=whole["point"].nunique(),
             **paired_fields(seeds[:count], partner_seeds[:count], metric),
         )
@@ -264,9 +266,9 @@ def evaluation_rows(study: Study, keys: Sequence[str], baseline: str) -> Iterato
     paired, points = measured.join(partners, on=["full", "seed"]), grid_points(study.trials, keys)
     for _, cell in paired.groupby(["point", "arm"], sort=False):
         place, arm = cell["point"].iloc[0], cell["arm"].iloc[0]
-        whole = balanced(cell, "full").groupby("seed")
+        whole = balanced(cell, "full").groupby("unit")
         pairs = balanced(cell[cell["running_partner"].notna() & (arm != baseline)], "full")
-        by_seed = pairs.groupby("seed")[[*WAYS, *partners.columns]].mean()
+        by_seed = pairs.groupby("unit")[[*WAYS, *partners.columns]].mean()
         numbers: list[Any] = [mean_interval(whole[way].mean().to_numpy()).mean for way in WAYS]
         for way in ("running", "population"):
             mine, theirs = (by_seed[name].to_numpy() for name in (way, f"{way}_partner"))
@@ -283,9 +285,11 @@ def _mode_gaps(study: Study, keys: Sequence[str]) -> pd.DataFrame:
     last = wide.reset_index().sort_values("step").drop_duplicates("trial", keep="last")
     last = last.rename(columns={f"{PROBE}.{way}": way for way in WAYS})
     trials = study.trials.assign(
-        full=point_numbers(study.trials, study.grid_keys), point=point_numbers(study.trials, keys)
+        full=point_numbers(study.trials, study.grid_keys),
+        point=point_numbers(study.trials, keys),
+        unit=units(study, study.trials["seed"]),
     )
-    trials = trials.loc[trials["outcome"].isin(FINISHED), ["trial", "arm", "seed", "full", "point"]]
+    trials = trials.loc[trials["outcome"].isin(FINISHED), ["trial", "arm", "seed", "unit", "full", "point"]]
     return trials.merge(last, on="trial")
 
 

@@ -349,6 +349,9 @@ class Comparison:
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False
     """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
+    tunings: int = 0
+    """Independent tuning studies that n and pairs count in place of seeds: intervals include the luck of the choice; 0
+    where seeds are counted."""
     evaluations: tuple[EvaluationRow, ...] = ()
     """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
     ladder: tuple[Rung, ...] = ()

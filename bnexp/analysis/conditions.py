@@ -118,7 +118,7 @@ class Alignment:
     """The runs' cells, and the conditions under which they are compared."""
 
     cells: Sequence[Sequence[Cell]]
-    """The cells of each run, in the order of its trial numbers."""
+    """The cells of each run, in the order of its trial numbers; where arms chose in several studies, one for each."""
     conditions: Sequence[Condition]
     """The conditions that are needed: trials of the others all belong to one of these."""
     homes: Mapping[Cell, Sequence[Condition]]
@@ -208,7 +208,8 @@ def _cells(run: int, config: ExperimentConfig, names: Mapping[str, str], varying
     for point in config.points():
         condition = Condition(run, point, config.base, varying)
         for arm in config.arms:
-            yield Cell(condition, names[arm], config.changes(arm, point))
+            for study in range(config.studies):
+                yield Cell(condition, names[arm], config.changes(arm, point, study))
 
 
 def _fitting(cells: Sequence[Cell]) -> dict[Cell, list[Condition]]:

@@ -62,8 +62,9 @@ def _few(comparison: Comparison) -> Iterator[str]:
     if pairs and min(pairs) < FEWEST_SEEDS:
         least, most = min(pairs), max(pairs)
         count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
-        remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} (seeds: {FEWEST_SEEDS})"
-        yield f"few seeds: {count} per row; {remedy}"
+        more = "tune.studies" if comparison.tunings else "seeds"
+        remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} ({more}: {FEWEST_SEEDS})"
+        yield f"few {'tunings' if comparison.tunings else 'seeds'}: {count} per row; {remedy}"
 
 
 MOST_NAMED = 3

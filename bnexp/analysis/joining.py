@@ -1,6 +1,7 @@
 """One study from one run or from several: trials joined by their settings, whichever run trained them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         records=dict(zip(names, finished, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
         tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, labelled)))),
+        tunings=gcd(*(config.studies for config in configs if config.studies > 1)),
         at_edges=tuple(dict.fromkeys(edges)),
         differs=tuple(_differences(finished, names, alignment)) if len(finished) > 1 else (),
         left_out=(*left_out, *repeated),
@@ -144,7 +146,12 @@ def _under_conditions(
         run.trials[["seed", *RESULT_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
-    cells = [each for own, run in zip(alignment.cells, runs, strict=True) for each in own for _ in run.config.seeds]
+    cells = [
+        own[first + seed % run.config.studies]
+        for own, run in zip(alignment.cells, runs, strict=True)
+        for first in range(0, len(own), run.config.studies)
+        for seed in run.config.seeds
+    ]
     trials = pd.concat(tables, ignore_index=True)
     trials.insert(0, "trial", trials.index)
     trials.insert(1, "arm", [each.arm for each in cells])

@@ -22,7 +22,7 @@ from bnexp.analysis.stats import (
     mean_interval,
     sign_flip_p,
 )
-from bnexp.analysis.study import METRICS, Study, chosen_by, difference_bounds, lower_is_better
+from bnexp.analysis.study import METRICS, Study, chosen_by, difference_bounds, lower_is_better, units
 
 FINISHED = ("completed", "diverged")
 """Outcomes with a result."""
@@ -39,7 +39,8 @@ def pair_trials(study: Study, *, baseline: str, metric: str, threshold: float = 
 
     Columns: `trial`, `arm`, `seed`, `outcome` and the grid keys; `training`, see trainings; `point`, the number of the
     grid point in order of appearance; `candidate`, the first point at which the arm trains the same; INACTIVE;
-    `finished` (completed or diverged); those of `measured`; `budget`, the most epochs that a trial at the point took;
+    `finished` (completed or diverged); `unit`, see units; those of `measured`; `budget`, the most epochs that a trial
+    at the point took;
     `partner_…` for each of PARTNERS; `paired`, whether both of them finished.
     """
     trials = study.trials.reset_index(drop=True)
@@ -47,6 +48,7 @@ def pair_trials(study: Study, *, baseline: str, metric: str, threshold: float = 
         training=trainings(trials),
         point=point_numbers(trials, study.grid_keys),
         finished=trials["outcome"].isin(FINISHED),
+        unit=units(study, trials["seed"]),
         **measured(trials, study.curves, metric, threshold),
     )
     frame[INACTIVE] = trials.get(INACTIVE, pd.Series([()] * len(trials), dtype=object))
@@ -174,11 +176,11 @@ def balanced(trials: Any, place: str = "point") -> Any:
 
 
 def seed_means(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Return each seed's means of `value` and `partner_value` over its pairs.
+    """Return the means of `value` and `partner_value` over the pairs of each seed, or tuning study; see units.
 
     A loss that isn't finite stays visible.
     """
-    means: pd.DataFrame = pairs.groupby("seed")[["value", "partner_value"]].mean(skipna=False)
+    means: pd.DataFrame = pairs.groupby("unit")[["value", "partner_value"]].mean(skipna=False)
     return means
 
 

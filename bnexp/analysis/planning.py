@@ -146,12 +146,14 @@ def _fewest(enough: Callable[[int], bool], fewest: int) -> int | None:
     return numbers[place] if place < len(numbers) else None
 
 
-def outlook(seeds: int) -> str:
-    """Say what so many seeds can and can't tell, before anything is trained."""
+def outlook(seeds: int, unit: str = "seeds") -> str:
+    """Say what so many seeds, or tunings, can and can't tell, before anything is trained."""
     if seeds < FEWEST_SEEDS:
         p = f"the smallest possible p is {2 / 2**seeds:.2g}" if seeds > 1 else "one seed shows no spread"
-        return f"Too few seeds to settle a difference ({p}): seeds={FEWEST_SEEDS} or more can."
+        more = "tune.studies" if unit == "tunings" else "seeds"
+        return f"Too few {unit} to settle a difference ({p}): {more}={FEWEST_SEEDS} or more can."
     return (
-        f"With {seeds} seeds the interval of a difference will be ± {half_width(seeds):.3g} standard deviations of the "
-        f"paired differences, and a true difference of {detectable(seeds):.2g} of them is settled in 4 of 5 studies."
+        f"With {seeds} {unit} the interval of a difference will be ± {half_width(seeds):.3g} standard deviations of "
+        f"the paired differences, and a true difference of {detectable(seeds):.2g} of them is settled in 4 of 5 "
+        "studies."
     )

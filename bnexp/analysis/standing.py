@@ -84,11 +84,12 @@ def headline(comparison: Comparison) -> str:
     if judged.difference_low is not None:
         ends = (metric_text(metric, end, sign=True) for end in (judged.difference_low, judged.difference_high))
         phrase += f" [{', '.join(ends)}]"
-    phrase += f", n = {best.seeds}"
+    phrase += f", n = {best.seeds}" + (" tunings" if comparison.tunings else "")
     phrase += f", mean of {best.points} grid points" if best.points > 1 else ""
     stands = standing(judged, lower=lower_is_better(metric))
     phrase += f": {best.arm} {stands}" if stands is not Standing.unknown else ""
     phrase += " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
+    phrase += " (the interval includes the tuning)" if comparison.tunings else ""
     phrase += f"; {ended}" if best.arm == baseline and comparison.failed else ""
     return phrase + (f"; all trials of {best.arm} diverged" if lost[best.arm] else "")
 

@@ -172,6 +172,9 @@ class Study:
     """Columns of results by which trials were chosen: what is left is no fair sample."""
     tuning: tuple[str, ...] = ()
     """How clear the choices were, one text for each run that tuned."""
+    tunings: int = 0
+    """Tuning studies by which the seeds are grouped: the seed s belongs to study s modulo this; 0 where each seed
+    stands for itself. Of runs with several numbers it is their greatest common divisor."""
     at_edges: tuple[tuple[str, str, Any], ...] = ()
     """Arm, key and value of what a tuning chose that is an end of what it tried."""
     differs: tuple[str, ...] = ()
@@ -193,10 +196,19 @@ class Study:
         return self.question or self.name
 
 
+def units(study: Study, seeds: Any) -> Any:
+    """Return what each of some seeds counts as: itself, or its tuning study, whose seeds depend on each other."""
+    return seeds % study.tunings if study.tunings else seeds
+
+
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
     """Yield the settings of every trial, in their order, of which only `keys` are read; see cell_settings."""
-    tables = {run: (config, cell_settings(config, keys)) for run, config in study.configs.items()}
-    for run, number in zip(study.trials["run"], study.trials["number"], strict=True):
-        config, by_point = tables[run]
+    tables = {
+        run: (config, [cell_settings(config, keys, tuning) for tuning in range(config.studies)])
+        for run, config in study.configs.items()
+    }
+    for run, number, seed in zip(*(study.trials[name] for name in ("run", "number", "seed")), strict=True):
+        config, by_study = tables[run]
+        by_point = by_study[seed % config.studies]
         cell, arms = int(number) // len(config.seeds), list(config.arms)  # numbered point by point, arm by arm
         yield by_point[cell // len(arms)][arms[cell % len(arms)]]

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
-    BeforeValidator,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -14,79 +13,23 @@ from pydantic import (
     model_validator,
 )
 
-from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
 from bnexp.config.data import DATASETS
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, split_seeds
-from bnexp.config.sweep import Point, count_points, once, points, values
+from bnexp.config.seeds import MoreSeeds, Seeds, split_seeds
+from bnexp.config.sweep import Point, count_points, once, points
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
+from bnexp.config.tuning import Choice, Grid, TuneSettings, Values
 from bnexp.errors import InputError, nearest
 
 MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
 MOST_CHOICES = 1_000
 """Arms × grid points of an experiment that tunes."""
-FIRST_TUNING_SEED = 1_000
 BUILT_IN_ARMS = ("none", "before", "after", "as_written")
-
-
-def _tuning_seeds(value: Any) -> Any:
-    """Number seeds so that they are not those of 0, 1, 2, … that are measured."""
-    counts = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return list(range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + value)) if counts else value
-
-
-Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
-Grid = dict[TrialKey, Values]
-"""Settings that are crossed: a list of values each, or logspace, linspace, range."""
-
-
-class TuneSettings(Settings):
-    """What every arm chooses for itself, at each grid point, before it is measured: of the values with the best mean on
-    the validation images over the tuning seeds, and those within one standard error of it, the smallest."""
-
-    grid: Grid = Field(default={})
-    """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Empty: nothing is tuned."""
-    seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds, json_schema_input_type=SeedsAsWritten)] = (
-        FIRST_TUNING_SEED,
-        FIRST_TUNING_SEED + 1,
-    )
-    """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
-    by: Literal["accuracy", "steps"] = "accuracy"
-    """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
-    threshold: Fraction = 0.9
-    """Validation accuracy to reach, from 0 to 1, for `by: steps`. A trial that never does counts all its steps."""
-
-
-HOW_CLOSE = ("tried", "left_out", "seeds", "ties", "lead")
-"""Keys of a choice that tell how it came about, and don't change what is trained."""
-
-
-class Choice(Settings):
-    """What one arm chose at one grid point, and how close the choice was."""
-
-    arm: Name
-    point: dict[TrialKey, Value] = Field(default={})
-    """Values of the swept settings."""
-    values: dict[TrialKey, Value]
-    """Values of the tuned ones."""
-    tried: Count | None = None
-    """Number of values, or combinations of them, that it was chosen from; null = not recorded. Those that mean the same
-    training count once."""
-    left_out: Size | None = None
-    """Number of further values with which too few tuning seeds finished to be candidates."""
-    seeds: Count | None = None
-    """Number of tuning seeds that chose: those that finished with every candidate."""
-    ties: Count | None = None
-    """Number of candidates within one standard error of the best, itself included; the smallest of them was chosen.
-    null with one seed."""
-    lead: NonNegative | None = None
-    """Distance of the best to the next candidate that doesn't tie, in validation accuracy, or in steps for `by: steps`;
-    null where all tie."""
 
 
 class ExperimentConfig(TrialSettings):
@@ -168,21 +111,28 @@ class ExperimentConfig(TrialSettings):
         """The settings outside grid and arms; they need not go together before an arm changes them."""
         return TrialSettings.model_construct(**{name: getattr(self, name) for name in TrialSettings.model_fields})
 
-    def settings(self, arm: str, point: Mapping[str, Any]) -> TrialSettings:
+    @property
+    def studies(self) -> int:
+        """How many times every arm chose: 1 where nothing is tuned. The seed s belongs to study s modulo this."""
+        return self.tune.studies if self.tuned else 1
+
+    def settings(self, arm: str, point: Mapping[str, Any], study: int = 0) -> TrialSettings:
         """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
+
+        What was tuned is what the arm chose in one of the studies.
 
         Raises:
             InputError: it has not chosen yet.
             pydantic.ValidationError: the values don't go together.
         """
-        found = with_changes(self.base, {**point, **self.changes(arm, point)})
+        found = with_changes(self.base, {**point, **self.changes(arm, point, study)})
         if not isinstance(digests := self.data.digest, Mapping):
             return found
         own = digests.get(str(found.data.root)) if "digest" in DATASETS[found.data.name].options else None
         return found.model_copy(update={"data": found.data.model_copy(update={"digest": own})})
 
-    def changes(self, arm: str, point: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that an arm changes at a grid point, by dotted key: its overrides, and what it chose there.
+    def changes(self, arm: str, point: Mapping[str, Any], study: int = 0) -> dict[str, Any]:
+        """Return all that an arm changes at a grid point, by dotted key: its overrides, and what a study chose there.
 
         Raises:
             InputError: it has not chosen yet. No trial can be made of such an experiment, so none trains untuned.
@@ -190,7 +140,7 @@ class ExperimentConfig(TrialSettings):
         if not (self.tune.grid or self.tuned):
             return dict(self.arms[arm])
         for each in self.tuned:
-            if each.arm == arm and each.point == point:
+            if (each.arm, each.point, each.study) == (arm, point, study):
                 return {**self.arms[arm], **each.values}
         raise InputError(
             f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run chooses and then "
@@ -250,13 +200,30 @@ class ExperimentConfig(TrialSettings):
                 raise ValueError(f"tune.grid.{key}: is swept too; take it out of tune.grid, or out of grid and zip")
             if fixed := [arm for arm, overrides in self.arms.items() if key in overrides]:
                 raise ValueError(f"tune.grid.{key}: the arm {fixed[0]} has a value of its own; leave it to the tuning")
-        if self.tune.grid and (cells := len(self.arms) * count_points(self.grid, self.zip)) > MOST_CHOICES:
-            raise ValueError(f"tune: {cells:,} arms × grid points would choose, at most {MOST_CHOICES:,} can")
+        cells = len(self.arms) * count_points(self.grid, self.zip) * self.tune.studies
+        if self.tune.grid and cells > MOST_CHOICES:
+            by_study = " × studies" if self.tune.studies > 1 else ""
+            raise ValueError(f"tune: {cells:,} arms × grid points{by_study} would choose, at most {MOST_CHOICES:,} can")
         if self.tune.grid and self.data.val_size == 0:
             raise ValueError("data.val_size: 0 leaves no validation images to tune on; set null, or take out tune")
         measured = range(self.more_seeds.to) if self.more_seeds else self.seeds
-        if self.tune.grid and (both := sorted(set(measured) & set(self.tune.seeds))):
+        if self.tune.grid and (both := sorted(set(measured) & set(self.tune.all_seeds))):
             raise ValueError(f"tune.seeds: {both[0]} is measured too, and would favour what it chose; take other seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _studies_measure_equally(self) -> Self:
+        studies = self.tune.studies
+        if not self.tune.grid or studies == 1:
+            return self
+        if self.more_seeds:
+            raise ValueError("tune.studies: can't be used where seeds are added (seeds.until); write seeds as a number")
+        counts = Counter(seed % studies for seed in self.seeds)
+        if len(counts) < studies or len(set(counts.values())) > 1:
+            raise ValueError(
+                f"seeds: the seed s belongs to tuning study s modulo {studies}, and each of these needs as many seeds; "
+                f"write seeds: {-(-len(self.seeds) // studies) * studies}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -271,10 +238,12 @@ class ExperimentConfig(TrialSettings):
     @model_validator(mode="after")
     def _every_arm_chose(self) -> Self:
         if self.tuned:
-            cells = [(arm, point) for point in self.points() for arm in self.arms]
-            missing = [cell for cell in cells if cell not in [(each.arm, each.point) for each in self.tuned]]
+            studies, chosen = range(self.studies), [(each.arm, each.point, each.study) for each in self.tuned]
+            cells = [(arm, point, study) for study in studies for point in self.points() for arm in self.arms]
+            missing = [cell for cell in cells if cell not in chosen]
             if missing or len(self.tuned) != len(cells):
-                raise ValueError("tuned: expected one entry for each arm at each grid point; leave it to bnexp run")
+                expected = "expected one entry for each arm at each grid point and study"
+                raise ValueError(f"tuned: {expected}; leave it to bnexp run")
         return self
 
 
@@ -320,7 +289,7 @@ def search_config(config: ExperimentConfig) -> ExperimentConfig:
         update={
             "name": f"{config.name}.tuning",
             "grid": {**config.grid, **config.tune.grid},
-            "seeds": config.tune.seeds,
+            "seeds": config.tune.all_seeds,
             "more_seeds": None,
             "tune": TuneSettings(),
             "tuned": (),
@@ -345,8 +314,8 @@ def default_config(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"tune": TuneSettings(), "tuned": ()})
 
 
-def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[str, TrialSettings]]:
-    """Return every arm's settings for each grid point, in their order.
+def cell_settings(config: ExperimentConfig, keys: Sequence[str], study: int = 0) -> list[dict[str, TrialSettings]]:
+    """Return every arm's settings for each grid point, in their order, with what it chose in one study.
 
     Read only the settings and sections in `keys`: cells that can't differ in these share one object, since thousands
     take long to make.
@@ -363,7 +332,7 @@ def cell_settings(config: ExperimentConfig, keys: Sequence[str]) -> list[dict[st
     def settings(arm: str, point: Point) -> TrialSettings:
         place = (arm, repr([point[key] for key in deciding]))
         if place not in known:
-            known[place] = config.settings(arm, point)
+            known[place] = config.settings(arm, point, study)
         return known[place]
 
     return [{arm: settings(arm, point) for arm in config.arms} for point in config.points()]

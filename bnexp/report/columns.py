@@ -169,8 +169,12 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
     ]
 
 
-def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
-    """Say which intervals of records can't be taken literally: those cut at what is possible, those without width."""
+def interval_notes(comparison: Comparison, rows: Sequence[Any]) -> list[str]:
+    """Say what intervals of records are over, where not over seeds, and which can't be taken literally.
+
+    Those are cut at what is possible, or have no width.
+    """
+    metric = comparison.metric
     limits = ((MEAN, bounds(metric)), (DIFFERENCE, difference_bounds(metric)))
     intervals = [
         (Interval(*(getattr(row, name, None) for name in names)), possible)
@@ -178,6 +182,11 @@ def interval_notes(metric: str, rows: Sequence[Any]) -> list[str]:
         for names, possible in limits
     ]
     notes = []
+    if comparison.tunings and rows:
+        notes.append(
+            f"n and pairs are the {comparison.tunings} tunings (tune.studies): each arm chose anew in each, and the "
+            "seeds that it was measured with are one mean. So the intervals include the luck of the choice."
+        )
     if any(was_cut(found, possible) for found, possible in intervals):
         notes.append(
             "An interval that ends at the smallest or largest possible value is cut there: don't take it literally, "

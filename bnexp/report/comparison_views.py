@@ -62,7 +62,7 @@ def equal_table(comparison: Comparison) -> Table:
     ]
     if any(row.failed for row in rows):
         columns.append(column("failed", ["failed"], count, drop=1))
-    notes = [*interval_notes(metric, rows), *_images_note(comparison)]
+    notes = [*interval_notes(comparison, rows), *_images_note(comparison)]
     if pairs == 1:
         notes.append("One seed shows no spread: no interval and no test. Ask for more with seeds: 6.")
     if any(row.n and row.mean is None for row in rows):
@@ -103,7 +103,7 @@ def overall_table(comparison: Comparison) -> Table:
     bootstrap = "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
     columns: list[Column[Overall]] = [
         arm_column(comparison),
-        column("seeds", ["seeds"], count, drop=2),
+        column("tunings" if comparison.tunings else "seeds", ["seeds"], count, drop=2),
         column(words(metric), ["mean"], mean),
         column(f"mean of {comparison.label(comparison.baseline)}", ["baseline_mean"], mean, drop=6),
         difference,
@@ -112,8 +112,9 @@ def overall_table(comparison: Comparison) -> Table:
     ]
     counts = sorted({row.points for row in rows}) or [comparison.points]
     points = counted(counts[0], "grid point") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
-    over = f"Each seed's mean over its pairs at {points}; statistics over the seeds that have all."
-    notes = (over, *interval_notes(metric, rows))
+    unit = "tuning" if comparison.tunings else "seed"
+    over = f"Each {unit}'s mean over its pairs at {points}; statistics over the {unit}s that have all."
+    notes = (over, *interval_notes(comparison, rows))
     return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")
 
 
@@ -136,7 +137,7 @@ def best_table(comparison: Comparison) -> Table:
         f"best point: the one with the {most} mean {words(chosen)}, over the seeds that finished all points; test "
         "images are not used to choose. The same seeds choose and are measured, which flatters every arm a little, and "
         "the interval leaves out the noise of the choice.",
-        *interval_notes(metric, rows),
+        *interval_notes(comparison, rows),
         *_inactive_notes(comparison),
     )
     return Table(tuple(columns), rows, "Each arm at its best", notes, name="best")

@@ -120,7 +120,9 @@ class Overview:
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
             f"({gibibytes(self.free)} free), about {duration(self.seconds)}:"
         )
-        seeds = [outlook(len(self.config.seeds))] if len(self.config.arms) > 1 else []
+        studies = self.config.tune.studies
+        told = outlook(studies, "tunings") if studies > 1 else outlook(len(self.config.seeds))
+        seeds = [told] if len(self.config.arms) > 1 else []
         return "\n".join([*data_lines(self.data), head, *lines, *seeds])
 
     def __str__(self) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.choices import choices_at_edges, choices_text, choose, tuning_noise
-from bnexp.config.experiment import Choice, ExperimentConfig, final_config
+from bnexp.config.experiment import ExperimentConfig, final_config
+from bnexp.config.tuning import Choice
 from tests.helpers import experiment
 
 LR, MOMENTUM = "train.lr", "model.norm.momentum"

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from bnexp.config.experiment import (
-    Choice,
     ExperimentConfig,
     default_config,
     final_config,
@@ -13,6 +12,7 @@ from bnexp.config.experiment import (
     search_config,
 )
 from bnexp.config.load import resolve
+from bnexp.config.tuning import Choice
 from bnexp.errors import ConfigError
 
 RATES = {"grid": {"train.lr": [0.1, 1]}, "seeds": 2}

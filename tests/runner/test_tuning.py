@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from bnexp.analysis.choices import choices_at_edges, choices_text, choose
 from bnexp.analysis.runs import ComparedRun, compare_run
-from bnexp.config.experiment import Choice, ExperimentConfig, default_config, final_config, search_config
+from bnexp.config.experiment import ExperimentConfig, default_config, final_config, search_config
+from bnexp.config.tuning import Choice
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
 from bnexp.errors import BnexpError, InputError

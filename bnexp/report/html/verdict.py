@@ -57,6 +57,11 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
             "Each arm chose settings of its own (tune). The interval leaves out the noise of that choice, so it is too "
             "narrow; “Mind when reading” says how close the choices were."
         )
+    if comparison.tunings:
+        sentences.append(
+            f"Each arm chose settings of its own {comparison.tunings} times (tune.studies), with other tuning seeds "
+            "each time, so the interval includes the luck of that choice."
+        )
     tone = TONES.get(_stands(best, comparison), "unclear")
     return Verdict(tone, heading, tuple(filter(None, (*sentences, so_far))))
 
@@ -126,7 +131,12 @@ def _numbers(row: Overall, comparison: Comparison) -> str:
     ends = in_print(interval(metric, row.difference_low, row.difference_high, sign=True))
     p = p_value(row.p).text
     p = f"p\u00a0{p[0]}\u00a0{p[1:]}" if p.startswith("<") else f"p\u00a0=\u00a0{p}"
-    return f"{sentence}, 95\u00a0% interval {ends}, paired over {row.seeds} seeds (better in {row.better}, {p})."
+    pairs = f"paired over {row.seeds} {_units(comparison)} (better in {row.better}, {p})"
+    return f"{sentence}, 95\u00a0% interval {ends}, {pairs}."
+
+
+def _units(comparison: Comparison) -> str:
+    return "tunings" if comparison.tunings else "seeds"
 
 
 def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
@@ -139,7 +149,8 @@ def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
     elif stands is Standing.even:
         yield "The interval contains zero: either arm may be the better one."
     elif row.seeds < FEWEST_SEEDS:
-        yield f"With {row.seeds} seeds no exact p can fall below 0.05. Ask for more with seeds: {FEWEST_SEEDS}."
+        more = f"{'tune.studies' if comparison.tunings else 'seeds'}: {FEWEST_SEEDS}"
+        yield f"With {row.seeds} {_units(comparison)} no exact p can fall below 0.05. Ask for more with {more}."
     else:
         yield "The interval and the exact test disagree about whether there is a difference. More seeds would tell."
 
