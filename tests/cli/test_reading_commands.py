@@ -150,9 +150,9 @@ def test_the_list_says_what_was_overridden_once_and_how_many_trials_diverged() -
 
 def test_rm_removes_what_it_names_and_asks_before(runs: Path, cli: Command, name: str) -> None:
     shutil.copytree(runs / name, runs / "tiny-00000000")
-    asked = cli("rm", "tiny-0*")
+    asked = cli("rm", "tiny-000*")
     assert (asked.code, asked.err) == (2, "bnexp: rm removes these for good; add --yes:\n  runs/tiny-00000000\n")
-    assert cli("rm", "tiny-0*", "--yes").out == "removed runs/tiny-00000000\n"
+    assert cli("rm", "tiny-000*", "--yes").out == "removed runs/tiny-00000000\n"
     assert [path.name for path in runs.iterdir()] == [name]
 
 
