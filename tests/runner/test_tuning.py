@@ -179,7 +179,9 @@ def test_only_a_choice_of_every_arm_can_be_measured() -> None:
 
 def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp_path: Path) -> None:
     plan = prepare(default_config(tuned(seeds=1)), tmp_path, "cpu")
-    run(plan_of_version_0_2 := dataclasses.replace(plan, config=tuned(seeds=1)))
+    plan_of_version_0_2 = dataclasses.replace(plan, config=tuned(seeds=1))
+    with pytest.raises(InputError, match="trained before anything was chosen"):
+        run(plan_of_version_0_2)  # trains, and then compares, which reads the folder
     with pytest.raises(InputError, match="trained before anything was chosen from tune"):
         RunRecord(plan_of_version_0_2.path).check()
 
