@@ -73,7 +73,7 @@ Check = Annotated[
 Plan = Annotated[
     float | None,
     typer.Option(
-        "--plan", metavar="WIDTH", help="How many seeds narrow the interval of a difference to ± WIDTH, e.g. 0.005."
+        "--plan", metavar="WIDTH", help="How many seeds narrow the interval of a difference to +-WIDTH, e.g. 0.005."
     ),
 ]
 Difference = Annotated[
