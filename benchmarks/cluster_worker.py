@@ -64,6 +64,7 @@ class _Progress:
     probes: tuple[ProbeRecord, ...] = ()
     probing: float = 0.0
     resumable: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def _progress(job: Job, step: int, rng: np.random.Generator, numbers: int, ended: tuple[int, ...] = ()) -> "Progress":

@@ -50,6 +50,12 @@ def part(name: str, code: str, data: str = "") -> Part:
     return Part(name, name.title(), ("-c", code), ("-c", code), lambda printed: Found(), data=data)
 
 
+@pytest.fixture(autouse=True)
+def runs_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Undo what a rehearsal says of the folder of runs, which other tests would take over."""
+    monkeypatch.setenv("BNEXP_RUNS", str(tmp_path / "runs"))
+
+
 def test_every_measurement_is_a_part() -> None:
     assert set(MEASUREMENTS) == set(TARGETS) == {each.words[2] for each in PARTS if "measure" in each.words[1]}
 
@@ -227,6 +233,7 @@ def test_no_document_shows_a_rehearsal_or_loses_its_place() -> None:
             documents.rewritten(text, page, {})
 
 
+@pytest.mark.slow
 def test_a_measurement_is_rehearsed_as_a_part() -> None:
     (waiting,) = (each for each in PARTS if each.name == "waiting")
     record = command.run_part(waiting, MACHINE, rehearse=True)

@@ -34,6 +34,7 @@ from bnexp.records import Snapshot
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.store import reader, writer
+from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.files import replace as replace_file
 from bnexp.store.reader import RunRecord
@@ -209,7 +210,11 @@ def replayed(patch: pytest.MonkeyPatch, made: Made) -> None:
             replace_file(record.path / name, content)
 
     patch.setattr(Local, "execute", made.replay.execute)
+    images = Checkpoints(made.finished).images()
+    assert images
+
     patch.setattr(runner, "write_report_files", write_report)
+    patch.setattr(runner, "keep_images", lambda run, datasets: Checkpoints(run.path).keep_images(images))
     patch.setattr(runner, "environment", lambda engine: ran_on)
     patch.setattr(Local, "load", lambda self, groups: plan.datasets)
     patch.setattr(Local, "schedule", lambda self, groups, *others, begun: sorted(groups, key=plan.groups.index))

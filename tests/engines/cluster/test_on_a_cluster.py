@@ -279,10 +279,10 @@ class Command:
 def test_a_run_that_is_stopped_goes_on_with_the_same_call(
     cluster: Cluster, tmp_path: Path, how: type[BaseException]
 ) -> None:
-    what = config(epochs=9)
+    what = config(epochs=5)
 
     def stop(event: Event) -> None:
-        if event.progress and event.progress.record.epoch == 4:
+        if event.progress and event.progress.record.epoch == 2:
             raise how
 
     with pytest.raises(how):
