@@ -64,7 +64,7 @@ def networks() -> list[Any]:
             settings |= {"model.dropout_at": "each", "model.norm.placement": "before", "model.weights": "plain"}
         if family == "module":  # its code decides the rest
             settings = {key: value for key, value in settings.items() if not key.startswith(OF_THE_CODE)}
-        slow = family != "mlp" and kind not in ("batch", "renorm")
+        slow = family != "mlp" and kind != "batch"
         if NORMS[kind].averages_in_training:
             settings["model.norm.statistics"] = "ema"
         if takes(family, kind):
