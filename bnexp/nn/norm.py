@@ -158,6 +158,8 @@ class BatchNorm(RunningNorm):
 
     def forward(self, x: Activations, step: int | None = None) -> Activations:
         """Normalise; slices of features pass in one call."""
+        if self.over is None:
+            return self.features(x) if x.ndim == 3 else self.images(x)
         if x.ndim == 4 or (slices := self.slices(x.shape[1])) == 1:
             return super().forward(x, step)
         y_KBC, *seen = self._apart(x, slices)
