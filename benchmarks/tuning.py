@@ -22,7 +22,7 @@ EXPERIMENT = {
 }
 COMPARISONS = 10_000
 Accuracies = NDArray[np.float64]
-"""Of every seed with every rate."""
+"""One for every seed at every rate."""
 
 
 def run() -> str:

@@ -23,7 +23,7 @@ NOTHING = {
 
 
 def rewritten(text: str, page: str, records: dict[str, Record]) -> str:
-    """Return the text of a document with its block made anew.
+    """Return the text of a document with its marked block rewritten.
 
     Raises:
         ValueError: it has no such block, or there are records that say nothing of a GPU.
@@ -38,7 +38,7 @@ def rewritten(text: str, page: str, records: dict[str, Record]) -> str:
 
 
 def main(folder: Path = FOLDER, root: Path = ROOT) -> None:
-    """Make the blocks of all documents anew."""
+    """Rewrite the marked blocks of all documents."""
     records = read(folder)
     # All of them first: a document that can't be made leaves the others as they are.
     made = {page: rewritten((root / page).read_text(encoding="utf-8"), page, records) for page in NOTHING}

@@ -25,7 +25,7 @@ class Figure:
 
     @property
     def target(self) -> str:
-        """What is to be reached; empty where nothing is."""
+        """The target; empty if there is none."""
         limits = {"≥": self.at_least, "≤": self.at_most, "near": self.published}
         return ", ".join(f"{sign} {limit:g}{self.unit}" for sign, limit in limits.items() if limit is not None)
 

@@ -25,7 +25,7 @@ class Record:
     """Nothing of it is about a GPU."""
     outcome: Outcome
     reason: str
-    """Of a failure, its text; else what is left to do, or missing."""
+    """The error of a part that failed; otherwise what is left to do, or missing."""
     started: str
     seconds: float
     machine: dict[str, Any]

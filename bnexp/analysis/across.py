@@ -89,7 +89,7 @@ def _wins(mine: Float[np.ndarray, " n"], theirs: Float[np.ndarray, " n"], *, low
 
 
 def improvement_interval(at: Sequence[Sides], *, lower: bool) -> tuple[float, float] | None:
-    """Return its 95 % interval: a percentile bootstrap that draws seeds anew at each place, both arms' together."""
+    """Return the 95 % interval of `improvement`: a percentile bootstrap that resamples seeds at each place."""
     if not at or any(mine.size < FEWEST_SEEDS for mine, _ in at):
         return None
     random, total = np.random.default_rng(0), np.zeros(RESAMPLES)

@@ -46,6 +46,7 @@ from bnexp.analysis.study import (
     full_key,
     is_number,
     lower_is_better,
+    outcome_counts,
     units,
 )
 from bnexp.errors import InputError, nearest, refuse_twice
@@ -91,9 +92,6 @@ def compare_arms(
     swept = [key for key in study.grid_keys if key in DATA_SETS]
     different = [key for key in swept if paired.loc[active(paired, key), key].nunique(dropna=False) > 1]
     keys = tuple(dict.fromkeys((*keys, *different)))
-    trained = study.trials[~paired["training"].duplicated().to_numpy()]
-    failed = trained[trained["outcome"] == "failed"]
-    reasons = failed["reason"].dropna() if "reason" in failed else failed["outcome"][:0]
     comparison = Comparison(
         metric=metric,
         baseline=baseline,
@@ -109,11 +107,7 @@ def compare_arms(
         differs=study.differs,
         left_out=study.left_out,
         labels=study.labels,
-        planned=len(trained),
-        finished=int(trained["outcome"].notna().sum()),
-        failed=len(failed),
-        failure=" ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
-        diverged=int((trained["outcome"] == "diverged").sum()),
+        **outcome_counts(study.trials[~paired["training"].duplicated().to_numpy()]),
     )
     if different:
         return comparison

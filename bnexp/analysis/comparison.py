@@ -254,7 +254,7 @@ class SequentialRow:
     """Ends of the interval that is valid at all looks together."""
     difference_high: float | None
     p: float | None
-    """Of the sign-flip test at this look alone."""
+    """From the sign-flip test on the pairs so far; it doesn't allow for earlier looks."""
     usual_low: float | None
     """Ends of the usual 95 % interval, which is valid for a number of seeds that was fixed beforehand."""
     usual_high: float | None

@@ -130,7 +130,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Misclassified:
-    """How arms disagree with the baseline at one grid point, and what there is to show of it."""
+    """The images that arms and baseline disagree on at one grid point, and which of them can be shown."""
 
     arms: Sequence[Disagreement]
     """One at least."""

@@ -201,6 +201,19 @@ def units(study: Study, seeds: Any) -> Any:
     return seeds % study.tunings if study.tunings else seeds
 
 
+def outcome_counts(trained: pd.DataFrame) -> dict[str, Any]:
+    """Return how many of these trials there are, how many ended in which way, and why the first one failed."""
+    failed = trained[trained["outcome"] == "failed"]
+    reasons = failed["reason"].dropna() if "reason" in failed else failed["outcome"][:0]
+    return {
+        "planned": len(trained),
+        "finished": int(trained["outcome"].notna().sum()),
+        "failed": len(failed),
+        "failure": " ".join(str(reasons.iloc[0]).split()) if len(reasons) else "",
+        "diverged": int((trained["outcome"] == "diverged").sum()),
+    }
+
+
 def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]:
     """Yield the settings of every trial, in their order, of which only `keys` are read; see cell_settings."""
     tables = {

@@ -41,9 +41,9 @@ class TuneSettings(Settings):
     )
     """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
     studies: Annotated[Count, AfterValidator(_several)] = 1
-    """How often everything is tuned anew, each time with as many other tuning seeds: 1, or 3 and more. The measured
-    seed s takes what study s modulo `studies` chose, and comparisons are over the means of the studies, so that their
-    intervals include the luck of the choice."""
+    """How many times the tuning is repeated, each time with other tuning seeds: 1, or 3 and more. The measured seed s
+    uses what study s modulo `studies` chose. Comparisons are over the means of the studies, so that their intervals
+    include the luck of the choice."""
     by: Literal["accuracy", "steps"] = "accuracy"
     """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
     threshold: Fraction = 0.9

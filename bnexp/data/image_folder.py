@@ -103,7 +103,7 @@ class Tree:
     classes: int
     files: Files
     left_out: tuple[tuple[str, int], ...]
-    """Of files that aren't read: what kind, and how many, the most frequent first."""
+    """Kinds of files that aren't read, each with their number; the most frequent first."""
     remarks: tuple[str, ...]
     warnings: tuple[str, ...]
 

@@ -154,6 +154,7 @@ class FusedLayer(nn.Module):
         )
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
+        """Return the layer's activations: by the fused kernel where it computes the same, else layer by layer."""
         linear, norm = self._linear, self._norm
         batch = x_SBC.shape[1]
         # It may be frozen, or cut a batch into slices.

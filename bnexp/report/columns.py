@@ -184,8 +184,8 @@ def interval_notes(comparison: Comparison, rows: Sequence[Any]) -> list[str]:
     notes = []
     if comparison.tunings and rows:
         notes.append(
-            f"n and pairs are the {comparison.tunings} tunings (tune.studies): each arm chose anew in each, and the "
-            "seeds that it was measured with are one mean. So the intervals include the luck of the choice."
+            f"n and pairs count the {comparison.tunings} tunings (tune.studies). In each, every arm chose for itself, "
+            "and its seeds are averaged. So the intervals include the luck of the choice."
         )
     if any(was_cut(found, possible) for found, possible in intervals):
         notes.append(

@@ -242,7 +242,7 @@ def side_effects(network: nn.Module, image: tuple[int, int, int]) -> tuple[bool,
         second, drawn, changed = called()  # what is made once and then kept doesn't count
         if not torch.allclose(first, second, rtol=1e-3, atol=1e-6, equal_nan=True):
             kept = next(iter(changed or new), "")
-            remedy = f"{kept} is kept between them; begin anew in each, or keep it as a buffer (register_buffer)"
+            remedy = f"{kept} is kept between them; reset it in each pass, or make it a buffer (register_buffer)"
             unknown = "if it draws random numbers, draw them with the global generators of torch, Python or NumPy"
             raise InputError(
                 f"model.source: two forward passes of the same images differ: {remedy if kept else unknown}"
