@@ -122,14 +122,14 @@ class Linear(_Weighted):
         In memory the output is (K, out, B), which the next product, and batch norm with its K·out channels, read
         without a copy. Nor is a shared input copied: the rows of all weights that meet it are one matrix.
         """
-        if len(x_SBC) == len(self.weight) and self.bias is not None:
+        if x_SBC.shape[0] == self.weight.shape[0] and self.bias is not None:
             return torch.baddbmm(self.bias[..., None], self.used_weight(), x_SBC.mT).mT
         y_KCB = self.product(x_SBC)
         return (y_KCB if self.bias is None else y_KCB + self.bias.to(y_KCB.dtype)[..., None]).mT
 
     def product(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K out B"]:
         """Return W x, as it lies in memory."""
-        inputs, (trials, units, features) = len(x_SBC), self.weight.shape
+        inputs, (trials, units, features) = x_SBC.shape[0], self.weight.shape
         if trials % inputs:
             raise ValueError(f"{inputs} inputs can't be shared by {trials} trials")
         return torch.bmm(self.used_weight().view(inputs, -1, features), x_SBC.mT).view(trials, units, -1)
