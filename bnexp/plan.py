@@ -147,7 +147,8 @@ def parts(group: TrialGroup, most: int) -> tuple[TrialGroup, ...]:
 def run_name(config: ExperimentConfig) -> str:
     """Return the run folder's name: the experiment's, and eight digits of the hash of all else that is trained."""
     exclude: dict[str, Any] = {"name": True, "labels": True, "tuned": {"__all__": set(HOW_CLOSE)}}
-    rest = change_sources(config.model_dump(mode="json", exclude=exclude), without_folder)
+    # Without defaults: a setting that a later version adds changes no name.
+    rest = change_sources(config.model_dump(mode="json", exclude=exclude, exclude_defaults=True), without_folder)
     # The order of arms and grid keys numbers the trials, so it counts.
     return f"{config.name}-{_digest(rest)[:8]}"
 

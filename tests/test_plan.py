@@ -1,5 +1,6 @@
 """What will be trained: the order of the trials, the groups they train in, and the name of their folder."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import resolve
+from bnexp.config.load import load, resolve
 from bnexp.config.trial import TrialSettings
 from bnexp.plan import TrialGroup, groups, parts, run_name, same_trainings, trials
 from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def experiment(**raw: Any) -> ExperimentConfig:
@@ -143,6 +146,12 @@ def test_the_run_is_named_after_the_experiment_and_a_hash() -> None:
 def test_the_hash_is_of_everything_but_the_name(change: dict[str, Any]) -> None:
     assert run_name(experiment(**change)) != run_name(experiment())
     assert run_name(experiment(name="other"))[-8:] == run_name(experiment())[-8:]
+
+
+def test_settings_that_a_later_version_adds_name_no_run_anew() -> None:
+    # The documentation prints this name.
+    assert run_name(load(CONFIGS / "quickstart.yaml")) == "quickstart-ac89d251"
+    assert run_name(experiment(train={"momentum": 0.0, "augment": "none"})) == run_name(experiment())
 
 
 def test_how_close_a_choice_was_does_not_name_a_run_anew() -> None:
