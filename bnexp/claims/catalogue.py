@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bnexp.analysis.study import is_number
 from bnexp.claims.checks import CHECKS
+from bnexp.claims.entries import Entry, EntrySettings, find_entries, load_experiments, load_settings
 from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.load import override, resolve, shipped
-from bnexp.config.problems import explain
 from bnexp.config.sweep import once
-from bnexp.config.text import Line, Lines, printable
+from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
-from bnexp.config.yaml import read_mapping
-from bnexp.errors import ConfigError, InputError, Problem, nearest, refuse_twice
+from bnexp.errors import ConfigError, Problem, nearest
 
 Note = Literal["S0", "S1", "S2", "S3", "S4"]
-Tier = Literal["small", "full"]
 ValueName = Literal[
     "final_test_accuracy",
     "final_val_accuracy",
@@ -123,7 +120,7 @@ class MeasureSettings(Settings):
         return self.of_logarithms and not self.is_slope
 
 
-class ClaimSettings(Settings):
+class ClaimSettings(EntrySettings):
     """A file in configs/claims/. A claim has a check, which holds or fails, or an experiment, whose data decide."""
 
     claim: Lines
@@ -138,10 +135,6 @@ class ClaimSettings(Settings):
     published: tuple[Published, ...] = ()
     check: Annotated[str, OneOf(CHECKS)] | None = None
     """A measurement in code, by its name in bnexp/claims/checks/__init__.py."""
-    experiment: dict[str, Any] | None = None
-    """A configuration as in configs/, without a name."""
-    tiers: dict[Tier, dict[str, Any]] = Field(default={})
-    """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
     measures: tuple[MeasureSettings, ...] = ()
     """The first decides, the others stand beside it. Without any, a claim is only described."""
     primary: Literal["equal", "tuned"] | None = None
@@ -176,50 +169,24 @@ class ClaimSettings(Settings):
         return "exact" if self.check else "descriptive"
 
 
-SEEDS = range(300, 306)
-"""Default of claims that name none: six seeds that nobody looked at while the claims were written."""
-
-
 @dataclass(frozen=True)
-class Claim:
+class Claim(Entry[ClaimSettings]):
     """A claim that has been checked."""
 
-    id: str
-    """Name of its file."""
-    source: str
-    """Its file, for messages."""
-    settings: ClaimSettings
-    experiments: Mapping[Tier, ExperimentConfig]
-    """By tier, named after the claim; empty where a check in code tests it."""
+    catalogue = "claims"
+
+    @property
+    def check(self) -> str | None:
+        return self.settings.check
 
 
 def find_claims(written: Sequence[str] = ()) -> list[Claim]:
     """Return the claims meant by their names or files, without any all that come with bnexp: exact ones first.
 
     Raises:
-        InputError: no such claim, and the message lists what there is; or a file can't be read.
-        ConfigError: a file is wrong, or has another's name; lists every problem of all files.
+        InputError, ConfigError: as find_entries.
     """
-    known = shipped("claims")
-    if unknown := [name for name in written if name not in known and not Path(name).is_file()]:
-        raise InputError(f"{unknown[0]}: no such claim{nearest(unknown[0], list(known))}; there are {', '.join(known)}")
-    claims: list[Claim] = []
-    problems: list[Problem] = []
-    paths = [known.get(name, Path(name)) for name in written or known]
-    refuse_twice((name, path.resolve()) for name, path in zip(written, paths, strict=False))
-    for path in paths:
-        try:
-            claims.append(load_claim(path))
-        except ConfigError as error:
-            problems += error.problems
-    first: dict[str, str] = {}
-    for claim in claims:
-        if first.setdefault(claim.id, claim.source) != claim.source:
-            message = f"{first[claim.id]} is called {claim.id}, too; rename one of the files"
-            problems.append(Problem(claim.source, "", message))
-    if problems:
-        raise ConfigError(problems)
-    return sorted(claims, key=lambda claim: claim.settings.kind != "exact")
+    return sorted(find_entries(Claim, written, load_claim), key=lambda claim: claim.settings.kind != "exact")
 
 
 def load_claim(path: Path) -> Claim:
@@ -229,20 +196,9 @@ def load_claim(path: Path) -> Claim:
         InputError: the file can't be read as a YAML mapping.
         ConfigError: lists every problem.
     """
-    raw, source = read_mapping(path), str(path)
-    try:
-        settings = ClaimSettings.model_validate(raw)
-    except ValidationError as error:
-        found = explain(error, ClaimSettings)
-        raise ConfigError([Problem(source, *map(printable, each)) for each in found]) from None
-    experiments: dict[Tier, ExperimentConfig] = {}
-    problems: list[Problem] = []
-    for tier in settings.tiers:
-        try:
-            experiments[tier] = _experiment(path.stem, settings, tier, source)
-        except ConfigError as error:
-            problems += error.problems
-    problems = problems or [
+    settings, source = load_settings(path, ClaimSettings), str(path)
+    experiments = load_experiments(path, settings, settings.claim)
+    problems = [
         Problem(source, *problem)
         for experiment in experiments.values()
         for number, measure in enumerate(settings.measures)
@@ -251,23 +207,6 @@ def load_claim(path: Path) -> Claim:
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return Claim(path.stem, source, settings, experiments)
-
-
-def _experiment(name: str, settings: ClaimSettings, tier: Tier, source: str) -> ExperimentConfig:
-    raw: dict[str, Any] = {"name": name, "question": settings.claim, "seeds": list(SEEDS)} | (settings.experiment or {})
-    wrong: list[Problem] = []
-    for key, value in settings.tiers[tier].items():
-        try:
-            override(raw, key, value)
-        except ValueError as error:
-            wrong.append(Problem(source, f"tiers.{tier}.{printable(key)}", printable(str(error))))
-    if wrong:
-        raise ConfigError(wrong)
-    try:
-        return resolve(raw, source)
-    except ConfigError as error:
-        at = [Problem(each.source, f"experiment.{each.key}".rstrip("."), each.message) for each in error.problems]
-        raise ConfigError(at) from None
 
 
 def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:

@@ -82,11 +82,11 @@ def run_claims(
     claims = find_claims(ids or [])
     silent = as_json or quiet
     try:
-        from bnexp.claims.runs import run_claims as run_missing
+        from bnexp.claims.runs import run_entries
 
         say = saying(silent=silent)
         with Interrupts():
-            run_missing(claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent)
+            run_entries(claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent)
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None

@@ -18,7 +18,8 @@ from bnexp.analysis.pairing import pair_trials
 from bnexp.analysis.runs import study_of
 from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
-from bnexp.claims.catalogue import Claim, MeasureSettings, Tier
+from bnexp.claims.catalogue import Claim, MeasureSettings
+from bnexp.claims.entries import Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
 from bnexp.config.experiment import ExperimentConfig
@@ -250,9 +251,7 @@ def evidence(claims: Sequence[Claim], tier: Tier, runs: Path, *, everything: boo
     Raises:
         BnexpError: as runs_of.
     """
-    found = [
-        _of_check(claim, runs) if claim.settings.check else _of_runs(claim, tier, runs, everything) for claim in claims
-    ]
+    found = [_of_check(claim, runs) if claim.check else _of_runs(claim, tier, runs, everything) for claim in claims]
     adjusted = holm({each.claim.id: each.decisive.verdict.p for each in found if each.decisive})
     return [
         replace(

@@ -1,4 +1,4 @@
-"""Running what is missing of claims, and where their runs and what their checks found are kept."""
+"""Running what is missing of claims and papers, and where their runs and what checks found are kept."""
 
 import json
 import time
@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from bnexp import __version__
 from bnexp.api import run
-from bnexp.claims.catalogue import Claim, Tier
 from bnexp.claims.checks import CHECKS
+from bnexp.claims.entries import Entry, Tier
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.config.trial import effective
 from bnexp.errors import InputError
@@ -81,25 +81,25 @@ class CheckResult:
         return max(tested, key=lambda finding: finding.strain, default=None)
 
 
-def read_result(claim: Claim, runs: Path) -> CheckResult | None:
-    """Return what a claim's check found; None if it has not run, or if the claim named another check then.
+def read_result(entry: Entry[Any], runs: Path) -> CheckResult | None:
+    """Return what an entry's check found; None if it has not run, or if the entry named another check then.
 
     Raises:
         InputError: the file is not as it was written.
     """
-    path = _place(claim, runs)
+    path = _place(entry, runs)
     try:
         result = TypeAdapter(CheckResult).validate_json(read(path))
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        message = f"{path}: not as it was written; remove it, and bnexp claims run {claim.id} makes it anew"
+        message = f"{path}: not as it was written; remove it, and bnexp {entry.catalogue} run {entry.id} makes it anew"
         raise InputError(message) from error
-    return result if result.check == claim.settings.check else None
+    return result if result.check == entry.check else None
 
 
-def _place(claim: Claim, runs: Path) -> Path:
-    return runs / "claims" / "checks" / f"{claim.id}.json"
+def _place(entry: Entry[Any], runs: Path) -> Path:
+    return runs / entry.catalogue / "checks" / f"{entry.id}.json"
 
 
 Regime = Literal["equal", "tuned", "measured"]
@@ -107,36 +107,36 @@ Regime = Literal["equal", "tuned", "measured"]
 
 
 @dataclass(frozen=True)
-class ClaimRuns:
-    """The runs of a claim that there are, by regime."""
+class EntryRuns:
+    """The runs of an entry that there are, by regime."""
 
     finished: Mapping[Regime, RunRecord]
     unreadable: Mapping[Regime, str]
     """Which file of a run was changed or lost."""
 
 
-def claim_folder(runs: Path, tier: Tier) -> Path:
-    """Return the folder of the claims' run folders."""
-    return runs / "claims" / tier
+def tier_folder(entry: Entry[Any], tier: Tier, runs: Path) -> Path:
+    """Return the folder of the run folders of an entry and those beside it."""
+    return runs / entry.catalogue / tier
 
 
-def regimes(claim: Claim, tier: Tier) -> dict[Regime, ExperimentConfig]:
-    """Return the experiments of a claim: with equal settings, and where something is tuned with what arms choose."""
-    experiment = claim.experiments[tier]
+def regimes(entry: Entry[Any], tier: Tier) -> dict[Regime, ExperimentConfig]:
+    """Return the experiments of an entry: with equal settings, and where something is tuned with what arms choose."""
+    experiment = entry.experiments[tier]
     found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
     return found | {"tuned": experiment} if experiment.tune.grid else found
 
 
-def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
-    """Return the finished runs of a claim, and why others can't be read; one that has not ended is neither.
+def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
+    """Return the finished runs of an entry, and why others can't be read; one that has not ended is neither.
 
     Raises:
         BnexpError: arms had nothing to choose from.
     """
     finished: dict[Regime, RunRecord] = {}
     unreadable: dict[Regime, str] = {}
-    folder = claim_folder(runs, tier)
-    for regime, experiment in regimes(claim, tier).items():
+    folder = tier_folder(entry, tier, runs)
+    for regime, experiment in regimes(entry, tier).items():
         try:
             measured = resolve_tuning(experiment, folder)
             path = folder / run_name(measured or search_config(experiment))
@@ -144,21 +144,21 @@ def runs_of(claim: Claim, tier: Tier, runs: Path) -> ClaimRuns:
                 finished[regime] = run
             elif fault := _fault(path):
                 unreadable[regime] = fault
-            elif run := _earlier_run(experiment, folder):
+            elif run := _earlier_run(experiment, folder, entry.catalogue):
                 finished[regime] = run
         except InputError as error:  # written by another version of bnexp
             unreadable[regime] = str(error)
-    return ClaimRuns(finished, unreadable)
+    return EntryRuns(finished, unreadable)
 
 
-def _earlier_run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
+def _earlier_run(experiment: ExperimentConfig, folder: Path, catalogue: str) -> RunRecord | None:
     """Return the finished run of an experiment that bnexp 0.2 wrote; an InputError where its trials have diverged."""
     for found in find_runs(folder):
         if experiment_of(found.path) == experiment.name and _is_of(found, experiment) and finished_run(found.path):
             if (found.trials["outcome"] == "diverged").any():
                 raise InputError(
                     f"{found.path}: written by an earlier bnexp (format {READ_ONLY}), where diverged meant something "
-                    "else; train it anew with bnexp claims run"
+                    f"else; train it anew with bnexp {catalogue} run"
                 )
             return found
     return None
@@ -193,8 +193,8 @@ def _fault(path: Path) -> str:
     return f"{path}: {', '.join(SUMMARIES)} or {PICTURE} is not as it was written" if ended else ""
 
 
-def run_claims(
-    claims: Sequence[Claim],
+def run_entries(
+    entries: Sequence[Entry[Any]],
     tier: Tier,
     runs: Path,
     say: Callable[[str], None],
@@ -204,13 +204,13 @@ def run_claims(
     rerun: bool = False,
     progress: bool | None = None,
 ) -> None:
-    """Run what of the claims has not run yet, one claim after the other.
+    """Run what of claims or papers has not run yet, one after the other.
 
     Args:
-        claims: as from find_claims.
+        entries: as from find_claims.
         tier: small or full; checks are the same in both.
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
-        say: called with a line for every claim: its name, and how long it took.
+        say: called with a line for every entry: its name, and how long it took.
         device, workers, progress: as for bnexp.run.
         rerun: run everything again.
 
@@ -219,37 +219,37 @@ def run_claims(
         BnexpError: as bnexp.run.
     """
     missing = [
-        claim
-        for claim in claims
-        if claim.experiments and (rerun or len(runs_of(claim, tier, runs).finished) < len(regimes(claim, tier)))
+        entry
+        for entry in entries
+        if entry.experiments and (rerun or len(runs_of(entry, tier, runs).finished) < len(regimes(entry, tier)))
     ]
-    # What can't be had of a data set should stop the first claim, not the last.
-    firsts = {claim.experiments[tier].data.name: claim for claim in reversed(missing)}
-    for claim in firsts.values():
-        equal = regimes(claim, tier)["equal"]
-        prepare(equal, claim_folder(runs, tier), device, claim.source, Options(rerun=rerun))
-    for claim in claims:
+    # What can't be had of a data set should stop the first entry, not the last.
+    firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing)}
+    for entry in firsts.values():
+        equal = regimes(entry, tier)["equal"]
+        prepare(equal, tier_folder(entry, tier, runs), device, entry.source, Options(rerun=rerun))
+    for entry in entries:
         started = time.perf_counter()
-        if claim.settings.check:
-            ran = _check(claim, runs, rerun)
-        elif ran := claim in missing:
-            for config in regimes(claim, tier).values():
-                folder = claim_folder(runs, tier)
+        if entry.check:
+            ran = _check(entry, runs, rerun)
+        elif ran := entry in missing:
+            for config in regimes(entry, tier).values():
+                folder = tier_folder(entry, tier, runs)
                 run(config, runs=folder, device=device, workers=workers, rerun=rerun, progress=progress)
-        say(f"{claim.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
+        say(f"{entry.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 
 
-def _check(claim: Claim, runs: Path, rerun: bool) -> bool:
-    before = None if rerun else read_result(claim, runs)
+def _check(entry: Entry[Any], runs: Path, rerun: bool) -> bool:
+    before = None if rerun else read_result(entry, runs)
     versions = {"bnexp": __version__, "torch": version("torch"), "tensorboard": _tensorboard()}
     if before and before.versions == versions:
         return False
     started = time.perf_counter()
-    check = str(claim.settings.check)
+    check = str(entry.check)
     yielded = list(CHECKS[check].load()())
     findings = tuple(each for each in yielded if isinstance(each, Finding))
     measured = next((each for each in yielded if isinstance(each, Measured)), None)
-    result, path = CheckResult(findings, measured, time.perf_counter() - started, versions, check), _place(claim, runs)
+    result, path = CheckResult(findings, measured, time.perf_counter() - started, versions, check), _place(entry, runs)
     make_folder(path.parent)
     replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
     return True

@@ -11,7 +11,6 @@ from bnexp.analysis.stats import is_constant
 from bnexp.analysis.study import is_number
 from bnexp.claims.catalogue import Claim
 from bnexp.claims.evidence import Chosen, Evidence, Judgement, VerdictLabel
-from bnexp.config.load import shipped
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.summary import without_nan
@@ -85,7 +84,7 @@ def _without_data(evidence: Evidence, published: tuple[str, ...]) -> Row:
     word = NOT_RUN if evidence.missing else NO_VERDICT
     if evidence.unreadable:
         # The message about what a check wrote has a remedy of its own.
-        remedy = "" if claim.settings.check else f"; bnexp claims run {command_line_name(claim)} restores it"
+        remedy = "" if claim.settings.check else f"; bnexp claims run {claim.command_line_name} restores it"
         word, reasons = UNREADABLE, [f"{fault}{remedy}" for fault in evidence.unreadable]
     elif result and evidence.label:
         regime, word, worst = "exact", _verdict_text(claim, evidence.label), result.worst
@@ -155,11 +154,6 @@ def published_texts(claim: Claim) -> tuple[str, ...]:
     )
 
 
-def command_line_name(claim: Claim) -> str:
-    """Return how a claim is named on the command line: by its name, or one of the reader's own by its file."""
-    return claim.id if str(shipped("claims").get(claim.id)) == claim.source else claim.source
-
-
 def format_number(value: float, digits: int = 3) -> str:
     """Write a number with so many digits that count, as 110 rather than 1.1e+02."""
     return f"{float(f'{value:.{digits}g}'):g}"
@@ -220,7 +214,7 @@ def not_run(found: Sequence[Evidence]) -> list[str]:
     if not missing:
         return []
     every = len(missing) == len(found) and len(found) > 1
-    names = [command_line_name(each.claim) for each in missing]
+    names = [each.claim.command_line_name for each in missing]
     if not every and len(missing) > MOST_NAMED:
         return [f"not run: {len(missing)} of {len(found)} claims, such as {names[0]}; bnexp claims run runs them all"]
     return [f"not run: {' '.join(['bnexp claims run', *([] if every else names)])}"]

@@ -11,7 +11,7 @@ from bnexp.analysis.study import Study
 from bnexp.claims import evidence as module
 from bnexp.claims.catalogue import Claim, ClaimSettings
 from bnexp.claims.evidence import Chosen, Judgement, evidence, rows_against
-from bnexp.claims.runs import ClaimRuns
+from bnexp.claims.runs import EntryRuns
 from bnexp.config.experiment import ExperimentConfig
 from tests.claims.made_up import a_study, by_seed
 from tests.helpers import experiment
@@ -27,7 +27,7 @@ ARMS = ["none", "before", "after"]
 def judged(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, study: Study, **measure: Any) -> Judgement:
     """The deciding row of a claim whose one run had these trials."""
     there: Any = {"tuned" if config.tuned else "equal": SimpleNamespace(config=config)}
-    monkeypatch.setattr(module, "runs_of", lambda *_: ClaimRuns(there, {}))
+    monkeypatch.setattr(module, "runs_of", lambda *_: EntryRuns(there, {}))
     monkeypatch.setattr(module, "study_of", lambda *_, **__: study)
     settings = SETTINGS.model_copy(update={"measures": (SETTINGS.measures[0].model_copy(update=measure),)})
     (found,) = evidence([Claim("made_up", "made_up.yaml", settings, {"small": config})], "small", Path())

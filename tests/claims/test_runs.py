@@ -15,7 +15,7 @@ from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
 from bnexp.claims.documents import cost, document, verdict_sentence
 from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
-from bnexp.claims.runs import Finding, Measured, claim_folder, read_result, regimes, run_claims, runs_of
+from bnexp.claims.runs import Finding, Measured, read_result, regimes, run_entries, runs_of, tier_folder
 from bnexp.claims.tables import claims_table, rows_json, rows_of
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
@@ -89,7 +89,7 @@ def runs(folder: Path, claims: dict[str, Claim], patched: pytest.MonkeyPatch) ->
     found = folder / "runs"
     said: list[str] = []
     some = [each for name, each in claims.items() if name != "later"]
-    run_claims(some, "small", found, said.append, device="cpu")
+    run_entries(some, "small", found, said.append, device="cpu")
     assert [line.partition(":")[0] for line in said] == ["holds", "fails", "timed", "helps"]
     return found
 
@@ -98,7 +98,11 @@ def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_c
     runs: Path, claims: dict[str, Claim]
 ) -> None:
     found = runs_of(claims["helps"], "small", runs).finished
-    assert {each.path.parent for each in found.values()} == {claim_folder(runs, "small")} == {runs / "claims" / "small"}
+    assert (
+        {each.path.parent for each in found.values()}
+        == {tier_folder(claims["helps"], "small", runs)}
+        == {runs / "claims" / "small"}
+    )
     assert list(found) == list(regimes(claims["helps"], "small")) == ["equal", "tuned"]
     equal, tuned = (found[regime].config for regime in ("equal", "tuned"))
     assert (equal.tuned, equal.tune.grid) == ((), {})
@@ -108,7 +112,7 @@ def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_c
 
 def test_what_has_run_is_not_run_again(runs: Path, claims: dict[str, Claim], folder: Path) -> None:
     said: list[str] = []
-    run_claims([claims["helps"], claims["holds"]], "small", runs, said.append, device="cpu")
+    run_entries([claims["helps"], claims["holds"]], "small", runs, said.append, device="cpu")
     assert said == ["helps: has run", "holds: has run"]
 
 
@@ -117,7 +121,7 @@ def test_a_check_of_another_version_runs_again(runs: Path, claims: dict[str, Cla
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(raw | {"versions": {"bnexp": "0.0.1", "torch": "2"}}))
     said: list[str] = []
-    run_claims([claims["holds"]], "small", runs, said.append, device="cpu")
+    run_entries([claims["holds"]], "small", runs, said.append, device="cpu")
     assert said == ["holds: 0 s"]
     assert json.loads(path.read_text())["versions"] == raw["versions"]
 
@@ -126,7 +130,7 @@ def test_data_that_is_not_there_is_said_before_anything_runs(tmp_path: Path, cla
     experiment = {"data": {"name": "mnist", "root": str(tmp_path / "nowhere")}}
     absent = claim(tmp_path, "absent", **HELPS | {"experiment": experiment})
     with pytest.raises(InputError, match="nowhere"):
-        run_claims([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", print, device="cpu")
+        run_entries([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", print, device="cpu")
     assert not (tmp_path / "runs").exists()
 
 
@@ -225,7 +229,7 @@ def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str,
 
 
 def test_a_damaged_run_that_chose_is_named_too(damaged: Path, claims: dict[str, Claim]) -> None:
-    (folder,) = claim_folder(damaged, "small").glob("helps.tuning-*")
+    (folder,) = tier_folder(claims["helps"], "small", damaged).glob("helps.tuning-*")
     spoil(folder / "trials.csv")
     (found,) = evidence([claims["helps"]], "small", damaged)
     assert found.unreadable[0].startswith(f"{folder / 'trials.csv'}: ")

@@ -14,7 +14,6 @@ from bnexp.claims.tables import (
     change_cell,
     choices_text,
     claims_table,
-    command_line_name,
     evidence_tables,
     format_number,
     margin_text,
@@ -182,9 +181,9 @@ def test_the_usual_table_fits_a_terminal_of_80_columns() -> None:
 
 def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None:
     claim = a_claim()
-    assert command_line_name(claim) == "folder/made_up.yaml"
-    assert command_line_name(replace(claim, id="fixup")) == "folder/made_up.yaml"
-    assert command_line_name(replace(claim, id="fixup", source=str(shipped("claims")["fixup"]))) == "fixup"
+    assert claim.command_line_name == "folder/made_up.yaml"
+    assert replace(claim, id="fixup").command_line_name == "folder/made_up.yaml"
+    assert replace(claim, id="fixup", source=str(shipped("claims")["fixup"])).command_line_name == "fixup"
 
 
 def test_a_published_number_stands_with_its_setting() -> None:
