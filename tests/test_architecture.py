@@ -15,7 +15,7 @@ LAYERS = (
     "config", "data", "plan", "store",
     "nn", "probes", "training", "doctor", "engines",
     "analysis", "report", "runner", "deploy",
-    "screen", "api", "cli", "claims", "main", "__main__",
+    "screen", "api", "cli", "claims", "papers", "main", "__main__",
 )  # fmt: skip
 """Packages and modules below bnexp, from the bottom to the top: each may import only what stands before it."""
 
@@ -36,6 +36,7 @@ WITHOUT_TORCH = (
     "store",
     "analysis",
     "claims",
+    "papers",
     "report",
 )
 """Packages that can be imported without importing torch, as can the start of the command line."""

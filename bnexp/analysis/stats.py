@@ -4,7 +4,7 @@ One value per seed goes in. Whatever can't be known comes out as None: no value 
 than two values where a spread is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import exp, inf, lgamma, sqrt
 
@@ -39,7 +39,7 @@ fifth of a second."""
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval; no ends for a single value."""
+    """A mean and its 95 % interval, or that for one more value; no ends for a single value."""
 
     mean: float | None
     low: float | None
@@ -51,13 +51,26 @@ def mean_interval(values: Values, bounds: Bounds = UNBOUNDED) -> Interval:
 
     The true mean lies within the bounds, so the cut interval holds it as often as the whole one.
     """
+    return _t_interval(values, bounds, lambda n: 1.0)
+
+
+def prediction_interval(values: Values, bounds: Bounds = UNBOUNDED) -> Interval:
+    """Return the mean of independent values and the 95 % interval for one more of them, cut at the values' bounds.
+
+    From n normal values with the standard deviation s it is mean ± t·s·√(1 + 1/n).
+    """
+    return _t_interval(values, bounds, lambda n: sqrt(n + 1))
+
+
+def _t_interval(values: Values, bounds: Bounds, widening: Callable[[int], float]) -> Interval:
+    """Return a t interval, wider than that of the mean by a factor that depends on the number of values."""
     sample = np.asarray(values, dtype=float)
     if sample.size == 0 or not all_finite(sample):
         return Interval(None, None, None)
     mean = float(sample.mean())
     if sample.size < 2:
         return Interval(mean, None, None)
-    margin = t_quantile(sample.size - 1) * float(sample.std(ddof=1)) / sample.size**0.5
+    margin = t_quantile(sample.size - 1) * float(sample.std(ddof=1)) / sample.size**0.5 * widening(sample.size)
     # Rounding must not leave the mean outside its own interval.
     return Interval(mean, min(mean, max(mean - margin, bounds[0])), max(mean, min(mean + margin, bounds[1])))
 

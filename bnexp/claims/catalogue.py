@@ -9,13 +9,21 @@ from pydantic import AfterValidator, Field, model_validator
 
 from bnexp.analysis.study import is_number
 from bnexp.claims.checks import CHECKS
-from bnexp.claims.entries import Entry, EntrySettings, find_entries, load_experiments, load_settings
+from bnexp.claims.entries import (
+    Entry,
+    EntrySettings,
+    find_entries,
+    load_experiments,
+    load_settings,
+    not_swept,
+    unknown_arms,
+)
 from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import once
 from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
-from bnexp.errors import ConfigError, Problem, nearest
+from bnexp.errors import ConfigError, Problem
 
 Note = Literal["S0", "S1", "S2", "S3", "S4"]
 ValueName = Literal[
@@ -155,8 +163,6 @@ class ClaimSettings(EntrySettings):
             raise ValueError("measures: value: measured is what a check measures, and all other values an experiment")
         if self.experiment is None and self.tiers:
             raise ValueError("tiers change an experiment, and there is none")
-        if self.experiment is not None and set(self.tiers) != {"small", "full"}:
-            raise ValueError("tiers: expected small and full, each with what it changes ({} for nothing)")
         if not self.as_worded and not self.tested:
             raise ValueError("as_worded: false needs tested, the corrected wording")
         return self
@@ -211,26 +217,18 @@ def load_claim(path: Path) -> Claim:
 
 def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:
     """Yield each part of a measure that the experiment doesn't have: its place, and the problem."""
-    for field in ("arm", "baseline"):
-        name, arms = getattr(measure, field), list(experiment.arms)
-        if name not in arms:
-            yield f"{place}.{field}", f"{name}: no such arm{nearest(name, arms)}; arms: {', '.join(arms)}"
-    looked_at = {f"at.{key}": (key, [value]) for key, value in measure.at.items()}
-    looked_at |= {f"change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
+    yield from unknown_arms({f"{place}.arm": measure.arm, f"{place}.baseline": measure.baseline}, experiment)
+    looked_at = {f"{place}.at.{key}": (key, [value]) for key, value in measure.at.items()}
+    looked_at |= {f"{place}.change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
     if measure.over:
-        looked_at["over.key"] = measure.over.key, []
+        looked_at[f"{place}.over.key"] = measure.over.key, []
         least = 0 if measure.over.by == "slope" else float("-inf")
         values = [point[measure.over.key] for point in experiment.points() if measure.over.key in point]
         none = [value for value in values if not (is_number(value) and value > least)]
         if none and measure.over.by in ("slope", "largest"):
             kind = "numbers above 0" if measure.over.by == "slope" else "numbers"
             yield f"{place}.over.key", f"{measure.over.key}: {measure.over.by} is along {kind}, and {none[0]} is none"
-    for field, (key, wanted) in looked_at.items():
-        tried = [point[key] for point in experiment.points() if key in point]
-        if not tried:
-            yield f"{place}.{field}", f"{key}: not swept in the experiment{nearest(key, list(experiment.swept))}"
-        elif absent := [value for value in wanted if value not in tried]:
-            yield f"{place}.{field}", f"{absent[0]}: not among the values that are swept"
+    yield from not_swept(looked_at, experiment)
     taken = [probe.name for probe in experiment.probes]
     if measure.probe and measure.probe.partition(".")[0] not in taken:
         listed = ", ".join(taken) or "none"

@@ -3,10 +3,10 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
+    from bnexp.claims.entries import Entry
     from bnexp.claims.evidence import Evidence
 
 WIDE_FROM = 160
@@ -76,20 +77,9 @@ def run_claims(
 ) -> None:
     """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
     from bnexp.claims.catalogue import find_claims
-    from bnexp.cli.output import saying
-    from bnexp.screen import warn
 
     claims = find_claims(ids or [])
-    silent = as_json or quiet
-    try:
-        from bnexp.claims.runs import run_entries
-
-        say = saying(silent=silent)
-        with Interrupts():
-            run_entries(claims, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent)
-    except KeyboardInterrupt:
-        warn(f"interrupted; {runs} keeps what is done, the same command continues it")
-        raise typer.Exit(EXIT_CODE) from None
+    run_missing(claims, tier, runs, device=device, workers=workers, rerun=rerun, silent=as_json or quiet)
     _check(_show(claims, tier, runs, form=Format.json if as_json else Format.table, quiet=quiet), check)
 
 
@@ -119,6 +109,33 @@ def show_claims(
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
     _check(found, check)
+
+
+def run_missing(
+    entries: "Sequence[Entry[Any]]",
+    tier: Tier,
+    runs: Path,
+    *,
+    device: str,
+    workers: int | None,
+    rerun: bool,
+    silent: bool,
+) -> None:
+    """Run what of claims or papers has not run yet, and tell how it goes on; see run_entries."""
+    from bnexp.cli.output import saying
+    from bnexp.screen import warn
+
+    try:
+        from bnexp.claims.runs import run_entries
+
+        say = saying(silent=silent)
+        with Interrupts():
+            run_entries(
+                entries, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent
+            )
+    except KeyboardInterrupt:
+        warn(f"interrupted; {runs} keeps what is done, the same command continues it")
+        raise typer.Exit(EXIT_CODE) from None
 
 
 def _show(

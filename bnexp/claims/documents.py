@@ -1,13 +1,13 @@
 """Claims as documents: docs/claims.md, and one HTML page."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from bnexp.analysis.standing import standing
-from bnexp.analysis.study import lower_is_better, metric_text
+from bnexp.analysis.study import Study, lower_is_better, metric_text
 from bnexp.claims.evidence import Evidence, VerdictLabel, rows_against
 from bnexp.claims.pictures import claim_figure, verdicts_figure
 from bnexp.claims.tables import (
@@ -65,7 +65,7 @@ def document(
         "# What is claimed about batch normalization, and what was found",
         f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
         "other. (S0) to (S4) are the study notes that a claim comes from.",
-        measured_on(found),
+        environments_text(_studies(found)),
         to_markdown(verdicts_table({tier: found} | dict(others or {}))),
     ]
     drawn = dict[str, Figure]()
@@ -80,6 +80,10 @@ def document(
     text = "\n\n".join(part.strip() for part in parts if part) + "\n"
     files = {f"{PICTURES}/{name}.png": figure_bytes(figure, "png") for name, figure in drawn.items()}
     return {"claims.md": text.encode()} | files
+
+
+def _studies(found: Sequence[Evidence]) -> Iterator[Study]:
+    return (study for each in found for study in each.studies.values())
 
 
 def _section(item: Mapping[str, Any]) -> Iterator[str]:
@@ -118,7 +122,7 @@ def page(found: Sequence[Evidence], tier: str, command: str) -> str:
         on_dark=script_json(ON_DARK),
         script=asset("bnexp.report.html", "theme.js"),
         command=command,
-        measured=measured_on(found),
+        measured=environments_text(_studies(found)),
         missing=not_run(found),
         overview=svg_uri(overview) if overview else "",
     )
@@ -207,16 +211,19 @@ def _points_against(evidence: Evidence) -> Iterator[str]:
 
 def cost(evidence: Evidence) -> str:
     """Say what it took; nothing where nothing has run."""
-    if evidence.result:
-        return f"{evidence.result.seconds:.0f} s"
-    studies = evidence.studies.values()
-    trials, seconds = sum(len(each.trials) for each in studies), sum(each.trials["seconds"].sum() for each in studies)
-    return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if studies else ""
+    return f"{evidence.result.seconds:.0f} s" if evidence.result else cost_text(evidence.studies.values())
 
 
-def measured_on(found: Sequence[Evidence]) -> str:
-    """Say when and on what claims were measured: dates, machines, versions."""
-    abouts = [about for each in found for study in each.studies.values() for about in study.environments.values()]
+def cost_text(studies: Iterable[Study]) -> str:
+    """Say how many trials were measured and how long they took; nothing where none was."""
+    times = [each.trials["seconds"] for each in studies]
+    trials, seconds = sum(map(len, times)), sum(each.sum() for each in times)
+    return f"{counted(trials, 'measured trial')}, {seconds:.0f} s" if times else ""
+
+
+def environments_text(studies: Iterable[Study]) -> str:
+    """Say when and on what studies were measured: dates, machines, versions."""
+    abouts = [about for study in studies for about in study.environments.values()]
     machines = dict.fromkeys(
         f"{about.get('device_name')} ({about.get('device')}, {about.get('cores')} cores), "
         f"torch {about.get('torch')}, bnexp {about.get('bnexp')}"

@@ -1,11 +1,11 @@
 """Entries of a catalogue, such as the claims: YAML files, each with an experiment in a small and a full tier."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from bnexp.config.base import Settings
 from bnexp.config.experiment import ExperimentConfig
@@ -28,6 +28,12 @@ class EntrySettings(Settings):
     """A configuration as in configs/, without a name."""
     tiers: dict[Tier, dict[str, Any]] = Field(default={})
     """By tier what it changes of the experiment, as on the command line: dotted.key: value."""
+
+    @model_validator(mode="after")
+    def _has_both_tiers(self) -> Self:
+        if self.experiment is not None and set(self.tiers) != {"small", "full"}:
+            raise ValueError("tiers: expected small and full, each with what it changes ({} for nothing)")
+        return self
 
 
 S = TypeVar("S", bound=EntrySettings)
@@ -154,3 +160,33 @@ def _placed(problem: Problem, source: str) -> Problem:
     """Return a problem of a file's experiment with its place in the file; what was typed keeps its own."""
     key = f"experiment.{problem.key}".rstrip(".") if problem.source == source else problem.key
     return Problem(problem.source, key, problem.message)
+
+
+def unknown_arms(named: Mapping[str, str], experiment: ExperimentConfig) -> Iterator[tuple[str, str]]:
+    """Yield the place and the problem of each arm that the experiment doesn't have.
+
+    Args:
+        named: arms by where they are named.
+        experiment: the one that is looked at.
+    """
+    arms = list(experiment.arms)
+    for place, name in named.items():
+        if name not in arms:
+            yield place, f"{name}: no such arm{nearest(name, arms)}; arms: {', '.join(arms)}"
+
+
+def not_swept(
+    looked_at: Mapping[str, tuple[str, Sequence[Any]]], experiment: ExperimentConfig
+) -> Iterator[tuple[str, str]]:
+    """Yield the place and the problem of each setting that the experiment doesn't sweep, or not over such a value.
+
+    Args:
+        looked_at: a dotted key and its values, by where they are named.
+        experiment: the one that is looked at.
+    """
+    for place, (key, wanted) in looked_at.items():
+        tried = [point[key] for point in experiment.points() if key in point]
+        if not tried:
+            yield place, f"{key}: not swept in the experiment{nearest(key, list(experiment.swept))}"
+        elif absent := [value for value in wanted if value not in tried]:
+            yield place, f"{absent[0]}: not among the values that are swept"

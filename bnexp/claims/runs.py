@@ -17,6 +17,7 @@ from bnexp.claims.checks import CHECKS
 from bnexp.claims.entries import Entry, Tier
 from bnexp.config.experiment import ExperimentConfig, default_config, search_config
 from bnexp.config.trial import effective
+from bnexp.data.own_files import pinned
 from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import prepare
@@ -138,6 +139,7 @@ def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
     folder = tier_folder(entry, tier, runs)
     for regime, experiment in regimes(entry, tier).items():
         try:
+            experiment = pinned(experiment)
             measured = resolve_tuning(experiment, folder)
             path = folder / run_name(measured or search_config(experiment))
             if measured and (run := finished_run(path)):
@@ -226,7 +228,7 @@ def run_entries(
     # What can't be had of a data set should stop the first entry, not the last.
     firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing)}
     for entry in firsts.values():
-        equal = regimes(entry, tier)["equal"]
+        equal = pinned(regimes(entry, tier)["equal"])
         prepare(equal, tier_folder(entry, tier, runs), device, entry.source, Options(rerun=rerun))
     for entry in entries:
         started = time.perf_counter()

@@ -13,6 +13,7 @@ from bnexp.claims import command as claims
 from bnexp.cli import compare, doctor, listing, networks, run
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
+from bnexp.papers import command as papers
 from bnexp.screen import plain
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app.command("probe")(networks.probe)
 app.command("fold")(networks.fold)
 app.command("export")(networks.export)
 app.add_typer(claims.app)
+app.add_typer(papers.app)
 app.command("show")(listing.show)
 app.command("list")(listing.list_runs)
 app.command("rm")(listing.remove)

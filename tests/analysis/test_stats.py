@@ -24,6 +24,7 @@ from bnexp.analysis.stats import (
     effect_size,
     first_reached,
     mean_interval,
+    prediction_interval,
     restricted_mean,
     sign_flip_p,
     t_quantile,
@@ -65,6 +66,16 @@ def test_intervals_are_statsmodels(pairs: int) -> None:
     assert_close((mean.low, mean.high), alone.tconfint_mean(), NEAR_FLOAT64)
     _, p, _ = change.ttest_mean(0)
     assert (difference.low > 0 or difference.high < 0) == (p < 0.05)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 30])
+def test_a_prediction_interval_is_that_of_one_more_value(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.9, 0.02, n)
+    found, spread = prediction_interval(values), float(values.std(ddof=1)) * np.sqrt(1 + 1 / n)
+    expected = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=spread)
+    assert_close((found.low, found.high), expected, NEAR_FLOAT64)
+    assert found.mean == mean_interval(values).mean
+    assert prediction_interval([0.1, 0.9], (0, 1)) == Interval(0.5, 0, 1)
 
 
 def test_means_that_are_equal_but_for_the_order_of_their_sum_are_a_tie() -> None:

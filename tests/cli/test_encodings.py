@@ -107,6 +107,7 @@ def test_a_training_is_watched_and_its_result_shown(
         "fold tiny --no-timing --trial 2",
         "export tiny 2 --folded --to EXPORT",
         f"claims show {next(iter(shipped('claims')))} --all",
+        "papers show udacity",
         "run --help",
     ],
 )

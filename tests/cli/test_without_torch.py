@@ -31,7 +31,7 @@ def loaded(folder: Path, *commands: str) -> set[str]:
 
 
 def test_help_and_list_load_nothing_heavy(here: Path) -> None:
-    commands = ["--help", "run --help", "list", "list configs", "claims show --help"]
+    commands = ["--help", "run --help", "list", "list configs", "claims show --help", "papers show --help"]
     assert not loaded(here, *commands) & {"torch", "torchvision", "matplotlib", "sklearn"}
 
 
@@ -43,8 +43,9 @@ def test_a_plan_is_shown_without_the_compiler_of_torch(here: Path) -> None:
     assert loaded(here, "show quickstart model.dropout=0.2") == {"torch"}
 
 
-def test_verdicts_are_shown_without_torch(here: Path) -> None:
-    assert not loaded(here, "claims show restores_identity trains_faster") & {"torch", "torchvision"}
+def test_verdicts_and_published_numbers_are_shown_without_torch(here: Path) -> None:
+    commands = ["claims show restores_identity trains_faster", "papers show", "papers show udacity --json"]
+    assert not loaded(here, *commands) & {"torch", "torchvision"}
 
 
 def test_a_refused_configuration_is_refused_without_torch(here: Path) -> None:

@@ -1,0 +1,1 @@
+"""What papers and lessons published about batch normalization, repeated and set beside the published numbers."""

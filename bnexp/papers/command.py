@@ -1,0 +1,88 @@
+"""`bnexp papers`: what papers and lessons published about batch normalization, repeated."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bnexp.claims.command import Rerun, Tier, Tiers, run_missing
+from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
+
+app = typer.Typer(name="papers", help="What papers and lessons published about BN, repeated.", no_args_is_help=True)
+
+
+def complete_paper(incomplete: str) -> list[str]:
+    """Shipped papers."""
+    from bnexp.config.load import shipped
+
+    return [name for name in shipped("papers") if name.startswith(incomplete)]
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]... [ID.key=value]...",
+        help="Names of papers, or files of your own; none: all. ID.key=value changes the experiment of one.",
+        autocompletion=complete_paper,
+    ),
+]
+Docs = Annotated[Path | None, typer.Option("--docs", help="Also write papers.md into a folder.", file_okay=False)]
+
+
+@app.command("run")
+def run_papers(
+    words: Words = None,
+    tier: Tiers = Tier.small,
+    rerun: Rerun = False,
+    runs: Runs = DEFAULT_RUNS,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is missing, and show it beside what was published; the same command again continues it."""
+    from bnexp.papers.catalogue import find_papers
+
+    papers = find_papers(words or [])
+    run_missing(papers, tier, runs, device=device, workers=workers, rerun=rerun, silent=as_json or quiet)
+    show_papers(words, tier, None, runs, as_json, quiet)
+
+
+@app.command("show")
+def show_papers(
+    words: Words = None,
+    tier: Tiers = Tier.small,
+    docs: Docs = None,
+    runs: Runs = DEFAULT_RUNS,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show published numbers beside ours, from what has run."""
+    from bnexp.cli.output import print_json, print_table
+    from bnexp.errors import InputError
+    from bnexp.papers.catalogue import find_papers
+    from bnexp.papers.documents import document, paper_table, results_json
+    from bnexp.papers.results import results
+    from bnexp.screen import print_line, warn
+    from bnexp.store.files import replace
+
+    if docs and (named := [word for word in words or [] if "=" not in word]):
+        raise InputError(f"--docs: the document is of all papers; leave out {' '.join(named)}")
+    papers = find_papers(words or [])
+    found = results(papers, tier.value, runs)
+    for each in found:
+        if each.unreadable:
+            warn(f"left out: {each.unreadable}")
+    if as_json:
+        print_json(results_json(found))
+    elif not quiet:
+        print_table(*map(paper_table, found))
+    if docs:
+        others = {other.value: results(papers, other.value, runs) for other in Tier if other is not tier}
+        text = document(found, tier.value, shlex.join(["bnexp", *sys.argv[1:]]), others)
+        docs.mkdir(parents=True, exist_ok=True)
+        replace(docs / "papers.md", text.encode())
+        if not (as_json or quiet):
+            print_line(f"\n{docs / 'papers.md'}")

@@ -1,0 +1,209 @@
+"""Published numbers beside ours in tables, and docs/papers.md."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from bnexp.analysis.study import metric_text
+from bnexp.claims.documents import cost_text, environments_text, setting_text
+from bnexp.papers.agreement import Agreement
+from bnexp.papers.results import Order, Result, Row
+from bnexp.report.columns import estimate
+from bnexp.report.style import short_keys, value_text
+from bnexp.report.summary import without_nan
+from bnexp.report.table import MISSING, Cell, Column, Table, plain_table, to_markdown
+
+RULE = """\
+## When do numbers agree?
+
+The rule was written down before the runs:
+
+- **Accuracies** are compared where the setting is the published one. A published accuracy agrees if it lies in our
+  95 % prediction interval for one new run: mean ± t·s·√(1 + 1/n) over our n seeds. About one in 20 misses it by
+  chance, even if everything is equal.
+- **Runs that stay at chance** are another kind of outcome. A published run that learned nothing agrees if one of ours
+  learned nothing; one that learned is compared with ours that learned. If none of our runs ended as the published one
+  did, that is a disagreement from 19 runs on; with fewer it may be luck.
+- **Differences** between two arms are compared in every setting, by their sign: it agrees if our 95 % interval of the
+  mean difference lies on the published side of 0. If the interval holds 0, our runs can't tell.
+- **The order** of the differences over four or more settings agrees if Kendall's τ is positive with p < 0.05.
+
+Numbers marked † are from memory; they are shown, and not compared.
+"""
+
+
+def row_columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
+    """Return the columns of a paper's table: its swept settings, then published beside ours."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.where))
+    swept = [Column(name, partial(_setting, key), kind="text", shared=True) for key, name in short_keys(keys).items()]
+    return (*swept, *COLUMNS)
+
+
+def _setting(key: str, row: Row) -> str:
+    return value_text(row.where[key]) if key in row.where else MISSING
+
+
+def arm_text(row: Row) -> str:
+    """Name the arm, or the two that are subtracted."""
+    return row.arm if row.baseline is None else f"{row.arm} - {row.baseline}"
+
+
+def published_text(row: Row) -> str:
+    """Write the published numbers; † marks what is from memory."""
+    exact = row.baseline is None  # what was computed from published numbers has as many digits as ours
+    texts = [f"{value:g}" if exact else metric_text(row.metric, value, sign=True) for value in row.published]
+    return ", ".join(texts) + "†" * row.unverified
+
+
+def ours_cell(row: Row) -> Cell:
+    """Write the mean of ours with its interval."""
+    return estimate(row.metric, row.interval.mean, row.interval.low, row.interval.high, sign=row.baseline is not None)
+
+
+def setting_cell(row: Row) -> str:
+    """Say whether ours were measured in the published setting."""
+    if not row.ours:
+        return MISSING
+    if row.at is not None and row.at != row.step:
+        return f"no, after {row.at:,} steps"
+    return "yes" if row.same_setting else "no"
+
+
+def agreement_text(row: Row) -> str:
+    """Say whether ours agree: of one number in a word, of several how many do."""
+    if len(row.agreements) <= 1:
+        return row.agreements[0] if row.agreements else MISSING
+    return tally(row.agreements)
+
+
+def tally(agreements: Iterable[Agreement]) -> str:
+    """Write how many agree, and of how many our runs can't tell."""
+    counts = Counter(agreements)
+    total, unknown = sum(counts.values()), counts[Agreement.open]
+    if not total:
+        return MISSING
+    return f"{counts[Agreement.yes]} of {total}" + (f" ({unknown} can't be told)" if unknown else "")
+
+
+COLUMNS: tuple[Column[Row], ...] = (
+    Column("accuracy", lambda row: row.metric.removesuffix("_accuracy").replace("_", " "), kind="text", shared=True),
+    Column("step", lambda row: MISSING if row.step is None else f"{row.step:,}", shared=True),
+    Column("arm", arm_text, kind="text"),
+    Column("published", published_text),
+    Column(
+        "ours",
+        ours_cell,
+        legend="ours: the mean of the runs that learned, with the 95 % prediction interval for one new run; of a "
+        "difference the mean over all pairs, with its 95 % interval",
+    ),
+    Column("n", lambda row: str(len(row.ours)) if row.ours else MISSING),
+    Column(
+        "at chance",
+        lambda row: f"{row.at_chance}/{len(row.ours)}" if row.ours and row.baseline is None else MISSING,
+        legend="at chance: how many of our runs learned nothing",
+    ),
+    Column("same setting?", setting_cell, kind="text"),
+    Column("agrees?", agreement_text, kind="text"),
+)
+
+
+def paper_table(result: Result) -> Table:
+    """Return the numbers of a paper beside ours."""
+    notes = [order_text(order) for order in result.orders]
+    if result.study is None:
+        notes.append(f"not run: bnexp papers run {result.paper.command_line_name}")
+    return Table(tuple(row_columns(result.rows)), result.rows, result.paper.settings.title, tuple(notes)).known()
+
+
+def order_text(order: Order) -> str:
+    """Say whether the differences are ordered as published."""
+    word = {Agreement.yes: "as published", Agreement.no: "not as published", Agreement.open: "can't be told"}
+    step = f" after {order.step:,} steps" if order.step else ""
+    return (
+        f"order of {order.arm} - {order.baseline} over {order.points} settings (published{step}): "
+        f"{word[order.agreement]}, Kendall's τ = {order.tau:.2f}"
+    )
+
+
+def results_json(found: Sequence[Result]) -> list[dict[str, Any]]:
+    """Return the rows for scripts: numbers as numbers, null for what isn't known."""
+    return [without_nan({"paper": each.paper.id} | asdict(row)) for each in found for row in each.rows]
+
+
+def document(found: Sequence[Result], tier: str, command: str, others: Mapping[str, Sequence[Result]]) -> str:
+    """Return docs/papers.md.
+
+    Args:
+        found: what is known about the papers, in order.
+        tier: in which they ran.
+        command: that made it.
+        others: the same papers in other tiers, by tier; only how many have run is said.
+    """
+    parts = [
+        "# What papers and lessons published about batch normalization, repeated",
+        "Most published comparisons of batch normalization (BN) are of a single run. Here such experiments are "
+        "repeated with several seeds, and every published number stands beside an interval of ours.",
+        f"Made by `bnexp papers run --tier {tier}` and `{command}`. Published numbers come from the files in "
+        f"`configs/papers/`, all others from the runs.",
+        f"This is the {tier} tier. {' '.join(map(tier_text, others, others.values()))}",
+        environments_text(each.study for each in found if each.study),
+        to_markdown(overview_table(found)),
+        RULE,
+        *(part for each in found for part in _section(each)),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def tier_text(tier: str, found: Sequence[Result]) -> str:
+    """Say how much of a tier has run."""
+    ran = sum(each.study is not None for each in found)
+    made_for = {"small": "a CPU", "full": "a GPU"}[tier]
+    return f"Of the {tier} tier (`--tier {tier}`), made for {made_for}, {ran or 'none'} of {len(found)} have been run."
+
+
+def overview_table(found: Sequence[Result]) -> Table:
+    """Return a line for each paper: how many of its numbers agree."""
+    lines = [
+        (
+            f"[{each.paper.settings.title}](#{each.paper.id})",
+            tally(each.values()),
+            tally(each.signs()),
+            "; ".join(f"τ = {order.tau:.2f}: {order.agreement}" for order in each.orders) or MISSING,
+        )
+        for each in found
+    ]
+    headers = ("paper or lesson", "accuracies that agree", "differences whose sign agrees", "order agrees?")
+    return plain_table(headers, lines)
+
+
+def _section(result: Result) -> Iterator[str]:
+    settings = result.paper.settings
+    yield f"## {result.paper.id}"
+    yield f"**{settings.title}**"
+    yield _flat(settings.found)
+    if result.unreadable:
+        yield f"Our run can't be read: {result.unreadable}."
+    yield to_markdown(Table(paper_table(result).columns, result.rows, notes=paper_table(result).notes))
+    if settings.remarks:
+        yield settings.remarks.strip()
+    yield "\n".join(f"- {name}: {text}" for name, text in _facts(result).items() if text)
+
+
+def _facts(result: Result) -> Mapping[str, str]:
+    settings, changed = result.paper.settings, result.experiment.overrides
+    return {
+        "Source": _flat(settings.source),
+        "Also": "; ".join(dict.fromkeys(row.source for row in result.rows if row.source)),
+        "The same": _flat(settings.same),
+        "Different": " ".join(map(_flat, settings.differs)),
+        "Changed for these runs": ", ".join(f"`{each}`" for each in changed),
+        "Our setting": setting_text(result.experiment),
+        "Cost": cost_text([result.study]) if result.study else "",
+        "Repeat it": f"`bnexp papers run {result.paper.command_line_name}`",
+    }
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,192 @@
+"""Published numbers and those of our runs, side by side."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from bnexp.analysis.pairing import FINISHED
+from bnexp.analysis.runs import study_of
+from bnexp.analysis.stats import Interval, differences, mean_interval, prediction_interval
+from bnexp.analysis.study import Study
+from bnexp.claims.entries import Tier
+from bnexp.claims.runs import runs_of
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.errors import InputError
+from bnexp.papers.agreement import (
+    ACCURACIES,
+    Agreement,
+    alike,
+    order_agreement,
+    sign_agreement,
+    value_agreement,
+)
+from bnexp.papers.catalogue import Metric, Paper, PublishedSettings
+
+UNKNOWN = Interval(None, None, None)
+"""Where nothing has run."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A published accuracy of an arm, or difference between two, and ours."""
+
+    where: Mapping[str, Any]
+    metric: Metric
+    step: int | None
+    """After which it was measured; None: the last one."""
+    arm: str
+    published: tuple[float, ...]
+    """Of several runs several; of a difference the one of the means."""
+    unverified: bool
+    source: str
+    """Where the numbers are from, if not from the source of the paper."""
+    baseline: str | None = None
+    """The arm that is subtracted; None for an accuracy."""
+    ours: tuple[float, ...] = ()
+    """By seed; empty where nothing has run."""
+    at: int | None = None
+    """The step after which ours was measured."""
+    at_chance: int = 0
+    """How many of ours learned nothing."""
+    interval: Interval = UNKNOWN
+    """Of an accuracy: the mean of the runs that learned, and the prediction interval for one more. Of a difference: its
+    mean and the interval of the mean."""
+    same_setting: bool = False
+    agreements: tuple[Agreement, ...] = ()
+    """One for each published number; empty where they are not compared."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How differences are ordered over the grid points."""
+
+    metric: Metric
+    step: int | None
+    arm: str
+    baseline: str
+    points: int
+    tau: float
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that is known about a paper in a tier."""
+
+    paper: Paper
+    experiment: ExperimentConfig
+    rows: tuple[Row, ...]
+    orders: tuple[Order, ...] = ()
+    study: Study | None = None
+    """None where it has not run to its end."""
+    unreadable: str = ""
+    """Which file was changed or lost."""
+
+    def values(self) -> Iterator[Agreement]:
+        """Yield whether each published accuracy that is compared agrees."""
+        return (each for row in self.rows if row.baseline is None for each in row.agreements)
+
+    def signs(self) -> Iterator[Agreement]:
+        """Yield whether the sign of each published difference agrees."""
+        return (each for row in self.rows if row.baseline is not None for each in row.agreements)
+
+
+def results(papers: Sequence[Paper], tier: Tier, runs: Path) -> list[Result]:
+    """Return what is known about papers, in their order.
+
+    Args:
+        papers: as from find_papers.
+        tier: in which they ran.
+        runs: folder of the run folders.
+    """
+    return [_result(paper, tier, runs) for paper in papers]
+
+
+def _result(paper: Paper, tier: Tier, runs: Path) -> Result:
+    there, study, fault = runs_of(paper, tier, runs), None, ""
+    try:
+        if run := there.finished.get("equal"):
+            study = study_of([run])
+    except InputError as error:
+        fault = str(error)
+    same, experiment = tier in paper.settings.same_setting, paper.experiments[tier]
+    rows = tuple(row for each in paper.settings.published for row in _rows(each, study, same=same))
+    return Result(paper, experiment, rows, tuple(_orders(rows)), study, fault or there.unreadable.get("equal", ""))
+
+
+def _rows(published: PublishedSettings, study: Study | None, *, same: bool) -> Iterator[Row]:
+    """Yield a row for each arm, then one for each difference to the first."""
+    row = partial(
+        Row, published.where, published.metric, published.step, unverified=published.unverified, source=published.source
+    )
+    if study is None:
+        yield from (row(arm=arm, published=values) for arm, values in published.values.items())
+        return
+    found, at = _accuracies(study, published)
+    row = partial(row, at=at, same_setting=same and at in (None, published.step))
+    yield from _arm_rows(row, published, found, study.chance.above if study.chance else None)
+    yield from _difference_rows(row, published, found)
+
+
+def _arm_rows(
+    row: Callable[..., Row], published: PublishedSettings, found: pd.DataFrame, at_chance: float | None
+) -> Iterator[Row]:
+    for arm, values in published.values.items():
+        ours = tuple(found.loc[found["arm"] == arm, "value"])
+        learned = alike(ours, at_chance, stuck=False)
+        made = row(
+            arm=arm,
+            published=values,
+            ours=ours,
+            at_chance=len(ours) - len(learned),
+            interval=prediction_interval(learned or ours, ACCURACIES),
+        )
+        compared = made.same_setting and not made.unverified
+        agreements = tuple(value_agreement(value, ours, at_chance) for value in values) if compared else ()
+        yield replace(made, agreements=agreements)
+
+
+def _difference_rows(row: Callable[..., Row], published: PublishedSettings, found: pd.DataFrame) -> Iterator[Row]:
+    (baseline, theirs), *others = published.values.items()
+    by_seed = found.pivot(index="seed", columns="arm", values="value").reindex(columns=list(published.values))
+    for arm, values in others:
+        both = by_seed[[arm, baseline]].dropna()
+        ours = tuple(differences(both[arm].to_numpy(), both[baseline].to_numpy()))
+        change = fmean(values) - fmean(theirs)
+        agreements = () if published.unverified else (sign_agreement(change, ours),)
+        interval = mean_interval(ours)
+        yield row(arm=arm, baseline=baseline, published=(change,), ours=ours, interval=interval, agreements=agreements)
+
+
+def _accuracies(study: Study, published: PublishedSettings) -> tuple[pd.DataFrame, int | None]:
+    """Return arm, seed and value of the finished trials at a grid point, and the step of the values where it is known.
+
+    Where training ended before the published step, it is the last one.
+    """
+    trials = study.trials[study.trials["outcome"].isin(FINISHED)]
+    for key, value in published.where.items():
+        trials = trials[trials[key].isna() if value is None else trials[key] == value]
+    if published.step is None:
+        column = published.metric if published.metric.startswith("best") else f"final_{published.metric}"
+        return trials.assign(value=trials[column])[["arm", "seed", "value"]].dropna(), None
+    curves = study.curves[study.curves["trial"].isin(trials["trial"]) & (study.curves["step"] <= published.step)]
+    at = int(curves["step"].max()) if len(curves) else None
+    there = curves[curves["step"] == at].set_index("trial")[published.metric]
+    return trials.assign(value=trials["trial"].map(there))[["arm", "seed", "value"]].dropna(), at
+
+
+def _orders(rows: Sequence[Row]) -> Iterator[Order]:
+    """Yield the order of the differences of each metric, step and pair of arms."""
+    kinds: dict[tuple[Metric, int | None, str, str], list[Row]] = {}
+    for row in rows:
+        if row.baseline is not None and row.agreements and row.interval.mean is not None:
+            kinds.setdefault((row.metric, row.step, row.arm, row.baseline), []).append(row)
+    for (metric, step, arm, baseline), some in kinds.items():
+        means = [row.interval.mean or 0.0 for row in some]
+        if found := order_agreement([row.published[0] for row in some], means):
+            yield Order(metric, step, arm, baseline, len(some), *found)

@@ -1,0 +1,114 @@
+"""Published numbers beside ours: which trials and records they are compared with, and what the tables show."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bnexp.claims.runs import run_entries
+from bnexp.papers import results as module
+from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
+from bnexp.papers.documents import document, paper_table, results_json
+from bnexp.papers.results import Result, Row, results
+from tests.claims.made_up import a_study, by_seed
+from tests.papers.made_up import written
+
+
+def rows(*trials: dict[str, object], same: bool = True, **published: object) -> list[Row]:
+    """The rows of published test accuracies beside those of a study."""
+    settings = PublishedSettings.model_validate({"metric": "test_accuracy"} | published)
+    return list(module._rows(settings, a_study(*trials), same=same))
+
+
+TRIALS = (
+    *by_seed("none", [0.5, 0.52, 0.1], **{"train.lr": 1}),
+    *by_seed("before", [0.7, 0.72, 0.74], **{"train.lr": 1}),
+    *by_seed("none", [0.3, 0.3, 0.3], **{"train.lr": 2}),
+)
+
+
+def test_arms_are_compared_at_the_grid_point_and_differences_by_seed() -> None:
+    none, before, change = rows(*TRIALS, where={"train.lr": 1}, values={"none": 0.51, "before": [0.73, 0.2]})
+    assert (none.ours, none.at_chance) == ((0.5, 0.52, 0.1), 1)
+    assert none.interval.mean == pytest.approx(0.51)  # of those that learned
+    assert (none.agreements, before.agreements) == (("yes",), ("yes", "no"))
+    assert change.ours == pytest.approx((0.2, 0.2, 0.64))
+    assert change.published == pytest.approx((0.465 - 0.51,))
+    assert (change.arm, change.baseline, change.agreements) == ("before", "none", ("can't tell",))
+
+
+def test_in_another_setting_only_signs_are_compared() -> None:
+    found = rows(*TRIALS, same=False, where={"train.lr": 1}, values={"none": 0.51, "before": 0.73})
+    assert [len(row.agreements) for row in found] == [0, 0, 1]
+
+
+def test_what_is_from_memory_is_not_compared() -> None:
+    found = rows(*TRIALS, where={"train.lr": 1}, values={"none": 0.51, "before": 0.73}, unverified=True)
+    assert [row.agreements for row in found] == [(), (), ()]
+
+
+CURVES = [{"arm": arm, "seed": seed, "curve": [0.1, 0.4, 0.6]} for arm in ("none", "before") for seed in (0, 1)]
+
+
+@pytest.mark.parametrize(("step", "value", "same"), [(10, 0.4, True), (20, 0.6, True), (500, 0.6, False)])
+def test_a_step_is_compared_with_its_record_and_one_beyond_the_training_with_the_last(
+    step: int, value: float, same: bool
+) -> None:
+    for row in rows(*CURVES, step=step, values={"none": 0.5, "before": 0.5})[:2]:
+        assert (row.ours, row.at, row.same_setting) == ((value, value), min(step, 20), same)
+
+
+def test_failed_trials_are_left_out() -> None:
+    trials = [*by_seed("none", [0.5, 0.6]), {"arm": "none", "seed": 2, "accuracy": 0.9, "outcome": "failed"}]
+    assert rows(*trials, values={"none": 0.5})[0].ours == (0.5, 0.6)
+
+
+# A run, and the page that is made from it
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
+    return load_paper(written(tmp_path_factory.mktemp("lesson")))
+
+
+@pytest.fixture(scope="module")
+def found(paper: Paper) -> Result:
+    runs = Path(paper.source).parent / "runs"
+    run_entries([paper], "small", runs, lambda line: None, device="cpu")
+    (result,) = results([paper], "small", runs)
+    return result
+
+
+def test_a_paper_that_ran_is_shown_beside_the_published_numbers(found: Result) -> None:
+    table = paper_table(found)
+    cells = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert [row["arm"] for row in cells] == ["none", "before", "before - none"] * 2
+    assert [row["published"] for row in cells[:3]] == ["0.1", "0.9, 0.8", "+0.750"]
+    assert [row["same setting?"] for row in cells] == ["yes"] * 3 + ["no, after 20 steps"] * 3
+    assert [row["agrees?"] for row in cells[3:]] == ["-"] * 3
+    assert [row["published"] for row in cells[3:]] == ["0.1†", "0.9, 0.8†", "+0.750†"]
+    assert {row["n"] for row in cells} == {"2"}
+
+
+def test_the_page_has_the_rule_the_sources_and_the_numbers_of_the_runs(found: Result) -> None:
+    missing = replace(found, study=None)
+    text = document([found], "small", "bnexp papers show --docs docs", {"full": [missing]})
+    (change,) = [row for row in found.rows if row.baseline and not row.unverified]
+    assert f"{change.interval.mean:+.3f} [" in text
+    assert "Made by `bnexp papers run --tier small` and `bnexp papers show --docs docs`." in text
+    assert "This is the small tier. Of the full tier (`--tier full`), made for a GPU, none of 1 have been run." in text
+    assert "| [A lesson \\| about BN](#lesson) |" in text
+    assert "\n## lesson\n" in text
+    for line in ("Why they differ is open.", "- Source: Somebody's notebook.", "- Different: The seeds."):
+        assert f"\n{line}\n" in text
+    assert "- Cost: 8 measured trials, " in text
+    assert "Measured on " in text
+    assert "\n\n\n" not in text
+
+
+def test_a_paper_that_has_not_run_shows_what_was_published(paper: Paper, tmp_path: Path) -> None:
+    (missing,) = results([paper], "full", tmp_path)
+    table = paper_table(missing)
+    assert table.notes == (f"not run: bnexp papers run {paper.source}",)
+    assert table.headers[-1] == "published"
+    assert results_json([missing])[0]["ours"] == []
