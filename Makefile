@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One more than cores, since some tests wait for processes that they kill.
 WORKERS = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
-.PHONY: demo test test-slow bench gpu gpu-documents gpu-folder size lint format clean
+.PHONY: demo test test-slow bench gpu gpu-documents gpu-folder size lint generated format clean
 
 demo: .venv/installed        ## train the quickstart and print its comparison
 	$(BIN)/bnexp run configs/quickstart.yaml
@@ -54,6 +54,12 @@ lint: .venv/installed        ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+generated: .venv/installed   ## write what is made from the settings: their page, and the schemas of configuration files
+	$(BIN)/bnexp settings --markdown > docs/settings.md
+	$(BIN)/bnexp schema > configs/schema.json
+	$(BIN)/bnexp schema claim > configs/claims/schema.json
+	$(BIN)/bnexp schema paper > configs/papers/schema.json
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

@@ -135,7 +135,8 @@ def test_the_tutorial_of_an_own_network_goes_from_its_file_to_a_comparison(tmp_p
     pages = {kind: [example for page, example in examples(kind) if "own-network-tutorial" in page] for kind in CODE}
     (code,), (experiment,) = (pages[kind] for kind in CODE)
     for file, written in (("mixer.py", code), ("mixer.yaml", experiment)):
-        assert written == (ROOT / "examples" / "networks" / file).read_text()
+        shipped = (ROOT / "examples" / "networks" / file).read_text()
+        assert written == shipped.removeprefix("# yaml-language-server: $schema=../../configs/schema.json\n")
         (tmp_path / file).write_text(written)
     small = {"seeds": 2, "train.epochs": 1, "data.train_size": 128, "data.test_size": 32}
     run = bnexp.run(tmp_path / "mixer.yaml", small, runs=tmp_path, workers=1, progress=False)

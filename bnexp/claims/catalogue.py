@@ -18,7 +18,7 @@ from bnexp.claims.entries import (
     not_swept,
     unknown_arms,
 )
-from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size
+from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size, written_as
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import once
 from bnexp.config.text import Line, Lines
@@ -143,7 +143,7 @@ class ClaimSettings(EntrySettings):
     published: tuple[Published, ...] = ()
     check: Annotated[str, OneOf(CHECKS)] | None = None
     """A measurement in code, by its name in bnexp/claims/checks/__init__.py."""
-    measures: tuple[MeasureSettings, ...] = ()
+    measures: Annotated[tuple[MeasureSettings, ...], written_as(list[MeasureSettings] | MeasureSettings)] = ()
     """The first decides, the others stand beside it. Without any, a claim is only described."""
     primary: Literal["equal", "tuned"] | None = None
     """Which regime decides; null = tuned where the experiment has tune, else equal."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from bnexp.config.base import Settings
+from bnexp.config.base import Settings, written_as
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import Overrides, override, resolve, shipped
 from bnexp.config.problems import explain
@@ -24,7 +24,7 @@ SEEDS = range(300, 306)
 class EntrySettings(Settings):
     """What the files of all catalogues have in common."""
 
-    experiment: dict[str, Any] | None = None
+    experiment: Annotated[dict[str, Any], written_as(ExperimentConfig)] | None = None
     """A configuration as in configs/, without a name."""
     tiers: dict[Tier, dict[str, Any]] = Field(default={})
     """By tier what it changes of the experiment, as on the command line: dotted.key: value."""

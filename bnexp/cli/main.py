@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from bnexp import __version__
 from bnexp.claims import command as claims
-from bnexp.cli import compare, doctor, listing, networks, run
+from bnexp.cli import compare, doctor, listing, networks, run, schema
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
 from bnexp.papers import command as papers
@@ -45,6 +45,7 @@ app.command("show")(listing.show)
 app.command("list")(listing.list_runs)
 app.command("rm")(listing.remove)
 app.command("settings")(listing.settings)
+app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
 
 

@@ -1,6 +1,6 @@
 """The base of every settings model and of every spec, and the types that configurations are made of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Annotated, Any, ClassVar
@@ -28,6 +28,11 @@ class Settings(BaseModel):
         """
         return {cls.main_setting: value} if cls.main_setting and isinstance(value, str) else value
 
+    @classmethod
+    def short_forms(cls) -> Sequence[str]:
+        """Return the words that stand for this section, where it has others than the values of the main setting."""
+        return ()
+
     @model_validator(mode="before")
     @classmethod
     def _expand(cls, value: Any) -> Any:
@@ -51,6 +56,11 @@ def _not_bool(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("expected a number")
     return value
+
+
+def written_as(kind: Any) -> BeforeValidator:
+    """Annotate a setting with the type that it has in a file, for the schema, where it becomes another one."""
+    return BeforeValidator(lambda value: value, json_schema_input_type=kind)
 
 
 LARGEST_INTEGER = 2**63 - 1

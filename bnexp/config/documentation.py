@@ -1,24 +1,16 @@
 """Every setting with its meaning, default and possible values, read from the models of the configuration."""
 
-import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from inspect import cleandoc, getsource
-from itertools import pairwise
 from textwrap import fill, indent
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
-
-from bnexp.config.base import LARGEST_INTEGER, Settings
+from bnexp.config.base import LARGEST_INTEGER
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.keys import below, nearest_key, setting_of
+from bnexp.config.schema import Documented, Schema
 from bnexp.errors import InputError
-
-Schema = Mapping[str, Any]
-"""A part of the JSON schema that pydantic makes of the models."""
 
 WIDTH = 80
 """Columns of a terminal."""
@@ -60,32 +52,6 @@ class Section:
     settings: tuple[Setting, ...]
 
 
-class Documented(GenerateJsonSchema):
-    """The JSON schema with the lines under fields as their descriptions.
-
-    pydantic's use_attribute_docstrings would parse the source of all models whenever they are imported.
-    """
-
-    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """Return a model's schema."""
-        found = super().model_schema(schema)
-        for kind in reversed(schema["cls"].__mro__):
-            for name, text in _documented(kind) if issubclass(kind, Settings) else ():
-                found["properties"][name]["description"] = text
-        return found
-
-
-def _documented(kind: type[Settings]) -> Iterator[tuple[str, str]]:
-    """Yield the fields that a class itself defines, and the text under each."""
-    (definition,) = ast.parse(getsource(kind)).body
-    assert isinstance(definition, ast.ClassDef)
-    for field, below_it in pairwise(definition.body):
-        match field, below_it:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                if name in kind.model_fields:
-                    yield name, cleandoc(text)
-
-
 def all_sections() -> list[Section]:
     """Return all settings by section, in the order of the models: the top of the file first."""
     whole = ExperimentConfig.model_json_schema(schema_generator=Documented)
@@ -105,9 +71,10 @@ def find_settings(word: str) -> list[Section]:
         lambda setting: word.lower() in setting.key,
         lambda setting: word.lower() in setting.meaning.lower(),
     )
+    sections = all_sections()
     for test in tests:
         found = []
-        for section in all_sections():
+        for section in sections:
             if settings := tuple(filter(test, section.settings)):
                 whole = settings == section.settings
                 found.append(Section(section.key, section.meaning if whole else "", settings))
@@ -142,16 +109,23 @@ def _sections(key: str, schema: Schema, known: Mapping[str, Schema]) -> Iterator
     if own := [_setting(name, field) for name, field in fields.items() if "$ref" not in field]:
         yield Section(key, schema["description"].partition("\n\n")[0], tuple(own))
     for name, field in fields.items():
-        listed = field.get("items", {}) if name != WRITTEN_BY_BNEXP else {}
-        if reference := field.get("$ref") or listed.get("$ref"):
+        listed = _listed(field) if name != WRITTEN_BY_BNEXP else None
+        if reference := field.get("$ref") or listed:
             place = name if "$ref" in field else f"{name}[]"
             yield from _sections(place, known[reference.removeprefix("#/$defs/")], known)
+
+
+def _listed(field: Schema) -> str | None:
+    """Return the reference to the section that each entry of a list is."""
+    items = [branch["items"] for branch in field.get("anyOf", [field]) if "items" in branch]
+    found = (each["$ref"] for item in items for each in item.get("anyOf", [item]) if "$ref" in each)
+    return next(found, None)
 
 
 def _setting(key: str, field: Schema) -> Setting:
     branches = field.get("anyOf", [field])
     words = [word for branch in branches for word in _choices(branch)]
-    *firsts, last = [value for branch in branches for value in _choices(branch) or [_kind(branch)]]
+    *firsts, last = dict.fromkeys(value for branch in branches for value in _choices(branch) or [_kind(branch)])
     values = f"{', '.join(firsts)} or {last}" if firsts else last
     meaning = field.get("description", "")
     return Setting(key, meaning, field.get("default"), "default" not in field, values, tuple(words))
@@ -160,7 +134,8 @@ def _setting(key: str, field: Schema) -> Setting:
 def _choices(branch: Schema) -> list[str]:
     if branch.get("type") == "boolean":
         return ["true", "false"]
-    return [branch["const"]] if "const" in branch else branch.get("enum", [])
+    words = [branch["const"]] if "const" in branch else branch.get("enum", [])
+    return [word if isinstance(word, str) else json.dumps(word) for word in words]
 
 
 KINDS = {
@@ -171,17 +146,7 @@ KINDS = {
     "object": "a mapping",
     "null": "null",
 }
-# Fields that are checked before their type is have their bounds under pydantic's own names.
-BOUNDS = {
-    "ge": "at least",
-    "minimum": "at least",
-    "gt": "above",
-    "exclusiveMinimum": "above",
-    "le": "at most",
-    "maximum": "at most",
-    "lt": "below",
-    "exclusiveMaximum": "below",
-}
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
 def _kind(branch: Schema) -> str:

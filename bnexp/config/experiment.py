@@ -3,22 +3,28 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import prod
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
+    BaseModel,
     Field,
+    GetJsonSchemaHandler,
     PrivateAttr,
+    TypeAdapter,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from bnexp.config.base import written_as
 from bnexp.config.data import DATASETS
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.probes import Probes
-from bnexp.config.seeds import MoreSeeds, Seeds, split_seeds
+from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points
 from bnexp.config.text import Label, Lines
 from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
@@ -29,7 +35,21 @@ MOST_TRIALS = 100_000
 """Trials of an experiment: arms × grid points × seeds."""
 MOST_CHOICES = 1_000
 """Arms × grid points of an experiment that tunes."""
-BUILT_IN_ARMS = ("none", "before", "after", "as_written")
+BuiltIn = Literal["none", "before", "after", "as_written"]
+BUILT_IN_ARMS: tuple[str, ...] = get_args(BuiltIn)
+
+
+class ArmsByName(BaseModel):
+    """Arms as they are written: overrides by name, where the built-in ones need none."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler(TypeAdapter(dict[Name, dict[TrialKey, Value]]).core_schema)
+        built_in = {"anyOf": [found["additionalProperties"], {"type": "null"}]}
+        return {**found, "minProperties": 1, "properties": dict.fromkeys(BUILT_IN_ARMS, built_in)}
+
+
+ArmsAsWritten = Annotated[list[BuiltIn], Field(min_length=1)] | ArmsByName | None
 
 
 class ExperimentConfig(TrialSettings):
@@ -57,7 +77,7 @@ class ExperimentConfig(TrialSettings):
     zip: dict[TrialKey, Values] = Field(default={})
     """Swept settings that change together: lists of equal length, such as
     `{train.batch_size: [32, 64], train.lr: [0.1, 0.2]}`, or ranges as in `grid`."""
-    seeds: Seeds = (0, 1, 2)
+    seeds: Annotated[Seeds, written_as(SeedsAsWritten | SeedsUntil)] = (0, 1, 2)
     """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`; or
     `{from: 6, to: 40, until: 0.005}`, which adds seeds until every difference to the baseline is decided."""
     more_seeds: MoreSeeds | None = None
@@ -147,7 +167,7 @@ class ExperimentConfig(TrialSettings):
             "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
         )
 
-    @field_validator("arms", mode="before", json_schema_input_type=list[str] | dict[str, Any] | None)
+    @field_validator("arms", mode="before", json_schema_input_type=ArmsAsWritten)
     @classmethod
     def _name_arms(cls, value: Any, info: ValidationInfo) -> Any:
         model = info.data.get("model")

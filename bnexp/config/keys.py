@@ -12,7 +12,7 @@ from bnexp.errors import bare, nearest
 def leaf_keys(section: type[Settings], prefix: str = "", *, sections: bool = False) -> Iterator[str]:
     """Yield the dotted key of every setting (and section) below a section, in the order of declaration."""
     for name in section.model_fields:
-        inner = _section(section, name)
+        inner = section_of(section, name)
         if inner is None or sections:
             yield prefix + name
         if inner is not None:
@@ -77,7 +77,7 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings] | Non
         ValueError: something that is no section stands in the way.
     """
     name, _, rest = key.partition(".")
-    inner = _section(section, name) if section else None
+    inner = section_of(section, name) if section else None
     named = {rest: value} if rest else _expanded(inner, value)
     if not named:
         raw[name] = value
@@ -95,11 +95,12 @@ def _expanded(section: type[Settings] | None, value: Any) -> dict[Any, Any]:
     """Return what a section's value sets in it; nothing where the key is a setting or the value isn't understood."""
     with suppress(ValueError):  # refused when the whole is checked
         expanded = section.expand(value) if section else None
-        return expanded if isinstance(expanded, dict) and all(isinstance(key, str) for key in expanded) else {}
+        if isinstance(expanded, dict) and all(isinstance(key, str) and "." not in key for key in expanded):
+            return expanded
     return {}
 
 
-def _section(section: type[Settings], name: str) -> type[Settings] | None:
+def section_of(section: type[Settings], name: str) -> type[Settings] | None:
     """Return the section of that name within another; None where it is a setting, or there is none."""
     field = section.model_fields.get(name)
     annotation: Any = field.annotation if field else None

@@ -126,6 +126,11 @@ FAMILIES: dict[str, FamilySpec] = {
 """Network families by the name in model.family."""
 
 
+Bias = Literal["auto", True, False]
+Units = Annotated[int, Field(strict=True, ge=1, le=MOST_UNITS)]
+Width = Units | Annotated[list[Units], Field(min_length=1, max_length=MOST_LAYERS)] | None
+
+
 def _bias(value: Any) -> Any:
     if value == "auto" or isinstance(value, bool):
         return value
@@ -203,7 +208,7 @@ class ModelSettings(Settings):
 
     null = as many as `width` lists, or else mlp 10, rnn 1, vgg 11, resnet 20.
     """
-    width: Annotated[int | tuple[int, ...] | None, BeforeValidator(_width)] = None
+    width: Annotated[int | tuple[int, ...] | None, BeforeValidator(_width, json_schema_input_type=Width)] = None
     """mlp, rnn: units of every hidden layer, or a list with one number per layer; vgg, resnet: channels of the first
     stage.
 
@@ -211,7 +216,7 @@ class ModelSettings(Settings):
     """
     activation: ActivationName = "sigmoid"
     """Nonlinearity after each hidden layer."""
-    bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias)] = "auto"
+    bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias, json_schema_input_type=Bias)] = "auto"
     """Biases of the hidden layers. auto leaves out those that have no effect: right before a norm that subtracts them
     (all over the batch but variance, and instance), and in an rnn also before other norms with a learned β."""
     residual: bool = False

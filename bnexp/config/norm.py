@@ -1,11 +1,12 @@
 """Which normalisation a trial's network has, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from bnexp.config.base import Count, NonNegative, Number, OneOf, Positive, Settings, Spec
+from bnexp.config.base import Count, NonNegative, Number, OneOf, Positive, Settings, Spec, written_as
 from bnexp.config.keys import nearest_value
 
 Placement = Literal["before", "after"]
@@ -92,6 +93,9 @@ AS_WRITTEN = NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAG
 """Those of a network of the user's own, as its code has them: perhaps batch norm."""
 
 
+Updates = Annotated[list[Count], Field(min_length=3, max_length=3)]
+
+
 def _three_updates(value: tuple[int, ...]) -> tuple[int, ...]:
     if len(value) != 3:
         raise ValueError("expected three updates: where limits begin to grow, where r_max is reached, where d_max is")
@@ -145,7 +149,7 @@ class NormSettings(Settings):
     d_max: NonNegative = 5.0
     """renorm: largest distance between the means of batch and running average, in running deviations, that is made up
     for; 0 = none."""
-    relax_at: Annotated[tuple[Count, ...], AfterValidator(_three_updates)] | None = None
+    relax_at: Annotated[tuple[Count, ...], AfterValidator(_three_updates), written_as(Updates)] | None = None
     """renorm: three updates. Up to the first it is batch norm (limits 1 and 0); then the limits grow evenly, and reach
     r_max at the second, d_max at the third. The paper has [5000, 40000, 25000].
 
@@ -216,6 +220,11 @@ class NormSettings(Settings):
         return self
 
     @classmethod
+    def short_forms(cls) -> Sequence[str]:
+        """Return the placements of batch norm, and the kinds of norm."""
+        return [*get_args(Placement), *NORMS, "as_written"]
+
+    @classmethod
     def expand(cls, value: Any) -> Any:
         """Return the settings that a short form stands for: a placement of batch norm, or a kind of norm."""
         if value is None or isinstance(value, bool):
@@ -225,8 +234,8 @@ class NormSettings(Settings):
             return value
         if value in get_args(Placement):
             return {"kind": "batch", "placement": value}
-        if value in NORMS or value == "as_written":
+        if value in cls.short_forms():
             return {"kind": value}
-        known = [*get_args(Placement), *NORMS]
+        known = [word for word in cls.short_forms() if word != "as_written"]
         hint = nearest_value("model.norm.kind", value, known)
         raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Number, OneOf, Settings, Spec
-from bnexp.config.sweep import once, step_numbers
+from bnexp.config.sweep import once, step_numbers, steps_as_written
 from bnexp.errors import nearest
 
 
@@ -88,7 +88,9 @@ class ProbeSettings(Settings):
     """What is measured; docs/inside.md has the definitions."""
     every: Count | None = None
     """Number of updates from one measurement to the next; the first measurement is before training."""
-    at: Annotated[tuple[int, ...] | None, BeforeValidator(_steps)] = None
+    at: Annotated[
+        tuple[int, ...] | None, BeforeValidator(_steps, json_schema_input_type=steps_as_written(0) | None)
+    ] = None
     """Updates after which to measure (0 = before training): a list, or `{range: [first, last, step]}`."""
     layers: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(once)] | None = None
     """Names of the layers to measure, as `bnexp show` prints them; `*` stands for any letters. null = all that
@@ -153,4 +155,8 @@ def _name(entry: Any) -> Any:
     return entry.get("name") if isinstance(entry, Mapping) else entry
 
 
-Probes = Annotated[tuple[ProbeSettings, ...], BeforeValidator(probe_list)]
+ProbeAsWritten = ProbeSettings | Literal["default"]
+Probes = Annotated[
+    tuple[ProbeSettings, ...],
+    BeforeValidator(probe_list, json_schema_input_type=list[ProbeAsWritten] | ProbeAsWritten),
+]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Settings, Size
-from bnexp.config.sweep import once, values
+from bnexp.config.sweep import Range, once, values
 
 MOST_SEEDS = 10_000
 MOST_ADDED = 200
@@ -33,7 +33,11 @@ def read_seeds(value: Any) -> Any:
     return list(value)
 
 
-SeedsAsWritten = int | list[int] | dict[str, list[int]]
+SeedsAsWritten = (
+    Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]
+    | Annotated[list[Size], Field(min_length=1, max_length=MOST_SEEDS)]
+    | Range
+)
 Seeds = Annotated[
     tuple[Size, ...], BeforeValidator(read_seeds, json_schema_input_type=SeedsAsWritten), AfterValidator(once)
 ]
@@ -47,6 +51,12 @@ def _until(value: Any) -> Any:
     return value
 
 
+Width = Annotated[float, Field(strict=True, gt=0, le=1)]
+Until = Annotated[
+    float | Literal["settled"], BeforeValidator(_until, json_schema_input_type=Width | Literal["settled"])
+]
+
+
 class MoreSeeds(Settings):
     """Seeds that are added until the difference of every arm to the baseline is decided, written as
     `seeds: {from: 6, to: 40, until: 0.005}`."""
@@ -55,7 +65,7 @@ class MoreSeeds(Settings):
     """How many of the seeds 0, 1, 2, … to begin with: 3 at least, since two pairs hardly have a spread."""
     to: Count
     """How many seeds there are at most; 200 at most."""
-    until: Annotated[float | Literal["settled"], BeforeValidator(_until)]
+    until: Until
     """`settled`: until an interval that is valid at every look excludes 0. A number: until that interval reaches at
     most so far to either side."""
 
@@ -72,6 +82,17 @@ class MoreSeeds(Settings):
         while found[-1] < self.to:
             found.append(min(self.to, max(found[-1] + 1, round(found[-1] * GROWTH))))
         return tuple(found)
+
+
+class SeedsUntil(Settings):
+    """What is written under `seeds` where seeds are added."""
+
+    first: Annotated[int, Field(strict=True, ge=FEWEST_TO_BEGIN)] = Field(alias="from")
+    """How many seeds to begin with."""
+    to: Annotated[int, Field(strict=True, gt=FEWEST_TO_BEGIN, le=MOST_ADDED)]
+    """How many seeds there are at most."""
+    until: Until
+    """`settled`, or half the width that intervals shall have."""
 
 
 def goal_text(until: float | str) -> str:

@@ -4,9 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from math import isfinite, prod
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from bnexp.errors import nearest
 
@@ -18,6 +21,33 @@ RANGES = ("logspace", "linspace", "range")
 """Ways to write many values short."""
 Point = dict[str, Any]
 """One combination of the swept values, by dotted key."""
+
+
+class Range(BaseModel):
+    """A range, as it is written."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return _one_of(*RANGES)
+
+
+def steps_as_written(least: int) -> Any:
+    """Return the type of whole numbers of at least `least` as a list, or as a range."""
+    steps = Annotated[list[Annotated[int, Field(strict=True, ge=least)]], Field(min_length=1)]
+    return steps | Annotated[Any, WithJsonSchema(_one_of("range"))]
+
+
+def _one_of(*kinds: str) -> JsonSchemaValue:
+    """Return the JSON schema of a range of one of these kinds."""
+    numbers = {"type": "array", "items": {"type": "number"}, "minItems": 3, "maxItems": 3}
+    ranges = {kind: numbers | {"description": ", ".join(arguments_of(kind))} for kind in kinds}
+    return {
+        "type": "object",
+        "properties": ranges,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
 
 
 def values(written: Any) -> tuple[Any, ...]:

@@ -6,12 +6,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Number, OneOf, Positive, Settings, Spec
-from bnexp.config.sweep import step_numbers, values
+from bnexp.config.sweep import step_numbers, steps_as_written, values
 from bnexp.config.text import listed
 
 DEFAULT_EPOCHS = 10
 MOST_UPDATES = 1_000_000
 """Epochs, or steps where they are given instead. There is a record per epoch, which may be as short as a step."""
+
+
+Steps = steps_as_written(1)
 
 
 def _record_at(value: Any) -> Any:
@@ -61,7 +64,7 @@ class ScheduleOptions(Settings):
     step_every: Count | None = None
     """step, exponential: number of epochs over which the rate is multiplied by `factor` once; null = 10, unless
     `step_at` is given."""
-    step_at: Annotated[tuple[int, ...] | None, BeforeValidator(_step_at)] = None
+    step_at: Annotated[tuple[int, ...] | None, BeforeValidator(_step_at, json_schema_input_type=Steps | None)] = None
     """step: epochs after which the rate drops, in place of `step_every`. [80, 120] drops it after epoch 80 and again
     after epoch 120 (MultiStepLR in PyTorch). A list, or `{range: [first, last, step]}`, in ascending order."""
     factor: Positive = 0.1
@@ -174,7 +177,10 @@ class TrainSettings(Settings):
     side (reflecting what moves in); flip_crop_cutout also sets a square of half their side to 0."""
     precision: Literal["fp32", "tf32", "bf16", "fp64"] = "fp32"
     """Arithmetic: fp32; tf32, which changes something on GPUs only; bf16; or fp64, for checks."""
-    record_at: Annotated[Literal["epoch"] | tuple[int, ...], BeforeValidator(_record_at)] = "epoch"
+    record_at: Annotated[
+        Literal["epoch"] | tuple[int, ...],
+        BeforeValidator(_record_at, json_schema_input_type=Literal["epoch"] | Steps),
+    ] = "epoch"
     """When to measure: after each epoch, or after these steps (a list, or `{range: [first, last, step]}`). The states
     before training and after the last step are always measured."""
     stop_diverged: bool = False

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from bnexp.config.base import Settings
 from bnexp.config.data import DATASETS, WHITENINGS, DataSettings
@@ -93,11 +93,16 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+SETTING = {"type": "string", "format": "key of a setting"}
+VALUE = {"format": "value of the setting"}
+"""Stand in JSON schemas for what `schema.py` knows of each setting."""
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
 """Name of an experiment, and of its folder, or of an arm."""
-TrialKey = Annotated[str, AfterValidator(_trial_key)]
+TrialKey = Annotated[str, AfterValidator(_trial_key), WithJsonSchema(SETTING)]
 """Dotted key of a setting, or of a section of them."""
-Value = Annotated[Any, BeforeValidator(_plain)]
+Value = Annotated[Any, BeforeValidator(_plain), WithJsonSchema(VALUE)]
+"""Value of a setting that a key names."""
 
 
 RECORDS = "records"

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
 from bnexp.config.seeds import Seeds, SeedsAsWritten
-from bnexp.config.sweep import values
+from bnexp.config.sweep import MOST_VALUES, Range, values
 from bnexp.config.trial import Name, TrialKey, Value
 
 FIRST_TUNING_SEED = 1_000
@@ -24,7 +24,8 @@ def _several(studies: int) -> int:
     return studies
 
 
-Values = Annotated[tuple[Value, ...], BeforeValidator(values)]
+ValuesAsWritten = Annotated[list[Value], Field(min_length=1, max_length=MOST_VALUES)] | Range
+Values = Annotated[tuple[Value, ...], BeforeValidator(values, json_schema_input_type=ValuesAsWritten)]
 Grid = dict[TrialKey, Values]
 """Settings that are crossed: a list of values each, or logspace, linspace, range."""
 

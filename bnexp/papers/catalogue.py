@@ -37,7 +37,10 @@ def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Accuracies = Annotated[
     tuple[Accuracy, ...],
-    BeforeValidator(lambda value: value if isinstance(value, list | tuple) else [value]),
+    BeforeValidator(
+        lambda value: value if isinstance(value, list | tuple) else [value],
+        json_schema_input_type=Accuracy | list[Accuracy],
+    ),
     AfterValidator(_some),
 ]
 """One number, or a list with one for each published run."""

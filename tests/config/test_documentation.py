@@ -33,7 +33,7 @@ def test_every_setting_is_there_and_has_a_meaning() -> None:
         ("model.norm.momentum", 0.1, "a number (above 0, at most 1) or null", ()),
         ("model.bias", "auto", "auto, true or false", ("auto", "true", "false")),
         ("tune.by", "accuracy", "accuracy or steps", ("accuracy", "steps")),
-        ("train.record_at", "epoch", "epoch or a list", ("epoch",)),
+        ("train.record_at", "epoch", "epoch, a list or a mapping", ("epoch",)),
         ("train.betas", [0.9, 0.999], "a list of 2 numbers", ()),
         ("probes[].every", None, "a whole number (at least 1) or null", ()),
     ],

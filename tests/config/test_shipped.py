@@ -43,7 +43,7 @@ def test_a_shipped_file_plans_and_fits_its_data(path: Path) -> None:
 
 @each_file
 def test_the_header_says_question_command_and_what_to_expect(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    _, *lines = path.read_text(encoding="utf-8").splitlines()  # the first is for editors
     header = list(takewhile(lambda line: line.startswith("#"), lines))
     assert re.match(r"# Question: .*\?", header[0])
     assert re.match(rf"# Run: +bnexp run configs/{path.stem}\.yaml( |$)", header[1])

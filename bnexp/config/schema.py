@@ -1,0 +1,217 @@
+"""The JSON schema of configuration files: with it, editors complete, explain and check what is written.
+
+It follows from the models. What the loader takes, the schema takes: short forms, dotted keys, numbers and booleans in
+quotes. What the loader refuses because of a key or of one value, the schema refuses in nearly all cases, too. Which
+settings go together, only the loader knows.
+"""
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Mapping
+from inspect import cleandoc, getsource
+from itertools import pairwise
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from bnexp.config.base import Settings
+from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.keys import section_of
+from bnexp.config.trial import SETTING, VALUE, TrialSettings
+
+Schema = Mapping[str, Any]
+"""A part of a JSON schema."""
+Explained = tuple[JsonSchemaValue, str]
+"""A reference to the schema of a setting or section, and what that means."""
+
+DRAFT = "http://json-schema.org/draft-07/schema#"
+"""The version of JSON schema that all editors know."""
+REFERENCE = "#/definitions/{}"
+LARGEST_NUMBER = 1.7976931348623157e308
+"""The largest that is no infinity."""
+NUMBER = r"^\s*[-+]?[0-9._]+([eE][-+]?[0-9_]+)?\s*$"
+"""A number in quotes."""
+INDEX = r"^\s*(\+?[0-9][0-9_]*|-0+)(\.0*)?\s*$"
+"""A whole number as a key, at least 0."""
+BOOLEANS = ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n")
+"""Words that pydantic takes for booleans, in any case, as it does "1" and "0"."""
+ARGUMENTS = r"^model\.arguments\.[^.]+$"
+"""Keys of the arguments of a network of one's own."""
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+"""pydantic's names of bounds, which fields that are checked before their type is have."""
+
+
+class Documented(GenerateJsonSchema):
+    """The JSON schema with the lines under fields as their descriptions.
+
+    pydantic's use_attribute_docstrings would parse the source of all models whenever they are imported.
+    """
+
+    def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
+        """Return the schema, with the standard's names of bounds."""
+        found: JsonSchemaValue = changed(super().generate(schema, mode), _with_bounds)
+        return found
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return a model's schema."""
+        found = super().model_schema(schema)
+        for kind in reversed(schema["cls"].__mro__):
+            for name, text in _documented(kind) if issubclass(kind, Settings) else ():
+                found["properties"][name]["description"] = text
+        return found
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Return mappings, with what their keys have to be."""
+        found = super().dict_schema(schema)
+        for pattern, values in found.pop("patternProperties", {}).items():  # which would leave other keys free
+            names = {"pattern": pattern, **found.get("propertyNames", {})}
+            found |= {"propertyNames": names, "additionalProperties": values}
+        numbered = "integer" in self.generate_inner(schema["keys_schema"]).get("type", ())
+        return found | ({"propertyNames": {"pattern": INDEX}} if numbered else {})
+
+
+def changed(part: Any, change: Callable[[JsonSchemaValue], JsonSchemaValue]) -> Any:
+    """Return a schema in which each of its mappings is changed, the inner ones first."""
+    if isinstance(part, list):
+        return [changed(each, change) for each in part]
+    return change({key: changed(each, change) for key, each in part.items()}) if isinstance(part, dict) else part
+
+
+def reference(name: str) -> JsonSchemaValue:
+    """Return what stands for a definition."""
+    return {"$ref": REFERENCE.format(name)}
+
+
+def _with_bounds(part: JsonSchemaValue) -> JsonSchemaValue:
+    return {BOUNDS.get(key, key) if type(value) in (int, float) else key: value for key, value in part.items()}
+
+
+def _documented(kind: type[Settings]) -> Iterator[tuple[str, str]]:
+    """Yield the fields that a class itself defines, and the text under each."""
+    (definition,) = ast.parse(getsource(kind)).body
+    assert isinstance(definition, ast.ClassDef)
+    for field, below_it in pairwise(definition.body):
+        match field, below_it:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                if field_info := kind.model_fields.get(name):
+                    yield field_info.alias or name, cleandoc(text)
+
+
+class _AsWritten(Documented):
+    """The JSON schema of what may stand in a file, which is more than a model holds once it is made."""
+
+    def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
+        """Return the schema, for the draft, with finite numbers."""
+        found: JsonSchemaValue = changed(super().generate(schema, mode), lambda part: _finite(_in_draft(part)))
+        return found
+
+    def bool_schema(self, schema: core_schema.BoolSchema) -> JsonSchemaValue:
+        """Return booleans: true and false, words such as yes, and 1 and 0."""
+        words = "|".join("".join(f"[{letter.upper()}{letter}]" for letter in word) for word in BOOLEANS)
+        kinds = ["boolean", "integer", "string"]
+        bounds = {"minimum": 0, "maximum": 1, "pattern": f"^({words}|1|0)$"}
+        return {"type": kinds, **bounds, "patternErrorMessage": "Expected true or false."}
+
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        """Return whole numbers, in quotes too unless they are strict."""
+        return _in_quotes(super().int_schema(schema), strict=schema.get("strict"))
+
+    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
+        """Return numbers, in quotes too unless they are strict."""
+        return _in_quotes(super().float_schema(schema), strict=schema.get("strict"))
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Leave out titles, which would repeat the keys."""
+        return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return a section as a mapping, or the words of its short form."""
+        found, kind = super().model_schema(schema), schema["cls"]
+        found.pop("title")
+        if issubclass(kind, ExperimentConfig):
+            found.pop("required")  # without a name it has that of its file
+        for field in found["properties"].values():
+            if "$ref" in field:
+                field.pop("default", None)  # it follows from the section's settings
+        if words := _short_forms(kind, found["properties"]):
+            return {"description": found.pop("description"), "anyOf": [{"type": "string", "enum": words}, found]}
+        return found
+
+
+def _in_draft(part: JsonSchemaValue) -> JsonSchemaValue:
+    """Name what each place of a list holds as drafts before 2020 do."""
+    return {"items" if key == "prefixItems" else key: value for key, value in part.items()}
+
+
+def _finite(part: JsonSchemaValue) -> JsonSchemaValue:
+    if "number" not in part.get("type", ()):
+        return part
+    least = {} if "exclusiveMinimum" in part else {"minimum": -LARGEST_NUMBER}
+    most = {} if "exclusiveMaximum" in part else {"maximum": LARGEST_NUMBER}
+    return least | most | part
+
+
+def _in_quotes(found: JsonSchemaValue, *, strict: bool | None) -> JsonSchemaValue:
+    return (
+        found
+        if strict
+        else found | {"type": [found["type"], "string"], "pattern": NUMBER, "patternErrorMessage": "Expected a number."}
+    )
+
+
+def _short_forms(kind: type[Settings], fields: Schema) -> list[str]:
+    main = fields.get(kind.main_setting or "", {})
+    return [*kind.short_forms()] or main.get("enum", [])
+
+
+def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
+    """Return the JSON schema of the files that a model is read from: experiments, or what has one in it."""
+    whole = kind.model_json_schema(schema_generator=_AsWritten, ref_template=REFERENCE.format("{model}"))
+    definitions = whole.pop("$defs")
+    settings = dict(_settings(TrialSettings, definitions, {}))
+    mappings: dict[str, JsonSchemaValue] = {}
+    names: dict[str, str] = {}
+
+    def with_keys(part: JsonSchemaValue) -> JsonSchemaValue:
+        """Put in the keys of all settings, and what each may be, where the models say that any setting may stand."""
+        if part == SETTING:
+            return {"anyOf": [{"enum": list(settings)}, {"pattern": ARGUMENTS}]}
+        if part.get("propertyNames", {}).get("format") != SETTING["format"]:
+            return part
+        under = part.pop("additionalProperties")
+        name = names.setdefault(json.dumps(under), f"by_setting_{len(names) + 1}")
+        mappings[name] = _mapping(under, settings)
+        return {key: value for key, value in part.items() if key not in ("type", "propertyNames")} | reference(name)
+
+    return {"$schema": DRAFT, **changed(whole, with_keys), "definitions": changed(definitions, with_keys) | mappings}
+
+
+def _mapping(under: JsonSchemaValue, settings: Mapping[str, Explained]) -> JsonSchemaValue:
+    """Return a mapping from dotted keys to what stands under each, such as values or lists of them."""
+
+    def holding(setting: JsonSchemaValue) -> Any:
+        return changed(under, lambda part: setting if part == VALUE else part)
+
+    return {
+        "type": "object",
+        "properties": {key: {**holding(value), "description": meaning} for key, (value, meaning) in settings.items()},
+        "patternProperties": {ARGUMENTS: holding({})},
+        "additionalProperties": False,
+    }
+
+
+def _settings(
+    section: type[Settings], definitions: Schema, fields: Schema, prefix: str = "", place: str = ""
+) -> Iterator[tuple[str, Explained]]:
+    """Yield every setting and section below a section by its dotted key."""
+    for name in section.model_fields:
+        inner = section_of(section, name)
+        if inner is None:
+            yield prefix + name, (reference(f"{place}/properties/{name}"), fields[name]["description"])
+            continue
+        whole, there = definitions[inner.__name__], inner.__name__
+        yield prefix + name, (reference(there), whole["description"])
+        if "anyOf" in whole:
+            whole, there = whole["anyOf"][1], f"{there}/anyOf/1"
+        yield from _settings(inner, definitions, whole["properties"], f"{prefix}{name}.", there)
