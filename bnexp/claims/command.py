@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,7 +105,7 @@ def show_claims(
         raise InputError(f"--docs: the document is of all claims; leave out {' '.join(ids)}")
     claims, form = find_claims(ids or []), Format.json if as_json else form
     found = _show(claims, tier, runs, form=form, quiet=quiet, everything=everything, known=html or docs is not None)
-    written = list(_write(found, tier, runs, html=html, docs=docs)) if html or docs else []
+    written = _write(found, tier, runs, html=html, docs=docs) if html or docs else []
     if written and form is Format.table and not quiet:
         print_line("\n" + "\n".join(map(str, written)))
     _check(found, check)
@@ -183,11 +183,10 @@ def _check(found: "list[Evidence]", check: bool) -> None:
         raise typer.Exit(1)
 
 
-def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> Iterator[Path]:
-    """Write the page and the document as far as they are wanted; yield their files."""
+def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> list[Path]:
+    """Write the page and the document as far as they are wanted; return their files."""
     from bnexp.claims.documents import document, page
     from bnexp.claims.evidence import evidence
-    from bnexp.store.files import replace
 
     command = shlex.join(["bnexp", *sys.argv[1:]])
     files: dict[Path, bytes] = {}
@@ -197,7 +196,14 @@ def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs:
         claims, rest = [each.claim for each in found], [other for other in Tier if other is not tier]
         others = {other.value: evidence(claims, other.value, runs, everything=False) for other in rest}
         files |= {docs / name: content for name, content in document(found, tier.value, command, others).items()}
+    write_files(files)
+    return list(files)
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write files, and the folders that they need."""
+    from bnexp.store.files import replace
+
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content)
-        yield path

@@ -24,6 +24,7 @@ from bnexp.claims.tables import (
 )
 from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.keys import below, leaves
+from bnexp.config.source import NetworkSource
 from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
@@ -241,6 +242,8 @@ ALWAYS = (
     *("train.optimizer", "train.batch_size", "train.epochs", "train.steps", "train.lr"),
 )
 """Told even where they are as by default."""
+OF_FAMILIES = ("model.depth", "model.width", "model.activation", "model.init.scheme", "model.norm.placement")
+"""Not told of a network of the user's own, which brings them with it."""
 UNTOLD = ("data.root", "train.record_at", "train.checkpoint_every")
 """Paths and recording, which change no result."""
 MOST_VALUES = 4
@@ -287,4 +290,6 @@ def _flat(settings: TrialSettings) -> dict[str, Any]:
     model, train = settings.model, settings.train
     flat = {key: list(value) if isinstance(value, tuple) else value for key, value in leaves(settings)}
     flat |= {"model.depth": model.layers, "model.width": model.width or model.spec.width}
+    if model.source:  # the network brings these with it
+        flat |= {"model.source": str(NetworkSource.parse(model.source))} | dict.fromkeys(OF_FAMILIES)
     return flat if train.steps else flat | {"train.epochs": train.epochs or DEFAULT_EPOCHS}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bnexp.claims.command import Rerun, Tier, Tiers, run_missing
+from bnexp.claims.command import Rerun, Tier, Tiers, run_missing, write_files
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
 
 app = typer.Typer(name="papers", help="What papers and lessons published about BN, repeated.", no_args_is_help=True)
@@ -28,7 +28,9 @@ Words = Annotated[
         autocompletion=complete_paper,
     ),
 ]
-Docs = Annotated[Path | None, typer.Option("--docs", help="Also write papers.md into a folder.", file_okay=False)]
+Docs = Annotated[
+    Path | None, typer.Option("--docs", help="Also write papers.md and its pictures into a folder.", file_okay=False)
+]
 
 
 @app.command("run")
@@ -66,7 +68,6 @@ def show_papers(
     from bnexp.papers.documents import document, paper_table, results_json
     from bnexp.papers.results import results
     from bnexp.screen import print_line, warn
-    from bnexp.store.files import replace
 
     if docs and (named := [word for word in words or [] if "=" not in word]):
         raise InputError(f"--docs: the document is of all papers; leave out {' '.join(named)}")
@@ -81,8 +82,7 @@ def show_papers(
         print_table(*map(paper_table, found))
     if docs:
         others = {other.value: results(papers, other.value, runs) for other in Tier if other is not tier}
-        text = document(found, tier.value, shlex.join(["bnexp", *sys.argv[1:]]), others)
-        docs.mkdir(parents=True, exist_ok=True)
-        replace(docs / "papers.md", text.encode())
+        files = document(found, tier.value, shlex.join(["bnexp", *sys.argv[1:]]), others)
+        write_files({docs / name: content for name, content in files.items()})
         if not (as_json or quiet):
-            print_line(f"\n{docs / 'papers.md'}")
+            print_line("\n" + "\n".join(str(docs / name) for name in files))

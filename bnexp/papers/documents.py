@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 from bnexp.analysis.study import metric_text
 from bnexp.claims.documents import cost_text, environments_text, setting_text
 from bnexp.papers.agreement import Agreement
+from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Order, Result, Row
 from bnexp.report.columns import estimate
+from bnexp.report.figures.frame import figure_bytes
 from bnexp.report.style import short_keys, value_text
 from bnexp.report.summary import without_nan
 from bnexp.report.table import MISSING, Cell, Column, Table, plain_table, to_markdown
@@ -132,8 +134,10 @@ def results_json(found: Sequence[Result]) -> list[dict[str, Any]]:
     return [without_nan({"paper": each.paper.id} | asdict(row)) for each in found for row in each.rows]
 
 
-def document(found: Sequence[Result], tier: str, command: str, others: Mapping[str, Sequence[Result]]) -> str:
-    """Return docs/papers.md.
+def document(
+    found: Sequence[Result], tier: str, command: str, others: Mapping[str, Sequence[Result]]
+) -> dict[str, bytes]:
+    """Return the document and its pictures by their paths.
 
     Args:
         found: what is known about the papers, in order.
@@ -153,7 +157,14 @@ def document(found: Sequence[Result], tier: str, command: str, others: Mapping[s
         RULE,
         *(part for each in found for part in _section(each)),
     ]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+    text = "\n\n".join(part.strip() for part in parts if part) + "\n"
+    drawn = {each.paper.id: paper_figure(each) for each in found}
+    files = {_picture(name): figure_bytes(figure, "png") for name, figure in drawn.items() if figure}
+    return {"papers.md": text.encode()} | files
+
+
+def _picture(name: str) -> str:
+    return f"papers/{name}.png"
 
 
 def tier_text(tier: str, found: Sequence[Result]) -> str:
@@ -185,7 +196,9 @@ def _section(result: Result) -> Iterator[str]:
     yield _flat(settings.found)
     if result.unreadable:
         yield f"Our run can't be read: {result.unreadable}."
-    yield to_markdown(Table(paper_table(result).columns, result.rows, notes=paper_table(result).notes))
+    if result.study:
+        yield f"![Published accuracies beside our runs and their prediction intervals]({_picture(result.paper.id)})"
+    yield to_markdown(replace(paper_table(result), title=""))
     if settings.remarks:
         yield settings.remarks.strip()
     yield "\n".join(f"- {name}: {text}" for name, text in _facts(result).items() if text)

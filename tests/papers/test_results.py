@@ -9,6 +9,7 @@ from bnexp.claims.runs import run_entries
 from bnexp.papers import results as module
 from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
 from bnexp.papers.documents import document, paper_table, results_json
+from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Result, Row, results
 from tests.claims.made_up import a_study, by_seed
 from tests.papers.made_up import written
@@ -92,7 +93,10 @@ def test_a_paper_that_ran_is_shown_beside_the_published_numbers(found: Result) -
 
 def test_the_page_has_the_rule_the_sources_and_the_numbers_of_the_runs(found: Result) -> None:
     missing = replace(found, study=None)
-    text = document([found], "small", "bnexp papers show --docs docs", {"full": [missing]})
+    files = document([found], "small", "bnexp papers show --docs docs", {"full": [missing]})
+    text = files["papers.md"].decode()
+    assert files["papers/lesson.png"].startswith(b"\x89PNG")
+    assert "](papers/lesson.png)" in text
     (change,) = [row for row in found.rows if row.baseline and not row.unverified]
     assert f"{change.interval.mean:+.3f} [" in text
     assert "Made by `bnexp papers run --tier small` and `bnexp papers show --docs docs`." in text
@@ -104,6 +108,20 @@ def test_the_page_has_the_rule_the_sources_and_the_numbers_of_the_runs(found: Re
     assert "- Cost: 8 measured trials, " in text
     assert "Measured on " in text
     assert "\n\n\n" not in text
+
+
+def test_the_picture_has_the_published_numbers_on_our_runs(found: Result) -> None:
+    figure = paper_figure(found)
+    assert figure
+    (axes,) = (axes for part in figure.subfigs for axes in part.axes)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:2] == ["lr 1, test, step 20, none", "lr 1, test, step 20, before"]
+    drawn = [list(line.get_xdata()) for line in axes.lines]
+    rows = [row for row in found.rows if row.baseline is None]
+    for row in rows:
+        assert list(row.published) in drawn
+        assert list(row.ours) in drawn
+    assert paper_figure(replace(found, rows=())) is None
 
 
 def test_a_paper_that_has_not_run_shows_what_was_published(paper: Paper, tmp_path: Path) -> None:

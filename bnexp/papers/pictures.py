@@ -1,0 +1,57 @@
+"""The picture of a paper: the published accuracies on our runs and their prediction intervals."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bnexp.papers.results import Result, Row
+from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, style_axes
+from bnexp.report.style import GREY, ArmStyle, arm_styles, point_texts
+
+_ROW, _AXIS = 1.3 * LINE, 0.5
+"""Inches: of an accuracy, and of the axis below them."""
+
+
+def paper_figure(result: Result) -> Figure | None:
+    """Return the picture: a line for every published accuracy of an arm. None where nothing has run."""
+    rows = [row for row in result.rows if row.baseline is None and row.ours]
+    if not rows:
+        return None
+    styles = arm_styles(list(dict.fromkeys(row.arm for row in rows)))
+    figure, body = new_figure(
+        title=result.paper.settings.title,
+        caption=join_caption(
+            f"{len(rows[0].ours)} runs for each line",
+            "pale crosses: published in another setting" if not all(row.same_setting for row in rows) else "",
+        ),
+        handles=[
+            Line2D([], [], color="black", marker="x", ms=6, mew=1.6, lw=0, label="published"),
+            Line2D([], [], color=GREY, marker="o", ms=3, lw=0, label="a run of ours"),
+            Line2D([], [], color=GREY, lw=4, alpha=0.4, label="95 % prediction interval of those that learned"),
+        ],
+        width=WIDE,
+        height=_AXIS + _ROW * len(rows),
+    )
+    axes = body.subplots()
+    style_axes(axes)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_yticks(range(len(rows)), [_label(row, result) for row in rows], fontsize=SMALL)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("accuracy", fontsize=SMALL)
+    for place, row in enumerate(rows):
+        _draw(axes, row, place, styles[row.arm])
+    return figure
+
+
+def _label(row: Row, result: Result) -> str:
+    kind = row.metric.removesuffix("_accuracy").replace("_", " ")
+    step = [f"step {row.step:,}"] if row.step else []
+    return ", ".join([*point_texts(row.where), kind, *step, result.experiment.label(row.arm)])
+
+
+def _draw(axes: Axes, row: Row, place: int, style: ArmStyle) -> None:
+    if row.interval.low is not None and row.interval.high is not None:
+        axes.plot([row.interval.low, row.interval.high], [place, place], color=style.colour, lw=4, alpha=0.4)
+    axes.plot(row.ours, [place] * len(row.ours), color=style.colour, marker="o", ms=3, lw=0)
+    alpha = 1.0 if row.same_setting else 0.35
+    axes.plot(row.published, [place] * len(row.published), color="black", marker="x", ms=6, mew=1.6, lw=0, alpha=alpha)
