@@ -1,10 +1,15 @@
-"""How often a comparison of tuned arms finds a difference where there is none: an arm against itself, tuned twice."""
+"""How often a comparison of tuned arms finds a difference where there is none: an arm against itself, tuned twice.
+
+In comparisons that are drawn from many trials, and in real ones, for which everything is trained anew.
+"""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 import bnexp
 from bnexp.analysis.choices import tied
@@ -21,6 +26,16 @@ EXPERIMENT = {
     "seeds": 96,
 }
 COMPARISONS = 10_000
+TRAINED = {
+    "data": EXPERIMENT["data"],
+    "model": EXPERIMENT["model"],
+    "train": {"epochs": 2, "batch_size": 64},
+}
+"""What is trained anew for each of the real studies; small, since 40,000 trials are."""
+RATES = [0.1, 0.3, 1]
+REAL_COMPARISONS = 100
+MEASURED = 12
+"""Seeds that are measured in each of them."""
 Accuracies = NDArray[np.float64]
 """One for every seed at every rate."""
 
@@ -61,10 +76,15 @@ def _wrong(
     ours, theirs, here = np.split(rows, (seeds, 2 * seeds), axis=2)
     mine, other = (_choice(validation[side], smallest=smallest)[..., None] for side in (ours, theirs))
     differences = test[here, mine] - test[here, other]
-    differences = differences.mean(axis=2) if studies > 1 else differences[:, 0]
-    missing = [each for each in differences if each.any() and _misses(mean_interval(each))]
+    missing, settled = _verdicts(differences.mean(axis=2) if studies > 1 else differences[:, 0])
+    return missing / COMPARISONS, settled / COMPARISONS
+
+
+def _verdicts(comparisons: Iterable[NDArray[np.float64]]) -> tuple[int, int]:
+    """Return how many intervals of paired differences miss 0, and how many verdicts are *wins* or *loses*."""
+    missing = [each for each in comparisons if each.any() and _misses(mean_interval(each))]
     settled = [p for p in map(sign_flip_p, missing) if p is not None and p <= SETTLED]
-    return len(missing) / COMPARISONS, len(settled) / COMPARISONS
+    return len(missing), len(settled)
 
 
 def _choice(validation: Accuracies, *, smallest: bool) -> NDArray[np.int64]:
@@ -74,3 +94,37 @@ def _choice(validation: Accuracies, *, smallest: bool) -> NDArray[np.int64]:
 
 def _misses(interval: Interval) -> bool:
     return interval.low is not None and interval.high is not None and not interval.low <= 0 <= interval.high
+
+
+def run_real() -> str:
+    """Return a table: per arm and number of tunings, how many real studies of an arm against itself go wrong."""
+    lines = ["| arm | tunings | studies | intervals without 0 | wins or loses |", "|---|---|---|---|---|"]
+    for arm, tunings in (("none", 1), ("none", 6), ("before", 6)):
+        told = " | ".join(map(_share, _verdicts(_differences(arm, tunings))))
+        lines.append(f"| {arm} | {tunings} | {REAL_COMPARISONS} | {told} |")
+    return "\n".join(lines)
+
+
+def _differences(arm: str, tunings: int) -> list[NDArray[np.float64]]:
+    """Return the paired differences of an arm to itself, tuned twice: those that each comparison is over.
+
+    One run tunes often enough for all comparisons, and measures each tuning with seeds of its own. A second run has
+    the same measured seeds and other tuning seeds.
+    """
+    studies = tunings * REAL_COMPARISONS
+    sides = []
+    with tempfile.TemporaryDirectory() as runs:
+        for first in (100_000, 200_000):
+            tune = {"grid": {"train.lr": RATES}, "seeds": [first, first + 1], "studies": studies}
+            experiment = TRAINED | {"arms": [arm], "tune": tune, "seeds": MEASURED * REAL_COMPARISONS}
+            trials = bnexp.run(experiment, runs=Path(runs), device="cpu").trials
+            sides.append(trials.set_index("seed")["final_test_accuracy"].sort_index().to_numpy())
+    by_study = (sides[1] - sides[0]).reshape(-1, studies)  # the seed s measures what study s modulo studies chose
+    each = by_study.mean(axis=0).reshape(REAL_COMPARISONS, tunings) if tunings > 1 else by_study.T
+    return list(each)
+
+
+def _share(count: int) -> str:
+    """Return a count with its share and 95 % interval (Clopper and Pearson)."""
+    interval = binomtest(count, REAL_COMPARISONS).proportion_ci()
+    return f"{count} ({interval.low:.1%} to {interval.high:.1%})"

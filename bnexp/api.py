@@ -147,7 +147,9 @@ def run_all(
         from bnexp.runner.run import run
 
         with RunDisplay(plan, silent=silent) as display:
-            return run(plan, display.see, display.begin)
+            trained = run(plan, display.see, display.begin)
+        display.end(trained)
+        return trained
 
     return [Run(record) for record in run_with_tuning(experiments, runs, engine, options, train)]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.live import Live
 
+    from bnexp.analysis.runs import ComparedRun
     from bnexp.engines.messages import Event
     from bnexp.runner.prepare import Plan
     from bnexp.runner.run import RunSession
@@ -110,6 +111,14 @@ class RunDisplay:
         print_line(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
         for line in [*data_lines(plan.data), *session.news]:
             print_line(f"  {line}")
+
+    def end(self, run: "ComparedRun") -> None:
+        """Warn while seeds are added if the most that there may be won't be enough."""
+        from bnexp.analysis.sequential import next_look, out_of_reach
+
+        if next_look(self._plan.config, run.comparison):
+            for line in out_of_reach(run.comparison):
+                warn(line)
 
     def see(self, event: "Event") -> None:
         """Show what happened."""

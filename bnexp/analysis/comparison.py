@@ -258,6 +258,8 @@ class SequentialRow:
     usual_low: float | None
     """Ends of the usual 95 % interval, which is valid for a number of seeds that was fixed beforehand."""
     usual_high: float | None
+    final_half_width: float | None
+    """Half the width that the valid interval will have with all seeds, judged by the spread of the pairs so far."""
     decided: bool
 
 

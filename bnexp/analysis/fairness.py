@@ -7,6 +7,7 @@ import pandas as pd
 
 from bnexp.analysis.comparison import Comparison, EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
+from bnexp.analysis.sequential import out_of_reach
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study, trial_settings
 from bnexp.config.experiment import KERAS, momentum_question
@@ -39,6 +40,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         _edges(study, comparison),
         _tuned(study),
         _looked(comparison),
+        out_of_reach(comparison),
         running_averages(study, study.arms, comparison.evaluations),
     )
     return tuple(chain(*found))

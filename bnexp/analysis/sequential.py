@@ -6,18 +6,20 @@ doi:10.1093/biomet/70.3.659). At each look the interval is mean ± c · s/√n, 
 the true difference: repeated confidence intervals (Jennison & Turnbull 1989, doi:10.1111/j.2517-6161.1989.tb01433.x).
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 
 from bnexp.analysis.comparison import Comparison, SequentialRow
 from bnexp.analysis.pairing import balanced, pair_trials, paired_difference, seed_means
+from bnexp.analysis.planning import deviation_interval
 from bnexp.analysis.stats import all_finite, differences, is_constant
 from bnexp.analysis.study import Study, difference_bounds
 from bnexp.config.experiment import ExperimentConfig, at_look
-from bnexp.config.seeds import MoreSeeds
+from bnexp.config.seeds import MOST_ADDED, MoreSeeds
 
 ERROR = 0.05
 """How often, over all looks together, an interval may miss the true difference."""
@@ -88,16 +90,58 @@ def sequential_row(arm: str, gains: np.ndarray, comparison: Comparison, plan: Mo
         p=usual.p,
         usual_low=usual.low,
         usual_high=usual.high,
+        final_half_width=None,
         decided=False,
     )
     # Equal differences have no spread to judge by.
     if len(gains) < 2 or not looks or not all_finite(gains) or is_constant(gains):
         return row
-    half = critical_values(looks, plan.to)[-1] * float(gains.std(ddof=1)) / sqrt(len(gains))
+    spread, mean = float(gains.std(ddof=1)), float(gains.mean())
+    half = critical_values(looks, plan.to)[-1] * spread / sqrt(len(gains))
     least, largest = difference_bounds(comparison.metric)
-    mean = float(gains.mean())
-    row = replace(row, difference_low=max(mean - half, least), difference_high=min(mean + half, largest))
-    return replace(row, decided=abs(mean) > half if plan.until == "settled" else half <= plan.until)
+    return replace(
+        row,
+        difference_low=max(mean - half, least),
+        difference_high=min(mean + half, largest),
+        final_half_width=spread * half_widths(plan)[-1],
+        decided=abs(mean) > half if plan.until == "settled" else half <= plan.until,
+    )
+
+
+def half_widths(plan: MoreSeeds) -> list[float]:
+    """Return half the width of the interval at each look, in standard deviations of the paired differences."""
+    critical = critical_values(plan.looks, plan.to)
+    return [value / sqrt(seeds) for value, seeds in zip(critical, plan.looks, strict=True)]
+
+
+def looks_outlook(plan: MoreSeeds) -> str:
+    """Say how wide intervals will be at the first look and at the last, before anything is trained."""
+    first, *_, last = half_widths(plan)
+    return (
+        f"With all {plan.to} seeds the interval that is valid at every look will be ± {last:.3g} standard deviations "
+        f"of the paired differences; with the first {plan.first}, ± {first:.3g}."
+    )
+
+
+def out_of_reach(comparison: Comparison) -> Iterator[str]:
+    """Yield a line for each arm whose interval the seeds that there are at most won't narrow to `until`.
+
+    Only the first look tells how much the differences vary, so no experiment can be refused for that.
+    """
+    for row in comparison.sequence:
+        width, until = row.final_half_width, row.until
+        if width is None or isinstance(until, str) or width <= until:
+            continue
+        found = f"is ± {width:.2g}"
+        if row.pairs < row.most:
+            low, high = deviation_interval(width, row.pairs)  # the width is so many deviations
+            found = f"will be about ± {width:.2g} [{low:.2g}, {high:.2g}], judged by {row.pairs} pairs"
+        needed = ceil(row.most * (width / until) ** 2)
+        remedy = f"about {needed} seeds (to: {needed})" if needed <= MOST_ADDED else f"more than {MOST_ADDED} seeds"
+        yield (
+            f"out of reach: with all {row.most} seeds the interval of {comparison.label(row.arm)} {found}, "
+            f"and until is {until:g}; that takes {remedy}"
+        )
 
 
 def looks_so_far(plan: MoreSeeds, pairs: int) -> tuple[int, ...]:

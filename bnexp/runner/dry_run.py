@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from bnexp.analysis.planning import outlook
+from bnexp.analysis.sequential import looks_outlook
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
@@ -62,6 +63,14 @@ def _shared(points: Sequence[Point]) -> str:
     """Return the grid values that points have in common."""
     same = {key: value for key, value in points[0].items() if all(point[key] == value for point in points)}
     return " ".join(f"{key}={value_text(value)}" for key, value in same.items())
+
+
+def _outlook(config: ExperimentConfig) -> str:
+    """Say what the planned seeds, or tunings, can tell."""
+    if config.more_seeds:
+        return looks_outlook(config.more_seeds)
+    studies = config.tune.studies
+    return outlook(studies, "tunings") if studies > 1 else outlook(len(config.seeds))
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,7 @@ class Overview:
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
             f"({gibibytes(self.free)} free), about {duration(self.seconds)}:"
         )
-        studies = self.config.tune.studies
-        told = outlook(studies, "tunings") if studies > 1 else outlook(len(self.config.seeds))
-        seeds = [told] if len(self.config.arms) > 1 else []
+        seeds = [_outlook(self.config)] if len(self.config.arms) > 1 else []
         return "\n".join([*data_lines(self.data), head, *lines, *seeds])
 
     def __str__(self) -> str:

@@ -64,6 +64,8 @@ def run_with_tuning(
     experiments = [(source, pinned(config)) for source, config in experiments]
     steps = [_next_run(config, runs, options) for _, config in experiments]
     if all(state == "finished" for _, state in steps):
+        for config, _ in steps:
+            _remove_earlier_looks(config, runs)  # which an interruption may have left
         return [ComparedRun(runs / run_name(config)) for config, _ in steps]
     with Interrupts(), engine.entered() as where:  # while data are loaded, too
         from bnexp.runner.run import run  # imports torch
@@ -105,8 +107,7 @@ def _remove_earlier_looks(config: ExperimentConfig, runs: Path) -> None:
     """Remove the runs of looks with fewer seeds: the last one has all of their trials."""
     earlier = [look for look in config.more_seeds.looks if look < len(config.seeds)] if config.more_seeds else []
     for seeds in earlier:
-        if (path := runs / run_name(at_look(config, seeds))).exists():
-            remove_run(path)
+        remove_run(runs / run_name(at_look(config, seeds)))
 
 
 def _present_look(config: ExperimentConfig, runs: Path, options: Options) -> ExperimentConfig:

@@ -120,16 +120,21 @@ def refuse_link(run: Path) -> None:
 
 
 def remove_run(run: Path) -> None:
-    """Remove a run folder with all it holds; it is gone at once, even where removing its files is cut short.
+    """Remove a run folder, if it is there, with all it holds.
+
+    It is gone at once. Where removing its files is cut short, the next call goes on with that.
 
     Raises:
         InputError: another process has it, or it is a link.
     """
     refuse_link(run)
-    with locked(run):
-        gone = run.with_name(f".{run.name}.removed")
-        run.rename(gone)
-    shutil.rmtree(gone)
+    gone = run.with_name(f".{run.name}.removed")
+    if gone.exists():
+        shutil.rmtree(gone)
+    if run.exists():
+        with locked(run):
+            run.rename(gone)
+        shutil.rmtree(gone)
 
 
 def make_folder(path: Path) -> None:

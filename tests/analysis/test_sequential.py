@@ -10,7 +10,7 @@ from scipy import stats
 
 from bnexp.analysis.compare import compare_arms
 from bnexp.analysis.comparison import Comparison, SequentialRow
-from bnexp.analysis.sequential import critical_values, looks_so_far, next_look, sequential_row
+from bnexp.analysis.sequential import critical_values, looks_so_far, next_look, out_of_reach, sequential_row
 from bnexp.analysis.standing import Standing, headline, standing
 from bnexp.config.seeds import MoreSeeds
 from tests.analysis.conftest import a_study
@@ -114,6 +114,31 @@ def test_seeds_are_added_until_all_arms_are_decided_or_there_are_no_more(compari
     assert following.seeds == tuple(range(8))
     assert next_look(following, open_) is None
     assert next_look(experiment(seeds=6), comparison) is None
+
+
+WILL_BE = "will be about ± {}, judged by 6 pairs, and until is 0.005; that takes {}"
+OUT_OF_REACH = [
+    (GAINS, WILL_BE.format("0.0055 [0.0034, 0.013]", "about 48 seeds (to: 48)")),
+    (GAINS * 10, WILL_BE.format("0.055 [0.034, 0.13]", "more than 200 seeds")),
+    (np.resize(GAINS, 40), "is ± 0.0051, and until is 0.005; that takes about 43 seeds (to: 43)"),
+]
+
+
+@pytest.mark.parametrize(("gains", "told"), OUT_OF_REACH)
+def test_a_width_that_the_most_seeds_will_not_reach_is_warned_about(
+    comparison: Comparison, gains: NDArray[np.float64], told: str
+) -> None:
+    row = sequential_row("before", gains, comparison, NARROW)
+    (line,) = out_of_reach(replace(comparison, sequence=(row,)))
+    assert line == f"out of reach: with all 40 seeds the interval of before {told}"
+
+
+@pytest.mark.parametrize(("gains", "plan"), [(GAINS / 2, NARROW), (GAINS, PLAN), (GAINS[:1], NARROW)])
+def test_nothing_is_warned_about_where_the_seeds_may_do(
+    comparison: Comparison, gains: NDArray[np.float64], plan: MoreSeeds
+) -> None:
+    row = sequential_row("before", gains, comparison, plan)
+    assert list(out_of_reach(replace(comparison, sequence=(row,)))) == []
 
 
 def test_the_headline_has_the_interval_that_is_valid_at_every_look(comparison: Comparison) -> None:

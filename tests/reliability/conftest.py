@@ -28,12 +28,14 @@ from bnexp import screen
 from bnexp.analysis.runs import ComparedRun
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.yaml import parse, to_yaml
+from bnexp.engines.engine import EngineChoice
 from bnexp.engines.messages import Event
 from bnexp.plan import Options, run_name
 from bnexp.report.summary import write_report_files
 from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
+from bnexp.runner.tuning import run_with_tuning
 from bnexp.store.files import AppendOnlyFile
 from bnexp.store.files import replace as replace_file
 from bnexp.store.integrity import examine
@@ -158,7 +160,7 @@ class Operations:
 
     def _see(self, event: str, details: tuple[Any, ...]) -> None:
         to_write = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
-        if to_write or event in ("os.rename", "os.remove", "os.mkdir"):
+        if to_write or event in ("os.rename", "os.remove", "os.mkdir", "shutil.rmtree"):
             self.step(event, details[0])
         if event in ("os.rename", "os.remove") and os.path.isfile(gone := details[event == "os.rename"]):
             self.flushed.pop(os.stat(gone).st_ino, None)  # another file may get the number
@@ -226,8 +228,8 @@ class Task:
     config: ExperimentConfig
     runs: Path
     options: Options = field(default_factory=Options)
-    stop: int = 0
-    """The operation on files before which the process is hit; 0 for none."""
+    stop: int | str = 0
+    """The operation on files before which the process is hit, by its number or its name; 0 for none."""
     signal: int = signal.SIGKILL
     """What it is hit by."""
     report: bool = False
@@ -304,7 +306,7 @@ class Task:
             watch()
             if self.filmed and RunRecord.exists(self.path):
                 film.append({file: _read(self.path / file) for file in FILMED})
-            if number == self.stop:
+            if self.stop in (number, name):
                 if self.power:
                     _fail_power(self.path, operations.flushed, number)
                 os.kill(os.getpid(), self.signal)
@@ -325,8 +327,14 @@ class Task:
             if self.command:
                 screen.RunDisplay.see = lambda self, event: see(event)  # type: ignore[method-assign]
                 command(*self.words)
-            plan = prepare(self.config, self.runs, "cpu", options=self.options)
-            run(plan, see, lambda opened: damage.extend(opened.damage))
+            where = EngineChoice("cpu", workers=1)
+            run_with_tuning(
+                [("", self.config)],
+                self.runs,
+                where,
+                self.options,
+                lambda plan: run(plan, see, lambda opened: damage.extend(opened.damage)),
+            )
         self.log.with_suffix(".film").write_bytes(pickle.dumps(film))
         self.log.with_suffix(".json").write_text(json.dumps({"operations": operations.names, "damage": damage}))
 

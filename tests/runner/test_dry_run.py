@@ -84,6 +84,16 @@ def test_every_worker_has_its_lines_in_order() -> None:
     assert seeds == outlook(len(CONFIG.seeds))
 
 
+def test_seeds_that_are_added_are_told_by_their_last_look_and_their_first() -> None:
+    seeds = {"from": 6, "to": 40, "until": 0.005}
+    config = experiment(data={"name": "digits"}, model={"width": 8}, arms=["none", "before"], seeds=seeds)
+    *_, last = overview(config, Local.on("cpu", 1)).summary().splitlines()
+    assert last == (
+        "With all 40 seeds the interval that is valid at every look will be ± 0.387 standard deviations of the "
+        "paired differences; with the first 6, ± 1.77."
+    )
+
+
 def test_a_single_process_is_no_worker() -> None:
     _, head, *lines = summary(workers=1)
     assert head.startswith("36 trials in 3 groups, one group after the other on cpu")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import bnexp
 from bnexp.analysis.runs import ComparedRun
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.engines.engine import EngineChoice
@@ -90,6 +91,17 @@ def test_after_tuning_seeds_are_added_too(tmp_path: Path) -> None:
     looks = Looks()
     trained(adding(1e-9, to=4, tune={"grid": {"train.lr": [0.1, 1]}, "seeds": 1}), tmp_path, looks)
     assert looks.seen == [(1, 4), (3, 6), (4, 2)]
+
+
+@pytest.mark.usefixtures("without_report")
+def test_a_width_out_of_reach_is_warned_about_after_each_look_but_the_last_which_has_it_in_its_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = bnexp.run(adding(1e-9, to=4), runs=tmp_path, device="cpu")
+    warned = capsys.readouterr().err.splitlines()
+    start = "out of reach: with all 4 seeds the interval of before"
+    assert [line.split(" ± ")[0] for line in warned] == [f"bnexp: {start} will be about"]
+    assert [line.split(" ± ")[0] for line in found.compare().warnings if "reach" in line] == [f"{start} is"]
 
 
 def test_what_has_finished_a_look_is_not_trained_anew(tmp_path: Path) -> None:
