@@ -79,8 +79,8 @@ def _images_note(comparison: Comparison) -> Iterator[str]:
             widest = max(widest, high - low if high - low > row.high - row.low else 0)
     if widest:
         yield (
-            f"These intervals are about new seeds. With {comparison.images:,} other test images a mean could also be up "
-            f"to {widest / 2:.3f} higher or lower (95 %, binomial). A paired difference usually changes less."
+            f"These intervals are about new seeds. With {comparison.images:,} other test images a mean could also be "
+            f"up to {widest / 2:.3f} higher or lower (95 %, binomial). A paired difference usually changes less."
         )
 
 

@@ -54,7 +54,7 @@ def plan_table(comparison: Comparison) -> Table:
                 legend="seeds to settle it: in 4 of 5 studies.",
             ),
         ]
-    notes = ("All this is about new seeds. Other test images, another data set or a new tuning change the result, too.",)
+    notes = ("All this is about new seeds. Other test images, other data or a new tuning change a result, too.",)
     return Table(tuple(columns), rows, "Plan", notes, name="plan")
 
 
