@@ -36,20 +36,15 @@ Numbers marked † are from memory; they are shown, and not compared.
 """
 
 
-def row_columns(rows: Sequence[Row]) -> tuple[Column[Row], ...]:
+def row_columns(result: Result) -> tuple[Column[Row], ...]:
     """Return the columns of a paper's table: its swept settings, then published beside ours."""
-    keys = list(dict.fromkeys(key for row in rows for key in row.where))
+    keys = list(dict.fromkeys(key for row in result.rows for key in row.where))
     swept = [Column(name, partial(_setting, key), kind="text", shared=True) for key, name in short_keys(keys).items()]
-    return (*swept, *COLUMNS)
+    return (*swept, *MEASURED, Column("arm", result.name, kind="text"), *NUMBERS)
 
 
 def _setting(key: str, row: Row) -> str:
     return value_text(row.where[key]) if key in row.where else MISSING
-
-
-def arm_text(row: Row) -> str:
-    """Name the arm, or the two that are subtracted."""
-    return row.arm if row.baseline is None else f"{row.arm} - {row.baseline}"
 
 
 def published_text(row: Row) -> str:
@@ -89,16 +84,18 @@ def tally(agreements: Iterable[Agreement]) -> str:
     return f"{counts[Agreement.yes]} of {total}" + (f" ({unknown} can't be told)" if unknown else "")
 
 
-COLUMNS: tuple[Column[Row], ...] = (
+MEASURED: tuple[Column[Row], ...] = (
     Column("accuracy", lambda row: row.metric.removesuffix("_accuracy").replace("_", " "), kind="text", shared=True),
     Column("step", lambda row: MISSING if row.step is None else f"{row.step:,}", shared=True),
-    Column("arm", arm_text, kind="text"),
+)
+"""The columns that say which accuracy it is."""
+NUMBERS: tuple[Column[Row], ...] = (
     Column("published", published_text),
     Column(
         "ours",
         ours_cell,
-        legend="ours: the mean of the runs that learned, with the 95 % prediction interval for one new run; of a "
-        "difference the mean over all pairs, with its 95 % interval",
+        legend="ours: the mean of the runs that learned (of all, where none did), with the 95 % prediction interval "
+        "for one new run; of a difference the mean over all pairs, with its 95 % interval",
     ),
     Column("n", lambda row: str(len(row.ours)) if row.ours else MISSING),
     Column(
@@ -116,15 +113,15 @@ def paper_table(result: Result) -> Table:
     notes = [order_text(order) for order in result.orders]
     if result.study is None:
         notes.append(f"not run: bnexp papers run {result.paper.command_line_name}")
-    return Table(tuple(row_columns(result.rows)), result.rows, result.paper.settings.title, tuple(notes)).known()
+    return Table(row_columns(result), result.rows, result.paper.settings.title, tuple(notes)).known()
 
 
 def order_text(order: Order) -> str:
     """Say whether the differences are ordered as published."""
     word = {Agreement.yes: "as published", Agreement.no: "not as published", Agreement.open: "can't be told"}
-    step = f" after {order.step:,} steps" if order.step else ""
+    step = f" (published after {order.step:,} steps)" if order.step else ""
     return (
-        f"order of {order.arm} - {order.baseline} over {order.points} settings (published{step}): "
+        f"order of {order.arm} - {order.baseline} over {order.points} settings{step}: "
         f"{word[order.agreement]}, Kendall's τ = {order.tau:.2f}"
     )
 

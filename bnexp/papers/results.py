@@ -54,8 +54,8 @@ class Row:
     at_chance: int = 0
     """How many of ours learned nothing."""
     interval: Interval = UNKNOWN
-    """Of an accuracy: the mean of the runs that learned, and the prediction interval for one more. Of a difference: its
-    mean and the interval of the mean."""
+    """Of an accuracy: the mean of the runs that learned, and the prediction interval for one more; where none learned,
+    the mean of all. Of a difference: its mean and the interval of the mean."""
     same_setting: bool = False
     agreements: tuple[Agreement, ...] = ()
     """One for each published number; empty where they are not compared."""
@@ -86,6 +86,11 @@ class Result:
     """None where it has not run to its end."""
     unreadable: str = ""
     """Which file was changed or lost."""
+
+    def name(self, row: Row) -> str:
+        """Return what tables and pictures call the arm of a row, or the two that are subtracted."""
+        label = self.experiment.label
+        return label(row.arm) if row.baseline is None else f"{label(row.arm)} - {label(row.baseline)}"
 
     def values(self) -> Iterator[Agreement]:
         """Yield whether each published accuracy that is compared agrees."""
@@ -144,11 +149,15 @@ def _arm_rows(
             published=values,
             ours=ours,
             at_chance=len(ours) - len(learned),
-            interval=prediction_interval(learned or ours, ACCURACIES),
+            interval=prediction_interval(learned, ACCURACIES) if learned else Interval(_mean(ours), None, None),
         )
         compared = made.same_setting and not made.unverified
         agreements = tuple(value_agreement(value, ours, at_chance) for value in values) if compared else ()
         yield replace(made, agreements=agreements)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
 
 
 def _difference_rows(row: Callable[..., Row], published: PublishedSettings, found: pd.DataFrame) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.analysis.stats import Interval
 from bnexp.claims.runs import run_entries
 from bnexp.papers import results as module
 from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
@@ -36,6 +37,12 @@ def test_arms_are_compared_at_the_grid_point_and_differences_by_seed() -> None:
     assert change.ours == pytest.approx((0.2, 0.2, 0.64))
     assert change.published == pytest.approx((0.465 - 0.51,))
     assert (change.arm, change.baseline, change.agreements) == ("before", "none", ("can't tell",))
+
+
+def test_where_none_learned_there_is_a_mean_and_no_interval() -> None:
+    (row,) = rows(*by_seed("none", [0.1, 0.098]), values={"none": 0.114})
+    assert (row.at_chance, row.agreements) == (2, ("yes",))
+    assert row.interval == Interval(pytest.approx(0.099), None, None)
 
 
 def test_in_another_setting_only_signs_are_compared() -> None:
