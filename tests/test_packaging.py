@@ -55,6 +55,7 @@ def test_the_wheel_carries_the_package_and_the_shipped_configurations(wheel: Pat
     for name in CONFIGS:
         assert inside[f"bnexp/shipped/{name}"] == (ROOT / "configs" / name).read_bytes()
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "bnexp").rglob("*.py")}
+    modules |= {f"bnexp/shipped/{path.relative_to(ROOT / 'configs')}" for path in (ROOT / "configs").rglob("*.py")}
     assert modules == {name for name in inside if name.endswith(".py")}
     assets = {str(path.relative_to(ROOT)) for path in (ROOT / "bnexp" / "report" / "html" / "assets").iterdir()}
     assert assets
