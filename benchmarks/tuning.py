@@ -23,7 +23,7 @@ EXPERIMENT = {
     "arms": ["none", "before"],
     "train": {"epochs": 4, "batch_size": 64},
     "grid": {"train.lr": [0.03, 0.1, 0.3, 1, 3]},
-    "seeds": 96,
+    "seeds": 480,
 }
 COMPARISONS = 10_000
 TRAINED = {key: EXPERIMENT[key] for key in ("data", "model", "train")}
