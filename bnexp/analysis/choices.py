@@ -15,9 +15,9 @@ from bnexp.analysis.conditions import Cell, Condition
 from bnexp.analysis.pairing import FINISHED, INACTIVE, balanced, grid_points, paired_fields
 from bnexp.analysis.stats import ROUNDING, first_reached, mean_interval
 from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better, units
-from bnexp.config.experiment import ExperimentConfig, search_config
+from bnexp.config.experiment import ExperimentConfig, searches
 from bnexp.config.keys import is_key
-from bnexp.config.sweep import Point, points
+from bnexp.config.sweep import Point
 from bnexp.config.text import counted, listed
 from bnexp.config.trial import TrialSettings, with_changes
 from bnexp.config.tuning import Choice, TuneSettings
@@ -140,38 +140,54 @@ CHOSEN_BY = "final_val_accuracy"
 """The result that `tune.by: accuracy` compares."""
 
 
-def choose(config: ExperimentConfig, run: RunRecord) -> tuple[Choice, ...]:
-    """Return what each arm chooses at each grid point, from the finished run of `search_config(config)`.
+def choose(config: ExperimentConfig, *runs: RunRecord) -> tuple[Choice, ...]:
+    """Return what each arm chooses at each grid point, from the finished runs of `searches(config)`.
 
     The best mean is the highest accuracy at the end, diverged trials with what they ended with; or the fewest steps to
     a threshold, as `tune.by` says. The means are over the tuning seeds that finished with all values that were tried;
     see balanced. Of the values that tie with the best, see tied, and have no more diverged trials, the smallest is
-    taken: the first in ascending order, by the first key of the grid, then by the second, and so on. What isn't a
-    number keeps its order in the grid. Values with which an arm trains the same count once, as the first of them.
+    taken: the first in ascending order, by the first key that is tuned, then by the second, and so on. What isn't a
+    number keeps its order in the list. Values with which an arm trains the same count once, as the first of them.
     Every study of `tune.studies` chooses for itself.
 
     Raises:
         BnexpError: an arm has no finished trial to choose from.
     """
-    stage = search_config(config)
-    tried, results = stage.points(), _results(stage, run, config.tune)
+    stages = [
+        (run, stage, stage.points(), _results(stage, run, config.tune))
+        for run, stage in zip(runs, searches(config), strict=True)
+    ]
     found = []
     for point in config.points():
-        here = [number for number, each in enumerate(tried) if point.items() <= each.items()]
         for arm in config.arms:
-            trainings = pd.Series({number: _effects(stage, arm, tried[number], stage.grid)[1] for number in here})
-            first = trainings.index.to_series().groupby(trainings).transform("min")  # of those that train the same
-            finished = results[(results["arm"] == arm) & results["point"].isin(here)]
-            finished = finished.assign(point=finished["point"].map(first)).drop_duplicates(["point", "seed"])
+            tried = [_tried(config, stage, arm, point, results) for _, stage, _, results in stages]
             for study in range(config.tune.studies):
+                run, _, combinations, _ = stages[study % len(stages)]  # one for each study, or for all
+                finished, count = tried[study % len(stages)]
                 mine = finished[finished["seed"].isin(config.tune.seeds_of(study))]
                 if mine.empty:
                     raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
-                number, how = _chosen(mine, lambda point: _order(tried[point], config.tune.grid))
-                how["left_out"] = first.nunique() - how["tried"]
-                values = {key: tried[number][key] for key in config.tune.grid}
+                order = [_order(each, config.tune.options) for each in combinations]
+                number, how = _chosen(mine, order.__getitem__)
+                how["left_out"] = count - how["tried"]
+                values = {key: combinations[number][key] for key in config.tune.options}
                 found.append(Choice(arm=arm, point=point, study=study, values=values, **how))
     return tuple(found)
+
+
+def _tried(
+    config: ExperimentConfig, stage: ExperimentConfig, arm: str, point: Point, results: pd.DataFrame
+) -> tuple[pd.DataFrame, int]:
+    """Return the results of an arm at a grid point, and how many different trainings it tried there.
+
+    Of combinations with which the arm trains the same, results are those of the first.
+    """
+    tried, axes = stage.points(), {**config.grid, **config.tune.options}
+    here = [number for number, each in enumerate(tried) if point.items() <= each.items()]
+    trainings = pd.Series({number: _effects(stage, arm, tried[number], axes)[1] for number in here})
+    first = trainings.index.to_series().groupby(trainings).transform("min")
+    mine = results[(results["arm"] == arm) & results["point"].isin(here)]
+    return mine.assign(point=mine["point"].map(first)).drop_duplicates(["point", "seed"]), first.nunique()
 
 
 def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
@@ -223,10 +239,10 @@ def tied(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray(itself | (gaps.mean(axis=-2) <= error * (1 + ROUNDING)))
 
 
-def _order(point: Point, grid: Mapping[str, Sequence[Any]]) -> tuple[float, ...]:
-    """Return what sorts grid points in ascending order: numbers, or the place in the grid of what isn't one."""
+def _order(point: Point, options: Mapping[str, Sequence[Any]]) -> tuple[float, ...]:
+    """Return what sorts grid points in ascending order: numbers, or the place in the list of what isn't one."""
     return tuple(
-        point[key] if all(map(is_number, values)) else values.index(point[key]) for key, values in grid.items()
+        point[key] if all(map(is_number, values)) else values.index(point[key]) for key, values in options.items()
     )
 
 
@@ -239,7 +255,7 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     """
     if not config.tuned or config.studies > 1:
         return ""
-    seeds, keys = counted(len(config.tune.seeds), "tuning seed"), listed(config.tune.grid)
+    seeds, keys = counted(len(config.tune.seeds), "tuning seed"), listed(config.tune.options)
     close = {shown: _ties([each for each in config.tuned if each.arm == arm], config) for arm, shown in arms.items()}
     known = "; ".join(f"{arm}: {text}" for arm, text in close.items() if text)
     return (
@@ -250,7 +266,7 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
 
 def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
     """Say what chose, how many values tie with the best and how far the next one is, as ranges over the grid points."""
-    if len(points(config.tune.grid, {})) > 1 and all((each.tried, each.left_out) == (1, 0) for each in choices):
+    if len(config.tune.candidates()) > 1 and all((each.tried, each.left_out) == (1, 0) for each in choices):
         return "nothing to choose, as it trains the same with every value"
     planned, said, lost = len(config.tune.seeds), [], []
     seeds, ties, leads = ({getattr(each, name) for each in choices} - {None} for name in ("seeds", "ties", "lead"))
@@ -278,14 +294,14 @@ def _range(values: Collection[Any], form: str = "") -> str:
 
 def choices_at_edges(config: ExperimentConfig) -> Iterator[tuple[Choice, str]]:
     """Yield every choice whose value of a key is an end of those that were tried, and the key."""
-    tried = points(config.tune.grid, {})
+    tried = [config.tune.candidates(study) for study in range(config.studies)]
     for choice in config.tuned:
-        yield from ((choice, key) for key in edges(tried, _active(config, choice)))
+        yield from ((choice, key) for key in edges(tried[choice.study], _active(config, choice)))
 
 
 def _active(config: ExperimentConfig, choice: Choice) -> Point:
     """Return the chosen values that have an effect on the arm."""
-    inactive, _ = _effects(config, choice.arm, {**choice.point, **choice.values}, config.tune.grid)
+    inactive, _ = _effects(config, choice.arm, {**choice.point, **choice.values}, config.tune.options)
     return {key: value for key, value in choice.values.items() if key not in inactive}
 
 

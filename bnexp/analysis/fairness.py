@@ -221,7 +221,7 @@ def _initial_weights(study: Study, comparison: Comparison) -> Iterator[str]:
         return
     models = [settings.model for settings in trial_settings(study, DECISIVE)]
     asked = {  # whoever sweeps or tunes the initial weights asks about them
-        run: any(below(key, "model.init") for key in (*config.swept, *config.tune.grid))
+        run: any(below(key, "model.init") for key in (*config.swept, *config.tune.options))
         for run, config in study.configs.items()
     }
     trials = study.trials.assign(
@@ -283,7 +283,7 @@ def _edges(study: Study, comparison: Comparison) -> Iterator[str]:
     best = [("best", row.arm, key, row.point[key]) for row in comparison.best for key in row.edges]
     for kind, arm, key, value in (*best, *(("tuned", *each) for each in study.at_edges)):
         where = f"the {kind} {key} of {study.label(arm)}"
-        yield f"at the edge: {where} is {value:.4g}, an end of the grid; better may lie beyond"
+        yield f"at the edge: {where} is {value:.4g}, an end of what was tried; better may lie beyond"
 
 
 LAG = 0.05

@@ -101,7 +101,7 @@ def arm_names(runs: Sequence[str], configs: Sequence[ExperimentConfig]) -> list[
     named: list[dict[str, str]] = []
     for number, (run, config) in enumerate(zip(runs, configs, strict=True)):
         own, condition = {}, Condition(number, config.points()[0], config.base)
-        tuned = frozenset(config.tune.grid if config.tuned else ())
+        tuned = frozenset(config.tune.options if config.tuned else ())
         for arm, changes in config.arms.items():
             meaning = Cell(condition, arm, changes, tuned)
             known = meanings.setdefault(arm, {arm: meaning})

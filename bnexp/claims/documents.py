@@ -259,7 +259,7 @@ def setting_text(config: ExperimentConfig) -> str:
     own, *others = (_flat(untuned.settings(arm, point)) for arm in config.arms)
     usual = _flat(TrialSettings())
     apart = {key for key in own if any(other.get(key) != own[key] for other in others)}
-    apart |= {*config.swept, *config.tune.grid, *UNTOLD}
+    apart |= {*config.swept, *config.tune.options, *UNTOLD}
     sections: dict[str, list[str]] = {}
     for key, value in own.items():
         told = value is not None and (key in ALWAYS or value != usual.get(key))
@@ -270,8 +270,8 @@ def setting_text(config: ExperimentConfig) -> str:
     parts = [f"{name}: {', '.join(texts)}" for name, texts in sections.items()]
     if config.swept:
         parts.append(f"over {_axes({key: [point[key] for point in config.points()] for key in config.swept})}")
-    if config.tune.grid:
-        parts.append(f"every arm chose of {_axes(config.tune.grid)}")
+    if config.tune.options:
+        parts.append(f"every arm chose of {config.tune.drawn or _axes(config.tune.grid)}")
     return "; ".join(parts)
 
 

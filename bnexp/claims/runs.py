@@ -15,7 +15,7 @@ from bnexp import __version__
 from bnexp.api import run
 from bnexp.claims.checks import CHECKS
 from bnexp.claims.entries import Entry, Tier
-from bnexp.config.experiment import ExperimentConfig, default_config, search_config
+from bnexp.config.experiment import ExperimentConfig, default_config, searches
 from bnexp.config.trial import effective
 from bnexp.data.own_files import pinned
 from bnexp.errors import InputError
@@ -125,7 +125,7 @@ def regimes(entry: Entry[Any], tier: Tier) -> dict[Regime, ExperimentConfig]:
     """Return the experiments of an entry: with equal settings, and where something is tuned with what arms choose."""
     experiment = entry.experiments[tier]
     found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
-    return found | {"tuned": experiment} if experiment.tune.grid else found
+    return found | {"tuned": experiment} if experiment.tune.options else found
 
 
 def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
@@ -141,10 +141,10 @@ def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
         try:
             experiment = pinned(experiment)
             measured = resolve_tuning(experiment, folder)
-            path = folder / run_name(measured or search_config(experiment))
-            if measured and (run := finished_run(path)):
+            paths = [folder / run_name(each) for each in ([measured] if measured else searches(experiment))]
+            if measured and (run := finished_run(paths[0])):
                 finished[regime] = run
-            elif fault := _fault(path):
+            elif fault := next(filter(None, map(_fault, paths)), ""):
                 unreadable[regime] = fault
             elif run := _earlier_run(experiment, folder, entry.catalogue):
                 finished[regime] = run

@@ -157,13 +157,13 @@ class ExperimentConfig(TrialSettings):
         Raises:
             InputError: it has not chosen yet. No trial can be made of such an experiment, so none trains untuned.
         """
-        if not (self.tune.grid or self.tuned):
+        if not (self.tune.options or self.tuned):
             return dict(self.arms[arm])
         for each in self.tuned:
             if (each.arm, each.point, each.study) == (arm, point, study):
                 return {**self.arms[arm], **each.values}
         raise InputError(
-            f"{self.name}: {arm} has not chosen yet from tune.grid; bnexp.run chooses and then "
+            f"{self.name}: {arm} has not chosen yet (tune); bnexp.run chooses and then "
             "measures, and bnexp.config.experiment.default_config gives the experiment without tuning"
         )
 
@@ -215,26 +215,27 @@ class ExperimentConfig(TrialSettings):
 
     @model_validator(mode="after")
     def _what_is_tuned_is_free(self) -> Self:
-        for key in self.tune.grid:
+        section, tunes = "tune.sample" if self.tune.sample else "tune.grid", bool(self.tune.options)
+        for key in self.tune.options:
             if key in self.swept:
-                raise ValueError(f"tune.grid.{key}: is swept too; take it out of tune.grid, or out of grid and zip")
+                raise ValueError(f"{section}.{key}: is swept too; take it out of {section}, or out of grid and zip")
             if fixed := [arm for arm, overrides in self.arms.items() if key in overrides]:
-                raise ValueError(f"tune.grid.{key}: the arm {fixed[0]} has a value of its own; leave it to the tuning")
+                raise ValueError(f"{section}.{key}: the arm {fixed[0]} has a value of its own; leave it to the tuning")
         cells = len(self.arms) * count_points(self.grid, self.zip) * self.tune.studies
-        if self.tune.grid and cells > MOST_CHOICES:
+        if tunes and cells > MOST_CHOICES:
             by_study = " × studies" if self.tune.studies > 1 else ""
             raise ValueError(f"tune: {cells:,} arms × grid points{by_study} would choose, at most {MOST_CHOICES:,} can")
-        if self.tune.grid and self.data.val_size == 0:
+        if tunes and self.data.val_size == 0:
             raise ValueError("data.val_size: 0 leaves no validation images to tune on; set null, or take out tune")
         measured = range(self.more_seeds.to) if self.more_seeds else self.seeds
-        if self.tune.grid and (both := sorted(set(measured) & set(self.tune.all_seeds))):
+        if tunes and (both := sorted(set(measured) & set(self.tune.all_seeds))):
             raise ValueError(f"tune.seeds: {both[0]} is measured too, and would favour what it chose; take other seeds")
         return self
 
     @model_validator(mode="after")
     def _studies_measure_equally(self) -> Self:
         studies = self.tune.studies
-        if not self.tune.grid or studies == 1:
+        if not self.tune.options or studies == 1:
             return self
         if self.more_seeds:
             raise ValueError("tune.studies: can't be used where seeds are added (seeds.until); write seeds as a number")
@@ -295,27 +296,30 @@ def _arm(name: Any, overrides: Any, norm: NormSettings) -> Any:
 
 def must_choose(config: ExperimentConfig) -> bool:
     """Tell whether an experiment has to choose before it can be measured."""
-    return bool(config.tune.grid) and not config.tuned
+    return bool(config.tune.options) and not config.tuned
 
 
-def first_stage(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the experiment that is trained first: the one that chooses, where something has to be chosen."""
-    return search_config(config) if must_choose(config) else config
+def first_stage(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
+    """Return the experiments that are trained first: those that choose, where something has to be chosen."""
+    return searches(config) if must_choose(config) else (config,)
 
 
-def search_config(config: ExperimentConfig) -> ExperimentConfig:
-    """Return the experiment that tries what is tuned: every arm, at every grid point, with the seeds for choosing."""
-    return config.model_copy(
-        update={
-            "name": f"{config.name}.tuning",
-            "grid": {**config.grid, **config.tune.grid},
-            "seeds": config.tune.all_seeds,
-            "more_seeds": None,
-            "tune": TuneSettings(),
-            "tuned": (),
-            "probes": (),
-        }
-    )
+def searches(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
+    """Return the experiments that try what is tuned: every arm, at every grid point, with the seeds for choosing.
+
+    Values in a grid need one for all studies, which differ in their seeds; draws differ, so each study has its own.
+    """
+    tune, common = config.tune, {"more_seeds": None, "tune": TuneSettings(), "tuned": (), "probes": ()}
+    if not tune.sample:
+        tried: dict[str, Any] = {"grid": {**config.grid, **tune.grid}, "seeds": tune.all_seeds}
+        return (config.model_copy(update={"name": f"{config.name}.tuning", **tried, **common}),)
+    found = []
+    for study in range(tune.studies):
+        rows = [row | draw for row in points({}, config.zip) for draw in tune.candidates(study)]
+        tried = {"zip": {key: tuple(row[key] for row in rows) for key in rows[0]}, "seeds": tune.seeds_of(study)}
+        name = f"{config.name}.tuning{study + 1 if tune.studies > 1 else ''}"
+        found.append(config.model_copy(update={"name": name, **tried, **common}))
+    return tuple(found)
 
 
 def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> ExperimentConfig:
@@ -343,9 +347,9 @@ def cell_settings(config: ExperimentConfig, keys: Sequence[str], study: int = 0)
     Raises:
         InputError: an arm has not chosen yet.
     """
-    free = (*config.swept, *config.tune.grid)
+    free = (*config.swept, *config.tune.options)
     deciding = [key for key in free if any(below(key, wanted) or below(wanted, key) for wanted in keys)]
-    if set(deciding) & set(config.tune.grid):
+    if set(deciding) & set(config.tune.options):
         deciding = list(config.swept)  # what was chosen may differ at every grid point
     known: dict[tuple[str, str], TrialSettings] = {}
 
@@ -364,7 +368,7 @@ KERAS = 0.9
 
 def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
-    cells = cell_settings(first_stage(config), ["model.norm"])
+    cells = [here for stage in first_stage(config) for here in cell_settings(stage, ["model.norm"])]
     norms = [settings.model.norm for here in cells for settings in here.values()]
     momenta = {norm.momentum for norm in norms if norm.averages and norm.momentum is not None}
     for momentum in sorted(momentum for momentum in momenta if momentum >= KERAS):

@@ -25,7 +25,7 @@ Overrides = Sequence[str] | Mapping[str, Any]
 """`dotted.key=value` with the value in YAML, as on the command line; or values by dotted key, as in a script."""
 COMMAND_LINE, OVERRIDES = "command line", "overrides"
 """Where they come from, in messages."""
-KEYED_SECTIONS = ("grid", "zip", "arms", "labels", "tune.grid")
+KEYED_SECTIONS = ("grid", "zip", "arms", "labels", "tune.grid", "tune.sample")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import reduce
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -41,7 +41,7 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
         found = _first(explain(error))
     found += _first((place, fault) for key, value, place in swept_values(raw) for fault in faults(key, value))
     if config and not found:
-        found = _first(_repeated(config)) or _first(_conflicts(first_stage(config)))
+        found = _first(_repeated(config)) or _first(chain.from_iterable(map(_conflicts, first_stage(config))))
     return config, found
 
 
@@ -81,6 +81,10 @@ def swept_values(raw: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
                 listed = isinstance(column, list | tuple)
                 for i, value in enumerate(values(column)):
                     yield key, value, f"{section}.{key}[{i}]" if listed else f"{section}.{key}"
+    for key, distribution in _mapping(get(raw, "tune.sample")).items():
+        for options in _mapping(distribution).values():
+            for value in options if isinstance(options, list | tuple) else ():
+                yield key, value, f"tune.sample.{key}"
     for arm, settings in _mapping(raw.get("arms")).items():
         for key, value in _mapping(settings).items():
             yield key, value, f"arms.{arm}.{key}"

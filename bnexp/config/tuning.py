@@ -1,15 +1,19 @@
 """Tuning: what every arm tries before it is measured, with which seeds, and what it chose."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bnexp.config.base import Count, Fraction, NonNegative, Settings, Size
+from bnexp.config.sampling import Sample, draws
 from bnexp.config.seeds import Seeds, SeedsAsWritten
-from bnexp.config.sweep import MOST_VALUES, Range, values
+from bnexp.config.sweep import MOST_VALUES, Point, Range, points, values
+from bnexp.config.text import counted, listed
 from bnexp.config.trial import Name, TrialKey, Value
 
 FIRST_TUNING_SEED = 1_000
+MOST_DRAWS = 10_000
 
 
 def _tuning_seeds(value: Any) -> Any:
@@ -35,20 +39,61 @@ class TuneSettings(Settings):
     the validation images over the tuning seeds, and those within one standard error of it, the smallest."""
 
     grid: Grid = Field(default={})
-    """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Empty: nothing is tuned."""
+    """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Without `grid` and `sample`,
+    nothing is tuned."""
+    sample: Sample = Field(default={})
+    """Settings that are drawn at random instead, such as `{train.lr: {loguniform: [0.001, 10]}}`. Other distributions
+    are `uniform` and, for whole numbers, `integers`, each with the lowest and the highest value, and `choice` with a
+    list. Every arm tries the same draws."""
+    trials: Annotated[Count, Field(le=MOST_DRAWS)] | None = None
+    """How many draws of `sample` each arm tries at each grid point, with each of the tuning seeds."""
     seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds, json_schema_input_type=SeedsAsWritten)] = (
         FIRST_TUNING_SEED,
         FIRST_TUNING_SEED + 1,
     )
     """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
     studies: Annotated[Count, AfterValidator(_several)] = 1
-    """How many times the tuning is repeated, each time with other tuning seeds: 1, or 3 and more. The measured seed s
-    uses what study s modulo `studies` chose. Comparisons are over the means of the studies, so that their intervals
-    include the luck of the choice."""
+    """How many times the tuning is repeated, each time with other tuning seeds and other draws: 1, or 3 and more. The
+    measured seed s uses what study s modulo `studies` chose. Comparisons are over the means of the studies, so that
+    their intervals include the luck of the choice."""
     by: Literal["accuracy", "steps"] = "accuracy"
     """Choose the highest final validation accuracy, or the fewest steps until it reaches `threshold`."""
     threshold: Fraction = 0.9
     """Validation accuracy to reach, from 0 to 1, for `by: steps`. A trial that never does counts all its steps."""
+
+    @model_validator(mode="after")
+    def _grid_or_sample(self) -> Self:
+        if self.grid and self.sample:
+            raise ValueError("has both grid and sample; take one of them out (choice draws from a list)")
+        if self.sample and not self.trials:
+            raise ValueError("sample needs the number of draws; write trials: 32")
+        if self.trials and not self.sample:
+            raise ValueError("trials is the number of draws of sample, which is missing; write sample, or no trials")
+        for study in range(self.studies):
+            self.candidates(study)  # where there aren't enough, this says so
+        return self
+
+    @property
+    def options(self) -> Mapping[str, Sequence[Value]]:
+        """What each tuned setting is chosen from, by its key: all values, or the bounds of a distribution."""
+        drawn = {key: next(iter(distribution.values())) for key, distribution in self.sample.items()}
+        return {**self.grid, **drawn}
+
+    @property
+    def drawn(self) -> str:
+        """Say what is drawn, from which distributions and how often; empty where nothing is."""
+        if not self.sample:
+            return ""
+        return f"{counted(self.trials or 0, 'draw')} of {listed(self.sample)}"
+
+    def candidates(self, study: int = 0) -> list[Point]:
+        """Return the combinations of values that every arm tries in a study.
+
+        Draws are seeded by the smallest tuning seed of the study, so that other tuning seeds are another search.
+        """
+        if not self.sample:
+            return points(self.grid, {})
+        return draws(self.sample, self.trials or 1, min(self.seeds_of(study)))
 
     def seeds_of(self, study: int) -> tuple[int, ...]:
         """Return the tuning seeds of a study: those of the first one, moved on until none is used twice."""

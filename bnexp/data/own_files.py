@@ -82,9 +82,10 @@ def pinned(config: ExperimentConfig) -> ExperimentConfig:
     """
     if config.data.digest:
         return config
-    keys = {*config.swept, *config.tune.grid, *(key for arm in config.arms.values() for key in arm)}
+    keys = {*config.swept, *config.tune.options, *(key for arm in config.arms.values() for key in arm)}
     several = any(below(key, "data.name") or below(key, "data.root") or key == "data" for key in keys)
-    cells = cell_settings(first_stage(config), ["data"]) if several else [{"": config.base}]
+    stages = first_stage(config) if several else ()
+    cells = [cell for stage in stages for cell in cell_settings(stage, ["data"])] or [{"": config.base}]
     found: dict[str, str] = {}
     for data in (settings.data for cell in cells for settings in cell.values()):
         if "digest" in DATASETS[data.name].options and str(data.root) not in found:

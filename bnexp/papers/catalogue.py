@@ -137,7 +137,7 @@ def load_paper(path: Path, overrides: Sequence[str] = ()) -> Paper:
     """
     settings, source = load_settings(path, PaperSettings), str(path)
     experiments = load_experiments(path, settings, settings.title, overrides)
-    if any(experiment.tune.grid for experiment in experiments.values()):
+    if any(experiment.tune.options for experiment in experiments.values()):
         message = "a paper's settings are those of its source; leave it out"
         raise ConfigError([Problem(source, "experiment.tune", message)])
     problems = [

@@ -10,7 +10,7 @@ from typing import Any
 
 from bnexp.analysis.planning import outlook
 from bnexp.analysis.sequential import looks_outlook
-from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, search_config
+from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, searches
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
 from bnexp.data.catalog import DataShape, Named, describe
@@ -119,10 +119,9 @@ class Overview:
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {duration(probing)}, {share}")
         lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
-            count = counted(len(trials(search_config(self.config))), "trial")
-            lines.append(
-                f"  Before them {count} choose from tune.grid. Time and memory above are without these, and for"
-            )
+            count = counted(sum(len(trials(search)) for search in searches(self.config)), "trial")
+            tried = self.config.tune.drawn or "tune.grid"
+            lines.append(f"  Before them {count} choose from {tried}. Time and memory above are without these, and for")
             lines.append("  the settings as they are written.")
         turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
         head = (

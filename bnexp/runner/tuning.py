@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bnexp.analysis.choices import choose
 from bnexp.analysis.runs import ComparedRun
 from bnexp.analysis.sequential import next_look
-from bnexp.config.experiment import ExperimentConfig, at_look, final_config, must_choose, search_config
+from bnexp.config.experiment import ExperimentConfig, at_look, final_config, must_choose, searches
 from bnexp.data.own_files import pinned
 from bnexp.engines.engine import EngineChoice
 from bnexp.errors import InputError
@@ -25,16 +25,17 @@ Train = Callable[["Plan"], ComparedRun]
 
 
 def resolve_tuning(config: ExperimentConfig, runs: Path) -> ExperimentConfig | None:
-    """Return the experiment that is measured, with what its arms chose; None where their search has not finished.
+    """Return the experiment that is measured, with what its arms chose; None where a search has not finished.
 
     Raises:
-        InputError: the run of the search is of another format.
+        InputError: the run of a search is of another format.
         BnexpError: there was nothing to choose from.
     """
     if not must_choose(config):
         return config
-    search = finished_run(runs / run_name(search_config(config)))
-    return final_config(config, choose(config, search)) if search else None
+    found = [finished_run(runs / run_name(search)) for search in searches(config)]
+    done = [run for run in found if run]
+    return final_config(config, choose(config, *done)) if len(done) == len(found) else None
 
 
 def run_with_tuning(
@@ -77,11 +78,15 @@ def run_with_tuning(
         ]
         done = []
         for (source, config), plan in zip(experiments, plans, strict=True):
-            record = train(plan)
             if must_choose(config) and not plan.config.tuned:
-                final = final_config(config, choose(config, record))
-                plan = prepare(final, runs, where, source, options)
-                record = train(plan)
+                found = []
+                for search in searches(config):
+                    if search != plan.config:
+                        state = run_state(search, runs, Options(rerun=options.rerun))
+                        plan = prepare(search, runs, where, source, options, state)
+                    found.append(train(plan))
+                plan = prepare(final_config(config, choose(config, *found)), runs, where, source, options)
+            record = train(plan)
             while more := next_look(plan.config, record.comparison):
                 plan = prepare(more, runs, where, source, options)
                 record = train(plan)
@@ -93,11 +98,12 @@ def run_with_tuning(
 def _next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[ExperimentConfig, RunState]:
     """Return what an experiment trains next, its search or its measurement, and the state of that run."""
     if must_choose(config):
-        search = search_config(config)
-        state = run_state(search, runs, Options(rerun=options.rerun))
-        if state != "finished":
-            return search, state
-        config = final_config(config, choose(config, RunRecord(runs / run_name(search))))
+        stages = searches(config)
+        for search in stages:
+            state = run_state(search, runs, Options(rerun=options.rerun))
+            if state != "finished":
+                return search, state
+        config = final_config(config, choose(config, *(RunRecord(runs / run_name(search)) for search in stages)))
     if config.more_seeds:
         config = _present_look(config, runs, options)
     return config, run_state(config, runs, options)

@@ -78,7 +78,7 @@ class RunRecord:
             except InputError as error:
                 raise DamagedRunError(str(error)) from error
         if must_choose(config):
-            raise InputError(f"{place}: trained before anything was chosen from tune.grid; bnexp run tunes it first")
+            raise InputError(f"{place}: trained before anything was chosen (tune); bnexp run tunes it first")
         return config
 
     @cached_property

@@ -104,7 +104,7 @@ CASES: dict[str, Case] = {
             "accuracy": lambda trial: 0.9 if trial.point["train.lr"] == BEST[trial.arm] else 0.5,
         },
         {},
-        ("at the edge: the best train.lr of before is 1e+06, an end of the grid; better may lie beyond",),
+        ("at the edge: the best train.lr of before is 1e+06, an end of what was tried; better may lie beyond",),
     ),
     "a filter that looks at results": (
         {},

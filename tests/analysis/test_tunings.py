@@ -9,7 +9,7 @@ from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.standing import headline
 from bnexp.analysis.stats import mean_interval
 from bnexp.analysis.study import trial_settings
-from bnexp.config.experiment import search_config
+from bnexp.config.experiment import searches
 from bnexp.plan import trials
 from bnexp.store.reader import RunRecord
 from tests.helpers import EXACT_FLOAT64, experiment
@@ -32,7 +32,7 @@ def tuned(**raw: Any) -> dict[str, Any]:
 
 def test_each_study_chooses_with_seeds_of_its_own(make_folder) -> None:
     config = experiment(data=DATA, arms=["before"], tune=TUNE, seeds=STUDIES)
-    stage = search_config(config)
+    stage = searches(config)[0]
     assert stage.seeds == (1000, 1001, 1002, 1003, 1004, 1005)
     assert [config.tune.seeds_of(study) for study in range(STUDIES)] == [(1000, 1001), (1002, 1003), (1004, 1005)]
     best = {1000: 0.1, 1001: 0.1, 1002: 1.0, 1003: 1.0, 1004: 0.1, 1005: 0.1}

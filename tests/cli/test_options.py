@@ -39,7 +39,15 @@ def test_a_setting_is_completed_with_what_may_follow() -> None:
         "train.sampling=by_class",
     ]
     assert complete_setting("train.lr") == ["train.lr=", "train.lr=0.1"]
-    assert complete_setting("tune.") == ["tune.grid=", "tune.seeds=", "tune.studies=", "tune.by=", "tune.threshold="]
+    assert complete_setting("tune.") == [
+        "tune.grid=",
+        "tune.sample=",
+        "tune.trials=",
+        "tune.seeds=",
+        "tune.studies=",
+        "tune.by=",
+        "tune.threshold=",
+    ]
     assert complete_setting("train.sampling=by") == ["train.sampling=by_class"]
     assert complete_setting("xyzzy") == []
     assert complete_key("tune.b") == ["tune.by"]

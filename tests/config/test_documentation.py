@@ -47,7 +47,10 @@ def test_defaults_and_values_in_words(key: str, default: object, values: str, ch
     ("word", "found"),
     [
         ("train.lr", ["train.lr"]),
-        ("tune", ["tune.grid", "tune.seeds", "tune.studies", "tune.by", "tune.threshold"]),
+        (
+            "tune",
+            ["tune.grid", "tune.sample", "tune.trials", "tune.seeds", "tune.studies", "tune.by", "tune.threshold"],
+        ),
         ("learning_rate", ["train.lr"]),
         ("momentum", ["model.norm.momentum", "train.momentum"]),
         ("cooijmans", ["model.norm.gamma"]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bnexp.config.experiment import ExperimentConfig, at_look, search_config
+from bnexp.config.experiment import ExperimentConfig, at_look, searches
 from bnexp.config.seeds import MoreSeeds, look_text
 from tests.helpers import experiment
 
@@ -29,5 +29,5 @@ def test_the_short_form_is_the_first_seeds_and_a_plan() -> None:
 
 def test_a_search_adds_no_seeds() -> None:
     config = experiment(arms=["none", "before"], seeds=PLAN, tune={"grid": {"train.lr": [0.1, 1]}, "seeds": 2})
-    assert search_config(config).more_seeds is None
-    assert search_config(config).seeds == (1000, 1001)
+    assert searches(config)[0].more_seeds is None
+    assert searches(config)[0].seeds == (1000, 1001)

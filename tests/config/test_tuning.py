@@ -9,7 +9,7 @@ from bnexp.config.experiment import (
     default_config,
     final_config,
     must_choose,
-    search_config,
+    searches,
 )
 from bnexp.config.load import resolve
 from bnexp.config.tuning import Choice
@@ -36,11 +36,36 @@ def test_seeds_for_choosing_are_others_than_those_measured(seeds: object, resolv
 
 def test_choosing_tries_everything_everywhere_with_its_own_seeds() -> None:
     config = experiment(grid={"model.depth": [1, 2]}, arms=["none", "after"], probes=["default"])
-    stage = search_config(config)
+    stage = searches(config)[0]
     assert (stage.name, stage.seeds, stage.probes) == ("exp.tuning", (1000, 1001), ())
     assert stage.grid == {"model.depth": (1, 2), "train.lr": (0.1, 1)}
     assert (list(stage.arms), must_choose(config), must_choose(stage)) == (["none", "after"], True, False)
     assert len(stage.points()) == 4
+
+
+SAMPLE: dict[str, Any] = {
+    "sample": {"train.lr": {"loguniform": [0.001, 10]}, "model.dropout": {"uniform": [0, 0.5]}},
+    "trials": 4,
+}
+
+
+def test_every_arm_tries_the_same_draws_at_every_grid_point() -> None:
+    paired = {"model.depth": [1, 2], "model.width": [8, 16]}
+    config = experiment(tune=SAMPLE, zip=paired, grid={"train.batch_size": [10, 20]}, arms=["none", "after"])
+    (stage,) = searches(config)
+    assert (stage.name, stage.seeds, len(stage.points())) == ("exp.tuning", (1000, 1001), 2 * 4 * 2)
+    for point in config.points():
+        tried = [each for each in stage.points() if point.items() <= each.items()]
+        assert [{key: each[key] for key in SAMPLE["sample"]} for each in tried] == config.tune.candidates()
+    assert resolve(stage.model_dump(mode="json"), "again") == stage
+
+
+def test_every_study_draws_anew() -> None:
+    config = experiment(tune=SAMPLE | {"studies": 3}, seeds=3)
+    assert [stage.name for stage in searches(config)] == ["exp.tuning1", "exp.tuning2", "exp.tuning3"]
+    assert [stage.seeds for stage in searches(config)] == [(1000, 1001), (1002, 1003), (1004, 1005)]
+    rates = [stage.zip["train.lr"] for stage in searches(config)]
+    assert len({rate for each in rates for rate in each}) == 12
 
 
 def test_measuring_gives_every_arm_what_it_chose_at_its_grid_point() -> None:

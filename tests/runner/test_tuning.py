@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from bnexp.analysis.choices import choices_at_edges, choices_text, choose
 from bnexp.analysis.runs import ComparedRun, compare_run
-from bnexp.config.experiment import ExperimentConfig, default_config, final_config, search_config
+from bnexp.config.experiment import ExperimentConfig, default_config, final_config, searches
 from bnexp.config.tuning import Choice
 from bnexp.engines.engine import EngineChoice
 from bnexp.engines.local import Local
@@ -63,7 +63,7 @@ def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRe
 def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path) -> None:
     found, train = staged(tuned(), tmp_path)
     first, second = train.plans
-    assert first.config == search_config(tuned())
+    assert first.config == searches(tuned())[0]
     assert {trial.seed for trial in first.trials} == {1000, 1001}
     assert {(trial.seed, trial.settings.train.lr) for trial in second.trials} == {(0, 0.5), (1, 0.5)}
     assert found.config == final_config(tuned(), second.config.tuned)
@@ -73,7 +73,7 @@ def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path)
 
 def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> None:
     config = tuned(grid={"model.width": [8, 16]})
-    record = run(prepare(search_config(config), tmp_path, "cpu"))
+    record = run(prepare(searches(config)[0], tmp_path, "cpu"))
     trials = record.trials
     for choice in choose(config, record):
         mine = trials[(trials["arm"] == choice.arm) & (trials["model.width"] == choice.point["model.width"])]
@@ -83,7 +83,7 @@ def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> N
 
 
 def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
-    record = run(prepare(search_config(tuned()), tmp_path, "cpu"))
+    record = run(prepare(searches(tuned())[0], tmp_path, "cpu"))
     before = choose(tuned(), record)
     rng = np.random.default_rng(0)
     record.__dict__["trials"] = record.trials.assign(final_test_accuracy=rng.random(len(record.trials)))
@@ -94,7 +94,7 @@ def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets
     tmp_path: Path,
 ) -> None:
     config = tuned(tune={"grid": {"train.lr": list(RATES)}, "seeds": 2, "by": "steps", "threshold": 0.8})
-    record = run(prepare(search_config(config), tmp_path, "cpu"))
+    record = run(prepare(searches(config)[0], tmp_path, "cpu"))
     reached = {
         ("none", 1e-6): (None, None),
         ("none", 0.5): (10, 10),
@@ -124,7 +124,7 @@ def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
         ("before", "train.lr"),
     }
     assert choices_text(found.config) == "none train.lr 0.5 (edge); before train.lr 0.5 (edge)"
-    line = "at the edge: the tuned train.lr of none is 0.5, an end of the grid; better may lie beyond"
+    line = "at the edge: the tuned train.lr of none is 0.5, an end of what was tried; better may lie beyond"
     assert line in compare_run(found).warnings
 
 
@@ -142,7 +142,7 @@ def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
-    record = run(prepare(search_config(tuned()), tmp_path, "cpu"))
+    record = run(prepare(searches(tuned())[0], tmp_path, "cpu"))
     failed = record.trials["outcome"].mask(record.trials["arm"] == "before", "failed")
     record.__dict__["trials"] = record.trials.assign(outcome=failed)
     with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
@@ -150,7 +150,7 @@ def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) 
 
 
 UNCHOSEN = (
-    "test: none has not chosen yet from tune.grid; bnexp.run chooses and then measures, "
+    "test: none has not chosen yet (tune); bnexp.run chooses and then measures, "
     "and bnexp.config.experiment.default_config gives the experiment without tuning"
 )
 
@@ -182,8 +182,39 @@ def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp
     plan_of_version_0_2 = dataclasses.replace(plan, config=tuned(seeds=1))
     with pytest.raises(InputError, match="trained before anything was chosen"):
         run(plan_of_version_0_2)  # trains, and then compares, which reads the folder
-    with pytest.raises(InputError, match="trained before anything was chosen from tune"):
+    with pytest.raises(InputError, match=r"trained before anything was chosen \(tune\)"):
         RunRecord(plan_of_version_0_2.path).check()
+
+
+def interrupted(config: ExperimentConfig, runs: Path, at: int) -> None:
+    """Interrupt an experiment when it comes to its run of that number, counted from 1."""
+    numbers = iter(range(1, at + 1))
+
+    def train(plan: Plan) -> ComparedRun:
+        if next(numbers) == at:
+            raise KeyboardInterrupt
+        return run(plan)
+
+    run_with_tuning([("exp.yaml", config)], runs, EngineChoice("cpu"), Options(), train)
+
+
+def test_draws_of_every_study_are_tried_in_a_run_of_its_own(tmp_path: Path) -> None:
+    sample = {"sample": {"train.lr": {"loguniform": [1e-6, 1]}}, "trials": 3, "seeds": 1, "studies": 3}
+    config, finish = tuned(arms=["before"], tune=sample, seeds=3), run
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(config, tmp_path, at=2)
+    found, train = staged(config, tmp_path)
+    assert [plan.config.name for plan in train.plans] == ["test.tuning1", "test.tuning2", "test.tuning3", "test"]
+    assert [plan.state for plan in train.plans] == ["begun", "new", "new", "new"]  # without its report
+    for study, search in enumerate(train.plans[:-1]):
+        tried = [each["train.lr"] for each in config.tune.candidates(study)]
+        assert [(trial.seed, trial.settings.train.lr) for trial in search.trials] == [(1000 + study, x) for x in tried]
+        (choice,) = [each for each in found.config.tuned if each.study == study]
+        trials = finish(search).trials
+        assert choice.values["train.lr"] == trials.loc[trials["final_val_accuracy"].idxmax(), "train.lr"]
+    assert {trial.seed: trial.settings.train.lr for trial in train.plans[-1].trials} == {
+        each.study: each.values["train.lr"] for each in found.config.tuned
+    }
 
 
 def test_an_overview_says_which_settings_its_figures_are_for() -> None:
