@@ -46,7 +46,7 @@ def paper_figure(result: Result) -> Figure | None:
 def _label(row: Row, result: Result) -> str:
     kind = row.metric.removesuffix("_accuracy").replace("_", " ")
     step = [f"step {row.step:,}"] if row.step else []
-    return ", ".join([*point_texts(row.where), kind, *step, result.name(row)])
+    return ", ".join([*point_texts(row.where), kind, *step, result.experiment.label(row.arm)])
 
 
 def _draw(axes: Axes, row: Row, place: int, style: ArmStyle) -> None:

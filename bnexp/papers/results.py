@@ -87,11 +87,6 @@ class Result:
     unreadable: str = ""
     """Which file was changed or lost."""
 
-    def name(self, row: Row) -> str:
-        """Return what tables and pictures call the arm of a row, or the two that are subtracted."""
-        label = self.experiment.label
-        return label(row.arm) if row.baseline is None else f"{label(row.arm)} - {label(row.baseline)}"
-
     def values(self) -> Iterator[Agreement]:
         """Yield whether each published accuracy that is compared agrees."""
         return (each for row in self.rows if row.baseline is None for each in row.agreements)

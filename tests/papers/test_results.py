@@ -98,6 +98,14 @@ def test_a_paper_that_ran_is_shown_beside_the_published_numbers(found: Result) -
     assert {row["n"] for row in cells} == {"2"}
 
 
+def test_a_change_on_the_command_line_is_said_beside_the_setting(found: Result) -> None:
+    changed = replace(found, experiment=found.experiment.overridden(["train.momentum=0.5"]))
+    table = paper_table(changed)
+    assert table.rows[0][table.headers.index("same setting?")] == "yes, but for changes"
+    text = document([changed], "small", "bnexp papers show --docs docs", {})["papers.md"].decode()
+    assert "- Changed for these runs: `train.momentum=0.5`\n" in text
+
+
 def test_the_page_has_the_rule_the_sources_and_the_numbers_of_the_runs(found: Result) -> None:
     missing = replace(found, study=None)
     files = document([found], "small", "bnexp papers show --docs docs", {"full": [missing]})
