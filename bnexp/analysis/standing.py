@@ -68,30 +68,48 @@ def headline(comparison: Comparison) -> str:
     if not comparison.overall:
         so_far = f"no result yet, {comparison.finished} of {comparison.planned} trials finished"
         return f"no result: {ended}" if comparison.failed else so_far
-    lost = {
-        each.arm: all(row.diverged == row.trials for row in comparison.rows if row.arm == each.arm)
-        for each in comparison.overall
-    }
-    # The baseline's own row only where there is no other, and an arm that diverged everywhere only beside such arms.
-    best = max(comparison.overall, key=lambda row: (row.arm != baseline, not lost[row.arm], gain(row, comparison)))
+    best = best_overall(comparison)
+    assert best
     phrase = f"{best.arm} {metric_text(metric, best.mean, blank='not finite')}"
     if best.arm != baseline:
         phrase += f" vs {baseline} {metric_text(metric, best.baseline_mean, blank='not finite')}"
     phrase += f" {metric.replace('_', ' ')}"
     if best.difference is not None:
         phrase += f", {metric_text(metric, best.difference, sign=True)}"
-    judged = next((row for row in comparison.sequence if row.arm == best.arm), best)
-    if judged.difference_low is not None:
-        ends = (metric_text(metric, end, sign=True) for end in (judged.difference_low, judged.difference_high))
+    row = judged(best, comparison)
+    if row.difference_low is not None:
+        ends = (metric_text(metric, end, sign=True) for end in (row.difference_low, row.difference_high))
         phrase += f" [{', '.join(ends)}]"
     phrase += f", n = {best.seeds}" + (" tunings" if comparison.tunings else "")
     phrase += f", mean of {best.points} grid points" if best.points > 1 else ""
-    stands = standing(judged, lower=lower_is_better(metric))
+    stands = standing(row, lower=lower_is_better(metric))
     phrase += f": {best.arm} {stands}" if stands is not Standing.unknown else ""
     phrase += " (tuned; the choice's noise is not in the interval)" if comparison.tuned else ""
     phrase += " (the interval includes the tuning)" if comparison.tunings else ""
     phrase += f"; {ended}" if best.arm == baseline and comparison.failed else ""
-    return phrase + (f"; all trials of {best.arm} diverged" if lost[best.arm] else "")
+    return phrase + (f"; all trials of {best.arm} diverged" if _lost(best.arm, comparison) else "")
+
+
+def best_overall(comparison: Comparison) -> Overall | None:
+    """Return the row of the arm with the best difference over all grid points; None where none has finished.
+
+    The baseline's own row only where there is no other, and an arm that diverged everywhere only beside such arms.
+    """
+
+    def key(row: Overall) -> tuple[bool, bool, float]:
+        return row.arm != comparison.baseline, not _lost(row.arm, comparison), gain(row, comparison)
+
+    return max(comparison.overall, key=key, default=None)
+
+
+def judged(row: Overall, comparison: Comparison) -> Overall | SequentialRow:
+    """Return the row whose interval says how an arm stands: where seeds were added, the one valid at every look."""
+    return next((each for each in comparison.sequence if each.arm == row.arm), row)
+
+
+def _lost(arm: str, comparison: Comparison) -> bool:
+    """Tell whether all trials of an arm diverged."""
+    return all(row.diverged == row.trials for row in comparison.rows if row.arm == arm)
 
 
 def ended_badly(comparison: Comparison) -> str:

@@ -41,11 +41,12 @@ def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json 
         _list_configs(as_json=as_json, quiet=quiet)
         return
     from bnexp.report.listings import list_runs
+    from bnexp.report.summary import without_nan
 
     listed = list_runs(runs)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     if as_json:
-        print_json(list(map(asdict, listed)))
+        print_json([without_nan(asdict(each)) for each in listed])
     elif not quiet:
         for each in listed:
             print_line("\n".join(each.lines(width)))
@@ -54,15 +55,14 @@ def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json 
 
 
 def _list_configs(*, as_json: bool, quiet: bool) -> None:
-    from bnexp.config.load import load, shipped
+    from bnexp.report.listings import list_configs
     from bnexp.report.table import plain_table
 
-    configs = [load(path) for path in shipped().values()]
-    rows = [{"name": config.name, "data": config.data.name, "question": config.question} for config in configs]
+    listed = list_configs()
     if as_json:
-        print_json(rows)
+        print_json(list(map(asdict, listed)))
     elif not quiet:
-        print_table(plain_table(tuple(rows[0]), [tuple(row.values()) for row in rows]))
+        print_table(plain_table(("name", "data", "question"), [(row.name, row.data, row.question) for row in listed]))
 
 
 Names = Annotated[

@@ -107,9 +107,12 @@ def print_text(text: str) -> None:
         print(plain(text))
 
 
-def print_json(value: Any) -> None:
-    """Print a value as JSON, with nothing lost in any encoding; an infinity or NaN would be a fault, not output."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=not is_unicode())
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON, with nothing lost in any encoding; an infinity or NaN would be a fault, not output.
+
+    Without an indent it is one line.
+    """
+    text = json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=not is_unicode())
     print("".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text))
 
 

@@ -1,18 +1,22 @@
 """`bnexp run`: train every trial of each configuration and write its run folder."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bnexp.cli.compare import TensorBoard, write_tensorboard
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
-from bnexp.cli.output import print_comparisons, print_text, print_views, say_code
+from bnexp.cli.output import print_comparisons, print_json, print_text, print_views, say_code
 from bnexp.errors import check_installed, refuse_twice
 from bnexp.runner.signals import EXIT_CODE
 from bnexp.screen import warn
 
 if TYPE_CHECKING:
     from bnexp.api import Run
+    from bnexp.config.experiment import ExperimentConfig
+    from bnexp.plan import Options
 
 Arguments = Annotated[
     list[str],
@@ -37,6 +41,10 @@ GpusPerGroup = Annotated[
     float | None,
     typer.Option("--gpus-per-group", help="With Ray: share of a GPU for each group, e.g. 0.5. Default: 1."),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Train nothing; print each trial of the run that comes next as a line of JSON."),
+]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first trial that fails.")]
 
 
@@ -47,6 +55,7 @@ def run(
     rerun: Rerun = False,
     retry_failed: RetryFailed = False,
     fail_fast: FailFast = False,
+    dry_run: DryRun = False,
     engine: EngineName = "local",
     workers: Workers = None,
     address: Address = None,
@@ -72,9 +81,12 @@ def run(
     refuse_twice((path, run_name(config)) for path, config in configs)
     for question in dict.fromkeys(each for _, config in configs for each in momentum_questions(config)):
         warn(question)
+    options = Options(rerun, retry_failed, fail_fast)
+    if dry_run:
+        _print_trials([config for _, config in configs], runs, options)
+        return
     say_code(*(config for _, config in configs), silent=as_json or quiet)
     choice = EngineChoice(device, engine, workers, address, gpus_per_group)
-    options = Options(rerun, retry_failed, fail_fast)
     try:
         finished = run_all(configs, runs, choice, options, progress=not (quiet or as_json))
     except KeyboardInterrupt as stopped:
@@ -87,6 +99,15 @@ def run(
     _report(finished, as_json=as_json, quiet=quiet)
     if any(map(_failed, finished)):
         raise typer.Exit(1)
+
+
+def _print_trials(configs: "list[ExperimentConfig]", runs: Path, options: "Options") -> None:
+    """Print every trial that would be trained next in a line of its own."""
+    from bnexp.runner.planned import planned_trials
+
+    found = [trial for config in configs for trial in planned_trials(config, runs, options)]
+    for trial in found:
+        print_json(asdict(trial), indent=None)
 
 
 def _failed(run: "Run") -> int:

@@ -12,10 +12,13 @@ from typing import Any
 
 import pandas as pd
 
+from bnexp.analysis.comparison import Comparison, Overall
 from bnexp.analysis.runs import compare_run, reason
-from bnexp.analysis.standing import headline
+from bnexp.analysis.standing import best_overall, headline, judged, standing
+from bnexp.analysis.study import lower_is_better
 from bnexp.config.experiment import ExperimentConfig, cell_settings
 from bnexp.config.keys import below, get, leaves
+from bnexp.config.load import load, shipped
 from bnexp.config.text import counted, escaped
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.records import PROBE_COLUMNS
@@ -43,6 +46,7 @@ class Listed:
     ended: int | None = None
     """Trials that have ended."""
     trials: int | None = None
+    failed: int = 0
     diverged: int = 0
     progress: dict[str, int] = field(default_factory=dict)
     """The epoch (or step, where the budget is in steps) that the unfinished trials have reached, and of how many."""
@@ -54,6 +58,13 @@ class Listed:
     """The overrides that it was started with, "key=value" each."""
     headline: str = ""
     """The result in one line; of a damaged run, the damage."""
+    metric: str = ""
+    """What arms are compared by, a column of trials.csv."""
+    result: Overall | None = None
+    """The numbers in the headline: the best arm against the baseline, over all grid points."""
+    baseline: str = ""
+    standing: str = ""
+    """wins, ahead, even, behind or loses: how that arm stands; unknown without an interval."""
 
     def lines(self, width: int | None) -> Iterator[str]:
         """Yield lines for people, broken between words where they would be longer than width."""
@@ -71,6 +82,30 @@ class Listed:
             yield from _wrapped(settings, width, INDENT)
         if self.headline:
             yield from _wrapped(self.headline, width, INDENT)
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An experiment that comes with bnexp."""
+
+    name: str
+    path: str
+    """Its YAML file."""
+    data: str
+    """The data set that its arms share."""
+    question: str
+    arms: tuple[str, ...]
+    trials: int
+    """Measured trials: arms × grid points × seeds."""
+
+
+def list_configs() -> list[Shipped]:
+    """Return the shipped experiments, in alphabetical order."""
+    configs = {str(path): load(path) for path in shipped().values()}
+    return [
+        Shipped(each.name, path, each.data.name, each.question, tuple(each.arms), len(list(each.places())))
+        for path, each in configs.items()
+    ]
 
 
 def _wrapped(text: str, width: int | None, indent: str) -> list[str]:
@@ -106,19 +141,29 @@ def _listed(run: RunRecord) -> Listed:
     size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file() and not path.is_symlink())
     entry = Listed(run.path.name, str(run.path), "damaged", bytes=size)
     try:
+        found = compare_run(run) if run.finished else None
         return replace(
             entry,
+            **(_result(found) if found else {}),
             state="damaged" if run.warnings else _state(run),
             ended=run.finished,
             trials=len(run.trials),
+            failed=int((run.trials["outcome"] == "failed").sum()),
             diverged=int((run.trials["outcome"] == "diverged").sum()),
             progress={} if run.complete else _progress(run),
             started=str(run.environment.get("started", "")),
             overrides=run.overrides,
-            headline="; ".join(run.warnings) or (headline(compare_run(run)) if run.finished else ""),
+            headline="; ".join(run.warnings) or (headline(found) if found else ""),
         )
     except Exception as error:  # whatever one folder holds, the others are listed
         return replace(entry, headline=reason(error))
+
+
+def _result(comparison: Comparison) -> dict[str, Any]:
+    """Return the numbers of the headline, and how the best arm stands."""
+    best = best_overall(comparison)
+    stands = standing(judged(best, comparison), lower=lower_is_better(comparison.metric)).name if best else ""
+    return {"metric": comparison.metric, "baseline": comparison.baseline, "result": best, "standing": stands}
 
 
 def _state(run: RunRecord) -> str:

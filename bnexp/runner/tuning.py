@@ -63,7 +63,7 @@ def run_with_tuning(
         KeyboardInterrupt: SIGINT or SIGTERM came; how far training got is saved.
     """
     experiments = [(source, pinned(config)) for source, config in experiments]
-    steps = [_next_run(config, runs, options) for _, config in experiments]
+    steps = [next_run(config, runs, options) for _, config in experiments]
     if all(state == "finished" for _, state in steps):
         for config, _ in steps:
             _remove_earlier_looks(config, runs)  # which an interruption may have left
@@ -95,7 +95,7 @@ def run_with_tuning(
         return done
 
 
-def _next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[ExperimentConfig, RunState]:
+def next_run(config: ExperimentConfig, runs: Path, options: Options) -> tuple[ExperimentConfig, RunState]:
     """Return what an experiment trains next, its search or its measurement, and the state of that run."""
     if must_choose(config):
         stages = searches(config)

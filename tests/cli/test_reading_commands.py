@@ -102,7 +102,13 @@ def test_list_says_state_date_size_and_headline(runs: Path, cli: Command, name: 
     assert (row["run"], row["path"], row["state"]) == (name, f"runs/{name}", "complete")
     assert (row["ended"], row["trials"], row["progress"], row["differs"]) == (8, 8, {}, {})
     assert row["bytes"] > 10_000
-    assert row["headline"].startswith("before 0.")
+    assert row["headline"].startswith(
+        f"before {row['result']['mean']:.3f} vs none {row['result']['baseline_mean']:.3f} "
+    )
+    (compared,) = cli("compare", "--json").json()
+    assert row["result"] == next(each for each in compared["overall"] if each["arm"] == "before")
+    assert (row["metric"], row["baseline"], row["failed"]) == ("final_test_accuracy", "none", 0)
+    assert row["standing"] in ("wins", "ahead", "even", "behind", "loses")
     first, headline = cli("list").out.splitlines()
     assert re.fullmatch(rf"{name}  complete, 8/8 trials  \d{{4}}-\d\d-\d\d \d\d:\d\d  \d+ kB", first)
     assert headline.startswith("    before 0.")
@@ -187,6 +193,8 @@ def test_list_configs_says_name_data_and_question(cli: Command) -> None:
     assert list(rows) == list(shipped())
     assert rows["quickstart"]["data"] == "digits"
     assert rows["quickstart"]["question"].endswith("?")
+    assert (rows["quickstart"]["arms"], rows["quickstart"]["trials"]) == (["none", "before", "after"], 9)
+    assert Path(rows["quickstart"]["path"]).samefile(shipped()["quickstart"])
     text = cli("list", "configs").out
     assert all(name in text for name in rows)
 
