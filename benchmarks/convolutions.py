@@ -157,7 +157,7 @@ def _computing(at_once: int | None) -> Iterator[None]:
     if at_once is None:
         yield
         return
-    with patch.object(trial_axis, "trials_at_once", lambda model, device: at_once):
+    with patch.object(trial_axis, "trials_at_once", lambda *_: at_once):
         yield
 
 

@@ -110,6 +110,30 @@ class _Weighted(nn.Module):
         return layer_from_state(kind, state, features, units, *sizes, bias=self.bias is not None, **options)
 
 
+def linear(
+    x_SBC: Float[Tensor, "S B in"], weight_KUC: Float[Tensor, "K out in"], bias_KU: Float[Tensor, "K out"] | None
+) -> Float[Tensor, "K B out"]:
+    """Return W x + b of every trial; S inputs are shared by K/S neighbouring trials each.
+
+    In memory the output is (K, out, B), which the next product, and batch norm with its K·out channels, read
+    without a copy. Nor is a shared input copied: the rows of all weights that meet it are one matrix.
+    """
+    if len(x_SBC) == len(weight_KUC) and bias_KU is not None:
+        return torch.baddbmm(bias_KU[..., None], weight_KUC, x_SBC.mT).mT
+    y_KUB = product(x_SBC, weight_KUC)
+    return (y_KUB if bias_KU is None else y_KUB + bias_KU.to(y_KUB.dtype)[..., None]).mT
+
+
+def product(
+    x_SBC: Float[Tensor, "S B in"], weight_KUC: Float[Tensor, "K out in"]
+) -> Float[Tensor, "K out B"]:
+    """Return W x of every trial, as it lies in memory."""
+    inputs, (trials, units, features) = len(x_SBC), weight_KUC.shape
+    if trials % inputs:
+        raise ValueError(f"{inputs} inputs can't be shared by {trials} trials")
+    return torch.bmm(weight_KUC.view(inputs, -1, features), x_SBC.mT).view(trials, units, -1)
+
+
 class Linear(_Weighted):
     """y = W x + b."""
 
@@ -117,22 +141,12 @@ class Linear(_Weighted):
         super().__init__(trials, units, features, bias=bias, weights=weights)
 
     def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
-        """Return each trial's product with its own weight; S inputs are shared by K/S neighbouring trials each.
-
-        In memory the output is (K, out, B), which the next product, and batch norm with its K·out channels, read
-        without a copy. Nor is a shared input copied: the rows of all weights that meet it are one matrix.
-        """
-        if x_SBC.shape[0] == self.weight.shape[0] and self.bias is not None:
-            return torch.baddbmm(self.bias[..., None], self.used_weight(), x_SBC.mT).mT
-        y_KCB = self.product(x_SBC)
-        return (y_KCB if self.bias is None else y_KCB + self.bias.to(y_KCB.dtype)[..., None]).mT
+        """Return each trial's product with its own weight; S inputs are shared by K/S neighbouring trials each."""
+        return linear(x_SBC, self.used_weight(), self.bias)
 
     def product(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K out B"]:
         """Return W x, as it lies in memory."""
-        inputs, (trials, units, features) = x_SBC.shape[0], self.weight.shape
-        if trials % inputs:
-            raise ValueError(f"{inputs} inputs can't be shared by {trials} trials")
-        return torch.bmm(self.used_weight().view(inputs, -1, features), x_SBC.mT).view(trials, units, -1)
+        return product(x_SBC, self.used_weight())
 
     def to_torch(self, to: Converter) -> Iterator[nn.Module]:
         yield self._plain(nn.Linear)

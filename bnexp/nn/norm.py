@@ -7,7 +7,7 @@ Shapes: T time steps; R rows of statistics, one for each step or one for all; N 
 batches of all steps one after the other; P parts of them, G slices of a batch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -84,6 +84,15 @@ NEGLIGIBLE = 1e-30
 """Changes nothing when it is added to 1."""
 
 
+def as_channels(
+    normalize: Callable[[Float[Tensor, "1 D B"]], Float[Tensor, "1 D B"]], x_KBC: Float[Tensor, "K B C"]
+) -> Float[Tensor, "K B C"]:
+    """Normalise the features of all trials as K·C channels, in the order in which `linear` leaves them in memory."""
+    trials, batch, features = x_KBC.shape
+    y_1DB = normalize(x_KBC.mT.reshape(1, trials * features, batch))
+    return y_1DB.view(trials, features, batch).mT
+
+
 class RunningNorm(Norm):
     """Base of kinds that normalise over the batch, and in evaluation with running statistics.
 
@@ -128,9 +137,7 @@ class RunningNorm(Norm):
             self.get_buffer(name).fill_(start)
 
     def features(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        trials, batch, features = x_KBC.shape
-        y_1DB = self.normalize(x_KBC.mT.reshape(1, trials * features, batch))
-        return y_1DB.view(trials, features, batch).mT
+        return as_channels(self.normalize, x_KBC)
 
     def images(self, x_BDHW: Float[Tensor, "B D H W"]) -> Float[Tensor, "B D H W"]:
         return self.normalize(x_BDHW)

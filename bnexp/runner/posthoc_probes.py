@@ -193,7 +193,7 @@ def _measure(
         train_norms_alone(network)
     Relaxation(network, group.settings.model.norm, total_steps(group, data.shape))(torch.tensor(weights.step))
     with numerics(full_precision(group.settings.train), device):
-        prober = Prober(group, network, shards(network, draws, shard_sizes(group, device)), data, probes)
+        prober = Prober(group, network, shards(network, draws, shard_sizes(group, data.shape, device)), data, probes)
         rate_K = torch.tensor([rates[number] for number in group.numbers], device=device)
         return prober.measure(probes, weights.epoch, weights.step, rate_K.to(next(network.parameters()).dtype))
 

@@ -63,7 +63,7 @@ def footprint(
     What measuring takes is shared, as are the activations of trials that compute one after the other.
     """
     settings, features = group.settings, prod(shape.image)
-    train, optimizer, at_once = settings.train, settings.train.optimizer_spec, trials_at_once(settings.model, device)
+    train, optimizer, at_once = settings.train, settings.train.optimizer_spec, trials_at_once(settings.model, shape, device)
     draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)
@@ -88,7 +88,7 @@ def footprint(
     saving = HOST_COPIES * state if device.type == "cpu" else 0
     looking = (PROBED if probes else 1) * parameters + together * probed
     numbers = state + max(looking, working, saving) + twice * working
-    side_by_side = branches(settings.model, device)
+    side_by_side = branches(settings.model, shape, device)
     shared = side_by_side * CHUNK_TENSORS * CHUNK_NUMBERS[device.type] + HESSIAN * hessian_batches(probes) * kept
     shared += (at_once or 0) * (probed + (side_by_side - 1 + twice * side_by_side) * activations)
     return Demand(shared * size, numbers * size)
@@ -109,10 +109,10 @@ def estimated_seconds(group: TrialGroup, shape: DataShape, device: torch.device)
     """
     train = group.settings.train
     per_epoch = updates_per_epoch(group, shape)
-    few = timed_part(group, device)
+    few = timed_part(group, shape, device)
     with numerics(train, device):
         train_state, batch_SB, rate_K = made_up(few, shape, device)
-        macs = train_state.macs * max(shard_sizes(group, device)) // max(shard_sizes(few, device))
+        macs = train_state.macs * max(shard_sizes(group, shape, device)) // max(shard_sizes(few, shape, device))
         first = torch.ones((), dtype=torch.int64, device=device)
         with threads(macs, device):
             update = updater(train_state)
@@ -142,7 +142,7 @@ def probing_seconds(
 
 def _probing(group: TrialGroup, shape: DataShape, device: torch.device, due: Sequence[ProbeSettings]) -> float:
     """Return what taking some probes once takes."""
-    few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else timed_part(group, device)
+    few = TrialGroup(group.trials[:1]) if due[0].spec.one_trial_at_a_time else timed_part(group, shape, device)
     with numerics(group.settings.train, device):
         train_state, batch_SB, rate_K = made_up(few, shape, device)
         prober = Prober(few, train_state.network, train_state.shards, train_state.data, due)
@@ -178,10 +178,10 @@ def _time(act: Callable[[], object], device: torch.device) -> float:
     return (time.perf_counter() - started) / count
 
 
-def timed_part(group: TrialGroup, device: torch.device) -> TrialGroup:
+def timed_part(group: TrialGroup, shape: DataShape, device: torch.device) -> TrialGroup:
     """Return the trials that are timed in place of a group."""
     most = len(group.trials) if device.type == "cuda" else TIMED_TRIALS
-    return TrialGroup(group.trials[: trials_at_once(group.settings.model, device) or most])
+    return TrialGroup(group.trials[: trials_at_once(group.settings.model, shape, device) or most])
 
 
 def made_up(group: TrialGroup, shape: DataShape, device: torch.device) -> tuple[GroupTrainState, Tensor, Tensor]:

@@ -16,7 +16,7 @@ from bnexp.nn.build import build, train_norms_alone
 from bnexp.nn.clipping import Clipping
 from bnexp.nn.layers import Dropout, losses
 from bnexp.nn.norm import Noise, freeze_statistics, refit_statistics, train_mode
-from bnexp.nn.own.networks import OwnDropout
+from bnexp.nn.own.surgery import OwnDropout
 from bnexp.nn.shards import Matrices, Parameters, Parts, Shard, in_one_buffer, shards
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
@@ -110,8 +110,8 @@ class GroupTrainState:
         if self._train.only == "norm":
             train_norms_alone(self.network)
         row = math.gcd(*(theta[0].numel() for theta in self.network.parameters()))
-        buffer = in_one_buffer(self.network) if one_buffer(models[0], self.device, row) else None
-        self.shards = shards(self.network, draws, shard_sizes(group, self.device))
+        buffer = in_one_buffer(self.network) if one_buffer(models[0], data.shape, self.device, row) else None
+        self.shards = shards(self.network, draws, shard_sizes(group, data.shape, self.device))
         self._networks = [shard.network for shard in self.shards]
         if fused_kernels(self._train, self.device):
             from bnexp.nn.fused import fused  # Triton, which not every torch has
@@ -119,7 +119,7 @@ class GroupTrainState:
             self._networks = [fused(network) for network in self._networks]
         # Trials of a seed share what they draw, so that one has to wait for the other.
         self._draws = any(isinstance(layer, Dropout | Noise | OwnDropout) for layer in self.network.modules())
-        self._branches = branches(models[0], self.device)
+        self._branches = branches(models[0], data.shape, self.device)
         self._relax = Relaxation(self.network, models[0].norm, total_steps(group, data.shape))
         self.layers = layer_table(models[0], data.shape.image, data.shape.classes)
         parameters, rules = Parameters(self.network), [each.train for each in settings]
@@ -135,7 +135,7 @@ class GroupTrainState:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of a forward pass of a micro-batch, over the trials that compute at once."""
-        at_once = max(shard_sizes(self.group, self.device))
+        at_once = max(shard_sizes(self.group, self.data.shape, self.device))
         return sum(layer.macs for layer in self.layers) * self._train.micro_batch * at_once
 
     def update(self, batch_SB: Int[Tensor, "S B"], rate_K1: Float[Tensor, "K 1"], step: Int[Tensor, ""]) -> None:

@@ -9,11 +9,12 @@ import torch
 from bnexp.config.model import ModelSettings
 from bnexp.config.train import TrainSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
+from bnexp.nn.own.networks import arm_chain
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup, parts
 
 
-def trials_at_once(model: ModelSettings, device: torch.device) -> int | None:
+def trials_at_once(model: ModelSettings, shape: DataShape, device: torch.device) -> int | None:
     """Return the most trials whose networks compute in one pass on a device; None for all.
 
     The numbers are the same either way, up to rounding. A fully connected layer is one batched product for all trials,
@@ -23,21 +24,22 @@ def trials_at_once(model: ModelSettings, device: torch.device) -> int | None:
     VGG, batch 128). So convolutional trials take turns, and the memory that one leaves serves the next. GPUs do as CPUs
     do, unmeasured; the same command prints what 2, 4 and 8 at once make of it.
     """
-    return None if model.spec.units else 1
+    chain = model.spec.own and arm_chain(model, shape.image, shape.classes)
+    return None if model.spec.units or chain else 1
 
 
 BRANCHES = 4
 """Shards that compute side by side on a GPU: a guess, since none has been at hand."""
 
 
-def branches(model: ModelSettings, device: torch.device) -> int:
+def branches(model: ModelSettings, shape: DataShape, device: torch.device) -> int:
     """Return how many shards of a group compute side by side on a device."""
-    return BRANCHES if device.type == "cuda" and trials_at_once(model, device) is not None else 1
+    return BRANCHES if device.type == "cuda" and trials_at_once(model, shape, device) is not None else 1
 
 
-def shard_sizes(group: TrialGroup, device: torch.device) -> Sequence[int]:
+def shard_sizes(group: TrialGroup, shape: DataShape, device: torch.device) -> Sequence[int]:
     """Return how many neighbouring trials of a group compute at once: whole seeds, or some trials of one seed."""
-    most = trials_at_once(group.settings.model, device) or len(group.trials)
+    most = trials_at_once(group.settings.model, shape, device) or len(group.trials)
     return [len(part.trials) for part in parts(group, most)]
 
 
@@ -45,17 +47,17 @@ SHORTEST_ROW = 8
 """Numbers of a row of one buffer at least: every row has rates of its own beside it."""
 
 
-def one_buffer(model: ModelSettings, device: torch.device, row: int) -> bool:
+def one_buffer(model: ModelSettings, shape: DataShape, device: torch.device, row: int) -> bool:
     """Tell whether the parameters of a group lie in one buffer, so that an update is a few operations over all of them.
 
     GPUs take about as long for a small operation as for calling it; where trials take turns, these are few beside the
     rest. On a CPU one operation a tensor keeps its rows long and needs no copy of the gradient.
 
     Args:
-        model, device: of the group.
+        model, shape, device: of the group.
         row: numbers of the longest rows that all tensors can be cut into.
     """
-    return device.type == "cuda" and trials_at_once(model, device) is None and row >= SHORTEST_ROW
+    return device.type == "cuda" and trials_at_once(model, shape, device) is None and row >= SHORTEST_ROW
 
 
 FUSED_KERNELS = False
@@ -136,4 +138,4 @@ def training_cost(group: TrialGroup, shape: DataShape, device: torch.device) -> 
     records = 1 + len(record_steps(train, updates_per_epoch(group, shape)))
     images = UPDATE_PASSES * train.batch_size * steps + records * (shape.train + shape.val + shape.test)
     macs = sum(layer.macs for layer in layers) * images / CORE_SPEED
-    return Demand(calls, macs) if trials_at_once(model, device) is None else Demand(0.0, calls + macs)
+    return Demand(calls, macs) if trials_at_once(model, shape, device) is None else Demand(0.0, calls + macs)

@@ -177,7 +177,7 @@ def clipped(gradient: list[torch.Tensor], clip: dict[str, float]) -> list[torch.
 def test_clipped_norms_are_those_of_each_trials_own_clipping(
     batches: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bnexp.training.group_state.shard_sizes", lambda group, device: sizes)
+    monkeypatch.setattr("bnexp.training.group_state.shard_sizes", lambda *_: sizes)
     arms = {name: {f"train.clip.{key}": limit for key, limit in clip.items()} for name, clip in CLIPS.items()}
     model = {"depth": 2, "width": 6}
     train_state = in_training(

@@ -63,7 +63,7 @@ def test_all_arms_and_families_of_a_seed_train_on_the_same_pictures(fed: list[Te
 def test_a_seeds_pictures_do_not_depend_on_its_company(
     at_once: int | None, fed: list[Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda *_: at_once)
     (group,) = planned(arms=["before"], grid={"train.lr": [0.1, 0.01]}, seeds=[3, 8])
     both = torch.stack(pictures(group, fed))
     for number, row in ((0, 0), (1, 1)):  # seeds 3 and 8

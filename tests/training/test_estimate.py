@@ -31,8 +31,8 @@ def test_only_a_few_trials_are_timed_and_the_rest_taken_in_proportion(monkeypatc
 
 def test_a_gpu_takes_the_whole_group_where_all_compute_at_once() -> None:
     whole = rates_group(4 * TIMED_TRIALS)
-    assert timed_part(whole, torch.device("cuda")) == whole
-    assert len(timed_part(rates_group(4, VGG), torch.device("cuda")).trials) == 1
+    assert timed_part(whole, SHAPE, torch.device("cuda")) == whole
+    assert len(timed_part(rates_group(4, VGG), SHAPE, torch.device("cuda")).trials) == 1
 
 
 def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_twice_the_epochs_take_twice_the_updates(monkeypatch: pytest.MonkeyPatch
 def test_where_few_compute_at_once_so_many_are_timed(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bnexp.training.estimate._time", lambda act, device: 1.0)
     for module in (estimate, trial_axis):
-        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+        monkeypatch.setattr(module, "trials_at_once", lambda *_: at_once)
     timed, six = (estimated_seconds(rates_group(k, VGG), SHAPE, CPU) for k in (at_once, 6))
     assert six == pytest.approx(6 / at_once * timed)
 
@@ -57,7 +57,7 @@ def test_what_is_timed_takes_as_many_threads_as_the_training_will(
     at_once: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (estimate, trial_axis):
-        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
+        monkeypatch.setattr(module, "trials_at_once", lambda *_: at_once)
     seen: list[int] = []
 
     def recorded(products: int, device: torch.device) -> AbstractContextManager[None]:

@@ -97,8 +97,8 @@ def test_repeating_the_recorded_update_gives_the_same_bits(
 
 @pytest.mark.parametrize("at_once", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_shards_are_recorded_too(at_once: int, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: at_once)
-    monkeypatch.setattr(group_state, "branches", lambda model, device: 2)
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda *_: at_once)
+    monkeypatch.setattr(group_state, "branches", lambda *_: 2)
     test_repeating_the_recorded_update_gives_the_same_bits("vgg", pretended_cuda, monkeypatch)
 
 

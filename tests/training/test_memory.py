@@ -62,8 +62,8 @@ PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", PARTS)
 def test_parts_of_a_batch_take_what_is_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial_axis, "trials_at_once", lambda model, device: None)
-    monkeypatch.setattr(memory, "trials_at_once", lambda model, device: None)
+    monkeypatch.setattr(trial_axis, "trials_at_once", lambda *_: None)
+    monkeypatch.setattr(memory, "trials_at_once", lambda *_: None)
     model, train = PARTS[name]
     measured, counted = measured_and_counted(
         rates_group(16, {"depth": 3, "width": 48} | model, **{"batch_size": 64} | train)
@@ -106,8 +106,8 @@ def test_convolutions_take_what_is_counted_for_the_trials_that_compute_at_once(
     at_once: int | None, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (memory, trial_axis):
-        monkeypatch.setattr(module, "trials_at_once", lambda model, device: at_once)
-    monkeypatch.setattr(memory, "branches", lambda model, device: 1)  # as on the CPU that measures
+        monkeypatch.setattr(module, "trials_at_once", lambda *_: at_once)
+    monkeypatch.setattr(memory, "branches", lambda *_: 1)  # as on the CPU that measures
     some = rates_group(2, {"width": 8, "activation": "relu"} | IMAGES[model], 3, batch_size=64)
     measured, counted = measured_and_counted(some, side=8)
     assert 0.5 * counted < measured < counted

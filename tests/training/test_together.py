@@ -40,7 +40,7 @@ VGG = {"family": "vgg", "depth": 5}
 def trained(group: TrialGroup, data: Dataset, at_once: int | None) -> list[EpochRecord]:
     """The records of a training in which at most so many trials compute at once; None: all."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "trials_at_once", lambda model, device: at_once)
+        patch.setattr(work, "trials_at_once", lambda *_: at_once)
         return [progress.record for progress in train(group, data)]
 
 
@@ -239,7 +239,7 @@ def test_the_order_in_which_seeds_are_listed_changes_nothing() -> None:
 def test_whole_seeds_compute_at_once_or_some_trials_of_one(
     at_once: int | None, sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "trials_at_once", lambda model, device: at_once)
+    monkeypatch.setattr(work, "trials_at_once", lambda *_: at_once)
     assert shard_sizes(rates_group(3, VGG, 2), torch.device("cpu")) == sizes
 
 
@@ -247,7 +247,7 @@ def test_the_macs_of_a_pass_are_those_of_the_largest_shard(monkeypatch: pytest.M
     some = rates_group(3, VGG)
     found = []
     for at_once in (1, 2, None):
-        monkeypatch.setattr(work, "trials_at_once", lambda model, device, most=at_once: most)
+        monkeypatch.setattr(work, "trials_at_once", lambda *_, most=at_once: most)
         found.append(GroupTrainState(some, made_up_data(some)).macs)
     # 3×3 weights at 4 × 4, 2 × 2, 1 and 1 places, the linear layer's, and a batch of 16
     each = 9 * (8 * 16 + 8 * 16 * 4 + 16 * 32 + 32 * 32) + 3 * 32

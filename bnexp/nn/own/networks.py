@@ -1,4 +1,6 @@
-"""K copies of somebody's network along the trial axis: their tensors are stacked, and the copies compute in turn.
+"""K copies of somebody's network along the trial axis: their tensors are stacked.
+
+The copies compute in turn, or all at once where the network is a chain of layers that have a trial axis.
 
 docs/own-network.md describes this for users.
 """
@@ -20,6 +22,7 @@ from bnexp.config.source import NetworkSource
 from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Activations
+from bnexp.nn.own.at_once import Step, call_chain, chain_of, compute_at_once
 from bnexp.nn.own.calls import (
     DROPOUT_LAYERS,
     IMAGES,
@@ -32,7 +35,7 @@ from bnexp.nn.own.calls import (
     side_effects,
 )
 from bnexp.nn.own.source import failures, make
-from bnexp.nn.own.surgery import Placed, apply_arm
+from bnexp.nn.own.surgery import OwnDropout, Placed, apply_arm
 from bnexp.nn.plain_layers import OverFeatures, put
 from bnexp.streams import TrialRandom, stream_seed
 
@@ -41,30 +44,6 @@ Image = tuple[int, int, int]
 
 OWN = "network."
 """Before the names that the layers have in the user's code."""
-
-
-class OwnDropout(nn.Module):
-    """Inverted dropout of one trial in somebody's network; its random numbers come from the seed's stream.
-
-    Args:
-        layer: the layer of torch that it stands for.
-        draws: of this trial alone; None: nothing is dropped.
-    """
-
-    def __init__(self, layer: Any, draws: TrialRandom | None):
-        super().__init__()
-        self.rate, self.draws, self.whole = float(layer.p), draws, not isinstance(layer, nn.Dropout)
-        self.stands_for = type(layer).__name__
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop units in training, or whole channels; uniforms are drawn as (B, C) or (B, places…, C)."""
-        if not self.training or self.draws is None or self.rate == 0:
-            return x
-        batch, channels, *places = x.shape if x.ndim > 1 else (1, *x.shape)
-        shape = (batch, *(1 for _ in places), channels) if self.whole else (batch, *places, channels)
-        kept = self.draws.uniform("dropout", *shape)[0].movedim(-1, 1) >= self.rate
-        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
-        return x * (kept * scale).to(x.dtype)
 
 
 class OwnNetworks(nn.Module):
@@ -87,11 +66,16 @@ class OwnNetworks(nn.Module):
         self._random, self._keeps = written.draws, written.keeps
         self._shapes = {name: tensor.shape for name, tensor in _tensors(self.network).items()}
         _stack(self.network, factory.trials)
+        self._chain = arm_chain(factory.model, image, classes)
+        if self._chain:
+            compute_at_once(self.network)
 
     def forward(self, x_SBP: Float[Tensor, "S B P"]) -> Float[Tensor, "K B C"]:
         """Return the logits of every trial; S inputs are shared by K/S neighbouring trials each."""
         stacked = _tensors(self.network)
         trials = len(next(iter(stacked.values())))
+        if self._chain:
+            return call_chain(self.network, self._chain, x_SBP, trials)
         logits_KBC = []
         for k in range(trials):
             own = {name: tensor[k].view(self._shapes[name]) for name, tensor in stacked.items()}
@@ -151,7 +135,9 @@ class OwnNetworks(nn.Module):
         return {f"{OWN}{name}": self.network.get_submodule(name) for name, sizes in shapes.items() if len(sizes) == 1}
 
     def as_activations(self, name: str, x: Tensor) -> Activations:
-        """Return what passes a layer of one trial as layers with the trial axis have it: (1, B, C) or (B, C, H, W)."""
+        """Return what passes a layer as layers with the trial axis have it: (K, B, C), or (B, C, H, W) of one trial."""
+        if self._chain:
+            return x
         axis = arm_pass(self._model, self._image, self._classes).axes[name.removeprefix(OWN)]
         if x.ndim == 2 or axis == LAST:
             return x.flatten(0, -2)[None]
@@ -210,6 +196,15 @@ def arm_pass(model: ModelSettings, image: Image, classes: int) -> ForwardPass:
     """Return what a pass through the network of one arm calls; found once for each."""
     network = _prototype(model, image, classes, None, seed=0)
     return forward_pass(network, image, leaves=(Placed,))
+
+
+@cache
+def arm_chain(model: ModelSettings, image: Image, classes: int) -> Sequence[Step]:
+    """Return the calls of one arm's network if all trials can make them at once, else nothing; found once for each."""
+    written = written_pass(model, image)
+    if written.draws or written.keeps:
+        return ()
+    return chain_of(_prototype(model, image, classes, None, seed=0), arm_pass(model, image, classes))
 
 
 def written_pass(model: ModelSettings, image: Image) -> ForwardPass:

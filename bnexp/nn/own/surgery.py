@@ -3,7 +3,7 @@
 Layers keep their names: a norm layer that is put behind another becomes its child `norm_behind`, called by a hook.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from math import prod
 from typing import Any
@@ -59,6 +59,33 @@ class Placed(nn.Module):
         to = Converter.of(images=axes != 2 and self.axis == CHANNELS)
         layer = nn.Sequential(*to.layers(self.layers))[0]
         return layer if as_usual else OverFeatures(layer, self.axis)
+
+
+class OwnDropout(nn.Module):
+    """Inverted dropout of one trial in somebody's network; its random numbers come from the seed's stream.
+
+    Args:
+        layer: the layer of torch that it stands for.
+        draws: of this trial alone; None: nothing is dropped.
+    """
+
+    def __init__(self, layer: Any, draws: TrialRandom | None):
+        super().__init__()
+        self.rate, self.draws, self.whole = float(layer.p), draws, not isinstance(layer, nn.Dropout)
+        self.stands_for = type(layer).__name__
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop units in training, or whole channels; uniforms are drawn as (B, C) or (B, places…, C)."""
+        batch, channels, *places = x.shape if x.ndim > 1 else (1, *x.shape)
+        shape = (batch, *(1 for _ in places), channels) if self.whole else (batch, *places, channels)
+        return self.dropped(x, lambda draws: draws.uniform("dropout", *shape)[0].movedim(-1, 1))
+
+    def dropped(self, x: Tensor, uniforms: Callable[[TrialRandom], Tensor]) -> Tensor:
+        """Return x where its uniforms are above the rate, grown, and else 0; x itself where nothing is dropped."""
+        if not self.training or self.draws is None or self.rate == 0:
+            return x
+        scale = 1 / (1 - self.rate) if self.rate < 1 else 0.0
+        return x * ((uniforms(self.draws) >= self.rate) * scale).to(x.dtype)
 
 
 class SlicedBatchNorm(_BatchNorm):

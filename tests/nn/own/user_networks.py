@@ -41,6 +41,21 @@ def perceptron(width: int = 8, classes: int = 3, pixels: int = 16) -> nn.Sequent
     return nn.Sequential(*layers, nn.Linear(width, classes))
 
 
+class Perceptron(nn.Module):
+    """Activates by a function and by layers, with batch norm, layer norm and dropout."""
+
+    def __init__(self, width: int = 6, classes: int = 3):
+        super().__init__()
+        self.fc1, self.norm1 = nn.Linear(16, width, bias=False), nn.BatchNorm1d(width)
+        self.fc2, self.norm2 = nn.Linear(width, width), nn.LayerNorm(width)
+        self.act, self.drop, self.fc3 = nn.Tanh(), nn.Dropout(0.3), nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.norm1(self.fc1(x.view(x.size(0), -1))))
+        logits: Tensor = self.fc3(self.drop(self.act(self.norm2(self.fc2(x)))))
+        return logits
+
+
 def vgg11(width: int = 2, classes: int = 3, side: int = 4) -> nn.Sequential:
     """Return VGG-11 for small images, pooled where there is still something to pool."""
     layers: list[nn.Module] = []
@@ -354,6 +369,36 @@ class AddsWhatItNormalises(nn.Module):
         features = self.fc1(x.flatten(1))
         logits: Tensor = self.fc2(torch.relu(self.norm(features) + features))
         return logits
+
+
+class LargeBatches(nn.Module):
+    """Normalises in large batches alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.fc = nn.BatchNorm1d(16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.view(x.size(0), -1)
+        logits: Tensor = self.fc(self.norm(x) if len(x) > 1 else x)
+        return logits
+
+
+def cumulative() -> nn.Sequential:
+    """Return a network whose batch norm averages over all batches alike."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.BatchNorm1d(3, momentum=None))
+
+
+def hooked() -> nn.Sequential:
+    """Return a network with a layer whose output something else changes."""
+    network = no_norm()
+    network[1].register_forward_hook(lambda layer, inputs, output: output / output.std())
+    return network
+
+
+def mixes_images() -> nn.Sequential:
+    """Return a network that takes the columns of a batch for its rows."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Flatten(0), nn.Unflatten(0, (-1, 8)), nn.Linear(8, 3))
 
 
 def leaves() -> None:

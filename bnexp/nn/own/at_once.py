@@ -1,0 +1,180 @@
+"""All trials of somebody's perceptron at once: layers with the trial axis, in the order in which its code calls them.
+
+That takes a network that is a chain: images as rows of features, and then one layer or activation after the other.
+Such a chain is found by torch.fx, which follows the code without numbers, and refuses code that looks at them.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bnexp.nn.layers import linear, share_features
+from bnexp.nn.norm import as_channels
+from bnexp.nn.own.calls import ACTIVATION_FUNCTIONS, ACTIVATION_LAYERS, BEHIND, IMAGES, ForwardPass
+from bnexp.nn.own.surgery import OwnDropout, Placed, SlicedBatchNorm
+
+class Step(NamedTuple):
+    """A call in a chain."""
+
+    call: str | Callable[..., Tensor]
+    """Name of a layer, or an activation that is called as a function."""
+    arguments: Sequence[Any] = ()
+    """Behind the first, which is what the call before returned."""
+    options: Mapping[str, Any] = {}
+    """Keyword arguments."""
+
+
+class _Linear(nn.Linear):
+    def forward(self, x_SBC: Float[Tensor, "S B in"]) -> Float[Tensor, "K B out"]:
+        return linear(x_SBC, self.weight, self.bias)
+
+
+class _BatchNorm1d(_BatchNorm):
+    over: int | None = None
+
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        if self.training and self.over and self.over < x_KBC.shape[1]:
+            slices = [as_channels(self._normalize, x_KBC) for x_KBC in x_KBC.split(self.over, 1)]
+            return torch.cat([slice_KBC.mT for slice_KBC in slices], -1).mT  # as it lies in memory
+        return as_channels(self._normalize, x_KBC)
+
+    def _normalize(self, x_1DB: Float[Tensor, "1 D B"]) -> Float[Tensor, "1 D B"]:
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        tensors = self.running_mean, self.running_var, self.weight, self.bias
+        each_D = [None if tensor is None else tensor.view(-1) for tensor in tensors]
+        return F.batch_norm(x_1DB, *each_D, self.training, self.momentum or 0.0, self.eps)
+
+
+class _LayerNorm(nn.LayerNorm):
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        y_KBC = F.layer_norm(x_KBC, self.normalized_shape, eps=self.eps)
+        y_KBC = y_KBC if self.weight is None else y_KBC * self.weight[:, None]
+        return y_KBC if self.bias is None else y_KBC + self.bias[:, None]
+
+
+class _Placed(Placed):
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        # What is stacked has a trial axis of its own, of one trial.
+        tensors = dict(self.layers.named_parameters()) | dict(self.layers.named_buffers())
+        return functional_call(self.layers, {name: each.flatten(0, 1) for name, each in tensors.items()}, (x_KBC,))
+
+
+class _Dropout(OwnDropout):
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        return self.dropped(x_KBC, lambda draws: draws.uniform("dropout", *x_KBC.shape[1:]))
+
+
+LAYERS: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: _Linear,
+    nn.BatchNorm1d: _BatchNorm1d,
+    SlicedBatchNorm: _BatchNorm1d,
+    nn.LayerNorm: _LayerNorm,
+    Placed: _Placed,
+    OwnDropout: _Dropout,
+}
+"""Layers of one trial, and those that take their stacked tensors and x_KBC, with the same numbers."""
+
+
+def compute_at_once(network: nn.Module) -> None:
+    """Let the layers of a network whose tensors are stacked compute all trials at once."""
+    for layer in list(network.modules()):
+        layer.__class__ = LAYERS.get(type(layer), type(layer))  # type: ignore[assignment]
+
+
+def call_chain(network: nn.Module, chain: Sequence[Step], x_SBC: Float[Tensor, "S B P"], trials: int) -> Tensor:
+    """Return the logits (K, B, classes) of a network whose layers compute at once."""
+    layers = [network.get_submodule(step.call) if isinstance(step.call, str) else step.call for step in chain]
+    x: Tensor = x_SBC if isinstance(layers[0], _Linear) else share_features(x_SBC, trials)
+    for layer, step in zip(layers, chain, strict=True):
+        x = layer(x, *step.arguments, **step.options)
+    return x
+
+
+def chain_of(network: nn.Module, seen: ForwardPass) -> Sequence[Step]:
+    """Return what a network calls one after the other; empty where it is no chain, or calls anything but LAYERS,
+    activations, and what makes rows of the images.
+
+    Args:
+        network: of one trial of an arm.
+        seen: what its forward pass calls.
+    """
+    if any(len(call.inputs) != 2 or call.inputs[0] != IMAGES for call in seen.of((*LAYERS,))):
+        return ()
+    training, evaluation = (_traced(network.train(mode)) for mode in (True, False))
+    return training if training == evaluation else ()
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return type(m) in LAYERS or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(network: nn.Module) -> Sequence[Step]:
+    """Follow the code of a network in its mode."""
+    try:
+        last, *nodes = _Tracer().trace(network).nodes
+    except Exception:  # whatever code of others raises where it gets no numbers
+        return ()
+    steps, sizes = list[Step](), set[object]()
+    for node in nodes:
+        first = node.args[0] if node.args else None
+        if _is_size(node, sizes):
+            sizes.add(node)
+        elif node.op == "output" or first is not last:
+            break
+        elif not steps and _makes_rows(network, node):
+            last = node
+        elif step := _step(network, node):
+            steps, last = [*steps, step], node
+        else:
+            break
+    return steps if node.op == "output" and first is last else ()
+
+
+def _is_size(node: fx.Node, sizes: Set[object]) -> bool:
+    """Tell whether a call asks for a shape, or for one of its numbers."""
+    shape = node.target is getattr and node.args[1] == "shape"
+    return shape or node.target == "size" or (node.target is operator.getitem and node.args[0] in sizes)
+
+
+def _makes_rows(network: nn.Module, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return type(network.get_submodule(str(node.target))) is nn.Flatten
+    return _name(node) in ("flatten", "view", "reshape")
+
+
+def _step(network: nn.Module, node: fx.Node) -> Step | None:
+    """Return a call of a known layer, or of an activation that leaves its input as it is."""
+    _, *arguments = node.args
+    given = [*arguments, *node.kwargs.values()]
+    if any(isinstance(each, fx.Node) or each is True for each in given):  # True: in place
+        return None
+    if node.op == "call_module":
+        known = _known(network.get_submodule(str(node.target)))
+        return Step(str(node.target)) if known else None
+    if _name(node) not in ACTIVATION_FUNCTIONS:
+        return None
+    call = getattr(Tensor, node.target) if isinstance(node.target, str) else node.target
+    return Step(call, arguments, node.kwargs)
+
+
+def _name(node: fx.Node) -> str:
+    return node.target if isinstance(node.target, str) else node.target.__name__
+
+
+def _known(layer: nn.Module) -> bool:
+    """Tell whether a layer is an activation without parameters, or one of LAYERS, and as torch or an arm made it."""
+    if "forward" in vars(layer) or layer._forward_pre_hooks or len(layer._forward_hooks) != hasattr(layer, BEHIND):
+        return False
+    if isinstance(layer, _BatchNorm) and (layer.momentum is None or not layer.track_running_stats):
+        return False
+    elementwise = type(layer) in (*ACTIVATION_LAYERS, nn.Identity) and not [*layer.parameters(recurse=False)]
+    return elementwise or type(layer) in LAYERS
