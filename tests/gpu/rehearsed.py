@@ -106,6 +106,12 @@ def test_updates_and_evaluations_are_work_for_the_device_alone(family: str, sett
     audited(group_of(settings, NETWORKS[family], seeds))
 
 
+@pytest.mark.parametrize("kind", ["as_written", "renorm"])
+def test_so_they_are_where_a_network_of_ones_own_computes_at_once(kind: str) -> None:
+    model = {"family": "module", "source": f"{user_networks.__file__}:Perceptron", "arguments": {"pixels": 64}}
+    audited(group_of({"model.norm.kind": kind, "train.momentum": 0.9, "train.clip": {"norm_global": 1.0}}, model, 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_so_they_are_in_whatever_a_graph_repeats(name: str) -> None:

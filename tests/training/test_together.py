@@ -240,7 +240,8 @@ def test_whole_seeds_compute_at_once_or_some_trials_of_one(
     at_once: int | None, sizes: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "trials_at_once", lambda *_: at_once)
-    assert shard_sizes(rates_group(3, VGG, 2), torch.device("cpu")) == sizes
+    some = rates_group(3, VGG, 2)
+    assert shard_sizes(some, made_up_data(some).shape, torch.device("cpu")) == sizes
 
 
 def test_the_macs_of_a_pass_are_those_of_the_largest_shard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,9 +44,9 @@ def perceptron(width: int = 8, classes: int = 3, pixels: int = 16) -> nn.Sequent
 class Perceptron(nn.Module):
     """Activates by a function and by layers, with batch norm, layer norm and dropout."""
 
-    def __init__(self, width: int = 6, classes: int = 3):
+    def __init__(self, width: int = 6, classes: int = 3, pixels: int = 16):
         super().__init__()
-        self.fc1, self.norm1 = nn.Linear(16, width, bias=False), nn.BatchNorm1d(width)
+        self.fc1, self.norm1 = nn.Linear(pixels, width, bias=False), nn.BatchNorm1d(width)
         self.fc2, self.norm2 = nn.Linear(width, width), nn.LayerNorm(width)
         self.act, self.drop, self.fc3 = nn.Tanh(), nn.Dropout(0.3), nn.Linear(width, classes)
 
