@@ -124,9 +124,7 @@ def linear(
     return (y_KUB if bias_KU is None else y_KUB + bias_KU.to(y_KUB.dtype)[..., None]).mT
 
 
-def product(
-    x_SBC: Float[Tensor, "S B in"], weight_KUC: Float[Tensor, "K out in"]
-) -> Float[Tensor, "K out B"]:
+def product(x_SBC: Float[Tensor, "S B in"], weight_KUC: Float[Tensor, "K out in"]) -> Float[Tensor, "K out B"]:
     """Return W x of every trial, as it lies in memory."""
     inputs, (trials, units, features) = len(x_SBC), weight_KUC.shape
     if trials % inputs:

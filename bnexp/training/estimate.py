@@ -63,7 +63,11 @@ def footprint(
     What measuring takes is shared, as are the activations of trials that compute one after the other.
     """
     settings, features = group.settings, prod(shape.image)
-    train, optimizer, at_once = settings.train, settings.train.optimizer_spec, trials_at_once(settings.model, shape, device)
+    train, optimizer, at_once = (
+        settings.train,
+        settings.train.optimizer_spec,
+        trials_at_once(settings.model, shape, device),
+    )
     draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
     layers = layer_table(settings.model, shape.image, shape.classes, draws)
     parameters = sum(layer.parameters for layer in layers)

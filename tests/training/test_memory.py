@@ -19,6 +19,7 @@ from bnexp.training.estimate import CHUNK_TENSORS, HOST_COPIES, footprint
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.work import Demand
 from tests.helpers import crossed, made_up_data, rates_group
+from tests.nn.own import user_networks
 
 SHAPE, CPU = DataShape(image=(1, 4, 4), classes=3, train=96, val=16, test=32), torch.device("cpu")
 
@@ -48,6 +49,14 @@ def test_the_count_is_near_what_is_allocated_and_rather_above(optimizer: str, mo
     train = {"optimizer": optimizer, "weight_decay": 0.1, "momentum": 0.9, "batch_size": 64}
     some = rates_group(16, {"depth": 3, "width": 48} | MODELS[model], **train)
     measured, counted = measured_and_counted(some)
+    assert 0.6 * counted < measured < counted
+
+
+@pytest.mark.parametrize("kind", ["as_written", "batch"])
+def test_a_network_of_ones_own_that_computes_at_once_takes_what_is_counted(kind: str) -> None:
+    source = f"{user_networks.__file__}:Perceptron"
+    own = {"family": "module", "source": source, "arguments": {"width": 160}, "depth": None, "width": None}
+    measured, counted = measured_and_counted(rates_group(16, own | {"norm": kind}, batch_size=64))
     assert 0.6 * counted < measured < counted
 
 

@@ -20,6 +20,7 @@ from bnexp.nn.norm import as_channels
 from bnexp.nn.own.calls import ACTIVATION_FUNCTIONS, ACTIVATION_LAYERS, BEHIND, IMAGES, ForwardPass
 from bnexp.nn.own.surgery import OwnDropout, Placed, SlicedBatchNorm
 
+
 class Step(NamedTuple):
     """A call in a chain."""
 
@@ -49,8 +50,8 @@ class _BatchNorm1d(_BatchNorm):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         tensors = self.running_mean, self.running_var, self.weight, self.bias
-        each_D = [None if tensor is None else tensor.view(-1) for tensor in tensors]
-        return F.batch_norm(x_1DB, *each_D, self.training, self.momentum or 0.0, self.eps)
+        mean_D, var_D, gamma_D, beta_D = (None if each is None else each.view(-1) for each in tensors)
+        return F.batch_norm(x_1DB, mean_D, var_D, gamma_D, beta_D, self.training, self.momentum or 0.0, self.eps)
 
 
 class _LayerNorm(nn.LayerNorm):
@@ -64,7 +65,9 @@ class _Placed(Placed):
     def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         # What is stacked has a trial axis of its own, of one trial.
         tensors = dict(self.layers.named_parameters()) | dict(self.layers.named_buffers())
-        return functional_call(self.layers, {name: each.flatten(0, 1) for name, each in tensors.items()}, (x_KBC,))
+        each = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}
+        y_KBC: Tensor = functional_call(self.layers, each, (x_KBC,))
+        return y_KBC
 
 
 class _Dropout(OwnDropout):
@@ -86,7 +89,7 @@ LAYERS: Mapping[type[nn.Module], type[nn.Module]] = {
 def compute_at_once(network: nn.Module) -> None:
     """Let the layers of a network whose tensors are stacked compute all trials at once."""
     for layer in list(network.modules()):
-        layer.__class__ = LAYERS.get(type(layer), type(layer))  # type: ignore[assignment]
+        layer.__class__ = LAYERS.get(type(layer), type(layer))
 
 
 def call_chain(network: nn.Module, chain: Sequence[Step], x_SBC: Float[Tensor, "S B P"], trials: int) -> Tensor:
@@ -98,16 +101,16 @@ def call_chain(network: nn.Module, chain: Sequence[Step], x_SBC: Float[Tensor, "
     return x
 
 
-def chain_of(network: nn.Module, seen: ForwardPass) -> Sequence[Step]:
-    """Return what a network calls one after the other; empty where it is no chain, or calls anything but LAYERS,
-    activations, and what makes rows of the images.
+def rows_alone(seen: ForwardPass) -> bool:
+    """Tell whether a network of one trial calls known layers alone, those with tensors for rows of features."""
+    shapes = [call.inputs for call in seen.of((*LAYERS,))]
+    return all(len(shape) == 2 and shape[0] == IMAGES for shape in shapes) and all(
+        type(call.layer) is nn.Flatten or _known(call.layer) for call in seen.calls
+    )
 
-    Args:
-        network: of one trial of an arm.
-        seen: what its forward pass calls.
-    """
-    if any(len(call.inputs) != 2 or call.inputs[0] != IMAGES for call in seen.of((*LAYERS,))):
-        return ()
+
+def chain_of(network: nn.Module) -> Sequence[Step]:
+    """Return what a network of one trial calls behind what makes rows of the images; empty where that is no chain."""
     training, evaluation = (_traced(network.train(mode)) for mode in (True, False))
     return training if training == evaluation else ()
 
@@ -141,8 +144,9 @@ def _traced(network: nn.Module) -> Sequence[Step]:
 
 def _is_size(node: fx.Node, sizes: Set[object]) -> bool:
     """Tell whether a call asks for a shape, or for one of its numbers."""
-    shape = node.target is getattr and node.args[1] == "shape"
-    return shape or node.target == "size" or (node.target is operator.getitem and node.args[0] in sizes)
+    if node.target is operator.getitem:
+        return node.args[0] in sizes
+    return node.target == "size" or (node.target is getattr and node.args[1:] == ("shape",))
 
 
 def _makes_rows(network: nn.Module, node: fx.Node) -> bool:
@@ -163,7 +167,7 @@ def _step(network: nn.Module, node: fx.Node) -> Step | None:
     if _name(node) not in ACTIVATION_FUNCTIONS:
         return None
     call = getattr(Tensor, node.target) if isinstance(node.target, str) else node.target
-    return Step(call, arguments, node.kwargs)
+    return Step(call, tuple(arguments), dict(node.kwargs))
 
 
 def _name(node: fx.Node) -> str:

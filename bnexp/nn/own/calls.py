@@ -163,9 +163,11 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
         {name: buffer.shape for name, buffer in trial.named_buffers()},
     )
     kept: dict[int, int] = {}
+    # Products keep their weights as views.
+    own = {tensor.data_ptr() for tensor in chain(trial.parameters(), trial.buffers())}
 
     def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
+        if tensor.data_ptr() not in own:
             kept[tensor.data_ptr()] = tensor.numel()
         return tensor
 
@@ -179,8 +181,8 @@ def forward_pass(network: nn.Module, image: tuple[int, int, int], leaves: tuple[
     if other := [name for name, buffer in trial.named_buffers() if shapes.get(name) != buffer.shape]:
         raise InputError(f"model.source: {other[0]} changes its shape in a forward pass; let buffers keep theirs")
     made = tuple(call for call in calls if call)
-    own = tuple(_own_functions(output)) if isinstance(output, Tensor) else ()
-    return ForwardPass(made, tuple(watch.functions), watch.taken, own, output, sum(kept.values()) // IMAGES)
+    functions = tuple(_own_functions(output)) if isinstance(output, Tensor) else ()
+    return ForwardPass(made, tuple(watch.functions), watch.taken, functions, output, sum(kept.values()) // IMAGES)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from bnexp.config.source import NetworkSource
 from bnexp.errors import InputError
 from bnexp.nn.factory import LayerFactory
 from bnexp.nn.layers import Activations
-from bnexp.nn.own.at_once import Step, call_chain, chain_of, compute_at_once
+from bnexp.nn.own.at_once import Step, call_chain, chain_of, compute_at_once, rows_alone
 from bnexp.nn.own.calls import (
     DROPOUT_LAYERS,
     IMAGES,
@@ -202,9 +202,9 @@ def arm_pass(model: ModelSettings, image: Image, classes: int) -> ForwardPass:
 def arm_chain(model: ModelSettings, image: Image, classes: int) -> Sequence[Step]:
     """Return the calls of one arm's network if all trials can make them at once, else nothing; found once for each."""
     written = written_pass(model, image)
-    if written.draws or written.keeps:
+    if written.draws or written.keeps or not rows_alone(arm_pass(model, image, classes)):
         return ()
-    return chain_of(_prototype(model, image, classes, None, seed=0), arm_pass(model, image, classes))
+    return chain_of(_prototype(model, image, classes, None, seed=0))
 
 
 def written_pass(model: ModelSettings, image: Image) -> ForwardPass:

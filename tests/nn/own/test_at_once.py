@@ -117,7 +117,9 @@ def test_probes_see_the_same_at_once_and_in_turn() -> None:
         (expected,) = finished(group, data, None, config.probes)[-1].probes
     assert at_once.values.keys() == expected.values.keys()
     for measure in {measure for _, measure in expected.values}:
-        found, same = ([each.values[key] for key in expected.values if key[1] == measure] for each in (at_once, expected))
+        found, same = (
+            [each.values[key] for key in expected.values if key[1] == measure] for each in (at_once, expected)
+        )
         assert_close(found, same, TOGETHER_FLOAT64)
 
 
@@ -142,7 +144,8 @@ def test_what_is_stored_is_the_same_at_once_and_in_turn() -> None:
 @pytest.mark.parametrize("kind", ["as_written", "renorm"])
 def test_the_network_of_a_trial_comes_back_as_a_module_of_its_class(kind: str) -> None:
     model = experiment("Perceptron", arms={"only": {"model.norm.kind": kind}}).settings("only", {}).model
-    network = randomized(skeleton([model], IMAGE, CLASSES, dtype=torch.float64)).eval()
+    network: Any = randomized(skeleton([model], IMAGE, CLASSES, dtype=torch.float64)).eval()
     x_SBP = torch.rand(1, 5, 16, dtype=torch.float64)
+    plain: Any
     (plain,) = network.to_torch()
     assert_close(plain(x_SBP.view(5, *IMAGE)).detach(), network(x_SBP)[0].detach(), TOGETHER_FLOAT64)
