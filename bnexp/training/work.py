@@ -23,6 +23,8 @@ def trials_at_once(model: ModelSettings, shape: DataShape, device: torch.device)
     run at 0.63 to 0.65 times the speed of one after the other (`python -m benchmarks convolutions`; torch 2.15.0, small
     VGG, batch 128). So convolutional trials take turns, and the memory that one leaves serves the next. GPUs do as CPUs
     do, unmeasured; the same command prints what 2, 4 and 8 at once make of it.
+
+    Networks of one's own take turns as well, but for chains of fully connected layers: FIGURES
     """
     chain = model.spec.own and arm_chain(model, shape.image, shape.classes)
     return None if model.spec.units or chain else 1
