@@ -25,7 +25,7 @@ SIZES = (
     *((2, 30, 32, 16), (3, 500, 64, 16), (3, 100, 512, 16), (3, 1000, 128, 16), (3, 1000, 512, 16)),
 )
 """Hidden layers, width, batch and trials."""
-UPDATES = 64
+UPDATES = 32
 """Updates of one trial that a round times, over all trials."""
 
 
@@ -48,7 +48,7 @@ class Perceptron(nn.Module):
         return logits
 
 
-def run(rounds: int = 7) -> str:
+def run(rounds: int = 5) -> str:
     """Return the table as Markdown, in seconds of the processor."""
     rows = [
         "| hidden layers | batch | trials | ms per update of all: in turn | at once | faster by | family mlp |",

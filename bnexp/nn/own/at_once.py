@@ -42,8 +42,8 @@ class _BatchNorm1d(_BatchNorm):
 
     def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
         if self.training and self.over and self.over < x_KBC.shape[1]:
-            slices = [as_channels(self._normalize, x_KBC) for x_KBC in x_KBC.split(self.over, 1)]
-            return torch.cat([slice_KBC.mT for slice_KBC in slices], -1).mT  # as it lies in memory
+            slices = [as_channels(self._normalize, slice_KNC).mT for slice_KNC in x_KBC.split(self.over, 1)]
+            return torch.cat(slices, -1).mT  # as it lies in memory
         return as_channels(self._normalize, x_KBC)
 
     def _normalize(self, x_1DB: Float[Tensor, "1 D B"]) -> Float[Tensor, "1 D B"]:
@@ -63,7 +63,7 @@ class _LayerNorm(nn.LayerNorm):
 
 class _Placed(Placed):
     def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        # What is stacked has a trial axis of its own, of one trial.
+        # Stacked (K, 1, …): an arm's layers have a trial axis of their own, for one trial.
         tensors = dict(self.layers.named_parameters()) | dict(self.layers.named_buffers())
         each = {name: tensor.flatten(0, 1) for name, tensor in tensors.items()}
         y_KBC: Tensor = functional_call(self.layers, each, (x_KBC,))

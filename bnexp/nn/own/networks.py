@@ -5,10 +5,12 @@ The copies compute in turn, or all at once where the network is a chain of layer
 docs/own-network.md describes this for users.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
+from math import prod
 from typing import Any
 
 import torch
@@ -204,7 +206,23 @@ def arm_chain(model: ModelSettings, image: Image, classes: int) -> Sequence[Step
     written = written_pass(model, image)
     if written.draws or written.keeps or not rows_alone(arm_pass(model, image, classes)):
         return ()
-    return chain_of(_prototype(model, image, classes, None, seed=0))
+    network = _prototype(model, image, classes, None, seed=0).double()
+    chain = chain_of(network)
+    return chain if chain and _gives_the_same(network, chain, image) else ()
+
+
+@torch.no_grad()
+def _gives_the_same(network: nn.Module, chain: Sequence[Step], image: Image) -> bool:
+    """Tell whether a chain gives the logits of the network that it was found in: code may treat tensors otherwise than what traces it."""
+    at_once = copy.deepcopy(network)
+    _stack(at_once, 1)
+    compute_at_once(at_once)
+    x_1BP = torch.rand(1, IMAGES + 1, prod(image), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for mode in (True, False):
+        expected = network.train(mode)(x_1BP[0].unflatten(-1, input_shape(image)))
+        if not torch.allclose(call_chain(at_once.train(mode), chain, x_1BP, 1)[0], expected, equal_nan=True):
+            return False
+    return True
 
 
 def written_pass(model: ModelSettings, image: Image) -> ForwardPass:

@@ -66,7 +66,7 @@ class OwnDropout(nn.Module):
 
     Args:
         layer: the layer of torch that it stands for.
-        draws: of this trial alone; None: nothing is dropped.
+        draws: of this trial; None: nothing is dropped.
     """
 
     def __init__(self, layer: Any, draws: TrialRandom | None):

@@ -79,6 +79,7 @@ CHAINS = {
     "Lottery": False,  # random numbers
     "Counts": False,  # another pass, other numbers
     "Reads": False,  # numbers decide
+    "Asks": False,  # what comes in decides
     "LargeBatches": False,  # the size of the batch decides
     "Overwrites": False,  # changes its images
     "cumulative": False,  # reads the number of batches
