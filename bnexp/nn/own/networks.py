@@ -213,7 +213,10 @@ def arm_chain(model: ModelSettings, image: Image, classes: int) -> Sequence[Step
 
 @torch.no_grad()
 def _gives_the_same(network: nn.Module, chain: Sequence[Step], image: Image) -> bool:
-    """Tell whether a chain gives the logits of the network that it was found in: code may treat tensors otherwise than what traces it."""
+    """Tell whether a chain gives the logits of the network that it was found in.
+
+    Code may do something else with tensors than with what torch.fx hands it.
+    """
     at_once = copy.deepcopy(network)
     _stack(at_once, 1)
     compute_at_once(at_once)
