@@ -4,11 +4,14 @@ import atexit
 import gc
 from collections.abc import Iterator
 
+import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
 
-install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
+from tests import shapes
+
+jaxtyping.jaxtyped = shapes.once(jaxtyping.jaxtyped)
+jaxtyping.install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
 
 from tests.gpu.pretended_cuda import PretendedCuda  # noqa: E402
 from tests.gpu.stand_in import cpu_in_place  # noqa: E402

@@ -38,8 +38,14 @@ from bnexp.engines.cluster.session import ray_cluster
 
 pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own, which differ from version to version
 
-SOON = {"health_check_period_ms": 1000, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}
-"""Ray's settings by which a node that is gone is noticed early, and one that is busy isn't taken for it."""
+SETTINGS = {
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
+    "worker_niceness": 0,
+}
+"""Ray's settings by which a node that is gone is noticed early, and one that is busy isn't taken for it; and by which
+workers compute as often as other tests do, where Ray's own 15 leaves them next to nothing."""
 
 
 def config(epochs: int = 3, trials: int = 2, **raw: Any) -> ExperimentConfig:
@@ -75,7 +81,7 @@ def cluster() -> Iterator[Cluster]:
     """A head that trains nothing, and a node named anna with one CPU."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": SOON})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": SETTINGS})
         made.add_node(num_cpus=1, node_name="anna")
         yield made
         made.shutdown()

@@ -1,0 +1,79 @@
+"""Types and shapes, checked once for each combination of them: every time, it was half of the time of a training."""
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial, update_wrapper, wraps
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+Function = Callable[..., Any]
+
+
+def once(jaxtyped: Function) -> Function:
+    """Return a decorator that checks as `jaxtyping.jaxtyped` does, but nothing of a kind that it has seen."""
+    checks: dict[CodeType, _Check] = {}  # a function in a function has one code, though each call makes it anew
+
+    def decorate(function: Any = None, *, typechecker: Function) -> Any:
+        if function is None:
+            return partial(decorate, typechecker=typechecker)
+        if not inspect.isfunction(function):  # a class
+            return jaxtyped(function, typechecker=typechecker)
+        check = checks.setdefault(function.__code__, _Check(partial(jaxtyped, typechecker=typechecker)))
+
+        @wraps(function)
+        def checked(*args: Any, **named: Any) -> Any:
+            return check(function, args, named)
+
+        return checked
+
+    return decorate
+
+
+class _Check:
+    """Checks what a function is given and returns."""
+
+    def __init__(self, jaxtyped: Function):
+        self._jaxtyped = jaxtyped
+        self._seen: set[Hashable] = set()
+        """Kinds of arguments, and of these and the result."""
+        self._checked: Function | None = None  # made when it is needed: most functions are in no test of a file
+        self._next: list[Function] = []
+
+    def __call__(self, function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        given = kind(args), kind(named)
+        new = given not in self._seen
+        result = (self._in_full(function, function) if new else function)(*args, **named)
+        both = given, kind(result)
+        if both not in self._seen:
+            if not new:
+                self._in_full(function, lambda *args, **named: result)(*args, **named)
+            self._seen.update({given, both})
+        return result
+
+    def _in_full(self, function: Function, called: Function) -> Function:
+        """Return a function that checks arguments as a function declares them, calls another, and checks the result."""
+        if not self._checked:
+
+            def call(*args: Any, **named: Any) -> Any:
+                return self._next.pop()(*args, **named)
+
+            # The globals are where jaxtyping looks for names in annotations.
+            made: Any = FunctionType(call.__code__, function.__globals__, closure=call.__closure__)
+            self._checked = self._jaxtyped(update_wrapper(made, function))
+        self._next.append(called)
+        return self._checked
+
+
+def kind(value: object) -> Hashable:
+    """Return all that a check depends on: types and shapes, and the values that an annotation may list."""
+    if isinstance(value, torch.Tensor | np.ndarray):
+        # Sizes that stand for any, in a network that is traced, can't be remembered.
+        return (type(value), value.dtype, value.shape) if all(type(size) is int for size in value.shape) else object()
+    if isinstance(value, tuple | list | set | frozenset):
+        return type(value), *map(kind, value)
+    if isinstance(value, Mapping):
+        return type(value), *value.keys(), *map(kind, value.values())
+    return value if isinstance(value, str | type) else type(value)
