@@ -78,6 +78,11 @@ def crossed(*columns: Sequence[Any], fast: int) -> list[Any]:
     ]
 
 
+def thinned(rows: Iterable[Sequence[Any]], fast: int) -> list[Any]:
+    """Rows for parametrize, of which one in `fast` is for `make test`."""
+    return [pytest.param(*row, marks=pytest.mark.slow if number % fast else ()) for number, row in enumerate(rows)]
+
+
 def pairwise(*columns: Iterable[Any]) -> list[tuple[Any, ...]]:
     """Rows for parametrize in which every two values of different columns meet at least once."""
     values = [list(column) for column in columns]

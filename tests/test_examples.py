@@ -16,7 +16,10 @@ NORMS = {"resnet18": 20, "mobilenet_v3_small": 34, "densenet121": 121, "convnext
 """Norm layers of each, as torchvision has them."""
 
 
-@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", *(pytest.param(name, marks=pytest.mark.slow) for name in NORMS if name != "resnet18")],
+)
 def test_arms_of_torchvisions_networks_have_all_their_norm_layers_or_none(name: str) -> None:
     config = load(FOLDER / "resnet18.yaml", {"model.source": f"cifar.py:{name}", "model.arguments": {"num_classes": 3}})
     kinds = {

@@ -72,18 +72,17 @@ def test_no_seed_is_added_once_all_is_decided_and_a_second_call_trains_nothing(t
     assert again.seen == []
 
 
-def test_interrupted_at_any_look_it_decides_as_if_it_had_not_been(tmp_path: Path) -> None:
-    config = adding(1e-9, to=4)
+@pytest.mark.parametrize("stop_at", [3, pytest.param(4, marks=pytest.mark.slow)])
+def test_interrupted_at_any_look_it_decides_as_if_it_had_not_been(tmp_path: Path, stop_at: int) -> None:
+    config, runs = adding(1e-9, to=4), tmp_path / "runs"
     whole = trained(config, tmp_path / "whole")
-    for stop_at in (3, 4):
-        runs = tmp_path / str(stop_at)
-        with pytest.raises(KeyboardInterrupt):
-            trained(config, runs, Looks(stop_at))
-        found, first = trained(config, runs), ["trial", "arm", "seed", "outcome", "final_test_accuracy"]
-        assert found.path.name == whole.path.name
-        pd.testing.assert_frame_equal(found.trials[first], whole.trials[first])
-        assert ComparedRun(found.path).comparison.sequence == ComparedRun(whole.path).comparison.sequence
-        assert len(list(runs.iterdir())) == 1
+    with pytest.raises(KeyboardInterrupt):
+        trained(config, runs, Looks(stop_at))
+    found, first = trained(config, runs), ["trial", "arm", "seed", "outcome", "final_test_accuracy"]
+    assert found.path.name == whole.path.name
+    pd.testing.assert_frame_equal(found.trials[first], whole.trials[first])
+    assert ComparedRun(found.path).comparison.sequence == ComparedRun(whole.path).comparison.sequence
+    assert len(list(runs.iterdir())) == 1
 
 
 @pytest.mark.usefixtures("without_report")

@@ -186,7 +186,7 @@ def test_what_a_checkpoint_holds_is_not_trained_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize(("moment", "every"), crossed([2, 3], [SELDOM, OFTEN], fast=2))
+@pytest.mark.parametrize(("moment", "every"), crossed([2, 3], [OFTEN, SELDOM], fast=3))
 def test_trials_that_were_stopped_stay_stopped_when_the_others_are_continued(
     tmp_path: Path, whole: Callable[..., RunRecord], moment: int, every: float
 ) -> None:
@@ -486,7 +486,7 @@ def test_a_run_made_anew_keeps_the_old_one_under_a_number(
 
 
 @pytest.mark.usefixtures("without_report")
-@pytest.mark.parametrize(("from_step", "every"), crossed([1, 6, 11], [SELDOM, OFTEN], fast=3))
+@pytest.mark.parametrize(("from_step", "every"), crossed([6, 1, 11], [OFTEN, SELDOM], fast=4))
 def test_a_run_that_runs_out_of_memory_has_every_record_once_and_the_numbers_of_an_undisturbed_one(
     tmp_path: Path, whole: Callable[..., RunRecord], monkeypatch: pytest.MonkeyPatch, from_step: int, every: float
 ) -> None:
@@ -603,6 +603,7 @@ def mnist() -> None:
         pytest.skip(f"no MNIST/raw in BNEXP_DATA={data}: it names the folder of data sets")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_report", "mnist")
 def test_a_network_that_overshoots_once_and_then_learns_has_not_diverged(tmp_path: Path) -> None:
     config = experiment(
@@ -618,6 +619,7 @@ def test_a_network_that_overshoots_once_and_then_learns_has_not_diverged(tmp_pat
     assert trial["final_test_accuracy"] > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_report", "mnist")
 def test_the_scale_of_the_initial_weights_matters_less_with_batch_norm_but_not_everywhere(tmp_path: Path) -> None:
     config = load(

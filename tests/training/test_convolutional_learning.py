@@ -34,7 +34,7 @@ def learned(progress: list[Progress]) -> bool:
     return last < 0.7 * first
 
 
-@pytest.mark.parametrize(("model", "precision"), crossed(list(LEARNERS), ["fp32", "bf16"], fast=3))
+@pytest.mark.parametrize(("model", "precision"), crossed(list(LEARNERS), ["fp32", "bf16"], fast=4))
 def test_networks_learn_with_parameters_in_float32(model: str, precision: str) -> None:
     some = learner(model, precision)
     data = made_up_data(some)

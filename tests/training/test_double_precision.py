@@ -10,7 +10,7 @@ from bnexp.config.keys import put
 from bnexp.config.trial import TrialSettings
 from bnexp.nn.norm import Norm
 from bnexp.training.group_state import GroupTrainState
-from tests.helpers import curve, experiment, finished, made_up_data, only_group
+from tests.helpers import crossed, curve, experiment, finished, made_up_data, only_group
 
 VALUE = 0.3
 ROUNDED = float(np.float32(VALUE))
@@ -50,7 +50,7 @@ def trained(key: str, value: float, **company: Any) -> np.ndarray:
     return curve([each.record for each in finished(group, made_up_data(group, test=0))], 0)
 
 
-@pytest.mark.parametrize("key", SETTINGS)
+@pytest.mark.parametrize("key", crossed(list(SETTINGS), fast=2))
 def test_a_setting_keeps_all_its_digits(key: str) -> None:
     assert ROUNDED != VALUE
     exact, rounded = (trained(key, value, **SETTINGS[key]) for value in (VALUE, ROUNDED))

@@ -79,9 +79,10 @@ CASES: dict[str, dict[str, Any]] = {
 """Arguments of `group` by what is special about it."""
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if number % 2 else ()) for number, name in enumerate(CASES)]
-)
+LONG = {*list(CASES)[1::2], "slices of pictures", "fixup", "skipinit"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in CASES])
 def test_repeating_the_recorded_update_gives_the_same_bits(
     name: str, pretended_cuda: PretendedCuda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", crossed(list(PARTS), fast=3))
 def test_parts_of_a_batch_take_what_is_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial_axis, "trials_at_once", lambda *_: None)
     monkeypatch.setattr(memory, "trials_at_once", lambda *_: None)
@@ -91,7 +91,7 @@ DRAWING: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("seeds", "model"), crossed([1, 16], list(DRAWING), fast=2))
+@pytest.mark.parametrize(("seeds", "model"), crossed([1, 16], list(DRAWING), fast=3))
 def test_what_layers_draw_counts_also_where_every_trial_has_a_seed_of_its_own(seeds: int, model: str) -> None:
     some = rates_group(16 // seeds, {"depth": 3, "width": 48} | DRAWING[model], seeds, batch_size=64)
     measured, counted = measured_and_counted(some)
@@ -110,7 +110,7 @@ IMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "at_once"), crossed(list(IMAGES), [1, 2, None], fast=6))
+@pytest.mark.parametrize(("model", "at_once"), crossed(list(IMAGES), [1, 2, None], fast=10))
 def test_convolutions_take_what_is_counted_for_the_trials_that_compute_at_once(
     at_once: int | None, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,17 @@ from bnexp.plan import TrialGroup
 from bnexp.records import DIVERGED_FACTOR, EpochRecord
 from bnexp.training import group_state
 from bnexp.training.loop import Progress, train
-from tests.helpers import EXACT_FLOAT32, assert_close, crossed, experiment, finished, made_up_data, only_group, pairwise
+from tests.helpers import (
+    EXACT_FLOAT32,
+    assert_close,
+    crossed,
+    experiment,
+    finished,
+    made_up_data,
+    only_group,
+    pairwise,
+    thinned,
+)
 
 KINDS = ["none", "batch", "layer", "group"]
 OPTIMIZERS = ["sgd", "adam", "adamw", "nadam", "rmsprop"]
@@ -291,7 +301,9 @@ def test_batches_of_one_train_without_batch_norm(kind: str, statistics: str) -> 
 
 @pytest.mark.parametrize(
     ("family", "kind", "statistics"),
-    pairwise(["vgg", "resnet"], ["batch", "mean", "variance", "whiten", "noisy_batch"], ["ema", "population"]),
+    thinned(
+        pairwise(["vgg", "resnet"], ["batch", "mean", "variance", "whiten", "noisy_batch"], ["ema", "population"]), 2
+    ),
 )
 def test_batches_of_one_train_with_norms_over_the_places_of_images(family: str, kind: str, statistics: str) -> None:
     depth = {"vgg": 5, "resnet": 8}[family]

@@ -159,7 +159,13 @@ def test_a_trial_with_nan_in_its_gradient_changes_no_other(rule: Rule) -> None:
     assert bool(results[1][1].isnan().all())
 
 
-@pytest.mark.parametrize("rates", [(0.01, 0.02, 1e60), (0.01,)], ids=["a rate for each", "one rate"])
+@pytest.mark.parametrize(
+    "rates",
+    [
+        pytest.param((0.01, 0.02, 1e60), id="a rate for each"),
+        pytest.param((0.01,), id="one rate", marks=pytest.mark.slow),
+    ],
+)
 def test_one_buffer_of_all_tensors_gives_the_same_records_and_state(
     rule: Rule, rates: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

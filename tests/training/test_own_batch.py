@@ -20,6 +20,7 @@ from tests.helpers import (
     PLAIN_FLOAT64,
     TOGETHER_FLOAT64,
     assert_close,
+    crossed,
     curve,
     experiment,
     finished,
@@ -155,8 +156,7 @@ FAMILIES_AND_TOKENS = FAMILIES | {
 }
 
 
-@pytest.mark.parametrize("kind", ["batch", "whiten", "renorm"])
-@pytest.mark.parametrize("family", FAMILIES_AND_TOKENS)
+@pytest.mark.parametrize(("family", "kind"), crossed(list(FAMILIES_AND_TOKENS), ["batch", "whiten", "renorm"], fast=2))
 def test_slices_and_micro_batches_are_one_arithmetic_everywhere(family: str, kind: str) -> None:
     if family == "rnn" and not NORMS[kind].in_rnn:
         pytest.skip("has no such norm")
@@ -192,8 +192,9 @@ def test_they_are_the_devices_of_one_batch_whose_statistics_are_not_synchronised
     by_hand.assert_same(kept=False)
 
 
-@pytest.mark.parametrize("kind", [kind for kind, spec in NORMS.items() if spec.batch_statistics])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "kind"), crossed(list(FAMILIES), [kind for kind in NORMS if NORMS[kind].batch_statistics], fast=2)
+)
 def test_in_every_family_frozen_layers_keep_their_statistics_and_learn(family: str, kind: str) -> None:
     if not takes(FAMILIES[family].get("family", "mlp"), kind):
         pytest.skip("has no such norm")
