@@ -55,8 +55,9 @@ lint: .venv/installed        ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-generated: .venv/installed   ## write what is made from the settings: their page, and the schemas of configuration files
+generated: .venv/installed   ## write what is made from the settings: their page, that of --json, and the schemas of configuration files
 	$(BIN)/bnexp settings --markdown > docs/settings.md
+	$(BIN)/bnexp schema --markdown > docs/json.md
 	$(BIN)/bnexp schema > configs/schema.json
 	$(BIN)/bnexp schema claim > configs/claims/schema.json
 	$(BIN)/bnexp schema paper > configs/papers/schema.json

@@ -17,7 +17,7 @@ from bnexp.config.load import resolve
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
-GENERATED = {DOCS / "claims.md", DOCS / "papers.md", DOCS / "settings.md"}
+GENERATED = {DOCS / "claims.md", DOCS / "papers.md", DOCS / "json.md", DOCS / "settings.md"}
 MOST_README_LINES = 160
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -29,7 +29,7 @@ def doctor(device: Tried = None, as_json: Json = False, quiet: Quiet = False) ->
 
     What they compute is held against float64. If something is wrong, it is named, and the exit code is 1.
     """
-    from bnexp.doctor.examination import examine
+    from bnexp.doctor.examination import Examined, examine
     from bnexp.doctor.facts import facts
     from bnexp.engines.devices import all_devices, choose_devices
 
@@ -39,7 +39,7 @@ def doctor(device: Tried = None, as_json: Json = False, quiet: Quiet = False) ->
         print_line(plain("\n".join(_lines(seen))) + "\n")
     found = [finding for each in devices for finding in examine(each)]
     if as_json:
-        print_json(asdict(seen) | {"checks": list(map(asdict, found))})
+        print_json(asdict(Examined(**vars(seen), checks=found)))
     elif not quiet:
         print_table(_table(found))
     if wrong := [finding.wrong for finding in found if finding.wrong]:

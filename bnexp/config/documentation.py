@@ -106,7 +106,7 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 def _sections(key: str, schema: Schema, known: Mapping[str, Schema]) -> Iterator[Section]:
     fields = {f"{key}.{name}".lstrip("."): field for name, field in schema["properties"].items()}
-    if own := [_setting(name, field) for name, field in fields.items() if "$ref" not in field]:
+    if own := [to_setting(name, field) for name, field in fields.items() if "$ref" not in field]:
         yield Section(key, schema["description"].partition("\n\n")[0], tuple(own))
     for name, field in fields.items():
         listed = _listed(field) if name != WRITTEN_BY_BNEXP else None
@@ -122,7 +122,8 @@ def _listed(field: Schema) -> str | None:
     return next(found, None)
 
 
-def _setting(key: str, field: Schema) -> Setting:
+def to_setting(key: str, field: Schema) -> Setting:
+    """Return what the schema of a field says."""
     branches = field.get("anyOf", [field])
     words = [word for branch in branches for word in _choices(branch)]
     *firsts, last = dict.fromkeys(value for branch in branches for value in _choices(branch) or [_kind(branch)])

@@ -2,12 +2,13 @@
 
 It follows from the models. What the loader takes, the schema takes: short forms, dotted keys, numbers and booleans in
 quotes. What the loader refuses because of a key or of one value, the schema refuses in nearly all cases, too. Which
-settings go together, only the loader knows.
+settings go together, only the loader knows. What commands print has schemas made in the same way.
 """
 
 import ast
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from inspect import cleandoc, getsource
 from itertools import pairwise
 from typing import Any
@@ -56,9 +57,7 @@ class Documented(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Return a model's schema."""
         found = super().model_schema(schema)
-        for kind in reversed(schema["cls"].__mro__):
-            for name, text in _documented(kind) if issubclass(kind, Settings) else ():
-                found["properties"][name]["description"] = text
+        _describe(found, [kind for kind in schema["cls"].__mro__ if issubclass(kind, Settings)])
         return found
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
@@ -87,15 +86,37 @@ def _with_bounds(part: JsonSchemaValue) -> JsonSchemaValue:
     return {BOUNDS.get(key, key) if type(value) in (int, float) else key: value for key, value in part.items()}
 
 
-def _documented(kind: type[Settings]) -> Iterator[tuple[str, str]]:
+class OfOutput(Documented):
+    """The JSON schema of what a command prints, from dataclasses: all keys are there, and no others."""
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        """Return a dataclass's schema."""
+        found = super().dataclass_schema(schema)
+        _describe(found, [kind for kind in schema["cls"].__mro__ if is_dataclass(kind)])
+        return found | {"required": list(found["properties"]), "additionalProperties": False}
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Leave out defaults: what is printed is never left out."""
+        return self.generate_inner(schema["schema"])
+
+
+def _describe(found: JsonSchemaValue, kinds: Sequence[type]) -> None:
+    """Add the line under each field to the schema of a class, given with its bases."""
+    for kind in reversed(kinds):
+        for name, text in _documented(kind):
+            if name in found["properties"]:
+                found["properties"][name]["description"] = text
+
+
+def _documented(kind: type) -> Iterator[tuple[str, str]]:
     """Yield the fields that a class itself defines, and the text under each."""
+    aliases = {name: field.alias for name, field in getattr(kind, "model_fields", {}).items() if field.alias}
     (definition,) = ast.parse(getsource(kind)).body
     assert isinstance(definition, ast.ClassDef)
     for field, below_it in pairwise(definition.body):
         match field, below_it:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                if field_info := kind.model_fields.get(name):
-                    yield field_info.alias or name, cleandoc(text)
+                yield aliases.get(name, name), cleandoc(text)
 
 
 class _AsWritten(Documented):

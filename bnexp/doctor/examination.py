@@ -8,6 +8,7 @@ from math import isfinite
 import torch
 
 from bnexp.config.train import TrainSettings
+from bnexp.doctor.facts import Facts
 from bnexp.doctor.operations import Deviations, convolution, norm, product, running_statistics
 from bnexp.doctor.rounding import PRECISIONS
 from bnexp.doctor.updates import graph, repeats
@@ -50,6 +51,13 @@ class Finding:
     device has no such thing, or no number comes out."""
     wrong: str = ""
     """What is wrong, in a line; empty where nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined(Facts):
+    """What this machine has, and whether its devices compute what they should."""
+
+    checks: Sequence[Finding]
 
 
 def examine(device: torch.device, precisions: Collection[str] = tuple(PRECISIONS)) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -137,9 +137,17 @@ def order_text(order: Order) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PrintedRow(Row):
+    """A published accuracy of an arm, or difference between two, and ours."""
+
+    paper: str
+
+
 def results_json(found: Sequence[Result]) -> list[dict[str, Any]]:
     """Return the rows for scripts: numbers as numbers, null for what isn't known."""
-    return [without_nan({"paper": each.paper.id} | asdict(row)) for each in found for row in each.rows]
+    rows = (PrintedRow(**vars(row), paper=each.paper.id) for each in found for row in each.rows)
+    return [without_nan(asdict(row)) for row in rows]
 
 
 def document(
