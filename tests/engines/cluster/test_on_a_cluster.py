@@ -150,7 +150,8 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(cluster: Cluster, tmp_
     assert (facts["engine"], facts["threads"]) == ("ray", 1)
     assert facts["nodes"] == [{"name": "anna", "cpus": 1, "gpus": 0}]
     assert here.environment["engine"] == "local"
-    assert {event.activity for event in seen} == {"1 group on 1 node"}
+    # The second group may report before the end of the first is handled.
+    assert {"1 group on 1 node"} <= {event.activity for event in seen} <= {"1 group on 1 node", "2 groups on 1 node"}
 
 
 @pytest.mark.slow
