@@ -16,6 +16,7 @@ from bnexp.analysis import comparison as records
 from bnexp.analysis.planning import with_plan
 from bnexp.analysis.runs import ComparedRun, compare_study, study_of
 from bnexp.analysis.study import Study
+from bnexp.analysis.tuned_runs import with_tuning
 from bnexp.config import load as configs
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.source import source_of
@@ -350,6 +351,14 @@ class Comparison:
         return frame(self.result, "time")
 
     @property
+    def tuning(self) -> pd.DataFrame:
+        """Expected best accuracy after 1, 2, 4, … tries of a tuning, a row per arm; empty where nothing was tuned.
+
+        It is empty, too, where the run in which the arms tried their settings isn't beside this one any more.
+        """
+        return frame(with_tuning(self.result, self.study), "tuning")
+
+    @property
     def diverged(self) -> pd.DataFrame:
         """A row per arm at the grid points where a trial diverged: how many, and the means with and without them."""
         return frame(self.result, "diverged")
@@ -375,7 +384,7 @@ class Comparison:
         from bnexp.report.figures.pictures import draw
 
         show_figures()
-        return draw(kind, self.study, self.result)
+        return draw(kind, self.study, with_tuning(self.result, self.study))
 
     def __str__(self) -> str:
         return "\n".join([*map(to_text, self._tables()), *remarks(self.result)])

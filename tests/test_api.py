@@ -160,6 +160,9 @@ def test_an_experiment_that_tunes_is_measured_with_what_its_arms_chose(tmp_path:
     run = bnexp.run(tuned, runs=tmp_path, device="cpu")
     assert {each.arm: each.values["train.lr"] for each in run.config.tuned}["before"] == 1
     assert len(list(tmp_path.iterdir())) == 2
+    curve = run.compare().tuning
+    assert [*zip(curve["tries"], curve["arm"], strict=True)] == [(n, arm) for n in (1, 2) for arm in ("none", "before")]
+    assert isinstance(run.plot("tuning"), Figure)
 
 
 # Comparisons

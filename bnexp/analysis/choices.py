@@ -153,26 +153,51 @@ def choose(config: ExperimentConfig, *runs: RunRecord) -> tuple[Choice, ...]:
     Raises:
         BnexpError: an arm has no finished trial to choose from.
     """
+    found = []
+    for search in each_search(config, *runs):
+        if search.candidates.empty:
+            path, arm = search.run.path, search.arm
+            raise BnexpError(f"{path}: no trial of {arm} has finished, so there is nothing to choose from")
+        order = [_order(each, config.tune.options) for each in search.combinations]
+        number, how = _chosen(search.candidates, order.__getitem__)
+        how["left_out"] = search.planned - how["tried"]
+        values = {key: search.combinations[number][key] for key in config.tune.options}
+        found.append(Choice(arm=search.arm, point=search.point, study=search.study, values=values, **how))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one arm tried in one study of a tuning, at one grid point of the experiment."""
+
+    arm: str
+    point: Point
+    study: int
+    run: RunRecord
+    """In which it tried them."""
+    combinations: list[Point]
+    """Every grid point of that run."""
+    planned: int
+    """How many of them are of this search; those with which the arm trains the same count once."""
+    candidates: pd.DataFrame
+    """The finished trials of those that can be compared, each with the same tuning seeds; see balanced. `point` is the
+    number of the combination, and `chosen_by` what is compared: the larger, the better."""
+
+
+def each_search(config: ExperimentConfig, *runs: RunRecord) -> Iterator[Search]:
+    """Yield what each arm tried at each grid point and in each study, from the runs of `searches(config)`."""
     stages = [
         (run, stage, stage.points(), _results(stage, run, config.tune))
         for run, stage in zip(runs, searches(config), strict=True)
     ]
-    found = []
     for point in config.points():
         for arm in config.arms:
             tried = [_tried(config, stage, arm, point, results) for _, stage, _, results in stages]
             for study in range(config.tune.studies):
                 run, _, combinations, _ = stages[study % len(stages)]  # one for each study, or for all
-                finished, count = tried[study % len(stages)]
+                finished, planned = tried[study % len(stages)]
                 mine = finished[finished["seed"].isin(config.tune.seeds_of(study))]
-                if mine.empty:
-                    raise BnexpError(f"{run.path}: no trial of {arm} has finished, so there is nothing to choose from")
-                order = [_order(each, config.tune.options) for each in combinations]
-                number, how = _chosen(mine, order.__getitem__)
-                how["left_out"] = count - how["tried"]
-                values = {key: combinations[number][key] for key in config.tune.options}
-                found.append(Choice(arm=arm, point=point, study=study, values=values, **how))
-    return tuple(found)
+                yield Search(arm, point, study, run, combinations, planned, balanced(mine))
 
 
 def _tried(
@@ -207,11 +232,10 @@ def _effects(config: ExperimentConfig, arm: str, point: Point, grid: Mapping[str
     return Cell(Condition(0, point, config.base), arm, config.arms[arm]).effects(grid)
 
 
-def _chosen(finished: pd.DataFrame, order: Callable[[int], tuple[float, ...]]) -> tuple[int, dict[str, Any]]:
-    """Return the grid point that finished trials choose, and how close that was; `order` sorts the points."""
-    candidates = balanced(finished)
+def _chosen(candidates: pd.DataFrame, order: Callable[[int], tuple[float, ...]]) -> tuple[int, dict[str, Any]]:
+    """Return the grid point that candidates choose, and how close that was; `order` sorts the points."""
     scores = candidates.pivot(index="seed", columns="point", values="chosen_by")
-    best = scores.mean().idxmax()
+    best: Any = scores.mean().idxmax()
     behind = scores[best].mean() - scores.mean()
     diverged = (candidates["outcome"] == "diverged").groupby(candidates["point"]).sum()
     ties = tied(scores.to_numpy()) & (diverged <= diverged[best]).to_numpy() | (scores.columns == best)

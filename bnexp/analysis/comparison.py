@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bnexp.analysis.tuning_curve import TuningLead, TuningRow
+
 Point = dict[str, Any]
 """Grid key to value, in the order of the grid keys; None for null."""
 
@@ -364,6 +366,10 @@ class Comparison:
     """One per arm and value of a setting, and over all values; empty unless it was asked for."""
     plan: tuple[PlanRow, ...] = ()
     """One per arm and grid point, and over all points; empty unless it was asked for."""
+    tuning: tuple[TuningRow, ...] = ()
+    """One per arm, grid point and number of tries of a tuning; empty unless it was asked for."""
+    tuning_leads: tuple[TuningLead, ...] = ()
+    """Between an arm and the baseline, where one of them needs fewer tries; empty unless it was asked for."""
     data_sets: tuple[str, ...] = ()
     """The names of the data sets, where there are several. Nothing is averaged over them."""
     warnings: tuple[str, ...] = ()
@@ -378,6 +384,11 @@ class Comparison:
     def label(self, arm: str) -> str:
         """Return what tables call an arm."""
         return self.labels.get(arm, arm)
+
+    @property
+    def unit(self) -> str:
+        """What n and pairs count: `seed`, or `tuning`."""
+        return "tuning" if self.tunings else "seed"
 
     @property
     def begun(self) -> tuple[ArmRow, ...]:

@@ -66,7 +66,7 @@ def _few(comparison: Comparison) -> Iterator[str]:
         count = counted(least, "pair") if least == most else f"{least} to {most} pairs"
         more = "tune.studies" if comparison.tunings else "seeds"
         remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} ({more}: {FEWEST_SEEDS})"
-        yield f"few {'tunings' if comparison.tunings else 'seeds'}: {count} per row; {remedy}"
+        yield f"few {comparison.unit}s: {count} per row; {remedy}"
 
 
 MOST_NAMED = 3

@@ -31,6 +31,7 @@ class View(StrEnum):
     diverged = "diverged"
     evaluation = "evaluation"
     time = "time"
+    tuning = "tuning"
     all = "all"
 
 
@@ -49,7 +50,7 @@ Baseline = Annotated[str | None, typer.Option(help="Arm that the others are comp
 Threshold = Annotated[
     float, typer.Option(help="Accuracy to reach; the tables say how many epochs and seconds it took.")
 ]
-Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time.")]
+Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all but time and tuning.")]
 Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
 By = Annotated[
     list[str] | None,
@@ -119,6 +120,7 @@ def compare(
     from bnexp.analysis.fairness import avoidable
     from bnexp.analysis.planning import with_plan
     from bnexp.analysis.runs import compare_study, one_by_one, ordered, study_of
+    from bnexp.analysis.tuned_runs import why_no_tuning, with_tuning
     from bnexp.store.finding import find_together
 
     def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":
@@ -127,6 +129,10 @@ def compare(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed
         )
         comparison = ordered(comparison, sort, top)
+        if view in (View.tuning, View.all):
+            comparison = with_tuning(comparison, study)
+        if view == View.tuning and not comparison.tuning:
+            raise InputError(f"--view tuning: {why_no_tuning(study)}")
         if plan is not None:
             return study, with_plan(comparison, plan, difference)
         return study, comparison if across is None else with_across(comparison, study, across)
@@ -163,6 +169,7 @@ def report(
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
+    from bnexp.analysis.tuned_runs import with_tuning
     from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.summary import write_report
     from bnexp.store.finding import find_together
@@ -174,6 +181,7 @@ def report(
     def pages(some: "Sequence[RunRecord]") -> list[Path]:
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
+        comparison = with_tuning(comparison, study)
         for line in pictures_left_out(study, comparison):
             warn(f"left out: {line}")
         events = [write_tensorboard(run) for run in some] if tensorboard else []

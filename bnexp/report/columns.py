@@ -146,7 +146,8 @@ def paired_columns(comparison: Comparison, total: str = "pairs", pairs: int = 0)
     baseline = comparison.label(comparison.baseline)
     difference = effect = p = better = ""
     if pairs:
-        difference = "difference: paired over seeds, each trial with the one of the same seed and grid values."
+        over = f"difference: paired over {comparison.unit}s"
+        difference = f"{over}, each trial with the one of the same seed and grid values."
     if pairs > 1:
         effect = "effect: mean difference over the differences' standard deviation (d_z, Hedges' correction)."
         p = "p: two-sided exact sign-flip test."
@@ -190,10 +191,11 @@ def interval_notes(comparison: Comparison, rows: Sequence[Any]) -> list[str]:
     if any(was_cut(found, possible) for found, possible in intervals):
         notes.append(
             "An interval that ends at the smallest or largest possible value is cut there: don't take it literally, "
-            "its seeds are too few or too different."
+            f"its {comparison.unit}s are too few or too different."
         )
     if any(found.low is not None and found.low == found.high for found, _ in intervals):
         notes.append(
-            "An interval without width: all its seeds gave exactly the same value. That doesn't make the value certain."
+            f"An interval without width: all its {comparison.unit}s gave exactly the same value. That doesn't make the "
+            "value certain."
         )
     return notes

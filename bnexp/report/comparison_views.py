@@ -49,7 +49,7 @@ def equal_table(comparison: Comparison) -> Table:
     pairs = max((row.pairs for row in rows), default=0)
     mean = ""
     if any(row.low is not None for row in rows):
-        mean = "mean [low, high]: 95 % Student t interval over the n seeds; diverged trials count."
+        mean = f"mean [low, high]: 95 % Student t interval over the n {comparison.unit}s; diverged trials count."
     epochs = f"epochs to {comparison.threshold:g}: the epoch by which half of the trials had reached that accuracy."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, rows),
@@ -79,8 +79,9 @@ def _images_note(comparison: Comparison) -> Iterator[str]:
             widest = max(widest, high - low if high - low > row.high - row.low else 0)
     if widest:
         yield (
-            f"These intervals are about new seeds. With {comparison.images:,} other test images a mean could also be "
-            f"up to {widest / 2:.3f} higher or lower (95 %, binomial). A paired difference usually changes less."
+            f"These intervals are about new {comparison.unit}s. With {comparison.images:,} other test images a mean "
+            f"could also be up to {widest / 2:.3f} higher or lower (95 %, binomial). "
+            "A paired difference usually changes less."
         )
 
 
@@ -100,10 +101,11 @@ def overall_table(comparison: Comparison) -> Table:
     metric, rows = comparison.metric, comparison.overall if comparison.points > 1 else ()
     mean, ends = partial(estimate, metric), partial(interval, metric, sign=True, missing=MISSING)
     difference, *others = paired_columns(comparison, "seeds")
-    bootstrap = "bootstrap: 95 % BCa interval of the difference; below some 30 seeds it is narrower than it should be."
+    few = f"below some 30 {comparison.unit}s it is narrower than it should be"
+    bootstrap = f"bootstrap: 95 % BCa interval of the difference; {few}."
     columns: list[Column[Overall]] = [
         arm_column(comparison),
-        column("tunings" if comparison.tunings else "seeds", ["seeds"], count, drop=2),
+        column(f"{comparison.unit}s", ["seeds"], count, drop=2),
         column(words(metric), ["mean"], mean),
         column(f"mean of {comparison.label(comparison.baseline)}", ["baseline_mean"], mean, drop=6),
         difference,
@@ -112,7 +114,7 @@ def overall_table(comparison: Comparison) -> Table:
     ]
     counts = sorted({row.points for row in rows}) or [comparison.points]
     points = counted(counts[0], "grid point") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} grid points"
-    unit = "tuning" if comparison.tunings else "seed"
+    unit = comparison.unit
     over = f"Each {unit}'s mean over its pairs at {points}; statistics over the {unit}s that have all."
     notes = (over, *interval_notes(comparison, rows))
     return Table(tuple(columns), rows, "Over all grid points", notes, name="overall")

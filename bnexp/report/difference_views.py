@@ -39,17 +39,20 @@ def across_table(comparison: Comparison) -> Table:
     columns: list[Column[AcrossRow]] = [
         arm_column(comparison),
         column(short_keys([key])[key], ["value"], value_text, kind="text"),
-        column("seeds", ["seeds"], count, drop=2),
+        column(f"{comparison.unit}s", ["seeds"], count, drop=2),
         column(words(metric), ["mean"], partial(estimate, metric), drop=3),
         column(f"difference to {baseline}", DIFFERENCE, partial(estimate, metric, sign=True)),
         column("p", ["p"], p_value, drop=1),
         column(f"beats {baseline}", improvement, _probability, legend=better),
     ]
     notes = [
-        "all: the mean of these probabilities, with a bootstrap interval over seeds; accuracies have no common mean.",
+        f"all: the mean of these probabilities, with a bootstrap interval over {comparison.unit}s; accuracies have no "
+        "common mean.",
     ]
     if any(row.improvement_low is not None and row.improvement_low == row.improvement_high for row in rows):
-        notes.append("An interval without width: all seeds agree. That doesn't make the probability certain.")
+        notes.append(
+            f"An interval without width: all {comparison.unit}s agree. That doesn't make the probability certain."
+        )
     return Table(tuple(columns), rows, f"Across {key}", tuple(notes), name="across")
 
 

@@ -1,17 +1,21 @@
-"""Views about seeds: how many an interval and a test take, and whether enough have been added."""
+"""Views about effort: how many seeds an interval takes, whether enough were added, and how many tries a tuning took."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from bnexp.analysis.choices import CHOSEN_BY
 from bnexp.analysis.comparison import Comparison, PlanRow, SequentialRow
+from bnexp.analysis.tuning_curve import TuningRow
 from bnexp.config.seeds import goal_text
 from bnexp.report.columns import DIFFERENCE, arm_column, column, count, estimate, interval, number, point_columns, words
+from bnexp.report.style import point_texts
 from bnexp.report.table import MISSING, Cell, Column, Table
 
 
 def plan_table(comparison: Comparison) -> Table:
     """Return the table of a plan; without records where none was asked for."""
-    metric, rows = comparison.metric, comparison.plan
+    metric, rows, unit = comparison.metric, comparison.plan, comparison.unit
     width, difference = (rows[0].width, rows[0].true_difference) if rows else (0.0, None)
     value, range_of = (
         partial(estimate, metric),
@@ -30,10 +34,10 @@ def plan_table(comparison: Comparison) -> Table:
         ),
         column("now ±", ["half_width"], value, legend="now ±: half the width of the interval that these pairs give."),
         column(
-            f"seeds for ±{width:g}",
+            f"{unit}s for ±{width:g}",
             ("seeds", "seeds_low", "seeds_high"),
             _seeds,
-            legend=f"seeds for ±{width:g}: how many narrow it so far; {range_of}",
+            legend=f"{unit}s for ±{width:g}: how many narrow it so far; {range_of}",
         ),
         column(
             "settled",
@@ -48,13 +52,14 @@ def plan_table(comparison: Comparison) -> Table:
         columns += [
             column("power", ("power", "power_low", "power_high"), _power, legend=power),
             column(
-                f"seeds to settle {difference:g}",
+                f"{unit}s to settle {difference:g}",
                 ("seeds_to_settle", "seeds_to_settle_low", "seeds_to_settle_high"),
                 _seeds,
-                legend="seeds to settle it: in 4 of 5 studies.",
+                legend=f"{unit}s to settle it: in 4 of 5 studies.",
             ),
         ]
-    notes = ("All this is about new seeds. Other test images, other data or a new tuning change a result, too.",)
+    others = "test images or other data" if comparison.tunings else "test images, other data or a new tuning"
+    notes = (f"All this is about new {unit}s. Other {others} change a result, too.",)
     return Table(tuple(columns), rows, "Plan", notes, name="plan")
 
 
@@ -94,3 +99,43 @@ def sequence_table(comparison: Comparison) -> Table:
         ),
     ]
     return Table(tuple(columns), rows, "Seeds until decided", name="sequence")
+
+
+def tuning_table(comparison: Comparison) -> Table:
+    """Return the table of the tuning curves; without records where they weren't asked for."""
+    rows, accuracy = comparison.tuning, partial(estimate, CHOSEN_BY)
+    runs = dict.fromkeys(row.run for row in rows)
+    best = (
+        "validation accuracy: of the best setting, as the mean over all searches with so many tries; [low, high]: "
+        "what 95 % of them find."
+    )
+    tested = "test accuracy: of that same setting; test images choose nothing."
+    columns: list[Column[TuningRow]] = [
+        *([Column("run", lambda row: row.run, ("run",), "text", shared=True)] if len(runs) > 1 else []),
+        *point_columns(list(rows[0].point) if rows else (), rows),
+        column("tries", ("tries", "settings"), lambda tries, settings: Cell(str(tries), f"of {settings}", tries)),
+        arm_column(comparison),
+        column("validation accuracy", ("validation", "validation_low", "validation_high"), accuracy, legend=best),
+        column("test accuracy", ("test", "test_low", "test_high"), accuracy, legend=tested, drop=1),
+    ]
+    notes = [
+        *tuning_leads(comparison),
+        "All searches: all ways to choose so many of the settings. [low, high] is the luck of that choice. It leaves "
+        "out the luck of the tuning seeds, and settings that were not there to try.",
+    ]
+    if all(row.test is None for row in rows):
+        notes.append("There is no test accuracy, because the tuning had no test images.")
+    return Table(tuple(columns), rows, "Accuracy by number of tries", tuple(notes), name="tuning")
+
+
+def tuning_leads(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence for each arm that needs fewer tries than the baseline, or the other way round."""
+    several = len({row.run for row in comparison.tuning}) > 1
+    for lead in comparison.tuning_leads:
+        arm, other = comparison.label(lead.arm), comparison.label(lead.other)
+        where = ", ".join([*([lead.run] if several else []), *point_texts(lead.point)])
+        tries = f"{lead.tries} {'try' if lead.tries == 1 else 'tries'}"
+        yield (
+            f"{where + ': on' if where else 'On'} average {arm} needs {tries} for what {other} needs "
+            f"{lead.other_tries} for: a validation accuracy of {lead.validation:.3f}."
+        )

@@ -35,7 +35,7 @@ def summary_csv(comparison: Comparison, view: str = "equal", columns: Sequence[s
     return csv_text(map(to_row, [("metric", *chosen, "threshold"), *lines]))
 
 
-RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "across", "plan")
+RECORDS = ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "across", "plan", "tuning")
 """Fields of a comparison that hold a record per arm."""
 
 
@@ -46,9 +46,7 @@ def comparison_json(comparison: Comparison, columns: Sequence[str] = ()) -> dict
     only, beside `point`, `axis` and `arm`.
     """
     plain: dict[str, Any] = without_nan(asdict(comparison))
-    for name in (
-        ("rows", "overall", "best", "robustness", "evaluations", "ladder", "sequence", "plan") if columns else ()
-    ):
+    for name in RECORDS if columns else ():
         plain[name] = [_picked(record, comparison, columns) for record in plain[name]]
     return plain
 

@@ -1,4 +1,4 @@
-"""The views of a comparison: equal settings, overall, each arm at its best, robustness, time, divergence, evaluation.
+"""The views of a comparison: equal settings, overall, each arm at its best, robustness, time, tries of a tuning, …
 
 Each is defined once, as columns over the comparison's records, and written for every format.
 """
@@ -21,6 +21,7 @@ from bnexp.analysis.comparison import (
     Rung,
     SequentialRow,
 )
+from bnexp.analysis.tuning_curve import TuningRow
 from bnexp.config.text import counted
 from bnexp.errors import InputError, nearest
 from bnexp.report.columns import (
@@ -36,7 +37,7 @@ from bnexp.report.comparison_views import (
     time_table,
 )
 from bnexp.report.difference_views import across_table, ladder_table
-from bnexp.report.seed_views import plan_table, sequence_table
+from bnexp.report.seed_views import plan_table, sequence_table, tuning_table
 from bnexp.report.table import Table, plain_table
 
 
@@ -104,6 +105,7 @@ RECORDS: dict[str, type] = {
     "across": AcrossRow,
     "sequence": SequentialRow,
     "ladder": Rung,
+    "tuning": TuningRow,
 }
 """Classes of the records behind a view; behind all others are those of equal settings."""
 
@@ -161,6 +163,7 @@ VIEWS: dict[str, Callable[[Comparison], Table]] = {
     "diverged": diverged_table,
     "evaluation": evaluation_table,
     "time": time_table,
+    "tuning": tuning_table,
     "plan": plan_table,
     "across": across_table,
 }

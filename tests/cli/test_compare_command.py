@@ -137,6 +137,10 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
         (["--filter", "lr>5"], "--filter lr>5: no trial is left of 8"),
         (["--plan", "-1"], "--plan -1: expected a difference above 0, such as 0.005"),
         (["--difference", "0.1"], "--difference: goes with --plan WIDTH"),
+        (
+            ["--view", "tuning"],
+            "--view tuning: nothing was tuned (with tune.grid every arm chooses settings of its own)",
+        ),
         (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
     ],
 )
@@ -172,7 +176,7 @@ def test_check_turns_warnings_into_exit_1(experiment: Path, cli: Command) -> Non
     assert cli("compare").code == 0
 
 
-def test_that_arms_were_tuned_is_said_but_fails_no_check(experiment: Path, cli: Command) -> None:
+def test_that_arms_were_tuned_is_said_but_fails_no_check_and_has_a_view(experiment: Path, cli: Command) -> None:
     fair = ("seeds=6", "grid={}", "model.norm.statistics=population")
     tuned = ("tune.grid={train.lr: [0.1, 1]}", "tune.seeds=[10, 11]")
     assert cli("run", experiment, *SMALL, *fair, *tuned, "--quiet").code == 0
@@ -180,6 +184,15 @@ def test_that_arms_were_tuned_is_said_but_fails_no_check(experiment: Path, cli: 
     checked = cli("compare", name, "--check")
     assert (checked.code, "Careful: tuned: " in " ".join(checked.out.split())) == (0, True)
     assert cli("compare", name, "--filter", "seed<5", "--check").code == 1
+    # The same run has a tuning curve.
+    lines = cli("compare", name, "--view", "tuning").out.splitlines()
+    assert lines[0] == f"{name}: accuracy by number of tries"
+    assert [line.split()[:4] for line in lines[3:7]] == [
+        [tries, "of", "2", arm] for tries in ("1", "2") for arm in ("none", "before")
+    ]
+    (shown,) = cli("compare", name, "--view", "tuning", "--json").json()
+    assert [(row["tries"], row["arm"]) for row in shown["tuning"]][:2] == [(1, "none"), (1, "before")]
+    assert cli("compare", name, "--json").json()[0]["tuning"] == []
 
 
 def test_runs_that_are_named_are_joined_by_their_settings(experiment: Path, cli: Command) -> None:

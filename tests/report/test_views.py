@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from bnexp.analysis.comparison import BestRow, Comparison, Overall, RobustnessRow
+from bnexp.analysis.planning import with_plan
 from bnexp.analysis.stats import wilson_interval
+from bnexp.analysis.tuning_curve import TuningLead, TuningRow
 from bnexp.errors import InputError
 from bnexp.report.table import Table
 from bnexp.report.views import VIEWS, frame, tables, view_table
@@ -51,8 +53,49 @@ def test_the_main_view_is_all_but_time(whole: Comparison) -> None:
     assert titles == ["a run", "Over all grid points", "Each arm at its best", "Robustness", "Diverged trials"]
     assert tables(whole, "best", "a run")[0].title == "a run: each arm at its best"
     assert [table.title for table in tables(whole, "all")][-1] == "Time and cost"
-    unasked = {"evaluation", "sequence", "ladder", "plan", "across"}
+    unasked = {"evaluation", "sequence", "ladder", "plan", "across", "tuning"}
     assert len(tables(whole, "all")) == len(VIEWS.keys() - unasked)
+
+
+TRIED = TuningRow(
+    run="a-run", point={}, arm="before", tries=2, settings=9, seeds=3, validation=0.7, validation_low=0.1,
+    validation_high=0.9, validation_error=0.01, test=0.71, test_low=0.12, test_high=0.91,
+)  # fmt: skip
+
+
+def test_tries_of_a_tuning_have_a_table_and_a_sentence_where_one_arm_needs_fewer(whole: Comparison) -> None:
+    lead = TuningLead("a-run", {}, "before", 1, "none", 9, 0.5)
+    found = replace(whole, tuning=(TRIED,), tuning_leads=(lead,), labels={"before": "with BN"})
+    assert cells(found, "tuning") == {
+        "tries": "2 of 9",
+        "arm": "with BN",
+        "validation accuracy": "0.700 [0.100, 0.900]",
+        "test accuracy": "0.710 [0.120, 0.910]",
+    }
+    (table,) = tables(found, "tuning")
+    said = "n average with BN needs 1 try for what none needs 9 for: a validation accuracy of 0.500."
+    assert f"O{said}" in table.lines
+    other = replace(TRIED, run="b-run", point={"model.depth": 5}, test=None, test_low=None, test_high=None)
+    first = replace(other, run="a-run")
+    lead = replace(lead, point=other.point)
+    (table,) = tables(replace(found, tuning=(first, other), tuning_leads=(lead,)), "tuning")
+    assert table.headers == ("run", "depth", "tries", "arm", "validation accuracy")
+    assert f"a-run, depth 5: o{said}" in table.lines
+    assert "There is no test accuracy, because the tuning had no test images." in table.lines
+    assert frame(found, "tuning").columns[:5].tolist() == ["run", "arm", "tries", "settings", "seeds"]
+
+
+@pytest.mark.parametrize(("tunings", "unit", "other"), [(0, "seeds", "tunings"), (3, "tunings", "seeds")])
+def test_legends_say_what_n_counts(whole: Comparison, tunings: int, unit: str, other: str) -> None:
+    plan = with_plan(replace(whole, tunings=tunings, images=100), 0.01, 0.1)
+    for view, said in {
+        "equal": (f"t interval over the n {unit};", f"paired over {unit},", f"These intervals are about new {unit}."),
+        "overall": (f"below some 30 {unit} it", f"statistics over the {unit} that have all"),
+        "plan": (f"{unit} for ±0.01: how", f"{unit} to settle it", f"All this is about new {unit}."),
+    }.items():
+        text = "\n".join(view_table(plan, view).lines)
+        assert [each for each in said if each not in text] == []
+        assert f"over the n {other}" not in text
 
 
 def test_where_few_images_leave_more_open_than_the_seeds_a_note_says_how_much(comparison: Comparison) -> None:

@@ -59,7 +59,7 @@ def difference_figure(study: Study, comparison: Comparison) -> Figure:
     limits = _limits([row for row, _ in lines], comparison.metric)
     figure, body = new_figure(
         title=study.title,
-        caption=_caption([row for row, _ in lines], limits, len(groups), len(points)),
+        caption=_caption([row for row, _ in lines], comparison.unit, limits, len(groups), len(points)),
         handles=arm_handles(study, arms, markersize=5),
         width=WIDE,
         height=max(1.0, edges[-1]) * LINE + 0.85,
@@ -96,11 +96,11 @@ def _beyond(row: ArmRow, limits: tuple[float, float]) -> list[float]:
     return [value for value in _values(row) if not limits[0] <= value <= limits[1]]
 
 
-def _caption(rows: Sequence[ArmRow], limits: tuple[float, float], shown: int, total: int) -> str:
+def _caption(rows: Sequence[ArmRow], unit: str, limits: tuple[float, float], shown: int, total: int) -> str:
     intervals = [row.difference_low is not None for row in rows if row.difference is not None]
     return join_caption(
         f"showing {shown} of {total} grid points" if shown < total else "",
-        "mark: mean difference, paired over seeds" if rows else "no difference to show yet",
+        f"mark: mean difference, paired over {unit}s" if rows else "no difference to show yet",
         "line: its 95 % interval; the mark is hollow where that contains 0" if any(intervals) else "",
         "one pair shows no interval" if not all(intervals) else "",
         "an arrow: beyond the axis" if any(_beyond(row, limits) for row in rows) else "",

@@ -32,7 +32,7 @@ def ladder_figure(study: Study, comparison: Comparison) -> Figure:
     figure, body = new_figure(
         title=study.title,
         caption=join_caption(
-            f"difference in {words(comparison.metric)}, paired over seeds",
+            f"difference in {words(comparison.metric)}, paired over {comparison.unit}s",
             "line: its 95 % interval; the mark is hollow where that contains 0",
         ),
         handles=handles,

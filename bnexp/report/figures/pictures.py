@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.study import Study, is_number
+from bnexp.analysis.tuned_runs import why_no_tuning
 from bnexp.config.text import listed
 from bnexp.errors import InputError, nearest
 from bnexp.report.figures.curves import curves_figure
@@ -28,6 +29,7 @@ from bnexp.report.figures.probe_layers import (
 )
 from bnexp.report.figures.probe_panels import Probed, make_probed
 from bnexp.report.figures.sweep import sweep_figure, usable_range_figure
+from bnexp.report.figures.tuning_curve import tuning_figure
 from bnexp.report.style import short_keys
 from bnexp.store.checkpoints import IMAGES, Checkpoints
 from bnexp.store.files import replace
@@ -76,7 +78,8 @@ def draw(kind: str, study: Study, comparison: Comparison) -> Figure:
 def pictures(study: Study, comparison: Comparison) -> dict[str, Picture]:
     """Return the pictures that apply, by name.
 
-    These are curves, time, over_<setting>, differences, ladder, ranges, heat_map, misclassified, and those of probes.
+    These are curves, time, over_<setting>, differences, ladder, tuning, ranges, heat_map, misclassified,
+    and those of probes.
 
     Args:
         study: the trials and their curves; with its probes for the pictures of those.
@@ -107,6 +110,9 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
         yield "differences", Picture(partial(difference_figure, study, comparison), paired)
     if comparison.ladder:
         yield "ladder", Picture(partial(ladder_figure, study, comparison), paired)
+    if any(config.tuned for config in study.configs.values()):
+        missing = "" if comparison.tuning else why_no_tuning(study)
+        yield "tuning", Picture(partial(tuning_figure, study, comparison), missing)
     if comparison.robustness:
         yield "ranges", Picture(partial(usable_range_figure, study, comparison), finished)
     if not comparison.data_sets and (crossed := crossed_keys(comparison)):

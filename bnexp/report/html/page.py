@@ -24,6 +24,7 @@ from bnexp.report.comparison_views import usable_text
 from bnexp.report.figures.ladder import ladder_figure
 from bnexp.report.figures.misclassified import misclassified_figure
 from bnexp.report.figures.pictures import probe_figures
+from bnexp.report.figures.tuning_curve import tuning_figure
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
@@ -97,6 +98,14 @@ MISCLASSIFIED = Words(
     "with different seeds differ in many images, too; the last column of the table says in how many.",
 )
 
+TUNING = Words(
+    "Accuracy by number of tries",
+    "Lines of the accuracy of each arm’s best setting over the number of settings tried, with bands.",
+    "Compare the arms at equal numbers of tries, or look how many tries one needs for what the other reaches at the "
+    "end. If a line lies above at every number of tries, its arm wasn’t only tuned better.",
+    "How fast a line rises depends on the settings that were there to try. Validation images choose the setting, so "
+    "their accuracy flatters it; that on test images doesn’t.",
+)
 
 PACKAGE = "bnexp.report.html"
 
@@ -117,6 +126,7 @@ def page(study: Study, comparison: Comparison) -> str:
         verdict=verdict(comparison, study.settings),
         tables=comparison_tables(comparison),
         ladder=svg_uri(ladder_figure(study, comparison)) if comparison.ladder else None,
+        tuning=("tuning", TUNING, svg_uri(tuning_figure(study, comparison))) if comparison.tuning else None,
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
         images=images and [images_table(study, comparison, images.arms), shown_table(study, images)],
         grids=grids and ("misclassified", MISCLASSIFIED, svg_uri(grids)),
@@ -148,7 +158,7 @@ def _plotly() -> str:
 # Tables.
 
 
-ORDER = ("overall", "sequence", "ladder", "equal", "best", "robust", "time", "diverged", "evaluation")
+ORDER = ("overall", "sequence", "ladder", "equal", "best", "tuning", "robust", "time", "diverged", "evaluation")
 """The order of the views on the page: the answer over all grid points comes first."""
 
 

@@ -131,12 +131,8 @@ def _numbers(row: Overall, comparison: Comparison) -> str:
     ends = in_print(interval(metric, row.difference_low, row.difference_high, sign=True))
     p = p_value(row.p).text
     p = f"p\u00a0{p[0]}\u00a0{p[1:]}" if p.startswith("<") else f"p\u00a0=\u00a0{p}"
-    pairs = f"paired over {row.seeds} {_units(comparison)} (better in {row.better}, {p})"
+    pairs = f"paired over {row.seeds} {comparison.unit}s (better in {row.better}, {p})"
     return f"{sentence}, 95\u00a0% interval {ends}, {pairs}."
-
-
-def _units(comparison: Comparison) -> str:
-    return "tunings" if comparison.tunings else "seeds"
 
 
 def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
@@ -150,7 +146,7 @@ def _doubts(row: Overall, comparison: Comparison) -> Iterator[str]:
         yield "The interval contains zero: either arm may be the better one."
     elif row.seeds < FEWEST_SEEDS:
         more = f"{'tune.studies' if comparison.tunings else 'seeds'}: {FEWEST_SEEDS}"
-        yield f"With {row.seeds} {_units(comparison)} no exact p can fall below 0.05. Ask for more with {more}."
+        yield f"With {row.seeds} {comparison.unit}s no exact p can fall below 0.05. Ask for more with {more}."
     else:
         yield "The interval and the exact test disagree about whether there is a difference. More seeds would tell."
 

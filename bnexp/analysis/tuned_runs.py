@@ -1,0 +1,85 @@
+"""The tuning curves of runs whose arms chose settings of their own: from the runs in which they tried them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bnexp.analysis.choices import CHOSEN_BY, Search, searches
+from bnexp.analysis.comparison import Comparison
+from bnexp.analysis.joining import arm_names
+from bnexp.analysis.study import Study
+from bnexp.analysis.tuning_curve import Tried, Tuning, TuningLead, TuningRow, tuning_lead, tuning_rows
+from bnexp.config.experiment import search_config
+from bnexp.config.sweep import Point
+from bnexp.errors import InputError
+from bnexp.plan import run_name
+from bnexp.store.reader import RunRecord, finished_run
+
+
+def with_tuning(comparison: Comparison, study: Study) -> Comparison:
+    """Return the comparison with the tuning curves of its arms, and which of them need fewer tries than others.
+
+    They are of every run that tuned and whose search is still there, at the arms and grid points of the study.
+    """
+    rows, leads = list[TuningRow](), list[TuningLead]()
+    for here in _tunings(study):
+        rows += sorted((row for tuning in here for row in tuning_rows(tuning)), key=lambda row: row.tries)
+        leads += _leads(here, comparison.baseline)
+    return replace(comparison, tuning=tuple(rows), tuning_leads=tuple(leads))
+
+
+def why_no_tuning(study: Study) -> str:
+    """Say why a study has no tuning curves."""
+    if not (missing := [_search_path(study, run) for run, config in study.configs.items() if config.tuned]):
+        return "nothing was tuned (with tune.grid every arm chooses settings of its own)"
+    return f"{missing[0]}, where the arms tried their settings, isn't there or has changed; bnexp run restores it"
+
+
+def _tunings(study: Study) -> Iterator[list[Tuning]]:
+    """Yield what the arms tried, in the order of the study, for each run and each grid point of it."""
+    names = arm_names(list(study.configs), list(study.configs.values()))
+    keys = dict.fromkeys(key for config in study.configs.values() if config.tuned for key in config.swept)
+    for (run, config), arms in zip(study.configs.items(), names, strict=True):
+        record = _search(study, run) if config.tuned else None
+        tried: dict[tuple[str, str], list[Tried]] = {}
+        for search in searches(config, record) if record else ():
+            if not search.candidates.empty:
+                tried.setdefault((arms[search.arm], repr(search.point)), []).append(_accuracies(search))
+        for point in _points(study, run):
+            whole = {key: point.get(key) for key in keys}
+            found = [(arm, tried.get((arm, repr(point)))) for arm in study.arms]
+            yield [Tuning(run, whole, arm, tuple(studies)) for arm, studies in found if studies]
+
+
+def _points(study: Study, run: str) -> list[Point]:
+    """Return the grid points of a run that trials of the study are of."""
+    config, trials = study.configs[run], study.trials
+    cell = trials.loc[trials["run"] == run, "number"] // len(config.seeds)
+    return [config.points()[place] for place in sorted(set(cell // len(config.arms)))]
+
+
+def _search(study: Study, run: str) -> RunRecord | None:
+    """Return the run in which the arms of another one tried their settings; None where it isn't there as it was."""
+    try:
+        return finished_run(_search_path(study, run))
+    except InputError:  # of another format
+        return None
+
+
+def _search_path(study: Study, run: str) -> Path:
+    return study.records[run].path.parent / run_name(search_config(study.configs[run]))
+
+
+def _accuracies(search: Search) -> Tried:
+    validation_SN, test_SN = (
+        search.candidates.pivot(index="seed", columns="point", values=column).to_numpy(dtype=float)
+        for column in (CHOSEN_BY, "final_test_accuracy")
+    )
+    return Tried(validation_SN, test_SN)
+
+
+def _leads(tunings: Sequence[Tuning], baseline: str) -> Iterator[TuningLead]:
+    """Yield for each arm whether it needs fewer tries than the baseline, or the baseline fewer than it."""
+    for base in (tuning for tuning in tunings if tuning.arm == baseline):
+        for other in (tuning for tuning in tunings if tuning.arm != baseline):
+            yield from filter(None, (tuning_lead(other, base), tuning_lead(base, other)))
