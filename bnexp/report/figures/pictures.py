@@ -112,7 +112,7 @@ def _results(study: Study, comparison: Comparison) -> Iterator[tuple[str, Pictur
         yield "ladder", Picture(partial(ladder_figure, study, comparison), paired)
     if any(config.tuned for config in study.configs.values()):
         missing = "" if comparison.tuning else why_no_tuning(study)
-        yield "tuning", Picture(partial(tuning_figure, study, comparison), missing)
+        yield "tuning", Picture(partial(tuning_figure, study, comparison, study.title), missing)
     if comparison.robustness:
         yield "ranges", Picture(partial(usable_range_figure, study, comparison), finished)
     if not comparison.data_sets and (crossed := crossed_keys(comparison)):

@@ -17,7 +17,7 @@ MOST_PLACES = 4
 """Grid points, of all runs together, with panels of their own."""
 
 
-def tuning_figure(study: Study, comparison: Comparison) -> Figure:
+def tuning_figure(study: Study, comparison: Comparison, title: str) -> Figure:
     """Return the figure: a line per arm with the band of what 95 % of the searches find, a row per grid point."""
     rows = comparison.tuning
     places = distinct((row.run, row.point) for row in rows)
@@ -30,7 +30,7 @@ def tuning_figure(study: Study, comparison: Comparison) -> Figure:
             for (run, point), measure in product(shown, measures)
         ],
         len(measures),
-        title=study.title,
+        title=title,
         caption=_caption(comparison, len(shown), len(places)),
         handles=arm_handles(study, {row.arm for row in rows}, markersize=4),
         xlabel="settings tried",

@@ -126,7 +126,7 @@ def page(study: Study, comparison: Comparison) -> str:
         verdict=verdict(comparison, study.settings),
         tables=comparison_tables(comparison),
         ladder=svg_uri(ladder_figure(study, comparison)) if comparison.ladder else None,
-        tuning=("tuning", TUNING, svg_uri(tuning_figure(study, comparison))) if comparison.tuning else None,
+        tuning=("tuning", TUNING, svg_uri(tuning_figure(study, comparison, title=""))) if comparison.tuning else None,
         networks=[(name, WORDS[name], svg_uri(figure)) for name, figure in probe_figures(study, title="")],
         images=images and [images_table(study, comparison, images.arms), shown_table(study, images)],
         grids=grids and ("misclassified", MISCLASSIFIED, svg_uri(grids)),

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.figure import Figure
 
-from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.tuning_curve import Tried, Tuning, TuningLead, TuningRow, tuning_rows
 from bnexp.report.figures.tuning_curve import MOST_PLACES, tuning_figure
 from tests.report.figures.made_up import arms_of, caption, comparison_of, faults
@@ -21,11 +20,7 @@ def rows(depth: int | None = None) -> list[TuningRow]:
 
 
 def figure_of(tuning: list[TuningRow]) -> Figure:
-    return tuning_figure(arms_of(*BEST), replace(compared(tuning), tuning_leads=(LEAD,)))
-
-
-def compared(tuning: list[TuningRow]) -> Comparison:
-    return comparison_of([], tuning=tuple(tuning))
+    return tuning_figure(arms_of(*BEST), comparison_of([], tuning=tuple(tuning), tuning_leads=(LEAD,)), "A title")
 
 
 def test_lines_go_through_the_expected_best_on_validation_and_on_test_images() -> None:

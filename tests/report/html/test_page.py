@@ -17,6 +17,7 @@ import pytest
 
 from bnexp.analysis.misclassified import misclassified
 from bnexp.analysis.study import Study
+from bnexp.analysis.tuning_curve import Tried, Tuning, tuning_rows
 from bnexp.config.data import DataSettings
 from bnexp.config.model import ModelSettings
 from bnexp.config.trial import TrialSettings
@@ -24,6 +25,7 @@ from bnexp.report.figures.pictures import PROBE_FIGURES
 from bnexp.report.html.charts import chart_data
 from bnexp.report.html.page import (
     MISCLASSIFIED,
+    TUNING,
     WORDS,
     baseline_table,
     comparison_tables,
@@ -347,6 +349,16 @@ def test_every_picture_of_a_probe_has_words_and_is_part_of_the_page() -> None:
     sources = [attributes["src"] or "" for attributes in parsed.all("img")]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "Inside" not in Parsed(page_of(study())).visible
+
+
+def test_tries_of_a_tuning_have_a_picture_a_table_and_a_definition() -> None:
+    made = study()
+    tried = Tried(np.linspace(0.1, 0.9, 8)[None], np.full((1, 8), np.nan))
+    rows = tuple(row for arm in made.arms for row in tuning_rows(Tuning(made.name, {}, arm, (tried,))))
+    html = page(made, replace(compared(made), tuning=rows))
+    assert TUNING.trap in html
+    assert f'alt="{TUNING.kind}"' in html
+    assert TUNING.trap not in page(made, compared(made))
 
 
 def test_misclassified_images_have_a_section_with_counts_a_picture_and_their_numbers(tmp_path: Path) -> None:
