@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bnexp.analysis.choices import CHOSEN_BY, Search, searches
+from bnexp.analysis.choices import CHOSEN_BY, Search, each_search
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.joining import arm_names
 from bnexp.analysis.study import Study
 from bnexp.analysis.tuning_curve import Tried, Tuning, TuningLead, TuningRow, tuning_lead, tuning_rows
-from bnexp.config.experiment import search_config
+from bnexp.config.experiment import searches
 from bnexp.config.sweep import Point
 from bnexp.errors import InputError
 from bnexp.plan import run_name
@@ -30,9 +30,11 @@ def with_tuning(comparison: Comparison, study: Study) -> Comparison:
 
 def why_no_tuning(study: Study) -> str:
     """Say why a study has no tuning curves."""
-    if not (missing := [_search_path(study, run) for run, config in study.configs.items() if config.tuned]):
-        return "nothing was tuned (with tune.grid every arm chooses settings of its own)"
-    return f"{missing[0]}, where the arms tried their settings, isn't there or has changed; bnexp run restores it"
+    paths = [path for run, config in study.configs.items() if config.tuned for path in _search_paths(study, run)]
+    if not paths:
+        return "nothing was tuned (with tune.grid or tune.sample every arm chooses settings of its own)"
+    missing = next((path for path in paths if not _finished(path)), paths[0])
+    return f"{missing}, where the arms tried their settings, isn't there or has changed; bnexp run restores it"
 
 
 def _tunings(study: Study) -> Iterator[list[Tuning]]:
@@ -40,9 +42,10 @@ def _tunings(study: Study) -> Iterator[list[Tuning]]:
     names = arm_names(list(study.configs), list(study.configs.values()))
     keys = dict.fromkeys(key for config in study.configs.values() if config.tuned for key in config.swept)
     for (run, config), arms in zip(study.configs.items(), names, strict=True):
-        record = _search(study, run) if config.tuned else None
+        records = [_finished(path) for path in _search_paths(study, run)] if config.tuned else []
+        there = [record for record in records if record]
         tried: dict[tuple[str, str], list[Tried]] = {}
-        for search in searches(config, record) if record else ():
+        for search in each_search(config, *there) if records and len(there) == len(records) else ():
             if not search.candidates.empty:
                 tried.setdefault((arms[search.arm], repr(search.point)), []).append(_accuracies(search))
         for point in _points(study, run):
@@ -58,16 +61,17 @@ def _points(study: Study, run: str) -> list[Point]:
     return [config.points()[place] for place in sorted(set(cell // len(config.arms)))]
 
 
-def _search(study: Study, run: str) -> RunRecord | None:
-    """Return the run in which the arms of another one tried their settings; None where it isn't there as it was."""
+def _search_paths(study: Study, run: str) -> list[Path]:
+    """Return the folders of the runs in which the arms of another one tried their settings."""
+    return [study.records[run].path.parent / run_name(search) for search in searches(study.configs[run])]
+
+
+def _finished(path: Path) -> RunRecord | None:
+    """Return the run in a folder; None where it isn't there as it was."""
     try:
-        return finished_run(_search_path(study, run))
+        return finished_run(path)
     except InputError:  # of another format
         return None
-
-
-def _search_path(study: Study, run: str) -> Path:
-    return study.records[run].path.parent / run_name(search_config(study.configs[run]))
 
 
 def _accuracies(search: Search) -> Tried:

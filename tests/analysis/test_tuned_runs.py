@@ -11,7 +11,7 @@ from bnexp.analysis.choices import choose
 from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study, study_of
 from bnexp.analysis.tuned_runs import why_no_tuning, with_tuning
-from bnexp.config.experiment import final_config, search_config
+from bnexp.config.experiment import final_config, searches
 from bnexp.plan import Trial
 from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.reader import RunRecord
@@ -33,11 +33,12 @@ def tuned(make_folder) -> Callable[..., tuple[RunRecord, RunRecord]]:
     def make(measure: Callable[[Trial], float] = accuracy, **raw: Any) -> tuple[RunRecord, RunRecord]:
         config = experiment(**{"arms": ["none", "before"], "data": {"name": "digits"}, "tune": TUNE, "seeds": 6} | raw)
         ended = {"environment": {"ended": "2026-01-01"}}
-        search = make_folder(accuracy=measure, **ended, **search_config(config).model_dump())
-        for name in (*SUMMARIES, PICTURE):
-            (search.path / name).touch()
-        final = final_config(config, choose(config, search))
-        return search, make_folder(**ended, **final.model_dump())
+        found = [make_folder(accuracy=measure, **ended, **stage.model_dump()) for stage in searches(config)]
+        for search in found:
+            for name in (*SUMMARIES, PICTURE):
+                (search.path / name).touch()
+        final = final_config(config, choose(config, *found))
+        return found[0], make_folder(**ended, **final.model_dump())
 
     return make
 
@@ -77,6 +78,17 @@ def test_every_study_of_a_tuning_counts(tuned) -> None:
     assert (last.validation_low, last.validation_high) == pytest.approx((0.8, 1.0))
 
 
+def test_every_study_has_draws_of_its_own(tuned) -> None:
+    tune = {"sample": {LR: {"uniform": [0.1, 0.9]}}, "trials": 4, "seeds": 2, "studies": 3}
+    search, run = tuned(lambda trial: trial.point[LR], arms=["none"], tune=tune)
+    draws = [experiment(data={"name": "digits"}, tune=tune, seeds=6).tune.candidates(study) for study in range(3)]
+    *_, last = curves(run).tuning
+    best = [max(draw[LR] for draw in study) for study in draws]
+    assert (last.tries, last.validation) == (4, pytest.approx(sum(best) / 3))
+    shutil.rmtree(search.path)
+    assert curves(run).tuning == ()
+
+
 def test_grid_points_have_curves_of_their_own_as_far_as_they_are_compared(tuned) -> None:
     _, run = tuned(grid={DEPTH: [2, 3]})
     rows = curves(run).tuning
@@ -97,7 +109,7 @@ def test_without_a_tuning_or_its_search_there_is_no_curve(tuned, make_folder) ->
     untuned = make_folder(environment={})
     assert curves(untuned).tuning == ()
     assert why_no_tuning(study_of([untuned])) == (
-        "nothing was tuned (with tune.grid every arm chooses settings of its own)"
+        "nothing was tuned (with tune.grid or tune.sample every arm chooses settings of its own)"
     )
     (search.path / SUMMARIES[0]).unlink()
     assert curves(run).tuning == ()

@@ -139,7 +139,7 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
         (["--difference", "0.1"], "--difference: goes with --plan WIDTH"),
         (
             ["--view", "tuning"],
-            "--view tuning: nothing was tuned (with tune.grid every arm chooses settings of its own)",
+            "--view tuning: nothing was tuned (with tune.grid or tune.sample every arm ",
         ),
         (["--sort", "menn"], "menn: no such column (nearest: mean); there are arm, baseline, n, mean, low, high,"),
     ],
