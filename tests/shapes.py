@@ -44,7 +44,10 @@ class _Check:
 
     def __call__(self, function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         given = kind(args), kind(named)
-        new = given not in self._seen
+        try:
+            new = given not in self._seen
+        except TypeError:  # sizes that stand for any, in a network that is traced, can't be remembered
+            return self._in_full(function, function)(*args, **named)
         result = (self._in_full(function, function) if new else function)(*args, **named)
         both = given, kind(result)
         if both not in self._seen:
@@ -70,8 +73,7 @@ class _Check:
 def kind(value: object) -> Hashable:
     """Return all that a check depends on: types and shapes, and the values that an annotation may list."""
     if isinstance(value, torch.Tensor | np.ndarray):
-        # Sizes that stand for any, in a network that is traced, can't be remembered.
-        return (type(value), value.dtype, value.shape) if all(type(size) is int for size in value.shape) else object()
+        return type(value), value.dtype, value.shape
     if isinstance(value, tuple | list | set | frozenset):
         return type(value), *map(kind, value)
     if isinstance(value, Mapping):

@@ -120,8 +120,8 @@ def test_a_fault_in_a_probe_is_found(fault: Callable[[torch.Tensor], object], mo
 @pytest.mark.parametrize(
     ("family", "special"),
     [
-        ("mlp", {"precision": "tf32"}),
         ("mlp", {"model": {"norm": {"freeze_at": 3}}}),
+        pytest.param("mlp", {"precision": "tf32"}, marks=pytest.mark.slow),
         pytest.param("vgg", {"precision": "bf16", "augment": "flip_crop_cutout"}, marks=pytest.mark.slow),
         pytest.param("resnet", {"precision": "fp64", "optimizer": "adam"}, marks=pytest.mark.slow),
         pytest.param("rnn", {"sampling": "by_class"}, marks=pytest.mark.slow),

@@ -6,7 +6,7 @@ import pytest
 
 from bnexp.config.model import ActivationName
 from bnexp.config.norm import NORMS
-from tests.helpers import pairwise
+from tests.helpers import pairwise, thinned
 from tests.nn.plain import assert_equals_plain, takes
 from tests.nn.test_plain_layers import FAMILIES as EVERY_FAMILY
 from tests.nn.test_plain_layers import IMAGE
@@ -59,8 +59,11 @@ def test_with_learned_scalars_it_does_too(family: str, depth: int, scheme: str) 
 
 @pytest.mark.parametrize(
     ("family", "weights", "activation", "norm", "bias"),
-    pairwise(
-        FAMILIES, ["standardized", "scaled"], get_args(ActivationName), ["none", "before", "layer"], ["auto", False]
+    thinned(
+        pairwise(
+            FAMILIES, ["standardized", "scaled"], get_args(ActivationName), ["none", "before", "layer"], ["auto", False]
+        ),
+        2,
     ),
 )
 def test_with_standardized_weights_it_does_too(

@@ -101,8 +101,7 @@ def test_one_probe_changes_no_bit(name: str, when: tuple[dict[str, Any], list[in
         "mlp",
         "population",
         "rnn",
-        "vgg",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet", "whitening")),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg", "resnet", "whitening")),
     ],
 )
 def test_all_probes_at_once_change_no_bit(name: str) -> None:

@@ -81,7 +81,7 @@ def shown(progress: Progress) -> tuple[object, ...]:
     return repr(replace(progress.record, seconds=0)), progress.ended  # as text, so that NaN equals NaN
 
 
-SLOW = ("whitened resnet", "fixup")
+SLOW = ("whitened resnet", "fixup", "nadam", "rmsprop that overshoots")
 
 
 @pytest.mark.parametrize(

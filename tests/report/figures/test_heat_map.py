@@ -171,8 +171,11 @@ def test_some_of_many_slanted_values_are_written() -> None:
 @pytest.mark.parametrize(
     ("across", "up", "arms"),
     [
-        *[(2, 2, 9), (16, 16, 2), (100, 1, 2)],
-        *[pytest.param(*size, marks=pytest.mark.slow) for size in ((1, 1, 1), (10, 10, 3), (32, 4, 4), (1, 100, 2))],
+        *[(2, 2, 9), (100, 1, 2)],
+        *[
+            pytest.param(*size, marks=pytest.mark.slow)
+            for size in ((16, 16, 2), (1, 1, 1), (10, 10, 3), (32, 4, 4), (1, 100, 2))
+        ],
     ],
 )
 def test_nothing_overlaps(across: int, up: int, arms: int) -> None:

@@ -157,7 +157,7 @@ def test_the_title_is_the_question_or_else_the_name() -> None:
     assert "a-run" in words(draw("curves", study_of(TABLES, question=""), comparison_of([])))
 
 
-@pytest.mark.parametrize("name", combined(ODD_NAMES, fast=3))
+@pytest.mark.parametrize("name", combined(ODD_NAMES, fast=6))
 def test_any_name_is_shown_as_it_is_and_nothing_overlaps(name: str) -> None:
     arms = ("none", name)
     trials, curves = run_tables(np.full((2, 2, 2, 3), 0.5), arms)
