@@ -56,9 +56,25 @@ class _BatchNorm1d(_BatchNorm):
 
 class _LayerNorm(nn.LayerNorm):
     def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
-        y_KBC = F.layer_norm(x_KBC, self.normalized_shape, eps=self.eps)
-        y_KBC = y_KBC if self.weight is None else y_KBC * self.weight[:, None]
-        return y_KBC if self.bias is None else y_KBC + self.bias[:, None]
+        return _scale_and_shift(self, F.layer_norm(x_KBC, self.normalized_shape, eps=self.eps))
+
+
+class _GroupNorm(nn.GroupNorm):
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        y_NC = F.group_norm(x_KBC.flatten(0, 1), self.num_groups, eps=self.eps)
+        return _scale_and_shift(self, y_NC.view(x_KBC.shape))
+
+
+class _RMSNorm(nn.RMSNorm):
+    def forward(self, x_KBC: Float[Tensor, "K B C"]) -> Float[Tensor, "K B C"]:
+        return _scale_and_shift(self, F.rms_norm(x_KBC, self.normalized_shape, eps=self.eps))
+
+
+def _scale_and_shift(norm: nn.LayerNorm | nn.GroupNorm | nn.RMSNorm, x_KBC: Tensor) -> Tensor:
+    """Return γ x + β with the stacked tensors (K, C) that a layer has."""
+    y_KBC = x_KBC if norm.weight is None else x_KBC * norm.weight[:, None]
+    shift_KC = getattr(norm, "bias", None)
+    return y_KBC if shift_KC is None else y_KBC + shift_KC[:, None]
 
 
 class _Placed(Placed):
@@ -80,6 +96,8 @@ LAYERS: Mapping[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: _BatchNorm1d,
     SlicedBatchNorm: _BatchNorm1d,
     nn.LayerNorm: _LayerNorm,
+    nn.GroupNorm: _GroupNorm,
+    nn.RMSNorm: _RMSNorm,
     Placed: _Placed,
     OwnDropout: _Dropout,
 }

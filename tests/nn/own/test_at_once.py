@@ -48,14 +48,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "population": ({"model.norm.statistics": "population"}, {}),
     "norm alone": ({}, {"only": "norm"}),
     "micro-batches": ({"model.norm.kind": "batch"}, {"accumulate": 2}),
+    "statistics of images": ({}, {"momentum": 0.9}),
 } | {kind: ({"model.norm.kind": kind}, {"momentum": 0.9}) for kind in KINDS}
 """Settings of an arm, and of its training."""
+NETWORKS = {"statistics of images": "group_and_rms_norm"}
+"""In place of Perceptron."""
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_trials_at_once_equal_trials_in_turn_and_alone(name: str) -> None:
     arm, train = CASES[name]
-    group = two_rates("Perceptron", arm, **train)
+    group = two_rates(NETWORKS.get(name, "Perceptron"), arm, **train)
     data = made_up_data(group)
     assert len(GroupTrainState(group, data).shards) == 1
     together = [each.record for each in finished(group, data)]
@@ -72,6 +75,7 @@ CHAINS = {
     "perceptron": True,
     "no_norm": True,
     "Perceptron": True,
+    "group_and_rms_norm": True,
     "Small": False,  # convolutions, a buffer of its own
     "rows_of_tokens": False,  # linear layers over tokens
     "AddsWhatItNormalises": False,

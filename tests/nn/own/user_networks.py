@@ -56,6 +56,13 @@ class Perceptron(nn.Module):
         return logits
 
 
+def group_and_rms_norm(width: int = 6, classes: int = 3, pixels: int = 16) -> nn.Sequential:
+    """Return a perceptron with two kinds of norm that take statistics of each image."""
+    first = [nn.Linear(pixels, width), nn.GroupNorm(2, width), nn.ReLU()]
+    second = [nn.Linear(width, width, bias=False), nn.RMSNorm(width), nn.Tanh()]
+    return nn.Sequential(nn.Flatten(), *first, *second, nn.Linear(width, classes))
+
+
 def vgg11(width: int = 2, classes: int = 3, side: int = 4) -> nn.Sequential:
     """Return VGG-11 for small images, pooled where there is still something to pool."""
     layers: list[nn.Module] = []
