@@ -141,7 +141,7 @@ def _listed(run: RunRecord) -> Listed:
     size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file() and not path.is_symlink())
     entry = Listed(run.path.name, str(run.path), "damaged", bytes=size)
     try:
-        found = compare_run(run) if run.finished else None
+        found = compare_run(run) if run.finished and not run.warnings else None
         return replace(
             entry,
             **(_result(found) if found else {}),

@@ -46,6 +46,11 @@ def test_where_arms_choose_first_the_trials_of_the_choice_come_next(experiment: 
     }
 
 
+def test_quiet_prints_no_line(experiment: Path, cli: Command) -> None:
+    result = cli("run", experiment, "--dry-run", "--quiet")
+    assert (result.code, result.out, result.err) == (0, "", "")
+
+
 def test_what_is_wrong_is_said_before_any_line(experiment: Path, cli: Command) -> None:
     result = cli("run", experiment, "train.lr=-1", "--dry-run")
     assert (result.code, result.out) == (2, "")
