@@ -9,7 +9,8 @@ import numpy as np
 PREDICTIONS = "predictions"
 """Name of the array in a snapshot with the classes that trials which end there predict for the test images."""
 
-OutcomeKind = Literal["completed", "diverged", "failed"]
+OutcomeKind = Literal["completed", "diverged", "failed", "stopped"]
+"""stopped: successive halving trained it no further."""
 
 MEASURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss", "test_accuracy")
 """What is measured at every record, in evaluation mode; accuracies are fractions in [0, 1]."""

@@ -158,6 +158,7 @@ class Tally:
         """Take an event in."""
         if event.failure:
             self._ended.update(event.job.group.numbers)
+        self._ended.update(event.stopped)
         self._last = news(event)
         if event.progress is None:
             return
@@ -249,6 +250,8 @@ def news(event: "Event") -> str:
         return f"{counted(len(event.job.group.trials), 'trial')} {event.reason}; going on with {sizes}"
     if event.failure:
         return f"failed: {event.failure.strip().splitlines()[-1]}"
+    if event.stopped:
+        return "others are ahead of those that were stopped"
     if event.progress is None:
         return event.activity
     activity = f"  {event.activity}" if event.activity else ""

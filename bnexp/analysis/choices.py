@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bnexp.analysis.comparison import BestRow
 from bnexp.analysis.conditions import Cell, Condition
+from bnexp.analysis.halving import STOPPED
 from bnexp.analysis.pairing import FINISHED, INACTIVE, balanced, grid_points, paired_fields
 from bnexp.analysis.stats import ROUNDING, first_reached, mean_interval
 from bnexp.analysis.study import Study, bounds, chosen_by, is_number, lower_is_better, units
@@ -160,7 +161,8 @@ def choose(config: ExperimentConfig, *runs: RunRecord) -> tuple[Choice, ...]:
             raise BnexpError(f"{path}: no trial of {arm} has finished, so there is nothing to choose from")
         order = [_order(each, config.tune.options) for each in search.combinations]
         number, how = _chosen(search.candidates, order.__getitem__)
-        how["left_out"] = search.planned - how["tried"]
+        how["left_out"] = search.planned - how["tried"] - search.stopped
+        how |= {"stopped": search.stopped, "epochs": search.epochs}
         values = {key: search.combinations[number][key] for key in config.tune.options}
         found.append(Choice(arm=search.arm, point=search.point, study=search.study, values=values, **how))
     return tuple(found)
@@ -179,6 +181,10 @@ class Search:
     """Every grid point of that run."""
     planned: int
     """How many of them are of this search; those with which the arm trains the same count once."""
+    stopped: int
+    """How many of these were stopped early, with all their tuning seeds; see halving."""
+    epochs: int
+    """Epochs that all trials of this search trained."""
     candidates: pd.DataFrame
     """The finished trials of those that can be compared, each with the same tuning seeds; see balanced. `point` is the
     number of the combination, and `chosen_by` what is compared: the larger, the better."""
@@ -195,9 +201,12 @@ def each_search(config: ExperimentConfig, *runs: RunRecord) -> Iterator[Search]:
             tried = [_tried(config, stage, arm, point, results) for _, stage, _, results in stages]
             for study in range(config.tune.studies):
                 run, _, combinations, _ = stages[study % len(stages)]  # one for each study, or for all
-                finished, planned = tried[study % len(stages)]
-                mine = finished[finished["seed"].isin(config.tune.seeds_of(study))]
-                yield Search(arm, point, study, run, combinations, planned, balanced(mine))
+                ended, planned = tried[study % len(stages)]
+                mine = ended[ended["seed"].isin(config.tune.seeds_of(study))]
+                stopped = set(mine.loc[mine["outcome"] == STOPPED, "point"])
+                candidates = balanced(mine[~mine["point"].isin(stopped)])
+                epochs = int(mine["epochs"].sum())
+                yield Search(arm, point, study, run, combinations, planned, len(stopped), epochs, candidates)
 
 
 def _tried(
@@ -216,15 +225,19 @@ def _tried(
 
 
 def _results(stage: ExperimentConfig, run: RunRecord, tune: TuneSettings) -> pd.DataFrame:
-    """Return the finished trials with `point`, the grid point's number, and `chosen_by`: the larger, the better."""
-    trials = run.trials[run.trials["outcome"].isin(FINISHED) & run.trials[CHOSEN_BY].notna()]
+    """Return the trials that finished or were stopped.
+
+    They have `point`, the grid point's number, `epochs` that they trained, and `chosen_by`: the larger, the better.
+    """
+    trials = run.trials[run.trials["outcome"].isin((*FINISHED, STOPPED)) & run.trials[CHOSEN_BY].notna()]
     per_point = len(stage.arms) * len(stage.seeds)  # trials are numbered grid point by grid point
     chosen_by = trials[CHOSEN_BY]
     if tune.by != "accuracy":  # steps; those that never got there, or diverged, take the longest
         there = first_reached(run.curves, "val_accuracy", tune.threshold)["step"].reindex(trials["trial"])
         there = there.set_axis(trials.index).mask(trials["outcome"] == "diverged")
         chosen_by = -there.fillna(run.curves["step"].max())
-    return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by)
+    epochs = run.curves.groupby("trial")["epoch"].max().reindex(trials["trial"]).set_axis(trials.index)
+    return trials.assign(point=trials["trial"] // per_point, chosen_by=chosen_by, epochs=epochs)
 
 
 def _effects(config: ExperimentConfig, arm: str, point: Point, grid: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
@@ -302,6 +315,8 @@ def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
         lost.append(f"by {_range(seeds)} of {planned} seeds")
     if lost:
         said.append(f"chosen {' '.join(lost)} because trials failed")
+    if halted := {each.stopped for each in choices} - {None, 0}:
+        said.append(f"{_range(halted)} were stopped early")
     if ties:
         tried = [each.tried for each in choices]
         among = f"{_range(tried)} {'value' if set(tried) == {1} else 'values'}"

@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 
 from bnexp.config.base import written_as
 from bnexp.config.data import DATASETS
+from bnexp.config.halving import Halving, plan_halving
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
@@ -83,6 +84,8 @@ class ExperimentConfig(TrialSettings):
     more_seeds: MoreSeeds | None = None
     """The plan to add seeds, which `seeds: {from, to, until}` makes; null = none are added."""
     tune: TuneSettings = TuneSettings()
+    halving: Halving | None = None
+    """The plan to stop trials early, which `tune.halve` makes for the run that chooses; null = all train to the end."""
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
@@ -248,6 +251,18 @@ class ExperimentConfig(TrialSettings):
         return self
 
     @model_validator(mode="after")
+    def _can_be_halved(self) -> Self:
+        if not self.tune.halve:
+            return self
+        keys = (*self.swept, *self.tune.options, *(key for overrides in self.arms.values() for key in overrides))
+        if self.train.steps or any(below(length, key) for key in keys for length in ("train.epochs", "train.steps")):
+            raise ValueError(
+                "tune.halve: compares trials after equal numbers of epochs; write one train.epochs for all"
+            )
+        plan_halving(self.tune, self.train.total_steps(1))
+        return self
+
+    @model_validator(mode="after")
     def _more_seeds_go_on(self) -> Self:
         plan = self.more_seeds
         if plan and (len(self.seeds) not in plan.looks or self.seeds != tuple(range(len(self.seeds)))):
@@ -309,11 +324,13 @@ def searches(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
 
     Values in a grid need one for all studies, which differ in their seeds; draws differ, so each study has its own.
     """
-    tune, common = config.tune, {"more_seeds": None, "tune": TuneSettings(), "tuned": (), "probes": ()}
+    tune = config.tune
+    common: dict[str, Any] = {"more_seeds": None, "tune": TuneSettings(), "tuned": (), "probes": ()}
     if not tune.sample:
         tried: dict[str, Any] = {"grid": {**config.grid, **tune.grid}, "seeds": tune.all_seeds}
         return (config.model_copy(update={"name": f"{config.name}.tuning", **tried, **common}),)
     found = []
+    common["halving"] = plan_halving(tune, config.train.total_steps(1))
     for study in range(tune.studies):
         rows = [row | draw for row in points({}, config.zip) for draw in tune.candidates(study)]
         tried = {"zip": {key: tuple(row[key] for row in rows) for key in rows[0]}, "seeds": tune.seeds_of(study)}

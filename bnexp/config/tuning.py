@@ -47,6 +47,9 @@ class TuneSettings(Settings):
     list. Every arm tries the same draws."""
     trials: Annotated[Count, Field(le=MOST_DRAWS)] | None = None
     """How many draws of `sample` each arm tries at each grid point, with each of the tuning seeds."""
+    halve: Annotated[Count, Field(ge=2)] | None = None
+    """Successive halving: after 1/`halve` of `train.epochs`, and before that after 1/`halve`², … of them, only the best
+    1/`halve` of an arm's draws train on. 3 is usual; null = all draws train to the end."""
     seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds, json_schema_input_type=SeedsAsWritten)] = (
         FIRST_TUNING_SEED,
         FIRST_TUNING_SEED + 1,
@@ -69,6 +72,10 @@ class TuneSettings(Settings):
             raise ValueError("sample needs the number of draws; write trials: 32")
         if self.trials and not self.sample:
             raise ValueError("trials is the number of draws of sample, which is missing; write sample, or no trials")
+        if self.halve and not self.sample:
+            raise ValueError("halve stops draws of sample, which is missing; write sample, or no halve")
+        if self.halve and self.by != "accuracy":
+            raise ValueError("halve keeps the highest accuracies, which isn't what by: steps looks for; take one out")
         for study in range(self.studies):
             self.candidates(study)  # where there aren't enough, this says so
         return self
@@ -106,7 +113,7 @@ class TuneSettings(Settings):
         return tuple(seed for study in range(self.studies) for seed in self.seeds_of(study))
 
 
-HOW_CLOSE = ("tried", "left_out", "seeds", "ties", "lead")
+HOW_CLOSE = ("tried", "left_out", "stopped", "epochs", "seeds", "ties", "lead")
 """Keys of a choice that tell how it came about, and don't change what is trained."""
 
 
@@ -125,6 +132,10 @@ class Choice(Settings):
     training count once."""
     left_out: Size | None = None
     """Number of further values with which too few tuning seeds finished to be candidates."""
+    stopped: Size | None = None
+    """Number of further values that `tune.halve` stopped early."""
+    epochs: Size | None = None
+    """Epochs that all trials of the arm trained for this choice."""
     seeds: Count | None = None
     """Number of tuning seeds that chose: those that finished with every candidate."""
     ties: Count | None = None

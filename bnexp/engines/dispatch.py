@@ -85,7 +85,7 @@ class _RunningJob:
 
     job: Job
     left: set[int] = field(init=False)
-    """Numbers of its trials that have not ended."""
+    """Numbers of its trials that have neither ended nor paused."""
     node: str = ""
     """Where it trains; empty while it waits."""
     step: int = -1
@@ -137,9 +137,9 @@ class _Scheduler:
             case ProgressBatch(items):
                 for item in items:
                     running.step = max(running.step, item.record.step)
-                    running.left -= set(item.ended)
+                    running.left = set() if item.paused else running.left - set(item.ended)
                     yield Event(running.job, _progress(item))
-            case _ if not running.left:  # all trials have ended: nothing else matters
+            case _ if not running.left:  # no trial trains any more: nothing else matters
                 del self.running[number]
             case Failed(failure, preempted=True) if len(running.left) == 1:
                 yield from self._retry(running, f"{failure}\n{TOO_LARGE}")
@@ -164,7 +164,7 @@ class _Scheduler:
         resume = self._latest(job.number) or job.resume
         # The checkpoint may hold trials of another job, if a process was stopped while it cut the group.
         resume = resume and resume.only(job.group.numbers)
-        again = Job(job.number, job.group.only(resume.trials) if resume else job.group, resume)
+        again = replace(job, group=job.group.only(resume.trials) if resume else job.group, resume=resume)
         event = Event(job, parts=(again,), reason=f"broke off {running.place} ({last})")
         yield from self._end(running, event, max(running.furthest, running.step), failures)
 
@@ -180,4 +180,6 @@ def _progress(item: ProgressItem) -> Progress:
     """Return an item as the training loop yields it."""
     resumable = item.resumable and item.state is not None
     found = item.probes, item.probing
-    return Progress(item.record, item.ended, item.snapshot, *found, resumable, lasting=True, notes=item.notes)
+    return Progress(
+        item.record, item.ended, item.snapshot, *found, resumable, lasting=True, notes=item.notes, paused=item.paused
+    )

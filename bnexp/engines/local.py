@@ -170,7 +170,7 @@ class Local:
 def _training(
     datasets: Datasets, probes: tuple[ProbeSettings, ...], device: torch.device, job: Job
 ) -> Generator[Progress, None, None]:
-    return train(job.group, datasets[data_key(job.group)].to(device), job.resume, probes)
+    return train(job.group, datasets[data_key(job.group)].to(device), job.resume, probes, job.until)
 
 
 def execute(
@@ -191,7 +191,7 @@ def execute(
             job = waiting.popleft()
             left = set(job.group.numbers)
             try:
-                with closing(train(job.group, datasets[data_key(job.group)], job.resume, probes)) as records:
+                with closing(train(job.group, datasets[data_key(job.group)], job.resume, probes, job.until)) as records:
                     for progress in records:
                         yield Event(job, progress)
                         left -= set(progress.ended)

@@ -34,6 +34,8 @@ class Job:
     """Names the group: the number of a trial that was in it from its start."""
     group: TrialGroup
     resume: Snapshot | None = None
+    until: int | None = None
+    """The epoch after which it pauses with the trials that are left; None: it trains to the end."""
 
     @classmethod
     def new(cls, group: TrialGroup, resume: Snapshot | None = None) -> "Job":
@@ -60,6 +62,8 @@ class Event:
     """Why they do, as the end of a sentence about its trials: "ran out of memory together"."""
     failure: str = ""
     """What broke the group for good; the last line says it in short."""
+    stopped: tuple[int, ...] = ()
+    """Trials that are trained no further, since others are ahead (successive halving)."""
     activity: str = ""
     """What is training at this moment, where that changes: "3 groups on 2 nodes"."""
 
@@ -85,7 +89,7 @@ def broken(job: Job, left: set[int], failure: str, *, out_of_memory: bool, lates
         return Event(job, failure=f"{failure.rstrip()}\n{TOO_LARGE}")
     resume = latest(job.number) or job.resume
     halves = parts(job.group.only(left), -(-len(left) // 2))
-    jobs = tuple(Job.new(half, resume and resume.only(half.numbers)) for half in halves)
+    jobs = tuple(replace(Job.new(half, resume and resume.only(half.numbers)), until=job.until) for half in halves)
     return Event(job, parts=jobs, reason="ran out of memory together")
 
 
@@ -111,6 +115,7 @@ class ProgressItem:
     state: Snapshot | None
     """Where a copy was due: what the trials go on from, or ended with."""
     notes: tuple[str, ...] = ()
+    paused: bool = False
 
     def snapshot(self) -> Snapshot:
         """Return the state; there is one if trials ended."""
@@ -185,14 +190,14 @@ def messages(
         with closing(training(job)) as records:
             for progress in records:
                 state = None
-                if progress.ended:
+                if progress.ended or progress.paused:
                     state = progress.snapshot()
                 elif progress.resumable and copies.due():
                     state = copies.run(progress.snapshot)
                     copies.charge(sum(array.nbytes for array in state.arrays.values()) / bandwidth)
                     waiting = [replace(item, state=None) for item in waiting]  # the newest will do
                 waiting.append(_item(progress, state))
-                if progress.ended or time.monotonic() - sent >= INTERVAL:
+                if progress.ended or progress.paused or time.monotonic() - sent >= INTERVAL:
                     yield ProgressBatch(tuple(waiting))
                     waiting, sent = [], time.monotonic()
         last: Message = Finished()
@@ -205,4 +210,6 @@ def messages(
 
 def _item(progress: "Progress", state: Snapshot | None) -> ProgressItem:
     found = progress.probes, progress.probing
-    return ProgressItem(progress.record, progress.ended, *found, progress.resumable, state, progress.notes)
+    return ProgressItem(
+        progress.record, progress.ended, *found, progress.resumable, state, progress.notes, progress.paused
+    )

@@ -119,10 +119,7 @@ class Overview:
             lines.append(f"  {counted(len(self.config.probes), 'probe')}: about {duration(probing)}, {share}")
         lines += [f"  {line}." for line in same_trainings(self._trials)]
         if must_choose(self.config):
-            count = counted(sum(len(trials(search)) for search in searches(self.config)), "trial")
-            tried = self.config.tune.drawn or "tune.grid"
-            lines.append(f"  Before them {count} choose from {tried}. Time and memory above are without these, and for")
-            lines.append("  the settings as they are written.")
+            lines += [f"  {line}" for line in _tuning(self.config)]
         turns = f"{self.workers} groups at once" if self.workers > 1 else "one group after the other"
         head = (
             f"{measured} in {counted(len(self.groups), 'group')}, {turns} on {self.device} "
@@ -221,6 +218,28 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         seen = tuple(map(look, planned))
     data = tuple(dict.fromkeys((group.settings.data.name, shape_of(group)) for group in whole))
     return Overview(config, engine.place, len(places), free_memory(device), data, seen)
+
+
+def _tuning(config: ExperimentConfig) -> Iterator[str]:
+    """Yield what is trained before the measurement, and how much of it by each arm."""
+    stages, tune = searches(config), config.tune
+    planned = [trial for search in stages for trial in trials(search)]
+    yield (
+        f"Before them {counted(len(planned), 'trial')} choose from {tune.drawn or 'tune.grid'}. "
+        "Time and memory above are without these, and for"
+    )
+    yield "the settings as they are written."
+    budgets = {arm: sum(t.settings.train.total_steps(1) for t in planned if t.arm == arm) for arm in config.arms}
+    if not tune.sample or any(trial.settings.train.steps for trial in planned) or len({*budgets.values()}) > 1:
+        return
+    whole, plan = next(iter(budgets.values())), stages[0].halving
+    epochs, told = f"{whole:,} epochs", ""
+    if plan and tune.trials:
+        each = config.train.total_steps(1)
+        told = ", ".join(f"{keep} go on after epoch {at}" for keep, at in zip(plan.keep, plan.at, strict=True))
+        told = f" Of its {tune.trials} draws {told} (tune.halve)."
+        epochs = f"{whole // (tune.trials * each) * plan.epochs(tune.trials, each):,} of {whole:,} epochs"
+    yield f"Each arm trains {epochs} for its choice.{told}"
 
 
 def _data_json(name: str, shape: DataShape) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def prepare(
     state = state or run_state(config, runs, options)
     if state == "finished":
         return Plan(config, path, state, planned, (), (), engine, {}, options)
-    new = state == "new" and not options.rerun
+    # What another run has trained to the end would escape the comparisons of a search that halves.
+    new = state == "new" and not options.rerun and not config.halving
     reusable = find_reusable(runs, path, config, planned, __version__) if new else []
     reused = {number for each in reusable for number in each.numbers}
     together = groups([trial for trial in planned if trial.number not in reused])

@@ -1,11 +1,12 @@
 """Running one experiment from its plan to the finished run folder: opened, recorded, closed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
+from bnexp.analysis.halving import behind
 from bnexp.analysis.runs import ComparedRun
 from bnexp.config.text import counted
 from bnexp.engines import throttle
@@ -27,6 +28,8 @@ from bnexp.training.loop import Progress
 
 # Opening the folder
 
+Watch = Callable[[Event], None]
+"""Called with everything that happens, to draw progress; it must not touch the training."""
 VERSIONS = ("bnexp", "torch", "device_name")
 """Entries of environment.json that the results depend on."""
 
@@ -97,9 +100,7 @@ def _continued(plan: Plan, writer: RunWriter) -> RunSession:
         raise BnexpError(f"{plan.path}: another process has just worked on it; give the same command again")
     writer.regroup(_numbers(plan))
     checkpoints = Checkpoints(plan.path)
-    jobs = _jobs(plan, writer, checkpoints)
-    steps = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
-    writer.go_back(dict.fromkeys(left, -1) | steps)
+    jobs = _left(plan, writer, checkpoints)
     began, now = writer.environment, environment(plan.engine)
     news = [f"continued: {counted(len(plan.trials) - len(left), 'trial')} ended before, {len(left)} to go"]
     news += [
@@ -108,6 +109,42 @@ def _continued(plan: Plan, writer: RunWriter) -> RunSession:
         if began.get(name) != now[name]
     ]
     return RunSession(writer, checkpoints, tuple(jobs), tuple(news), writer.notes)
+
+
+def _left(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
+    """Return what is left to train, from where the writer then goes on."""
+    jobs = _jobs(plan, writer, checkpoints)
+    steps = {number: job.resume.step for job in jobs if job.resume for number in job.group.numbers}
+    writer.go_back(dict.fromkeys(writer.unfinished, -1) | steps)
+    return jobs
+
+
+def _rounds(plan: Plan, session: RunSession, watch: Watch) -> Iterator[Sequence[Job]]:
+    """Yield the jobs that train next: all to their end or, with halving, those that are left to each comparison."""
+    halving, writer, jobs = plan.config.halving, session.writer, list(session.jobs)
+    for comparison, epoch in enumerate(halving.at if halving else ()):
+        yield [replace(job, until=epoch) for job in jobs if not job.resume or job.resume.epoch < epoch]
+        stopped = _stop_behind(plan, writer, comparison)
+        jobs = [_without(stopped, job) for job in _left(plan, writer, session.checkpoints)]
+        if jobs:
+            watch(Event(jobs[0], stopped=tuple(stopped)))
+    yield jobs
+
+
+def _stop_behind(plan: Plan, writer: RunWriter, comparison: int) -> list[int]:
+    """End the trials that a comparison stops, and return their numbers."""
+    writer.sync()
+    record = RunRecord(plan.path)
+    stopped = behind(plan.config, comparison, record.trials, record.curves)
+    if new := [number for number in stopped if number not in writer.ended]:
+        writer.log(f"halving stopped {counted(len(new), 'trial')}: {', '.join(map(str, new))}")
+        writer.end(Outcome(number, "stopped") for number in new)
+    return stopped
+
+
+def _without(stopped: Collection[int], job: Job) -> Job:
+    left = set(job.group.numbers) - set(stopped)
+    return replace(job, group=job.group.only(left), resume=job.resume and job.resume.only(left))
 
 
 def _jobs(plan: Plan, writer: RunWriter, checkpoints: Checkpoints) -> list[Job]:
@@ -202,8 +239,16 @@ class Recorder:
             if progress.probing:
                 trials = ", ".join(map(str, record.trials))
                 self._writer.log(f"probes of trials {trials} took {progress.probing:.1f} s")
+        elif progress.paused:
+            self._pause(group, progress.snapshot().only(set(record.trials) - set(ended)))
         elif progress.resumable:
             self._keep(group, progress, [number for number in record.trials if number not in ended])
+
+    def _pause(self, group: int, snapshot: Snapshot) -> None:
+        """Save what trials go on from that may be stopped now, so that their records never reach beyond it."""
+        self._held.pop(group, None)
+        self._writer.sync()
+        self._checkpoints.save(group, snapshot)
 
     def _keep(self, group: int, progress: Progress, left: Sequence[int]) -> None:
         save = self._saves.setdefault(group, Throttle(self._every, throttle.SAVED_SHARE))
@@ -266,8 +311,6 @@ def _regrouped(group: Sequence[int], parts: Sequence[Job]) -> Iterator[Sequence[
 
 DRAWN_EVERY, DRAWN_SHARE = 30.0, 0.01
 """While trials train, tables and picture are renewed at most once in so many seconds and in this share of the time."""
-Watch = Callable[[Event], None]
-"""Called with everything that happens, to draw progress; it must not touch the training."""
 Begin = Callable[[RunSession], None]
 """Called once, with what is left to train and why."""
 
@@ -307,23 +350,24 @@ def run(plan: Plan, watch: Watch = lambda event: None, begin: Begin = lambda ses
 def _train(plan: Plan, session: RunSession, recorder: Recorder, watch: Watch, interrupts: Interrupts) -> None:
     writer, drawing = session.writer, Throttle(DRAWN_EVERY, DRAWN_SHARE)
     trials = sum(len(group.trials) for group in plan.groups)
-    events = plan.engine.execute(session.jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
-    with closing(events):
-        for event in events:
-            # What the report needs is imported while workers train.
-            import bnexp.report.figures.curves  # noqa: F401
+    for jobs in _rounds(plan, session, watch):
+        events = plan.engine.execute(jobs, plan.datasets, recorder.latest, plan.config.probes, trials)
+        with closing(events):
+            for event in events:
+                # What the report needs is imported while workers train.
+                import bnexp.report.figures.curves  # noqa: F401
 
-            with interrupts.held_off():
-                recorder(event)
-                if event.ended and writer.unfinished and drawing.due():
-                    writer.sync()
-                    drawing.run(lambda: write_report_files(ComparedRun(plan.path)))
-            watch(event)
-            if event.failure and plan.options.fail_fast:
                 with interrupts.held_off():
-                    recorder.stop("stopped at the first failure")
-                raise BnexpError(_stopped(plan, event))
-            interrupts.deliver()
+                    recorder(event)
+                    if event.ended and writer.unfinished and drawing.due():
+                        writer.sync()
+                        drawing.run(lambda: write_report_files(ComparedRun(plan.path)))
+                watch(event)
+                if event.failure and plan.options.fail_fast:
+                    with interrupts.held_off():
+                        recorder.stop("stopped at the first failure")
+                    raise BnexpError(_stopped(plan, event))
+                interrupts.deliver()
 
 
 def _stopped(plan: Plan, event: Event) -> str:

@@ -46,10 +46,16 @@ class Progress:
     """Whether the state stays where it is, so that a snapshot can be had after the next record, too."""
     notes: tuple[str, ...] = ()
     """What people should know of how these trials train; each is said once."""
+    paused: bool = False
+    """Whether training stops here, at the epoch that was asked for, although trials are left."""
 
 
 def train(
-    group: TrialGroup, data: Dataset, resume: Snapshot | None = None, probes: Sequence[ProbeSettings] = ()
+    group: TrialGroup,
+    data: Dataset,
+    resume: Snapshot | None = None,
+    probes: Sequence[ProbeSettings] = (),
+    until: int | None = None,
 ) -> Generator[Progress, None, None]:
     """Train a group and yield its records: before training, whenever `record_at` says, and after the last step.
 
@@ -58,10 +64,11 @@ def train(
         data: their images, on the device to train on.
         resume: where these trials go on; its own moment is not recorded again.
         probes: what to measure inside the networks on the way.
+        until: the epoch after which to pause; None: train to the end.
     """
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
-        run = _Run(group, data, resume, probes)
+        run = _Run(group, data, resume, probes, until)
         try:
             with threads(run.train_state.macs, device):
                 yield from run.records()
@@ -72,13 +79,21 @@ def train(
 class _Run:
     """One pass through a group's training, from its start or from a snapshot."""
 
-    def __init__(self, group: TrialGroup, data: Dataset, resume: Snapshot | None, probes: Sequence[ProbeSettings]):
+    def __init__(
+        self,
+        group: TrialGroup,
+        data: Dataset,
+        resume: Snapshot | None,
+        probes: Sequence[ProbeSettings],
+        until: int | None,
+    ):
         self._train, self._data, self._probes = group.settings.train, data, probes
         self._device = data.train.labels_N.device
         self._batching = self._train.batch_size, self._train.sampling, self._train.drop_last
         self._labels_N = data.train.labels_N.cpu() if self._train.sampling == "by_class" else None
         self._per_epoch = updates_per_epoch(group, data.shape)
         self._total = total_steps(group, data.shape)
+        self._last = min(self._total, until * self._per_epoch) if until else self._total
         self._frozen_from = group.settings.model.norm.frozen_from
         self._epoch = self._step = 0
         self._seconds = self._probing = 0.0
@@ -113,13 +128,13 @@ class _Run:
             vars(self).pop(name, None)
 
     def records(self) -> Iterator[Progress]:
-        """Train to the end, or until no trial is left."""
-        recorded = set(record_steps(self._train, self._per_epoch))
+        """Train to the end, to where it pauses, or until no trial is left."""
+        recorded = {*record_steps(self._train, self._per_epoch), self._last}
         if not self._resumed:
             lr_SK = self._rates()
             self._measure(self._on_device(lr_SK)[0], recorded=True)
             yield self._progress(lr_SK[0])
-        while self._step < self._total:
+        while self._step < self._last:
             self._epoch += 1
             ended: tuple[int, ...] = ()
             started = self._clock()
@@ -145,7 +160,7 @@ class _Run:
                     ended = progress.ended
                     yield progress
                     started = self._clock()
-                if self._step == self._total:
+                if self._step == self._last:
                     return
             self._stop_clock(started)
             if ended and not self._drop(ended):
@@ -229,7 +244,16 @@ class _Run:
         self._noted.update(notes)
         ended = self._ended(record, lost)
         snapshot = partial(self._snapshot, predictions=bool(ended))
-        return Progress(record, ended, snapshot, found, self._probing, whole, notes=notes)
+        return Progress(
+            record,
+            ended,
+            snapshot,
+            found,
+            self._probing,
+            whole,
+            notes=notes,
+            paused=self._step == self._last < self._total,
+        )
 
     def _ended(self, record: EpochRecord, lost: Sequence[float]) -> tuple[int, ...]:
         """Return which trials are not trained further: all after the last step, those that `stop_diverged` stops."""

@@ -83,7 +83,7 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
         except RayError as error:
             name = job.group.settings.data.name
             raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
-        return train(job.group, data.to(torch.device(assignment.device)), job.resume, assignment.probes)
+        return train(job.group, data.to(torch.device(assignment.device)), job.resume, assignment.probes, job.until)
 
     yield from messages(job, training, out_of_memory, assignment.held_share, BANDWIDTH)
     release_memory()  # the process stays for the next group
