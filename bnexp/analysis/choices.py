@@ -316,7 +316,8 @@ def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
     if lost:
         said.append(f"chosen {' '.join(lost)} because trials failed")
     if halted := {each.stopped for each in choices} - {None, 0}:
-        said.append(f"{_range(halted)} were stopped early")
+        spent = {each.epochs for each in choices}
+        said.append(f"in {_range(spent)} epochs, {_range(halted)} of {config.tune.trials} values were stopped early")
     if ties:
         tried = [each.tried for each in choices]
         among = f"{_range(tried)} {'value' if set(tried) == {1} else 'values'}"

@@ -43,6 +43,7 @@ def test_a_setting_is_completed_with_what_may_follow() -> None:
         "tune.grid=",
         "tune.sample=",
         "tune.trials=",
+        "tune.halve=",
         "tune.seeds=",
         "tune.studies=",
         "tune.by=",

@@ -49,7 +49,16 @@ def test_defaults_and_values_in_words(key: str, default: object, values: str, ch
         ("train.lr", ["train.lr"]),
         (
             "tune",
-            ["tune.grid", "tune.sample", "tune.trials", "tune.seeds", "tune.studies", "tune.by", "tune.threshold"],
+            [
+                "tune.grid",
+                "tune.sample",
+                "tune.trials",
+                "tune.halve",
+                "tune.seeds",
+                "tune.studies",
+                "tune.by",
+                "tune.threshold",
+            ],
         ),
         ("learning_rate", ["train.lr"]),
         ("momentum", ["model.norm.momentum", "train.momentum"]),

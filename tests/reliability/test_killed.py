@@ -37,6 +37,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "train": {"record_at": [2, 5, 8, 10, 13], "stop_diverged": True},
         "probes": ["drift", {"name": "update_ratio", "every": 3}],
     },
+    "halved": {
+        "grid": {"train.lr": [0.05, 0.1, 0.2, 1e30]},
+        "halving": {"at": [1, 2], "keep": [3, 2], "among": ["train.lr"]},
+    },
     "taken over": {"grid": {"train.lr": [1e30, 0.05, 0.1]}},
     "rerun": {},
     "retry failed": {},
