@@ -33,6 +33,8 @@ def why_no_tuning(study: Study) -> str:
     paths = [path for run, config in study.configs.items() if config.tuned for path in _search_paths(study, run)]
     if not paths:
         return "nothing was tuned (with tune.grid or tune.sample every arm chooses settings of its own)"
+    if any(config.tune.halve for config in study.configs.values()):
+        return "tune.halve stopped tries early, which says little of what they would have reached; search without it"
     missing = next((path for path in paths if not _finished(path)), paths[0])
     return f"{missing}, where the arms tried their settings, isn't there or has changed; bnexp run restores it"
 
@@ -42,16 +44,17 @@ def _tunings(study: Study) -> Iterator[list[Tuning]]:
     names = arm_names(list(study.configs), list(study.configs.values()))
     keys = dict.fromkeys(key for config in study.configs.values() if config.tuned for key in config.swept)
     for (run, config), arms in zip(study.configs.items(), names, strict=True):
-        records = [_finished(path) for path in _search_paths(study, run)] if config.tuned else []
+        whole = config.tuned and not config.tune.halve  # tries that were stopped say little of what they would reach
+        records = [_finished(path) for path in _search_paths(study, run)] if whole else []
         there = [record for record in records if record]
         tried: dict[tuple[str, str], list[Tried]] = {}
         for search in each_search(config, *there) if records and len(there) == len(records) else ():
             if not search.candidates.empty:
                 tried.setdefault((arms[search.arm], repr(search.point)), []).append(_accuracies(search))
         for point in _points(study, run):
-            whole = {key: point.get(key) for key in keys}
+            swept = {key: point.get(key) for key in keys}
             found = [(arm, tried.get((arm, repr(point)))) for arm in study.arms]
-            yield [Tuning(run, whole, arm, tuple(studies)) for arm, studies in found if studies]
+            yield [Tuning(run, swept, arm, tuple(studies)) for arm, studies in found if studies]
 
 
 def _points(study: Study, run: str) -> list[Point]:
