@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 import bnexp
 from bnexp.cli.main import app
+from bnexp.cli.outputs import to_markdown
 from bnexp.config.load import resolve
 
 ROOT = Path(__file__).parents[1]
@@ -81,6 +82,10 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\((\w[\w-]*\.md)\)", text(DOCS / "README.md")))
     assert listed == {page.name for page in DOCS.glob("*.md")} - {"README.md"}
+
+
+def test_the_page_about_json_is_current() -> None:
+    assert text(DOCS / "json.md") == to_markdown() + "\n", "bnexp schema --markdown > docs/json.md"
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:

@@ -1,4 +1,4 @@
-"""What `--json` of each command prints fits its schema, and the page that describes them is current."""
+"""What `--json` of each command prints fits its schema."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from bnexp.cli.outputs import OUTPUTS, to_markdown
+from bnexp.cli.outputs import OUTPUTS
 from tests.cli.command import Command
 
-PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 COMMANDS = {
     "compare": "compare tiny",
     "run": "run exp.yaml",
@@ -63,7 +62,3 @@ def test_the_schema_of_an_output_is_printed_with_its_version(cli: Command) -> No
     refused = cli("schema", "lst")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("bnexp: lst: no such schema (nearest: list); there are experiment, claim, paper, ")
-
-
-def test_the_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == to_markdown() + "\n", "make generated"
