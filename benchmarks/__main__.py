@@ -43,7 +43,7 @@ COUNTED: dict[str, Callable[[], str]] = {
     "False verdicts in real studies": tuning.run_real,
 }
 """What times nothing, and needs no data but what comes with bnexp."""
-ON_REQUEST = ("Listening to a cluster", "False verdicts in real studies")
+ON_REQUEST = ("Listening to a cluster", "Successive halving", "False verdicts in real studies")
 """What needs Ray, or minutes: run only where a word asks for it."""
 
 

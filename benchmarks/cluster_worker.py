@@ -65,6 +65,7 @@ class _Progress:
     probing: float = 0.0
     resumable: bool = True
     notes: tuple[str, ...] = ()
+    paused: bool = False
 
 
 def _progress(job: Job, step: int, rng: np.random.Generator, numbers: int, ended: tuple[int, ...] = ()) -> "Progress":

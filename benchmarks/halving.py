@@ -16,14 +16,14 @@ EPOCHS, DRAWS = 27, 32
 EXPERIMENT: dict[str, Any] = {
     "name": "halving",
     "data": {"name": "digits"},
-    "model": {"depth": 3, "width": 24, "activation": "relu", "init": "he"},
+    "model": {"depth": 3, "width": 100, "activation": "relu", "init": "he"},
     "arms": ["none", "before"],
     "train": {"epochs": EPOCHS, "batch_size": 64},
 }
 SAMPLE = {"train.lr": {"loguniform": [0.001, 10]}, "model.dropout": {"uniform": [0, 0.5]}}
 
 
-def run(rounds: int = 3) -> str:
+def run(rounds: int = 2) -> str:
     """Return a table: per search the epochs that each arm trains, and the seconds of the whole run."""
     with tempfile.TemporaryDirectory() as folder:
         names, plans = count(), {}
