@@ -83,6 +83,8 @@ SHAPING: dict[str, Any] = {
 }
 NEVER: dict[str, Any] = {"train.checkpoint_every": 1}
 """Without an effect on any trial."""
+ALIKE: dict[str, Any] = {"train.patience": 2}
+"""The same for all trials of an experiment, and without an effect on them."""
 _WHITENED: dict[str, Any] = {"data.normalize": "zca_whiten"}
 _RECURRENT: dict[str, Any] = {"model.family": "rnn"}
 _OWN: dict[str, Any] = {"model.family": "module", "model.source": "net.py:Net#1"}

@@ -19,8 +19,8 @@ from bnexp.store.files import READ_ONLY
 
 
 def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid: not those that always come with tuning or looks."""
-    always = [*_tuned(study), *_looked(comparison)]
+    """Return the warnings that a better experiment would avoid: none that always comes with tuning, looks or patience."""
+    always = [*_tuned(study), *_looked(comparison), *_stopped(study, comparison)]
     return tuple(line for line in comparison.warnings if line not in always)
 
 
@@ -33,6 +33,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         _failed(study, comparison),
         _earlier(study),
         _budgets(study, comparison),
+        _stopped(study, comparison),
         _biases(study),
         _initial_weights(study, comparison),
         _two_changes(study, comparison),
@@ -168,6 +169,16 @@ def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:
         if counts[arm] != counts[comparison.baseline]:
             trials = counted(counts[arm], "trial")
             yield f"unequal budgets: {study.label(arm)} has {trials} and {baseline} {counts[comparison.baseline]}"
+
+
+def _stopped(study: Study, comparison: Comparison) -> Iterator[str]:
+    """Yield a line if early stopping would have ended the arms at different times."""
+    steps = study.trials.groupby("arm")["early_stop_step"].mean().dropna().round().astype(int)
+    if steps.nunique() > 1:
+        means = listed(f"{study.label(arm)} at update {steps[arm]:,}" for arm in study.arms if arm in steps)
+        unequal = "early_stop" in comparison.metric
+        budgets = f"{comparison.metric} compares unequal budgets" if unequal else "the tables compare equal budgets"
+        yield f"early stops: train.patience would have ended {means} (means); {budgets}"
 
 
 def _budget(train: TrainSettings) -> dict[str, object]:

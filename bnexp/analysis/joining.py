@@ -14,10 +14,10 @@ from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
-from bnexp.config.trial import RECORDS, TrialSettings, with_changes
+from bnexp.config.trial import EARLY_STOP, RECORDS, TrialSettings, with_changes
 from bnexp.config.yaml import flow
 from bnexp.store.reader import RunRecord, grid_column
-from bnexp.store.tables import RESULT_COLUMNS, escape_cell
+from bnexp.store.tables import EARLY_STOP_COLUMNS, RESULT_COLUMNS, escape_cell
 
 VERSIONS = ("bnexp", "torch", "device_name")
 """Entries of environment.json that are named where they differ between runs."""
@@ -45,8 +45,9 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     names = [run.path.name if folders.count(run.path.name) == 1 else str(run.path) for run in finished]
     configs = [run.config for run in finished]
     arms = arm_names(names, configs)
-    # What an accuracy is the best of depends on when it was recorded.
-    alignment = align(configs, arms, [RECORDS] if "best" in metric else [])
+    # What an accuracy is the best of depends on when it was recorded, and where training would have been stopped.
+    early = [EARLY_STOP] if "early_stop" in metric else []
+    alignment = align(configs, arms, [RECORDS, *early] if early or "best" in metric else [])
     labels: dict[str, str] = {}  # of two arms with one label the later goes by its name
     for config, named in zip(configs, arms, strict=True):
         for arm, name in named.items():
@@ -143,7 +144,9 @@ def _under_conditions(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the trials under all their conditions, and what is left out; `source` is the number of the run."""
     tables = [
-        run.trials[["seed", *RESULT_COLUMNS]].assign(run=name, number=run.trials["trial"], source=source)
+        run.trials[["seed", *RESULT_COLUMNS, *EARLY_STOP_COLUMNS]].assign(
+            run=name, number=run.trials["trial"], source=source
+        )
         for source, (run, name) in enumerate(zip(runs, names, strict=True))
     ]
     cells = [

@@ -21,6 +21,8 @@ METRICS = {
     "final_train_accuracy": "train_accuracy",
     "best_val_accuracy": "val_accuracy",
     "test_accuracy_at_best_val": "test_accuracy",
+    "val_accuracy_at_early_stop": "val_accuracy",
+    "test_accuracy_at_early_stop": "test_accuracy",
     "final_train_loss": "train_accuracy",
 }
 """Every metric, with the accuracy in curves.csv that is held against the threshold beside it."""
@@ -52,6 +54,7 @@ def chosen_by(metric: str) -> str | None:
         "final_test_accuracy": "final_val_accuracy",
         "final_train_accuracy": "final_val_accuracy",
         "test_accuracy_at_best_val": "best_val_accuracy",
+        "test_accuracy_at_early_stop": "val_accuracy_at_early_stop",
         "final_train_loss": "final_val_loss",
     }
     return choosers.get(metric)

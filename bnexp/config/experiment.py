@@ -236,6 +236,18 @@ class ExperimentConfig(TrialSettings):
         return self
 
     @model_validator(mode="after")
+    def _patience_is_one_for_all(self) -> Self:
+        columns = {"grid": self.grid, "zip": self.zip, "tune.grid": self.tune.grid}
+        given = [(place, key, value) for place in columns for key, column in columns[place].items() for value in column]
+        given += [(f"arms.{arm}", *item) for arm, overrides in self.arms.items() for item in overrides.items()]
+        given += [("tune.sample", key, None) for key in self.tune.sample]
+        for place, key, value in given:
+            # A section with nothing in it stands for the defaults.
+            if key == "train.patience" or (key == "train" and (not value or "patience" in value)):
+                raise ValueError(f"{place}.{key}: patience measures all trials alike; set it under train, outside arms")
+        return self
+
+    @model_validator(mode="after")
     def _studies_measure_equally(self) -> Self:
         studies = self.tune.studies
         if not self.tune.options or studies == 1:

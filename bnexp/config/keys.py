@@ -147,6 +147,7 @@ SYNONYMS = {
     "train.only": "trainable train_only freeze freeze_weights only_bn",
     "train.precision": "dtype amp fp16 mixed_precision",
     "train.augment": "aug augmentation data_augmentation",
+    "train.patience": "early_stopping early_stop es_patience stop_after",
     "train.record_at": "log_every eval_every record_every",
     "seeds": "seed n_seeds num_seeds random_seed random_state repeats",
     "arms": "arm treatments variants conditions",

@@ -107,6 +107,8 @@ Value = Annotated[Any, BeforeValidator(_plain), WithJsonSchema(VALUE)]
 
 RECORDS = "records"
 """A rule that relies on it holds for the training only: the records of the trial may differ."""
+EARLY_STOP = "early stop"
+"""A rule that relies on it holds for the training and its records: what early stopping makes of these may differ."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ NO_EFFECT = (
     Rule(("train.checkpoint_every",), (), lambda trial: False),
     # Only a record can stop a trial.
     Rule(("train.record_at",), ("train.stop_diverged", RECORDS), lambda trial: trial.train.stop_diverged),
+    Rule(("train.patience",), (EARLY_STOP,), lambda trial: False),
     # Where the digest is known, the files are the same wherever they lie.
     Rule(
         ("data.root",),
@@ -295,7 +298,7 @@ def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict
     """Return the settings that matter to a trial by their dotted keys, null and auto replaced by what they stand for.
 
     No rule may rely on the settings in `varying`: what matters at some value of them stays. With RECORDS among them,
-    what matters to the records alone stays too.
+    what matters to the records alone stays too, and with EARLY_STOP what matters to the measures of early stopping.
     """
     found = dict(leaves(settings))
     for meaning in MEANINGS:

@@ -61,6 +61,7 @@ def misfits(trials: Sequence[Trial], shape: DataShape, source: str) -> Iterator[
         Problem(source, "train.schedule_options.step_at", message) for message in _late_drops(trials, train_images)
     )
     yield from (Problem(source, *found) for found in _unfit_parts(trials, train_images, image))
+    yield from (Problem(source, "train.patience", message) for message in _idle_patience(trials, shape))
     for name, first_of in STARTS.items():
         late = _late_starts(trials, train_images, first_of)
         yield from (Problem(source, f"model.norm.{name}", message) for message in late)
@@ -170,6 +171,20 @@ def _late_starts(
         last = train.total_steps(_updates_per_epoch(train, train_images))
         if first > last:
             yield f"{first}: the training ends with update {last}; lower it, or train longer"
+
+
+def _idle_patience(trials: Sequence[Trial], shape: DataShape) -> Iterator[str]:
+    """Yield a patience that could stop nothing: there are no validation images, or too few records."""
+    from bnexp.training.work import record_steps  # imports torch
+
+    for train in {trial.settings.train: None for trial in trials if trial.settings.train.patience}:
+        if not shape.val:
+            yield f"{train.patience}: there are no validation images to stop by; raise data.val_size, or set null"
+        elif train.batch_size <= shape.train:  # else said of the batches
+            records = len(record_steps(train, _updates_per_epoch(train, shape.train)))
+            if train.patience >= records:
+                there = f"a trial has {counted(records, 'record')} after its start"
+                yield f"{train.patience}: {there}, so none could stop before its end; lower it, or train longer"
 
 
 def _updates_per_epoch(train: TrainSettings, train_images: int) -> int:

@@ -33,6 +33,7 @@ from bnexp.store.files import (
 )
 from bnexp.store.integrity import Fault, Tables, check_files, checksum, examine
 from bnexp.store.tables import (
+    EARLY_STOP_COLUMNS,
     EXACT,
     MISSING,
     RESULT_COLUMNS,
@@ -42,6 +43,7 @@ from bnexp.store.tables import (
     probe_of,
     row_values,
     to_row,
+    trial_columns,
     unescape_cell,
 )
 
@@ -227,22 +229,24 @@ def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
     """Return every planned trial with its results.
 
     What was planned comes from the configuration: a cell can't tell an arm named nan from a blank, or a text from a
-    number. The cells have to agree.
+    number. The cells have to agree. Without `train.patience` the columns of early stopping are blank.
     """
     arms, points, seeds = zip(*config.places(), strict=True)
     planned = {"trial": range(len(arms)), "arm": arms, "seed": seeds}
     planned |= {key: [point[key] for point in points] for key in config.swept}
-    blank = [""] * len(RESULT_COLUMNS)
     results, rows = [], {int(row[0]): row for row in table.rows}
+    names = trial_columns(config)[len(planned) :]
+    blank = [""] * len(names)
     for number, values in enumerate(zip(*planned.values(), strict=True)):
         row = rows.get(number) or [*to_row(values), *blank]
         for name, found, meant in zip(planned, row, to_row(values), strict=False):
             if checksum(row_values([found])) != checksum(row_values([meant])):
                 raise ValueError(f"{name} of trial {number} is {found!r}, and {meant!r} in config.yaml")
-        results.append(row[-len(RESULT_COLUMNS) :])
+        results.append(row[len(planned) :])
     columns = {name: grid_column(values) for name, values in planned.items()}
-    for name, cells in zip(RESULT_COLUMNS, zip(*results, strict=True), strict=True):
-        columns[name] = _result_column(name, cells)
+    found = dict(zip(names, zip(*results, strict=True), strict=True))
+    for name in (*RESULT_COLUMNS, *EARLY_STOP_COLUMNS):
+        columns[name] = _result_column(name, found.get(name) or [""] * len(arms))
     return pd.DataFrame(columns)
 
 

@@ -1,5 +1,6 @@
 """Trials that an earlier run of the same experiment has already: reused, so that only what is missing trains."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from errno import ENOENT
@@ -13,7 +14,7 @@ from bnexp.store.files import CURVES, PROBES, READ_ONLY
 from bnexp.store.finding import experiment_of, find_runs
 from bnexp.store.integrity import Kept, examine
 from bnexp.store.reader import RunRecord
-from bnexp.store.tables import RESULT_COLUMNS, trial_row
+from bnexp.store.tables import RESULT_COLUMNS, Row, trial_row_of
 
 RESULTS = ("completed", "diverged")
 """Outcomes that are reused."""
@@ -97,12 +98,15 @@ def _results(run: RunRecord, config: ExperimentConfig, version: str) -> dict[tup
 def _rows(run: RunRecord, numbers: Mapping[int, int], planned: Sequence[Trial]) -> Kept:
     kept = examine(run.path, run.config).intact()
     new = {old: number for number, old in numbers.items()}
-    outcomes = {}
-    for old, number in new.items():
-        results = kept.outcomes[old][-len(RESULT_COLUMNS) :]
-        outcomes[number] = [*trial_row(planned[number])[: -len(RESULT_COLUMNS)], *results]
     rows = {
         name: [[str(new[int(old)]), *cells] for old, *cells in kept.rows[name] if int(old) in new]
         for name in (CURVES, PROBES)
+    }
+    curves = defaultdict[int, list[Row]](list)
+    for row in rows[CURVES]:
+        curves[int(row[0])].append(row)
+    outcomes = {
+        number: trial_row_of(planned[number], curves[number], kept.outcomes[old][-len(RESULT_COLUMNS) :])
+        for old, number in new.items()
     }
     return Kept(outcomes, rows)

@@ -30,11 +30,13 @@ RESULT_COLUMNS = (
     "seconds",
 )
 """Columns of trials.csv after the trial, arm, seed and grid columns."""
+EARLY_STOP_COLUMNS = ("early_stop_step", "val_accuracy_at_early_stop", "test_accuracy_at_early_stop")
+"""Columns of trials.csv before these, where `train.patience` is set."""
 COLUMNS_SINCE_3 = ("highest_batch_loss", "highest_batch_loss_step")
 """Result columns that folders of format 2 don't have."""
 TEXT_COLUMNS = ("outcome", "reason")
 """Result columns that aren't numbers."""
-NUMBERS = {*CURVE_COLUMNS, "value", *RESULT_COLUMNS} - {*TEXT_COLUMNS}
+NUMBERS = {*CURVE_COLUMNS, "value", *EARLY_STOP_COLUMNS, *RESULT_COLUMNS} - {*TEXT_COLUMNS}
 """Columns of all tables that are numbers."""
 EXACT = 2**53
 """Whole numbers up to this are floats without loss."""
@@ -84,7 +86,8 @@ def csv_text(rows: Iterable[Iterable[Any]]) -> str:
 
 def trial_columns(config: ExperimentConfig) -> tuple[str, ...]:
     """Return the columns of trials.csv."""
-    return ("trial", "arm", "seed", *config.swept, *RESULT_COLUMNS)
+    early = EARLY_STOP_COLUMNS if config.train.patience else ()
+    return ("trial", "arm", "seed", *config.swept, *early, *RESULT_COLUMNS)
 
 
 def probe_of(name: str) -> str:
@@ -97,7 +100,7 @@ FINAL = ("train_loss", "train_accuracy", "val_accuracy", "test_accuracy")
 
 
 def trial_row(trial: Trial, records: Sequence[Row] = (), outcome: Outcome | None = None) -> Row:
-    """Return a row of trials.csv: settings, outcome (blank while training), final and best numbers.
+    """Return a row of trials.csv: settings, early stop, outcome (blank while training), final and best numbers.
 
     The best validation accuracy is the first of equal ones; the test accuracy beside it is of that
     record, so the test set chooses nothing.
@@ -119,7 +122,43 @@ def trial_row(trial: Trial, records: Sequence[Row] = (), outcome: Outcome | None
         best = max(curve, key=lambda record: float(record["val_accuracy"] or 0))
         if best["val_accuracy"]:
             results |= {"best_val_accuracy": best["val_accuracy"], "test_accuracy_at_best_val": best["test_accuracy"]}
-    return [*to_row([trial.number, trial.arm, trial.seed, *trial.point.values()]), *results.values()]
+    return trial_row_of(trial, records if outcome else (), list(results.values()))
+
+
+def trial_row_of(trial: Trial, records: Sequence[Row], results: Row) -> Row:
+    """Return the row of trials.csv with these cells of RESULT_COLUMNS; see trial_row.
+
+    Args:
+        trial: whose row it is.
+        records: its rows of curves.csv; none while it trains.
+        results: how it ended, and its final and best numbers.
+    """
+    patience = trial.settings.train.patience
+    early = early_stop(records, patience) if patience else []
+    return [*to_row([trial.number, trial.arm, trial.seed, *trial.point.values()]), *early, *results]
+
+
+def early_stop(records: Sequence[Row], patience: int) -> Row:
+    """Return the cells of EARLY_STOP_COLUMNS: where a trial would have been stopped, and how good it was by then.
+
+    It is stopped at the first record by which `patience` records in a row have brought no higher validation accuracy,
+    else at its last one. The accuracies are those of the first record with the highest validation accuracy until then,
+    to which early stopping goes back (Prechelt 1998, "Early stopping - but when?").
+
+    Args:
+        records: the rows of curves.csv of a trial in their order; none leave the cells blank.
+        patience: train.patience.
+    """
+    curve = [dict(zip(CURVE_COLUMNS, record, strict=True)) for record in records]
+    best = last = 0
+    for last, record in enumerate(curve):
+        if float(record["val_accuracy"]) > float(curve[best]["val_accuracy"]):
+            best = last
+        if last - best == patience:
+            break
+    if not curve:
+        return [""] * len(EARLY_STOP_COLUMNS)
+    return [curve[last]["step"], curve[best]["val_accuracy"], curve[best]["test_accuracy"]]
 
 
 # Reading

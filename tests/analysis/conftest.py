@@ -12,6 +12,7 @@ from bnexp.analysis.study import Chance, Study
 from bnexp.plan import Trial, run_name, trials
 from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.store.reader import RunRecord
+from bnexp.store.tables import EARLY_STOP_COLUMNS
 from bnexp.store.writer import RunWriter
 from tests.helpers import experiment, no_batches
 
@@ -68,7 +69,7 @@ def study_of_frames(
         name="made-up",
         question="",
         runs=("made-up",),
-        trials=trials,
+        trials=trials.assign(**dict.fromkeys(EARLY_STOP_COLUMNS, np.nan)),
         curves=curves,
         grid_keys=tuple(str(key) for key in trials if "." in str(key)),
         arms=tuple(arms),

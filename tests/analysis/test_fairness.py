@@ -35,6 +35,8 @@ CHANGES = "two changes: {} in both its learning rate and its initial weights"
 DECAY, DECAY_ALL = {"weight_decay": 0.01}, {"decay_all": True}
 DECAYED = "weight decay: in before it shrinks the norm's γ and β too (train.decay_all: true)"
 BEST = {"none": 0.1, "before": 1e6}
+STOPPED = {"train": {"patience": 1}, "accuracy": lambda trial: 0.1 if trial.arm == "none" else 0.5}
+STOPS = "early stops: train.patience would have ended none at update 20 and before at update 40 (means); "
 SLOW = {"model": {"norm": {"momentum": 0.01}}}
 LAG = "running averages of {}: after 40 updates, {}; remedy: norm.statistics: population"
 LEFT = "{} % of their initial value is still in them (norm.momentum {})"
@@ -76,6 +78,13 @@ CASES: dict[str, Case] = {
             "unequal budgets: before has 12 trials and none 6",
         ),
     ),
+    "early stops": (STOPPED, {}, (STOPS + "the tables compare equal budgets",)),
+    "early stops compared": (
+        STOPPED,
+        {"metric": "test_accuracy_at_early_stop"},
+        (STOPS + "test_accuracy_at_early_stop compares unequal budgets",),
+    ),
+    "early stops at one time": ({"train": {"patience": 1}}, {}, ()),
     "biases in some arms": (
         {"arms": {"none": None, "before": None, "kept": KEPT, "more": KEPT}},
         {},

@@ -152,6 +152,12 @@ def test_when_it_was_recorded_matters_to_what_is_the_best_of_the_records(make_fo
     assert join(runs, "best_val_accuracy").grid_keys == ("train.record_at",)
 
 
+def test_patience_matters_to_measures_of_early_stopping_alone(make_folder) -> None:
+    runs = [make_folder(**NONE, seeds=1, train={"patience": 1}), make_folder(**BN, seeds=1, train={"patience": 2})]
+    assert join(runs, "test_accuracy_at_early_stop").grid_keys == ("train.patience",)
+    assert join(runs, "best_val_accuracy").grid_keys == join(runs).grid_keys == ()
+
+
 def test_what_matters_to_one_arm_alone_is_no_matter_to_its_partner(make_folder) -> None:
     plain = make_folder(name="plain", arms=["none"], seeds=2, accuracy=lambda trial: 0.5 + trial.seed / 100)
     swept = make_folder(name="swept", arms=["before"], seeds=2, grid={"model.norm.momentum": [0.1, 0.2]})

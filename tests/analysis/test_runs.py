@@ -20,7 +20,7 @@ from tests.analysis.conftest import a_study
 COLUMNS = (
     "arm, seed, run, outcome, train.lr, train.clip.norm_global, model.activation, model.residual, "
     "final_test_accuracy, final_val_accuracy, final_train_accuracy, best_val_accuracy, test_accuracy_at_best_val, "
-    "final_train_loss"
+    "val_accuracy_at_early_stop, test_accuracy_at_early_stop, final_train_loss"
 )
 RATES, CLIPS = (0.01, 0.1, 1.0), (None, 5.0)
 OUTCOMES = {1: "diverged", 2: "failed", 3: None}

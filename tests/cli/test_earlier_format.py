@@ -10,7 +10,7 @@ from bnexp.config.yaml import to_yaml
 from bnexp.plan import run_name
 from bnexp.store.files import PICTURE
 from bnexp.store.reader import RunRecord
-from bnexp.store.tables import COLUMNS_SINCE_3, RESULT_COLUMNS
+from bnexp.store.tables import COLUMNS_SINCE_3, EARLY_STOP_COLUMNS, RESULT_COLUMNS
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 
@@ -33,7 +33,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def test_its_trials_have_all_columns_and_what_was_not_recorded_is_empty(earlier: Path) -> None:
     trials = RunRecord(earlier).trials
-    assert list(trials.columns) == ["trial", "arm", "seed", "train.lr", *RESULT_COLUMNS]
+    assert list(trials.columns) == ["trial", "arm", "seed", "train.lr", *RESULT_COLUMNS, *EARLY_STOP_COLUMNS]
     assert trials["outcome"].tolist() == ["diverged", "completed", "diverged", "diverged"]
     assert trials["diverged_step"].tolist()[::2] == [2, 2]
     assert trials[list(COLUMNS_SINCE_3)].isna().all(axis=None)

@@ -64,7 +64,7 @@ def test_compare_without_a_name_takes_the_newest_run_of_every_experiment(runs: P
 
 METRICS = (
     "final_test_accuracy, final_val_accuracy, final_train_accuracy, best_val_accuracy, test_accuracy_at_best_val, "
-    "final_train_loss"
+    "val_accuracy_at_early_stop, test_accuracy_at_early_stop, final_train_loss"
 )
 
 

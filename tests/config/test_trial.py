@@ -18,7 +18,7 @@ from bnexp.config.keys import leaf_keys
 from bnexp.config.trial import RECORDS, TrialSettings, effective
 from bnexp.data.dataset import Dataset, load
 from bnexp.plan import Trial, TrialGroup, groups, identities, trials
-from tests.every_setting import COMPANY, CONTINUOUS, NEVER, SHAPING
+from tests.every_setting import ALIKE, COMPANY, CONTINUOUS, NEVER, SHAPING
 from tests.helpers import experiment, finished
 
 Change = dict[str, Any]
@@ -44,7 +44,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_every_setting_is_listed() -> None:
-    assert {*CONTINUOUS, *SHAPING, *NEVER} == set(leaf_keys(TrialSettings))
+    assert {*CONTINUOUS, *SHAPING, *NEVER, *ALIKE} == set(leaf_keys(TrialSettings))
 
 
 @pytest.mark.parametrize(("key", "value"), [*CONTINUOUS.items(), *SHAPING.items()])

@@ -22,7 +22,7 @@ def planned(norm: Any = "before", family: str = "mlp", **train: Any) -> tuple[Tr
 
 
 def found(planned: Sequence[Trial], images: int = 100, side: int = 8) -> list[Problem]:
-    return list(misfits(planned, DataShape((1, side, side), 10, images, 0, 0), "exp.yaml"))
+    return list(misfits(planned, DataShape((1, side, side), 10, images, 10, 0), "exp.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +172,35 @@ def test_statistics_that_the_training_never_freezes_are_refused(train: dict[str,
     message = f"{last + 1}: the training ends with update {last}; lower it, or train longer"
     assert freezing(last + 1) == [Problem("exp.yaml", "model.norm.freeze_at", message)]
     assert found(planned({"kind": "none", "freeze_at": last + 1}, batch_size=30, **train)) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "records"),
+    [
+        ({"epochs": 3}, "3 records"),
+        ({"steps": 7}, "3 records"),
+        ({"record_at": [5]}, "2 records"),
+        ({"steps": 3}, "1 record"),
+    ],
+)
+def test_a_patience_that_nothing_could_exhaust_is_refused(train: dict[str, Any], records: str) -> None:
+    def waiting(patience: int) -> list[Problem]:
+        return found(planned(batch_size=30, patience=patience, **train))
+
+    count = int(records.split()[0])
+    message = (
+        f"{count}: a trial has {records} after its start, so none could stop before its end; lower it, or train longer"
+    )
+    assert waiting(count) == [Problem("exp.yaml", "train.patience", f"{count}: {none}")]
+    assert count == 1 or waiting(count - 1) == []
+
+
+def test_early_stopping_needs_validation_images() -> None:
+    shape = DataShape((1, 8, 8), 10, train=100, val=0, test=10)
+    message = "2: there are no validation images to stop by; raise data.val_size, or set null"
+    assert [*misfits(planned(patience=2, batch_size=30), shape, "exp.yaml")] == [
+        Problem("exp.yaml", "train.patience", message)
+    ]
 
 
 @pytest.mark.parametrize(("train", "last"), [({"epochs": 3}, 9), ({"steps": 10}, 10)])

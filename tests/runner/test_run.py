@@ -436,6 +436,18 @@ def test_settings_without_an_influence_do_not_keep_trials_from_being_taken_over(
 
 
 @pytest.mark.usefixtures("without_report")
+def test_a_patience_is_measured_in_trials_that_are_there(tmp_path: Path, finished: RunRecord) -> None:
+    copied(finished, tmp_path)
+    patient = tiny().model_copy(update={"train": tiny().train.model_copy(update={"patience": 1})})
+    record = run(prepare(patient, tmp_path, "cpu"), lambda event: pytest.fail("trained again"))
+    stops = record.trials.set_index("trial")["early_stop_step"]
+    for trial, curve in record.curves.groupby("trial"):
+        better = curve["val_accuracy"] > curve["val_accuracy"].cummax().shift(fill_value=-1)
+        assert stops[trial] == [*curve["step"][~better], curve["step"].max()][0]
+    assert finished.trials["early_stop_step"].isna().all()
+
+
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("moment", crossed([3, 1, 5], fast=3))
 def test_a_run_that_took_trials_over_is_continued_like_any_other(
     tmp_path: Path, finished: RunRecord, moment: int

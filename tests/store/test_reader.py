@@ -11,7 +11,7 @@ from bnexp.records import CURVE_COLUMNS
 from bnexp.store.files import PICTURE, SUMMARIES
 from bnexp.store.finding import find_run, find_runs, find_some, newest_runs
 from bnexp.store.reader import RunRecord, finished_run
-from bnexp.store.tables import RESULT_COLUMNS
+from bnexp.store.tables import EARLY_STOP_COLUMNS, RESULT_COLUMNS
 from tests.helpers import rewrite
 from tests.store.conftest import MadeRun, MakeRun
 
@@ -25,7 +25,7 @@ def made_at(make_run: MakeRun, started: str, name: str, lr: float = 0.1) -> Made
 
 def test_a_new_run_lists_every_trial_and_none_has_ended(make_run: MakeRun) -> None:
     run = make_run(grid={"train.lr": [0.1, 0.2]}, seeds=2).read()
-    assert list(run.trials.columns) == ["trial", "arm", "seed", "train.lr", *RESULT_COLUMNS]
+    assert list(run.trials.columns) == ["trial", "arm", "seed", "train.lr", *RESULT_COLUMNS, *EARLY_STOP_COLUMNS]
     assert list(run.trials["arm"]) == ["none", "none", "before", "before"] * 2
     assert (run.finished, run.complete, run.unfinished) == (0, False, set(range(8)))
     assert list(run.curves.columns) == list(CURVE_COLUMNS)

@@ -1,6 +1,7 @@
 """Rows of tables: every digit, a line a row, no formula for a spreadsheet; and columns that read back as configured."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,17 @@ from bnexp.records import CURVE_COLUMNS, Outcome
 from bnexp.store.files import TRIALS
 from bnexp.store.reader import grid_column, trial_frame
 from bnexp.store.tables import (
+    EARLY_STOP_COLUMNS,
     EXACT,
     RESULT_COLUMNS,
     Row,
     Table,
     csv_text,
+    early_stop,
     escape_cell,
     numbers_row,
     to_row,
+    trial_columns,
     trial_row,
     unescape_cell,
 )
@@ -127,6 +131,37 @@ def test_the_best_is_the_first_highest_validation_and_the_test_accuracy_is_the_o
 ) -> None:
     row = row_of(trial, records(*validation), DONE)
     assert (row["best_val_accuracy"], row["test_accuracy_at_best_val"]) == best
+
+
+@pytest.mark.parametrize(
+    ("validation", "stopped"),
+    [
+        # The record, counted from 0 before training, at which it stops; the best until then, and the one it is of.
+        ((0.1, 0.3, 0.2, 0.3, 0.9), (3, "0.3", 1)),  # a tie is no improvement; what came later doesn't count
+        ((0.1, 0.3, 0.2, 0.4, 0.4, 0.4), (5, "0.4", 3)),
+        ((0.5, 0.4, 0.4, 0.6), (2, "0.5", 0)),  # the record before training is one like any other
+        ((0.1, 0.2, 0.3), (2, "0.3", 2)),  # never stopped: all of the training
+    ],
+)
+def test_early_stopping_takes_the_best_record_before_patience_ran_out(
+    validation: tuple[float, ...], stopped: tuple[int, str, int]
+) -> None:
+    curve = [[str(at) if name == "step" else cell for name, cell in zip(CURVE_COLUMNS, row, strict=True)]
+             for at, row in enumerate(records(*validation))]  # fmt: skip
+    step, best, of = stopped
+    assert early_stop(curve, 2) == [str(step), best, repr((of + 1) / 10)]
+
+
+def test_the_columns_of_early_stopping_are_there_where_there_is_a_patience(trial: Trial) -> None:
+    train = trial.settings.train.model_copy(update={"patience": 2})
+    patient = replace(trial, settings=trial.settings.model_copy(update={"train": train}))
+    config = experiment()
+    assert not set(EARLY_STOP_COLUMNS) & set(trial_columns(config))
+    columns = trial_columns(config.model_copy(update={"train": train, "grid": {"train.lr": (1,)}}))
+    assert columns[4:7] == EARLY_STOP_COLUMNS
+    ended, training = trial_row(patient, records(0.4, 0.5), DONE), trial_row(patient, records(0.4, 0.5))
+    assert len(ended) == len(training) == len(columns)
+    assert (ended[4:7], training[4:7]) == (["0.5", "0.5", "0.2"], ["", "", ""])
 
 
 def test_how_a_trial_ended_stands_beside_what_was_measured(trial: Trial) -> None:

@@ -10,6 +10,7 @@ from bnexp.analysis.comparison import Comparison
 from bnexp.analysis.runs import compare_study
 from bnexp.analysis.study import Chance, Study
 from bnexp.config.trial import TrialSettings
+from bnexp.store.tables import EARLY_STOP_COLUMNS
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -55,7 +56,7 @@ def study(
         run="made-up-1", number=trials["trial"], outcome=ended, reason=None, seconds=2.0, final_train_loss=1 - known,
         diverged_step=np.where(ended == "diverged", 2.0, np.nan), final_train_accuracy=known + 0.05,
         final_val_accuracy=known - 0.01, final_test_accuracy=known, best_val_accuracy=known,
-        test_accuracy_at_best_val=known,
+        test_accuracy_at_best_val=known, **dict.fromkeys(EARLY_STOP_COLUMNS, np.nan),
     )  # fmt: skip
     made = Study(
         name="made-up-1", question="Does it help?", runs=("made-up-1",), trials=trials, curves=_curves(final, records),
