@@ -19,7 +19,7 @@ from bnexp.store.files import READ_ONLY
 
 
 def avoidable(study: Study, comparison: Comparison) -> tuple[str, ...]:
-    """Return the warnings that a better experiment would avoid: none that always comes with tuning, looks or patience."""
+    """Return the warnings that a better experiment would avoid: none that tuning, looks or patience always bring."""
     always = [*_tuned(study), *_looked(comparison), *_stopped(study, comparison)]
     return tuple(line for line in comparison.warnings if line not in always)
 

@@ -184,8 +184,8 @@ class TrainSettings(Settings):
     """When to measure: after each epoch, or after these steps (a list, or `{range: [first, last, step]}`). The states
     before training and after the last step are always measured."""
     patience: Count | None = None
-    """Measure what early stopping would have done: when so many records in a row (epochs, unless `record_at` says
-    otherwise) have brought no higher validation accuracy, a trial counts as stopped. The step, and the accuracies at the
+    """Measure what early stopping would have done: a trial counts as stopped when so many records in a row (epochs,
+    unless `record_at` says otherwise) have brought no higher validation accuracy. The step, and the accuracies at the
     best record until then, are columns of trials.csv; training goes on to its end. null = not measured."""
     stop_diverged: bool = False
     """Stop a trial that has diverged, at a record at the end of an epoch: where one of its numbers is no longer finite,

@@ -188,9 +188,7 @@ def test_a_patience_that_nothing_could_exhaust_is_refused(train: dict[str, Any],
         return found(planned(batch_size=30, patience=patience, **train))
 
     count = int(records.split()[0])
-    message = (
-        f"{count}: a trial has {records} after its start, so none could stop before its end; lower it, or train longer"
-    )
+    none = f"a trial has {records} after its start, so none could stop before its end; lower it, or train longer"
     assert waiting(count) == [Problem("exp.yaml", "train.patience", f"{count}: {none}")]
     assert count == 1 or waiting(count - 1) == []
 
