@@ -10,9 +10,9 @@ from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainin
 from bnexp.analysis.sequential import out_of_reach
 from bnexp.analysis.standing import FEWEST_SEEDS
 from bnexp.analysis.study import Study, trial_settings
-from bnexp.config.experiment import KERAS, momentum_question
 from bnexp.config.keys import below
 from bnexp.config.model import ModelSettings
+from bnexp.config.norm import KERAS, momentum_question
 from bnexp.config.text import counted, have, listed
 from bnexp.config.train import DEFAULT_EPOCHS, TrainSettings
 from bnexp.store.files import READ_ONLY

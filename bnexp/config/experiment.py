@@ -23,7 +23,7 @@ from bnexp.config.data import DATASETS
 from bnexp.config.halving import Halving, plan_halving
 from bnexp.config.keys import below, nearest_value
 from bnexp.config.model import ModelSettings
-from bnexp.config.norm import NormSettings
+from bnexp.config.norm import KERAS, NormSettings, momentum_question
 from bnexp.config.probes import Probes
 from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points
@@ -391,10 +391,6 @@ def cell_settings(config: ExperimentConfig, keys: Sequence[str], study: int = 0)
     return [{arm: settings(arm, point) for arm in config.arms} for point in config.points()]
 
 
-KERAS = 0.9
-"""From here on a momentum was probably written as in Keras, which weighs the old value with it."""
-
-
 def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     """Yield a line for each momentum of running statistics that looks as if it were written for Keras."""
     cells = [here for stage in first_stage(config) for here in cell_settings(stage, ["model.norm"])]
@@ -402,9 +398,3 @@ def momentum_questions(config: ExperimentConfig) -> Iterator[str]:
     momenta = {norm.momentum for norm in norms if norm.averages and norm.momentum is not None}
     for momentum in sorted(momentum for momentum in momenta if momentum >= KERAS):
         yield momentum_question(momentum)
-
-
-def momentum_question(momentum: float) -> str:
-    """Ask whether a momentum was written as in Keras."""
-    keras = f"; Keras' {momentum:g} is written {round(1 - momentum, 12):g} here" if momentum < 1 else ""
-    return f"norm.momentum {momentum:g} gives the newest batch a weight of {momentum:g}{keras}"

@@ -239,3 +239,13 @@ class NormSettings(Settings):
         known = [word for word in cls.short_forms() if word != "as_written"]
         hint = nearest_value("model.norm.kind", value, known)
         raise ValueError(f"expected a mapping of keys, or one of {', '.join(known)}{hint}")
+
+
+KERAS = 0.9
+"""From here on a momentum was probably written as in Keras, which weighs the old value with it."""
+
+
+def momentum_question(momentum: float) -> str:
+    """Ask whether a momentum was written as in Keras."""
+    keras = f"; Keras' {momentum:g} is written {round(1 - momentum, 12):g} here" if momentum < 1 else ""
+    return f"norm.momentum {momentum:g} gives the newest batch a weight of {momentum:g}{keras}"
