@@ -108,7 +108,7 @@ def test_curves_and_arms_follow(study: Study) -> None:
 REFUSED = {
     # texts that a column never holds
     "arm!=befor": "arm is never 'befor' (nearest: before); it is one of none, before",
-    "outcome==done": "outcome is never 'done'; it is one of completed, diverged, failed",
+    "outcome==done": "outcome is never 'done'; it is one of completed, diverged, failed, stopped",
     "lr < abc": "train.lr is never 'abc'; it is one of 0.01, 0.1, 1.0",
     # no order
     "arm < 3": "arm and 3 have no order",
