@@ -177,14 +177,16 @@ def _idle_patience(trials: Sequence[Trial], shape: DataShape) -> Iterator[str]:
     """Yield a patience that could stop nothing: there are no validation images, or too few records."""
     from bnexp.training.work import record_steps  # imports torch
 
-    for train in {trial.settings.train: None for trial in trials if trial.settings.train.patience}:
+    for train in dict.fromkeys(trial.settings.train for trial in trials):
+        if not (patience := train.patience):
+            continue
         if not shape.val:
-            yield f"{train.patience}: there are no validation images to stop by; raise data.val_size, or set null"
+            yield f"{patience}: there are no validation images to stop by; raise data.val_size, or set null"
         elif train.batch_size <= shape.train:  # else said of the batches
             records = len(record_steps(train, _updates_per_epoch(train, shape.train)))
-            if train.patience >= records:
+            if patience >= records:
                 there = f"a trial has {counted(records, 'record')} after its start"
-                yield f"{train.patience}: {there}, so none could stop before its end; lower it, or train longer"
+                yield f"{patience}: {there}, so none could stop before its end; lower it, or train longer"
 
 
 def _updates_per_epoch(train: TrainSettings, train_images: int) -> int:

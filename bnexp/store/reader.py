@@ -239,9 +239,9 @@ def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
     blank = [""] * len(names)
     for number, values in enumerate(zip(*planned.values(), strict=True)):
         row = rows.get(number) or [*to_row(values), *blank]
-        for name, found, meant in zip(planned, row, to_row(values), strict=False):
-            if checksum(row_values([found])) != checksum(row_values([meant])):
-                raise ValueError(f"{name} of trial {number} is {found!r}, and {meant!r} in config.yaml")
+        for name, cell, meant in zip(planned, row, to_row(values), strict=False):
+            if checksum(row_values([cell])) != checksum(row_values([meant])):
+                raise ValueError(f"{name} of trial {number} is {cell!r}, and {meant!r} in config.yaml")
         results.append(row[len(planned) :])
     columns = {name: grid_column(values) for name, values in planned.items()}
     found = dict(zip(names, zip(*results, strict=True), strict=True))
