@@ -115,7 +115,7 @@ class RunRecord:
         `outcome` is missing where a trial has not ended, or its row can't be read.
         """
         with self._reading(TRIALS):
-            return trial_frame(self._tables.trials, self.config)
+            return trial_frame(self._tables.trials, self.config, self.path / CONFIG)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -225,11 +225,12 @@ def _as_given(rates: pd.Series) -> pd.Series:
     return rates.map({rate: float(str(single)) if single == rate else rate for rate, single in singles.items()})
 
 
-def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
+def trial_frame(table: Table, config: ExperimentConfig, source: str | Path = CONFIG) -> pd.DataFrame:
     """Return every planned trial with its results.
 
     What was planned comes from the configuration: a cell can't tell an arm named nan from a blank, or a text from a
-    number. The cells have to agree. Without `train.patience` the columns of early stopping are blank.
+    number. The cells have to agree, or a ValueError names `source`, from where the configuration is. Without
+    `train.patience` the columns of early stopping are blank.
     """
     arms, points, seeds = zip(*config.places(), strict=True)
     planned = {"trial": range(len(arms)), "arm": arms, "seed": seeds}
@@ -241,7 +242,7 @@ def trial_frame(table: Table, config: ExperimentConfig) -> pd.DataFrame:
         row = rows.get(number) or [*to_row(values), *blank]
         for name, cell, meant in zip(planned, row, to_row(values), strict=False):
             if checksum(row_values([cell])) != checksum(row_values([meant])):
-                raise ValueError(f"{name} of trial {number} is {cell!r}, and {meant!r} in config.yaml")
+                raise ValueError(f"{name} of trial {number} is {cell!r}, and {meant!r} in {source}")
         results.append(row[len(planned) :])
     columns = {name: grid_column(values) for name, values in planned.items()}
     found = dict(zip(names, zip(*results, strict=True), strict=True))

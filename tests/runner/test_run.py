@@ -32,6 +32,7 @@ from bnexp.runner.run import RunSession, run
 from bnexp.store.checkpoints import Checkpoints
 from bnexp.store.finding import find_runs
 from bnexp.store.reader import RunRecord
+from bnexp.store.tables import RESULT_COLUMNS
 from bnexp.training.group_state import GroupTrainState
 from tests.helpers import TOGETHER_FLOAT64, assert_close, crossed, experiment
 
@@ -557,7 +558,7 @@ def test_a_diverged_trial_is_a_result_with_its_step_and_its_accuracies(finished:
     diverged = finished.trials[finished.trials["outcome"] == "diverged"]
     assert list(diverged["train.lr"]) == [1e30, 1e30]
     assert diverged["diverged_step"].between(1, 2).all()
-    accuracies = [name for name in finished.trials.columns if "accuracy" in name]
+    accuracies = [name for name in RESULT_COLUMNS if "accuracy" in name]
     assert len(accuracies) == 5
     assert diverged[accuracies].apply(lambda column: column.between(0, 1)).all(axis=None)
     assert finished.trials.loc[finished.trials["outcome"] == "completed", "diverged_step"].isna().all()
