@@ -34,7 +34,7 @@ class Pretence:
     interval: float = messages.INTERVAL
     """Seconds between messages at least."""
     numbers: int = 1000
-    """Of the state of one trial."""
+    """Size of one trial's state."""
 
     def training(self, job: Job) -> "Generator[Progress, None, None]":
         """Yield what the training loop would; the seconds of a record say when it was made."""

@@ -1,6 +1,6 @@
 """How often a comparison of tuned arms finds a difference where there is none: an arm against itself, tuned twice.
 
-In comparisons that are drawn from many trials, and in real ones, for which everything is trained anew.
+In comparisons that are drawn from many trials, and in real ones, for which everything is trained again.
 """
 
 import tempfile

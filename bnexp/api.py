@@ -98,7 +98,7 @@ def run(
         device: auto, cpu, cuda, cuda:i or mps.
         engine: local: this machine; ray: a Ray cluster.
         workers: processes of this machine that train side by side; None: as many as save time.
-        rerun: train anew; the run that is there is kept under a number.
+        rerun: train again; the run that is there is kept under a number.
         retry_failed: train trials again that failed.
         fail_fast: stop at the first trial that fails.
         progress: show how training goes; None: in a terminal or a notebook only.

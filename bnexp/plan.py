@@ -85,7 +85,7 @@ class Options:
     """How a run treats what is there already, and what fails."""
 
     rerun: bool = False
-    """Keep the run that is there under a number, and train everything anew."""
+    """Keep the run that is there under a number, and train everything again."""
     retry_failed: bool = False
     """Train trials again that failed."""
     fail_fast: bool = False

@@ -40,7 +40,7 @@ def stream_seed(seed: int, stream: Stream, index: int) -> int:
 
 
 DRAWN: tuple[Stream, ...] = ("dropout", "noise", "augment", "module")
-"""The streams that are drawn step by step on the device, and begin anew with every epoch."""
+"""The streams that are drawn step by step on the device, and start over with every epoch."""
 
 Sample = Callable[..., Tensor]
 

@@ -14,7 +14,7 @@ Function = Callable[..., Any]
 
 def once(jaxtyped: Function) -> Function:
     """Return a decorator that checks as `jaxtyping.jaxtyped` does, but nothing of a kind that it has seen."""
-    checks: dict[CodeType, _Check] = {}  # a function in a function has one code, though each call makes it anew
+    checks: dict[CodeType, _Check] = {}  # a function in a function has one code, though each call makes a new function
 
     def decorate(function: Any = None, *, typechecker: Function) -> Any:
         if function is None:

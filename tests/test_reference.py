@@ -30,7 +30,7 @@ MODULES = [importlib.import_module(f"bnexp.reference.{each.name}") for each in p
 FUNCTIONS = [name for name in reference.__all__ if inspect.isfunction(getattr(reference, name))]
 SHAPES = {"features": (7, 3), "images": (3, 4, 5, 2)}
 STEP = 1e-5
-"""Of central differences."""
+"""Step of central differences."""
 
 FEATURES = st.tuples(st.integers(3, 40), st.integers(3, 6))
 IMAGES = st.tuples(st.integers(1, 4), st.integers(3, 5), st.integers(2, 4), st.integers(2, 4))
@@ -163,7 +163,7 @@ NODES: dict[str, tuple[Callable[..., Tensor], Callable[..., object], tuple[tuple
     "addition": (torch.add, lambda dz, a, b: reference.addition_backward(dz), ((5, 3), (5, 3))),
     "subtraction": (torch.sub, lambda dz, a, b: reference.subtraction_backward(dz), ((5, 3), (5, 3))),
 }
-"""Of each node: the operation in torch, the reference's backward from dz and what goes in, and the shapes of that."""
+"""For each node: the operation in torch, the reference's backward from dz and the inputs, and their shapes."""
 
 
 @pytest.mark.parametrize("node", NODES)

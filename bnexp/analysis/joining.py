@@ -48,11 +48,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
     # What an accuracy is the best of depends on when it was recorded, and where training would have been stopped.
     early = [EARLY_STOP] if "early_stop" in metric else []
     alignment = align(configs, arms, [RECORDS, *early] if early or "best" in metric else [])
-    labels: dict[str, str] = {}  # of two arms with one label the later goes by its name
-    for config, named in zip(configs, arms, strict=True):
-        for arm, name in named.items():
-            if config.label(arm) != arm and config.label(arm) not in labels.values():
-                labels.setdefault(name, config.label(arm))
+    labels = _labels(configs, arms)
     labelled = [{arm: labels.get(name, name) for arm, name in names.items()} for names in arms]
     trials, repeated = _under_conditions(finished, names, alignment)
     edges = [
@@ -84,6 +80,16 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         labels=labels,
         probes=None if probes.empty else probes,
     )
+
+
+def _labels(configs: Sequence[ExperimentConfig], arms: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the label of each arm that has one; of two arms with the same label the later keeps its name."""
+    labels: dict[str, str] = {}
+    for config, names in zip(configs, arms, strict=True):
+        for arm, name in names.items():
+            if config.label(arm) != arm and config.label(arm) not in labels.values():
+                labels.setdefault(name, config.label(arm))
+    return labels
 
 
 def _useless(run: RunRecord, metric: str) -> str:

@@ -3,7 +3,7 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,22 +39,26 @@ class Format(StrEnum):
     json = "json"
 
 
-def complete_claim(incomplete: str) -> list[str]:
-    """Shipped claims."""
-    from bnexp.config.load import shipped
+def completion(catalogue: str) -> Callable[[str], list[str]]:
+    """Return the shell completion of the names that come with bnexp: of claims or papers."""
 
-    return [name for name in shipped("claims") if name.startswith(incomplete)]
+    def complete(incomplete: str) -> list[str]:
+        from bnexp.config.load import shipped
+
+        return [name for name in shipped(catalogue) if name.startswith(incomplete)]
+
+    return complete
 
 
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]...", help="Names of claims, or files of your own; none: all.", autocompletion=complete_claim
+        metavar="[ID]...", help="Names of claims, or files of your own; none: all.", autocompletion=completion("claims")
     ),
 ]
 Tiers = Annotated[Tier, typer.Option("--tier", help="small: minutes on two CPU cores; full: for a GPU.")]
 Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails, or has not run.")]
-Rerun = Annotated[bool, typer.Option("--rerun", help="Run anew; runs that are there are kept under a number.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run again; runs that are there are kept under a number.")]
 All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
 Html = Annotated[bool, typer.Option("--html", help="Also write one page, claims.html, beside the claims' runs.")]
 Docs = Annotated[

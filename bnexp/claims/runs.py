@@ -94,7 +94,7 @@ def read_result(entry: Entry[Any], runs: Path) -> CheckResult | None:
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        message = f"{path}: not as it was written; remove it, and bnexp {entry.catalogue} run {entry.id} makes it anew"
+        message = f"{path}: not as it was written; remove it, and bnexp {entry.catalogue} run {entry.id} makes it again"
         raise InputError(message) from error
     return result if result.check == entry.check else None
 
@@ -160,7 +160,7 @@ def _earlier_run(experiment: ExperimentConfig, folder: Path, catalogue: str) -> 
             if (found.trials["outcome"] == "diverged").any():
                 raise InputError(
                     f"{found.path}: written by an earlier bnexp (format {READ_ONLY}), where diverged meant something "
-                    f"else; train it anew with bnexp {catalogue} run"
+                    f"else; train it again with bnexp {catalogue} run"
                 )
             return found
     return None

@@ -124,6 +124,7 @@ def compare(
     from bnexp.store.finding import find_together
 
     def compared(some: "Sequence[RunRecord]") -> "tuple[Study, Comparison]":
+        """Return the study of some runs and its comparison, as the options ask for it."""
         study = study_of(some, condition=condition, metric=metric)
         comparison = compare_study(
             study, metric=metric, baseline=baseline, threshold=threshold, by=by, only_changed=only_changed

@@ -212,7 +212,7 @@ class ExportCheck:
 
     path: str
     max_difference: float
-    """Of the logits."""
+    """Largest difference of a logit."""
     relative_difference: float
     """The same over the largest logit."""
     accuracy: float
@@ -230,7 +230,7 @@ class Exported:
     images: str
     """What was compared, in words, such as 360 test images."""
     accuracy: float
-    """Of the network in bnexp on them."""
+    """Accuracy of the network in bnexp on them."""
     checks: list[ExportCheck]
     failed: str | None
     """What went wrong with ONNX."""

@@ -27,7 +27,7 @@ Arguments = Annotated[
     ),
 ]
 Rerun = Annotated[
-    bool, typer.Option("--rerun", help="Train anew; the run that is there is kept under a number: NAME-HASH.1.")
+    bool, typer.Option("--rerun", help="Train again; the run that is there is kept under a number: NAME-HASH.1.")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
 EngineName = Annotated[

@@ -44,7 +44,7 @@ def read(settings: DataSettings) -> RawImages:
     except Exception as cause:  # torchvision meets damage with whatever breaks first: assert, KeyError, ValueError
         raise InputError(
             f"data.name: the files of {name} in {folder} are damaged ({_reason(cause)}); "
-            f"delete {', '.join(spec.files)} there and run again to download them anew"
+            f"delete {', '.join(spec.files)} there and run again to download them again"
         ) from cause
     return raw
 

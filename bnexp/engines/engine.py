@@ -86,7 +86,7 @@ class EngineChoice:
     workers: int | None = None
     """Processes of this machine that train side by side; None: as many as there are cores or GPUs, where that pays."""
     address: str | None = None
-    """Of a Ray cluster; None starts Ray on this machine."""
+    """Address of a Ray cluster; None starts Ray on this machine."""
     gpus_per_group: float | None = None
 
     def check(self) -> None:

@@ -50,7 +50,7 @@ class PublishedSettings(Settings):
     """Numbers that were published for one setting."""
 
     metric: Metric
-    """Of which images the accuracy is; best_val_accuracy is the highest during training."""
+    """The images that the accuracy is of; best_val_accuracy is the highest during training."""
     values: Annotated[dict[Name, Accuracies], Field(min_length=1)]
     """By arm: a fraction, or a list where several runs were published. The first arm is the one that others are
     compared with."""

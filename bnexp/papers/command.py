@@ -7,17 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bnexp.claims.command import Rerun, Tier, Tiers, run_missing, write_files
+from bnexp.claims.command import Rerun, Tier, Tiers, completion, run_missing, write_files
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
 
 app = typer.Typer(name="papers", help="What papers and lessons published about BN, repeated.", no_args_is_help=True)
-
-
-def complete_paper(incomplete: str) -> list[str]:
-    """Shipped papers."""
-    from bnexp.config.load import shipped
-
-    return [name for name in shipped("papers") if name.startswith(incomplete)]
 
 
 Words = Annotated[
@@ -25,7 +18,7 @@ Words = Annotated[
     typer.Argument(
         metavar="[ID]... [ID.key=value]...",
         help="Names of papers, or files of your own; none: all. ID.key=value changes the experiment of one.",
-        autocompletion=complete_paper,
+        autocompletion=completion("papers"),
     ),
 ]
 Docs = Annotated[

@@ -41,7 +41,7 @@ class Row:
     """After which it was measured; None: the last one."""
     arm: str
     published: tuple[float, ...]
-    """Of several runs several; of a difference the one of the means."""
+    """One number for each published run; for a difference, that of the means."""
     unverified: bool
     source: str
     """Where the numbers are from, if not from the source of the paper."""
@@ -54,8 +54,8 @@ class Row:
     at_chance: int = 0
     """How many of ours learned nothing."""
     interval: Interval = UNKNOWN
-    """Of an accuracy: the mean of the runs that learned, and the prediction interval for one more; where none learned,
-    the mean of all. Of a difference: its mean and the interval of the mean."""
+    """For an accuracy, the mean of the runs that learned and the prediction interval for one more run; where none
+    learned, the mean of all. For a difference, its mean and the interval of the mean."""
     same_setting: bool = False
     agreements: tuple[Agreement, ...] = ()
     """One for each published number; empty where they are not compared."""

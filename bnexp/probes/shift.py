@@ -72,7 +72,7 @@ def covariate_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[
 def variance_shift(context: ProbeContext, settings: ProbeSettings) -> Iterator[Value]:
     """Yield, of every layer that divides by a running variance in evaluation, how far that is from the one it meets.
 
-    max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated anew in training
+    max(v / v', v' / v) with v met in evaluation and v' the running variance; and with v' estimated again in training
     mode, dropout included, which leaves out that averages lag (Li et al. 2019, arXiv:1801.05134). Mean over units, in
     recurrent layers over units and time steps.
     """

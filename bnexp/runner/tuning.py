@@ -122,7 +122,7 @@ def _present_look(config: ExperimentConfig, runs: Path, options: Options) -> Exp
     Every look has a run of its own, which takes over what the one before has trained. The last one stays.
 
     Raises:
-        InputError: it has finished a look, and is to be trained anew.
+        InputError: it has finished a look, and is to be trained again.
     """
     assert config.more_seeds
     for seeds in reversed(config.more_seeds.looks):

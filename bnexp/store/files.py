@@ -65,7 +65,7 @@ def check_format(run: Path) -> int | None:
     if found not in (READ_ONLY, *CONTINUED):
         raise InputError(
             f"{run}: written by an earlier bnexp (format {found}, this one reads {READ_ONLY} to {FORMAT_VERSION}); "
-            "train it anew with bnexp run --rerun"
+            "train it again with bnexp run --rerun"
         )
     return found
 
@@ -74,7 +74,7 @@ def cannot_continue(run: Path) -> InputError:
     """Return the error for a run folder of a format that is only read."""
     return InputError(
         f"{run}: written by an earlier bnexp (format {READ_ONLY}), which this one can show but not continue; "
-        "train it anew with bnexp run --rerun"
+        "train it again with bnexp run --rerun"
     )
 
 

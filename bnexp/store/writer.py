@@ -201,7 +201,7 @@ class RunWriter:
         return any(int(row[2]) == step for row in self._attempts[trial].rows[CURVES])
 
     def go_back(self, steps: Mapping[int, int]) -> None:
-        """Begin anew after the given steps of trials (-1: at the start); those that have ended are not affected.
+        """Start over after the given steps of trials (-1: at the start); those that have ended are not affected.
 
         Records beyond stay in the files until they are made again.
         """

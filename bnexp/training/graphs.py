@@ -75,6 +75,7 @@ def _recorder(train_state: GroupTrainState, warm_ups: int) -> Recorder | None:
         return None
 
     def record_if_possible(act: Act, streams: SeedGenerators) -> Act:
+        """Return the recorded act, or the act itself where the network's code doesn't let it be recorded."""
         try:
             with no_waiting():
                 act()

@@ -41,7 +41,7 @@ class Progress:
     probing: float
     """Seconds that such measurements have taken so far, of all trials together."""
     resumable: bool
-    """Whether training can go on from the snapshot: random streams begin anew at every epoch, not within one."""
+    """Whether training can go on from the snapshot: random streams start over at every epoch, not within one."""
     lasting: bool = False
     """Whether the state stays where it is, so that a snapshot can be had after the next record, too."""
     notes: tuple[str, ...] = ()

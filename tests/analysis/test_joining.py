@@ -16,7 +16,7 @@ def names(*runs: RunRecord) -> list[str]:
 
 
 def pairs(study: Study) -> list[tuple]:
-    """Of every row of the comparison the values of the grid keys, the arm, its trials, and its pairs."""
+    """Return the grid keys' values, the arm, its trials and its pairs of every row of the comparison."""
     return [(*row.point.values(), row.arm, row.n, row.pairs) for row in compare_study(study).rows]
 
 

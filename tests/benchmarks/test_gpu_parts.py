@@ -24,7 +24,7 @@ TARGETS = {
     "convolutions": ["≥ 0.95×", "≥ 5×"] * 2,
     "together": ["", "", "", "≥ 1.5×", "", ""],
 }
-"""Of the figures of each measurement."""
+"""Targets of the figures of each measurement."""
 SLOW = {"waiting", "convolutions", "together"}
 MACHINE = {
     "versions": {"bnexp": "0.3.0", "python": "3.12.3", "torch": "2.11.0", "numpy": "2.5.2"}

@@ -242,7 +242,7 @@ def test_what_a_check_wrote_and_can_t_be_read_leaves_the_others_readable(
     path.write_text("{")
     (broken,), (fine,) = map(rows_of, evidence([claims["holds"], claims["fails"]], "small", damaged))
     assert (broken.verdict, fine.verdict) == ("not readable", "FAILS")
-    assert broken.reasons[0].endswith("remove it, and bnexp claims run holds makes it anew")
+    assert broken.reasons[0].endswith("remove it, and bnexp claims run holds makes it again")
 
 
 # What people read

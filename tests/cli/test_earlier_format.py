@@ -76,7 +76,7 @@ def test_an_unfinished_or_damaged_one_is_not_continued_but_left_as_it_is(
     assert (refused.code, refused.err) == (
         2,
         f"bnexp: runs/{earlier.name}: written by an earlier bnexp (format 2), which this one can show but not "
-        "continue; train it anew with bnexp run --rerun\n",
+        "continue; train it again with bnexp run --rerun\n",
     )
     assert content(earlier) == before
 
@@ -142,6 +142,6 @@ def test_runs_of_claims_in_which_trials_diverged_are_not_judged_but_named(here: 
     assert (shown.code, shown.err) == (
         0,
         f"bnexp: left out: runs/claims/small/{run.name}: written by an earlier bnexp (format 2), where diverged meant "
-        "something else; train it anew with bnexp claims run\n",
+        "something else; train it again with bnexp claims run\n",
     )
     assert "not readable" in shown.out

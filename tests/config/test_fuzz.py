@@ -22,11 +22,11 @@ from tests.config.raw import KEYS as RIGHT_VALUES
 from tests.config.raw import configurations
 
 EXAMPLES = 20
-"""Of each kind in every test run."""
+"""Examples of each kind in every test run."""
 MANY = 700
-"""Of each kind among the slow tests."""
+"""Examples of each kind among the slow tests."""
 SECONDS = 1.0
-"""Of the processor that loading may take."""
+"""Processor time that loading may take."""
 LONGEST_LINE = 1_100
 """Characters of a line of a refusal."""
 FEW = 200

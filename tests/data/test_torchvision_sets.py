@@ -124,7 +124,7 @@ def test_damaged_mnist(raw_folder: Path, name: str, damage: Callable[[Path], Non
     damage(raw_folder / name)
     message = refused()
     assert message.startswith(f"data.name: the files of mnist in {raw_folder} are damaged (")
-    assert message.endswith("-idx1-ubyte there and run again to download them anew")
+    assert message.endswith("-idx1-ubyte there and run again to download them again")
     assert "damaged ()" not in message
 
 

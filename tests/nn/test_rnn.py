@@ -220,7 +220,7 @@ def test_together_equals_alone() -> None:
 
 
 def step_norm(steps: str, **settings: Any) -> StepBatchNorm:
-    """Of two trials, three features and four steps, in float64."""
+    """Return the norm of two trials, three features and four steps, in float64."""
     made = StepBatchNorm(2, 3, NormSettings.model_validate({"steps": steps, **settings}), STEPS).double()
     made.gamma.data, made.beta.data = noise(2, 3, seed=1), noise(2, 3, seed=2)
     return made

@@ -45,7 +45,7 @@ PATIENCE = 120.0
 CUT_AT = 6
 """Events after which the unfinished run was interrupted: the first group has ended, the second has a checkpoint."""
 EVENTS = 8
-"""Of a whole run: two groups with a record before training and three epochs."""
+"""Count in a whole run: two groups with a record before training and three epochs."""
 
 
 EXPERIMENT = """\
@@ -147,7 +147,7 @@ class Made:
     """The same run, interrupted after CUT_AT events."""
     replay: Replay = field(repr=False)
     results: dict[str, Any] = field(repr=False)
-    """Of the whole run."""
+    """What the whole run ends with."""
     plan: Plan = field(repr=False)
     """Its plan."""
 

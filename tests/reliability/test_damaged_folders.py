@@ -342,7 +342,7 @@ def test_the_command_says_what_was_damaged_and_where_it_is_kept(
     ("version", "said"),
     [
         (99, "written by a newer bnexp (format 99, this one reads 4); upgrade"),
-        (1, "written by an earlier bnexp (format 1, this one reads 2 to 4); train it anew with bnexp run --rerun"),
+        (1, "written by an earlier bnexp (format 1, this one reads 2 to 4); train it again with bnexp run --rerun"),
     ],
 )
 def test_another_format_is_refused_and_left_alone(made: Made, folder: Path, version: int, said: str) -> None:

@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 GROWING = {"curves.csv", "probes.csv"}
-"""Of these a power failure may take any part that had not been flushed; that is said, and trained again."""
+"""Files of which a power failure may take what had not been flushed; that is said, and trained again."""
 
 
 def first(variant: str, runs: Path) -> Task:
@@ -63,9 +63,9 @@ def first(variant: str, runs: Path) -> Task:
 
 
 def again(task: Task) -> Task:
-    """Return what continues a task: the same command, but without --rerun where that has begun anew already."""
-    anew = RunRecord.exists(task.path) and task.path.with_name(f"{task.path.name}.1").exists()
-    rerun = task.options.rerun and not anew
+    """Return what continues a task: the same command, but without --rerun where that has started over already."""
+    restarted = RunRecord.exists(task.path) and task.path.with_name(f"{task.path.name}.1").exists()
+    rerun = task.options.rerun and not restarted
     return replace(task, options=replace(task.options, rerun=rerun), stop=0)
 
 

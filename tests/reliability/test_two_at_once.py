@@ -86,12 +86,12 @@ def test_the_second_of_two_is_refused_and_changes_nothing_until_the_first_is_dea
 
 
 def overtaken(task: Task) -> None:
-    """Let another process begin a run anew after a command has made sure that nobody is at it, but before it is."""
+    """Let another process start a run over after a command has made sure that nobody is at it, but before it is."""
     ready, go = task.runs.with_name("ready"), task.runs.with_name("go")
     with task.start() as earlier:
         assert earlier.code == 0, earlier.said
-    anew = replace(task, options=Options(rerun=True), stuck=MEANWHILE)
-    words = anew.words
+    again = replace(task, options=Options(rerun=True), stuck=MEANWHILE)
+    words = again.words
 
     def pause(number: int, name: str) -> None:
         if number == 1:
@@ -105,8 +105,8 @@ def overtaken(task: Task) -> None:
 
     with Child(work, task.runs.with_name("late.log")) as late:
         late.until(ready.exists)
-        with anew.start() as owner:
-            owner.until(lambda: anew.is_stuck)
+        with again.start() as owner:
+            owner.until(lambda: again.is_stuck)
             before = content(task.runs)
             go.touch()
             assert late.code == 2, late.said

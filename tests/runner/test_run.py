@@ -42,7 +42,7 @@ SELDOM, OFTEN = 1e9, 1e-9
 
 
 RECORDS = 8
-"""Of a whole run: two groups with a record before training and three epochs."""
+"""Count in a whole run: two groups with a record before training and three epochs."""
 
 
 def tiny(every: float = SELDOM, **train: Any) -> ExperimentConfig:
@@ -364,7 +364,7 @@ def test_the_first_failure_stops_the_run_when_asked_to(
     assert results(record) == undisturbed(SELDOM)
 
 
-# The same experiment with more in it, or anew
+# The same experiment with more in it, or again
 
 
 @pytest.mark.usefixtures("without_report")

@@ -53,7 +53,7 @@ class ByHand:
     """One trial in plain PyTorch, with batches from the documented stream."""
 
     limit = 1e9
-    """Of the gradient's norm."""
+    """Largest norm of a gradient."""
 
     def __init__(self, group: TrialGroup):
         self.group, side = group, 6 if group.settings.model.family in ("vgg", "resnet") else 4
