@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.standing import standing
 from bnexp.analysis.study import Study, lower_is_better, metric_text
-from bnexp.claims.evidence import Evidence, VerdictLabel, rows_against
+from bnexp.claims.evidence import Evidence, rows_against
 from bnexp.claims.pictures import claim_figure, verdicts_figure
 from bnexp.claims.tables import (
     NO_VERDICT,
@@ -22,6 +22,7 @@ from bnexp.claims.tables import (
     rows_of,
     verdicts_table,
 )
+from bnexp.claims.verdicts import VerdictLabel
 from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.keys import below, leaves
 from bnexp.config.source import NetworkSource
@@ -42,6 +43,7 @@ KINDS = {
     VerdictLabel.opposite: "bad",
     VerdictLabel.fails: "bad",
     VerdictLabel.inconclusive: "unclear",
+    VerdictLabel.equivalent: "small",
     VerdictLabel.too_small: "small",
 }
 """How a verdict is coloured; the word stands in the colour."""

@@ -3,12 +3,8 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float
 
 from bnexp.analysis.choices import choices_at_edges
 from bnexp.analysis.compare import arm_rows, evaluation_rows
@@ -16,125 +12,15 @@ from bnexp.analysis.comparison import ArmRow
 from bnexp.analysis.fairness import running_averages
 from bnexp.analysis.pairing import pair_trials
 from bnexp.analysis.runs import study_of
-from bnexp.analysis.stats import effect_size, is_constant, mean_interval, was_cut
 from bnexp.analysis.study import Study, choose_metric
 from bnexp.claims.catalogue import Claim, MeasureSettings
 from bnexp.claims.entries import Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
+from bnexp.claims.verdicts import Verdict, VerdictLabel, holm, judge
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.text import counted
 from bnexp.errors import InputError
-
-
-class VerdictLabel(StrEnum):
-    """The verdicts: HOLDS and FAILS on exact claims, the others on claims that data decide."""
-
-    supported = "SUPPORTED"
-    opposite = "OPPOSITE"
-    too_small = "TOO SMALL"
-    inconclusive = "INCONCLUSIVE"
-    holds = "HOLDS"
-    fails = "FAILS"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The verdict on pairs, with the 95 % t interval of the mean change, cut at what is possible."""
-
-    label: VerdictLabel
-    n: int
-    change: float | None
-    low: float | None
-    high: float | None
-    effect: float | None
-    """d_z with Hedges' correction."""
-    p: float | None
-    """From the two-sided paired t test."""
-    reasons: tuple[str, ...] = ()
-    """Why it is unclear, or what to be careful about."""
-
-    @property
-    def estimate(self) -> tuple[float | None, float | None, float | None]:
-        """The mean change and the ends of its interval."""
-        return self.change, self.low, self.high
-
-
-def judge(pairs: Pairs, margin: float) -> Verdict:
-    """Return the verdict on a claim: OPPOSITE, SUPPORTED, TOO SMALL or INCONCLUSIVE, the first that applies.
-
-    OPPOSITE: the interval lies below 0. SUPPORTED: above 0, and the mean change is at least the margin. TOO SMALL: its
-    upper end is below the margin. Without an interval INCONCLUSIVE; where there is nothing to compare there is none.
-
-    Args:
-        pairs: one value of each arm per seed.
-        margin: the least mean change that counts.
-    """
-    found = mean_interval(pairs.change, bounds=(-pairs.most, pairs.most))
-    reasons = _reasons(pairs, found.mean)
-    if pairs.void:  # a change, of which nothing can be said how sure it is
-        return Verdict(VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
-    label = VerdictLabel.inconclusive
-    if found.mean is not None and found.low is not None and found.high is not None:
-        if found.high < 0:
-            label = VerdictLabel.opposite
-        elif found.low > 0 and found.mean >= margin:
-            label = VerdictLabel.supported
-        elif found.high < margin:
-            label = VerdictLabel.too_small
-        if -margin < found.low and found.high < margin:
-            reasons.append("the whole interval is within the margin, on either side of 0")
-        if was_cut(found, (-pairs.most, pairs.most)):
-            reasons.append(
-                "the interval is cut at what is possible: seeds are too few or too different to take it literally"
-            )
-    effect, p = effect_size(pairs.change), t_test(pairs.change)
-    return Verdict(label, len(pairs.change), found.mean, found.low, found.high, effect, p, tuple(reasons))
-
-
-def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
-    n, reasons = len(pairs.change), []
-    if pairs.void:
-        return [pairs.void, *pairs.notes]
-    if n < 2:
-        reasons.append(f"too few seeds: {counted(n, 'pair')}, an interval takes two")
-    elif mean is None:
-        reasons.append("a value is not finite")
-    elif mean != 0 and is_constant(pairs.change):
-        reasons.append("all pairs are alike, so the interval has no width, and p is that of a sign-flip test")
-    if count := int(pairs.bound.sum()):
-        reasons.append(f"a bound: the budget or the grid cut off {count} of {counted(n, 'pair')}")
-    return [*reasons, *pairs.notes]
-
-
-def t_test(change: Float[np.ndarray, " n"]) -> float | None:
-    """Return p of the two-sided t test of a mean of 0; None below two values, or where one isn't finite.
-
-    Where all are equal there is no spread to test by: 1 if they are 0, else that of the exact sign-flip test, the
-    smallest that so many pairs can have.
-    """
-    if len(change) < 2 or not np.isfinite(change).all():
-        return None
-    if is_constant(change):
-        return 1.0 if change[0] == 0 else 2 * 0.5 ** len(change)
-    from scipy.special import stdtr  # what scipy.stats calls, without the second its import takes
-
-    t = float(change.mean()) / (float(change.std(ddof=1)) / len(change) ** 0.5)
-    return 2 * float(stdtr(len(change) - 1, -abs(t)))
-
-
-def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Return p values adjusted for their number by Holm's step-down method (Holm 1979, Scand. J. Statist. 6, 65-70).
-
-    What is None stays None and doesn't count.
-    """
-    known = sorted((p, name) for name, p in p_values.items() if p is not None)
-    adjusted, largest = dict[str, float | None](dict.fromkeys(p_values)), 0.0
-    for place, (p, name) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - place) * p))
-        adjusted[name] = largest
-    return adjusted
-
 
 RATE = "train.lr"
 """Shown for every arm, chosen or not."""

@@ -14,8 +14,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from bnexp.analysis.study import choose_metric
-from bnexp.claims.evidence import Evidence, Judgement, Verdict, VerdictLabel
+from bnexp.claims.evidence import Evidence, Judgement
 from bnexp.claims.tables import format_number, margin_text
+from bnexp.claims.verdicts import Verdict, VerdictLabel
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, shorten_text, style_axes
 from bnexp.report.figures.pictures import probe_figures
@@ -135,12 +136,13 @@ def _style_changes(axes: Axes, sides: Sequence[_Side]) -> None:
     _style(axes, [(side, side.column) for side in sides])
     axes.set_xticks([])
     axes.set_xlim(-0.6, sides[-1].column + 0.6)
-    nothing, least = map(float, sides[0].on_axis([0.0, measure.margin]))
+    nothing, *least = map(float, sides[0].on_axis([0.0, measure.margin, -measure.margin]))
     axes.axhline(nothing, color="black", lw=0.9, zorder=1)
-    axes.axhline(least, color="black", lw=1, ls="dotted", zorder=1)
+    for margin in least:
+        axes.axhline(margin, color="black", lw=1, ls="dotted", zorder=1)
     if measure.as_ratio:
         drawn = [side.on_axis([*side.row.pairs.change, *_known(side.row.verdict)]) for side in sides]
-        values = np.concatenate([[nothing, least], *drawn])
+        values = np.concatenate([[nothing, *least], *drawn])
         _make_logarithmic(axes, values[np.isfinite(values) & (values > 0)], sign="×")
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "size": SMALL}
     axes.annotate("agrees ↑", (1, nothing), xytext=(4, 3), va="bottom", **beside)
@@ -205,6 +207,7 @@ def _draw_dots(axes: Axes, side: _Side, arm: str, xs: Float[np.ndarray, " n"], v
 COLOURS = {
     VerdictLabel.supported: "#009E73",
     VerdictLabel.opposite: "#D55E00",
+    VerdictLabel.equivalent: "#56B4E9",
     VerdictLabel.too_small: "#999999",
     VerdictLabel.inconclusive: "#E69F00",
 }
@@ -216,8 +219,9 @@ _ROOM = 1.25
 """How much further the axis goes than what is drawn, so that no mark stands on its end."""
 _CAPTION = (
     "The mean change of each claim's measure with its 95 % interval, in units of the least that counts, the claim's "
-    "margin; the axis is logarithmic beyond 1. Right of 0 agrees with the claim: SUPPORTED is an interval right of 0 "
-    "whose mean is right of the dotted line."
+    "margin; the axis is logarithmic beyond 1. Right of 0 agrees with the claim. SUPPORTED: the interval is right of 0 "
+    "and its mean right of the dotted line; OPPOSITE: the same on the left; EQUIVALENT: the interval is between the "
+    "dotted lines; TOO SMALL: it is on one side of 0, and its mean between them."
 )
 
 
@@ -256,7 +260,8 @@ def _style_verdicts(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names, fontsize=SMALL, parse_math=False)
     axes.set_xlabel("mean change / margin", fontsize=SMALL, color=GREY)
     axes.axvline(0, color=GREY, lw=0.8)
-    axes.axvline(1, color=GREY, lw=1, ls="dotted")
+    for margin in (-1, 1):
+        axes.axvline(margin, color=GREY, lw=1, ls="dotted")
     axes.grid(axis="y", color=PALE, lw=0.5)
     _write_above(axes, "← against the claim", -1, "right", "black")
     _write_above(axes, "agrees with the claim →", 1, "left", "black")

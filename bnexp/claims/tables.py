@@ -10,7 +10,8 @@ import numpy as np
 from bnexp.analysis.stats import is_constant
 from bnexp.analysis.study import is_number
 from bnexp.claims.catalogue import Claim
-from bnexp.claims.evidence import Chosen, Evidence, Judgement, VerdictLabel
+from bnexp.claims.evidence import Chosen, Evidence, Judgement
+from bnexp.claims.verdicts import VerdictLabel
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
 from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.summary import without_nan
@@ -105,15 +106,12 @@ def _judged(claim: Claim, row: Judgement, published: tuple[str, ...]) -> Row:
     times = tuple("not reached" if arm.epochs_to_threshold is None else f"{arm.epochs_to_threshold}" for arm in arms)
     if len(arms) == 2 and arms[1].pairs:
         times = (*times, f"first in {arms[1].first} of {arms[1].pairs}")
-    reasons = verdict.reasons
-    if verdict.label is VerdictLabel.inconclusive and (verdict.low or 0) > 0 and (verdict.change or 0) < measure.margin:
-        reasons = (*reasons, f"the mean is below the margin of {margin_text(margin, ratio)}")
     return Row(
         claim=claim.id,
         regime=row.regime,
         decides=row.decides,
         verdict=_verdict_text(claim, verdict.label),
-        reasons=reasons,
+        reasons=verdict.reasons,
         measure=measure.label,
         rates=tuple(choices_text(choices) for choices in by_arm if choices),
         choices=row.choices,
@@ -335,9 +333,10 @@ COLUMNS: tuple[Column[Row], ...] = (
         "verdict",
         lambda row: "; ".join((row.verdict, *row.reasons)),
         kind="text",
-        legend="verdict: OPPOSITE, the interval is below 0; SUPPORTED, above 0 and its mean at least the margin; TOO "
-        "SMALL, its upper end is below the margin; INCONCLUSIVE, else. It holds for the setting that was tested, "
-        "and no other",
+        legend="verdict: SUPPORTED, the interval is above 0 and its mean at least the margin; OPPOSITE, the same in "
+        "the other direction; EQUIVALENT, the whole interval is within the margin, on both sides of 0; TOO SMALL, it "
+        "is on one side of 0 but its mean within the margin; INCONCLUSIVE, else. It holds for the setting that was "
+        "tested, and no other",
     ),
     _listed("published", "published", sign="; ", legend="published: † from memory of the paper, unverified"),
 )

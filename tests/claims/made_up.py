@@ -9,10 +9,11 @@ import pandas as pd
 
 from bnexp.analysis.study import Study
 from bnexp.claims.catalogue import Claim, ClaimSettings, MeasureSettings
-from bnexp.claims.evidence import Chosen, Evidence, Judgement, judge
+from bnexp.claims.evidence import Chosen, Evidence, Judgement
 from bnexp.claims.pairs import Pairs
 from bnexp.claims.runs import CheckResult, Finding, Regime
 from bnexp.claims.tables import Row, rows_of
+from bnexp.claims.verdicts import judge
 from bnexp.config.trial import TrialSettings
 from tests.analysis.conftest import a_study as make_study
 from tests.helpers import experiment

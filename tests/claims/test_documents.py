@@ -14,7 +14,7 @@ LOW, HIGH = (0.5, 0.51, 0.52), (0.7, 0.71, 0.72)
 
 
 def test_a_verdict_has_its_colour() -> None:
-    of_data = [(HIGH, "good", "SUPPORTED"), (LOW, "small", "TOO SMALL"), ((0.2, 0.9, 0.5), "unclear", "INCONCLUSIVE")]
+    of_data = [(HIGH, "good", "SUPPORTED"), (LOW, "small", "EQUIVALENT"), ((0.2, 0.9, 0.5), "unclear", "INCONCLUSIVE")]
     reports = [from_data(judged(LOW, values)) for values, _, _ in of_data]
     reports += [from_data(judged(HIGH, LOW)), *(from_check(Finding("a", "b", e, 1.0)) for e in (2.0, 1.0))]
     shown = re.findall(r'<span class="word (\w+)">([^<]+)<', page(reports, "small", "bnexp claims show"))

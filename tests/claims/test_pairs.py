@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bnexp.analysis.study import Study
-from bnexp.claims.evidence import VerdictLabel, judge
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds, trial_values
+from bnexp.claims.verdicts import VerdictLabel, judge
 from tests.claims.made_up import a_study, by_seed, measure
 
 RATE, SCALE, DEPTH = "train.lr", "model.init.scale", "model.depth"
@@ -239,7 +239,7 @@ def test_what_differs_by_rounding_is_a_tie() -> None:
     study = a_study(*by_seed("none", [0.1 + 0.2] * 3), *by_seed("before", [0.3] * 3))
     pairs = pairs_of(study, measure())
     assert pairs.change.tolist() == [0, 0, 0]
-    assert judge(pairs, 0.01).label is VerdictLabel.too_small
+    assert judge(pairs, 0.01).label is VerdictLabel.equivalent
 
 
 def test_rounds_measured_side_by_side_are_pairs() -> None:

@@ -7,8 +7,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bnexp.claims.evidence import Evidence, Judgement, VerdictLabel
+from bnexp.claims.evidence import Evidence, Judgement
 from bnexp.claims.pictures import COLOURS, claim_figure, verdicts_figure
+from bnexp.claims.verdicts import VerdictLabel
 from tests.claims.made_up import a_claim, a_study, by_seed, from_data, judged, measure
 from tests.helpers import EXACT_FLOAT64, experiment
 from tests.report.figures.made_up import ODD_NAMES, caption, faults, words
@@ -46,7 +47,7 @@ def test_both_arms_and_every_change_are_drawn_with_the_mean_the_interval_and_the
     assert dots(left) == [*((0, value) for value in BASELINE), *((1, value) for value in TREATED)]
     assert [text.get_text() for text in left.get_xticklabels()] == ["none", "before"]
     assert [y for _, y in dots(right)] == pytest.approx([0.2, 0.22, 0.18], rel=EXACT_FLOAT64)
-    assert (levels(right, "-"), levels(right, ":")) == ([0.0], [0.05])
+    assert (levels(right, "-"), levels(right, ":")) == ([0.0], [0.05, -0.05])
     assert interval(right) == [[row.verdict.low, row.verdict.high]]
     assert [line.get_ydata()[0] for line in right.lines if line.get_marker() == "D"] == [row.verdict.change]
     assert {"Test accuracy", "agrees ↑", "against ↓", "equal"} <= set(words(figure))
@@ -60,7 +61,7 @@ def test_logarithms_are_drawn_as_ratios_the_claim_s_direction_upwards() -> None:
     )
     assert (left.get_yscale(), right.get_yscale()) == ("log", "log")
     assert [y for _, y in dots(right)] == pytest.approx([4, 2, 3], rel=EXACT_FLOAT64)
-    assert (levels(right, "-"), levels(right, ":")) == ([1.0], [exp(0.5)])
+    assert (levels(right, "-"), levels(right, ":")) == ([1.0], [exp(0.5), exp(-0.5)])
     assert "the margin is ×1.65" in caption(figure)
     assert faults(figure) == []
 
@@ -112,13 +113,13 @@ def test_all_verdicts_stand_in_margins_in_the_colour_of_their_word() -> None:
     rows = [
         judged(BASELINE, TREATED, of=measure(margin=0.1)),
         judged(TREATED, BASELINE, of=measure(margin=0.1)),
-        judged(BASELINE, TREATED, of=measure(margin=0.4)),
+        judged(BASELINE, TREATED, of=measure(margin=0.22)),
     ]
     figure = verdicts_figure([from_data(row) for row in rows])
     assert figure is not None
     (axes,) = figure.axes
     means = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [line.get_xdata()[0] for line in means] == pytest.approx([2, -2, 0.5], rel=EXACT_FLOAT64)
+    assert [line.get_xdata()[0] for line in means] == pytest.approx([2, -2, 0.2 / 0.22], rel=EXACT_FLOAT64)
     labels = VerdictLabel.supported, VerdictLabel.opposite, VerdictLabel.too_small
     assert [line.get_color() for line in means] == [COLOURS[label] for label in labels]
     ends = [

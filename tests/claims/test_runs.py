@@ -14,9 +14,10 @@ import pytest
 from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
 from bnexp.claims.documents import cost, document, verdict_sentence
-from bnexp.claims.evidence import Evidence, VerdictLabel, evidence
+from bnexp.claims.evidence import Evidence, evidence
 from bnexp.claims.runs import Finding, Measured, read_result, regimes, run_entries, runs_of, tier_folder
 from bnexp.claims.tables import claims_table, rows_json, rows_of
+from bnexp.claims.verdicts import VerdictLabel
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
 from bnexp.errors import InputError

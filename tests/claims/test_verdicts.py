@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from bnexp.analysis.stats import sign_flip_p
-from bnexp.claims.evidence import VerdictLabel, holm, judge, t_test
 from bnexp.claims.pairs import Pairs
+from bnexp.claims.verdicts import VerdictLabel, holm, judge, t_test
 
 MARGIN = 0.01
 SIMULATED = 3_000
@@ -22,7 +22,6 @@ LEAST_FOUND = 0.9
 
 NOT_THERE = "neither arm got there in any pair"
 UNTRAINED = "no trial of either arm learned anything"
-WITHIN = "the whole interval is within the margin, on either side of 0"
 
 
 def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
@@ -32,40 +31,48 @@ def pairs(change: object, bound: int = 0, void: str = "") -> Pairs:
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "word", "mirrored"),
     [
-        ([0.02, 0.03, 0.025], VerdictLabel.supported),
-        ([-0.02, -0.03, -0.025], VerdictLabel.opposite),
-        ([-0.0001, -0.0002, -0.00015], VerdictLabel.opposite),  # below 0 is below 0, however small
-        ([0.001, 0.002, 0.0015], VerdictLabel.too_small),  # above 0, and not by the margin
-        ([0.001, -0.002, 0.0015], VerdictLabel.too_small),
-        ([0.05, -0.04, 0.02], VerdictLabel.inconclusive),
-        ([0.0095, 0.0096, 0.0115], VerdictLabel.supported),  # its lower end is below the margin, its mean above
-        ([0.0080, 0.0085, 0.0120], VerdictLabel.inconclusive),  # mean below the margin, upper end above
-        ([0.0, 0.0, 0.0], VerdictLabel.too_small),
-        ([0.02, 0.02, 0.02], VerdictLabel.supported),
+        ([0.02, 0.03, 0.025], VerdictLabel.supported, VerdictLabel.opposite),
+        ([0.0095, 0.0096, 0.0115], VerdictLabel.supported, VerdictLabel.opposite),  # only the mean is beyond the margin
+        ([0.02, 0.02, 0.02], VerdictLabel.supported, VerdictLabel.opposite),
+        ([0.001, -0.002, 0.0015], VerdictLabel.equivalent, VerdictLabel.equivalent),
+        ([0.001, 0.002, 0.0015], VerdictLabel.equivalent, VerdictLabel.equivalent),  # above 0, but all too little
+        ([0.0, 0.0, 0.0], VerdictLabel.equivalent, VerdictLabel.equivalent),
+        ([0.0080, 0.0085, 0.0120], VerdictLabel.too_small, VerdictLabel.too_small),  # only its end is beyond the margin
+        ([0.05, -0.04, 0.02], VerdictLabel.inconclusive, VerdictLabel.inconclusive),
     ],
 )
-def test_the_first_word_that_applies(change: list[float], word: VerdictLabel) -> None:
+def test_the_rule_is_the_same_in_both_directions(
+    change: list[float], word: VerdictLabel, mirrored: VerdictLabel
+) -> None:
     verdict = judge(pairs(change), MARGIN)
-    assert verdict.label is word
+    assert (verdict.label, judge(pairs(np.negative(change)), MARGIN).label) == (word, mirrored)
     interval = stats.ttest_1samp(change, 0).confidence_interval() if np.ptp(change) else (change[0], change[0])
     assert (verdict.low, verdict.high) == pytest.approx(tuple(interval))
     assert (verdict.n, verdict.change) == (3, pytest.approx(np.mean(change)))
 
 
-def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says() -> None:
-    rng = np.random.default_rng(0)
-    words = Counter(judge(pairs(change), 0.0).label for change in rng.normal(0, 1, (SIMULATED, 6)))
+def decided(effect: float, margin: float, seed: int = 0) -> Counter[VerdictLabel]:
+    """The verdicts on SIMULATED studies of six pairs that differ by an effect, in standard deviations of a pair."""
+    rng = np.random.default_rng(seed)
+    return Counter(judge(pairs(change), margin).label for change in rng.normal(effect, 1, (SIMULATED, 6)))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_two_identical_arms_are_told_apart_no_more_often_than_the_level_says(margin: float) -> None:
+    words = decided(0, margin)
     wrong = (words[VerdictLabel.supported] + words[VerdictLabel.opposite]) / SIMULATED
-    assert 0.037 < wrong <= MOST_WRONG
-    words = Counter(judge(pairs(change), 0.5).label for change in rng.normal(0, 1, (SIMULATED, 6)))
-    assert words[VerdictLabel.supported] + words[VerdictLabel.opposite] <= MOST_WRONG * SIMULATED
+    assert (0 if margin else 0.037) < wrong <= MOST_WRONG
+
+
+def test_arms_that_differ_by_the_margin_are_not_often_called_equivalent() -> None:
+    words = decided(1.5, 1.5)
+    assert 0 < words[VerdictLabel.equivalent] <= MOST_WRONG / 2 * SIMULATED  # one of the two one-sided tests
 
 
 def test_an_effect_of_twice_the_margin_is_found() -> None:
-    rng = np.random.default_rng(1)
-    words = Counter(judge(pairs(change), MARGIN).label for change in rng.normal(2 * MARGIN, MARGIN, (SIMULATED, 6)))
+    words = decided(2, 1, seed=1)
     assert words[VerdictLabel.supported] >= LEAST_FOUND * SIMULATED
     assert words[VerdictLabel.opposite] == 0
 
@@ -115,7 +122,7 @@ def test_pairs_that_are_all_alike_are_said_to_be() -> None:
     verdict = judge(pairs([1.0] * 6), MARGIN)
     said = "all pairs are alike, so the interval has no width, and p is that of a sign-flip test"
     assert (verdict.label, verdict.p, verdict.reasons) == (VerdictLabel.supported, 2 / 2**6, (said,))
-    assert judge(pairs([0.0] * 6), MARGIN).reasons == (WITHIN,)
+    assert judge(pairs([0.0] * 6), MARGIN).reasons == ()
 
 
 def test_holms_adjustment_is_that_worked_out_by_hand() -> None:
