@@ -140,6 +140,7 @@ def test_a_shipped_claim_can_be_judged(name: str, claims: dict[str, Claim]) -> N
     claim = claims[name]
     head = Path(claim.source).read_text().split("\n\n")[0]
     assert f"bnexp claims run {name}" in head
+    assert claim.settings.discuss
     for experiment in claim.experiments.values():
         assert experiment.name == name
         assert len(experiment.seeds) >= 6 or not claim.settings.measures

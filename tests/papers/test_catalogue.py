@@ -85,3 +85,4 @@ def test_a_shipped_paper_can_be_compared(name: str) -> None:
     (paper,) = find_papers([name])
     assert f"bnexp papers run {name}" in Path(paper.source).read_text().split("\n\n")[0].partition("title:")[0]
     assert all(len(experiment.seeds) >= 2 for experiment in paper.experiments.values())
+    assert paper.settings.discuss
