@@ -20,7 +20,7 @@ from bnexp.claims.entries import (
 )
 from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size, written_as
 from bnexp.config.experiment import ExperimentConfig
-from bnexp.config.sweep import once
+from bnexp.config.sweep import Point, once
 from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
 from bnexp.errors import ConfigError, Problem
@@ -85,6 +85,9 @@ class MeasureSettings(Settings):
     """Compare absolute values."""
     at: dict[TrialKey, Value] = Field(default={})
     """Look at these values of swept settings only; over all others the mean is taken."""
+    each: Annotated[tuple[TrialKey, ...], written_as(TrialKey | list[TrialKey]), AfterValidator(once)] = ()
+    """A swept setting, or several: one row for each value, or combination of values, so that unlike ones are never
+    averaged. Where the first measure has it, the verdict is the one that all its rows share, or else DEPENDS."""
     over: OverSettings | None = None
     change: dict[TrialKey, tuple[Value, Value]] = Field(default={}, max_length=1)
     """Compare how the difference between the arms changes from one value of a swept setting to another."""
@@ -101,6 +104,12 @@ class MeasureSettings(Settings):
     steps: tuple[Size, Size] | None = None
     """probe: the first and the last step that count; null = all. Several moments are averaged."""
 
+    @classmethod
+    def expand(cls, value: Any) -> Any:
+        """Take one setting under `each` as a list of one."""
+        one = isinstance(value, Mapping) and isinstance(value.get("each"), str)
+        return {**value, "each": [value["each"]]} if one else value
+
     @model_validator(mode="after")
     def _probe_is_named(self) -> Self:
         if (self.value == "probe") != (self.probe is not None):
@@ -110,6 +119,27 @@ class MeasureSettings(Settings):
         if self.steps and self.steps[0] > self.steps[1]:
             raise ValueError(f"steps: {self.steps[0]} comes after {self.steps[1]}")
         return self
+
+    @model_validator(mode="after")
+    def _each_is_free(self) -> Self:
+        taken = {"at": self.at, "change": self.change, "over": [self.over.key] if self.over else []}
+        for place, keys in taken.items():
+            if both := [key for key in self.each if key in keys]:
+                raise ValueError(f"each: {both[0]} stands in {place}, too; take it out of one of them")
+        return self
+
+    def rows(self, experiment: ExperimentConfig) -> list[Point]:
+        """Return the values of `each` that get rows of their own, in their order; without `each` a single empty one."""
+        found: list[Point] = []
+        for point in experiment.points():
+            here = {key: point[key] for key in self.each}
+            if self.at.items() <= point.items() and here not in found:
+                found.append(here)
+        return found
+
+    def at_row(self, point: Point) -> Self:
+        """Return the measure of one of the rows."""
+        return self.model_copy(update={"at": {**self.at, **point}, "each": ()})
 
     @property
     def of_logarithms(self) -> bool:
@@ -161,6 +191,8 @@ class ClaimSettings(EntrySettings):
             raise ValueError("expected either a check or an experiment")
         if any((measure.value == "measured") != (self.experiment is None) for measure in self.measures):
             raise ValueError("measures: value: measured is what a check measures, and all other values an experiment")
+        if self.experiment is None and any(measure.each for measure in self.measures):
+            raise ValueError("measures: each is of what an experiment sweeps, and there is none")
         if self.experiment is None and self.tiers:
             raise ValueError("tiers change an experiment, and there is none")
         if not self.as_worded and not self.tested:
@@ -220,6 +252,7 @@ def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str)
     yield from unknown_arms({f"{place}.arm": measure.arm, f"{place}.baseline": measure.baseline}, experiment)
     looked_at = {f"{place}.at.{key}": (key, [value]) for key, value in measure.at.items()}
     looked_at |= {f"{place}.change.{key}": (key, list(ends)) for key, ends in measure.change.items()}
+    looked_at |= {f"{place}.each": (key, []) for key in measure.each}
     if measure.over:
         looked_at[f"{place}.over.key"] = measure.over.key, []
         least = 0 if measure.over.by == "slope" else float("-inf")

@@ -154,7 +154,8 @@ def _show(
 ) -> "list[Evidence]":
     """Print the verdicts and return what is known; known: judge all measures, whether they are printed or not."""
     from bnexp.claims.evidence import evidence
-    from bnexp.claims.tables import claims_table, rows_json
+    from bnexp.claims.rows import rows_json
+    from bnexp.claims.tables import claims_table
     from bnexp.cli.output import print_json, print_table
     from bnexp.report.table import to_markdown
     from bnexp.screen import plain, warn

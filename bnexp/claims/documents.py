@@ -10,19 +10,17 @@ from bnexp.analysis.standing import standing
 from bnexp.analysis.study import Study, lower_is_better, metric_text
 from bnexp.claims.evidence import Evidence, rows_against
 from bnexp.claims.pictures import claim_figure, verdicts_figure
-from bnexp.claims.tables import (
+from bnexp.claims.rows import (
     NO_VERDICT,
     UNREADABLE,
+    Row,
     change_cell,
-    claims_table,
-    evidence_tables,
     margin_text,
-    not_run,
     published_texts,
     rows_of,
-    verdicts_table,
 )
-from bnexp.claims.verdicts import VerdictLabel
+from bnexp.claims.tables import claims_table, evidence_tables, not_run, verdicts_table
+from bnexp.claims.verdicts import VerdictLabel, together
 from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.keys import below, leaves
 from bnexp.config.source import NetworkSource
@@ -43,6 +41,7 @@ KINDS = {
     VerdictLabel.opposite: "bad",
     VerdictLabel.fails: "bad",
     VerdictLabel.inconclusive: "unclear",
+    VerdictLabel.depends: "unclear",
     VerdictLabel.equivalent: "small",
     VerdictLabel.too_small: "small",
 }
@@ -156,10 +155,19 @@ def verdict_sentence(evidence: Evidence) -> str:
     if result and not row.arms:
         held = counted(sum(finding.error is not None for finding in result.findings), "test")
         return f"{held}; {'; '.join(row.reasons)}." if row.reasons else f"{held}."
-    if not row.arms:
+    deciding = [each for each in rows_of(evidence) if each.decides and each.arms]
+    if not deciding:
         described = row.verdict == NO_VERDICT
         return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
-    found, (baseline, arm) = "nothing to compare", row.arms
+    if len(deciding) == 1:
+        return f"{_capital(row.measure)}: {_found(row)}"
+    said = f" {'; '.join(row.reasons)}." if row.reasons else ""
+    return f"{_capital(row.measure)}.{said} {' '.join(f'{_capital(each.where)}: {_found(each)}' for each in deciding)}"
+
+
+def _found(row: Row) -> str:
+    """Say what a row found, with the numbers, and what to be careful about."""
+    found, (baseline, arm) = "nothing to compare", row.arms or ("", "")
     if row.change is not None:
         sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
         how = f"{sign} agrees; the margin is {margin}"
@@ -167,8 +175,7 @@ def verdict_sentence(evidence: Evidence) -> str:
     regime = "; with equal settings" if row.regime == "equal" else ""
     if row.regime == "tuned" and len(row.rates) == 2:
         regime = f"; each with what it chose: {baseline}: {row.rates[0]}; {arm}: {row.rates[1]}"
-    reasons = "".join(f" {_capital(reason)}." for reason in row.reasons)
-    return f"{_capital(row.measure)}: {found}{regime}.{reasons}"
+    return f"{found}{regime}.{''.join(f' {_capital(reason)}.' for reason in row.reasons)}"
 
 
 def _capital(text: str) -> str:
@@ -179,12 +186,17 @@ def surprises(evidence: Evidence) -> list[str]:
     """Return what a reader may not expect, above all where the arm loses: each from the data, none where nothing is."""
     found, rows = [], rows_of(evidence)
     primary = rows[0].measure
-    words = {row.regime: row.verdict for row in rows if row.arms and row.measure == primary}
+    labels: dict[str, list[VerdictLabel]] = {}
+    for judged in evidence.rows:
+        if judged.measure.label == primary:
+            labels.setdefault(judged.regime, []).append(judged.verdict.label)
+    words = {regime: together(found) for regime, found in labels.items()}
     if len(words) == 2 and len(set(words.values())) == 2:
         found.append(f"With equal settings it is {words['equal']}, with each arm's own {words['tuned']}.")
     against = [row for row in rows if row.measure != primary and row.verdict.startswith(VerdictLabel.opposite)]
     for row in against[:MOST_OPPOSITE]:
-        found.append(f"OPPOSITE, {row.regime}: {row.measure}: {change_cell(row.change, row.ratio)}.")
+        where = f", {row.where}" if row.where else ""
+        found.append(f"OPPOSITE, {row.regime}{where}: {row.measure}: {change_cell(row.change, row.ratio)}.")
     if len(against) > MOST_OPPOSITE:
         found.append(f"OPPOSITE in {len(against) - MOST_OPPOSITE} more rows of the table.")
     return [*found, *_points_against(evidence)]
@@ -192,7 +204,7 @@ def surprises(evidence: Evidence) -> list[str]:
 
 def _points_against(evidence: Evidence) -> Iterator[str]:
     """Say where the arm has the worse accuracy, unless that is what the claim says."""
-    measure = evidence.decisive.measure if evidence.decisive else None
+    measure = evidence.deciding[0].measure if evidence.deciding else None
     if measure is None or (measure.value.endswith("accuracy") and measure.better == "lower"):
         return
     for regime, study in evidence.studies.items():

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from bnexp.claims.catalogue import Claim, MeasureSettings
 from bnexp.claims.entries import Tier
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
-from bnexp.claims.verdicts import Verdict, VerdictLabel, holm, judge
+from bnexp.claims.verdicts import Verdict, VerdictLabel, holm, judge, together
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.sweep import Point
 from bnexp.config.text import counted
 from bnexp.errors import InputError
 
@@ -39,16 +41,24 @@ class Chosen:
     """True if it is the smallest or largest value that was tried."""
 
 
-def chosen(config: ExperimentConfig, arms: Sequence[str]) -> Iterator[Chosen]:
-    """Yield what arms chose at each grid point; where nothing is tuned, their learning rates, each once."""
+def chosen(config: ExperimentConfig, arms: Sequence[str], where: Point | None = None) -> Iterator[Chosen]:
+    """Yield what arms chose at each grid point; where nothing is tuned, their learning rates, each once.
+
+    Args:
+        config: the experiment that was measured.
+        arms: those of interest.
+        where: values of swept settings, at which points count; without any all do.
+    """
+    here = (where or {}).items()
     if not config.tuned:
         for arm in arms:
-            rates = dict.fromkeys(config.settings(arm, point).train.lr for point in config.points())
+            points = [point for point in config.points() if here <= point.items()]
+            rates = dict.fromkeys(config.settings(arm, point).train.lr for point in points)
             yield from (Chosen(arm, {}, RATE, rate) for rate in rates)
         return
     edges = list(choices_at_edges(config))
     for arm in arms:
-        for each in (choice for choice in config.tuned if choice.arm == arm):
+        for each in (choice for choice in config.tuned if choice.arm == arm and here <= choice.point.items()):
             for key, value in each.values.items():
                 yield Chosen(arm, each.point, key, value, (each, key) in edges)
 
@@ -84,14 +94,16 @@ class Judgement:
     measure: MeasureSettings
     pairs: Pairs
     verdict: Verdict
+    point: Mapping[str, Any] = field(default_factory=dict)
+    """The values of the measure's `each` that this row is of."""
     arms: Mapping[str, ArmRow] = field(default_factory=dict)
-    """The two arms over all grid points: times to the threshold, diverged trials, the time of a step; by name."""
+    """By name the two arms over the grid points that count: times to the threshold, diverged trials, time of a step."""
     choices: tuple[Chosen, ...] = ()
     """Values that the two arms chose; where nothing is tuned, their learning rates."""
     decides: bool = False
-    """True for the row that the claim is judged by."""
+    """True for the rows that the claim is judged by."""
     p_holm: float | None = None
-    """Adjusted for the number of claims that are judged together; of rows that decide only."""
+    """Adjusted for the number of rows by which claims are judged together; of these only."""
 
 
 @dataclass(frozen=True)
@@ -111,22 +123,22 @@ class Evidence:
     """Messages about files that were changed or lost."""
 
     @property
-    def decisive(self) -> Judgement | None:
-        """The row that the claim is judged by."""
-        return next((row for row in self.rows if row.decides), None)
+    def deciding(self) -> tuple[Judgement, ...]:
+        """The rows that the claim is judged by: one, or one for each value of the first measure's `each`."""
+        return tuple(row for row in self.rows if row.decides)
 
     @property
     def label(self) -> VerdictLabel | None:
         """The verdict; None for what has not run, or has none."""
-        if self.decisive:
-            return self.decisive.verdict.label
+        if self.deciding:
+            return together([row.verdict.label for row in self.deciding])
         if self.result and self.claim.settings.kind == "exact":
             return VerdictLabel.holds if self.result.holds else VerdictLabel.fails
         return None
 
 
 def evidence(claims: Sequence[Claim], tier: Tier, runs: Path, *, everything: bool = True) -> list[Evidence]:
-    """Return what is known about claims, in their order, with Holm's p among those that have a verdict from data.
+    """Return what is known about claims, in their order, with Holm's p among the rows that decide by data.
 
     Args:
         claims: as from find_claims.
@@ -138,11 +150,9 @@ def evidence(claims: Sequence[Claim], tier: Tier, runs: Path, *, everything: boo
         BnexpError: as runs_of.
     """
     found = [_of_check(claim, runs) if claim.check else _of_runs(claim, tier, runs, everything) for claim in claims]
-    adjusted = holm({each.claim.id: each.decisive.verdict.p for each in found if each.decisive})
+    adjusted = iter(holm([row.verdict.p for each in found for row in each.deciding]))
     return [
-        replace(
-            each, rows=tuple(replace(row, p_holm=adjusted[each.claim.id]) if row.decides else row for row in each.rows)
-        )
+        replace(each, rows=tuple(replace(row, p_holm=next(adjusted)) if row.decides else row for row in each.rows))
         for each in found
     ]
 
@@ -183,15 +193,16 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
 def _judged(
     regime: Regime, config: ExperimentConfig, study: Study, measures: Sequence[MeasureSettings]
 ) -> Iterator[Judgement]:
-    asked = dict.fromkeys((measure.baseline, measure.threshold) for measure in measures)
-    overall = {(base, least): rows_against(study, base, threshold=least)[1] for base, least in asked}
-    for measure in measures:
-        compared, pairs = (measure.baseline, measure.arm), pairs_of(study, measure)
+    against = cache(partial(rows_against, study))
+    for measure, point in ((each, point) for each in measures for point in each.rows(config)):
+        here, compared = measure.at_row(point), (measure.baseline, measure.arm)
+        pairs = pairs_of(study, here)
         verdict = judge(pairs, measure.margin)
-        arms = {row.arm: row for row in overall[measure.baseline, measure.threshold] if row.arm in compared}
-        choices = tuple(chosen(config, compared))
+        _, rows = against(measure.baseline, threshold=measure.threshold, by=tuple(here.at))
+        arms = {row.arm: row for row in rows if row.arm in compared and row.point == here.at}
+        choices = tuple(chosen(config, compared, here.at))
         reasons = (*verdict.reasons, *_doubts(config, study, measure, arms, choices))
-        yield Judgement(regime, measure, pairs, replace(verdict, reasons=reasons), arms, choices)
+        yield Judgement(regime, measure, pairs, replace(verdict, reasons=reasons), point, arms, choices)
 
 
 def _doubts(
@@ -202,10 +213,9 @@ def _doubts(
     choices: Sequence[Chosen],
 ) -> Iterator[str]:
     """Yield what a reader should watch out for: failed trials, edges, lagging running averages, tuning noise."""
-    failed, planned = sum(row.failed for row in arms.values()), int(study.trials["arm"].isin(list(arms)).sum())
-    if failed:
-        yield f"{failed} of {planned} trials failed"
-    if all(row.trials and row.diverged == row.trials for row in arms.values()):
+    if failed := sum(row.failed for row in arms.values()):
+        yield f"{failed} of {failed + sum(row.trials for row in arms.values())} trials failed"
+    if arms and all(row.trials and row.diverged == row.trials for row in arms.values()):
         yield "all trials of both arms diverged"
     if edges := dict.fromkeys(choice.arm for choice in choices if choice.at_edge):
         yield f"at the edge: {' and '.join(edges)} chose an end of what was tried; better may lie beyond"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bnexp.analysis.study import choose_metric
 from bnexp.claims.evidence import Evidence, Judgement
-from bnexp.claims.tables import format_number, margin_text
+from bnexp.claims.rows import format_number, margin_text, where_text
 from bnexp.claims.verdicts import Verdict, VerdictLabel
 from bnexp.report.figures.curves import curves_figure
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, shorten_text, style_axes
@@ -65,12 +65,17 @@ def _known(verdict: Verdict) -> list[float]:
 
 
 def pairs_figure(evidence: Evidence) -> Figure | None:
-    """Return the picture of the measure that decides a claim, by the regime that does; the other one pale beside it."""
-    decisive = evidence.decisive
-    if decisive is None or not np.isfinite(decisive.pairs.change).any():
+    """Return the picture of the measure that decides a claim, by the regime that does.
+
+    Where several rows decide, they stand side by side. Beside a single one the other regime stands pale.
+    """
+    shown = [row for row in evidence.deciding if np.isfinite(row.pairs.change).any()]
+    if not shown:
         return None
-    others = [row for row in evidence.rows if row.measure == decisive.measure and row is not decisive]
-    shown = [decisive, *(row for row in others if _is_calm(row, decisive))]
+    decisive = shown[0]
+    if len(evidence.deciding) == 1:
+        others = [row for row in evidence.rows if row.measure == decisive.measure and row is not decisive]
+        shown += [row for row in others if _is_calm(row, decisive)]
     sides = [_Side(row, _BESIDE * place, float(place)) for place, row in enumerate(shown)]
     one = "round" if decisive.regime == "measured" else "seed"
     figure, body = new_figure(
@@ -105,9 +110,13 @@ def _pairs_caption(evidence: Evidence, decisive: Judgement, sides: Sequence[_Sid
     margin, verdict = decisive.measure.margin, decisive.verdict
     least = margin_text(float(sides[0].on_axis(margin)), decisive.measure.as_ratio)
     corrected = "" if evidence.claim.settings.as_worded else " as corrected"
+    deciding, pale = ([side.row for side in sides if side.pale is pale] for pale in (False, True))
+    words = ", ".join(
+        f"{where_text(row.point)} {row.verdict.label}" if row.point else str(row.verdict.label) for row in deciding
+    )
     return join_caption(
-        f"{_REGIMES[decisive.regime]}, n = {verdict.n} {one}s: {verdict.label}{corrected}; the margin is {least}",
-        *(f"pale: {_REGIMES[side.row.regime]}, {side.row.verdict.label}" for side in sides[1:]),
+        f"{_REGIMES[decisive.regime]}, n = {verdict.n} {one}s: {words}{corrected}; the margin is {least}",
+        *(f"pale: {_REGIMES[row.regime]}, {row.verdict.label}" for row in pale),
         "hollow: a bound only" if any(side.row.pairs.bound.any() for side in sides) else "",
         decisive.pairs.void,
     )
@@ -155,7 +164,8 @@ def _style(axes: Axes, places: Sequence[tuple[_Side, float]]) -> None:
     axes.margins(y=0.12)
     axes.grid(axis="y", color=PALE, lw=0.5)
     for side, x in places:
-        _write_above(axes, side.row.regime, x, "center", GREY if side.pale else "black")
+        text = where_text(side.row.point) or side.row.regime
+        _write_above(axes, text, x, "center", GREY if side.pale else "black")
 
 
 def _write_above(axes: Axes, text: str, x: float, ha: Literal["left", "center", "right"], colour: str) -> None:
@@ -227,7 +237,7 @@ _CAPTION = (
 
 def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
     """Return all changes that decide, in margins; None where data have decided nothing."""
-    rows = [(each.claim.id, each.decisive) for each in found if each.decisive]
+    rows = [(_name(each.claim.id, row), row) for each in found for row in each.deciding]
     if not rows:
         return None
     places = [[value / row.measure.margin for value in _known(row.verdict) if isfinite(value)] for _, row in rows]
@@ -246,6 +256,10 @@ def verdicts_figure(found: Sequence[Evidence]) -> Figure | None:
         if values:
             _draw_verdict(axes, y, values, COLOURS[row.verdict.label])
     return figure
+
+
+def _name(claim: str, row: Judgement) -> str:
+    return f"{claim}, {where_text(row.point)}" if row.point else claim
 
 
 def _style_verdicts(axes: Axes, names: Sequence[str]) -> None:
@@ -280,7 +294,7 @@ def _draw_verdict(axes: Axes, y: int, values: Sequence[float], colour: str) -> N
 
 def claim_figure(evidence: Evidence) -> Figure | None:
     """Return the picture of a claim: of what decides it, or of what is described; None where nothing has run."""
-    if evidence.decisive:
+    if evidence.deciding:
         return pairs_figure(evidence)
     described = evidence.claim.settings.kind == "descriptive" and evidence.experiment and evidence.studies
     if not described:

@@ -1,6 +1,6 @@
 """The rule that turns pairs into a verdict, the same in both directions, and the p value that stands beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,13 +13,14 @@ from bnexp.config.text import counted
 
 
 class VerdictLabel(StrEnum):
-    """The verdicts: HOLDS and FAILS on exact claims, the others on claims that data decide."""
+    """The verdicts: HOLDS and FAILS on exact claims, the others by data; see label_of and together."""
 
     supported = "SUPPORTED"
     opposite = "OPPOSITE"
     equivalent = "EQUIVALENT"
     too_small = "TOO SMALL"
     inconclusive = "INCONCLUSIVE"
+    depends = "DEPENDS"
     holds = "HOLDS"
     fails = "FAILS"
 
@@ -88,6 +89,18 @@ def label_of(found: Interval, margin: float) -> VerdictLabel:
     return VerdictLabel.too_small if low > 0 or high < 0 else VerdictLabel.inconclusive
 
 
+def together(labels: Collection[VerdictLabel]) -> VerdictLabel:
+    """Return the verdict on a claim that is judged at several values of a setting, one at least.
+
+    It is the one that all share. DEPENDS: two values have different ones, those that are INCONCLUSIVE aside. With these
+    and one other verdict it is INCONCLUSIVE.
+    """
+    decided = {*labels} - {VerdictLabel.inconclusive}
+    if len(decided) > 1:
+        return VerdictLabel.depends
+    return VerdictLabel.inconclusive if VerdictLabel.inconclusive in labels else next(iter(decided))
+
+
 def _reasons(pairs: Pairs, mean: float | None) -> list[str]:
     n, reasons = len(pairs.change), []
     if pairs.void:
@@ -119,14 +132,14 @@ def t_test(change: Float[np.ndarray, " n"]) -> float | None:
     return 2 * float(stdtr(len(change) - 1, -abs(t)))
 
 
-def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Return p values adjusted for their number by Holm's step-down method (Holm 1979, Scand. J. Statist. 6, 65-70).
 
     What is None stays None and doesn't count.
     """
-    known = sorted((p, name) for name, p in p_values.items() if p is not None)
-    adjusted, largest = dict[str, float | None](dict.fromkeys(p_values)), 0.0
-    for place, (p, name) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - place) * p))
-        adjusted[name] = largest
+    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted, largest = list[float | None]([None] * len(p_values)), 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = largest
     return adjusted

@@ -11,8 +11,8 @@ from bnexp.analysis.study import Study
 from bnexp.claims.catalogue import Claim, ClaimSettings, MeasureSettings
 from bnexp.claims.evidence import Chosen, Evidence, Judgement
 from bnexp.claims.pairs import Pairs
+from bnexp.claims.rows import Row, rows_of
 from bnexp.claims.runs import CheckResult, Finding, Regime
-from bnexp.claims.tables import Row, rows_of
 from bnexp.claims.verdicts import judge
 from bnexp.config.trial import TrialSettings
 from tests.analysis.conftest import a_study as make_study
@@ -70,6 +70,7 @@ def judged(
     of: MeasureSettings | None = None,
     choices: tuple[Chosen, ...] = (),
     bound: Sequence[bool] = (),
+    point: Mapping[str, Any] | None = None,
 ) -> Judgement:
     """A measure judged from a value of each arm per seed."""
     of = of or measure()
@@ -82,7 +83,8 @@ def judged(
         change=change if of.better == "higher" else -change,
         bound=np.array(bound or [False] * len(ours)),
     )
-    return Judgement(regime, of, pairs, judge(pairs, of.margin), choices=choices, decides=decides)
+    verdict = judge(pairs, of.margin)
+    return Judgement(regime, of, pairs, verdict, point or {}, choices=choices, decides=decides)
 
 
 def from_data(*rows: Judgement, studies: Mapping[Regime, Study] | None = None, **raw: Any) -> Evidence:

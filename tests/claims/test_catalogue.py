@@ -46,6 +46,24 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
     assert claim.settings.kind == "empirical"
 
 
+def test_a_measure_has_a_row_for_each_value_or_combination_that_it_looks_at(tmp_path: Path) -> None:
+    swept = {
+        "data": {"name": "digits"},
+        "zip": {"model.depth": [2, 9], "model.width": [50, 20]},
+        "grid": {"train.lr": [0.1, 1]},
+    }
+    measures = [
+        MEASURE | extra
+        for extra in ({"each": "model.depth"}, {"each": ["model.width", "train.lr"], "at": {"model.depth": 9}}, {})
+    ]
+    claim = load_claim(written(tmp_path, experiment=swept, measures=measures))
+    by_depth, both, none = (measure.rows(claim.experiments["small"]) for measure in claim.settings.measures)
+    assert by_depth == [{"model.depth": 2}, {"model.depth": 9}]
+    assert both == [{"model.width": 20, "train.lr": 0.1}, {"model.width": 20, "train.lr": 1}]
+    assert none == [{}]
+    assert claim.settings.measures[1].at_row(both[0]).at == {"model.depth": 9} | both[0]
+
+
 CHECKED: dict[str, Any] = {"experiment": None, "tiers": None}
 """Leaves out the experiment."""
 
@@ -79,6 +97,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
             ({"at": {"train.lr": 3}}, ".at.train.lr: 3: not among the values that are swept"),
             ({"over": {"key": "model.depth", "by": "worst"}}, ".over.key: model.depth: not swept in the experiment"),
             ({"change": {"train.lr": [0.1, 7]}}, ".change.train.lr: 7: not among the values that are swept"),
+            ({"each": "train.momentum"}, ".each: train.momentum: not swept in the experiment"),
+            ({"each": "train.lr", "at": {"train.lr": 1}}, ": each: train.lr stands in at, too; take it out of one"),
             ({"value": "probe"}, ": value: probe and the name of the probe belong together"),
             ({"value": "probe", "probe": "rank"}, ".probe: rank: the experiment takes no such probe; it takes none"),
         )

@@ -64,6 +64,19 @@ def test_the_sentence_has_the_change_the_arms_the_margin_and_the_choices() -> No
     )
 
 
+def test_the_sentence_says_what_the_verdict_depends_on_and_the_numbers_of_each_row() -> None:
+    of = measure(label="test accuracy", each="model.depth")
+    rows = [
+        judged(*values, of=of, point={"model.depth": depth}) for depth, values in ((2, (LOW, LOW)), (9, (LOW, HIGH)))
+    ]
+    assert verdict_sentence(from_data(*rows)) == (
+        "Test accuracy. EQUIVALENT with depth 2; SUPPORTED with depth 9. "
+        "Depth 2: 0 [0, 0], before against none (positive agrees; the margin is 0.01), n = 3; with equal settings. "
+        "Depth 9: +0.2 [+0.2, +0.2], before against none (positive agrees; the margin is 0.01), n = 3; with equal "
+        "settings. All pairs are alike, so the interval has no width, and p is that of a sign-flip test."
+    )
+
+
 def test_what_has_not_run_or_is_described_is_said_so() -> None:
     described = a_claim(experiment={}, tiers={"small": {}, "full": {}})
     assert verdict_sentence(Evidence(described)) == "It has no verdict: what was seen is described."

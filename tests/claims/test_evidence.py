@@ -10,8 +10,9 @@ import pytest
 from bnexp.analysis.study import Study
 from bnexp.claims import evidence as module
 from bnexp.claims.catalogue import Claim, ClaimSettings
-from bnexp.claims.evidence import Chosen, Judgement, evidence, rows_against
+from bnexp.claims.evidence import Chosen, Evidence, Judgement, evidence, rows_against
 from bnexp.claims.runs import EntryRuns
+from bnexp.claims.verdicts import VerdictLabel
 from bnexp.config.experiment import ExperimentConfig
 from tests.claims.made_up import a_study, by_seed
 from tests.helpers import experiment
@@ -25,14 +26,19 @@ ARMS = ["none", "before", "after"]
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, study: Study, **measure: Any) -> Judgement:
-    """The deciding row of a claim whose one run had these trials."""
+    """The one row that decides a claim whose one run had these trials."""
+    (row,) = known(monkeypatch, config, study, **measure).deciding
+    return row
+
+
+def known(monkeypatch: pytest.MonkeyPatch, config: ExperimentConfig, study: Study, **measure: Any) -> Evidence:
+    """What is known about a claim whose one run had these trials."""
     there: Any = {"tuned" if config.tuned else "equal": SimpleNamespace(config=config)}
     monkeypatch.setattr(module, "runs_of", lambda *_: EntryRuns(there, {}))
     monkeypatch.setattr(module, "study_of", lambda *_, **__: study)
     settings = SETTINGS.model_copy(update={"measures": (SETTINGS.measures[0].model_copy(update=measure),)})
     (found,) = evidence([Claim("made_up", "made_up.yaml", settings, {"small": config})], "small", Path())
-    assert found.decisive is not None
-    return found.decisive
+    return found
 
 
 def test_failed_trials_are_counted_of_those_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +102,29 @@ def test_without_tuning_the_rates_of_the_arms_are_told_each_once(monkeypatch: py
     rows = [row for arm in ("none", "before") for row in by_seed(arm, [0.5, 0.6])]
     found = judged(monkeypatch, config, a_study(*rows))
     assert [(each.arm, each.value) for each in found.choices] == [("none", 0.1), ("none", 0.3), ("before", 0.7)]
+
+
+def test_unlike_grid_points_have_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = "model.depth"
+    config = experiment(arms=["none", "before"], grid={depth: [2, 9]}, seeds=3)
+    study = a_study(
+        *by_seed("none", [0.5, 0.5, 0.5], **{depth: 2}),
+        *by_seed("before", [0.5, 0.501, 0.499], **{depth: 2}),
+        *by_seed("none", [0.2, 0.2, 0.2], **{depth: 9}, outcome="diverged"),
+        *by_seed("before", [0.6, 0.61, 0.62], **{depth: 9}),
+    )
+    found = known(monkeypatch, config, study, each=(depth,), value="final_test_accuracy")
+    assert found.label is VerdictLabel.depends
+    assert [(row.point, row.verdict.label) for row in found.deciding] == [
+        ({depth: 2}, VerdictLabel.equivalent),
+        ({depth: 9}, VerdictLabel.supported),
+    ]
+    assert [{arm: (row.trials, row.diverged) for arm, row in each.arms.items()} for each in found.deciding] == [
+        {"none": (3, 0), "before": (3, 0)},
+        {"none": (3, 3), "before": (3, 0)},
+    ]
+    assert found.deciding[0].p_holm == found.deciding[0].verdict.p == 1.0
+    assert found.deciding[1].p_holm == 2 * (found.deciding[1].verdict.p or 0)
 
 
 def test_arms_are_compared_over_all_grid_points_or_at_each() -> None:

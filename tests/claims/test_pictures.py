@@ -78,6 +78,24 @@ def test_the_other_regime_stands_pale_beside_it_if_it_is_calm() -> None:
     assert len(dots(drawn(from_data(wild, tuned))[1])) == 6
 
 
+def test_rows_that_decide_stand_side_by_side_with_what_they_are_of() -> None:
+    of = measure(label="test accuracy", each="model.activation")
+    rows = [
+        judged(*values, "tuned", of=of, point={"model.activation": name})
+        for name, values in (("sigmoid", (BASELINE, TREATED)), ("relu", (TREATED, BASELINE)))
+    ]
+    figure, left, right = drawn(from_data(judged(BASELINE, TREATED, of=of, decides=False), *rows))
+    assert len(dots(left)) == 12
+    assert {"sigmoid", "relu"} <= set(words(figure))
+    assert interval(right) == [[row.verdict.low, row.verdict.high] for row in rows]
+    said = "Each arm with what it chose, n = 3 seeds: sigmoid SUPPORTED, relu OPPOSITE; the margin is 0.01."
+    assert caption(figure) == said
+    assert faults(figure) == []
+    overview = verdicts_figure([from_data(*rows)])
+    assert overview is not None
+    assert {"made_up, sigmoid", "made_up, relu"} <= set(words(overview))
+
+
 def test_bounds_are_hollow() -> None:
     figure, left, right = drawn(from_data(judged(BASELINE, TREATED, bound=(True, False, False))))
     hollow = [line.get_ydata()[0] for line in (*left.lines, *right.lines) if line.get_markerfacecolor() == "white"]

@@ -15,8 +15,9 @@ from bnexp.claims import runs as claim_runs
 from bnexp.claims.catalogue import Claim, load_claim
 from bnexp.claims.documents import cost, document, verdict_sentence
 from bnexp.claims.evidence import Evidence, evidence
+from bnexp.claims.rows import rows_json, rows_of
 from bnexp.claims.runs import Finding, Measured, read_result, regimes, run_entries, runs_of, tier_folder
-from bnexp.claims.tables import claims_table, rows_json, rows_of
+from bnexp.claims.tables import claims_table
 from bnexp.claims.verdicts import VerdictLabel
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
@@ -161,11 +162,12 @@ def test_the_tuned_regime_decides_and_the_equal_one_stands_beside_it(runs: Path,
     (found,) = evidence([claims["helps"]], "small", runs)
     decided = {(row.regime, row.measure.label): row for row in found.rows}
     assert len(decided) == 6
-    assert found.decisive is decided["tuned", "test accuracy"]
+    (row,) = found.deciding
+    assert row is decided["tuned", "test accuracy"]
     equal = decided["equal", "test accuracy"]
     assert equal.verdict.label is VerdictLabel.inconclusive
     assert decided["tuned", "accuracy without"].verdict.label is VerdictLabel.opposite
-    assert [(each.arm, each.value) for each in found.decisive.choices] == [("none", 0.5), ("before", 0.5)]
+    assert [(each.arm, each.value) for each in row.choices] == [("none", 0.5), ("before", 0.5)]
     assert [(each.arm, each.value) for each in equal.choices] == [("none", 1e-6), ("before", 1e-6)]
     assert not found.missing
 
@@ -173,16 +175,15 @@ def test_the_tuned_regime_decides_and_the_equal_one_stands_beside_it(runs: Path,
 def test_the_equal_regime_decides_where_the_claim_says_so(runs: Path, claims: dict[str, Claim]) -> None:
     settings = claims["helps"].settings.model_copy(update={"primary": "equal"})
     (found,) = evidence([replace(claims["helps"], settings=settings)], "small", runs)
-    assert found.decisive is not None
-    assert found.decisive.regime == "equal"
+    assert [row.regime for row in found.deciding] == ["equal"]
 
 
 def test_p_is_adjusted_for_the_claims_that_are_judged_together(runs: Path, claims: dict[str, Claim]) -> None:
     alone, together = (
-        {each.claim.id: each.decisive for each in evidence(some, "small", runs)}
+        {each.claim.id: row for each in evidence(some, "small", runs) for row in each.deciding}
         for some in ([claims["helps"]], list(claims.values()))
     )
-    p = {name: row.verdict.p for name, row in together.items() if row}
+    p = {name: row.verdict.p for name, row in together.items()}
     smallest = min(p, key=lambda name: p[name] or 0)
     assert alone["helps"].p_holm == alone["helps"].verdict.p
     assert together[smallest].p_holm == pytest.approx(2 * p[smallest])
@@ -197,10 +198,7 @@ def test_only_what_decides_is_judged_where_no_more_is_shown(runs: Path, claims: 
         ("equal", "test accuracy"),
         ("tuned", "test accuracy"),
     ]
-    assert found.decisive
-    assert whole.decisive
-    assert found.decisive.verdict == whole.decisive.verdict
-    assert found.decisive.arms == whole.decisive.arms
+    assert [(row.verdict, row.arms) for row in found.deciding] == [(row.verdict, row.arms) for row in whole.deciding]
 
 
 @pytest.fixture
@@ -219,7 +217,7 @@ def test_a_damaged_run_is_named_with_the_remedy(damaged: Path, claims: dict[str,
     spoil(folder / name)
     (found,) = evidence([claims["helps"]], "small", damaged)
     assert found.missing
-    assert found.decisive is None
+    assert found.deciding == ()
     (fault,) = found.unreadable
     assert fault.startswith(f"{folder / name}: ")
     head, *rows = rows_of(found)

@@ -1,84 +1,18 @@
-"""Numbers and rows as they are read, with what decides, what counts, and why it is unclear."""
+"""Tables of claims, with what decides, what counts, and what is said under them."""
 
 from dataclasses import replace
 from io import StringIO
-from math import exp
 
 import pytest
 from rich.console import Console
 
-from bnexp.claims.evidence import Chosen, Evidence
+from bnexp.claims.evidence import Evidence
+from bnexp.claims.rows import rows_of
 from bnexp.claims.runs import Finding
-from bnexp.claims.tables import (
-    COLUMNS,
-    change_cell,
-    choices_text,
-    claims_table,
-    evidence_tables,
-    format_number,
-    margin_text,
-    rows_json,
-    rows_of,
-    spread_text,
-    verdicts_table,
-)
+from bnexp.claims.tables import COLUMNS, claims_table, evidence_tables, verdicts_table
 from bnexp.config.load import shipped
 from bnexp.report.table import to_markdown, to_rich
 from tests.claims.made_up import a_claim, from_check, from_data, head, judged, measure
-from tests.helpers import EXACT_FLOAT64
-
-
-def lr(value: float, edge: bool = False, key: str = "train.lr", **point: object) -> Chosen:
-    return Chosen("none", {f"model.{name}": each for name, each in point.items()}, key, value, edge)
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (660.4, 3, "660"),
-        (110.2, 2, "110"),
-        (0.01234, 2, "0.012"),
-        (1e-6, 2, "1e-06"),
-        (0.0, 2, "0"),
-        (25.56, 3, "25.6"),
-    ],
-)
-def test_a_number_has_the_digits_that_count_and_no_more(value: float, digits: int, text: str) -> None:
-    assert format_number(value, digits) == text
-
-
-def test_changes_margins_and_spreads() -> None:
-    assert str(change_cell((0.1234, -0.5, 0.7), ratio=False)) == "+0.123 [-0.5, +0.7]"
-    assert str(change_cell((2.0, 1.5, 2500.0), ratio=True)) == "×2 [×1.5, ×2500]"
-    assert str(change_cell((0.5, None, None), ratio=False)) == "+0.5"
-    assert (str(change_cell(None, ratio=True)), margin_text(None, ratio=True), spread_text(None)) == ("-", "-", "-")
-    assert (margin_text(1.25, ratio=True), margin_text(0.005, ratio=False)) == ("×1.25", "0.005")
-    assert (spread_text((660.0, 112.0)), spread_text((0.5, None))) == ("660 ± 110", "0.5")
-
-
-MANY = [lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in enumerate((1.0, 10.0, 0.01, 0.1, 10.0))]
-
-
-@pytest.mark.parametrize(
-    ("choices", "text"),
-    [
-        ([lr(0.3, depth=2), lr(0.3, depth=9)], "lr 0.3"),
-        ([lr(0.3, edge=True)], "lr 0.3 (edge)"),
-        ([lr(0.3, edge=True, depth=2), lr(0.3, depth=9)], "lr 0.3, 1 of 2 at an edge"),
-        # A few choices are listed with their settings; many are summed up as a range.
-        (
-            [lr(0.01, depth=11, width=5), lr(1e-6, edge=True, depth=41, width=5)],
-            "lr 0.01 at depth 11, 1e-06 at depth 41 (edge)",
-        ),
-        ([lr(0.01), lr(0.1)], "lr 0.01, 0.1"),
-        (MANY, "lr 0.01 … 10, 3 of 5 at an edge"),
-        ([lr(value) for value in (3.0, 0.1, 1.0, 0.3, 10.0)], "lr 0.1 … 10"),
-        ([lr(0.3), lr(0.9, key="train.momentum")], "lr 0.3; momentum 0.9"),
-    ],
-)
-def test_choices_are_told_in_short(choices: list[Chosen], text: str) -> None:
-    assert choices_text(choices) == text
-
 
 FIRST, SECOND = measure(label="first"), measure(label="second")
 CLOSE, FAR = ((0.5, 0.5, 0.5), (0.505, 0.506, 0.507)), ((0.5, 0.5, 0.5), (0.7, 0.71, 0.72))
@@ -111,15 +45,6 @@ def test_rows_of_one_measure_stand_together_the_deciding_regime_first() -> None:
     assert len(claims_table([report], everything=True).rows) == 4
     assert claims_table([report]).headers == ("claim", "measure", "regime", "Δ [interval]", "n", "margin", "verdict")
     assert claims_table([report], wide=True).headers == tuple(column.header for column in COLUMNS)
-
-
-def test_a_margin_is_a_ratio_where_changes_are() -> None:
-    logs = head(from_data(judged((1, 1, 1), (2, 2.1, 2.2), of=measure(log=True, margin=0.5))))
-    assert logs.ratio
-    assert logs.margin == pytest.approx(exp(0.5), rel=EXACT_FLOAT64)
-    assert logs.change
-    assert logs.change[0] == pytest.approx((2 * 2.1 * 2.2) ** (1 / 3), rel=EXACT_FLOAT64)
-    assert head(from_data(judged(*FAR))).margin == 0.01
 
 
 def test_an_exact_claim_tells_its_worst_finding() -> None:
@@ -175,13 +100,6 @@ def test_a_shipped_claim_is_named_by_its_name_and_ones_own_by_its_file() -> None
     assert replace(claim, id="fixup", source=str(shipped("claims")["fixup"])).command_line_name == "fixup"
 
 
-def test_a_published_number_stands_with_its_setting() -> None:
-    ours = {"study": "A", "setting": "as here", "found": "97 %", "same_setting": True}
-    theirs = {"study": "B", "setting": "ImageNet", "found": "6 %", "unverified": True}
-    row = head(from_data(judged(*FAR), published=[ours, theirs]))
-    assert row.published == ("97 % (A: as here; same setting)", "6 %† (B: ImageNet)")
-
-
 def test_the_first_table_says_what_was_tested() -> None:
     worded, corrected = from_data(judged(*FAR)), from_data(judged(*CLOSE), tested="Nearly  so.\n")
     table = verdicts_table({"small": [worded, corrected], "full": [corrected, worded]})
@@ -190,9 +108,3 @@ def test_the_first_table_says_what_was_tested() -> None:
         ("[made_up](#made_up)", "SUPPORTED", "EQUIVALENT", "So it is."),
         ("[made_up](#made_up)", "EQUIVALENT", "SUPPORTED", "Nearly so."),
     )
-
-
-def test_for_scripts_what_is_not_finite_is_null() -> None:
-    (row,) = rows_json([from_data(judged((1, float("inf")), (1, 2)))])
-    assert row["baseline"] == [None, None]
-    assert row["decides"] is True

@@ -9,7 +9,7 @@ from scipy import stats
 
 from bnexp.analysis.stats import sign_flip_p
 from bnexp.claims.pairs import Pairs
-from bnexp.claims.verdicts import VerdictLabel, holm, judge, t_test
+from bnexp.claims.verdicts import VerdictLabel, holm, judge, t_test, together
 
 MARGIN = 0.01
 SIMULATED = 3_000
@@ -126,11 +126,37 @@ def test_pairs_that_are_all_alike_are_said_to_be() -> None:
 
 
 def test_holms_adjustment_is_that_worked_out_by_hand() -> None:
-    adjusted = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
-    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
-    assert holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
 
 
 def test_what_has_no_p_does_not_count_among_many() -> None:
-    assert holm({"a": 0.01, "b": None, "c": 0.04}) == {"a": 0.02, "b": None, "c": 0.04}
-    assert holm({}) == {}
+    assert holm([0.01, None, 0.04]) == [0.02, None, 0.04]
+    assert holm([]) == []
+
+
+# A claim at several values of a setting
+
+YES, NO, SAME, SMALL, OPEN = (
+    VerdictLabel.supported,
+    VerdictLabel.opposite,
+    VerdictLabel.equivalent,
+    VerdictLabel.too_small,
+    VerdictLabel.inconclusive,
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "word"),
+    [
+        ([YES], YES),
+        ([NO, NO, NO], NO),
+        ([OPEN, OPEN], OPEN),
+        ([YES, OPEN, YES], OPEN),  # one setting is not decided, so nothing is said of all
+        ([YES, SAME], VerdictLabel.depends),
+        ([YES, OPEN, NO], VerdictLabel.depends),
+        ([SMALL, SAME], VerdictLabel.depends),
+    ],
+)
+def test_a_claim_has_the_verdict_that_all_its_settings_share(labels: list[VerdictLabel], word: VerdictLabel) -> None:
+    assert together(labels) is together(labels[::-1]) is word
