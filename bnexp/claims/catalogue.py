@@ -34,6 +34,7 @@ ValueName = Literal[
     "final_train_loss",
     "steps_to",
     "seconds_to",
+    "steps_to_loss",
     "seconds_per_step",
     "roughness",
     "gap",
@@ -70,9 +71,10 @@ class MeasureSettings(Settings):
     label: Line
     """Its name in words, with the unit."""
     value: ValueName
-    """A column of trials.csv; steps_to and seconds_to a threshold; seconds_per_step; roughness, the standard deviation
-    of the changes of the accuracy from record to record in the second half; gap, training less test accuracy, at the
-    end or at a training loss; a probe; diverged, 1 or 0; or measured, what a check has measured side by side."""
+    """A column of trials.csv; steps_to and seconds_to an accuracy; steps_to_loss; seconds_per_step; roughness, the
+    standard deviation of the changes of the accuracy from record to record in the second half; gap, training less test
+    accuracy, at the end or at a training loss; a probe; diverged, 1 or 0; or measured, what a check has measured side
+    by side."""
     arm: Name = "before"
     baseline: Name = "none"
     better: Literal["higher", "lower"]
@@ -96,9 +98,11 @@ class MeasureSettings(Settings):
     accuracy: Literal["train_accuracy", "val_accuracy", "test_accuracy"] = "test_accuracy"
     """steps_to, seconds_to, roughness: of which images."""
     loss: Positive = 0.1
-    """gap_at_loss: the training loss."""
+    """gap_at_loss, steps_to_loss: the training loss."""
     probe: Line | None = None
     """The name in probes.csv."""
+    minus: Line | None = None
+    """probe: the name of another one, which is subtracted trial by trial."""
     layer: Line | None = None
     """probe: the layer; null = the mean over all."""
     steps: tuple[Size, Size] | None = None
@@ -144,7 +148,10 @@ class MeasureSettings(Settings):
     @property
     def of_logarithms(self) -> bool:
         """True if differences are logarithms of ratios, as those of times to a threshold always are."""
-        times, largest = ("steps_to", "seconds_to"), self.over is not None and self.over.by == "largest"
+        times, largest = (
+            ("steps_to", "seconds_to", "steps_to_loss"),
+            self.over is not None and self.over.by == "largest",
+        )
         return self.log or self.value in times or largest
 
     @property

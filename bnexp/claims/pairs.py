@@ -14,8 +14,8 @@ from bnexp.analysis.stats import differences, first_reached
 from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
 from bnexp.claims.catalogue import MeasureSettings
 
-TIMES = {"steps_to": "step", "seconds_to": "seconds"}
-"""Times to a threshold: the column of curves.csv that counts them."""
+TIMES = {"steps_to": "step", "seconds_to": "seconds", "steps_to_loss": "step"}
+"""Times to an accuracy or a training loss: the column of curves.csv that counts them."""
 CLOCKED = ("seconds_to", "seconds_per_step")
 """Timings: trials of a group share one clock, so seeds are not independent measurements."""
 UNTRAINED = ("probe", "diverged")
@@ -41,7 +41,11 @@ def trial_values(study: Study, measure: MeasureSettings) -> pd.DataFrame:
 
 def _time_to(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     unit, trials = TIMES[measure.value], study.trials.set_index("trial")
-    reached = first_reached(study.curves, measure.accuracy, measure.threshold)[unit].reindex(trials.index)
+    if measure.value == "steps_to_loss":
+        first = first_reached(study.curves.assign(depth=-study.curves["train_loss"]), "depth", -measure.loss)
+    else:
+        first = first_reached(study.curves, measure.accuracy, measure.threshold)
+    reached = first[unit].reindex(trials.index)
     reached = reached.mask(trials["outcome"] == "diverged")
     spent = study.curves.groupby("trial")[unit].max().reindex(trials.index)
     # A diverged trial may have been stopped early: it would not have got there in the time that the others had.
@@ -89,13 +93,15 @@ def _gap_when(loss: float, curve: pd.DataFrame) -> float:
 def _probe(study: Study, measure: MeasureSettings) -> pd.Series:
     if study.probes is None:
         return pd.Series(dtype=float)
-    rows = study.probes[study.probes["probe"] == measure.probe]
+    rows = study.probes
     if measure.layer is not None:
         rows = rows[rows["layer"] == measure.layer]
     if measure.steps is not None:
         rows = rows[rows["step"].between(*measure.steps)]
-    means: pd.Series = rows.groupby("trial")["value"].mean()
-    return means
+    mean_of = {str(name): each.groupby("trial")["value"].mean() for name, each in rows.groupby("probe")}
+    nothing = pd.Series(dtype=float)
+    means = mean_of.get(measure.probe or "", nothing)
+    return means - mean_of.get(measure.minus, nothing) if measure.minus else means
 
 
 VALUES: dict[str, Callable[[Study, MeasureSettings], pd.Series]] = {
@@ -234,15 +240,13 @@ def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) ->
 def _reduced(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> tuple[float, bool]:
     """Return the worst or best value along an axis, their spread or slope, and whether it is only a bound."""
     assert measure.over
-    values, bound = cell["value"].to_numpy(dtype=float), bool(cell["bound"].any())  # NaN wins in each of these
-    low, high = values.min(), values.max()
-    match measure.over.by:
-        case "worst":
-            return (low if measure.better == "higher" else high), bound
-        case "best":
-            return (high if measure.better == "higher" else low), bound
-        case "spread":
-            return high - low, bound
+    values, is_bound = cell["value"].to_numpy(dtype=float), cell["bound"].to_numpy(dtype=bool)
+    low, high = (int(find(values)) for find in (np.argmin, np.argmax))  # NaN wins in each of these
+    if measure.over.by in ("worst", "best"):
+        place = high if (measure.over.by == "best") == (measure.better == "higher") else low
+        return float(values[place]), bool(is_bound[place])
+    if measure.over.by == "spread":
+        return float(values[high] - values[low]), bool(is_bound.any())
     settings = np.log(cell[axis].to_numpy(dtype=float))
     centred = settings - settings.mean()
     return float(centred @ (np.log(values) if measure.log else values) / (centred @ centred)), False

@@ -133,6 +133,21 @@ def test_an_axis_becomes_one_number_of_each_arm(by: str, baseline: float, treate
     assert pairs.bound.tolist() == [by == "largest"]  # the largest setting that was tried
 
 
+def test_the_best_time_along_an_axis_is_a_bound_only_where_none_got_there() -> None:
+    losses = {0.1: [2, 0.5, 0.2, 0.1], 1.0: [2, 3, 3, 3]}
+    study = a_study(
+        *(
+            {"arm": arm, "seed": 0, RATE: rate, "losses": found, "curve": found}
+            for arm in ("none", "before")
+            for rate, found in losses.items()
+        )
+    )
+    fastest = {"value": "steps_to_loss", "better": "lower", "over": {"key": RATE, "by": "best"}}
+    pairs = pairs_of(study, measure(loss=0.2, **fastest))
+    assert (pairs.baseline.tolist(), pairs.bound.tolist()) == ([20], [False])
+    assert pairs_of(study, measure(loss=0.01, **fastest)).bound.tolist() == [True]
+
+
 def test_a_slope_is_against_the_logarithm_of_the_setting() -> None:
     none = [0.2, 0.3, 0.4, 0.5]  # a tenth for every factor of ten
     study = a_study(*along("none", none), *along("before", [10**-i for i in range(4)]))
@@ -260,6 +275,10 @@ PROBES = [
 ]
 
 
+FALLING = [2.0, 0.2, 0.05, np.nan]
+FELL: dict[str, object] = {"losses": FALLING, "curve": FALLING}
+
+
 def values(row: dict[str, object], **raw: object) -> tuple[float, bool]:
     found = trial_values(a_study({"arm": "none", "seed": 0} | row), measure(**raw)).iloc[0]
     return found["value"], found["bound"]
@@ -271,11 +290,15 @@ def values(row: dict[str, object], **raw: object) -> tuple[float, bool]:
         ({"curve": [0.1, 0.4, 0.6, 0.8]}, {"value": "steps_to", "better": "lower", "threshold": 0.5}, (20, False)),
         ({"curve": [0.1, 0.4, 0.6, 0.8]}, {"value": "steps_to", "better": "lower"}, (30, True)),
         ({"curve": [0.1, 0.95], "outcome": "diverged"}, {"value": "steps_to", "better": "lower"}, (10, True)),
+        (FELL, {"value": "steps_to_loss", "better": "lower", "loss": 0.1}, (20, False)),
+        (FELL, {"value": "steps_to_loss", "better": "lower", "loss": 0.01}, (30, True)),
         ({"curve": [0.1, 0.2, 0.3], "pace": 2.0}, {"value": "seconds_per_step"}, (0.2, False)),
         ({"curve": [0.1, 0.9, 0.1, 0.5, 0.6, 0.4, 0.8]}, {"value": "roughness"}, (0.3, False)),
         ({"accuracy": 0.7, "train": 0.9}, {"value": "gap"}, (0.2, False)),
         ({"outcome": "diverged"}, {"value": "diverged"}, (1, False)),
         ({"probes": PROBES}, {"value": "probe", "probe": "dead_units"}, (np.nan, False)),
+        ({"probes": PROBES}, {"value": "probe", "probe": "rank", "minus": "saturation"}, (98.8, False)),
+        ({"probes": PROBES}, {"value": "probe", "probe": "rank", "minus": "dead_units"}, (np.nan, False)),
     ],
 )
 def test_the_value_of_a_trial(row: dict[str, object], raw: dict[str, object], expected: tuple[float, bool]) -> None:
