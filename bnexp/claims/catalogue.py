@@ -85,6 +85,10 @@ class MeasureSettings(Settings):
     """Compare logarithms: differences are ratios then."""
     absolute: bool = False
     """Compare absolute values."""
+    diverged: Literal["left_out", "counted"] = "left_out"
+    """left_out: pairs in which a trial diverged are no part of accuracies, losses, gaps and roughness; let a measure
+    `value: diverged` stand beside. counted: they are in as they ended, where failing is the point, as of a worst case.
+    Times to a threshold are censored either way, and probes are taken of every trial."""
     at: dict[TrialKey, Value] = Field(default={})
     """Look at these values of swept settings only; over all others the mean is taken."""
     each: Annotated[tuple[TrialKey, ...], written_as(TrialKey | list[TrialKey]), AfterValidator(once)] = ()

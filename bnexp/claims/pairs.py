@@ -13,6 +13,7 @@ from bnexp.analysis.pairing import FINISHED, measured
 from bnexp.analysis.stats import differences, first_reached
 from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
 from bnexp.claims.catalogue import MeasureSettings
+from bnexp.config.text import listed
 
 TIMES = {"steps_to": "step", "seconds_to": "seconds", "steps_to_loss": "step"}
 """Times to an accuracy or a training loss: the column of curves.csv that counts them."""
@@ -20,23 +21,28 @@ CLOCKED = ("seconds_to", "seconds_per_step")
 """Timings: trials of a group share one clock, so seeds are not independent measurements."""
 UNTRAINED = ("probe", "diverged")
 """Values that are meaningful for networks that have learned nothing, too."""
-OF_LEARNING = ("roughness", "gap", "gap_at_loss")
-"""Values that a diverged trial doesn't have: its curve stands still."""
+OF_ALL = ("probe", "diverged", "seconds_per_step")
+"""Values that diverged trials have as all others do."""
 
 
 def trial_values(study: Study, measure: MeasureSettings) -> pd.DataFrame:
     """Return `value` and `bound` of every trial, by its number; the value is NaN where nothing was measured.
 
-    A time to a threshold that was never reached, or by a trial that diverged, is the budget, the longest at the same
-    grid point, and a bound.
+    So it is of diverged trials, unless the measure counts them. A time to a threshold that was never reached, or by a
+    trial that diverged, is the budget, the longest at the same grid point, and a bound.
     """
     trials = study.trials.set_index("trial")
     if measure.value in TIMES:
         return _time_to(study, measure)
     value = VALUES.get(measure.value, _result)(study, measure).reindex(trials.index).astype(float)
-    if measure.value in OF_LEARNING:
-        value = value.mask(trials["outcome"] == "diverged")
+    value = value.mask(_is_left_out(trials, measure))
     return pd.DataFrame({"value": value.abs() if measure.absolute else value, "bound": False})
+
+
+def _is_left_out(trials: pd.DataFrame, measure: MeasureSettings) -> "pd.Series[bool]":
+    """Mark the trials whose value is left out because they diverged."""
+    concerned = measure.diverged == "left_out" and measure.value not in (*OF_ALL, *TIMES)
+    return (trials["outcome"] == "diverged") & concerned
 
 
 def _time_to(study: Study, measure: MeasureSettings) -> pd.DataFrame:
@@ -140,21 +146,22 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
     Where the measure has `over`, an axis becomes one number of each arm and seed before arms are compared. Then arms
     are compared grid point by grid point; a seed's change is the mean over these, or with `change` how much larger it
     is at one value of a setting than at another. Two bounds are no difference. What was not measured with every seed,
-    as a probe of a network that has diverged, is left out for all of them: all seeds are means over the same.
+    because a trial diverged there, is left out for all of them: all seeds are means over the same.
     """
     table = _table(study, measure)
     keys = [key for key in study.grid_keys if key not in measure.at]
     if measure.over:
         keys = [key for key in keys if key != measure.over.key]
         table = _over(table, keys, measure)
-    joined = _whole(_side_by_side(table, keys, measure), keys, measure)
+    kept, notes = _without_diverged(table, keys)
+    joined = _whole(_side_by_side(kept, keys, measure), keys, measure)
     both_bounds = joined["bound_treated"] & joined["bound_baseline"]
     joined["change"] = np.where(both_bounds, 0.0, _change(joined, measure))
     joined["bound"] = joined["bound_treated"] | joined["bound_baseline"]
     return _pairs(
         _by_seed(joined, measure),
         void=_void(table, measure, only_bounds=len(joined) > 0 and bool(both_bounds.all())),
-        notes=tuple(_left_out(table, joined, keys)),
+        notes=(*notes, *_left_out(kept, joined, keys)),
         most=_most(measure),
     )
 
@@ -194,7 +201,7 @@ def _most(measure: MeasureSettings) -> float:
 
 def _void(table: pd.DataFrame, measure: MeasureSettings, *, only_bounds: bool) -> str:
     """Return the reason why nothing can be concluded; empty where there is none."""
-    if len(table) and table["value"].isna().all():
+    if len(table) and table["value"].isna().all() and not table["lost"].all():
         parts = [measure.probe or measure.value, measure.layer, measure.steps and "at these steps"]
         return f"nothing was measured: no trial has {' '.join(filter(None, parts))}"
     if len(table) and not table["learned"].any() and measure.value not in UNTRAINED:
@@ -202,6 +209,16 @@ def _void(table: pd.DataFrame, measure: MeasureSettings, *, only_bounds: bool) -
     if measure.value in CLOCKED:
         return "seeds train together: that is one measurement of the time, not one for each"
     return "neither arm got there in any pair" if only_bounds else ""
+
+
+def _without_diverged(table: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of pairs of which no trial is left out because it diverged, and a line about the others."""
+    pair = table.groupby([*keys, "seed"], dropna=False).ngroup()
+    lost = table["lost"].groupby(pair).transform("any")
+    if not lost.any():
+        return table, []
+    arms = listed(f"{count} of {arm}" for arm, count in table.loc[table["lost"], "arm"].value_counts().items())
+    return table[~lost], [f"{pair[lost].nunique()} of {pair.nunique()} pairs left out, as trials diverged: {arms}"]
 
 
 def _left_out(table: pd.DataFrame, joined: pd.DataFrame, keys: Sequence[str]) -> Iterator[str]:
@@ -212,10 +229,16 @@ def _left_out(table: pd.DataFrame, joined: pd.DataFrame, keys: Sequence[str]) ->
 
 
 def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
-    """Return the finished trials of both arms at the grid points that count, with value, bound and learned."""
+    """Return the finished trials of both arms at the grid points that count, with value, bound, learned and lost.
+
+    Lost is a value that is left out because the trial diverged.
+    """
     found = trial_values(study, measure)
     trials = study.trials.assign(
-        value=found["value"].to_numpy(), bound=found["bound"].to_numpy(), learned=above_chance(study)
+        value=found["value"].to_numpy(),
+        bound=found["bound"].to_numpy(),
+        learned=above_chance(study),
+        lost=_is_left_out(study.trials, measure),
     )
     wanted = trials["arm"].isin([measure.arm, measure.baseline]) & trials["outcome"].isin(FINISHED)
     for key, value in measure.at.items():
@@ -226,20 +249,24 @@ def _table(study: Study, measure: MeasureSettings) -> pd.DataFrame:
 def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) -> pd.DataFrame:
     """Return one row for each arm, seed and grid point of the other keys: the axis is one number there.
 
-    It is NaN where the axis has gaps; what is usable is known of every trial there is.
+    It is NaN where the axis has gaps, and lost where one of its trials diverged; the best is that of the other trials.
+    What is usable is known of every trial there is.
     """
     assert measure.over
     axis, columns, rows = measure.over.key, ["arm", "seed", *keys], []
     length = table[axis].nunique()
     for place, cell in table.sort_values(axis, kind="stable").groupby(columns, dropna=False, sort=False):
         value, bound = _largest(cell, axis) if measure.over.by == "largest" else _reduced(cell, axis, measure)
-        rows.append((*place, value if len(cell) == length else np.nan, bound, cell["learned"].any()))
-    return pd.DataFrame(rows, columns=[*columns, "value", "bound", "learned"])
+        value, lost = value if len(cell) == length else np.nan, cell["lost"].any() and np.isnan(value)
+        rows.append((*place, value, bound, cell["learned"].any(), lost))
+    return pd.DataFrame(rows, columns=[*columns, "value", "bound", "learned", "lost"])
 
 
 def _reduced(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> tuple[float, bool]:
     """Return the worst or best value along an axis, their spread or slope, and whether it is only a bound."""
     assert measure.over
+    if measure.over.by == "best" and not cell["lost"].all():
+        cell = cell[~cell["lost"]]
     values, is_bound = cell["value"].to_numpy(dtype=float), cell["bound"].to_numpy(dtype=bool)
     low, high = (int(find(values)) for find in (np.argmin, np.argmax))  # NaN wins in each of these
     if measure.over.by in ("worst", "best"):

@@ -113,7 +113,7 @@ def test_unlike_grid_points_have_rows_of_their_own(monkeypatch: pytest.MonkeyPat
         *by_seed("none", [0.2, 0.2, 0.2], **{depth: 9}, outcome="diverged"),
         *by_seed("before", [0.6, 0.61, 0.62], **{depth: 9}),
     )
-    found = known(monkeypatch, config, study, each=(depth,), value="final_test_accuracy")
+    found = known(monkeypatch, config, study, each=(depth,), diverged="counted")
     assert found.label is VerdictLabel.depends
     assert [(row.point, row.verdict.label) for row in found.deciding] == [
         ({depth: 2}, VerdictLabel.equivalent),

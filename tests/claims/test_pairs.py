@@ -172,6 +172,51 @@ def test_other_axes_are_averaged_after_one_was_reduced() -> None:
     ]
 
 
+# Divergence
+
+
+def test_pairs_with_a_diverged_trial_are_left_out_and_counted() -> None:
+    none, before = by_seed("none", [0.5, 0.1, 0.6, 0.5]), by_seed("before", [0.7, 0.7, 0.1, 0.9])
+    none[1]["outcome"] = before[2]["outcome"] = none[3]["outcome"] = "diverged"
+    pairs = pairs_of(a_study(*none, *before), measure())
+    assert (pairs.seeds, change(pairs)) == ((0,), [0.2])
+    assert pairs.notes == ("3 of 4 pairs left out, as trials diverged: 2 of none and 1 of before",)
+    counted = pairs_of(a_study(*none, *before), measure(diverged="counted"))
+    assert (change(counted), counted.notes) == ([0.2, 0.6, -0.5, 0.4], ())
+    rate = pairs_of(a_study(*none, *before), measure(value="diverged", better="lower"))
+    assert (change(rate), rate.notes) == ([0, 1, -1, 1], ())
+
+
+def test_a_grid_point_where_a_trial_diverged_is_left_out_for_all_seeds() -> None:
+    rows = [
+        {"arm": arm, "seed": seed, RATE: rate, "accuracy": rate / 10 + (arm == "before") / 100}
+        for arm in ("none", "before")
+        for seed in (0, 1)
+        for rate in (1.0, 2.0)
+    ]
+    rows[1]["outcome"] = "diverged"
+    pairs = pairs_of(a_study(*rows), measure())
+    assert (pairs.seeds, pairs.baseline.tolist()) == ((0, 1), [0.1, 0.1])
+    assert pairs.notes == (
+        "1 of 4 pairs left out, as trials diverged: 1 of none",
+        "1 of 2 grid points left out: not measured in every trial",
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "without", "counted"), [("best", 0.8, 0.9), ("worst", None, 0.2), ("spread", None, 0.7)]
+)
+def test_a_diverged_trial_has_no_part_in_the_best_of_an_axis_and_leaves_no_worst(
+    by: str, without: float | None, counted: float
+) -> None:
+    none = along("none", [0.2, 0.8, 0.9, 0.3])
+    none[2]["outcome"] = "diverged"
+    study = a_study(*none, *along("before", [0.5, 0.6, 0.7, 0.5]))
+    along_it = {"over": {"key": SCALE, "by": by}}
+    assert pairs_of(study, measure(**along_it)).baseline.tolist() == ([] if without is None else [without])
+    assert pairs_of(study, measure(**along_it, diverged="counted")).baseline.tolist() == pytest.approx([counted])
+
+
 # Times
 
 
