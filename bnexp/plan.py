@@ -100,7 +100,7 @@ def trials(config: ExperimentConfig) -> tuple[Trial, ...]:
     """
     numbers = count()
     return tuple(
-        Trial(next(numbers), arm, point, seed, settings[seed % config.studies])
+        Trial(next(numbers), arm, point, seed, settings[seed % config.studies].with_seed(seed))
         for point in config.points()
         for arm in config.arms
         for settings in [[config.settings(arm, point, study) for study in range(config.studies)]]

@@ -108,8 +108,9 @@ class RunDisplay:
         for line in same_trainings(plan.trials):
             print_line(f"{line}.")
         trials = f"{counted(len(plan.trials), 'trial')} ({', '.join(plan.config.arms)})"
-        print_line(f"{plan.path.name}: {trials} in {counted(len(plan.groups), 'group')} on {plan.engine.place}")
-        for line in [*data_lines(plan.data), *session.news]:
+        where = f" in {counted(len(plan.groups), 'group')} on {plan.engine.place}" if plan.groups else ""
+        print_line(f"{plan.path.name}: {trials}{where}")
+        for line in [*data_lines(plan.data, plan.config.data.split), *session.news]:
             print_line(f"  {line}")
 
     def end(self, run: "ComparedRun") -> None:

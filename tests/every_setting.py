@@ -83,8 +83,8 @@ SHAPING: dict[str, Any] = {
 }
 NEVER: dict[str, Any] = {"train.checkpoint_every": 1}
 """Without an effect on any trial."""
-ALIKE: dict[str, Any] = {"train.patience": 2}
-"""The same for all trials of an experiment, and without an effect on them."""
+ALIKE: dict[str, Any] = {"data.split": "per_seed", "train.patience": 2}
+"""The same for all trials of an experiment, and without an effect of their own on one of them."""
 _WHITENED: dict[str, Any] = {"data.normalize": "zca_whiten"}
 _RECURRENT: dict[str, Any] = {"model.family": "rnn"}
 _OWN: dict[str, Any] = {"model.family": "module", "model.source": "net.py:Net#1"}
@@ -93,7 +93,6 @@ COMPANY: dict[str, dict[str, Any]] = {
     "data.root": {"data.name": "image_folder"},
     "data.channels": {"data.name": "arrays"},
     "data.label": {"data.name": "csv"},
-    "data.split_seed": {"data.name": "csv"},
     "data.size": {"data.name": "image_folder"},
     "data.digest": {"data.name": "csv"},
     "data.whiten_eps": _WHITENED,

@@ -283,6 +283,10 @@ def _order(point: Point, options: Mapping[str, Sequence[Any]]) -> tuple[float, .
     )
 
 
+FALSE_VERDICTS = "in 25 of 100 studies of digits"
+"""How often an arm that was tuned twice won or lost against itself; see docs/tuning.md, "The same in real studies"."""
+
+
 def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     """Say in one line how sure the choices are: the tuning seeds, and how close others came.
 
@@ -296,7 +300,8 @@ def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     close = {shown: _ties([each for each in config.tuned if each.arm == arm], config) for arm, shown in arms.items()}
     known = "; ".join(f"{arm}: {text}" for arm, text in close.items() if text)
     return (
-        f"each arm chose its {keys} with {seeds}, and the noise of that choice is not in the interval "
+        f"each arm chose its {keys} once, with {seeds}, and the luck of that choice is not in the interval, so that "
+        f"even equal arms can seem to differ ({FALSE_VERDICTS}); tune.studies: 6 puts it in "
         f"({known or 'how close the choice was is not recorded'})"
     )
 

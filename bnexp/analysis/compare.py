@@ -53,9 +53,10 @@ from bnexp.errors import InputError, nearest, refuse_twice
 
 TIMED = 1.0
 """Seconds that the steps of an arm have to take together before their time is compared: shorter, it is noise."""
-DATA_SETS = ("data.name", "data.root", "data.digest")
+DATA_SETS = ("data.name", "data.root", "data.digest", "data.split")
 """Grid keys whose values are different data sets: a mean over them means nothing.
 
+One split and a split for each seed are different data, too: their trials share no images.
 The numbers of images and their scaling make no other data set. Fewer test images are the first of the same ones, and
 estimate the same accuracy; the number of training images is a setting like any other.
 """
@@ -100,6 +101,7 @@ def compare_arms(
         rows=tuple(arm_rows(paired, keys, baseline, metric)),
         points=int(paired["point"].nunique()),
         images=study.chance.images if study.chance and metric == "final_test_accuracy" else None,
+        new_splits=all(config.data.split == "per_seed" for config in study.configs.values()),
         tuned=bool(study.tuning),
         tunings=study.tunings,
         evaluations=tuple(evaluation_rows(study, keys, baseline)),

@@ -348,7 +348,9 @@ class Comparison:
     diverged: int = 0
     """Trials that ended diverged."""
     images: int | None = None
-    """Test images behind each accuracy; None where that isn't known, or the metric is another."""
+    """Test images behind each accuracy; None where that isn't known, seeds have others, or the metric is another."""
+    new_splits: bool = False
+    """True if each seed has a split of its own, so that intervals contain the choice of the images."""
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False

@@ -9,7 +9,7 @@ from bnexp.analysis.comparison import Comparison, EvaluationRow
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
 from bnexp.analysis.sequential import out_of_reach
 from bnexp.analysis.standing import FEWEST_SEEDS
-from bnexp.analysis.study import Study, trial_settings
+from bnexp.analysis.study import Study, test_images_drawn, trial_settings
 from bnexp.config.keys import below
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import KERAS, momentum_question
@@ -40,6 +40,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
         _decayed(study),
         _edges(study, comparison),
         _tuned(study),
+        _overlapping(study, comparison),
         _looked(comparison),
         out_of_reach(comparison),
         running_averages(study, study.arms, comparison.evaluations),
@@ -49,6 +50,17 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 def _tuned(study: Study) -> list[str]:
     return [f"tuned: {line}" for line in study.tuning]  # no interval holds the noise of the choice
+
+
+def _overlapping(study: Study, comparison: Comparison) -> Iterator[str]:
+    """Yield a line if images that test one seed have chosen as validation images of another."""
+    drawn = test_images_drawn(study.configs.values())
+    if drawn is not False and (comparison.tuned or comparison.tunings or comparison.best):
+        own = "" if drawn else "; not so if the data have test images of their own"
+        yield (
+            "data.split: per_seed: images that test one seed are validation images of others, so they have chosen too; "
+            f"the accuracy of what was chosen may be a little too high, in every arm{own}"
+        )
 
 
 def _looked(comparison: Comparison) -> Iterator[str]:

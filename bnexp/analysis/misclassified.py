@@ -4,7 +4,7 @@ Shapes: S pairs, one for each seed; N test images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,7 +148,9 @@ def misclassified(study: Study, comparison: Comparison) -> Misclassified | None:
     That is so if they are of an earlier version, haven't ended, or were tested on different images or on none.
     """
     images = kept_images(study)
-    found = images and disagreements(study, comparison, images.labels_N)
+    # A run without images may have tested its trials on others.
+    known = replace(study, records={name: record for name, record in study.records.items() if record.images})
+    found = images and disagreements(known, comparison, images.labels_N)
     return Misclassified(found, images) if images and found else None
 
 

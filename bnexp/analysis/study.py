@@ -1,6 +1,6 @@
 """A study: the trials of one run, or of several joined by their settings; its metrics, and what guessing scores."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, sqrt
 from typing import Any
@@ -119,7 +119,7 @@ class Chance:
     measured: bool = False
     """True if it is the accuracy before training, since the number of classes isn't known."""
     images: int | None = None
-    """The fewest images that a final accuracy is measured on; None where that isn't known."""
+    """The fewest images that a final accuracy is measured on; None where that isn't known, or each seed has others."""
 
     @property
     def above(self) -> float:
@@ -140,7 +140,16 @@ def chance(configs: Sequence[ExperimentConfig]) -> Chance | None:
         return None
     share = 1 / known[0].classes
     images = min(shape.test or shape.val or shape.train for shape in known)
-    return Chance(share, max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images)), images=images)
+    margin = max(ABOVE_CHANCE, 3 * sqrt(share * (1 - share) / images))
+    return Chance(share, margin, images=None if test_images_drawn(configs) else images)
+
+
+def test_images_drawn(configs: Iterable[ExperimentConfig]) -> bool | None:
+    """Tell whether each seed draws test images of its own; None where only the files of the data tell."""
+    cells = [cell for config in configs if config.data.split == "per_seed" for cell in cell_settings(config, ["data"])]
+    shapes = [known_shape(settings.data) for cell in cells for settings in cell.values()]
+    drawn = {shape and "test" in shape.drawn for shape in shapes}
+    return True if True in drawn else None if None in drawn else False
 
 
 @dataclass(frozen=True)

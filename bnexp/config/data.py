@@ -29,6 +29,8 @@ class DatasetSpec(Spec):
     train: int = 0
     """Training images, before validation images are split off."""
     test: int = 0
+    pooled: bool = False
+    """The test images are a part of one set that nobody split, so that another split has others."""
     torchvision: str = ""
     """Class in `torchvision.datasets` that downloads and reads the set."""
     halves: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})
@@ -62,7 +64,7 @@ _CIFAR10 = replace(
 )
 
 DATASETS = {
-    "digits": DatasetSpec("bnexp.data.raw:read_digits", image=(1, 8, 8), classes=10, train=1437, test=360),
+    "digits": DatasetSpec("bnexp.data.raw:read_digits", image=(1, 8, 8), classes=10, train=1437, test=360, pooled=True),
     "mnist": _MNIST,
     "fashion_mnist": replace(_MNIST, torchvision="FashionMNIST", folder="FashionMNIST/raw"),
     "kmnist": replace(_MNIST, torchvision="KMNIST", folder="KMNIST/raw"),
@@ -90,9 +92,9 @@ DATASETS = {
     "cifar100": replace(
         _CIFAR10, classes=100, torchvision="CIFAR100", folder="cifar-100-python", files=("train", "test", "meta")
     ),
-    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root", "digest", "size", "split_seed")),
-    "arrays": DatasetSpec("bnexp.data.arrays:read", options=("root", "digest", "channels", "split_seed")),
-    "csv": DatasetSpec("bnexp.data.table:read", options=("root", "digest", "label", "split_seed")),
+    "image_folder": DatasetSpec("bnexp.data.image_folder:read", options=("root", "digest", "size")),
+    "arrays": DatasetSpec("bnexp.data.arrays:read", options=("root", "digest", "channels")),
+    "csv": DatasetSpec("bnexp.data.table:read", options=("root", "digest", "label")),
 }
 """Every data set by the name that `data.name` takes."""
 
@@ -114,9 +116,13 @@ class DataSettings(Settings):
     """arrays: where the channels of N×C×H×W (first) or N×H×W×C (last) stand; null = where there are 1 to 4."""
     label: Line | None = None
     """csv: the column that holds the class of each row. All other columns are features."""
+    split: Literal["fixed", "per_seed"] = "fixed"
+    """per_seed: each seed draws a split of its own, as if it were `split_seed`, so that intervals contain the choice of
+    the images; fixed = one split for all seeds."""
     split_seed: Size = 0
-    """arrays with x and y, csv with one file, image_folder without train/ and test/: seed of the random split. A fifth
-    are test images, or `test_size`."""
+    """Seed of the random split, which draws the validation images; and the test images of digits, arrays with x and y,
+    csv with one file and image_folder without train/ and test/. Of these a fifth are test images, or `test_size`.
+    0 = the usual split of data sets that come with one."""
     size: Count | None = None
     """image_folder: side in pixels of the squares that images are resized to (the shorter side) and cut to (in the
     middle); null = they have one size and keep it."""

@@ -28,7 +28,7 @@ from bnexp.config.probes import Probes
 from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points
 from bnexp.config.text import Label, Lines
-from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, with_changes
+from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, must_be_shared, with_changes
 from bnexp.config.tuning import Choice, Grid, TuneSettings, Values
 from bnexp.errors import InputError, nearest
 
@@ -236,15 +236,14 @@ class ExperimentConfig(TrialSettings):
         return self
 
     @model_validator(mode="after")
-    def _patience_is_one_for_all(self) -> Self:
+    def _shared_settings_are_shared(self) -> Self:
         columns = {"grid": self.grid, "zip": self.zip, "tune.grid": self.tune.grid}
         given = [(place, key, value) for place in columns for key, column in columns[place].items() for value in column]
         given += [(f"arms.{arm}", *item) for arm, overrides in self.arms.items() for item in overrides.items()]
         given += [("tune.sample", key, None) for key in self.tune.sample]
         for place, key, value in given:
-            # A section with nothing in it stands for the defaults.
-            if key == "train.patience" or (key == "train" and (not value or "patience" in value)):
-                raise ValueError(f"{place}.{key}: patience measures all trials alike; set it under train, outside arms")
+            if why := must_be_shared(key, value):
+                raise ValueError(f"{place}.{key}: {why}")
         return self
 
     @model_validator(mode="after")

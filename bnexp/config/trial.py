@@ -39,6 +39,20 @@ class TrialSettings(Settings):
             return self.model
         return self.model.model_copy(update={"norm": self.model.norm.model_copy(update={"over": self.norm_batch})})
 
+    def with_seed(self, seed: int) -> Self:
+        """Return the settings of the trial with a seed: where each seed has a split of its own, it is that one."""
+        if self.data.split == "fixed":
+            return self
+        data = self.data.model_copy(update={"split": "fixed", "split_seed": seed})
+        return self.model_copy(update={"data": data})
+
+    @model_validator(mode="after")
+    def _one_seed_draws(self) -> Self:
+        if self.data.split == "per_seed" and self.data.split_seed:
+            seed = self.data.split_seed
+            raise ValueError(f"data.split_seed: {seed}: data.split: per_seed draws by each trial's seed; leave one out")
+        return self
+
     @model_validator(mode="after")
     def _slices_fill_the_batch(self) -> Self:
         if self.train.micro_batch % self.norm_batch:
@@ -79,6 +93,23 @@ def with_changes(base: TrialSettings, changes: Mapping[str, Any]) -> TrialSettin
     for key, value in changes.items():
         put(raw, key, value, TrialSettings)
     return TrialSettings.model_validate(raw)
+
+
+SHARED = {
+    "data.split": "pairs need the same images; set it under data, outside arms and sweeps",
+    "train.patience": "patience measures all trials alike; set it under train, outside arms",
+}
+"""Settings that all trials of an experiment share, and why."""
+
+
+def must_be_shared(key: str, value: Any) -> str:
+    """Say why no arm or sweep may give a setting or section this value; empty where it may."""
+    for shared, why in SHARED.items():
+        section, _, name = shared.partition(".")
+        # A section with nothing in it stands for the defaults.
+        if key == shared or (key == section and (not value or (isinstance(value, Mapping) and name in value))):
+            return why
+    return ""
 
 
 def _trial_key(key: str) -> str:
@@ -137,6 +168,13 @@ def _data_reads(option: str) -> Rule:
     return Rule((f"data.{option}",), ("data.name",), lambda trial: option in DATASETS[trial.data.name].options)
 
 
+def _splits(settings: TrialSettings) -> bool:
+    """Tell whether the seed of the split decides anything."""
+    data, spec = settings.data, DATASETS[settings.data.name]
+    own_test = spec.test > 0 and not spec.pooled
+    return data.split == "fixed" and not (own_test and data.val_size == 0)
+
+
 def _norm_reads(option: str) -> Rule:
     return Rule((f"model.norm.{option}",), ("model.norm.kind",), lambda trial: option in trial.model.norm.spec.options)
 
@@ -163,7 +201,8 @@ NO_EFFECT = (
         ("data.name", "data.digest"),
         lambda trial: "root" in DATASETS[trial.data.name].options and not isinstance(trial.data.digest, str),
     ),
-    *map(_data_reads, ("digest", "channels", "label", "split_seed", "size")),
+    *map(_data_reads, ("digest", "channels", "label", "size")),
+    Rule(("data.split_seed",), ("data.name", "data.split", "data.val_size"), _splits),
     Rule(("data.whiten_eps",), ("data.normalize",), lambda trial: trial.data.normalize in WHITENINGS),
     Rule(("model.residual",), _SHAPE, lambda trial: trial.model.layers > 2),
     Rule(("model.dropout_at",), ("model.dropout",), lambda trial: trial.model.dropout > 0),

@@ -146,7 +146,7 @@ def from_arrays(arrays: Arrays, settings: DataSettings, features: Sequence[str] 
     else:
         whole = {name: _mixed(name, split, remarks) for name, split in whole.items()}
     findings = Findings(remarks=tuple(remarks), warnings=tuple(warnings))
-    return RawImages(whole["train"], whole["test"], classes, whole.get("val"), tuple(features), findings)
+    return RawImages(whole["train"], whole["test"], classes, whole.get("val"), alone, tuple(features), findings)
 
 
 def _mixed(name: str, split: RawSplit, remarks: list[str]) -> RawSplit:

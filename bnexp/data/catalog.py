@@ -60,6 +60,8 @@ class DataShape:
     floats: bool = False
     """The images are floats in their files, not bytes."""
     findings: Findings = field(default_factory=Findings, compare=False)
+    drawn: tuple[str, ...] = field(default=(), compare=False)
+    """Splits that `data.split_seed` draws, of val and test; the others are sets of their own."""
 
     @property
     def tabular(self) -> bool:
@@ -92,7 +94,8 @@ def describe(settings: DataSettings) -> DataShape:
 def published(name: str) -> DataShape | None:
     """Return the sizes of a whole data set, before validation images are split off; None where only files tell."""
     spec = DATASETS[name]
-    return spec.image and DataShape(spec.image, spec.classes, train=spec.train, val=0, test=spec.test)
+    drawn = ("val", "test") if spec.pooled else ("val",)
+    return spec.image and DataShape(spec.image, spec.classes, train=spec.train, val=0, test=spec.test, drawn=drawn)
 
 
 def known_shape(settings: DataSettings) -> DataShape | None:
@@ -109,6 +112,7 @@ def subset(settings: DataSettings, whole: DataShape) -> DataShape:
     """
     train, val, test = settings.sizes(whole.train, whole.val, whole.test)
     shape = replace(whole, train=train, val=val, test=test)
+    shape = replace(shape, drawn=tuple(split for split in whole.drawn if getattr(shape, split)))
     problems = [*_size_problems(settings.name, shape, whole)]
     if wrong := [index for index in settings.feature_scale if index >= prod(shape.image)]:
         there = f"there are {shape.size}," if shape.tabular else f"a {shape.size} image has pixels"

@@ -74,8 +74,8 @@ def read(settings: DataSettings) -> RawImages:
         split: RawSplit(arrays[split], np.array([label for _, label in found], np.int64))
         for split, found in tree.files.items()
     }
-    remarks = [*tree.remarks]
-    if "test" not in splits:
+    remarks, alone = [*tree.remarks], "test" not in splits
+    if alone:
         splits["train"], splits["test"], remark = split_off(splits["train"], settings)
         remarks.append(remark)
     if side := settings.size:
@@ -83,7 +83,7 @@ def read(settings: DataSettings) -> RawImages:
             f"images are resized to {side} pixels on their shorter side, and cut to the {side}x{side} in the middle"
         )
     findings = Findings(tree.left_out, background, tuple(remarks), tree.warnings)
-    return RawImages(splits["train"], splits["test"], tree.classes, splits.get("val"), findings=findings)
+    return RawImages(splits["train"], splits["test"], tree.classes, splits.get("val"), alone, findings=findings)
 
 
 def digest(settings: DataSettings) -> str:

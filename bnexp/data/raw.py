@@ -49,6 +49,8 @@ class RawImages:
     classes: int
     val: RawSplit | None = None
     """None where validation images are split off the training images."""
+    pooled: bool = False
+    """The test images were drawn by `data.split_seed`, from one set that nobody split."""
     features: tuple[str, ...] = ()
     """Names of the features of a table; empty where they have numbers only."""
     findings: Findings = field(default_factory=Findings)
@@ -59,7 +61,8 @@ class RawImages:
         channels, height, width = self.train.images_NCHW.shape[1:]
         train, val, test = (len(split.labels_N) if split else 0 for split in (self.train, self.val, self.test))
         floats = self.train.images_NCHW.dtype != np.uint8
-        return DataShape((channels, height, width), self.classes, train, val, test, floats, self.findings)
+        drawn = () if self.val else ("val", "test") if self.pooled else ("val",)
+        return DataShape((channels, height, width), self.classes, train, val, test, floats, self.findings, drawn)
 
     def cut(self, settings: DataSettings) -> DataShape:
         """Return the sizes that are asked for, with warnings of what is probably a mistake in these images.
@@ -101,9 +104,21 @@ class RawImages:
 
 
 def read(settings: DataSettings) -> RawImages:
-    """Read the data set that the settings name, or raise InputError; missing files are downloaded."""
+    """Read the data set that the settings name, and draw the validation images where `data.split_seed` says so.
+
+    Missing files are downloaded. A reader draws the test images itself where nobody has split its set.
+
+    Raises:
+        InputError: the files can't be had, or another order of the images doesn't fit the free memory.
+    """
     raw: RawImages = DATASETS[settings.name].load()(settings)
-    return raw
+    if not settings.split_seed or raw.pooled or raw.val or settings.val_size == 0:
+        return raw
+    return replace(raw, train=raw.train.reordered(_random_order(len(raw.train.labels_N), settings)))
+
+
+def _random_order(images: int, settings: DataSettings) -> NDArray[np.int64]:
+    return np.random.default_rng(settings.split_seed).permutation(images)
 
 
 def fixed_order(images: int) -> NDArray[np.int64]:
@@ -125,25 +140,24 @@ def split_off(whole: RawSplit, settings: DataSettings) -> tuple[RawSplit, RawSpl
     if held >= count:
         message = f"{held} of the {counted(count, 'image')} leave none to train on; lower it"
         raise ConfigError([Problem("", "data.test_size", message)])
-    order_N = np.random.default_rng(settings.split_seed).permutation(count)
-    test, train = whole.reordered(order_N).cut(held)
+    test, train = whole.reordered(_random_order(count, settings)).cut(held)
     return (
         train,
         test,
-        f"{counted(held, 'test image')} of {count} drawn at random, by data.split_seed: {settings.split_seed}",
+        f"{counted(held, 'test image')} of {count} drawn at random, by data.split_seed",
     )
 
 
 def read_digits(settings: DataSettings) -> RawImages:
-    """Return the 1797 digits that come with scikit-learn in the fixed order, the last 360 as test images."""
+    """Return the 1797 digits that come with scikit-learn, the last 360 of the fixed or of a random order to test on."""
     # Its file alone: to import scikit-learn takes longer than many a training on these images.
     path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
     rows_NP = np.loadtxt(str(path), delimiter=",")
-    rows_NP = rows_NP[fixed_order(len(rows_NP))]
+    rows_NP = rows_NP[_random_order(len(rows_NP), settings) if settings.split_seed else fixed_order(len(rows_NP))]
     # Ink counts 0..16 are stretched to the 0..255 of every other set.
     images_NCHW = np.rint(rows_NP[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels_N = rows_NP[:, -1].astype(np.int64)
-    return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10)
+    return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10, pooled=True)
 
 
 MANY = 10

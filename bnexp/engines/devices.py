@@ -2,10 +2,11 @@
 
 import gc
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
+from bnexp.data.catalog import DataShape, describe
 from bnexp.data.dataset import Dataset, load
 from bnexp.engines.engine import check_device
 from bnexp.errors import InputError
@@ -111,6 +112,21 @@ def load_data(groups: Sequence[TrialGroup], device: torch.device) -> Datasets:
     scaled = [wanted[key].data for key, data in found.items() if data.normalization.once]
     check_float64(device, *(f"the scaling of {data.name} ({data.normalize})" for data in scaled))
     return {key: data.to(device) for key, data in found.items()}
+
+
+def described(groups: Sequence[TrialGroup]) -> Callable[[TrialGroup], DataShape]:
+    """Return what tells the sizes of each group's data, which are read only where nothing else tells them.
+
+    Raises:
+        InputError: a data set can't be had as asked for.
+    """
+
+    def key(group: TrialGroup) -> str:
+        return group.settings.data.model_copy(update={"split_seed": 0}).model_dump_json()  # all splits have its sizes
+
+    first = {key(group): group.settings.data for group in reversed(groups)}
+    shapes = {name: describe(data) for name, data in first.items()}
+    return lambda group: shapes[key(group)]
 
 
 def data_key(group: TrialGroup) -> str:

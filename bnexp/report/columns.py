@@ -183,6 +183,11 @@ def interval_notes(comparison: Comparison, rows: Sequence[Any]) -> list[str]:
         for names, possible in limits
     ]
     notes = []
+    if comparison.new_splits and rows:
+        notes.append(
+            "Each seed has a split of its own (data.split: per_seed): intervals are about new seeds and new splits of "
+            "these images."
+        )
     if comparison.tunings and rows:
         notes.append(
             f"n and pairs count the {comparison.tunings} tunings (tune.studies). In each, every arm chose for itself, "

@@ -78,8 +78,9 @@ def _images_note(comparison: Comparison) -> Iterator[str]:
             low, high = wilson_interval(round(row.mean * comparison.images), comparison.images) or (0.0, 0.0)
             widest = max(widest, high - low if high - low > row.high - row.low else 0)
     if widest:
+        about = "" if comparison.new_splits else f"These intervals are about new {comparison.unit}s. "
         yield (
-            f"These intervals are about new {comparison.unit}s. With {comparison.images:,} other test images a mean "
+            f"{about}With {comparison.images:,} other test images a mean "
             f"could also be up to {widest / 2:.3f} higher or lower (95 %, binomial). "
             "A paired difference usually changes less."
         )

@@ -13,9 +13,9 @@ from bnexp.analysis.sequential import looks_outlook
 from bnexp.config.experiment import ExperimentConfig, default_config, must_choose, searches
 from bnexp.config.text import counted, duration, gibibytes
 from bnexp.config.yaml import to_yaml
-from bnexp.data.catalog import DataShape, Named, describe
+from bnexp.data.catalog import DataShape, Named
 from bnexp.data.machine import free_memory
-from bnexp.engines.devices import data_key
+from bnexp.engines.devices import described
 from bnexp.engines.local import Local
 from bnexp.engines.planning import assigned, makespan
 from bnexp.errors import naming
@@ -126,7 +126,7 @@ class Overview:
             f"({gibibytes(self.free)} free), about {duration(self.seconds)}:"
         )
         seeds = [_outlook(self.config)] if len(self.config.arms) > 1 else []
-        return "\n".join([*data_lines(self.data), head, *lines, *seeds])
+        return "\n".join([*data_lines(self.data, self.config.data.split), head, *lines, *seeds])
 
     def __str__(self) -> str:
         return "\n".join([self.yaml(), *map(to_text, self.tables()), self.summary()])
@@ -192,16 +192,10 @@ def overview(config: ExperimentConfig, engine: Local, source: str = "") -> Overv
         InputError: batches don't fit the data, or one trial alone doesn't fit the memory.
     """
     device = engine.devices[0]
-    shapes, whole = dict[str, DataShape](), groups(trials(default_config(config) if must_choose(config) else config))
+    whole = groups(trials(default_config(config) if must_choose(config) else config))
     with naming(source):
-        for group in whole:
-            if data_key(group) not in shapes:
-                shapes[data_key(group)] = describe(group.settings.data)
-
-    def shape_of(group: TrialGroup) -> DataShape:
-        return shapes[data_key(group)]
-
-    check_fit(whole, shape_of, config.probes, source)
+        shape_of = described(whole)
+    check_fit(whole, shape_of, config, source)
 
     def look(group: TrialGroup) -> GroupOverview:
         shape = shape_of(group)

@@ -25,7 +25,8 @@ LARGEST_SIDE = 64
 def keep_images(run: ComparedRun, datasets: Iterable[Dataset]) -> None:
     """Keep the labels of the test images, and the images on which arms and baseline disagree the most.
 
-    Nothing is kept where no trial has predictions, or where trials are tested on different images.
+    Nothing is kept where no trial has predictions, or where trials are tested on different images, as where each seed
+    draws its own.
 
     Args:
         run: the run folder, all of whose trials have ended.
@@ -33,7 +34,8 @@ def keep_images(run: ComparedRun, datasets: Iterable[Dataset]) -> None:
     """
     tested = [data for data in datasets if len(data.test)]
     labels = [data.test.labels_N.cpu().numpy() for data in tested]
-    if not labels or not run.predictions or any(not np.array_equal(each_N, labels[0]) for each_N in labels):
+    drawn = run.config.data.split == "per_seed" and any("test" in data.shape.drawn for data in tested)
+    if drawn or not labels or not run.predictions or any(not np.array_equal(each_N, labels[0]) for each_N in labels):
         return
     shape, labels_N = tested[0].shape, labels[0].astype(np.min_scalar_type(tested[0].shape.classes))
     found = [] if shape.tabular else disagreements(run.study, run.comparison, labels_N)

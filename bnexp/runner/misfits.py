@@ -3,24 +3,25 @@
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
+from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.model import FAMILIES, ModelSettings
 from bnexp.config.norm import NormSettings
-from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted, listed
 from bnexp.config.train import TrainSettings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import DataShape, steps_per_epoch
-from bnexp.errors import ConfigError, Problem
+from bnexp.errors import ConfigError, Problem, naming
 from bnexp.plan import Trial, TrialGroup
+from bnexp.plan import groups as grouped
 
 
 def check_fit(
     groups: Sequence[TrialGroup],
     shape_of: Callable[[TrialGroup], DataShape],
-    probes: Sequence[ProbeSettings],
+    config: ExperimentConfig,
     source: str,
 ) -> None:
-    """Refuse groups that can't be trained, or probed, as they say.
+    """Refuse groups of an experiment that can't be trained, or probed, as it says.
 
     Raises:
         ConfigError: with everything that doesn't fit.
@@ -29,9 +30,45 @@ def check_fit(
 
     shapes = [(group.trials, shape_of(group)) for group in groups]
     problems = [each for trials, shape in shapes for each in misfits(trials, shape, source)]
+    problems += _nothing_drawn(groups, shape_of, config, source)
     problems = problems or [*_nothing_trained(groups, shape_of, source)]
-    if problems := problems or [*unknown_layers(groups, shape_of, probes, source)]:
+    if problems := problems or [*unknown_layers(groups, shape_of, config.probes, source)]:
         raise ConfigError(problems)
+
+
+def check_reused(trials: Sequence[Trial], config: ExperimentConfig, source: str) -> None:
+    """Refuse settings that change no trial, as check_fit does, where other runs have trained the trials.
+
+    Raises:
+        InputError: their data can't be had.
+        ConfigError: with everything that doesn't fit.
+    """
+    if not trials or (not config.train.patience and config.data.split == "fixed"):
+        return
+    from bnexp.engines.devices import described  # imports torch
+
+    together = grouped(trials)
+    with naming(source):
+        shape_of = described(together)
+    idle = dict.fromkeys(text for group in together for text in _idle_patience(group.trials, shape_of(group)))
+    problems = [Problem(source, "train.patience", text) for text in idle]
+    if problems := [*problems, *_nothing_drawn(together, shape_of, config, source)]:
+        raise ConfigError(problems)
+
+
+def _nothing_drawn(
+    groups: Sequence[TrialGroup],
+    shape_of: Callable[[TrialGroup], DataShape],
+    config: ExperimentConfig,
+    source: str,
+) -> Iterator[Problem]:
+    """Yield data of which no image would be drawn again, where each seed is to have a split of its own."""
+    fixed = [group for group in groups if config.data.split == "per_seed" and not shape_of(group).drawn]
+    for name, val in {(group.settings.data.name, shape_of(group).val): None for group in fixed}:
+        own = f"the data ({name}) have validation and test images of their own, so nothing is drawn"
+        none = f"data.val_size: 0 leaves no validation images of {name} to draw, and test images are not drawn either"
+        remedy = "set fixed, or leave validation images out of the data" if val else "raise data.val_size, or set fixed"
+        yield Problem(source, "data.split", f"per_seed: {own if val else none}; {remedy}")
 
 
 def _nothing_trained(

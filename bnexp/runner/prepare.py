@@ -14,7 +14,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.data.catalog import DataShape, Named
 from bnexp.errors import InputError, naming
 from bnexp.plan import Options, Trial, TrialGroup, groups, run_name, trials
-from bnexp.runner.misfits import check_fit
+from bnexp.runner.misfits import check_fit, check_reused
 from bnexp.store.files import READ_ONLY, cannot_continue, check_format, check_free, refuse_link
 from bnexp.store.finding import holds_run
 from bnexp.store.reader import finished_run, recorded_groups
@@ -146,7 +146,8 @@ def prepare(
     def shape_of(group: TrialGroup) -> DataShape:
         return datasets[data_key(group)].shape
 
-    check_fit(together, shape_of, config.probes, source)
+    check_fit(together, shape_of, config, source)
+    check_reused([trial for trial in planned if trial.number in reused], config, source)
     with naming(source):
         scheduled = engine.schedule(together, shape_of, config.probes, begun=bool(recorded))
     return Plan(config, path, state, planned, tuple(scheduled), tuple(reusable), engine, datasets, options)

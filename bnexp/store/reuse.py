@@ -29,6 +29,8 @@ class ReusableRun:
     """Each trial's number in the earlier run, by its number in the new one."""
     rows: Kept
     """Their rows under the new numbers."""
+    same_images: bool
+    """Both runs split their data in the same way, so that what one has kept of the test images is true of the other."""
 
     def copy_kept(self, to: Checkpoints) -> None:
         """Keep the trials' final weights in the new run, too; and their predictions and images, where there are any.
@@ -45,7 +47,7 @@ class ReusableRun:
                     to.keep(numbers[0], replace(kept.only(mine), trials=numbers), kind)
             if new and kind == "weights":
                 raise FileNotFoundError(ENOENT, f"weights in {self.run.name} are gone")
-        if images := found.images():
+        if self.same_images and (images := found.images()):
             to.keep_images(images)  # until the run ends, which may choose others
 
 
@@ -68,7 +70,8 @@ def find_reusable(
             results = _results(run, config, version)
             numbers = {wanted.pop(identity): number for identity, number in results.items() if identity in wanted}
             if numbers:
-                found.append(ReusableRun(run.path, numbers, _rows(run, numbers, planned)))
+                same = run.config.data.split == config.data.split
+                found.append(ReusableRun(run.path, numbers, _rows(run, numbers, planned), same))
     return found
 
 

@@ -140,7 +140,7 @@ def test_what_is_left_out_is_counted_by_its_ending_or_place(images: Path) -> Non
         (
             "mv train/* . && rm -r train test",
             (5, None, 1),
-            ("1 test image of 6 drawn at random, by data.split_seed: 0",),
+            ("1 test image of 6 drawn at random, by data.split_seed",),
         ),
     ],
 )

@@ -49,7 +49,7 @@ def test_scikit_learn_s_iris(tmp_path: Path) -> None:
     data: Dataset = load(settings(tmp_path / "iris.csv", label="target"), torch.device("cpu"), torch.float32)
     assert data.shape.image == (4, 1, 1)
     assert (data.shape.classes, len(data.train), len(data.val), len(data.test)) == (3, 108, 12, 30)
-    assert data.shape.findings.remarks == ("30 test images of 150 drawn at random, by data.split_seed: 0",)
+    assert data.shape.findings.remarks == ("30 test images of 150 drawn at random, by data.split_seed",)
     raw = read(tmp_path / "iris.csv", label="target")
     rows = np.concatenate([raw.train.images_NCHW, raw.test.images_NCHW])[:, :, 0, 0]
     labels = np.concatenate([raw.train.labels_N, raw.test.labels_N])

@@ -22,7 +22,7 @@ from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.load import load
 from bnexp.engines import throttle as pace
 from bnexp.engines.messages import Event
-from bnexp.errors import BnexpError
+from bnexp.errors import BnexpError, ConfigError
 from bnexp.nn.build import build
 from bnexp.plan import Options
 from bnexp.runner import prepare as preparing
@@ -446,6 +446,14 @@ def test_a_patience_is_measured_in_trials_that_are_there(tmp_path: Path, finishe
         better = curve["val_accuracy"] > curve["val_accuracy"].cummax().shift(fill_value=-1)
         assert stops[trial] == [*curve["step"][~better], curve["step"].max()][0]
     assert finished.trials["early_stop_step"].isna().all()
+
+
+def test_a_patience_that_nothing_could_exhaust_is_refused_where_all_trials_are_there(
+    tmp_path: Path, finished: RunRecord
+) -> None:
+    copied(finished, tmp_path)
+    with pytest.raises(ConfigError, match=r"^exp.yaml: train.patience: 3: a trial has 3 records after its start"):
+        prepare(tiny(patience=3), tmp_path, "cpu", "exp.yaml")
 
 
 @pytest.mark.usefixtures("without_report")

@@ -80,6 +80,6 @@ def test_a_network_of_ones_own_without_norm_is_refused_before_anything_is_traine
     )
     shape = DataShape((1, 4, 4), 3, 96, 0, 0)
     with pytest.raises(ConfigError) as caught:
-        check_fit(groups(trials(config)), lambda group: shape, [], "exp.yaml")
+        check_fit(groups(trials(config)), lambda group: shape, config, "exp.yaml")
     message = "exp.yaml: train.only: norm: the network has no norm layer with γ or β in arm bare; set all"
     assert [str(problem) for problem in caught.value.problems] == [message]

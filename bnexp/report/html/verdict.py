@@ -55,7 +55,8 @@ def verdict(comparison: Comparison, settings: Mapping[str, TrialSettings]) -> Ve
     if comparison.tuned:
         sentences.append(
             "Each arm chose settings of its own (tune). The interval leaves out the noise of that choice, so it is too "
-            "narrow; “Mind when reading” says how close the choices were."
+            "narrow: even equal arms can seem to differ. tune.studies: 6 puts it in; “Mind when reading” says how "
+            "close the choices were."
         )
     if comparison.tunings:
         sentences.append(
