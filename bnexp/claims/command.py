@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from bnexp.claims.catalogue import Claim
     from bnexp.claims.entries import Entry
     from bnexp.claims.evidence import Evidence
+    from bnexp.claims.pages import Page
 
 WIDE_FROM = 160
 """Columns of a terminal that show the whole table; fewer, and a pipe, show what a verdict is judged by."""
@@ -60,7 +61,9 @@ Tiers = Annotated[Tier, typer.Option("--tier", help="small: minutes on two CPU c
 Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails, or has not run.")]
 Rerun = Annotated[bool, typer.Option("--rerun", help="Run again; runs that are there are kept under a number.")]
 All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
-Html = Annotated[bool, typer.Option("--html", help="Also write one page, claims.html, beside the claims' runs.")]
+Html = Annotated[
+    bool, typer.Option("--html", help="Also write a page for a class, and its pictures as files, beside the runs.")
+]
 Docs = Annotated[
     Path | None, typer.Option("--docs", help="Also write claims.md and its pictures into a folder.", file_okay=False)
 ]
@@ -190,19 +193,28 @@ def _check(found: "list[Evidence]", check: bool) -> None:
 
 def _write(found: "list[Evidence]", tier: Tier, runs: Path, *, html: bool, docs: Path | None) -> list[Path]:
     """Write the page and the document as far as they are wanted; return their files."""
-    from bnexp.claims.documents import document, page
+    from bnexp.claims.documents import claims_page, document
     from bnexp.claims.evidence import evidence
 
     command = shlex.join(["bnexp", *sys.argv[1:]])
+    pages = write_page(claims_page(found, tier.value, command), "claims", tier, runs) if html else []
     files: dict[Path, bytes] = {}
-    if html:
-        files[runs / "claims" / tier.value / "claims.html"] = page(found, tier.value, command).encode()
     if docs:
         claims, rest = [each.claim for each in found], [other for other in Tier if other is not tier]
         others = {other.value: evidence(claims, other.value, runs, everything=False) for other in rest}
         files |= {docs / name: content for name, content in document(found, tier.value, command, others).items()}
     write_files(files)
-    return list(files)
+    return [*pages, *files]
+
+
+def write_page(page: "Page", catalogue: str, tier: Tier, runs: Path) -> list[Path]:
+    """Write a page and its slides beside the runs of a catalogue; return the page, and the folder of the slides."""
+    from bnexp.claims.pages import SLIDES, page_files
+
+    folder = runs / catalogue / tier.value
+    files = page_files(page, catalogue)
+    write_files({folder / name: content for name, content in files.items()})
+    return [folder / f"{catalogue}.html", *([folder / SLIDES] if len(files) > 1 else [])]
 
 
 def write_files(files: Mapping[Path, bytes]) -> None:

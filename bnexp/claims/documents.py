@@ -1,6 +1,5 @@
-"""Claims as documents: docs/claims.md, and one HTML page."""
+"""Claims as documents: docs/claims.md, and what their page shows."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,9 @@ from matplotlib.figure import Figure
 
 from bnexp.analysis.standing import standing
 from bnexp.analysis.study import Study, lower_is_better, metric_text
+from bnexp.claims.entries import Entry
 from bnexp.claims.evidence import Evidence, rows_against
+from bnexp.claims.pages import Item, Page
 from bnexp.claims.pictures import claim_figure, verdicts_figure
 from bnexp.claims.rows import (
     NO_VERDICT,
@@ -28,11 +29,9 @@ from bnexp.config.text import counted
 from bnexp.config.train import DEFAULT_EPOCHS
 from bnexp.config.trial import TrialSettings
 from bnexp.report.figures.frame import figure_bytes
-from bnexp.report.html.templates import asset, script_json, svg_uri, template
-from bnexp.report.style import ON_DARK, point_texts, short_keys, value_text
+from bnexp.report.style import point_texts, short_keys, value_text
 from bnexp.report.table import to_markdown
 
-PACKAGE = "bnexp.claims"
 PICTURES = "claims"
 """Folder of the pictures beside the document."""
 KINDS = {
@@ -111,23 +110,66 @@ def _section(item: Mapping[str, Any]) -> Iterator[str]:
     yield "\n".join(f"- {name}: {text}" for name, text in facts.items() if text)
 
 
-def page(found: Sequence[Evidence], tier: str, command: str) -> str:
-    """Return the page; every text from a configuration is escaped by the template."""
-    items = [item | {"picture": svg_uri(item["figure"]) if item["figure"] else ""} for item in map(_item, found)]
-    overview = verdicts_figure(found)
-    style = asset("bnexp.report.html", "page.css") + asset(PACKAGE, "claims.css")  # the look of all pages, and its own
-    return template(PACKAGE, "claims.html.j2").render(
-        items=items,
+INTRO = (
+    "A verdict holds for the setting that was tested, and no other. SUPPORTED: the 95 % interval of the mean paired "
+    "difference lies above 0 and the mean is at least the margin that was written down before; OPPOSITE: the same in "
+    "the other direction; EQUIVALENT: the whole interval is within the margin, on both sides of 0; TOO SMALL: the "
+    "interval is on one side of 0, but its mean is within the margin; INCONCLUSIVE: else; DEPENDS: not the same at all "
+    "settings that were tested. Exact claims hold or fail. Each line opens to a picture, and to its evidence."
+)
+
+
+def claims_page(found: Sequence[Evidence], tier: str, command: str) -> Page:
+    """Return what the page of claims shows; arguments as for document."""
+    return Page(
+        title="Claims about batch normalization",
         tier=tier,
-        counts=Counter(item["word"] for item in items),
-        style=style,
-        on_dark=script_json(ON_DARK),
-        script=asset("bnexp.report.html", "theme.js"),
-        command=command,
-        measured=environments_text(_studies(found)),
+        items=[_page_item(each, tier) for each in found],
+        intro=INTRO,
+        made_by=command,
+        overview=verdicts_figure(found),
+        overview_alt="The mean change of every claim with its interval, in margins; its table has the numbers.",
         missing=not_run(found),
-        overview=svg_uri(overview) if overview else "",
+        notes=(
+            "† from memory of the paper, unverified. In the tables the line in bold decides.",
+            environments_text(_studies(found)),
+        ),
     )
+
+
+def _page_item(evidence: Evidence, tier: str) -> Item:
+    item, settings = _item(evidence), evidence.claim.settings
+    said = " ".join(settings.claim.split())
+    wrong = "" if settings.as_worded else "The notes are wrong as worded."
+    tested = settings.tested and f"Tested: {settings.tested}"
+    before = settings.expect and f"Expected before the run: {settings.expect}"
+    return Item(
+        id=item["id"],
+        said=said,
+        word=item["word"],
+        colour=item["kind"],
+        found=item["sentence"],
+        command=try_it(evidence.claim, tier),
+        discuss=settings.discuss,
+        figure=item["figure"],
+        alt=f"What decides about {item['id']}; the table below has the numbers.",
+        paragraphs=[text for text in (wrong, tested, before) if text],
+        surprises=item["surprises"],
+        tables=item["tables"],
+        facts={
+            "Study notes": ", ".join(settings.notes),
+            "Setting": item["setting"],
+            "Cost": item["cost"],
+            "Literature": "; ".join(settings.literature),
+            "Published": "; ".join(item["published"]),
+        },
+    )
+
+
+def try_it(entry: Entry[Any], tier: str) -> str:
+    """Return the command that runs a claim or a paper."""
+    larger = "" if tier == "small" or not entry.experiments else f" --tier {tier}"
+    return f"bnexp {entry.catalogue} run {entry.command_line_name}{larger}"
 
 
 def _item(evidence: Evidence) -> dict[str, Any]:

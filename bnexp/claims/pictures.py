@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import ArrayLike
 
 from bnexp.analysis.study import choose_metric
+from bnexp.claims.check_pictures import findings_figure
 from bnexp.claims.evidence import Evidence, Judgement
 from bnexp.claims.rows import format_number, margin_text, where_text
 from bnexp.claims.verdicts import Verdict, VerdictLabel
@@ -296,6 +297,8 @@ def claim_figure(evidence: Evidence) -> Figure | None:
     """Return the picture of a claim: of what decides it, or of what is described; None where nothing has run."""
     if evidence.deciding:
         return pairs_figure(evidence)
+    if evidence.result:
+        return findings_figure(evidence.result, " ".join(evidence.claim.settings.claim.split()))
     described = evidence.claim.settings.kind == "descriptive" and evidence.experiment and evidence.studies
     if not described:
         return None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bnexp.claims.command import Rerun, Tier, Tiers, completion, run_missing, write_files
+from bnexp.claims.command import Html, Rerun, Tier, Tiers, completion, run_missing, write_files, write_page
 from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
 
 app = typer.Typer(name="papers", help="What papers and lessons published about BN, repeated.", no_args_is_help=True)
@@ -42,13 +42,14 @@ def run_papers(
 
     papers = find_papers(words or [])
     run_missing(papers, tier, runs, device=device, workers=workers, rerun=rerun, silent=as_json or quiet)
-    show_papers(words, tier, None, runs, as_json, quiet)
+    show_papers(words, tier, False, None, runs, as_json, quiet)
 
 
 @app.command("show")
 def show_papers(
     words: Words = None,
     tier: Tiers = Tier.small,
+    html: Html = False,
     docs: Docs = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
@@ -58,7 +59,7 @@ def show_papers(
     from bnexp.cli.output import print_json, print_table
     from bnexp.errors import InputError
     from bnexp.papers.catalogue import find_papers
-    from bnexp.papers.documents import document, paper_table, results_json
+    from bnexp.papers.documents import document, paper_table, papers_page, results_json
     from bnexp.papers.results import results
     from bnexp.screen import print_line, warn
 
@@ -73,9 +74,12 @@ def show_papers(
         print_json(results_json(found))
     elif not quiet:
         print_table(*map(paper_table, found))
+    command = shlex.join(["bnexp", *sys.argv[1:]])
+    written = write_page(papers_page(found, tier.value, command), "papers", tier, runs) if html else []
     if docs:
         others = {other.value: results(papers, other.value, runs) for other in Tier if other is not tier}
-        files = document(found, tier.value, shlex.join(["bnexp", *sys.argv[1:]]), others)
-        write_files({docs / name: content for name, content in files.items()})
-        if not (as_json or quiet):
-            print_line("\n" + "\n".join(str(docs / name) for name in files))
+        files = {docs / name: content for name, content in document(found, tier.value, command, others).items()}
+        write_files(files)
+        written += files
+    if written and not (as_json or quiet):
+        print_line("\n" + "\n".join(map(str, written)))

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from bnexp.analysis.study import metric_text
-from bnexp.claims.documents import cost_text, environments_text, setting_text
+from bnexp.claims.documents import cost_text, environments_text, setting_text, try_it
+from bnexp.claims.pages import Item, Page
 from bnexp.papers.agreement import Agreement
 from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Order, Result, Row
@@ -188,6 +189,65 @@ def tier_text(tier: str, found: Sequence[Result]) -> str:
     ran = sum(each.study is not None for each in found)
     made_for = {"small": "a CPU", "full": "a GPU"}[tier]
     return f"Of the {tier} tier (`--tier {tier}`), made for {made_for}, {ran or 'none'} of {len(found)} have been run."
+
+
+INTRO = (
+    "Most published comparisons of batch normalization are of a single run. Here such experiments are repeated with "
+    "several seeds. A published accuracy agrees if it lies in our 95 % prediction interval for one new run in the same "
+    "setting; a difference between two arms agrees, in any setting, if our 95 % interval of the mean difference lies "
+    "on the published side of 0. The rule was written down before the runs. Each line opens to a picture, and to all "
+    "numbers."
+)
+
+
+def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
+    """Return what the page of papers shows; arguments as for document."""
+    return Page(
+        title="What papers and lessons published about batch normalization, repeated",
+        tier=tier,
+        items=[_page_item(each, tier) for each in found],
+        intro=INTRO,
+        made_by=command,
+        missing=[f"not run: bnexp papers run {each.paper.command_line_name}" for each in found if each.study is None],
+        notes=(
+            "† from memory; shown, and not compared.",
+            environments_text(each.study for each in found if each.study),
+        ),
+    )
+
+
+def _page_item(result: Result, tier: str) -> Item:
+    settings = result.paper.settings
+    agreed = f"accuracies that agree {tally(result.values())}, differences whose sign agrees {tally(result.signs())}"
+    facts = dict(_facts(result))
+    facts.pop("Repeat it")
+    return Item(
+        id=result.paper.id,
+        said=settings.title,
+        word=_answer(result),
+        colour={"agrees": "good", "disagrees": "bad", "agrees in part": "unclear"}.get(_answer(result), "none"),
+        found=f"Published: {_flat(settings.found)} Ours: {agreed}.",
+        command=try_it(result.paper, tier),
+        discuss=settings.discuss,
+        figure=paper_figure(result),
+        alt="Published accuracies beside our runs and their prediction intervals; the table below has the numbers.",
+        paragraphs=[_flat(settings.remarks)] if settings.remarks else [],
+        surprises=[f"Our run can't be read: {result.unreadable}."] if result.unreadable else [],
+        tables=[replace(paper_table(result), title="")],
+        facts=facts,
+    )
+
+
+def _answer(result: Result) -> str:
+    """Say in a word or two whether what could be compared agrees."""
+    compared = Counter([*result.values(), *result.signs()])
+    if result.study is None:
+        return "not run"
+    if not compared[Agreement.yes] + compared[Agreement.no]:
+        return "can't tell"
+    if not compared[Agreement.no]:
+        return "agrees"
+    return "agrees in part" if compared[Agreement.yes] else "disagrees"
 
 
 def overview_table(found: Sequence[Result]) -> Table:

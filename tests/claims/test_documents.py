@@ -1,16 +1,23 @@
 """The page and the document, and what is told in them: sentences, surprises, settings."""
 
 import re
+from collections.abc import Sequence
 
 import pytest
 
-from bnexp.claims.documents import document, page, setting_text, surprises, verdict_sentence
+from bnexp.claims.documents import claims_page, document, setting_text, surprises, verdict_sentence
 from bnexp.claims.evidence import Chosen, Evidence
+from bnexp.claims.pages import page_files, page_html
 from bnexp.claims.runs import Finding
 from tests.claims.made_up import a_claim, a_study, by_seed, from_check, from_data, judged, measure
 from tests.helpers import experiment
 
 LOW, HIGH = (0.5, 0.51, 0.52), (0.7, 0.71, 0.72)
+
+
+def page(reports: Sequence[Evidence], tier: str, command: str) -> str:
+    """The page of these claims."""
+    return page_html(claims_page(reports, tier, command))
 
 
 def test_a_verdict_has_its_colour() -> None:
@@ -30,6 +37,19 @@ def test_the_page_marks_what_decides_and_shows_all_verdicts_at_the_top() -> None
     assert "Made by <code>bnexp claims show --html</code> from the runs of the full tier." in text
     assert "**" not in text.partition("<script")[0]
     assert 'src="' not in text.replace('src="data:', "")  # it asks nobody for anything
+
+
+def test_a_class_gets_a_command_to_try_questions_and_a_picture_as_slide_and_in_files() -> None:
+    report = from_data(judged(LOW, HIGH), discuss=["Is it <so>?", "Why?"])
+    files = page_files(claims_page([report], "small", "bnexp"), "claims")
+    text = files["claims.html"].decode()
+    assert "<li>Is it &lt;so&gt;?</li><li>Why?</li>" in text
+    assert "<code>bnexp claims run folder/made_up.yaml</code>" in text
+    assert set(files) == {"claims.html", "slides/made_up.svg", "slides/made_up.pdf"}
+    shape = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', files["slides/made_up.svg"].decode())
+    assert shape
+    assert float(shape[1]) / float(shape[2]) == pytest.approx(16 / 9, abs=0.01)
+    assert text.count('class="slide"') == 1
 
 
 def test_the_document_says_what_was_expected_before_and_the_setting() -> None:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from bnexp.claims.evidence import Evidence, Judgement
 from bnexp.claims.pictures import COLOURS, claim_figure, verdicts_figure
+from bnexp.claims.runs import Finding
 from bnexp.claims.verdicts import VerdictLabel
-from tests.claims.made_up import a_claim, a_study, by_seed, from_data, judged, measure
+from tests.claims.made_up import a_claim, a_study, by_seed, from_check, from_data, judged, measure
 from tests.helpers import EXACT_FLOAT64, experiment
 from tests.report.figures.made_up import ODD_NAMES, caption, faults, words
 
@@ -161,3 +162,19 @@ def test_what_lies_beyond_the_axis_is_an_arrow_on_its_side() -> None:
     assert caption(figure).endswith("An arrow: beyond the axis.")
     assert faults(figure) == []
     assert verdicts_figure([Evidence(a_claim(measure()), missing=True)]) is None
+
+
+def test_of_a_check_every_error_and_what_it_may_be_is_drawn_and_what_is_exact_is_told() -> None:
+    found = (
+        Finding("near", "off by 1e-8", 1e-8, 1e-6),
+        Finding("far", "off by 1", 1.0, 1e-6),
+        Finding("counted", "7, 8", 0, 0),
+    )
+    figure = claim_figure(from_check(*found, Finding("seen", "a lot")))
+    assert figure is not None
+    (axes,) = figure.axes
+    drawn_at = [(line.get_marker(), float(line.get_xdata()[0])) for line in axes.lines]
+    assert [each for each in drawn_at if each[0] != "None"] == [("o", -8), ("X", 0), ("o", -18)]
+    assert [x for marker, x in drawn_at if marker == "None"] == [-6, -6]
+    assert {"near", "far", "counted", "seen", "7, 8", "a lot"} <= set(words(figure))
+    assert faults(figure) == []

@@ -237,6 +237,27 @@ def draw_color_bar(figure: Figure, scale: ScalarMappable, label: str, extend: st
     bar.outline.set_visible(False)
 
 
+# Slides.
+
+SLIDE = 16 / 9
+"""Width of a slide over its height."""
+_LEAST = 0.6
+"""A drawing may become so much lower than it is made for."""
+
+
+def fit_slide(figure: Figure) -> None:
+    """Give a figure of new_figure, before it is drawn, the shape of a slide: its drawing becomes higher or lower.
+
+    One with too much to draw for that becomes wider as well.
+    """
+    # There is no public way to it.
+    grid = figure.subfigs[0]._subplotspec.get_gridspec()  # type: ignore[attr-defined]
+    above, drawing, below = grid.get_height_ratios()
+    height = max(figure.get_figwidth() / SLIDE, above + _LEAST * drawing + below)
+    grid.set_height_ratios((above, height - above - below, below))
+    figure.set_size_inches(height * SLIDE, height)
+
+
 # Files.
 
 
