@@ -61,8 +61,18 @@ class OverSettings(Settings):
 
     key: TrialKey
     by: Literal["worst", "best", "spread", "largest", "slope"]
-    """worst, best, spread: of the values along the axis; largest: the largest setting at which the trial completed
-    above chance; slope: of the value against the setting's logarithm (give log: true for that of the value's)."""
+    """worst, best, spread: of the values along the axis; largest: the largest setting that is usable; slope: of the
+    value against the setting's logarithm (give log: true for that of the value's)."""
+    least: Fraction | None = None
+    """largest: the value from which on a setting is usable; null = the trial has to be above chance."""
+    short_by: Fraction | None = None
+    """largest: how far the value of a usable setting may be below the arm's and seed's best one along the axis."""
+
+    @model_validator(mode="after")
+    def _usable_is_of_largest(self) -> Self:
+        if self.by != "largest" and (self.least, self.short_by) != (None, None):
+            raise ValueError(f"least and short_by say which settings are usable; by: {self.by} has no use for them")
+        return self
 
 
 class MeasureSettings(Settings):

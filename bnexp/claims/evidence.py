@@ -163,10 +163,11 @@ def _of_check(claim: Claim, runs: Path) -> Evidence:
     except InputError as error:
         return Evidence(claim, missing=True, unreadable=(str(error),))
     rows = []
-    if result and result.measured:
-        for number, measure in enumerate(claim.settings.measures):
-            pairs = pairs_of_rounds(result.measured.baseline, result.measured.treated, measure)
-            rows.append(Judgement("measured", measure, pairs, judge(pairs, measure.margin), decides=number == 0))
+    for number, measure in enumerate(claim.settings.measures):
+        for measured in result.measured if result else ():
+            pairs = pairs_of_rounds(measured.baseline, measured.treated, measure)
+            verdict = judge(pairs, measure.margin)
+            rows.append(Judgement("measured", measure, pairs, verdict, measured.where, decides=number == 0))
     return Evidence(claim, tuple(rows), result=result, missing=result is None)
 
 

@@ -12,7 +12,7 @@ from bnexp.analysis.compare import above_chance
 from bnexp.analysis.pairing import FINISHED, measured
 from bnexp.analysis.stats import differences, first_reached
 from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
-from bnexp.claims.catalogue import MeasureSettings
+from bnexp.claims.catalogue import MeasureSettings, OverSettings
 from bnexp.config.text import listed
 
 TIMES = {"steps_to": "step", "seconds_to": "seconds", "steps_to_loss": "step"}
@@ -256,7 +256,7 @@ def _over(table: pd.DataFrame, keys: Sequence[str], measure: MeasureSettings) ->
     axis, columns, rows = measure.over.key, ["arm", "seed", *keys], []
     length = table[axis].nunique()
     for place, cell in table.sort_values(axis, kind="stable").groupby(columns, dropna=False, sort=False):
-        value, bound = _largest(cell, axis) if measure.over.by == "largest" else _reduced(cell, axis, measure)
+        value, bound = _largest(cell, measure.over) if measure.over.by == "largest" else _reduced(cell, axis, measure)
         value, lost = value if len(cell) == length else np.nan, cell["lost"].any() and np.isnan(value)
         rows.append((*place, value, bound, cell["learned"].any(), lost))
     return pd.DataFrame(rows, columns=[*columns, "value", "bound", "learned", "lost"])
@@ -279,9 +279,14 @@ def _reduced(cell: pd.DataFrame, axis: str, measure: MeasureSettings) -> tuple[f
     return float(centred @ (np.log(values) if measure.log else values) / (centred @ centred)), False
 
 
-def _largest(cell: pd.DataFrame, axis: str) -> tuple[float, bool]:
-    """Return the largest setting at which the trial learned; a bound at the end of the axis, or below its beginning."""
-    settings, usable = cell[axis].to_numpy(dtype=float), cell["learned"].to_numpy(dtype=bool)
+def _largest(cell: pd.DataFrame, over: OverSettings) -> tuple[float, bool]:
+    """Return the largest setting that is usable; a bound at the end of the axis, or below its beginning."""
+    settings, usable = cell[over.key].to_numpy(dtype=float), cell["learned"].to_numpy(dtype=bool)
+    values = cell["value"].to_numpy(dtype=float)  # NaN is never usable
+    if over.least is not None:
+        usable = usable & (values >= over.least)
+    if over.short_by is not None:
+        usable = usable & (values >= np.fmax.reduce(values) - over.short_by)
     return (settings[usable].max(), bool(usable[-1])) if usable.any() else (settings.min(), True)
 
 

@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from bnexp import __version__
 from bnexp.api import run
@@ -57,6 +57,13 @@ class Measured:
 
     baseline: tuple[float, ...]
     treated: tuple[float, ...]
+    where: dict[str, str] = field(default_factory=dict)
+    """What was measured, if it is one of several."""
+
+
+def _several(value: Any) -> Any:
+    """Return a list for what earlier versions of bnexp wrote: one measurement, or none."""
+    return value if isinstance(value, list | tuple) else [value] if value else []
 
 
 @dataclass(frozen=True)
@@ -64,8 +71,8 @@ class CheckResult:
     """The findings of one check."""
 
     findings: tuple[Finding, ...]
-    measured: Measured | None
-    """For a verdict from data."""
+    measured: Annotated[tuple[Measured, ...], BeforeValidator(_several)]
+    """For a verdict from data: a row each, none of exact claims."""
     seconds: float
     versions: dict[str, str]
     """Versions of bnexp, torch and tensorboard: with others the check runs again."""
@@ -250,7 +257,7 @@ def _check(entry: Entry[Any], runs: Path, rerun: bool) -> bool:
     check = str(entry.check)
     yielded = list(CHECKS[check].load()())
     findings = tuple(each for each in yielded if isinstance(each, Finding))
-    measured = next((each for each in yielded if isinstance(each, Measured)), None)
+    measured = tuple(each for each in yielded if isinstance(each, Measured))
     result, path = CheckResult(findings, measured, time.perf_counter() - started, versions, check), _place(entry, runs)
     make_folder(path.parent)
     replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")

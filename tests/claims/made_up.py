@@ -96,7 +96,7 @@ def from_data(*rows: Judgement, studies: Mapping[Regime, Study] | None = None, *
 
 def from_check(*findings: Finding, **raw: Any) -> Evidence:
     """What is known of an exact claim."""
-    return Evidence(a_claim(**raw), result=CheckResult(findings, None, 1.0, {}, "four_parameters"))
+    return Evidence(a_claim(**raw), result=CheckResult(findings, (), 1.0, {}, "four_parameters"))
 
 
 def head(evidence: Evidence) -> Row:

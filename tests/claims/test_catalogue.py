@@ -84,6 +84,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
      "numbers, and elu is none"),
     (along("model.dropout", [0, 0.5], "slope"), "measures.0.over.key: model.dropout: slope is along numbers above 0, "
      "and 0 is none"),
+    ({"measures": MEASURE | {"over": {"key": "train.lr", "by": "best", "least": 0.5}}}, "measures.0.over: least and "
+     "short_by say which settings are usable; by: best has no use for them"),
     (CHECKED | {"measures": None, "check": "folds_awy"}, 'check: "folds_awy": expected one of '),
     ({"measures": MEASURE | {"value": "measured"}}, "measures: value: measured is what a check measures, and all other "
      "values an experiment"),

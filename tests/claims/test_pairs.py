@@ -115,6 +115,16 @@ def test_a_trial_that_failed_leaves_a_gap_in_the_usable_range_and_one_that_diver
     assert pairs_of(a_study(*rows), largest).seeds == (0,)
 
 
+@pytest.mark.parametrize(
+    ("usable", "baseline", "treated"),
+    [({}, 10.0, 10.0), ({"least": 0.75}, 1.0, 0.1), ({"short_by": 0.11}, 1.0, 1.0), ({"least": 0.95}, 0.01, 0.01)],
+)
+def test_the_largest_setting_may_have_to_be_good(usable: dict[str, float], baseline: float, treated: float) -> None:
+    study = a_study(*along("none", [0.5, 0.9, 0.8, 0.2]), *along("before", [0.3, 0.8, 0.7, 0.5]))
+    pairs = pairs_of(study, measure(over={"key": SCALE, "by": "largest", **usable}))
+    assert (pairs.baseline.tolist(), pairs.treated.tolist()) == ([baseline], [treated])
+
+
 def along(arm: str, values: list[float], seed: int = 0, key: str = SCALE) -> list[dict[str, object]]:
     scales = [0.01, 0.1, 1.0, 10.0]
     return [{"arm": arm, "seed": seed, key: at, "accuracy": value} for at, value in zip(scales, values, strict=True)]

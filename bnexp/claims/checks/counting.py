@@ -161,36 +161,51 @@ def kept(network: nn.Module, x_SBC: Tensor) -> int:
 
 
 IMAGES = 2_048
+SHAPES: dict[str, tuple[dict[str, Any], int]] = {
+    "3x100 ReLU, batch 128": ({"depth": 3, "width": 100}, 128),
+    "3x100 ReLU, batch 1,024": ({"depth": 3, "width": 100}, 1_024),
+    "3x1,000 ReLU, batch 128": ({"depth": 3, "width": 1_000}, 128),
+    "20x100 ReLU, batch 32": ({"depth": 20, "width": 100}, 32),
+    "four convolutions of 8 to 32 channels, batch 32": ({"family": "vgg", "depth": 5, "width": 8}, 32),
+}
+"""Networks, each with the images of a batch, from those whose steps are all overhead to those of large products."""
+ROUND = 0.05
+"""Seconds that each arm trains in a round, about."""
 
 
-def step_times(rounds: int = 20, steps: int = 30) -> Iterator[Finding | Measured]:
-    """Yield the seconds per step without batch norm and with it, and where the time goes.
+def step_times(rounds: int = 30) -> Iterator[Finding | Measured]:
+    """Yield for several networks the seconds per step without batch norm and with it, and where the time goes.
 
     They are measured in turn, so that what else the machine does falls on all alike."""
-    data, none, before = _made_up(), _group("none"), _group("before")
-    train_states = GroupTrainState(none, data), GroupTrainState(before, data)
-    norms = len(layers_of(train_states[1].network, BatchNorm))
-    with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
-        acts = [*map(_step, train_states), _layer_alone(before)]
-        plain, with_norm, layer = in_turn(acts, rounds, steps)
-        used = torch.get_num_threads()
-    yield Measured(tuple(plain), tuple(with_norm))
-    ratio, added = median(with_norm) / median(plain), median(with_norm) - median(plain)
-    yield Finding(
-        "a step of a 3x100 ReLU network with a batch of 128 images of 784 pixels",
-        f"{1e3 * median(plain):.3f} ms without BN, {1e3 * median(with_norm):.3f} ms with it: {ratio:.2f} times as long "
-        f"(medians of {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
-    )
-    yield Finding(
-        "where the time goes",
-        f"a step takes {1e3 * added:.3f} ms longer; forward and backward through {norms} BN layers by themselves take "
-        f"{1e3 * norms * median(layer):.3f} ms; that hidden biases are left out saves a little",
-    )
+    data = _made_up()
+    for name, (model, batch) in SHAPES.items():
+        none, before = (_group(arm, model, batch) for arm in ("none", "before"))
+        train_states = GroupTrainState(none, data), GroupTrainState(before, data)
+        norms = layers_of(train_states[1].network, BatchNorm)
+        with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
+            acts = [*map(_step, train_states), *([] if "family" in model else [_layer_alone(before)])]
+            steps = _steps_of_a_round(acts[1])
+            plain, with_norm, *alone = in_turn(acts, rounds, steps)
+            used = torch.get_num_threads()
+        yield Measured(tuple(plain), tuple(with_norm), {"network": name})
+        ratio, added = median(with_norm) / median(plain), median(with_norm) - median(plain)
+        layers = f", {1e3 * len(norms) * median(alone[0]):.3f} ms of them within the BN layers" if alone else ""
+        yield Finding(
+            name,
+            f"{1e3 * median(plain):.3f} ms without BN, {1e3 * added:.3f} ms more with it{layers}: {ratio:.2f} times as "
+            f"long (medians of {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
+        )
 
 
-def _group(arm: str) -> TrialGroup:
-    model = {"depth": 3, "width": 100, "activation": "relu"}
-    (group,) = groups(trials(small_experiment(data={"name": "mnist"}, model=model, arms=[arm])))
+def _steps_of_a_round(act: Act) -> int:
+    seconds, *_ = in_turn([act], 1, 3)[0]
+    return max(2, min(30, round(ROUND / seconds)))
+
+
+def _group(arm: str, model: Mapping[str, Any], batch: int) -> TrialGroup:
+    settings, train = {"activation": "relu", **model}, {"batch_size": batch}
+    experiment = small_experiment(data={"name": "mnist"}, model=settings, arms=[arm], train=train)
+    (group,) = groups(trials(experiment))
     return group
 
 

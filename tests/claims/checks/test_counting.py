@@ -41,24 +41,24 @@ def test_every_round_has_the_seconds_of_both_arms(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         counting, "in_turn", lambda acts, rounds, times: [[1.0, 2.0, 2.0], [2.0, 4.0, 4.0], [0.1, 0.5, 0.5]]
     )
-    pairs, cost, where = step_times()
-    assert pairs == Measured((1.0, 2.0, 2.0), (2.0, 4.0, 4.0))
-    assert isinstance(cost, Finding)
-    assert isinstance(where, Finding)
-    assert "2.00 times as long" in cost.found
-    assert "2000.000 ms longer" in where.found
-    assert "3 BN layers by themselves take 1500.000 ms" in where.found
+    found = list(step_times())
+    measured, told = found[::2], found[1::2]
+    assert [each.where["network"] for each in measured if isinstance(each, Measured)] == list(counting.SHAPES)
+    assert isinstance(told[0], Finding)
+    assert measured[0] == Measured((1.0, 2.0, 2.0), (2.0, 4.0, 4.0), {"network": "3x100 ReLU, batch 128"})
+    assert "2.00 times as long" in told[0].found
+    assert "2000.000 ms more with it, 1500.000 ms of them within the BN layers" in told[0].found
 
 
 def test_the_treated_arm_has_the_norm_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     stepped: list[GroupTrainState] = []
     make = counting._step
     monkeypatch.setattr(counting, "_step", lambda train_state: stepped.append(train_state) or make(train_state))  # type: ignore[func-returns-value]
-    before = [
-        float(parameter.detach().sum())
-        for parameter in GroupTrainState(counting._group("none"), counting._made_up()).network.parameters()
-    ]
-    list(step_times(rounds=1, steps=1))
+    name, (model, batch) = next(iter(counting.SHAPES.items()))
+    monkeypatch.setattr(counting, "SHAPES", {name: (model, batch)})
+    untrained = GroupTrainState(counting._group("none", model, batch), counting._made_up()).network
+    before = [float(parameter.detach().sum()) for parameter in untrained.parameters()]
+    list(step_times(rounds=1))
     assert [sum("norm" in name for name, _ in each.network.named_modules()) for each in stepped] == [0, 3]
     # What is timed trains.
     after = [float(parameter.detach().sum()) for parameter in stepped[0].network.parameters()]
