@@ -1,5 +1,6 @@
 """Claims as documents: docs/claims.md, and what their page shows."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,10 +122,13 @@ INTRO = (
 
 def claims_page(found: Sequence[Evidence], tier: str, command: str) -> Page:
     """Return what the page of claims shows; arguments as for document."""
+    items = [_page_item(each, tier) for each in found]
+    words = ", ".join(f"{count} {word}" for word, count in Counter(item.word for item in items).items())
     return Page(
         title="Claims about batch normalization",
+        summary=f"{counted(len(items), 'claim')}, {tier} tier: {words}",
         tier=tier,
-        items=[_page_item(each, tier) for each in found],
+        items=items,
         intro=INTRO,
         made_by=command,
         overview=verdicts_figure(found),

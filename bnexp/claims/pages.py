@@ -1,6 +1,5 @@
 """Pages for a class: claims or papers, each with a picture that fills a slide, a command to try, and questions."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -50,12 +49,15 @@ class Page:
     """All that a page shows."""
 
     title: str
-    tier: str
+    summary: str
+    """What is on the page, and how many answers of each kind there are."""
     items: Sequence[Item]
     intro: str
     """How the answers are to be read."""
     made_by: str
     """The command that wrote the page."""
+    tier: str
+    """Whose runs it shows."""
     overview: Figure | None = None
     overview_alt: str = ""
     missing: Sequence[str] = ()
@@ -87,7 +89,6 @@ def page_html(page: Page) -> str:
         page=page,
         pictures={item.id: svg_uri(item.figure) for item in page.items if item.figure},
         overview=svg_uri(page.overview) if page.overview else "",
-        counts=Counter(item.word for item in page.items),
         slides=SLIDES,
         kinds=KINDS,
         style=style,

@@ -204,6 +204,7 @@ def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
     """Return what the page of papers shows; arguments as for document."""
     return Page(
         title="What papers and lessons published about batch normalization, repeated",
+        summary=f"{len(found)} papers and lessons, {tier} tier",
         tier=tier,
         items=[_page_item(each, tier) for each in found],
         intro=INTRO,
@@ -217,16 +218,17 @@ def papers_page(found: Sequence[Result], tier: str, command: str) -> Page:
 
 
 def _page_item(result: Result, tier: str) -> Item:
-    settings = result.paper.settings
-    agreed = f"accuracies that agree {tally(result.values())}, differences whose sign agrees {tally(result.signs())}"
-    facts = dict(_facts(result))
-    facts.pop("Repeat it")
+    settings, compared = result.paper.settings, [*result.values(), *result.signs()]
+    agreeing = compared.count(Agreement.yes)
+    told = {"accuracies that agree": tally(result.values()), "differences whose sign agrees": tally(result.signs())}
+    ours = ", ".join(f"{name} {text}" for name, text in told.items() if text != MISSING)
+    colour = "none" if not compared else "good" if agreeing == len(compared) else "unclear" if agreeing else "bad"
     return Item(
         id=result.paper.id,
         said=settings.title,
-        word=_answer(result),
-        colour={"agrees": "good", "disagrees": "bad", "agrees in part": "unclear"}.get(_answer(result), "none"),
-        found=f"Published: {_flat(settings.found)} Ours: {agreed}.",
+        word="not run" if result.study is None else f"{agreeing} of {len(compared)} agree",
+        colour=colour,
+        found=f"Published: {_flat(settings.found)}" + (f" Ours: {ours}." if ours else ""),
         command=try_it(result.paper, tier),
         discuss=settings.discuss,
         figure=paper_figure(result),
@@ -234,20 +236,8 @@ def _page_item(result: Result, tier: str) -> Item:
         paragraphs=[_flat(settings.remarks)] if settings.remarks else [],
         surprises=[f"Our run can't be read: {result.unreadable}."] if result.unreadable else [],
         tables=[replace(paper_table(result), title="")],
-        facts=facts,
+        facts={name: text for name, text in _facts(result).items() if name != "Repeat it"},
     )
-
-
-def _answer(result: Result) -> str:
-    """Say in a word or two whether what could be compared agrees."""
-    compared = Counter([*result.values(), *result.signs()])
-    if result.study is None:
-        return "not run"
-    if not compared[Agreement.yes] + compared[Agreement.no]:
-        return "can't tell"
-    if not compared[Agreement.no]:
-        return "agrees"
-    return "agrees in part" if compared[Agreement.yes] else "disagrees"
 
 
 def overview_table(found: Sequence[Result]) -> Table:

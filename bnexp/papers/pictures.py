@@ -4,9 +4,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bnexp.claims.rows import where_text
 from bnexp.papers.results import Result, Row
 from bnexp.report.figures.frame import LINE, SMALL, WIDE, join_caption, new_figure, style_axes
-from bnexp.report.style import GREY, ArmStyle, arm_styles, point_texts
+from bnexp.report.style import GREY, ArmStyle, arm_styles
 
 _ROW, _AXIS = 1.3 * LINE, 0.5
 """Inches: of an accuracy, and of the axis below them."""
@@ -46,7 +47,8 @@ def paper_figure(result: Result) -> Figure | None:
 def _label(row: Row, result: Result) -> str:
     kind = row.metric.removesuffix("_accuracy").replace("_", " ")
     step = [f"step {row.step:,}"] if row.step else []
-    return ", ".join([*point_texts(row.where), kind, *step, result.experiment.label(row.arm)])
+    where = [where_text(row.where)] if row.where else []
+    return ", ".join([*where, kind, *step, result.experiment.label(row.arm)])
 
 
 def _draw(axes: Axes, row: Row, place: int, style: ArmStyle) -> None:

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from bnexp.analysis.stats import Interval
+from bnexp.claims.pages import page_files
 from bnexp.claims.runs import run_entries
 from bnexp.papers import results as module
+from bnexp.papers.agreement import Agreement
 from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
-from bnexp.papers.documents import document, paper_table, results_json
+from bnexp.papers.documents import document, paper_table, papers_page, results_json
 from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Result, Row, results
 from tests.claims.made_up import a_study, by_seed
@@ -123,6 +125,20 @@ def test_the_page_has_the_rule_the_sources_and_the_numbers_of_the_runs(found: Re
     assert "- Cost: 8 measured trials, " in text
     assert "Measured on " in text
     assert "\n\n\n" not in text
+
+
+def test_the_page_for_a_class_has_the_answer_the_picture_and_questions(found: Result) -> None:
+    asked = replace(found.paper, settings=found.paper.settings.model_copy(update={"discuss": ("Is it so?",)}))
+    page = papers_page([replace(found, paper=asked)], "small", "bnexp papers show --html")
+    (item,) = page.items
+    compared = [*found.values(), *found.signs()]
+    assert item.word == f"{compared.count(Agreement.yes)} of {len(compared)} agree"
+    assert item.found.startswith("Published: BN helps. Ours: accuracies that agree ")
+    files = page_files(page, "papers")
+    assert set(files) == {"papers.html", "slides/lesson.svg", "slides/lesson.pdf"}
+    assert "<li>Is it so?</li>" in files["papers.html"].decode()
+    missing = papers_page([replace(found, study=None, rows=())], "small", "bnexp")
+    assert (missing.items[0].word, missing.items[0].figure) == ("not run", None)
 
 
 def test_the_picture_has_the_published_numbers_on_our_runs(found: Result) -> None:
