@@ -19,8 +19,8 @@ from bnexp.data.normalize import fit
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import PREDICTIONS, EpochRecord, Snapshot
 from bnexp.store.checkpoints import Checkpoints, KeptImages
+from bnexp.store.checksums import checksum_lines, file_entry
 from bnexp.store.files import CHECKSUMS
-from bnexp.store.integrity import checksum_lines, file_entry
 from bnexp.store.reader import RunRecord
 from bnexp.training.loop import Progress, train
 from bnexp.training.numerics import dtype_of

@@ -18,6 +18,7 @@ from bnexp.config.yaml import flow, parse
 from bnexp.errors import BnexpError, InputError
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS
 from bnexp.store.checkpoints import Checkpoints, KeptImages
+from bnexp.store.checksums import checksum
 from bnexp.store.files import (
     CONFIG,
     ENVIRONMENT,
@@ -31,7 +32,7 @@ from bnexp.store.files import (
     read,
     refusal,
 )
-from bnexp.store.integrity import Fault, Tables, check_files, checksum, examine
+from bnexp.store.integrity import Fault, Tables, examine
 from bnexp.store.tables import (
     EARLY_STOP_COLUMNS,
     EXACT,
@@ -120,9 +121,11 @@ class RunRecord:
     @cached_property
     def curves(self) -> pd.DataFrame:
         """curves.csv: every record of every trial so far."""
-        numbers = np.array(self._tables.curves.values, dtype=float).reshape(-1, len(CURVE_COLUMNS))
+        table = self._tables.curves
+        numbers = np.array(table.values, dtype=float) if table.numbers is None else table.numbers
+        numbers = numbers.reshape(-1, len(CURVE_COLUMNS))
         frame = pd.DataFrame(numbers, columns=list(CURVE_COLUMNS)).astype({"trial": int, "epoch": int, "step": int})
-        if self._tables.curves.faults:  # where a row may be there twice
+        if table.faults:  # where a row may be there twice
             frame = frame.drop_duplicates(["trial", "step"], ignore_index=True)
         if self.environment.get("format", FORMAT_VERSION) < FORMAT_VERSION:
             frame["lr"] = _as_given(frame["lr"])
@@ -158,12 +161,9 @@ class RunRecord:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """A line for every file that was changed or lost since it was written."""
-        try:
-            files = check_files(self.path, (CONFIG, ENVIRONMENT))
-            if not (files[ENVIRONMENT] or self.environment):
-                files[ENVIRONMENT] = Fault(ENVIRONMENT, "not as bnexp writes it")
-        except OSError as error:
-            raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
+        files = dict(self._tables.files)
+        if not (files[ENVIRONMENT] or self.environment):
+            files[ENVIRONMENT] = Fault(ENVIRONMENT, "not as bnexp writes it")
         return tuple(f"{self.path}/{fault}" for fault in (*self._tables.faults, *files.values()) if fault)
 
     @staticmethod
@@ -210,7 +210,7 @@ class RunRecord:
     @cached_property
     def _tables(self) -> Tables:
         try:
-            return examine(self.path, self.config)
+            return examine(self.path, self.config, cells=False)
         except OSError as error:
             raise DamagedRunError(f"{error.filename or self.path}: {error.strerror}") from error
 
@@ -241,7 +241,7 @@ def trial_frame(table: Table, config: ExperimentConfig, source: str | Path = CON
     for number, values in enumerate(zip(*planned.values(), strict=True)):
         row = rows.get(number) or [*to_row(values), *blank]
         for name, cell, meant in zip(planned, row, to_row(values), strict=False):
-            if checksum(row_values([cell])) != checksum(row_values([meant])):
+            if cell != meant and checksum(row_values([cell])) != checksum(row_values([meant])):
                 raise ValueError(f"{name} of trial {number} is {cell!r}, and {meant!r} in {source}")
         results.append(row[len(planned) :])
     columns = {name: grid_column(values) for name, values in planned.items()}

@@ -4,9 +4,13 @@ import csv
 import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from math import nan
 from pathlib import Path
 from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
 
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.plan import Trial
@@ -195,6 +199,8 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     values: list[list[Value]] = field(default_factory=list)
     """The rows as numbers and texts."""
+    numbers: np.ndarray | None = None
+    """The rows in place of `rows` and `values`, where `read_numbers` has read them."""
     faults: dict[int, int] = field(default_factory=dict)
     """The first step from which rows were changed or lost, by trial; NO_STEP for all of them."""
     unknown_lines: bool = False
@@ -249,6 +255,28 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
         elif not last:
             table.unknown_lines = True
     return table
+
+
+def read_numbers(path: Path, columns: Sequence[str], planned: int) -> np.ndarray | None:
+    """Read a table of numbers at once, as an array; None where it can't be, so that `read_table` has to look closer.
+
+    Args:
+        path: the file.
+        columns: that it has, the first three of them trial, epoch and step.
+        planned: how many trials there are, numbered from 0.
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if not content.startswith(f"{','.join(columns)}\n".encode()) or not content.endswith(b"\n"):
+        return None
+    try:
+        frame = pd.read_csv(BytesIO(content), dtype=float, keep_default_na=False, na_values=["", "nan"])
+    except ValueError:
+        return None
+    places = frame[["trial", "epoch", "step"]].to_numpy()
+    whole = (places == np.floor(places)) & (places >= 0) & (places < [planned, EXACT, EXACT])
+    return frame.to_numpy() if whole.all() and len(frame.columns) == len(columns) else None
 
 
 def _cells(line: str) -> list[str]:

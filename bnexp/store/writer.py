@@ -15,6 +15,15 @@ from bnexp.config.source import change_sources, without_folder
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
+from bnexp.store.checksums import (
+    Entry,
+    checksum_index,
+    checksum_lines,
+    file_entry,
+    rows_sum,
+    table_entries,
+    trial_entry,
+)
 from bnexp.store.files import (
     CHECKSUMS,
     CONFIG,
@@ -34,17 +43,7 @@ from bnexp.store.files import (
     remove_leftovers,
     replace,
 )
-from bnexp.store.integrity import (
-    Entry,
-    Kept,
-    checksum_index,
-    checksum_lines,
-    file_entry,
-    recover,
-    rows_sum,
-    table_entries,
-    trial_entry,
-)
+from bnexp.store.integrity import Kept, recover
 from bnexp.store.tables import (
     NO_STEP,
     RESULT_COLUMNS,

@@ -20,9 +20,9 @@ from bnexp.records import MEASURES, EpochRecord, Outcome
 from bnexp.report.listings import list_runs
 from bnexp.report.summary import write_report_files
 from bnexp.screen import plain
+from bnexp.store.checksums import checksum_lines, file_entry, table_entries, trial_entry
 from bnexp.store.files import CHECKSUMS, CONFIG, CURVES, ENVIRONMENT, TRIALS
 from bnexp.store.finding import find_together
-from bnexp.store.integrity import checksum_lines, file_entry, table_entries, trial_entry
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import row_values
 from bnexp.store.writer import RunWriter

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bnexp.store.integrity import UNCHECKED, checksum
+from bnexp.store.checksums import checksum
+from bnexp.store.integrity import UNCHECKED
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.tables import row_values
 from tests.helpers import rewrite

@@ -1,0 +1,81 @@
+"""How long the commands that read take over a study of 10,000 trials with 100 records each, and how much memory."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from bnexp.config.load import find, load
+from bnexp.plan import Trial, run_name, trials
+from bnexp.records import EpochRecord, Outcome
+from bnexp.store.writer import RunWriter
+
+RECORDS = 100
+STUDY = [
+    *("name=large", "arms=[none, before]", "data.val_size=200", f"train.epochs={RECORDS - 1}", "seeds=50"),
+    "grid={train.lr: {logspace: [0.001, 10, 10]}, model.init.scale: {logspace: [0.01, 10, 10]}}",
+]
+"""Overrides of quickstart: 10 rates × 10 scales × 2 arms × 50 seeds."""
+GROUP = 100
+"""Trials that train together."""
+STEPS = 20
+"""Updates of an epoch."""
+
+
+def forge(runs: Path, overrides: Sequence[str] = (), *, last: int = RECORDS) -> Path:
+    """Write a run that nobody trained, record by record as a run's writer does, and return its folder.
+
+    Args:
+        runs: folder of the run folders.
+        overrides: of the study.
+        last: records of each trial of the last group; fewer than all leave the run unfinished.
+    """
+    config = load(find("quickstart"), [*STUDY, *overrides])
+    planned, records = trials(config), config.train.epochs + 1
+    together = [planned[start : start + GROUP] for start in range(0, len(planned), GROUP)]
+    path = runs / run_name(config)
+    numbers = [[trial.number for trial in group] for group in together]
+    random = np.random.default_rng(0)
+    with closing(RunWriter.create(path, config, planned, {"device": "cpu"}, numbers)) as writer:
+        writer.log(f"{len(planned)} planned in {len(together)} groups")
+        for group in together:
+            ended = records if group is not together[-1] else min(last, records)
+            for record in _records(group, ended, random):
+                writer.append(record)
+            if ended == records:
+                writer.end(_outcomes(group))
+        if last >= records:
+            writer.finish()
+    return path
+
+
+def _records(group: Sequence[Trial], count: int, random: np.random.Generator) -> list[EpochRecord]:
+    """Return what a group's trials might have measured: accuracies that rise, with a ceiling of their own."""
+    numbers = tuple(trial.number for trial in group)
+    ceiling_K = random.uniform(0.5, 1, len(group))
+    nothing = (None,) * len(group)
+    found = []
+    for epoch in range(count):
+        error_K = 1 - ceiling_K * (1 - np.exp(-epoch / 20)) - 0.02 * random.random(len(group))
+        measures = {}
+        for split, images in {"train": 1000, "val": 200, "test": 360}.items():
+            accuracy_K = np.round(np.clip(1 - error_K, 0, 1) * images) / images
+            measures[f"{split}_accuracy"] = tuple(accuracy_K.tolist())
+            loss_K = (2.3 * error_K + 0.1 * random.random(len(group))).astype(np.float32)
+            measures[f"{split}_loss"] = tuple(loss_K.tolist())
+        rates = tuple(trial.settings.train.lr for trial in group)
+        found.append(
+            EpochRecord(numbers, epoch, STEPS * epoch, measures, rates, 0.01 * epoch, nothing, nothing, nothing)
+        )
+    return found
+
+
+def _outcomes(group: Sequence[Trial]) -> list[Outcome]:
+    """Return how they ended: one in a hundred diverged."""
+    return [
+        Outcome(trial.number, "diverged", STEPS * 50)
+        if trial.number % 100 == 99
+        else Outcome(trial.number, "completed")
+        for trial in group
+    ]

@@ -1,0 +1,225 @@
+"""The checksums of a run folder: of the values in a row, added up by trial, and the lines of checksums.txt.
+
+A checksum is over values, not over bytes: a table that a spreadsheet saved again is unchanged as long as its numbers
+and texts are. For a table that grows, a line of checksums.txt holds the sum of the checksums of a trial's rows up to a
+record, so that a lost row shows, too. It is appended before the rows are written: whoever reads the tables first and
+checksums.txt afterwards finds every good row in it.
+"""
+
+import re
+import struct
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from csv import QUOTE_NONE
+from functools import cached_property
+from io import BytesIO
+from itertools import accumulate
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from bnexp.store.files import CHECKSUMS, FORMAT_VERSION, TRIALS, check_format
+from bnexp.store.tables import Row, Value, row_values
+
+Entry = tuple[str, int, int, int]
+"""A line of checksums.txt: file, trial, step, checksum. For trials.csv the step is that of the trial's last record."""
+MASK = 0xFFFFFFFF
+"""Checksums are added up modulo 2^32."""
+
+
+def checksum(values: Sequence[Value]) -> int:
+    """Return the checksum of a row's values."""
+    try:
+        return crc32(struct.pack(f"<{len(values)}d", *values))
+    except struct.error:
+        return crc32(repr(values).encode())
+
+
+def rows_sum(rows: Iterable[Row]) -> int:
+    """Return the sum of the checksums of rows."""
+    return sum(checksum(row_values(row)) for row in rows)
+
+
+def file_entry(name: str, content: bytes) -> Entry:
+    """Return the entry for a file that isn't a table: trial and step are 0."""
+    return name, 0, 0, crc32(content)
+
+
+def trial_entry(trial: int, row: Row, last_step: int) -> Entry:
+    """Return the entry for a row of trials.csv."""
+    return TRIALS, trial, last_step, checksum(row_values(row))
+
+
+def table_entries(
+    name: str, rows: Iterable[Sequence[Value]], steps: Mapping[int, Collection[int]] | None = None
+) -> Iterator[Entry]:
+    """Yield the entries for a table that grows, those of a trial in the order of steps.
+
+    Args:
+        name: of the file.
+        rows: the values of all its rows, which begin with trial, epoch and step.
+        steps: every trial's steps to have entries for; if not given, those of its rows.
+    """
+    sums = defaultdict[int, dict[int, int]](lambda: defaultdict(int))
+    for values in rows:
+        sums[int(values[0])][int(values[2])] += checksum(values)
+    for trial, wanted in (sums if steps is None else steps).items():
+        own = sorted(sums.get(trial, ()))
+        totals = [0, *accumulate(sums[trial][step] for step in own)]
+        for step in sorted(wanted):
+            yield name, trial, step, totals[bisect_right(own, step)] & MASK
+
+
+def checksum_lines(entries: Iterable[Entry]) -> bytes:
+    """Return entries as lines of checksums.txt."""
+    return "".join(f"{name} {trial} {step} {sum_ & MASK:08x}\n" for name, trial, step, sum_ in entries).encode()
+
+
+class ChecksumIndex:
+    """checksums.txt as it is at this moment; lines that can't be read are left out."""
+
+    def __init__(self, run: Path):
+        path = run / CHECKSUMS
+        self._table = _read_lines(path.read_bytes() if path.is_file() else b"")
+
+    def __bool__(self) -> bool:
+        return not self._table.empty
+
+    def __contains__(self, entry: Entry) -> bool:
+        name, trial, step, sum_ = entry
+        return sum_ in self._sums(name).get(trial, {}).get(step, ())
+
+    def steps(self, name: str, trial: int) -> Collection[int]:
+        """Return the steps of a trial in a file that there are checksums for."""
+        return self._sums(name).get(trial, {})
+
+    def entries(self, name: str) -> np.ndarray:
+        """Return the trial, the step and the checksum of every entry for a file, in rows of whole numbers."""
+        own = self._table["file"] == name
+        return self._table.loc[own, ["trial", "step", "sum"]].to_numpy()
+
+    def _sums(self, name: str) -> dict[int, dict[int, set[int]]]:
+        """Return the checksums for a file by trial and step."""
+        if name not in self._by_name:
+            found = defaultdict[int, dict[int, set[int]]](lambda: defaultdict(set))
+            for trial, step, sum_ in self.entries(name).tolist():
+                found[trial][step].add(sum_)
+            self._by_name[name] = {trial: dict(steps) for trial, steps in found.items()}
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[int, dict[int, set[int]]]]:
+        return {}
+
+
+LINE = re.compile(rb"([\w.]+) (\d+) (-?\d+) ([0-9a-f]{8})")
+"""A line of checksums.txt."""
+NAMES = ("file", "trial", "step", "sum")
+SUM = 8
+"""Characters of a checksum."""
+
+
+def _read_lines(content: bytes) -> pd.DataFrame:
+    """Return the lines of checksums.txt as a table with the columns NAMES; broken lines are left out."""
+    whole, end, rest = content.replace(b"\n\n", b"\n").rpartition(b"\n")
+    try:
+        table = _read_at_once(whole + end)
+    except ValueError:
+        table = _table(filter(None, map(LINE.fullmatch, whole.split(b"\n"))))
+    last = LINE.fullmatch(rest)  # may be cut off
+    return pd.concat([table, _table([last])]) if last else table
+
+
+def _table(lines: Iterable[re.Match[bytes]]) -> pd.DataFrame:
+    rows = [line.groups() for line in lines]
+    numbers = [(name.decode(), int(trial), int(step), int(sum_, 16)) for name, trial, step, sum_ in rows]
+    return pd.DataFrame(numbers, columns=list(NAMES))
+
+
+def _read_at_once(content: bytes) -> pd.DataFrame:
+    """Return the lines as _read_lines does, a million of them in half a second.
+
+    Raises:
+        ValueError: a line is broken.
+    """
+    kinds = {"file": "category", "trial": "int64", "step": "int64"}
+    table = pd.read_csv(
+        BytesIO(content),
+        sep=" ",
+        names=list(NAMES),
+        usecols=list(kinds),
+        dtype=kinds,
+        quoting=QUOTE_NONE,
+        na_filter=False,
+    )
+    letters = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    if len(ends) != len(table) or (letters[ends - SUM - 1] != ord(" ")).any():
+        raise ValueError("a line is broken")
+    sums = np.frombuffer(bytes.fromhex(letters[ends[:, None] + np.arange(-SUM, 0)].tobytes().decode()), ">u4")
+    return table.assign(sum=sums.astype("int64"))
+
+
+def checksum_index(run: Path) -> ChecksumIndex | None:
+    """Return the checksums of a run folder; None for an earlier format, whose checksums aren't read.
+
+    Raises:
+        InputError: this version doesn't read the folder's format.
+        OSError: the file can't be read.
+    """
+    format_, index = check_format(run), ChecksumIndex(run)
+    return index if index or format_ in (None, FORMAT_VERSION) else None
+
+
+# Many rows at once
+
+
+def agree(values: np.ndarray, name: str, until: Mapping[int, int], index: ChecksumIndex) -> bool:
+    """Return whether the rows of a table of numbers are those that were written, none changed and none lost.
+
+    False may also mean that it takes a closer look, row by row, to tell: where a record is there twice.
+
+    Args:
+        values: the rows, which begin with trial, epoch and step.
+        name: of the file.
+        until: by trial, from 0 to the last one, the step until which every checksum needs its record.
+        index: the checksums.
+    """
+    trials, steps = values[:, 0].astype(np.int64), values[:, 2].astype(np.int64)
+    known = index.entries(name)
+    beyond = 1 + max(steps.max(initial=0), known[:, 1].max(initial=0))
+    moments = trials * beyond + steps
+    order = np.argsort(moments, kind="stable")
+    moments = moments[order]
+    if (np.diff(moments) == 0).any():
+        return False
+    totals = np.cumsum(checksums(values)[order], dtype=np.uint64)
+    first = np.searchsorted(trials[order], trials[order])  # place of the trial's first record
+    sums = (totals - np.where(first, totals[first - 1], 0)) & MASK
+    last = np.array([until[trial] for trial in range(len(until))])
+    np.maximum.at(last, trials, steps)
+    known = known[(known[:, 0] < len(until)) & (known[:, 1] >= 0)]
+    due = known[known[:, 1] <= last[known[:, 0]]]
+    place = np.searchsorted(moments, due[:, 0] * beyond + due[:, 1])
+    there = place < len(moments)
+    there[there] = moments[place[there]] == (due[:, 0] * beyond + due[:, 1])[there]
+    agreeing = np.zeros(len(moments), dtype=bool)
+    agreeing[place[there][sums[place[there]] == due[there, 2]]] = True
+    return bool(there.all() and agreeing.all())
+
+
+def checksums(values: np.ndarray) -> np.ndarray:
+    """Return the checksum of every row of numbers, as `checksum` does for one."""
+    rows = np.ascontiguousarray(values, dtype="<f8")
+    width = rows.shape[1] * rows.itemsize
+    found = np.empty(len(rows), dtype=np.uint32)
+    for start in range(0, len(rows), CHUNK):
+        found[start : start + CHUNK] = [*map(crc32, rows[start : start + CHUNK].view(f"V{width}").ravel().tolist())]
+    return found
+
+
+CHUNK = 2**16
+"""Rows whose bytes are copied at a time."""
