@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from bnexp import __version__
 from bnexp.claims import command as claims
-from bnexp.cli import compare, doctor, listing, networks, run, schema
+from bnexp.cli import compare, doctor, listing, networks, run, schema, watch
 from bnexp.cli.output import write_everywhere
 from bnexp.errors import BnexpError
 from bnexp.papers import command as papers
@@ -36,6 +36,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 app.command("run")(run.run)
 app.command("compare")(compare.compare)
 app.command("report")(compare.report)
+app.command("watch")(watch.watch)
 app.command("probe")(networks.probe)
 app.command("fold")(networks.fold)
 app.command("export")(networks.export)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.pairing import grid_points, point_numbers
-from bnexp.analysis.study import Study, is_number
+from bnexp.analysis.study import METRICS, Study, is_number
 
 Axis = Literal["epoch", "step", "seconds"]
 T = TypeVar("T")
@@ -85,6 +85,12 @@ def make_panels(study: Study, column: str, *, limit: int, timed: bool = False) -
     ]
     panels = [Panel(points[i], tuple(filter(None, row))) for i, row in zip(chosen, drawn, strict=True)]
     return Panels(axis="seconds" if timed else axis, panels=tuple(panels), total=len(points))
+
+
+def shown_column(study: Study, metric: str) -> str:
+    """Return the accuracy that goes with a metric, or the first of test, validation and training that was measured."""
+    columns = (METRICS[metric], "test_accuracy", "val_accuracy", "train_accuracy")
+    return next((name for name in columns if study.curves[name].notna().any()), columns[-1])
 
 
 def evenly(count: int, limit: int) -> list[int]:

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bnexp.analysis.study import METRICS, Study
+from bnexp.analysis.study import Study
 from bnexp.report.figures.frame import (
     NARROW,
     SMALL,
@@ -17,7 +17,7 @@ from bnexp.report.figures.frame import (
     style_accuracies,
     widest,
 )
-from bnexp.report.panels import ArmCurve, Panels, make_panels
+from bnexp.report.panels import ArmCurve, Panels, make_panels, shown_column
 from bnexp.report.style import GREY, PALE, ArmStyle, arm_styles, point_title
 
 MOST_PANELS = 16
@@ -30,8 +30,7 @@ def curves_figure(study: Study, metric: str, *, timed: bool = False) -> Figure:
     It is over steps where an epoch has several records. A trial's seconds are its share of the time of the group that
     it trained in, so arms can be compared where their groups were equally large.
     """
-    columns = (METRICS[metric], "test_accuracy", "val_accuracy", "train_accuracy")
-    column = next((name for name in columns if study.curves[name].notna().any()), columns[-1])
+    column = shown_column(study, metric)
     panels = make_panels(study, column, limit=MOST_PANELS, timed=timed)
     crosses = any(curve.crosses for curve in panels.curves)
     handles = arm_handles(study, {curve.arm for curve in panels.curves})

@@ -1,0 +1,193 @@
+"""`bnexp watch`: a running experiment in a terminal, from its folder alone."""
+
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bnexp.cli.options import DEFAULT_RUNS, RunName, Runs
+from bnexp.cli.output import as_written
+from bnexp.screen import Pace, print_line
+
+if TYPE_CHECKING:
+    from bnexp.report.watching import View
+    from bnexp.store.following import Pulse
+
+EVERY, EVERY_IN_A_PIPE = 2.0, 30.0
+"""Seconds from one refresh to the next."""
+LOOKS = 2.0
+"""Seconds between two looks in a pipe whether the run has ended."""
+SHARE = 0.2
+"""Reading takes at most this share of the time, however large the run is."""
+PARTS = 10**6
+"""Parts in which the share of the work that is done is counted."""
+QUIT = ("q", "Q", "\x1b")
+
+Every = Annotated[
+    float | None,
+    typer.Option("--every", min=0.1, help="Seconds between refreshes. Default: 2 in a terminal, 30 in a pipe."),
+]
+Once = Annotated[bool, typer.Option("--once", help="Print the screen once, as it is now.")]
+
+
+def watch(name: RunName, every: Every = None, once: Once = False, runs: Runs = DEFAULT_RUNS) -> None:
+    """Watch a run while it trains: curves so far, trials, time left, log. q quits; the training is never touched.
+
+    In a pipe it is one line a refresh. It ends when the run has ended, and in a pipe also when it was stopped.
+    """
+    from bnexp.store.finding import find_run
+
+    following = _Following(find_run(name, runs).path)
+    try:
+        if once:
+            following.update()
+            print_line("\n".join(following.screen(shutil.get_terminal_size())))
+        elif sys.stdout.isatty():
+            _in_terminal(following, every or EVERY)
+        else:
+            _in_pipe(following, every or EVERY_IN_A_PIPE)
+    except KeyboardInterrupt:
+        pass  # the way to quit
+
+
+class _Following:
+    """A run that is read again whenever it has changed, but not all the time."""
+
+    def __init__(self, path: Path):
+        self._path, self._pace = path, Pace()
+        self._view: View | None = None
+        self._stamp: object = None
+        self._rest = 0.0
+        """When it may be read again."""
+
+    def update(self) -> "Pulse":
+        """Read what is new, and return whether the run still trains."""
+        from bnexp.report.watching import look
+        from bnexp.store.following import pulse, stamp
+
+        now, stamped, begun = pulse(self._path), stamp(self._path), time.monotonic()
+        # Once it has ended, all of it is read.
+        if self._view is None or (stamped != self._stamp and (begun >= self._rest or now.state == "ended")):
+            self._view, self._stamp = look(self._path), stamped
+            self._pace.reach(round(PARTS * self._view.progress.share))
+            ended = time.monotonic()
+            self._rest = ended + (ended - begun) * (1 / SHARE - 1)
+        self._now = now
+        return now
+
+    def screen(self, size: tuple[int, int]) -> list[str]:
+        """Return the lines of a screen."""
+        from bnexp.report.watching import screen
+
+        return screen(self.view, self._now, self._path, self._left, size, colour=sys.stdout.isatty())
+
+    def line(self) -> str:
+        """Return all of it in one line."""
+        from bnexp.report.watching import plain_line
+
+        return plain_line(self.view, self._now, self._left)
+
+    @property
+    def view(self) -> "View":
+        """What was read."""
+        assert self._view, "update comes first"
+        return self._view
+
+    @property
+    def _left(self) -> float | None:
+        """Seconds until it ends: by the pace since watching began, or else by what its trials have taken so far."""
+        return self._pace.seconds_to(PARTS) or self.view.progress.left
+
+
+def _in_pipe(following: _Following, every: float) -> None:
+    """Print a line a refresh, and one at the end.
+
+    Raises:
+        Exit: with 1 if the run was stopped.
+    """
+    printed = -every
+    while True:
+        state = following.update().state
+        over = state in ("ended", "stopped")
+        if over or time.monotonic() - printed >= every:
+            printed = time.monotonic()
+            print_line(f"{time.strftime('%H:%M:%S')}  {following.line()}")
+        if over:
+            raise typer.Exit(state == "stopped")
+        time.sleep(min(every, LOOKS))
+
+
+def _in_terminal(following: _Following, every: float) -> None:
+    """Show the run on a screen of its own until it has ended or somebody quits; then leave its last state."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    def drawn() -> Group:
+        lines = [Text.from_ansi(as_written(line)) for line in following.screen(shutil.get_terminal_size())]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "crop"
+        return Group(*lines)
+
+    console = Console(highlight=False)
+    with _keys() as key_within:
+        state = following.update().state
+        with Live(drawn(), console=console, screen=True, auto_refresh=False) as live:
+            while state != "ended" and key_within(every) not in QUIT:
+                state = following.update().state
+                live.update(drawn(), refresh=True)
+    if state == "ended":
+        console.print(drawn())
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """Yield a function that waits so many seconds for a key and returns it; nothing where none was pressed.
+
+    A terminal that is to be closed, or a SIGTERM, quits as a key does, so that the screen is always given back.
+    """
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with _reading_keys() as key_within:
+            yield key_within
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _no_key(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+@contextmanager
+def _reading_keys() -> Iterator[Callable[[float], str]]:
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield _no_key
+        return
+    import termios
+    import tty
+    from select import select
+
+    terminal = sys.stdin.fileno()
+
+    def key_within(seconds: float) -> str:
+        with suppress(OSError):
+            return sys.stdin.read(1) if select([terminal], [], [], seconds)[0] else ""
+        return ""
+
+    before = termios.tcgetattr(terminal)
+    tty.setcbreak(terminal)
+    try:
+        yield key_within
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)

@@ -1,0 +1,92 @@
+"""Following a run folder from outside: whether it has changed, who writes it, and what its log says; all by reading."""
+
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bnexp.store.files import CURVES, ENVIRONMENT, LOCK, LOG, OWNER, TRIALS, read, read_environment
+
+State = Literal["ended", "training", "elsewhere", "stopped"]
+"""`elsewhere`: begun on another machine, so that only its files tell whether it still trains."""
+SILENT = 600.0
+"""Seconds without a new record after which one that trains elsewhere may have been stopped."""
+TAIL = 20_000
+"""Bytes at the end of the log that are looked at."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What a run's folder shows of who works in it."""
+
+    state: State
+    host: str
+    """The machine on which it trains or trained; empty where that isn't known."""
+    silent: float
+    """Seconds since anything was written."""
+
+    @property
+    def may_have_stopped(self) -> bool:
+        """True where nothing has been written for long."""
+        return self.state == "elsewhere" and self.silent >= SILENT
+
+
+def pulse(run: Path) -> Pulse:
+    """Return whether a run has ended, trains or was stopped, without taking its lock."""
+    owner = _owner(run)
+    host = str(owner.get("host", ""))
+    silent = max(0.0, time.time() - max((at for at, _ in stamp(run)), default=0) / 1e9)
+    if read_environment(run).get("ended"):
+        return Pulse("ended", host, silent)
+    if host and host != socket.gethostname():
+        return Pulse("elsewhere", host, silent)
+    return Pulse("training" if _holds(owner.get("process"), run / LOCK) else "stopped", host, silent)
+
+
+def stamp(run: Path) -> tuple[tuple[int, int], ...]:
+    """Return when each file that grows was last written, in nanoseconds, and its size: others if one has changed."""
+    found = []
+    for name in (TRIALS, CURVES, ENVIRONMENT, LOG):
+        try:
+            about = os.stat(run / name)
+        except OSError:
+            continue
+        found.append((about.st_mtime_ns, about.st_size))
+    return tuple(found)
+
+
+def newest_lines(run: Path, count: int) -> list[str]:
+    """Return the last lines of log.txt, at most so many."""
+    try:
+        with (run / LOG).open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL))
+            return file.read().decode(errors="replace").splitlines()[-count:] if count else []
+    except OSError:
+        return []
+
+
+def _owner(run: Path) -> dict[str, object]:
+    """Return what the process that last took the lock said of itself; nothing where that can't be read."""
+    try:
+        found = json.loads(read(run / OWNER))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _holds(process: object, lock: Path) -> bool:
+    """Return whether a process has a run's lock open; that of a folder that was copied isn't its copy's."""
+    import psutil  # not where a run is only read
+
+    if type(process) is not int:
+        return False
+    try:
+        return any(os.path.samefile(file.path, lock) for file in psutil.Process(process).open_files())
+    except psutil.AccessDenied:  # another user's
+        return True
+    except (psutil.Error, OSError):
+        return False
