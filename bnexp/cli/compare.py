@@ -1,6 +1,6 @@
 """`bnexp compare` and `report`: BN against no BN over one or many runs, as tables, pictures and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -151,6 +151,11 @@ def compare(
         raise typer.Exit(1)
 
 
+RENEWED = 10
+"""Seconds from one page to the next at least, with --follow; the page reads itself again as often."""
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Write them again as records come, until the run has ended. Ctrl-C stops.")
+]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard, too.")]
 
 
@@ -161,6 +166,7 @@ def report(
     threshold: Threshold = 0.9,
     condition: Filter = None,
     tensorboard: TensorBoard = False,
+    follow: Follow = False,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -173,27 +179,67 @@ def report(
     from bnexp.analysis.tuned_runs import with_tuning
     from bnexp.report.figures.pictures import pictures_left_out
     from bnexp.report.summary import write_report
-    from bnexp.store.finding import find_together
+    from bnexp.store.finding import find_some, find_together
 
     if tensorboard:
         check_installed("tensorboard")
-    together = find_together(runs_wanted or [], runs, warn)
+    said: set[str] = set()
 
-    def pages(some: "Sequence[RunRecord]") -> list[Path]:
+    def say(line: str) -> None:
+        """Warn about something, but only once."""
+        if line not in said:
+            said.add(line)
+            warn(line)
+
+    def pages(some: "Sequence[RunRecord]", reload: int | None) -> list[Path]:
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
         comparison = with_tuning(comparison, study)
         for line in pictures_left_out(study, comparison):
-            warn(f"left out: {line}")
+            say(f"left out: {line}")
+        if comparison.finished < comparison.planned:
+            say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended; all is as far as that")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
         folder, pictures = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
-        return [*write_report(study, comparison, folder / "report.html", pictures), *events]
+        return [*write_report(study, comparison, folder / "report.html", pictures, reload), *events]
 
-    written = [path for paths in one_by_one(together, pages, warn) for path in paths]
-    if as_json:
-        print_json([str(path) for path in written])
-    elif not quiet:
-        print_line(plain("\n".join(map(str, written))))
+    def write(reload: int | None) -> list[Path]:
+        together = find_together(runs_wanted or [], runs, say)
+        return [path for paths in one_by_one(together, lambda some: pages(some, reload), say) for path in paths]
+
+    def show(written: Sequence[Path]) -> None:
+        if as_json:
+            print_json([str(path) for path in written])
+        elif not quiet:
+            print_line(plain("\n".join(map(str, written))))
+
+    if follow:
+        _write_again([run.path for run in find_some(runs_wanted or [], runs)], write, show)
+    else:
+        show(write(None))
+
+
+def _write_again(
+    runs: Sequence[Path], write: Callable[[int | None], list[Path]], show: Callable[[list[Path]], None]
+) -> None:
+    """Write pages now and whenever their runs have changed, until none trains any more; show what, the first time.
+
+    The last page reads itself no more.
+    """
+    from bnexp.store.following import changes, pulse
+
+    shown = False
+    try:
+        for over in changes(runs, RENEWED):
+            written = write(None if over else RENEWED)
+            if not shown:
+                show(written)
+            shown = True
+    except KeyboardInterrupt:
+        return  # the way to stop
+    for run in runs:
+        ended = pulse(run).state == "ended"
+        warn(f"{run.name}: {'ended' if ended else 'stopped; the same bnexp run continues it'}")
 
 
 def write_tensorboard(run: "RunRecord") -> Path:

@@ -13,6 +13,7 @@ import typer
 
 from bnexp.cli.options import DEFAULT_RUNS, RunName, Runs
 from bnexp.cli.output import as_written
+from bnexp.errors import InputError
 from bnexp.screen import Pace, print_line
 
 if TYPE_CHECKING:
@@ -41,9 +42,12 @@ def watch(name: RunName, every: Every = None, once: Once = False, runs: Runs = D
 
     In a pipe it is one line a refresh. It ends when the run has ended, and in a pipe also when it was stopped.
     """
-    from bnexp.store.finding import find_run
+    from bnexp.store.finding import find_folders
 
-    following = _Following(find_run(name, runs).path)
+    path, *others = find_folders([name], runs)
+    if others:
+        raise InputError(f"{name}: means {1 + len(others)} runs; watch one of them")
+    following = _Following(path)
     try:
         if once:
             following.update()
@@ -129,8 +133,9 @@ def _in_terminal(following: _Following, every: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    def drawn() -> Group:
-        lines = [Text.from_ansi(as_written(line)) for line in following.screen(shutil.get_terminal_size())]
+    def drawn(spare: int = 0) -> Group:
+        width, height = shutil.get_terminal_size()
+        lines = [Text.from_ansi(as_written(line)) for line in following.screen((width, height - spare))]
         for line in lines:
             line.no_wrap, line.overflow = True, "crop"
         return Group(*lines)
@@ -143,7 +148,7 @@ def _in_terminal(following: _Following, every: float) -> None:
                 state = following.update().state
                 live.update(drawn(), refresh=True)
     if state == "ended":
-        console.print(drawn())
+        console.print(drawn(spare=2))  # what follows is a prompt
 
 
 @contextmanager

@@ -95,7 +95,9 @@ def write_report_files(run: ComparedRun) -> None:
     replace(run.path / "curves.png", figure_bytes(curves_figure(study, comparison.metric), "png"))
 
 
-def write_report(study: Study, comparison: Comparison, page: Path, pictures: Path) -> list[Path]:
+def write_report(
+    study: Study, comparison: Comparison, page: Path, pictures: Path, reload: int | None = None
+) -> list[Path]:
     """Write the page and every picture that applies, each on a core of its own; return their paths.
 
     Args:
@@ -103,6 +105,7 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
         comparison: of that study.
         page: where the HTML page goes.
         pictures: folder of the pictures; made where it is missing.
+        reload: see `bnexp.report.html.page.page`.
     """
     from joblib import cpu_count
 
@@ -110,7 +113,7 @@ def write_report(study: Study, comparison: Comparison, page: Path, pictures: Pat
     from bnexp.report.html.page import page as html
 
     def write_page() -> list[Path]:
-        replace(page, html(study, comparison))
+        replace(page, html(study, comparison, reload))
         return [page]
 
     pictures.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -56,6 +57,34 @@ def stamp(run: Path) -> tuple[tuple[int, int], ...]:
             continue
         found.append((about.st_mtime_ns, about.st_size))
     return tuple(found)
+
+
+SHARE = 0.2
+"""What follows a run takes at most this share of the time, however large the run is."""
+
+
+def changes(runs: Sequence[Path], every: float) -> Iterator[bool]:
+    """Yield at once, and again whenever some of the runs have changed, until none of them trains any more.
+
+    Args:
+        runs: their folders.
+        every: seconds to wait at least before the next time; it is four times as long as the caller took, if that is
+            more.
+
+    Yields:
+        True if none of them trains any more: this was the last time.
+    """
+    seen: list[object] | None = None
+    while True:
+        over = all(pulse(run).state in ("ended", "stopped") for run in runs)  # first: what it rests on is then written
+        now: list[object] = [stamp(run) for run in runs]
+        begun = time.monotonic()
+        if over or now != seen:
+            yield over
+        if over:
+            return
+        seen, took = now, time.monotonic() - begun
+        time.sleep(max(every, took * (1 / SHARE - 1)))
 
 
 def newest_lines(run: Path, count: int) -> list[str]:

@@ -6,6 +6,7 @@ import shlex
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from bnexp.analysis.stats import EXACT_PAIRS
 from bnexp.analysis.study import METRICS, Study
 from bnexp.config.keys import leaves
 from bnexp.config.model import Arguments
-from bnexp.config.text import counted
+from bnexp.config.text import counted, have
 from bnexp.config.trial import TrialSettings
 from bnexp.records import DIVERGED_FACTOR
 from bnexp.report.columns import column, estimate, number, value_column, words
@@ -110,8 +111,10 @@ TUNING = Words(
 PACKAGE = "bnexp.report.html"
 
 
-def page(study: Study, comparison: Comparison) -> str:
-    """Return the page of a comparison of a study's arms.
+def page(study: Study, comparison: Comparison, reload: int | None = None) -> str:
+    """Return the page of a comparison of a study's arms, as far as they are trained.
+
+    With `reload` it is read again from its file every so many seconds, since somebody writes it anew as trials go on.
 
     Names that come from configurations are text wherever they stand: the template escapes them, the charts'
     numbers are JSON that can't end its script element, and the script writes text nodes only.
@@ -121,6 +124,8 @@ def page(study: Study, comparison: Comparison) -> str:
     return template(PACKAGE, "page.html.j2").render(
         study=study,
         comparison=comparison,
+        so_far=_so_far(comparison),
+        reload=reload,
         metric=words(comparison.metric),
         baseline=study.label(comparison.baseline),
         verdict=verdict(comparison, study.settings),
@@ -145,6 +150,14 @@ def page(study: Study, comparison: Comparison) -> str:
         plotly=_plotly(),
         scripts=[asset(PACKAGE, name) for name in ("theme.js", "charts.js", "page.js")],
     )
+
+
+def _so_far(comparison: Comparison) -> str:
+    """Say how far the trials are, and when; nothing where all have ended."""
+    if comparison.finished == comparison.planned:
+        return ""
+    ended = f"{comparison.finished} of {counted(comparison.planned, 'trial')} {have(comparison.finished)} ended"
+    return f"{ended}. Everything here is as far as it was on {datetime.now():%Y-%m-%d at %H:%M:%S}, and may change."
 
 
 @cache
