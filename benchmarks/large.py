@@ -32,7 +32,7 @@ def forge(runs: Path, overrides: Sequence[str] = (), *, last: int = RECORDS) -> 
         last: records of each trial of the last group; fewer than all leave the run unfinished.
     """
     config = load(find("quickstart"), [*STUDY, *overrides])
-    planned, records = trials(config), config.train.epochs + 1
+    planned, records = trials(config), (config.train.epochs or 0) + 1
     together = [planned[start : start + GROUP] for start in range(0, len(planned), GROUP)]
     path = runs / run_name(config)
     numbers = [[trial.number for trial in group] for group in together]

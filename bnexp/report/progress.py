@@ -23,7 +23,7 @@ class GroupProgress:
     steps: int
     """Updates that each of its trials makes in all."""
     left: float
-    """Seconds until it has made them, measuring left out."""
+    """Seconds until it has made them, measuring left out; NaN where that isn't known yet."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def progress_of(run: RunRecord, study: Study) -> Progress:
     training = tuple(_groups(run, frame[begun & ~ended]))
     done = np.where(ended, steps, step)
     diverged = trials[trials["outcome"] == "diverged"]
-    left = float(frame["left"].sum())
+    left = float(frame["left"].sum(skipna=False))
     return Progress(
         planned=len(trials),
         outcomes={str(kind): int(count) for kind, count in trials["outcome"].value_counts().items()},
@@ -125,7 +125,7 @@ def _groups(run: RunRecord, training: pd.DataFrame) -> list[GroupProgress]:
             epoch=int(own["epoch"].min()),
             step=int(own["step"].min()),
             steps=int(own["steps"].max()),
-            left=float(own["left"].sum()),
+            left=float(own["left"].sum(skipna=False)),
         )
         for _, own in training.groupby(places, sort=False)
     ]

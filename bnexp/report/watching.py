@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 
 from bnexp.analysis.runs import study_of
@@ -53,7 +54,8 @@ def look(path: Path) -> View:
     newest = study.curves.dropna(subset=column).sort_values("step", kind="stable").drop_duplicates("trial", keep="last")
     means = newest.merge(study.trials[["trial", "arm"]], on="trial").groupby("arm")[column].mean()
     latest = {study.label(arm): float(means[arm]) for arm in study.arms if arm in means.index}
-    return View(path.name, study, progress_of(run, study), column, latest, run.warnings)
+    warnings = tuple(line.removeprefix(f"{path}/") for line in run.warnings)
+    return View(path.name, study, progress_of(run, study), column, latest, warnings)
 
 
 def state_line(now: Pulse, left: float | None) -> str:
@@ -141,7 +143,7 @@ def _counts(progress: Progress, now: Pulse) -> str:
 def _group_lines(progress: Progress, now: Pulse) -> Iterator[str]:
     first, rest = progress.training[:GROUPS], progress.training[GROUPS:]
     for group in first:
-        left = f", {duration(group.left)} left" if now.state == "training" and group.left == group.left else ""
+        left = f", {duration(group.left)} left" if now.state == "training" and isfinite(group.left) else ""
         yield f"{_named(group)}: epoch {group.epoch}, step {group.step} of {group.steps}{left}"
     if rest:
         slowest, fastest = min(group.step for group in rest), max(group.step for group in rest)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bnexp.report import summary
+from bnexp.store import following
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
 
@@ -86,5 +88,22 @@ def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: 
     assert done.err == (
         "bnexp: left out: curves and time: nothing is recorded after the start of training\n"
         "bnexp: left out: over_lr, differences and ranges: no trial has ended\n"
+        f"bnexp: {run.name}: 0 of 8 trials have ended; all is as far as that\n"
     )
     assert done.out == f"{Path('runs') / run.name / 'report.html'}\n"
+
+
+def test_following_writes_again_after_each_change_and_last_without_reloading(
+    runs: Path, cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reloads: list[int | None] = []
+
+    def write_report(study: object, comparison: object, page: Path, pictures: Path, reload: int | None) -> list[Path]:
+        reloads.append(reload)
+        return [page]
+
+    monkeypatch.setattr(summary, "write_report", write_report)
+    monkeypatch.setattr(following, "changes", lambda runs, every: iter([False, False, True]))
+    done = cli("report", "tiny", "--follow")
+    assert (done.code, reloads) == (0, [10, 10, None])
+    assert (done.out, done.err) == (f"runs/{run.name}/report.html\n", f"bnexp: {run.name}: ended\n")

@@ -36,7 +36,10 @@ def test_help_and_list_load_nothing_heavy(here: Path) -> None:
 
 
 def test_finished_runs_are_read_without_torch(runs: Path) -> None:
-    assert not loaded(runs.parent, "list", "compare", "compare --json", "run exp.yaml") & {"torch", "torchvision"}
+    assert not loaded(runs.parent, "list", "compare", "compare --json", "watch tiny", "run exp.yaml") & {
+        "torch",
+        "torchvision",
+    }
 
 
 def test_a_plan_is_shown_without_the_compiler_of_torch(here: Path) -> None:

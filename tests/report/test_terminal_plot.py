@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from bnexp.report.panels import Panels, make_panels
-from bnexp.report.terminal_plot import plot_curves
+from bnexp.report.terminal_plot import ROWS, plot_curves
 from tests.report.figures.made_up import study_of
 
 ARMS = ("none", "before", "after", "wide")
@@ -114,3 +114,24 @@ def test_what_can_not_be_drawn_is_left_out(run_frames) -> None:
     assert rows_of("o", loss) == {12}  # a loss above 1 is outside
     single = canvas(plot(panels_of(run_frames(constant(0.25, 0.75, records=1)))))
     assert [row.strip() for row in single if row.strip()] == ["#", "o"]
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_a_plot_has_the_height_asked_for_and_all_ticks(run_frames, rows: int) -> None:
+    panels = panels_of(run_frames(constant(0, 1)))
+    text = plot_curves(panels, arms=ARMS, label="test accuracy", width=80, colour=False, rows=rows)
+    assert len(canvas(text)) == rows
+    assert re.findall(r"([0-9.]+)┤", text) == ["1", "0.75", "0.5", "0.25", "0"]
+    assert (rows_of("o", text), rows_of("#", text)) == ({rows - 1}, {0})
+
+
+def test_a_band_is_dotted_between_the_lowest_and_the_highest_seed(run_frames) -> None:
+    accuracy = np.broadcast_to(np.array([0.25, 0.5, 0.75])[:, None], (1, 1, 3, 24))
+    panels = panels_of(run_frames(accuracy, ("none",)))
+    drawn = {"arms": ("none",), "label": "test accuracy", "width": 80, "colour": False}
+    text = plot_curves(panels, **drawn, bands=True)
+    lines = canvas(text)
+    assert [number for number, line in enumerate(lines) if line.strip()] == [3, 6, 9]
+    assert 0 < sum(map(len, lines[3].split())) < sum(map(len, lines[6].split()))
+    assert "dots: the lowest and the highest" in text
+    assert [number for number, line in enumerate(canvas(plot(panels, ("none",)))) if line.strip()] == [6]

@@ -488,3 +488,14 @@ def test_a_study_without_a_result_has_a_page() -> None:
     assert parsed.text("h1").strip() == "made-up-1"
     assert "Nothing has finished yet." in parsed.text("h2")
     assert "Nothing is recorded yet." in parsed.visible
+
+
+def test_a_page_of_an_unfinished_run_says_so_and_reads_itself_again_where_it_is_followed() -> None:
+    made = study(outcomes={1: ""})
+    followed = page(made, compared(made), reload=10)
+    assert "Not finished" in followed
+    assert "5 of 6 trials have ended. Everything here is as far as it was on " in followed
+    assert '<meta http-equiv="refresh" content="10">' in followed
+    assert "This page reads itself again every 10 seconds." in followed
+    assert 'http-equiv="refresh"' not in page_of(made)
+    assert "Not finished" not in page_of(study())
