@@ -1,6 +1,7 @@
 """What is known about each claim: a row for each regime and measure, from run folders and results of checks alone."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -21,7 +22,7 @@ from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
 from bnexp.claims.verdicts import Verdict, VerdictLabel, holm, judge, together
 from bnexp.config.experiment import ExperimentConfig
 from bnexp.config.sweep import Point
-from bnexp.config.text import counted
+from bnexp.config.text import counted, listed
 from bnexp.errors import InputError
 
 RATE = "train.lr"
@@ -39,6 +40,8 @@ class Chosen:
     value: Any
     at_edge: bool = False
     """True if it is the smallest or largest value that was tried."""
+    study: int = 0
+    """Which tuning study chose it, counted from 0."""
 
 
 def chosen(config: ExperimentConfig, arms: Sequence[str], where: Point | None = None) -> Iterator[Chosen]:
@@ -60,7 +63,7 @@ def chosen(config: ExperimentConfig, arms: Sequence[str], where: Point | None = 
     for arm in arms:
         for each in (choice for choice in config.tuned if choice.arm == arm and here <= choice.point.items()):
             for key, value in each.values.items():
-                yield Chosen(arm, each.point, key, value, (each, key) in edges)
+                yield Chosen(arm, each.point, key, value, (each, key) in edges, each.study)
 
 
 def rows_against(
@@ -218,14 +221,21 @@ def _doubts(
         yield f"{failed} of {failed + sum(row.trials for row in arms.values())} trials failed"
     if arms and all(row.trials and row.diverged == row.trials for row in arms.values()):
         yield "all trials of both arms diverged"
-    if edges := dict.fromkeys(choice.arm for choice in choices if choice.at_edge):
-        yield f"at the edge: {' and '.join(edges)} chose an end of what was tried; better may lie beyond"
+    if any(choice.at_edge for choice in choices):
+        yield f"at the edge: {_edges(choices)} chose an end of what was tried; better may lie beyond"
     if measure.value not in NOT_EVALUATED:
         evaluated = list(evaluation_rows(study, (), measure.baseline))
         for line in running_averages(study, (measure.baseline, measure.arm), evaluated):
             yield DETAILS.sub("", line)
-    if config.tuned:
+    if config.tuned and config.studies == 1:
         seeds, compared = counted(len(config.tune.seeds), "seed"), (measure.baseline, measure.arm)
         ties = max((each.ties or 0 for each in config.tuned if each.arm in compared), default=0)
         close = f", where up to {ties} values tie for the best" if ties > 1 else ""
         yield f"tuned with {seeds}{close}, and the noise of that choice is not in the interval"
+
+
+def _edges(choices: Sequence[Chosen]) -> str:
+    """Name the arms that chose an end; where tuning was repeated, with how many of their choices these are."""
+    every, ends = Counter(each.arm for each in choices), Counter(each.arm for each in choices if each.at_edge)
+    several = any(each.study for each in choices)
+    return listed(f"{arm} ({count} of {every[arm]} times)" if several else arm for arm, count in ends.items())

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float
 from bnexp.analysis.compare import above_chance
 from bnexp.analysis.pairing import FINISHED, measured
 from bnexp.analysis.stats import differences, first_reached
-from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better
+from bnexp.analysis.study import METRICS, Study, bounds, lower_is_better, units
 from bnexp.claims.catalogue import MeasureSettings, OverSettings
 from bnexp.config.text import listed
 
@@ -123,9 +124,10 @@ VALUES: dict[str, Callable[[Study, MeasureSettings], pd.Series]] = {
 
 @dataclass(frozen=True)
 class Pairs:
-    """One value of each arm per seed, and by how much they differ in the direction of the claim."""
+    """One value of each arm per seed, or tuning study, and by how much they differ in the direction of the claim."""
 
     seeds: tuple[int, ...]
+    """Their numbers; where the tuning was repeated, those of the studies."""
     baseline: Float[np.ndarray, " n"]
     treated: Float[np.ndarray, " n"]
     change: Float[np.ndarray, " n"]
@@ -138,6 +140,8 @@ class Pairs:
     """Grid points and seeds that were left out."""
     most: float = inf
     """The largest change that is possible."""
+    one: Literal["seed", "tuning", "round"] = "seed"
+    """What a pair is of."""
 
 
 def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
@@ -146,7 +150,8 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
     Where the measure has `over`, an axis becomes one number of each arm and seed before arms are compared. Then arms
     are compared grid point by grid point; a seed's change is the mean over these, or with `change` how much larger it
     is at one value of a setting than at another. Two bounds are no difference. What was not measured with every seed,
-    because a trial diverged there, is left out for all of them: all seeds are means over the same.
+    because a trial diverged there, is left out for all of them: all seeds are means over the same. Where the tuning was
+    repeated, a pair is a tuning study, the mean over its seeds, so that their spread includes the luck of the tuning.
     """
     table = _table(study, measure)
     keys = [key for key in study.grid_keys if key not in measure.at]
@@ -158,24 +163,26 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
     both_bounds = joined["bound_treated"] & joined["bound_baseline"]
     joined["change"] = np.where(both_bounds, 0.0, _change(joined, measure))
     joined["bound"] = joined["bound_treated"] | joined["bound_baseline"]
+    joined["seed"] = units(study, joined["seed"])
     return _pairs(
         _by_seed(joined, measure),
         void=_void(table, measure, only_bounds=len(joined) > 0 and bool(both_bounds.all())),
         notes=(*notes, *_left_out(kept, joined, keys)),
         most=_most(measure),
+        one="tuning" if study.tunings else "seed",
     )
 
 
 def pairs_of_rounds(baseline: Sequence[float], treated: Sequence[float], measure: MeasureSettings) -> Pairs:
     """Return the pairs of what was measured side by side, a pair a round."""
     joined = pd.DataFrame({"baseline": baseline, "treated": treated, "bound": False})
-    return _pairs(joined.assign(change=_change(joined, measure)))
+    return _pairs(joined.assign(change=_change(joined, measure)), one="round")
 
 
-def _pairs(by_seed: pd.DataFrame, void: str = "", notes: tuple[str, ...] = (), most: float = inf) -> Pairs:
+def _pairs(by_seed: pd.DataFrame, **about: Any) -> Pairs:
     baseline, treated, change = (by_seed[name].to_numpy(dtype=float) for name in ("baseline", "treated", "change"))
     bound = by_seed["bound"].to_numpy(dtype=bool)
-    return Pairs(tuple(map(int, by_seed.index)), baseline, treated, change, bound, void, notes, most)
+    return Pairs(tuple(map(int, by_seed.index)), baseline, treated, change, bound, **about)
 
 
 def _change(joined: pd.DataFrame, measure: MeasureSettings) -> Float[np.ndarray, " n"]:

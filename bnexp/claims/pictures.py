@@ -78,7 +78,7 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
         others = [row for row in evidence.rows if row.measure == decisive.measure and row is not decisive]
         shown += [row for row in others if _is_calm(row, decisive)]
     sides = [_Side(row, _BESIDE * place, float(place)) for place, row in enumerate(shown)]
-    one = "round" if decisive.regime == "measured" else "seed"
+    one = decisive.pairs.one
     figure, body = new_figure(
         title=decisive.measure.label[:1].upper() + decisive.measure.label[1:],
         caption=_pairs_caption(evidence, decisive, sides, one),

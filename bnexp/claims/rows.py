@@ -1,5 +1,6 @@
 """What was found about claims as rows of plain values, and how their numbers are written."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import exp
@@ -224,6 +225,10 @@ def _values(choices: Sequence[Chosen]) -> str:
     edge = f", {edges} of {len(choices)} at an edge" if edges else ""
     if len(texts) == 1:
         return next(iter(texts)) + (" (edge)" if edges and len(choices) == 1 else edge)
+    studies = len({each.study for each in choices})
+    if len(choices) == studies:
+        times = Counter(f"{value_text(each.value)}{' (edge)' * each.at_edge}" for each in choices)
+        return ", ".join(f"{text} in {count} of {studies} studies" for text, count in times.most_common())
     if len(choices) > MOST_CHOICES:
         values = [each.value for each in choices]
         known = sorted(values, key=lambda value: (0, value) if is_number(value) else (1, str(value)))

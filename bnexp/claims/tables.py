@@ -118,8 +118,8 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column(
         "Δ [interval]",
         lambda row: change_cell(row.change, row.ratio),
-        legend="Δ: mean and 95 % t interval over the paired seeds; a number above 0 agrees with the claim, a ratio (×) "
-        "above 1; margin: the least Δ that counts, written down before the runs",
+        legend="Δ: mean and 95 % t interval over n pairs, each of a seed or of a tuning with its seeds; a number above "
+        "0 agrees with the claim, a ratio (×) above 1; margin: the least Δ that counts, written down before the runs",
     ),
     Column("margin", lambda row: margin_text(row.margin, row.ratio)),
     Column("d_z", lambda row: number(row.effect, ".2f")),

@@ -95,6 +95,26 @@ def test_what_arms_chose_is_told_with_the_ends_of_what_was_tried(monkeypatch: py
     )
 
 
+def test_with_tuning_studies_no_noise_is_left_out_of_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(
+        data={"name": "digits"},
+        arms=["none", "before"],
+        tune={"grid": {"train.lr": [0.1, 0.3, 1.0]}, "seeds": 1, "studies": 3},
+        tuned=[
+            {"arm": arm, "study": study, "values": {"train.lr": 1.0 if (arm, study) == ("none", 2) else 0.3}}
+            for arm in ("none", "before")
+            for study in range(3)
+        ],
+        seeds=3,
+    )
+    study = replace(a_study(*by_seed("none", [0.5, 0.6, 0.4]), *by_seed("before", [0.5, 0.6, 0.7])), tunings=3)
+    found = judged(monkeypatch, config, study)
+    assert (found.verdict.n, found.pairs.one) == (3, "tuning")
+    assert found.verdict.reasons == (
+        "at the edge: none (1 of 3 times) chose an end of what was tried; better may lie beyond",
+    )
+
+
 def test_without_tuning_the_rates_of_the_arms_are_told_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     config = experiment(
         arms={"none": {}, "before": {"train.lr": 0.7}}, grid={"train.lr": [0.1, 0.3], "model.depth": [2, 3]}

@@ -1,6 +1,7 @@
 """From trials to values and pairs: direction, grid points, axes, bounds and ties, by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,6 +181,17 @@ def test_other_axes_are_averaged_after_one_was_reduced() -> None:
     assert change(pairs_of(a_study(*rows), measure(over={"key": SCALE, "by": "worst"}, change={DEPTH: [3, 9]}))) == [
         0.06
     ]
+
+
+# Tuning that was repeated
+
+
+def test_the_seeds_of_a_tuning_study_are_one_pair() -> None:
+    """The seed s belongs to study s modulo 3."""
+    study = a_study(*by_seed("none", [0.5] * 6), *by_seed("before", [0.6, 0.7, 0.8, 0.8, 0.7, 0.6]))
+    pairs = pairs_of(replace(study, tunings=3), measure())
+    assert (pairs.seeds, pairs.one, change(pairs)) == ((0, 1, 2), "tuning", [0.2, 0.2, 0.2])
+    assert pairs_of(study, measure()).one == "seed"
 
 
 # Divergence

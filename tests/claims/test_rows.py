@@ -1,5 +1,6 @@
 """What was found as rows of plain values: how numbers are written, and which verdict stands first."""
 
+from dataclasses import replace
 from math import exp
 
 import pytest
@@ -51,6 +52,9 @@ def test_changes_margins_and_spreads() -> None:
 MANY = [lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in enumerate((1.0, 10.0, 0.01, 0.1, 10.0))]
 
 
+STUDIES = [replace(lr(value, edge=value > 0.5), study=study) for study, value in enumerate((0.1, 1.0, 0.1))]
+
+
 @pytest.mark.parametrize(
     ("choices", "text"),
     [
@@ -66,6 +70,9 @@ MANY = [lr(value, edge=value in (0.01, 10.0), depth=depth) for depth, value in e
         (MANY, "lr 0.01 … 10, 3 of 5 at an edge"),
         ([lr(value) for value in (3.0, 0.1, 1.0, 0.3, 10.0)], "lr 0.1 … 10"),
         ([lr(0.3), lr(0.9, key="train.momentum")], "lr 0.3; momentum 0.9"),
+        # A tuning that was repeated may choose differently.
+        (STUDIES, "lr 0.1 in 2 of 3 studies, 1 (edge) in 1 of 3 studies"),
+        ([replace(each, value=0.1, at_edge=False) for each in STUDIES], "lr 0.1"),
     ],
 )
 def test_choices_are_told_in_short(choices: list[Chosen], text: str) -> None:
