@@ -6,7 +6,7 @@ doi:10.1093/biomet/70.3.659). At each look the interval is mean ± c · s/√n, 
 the true difference: repeated confidence intervals (Jennison & Turnbull 1989, doi:10.1111/j.2517-6161.1989.tb01433.x).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from math import ceil, sqrt
@@ -16,7 +16,7 @@ import numpy as np
 from bnexp.analysis.comparison import Comparison, SequentialRow
 from bnexp.analysis.pairing import balanced, pair_trials, paired_difference, seed_means
 from bnexp.analysis.planning import deviation_interval
-from bnexp.analysis.stats import all_finite, differences, is_constant
+from bnexp.analysis.stats import Bounds, Interval, all_finite, differences, is_constant, mean_interval
 from bnexp.analysis.study import Study, difference_bounds
 from bnexp.config.experiment import ExperimentConfig, at_look
 from bnexp.config.seeds import MOST_ADDED, MoreSeeds
@@ -96,16 +96,42 @@ def sequential_row(arm: str, gains: np.ndarray, comparison: Comparison, plan: Mo
     # Equal differences have no spread to judge by.
     if len(gains) < 2 or not looks or not all_finite(gains) or is_constant(gains):
         return row
-    spread, mean = float(gains.std(ddof=1)), float(gains.mean())
-    half = critical_values(looks, plan.to)[-1] * spread / sqrt(len(gains))
-    least, largest = difference_bounds(comparison.metric)
+    spread, mean, half = float(gains.std(ddof=1)), float(gains.mean()), _half_width(gains, looks, plan.to)
+    found = _interval(mean, half, difference_bounds(comparison.metric))
     return replace(
         row,
-        difference_low=max(mean - half, least),
-        difference_high=min(mean + half, largest),
+        difference_low=found.low,
+        difference_high=found.high,
         final_half_width=spread * half_widths(plan)[-1],
         decided=abs(mean) > half if plan.until == "settled" else half <= plan.until,
     )
+
+
+def valid_interval(values: np.ndarray, looks: Sequence[int], most: int, bounds: Bounds) -> Interval:
+    """Return the mean of paired differences and its interval that is valid at every look, cut at the bounds.
+
+    Differences that are all alike have no spread to judge by. Their interval has no width where so many could hardly
+    agree by chance: where an exact sign-flip test spends no more than the error up to this look; else it has no ends.
+
+    Args:
+        values: the differences.
+        looks: numbers of them at each look up to now, the last of which is all.
+        most: the pairs after which the error is spent.
+    """
+    usual = mean_interval(values, bounds)
+    if usual.mean is None or usual.low is None:
+        return usual
+    if is_constant(values):
+        return usual if 2 * 0.5 ** len(values) <= ERROR * len(values) / most else Interval(usual.mean, None, None)
+    return _interval(usual.mean, _half_width(values, looks, most), bounds)
+
+
+def _half_width(values: np.ndarray, looks: Sequence[int], most: int) -> float:
+    return critical_values(tuple(looks), most)[-1] * float(values.std(ddof=1)) / sqrt(len(values))
+
+
+def _interval(mean: float, half: float, bounds: Bounds) -> Interval:
+    return Interval(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
 
 
 def half_widths(plan: MoreSeeds) -> list[float]:

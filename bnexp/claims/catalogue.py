@@ -5,26 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from bnexp.analysis.study import is_number
 from bnexp.claims.checks import CHECKS
 from bnexp.claims.entries import (
     Entry,
     EntrySettings,
+    Tier,
     find_entries,
     load_experiments,
     load_settings,
     not_swept,
     unknown_arms,
 )
-from bnexp.config.base import Fraction, OneOf, Positive, Settings, Size, written_as
+from bnexp.claims.looks import at_look, misfits
+from bnexp.config.base import Count, Fraction, OneOf, Positive, Settings, Size, written_as
 from bnexp.config.experiment import ExperimentConfig
+from bnexp.config.problems import explain
 from bnexp.config.sweep import Point, once
 from bnexp.config.text import Line, Lines
 from bnexp.config.trial import Name, TrialKey, Value
 from bnexp.errors import ConfigError, Problem
 
+FEWEST = 3
+"""Seeds at the first of several looks: two pairs hardly have a spread."""
 Note = Literal["S0", "S1", "S2", "S3", "S4"]
 ValueName = Literal[
     "final_test_accuracy",
@@ -198,6 +203,10 @@ class ClaimSettings(EntrySettings):
     """The first decides, the others stand beside it. Without any, a claim is only described."""
     primary: Literal["equal", "tuned"] | None = None
     """Which regime decides; null = tuned where the experiment has tune, else equal."""
+    looks: tuple[Count, ...] = ()
+    """Numbers of seeds, such as [6, 12, 24]: the claim runs with the first, and goes on to the next as long as its
+    verdict is INCONCLUSIVE. Its intervals are valid over all looks. Where the tuning is repeated, also the numbers of
+    tuning studies. Without looks the seeds are fixed beforehand."""
     expect: Lines = ""
     """Settings in which BN is expected to lose, or a surprising result; shown beside what was found."""
 
@@ -216,6 +225,10 @@ class ClaimSettings(EntrySettings):
             raise ValueError("measures: each is of what an experiment sweeps, and there is none")
         if self.experiment is None and self.tiers:
             raise ValueError("tiers change an experiment, and there is none")
+        if self.looks and (list(self.looks) != sorted({*self.looks}) or len(self.looks) < 2 or self.looks[0] < FEWEST):
+            raise ValueError(f"looks: expected two or more growing numbers of seeds, from {FEWEST} on, as [6, 12, 24]")
+        if self.looks and (self.experiment is None or not self.measures):
+            raise ValueError("looks: only a claim that the data of an experiment decide can look again")
         if not self.as_worded and not self.tested:
             raise ValueError("as_worded: false needs tested, the corrected wording")
         return self
@@ -237,6 +250,11 @@ class Claim(Entry[ClaimSettings]):
     @property
     def check(self) -> str | None:
         return self.settings.check
+
+    def stages(self, tier: Tier) -> list[ExperimentConfig]:
+        """Return the experiment of a tier at each look, of which there is one where seeds are fixed beforehand."""
+        first = super().stages(tier)
+        return [at_look(each, seeds) for each in first for seeds in self.settings.looks] or first
 
 
 def find_claims(written: Sequence[str] = ()) -> list[Claim]:
@@ -263,9 +281,23 @@ def load_claim(path: Path) -> Claim:
         for number, measure in enumerate(settings.measures)
         for problem in _misfits(measure, experiment, f"measures.{number}")
     ]
+    if settings.looks and not problems:
+        problems += [Problem(source, *each) for one in experiments.values() for each in _unfit(one, settings.looks)]
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     return Claim(path.stem, source, settings, experiments)
+
+
+def _unfit(experiment: ExperimentConfig, looks: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """Yield why an experiment can't be looked at again with more seeds: the place, and the problem."""
+    if found := list(misfits(experiment, looks)):
+        yield from found
+        return
+    try:
+        at_look(experiment, looks[-1])
+    except ValidationError as error:
+        for place, text in explain(error, ExperimentConfig):
+            yield "looks", f"{looks[-1]} seeds don't fit the experiment: {': '.join(filter(None, (place, text)))}"
 
 
 def _misfits(measure: MeasureSettings, experiment: ExperimentConfig, place: str) -> Iterator[tuple[str, str]]:

@@ -84,9 +84,19 @@ def run_claims(
 ) -> None:
     """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
     from bnexp.claims.catalogue import find_claims
+    from bnexp.claims.evidence import undecided
 
     claims = find_claims(ids or [])
-    run_missing(claims, tier, runs, device=device, workers=workers, rerun=rerun, silent=as_json or quiet)
+    run_missing(
+        claims,
+        tier,
+        runs,
+        device=device,
+        workers=workers,
+        rerun=rerun,
+        silent=as_json or quiet,
+        undecided=lambda claim: undecided(claim, tier.value, runs),
+    )
     _check(_show(claims, tier, runs, form=Format.json if as_json else Format.table, quiet=quiet), check)
 
 
@@ -127,6 +137,7 @@ def run_missing(
     workers: int | None,
     rerun: bool,
     silent: bool,
+    undecided: Callable[[Any], bool] = lambda entry: False,
 ) -> None:
     """Run what of claims or papers has not run yet, and tell how it goes on; see run_entries."""
     from bnexp.cli.output import saying
@@ -138,7 +149,15 @@ def run_missing(
         say = saying(silent=silent)
         with Interrupts():
             run_entries(
-                entries, tier.value, runs, say, device=device, workers=workers, rerun=rerun, progress=not silent
+                entries,
+                tier.value,
+                runs,
+                say,
+                device=device,
+                workers=workers,
+                rerun=rerun,
+                progress=not silent,
+                undecided=undecided,
             )
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")

@@ -62,6 +62,10 @@ class Entry(Generic[S]):
         """The name of a measurement in code that takes the place of an experiment."""
         return None
 
+    def stages(self, tier: Tier) -> list[ExperimentConfig]:
+        """Return the experiments of a tier in the order in which they run; a later one has all trials of the former."""
+        return [self.experiments[tier]] if self.experiments else []
+
     @property
     def command_line_name(self) -> str:
         """How it is named on the command line: by its name, or one of the reader's own by its file."""

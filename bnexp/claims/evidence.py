@@ -17,6 +17,7 @@ from bnexp.analysis.runs import study_of
 from bnexp.analysis.study import Study, choose_metric
 from bnexp.claims.catalogue import Claim, MeasureSettings
 from bnexp.claims.entries import Tier
+from bnexp.claims.looks import looks_at
 from bnexp.claims.pairs import Pairs, pairs_of, pairs_of_rounds
 from bnexp.claims.runs import CheckResult, Regime, read_result, regimes, runs_of
 from bnexp.claims.verdicts import Verdict, VerdictLabel, holm, judge, together
@@ -121,7 +122,7 @@ class Evidence:
     result: CheckResult | None = None
     """The findings of the claim's check."""
     missing: bool = False
-    """True if a run or a check is missing or can't be read."""
+    """True if a run or a check is missing or can't be read, or another look is to be taken."""
     unreadable: tuple[str, ...] = ()
     """Messages about files that were changed or lost."""
 
@@ -175,7 +176,8 @@ def _of_check(claim: Claim, runs: Path) -> Evidence:
 
 
 def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence:
-    wanted, there = regimes(claim, tier), runs_of(claim, tier, runs)
+    there, stages = runs_of(claim, tier, runs), claim.stages(tier)
+    wanted, looks = regimes(stages[there.stage]), claim.settings.looks[: there.stage + 1]
     decisive = claim.settings.primary or list(wanted)[-1]
     measures = claim.settings.measures if everything else claim.settings.measures[:1]
     probed = everything or any(measure.probe for measure in measures)
@@ -188,20 +190,35 @@ def _of_runs(claim: Claim, tier: Tier, runs: Path, everything: bool) -> Evidence
     rows = [
         replace(row, decides=row.measure == claim.settings.measures[0] and regime == decisive)
         for regime, study in studies.items()
-        for row in _judged(regime, there.finished[regime].config, study, measures)
+        for row in _judged(regime, there.finished[regime].config, study, measures, claim.settings.looks, len(looks))
     ]
     faults, missing = tuple(dict.fromkeys(unreadable)), len(studies) < len(wanted)
-    return Evidence(claim, tuple(rows), studies, claim.experiments[tier], missing=missing, unreadable=faults)
+    found = Evidence(claim, tuple(rows), studies, stages[there.stage], missing=missing, unreadable=faults)
+    more = there.stage + 1 < len(stages) and found.label is VerdictLabel.inconclusive
+    return replace(found, missing=missing or more)
+
+
+def undecided(claim: Claim, tier: Tier, runs: Path) -> bool:
+    """Tell whether the data so far leave a claim INCONCLUSIVE, so that it looks again with more seeds, if it may."""
+    (found,) = evidence([claim], tier, runs, everything=False)
+    return found.label is VerdictLabel.inconclusive
 
 
 def _judged(
-    regime: Regime, config: ExperimentConfig, study: Study, measures: Sequence[MeasureSettings]
+    regime: Regime,
+    config: ExperimentConfig,
+    study: Study,
+    measures: Sequence[MeasureSettings],
+    planned: Sequence[int],
+    taken: int,
 ) -> Iterator[Judgement]:
     against = cache(partial(rows_against, study))
     for measure, point in ((each, point) for each in measures for point in each.rows(config)):
         here, compared = measure.at_row(point), (measure.baseline, measure.arm)
         pairs = pairs_of(study, here)
-        verdict = judge(pairs, measure.margin)
+        first = 0 if study.tunings else config.seeds[0]  # studies are counted from 0
+        looks = looks_at(pairs.seeds, first, planned, taken) if planned else None
+        verdict = judge(pairs, measure.margin, looks)
         _, rows = against(measure.baseline, threshold=measure.threshold, by=tuple(here.at))
         arms = {row.arm: row for row in rows if row.arm in compared and row.point == here.at}
         choices = tuple(chosen(config, compared, here.at))

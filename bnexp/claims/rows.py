@@ -45,6 +45,8 @@ class Row:
     """By arm what it chose, the baseline first."""
     choices: tuple[Chosen, ...] = ()
     n: int | None = None
+    looks: tuple[int, int] | None = None
+    """How many times the data were looked at, and at most; null where seeds were fixed beforehand."""
     arms: tuple[str, str] | None = None
     """Baseline and arm."""
     baseline: tuple[float, float | None] | None = None
@@ -149,6 +151,7 @@ def _judged(claim: Claim, row: Judgement) -> Row:
         rates=tuple(choices_text(choices) for choices in by_arm if choices),
         choices=row.choices,
         n=verdict.n,
+        looks=verdict.looks,
         arms=compared,
         baseline=_spread(row.pairs.baseline),
         treated=_spread(row.pairs.treated),

@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
@@ -22,7 +23,8 @@ from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import prepare
 from bnexp.runner.tuning import resolve_tuning
-from bnexp.store.files import PICTURE, READ_ONLY, SUMMARIES, check_format, make_folder, read, replace
+from bnexp.store import files
+from bnexp.store.files import PICTURE, READ_ONLY, SUMMARIES, check_format, make_folder, read
 from bnexp.store.finding import experiment_of, find_runs, holds_run
 from bnexp.store.reader import RunRecord, finished_run
 
@@ -121,6 +123,8 @@ class EntryRuns:
     finished: Mapping[Regime, RunRecord]
     unreadable: Mapping[Regime, str]
     """Which file of a run was changed or lost."""
+    stage: int = 0
+    """Which of the entry's stages these are of, counted from 0."""
 
 
 def tier_folder(entry: Entry[Any], tier: Tier, runs: Path) -> Path:
@@ -128,9 +132,8 @@ def tier_folder(entry: Entry[Any], tier: Tier, runs: Path) -> Path:
     return runs / entry.catalogue / tier
 
 
-def regimes(entry: Entry[Any], tier: Tier) -> dict[Regime, ExperimentConfig]:
-    """Return the experiments of an entry: with equal settings, and where something is tuned with what arms choose."""
-    experiment = entry.experiments[tier]
+def regimes(experiment: ExperimentConfig) -> dict[Regime, ExperimentConfig]:
+    """Return what an experiment trains: with equal settings, and where something is tuned with what arms choose."""
     found: dict[Regime, ExperimentConfig] = {"equal": default_config(experiment)}
     return found | {"tuned": experiment} if experiment.tune.options else found
 
@@ -138,13 +141,22 @@ def regimes(entry: Entry[Any], tier: Tier) -> dict[Regime, ExperimentConfig]:
 def runs_of(entry: Entry[Any], tier: Tier, runs: Path) -> EntryRuns:
     """Return the finished runs of an entry, and why others can't be read; one that has not ended is neither.
 
+    Of several stages it is the last one that is complete or can't be read, else the first.
+
     Raises:
         BnexpError: arms had nothing to choose from.
     """
+    for stage, experiment in reversed([*enumerate(entry.stages(tier))]):
+        found = _runs_at(entry, experiment, tier_folder(entry, tier, runs))
+        if stage == 0 or found.unreadable or len(found.finished) == len(regimes(experiment)):
+            return replace(found, stage=stage)
+    return EntryRuns({}, {})
+
+
+def _runs_at(entry: Entry[Any], stage: ExperimentConfig, folder: Path) -> EntryRuns:
     finished: dict[Regime, RunRecord] = {}
     unreadable: dict[Regime, str] = {}
-    folder = tier_folder(entry, tier, runs)
-    for regime, experiment in regimes(entry, tier).items():
+    for regime, experiment in regimes(stage).items():
         try:
             experiment = pinned(experiment)
             measured = resolve_tuning(experiment, folder)
@@ -212,6 +224,7 @@ def run_entries(
     workers: int | None = None,
     rerun: bool = False,
     progress: bool | None = None,
+    undecided: Callable[[Entry[Any]], bool] = lambda entry: False,
 ) -> None:
     """Run what of claims or papers has not run yet, one after the other.
 
@@ -222,6 +235,7 @@ def run_entries(
         say: called with a line for every entry: its name, and how long it took.
         device, workers, progress: as for bnexp.run.
         rerun: run everything again.
+        undecided: tells whether an entry with further stages goes on to the next one.
 
     Raises:
         InputError: as bnexp.run; of data that can't be had before anything runs.
@@ -230,22 +244,32 @@ def run_entries(
     missing = [
         entry
         for entry in entries
-        if entry.experiments and (rerun or len(runs_of(entry, tier, runs).finished) < len(regimes(entry, tier)))
+        if entry.experiments and (rerun or not _is_complete(entry, entry.experiments[tier], tier, runs))
     ]
     # What can't be had of a data set should stop the first entry, not the last.
     firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing)}
     for entry in firsts.values():
-        equal = pinned(regimes(entry, tier)["equal"])
+        equal = pinned(regimes(entry.experiments[tier])["equal"])
         prepare(equal, tier_folder(entry, tier, runs), device, entry.source, Options(rerun=rerun))
     for entry in entries:
         started = time.perf_counter()
         if entry.check:
             ran = _check(entry, runs, rerun)
-        elif ran := entry in missing:
-            for config in regimes(entry, tier).values():
-                folder = tier_folder(entry, tier, runs)
-                run(config, runs=folder, device=device, workers=workers, rerun=rerun, progress=progress)
+        else:
+            folder, ran = tier_folder(entry, tier, runs), False
+            train = partial(run, runs=folder, device=device, workers=workers, rerun=rerun, progress=progress)
+            for stage, experiment in enumerate(entry.stages(tier)):
+                if stage and not undecided(entry):
+                    break
+                if rerun or not _is_complete(entry, experiment, tier, runs):
+                    for config in regimes(experiment).values():
+                        train(config)
+                    ran = True
         say(f"{entry.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
+
+
+def _is_complete(entry: Entry[Any], stage: ExperimentConfig, tier: Tier, runs: Path) -> bool:
+    return len(_runs_at(entry, stage, tier_folder(entry, tier, runs)).finished) == len(regimes(stage))
 
 
 def _check(entry: Entry[Any], runs: Path, rerun: bool) -> bool:
@@ -260,7 +284,7 @@ def _check(entry: Entry[Any], runs: Path, rerun: bool) -> bool:
     measured = tuple(each for each in yielded if isinstance(each, Measured))
     result, path = CheckResult(findings, measured, time.perf_counter() - started, versions, check), _place(entry, runs)
     make_folder(path.parent)
-    replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
+    files.replace(path, json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n")
     return True
 
 

@@ -7,7 +7,7 @@ from bnexp.claims.evidence import Evidence
 from bnexp.claims.rows import UNREADABLE, Row, change_cell, headline, margin_text, rows_of, spread_text
 from bnexp.claims.verdicts import VerdictLabel
 from bnexp.report.columns import DIVERGED, DIVERGED_NOTE, number, p_value
-from bnexp.report.table import MISSING, Column, Table, plain_table
+from bnexp.report.table import MISSING, Cell, Column, Table, plain_table
 
 MOST_NAMED = 8
 """Up to this many claims that have not run are named; of more the number is given."""
@@ -91,6 +91,12 @@ def _arm(row: Row, place: int) -> str:
     return MISSING if row.arms is None else f"{row.arms[place]} {spread_text((row.baseline, row.treated)[place])}"
 
 
+def _pairs(row: Row) -> Cell:
+    """Return how many pairs there are; with several looks also which one it is."""
+    looks = "" if row.looks is None else f"(look {row.looks[0]} of {row.looks[1]})"
+    return replace(number(row.n, "d"), detail=looks)
+
+
 def _listed(header: str, field: str, sign: str = " | ", legend: str = "") -> Column[Row]:
     return Column(header, lambda row: sign.join(getattr(row, field)) or MISSING, kind="text", legend=legend)
 
@@ -112,7 +118,7 @@ COLUMNS: tuple[Column[Row], ...] = (
         legend="rates: what each arm chose, or its learning rate; (edge): the end of what was tried, so that better "
         "may lie beyond",
     ),
-    Column("n", lambda row: number(row.n, "d")),
+    Column("n", _pairs),
     Column("baseline", lambda row: _arm(row, 0), kind="text"),
     Column("arm", lambda row: _arm(row, 1), kind="text"),
     Column(

@@ -7,7 +7,9 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float
 
+from bnexp.analysis.sequential import valid_interval
 from bnexp.analysis.stats import Interval, effect_size, is_constant, mean_interval, was_cut
+from bnexp.claims.looks import Looks
 from bnexp.claims.pairs import Pairs
 from bnexp.config.text import counted
 
@@ -27,7 +29,7 @@ class VerdictLabel(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on pairs, with the 95 % t interval of the mean change, cut at what is possible."""
+    """The verdict on pairs, with the 95 % interval of the mean change, cut at what is possible."""
 
     label: VerdictLabel
     n: int
@@ -37,9 +39,11 @@ class Verdict:
     effect: float | None
     """d_z with Hedges' correction."""
     p: float | None
-    """From the two-sided paired t test."""
+    """From the two-sided paired t test; times the number of looks, where seeds are added until it is decided."""
     reasons: tuple[str, ...] = ()
     """Why it is unclear, or what to be careful about."""
+    looks: tuple[int, int] | None = None
+    """How many times the data were looked at, and how many times at most; None where seeds were fixed beforehand."""
 
     @property
     def estimate(self) -> tuple[float | None, float | None, float | None]:
@@ -47,7 +51,7 @@ class Verdict:
         return self.change, self.low, self.high
 
 
-def judge(pairs: Pairs, margin: float) -> Verdict:
+def judge(pairs: Pairs, margin: float, looks: Looks | None = None) -> Verdict:
     """Return the verdict on pairs by the 95 % interval of their mean change, and the least mean change that counts.
 
     Nothing can be said of pairs without an interval, and of those that are void: INCONCLUSIVE.
@@ -55,18 +59,30 @@ def judge(pairs: Pairs, margin: float) -> Verdict:
     Args:
         pairs: one value of each arm per seed.
         margin: the least mean change that counts, in either direction.
+        looks: those so far, if there may be several: the interval is then valid over all of them.
     """
-    found = mean_interval(pairs.change, bounds=(-pairs.most, pairs.most))
+    found, taken = _interval(pairs, looks), (looks.taken, len(looks.planned)) if looks else None
     reasons = _reasons(pairs, found.mean)
     if pairs.void:  # a change, of which nothing can be said how sure it is
-        return Verdict(VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons))
+        return Verdict(
+            VerdictLabel.inconclusive, len(pairs.change), found.mean, None, None, None, None, tuple(reasons), taken
+        )
     if was_cut(found, (-pairs.most, pairs.most)):
         reasons.append(
             "the interval is cut at what is possible: seeds are too few or too different to take it literally"
         )
     effect, p = effect_size(pairs.change), t_test(pairs.change)
+    if p is not None and looks:
+        p = min(1.0, p * len(looks.planned))  # Bonferroni's inequality
     label = label_of(found, margin)
-    return Verdict(label, len(pairs.change), found.mean, found.low, found.high, effect, p, tuple(reasons))
+    return Verdict(label, len(pairs.change), found.mean, found.low, found.high, effect, p, tuple(reasons), taken)
+
+
+def _interval(pairs: Pairs, looks: Looks | None) -> Interval:
+    bounds = (-pairs.most, pairs.most)
+    if looks and len(pairs.change) > 1:
+        return valid_interval(pairs.change, looks.pairs, looks.planned[-1], bounds)
+    return mean_interval(pairs.change, bounds)
 
 
 def label_of(found: Interval, margin: float) -> VerdictLabel:

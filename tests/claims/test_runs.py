@@ -105,7 +105,7 @@ def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_c
         == {tier_folder(claims["helps"], "small", runs)}
         == {runs / "claims" / "small"}
     )
-    assert list(found) == list(regimes(claims["helps"], "small")) == ["equal", "tuned"]
+    assert list(found) == list(regimes(claims["helps"].experiments["small"])) == ["equal", "tuned"]
     equal, tuned = (found[regime].config for regime in ("equal", "tuned"))
     assert (equal.tuned, equal.tune.grid) == ((), {})
     assert {choice.values["train.lr"] for choice in tuned.tuned} == {0.5}
