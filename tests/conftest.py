@@ -15,6 +15,7 @@ jaxtyping.install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.
 
 from tests.gpu.pretended_cuda import PretendedCuda  # noqa: E402
 from tests.gpu.stand_in import cpu_in_place  # noqa: E402
+from tests.helpers import leave_out_report  # noqa: E402
 
 # The tests' products are tiny: a second thread only waits for the first, for minutes where cores are busy.
 torch.set_num_threads(1)
@@ -26,6 +27,12 @@ def pretended_cuda(monkeypatch: pytest.MonkeyPatch) -> PretendedCuda:
     found = PretendedCuda()
     found.take_over(monkeypatch)
     return found
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what is shown of a run at its end."""
+    leave_out_report(monkeypatch)
 
 
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -133,6 +133,12 @@ def keep_predictions(folder: Path, labels: Sequence[int], predicted: Sequence[Se
     return RunRecord(folder)
 
 
+def leave_out_report(patch: pytest.MonkeyPatch) -> None:
+    """Let runs end without tables, pictures and kept images, which take most of the time of a tiny one."""
+    patch.setattr("bnexp.runner.run.write_report_files", lambda run: None)
+    patch.setattr("bnexp.runner.run.keep_images", lambda run, datasets: None)
+
+
 def no_batches(trials: int) -> tuple[tuple[None, ...], ...]:
     """The end of an EpochRecord: no trial is diverged, and none has seen a batch."""
     return ((None,) * trials,) * 3

@@ -30,6 +30,7 @@ def test_the_example_of_a_sensitive_trial_is_a_configuration() -> None:
     assert resolve(yaml.safe_load(block("yaml")), "sensitive.yaml").name == "sensitive"
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_comparison_of_two_groups_runs_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,8 +5,6 @@ import os
 import torch
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, RandomSampler, Subset
-from torchvision.datasets import MNIST
-from torchvision.transforms import ToTensor
 
 from benchmarks.rivals.network import network
 from benchmarks.study import Study
@@ -14,6 +12,9 @@ from benchmarks.study import Study
 
 def loaders(study: Study) -> tuple[DataLoader[tuple[torch.Tensor, ...]], DataLoader[tuple[torch.Tensor, ...]]]:
     """Return loaders of an epoch's batches, drawn with replacement, and of all training images."""
+    from torchvision.datasets import MNIST  # takes seconds, which the other benchmarks do without
+    from torchvision.transforms import ToTensor
+
     images = Subset(MNIST(os.environ["BNEXP_DATA"], transform=ToTensor()), range(len(study.labels_N)))
     return (
         DataLoader(images, study.batch_size, sampler=RandomSampler(images, replacement=True)),

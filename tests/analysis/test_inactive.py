@@ -122,6 +122,7 @@ def test_joined_runs_follow_the_same_rule(make_folder) -> None:
         assert [row.candidates for row in comparison.best] == [1, 3]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_really_trained_repetitions_are_equal_and_count_once(tmp_path: Path) -> None:
     config = experiment(
         data={"name": "digits", "train_size": 64, "val_size": 32, "test_size": 32},

@@ -1,12 +1,17 @@
 """What the command tests pass around: the result of a command, and the state of a folder."""
 
 import json
+import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pandas as pd
+import pytest
+
+from bnexp.cli.main import main
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,15 @@ class Trained:
     def table(self, name: str) -> pd.DataFrame:
         """One of its CSV files."""
         return pd.read_csv(self.path / name, keep_default_na=False, na_values=[""])
+
+
+def in_this_process(patch: pytest.MonkeyPatch, *words: object) -> int:
+    """Run `bnexp`, which is fast where torch is loaded already; return its exit code. An uncaught error is raised."""
+    patch.setattr(sys, "argv", ["bnexp", *map(str, words)])
+    patch.setattr(logging.root.manager, "disable", logging.NOTSET)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -1,9 +1,7 @@
 """Fixtures of the command tests: an empty folder, the command in this process, and one trained run."""
 
 import io
-import logging
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -11,11 +9,11 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-import bnexp.report.figures.pictures  # noqa: F401 (holds curves_figure as it is, for reports)
-from bnexp.cli.main import main
 from bnexp.report import summary
-from bnexp.report.figures import curves, frame
-from tests.cli.command import Command, Result, Trained
+from bnexp.report.figures import curves, frame, pictures
+from bnexp.report.figures.frame import figure_bytes
+from bnexp.report.html import templates
+from tests.cli.command import Command, Result, Trained, in_this_process
 from tests.helpers import torch_threads
 
 EXPERIMENT = """\
@@ -50,12 +48,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def cheap_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw no curves at the end of a run; draw reports in this process, with fonts as drawings in their PDF files.
+    """Draw no curves at the end of a run; draw reports in this process, into files that hold their kind alone.
 
-    Pictures take most of the time of a tiny run, and to fork and to cut fonts half the time of a report.
+    Pictures take most of the time of a tiny run and of its report.
     """
     monkeypatch.setattr(curves, "curves_figure", lambda *run: Figure())
     monkeypatch.setattr(summary, "side_by_side", lambda work, items, workers: map(work, items))
+    for module in (pictures, templates):
+        monkeypatch.setattr(module, "figure_bytes", lambda figure, kind: kind.encode())
+
+
+@pytest.fixture
+def whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill the files of a report, with fonts as drawings in PDF, since to cut them takes half the time."""
+    for module in (pictures, templates):
+        monkeypatch.setattr(module, "figure_bytes", figure_bytes)
     monkeypatch.setitem(frame._FILES, "pdf.fonttype", 3)
 
 
@@ -65,15 +72,6 @@ def experiment(here: Path) -> Path:
     path = here / "exp.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-def in_this_process(patch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run `bnexp`, which is fast where torch is loaded already; return its exit code. An uncaught error is raised."""
-    patch.setattr(sys, "argv", ["bnexp", *map(str, words)])
-    patch.setattr(logging.root.manager, "disable", logging.NOTSET)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

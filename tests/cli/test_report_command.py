@@ -22,6 +22,7 @@ def run(runs: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("whole_pictures")
 def test_a_runs_report_lies_in_its_folder_and_replaces_the_one_before(runs: Path, cli: Command, run: Path) -> None:
     before = set(tree(run))
     done = cli("report")

@@ -21,7 +21,7 @@ from bnexp.plan import run_name, trials
 from tests.config.raw import KEYS as RIGHT_VALUES
 from tests.config.raw import configurations
 
-EXAMPLES = 20
+EXAMPLES = 10
 """Examples of each kind in every test run."""
 MANY = 700
 """Examples of each kind among the slow tests."""

@@ -31,7 +31,7 @@ MODELS: dict[Path, type[Settings]] = {
     ROOT / "configs" / "papers" / "schema.json": PaperSettings,
 }
 """What the files that name a schema are read into."""
-FEW = 20
+FEW = 10
 """Random configurations in every test run."""
 FILES = sorted([*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("examples/**/*.yaml")])
 

@@ -24,6 +24,7 @@ def read_stripes(settings: DataSettings) -> RawImages:
     return RawImages(*RawSplit(images_NCHW, labels_N).cut(48), classes=3)
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize(
     "spec", [DatasetSpec(READER, image=(1, 3, 5), classes=3, train=48, test=12), DatasetSpec(READER)]
 )

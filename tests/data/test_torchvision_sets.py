@@ -5,15 +5,15 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torchvision.datasets
 from scipy.io import savemat
 
 from bnexp.config.data import DATASETS, DataSettings
-from bnexp.data import torchvision_sets
 from bnexp.data.catalog import DataShape, published
+from bnexp.data.raw import RawImages
 from bnexp.errors import InputError
 
 MNIST = DataSettings(name="mnist")
@@ -34,14 +34,21 @@ def raw_folder(shared_folder: Path, write_mnist: Callable[..., None], tiny: None
     return shared_folder / "MNIST" / "raw"
 
 
+def read(data: DataSettings) -> RawImages:
+    """Read a set; torchvision takes seconds to import, which workers with other tests do without."""
+    from bnexp.data import torchvision_sets
+
+    return torchvision_sets.read(data)
+
+
 def refused(data: DataSettings = MNIST) -> str:
     with pytest.raises(InputError) as caught:
-        torchvision_sets.read(data)
+        read(data)
     return str(caught.value)
 
 
 def test_real_mnist(real_mnist: str) -> None:
-    raw = torchvision_sets.read(DataSettings(name="mnist", root=real_mnist))
+    raw = read(DataSettings(name="mnist", root=real_mnist))
     assert raw.shape == published("mnist")
     assert raw.train.labels_N[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert raw.test.labels_N[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
@@ -49,7 +56,7 @@ def test_real_mnist(real_mnist: str) -> None:
 
 
 def test_mnist_files_are_read_in_their_order(raw_folder: Path) -> None:
-    raw = torchvision_sets.read(MNIST)
+    raw = read(MNIST)
     assert raw.shape == TINY
     assert raw.train.images_NCHW.tobytes() == (raw_folder / "train-images-idx3-ubyte").read_bytes()[16:]
     assert raw.test.labels_N.tolist() == [0, 1, 2]
@@ -58,9 +65,9 @@ def test_mnist_files_are_read_in_their_order(raw_folder: Path) -> None:
 def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeypatch: pytest.MonkeyPatch) -> None:
     source = DATASETS["cifar10"]
     files = [[name, None] for name in source.files[:-1]]
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "train_list", files[:5])
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "test_list", files[5:])
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "names", "md5": None})
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.train_list", files[:5])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.test_list", files[5:])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.meta", {"filename": "batches.meta", "key": "names", "md5": None})
     folder = shared_folder / source.folder
     folder.mkdir(parents=True)
     images_NP = np.random.default_rng(0).integers(0, 256, (12, 3072), dtype=np.uint8)
@@ -68,7 +75,7 @@ def test_cifar_keeps_channels_and_order(shared_folder: Path, tiny: None, monkeyp
         batch = {"data": images_NP[2 * i : 2 * i + 2], "labels": [i, 9 - i]}
         (folder / name).write_bytes(pickle.dumps(batch))
     (folder / "batches.meta").write_bytes(pickle.dumps({"names": list("abcdefghij")}))
-    raw = torchvision_sets.read(DataSettings(name="cifar10"))
+    raw = read(DataSettings(name="cifar10"))
     assert np.array_equal(raw.train.images_NCHW.reshape(10, 3072), images_NP[:10])
     assert np.array_equal(raw.test.images_NCHW.reshape(2, 3072), images_NP[10:])
     assert raw.train.labels_N.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5]
@@ -81,7 +88,7 @@ def test_kmnist_and_emnist_are_read_like_mnist_emnist_upright(
         source = DATASETS[name]
         monkeypatch.setitem(DATASETS, name, replace(source, train=50, test=3))
         write_mnist(shared_folder / source.folder, 50, 3, names, source.classes)
-        raw = torchvision_sets.read(DataSettings(name=name))
+        raw = read(DataSettings(name=name))
         assert raw.shape == DataShape((1, 28, 28), source.classes, train=50, val=0, test=3)
         assert raw.train.labels_N[-3:].tolist() == [each % source.classes for each in (47, 48, 49)]
         written = (shared_folder / source.folder / source.files[0]).read_bytes()[16:]
@@ -91,6 +98,8 @@ def test_kmnist_and_emnist_are_read_like_mnist_emnist_upright(
 
 
 def test_svhn_has_0_for_the_digit_0(shared_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import SVHN
+
     source = DATASETS["svhn"]
     monkeypatch.setitem(DATASETS, "svhn", replace(source, train=4, test=2))
     images_NHWC = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
@@ -98,8 +107,8 @@ def test_svhn_has_0_for_the_digit_0(shared_folder: Path, monkeypatch: pytest.Mon
     for half, count in (("train", 4), ("test", 2)):
         content = {"X": images_NHWC[:count].transpose(1, 2, 3, 0), "y": np.array([[10], [1], [2], [3]])[:count]}
         savemat(shared_folder / f"{half}_32x32.mat", content)
-        monkeypatch.setitem(torchvision.datasets.SVHN.split_list, half, ["", f"{half}_32x32.mat", None])
-    raw = torchvision_sets.read(DataSettings(name="svhn"))
+        monkeypatch.setitem(SVHN.split_list, half, ["", f"{half}_32x32.mat", None])
+    raw = read(DataSettings(name="svhn"))
     assert np.array_equal(raw.train.images_NCHW, images_NHWC.transpose(0, 3, 1, 2))
     assert raw.train.labels_N.tolist() == [0, 1, 2, 3]
     assert raw.test.labels_N.tolist() == [0, 1]
@@ -196,22 +205,22 @@ def test_download_puts_whole_files_in_place(
 ) -> None:
     timeouts = []
 
-    def fetch(self: torchvision.datasets.MNIST) -> None:
+    def fetch(self: Any) -> None:
         if self._check_exists():
             return
         timeouts.append(socket.getdefaulttimeout())
         write_mnist(Path(self.raw_folder))
         (Path(self.raw_folder) / "train-images-idx3-ubyte.gz").write_text("the archive, of no more use")
 
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
-    assert torchvision_sets.read(MNIST).shape == TINY
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", fetch)
+    assert read(MNIST).shape == TINY
     raw_folder = shared_folder / "MNIST" / "raw"
     assert {path.name for path in raw_folder.iterdir()} == set(DATASETS["mnist"].files)
     assert list(tmp_path.iterdir()) == [tmp_path / "shared"]
     assert list(shared_folder.parent.iterdir()) == [shared_folder]
     assert timeouts == [30.0]
     assert socket.getdefaulttimeout() is None
-    torchvision_sets.read(MNIST)
+    read(MNIST)
     assert len(timeouts) == 1
 
 
@@ -221,19 +230,19 @@ def test_download_keeps_files_that_are_there(
     kept, missing = raw_folder / "train-images-idx3-ubyte", raw_folder / "t10k-labels-idx1-ubyte"
     kept.write_bytes(kept.read_bytes()[:-1] + b"\x7b")
     missing.unlink()
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", lambda self: write_mnist(Path(self.raw_folder)))
-    assert torchvision_sets.read(MNIST).train.images_NCHW.flat[-1] == 0x7B
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", lambda self: write_mnist(Path(self.raw_folder)))
+    assert read(MNIST).train.images_NCHW.flat[-1] == 0x7B
     assert missing.exists()
 
 
 def test_an_interrupted_download_leaves_nothing(
     tmp_path: Path, write_mnist: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fetch(self: torchvision.datasets.MNIST) -> None:
+    def fetch(self: Any) -> None:
         write_mnist(Path(self.raw_folder))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torchvision.datasets.MNIST, "download", fetch)
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", fetch)
     with pytest.raises(KeyboardInterrupt):
-        torchvision_sets.read(MNIST)
+        read(MNIST)
     assert list(tmp_path.iterdir()) == []

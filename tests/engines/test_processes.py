@@ -26,7 +26,6 @@ from bnexp.engines.processes import Place, ProcessPool, TrainingOn
 from bnexp.errors import BnexpError, InputError
 from bnexp.plan import TrialGroup, groups, trials
 from bnexp.records import EpochRecord, Snapshot
-from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
@@ -34,7 +33,7 @@ from bnexp.training.estimate import footprint
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress
 from bnexp.training.work import training_cost
-from tests.helpers import experiment, rates_group, torch_threads
+from tests.helpers import experiment, leave_out_report, rates_group, torch_threads
 from tests.runner.test_run import results
 
 GROUPS = 3
@@ -62,14 +61,14 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every copy and checkpoint, and leave out the pictures."""
     for share in ("HELD_SHARE", "SAVED_SHARE"):
         monkeypatch.setattr(pace, share, float("inf"))
-    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
+    leave_out_report(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     """The run in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "write_report_files", lambda record: None)
+        leave_out_report(patch)
         return run(prepare(config(), tmp_path_factory.mktemp("here"), engine(1)))
 
 

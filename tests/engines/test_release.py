@@ -10,14 +10,13 @@ import pytest
 import torch
 
 from bnexp.engines.messages import Event
-from bnexp.runner import run as runner
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.training import loop
 from bnexp.training.graphs import GraphedUpdate, cuda_graph
 from bnexp.training.group_state import GroupTrainState
 from tests.gpu.pretended_cuda import PretendedCuda
-from tests.helpers import experiment
+from tests.helpers import experiment, leave_out_report
 
 Births = list[tuple[int, int]]
 
@@ -41,7 +40,7 @@ def births(monkeypatch: pytest.MonkeyPatch, pretended_cuda: PretendedCuda) -> It
 
     monkeypatch.setattr(GroupTrainState, "__init__", built)
     monkeypatch.setattr(loop, "updater", graphed)
-    monkeypatch.setattr(runner, "write_report_files", lambda record: None)
+    leave_out_report(monkeypatch)
     gc.disable()
     yield found
     gc.enable()

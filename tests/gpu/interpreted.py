@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from bnexp.nn import fused
 from bnexp.training import group_state
-from tests.helpers import EXACT_FLOAT64, NEAR_FLOAT64, assert_close, finished, noise, small_group
+from tests.helpers import EXACT_FLOAT64, NEAR_FLOAT64, assert_close, finished, noise, pairwise, small_group
 
 NORMS: dict[str, Any] = {"none": "none"} | {at: {"kind": "batch", "placement": at} for at in ("before", "after")}
 
@@ -17,9 +17,7 @@ def gradients(y: torch.Tensor, given: list[torch.Tensor]) -> tuple[torch.Tensor,
     return torch.autograd.grad((y * noise(*y.shape, seed=9)).sum(), given)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("kind", ["relu", "sigmoid"])
+@pytest.mark.parametrize(("norm", "kind", "bias"), pairwise(NORMS, ["relu", "sigmoid"], [True, False]))
 def test_steps_and_their_gradients_are_torchs(kind: str, norm: str, bias: bool) -> None:
     x_DB = noise(3, 10).requires_grad_()
     x_DB.data[0, 0] = float("nan")  # which has to be seen, and by its own row alone

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 
 from bnexp.config.model import ModelSettings
@@ -49,9 +48,11 @@ def test_pictures_are_halved_until_a_side_is_one_pixel(
 
 @pytest.mark.parametrize(("depth", "norm"), [(11, "none"), (13, "batch"), (16, "none"), (19, "batch")])
 def test_the_convolutions_learn_as_many_numbers_as_torchvisions(depth: int, norm: str) -> None:
+    from torchvision import models  # takes seconds, which workers with other tests do without
+
     name = f"vgg{depth}" + ("_bn" if norm == "batch" else "")
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, name)(weights=None).features
+        theirs = getattr(models, name)(weights=None).features
     model = ModelSettings.model_validate({"family": "vgg", "depth": depth, "bias": True, "norm": norm})
     rows = layer_table(model, (3, 32, 32), 10)
     assert sum(row.trainable for row in rows[:-1]) == sum(theta.numel() for theta in theirs.parameters())

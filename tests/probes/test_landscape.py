@@ -46,11 +46,17 @@ def filter_norms(theta: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.full_like(row, float(row.norm())) for row in theta])
 
 
-@pytest.mark.parametrize("name", ["mlp", "mlp, norm after, dropout", "mlp, groups", "vgg, dropout"])
+FEW = {"range": [0.01, 30], "points": 4, "batches": 2}
+
+
 @pytest.mark.parametrize(
-    ("options", "factors"),
-    [({}, np.geomspace(0.5, 4, 8)), ({"range": [0.01, 30], "points": 4, "batches": 2}, np.geomspace(0.01, 30, 4))],
-    ids=["default", "chosen"],
+    ("name", "options", "factors"),
+    [
+        ("mlp", {}, np.geomspace(0.5, 4, 8)),
+        ("mlp, norm after, dropout", FEW, np.geomspace(0.01, 30, 4)),
+        ("mlp, groups", FEW, np.geomspace(0.01, 30, 4)),
+        ("vgg, dropout", FEW, np.geomspace(0.01, 30, 4)),
+    ],
 )
 def test_the_line_is_that_of_a_plain_loop(name: str, options: dict[str, object], factors: np.ndarray) -> None:
     train_state = in_training(MODELS[name])
@@ -192,7 +198,9 @@ def _differences(loss: Callable[[torch.Tensor], torch.Tensor], numbers: torch.Te
     return (found + found.T) / 2
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("group", "whiten"))) for name in TINY]
+)
 def test_sharpness_is_the_largest_eigenvalue_of_the_whole_hessian(name: str) -> None:
     train_state = tiny(TINY[name], label_smoothing=0.1)
     found = find(train_state, "sharpness")

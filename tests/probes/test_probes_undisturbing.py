@@ -88,7 +88,7 @@ WHEN: list[tuple[dict[str, Any], list[int]]] = [
 """When a probe is taken, in settings and in steps."""
 
 
-@pytest.mark.parametrize(("name", "when"), crossed(list(PROBES), WHEN, fast=5))
+@pytest.mark.parametrize(("name", "when"), crossed(list(PROBES), WHEN, fast=9))
 def test_one_probe_changes_no_bit(name: str, when: tuple[dict[str, Any], list[int]]) -> None:
     found = run(group_of("mlp"), [short(name, **when[0])])
     assert [shown(*each) for each in found] == undisturbed("mlp")

@@ -5,14 +5,12 @@ import io
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from bnexp.analysis.runs import ComparedRun, compare_run, one_by_one
-from bnexp.cli.main import main
 from bnexp.config.load import resolve
 from bnexp.config.yaml import parse
 from bnexp.plan import run_name, trials
@@ -26,7 +24,7 @@ from bnexp.store.finding import find_together
 from bnexp.store.reader import RunRecord
 from bnexp.store.tables import row_values
 from bnexp.store.writer import RunWriter
-from tests.cli.command import Command, Result
+from tests.cli.command import Command, Result, in_this_process
 from tests.helpers import crossed, experiment, no_batches
 from tests.reliability.faults import EXPERIMENT, as_nobody, fast_folder
 
@@ -81,11 +79,9 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """The command in this process; an uncaught error fails the test."""
 
     def command(*words: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["bnexp", *map(str, words)])
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Result(int(ended.value.code or 0), *capsys.readouterr())
+        code = in_this_process(monkeypatch, *words)
+        return Result(code, *capsys.readouterr())
 
     return command
 
@@ -106,7 +102,7 @@ def check_shown(runs: Path, cli: Command) -> None:
 # Names
 
 
-@pytest.mark.parametrize(("name", "damaged"), crossed(ESCAPES, [False, True], fast=4))
+@pytest.mark.parametrize(("name", "damaged"), crossed(ESCAPES, [False, True], fast=7))
 def test_the_name_of_a_folder_reaches_no_terminal_raw(runs: Path, cli: Command, name: str, damaged: bool) -> None:
     run = runs / f"{name}-00000000"
     shutil.copytree(runs / healthy(runs), run)

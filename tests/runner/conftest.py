@@ -31,9 +31,3 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take every copy and checkpoint that is asked for, whatever share of the time it takes."""
     for share in ("HELD_SHARE", "SAVED_SHARE"):
         monkeypatch.setattr(throttle, share, float("inf"))
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the pictures, which take most of the time of a tiny run."""
-    monkeypatch.setattr(runner, "write_report_files", lambda record: None)

@@ -16,7 +16,7 @@ from bnexp.runner.dry_run import overview
 from bnexp.runner.prepare import prepare
 from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
-from tests.helpers import experiment
+from tests.helpers import experiment, leave_out_report
 
 pytestmark = pytest.mark.usefixtures("without_report")
 EPOCHS, TRIED = 4, 8
@@ -46,7 +46,7 @@ def table(record: RunRecord) -> pd.DataFrame:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunRecord]:
     """An undisturbed search."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bnexp.runner.run.write_report_files", lambda record: None)
+        leave_out_report(patch)
         (search,) = searches(config())
         yield run(prepare(search, tmp_path_factory.mktemp("runs"), "cpu"))
 

@@ -20,7 +20,11 @@ from bnexp.runner.run import run
 from bnexp.store.reader import RunRecord
 from tests.helpers import experiment, made_up_data, small_group
 
-pytestmark = pytest.mark.usefixtures("without_report")
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the rest of what is made at a run's end."""
+    monkeypatch.setattr("bnexp.runner.run.write_report_files", lambda run: None)
 
 
 def digits(**changes: Any) -> ExperimentConfig:

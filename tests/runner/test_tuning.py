@@ -22,7 +22,7 @@ from bnexp.runner.prepare import Plan, prepare
 from bnexp.runner.run import run
 from bnexp.runner.tuning import resolve_tuning, run_with_tuning
 from bnexp.store.reader import RunRecord
-from tests.helpers import experiment
+from tests.helpers import experiment, leave_out_report
 
 pytestmark = pytest.mark.usefixtures("without_report")
 RATES = (1e-6, 0.5, 1e30)
@@ -60,6 +60,14 @@ def staged(config: ExperimentConfig, runs: Path, **options: bool) -> tuple[RunRe
     return found, train
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished search of `tuned()`, to be read."""
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_report(patch)
+        return run(prepare(searches(tuned())[0], tmp_path_factory.mktemp("searched"), "cpu")).path
+
+
 def test_every_arm_is_measured_with_what_it_chose_on_other_seeds(tmp_path: Path) -> None:
     found, train = staged(tuned(), tmp_path)
     first, second = train.plans
@@ -82,8 +90,8 @@ def test_the_choice_is_the_highest_mean_validation_accuracy(tmp_path: Path) -> N
     assert len(choose(config, record)) == 4
 
 
-def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
-    record = run(prepare(searches(tuned())[0], tmp_path, "cpu"))
+def test_the_test_images_choose_nothing(searched: Path) -> None:
+    record = RunRecord(searched)
     before = choose(tuned(), record)
     rng = np.random.default_rng(0)
     record.__dict__["trials"] = record.trials.assign(final_test_accuracy=rng.random(len(record.trials)))
@@ -91,10 +99,10 @@ def test_the_test_images_choose_nothing(tmp_path: Path) -> None:
 
 
 def test_the_choice_by_steps_is_the_earliest_at_the_threshold_and_who_never_gets_there_or_diverges_comes_last(
-    tmp_path: Path,
+    searched: Path,
 ) -> None:
     config = tuned(tune={"grid": {"train.lr": list(RATES)}, "seeds": 2, "by": "steps", "threshold": 0.8})
-    record = run(prepare(searches(config)[0], tmp_path, "cpu"))
+    record = RunRecord(searched)
     reached = {
         ("none", 1e-6): (None, None),
         ("none", 0.5): (10, 10),
@@ -141,8 +149,8 @@ def test_what_is_chosen_is_not_chosen_again(tmp_path: Path, monkeypatch: pytest.
     assert [plan.config.name for plan in train.plans] == ["test.tuning", "test"]
 
 
-def test_where_nothing_finished_there_is_nothing_to_choose_from(tmp_path: Path) -> None:
-    record = run(prepare(searches(tuned())[0], tmp_path, "cpu"))
+def test_where_nothing_finished_there_is_nothing_to_choose_from(searched: Path) -> None:
+    record = RunRecord(searched)
     failed = record.trials["outcome"].mask(record.trials["arm"] == "before", "failed")
     record.__dict__["trials"] = record.trials.assign(outcome=failed)
     with pytest.raises(BnexpError, match="no trial of before has finished, so there is nothing to choose from"):
@@ -177,9 +185,12 @@ def test_only_a_choice_of_every_arm_can_be_measured() -> None:
         final_config(tuned(), choices(tuned(), "before"))
 
 
-def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(tmp_path: Path) -> None:
+def test_a_run_that_was_trained_before_anything_was_chosen_is_no_run_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = prepare(default_config(tuned(seeds=1)), tmp_path, "cpu")
     plan_of_version_0_2 = dataclasses.replace(plan, config=tuned(seeds=1))
+    monkeypatch.undo()  # the report is made as ever
     with pytest.raises(InputError, match="trained before anything was chosen"):
         run(plan_of_version_0_2)  # trains, and then compares, which reads the folder
     with pytest.raises(InputError, match=r"trained before anything was chosen \(tune\)"):

@@ -156,7 +156,7 @@ FAMILIES_AND_TOKENS = FAMILIES | {
 }
 
 
-@pytest.mark.parametrize(("family", "kind"), crossed(list(FAMILIES_AND_TOKENS), ["batch", "whiten", "renorm"], fast=2))
+@pytest.mark.parametrize(("family", "kind"), crossed(list(FAMILIES_AND_TOKENS), ["batch", "whiten", "renorm"], fast=3))
 def test_slices_and_micro_batches_are_one_arithmetic_everywhere(family: str, kind: str) -> None:
     if family == "rnn" and not NORMS[kind].in_rnn:
         pytest.skip("has no such norm")

@@ -36,7 +36,10 @@ from ray.cluster_utils import Cluster
 from bnexp.engines.cluster import session as looking
 from bnexp.engines.cluster.session import ray_cluster
 
-pytestmark = pytest.mark.filterwarnings("default")  # of Ray's own, which differ from version to version
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # of Ray's own, which differ from version to version
+    pytest.mark.usefixtures("without_report"),
+]
 
 SETTINGS = {
     "health_check_period_ms": 1000,

@@ -23,7 +23,16 @@ from bnexp.nn.own.source import make
 from bnexp.nn.table import layer_table
 from bnexp.plan import groups, trials
 from bnexp.streams import SeedGenerators, TrialRandom, stream_seed
-from tests.helpers import EXACT_FLOAT64, PLAIN_FLOAT64, TOGETHER_FLOAT64, assert_close, curve, finished, made_up_data
+from tests.helpers import (
+    EXACT_FLOAT64,
+    PLAIN_FLOAT64,
+    TOGETHER_FLOAT64,
+    assert_close,
+    curve,
+    finished,
+    leave_out_report,
+    made_up_data,
+)
 from tests.nn.own import user_networks
 
 HERE = Path(user_networks.__file__)
@@ -364,6 +373,7 @@ def test_what_is_kept_and_never_read_is_no_fault() -> None:
     assert layers(config, "as_written") == [("", "KeepsToLookAt")]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_arguments_are_keys_of_grid_arms_and_overrides(tmp_path: Path) -> None:
     raw = {"grid": {"model.arguments.width": [4, 8]}, "data": {"name": "digits", "train_size": 40}}
     arms = {"small": {}, "narrow": {"model.arguments.classes": 10, "model.norm": "none"}}
@@ -405,7 +415,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> bnexp.Run:
     model = {"arguments": {"classes": 10}}
     train = {"epochs": None, "steps": 4, "precision": "fp32"}
     config = experiment("Small", model=model, arms=ARMS, train=train, data={"name": "digits", "train_size": 100})
-    return bnexp.run(config, runs=tmp_path_factory.mktemp("runs"), workers=1, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_report(patch)
+        return bnexp.run(config, runs=tmp_path_factory.mktemp("runs"), workers=1, progress=False)
 
 
 def test_a_trained_network_comes_back_as_a_module_of_its_class(run: bnexp.Run) -> None:
