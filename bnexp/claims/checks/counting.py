@@ -173,7 +173,7 @@ ROUND = 0.05
 """Seconds that each arm trains in a round, about."""
 
 
-def step_times(rounds: int = 30) -> Iterator[Finding | Measured]:
+def step_times(rounds: int = 20) -> Iterator[Finding | Measured]:
     """Yield for several networks the seconds per step without batch norm and with it, and where the time goes.
 
     They are measured in turn, so that what else the machine does falls on all alike."""
@@ -185,7 +185,9 @@ def step_times(rounds: int = 30) -> Iterator[Finding | Measured]:
         with numerics(none.settings.train, CPU), threads(train_states[0].macs, CPU):
             acts = [*map(_step, train_states), *([] if "family" in model else [_layer_alone(before)])]
             steps = _steps_of_a_round(acts[1])
-            plain, with_norm, *alone = in_turn(acts, rounds, steps)
+            # Step by step in turn, and of each round the median step: what else the machine does hits single steps.
+            seconds = in_turn(acts, rounds * steps)
+            plain, with_norm, *alone = [[median(each) for each in _rounds(one, steps)] for one in seconds]
             used = torch.get_num_threads()
         yield Measured(tuple(plain), tuple(with_norm), {"network": name})
         ratio, added = median(with_norm) / median(plain), median(with_norm) - median(plain)
@@ -193,13 +195,17 @@ def step_times(rounds: int = 30) -> Iterator[Finding | Measured]:
         yield Finding(
             name,
             f"{1e3 * median(plain):.3f} ms without BN, {1e3 * added:.3f} ms more with it{layers}: {ratio:.2f} times as "
-            f"long (medians of {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
+            f"long (medians over {rounds} rounds of {steps} steps, float32, {counted(used, 'thread')})",
         )
 
 
 def _steps_of_a_round(act: Act) -> int:
     seconds, *_ = in_turn([act], 1, 3)[0]
-    return max(2, min(30, round(ROUND / seconds)))
+    return max(5, min(30, round(ROUND / seconds)))
+
+
+def _rounds(seconds: Sequence[float], steps: int) -> list[Sequence[float]]:
+    return [seconds[start : start + steps] for start in range(0, len(seconds), steps)]
 
 
 def _group(arm: str, model: Mapping[str, Any], batch: int) -> TrialGroup:

@@ -37,10 +37,10 @@ def test_every_other_round_is_in_the_opposite_order() -> None:
     assert [len(seconds) for seconds in found] == [3, 3]
 
 
-def test_every_round_has_the_seconds_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        counting, "in_turn", lambda acts, rounds, times: [[1.0, 2.0, 2.0], [2.0, 4.0, 4.0], [0.1, 0.5, 0.5]]
-    )
+def test_every_round_has_the_median_step_of_both_arms(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Three rounds of five steps, one of which was interrupted.
+    times = [[1.0] * 4 + [9.0] + [2.0] * 10, [2.0] * 5 + [4.0] * 10, [0.1] * 5 + [0.5] * 10]
+    monkeypatch.setattr(counting, "in_turn", lambda acts, rounds, times_in_a_row=1: times)
     found = list(step_times())
     measured, told = found[::2], found[1::2]
     assert [each.where["network"] for each in measured if isinstance(each, Measured)] == list(counting.SHAPES)
