@@ -28,7 +28,7 @@ from bnexp.config.probes import Probes
 from bnexp.config.seeds import MoreSeeds, Seeds, SeedsAsWritten, SeedsUntil, split_seeds
 from bnexp.config.sweep import Point, count_points, once, points
 from bnexp.config.text import Label, Lines
-from bnexp.config.trial import Name, TrialKey, TrialSettings, Value, must_be_shared, with_changes
+from bnexp.config.trial import FolderName, Name, TrialKey, TrialSettings, Value, must_be_shared, with_changes
 from bnexp.config.tuning import Choice, Grid, TuneSettings, Values
 from bnexp.errors import InputError, nearest
 
@@ -59,7 +59,7 @@ class ExperimentConfig(TrialSettings):
     Loading what `model_dump` gives returns an equal object.
     """
 
-    name: Name
+    name: FolderName
     """Names the run folder: letters, digits and `_ . + -`. Left out, it is the name of the file."""
     question: Lines = ""
     """The question that the experiment is to answer. It heads tables and pictures."""

@@ -143,10 +143,12 @@ def placed_in(folder: Path) -> Callable[[str], str]:
 def digest(*paths: Path) -> str:
     """Return twelve digits of a hash of Python files and of the files beside them that they import.
 
+    Line ends don't count: Git writes others on Windows.
+
     Raises:
         InputError: one can't be read, or isn't Python.
     """
-    files = {path.name: path.read_bytes() for root in paths for path in code_files(root)}
+    files = {path.name: path.read_bytes().replace(b"\r\n", b"\n") for root in paths for path in code_files(root)}
     return hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:12]
 
 

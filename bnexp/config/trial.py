@@ -5,6 +5,7 @@ that stands for a number (null, auto) is that number. Trials with the same effec
 for bit where each trains alone. A setting that no rule is about always matters.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -124,12 +125,23 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def _no_device(name: str) -> str:
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)\..*", name, re.IGNORECASE):
+        device = name.partition(".")[0]
+        raise ValueError(
+            f"expected a name that Windows allows for a folder; what begins with {device}. is a device there"
+        )
+    return name
+
+
 SETTING = {"type": "string", "format": "key of a setting"}
 VALUE = {"format": "value of the setting"}
 """Stand in JSON schemas for what `schema.py` knows of each setting."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
-"""Name of an experiment, and of its folder, or of an arm."""
+"""Name of an arm."""
+FolderName = Annotated[Name, AfterValidator(_no_device)]
+"""Name of an experiment, with which the names of its run folders begin."""
 TrialKey = Annotated[str, AfterValidator(_trial_key), WithJsonSchema(SETTING)]
 """Dotted key of a setting, or of a section of them."""
 Value = Annotated[Any, BeforeValidator(_plain), WithJsonSchema(VALUE)]

@@ -125,7 +125,7 @@ def _tree(settings: DataSettings) -> Tree:
 def _digest(tree: Tree) -> str:
     with _blamed():
         lines = [
-            f"{split}\0{os.path.relpath(path, tree.root)}\0{os.path.getsize(path)}\n"
+            f"{split}\0{_with_slashes(os.path.relpath(path, tree.root))}\0{os.path.getsize(path)}\n"
             for split, found in tree.files.items()
             for path, _ in found
         ]
@@ -230,13 +230,18 @@ def _files(folder: Path, classes: Sequence[str], left_out: Counter[str]) -> list
     in_order: list[tuple[str, int]] = []
     for label, name in enumerate(classes):
         walked = os.walk(folder / name, followlinks=True)
-        paths = sorted(os.path.join(place, file) for place, _, files in walked for file in files)
+        paths = sorted((os.path.join(place, file) for place, _, files in walked for file in files), key=_with_slashes)
         images = [(path, label) for path in paths if is_image(path)]
         if not images and os.path.isdir(folder / name):
             message = f"data.root: {folder / name} holds no image that can be read"
             raise InputError(escaped(f"{message}; expected files ending in {', '.join(ENDINGS)}"))
         in_order += images
     return [in_order[index] for index in fixed_order(len(in_order))]
+
+
+def _with_slashes(path: str) -> str:
+    """Write a path as on Linux: images have one order, and a tree has one digest, on all systems."""
+    return path.replace(os.sep, "/")
 
 
 def _holds_image(path: str) -> bool:

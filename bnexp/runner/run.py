@@ -20,7 +20,7 @@ from bnexp.runner.kept_images import keep_images
 from bnexp.runner.prepare import Plan, environment
 from bnexp.runner.signals import Interrupts
 from bnexp.store.checkpoints import Checkpoints
-from bnexp.store.files import OVERRIDES, SOURCES, copy_sources, locked, make_folder, refusal
+from bnexp.store.files import OVERRIDES, SOURCES, copy_sources, locked, make_folder, refusal, set_aside
 from bnexp.store.reader import DamagedRunError, RunRecord
 from bnexp.store.reuse import merged
 from bnexp.store.writer import RunWriter
@@ -58,8 +58,7 @@ def open_run(plan: Plan) -> Iterator[RunSession]:
     """
     if plan.options.rerun and plan.path.exists():
         numbered = (plan.path.with_name(f"{plan.path.name}.{number}") for number in count(1))
-        with locked(plan.path):
-            plan.path.rename(next(to for to in numbered if not to.exists()))
+        set_aside(plan.path, next(to for to in numbered if not to.exists()))
     make_folder(plan.path / "checkpoints")
     with locked(plan.path):
         # Another process may have begun it since the plan was made.

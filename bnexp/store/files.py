@@ -87,6 +87,10 @@ def groups_of(environment: Mapping[str, Any]) -> list[list[int]]:
 
 SYNC_EVERY = 1.0
 """Seconds after which what was appended is flushed to the disk; a power failure can lose so much."""
+WINDOWS = os.name == "nt"
+"""Whether a file that somebody has open can't be replaced, nor a folder renamed with such a file in it."""
+READERS_PATIENCE = 2.0
+"""Seconds to wait there until commands that read a file have closed it."""
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -97,9 +101,21 @@ def replace(path: Path, content: str | bytes) -> None:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        _move(beside, path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _move(file: Path, to: Path) -> None:
+    until = time.monotonic() + READERS_PATIENCE
+    while True:
+        try:
+            os.replace(file, to)
+            return
+        except PermissionError:
+            if not WINDOWS or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def refusal(run: Path, error: OSError) -> BnexpError:
@@ -132,9 +148,25 @@ def remove_run(run: Path) -> None:
     if gone.exists():
         shutil.rmtree(gone)
     if run.exists():
-        with locked(run):
-            run.rename(gone)
+        set_aside(run, gone)
         shutil.rmtree(gone)
+
+
+def set_aside(run: Path, to: Path) -> None:
+    """Rename a run folder that no other process works in.
+
+    On Windows the lock, a file in it, is let go of first. A process that takes it meanwhile has it open, so that the
+    folder is not renamed under its hands.
+
+    Raises:
+        InputError: another process has it.
+        OSError: it can't be renamed.
+    """
+    with locked(run):
+        if not WINDOWS:
+            run.rename(to)
+            return
+    run.rename(to)
 
 
 def make_folder(path: Path) -> None:

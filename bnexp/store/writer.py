@@ -257,7 +257,7 @@ class RunWriter:
 
     def log(self, text: str) -> None:
         """Add lines to log.txt."""
-        with (self.path / LOG).open("a", encoding="utf-8") as file:
+        with (self.path / LOG).open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{_now()} {line}\n" for line in text.splitlines())
 
     def sync(self) -> None:

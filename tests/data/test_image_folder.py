@@ -6,7 +6,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from types import SimpleNamespace
 
 import numpy as np
@@ -56,6 +56,14 @@ def test_images_with_their_labels_in_the_fixed_order(images: Path) -> None:
     assert [tuple(image[:, 1, 2]) for image in raw.train.images_NCHW] == [values[i] for i in order]
     assert raw.train.labels_N.tolist() == [int(i >= 3) for i in order]
     assert (raw.classes, raw.val) == (2, None)
+
+
+def test_images_have_the_same_order_and_the_tree_the_same_digest_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slash of a/z counts for less than the Z of aZ, and a backslash for more."""
+    monkeypatch.setattr(os, "sep", "\\")
+    paths = [PureWindowsPath("cats", *parts) for parts in (("a", "z.png"), ("aZ.png",), ("a-1.png",))]
+    ordered = sorted(map(str, paths), key=image_folder._with_slashes)
+    assert [PureWindowsPath(path).as_posix() for path in ordered] == sorted(path.as_posix() for path in paths)
 
 
 def test_the_order_is_by_class_and_path_whatever_the_file_system_s(

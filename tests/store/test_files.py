@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bnexp.store import files
 from bnexp.store.files import AppendOnlyFile, quarantine, remove_leftovers, replace
 
 
@@ -32,6 +33,28 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
         replace(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_on_windows_a_file_is_replaced_once_its_readers_have_closed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
+) -> None:
+    refused = iter([True, True, False])
+    moved = os.replace
+
+    def in_use(file: Path, to: Path) -> None:
+        if next(refused):
+            raise PermissionError(errno.EACCES, "in use", str(file))
+        moved(file, to)
+
+    monkeypatch.setattr(os, "replace", in_use)
+    monkeypatch.setattr(files, "WINDOWS", windows)
+    if windows:
+        replace(tmp_path / "file", "new")
+        assert (tmp_path / "file").read_text() == "new"
+    else:
+        with pytest.raises(PermissionError):
+            replace(tmp_path / "file", "new")
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:

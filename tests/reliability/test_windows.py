@@ -1,0 +1,100 @@
+"""What Windows allows to be done with files, as far as Linux can play it: nothing that is open is moved or removed."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bnexp.store import files
+from bnexp.store.files import AppendOnlyFile, remove_run, replace
+from bnexp.store.reader import RunRecord
+from tests.reliability.faults import Child, Made, results, trained_again
+
+MOVING = ("os.rename", "os.remove", "os.rmdir")
+"""Audit events of what an open file hinders there; os.replace is one of os.rename."""
+FORBIDDEN = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*[<>:"\\|?*\x00-\x1f].*|.*[. ]', re.IGNORECASE)
+"""Names of files and folders that Windows doesn't take."""
+
+
+def as_on_windows(folder: Path) -> None:
+    """From here on, refuse in this process what Windows refuses below a folder; for a process that soon ends."""
+    busy = False
+
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal busy
+        if busy or event not in ("open", "os.mkdir", *MOVING) or isinstance(arguments[0], int):
+            return
+        busy = True  # looking opens files, too
+        try:
+            for path in map(os.path.abspath, arguments[: 2 if event == "os.rename" else 1]):
+                if path.startswith(f"{folder}/"):
+                    _refuse(path, folder, moving=event in MOVING)
+        finally:
+            busy = False
+
+    sys.addaudithook(look)
+
+
+def _refuse(path: str, folder: Path, *, moving: bool) -> None:
+    if any(map(FORBIDDEN.fullmatch, Path(path).relative_to(folder).parts)):
+        raise OSError(22, "no name on Windows", path)
+    opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    if moving and any(each == path or each.startswith(f"{path}/") for each in opened):
+        raise PermissionError(13, "in use", path)
+
+
+def on_windows(folder: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[[], object], *, told: bool = True) -> str:
+    """Do something as on Windows; return the error that it ended with.
+
+    Args:
+        told: whether bnexp knows where it is.
+    """
+    monkeypatch.setattr(files, "WINDOWS", told)
+    monkeypatch.setattr(files, "READERS_PATIENCE", 0.1)
+
+    def there() -> None:
+        as_on_windows(folder)
+        work()
+
+    with Child(there, folder / "log") as child:
+        return "" if child.code == 0 else child.said
+
+
+@pytest.mark.usefixtures("replay")
+def test_a_run_is_continued_made_anew_and_removed(made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made.copy("unfinished", folder / "runs")
+
+    def work() -> None:
+        trained_again(run.parent)
+        trained_again(run.parent, rerun=True)
+        remove_run(run.with_name(f"{run.name}.1"))
+
+    assert not on_windows(folder, monkeypatch, work)
+    assert [path.name for path in run.parent.iterdir()] == [run.name]
+    assert results(RunRecord(run).path) == made.results
+
+
+@pytest.mark.usefixtures("replay")
+@pytest.mark.parametrize("what", ["rename", "name", "replace"])
+def test_the_stand_in_for_windows_refuses_what_windows_refuses(
+    made: Made, folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    run = made.copy("finished", folder / "runs")
+
+    def work() -> None:
+        if what == "rename":
+            trained_again(run.parent, rerun=True)
+        elif what == "name":
+            replace(folder / "aux.5", "text")
+        else:
+            opened = AppendOnlyFile(folder / "file")
+            replace(folder / "file", "text")
+            opened.close()
+
+    assert ("no name on Windows" if what == "name" else "in use") in on_windows(
+        folder, monkeypatch, work, told=what != "rename"
+    )
