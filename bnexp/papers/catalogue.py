@@ -47,13 +47,15 @@ Accuracies = Annotated[
 
 
 class PublishedSettings(Settings):
-    """Numbers that were published for one setting."""
+    """What was published for one setting: accuracies, or only which arms are ahead of others."""
 
     metric: Metric
     """The images that the accuracy is of; best_val_accuracy is the highest during training."""
-    values: Annotated[dict[Name, Accuracies], Field(min_length=1)]
+    values: dict[Name, Accuracies] = Field(default={})
     """By arm: a fraction, or a list where several runs were published. The first arm is the one that others are
     compared with."""
+    ahead: Annotated[tuple[Name, ...], AfterValidator(once)] = ()
+    """In place of numbers: arms, each of which is said to be ahead of the next one."""
     where: dict[TrialKey, Value] = Field(default={})
     """The grid point: a value for each swept setting."""
     step: Count | None = None
@@ -64,10 +66,17 @@ class PublishedSettings(Settings):
     """Told from memory: marked with †, and not compared."""
 
     @model_validator(mode="after")
-    def _best_is_over_all_steps(self) -> Self:
+    def _goes_together(self) -> Self:
         if self.metric == "best_val_accuracy" and self.step is not None:
             raise ValueError("step: best_val_accuracy is the highest of all steps; leave it out")
+        if bool(self.values) == bool(self.ahead) or len(self.ahead) == 1:
+            raise ValueError("expected either values, for one arm or more, or ahead, a list of two arms or more")
         return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that something is said of."""
+        return self.ahead or tuple(self.values)
 
 
 class PaperSettings(EntrySettings):
@@ -153,7 +162,7 @@ def load_paper(path: Path, overrides: Sequence[str] = ()) -> Paper:
 
 def _misfits(published: PublishedSettings, experiment: ExperimentConfig) -> Iterator[tuple[str, str]]:
     """Yield each part of published numbers that the experiment doesn't have: its place, and the problem."""
-    yield from unknown_arms({f"values.{arm}": arm for arm in published.values}, experiment)
+    yield from unknown_arms(_named(published), experiment)
     wrong = list(not_swept({f"where.{key}": (key, [value]) for key, value in published.where.items()}, experiment))
     yield from wrong
     if open_keys := [key for key in experiment.swept if key not in published.where]:
@@ -162,9 +171,14 @@ def _misfits(published: PublishedSettings, experiment: ExperimentConfig) -> Iter
         yield "step", f"{published.step} is not recorded; add it to train.record_at"
 
 
+def _named(published: PublishedSettings) -> dict[str, str]:
+    """Return the arms by where they are named."""
+    return {f"values.{arm}" if published.values else f"ahead.{n}": arm for n, arm in enumerate(published.arms)}
+
+
 def _is_recorded(step: int, published: PublishedSettings, experiment: ExperimentConfig) -> bool:
     """Tell whether a step is recorded, or lies beyond the training; the last step of an epoch only the data tell."""
-    arms = [arm for arm in published.values if arm in experiment.arms]
+    arms = [arm for arm in published.arms if arm in experiment.arms]
     trainings = [experiment.settings(arm, published.where).train for arm in arms]
     return all(
         train.steps is None or train.record_at == "epoch" or step >= train.steps or step in train.record_at

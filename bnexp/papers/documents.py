@@ -32,10 +32,10 @@ The rule was written down before the runs:
   a disagreement from 19 runs on; with fewer it may be luck.
 - **Differences** between two arms are compared in every setting, by their sign: it agrees if our 95 % interval of the
   mean difference, over pairs of the same seed, lies on the published side of 0. If the interval holds 0, our runs can't
-  tell.
+  tell. Of some papers only which arm is ahead was found, and no number: "above 0".
 - **The order** of the differences over four or more settings agrees if Kendall's τ is positive with p < 0.05.
 
-Numbers marked † are from memory; they are shown, and not compared.
+What is marked † is from memory; it is shown, and not compared.
 """
 
 
@@ -60,6 +60,8 @@ def arm_cell(result: Result, row: Row) -> Cell:
 
 def published_text(row: Row) -> str:
     """Write the published numbers; † marks what is from memory."""
+    if not row.published:
+        return MISSING if row.baseline is None else "above 0" + "†" * row.unverified
     exact = row.baseline is None  # what was computed from published numbers has as many digits as ours
     texts = [f"{value:g}" if exact else metric_text(row.metric, value, sign=True) for value in row.published]
     return ", ".join(texts) + "†" * row.unverified

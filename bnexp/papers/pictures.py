@@ -23,7 +23,9 @@ def paper_figure(result: Result) -> Figure | None:
         title=result.paper.settings.title,
         caption=join_caption(
             f"{len(rows[0].ours)} runs for each line",
-            "pale crosses: published in another setting" if not all(row.same_setting for row in rows) else "",
+            "pale crosses: published in another setting"
+            if any(row.published and not row.same_setting for row in rows)
+            else "",
         ),
         handles=[
             Line2D([], [], color="black", marker="x", ms=6, mew=1.6, lw=0, label="published"),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -41,7 +42,8 @@ class Row:
     """After which it was measured; None: the last one."""
     arm: str
     published: tuple[float, ...]
-    """One number for each published run; for a difference, that of the means."""
+    """One number for each published run; for a difference, that of the means. Empty where only the order of the arms
+    was published; then the difference is above 0."""
     unverified: bool
     source: str
     """Where the numbers are from, if not from the source of the paper."""
@@ -125,7 +127,7 @@ def _rows(published: PublishedSettings, study: Study | None, *, same: bool) -> I
         Row, published.where, published.metric, published.step, unverified=published.unverified, source=published.source
     )
     if study is None:
-        yield from (row(arm=arm, published=values) for arm, values in published.values.items())
+        yield from (row(arm=arm, published=published.values.get(arm, ())) for arm in published.arms)
         return
     found, at = _accuracies(study, published)
     row = partial(row, at=at, same_setting=same and at in (None, published.step))
@@ -136,7 +138,8 @@ def _rows(published: PublishedSettings, study: Study | None, *, same: bool) -> I
 def _arm_rows(
     row: Callable[..., Row], published: PublishedSettings, found: pd.DataFrame, at_chance: float | None
 ) -> Iterator[Row]:
-    for arm, values in published.values.items():
+    for arm in published.arms:
+        values = published.values.get(arm, ())
         ours = tuple(found.loc[found["arm"] == arm, "value"])
         learned = alike(ours, at_chance, stuck=False)
         made = row(
@@ -156,15 +159,23 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _difference_rows(row: Callable[..., Row], published: PublishedSettings, found: pd.DataFrame) -> Iterator[Row]:
-    (baseline, theirs), *others = published.values.items()
-    by_seed = found.pivot(index="seed", columns="arm", values="value").reindex(columns=list(published.values))
-    for arm, values in others:
+    by_seed = found.pivot(index="seed", columns="arm", values="value").reindex(columns=list(published.arms))
+    for arm, baseline, change in _published_differences(published):
         both = by_seed[[arm, baseline]].dropna()
         ours = tuple(differences(both[arm].to_numpy(), both[baseline].to_numpy()))
-        change = fmean(values) - fmean(theirs)
-        agreements = () if published.unverified else (sign_agreement(change, ours),)
+        agreements = () if published.unverified else (sign_agreement(1.0 if change is None else change, ours),)
+        numbers = () if change is None else (change,)
         interval = mean_interval(ours)
-        yield row(arm=arm, baseline=baseline, published=(change,), ours=ours, interval=interval, agreements=agreements)
+        yield row(arm=arm, baseline=baseline, published=numbers, ours=ours, interval=interval, agreements=agreements)
+
+
+def _published_differences(published: PublishedSettings) -> Iterator[tuple[str, str, float | None]]:
+    """Yield pairs of an arm and the one that it is compared with, and their difference; None: above 0."""
+    for arm, behind in pairwise(published.ahead):
+        yield arm, behind, None
+    for arm in published.arms[1:] if published.values else ():
+        baseline = published.arms[0]
+        yield arm, baseline, fmean(published.values[arm]) - fmean(published.values[baseline])
 
 
 def _accuracies(study: Study, published: PublishedSettings) -> tuple[pd.DataFrame, int | None]:
@@ -188,7 +199,7 @@ def _orders(rows: Sequence[Row]) -> Iterator[Order]:
     """Yield the order of the differences of each metric, step and pair of arms."""
     kinds: dict[tuple[Metric, int | None, str, str], list[Row]] = {}
     for row in rows:
-        if row.baseline is not None and row.agreements and row.interval.mean is not None:
+        if row.baseline is not None and row.agreements and row.published and row.interval.mean is not None:
             kinds.setdefault((row.metric, row.step, row.arm, row.baseline), []).append(row)
     for (metric, step, arm, baseline), some in kinds.items():
         means = [row.interval.mean or 0.0 for row in some]

@@ -11,7 +11,7 @@ from bnexp.claims.runs import run_entries
 from bnexp.papers import results as module
 from bnexp.papers.agreement import Agreement
 from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
-from bnexp.papers.documents import document, paper_table, papers_page, results_json
+from bnexp.papers.documents import document, paper_table, papers_page, published_text, results_json
 from bnexp.papers.pictures import paper_figure
 from bnexp.papers.results import Result, Row, results
 from tests.claims.made_up import a_study, by_seed
@@ -55,6 +55,21 @@ def test_in_another_setting_only_signs_are_compared() -> None:
 def test_what_is_from_memory_is_not_compared() -> None:
     found = rows(*TRIALS, where={"train.lr": 1}, values={"none": 0.51, "before": 0.73}, unverified=True)
     assert [row.agreements for row in found] == [(), (), ()]
+
+
+def test_where_only_an_order_was_published_each_arm_is_compared_with_the_next() -> None:
+    trials = [*by_seed("a", [0.9, 0.91]), *by_seed("b", [0.7, 0.7]), *by_seed("c", [0.8, 0.79])]
+    *arms, a_b, b_c = rows(*trials, same=False, ahead=["a", "b", "c"])
+    assert [(row.arm, row.published, row.agreements) for row in arms] == [(arm, (), ()) for arm in "abc"]
+    assert [(row.arm, row.baseline, row.agreements) for row in (a_b, b_c)] == [
+        ("a", "b", ("yes",)),
+        ("b", "c", ("no",)),
+    ]
+    assert [published_text(row) for row in (arms[0], a_b, replace(a_b, unverified=True))] == [
+        "-",
+        "above 0",
+        "above 0†",
+    ]
 
 
 CURVES = [{"arm": arm, "seed": seed, "curve": [0.1, 0.4, 0.6]} for arm in ("none", "before") for seed in (0, 1)]
