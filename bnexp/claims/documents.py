@@ -23,6 +23,7 @@ from bnexp.claims.rows import (
 )
 from bnexp.claims.tables import claims_table, evidence_tables, not_run, verdicts_table
 from bnexp.claims.verdicts import VerdictLabel, together
+from bnexp.claims.words import answer, legend
 from bnexp.config.experiment import ExperimentConfig, default_config
 from bnexp.config.keys import below, leaves
 from bnexp.config.source import NetworkSource
@@ -65,10 +66,9 @@ def document(
     """
     parts = [
         "# What is claimed about batch normalization, and what was found",
-        f"Made by `bnexp claims run --tier {tier}` and `{command}`. A verdict holds for the setting under it, and no "
-        "other. (S0) to (S4) are the study notes that a claim comes from.",
-        environments_text(_studies(found)),
+        f"Made by `bnexp claims run --tier {tier}` and `{command}`. {environments_text(_studies(found))}",
         to_markdown(verdicts_table({tier: found} | dict(others or {}))),
+        legend(),
     ]
     drawn = dict[str, Figure]()
     if overview := verdicts_figure(found):
@@ -92,14 +92,17 @@ def _section(item: Mapping[str, Any]) -> Iterator[str]:
     settings = item["settings"]
     yield f"## {item['id']}"
     yield f"> {settings.claim.strip()} ({', '.join(settings.notes)})"
-    wrong = "" if settings.as_worded else "This is wrong as worded. "
+    wrong = "" if settings.as_worded else "The notes are wrong as worded. "
     if settings.tested:
-        yield f"{wrong}Tested: {settings.tested.strip()}"
-    yield f"**{item['word']}.** {item['sentence']}"
+        yield f"**What was done.** {wrong}{settings.tested.strip()}"
+    yield f"**Answer: {item['word']}.** {item['answer']}"
     if item["figure"]:
         yield f"![{item['id']}]({PICTURES}/{item['id']}.png)"
+    yield f"**In numbers.** {item['sentence']}"
     yield from map(to_markdown, item["tables"])
-    yield "\n".join(f"- {line}" for line in item["surprises"])
+    if item["surprises"]:
+        yield "**Limits.** Look closer where BN loses, or where regimes disagree:"
+        yield "\n".join(f"- {line}" for line in item["surprises"])
     if settings.expect:
         yield f"Expected before the run: {settings.expect.strip()}"
     facts = {
@@ -152,7 +155,7 @@ def _page_item(evidence: Evidence, tier: str) -> Item:
         said=said,
         word=item["word"],
         colour=item["kind"],
-        found=item["sentence"],
+        found=f"{item['answer']} {item['sentence']}",
         command=try_it(evidence.claim, tier),
         discuss=settings.discuss,
         figure=item["figure"],
@@ -183,6 +186,7 @@ def _item(evidence: Evidence) -> dict[str, Any]:
         "settings": evidence.claim.settings,
         "word": rows_of(evidence)[0].verdict,
         "kind": KINDS[evidence.label] if evidence.label else "none",
+        "answer": answer(evidence),
         "sentence": verdict_sentence(evidence),
         "surprises": surprises(evidence),
         "setting": setting_text(evidence.experiment) if evidence.experiment else "",

@@ -56,16 +56,12 @@ def _contradicted(found: Sequence[Evidence]) -> Iterator[str]:
 
 
 def verdicts_table(tiers: Mapping[str, Sequence[Evidence]]) -> Table:
-    """Return the verdicts, a column for each tier, and what was tested; every claim links to its section."""
+    """Return the verdicts, a column for each tier; every claim, in its own words, links to its section."""
     lines = [
-        (
-            f"[{each[0].claim.id}](#{each[0].claim.id})",
-            *map(headline, each),
-            " ".join((each[0].claim.settings.tested or each[0].claim.settings.claim).split()),
-        )
+        (f"[{' '.join(each[0].claim.settings.claim.split())}](#{each[0].claim.id})", *map(headline, each))
         for each in zip(*tiers.values(), strict=True)
     ]
-    return plain_table(("claim", *(f"{tier} tier" for tier in tiers), "what was tested"), lines)
+    return plain_table(("claim", *(f"{tier} tier" for tier in tiers)), lines)
 
 
 def evidence_tables(evidence: Evidence) -> list[Table]:

@@ -56,9 +56,14 @@ def test_the_document_says_what_was_expected_before_and_the_setting() -> None:
     report = from_data(judged(LOW, HIGH), expect="It may lose.", tested="The mean.")
     text = document([report], "small", "bnexp claims show --docs x")["claims.md"].decode()
     assert "\n\nExpected before the run: It may lose.\n\n" in text
-    assert "Made by `bnexp claims run --tier small` and `bnexp claims show --docs x`. A verdict" in text
+    assert "Made by `bnexp claims run --tier small` and `bnexp claims show --docs x`." in text
     assert "- Setting: data: mnist; model: family mlp, depth 10, width 100" in text
-    assert "| [made_up](#made_up) | SUPPORTED | The mean. |" in text
+    assert "| [So it is.](#made_up) | SUPPORTED |" in text
+    assert "- **EQUIVALENT**: it makes no difference that matters" in text
+    assert "- **S2**: notes on *Deep Learning from Scratch*" in text
+    parts = ("> So it is. (S0)", "**What was done.** The mean.", "**Answer: SUPPORTED.** The data agree", "![made_up]",
+             "**In numbers.** Made up: +0.2")  # fmt: skip
+    assert sorted(parts, key=text.index) == list(parts)
     assert "\n\n\n" not in text
 
 
