@@ -284,7 +284,8 @@ def test_for_scripts_numbers_are_numbers(runs: Path, claims: dict[str, Claim]) -
     found = rows_json(told(runs, claims["helps"]))
     assert found[0]["decides"] is True
     assert found[0]["margin"] == 0.05
-    assert found[0]["choices"][0] == {"arm": "none", "point": {}, "key": "train.lr", "value": 0.5, "at_edge": False}
+    chosen = {"arm": "none", "point": {}, "key": "train.lr", "value": 0.5, "at_edge": False, "study": 0}
+    assert found[0]["choices"][0] == chosen
     assert found[0]["change"][0] == pytest.approx(found[0]["treated"][0] - found[0]["baseline"][0])
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
