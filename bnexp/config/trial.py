@@ -125,11 +125,15 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+DEVICE = r"^([Cc][Oo][Nn]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|([Cc][Oo][Mm]|[Ll][Pp][Tt])[0-9])\."
+"""Begins names that Windows takes for a device; written so that JSON schemas can use it."""
+
+
 def _no_device(name: str) -> str:
-    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)\..*", name, re.IGNORECASE):
-        device = name.partition(".")[0]
+    if re.match(DEVICE, name):
+        first = name.partition(".")[0]
         raise ValueError(
-            f"expected a name that Windows allows for a folder; what begins with {device}. is a device there"
+            f"expected a name that Windows allows for a folder; what begins with {first}. is a device there"
         )
     return name
 
@@ -140,7 +144,7 @@ VALUE = {"format": "value of the setting"}
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=100)]
 """Name of an arm."""
-FolderName = Annotated[Name, AfterValidator(_no_device)]
+FolderName = Annotated[Name, AfterValidator(_no_device), Field(json_schema_extra={"not": {"pattern": DEVICE}})]
 """Name of an experiment, with which the names of its run folders begin."""
 TrialKey = Annotated[str, AfterValidator(_trial_key), WithJsonSchema(SETTING)]
 """Dotted key of a setting, or of a section of them."""
