@@ -14,6 +14,7 @@ from benchmarks import (
     convolutions,
     halving,
     kernels,
+    large,
     own_networks,
     probes,
     processes,
@@ -38,12 +39,13 @@ ON_CPU: dict[str, Callable[[], str]] = {
     "Listening to a cluster": lambda: _cluster(),
 }
 COUNTED: dict[str, Callable[[], str]] = {
+    "Large studies": large.run,
     "Kernels on a GPU, counted without one": kernels.run,
     "False verdicts on tuned arms": tuning.run,
     "False verdicts in real studies": tuning.run_real,
 }
-"""What times nothing, and needs no data but what comes with bnexp."""
-ON_REQUEST = ("Listening to a cluster", "Successive halving", "False verdicts in real studies")
+"""What needs no data but what comes with bnexp."""
+ON_REQUEST = ("Listening to a cluster", "Successive halving", "False verdicts in real studies", "Large studies")
 """What needs Ray, or minutes: run only where a word asks for it."""
 
 

@@ -129,7 +129,8 @@ def _curve(
     cell: pd.DataFrame, arm: str, wide: pd.DataFrame, steps: pd.DataFrame, times: pd.DataFrame | None
 ) -> ArmCurve | None:
     """Return the curve of a grid point's trials of one arm; None without a record."""
-    table = wide[wide.index.isin(cell["trial"])].dropna(axis="columns", how="all")
+    rows = wide.index.get_indexer(pd.Index(cell["trial"]))
+    table = wide.iloc[np.sort(rows[rows >= 0])].dropna(axis="columns", how="all")
     if table.empty:
         return None
     x = table.columns.to_numpy() if times is None else _elapsed(times.loc[table.index, table.columns])
@@ -139,7 +140,8 @@ def _curve(
         _cross(since[trial], x, steps.loc[trial, table.columns].to_numpy(), diverged.loc[trial].to_numpy())
         for trial in diverged.index
     ]
-    table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
+    if len(diverged):
+        table = pd.concat([table.drop(diverged.index), diverged.ffill(axis="columns")])
     return ArmCurve(
         arm=arm,
         x=x,

@@ -1,6 +1,7 @@
 """The numbers that the page's charts are drawn from, as lists and dictionaries for JSON."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ FEWEST_RECORDS = 20
 NUMBERS = 200_000
 """Numbers that all curves may take together, as long as FEWEST_RECORDS are kept: about 1.5 MB of the page."""
 DIGITS = 4
+TRIALS = 2000
+"""Trials with a point and a row at most, evenly spaced."""
 DIFFERENCES = 60
 """Grid points in the chart of differences at most, evenly spaced; the table has all."""
 MEASURES = ("test_accuracy", "val_accuracy", "train_accuracy", "test_loss", "val_loss", "train_loss")
@@ -132,6 +135,11 @@ def _note(panels: Sequence[Panels], kept: int) -> str:
 # Trials and differences.
 
 
+def shown_trials(study: Study) -> pd.DataFrame:
+    """Return the trials that the page shows one by one: all, or TRIALS of them, evenly spaced with first and last."""
+    return study.trials.iloc[evenly(len(study.trials), TRIALS)]
+
+
 def _axis(key: str, points: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
     """Return a swept setting as an axis: the value at every grid point, or its place among the values' names."""
     values, name = [point[key] for point in points], short_keys(keys)[key]
@@ -143,10 +151,11 @@ def _axis(key: str, points: Sequence[dict[str, Any]], keys: Sequence[str]) -> di
 
 def _trials(study: Study, metric: str) -> dict[str, list[Any]]:
     """Return a list per column, over the trials that ended with a value."""
-    frame = study.trials.assign(
-        point=point_numbers(study.trials, study.grid_keys),
-        value=pd.to_numeric(study.trials[metric]).map(rounded),
-        diverged=study.trials["outcome"] == "diverged",
+    numbered = replace(study, trials=study.trials.assign(point=point_numbers(study.trials, study.grid_keys)))
+    frame = shown_trials(numbered)
+    frame = frame.assign(
+        value=pd.to_numeric(frame[metric]).map(rounded),
+        diverged=frame["outcome"] == "diverged",
     )
     shown = frame["outcome"].isin(FINISHED) & frame["value"].notna() & frame["arm"].isin(study.arms)
     frame = frame[shown].assign(arm=lambda these: these["arm"].map(study.arms.index))

@@ -26,7 +26,7 @@ from bnexp.report.figures.ladder import ladder_figure
 from bnexp.report.figures.misclassified import misclassified_figure
 from bnexp.report.figures.pictures import probe_figures
 from bnexp.report.figures.tuning_curve import tuning_figure
-from bnexp.report.html.charts import chart_data
+from bnexp.report.html.charts import chart_data, shown_trials
 from bnexp.report.html.templates import asset, script_json, svg_uri, template
 from bnexp.report.html.verdict import verdict
 from bnexp.report.misclassified import images_table, shown_table
@@ -186,8 +186,9 @@ NUMBERS = (*METRICS, "highest_batch_loss")
 
 
 def trials_table(study: Study) -> Table:
-    """Return a row per trial, under the id that the points of the charts lead to."""
-    trials = study.trials.assign(id=[f"trial-{trial}" for trial in study.trials["trial"]])
+    """Return a row per trial, under the id that the points of the charts lead to; see shown_trials."""
+    trials = shown_trials(study)
+    trials = trials.assign(id=[f"trial-{trial}" for trial in trials["trial"]])
     known = trials.astype(object).where(trials.notna(), None)
     records = [SimpleNamespace(**{str(name): value for name, value in row.items()}) for row in known.to_dict("records")]
     columns: list[Column[Any]] = [
@@ -200,8 +201,10 @@ def trials_table(study: Study) -> Table:
         *(column(words(name), [name], partial(estimate, name)) for name in NUMBERS if name in trials),
         column("seconds", ["seconds"], number),
     ]
-    notes = ("Points of the charts lead to these rows.",)
-    return Table(tuple(columns), records, counted(len(records), "trial"), notes, name="trials").known()
+    notes = ["Points of the charts lead to these rows."]
+    if len(trials) < len(study.trials):
+        notes.append(f"Of {len(study.trials)} trials, evenly spaced; trials.csv has all.")
+    return Table(tuple(columns), records, counted(len(records), "trial"), tuple(notes), name="trials").known()
 
 
 def _outcome(trial: Any) -> str:

@@ -499,3 +499,12 @@ def test_a_page_of_an_unfinished_run_says_so_and_reads_itself_again_where_it_is_
     assert "This page reads itself again every 10 seconds." in followed
     assert 'http-equiv="refresh"' not in page_of(made)
     assert "Not finished" not in page_of(study())
+
+
+def test_of_very_many_trials_the_page_shows_some_with_a_row_and_a_point_each() -> None:
+    made = study(seeds=1500)
+    table, points = trials_table(made), chart_data(made, compared(study()))["trials"]
+    assert table.title == "2000 trials"
+    assert table.notes[-1] == "Of 3000 trials, evenly spaced; trials.csv has all."
+    assert [f"trial-{trial}" for trial in points["trial"]] == [record.id for record in table.records]
+    assert (points["trial"][0], points["trial"][-1]) == (0, 2999)
