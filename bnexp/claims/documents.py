@@ -98,7 +98,8 @@ def _section(item: Mapping[str, Any]) -> Iterator[str]:
     yield f"**Answer: {item['word']}.** {item['answer']}"
     if item["figure"]:
         yield f"![{item['id']}]({PICTURES}/{item['id']}.png)"
-    yield f"**In numbers.** {item['sentence']}"
+    if item["tables"]:
+        yield f"**In numbers.** {item['sentence']}"
     yield from map(to_markdown, item["tables"])
     if item["surprises"]:
         yield "**Limits.** Look closer where BN loses, or where regimes disagree:"

@@ -27,6 +27,8 @@ _HEIGHT, _NAME = 3.1, 0.9
 """Inches: the drawing, the name of an arm."""
 _BESIDE = 2.5
 """How far to the right the columns of the other regime stand."""
+_ABREAST = 4
+"""With more rows than this the arms stand above the changes, and not beside them."""
 _CALM = 30
 """The other regime is left out where its values reach so many times further than those that decide."""
 _JITTER = 0.12
@@ -89,9 +91,12 @@ def pairs_figure(evidence: Evidence) -> Figure | None:
             Line2D([], [], color="black", lw=1, ls="dotted", label="the margin"),
         ],
         width=WIDE,
-        height=_HEIGHT,
+        height=2 * _HEIGHT if len(sides) > _ABREAST else _HEIGHT,
     )
-    left, right = body.subplots(1, 2, width_ratios=(len(sides) + 0.6, len(sides) + 0.4))
+    if len(sides) > _ABREAST:
+        left, right = body.subplots(2, 1)
+    else:
+        left, right = body.subplots(1, 2, width_ratios=(len(sides) + 0.6, len(sides) + 0.4))
     _style_arms(left, sides)
     _style_changes(right, sides)
     for side in sides:

@@ -120,8 +120,9 @@ COLUMNS: tuple[Column[Row], ...] = (
     Column(
         "Δ [interval]",
         lambda row: change_cell(row.change, row.ratio),
-        legend="Δ: mean and 95 % t interval over n pairs, each of a seed or of a tuning with its seeds; a number above "
-        "0 agrees with the claim, a ratio (×) above 1; margin: the least Δ that counts, written down before the runs",
+        legend="Δ: mean and 95 % interval over n pairs, each of a seed or of a tuning with its seeds; a number above 0 "
+        "agrees with the claim, a ratio (×) above 1; margin: the least Δ that counts, written down before the runs; "
+        "look: a claim that is INCONCLUSIVE looks again with more pairs, and its interval is valid over all looks",
     ),
     Column("margin", lambda row: margin_text(row.margin, row.ratio)),
     Column("d_z", lambda row: number(row.effect, ".2f")),
@@ -146,8 +147,8 @@ COLUMNS: tuple[Column[Row], ...] = (
         kind="text",
         legend="verdict: SUPPORTED, the interval is above 0 and its mean at least the margin; OPPOSITE, the same in "
         "the other direction; EQUIVALENT, the whole interval is within the margin, on both sides of 0; TOO SMALL, it "
-        "is on one side of 0 but its mean within the margin; INCONCLUSIVE, else. It holds for the setting that was "
-        "tested, and no other",
+        "is on one side of 0 but its mean within the margin; INCONCLUSIVE, else; "
+        "DEPENDS, not the same in all its rows. It holds for the setting that was tested, and no other",
     ),
     _listed("published", "published", sign="; ", legend="published: † from memory of the paper, unverified"),
 )

@@ -97,6 +97,18 @@ def test_rows_that_decide_stand_side_by_side_with_what_they_are_of() -> None:
     assert {"made_up, sigmoid", "made_up, relu"} <= set(words(overview))
 
 
+def test_many_rows_that_decide_have_room() -> None:
+    of = measure(label="test accuracy", each=["model.family", "model.activation"])
+    places = [
+        {"model.family": family, "model.activation": activation}
+        for family in ("mlp", "vgg")
+        for activation in ("relu", "tanh", "sigmoid", "elu")
+    ]
+    figure, left, _ = drawn(from_data(*(judged(BASELINE, TREATED, of=of, point=place) for place in places)))
+    assert len(dots(left)) == 8 * 6
+    assert faults(figure) == []
+
+
 def test_bounds_are_hollow() -> None:
     figure, left, right = drawn(from_data(judged(BASELINE, TREATED, bound=(True, False, False))))
     hollow = [line.get_ydata()[0] for line in (*left.lines, *right.lines) if line.get_markerfacecolor() == "white"]
