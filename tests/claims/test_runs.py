@@ -297,11 +297,14 @@ def test_the_cost_is_what_the_measured_trials_took(runs: Path, claims: dict[str,
 
 def test_the_document_has_every_claim_with_its_verdict_and_a_picture(runs: Path, claims: dict[str, Claim]) -> None:
     files = document(told(runs, *claims.values()), "small", "bnexp claims show --docs docs")
-    assert set(files) == {"claims.md", "claims/helps.png", "claims/timed.png", "claims/verdicts.png"}
+    pictures = ("holds", "fails", "timed", "helps", "verdicts")
+    assert set(files) == {"claims.md", *(f"claims/{name}.png" for name in pictures)}
     text = files["claims.md"].decode()
     assert all(f"\n## {name}\n" in text for name in claims)
-    assert "**SUPPORTED.** Test accuracy: +" in text
-    assert "**FAILS.** 1 test; one and one: 3." in text
-    assert "**not run.**" in text
+    assert "**Answer: SUPPORTED.** " in text
+    assert "**In numbers.** Test accuracy: +" in text
+    assert "**Answer: FAILS.** " in text
+    assert "**In numbers.** 1 test; one and one: 3." in text
+    assert "**Answer: not run.**" in text
     assert "bnexp claims show --docs docs" in text
     assert all(files[name].startswith(b"\x89PNG") for name in files if name.endswith("png"))
