@@ -69,9 +69,12 @@ def refuse_twice(named: Iterable[tuple[object, Hashable]]) -> None:
 
 
 EXTRAS = {
+    "mlflow": ("mlflow",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "ray": ("ray",),
     "tensorboard": ("tensorboard",),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
 }
 """Packages that bnexp works without, by the optional dependency of pyproject.toml that brings them."""
 

@@ -157,6 +157,14 @@ Follow = Annotated[
     bool, typer.Option("--follow", help="Write them again as records come, until the run has ended. Ctrl-C stops.")
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard, too.")]
+MLflow = Annotated[
+    str | None, typer.Option("--mlflow", metavar="URI", help="Hand the run over to MLflow, e.g. sqlite:///mlflow.db.")
+]
+WandB = Annotated[bool, typer.Option("--wandb", help="Hand the run over to W&B; offline with WANDB_MODE=offline.")]
+Trackio = Annotated[bool, typer.Option("--trackio", help="Hand the run over to Trackio's local database.")]
+Project = Annotated[
+    str | None, typer.Option("--project", help="Project, or MLflow's experiment. Default: the experiment's name.")
+]
 
 
 def report(
@@ -167,6 +175,10 @@ def report(
     condition: Filter = None,
     tensorboard: TensorBoard = False,
     follow: Follow = False,
+    mlflow: MLflow = None,
+    wandb: WandB = False,
+    trackio: Trackio = False,
+    project: Project = None,
     runs: Runs = DEFAULT_RUNS,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -174,6 +186,7 @@ def report(
     """Write figures and one self-contained HTML page into a run's folder, or for several runs beside them.
 
     Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
+    Trackers get a run for every trial and a summary for every arm; the same command again updates them.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
     from bnexp.analysis.tuned_runs import with_tuning
@@ -181,8 +194,13 @@ def report(
     from bnexp.report.summary import write_report
     from bnexp.store.finding import find_some, find_together
 
-    if tensorboard:
-        check_installed("tensorboard")
+    trackers = {"mlflow": mlflow, "wandb": "" if wandb else None, "trackio": "" if trackio else None}
+    targets = {name: target for name, target in trackers.items() if target is not None}
+    if project and not targets:
+        raise InputError("--project: goes with --mlflow, --wandb or --trackio")
+    for extra in [*(["tensorboard"] if tensorboard else []), *targets]:
+        check_installed(extra)
+    told: list[str] = []
     said: set[str] = set()
 
     def say(line: str) -> None:
@@ -201,9 +219,12 @@ def report(
             say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended; all is as far as that")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
         folder, pictures = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
-        return [*write_report(study, comparison, folder / "report.html", pictures, reload), *events]
+        written = write_report(study, comparison, folder / "report.html", pictures, reload)
+        told.extend(hand_over(run, name, target, project) for name, target in targets.items() for run in some)
+        return [*written, *events]
 
     def write(reload: int | None) -> list[Path]:
+        told.clear()
         together = find_together(runs_wanted or [], runs, say)
         return [path for paths in one_by_one(together, lambda some: pages(some, reload), say) for path in paths]
 
@@ -211,7 +232,7 @@ def report(
         if as_json:
             print_json([str(path) for path in written])
         elif not quiet:
-            print_line(plain("\n".join(map(str, written))))
+            print_line(plain("\n".join([*map(str, written), *told])))
 
     if follow:
         _write_again([run.path for run in find_some(runs_wanted or [], runs)], write, show)
@@ -240,6 +261,18 @@ def _write_again(
     for run in runs:
         ended = pulse(run).state == "ended"
         warn(f"{run.name}: {'ended' if ended else 'stopped; the same bnexp run continues it'}")
+
+
+def hand_over(run: "RunRecord", tracker: str, target: str, project: str | None) -> str:
+    """Hand a run over to a tracker, and return a sentence that says where it is.
+
+    Raises:
+        InputError: the tracker refuses, or a file of the run can't be read.
+    """
+    from bnexp.report.trackers.registry import TRACKERS
+    from bnexp.report.trackers.tracked import tracked_runs
+
+    return TRACKERS[tracker](tracked_runs(run), project or run.config.name, target)
 
 
 def write_tensorboard(run: "RunRecord") -> Path:

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from bnexp.analysis.runs import compare_run
-from bnexp.analysis.study import METRICS
 from bnexp.errors import InputError, check_installed
 from bnexp.report.style import point_texts, value_text
 from bnexp.report.summary import summary_markdown
+from bnexp.report.trackers.tracked import FINAL, moments
 from bnexp.store.reader import RunRecord
 
-FINAL = (*METRICS, "diverged_step", "highest_batch_loss", "highest_batch_loss_step")
-"""Columns of trials.csv that become the metrics of TensorBoard's HPARAMS tab."""
+CLOCKS = ("epoch", "seconds")
+"""Columns of curves.csv that are no scalars: steps and wall times say the same."""
 
 COMPARISON = "comparison"
 """Name of the comparison's text and of its sub-folder; a trial's folder always has a seed in its name."""
@@ -53,7 +53,7 @@ def write_events(run: RunRecord, folder: Path) -> int:
             settings = {key: _setting(trial[key]) for key in ("arm", "seed", *run.config.swept)}
             records, probes = (table[table["trial"] == trial["trial"]] for table in (run.curves, run.probes))
             with _writer(beside / trial_name(trial["trial"], settings), started) as writer:
-                _add_trial(writer, trial, settings, records.sort_values("step"), probes, started)
+                _add_trial(writer, trial, settings, records, probes, started)
         if run.complete:  # before, a later text would replace what a TensorBoard that is watching has read
             with _writer(beside / COMPARISON, started) as writer:
                 text = summary_markdown(compare_run(run), run.path.name, run.question)
@@ -109,15 +109,10 @@ def _add_trial(
     # Without a name of its own, every trial is a row of the table, also beside other runs with the same settings.
     start = hparams_pb(dict(settings), trial_id="", start_time_secs=started)
     writer.file_writer.add_summary(start, walltime=started)
-    measures = records.drop(columns=["trial", "epoch", "step", "seconds"]).select_dtypes("number").to_dict("records")
-    by_step: dict[int, dict[Any, float]] = dict(zip(records["step"].tolist(), measures, strict=True))
-    for step, layer, probe, value in probes[["step", "layer", "probe", "value"]].itertuples(index=False):
-        by_step.setdefault(step, {})[f"{probe}/{layer}" if layer else probe] = value
     step, now = 0, started
-    for step, values in sorted(by_step.items()):
-        # Probes may be taken between records.
-        now = started + (float(np.interp(step, records["step"], records["seconds"])) if len(records) else 0.0)
-        _add_scalars(writer, values, step, now)
+    for moment in moments(records, probes, started):
+        step, now = moment.step, moment.time
+        _add_scalars(writer, {tag: x for tag, x in moment.values.items() if tag not in CLOCKS}, step, now)
     if isinstance(trial["outcome"], str):
         _add_scalars(writer, {f"final/{name.removeprefix('final_')}": trial[name] for name in FINAL}, step, now)
         writer.file_writer.add_summary(_end(trial["outcome"], now), step, now)

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bnexp.report import summary
 from bnexp.store import following
 from tests.cli.command import Command, tree
 from tests.helpers import rewrite
+from tests.report.trackers import stand_ins
 
 NAMES = ("curves", "time", "over_lr", "differences", "ranges", "misclassified")
 PICTURES = {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
@@ -77,6 +79,46 @@ def test_without_tensorboard_nothing_is_begun(
     assert refused.code == 2
     assert refused.err == "bnexp: tensorboard is not installed: pip install '.[tensorboard]' in the clone of bnexp\n"
     assert tree(runs) == before
+
+
+TRACKERS = {"mlflow": ("--mlflow", "sqlite:///m.db"), "wandb": ("--wandb",), "trackio": ("--trackio",)}
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_without_a_trackers_package_nothing_is_begun(
+    runs: Path, cli: Command, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    before = tree(runs)
+    refused = cli("report", *TRACKERS[name])
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == f"bnexp: {name} is not installed: pip install '.[{name}]' in the clone of bnexp\n"
+    assert tree(runs) == before
+
+
+def test_a_run_is_handed_over_to_several_trackers_at_once(
+    runs: Path, cli: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = stand_ins.mlflow() | stand_ins.wandb(runs / "wandb", "offline") | stand_ins.trackio()
+    for name, module in made.items():
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(summary, "write_report", lambda *report: [run / "report.html"])
+    words = ["report", run.name, *(word for words in TRACKERS.values() for word in words)]
+    said = [
+        "sqlite:///m.db: 12 runs in experiment tiny, {} of them new or changed",
+        f"{runs}/wandb: 12 runs of project tiny; wandb sync uploads them",
+        "Trackio: 12 runs in project tiny, {} of them new or changed",
+    ]
+    assert cli(*words).out.splitlines()[-3:] == [line.format(12) for line in said]
+    assert cli(*words).out.splitlines()[-3:] == [line.format(0) for line in said]
+    assert "project mine" in cli(*words, "--project", "mine").out
+    assert cli(*words, "--json").json() == [str(run / "report.html")]
+
+
+def test_a_project_without_a_tracker_is_a_slip(runs: Path, cli: Command) -> None:
+    refused = cli("report", "--project", "mine")
+    assert (refused.code, refused.err) == (2, "bnexp: --project: goes with --mlflow, --wandb or --trackio\n")
 
 
 def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: Path) -> None:

@@ -1,0 +1,62 @@
+"""Weights & Biases: online runs that are resumed by their id, or, offline, a folder for each run."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bnexp.config.text import counted
+from bnexp.errors import InputError
+from bnexp.report.trackers.tracked import TrackedRun
+
+MOST_LETTERS = 64
+"""Letters of a tag."""
+
+
+def hand_over(runs: Iterable[TrackedRun], project: str, target: str = "") -> str:
+    """Hand tracked runs over to a project of W&B's, as its own settings say: online or offline; see HandOver.
+
+    Online, a run that is there gets the steps beyond its last one, since W&B takes no earlier ones. Offline, the
+    folder of a run takes the place of the one before.
+    """
+    import wandb
+
+    try:
+        settings = wandb.setup().settings
+        offline = settings.mode == "offline"
+        options = {"console": "off", "silent": True, "disable_git": True, "disable_code": True, "x_disable_stats": True}
+        names = []
+        for each in runs:
+            for folder in Path(settings.wandb_dir).glob(f"offline-run-*-{each.id}") if offline else ():
+                shutil.rmtree(folder)
+            _write(wandb, each, project, wandb.Settings(**options), resume=None if offline else "allow")
+            names.append(each.name)
+    except wandb.Error as error:
+        remedy = "wandb login, or WANDB_MODE=offline to write folders for wandb sync"
+        raise InputError(f"--wandb: {str(error).splitlines()[0]} ({remedy})") from error
+    if offline:
+        return f"{settings.wandb_dir}: {counted(len(names), 'run')} of project {project}; wandb sync uploads them"
+    return f"W&B: {counted(len(names), 'run')} in project {project}"
+
+
+def _write(wandb: Any, each: TrackedRun, project: str, settings: Any, resume: str | None) -> None:
+    run = wandb.init(
+        project=project,
+        id=each.id,
+        name=each.name,
+        group=each.group,
+        job_type=each.kind,
+        config=dict(each.params),
+        tags=[each.tags[name][:MOST_LETTERS] for name in ("kind", "outcome") if name in each.tags],
+        notes=each.tags.get("question"),
+        resume=resume,
+        allow_val_change=True,
+        reinit="create_new",
+        settings=settings,
+    )
+    for moment in each.moments:
+        if moment.step >= run.step:  # the one after its last
+            run.log({**moment.values, "_timestamp": moment.time}, step=moment.step)
+    last = dict(each.moments[-1].values) if each.moments else {}  # with what was measured there afterwards
+    run.summary.update(last | dict(each.finals) | dict(each.tags))
+    run.finish(exit_code=1 if each.state == "failed" else 0)
