@@ -38,7 +38,7 @@ LEAD = 2.0
 """Seconds until all groups have begun."""
 PARTS: dict[str, tuple[Any, str]] = {
     "rows of records (`RunWriter.append`)": (RunWriter, "append"),
-    "of these, cells as text (`numbers_row`)": (writer, "numbers_row"),
+    "of these, numbers as text (`record_lines`)": (writer, "record_lines"),
     "ends of trials (`RunWriter.end`)": (RunWriter, "end"),
     "final weights (`Checkpoints.finish`)": (Checkpoints, "finish"),
     "waiting for messages (`ray.wait`)": (ray, "wait"),

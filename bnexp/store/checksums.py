@@ -15,12 +15,14 @@ from csv import QUOTE_NONE
 from functools import cached_property
 from io import BytesIO
 from itertools import accumulate
+from math import nan
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
+from bnexp.records import MEASURES, EpochRecord
 from bnexp.store.files import CHECKSUMS, FORMAT_VERSION, TRIALS, check_format
 from bnexp.store.tables import Row, Value, row_values
 
@@ -36,6 +38,17 @@ def checksum(values: Sequence[Value]) -> int:
         return crc32(struct.pack(f"<{len(values)}d", *values))
     except struct.error:
         return crc32(repr(values).encode())
+
+
+def record_sums(record: EpochRecord) -> list[int]:
+    """Return the checksums of a record's rows of curves.csv, one for each trial."""
+    measures = [record.measures.get(name, nan) for name in MEASURES]
+    columns = [record.trials, record.epoch, record.step, *measures, record.lr, record.seconds]
+    values_KC = np.empty((len(record.trials), len(columns)), "<f8")
+    for column, values in enumerate(columns):
+        values_KC[:, column] = values
+    values_KC[np.isnan(values_KC)] = nan  # as it is read: there are many
+    return [crc32(row.data) for row in values_KC]
 
 
 def rows_sum(rows: Iterable[Row]) -> int:

@@ -5,7 +5,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -15,11 +14,13 @@ from bnexp.config.source import change_sources, without_folder
 from bnexp.config.yaml import to_yaml
 from bnexp.plan import Trial
 from bnexp.records import CURVE_COLUMNS, PROBE_COLUMNS, EpochRecord, Outcome, ProbeRecord
+from bnexp.store.attempt import Attempt, step_of
 from bnexp.store.checksums import (
     Entry,
     checksum_index,
     checksum_lines,
     file_entry,
+    record_sums,
     rows_sum,
     table_entries,
     trial_entry,
@@ -48,8 +49,10 @@ from bnexp.store.tables import (
     NO_STEP,
     RESULT_COLUMNS,
     Row,
+    csv_line,
     csv_text,
-    numbers_row,
+    line_cells,
+    record_lines,
     row_values,
     to_row,
     trial_columns,
@@ -60,37 +63,6 @@ Groups = Sequence[Sequence[int]]
 """Numbers of the trials that train together, group by group in the order in which they train."""
 COLUMNS = {PROBES: PROBE_COLUMNS, CURVES: CURVE_COLUMNS}
 """Columns of the tables that grow, in the order in which they are written: so no record lacks its probes."""
-
-
-@dataclass
-class _Attempt:
-    """The rows so far of a trial that is being trained."""
-
-    rows: Mapping[str, list[Row]]
-    """By table; those that it continues from included."""
-    old_until: int = NO_STEP
-    """Last step recorded by the previous attempt; its rows stay in the files until this attempt reaches that step."""
-
-    def __post_init__(self) -> None:
-        self._sums = {name: rows_sum(rows) for name, rows in self.rows.items()}
-
-    def add(self, new: Mapping[str, Sequence[Row]]) -> list[Entry]:
-        """Add a record and what was measured since the one before; return the entries for all tables."""
-        for name, rows in new.items():
-            self.rows[name].extend(rows)
-            self._sums[name] += rows_sum(rows)
-        trial = int(self.rows[CURVES][-1][0])
-        return [(name, trial, self.last_step, sum_) for name, sum_ in self._sums.items()]
-
-    @property
-    def last_step(self) -> int:
-        return int(self.rows[CURVES][-1][2]) if self.rows[CURVES] else NO_STEP
-
-    def until(self, step: int) -> "_Attempt":
-        """Return the attempt that continues from a step of this one."""
-        furthest = max(self.last_step, self.old_until)
-        rows = {name: [row for row in rows if int(row[2]) <= step] for name, rows in self.rows.items()}
-        return _Attempt(rows, furthest if furthest > step else NO_STEP)
 
 
 def _portable(config: ExperimentConfig) -> dict[str, Any]:
@@ -117,10 +89,10 @@ class RunWriter:
         self._trials = {trial.number: trial for trial in trials}
         self._columns, self._config = trial_columns(config), to_yaml(_portable(config))
         self._tables = [name for name in COLUMNS if name != PROBES or config.probes]
-        self._rows = {trial.number: trial_row(trial) for trial in trials}
+        self._lines = {trial.number: csv_line(trial_row(trial)) for trial in trials}  # of trials.csv
         self.ended: set[int] = set()
         """Numbers of the trials with an outcome."""
-        self._attempts: dict[int, _Attempt] = {}
+        self._attempts: dict[int, Attempt] = {}
         self.environment = dict(environment)
         """The content of environment.json."""
         self._files: dict[str, AppendOnlyFile] = {}
@@ -182,7 +154,7 @@ class RunWriter:
     @property
     def unfinished(self) -> list[int]:
         """Numbers of the trials without an outcome."""
-        return [number for number in self._rows if number not in self.ended]
+        return [number for number in self._lines if number not in self.ended]
 
     @property
     def groups(self) -> Groups:
@@ -197,7 +169,7 @@ class RunWriter:
 
     def reaches(self, trial: int, step: int) -> bool:
         """Return whether a trial that is being trained has its record of a step."""
-        return any(int(row[2]) == step for row in self._attempts[trial].rows[CURVES])
+        return self._attempts[trial].reaches(step)
 
     def go_back(self, steps: Mapping[int, int]) -> None:
         """Start over after the given steps of trials (-1: at the start); those that have ended are not affected.
@@ -218,23 +190,25 @@ class RunWriter:
         measured = defaultdict[int, list[Row]](list)
         for values in (row for each in probes for row in each.rows()):
             measured[int(values["trial"])].append(to_row(values[name] for name in PROBE_COLUMNS))
-        added, caught_up, entries = defaultdict[str, list[Row]](list), list[int](), list[Entry]()
-        for trial, numbers in zip(record.trials, record.rows(), strict=True):
+        added, caught_up, entries = defaultdict[str, list[str]](list), list[int](), list[Entry]()
+        for trial, line, sum_ in zip(record.trials, record_lines(record), record_sums(record), strict=True):
             if trial in self.ended:
                 continue
-            rows = {PROBES: measured[trial], CURVES: [numbers_row(numbers[name] for name in CURVE_COLUMNS)]}
-            new = {name: rows[name] for name in self._tables}
+            new: dict[str, tuple[Sequence[str], int]] = {CURVES: ([line], sum_)}
+            if PROBES in self._tables:
+                new[PROBES] = [*map(csv_line, measured[trial])], rows_sum(measured[trial])
             attempt = self._attempts[trial] = self._attempt(trial)
-            entries += attempt.add(new)
+            entries += attempt.add(trial, record.step, new)
             if attempt.old_until == NO_STEP:
-                for name in self._tables:
-                    added[name] += new[name]
+                for name, (lines, _) in new.items():
+                    added[name] += lines
             elif record.step >= attempt.old_until:
                 caught_up.append(trial)
         self._enter(entries)
-        for name, rows_ in added.items():
-            self._file(name).append(csv_text(rows_).encode())
-        if added and self._file(CURVES).due:
+        for name in self._tables:
+            if added[name]:
+                self._file(name).append(_text(added[name]).encode())
+        if added[CURVES] and self._file(CURVES).due:
             self.sync()
         self._replace_old(caught_up)
 
@@ -248,7 +222,8 @@ class RunWriter:
         for number, outcome in new.items():
             attempt = self._attempt(number)
             self._attempts.pop(number, None)
-            row = self._rows[number] = trial_row(self._trials[number], attempt.rows[CURVES], outcome)
+            row = trial_row(self._trials[number], [*map(line_cells, attempt.lines[CURVES])], outcome)
+            self._lines[number] = csv_line(row)
             entries.append(trial_entry(number, row, attempt.last_step))
         self.ended.update(new)
         self._enter(entries)
@@ -281,8 +256,8 @@ class RunWriter:
             file.close()
         self._files.clear()
 
-    def _attempt(self, trial: int) -> _Attempt:
-        return self._attempts.get(trial) or _Attempt({name: [] for name in self._tables})
+    def _attempt(self, trial: int) -> Attempt:
+        return self._attempts.get(trial) or Attempt({name: [] for name in self._tables})
 
     def _replace_old(self, trials: Iterable[int]) -> None:
         """Put the records of trials in the place of those of the attempt before, if these are still in the files."""
@@ -292,7 +267,7 @@ class RunWriter:
         tables = {}
         for name in self._tables:
             tables[name] = [row for row in self._read_rows(name) if int(row[0]) not in attempts]
-            tables[name] += [row for attempt in attempts.values() for row in attempt.rows[name]]
+            tables[name] += [line_cells(line) for attempt in attempts.values() for line in attempt.lines[name]]
         self._write_tables(tables)
         for attempt in attempts.values():
             attempt.old_until = NO_STEP
@@ -300,20 +275,20 @@ class RunWriter:
     def _begin(self, kept: Kept, *, retry_failed: bool = False) -> Self:
         """Write every file, those of the tables with what is kept."""
         rows = {name: kept.rows.get(name, ()) for name in (*self._tables, LATE_PROBES)}
-        own: dict[int, dict[str, list[Row]]] = {trial: {name: [] for name in self._tables} for trial in self._rows}
+        own: dict[int, dict[str, list[str]]] = {trial: {name: [] for name in self._tables} for trial in self._lines}
         for name in self._tables:
             for row in rows[name]:
-                own[int(row[0])][name].append(row)
-        steps = {trial: {int(row[2]) for row in each[CURVES]} for trial, each in own.items()}
-        entries = [*kept.files, *(trial_entry(trial, row, NO_STEP) for trial, row in self._rows.items())]
+                own[int(row[0])][name].append(csv_line(row))
+        steps = {trial: set(map(step_of, each[CURVES])) for trial, each in own.items()}
+        entries = [*kept.files, *(trial_entry(n, line_cells(line), NO_STEP) for n, line in self._lines.items())]
         entries += [trial_entry(n, row, max(steps.get(n, ()), default=NO_STEP)) for n, row in kept.outcomes.items()]
         for name, kept_rows in rows.items():
             entries += table_entries(name, map(row_values, kept_rows), None if name == LATE_PROBES else steps)
         for trial, row in kept.outcomes.items():
             if not (retry_failed and row[-len(RESULT_COLUMNS)] == "failed"):
-                self._rows[trial] = row
+                self._lines[trial] = csv_line(row)
                 self.ended.add(trial)
-        self._attempts = {trial: _Attempt(own[trial]) for trial in self.unfinished}
+        self._attempts = {trial: Attempt(own[trial]) for trial in self.unfinished}
         remove_leftovers(self.path)
         try:
             replace(self.path / CHECKSUMS, checksum_lines(entries))
@@ -364,12 +339,16 @@ class RunWriter:
         self._write(ENVIRONMENT, json.dumps(self.environment, indent=2) + "\n")
 
     def _write_trials(self) -> None:
-        replace(self.path / TRIALS, csv_text([self._columns, *self._rows.values()]))
+        replace(self.path / TRIALS, _text([csv_line(self._columns), *self._lines.values()]))
 
     def _write(self, name: str, content: str) -> None:
         self._enter([file_entry(name, content.encode())])
         self._file(CHECKSUMS).sync()
         replace(self.path / name, content)
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
 
 
 def write_late_probes(run: Path, rows: Sequence[Row]) -> Path:

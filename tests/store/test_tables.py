@@ -26,7 +26,7 @@ from bnexp.store.tables import (
     csv_text,
     early_stop,
     escape_cell,
-    numbers_row,
+    number_texts,
     to_row,
     trial_columns,
     trial_row,
@@ -58,7 +58,7 @@ def test_how_a_value_is_written(value: object, expected: str) -> None:
 
 @given(st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.just(np.float64(0.1)))))
 def test_numbers_are_written_faster_but_not_otherwise(numbers: list[float | None]) -> None:
-    assert numbers_row(numbers) == to_row(numbers)
+    assert number_texts(numbers) == to_row(numbers)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0"])
@@ -95,7 +95,7 @@ def records(*validation: float | None, **last: float) -> list[Row]:
         for i, value in enumerate(validation)
     ]
     found[-1] |= last
-    return [numbers_row(row[name] for name in CURVE_COLUMNS) for row in found]
+    return [to_row(row[name] for name in CURVE_COLUMNS) for row in found]
 
 
 def row_of(trial: Trial, *given: Any) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Workers that are processes of Ray: what they run, and how the driver hears of them."""
 
 import socket
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from bnexp.training.loop import Progress, train
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
+GATHER_SECONDS = 0.05
+"""What comes within so long is heard at one go: to look for messages costs the more, the more groups there are."""
 FETCH_SECONDS = 600.0
 """How long a data set may take to reach a machine."""
 BANDWIDTH = 2.5e8
@@ -111,9 +114,9 @@ class RayWorkers:
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Wait a while for messages, and yield each with the number of its job."""
         waiting: list[Any] = list(self._streams)
-        ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        if not ready:
-            ready, _ = ray.wait(waiting, num_returns=1, timeout=WAIT_SECONDS)
+        until, ready = time.monotonic() + WAIT_SECONDS, []
+        while not ready and time.monotonic() < until:
+            ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=GATHER_SECONDS)
         for stream in ready:
             number, message = self._streams[stream], _next(stream)
             if message.last:
