@@ -114,7 +114,8 @@ class RayWorkers:
     def poll(self) -> Iterator[tuple[int, Message]]:
         """Wait a while for messages, and yield each with the number of its job."""
         waiting: list[Any] = list(self._streams)
-        until, ready = time.monotonic() + WAIT_SECONDS, []
+        ready: list[Any] = []
+        until = time.monotonic() + WAIT_SECONDS
         while not ready and time.monotonic() < until:
             ready, _ = ray.wait(waiting, num_returns=len(waiting), timeout=GATHER_SECONDS)
         for stream in ready:

@@ -68,7 +68,7 @@ def tracker(request: pytest.FixtureRequest, home: Path, tmp_path: Path, monkeypa
     folder = home
     if case:
         folder = tmp_path / "wandb"
-        made = {
+        made: dict[str, Callable[[], dict[str, Any]]] = {
             "mlflow": stand_ins.mlflow,
             "wandb": partial(stand_ins.wandb, folder, "online" if "online" in case else "offline"),
             "trackio": stand_ins.trackio,
@@ -76,7 +76,11 @@ def tracker(request: pytest.FixtureRequest, home: Path, tmp_path: Path, monkeypa
         for module, content in made[name]().items():
             monkeypatch.setitem(sys.modules, module, content)
     project, target = tmp_path.name, f"sqlite:///{folder}/mlflow.db" if name == "mlflow" else ""
-    read = {"mlflow": partial(_mlflow, target), "wandb": partial(_wandb, folder, bool(case)), "trackio": _trackio}
+    read: dict[str, Callable[[str], list[ReadBack]]] = {
+        "mlflow": partial(_mlflow, target),
+        "wandb": partial(_wandb, folder, bool(case)),
+        "trackio": _trackio,
+    }
     return Tracker(lambda runs: TRACKERS[name](runs, project, target), partial(read[name], project), not case)
 
 
