@@ -105,6 +105,8 @@ class DataRead:
     """Surprises in how the files were read."""
     warnings: list[str]
     """Probable mistakes in the data."""
+    drawn: list[str]
+    """The parts whose images are drawn at random, of val and test; the others have files of their own."""
 
 
 @dataclass(frozen=True)
