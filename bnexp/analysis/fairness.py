@@ -6,6 +6,7 @@ from itertools import chain
 import pandas as pd
 
 from bnexp.analysis.comparison import Comparison, EvaluationRow
+from bnexp.analysis.halving import STOPPED
 from bnexp.analysis.pairing import FINISHED, grid_points, point_numbers, trainings
 from bnexp.analysis.sequential import out_of_reach
 from bnexp.analysis.standing import FEWEST_SEEDS
@@ -28,8 +29,8 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
     """Return a line for everything that could mislead; none where nothing does."""
     found = (
         _few(comparison),
-        imbalance(comparison),
-        _unpaired(study, comparison),
+        _halved(study) or chain(imbalance(comparison), _unpaired(study, comparison)),
+        _unfinished(study, comparison),
         _failed(study, comparison),
         _earlier(study),
         _budgets(study, comparison),
@@ -80,6 +81,18 @@ def _few(comparison: Comparison) -> Iterator[str]:
         more = "tune.studies" if comparison.tunings else "seeds"
         remedy = f"p can't fall below 0.05 with fewer than {FEWEST_SEEDS} ({more}: {FEWEST_SEEDS})"
         yield f"few {comparison.unit}s: {count} per row; {remedy}"
+
+
+def _halved(study: Study) -> list[str]:
+    """Return a line if this is a search that stopped trials early: what they lack is then no accident."""
+    stopped = _trained(study, study.trials["outcome"] == STOPPED)
+    if stopped.empty:
+        return []
+    counts = listed(f"{stopped[arm]} of {study.label(arm)}" for arm in study.arms if arm in stopped)
+    return [
+        f"search: tune.halve stopped trials early, {counts}; they are in no mean, so arms have few pairs and other "
+        "grid points. This run chooses; compare the run that measures what was chosen"
+    ]
 
 
 MOST_NAMED = 3
@@ -135,8 +148,11 @@ def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
             f"unpaired: {counted(alone, 'trial')} {have(alone)} no finished partner in {baseline}; "
             "differences leave them out"
         )
+
+
+def _unfinished(study: Study, comparison: Comparison) -> Iterator[str]:
     if open_ := comparison.planned - comparison.finished:
-        unfinished = trials.loc[trials["outcome"].isna(), "trial"]
+        unfinished = study.trials.loc[study.trials["outcome"].isna(), "trial"]
         last = study.curves.groupby("trial")["epoch"].max().reindex(unfinished).fillna(0).astype(int)
         first, furthest = last.min(), last.max()
         epochs = f"epoch {first}" if first == furthest else f"epochs {first} to {furthest}"

@@ -57,7 +57,8 @@ def nearest_key(section: type[Settings], key: str) -> str:
     if not meant:
         return nearest(key, known)
     close = min(meant, key=lambda each: (-len({*parts} & {*each.split(".")}), each.count(".")))
-    return f" (nearest: {close})"
+    place = "tune.grid." if parts[0] == "tune" and not close.startswith("tune.") else ""
+    return f" (nearest: {place}{close})"
 
 
 def get(raw: Any, key: str) -> Any:

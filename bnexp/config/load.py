@@ -15,6 +15,7 @@ from bnexp.config.keys import check_key, get, put
 from bnexp.config.model import ModelSettings
 from bnexp.config.norm import NormSettings
 from bnexp.config.problems import check, hint
+from bnexp.config.seeds import WRITTEN
 from bnexp.config.source import change_sources, settled
 from bnexp.config.sweep import once
 from bnexp.config.text import printable
@@ -27,6 +28,9 @@ COMMAND_LINE, OVERRIDES = "command line", "overrides"
 """Where they come from, in messages."""
 KEYED_SECTIONS = ("grid", "zip", "arms", "labels", "tune.grid", "tune.sample")
 """Below these a dotted key is one name, not a path: grid.train.lr, arms.wide.model.width."""
+
+ADDED = tuple(f"seeds.{name}" for name in WRITTEN)
+"""Parts of the short form by which seeds are added; they are no settings of their own."""
 
 
 def shipped(below: str = "") -> dict[str, Path]:
@@ -123,7 +127,11 @@ def override(raw: dict[str, Any], key: str, value: Any) -> None:
     """
     section = next((name for name in KEYED_SECTIONS if key.startswith(f"{name}.") and key != f"{name}."), "")
     rest = key.removeprefix(f"{section}.")
-    if not section:
+    if key in ADDED:
+        written = raw.get("seeds")
+        begun = written if isinstance(written, Mapping) and written.keys() & {*WRITTEN} else {}
+        raw["seeds"] = {**begun, key.partition(".")[2]: value}
+    elif not section:
         check_key(ExperimentConfig, key)
         put(raw, key, value, ExperimentConfig)
     elif section == "arms":

@@ -160,6 +160,16 @@ def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
     assert warnings(begun) == ("unfinished: 4 of 4 trials have not ended; so far at epoch 2",)
 
 
+def test_a_search_that_stopped_trials_early_says_so_in_place_of_what_its_tables_lack(make_folder) -> None:
+    stopped = dict.fromkeys(range(7, 14), "stopped")
+    line = (
+        "search: tune.halve stopped trials early, 7 of before; they are in no mean, so arms have few pairs and other "
+        "grid points. This run chooses; compare the run that measures what was chosen"
+    )
+    assert line in (said := warnings(make_folder(seeds=7, outcomes=stopped)))
+    assert not any(each.startswith(("unpaired", "unbalanced", "candidates")) for each in said)
+
+
 def test_weight_decay_on_the_norm_in_one_of_two_runs(make_folder) -> None:
     decay = {"weight_decay": 0.01}
     runs = [make_folder(name=f"d{every}", **SIX, train=decay | {"decay_all": every}) for every in (False, True)]

@@ -1,8 +1,11 @@
 """Seeds that are added until a question is decided: how they are written, and how many there are at each look."""
 
+from typing import Any
+
 import pytest
 
 from bnexp.config.experiment import ExperimentConfig, at_look, searches
+from bnexp.config.load import resolve
 from bnexp.config.seeds import MoreSeeds, look_text
 from tests.helpers import experiment
 
@@ -31,3 +34,11 @@ def test_a_search_adds_no_seeds() -> None:
     config = experiment(arms=["none", "before"], seeds=PLAN, tune={"grid": {"train.lr": [0.1, 1]}, "seeds": 2})
     assert searches(config)[0].more_seeds is None
     assert searches(config)[0].seeds == (1000, 1001)
+
+
+@pytest.mark.parametrize("seeds", [6, {"from": 3, "to": 9, "until": 0.1}])
+def test_overrides_reach_the_parts_of_the_plan_to_add_seeds(seeds: Any) -> None:
+    parts = ["seeds.from=6", "seeds.to=20", "seeds.until=settled"]
+    config = resolve({"name": "exp", "seeds": seeds}, "exp.yaml", parts)
+    assert config == resolve({"name": "exp", "seeds": {"from": 6, "to": 20, "until": "settled"}}, "exp.yaml")
+    assert config.overrides == tuple(parts)
