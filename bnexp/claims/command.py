@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
+from bnexp.cli.options import DEFAULT_RUNS, Address, Device, EngineName, Json, Quiet, Runs, Workers
 from bnexp.runner.signals import EXIT_CODE, Interrupts
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bnexp.claims.entries import Entry
     from bnexp.claims.evidence import Evidence
     from bnexp.claims.pages import Page
+    from bnexp.engines.engine import EngineChoice
 
 WIDE_FROM = 160
 """Columns of a terminal that show the whole table; fewer, and a pipe, show what a verdict is judged by."""
@@ -78,21 +79,23 @@ def run_claims(
     rerun: Rerun = False,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    engine: EngineName = "local",
     workers: Workers = None,
+    address: Address = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
     from bnexp.claims.catalogue import find_claims
     from bnexp.claims.evidence import undecided
+    from bnexp.engines.engine import EngineChoice
 
     claims = find_claims(ids or [])
     run_missing(
         claims,
         tier,
         runs,
-        device=device,
-        workers=workers,
+        EngineChoice(device, engine, workers, address),
         rerun=rerun,
         silent=as_json or quiet,
         undecided=lambda claim: undecided(claim, tier.value, runs),
@@ -132,9 +135,8 @@ def run_missing(
     entries: "Sequence[Entry[Any]]",
     tier: Tier,
     runs: Path,
+    engine: "EngineChoice",
     *,
-    device: str,
-    workers: int | None,
     rerun: bool,
     silent: bool,
     undecided: Callable[[Any], bool] = lambda entry: False,
@@ -148,17 +150,7 @@ def run_missing(
 
         say = saying(silent=silent)
         with Interrupts():
-            run_entries(
-                entries,
-                tier.value,
-                runs,
-                say,
-                device=device,
-                workers=workers,
-                rerun=rerun,
-                progress=not silent,
-                undecided=undecided,
-            )
+            run_entries(entries, tier.value, runs, say, engine, rerun=rerun, progress=not silent, undecided=undecided)
     except KeyboardInterrupt:
         warn(f"interrupted; {runs} keeps what is done, the same command continues it")
         raise typer.Exit(EXIT_CODE) from None

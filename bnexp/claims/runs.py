@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from math import inf
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from bnexp import __version__
-from bnexp.api import run
+from bnexp.api import run_all
 from bnexp.claims.checks import CHECKS
 from bnexp.claims.entries import Entry, Tier
 from bnexp.config.experiment import ExperimentConfig, default_config, searches
 from bnexp.config.trial import effective
 from bnexp.data.own_files import pinned
+from bnexp.engines.engine import EngineChoice
 from bnexp.errors import InputError
 from bnexp.plan import Options, run_name
 from bnexp.runner.prepare import prepare
@@ -219,9 +219,8 @@ def run_entries(
     tier: Tier,
     runs: Path,
     say: Callable[[str], None],
+    engine: EngineChoice,
     *,
-    device: str = "auto",
-    workers: int | None = None,
     rerun: bool = False,
     progress: bool | None = None,
     undecided: Callable[[Entry[Any]], bool] = lambda entry: False,
@@ -233,37 +232,39 @@ def run_entries(
         tier: small or full; checks are the same in both.
         runs: folder of the run folders; those of claims lie in claims/<tier> below it.
         say: called with a line for every entry: its name, and how long it took.
-        device, workers, progress: as for bnexp.run.
+        engine: where to train.
         rerun: run everything again.
+        progress: as for bnexp.run.
         undecided: tells whether an entry with further stages goes on to the next one.
 
     Raises:
         InputError: as bnexp.run; of data that can't be had before anything runs.
         BnexpError: as bnexp.run.
     """
+    engine.check()
     missing = [
         entry
         for entry in entries
         if entry.experiments and (rerun or not _is_complete(entry, entry.experiments[tier], tier, runs))
     ]
-    # What can't be had of a data set should stop the first entry, not the last.
-    firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing)}
+    options = Options(rerun=rerun)
+    # What can't be had of a data set should stop the first entry, not the last. A cluster looks when it has started.
+    firsts = {entry.experiments[tier].data.name: entry for entry in reversed(missing) if engine.engine == "local"}
     for entry in firsts.values():
         equal = pinned(regimes(entry.experiments[tier])["equal"])
-        prepare(equal, tier_folder(entry, tier, runs), device, entry.source, Options(rerun=rerun))
+        prepare(equal, tier_folder(entry, tier, runs), engine.device, entry.source, options)
     for entry in entries:
         started = time.perf_counter()
         if entry.check:
             ran = _check(entry, runs, rerun)
         else:
             folder, ran = tier_folder(entry, tier, runs), False
-            train = partial(run, runs=folder, device=device, workers=workers, rerun=rerun, progress=progress)
             for stage, experiment in enumerate(entry.stages(tier)):
                 if stage and not undecided(entry):
                     break
                 if rerun or not _is_complete(entry, experiment, tier, runs):
                     for config in regimes(experiment).values():
-                        train(config)
+                        run_all([(entry.source, config)], folder, engine, options, progress=progress)
                     ran = True
         say(f"{entry.id}: {f'{time.perf_counter() - started:.0f} s' if ran else 'has run'}")
 

@@ -76,6 +76,13 @@ Workers = Annotated[
         help="Processes that work side by side, one thread each. Default: one per core or GPU, where that saves time.",
     ),
 ]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="local: this process; ray: a Ray cluster, or all devices of this machine.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Ray cluster to join: auto or HOST:PORT. Default: start Ray on this machine."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 RunName = Annotated[

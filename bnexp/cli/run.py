@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bnexp.cli.compare import TensorBoard, write_tensorboard
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers, complete_config_or_setting, split
+from bnexp.cli.options import (
+    DEFAULT_RUNS,
+    Address,
+    Device,
+    EngineName,
+    Json,
+    Quiet,
+    Runs,
+    Workers,
+    complete_config_or_setting,
+    split,
+)
 from bnexp.cli.output import print_comparisons, print_json, print_text, print_views, say_code
 from bnexp.errors import check_installed, refuse_twice
 from bnexp.runner.signals import EXIT_CODE
@@ -30,13 +41,6 @@ Rerun = Annotated[
     bool, typer.Option("--rerun", help="Train again; the run that is there is kept under a number: NAME-HASH.1.")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
-EngineName = Annotated[
-    str, typer.Option("--engine", help="local: this process; ray: a Ray cluster, or all devices of this machine.")
-]
-Address = Annotated[
-    str | None,
-    typer.Option("--address", help="Ray cluster to join: auto or HOST:PORT. Default: start Ray on this machine."),
-]
 GpusPerGroup = Annotated[
     float | None,
     typer.Option("--gpus-per-group", help="With Ray: share of a GPU for each group, e.g. 0.5. Default: 1."),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bnexp.claims.command import Html, Rerun, Tier, Tiers, completion, run_missing, write_files, write_page
-from bnexp.cli.options import DEFAULT_RUNS, Device, Json, Quiet, Runs, Workers
+from bnexp.cli.options import DEFAULT_RUNS, Address, Device, EngineName, Json, Quiet, Runs, Workers
 
 app = typer.Typer(name="papers", help="What papers and lessons published about BN, repeated.", no_args_is_help=True)
 
@@ -33,15 +33,18 @@ def run_papers(
     rerun: Rerun = False,
     runs: Runs = DEFAULT_RUNS,
     device: Device = "auto",
+    engine: EngineName = "local",
     workers: Workers = None,
+    address: Address = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run what is missing, and show it beside what was published; the same command again continues it."""
+    from bnexp.engines.engine import EngineChoice
     from bnexp.papers.catalogue import find_papers
 
-    papers = find_papers(words or [])
-    run_missing(papers, tier, runs, device=device, workers=workers, rerun=rerun, silent=as_json or quiet)
+    papers, choice = find_papers(words or []), EngineChoice(device, engine, workers, address)
+    run_missing(papers, tier, runs, choice, rerun=rerun, silent=as_json or quiet)
     show_papers(words, tier, False, None, runs, as_json, quiet)
 
 

@@ -17,6 +17,7 @@ from bnexp.claims.runs import regimes, run_entries, runs_of
 from bnexp.claims.tables import claims_table
 from bnexp.claims.verdicts import VerdictLabel, judge
 from bnexp.config.yaml import to_yaml
+from bnexp.engines.engine import EngineChoice
 from bnexp.errors import ConfigError
 from tests.helpers import experiment
 
@@ -119,7 +120,7 @@ def test_an_undecided_claim_goes_on_and_trains_only_what_is_new(claim: Claim, fo
         return len(asked) > 1
 
     for _ in range(2):
-        run_entries([claim], "small", runs, lambda line: None, device="cpu", undecided=goes_on)
+        run_entries([claim], "small", runs, lambda line: None, EngineChoice("cpu"), undecided=goes_on)
         if len(asked) == 1:
             assert looked(claim, runs) == (0, 3, (1, 2))
             (found,) = evidence([claim], "small", runs)

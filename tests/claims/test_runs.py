@@ -21,6 +21,7 @@ from bnexp.claims.tables import claims_table
 from bnexp.claims.verdicts import VerdictLabel
 from bnexp.config.base import Spec
 from bnexp.config.yaml import to_yaml
+from bnexp.engines.engine import EngineChoice
 from bnexp.errors import InputError
 
 HELPS: dict[str, Any] = {
@@ -91,7 +92,7 @@ def runs(folder: Path, claims: dict[str, Claim], patched: pytest.MonkeyPatch) ->
     found = folder / "runs"
     said: list[str] = []
     some = [each for name, each in claims.items() if name != "later"]
-    run_entries(some, "small", found, said.append, device="cpu")
+    run_entries(some, "small", found, said.append, EngineChoice("cpu"))
     assert [line.partition(":")[0] for line in said] == ["holds", "fails", "timed", "helps"]
     return found
 
@@ -114,7 +115,7 @@ def test_the_runs_are_those_of_the_tier_with_equal_settings_and_with_what_arms_c
 
 def test_what_has_run_is_not_run_again(runs: Path, claims: dict[str, Claim], folder: Path) -> None:
     said: list[str] = []
-    run_entries([claims["helps"], claims["holds"]], "small", runs, said.append, device="cpu")
+    run_entries([claims["helps"], claims["holds"]], "small", runs, said.append, EngineChoice("cpu"))
     assert said == ["helps: has run", "holds: has run"]
 
 
@@ -123,7 +124,7 @@ def test_a_check_of_another_version_runs_again(runs: Path, claims: dict[str, Cla
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(raw | {"versions": {"bnexp": "0.0.1", "torch": "2"}}))
     said: list[str] = []
-    run_entries([claims["holds"]], "small", runs, said.append, device="cpu")
+    run_entries([claims["holds"]], "small", runs, said.append, EngineChoice("cpu"))
     assert said == ["holds: 0 s"]
     assert json.loads(path.read_text())["versions"] == raw["versions"]
 
@@ -132,7 +133,7 @@ def test_data_that_is_not_there_is_said_before_anything_runs(tmp_path: Path, cla
     experiment = {"data": {"name": "mnist", "root": str(tmp_path / "nowhere")}}
     absent = claim(tmp_path, "absent", **HELPS | {"experiment": experiment})
     with pytest.raises(InputError, match="nowhere"):
-        run_entries([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", print, device="cpu")
+        run_entries([claims["holds"], claims["helps"], absent], "small", tmp_path / "runs", print, EngineChoice("cpu"))
     assert not (tmp_path / "runs").exists()
 
 

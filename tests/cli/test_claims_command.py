@@ -98,6 +98,13 @@ def test_what_is_wrong_is_said_and_nothing_is_written(cli: Command, claim: Path,
     assert not (here / "runs").exists()
 
 
+@pytest.mark.parametrize("command", ["claims", "papers"])
+def test_where_it_trains_is_checked_first(cli: Command, here: Path, command: str) -> None:
+    refused = cli(command, "run", "--address", "auto")
+    assert (refused.code, refused.err) == (2, "bnexp: --address is for clusters; add --engine ray\n")
+    assert not (here / "runs").exists()
+
+
 def test_a_check_that_fails_is_exit_code_1_where_asked_for(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from bnexp.claims import runs as claim_runs
     from bnexp.claims.runs import Finding

@@ -8,6 +8,7 @@ import pytest
 from bnexp.analysis.stats import Interval
 from bnexp.claims.pages import page_files
 from bnexp.claims.runs import run_entries
+from bnexp.engines.engine import EngineChoice
 from bnexp.papers import results as module
 from bnexp.papers.agreement import Agreement
 from bnexp.papers.catalogue import Paper, PublishedSettings, load_paper
@@ -99,7 +100,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Paper:
 @pytest.fixture(scope="module")
 def found(paper: Paper) -> Result:
     runs = Path(paper.source).parent / "runs"
-    run_entries([paper], "small", runs, lambda line: None, device="cpu")
+    run_entries([paper], "small", runs, lambda line: None, EngineChoice("cpu"))
     (result,) = results([paper], "small", runs)
     return result
 
