@@ -40,7 +40,7 @@ def test_a_copy_of_a_run_that_trains_does_not_train(run: MadeRun, tmp_path: Path
         assert pulse(tmp_path / "copy").state == "stopped"
 
 
-@pytest.mark.parametrize("process", [os.getpid(), 2**30, "no number"])
+@pytest.mark.parametrize("process", [os.getpid(), 2**30, "no number"], ids=["this one", "none", "no number"])
 def test_a_process_without_the_lock_does_not_train(run: MadeRun, process: int) -> None:
     owned(run.path, socket.gethostname(), process)
     assert pulse(run.path).state == "stopped"
