@@ -152,13 +152,17 @@ class MeasureSettings(Settings):
         return self
 
     def rows(self, experiment: ExperimentConfig) -> list[Point]:
-        """Return the values of `each` that get rows of their own, in their order; without `each` a single empty one."""
+        """Return the values of `each` that get rows of their own; without `each` a single empty one.
+
+        Numbers ascend, and other values are in the order in which the experiment has them.
+        """
         found: list[Point] = []
         for point in experiment.points():
             here = {key: point[key] for key in self.each}
             if self.at.items() <= point.items() and here not in found:
                 found.append(here)
-        return found
+        written = list(dict.fromkeys(str(value) for here in found for value in here.values()))
+        return sorted(found, key=lambda here: [v if is_number(v) else written.index(str(v)) for v in here.values()])
 
     def at_row(self, point: Point) -> Self:
         """Return the measure of one of the rows."""

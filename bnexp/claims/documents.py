@@ -203,26 +203,37 @@ def verdict_sentence(evidence: Evidence) -> str:
     row, result = rows_of(evidence)[0], evidence.result
     if row.verdict == UNREADABLE:
         return f"It can't be read: {'; '.join(row.reasons)}."
-    if result and not row.arms:
+    deciding = [each for each in rows_of(evidence) if each.decides and each.arms]
+    if result and not deciding:
         held = counted(sum(finding.error is not None for finding in result.findings), "test")
         return f"{held}; {'; '.join(row.reasons)}." if row.reasons else f"{held}."
-    deciding = [each for each in rows_of(evidence) if each.decides and each.arms]
     if not deciding:
         described = row.verdict == NO_VERDICT
         return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
     if len(deciding) == 1:
         return f"{_capital(row.measure)}: {_found(row)}"
-    said = f" {'; '.join(row.reasons)}." if row.reasons else ""
-    return f"{_capital(row.measure)}.{said} {' '.join(f'{_capital(each.where)}: {_found(each)}' for each in deciding)}"
+    changes = "; ".join(f"{each.where} {_change(each)}" for each in deciding)
+    pairs = " or ".join(dict.fromkeys(f"{each.n}" for each in deciding))
+    compared = f"{_capital(row.measure)}, {_compared(deciding[0])}, n = {pairs}"
+    return f"{compared}: {changes}. The table says what to be careful about."
+
+
+def _change(row: Row) -> str:
+    return "nothing to compare" if row.change is None else str(change_cell(row.change, row.ratio))
+
+
+def _compared(row: Row) -> str:
+    """Say which arms are compared, and how to read the change."""
+    baseline, arm = row.arms or ("", "")
+    sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
+    return f"{arm} against {baseline} ({sign} agrees; the margin is {margin})"
 
 
 def _found(row: Row) -> str:
     """Say what a row found, with the numbers, and what to be careful about."""
-    found, (baseline, arm) = "nothing to compare", row.arms or ("", "")
+    found, (baseline, arm) = _change(row), row.arms or ("", "")
     if row.change is not None:
-        sign, margin = "above 1" if row.ratio else "positive", margin_text(row.margin, row.ratio)
-        how = f"{sign} agrees; the margin is {margin}"
-        found = f"{change_cell(row.change, row.ratio)}, {arm} against {baseline} ({how}), n = {row.n}"
+        found = f"{found}, {_compared(row)}, n = {row.n}"
     regime = "; with equal settings" if row.regime == "equal" else ""
     if row.regime == "tuned" and len(row.rates) == 2:
         regime = f"; each with what it chose: {baseline}: {row.rates[0]}; {arm}: {row.rates[1]}"

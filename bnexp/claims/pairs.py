@@ -163,11 +163,12 @@ def pairs_of(study: Study, measure: MeasureSettings) -> Pairs:
     both_bounds = joined["bound_treated"] & joined["bound_baseline"]
     joined["change"] = np.where(both_bounds, 0.0, _change(joined, measure))
     joined["bound"] = joined["bound_treated"] | joined["bound_baseline"]
+    notes += _left_out(kept, joined, keys)
     joined["seed"] = units(study, joined["seed"])
     return _pairs(
         _by_seed(joined, measure),
         void=_void(table, measure, only_bounds=len(joined) > 0 and bool(both_bounds.all())),
-        notes=(*notes, *_left_out(kept, joined, keys)),
+        notes=tuple(notes),
         most=_most(measure),
         one="tuning" if study.tunings else "seed",
     )

@@ -88,9 +88,9 @@ def rows_json(found: Sequence[Evidence]) -> list[dict[str, Any]]:
 
 
 def headline(evidence: Evidence) -> str:
-    """Return the verdict on a claim; where it depends on a setting, how."""
+    """Return the verdict on a claim; where rows that decide have different ones, also which."""
     row = rows_of(evidence)[0]
-    return f"{row.verdict}: {', '.join(row.reasons)}" if evidence.label is VerdictLabel.depends else row.verdict
+    return f"{row.verdict}: {'; '.join(row.reasons)}" if len(evidence.deciding) > 1 and row.reasons else row.verdict
 
 
 def _of_all(evidence: Evidence, published: tuple[str, ...]) -> Row:
@@ -105,9 +105,9 @@ def _of_all(evidence: Evidence, published: tuple[str, ...]) -> Row:
 
 
 def where_text(point: Mapping[str, Any]) -> str:
-    """Write where a row was measured: "sigmoid", or with the name of what isn't told by its value, "depth 20"."""
+    """Write where a row was measured, with the names of what values alone don't tell: "relu · depth 20"."""
     names = short_keys(list(point))
-    return ", ".join(
+    return " · ".join(
         value if isinstance(value, str) else f"{names[key]} {value_text(value)}" for key, value in point.items()
     )
 

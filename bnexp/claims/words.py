@@ -65,8 +65,9 @@ def answer(evidence: Evidence) -> str:
         told = {NO_VERDICT: "No number decides this; the picture shows what was seen.", UNREADABLE: "It can't be read."}
         return told.get(word, "It has not run yet.")
     corrected = "" if evidence.claim.settings.as_worded else " The notes have it wrong; this is about the correction."
-    if label is VerdictLabel.depends:
-        return f"It depends: {headline(evidence).partition(': ')[2]}.{corrected}"
+    if by_row := headline(evidence).partition(": ")[2]:
+        told = "It depends" if label is VerdictLabel.depends else "These runs can't tell everywhere"
+        return f"{told}: {by_row}.{corrected}"
     told_by = "".join(map(_difference, evidence.deciding)) if len(evidence.deciding) == 1 else ""
     return _ANSWERS[label] + (told_by if label in _CLEAR else "") + corrected
 

@@ -49,7 +49,7 @@ def test_a_claim_has_an_experiment_of_its_name_in_both_tiers(tmp_path: Path) -> 
 def test_a_measure_has_a_row_for_each_value_or_combination_that_it_looks_at(tmp_path: Path) -> None:
     swept = {
         "data": {"name": "digits"},
-        "zip": {"model.depth": [2, 9], "model.width": [50, 20]},
+        "zip": {"model.depth": [9, 2], "model.width": [20, 50]},  # rows ascend all the same
         "grid": {"train.lr": [0.1, 1]},
     }
     measures = [

@@ -191,6 +191,7 @@ def test_the_seeds_of_a_tuning_study_are_one_pair() -> None:
     study = a_study(*by_seed("none", [0.5] * 6), *by_seed("before", [0.6, 0.7, 0.8, 0.8, 0.7, 0.6]))
     pairs = pairs_of(replace(study, tunings=3), measure())
     assert (pairs.seeds, pairs.one, change(pairs)) == ((0, 1, 2), "tuning", [0.2, 0.2, 0.2])
+    assert pairs.notes == ()  # no seed is left out
     assert pairs_of(study, measure()).one == "seed"
 
 

@@ -126,7 +126,7 @@ def test_where_rows_differ_the_first_one_says_what_the_verdict_depends_on() -> N
         ("relu", "EQUIVALENT", True),
         ("elu", "OPPOSITE", True),
     ]
-    assert headline(found) == f"DEPENDS: {', '.join(first.reasons)}"
+    assert headline(found) == f"DEPENDS: {'; '.join(first.reasons)}"
 
 
 def test_where_rows_agree_the_first_one_has_their_verdict() -> None:
@@ -136,6 +136,6 @@ def test_where_rows_agree_the_first_one_has_their_verdict() -> None:
 
 
 def test_a_place_is_told_by_its_value_or_by_its_name_and_value() -> None:
-    assert where_text({ACTIVATION: "relu", DEPTH: 20}) == "relu, depth 20"
-    assert where_text({"model.norm.affine": "both", "model.residual": True}) == "both, residual true"
+    assert where_text({ACTIVATION: "relu", DEPTH: 20}) == "relu · depth 20"
+    assert where_text({"model.norm.affine": "both", "model.residual": True}) == "both · residual true"
     assert where_text({}) == ""

@@ -32,7 +32,16 @@ SAME, MORE = (0.5, 0.5, 0.5), (0.7, 0.71, 0.72)
                 judged(SAME, MORE, point={"model.activation": "tanh"}),
                 judged(SAME, SAME, point={"model.activation": "relu"}),
             ),
-            "It depends: SUPPORTED with tanh, EQUIVALENT with relu.",
+            "It depends: SUPPORTED with tanh; EQUIVALENT with relu.",
+        ),
+        (
+            from_data(
+                judged(SAME, MORE, point={"model.activation": "tanh", "model.depth": 3}),
+                judged(SAME, MORE, point={"model.activation": "tanh", "model.depth": 9}),
+                judged(SAME, (0.4, 0.5, 0.7), point={"model.activation": "relu", "model.depth": 3}),
+            ),
+            "These runs can't tell everywhere: SUPPORTED with tanh · depth 3 and tanh · depth 9; "
+            "INCONCLUSIVE with relu · depth 3.",
         ),
         (from_check(Finding("a", "b", 0.0, 1.0)), "It is exactly so."),
         (
