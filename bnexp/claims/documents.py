@@ -212,10 +212,10 @@ def verdict_sentence(evidence: Evidence) -> str:
         return "It has no verdict: what was seen is described." if described else "It has not run, or not to its end."
     if len(deciding) == 1:
         return f"{_capital(row.measure)}: {_found(row)}"
-    changes = "; ".join(f"{each.where} {_change(each)}" for each in deciding)
+    changes = "; ".join(f"{each.where}: {_change(each)}" for each in deciding)
     pairs = " or ".join(dict.fromkeys(f"{each.n}" for each in deciding))
     compared = f"{_capital(row.measure)}, {_compared(deciding[0])}, n = {pairs}"
-    return f"{compared}: {changes}. The table says what to be careful about."
+    return f"{compared}. {_capital(changes)}. The table says what to be careful about."
 
 
 def _change(row: Row) -> str:

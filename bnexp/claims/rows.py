@@ -90,7 +90,12 @@ def rows_json(found: Sequence[Evidence]) -> list[dict[str, Any]]:
 def headline(evidence: Evidence) -> str:
     """Return the verdict on a claim; where rows that decide have different ones, also which."""
     row = rows_of(evidence)[0]
-    return f"{row.verdict}: {'; '.join(row.reasons)}" if len(evidence.deciding) > 1 and row.reasons else row.verdict
+    if len(evidence.deciding) < 2 or not row.reasons:
+        return row.verdict
+    if evidence.label is VerdictLabel.depends:
+        return f"{row.verdict}: {'; '.join(row.reasons)}"
+    decided = [each for each in row.reasons if not each.startswith(VerdictLabel.inconclusive)]
+    return f"{row.verdict}, but {'; '.join(decided)}"
 
 
 def _of_all(evidence: Evidence, published: tuple[str, ...]) -> Row:

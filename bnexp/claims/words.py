@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import exp
 
 from bnexp.claims.evidence import Evidence, Judgement
-from bnexp.claims.rows import NO_VERDICT, UNREADABLE, format_number, headline, rows_of
+from bnexp.claims.rows import NO_VERDICT, UNREADABLE, format_number, rows_of
 from bnexp.claims.verdicts import VerdictLabel
 
 NOTES: Mapping[str, str] = {
@@ -60,14 +60,14 @@ def legend() -> str:
 
 def answer(evidence: Evidence) -> str:
     """Say in plain words what was found: the answer, and where one row decides, by how much the arms differ."""
-    label, word = evidence.label, rows_of(evidence)[0].verdict
+    label, first = evidence.label, rows_of(evidence)[0]
     if label is None:
         told = {NO_VERDICT: "No number decides this; the picture shows what was seen.", UNREADABLE: "It can't be read."}
-        return told.get(word, "It has not run yet.")
+        return told.get(first.verdict, "It has not run yet.")
     corrected = "" if evidence.claim.settings.as_worded else " The notes have it wrong; this is about the correction."
-    if by_row := headline(evidence).partition(": ")[2]:
+    if len(evidence.deciding) > 1 and first.reasons:
         told = "It depends" if label is VerdictLabel.depends else "These runs can't tell everywhere"
-        return f"{told}: {by_row}.{corrected}"
+        return f"{told}: {'; '.join(first.reasons)}.{corrected}"
     told_by = "".join(map(_difference, evidence.deciding)) if len(evidence.deciding) == 1 else ""
     return _ANSWERS[label] + (told_by if label in _CLEAR else "") + corrected
 

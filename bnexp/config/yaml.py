@@ -84,6 +84,9 @@ _Dumper.yaml_implicit_resolvers = {
 }
 
 
+_Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # keyword arguments of networks are one, too
+
+
 def to_yaml(value: Any) -> str:
     """Return a value as YAML that `parse` reads back to it, and so does any other reader."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -36,7 +36,7 @@ def chosen(make_folder, accuracies: Accuracies) -> tuple[ExperimentConfig, Choic
 
 
 def told(config: ExperimentConfig) -> str:
-    return tuning_noise(config, {arm: arm for arm in config.arms}).partition("(")[2].rstrip(")")
+    return tuning_noise(config, {arm: arm for arm in config.arms}).rpartition("(")[2].rstrip(")")
 
 
 ONE_BY_ONE: list[tuple[Accuracies, float, dict[str, Any], str]] = [

@@ -129,6 +129,11 @@ def test_where_rows_differ_the_first_one_says_what_the_verdict_depends_on() -> N
     assert headline(found) == f"DEPENDS: {'; '.join(first.reasons)}"
 
 
+def test_where_some_rows_are_undecided_it_is_said_where_the_others_are_decided() -> None:
+    found = from_data(*by_activation(sigmoid=FAR, relu=((0.5, 0.5, 0.5), (0.4, 0.5, 0.7))))
+    assert headline(found) == "INCONCLUSIVE, but SUPPORTED with sigmoid"
+
+
 def test_where_rows_agree_the_first_one_has_their_verdict() -> None:
     found = from_data(*by_activation(sigmoid=FAR, relu=FAR), judged(*CLOSE, decides=False, of=SECOND))
     assert (head(found).verdict, head(found).reasons, headline(found)) == ("SUPPORTED", (), "SUPPORTED")

@@ -60,6 +60,7 @@ def test_show_as_json_has_what_was_read(cli: Command, folder: Path) -> None:
             "val": 2,
             "test": 4,
             "floats": False,
+            "drawn": ["val"],
             "left_out": {".txt": 1},
             "background": "black",
             "remarks": [],

@@ -16,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bnexp.config.load import load
-from bnexp.config.yaml import DEEPEST, parse, read_mapping, to_yaml
+from bnexp.config.model import Arguments
+from bnexp.config.yaml import DEEPEST, flow, parse, read_mapping, to_yaml
 from bnexp.errors import InputError
 
 SPELLINGS = [("1e-4", 1e-4), ("1E5", 1e5), (".5", 0.5), ("+3", 3), ("+.5e+1", 5.0), ("1.", 1.0), ("017", 17)]
@@ -212,3 +213,7 @@ def test_a_script_is_told_what_no_file_could_hold(refused: Callable[..., list[st
     inner.append(inner)
     (line,) = refused({"seeds": inner})
     assert line.endswith(f": nested more than {DEEPEST} levels deep")
+
+
+def test_keyword_arguments_of_a_network_are_a_mapping() -> None:
+    assert flow({"arguments": Arguments(width=8)}) == "{arguments: {width: 8}}"

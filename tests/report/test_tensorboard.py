@@ -36,7 +36,7 @@ def make_run(path: Path, records: int = 4, ended: bool = True, **raw: Any) -> Ru
     for epoch in range(records):
         measures = {name: tuple(rng.random(len(numbers))) for name in MEASURED}
         if epoch == records - 1:
-            measures["train_loss"] = (1e39, math.nan, math.inf, *measures["train_loss"][3:])
+            measures["train_loss"] = (1e39, math.nan, math.inf, *measures["train_loss"][3:])[: len(numbers)]
         rates = tuple(float(np.float32(rate)) for rate in rng.random(len(numbers)))
         writer.append(EpochRecord(numbers, epoch, 7 * epoch, measures, rates, epoch * 0.37, *no_batches(len(numbers))))
     special = {1: Outcome(1, "diverged", 15), 2: Outcome(2, "failed", reason="a cable")}

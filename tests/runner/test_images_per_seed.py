@@ -196,7 +196,6 @@ def test_a_fixed_split_and_one_for_each_seed_have_no_pairs(tmp_path: Path) -> No
     assert comparison.data_sets == ("fixed", "per_seed")
 
 
-@pytest.mark.usefixtures("without_report")
 def test_no_picture_shows_images_that_only_some_seeds_were_tested_on(tmp_path: Path, together: ComparedRun) -> None:
     assert together.predictions
     assert together.images is None
