@@ -143,10 +143,14 @@ def _in_terminal(following: _Following, every: float) -> None:
     console = Console(highlight=False)
     with _keys() as key_within:
         state = following.update().state
-        with Live(drawn(), console=console, screen=True, auto_refresh=False) as live:
+        live = Live(drawn(), console=console, screen=True, auto_refresh=False)
+        try:  # not `with`: Ctrl-C may come while it begins
+            live.start(refresh=True)
             while state != "ended" and key_within(every) not in QUIT:
                 state = following.update().state
                 live.update(drawn(), refresh=True)
+        finally:
+            live.stop()
     if state == "ended":
         console.print(drawn(spare=2))  # what follows is a prompt
 
