@@ -66,8 +66,8 @@ def answer(evidence: Evidence) -> str:
         return told.get(first.verdict, "It has not run yet.")
     corrected = "" if evidence.claim.settings.as_worded else " The notes have it wrong; this is about the correction."
     if len(evidence.deciding) > 1 and first.reasons:
-        told = "It depends" if label is VerdictLabel.depends else "These runs can't tell everywhere"
-        return f"{told}: {'; '.join(first.reasons)}.{corrected}"
+        where = "It depends" if label is VerdictLabel.depends else "These runs can't tell everywhere"
+        return f"{where}: {'; '.join(first.reasons)}.{corrected}"
     told_by = "".join(map(_difference, evidence.deciding)) if len(evidence.deciding) == 1 else ""
     return _ANSWERS[label] + (told_by if label in _CLEAR else "") + corrected
 
