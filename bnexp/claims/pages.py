@@ -26,7 +26,7 @@ class Item:
     word: str
     """The answer in a word or two."""
     colour: str
-    """Of the word: good, bad, unclear, small or none."""
+    """How the verdict is coloured: good, bad, unclear, small or none."""
     found: str
     """The answer in a sentence, with the numbers."""
     command: str

@@ -194,22 +194,14 @@ def report(
     from bnexp.report.summary import write_report
     from bnexp.store.finding import find_some, find_together
 
-    trackers = {"mlflow": mlflow, "wandb": "" if wandb else None, "trackio": "" if trackio else None}
-    targets = {name: target for name, target in trackers.items() if target is not None}
-    if project and not targets:
-        raise InputError("--project: goes with --mlflow, --wandb or --trackio")
+    targets = _targets(mlflow, project, wandb=wandb, trackio=trackio)
     for extra in [*(["tensorboard"] if tensorboard else []), *targets]:
         check_installed(extra)
     told: list[str] = []
-    said: set[str] = set()
-
-    def say(line: str) -> None:
-        """Warn about something, but only once."""
-        if line not in said:
-            said.add(line)
-            warn(line)
+    say = _warning_once()
 
     def pages(some: "Sequence[RunRecord]", reload: int | None) -> list[Path]:
+        """Write all files of some runs, hand the runs over to trackers, and return the files."""
         study = study_of(some, condition=condition, metric=metric, probed=True)
         comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
         comparison = with_tuning(comparison, study)
@@ -238,6 +230,31 @@ def report(
         _write_again([run.path for run in find_some(runs_wanted or [], runs)], write, show)
     else:
         show(write(None))
+
+
+def _targets(mlflow: str | None, project: str | None, *, wandb: bool, trackio: bool) -> dict[str, str]:
+    """Return where the trackers that were asked for keep their runs, by tracker; empty where they have a usual place.
+
+    Raises:
+        InputError: a project, but no tracker.
+    """
+    asked = {"mlflow": mlflow, "wandb": "" if wandb else None, "trackio": "" if trackio else None}
+    targets = {name: target for name, target in asked.items() if target is not None}
+    if project and not targets:
+        raise InputError("--project: goes with --mlflow, --wandb or --trackio")
+    return targets
+
+
+def _warning_once() -> Callable[[str], None]:
+    """Return a function that warns about something, but only once."""
+    said: set[str] = set()
+
+    def say(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            warn(line)
+
+    return say
 
 
 def _write_again(

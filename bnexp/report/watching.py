@@ -30,7 +30,7 @@ BAR = 20
 
 @dataclass(frozen=True)
 class View:
-    """What there is to see of a run at one moment."""
+    """A run at one moment, as its screen shows it."""
 
     name: str
     study: Study

@@ -1,4 +1,4 @@
-"""Following a run folder from outside: whether it has changed, who writes it, and what its log says; all by reading."""
+"""Following a run from outside, by reading its folder: whether it has changed, who writes it, what its log says."""
 
 import json
 import os

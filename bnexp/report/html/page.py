@@ -114,7 +114,7 @@ PACKAGE = "bnexp.report.html"
 def page(study: Study, comparison: Comparison, reload: int | None = None) -> str:
     """Return the page of a comparison of a study's arms, as far as they are trained.
 
-    With `reload` it is read again from its file every so many seconds, since somebody writes it anew as trials go on.
+    With `reload` a browser reads it again from its file every so many seconds, while the training goes on.
 
     Names that come from configurations are text wherever they stand: the template escapes them, the charts'
     numbers are JSON that can't end its script element, and the script writes text nodes only.
