@@ -203,8 +203,7 @@ def report(
     def pages(some: "Sequence[RunRecord]", reload: int | None) -> list[Path]:
         """Write all files of some runs, hand the runs over to trackers, and return the files."""
         study = study_of(some, condition=condition, metric=metric, probed=True)
-        comparison = compare_study(study, metric=metric, baseline=baseline, threshold=threshold)
-        comparison = with_tuning(comparison, study)
+        comparison = with_tuning(compare_study(study, metric=metric, baseline=baseline, threshold=threshold), study)
         for line in pictures_left_out(study, comparison):
             say(f"left out: {line}")
         if comparison.finished < comparison.planned:
