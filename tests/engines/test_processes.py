@@ -127,7 +127,8 @@ def test_a_worker_that_dies_loses_nothing(tmp_path: Path, undisturbed: RunRecord
     record = run(prepare(config(epochs=6), tmp_path, engine(2)), kill)
     assert len(killed) == 2
     assert kept(record) == kept(undisturbed)
-    assert "broke off on this machine (the worker process ended with SIGKILL)" in (record.path / "log.txt").read_text()
+    # A worker may be through with its group when it is killed, and then the next group breaks off before it begins.
+    assert "(the worker process ended with SIGKILL)" in (record.path / "log.txt").read_text()
 
 
 def test_a_run_that_is_interrupted_leaves_no_process_and_continues_with_any_number_of_workers(
