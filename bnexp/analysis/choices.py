@@ -287,23 +287,35 @@ FALSE_VERDICTS = "in 25 of 100 studies of digits"
 """How often an arm that was tuned twice won or lost against itself; see docs/tuning.md, "The same in real studies"."""
 
 
-def tuning_noise(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
+def tuning_caveat(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     """Say in one line how sure the choices are: the tuning seeds, and how close others came.
 
-    Empty if none was made, and with several studies: then the intervals include the noise of the choice.
+    Empty if none was made. With several studies the intervals include the noise of the choice; then the line says what
+    tune.halve stopped early, and is empty without it.
 
     `arms` has the names to show, by the names of the arms in the experiment.
     """
-    if not config.tuned or config.studies > 1:
+    if not config.tuned:
         return ""
-    seeds, keys = counted(len(config.tune.seeds), "tuning seed"), listed(config.tune.options)
-    close = {shown: _ties([each for each in config.tuned if each.arm == arm], config) for arm, shown in arms.items()}
-    known = "; ".join(f"{arm}: {text}" for arm, text in close.items() if text)
+    made = {shown: [each for each in config.tuned if each.arm == arm] for arm, shown in arms.items()}
+    keys = listed(config.tune.options)
+    if config.studies > 1:
+        stopped = "; ".join(f"{arm}: {text}" for arm, choices in made.items() if (text := _halved(choices, config)))
+        return stopped and f"each arm chose its {keys} {config.studies} times, each time ({stopped})"
+    known = "; ".join(f"{arm}: {text}" for arm, choices in made.items() if (text := _ties(choices, config)))
     return (
-        f"each arm chose its {keys} once, with {seeds}, and the luck of that choice is not in the interval, so that "
-        f"even equal arms can seem to differ ({FALSE_VERDICTS}); tune.studies: 6 puts it in "
-        f"({known or 'how close the choice was is not recorded'})"
+        f"each arm chose its {keys} once, with {counted(len(config.tune.seeds), 'tuning seed')}, and the luck of that "
+        f"choice is not in the interval, so that even equal arms can seem to differ ({FALSE_VERDICTS}); "
+        f"tune.studies: 6 puts it in ({known or 'how close the choice was is not recorded'})"
     )
+
+
+def _halved(choices: Sequence[Choice], config: ExperimentConfig) -> str:
+    """Say how many values tune.halve stopped early, and how many epochs all trained together; empty without it."""
+    if not (stopped := {each.stopped for each in choices} - {None, 0}):
+        return ""
+    spent = {each.epochs for each in choices}
+    return f"in {_range(spent)} epochs, {_range(stopped)} of {config.tune.trials} values were stopped early"
 
 
 def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
@@ -320,9 +332,7 @@ def _ties(choices: Sequence[Choice], config: ExperimentConfig) -> str:
         lost.append(f"by {_range(seeds)} of {planned} seeds")
     if lost:
         said.append(f"chosen {' '.join(lost)} because trials failed")
-    if halted := {each.stopped for each in choices} - {None, 0}:
-        spent = {each.epochs for each in choices}
-        said.append(f"in {_range(spent)} epochs, {_range(halted)} of {config.tune.trials} values were stopped early")
+    said += filter(None, [_halved(choices, config)])
     if ties:
         tried = [each.tried for each in choices]
         among = f"{_range(tried)} {'value' if set(tried) == {1} else 'values'}"

@@ -102,7 +102,7 @@ def compare_arms(
         points=int(paired["point"].nunique()),
         images=study.chance.images if study.chance and metric == "final_test_accuracy" else None,
         new_splits=all(config.data.split == "per_seed" for config in study.configs.values()),
-        tuned=bool(study.tuning),
+        tuned=any(config.tuned and config.studies == 1 for config in study.configs.values()),
         tunings=study.tunings,
         evaluations=tuple(evaluation_rows(study, keys, baseline)),
         data_sets=_name_data_sets(paired, different),

@@ -50,7 +50,7 @@ def fairness(study: Study, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _tuned(study: Study) -> list[str]:
-    return [f"tuned: {line}" for line in study.tuning]  # no interval holds the noise of the choice
+    return [f"tuned: {line}" for line in study.tuning]
 
 
 def _overlapping(study: Study, comparison: Comparison) -> Iterator[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from bnexp.analysis.choices import choices_at_edges, tuning_noise
+from bnexp.analysis.choices import choices_at_edges, tuning_caveat
 from bnexp.analysis.conditions import Alignment, Cell, Condition, align
 from bnexp.analysis.pairing import FINISHED, IDENTITY, INACTIVE
 from bnexp.analysis.study import METRICS, Study, chance, choose_metric, lower_is_better
@@ -72,7 +72,7 @@ def join(runs: Sequence[RunRecord], metric: str | None = None, *, probed: bool =
         configs=dict(zip(names, configs, strict=True)),
         records=dict(zip(names, finished, strict=True)),
         environments={name: run.environment for name, run in zip(names, finished, strict=True)},
-        tuning=tuple(dict.fromkeys(filter(None, map(tuning_noise, configs, labelled)))),
+        tuning=tuple(dict.fromkeys(filter(None, map(tuning_caveat, configs, labelled)))),
         tunings=gcd(*(config.studies for config in configs if config.studies > 1)),
         at_edges=tuple(dict.fromkeys(edges)),
         differs=tuple(_differences(finished, names, alignment)) if len(finished) > 1 else (),

@@ -183,7 +183,7 @@ class Study:
     chosen_by: tuple[str, ...] = ()
     """Columns of results by which trials were chosen: what is left is no fair sample."""
     tuning: tuple[str, ...] = ()
-    """How clear the choices were, one text for each run that tuned."""
+    """What to know of the choices, one text for each run that tuned; see tuning_caveat."""
     tunings: int = 0
     """Tuning studies by which the seeds are grouped: the seed s belongs to study s modulo this; 0 where each seed
     stands for itself. Of runs with several numbers it is their greatest common divisor."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bnexp.analysis.choices import choices_at_edges, choices_text, choose, tuning_noise
+from bnexp.analysis.choices import choices_at_edges, choices_text, choose, tuning_caveat
 from bnexp.config.experiment import ExperimentConfig, final_config
 from bnexp.config.tuning import Choice
 from tests.helpers import experiment
@@ -36,7 +36,7 @@ def chosen(make_folder, accuracies: Accuracies) -> tuple[ExperimentConfig, Choic
 
 
 def told(config: ExperimentConfig) -> str:
-    return tuning_noise(config, {arm: arm for arm in config.arms}).rpartition("(")[2].rstrip(")")
+    return tuning_caveat(config, {arm: arm for arm in config.arms}).rpartition("(")[2].rstrip(")")
 
 
 ONE_BY_ONE: list[tuple[Accuracies, float, dict[str, Any], str]] = [

@@ -103,3 +103,14 @@ def test_a_failed_seed_leaves_the_mean_of_its_study_to_the_others(make_folder) -
     (_, row) = compare_study(study_of([record])).rows
     assert (row.pairs, row.n) == (STUDIES, STUDIES)
     assert row.difference == pytest.approx(0.13, rel=EXACT_FLOAT64)
+
+
+def test_what_halving_stopped_is_said_of_each_tuning_and_the_interval_still_holds_their_luck(make_folder) -> None:
+    sampled = {"sample": {LR: {"loguniform": [0.01, 10]}}, "trials": 8, "halve": 2, "seeds": 2, "studies": STUDIES}
+    written = tuned(tune=sampled)
+    choices = [each | {"stopped": 6, "epochs": 24 + each["study"]} for each in written["tuned"]]
+    comparison = compare_study(study_of([make_folder(**written | {"tuned": choices}, accuracy=accuracy)]))
+    assert (comparison.tuned, comparison.tunings) == (False, STUDIES)
+    told = "in 24 to 26 epochs, 6 of 8 values were stopped early"
+    line = f"tuned: each arm chose its train.lr 3 times, each time (none: {told}; before: {told})"
+    assert line in comparison.warnings

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bnexp.analysis.choices import choose, tuning_noise
+from bnexp.analysis.choices import choose, tuning_caveat
 from bnexp.config.experiment import ExperimentConfig, final_config, searches
 from bnexp.engines.local import Local
 from bnexp.engines.messages import Event
@@ -72,7 +72,7 @@ def test_of_those_that_were_never_stopped_one_is_chosen_and_what_that_took_is_sa
     found = choose(config(), whole)
     spent = 2 * (TRIED * 1 + 4 * 1 + 2 * 2)
     assert [(each.tried, each.stopped, each.left_out, each.epochs) for each in found] == [(2, 6, 0, spent)] * 2
-    said = tuning_noise(final_config(config(), found), {"none": "plain", "before": "BN"})
+    said = tuning_caveat(final_config(config(), found), {"none": "plain", "before": "BN"})
     assert f"(plain: in {spent} epochs, 6 of 8 values were stopped early, " in said
 
 
