@@ -301,7 +301,8 @@ def tuning_caveat(config: ExperimentConfig, arms: Mapping[str, str]) -> str:
     keys = listed(config.tune.options)
     if config.studies > 1:
         stopped = "; ".join(f"{arm}: {text}" for arm, choices in made.items() if (text := _halved(choices, config)))
-        return stopped and f"each arm chose its {keys} {config.studies} times, each time ({stopped})"
+        early = f"tune.halve stopped values of {keys} early in each of {config.studies} tunings"
+        return stopped and f"{early}, and some might have caught up ({stopped})"
     known = "; ".join(f"{arm}: {text}" for arm, choices in made.items() if (text := _ties(choices, config)))
     return (
         f"each arm chose its {keys} once, with {counted(len(config.tune.seeds), 'tuning seed')}, and the luck of that "
