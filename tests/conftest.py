@@ -13,12 +13,21 @@ from tests import shapes
 jaxtyping.jaxtyped = shapes.once(jaxtyping.jaxtyped)
 jaxtyping.install_import_hook(["bnexp.data", "bnexp.nn", "bnexp.probes", "bnexp.training"], "beartype.beartype")
 
+from tests import once  # noqa: E402
 from tests.gpu.pretended_cuda import PretendedCuda  # noqa: E402
 from tests.gpu.stand_in import cpu_in_place  # noqa: E402
 from tests.helpers import leave_out_report  # noqa: E402
 
 # The tests' products are tiny: a second thread only waits for the first, for minutes where cores are busy.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def remembered() -> Iterator[None]:
+    """Commands, digits and configurations, which a process reads once."""
+    with pytest.MonkeyPatch.context() as patch:
+        once.remember(patch)
+        yield
 
 
 @pytest.fixture

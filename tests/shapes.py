@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial, update_wrapper, wraps
+from functools import cache, partial, update_wrapper, wraps
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -72,10 +72,17 @@ class _Check:
 
 def kind(value: object) -> Hashable:
     """Return all that a check depends on: types and shapes, and the values that an annotation may list."""
-    if isinstance(value, torch.Tensor | np.ndarray):
-        return type(value), value.dtype, value.shape
-    if isinstance(value, tuple | list | set | frozenset):
-        return type(value), *map(kind, value)
-    if isinstance(value, Mapping):
-        return type(value), *value.keys(), *map(kind, value.values())
-    return value if isinstance(value, str | type) else type(value)
+    return _kinds(type(value))(value)
+
+
+@cache
+def _kinds(of: type) -> Callable[[Any], Hashable]:
+    if issubclass(of, torch.Tensor | np.ndarray):
+        return lambda value: (of, value.dtype, value.shape)
+    if issubclass(of, tuple | list | set | frozenset):
+        return lambda value: (of, *map(kind, value))
+    if issubclass(of, Mapping):
+        return lambda value: (of, *value.keys(), *map(kind, value.values()))
+    if issubclass(of, str | type):
+        return lambda value: value
+    return lambda value: of

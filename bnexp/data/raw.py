@@ -150,14 +150,19 @@ def split_off(whole: RawSplit, settings: DataSettings) -> tuple[RawSplit, RawSpl
 
 def read_digits(settings: DataSettings) -> RawImages:
     """Return the 1797 digits that come with scikit-learn, the last 360 of the fixed or of a random order to test on."""
-    # Its file alone: to import scikit-learn takes longer than many a training on these images.
-    path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
-    rows_NP = np.loadtxt(str(path), delimiter=",")
+    rows_NP = digit_rows()
     rows_NP = rows_NP[_random_order(len(rows_NP), settings) if settings.split_seed else fixed_order(len(rows_NP))]
     # Ink counts 0..16 are stretched to the 0..255 of every other set.
     images_NCHW = np.rint(rows_NP[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels_N = rows_NP[:, -1].astype(np.int64)
     return RawImages(*RawSplit(images_NCHW, labels_N).cut(DATASETS["digits"].train), classes=10, pooled=True)
+
+
+def digit_rows() -> NDArray[np.float64]:
+    """Return the digits as scikit-learn keeps them: a row for each, its 64 ink counts and its label."""
+    # Its file alone: to import scikit-learn takes longer than many a training on these images.
+    path = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    return np.loadtxt(str(path), delimiter=",")
 
 
 MANY = 10
