@@ -6,6 +6,7 @@ from functools import cache, partial, update_wrapper, wraps
 from types import CodeType, FunctionType
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import torch
 
@@ -14,6 +15,8 @@ Function = Callable[..., Any]
 
 def once(jaxtyped: Function) -> Function:
     """Return a decorator that checks as `jaxtyping.jaxtyped` does, but nothing of a kind that it has seen."""
+    if jaxtyping.config.jaxtyping_disable:
+        return jaxtyped
     checks: dict[CodeType, _Check] = {}  # a function in a function has one code, though each call makes a new function
 
     def decorate(function: Any = None, *, typechecker: Function) -> Any:

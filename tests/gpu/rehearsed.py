@@ -174,7 +174,7 @@ PLANNED: dict[str, tuple[tuple[int, ...], dict[str, Any], dict[str, Any]]] = {
 """Image, model and training."""
 
 
-@pytest.mark.parametrize("name", crossed(list(PLANNED), fast=4))
+@pytest.mark.parametrize("name", crossed(list(PLANNED), fast=7))
 def test_a_group_with_its_graph_takes_what_is_planned(name: str) -> None:
     image, model, train = PLANNED[name]
     some = rates_group(4 if name == "vgg" else 64, model, **train)

@@ -48,17 +48,20 @@ def small(family: str, **special: Any) -> TrialGroup:
     return small_group(**{"rates": (0.1, 0.02), "seeds": 2, "model": model} | special)
 
 
-def all_probes(*at: int) -> list[ProbeSettings]:
-    """Return every probe, after some updates, with as little to look at as it takes; long searches the first time."""
+def all_probes(*at: int, again: int = 1) -> list[ProbeSettings]:
+    """Return every probe with as little to look at as it takes: all after the first of some updates, a part after others.
+
+    Long searches are none of that part, nor are all probes but one in `again`.
+    """
     least: dict[str, Callable[[ProbeSpec], int]] = {
         "points": lambda spec: 2,
         "batches": lambda spec: spec.fewest_batches,
     }
     found = []
-    for name, spec in PROBES.items():
+    for number, (name, spec) in enumerate(PROBES.items()):
         searches = spec.one_trial_at_a_time or "points" in spec.options
         options = {key: of(spec) for key, of in least.items() if key in spec.options}
-        found.append(ProbeSettings(name=name, at=at[:1] if searches else at, **options))
+        found.append(ProbeSettings(name=name, at=at[:1] if searches or number % again else at, **options))
     return found
 
 
@@ -73,7 +76,7 @@ def crossings(some: TrialGroup, images: int) -> Counter[tuple[str, str]]:
 
 
 def test_what_passes_between_host_and_device_does_not_grow_with_the_steps() -> None:
-    some = small("mlp", schedule="one_cycle", augment="flip_crop", precision="bf16")
+    some = small("mlp", model={"depth": 1}, schedule="one_cycle", augment="flip_crop", precision="bf16")
     found = crossings(some, images=48)
     assert found == crossings(some, images=96)
     assert {function for kind, function in found if kind == "read"} <= READS
@@ -88,7 +91,7 @@ def test_what_does_grow_with_them_is_found(monkeypatch: pytest.MonkeyPatch) -> N
         real(*args, **more)
 
     monkeypatch.setattr(loop._Run, "_measure", measure)
-    some = small("mlp", epochs=1)
+    some = small("mlp", model={"depth": 1}, epochs=1)
     assert {kind for kind, _ in crossings(some, 96) - crossings(some, 48)} == {"read", "copy"}
 
 
@@ -120,21 +123,21 @@ def test_a_fault_in_a_probe_is_found(fault: Callable[[torch.Tensor], object], mo
 
 
 @pytest.mark.parametrize(
-    ("family", "special"),
+    ("family", "special", "again"),
     [
-        ("mlp", {"model": {"norm": {"freeze_at": 3}}}),
-        pytest.param("mlp", {"precision": "tf32"}, marks=pytest.mark.slow),
-        pytest.param("vgg", {"precision": "bf16", "augment": "flip_crop_cutout"}, marks=pytest.mark.slow),
-        pytest.param("resnet", {"precision": "fp64", "optimizer": "adam"}, marks=pytest.mark.slow),
-        pytest.param("rnn", {"sampling": "by_class"}, marks=pytest.mark.slow),
-        pytest.param("mlp", {"model": {"norm": "whiten"}}, marks=pytest.mark.slow),
-        pytest.param("mlp", {"only": "norm"}, marks=pytest.mark.slow),
-        pytest.param("module", {}, marks=pytest.mark.slow),
+        ("mlp", {"model": {"norm": {"freeze_at": 3}}}, 5),
+        pytest.param("mlp", {"precision": "tf32"}, 1, marks=pytest.mark.slow),
+        pytest.param("vgg", {"precision": "bf16", "augment": "flip_crop_cutout"}, 1, marks=pytest.mark.slow),
+        pytest.param("resnet", {"precision": "fp64", "optimizer": "adam"}, 1, marks=pytest.mark.slow),
+        pytest.param("rnn", {"sampling": "by_class"}, 1, marks=pytest.mark.slow),
+        pytest.param("mlp", {"model": {"norm": "whiten"}}, 1, marks=pytest.mark.slow),
+        pytest.param("mlp", {"only": "norm"}, 1, marks=pytest.mark.slow),
+        pytest.param("module", {}, 1, marks=pytest.mark.slow),
     ],
 )
-def test_a_group_is_probed_drops_trials_and_is_resumed(family: str, special: dict[str, Any]) -> None:
+def test_a_group_is_probed_drops_trials_and_is_resumed(family: str, special: dict[str, Any], again: int) -> None:
     some = small(family, rates=(0.1,), stop_diverged=True, epochs=3, batch_size=48, **special)
-    first, probes = some.numbers[0], all_probes(1, 6)
+    first, probes = some.numbers[0], all_probes(1, 6, again=again)
     found = trained(some, probes)
     # Made-up numbers say of all trials but the first that they are diverged.
     assert [trials for trials, _ in found] == [some.numbers] * 2 + [(first,)] * 2
