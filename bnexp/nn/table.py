@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 from typing import Any
 
@@ -18,7 +18,7 @@ from bnexp.nn.norm import Noise, Norm
 from bnexp.nn.own.calls import BEHIND, NORM_LAYERS, WEIGHT_LAYERS, ForwardPass, LayerCall
 from bnexp.nn.own.networks import arm_pass
 from bnexp.nn.own.surgery import Placed
-from bnexp.streams import TrialRandom
+from bnexp.streams import SeedGenerators, TrialRandom
 
 IMAGES = 2
 """Batch size of the pass that tells the shapes."""
@@ -70,14 +70,18 @@ def trained_table(settings: TrialSettings, image: tuple[int, int, int], classes:
 
 
 def layer_table(
-    model: ModelSettings, image: tuple[int, int, int], classes: int, draws: TrialRandom | None = None
+    model: ModelSettings, image: tuple[int, int, int], classes: int, training: bool = False
 ) -> list[LayerRow]:
-    """Return the layers in the order in which data pass them, with draws also those that only training has.
-
-    Allocates nothing: runs on torch's meta device.
-    """
+    """Return the layers in the order in which data pass them, for training also those that only training has."""
     if model.spec.own:
         return _own_rows(arm_pass(model, image, classes))
+    return list(_rows(model, image, classes, training))
+
+
+@lru_cache(maxsize=256)  # one plan asks for the same table a dozen times
+def _rows(model: ModelSettings, image: tuple[int, int, int], classes: int, training: bool) -> tuple[LayerRow, ...]:
+    """Pass made-up images through the network on torch's meta device, which allocates nothing."""
+    draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0]) if training else None
     handed: dict[nn.Module, list[torch.Size]] = {}
 
     def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -92,7 +96,7 @@ def layer_table(
             if isinstance(layer, (Linear, Norm, *ACTIVATIONS.values())):
                 layer.forward = partial(_shape_only, layer)
         network(torch.empty(1, IMAGES, prod(image), dtype=torch.float32))
-    return [_row(names[layer], layer, outputs, model.norm.spec.saves_input) for layer, outputs in handed.items()]
+    return tuple(_row(names[layer], layer, outputs, model.norm.spec.saves_input) for layer, outputs in handed.items())
 
 
 def _own_rows(seen: ForwardPass) -> list[LayerRow]:

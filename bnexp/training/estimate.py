@@ -16,7 +16,6 @@ from bnexp.data.normalize import fit, keeps_inputs
 from bnexp.nn.table import layer_table
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober, hessian_batches, kept_passes
-from bnexp.streams import SeedGenerators, TrialRandom
 from bnexp.training.graphs import graphed, updater
 from bnexp.training.group_state import CHUNK_NUMBERS, GroupTrainState
 from bnexp.training.numerics import dtype_of, numerics, threads, wait
@@ -68,8 +67,7 @@ def footprint(
         settings.train.optimizer_spec,
         trials_at_once(settings.model, shape, device),
     )
-    draws = TrialRandom(SeedGenerators([0], torch.device("cpu")), [0])
-    layers = layer_table(settings.model, shape.image, shape.classes, draws)
+    layers = layer_table(settings.model, shape.image, shape.classes, training=True)
     parameters = sum(layer.parameters for layer in layers)
     largest = max(layer.output for layer in layers)
     saved = sum(layer.saved for layer in layers)

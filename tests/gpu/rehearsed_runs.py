@@ -49,9 +49,9 @@ def small(family: str, **special: Any) -> TrialGroup:
 
 
 def all_probes(*at: int, again: int = 1) -> list[ProbeSettings]:
-    """Return every probe with as little to look at as it takes: all after the first of some updates, a part after others.
+    """Return every probe, with as little to look at as it takes: all after the first of some updates.
 
-    Long searches are none of that part, nor are all probes but one in `again`.
+    One in `again` is taken after the others, too, where it is no long search.
     """
     least: dict[str, Callable[[ProbeSpec], int]] = {
         "points": lambda spec: 2,

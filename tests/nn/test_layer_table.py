@@ -89,10 +89,10 @@ def test_the_table_counts_what_the_network_has(raw: dict[str, Any]) -> None:
     assert totals(layer_table(model, image, 3)) == (state, learned, state - learned)
 
 
-def test_with_draws_there_are_rows_for_what_only_training_has() -> None:
+def test_for_training_there_are_rows_for_what_only_training_has() -> None:
     model = ModelSettings(width=(5,), activation="relu", dropout=0.5, norm={"kind": "noisy_batch"})
     names = [row.name for row in layer_table(model, (1, 3, 3), 3)]
-    trained = [row.name for row in layer_table(model, (1, 3, 3), 3, seed_draws([0]))]
+    trained = [row.name for row in layer_table(model, (1, 3, 3), 3, training=True)]
     first, rest = ["hidden.0.linear", "hidden.0.norm"], "hidden.0.activation"
     assert names == [*first, rest, "output"]
     assert trained == [*first, "hidden.0.noise", rest, "hidden.0.dropout", "output"]
