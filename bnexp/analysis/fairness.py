@@ -182,7 +182,7 @@ def _earlier(study: Study) -> Iterator[str]:
             "even if the trial learned on"
         )
     if study.chosen_by:
-        yield f"chosen by results: the filter looks at {', '.join(study.chosen_by)}; what is left is no fair sample"
+        yield f"chosen by results: the filter looks at {', '.join(study.chosen_by)}; what it keeps is not a fair sample"
 
 
 def _budgets(study: Study, comparison: Comparison) -> Iterator[str]:

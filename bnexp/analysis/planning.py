@@ -154,6 +154,6 @@ def outlook(seeds: int, unit: str = "seeds") -> str:
         return f"Too few {unit} to settle a difference ({p}): {more}={FEWEST_SEEDS} or more can."
     return (
         f"With {seeds} {unit} the interval of a difference will be ± {half_width(seeds):.3g} standard deviations of "
-        f"the paired differences, and a true difference of {detectable(seeds):.2g} of them is settled in 4 of 5 "
-        "studies."
+        f"the paired differences, and a true difference of {detectable(seeds):.2g} standard deviations is settled in "
+        "4 of 5 studies."
     )

@@ -207,7 +207,7 @@ def report(
         for line in pictures_left_out(study, comparison):
             say(f"left out: {line}")
         if comparison.finished < comparison.planned:
-            say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended; all is as far as that")
+            say(f"{study.name}: {comparison.finished} of {comparison.planned} trials have ended so far")
         events = [write_tensorboard(run) for run in some] if tensorboard else []
         folder, pictures = (some[0].path, some[0].path) if len(some) == 1 else (runs, runs / "report")
         written = write_report(study, comparison, folder / "report.html", pictures, reload)

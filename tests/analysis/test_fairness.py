@@ -118,7 +118,7 @@ CASES: dict[str, Case] = {
     "a filter that looks at results": (
         {},
         {"condition": "final_test_accuracy>0 and outcome!=failed"},
-        ("chosen by results: the filter looks at outcome, final_test_accuracy; what is left is no fair sample",),
+        ("chosen by results: the filter looks at outcome, final_test_accuracy; what it keeps is not a fair sample",),
     ),
     "a filter that doesn't": ({}, {"condition": "seed<6"}, ()),
     # Running averages that lag. Made-up runs make 40 updates: at the default momentum 1.5 % of the start is left.

@@ -121,7 +121,10 @@ def test_a_width_and_a_difference_are_above_0(bad: float) -> None:
     [
         (1, "Too few seeds to settle a difference (one seed shows no spread): seeds=6 or more can."),
         (3, "Too few seeds to settle a difference (the smallest possible p is 0.25): seeds=6 or more can."),
-        (6, "± 1.05 standard deviations of the paired differences, and a true difference of 1.4 of them is settled"),
+        (
+            6,
+            "± 1.05 standard deviations of the paired differences, and a true difference of 1.4 standard deviations is settled",
+        ),
     ],
 )
 def test_before_training_it_is_said_what_the_seeds_can_tell(seeds: int, said: str) -> None:

@@ -131,7 +131,7 @@ def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: 
     assert done.err == (
         "bnexp: left out: curves and time: nothing is recorded after the start of training\n"
         "bnexp: left out: over_lr, differences and ranges: no trial has ended\n"
-        f"bnexp: {run.name}: 0 of 8 trials have ended; all is as far as that\n"
+        f"bnexp: {run.name}: 0 of 8 trials have ended so far\n"
     )
     assert done.out == f"{Path('runs') / run.name / 'report.html'}\n"
 
