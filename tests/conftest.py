@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 from collections.abc import Iterator
 
 import jaxtyping
@@ -23,10 +24,11 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def remembered() -> Iterator[None]:
-    """Commands, digits and configurations, which a process reads once."""
+def fast() -> Iterator[None]:
+    """Read commands, digits and configurations once, and wait for no disk: a test's files needn't outlive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         once.remember(patch)
+        patch.setattr(os, "fsync", lambda file: None)
         yield
 
 

@@ -78,11 +78,11 @@ def flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
 
 
-def damages(name: str, content: bytes) -> dict[str, bytes]:
-    """A bit flipped all over a row of each trial, or all over a description; and the file cut off."""
+def damages(name: str, content: bytes, every: int) -> dict[str, bytes]:
+    """A bit flipped in every so many bytes of a row of each trial, or of a description; and the file cut off."""
     lines = content.splitlines(keepends=True)
     chosen = [0, *range(1, len(lines), 3)] if name in TABLES else range(0, len(lines), 7)
-    places = [sum(map(len, lines[:i])) + at for i in chosen for at in range(i % 7, len(lines[i]) - 1, 7)]
+    places = [sum(map(len, lines[:i])) + at for i in chosen for at in range(i % every, len(lines[i]) - 1, every)]
     lengths = {0, len(content) // 2, len(content) - len(lines[-1]), len(content) - 5}
     return {f"bit {at}": flipped(content, at) for at in places} | {f"cut at {n}": content[:n] for n in lengths}
 
@@ -124,13 +124,14 @@ def read(run: Path, whole: Shown, *, may_lack: bool = False) -> str:
     return said
 
 
+@pytest.mark.parametrize("every", [23, pytest.param(7, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("which", "name"), crossed(BOTH, CHECKED, fast=2))
-def test_damage_is_named_wherever_it_is_read(made: Made, folder: Path, which: str, name: str) -> None:
+def test_damage_is_named_wherever_it_is_read(made: Made, folder: Path, which: str, name: str, every: int) -> None:
     run = made.copy(which, folder / "runs")
     whole, path = Shown.of(run), run / name
     content = path.read_bytes()
     assert read(run, whole) == ""
-    for label, damaged in damages(name, content).items():
+    for label, damaged in damages(name, content, every).items():
         path.write_bytes(damaged)
         said = read(run, whole, may_lack=which == "unfinished" and label.startswith("cut"))
         assert f"{run}/{name}" in said or "written by a" in said or not said, label
@@ -141,21 +142,18 @@ def test_damage_is_named_wherever_it_is_read(made: Made, folder: Path, which: st
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("name", READ)
-def test_commands_name_what_is_damaged_and_show_the_rest(made: Made, folder: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "label"), crossed(READ, ["removed", "junk", "folder"], fast=2))
+def test_commands_name_what_is_damaged_and_show_the_rest(made: Made, folder: Path, name: str, label: str) -> None:
     run = made.copy("finished", folder / "runs")
     shutil.copytree(made.finished, folder / "runs" / HEALTHY)
-    for label in ("removed", "junk", "folder"):
-        INSTEAD[label](run / name)
-        rows = {row.run: row for row in list_runs(folder / "runs")}
-        assert (rows[HEALTHY].state, rows[run.name].state) == ("complete", "damaged")
-        assert f"{run}/{name}" in rows[run.name].headline
-        warned: list[str] = []
-        ((*shown, kept),) = find_together([run.name, HEALTHY], folder / "runs", warned.append)
-        assert (kept.path.name, len(shown)) == (HEALTHY, name != "config.yaml")
-        assert [f"{run}/{name}" in line for line in warned] == [True]
-        shutil.rmtree(run)
-        shutil.copytree(made.finished, run)
+    INSTEAD[label](run / name)
+    rows = {row.run: row for row in list_runs(folder / "runs")}
+    assert (rows[HEALTHY].state, rows[run.name].state) == ("complete", "damaged")
+    assert f"{run}/{name}" in rows[run.name].headline
+    warned: list[str] = []
+    ((*shown, kept),) = find_together([run.name, HEALTHY], folder / "runs", warned.append)
+    assert (kept.path.name, len(shown)) == (HEALTHY, name != "config.yaml")
+    assert [f"{run}/{name}" in line for line in warned] == [True]
 
 
 def test_the_command_line_says_it(made: Made, folder: Path) -> None:
@@ -333,8 +331,8 @@ def test_the_command_says_what_was_damaged_and_where_it_is_kept(
     run = made.copy("finished", folder / "runs")
     INSTEAD[label](run / name)
     assert in_a_child(folder, "run", "exp.yaml", "--quiet") == (0, f"bnexp: runs/{run.name}: {said}")
-    assert results(run) == made.results
-    assert in_a_child(folder, "run", "exp.yaml") == (0, "")
+    check_restored(made, done := continued(made, folder / "runs"))
+    assert (done.damage, done.trained) == ((), [])
     assert f" {said}" in (run / "log.txt").read_text()
 
 
