@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def fast() -> Iterator[None]:
-    """Read commands, digits and configurations once, and wait for no disk: a test's files needn't outlive a power cut."""
+    """Read commands, digits and configurations once, and wait for no disk: no test's files outlive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         once.remember(patch)
         patch.setattr(os, "fsync", lambda file: None)
