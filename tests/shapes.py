@@ -1,7 +1,7 @@
 """Types and shapes, checked once for each combination of them: every time, it was half of the time of a training."""
 
 import inspect
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import cache, partial, update_wrapper, wraps
 from types import CodeType, FunctionType
 from typing import Any
@@ -40,23 +40,23 @@ class _Check:
 
     def __init__(self, jaxtyped: Function):
         self._jaxtyped = jaxtyped
-        self._seen: set[Hashable] = set()
-        """Kinds of arguments, and of these and the result."""
+        self._seen: dict[Hashable, set[Hashable]] = {}
+        """Kinds of results by those of the arguments."""
         self._checked: Function | None = None  # made when it is needed: most functions are in no test of a file
         self._next: list[Function] = []
 
     def __call__(self, function: Function, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        given = kind(args), kind(named)
+        given = _kinds(args), kind(named) if named else None
         try:
             new = given not in self._seen
         except TypeError:  # sizes that stand for any, in a network that is traced, can't be remembered
             return self._in_full(function, function)(*args, **named)
         result = (self._in_full(function, function) if new else function)(*args, **named)
-        both = given, kind(result)
-        if both not in self._seen:
+        made = self._seen.setdefault(given, set())
+        if (of_result := kind(result)) not in made:
             if not new:
                 self._in_full(function, lambda *args, **named: result)(*args, **named)
-            self._seen.update({given, both})
+            made.add(of_result)
         return result
 
     def _in_full(self, function: Function, called: Function) -> Function:
@@ -75,17 +75,22 @@ class _Check:
 
 def kind(value: object) -> Hashable:
     """Return all that a check depends on: types and shapes, and the values that an annotation may list."""
-    return _kinds(type(value))(value)
+    return _how(type(value))(value)
+
+
+def _kinds(values: Iterable[object]) -> tuple[Hashable, ...]:
+    return tuple([_how(type(value))(value) for value in values])
 
 
 @cache
-def _kinds(of: type) -> Callable[[Any], Hashable]:
+def _how(of: type) -> Callable[[Any], Hashable]:
+    """Return the function from values of a type to their kind."""
     if issubclass(of, torch.Tensor | np.ndarray):
         return lambda value: (of, value.dtype, value.shape)
     if issubclass(of, tuple | list | set | frozenset):
-        return lambda value: (of, *map(kind, value))
+        return lambda value: (of, _kinds(value))
     if issubclass(of, Mapping):
-        return lambda value: (of, *value.keys(), *map(kind, value.values()))
+        return lambda value: (of, *value, _kinds(value.values()))
     if issubclass(of, str | type):
         return lambda value: value
-    return lambda value: of
+    return type
