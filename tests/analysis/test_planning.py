@@ -123,7 +123,8 @@ def test_a_width_and_a_difference_are_above_0(bad: float) -> None:
         (3, "Too few seeds to settle a difference (the smallest possible p is 0.25): seeds=6 or more can."),
         (
             6,
-            "± 1.05 standard deviations of the paired differences, and a true difference of 1.4 standard deviations is settled",
+            "± 1.05 standard deviations of the paired differences, "
+            "and a true difference of 1.4 standard deviations is settled",
         ),
     ],
 )
