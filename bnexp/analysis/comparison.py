@@ -22,7 +22,8 @@ class ArmRow:
     arm: str
     baseline: str
     n: int
-    """Seeds with a finished trial, completed or diverged; over several grid points those that have all of them."""
+    """Seeds with a finished trial, completed or diverged. If a row covers several grid points: seeds that have all of
+    them."""
     mean: float | None
     """The metric's mean over the n seeds; low and high are the ends of its t interval, cut at the metric's bounds."""
     low: float | None
@@ -42,7 +43,7 @@ class ArmRow:
     better: int | None
     """Pairs in which the arm did better than the baseline; None where no loss of either side is finite."""
     trials: int
-    """Finished trials: n, or more where a row takes several grid points together, those of all seeds."""
+    """Finished trials: n, or more if a row covers several grid points, since those of all seeds count."""
     diverged: int
     diverged_low: float | None
     """95 % Wilson interval of the rate diverged / trials."""
@@ -56,9 +57,10 @@ class ArmRow:
     """The epoch by which half of the finished trials had reached the threshold; None where fewer ever did."""
     reached: int
     restricted_epochs: float | None
-    """Mean of the epochs to the threshold, the budget counting for trials that never got there."""
+    """Mean of the epochs to the threshold; a trial that never got there counts with its whole budget."""
     first: int
-    """Pairs in which the arm got to the threshold and the baseline later or never; over several grid points by seed."""
+    """Pairs in which the arm reached the threshold, and the baseline later or never. Over several grid points:
+    seeds."""
     seconds_to_threshold: float | None
     """Median, censored like the epochs."""
     seconds_per_epoch: float | None
@@ -122,9 +124,9 @@ class BestRow:
     excluded: tuple[str, ...]
     """Grid points that were no candidates: no trial has finished there, or too few to share a seed with the others."""
     seeds: int
-    """Seeds that finished all candidates, over which these are compared."""
+    """Seeds that finished all candidates; the candidates are compared over these."""
     seeds_left_out: int
-    """Seeds that finished some of them only."""
+    """Seeds that finished only some of the candidates."""
     epochs: int
     """Epochs that its trials took together, each training counted once."""
     edges: tuple[str, ...]
@@ -150,7 +152,7 @@ class RobustnessRow:
     values: int
     """At how many values of the axis a trial of the arm has finished."""
     worst: float | None
-    """The lowest mean of the metric along the axis, of a loss the highest; None where it isn't finite."""
+    """The lowest mean of the metric along the axis, for a loss the highest; None if it isn't finite."""
     worst_at: float | None
     best: float | None
     best_at: float | None
@@ -170,7 +172,7 @@ class RobustnessRow:
     guessing: float | None = None
     """The accuracy of guessing."""
     guessing_measured: bool = False
-    """True if guessing is the mean accuracy before training, since the number of classes isn't known."""
+    """True if guessing is the mean accuracy before training, because the number of classes isn't known."""
 
 
 @dataclass(frozen=True)
@@ -221,15 +223,15 @@ class PlanRow:
     width: float
     """The half-width asked for."""
     seeds: int | None
-    """Pairs that narrow the interval so far."""
+    """Pairs that narrow the interval to the half-width asked for."""
     seeds_low: int | None
     seeds_high: int | None
     detectable: float | None
-    """The smallest true difference that so many pairs as there are settle in 4 of 5 studies."""
+    """The smallest true difference that as many pairs as these settle in 4 of 5 studies."""
     true_difference: float | None = None
     """The true difference asked about."""
     power: float | None = None
-    """Share of studies with so many pairs as there are that settle it."""
+    """Share of studies with as many pairs as these that settle it."""
     power_low: float | None = None
     power_high: float | None = None
     seeds_to_settle: int | None = None
@@ -248,7 +250,7 @@ class SequentialRow:
     looks: int
     """How often the data have been looked at."""
     most: int
-    """Seeds that there are at most."""
+    """The largest number of seeds."""
     until: float | str
     """Half-width to reach, or `settled`: an interval without 0."""
     difference: float | None
@@ -305,11 +307,11 @@ class AcrossRow:
     baseline: str
     key: str
     value: Any
-    """EVERYWHERE in the row over all values."""
+    """`all` in the row over all values."""
     seeds: int
-    """That have a pair; over all values the fewest."""
+    """Seeds that have a pair; in the row over all values the smallest of these numbers."""
     mean: float | None
-    """None over all values: they have no common measure. So are the differences."""
+    """None in the row over all values, which have no common measure; so are the differences."""
     baseline_mean: float | None
     difference: float | None
     difference_low: float | None
@@ -328,12 +330,12 @@ class Comparison:
     metric: str
     baseline: str
     threshold: float
-    """The accuracy whose first reaching every row reports."""
+    """The accuracy to reach; every row reports when it was first reached."""
     grid_keys: tuple[str, ...]
     rows: tuple[ArmRow, ...]
-    """By grid point and arm, in the order in which they first come in trials.csv."""
+    """By grid point and arm, in the order of trials.csv."""
     overall: tuple[Overall, ...] = ()
-    """One per arm with pairs, in the order of the arms; the baseline's pairs it with itself."""
+    """One per arm with pairs, in the order of the arms; the baseline is paired with itself."""
     best: tuple[BestRow, ...] = ()
     """One per arm; empty without validation images or with a single grid point."""
     robustness: tuple[RobustnessRow, ...] = ()
@@ -350,20 +352,20 @@ class Comparison:
     images: int | None = None
     """Test images behind each accuracy; None where that isn't known, seeds have others, or the metric is another."""
     new_splits: bool = False
-    """True if each seed has a split of its own, so that intervals contain the choice of the images."""
+    """True if each seed has a split of its own, so that intervals include the choice of the images."""
     points: int = 1
     """Grid points of the trials, which `overall` takes together; rows may be fewer, and by fewer keys."""
     tuned: bool = False
-    """True if arms chose settings of their own on validation images: the noise of that is in no interval."""
+    """True if arms chose settings of their own on validation images: no interval includes the noise of that choice."""
     tunings: int = 0
-    """Independent tuning studies that n and pairs count in place of seeds: intervals include the luck of the choice; 0
-    where seeds are counted."""
+    """Independent tuning studies that n and pairs count instead of seeds, so that intervals include the luck of the
+    choice; 0 if seeds are counted."""
     evaluations: tuple[EvaluationRow, ...] = ()
-    """One per grid point and arm that the probe mode_gap was taken of; empty where it wasn't."""
+    """One per grid point and arm at which the probe mode_gap was taken."""
     ladder: tuple[Rung, ...] = ()
     """One per arm, the best first, where the arms take batch normalization apart."""
     sequence: tuple[SequentialRow, ...] = ()
-    """One per arm but the baseline, where seeds are added until it is decided."""
+    """One per arm except the baseline, if seeds are added until every difference is decided."""
     across: tuple[AcrossRow, ...] = ()
     """One per arm and value of a setting, and over all values; empty unless it was asked for."""
     plan: tuple[PlanRow, ...] = ()

@@ -59,8 +59,8 @@ def _overlapping(study: Study, comparison: Comparison) -> Iterator[str]:
     if drawn is not False and (comparison.tuned or comparison.tunings or comparison.best):
         own = "" if drawn else "; not so if the data have test images of their own"
         yield (
-            "data.split: per_seed: images that test one seed are validation images of others, so they have chosen too; "
-            f"the accuracy of what was chosen may be a little too high, in every arm{own}"
+            "data.split: per_seed: images that test one seed are validation images of others, so they also choose. "
+            f"The accuracy of what was chosen may be a little too high, in every arm{own}"
         )
 
 
@@ -90,8 +90,8 @@ def _halved(study: Study) -> list[str]:
         return []
     counts = listed(f"{stopped[arm]} of {study.label(arm)}" for arm in study.arms if arm in stopped)
     return [
-        f"search: tune.halve stopped trials early, {counts}; they are in no mean, so arms have few pairs and other "
-        "grid points. This run chooses; compare the run that measures what was chosen"
+        f"search: tune.halve stopped trials early, {counts}; they are in no mean, so arms have few pairs, at "
+        "different grid points. This run is the tuning; compare the run that measures what it chose"
     ]
 
 
@@ -131,8 +131,8 @@ def imbalance(comparison: Comparison) -> Iterator[str]:
         if row.excluded:
             more = len(row.excluded) - MOST_NAMED
             points = "; ".join((*row.excluded[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])))
-            where = f"{points}, where too few seeds have finished that the other points have too"
-            yield f"candidates: the best of {arm} is not sought at {where}"
+            where = f"{points}, where too few of the other points' seeds have finished"
+            yield f"candidates: the best of {arm} is not looked for at {where}"
 
 
 def _unpaired(study: Study, comparison: Comparison) -> Iterator[str]:
@@ -322,7 +322,7 @@ def _edges(study: Study, comparison: Comparison) -> Iterator[str]:
     best = [("best", row.arm, key, row.point[key]) for row in comparison.best for key in row.edges]
     for kind, arm, key, value in (*best, *(("tuned", *each) for each in study.at_edges)):
         where = f"the {kind} {key} of {study.label(arm)}"
-        yield f"at the edge: {where} is {value:.4g}, an end of what was tried; better may lie beyond"
+        yield f"at the edge: {where} is {value:.4g}, the smallest or largest tried; better may lie beyond"
 
 
 LAG = 0.05

@@ -95,7 +95,7 @@ def full_key(written: str, known: Sequence[str]) -> str:
     if len(ending) == 1:
         return ending[0]
     if ending:
-        raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them whole")
+        raise InputError(f"{written}: could be {' or '.join(ending)}; write one of them in full")
     if not known:
         raise InputError(f"{written}: no such column; the trials differ in arm and seed only, nothing is swept")
     raise InputError(f"{written}: no such column{nearest(written, list(known))}; there are {', '.join(known)}")

@@ -55,12 +55,12 @@ class TuningRow:
     arm: str
     tries: int
     settings: int
-    """Settings that were tried in all; those with which the arm trains the same count once."""
+    """Settings that were tried in all; several with which the arm trains the same count once."""
     seeds: int
     """Tuning seeds behind them, of all studies together."""
     validation: float
     """Expected validation accuracy of the best setting; low and high are the ends of what 95 % of the searches find.
-    They are None where there is but one search: with all settings of a single study."""
+    They are None if only one search is possible: with all settings of a single study."""
     validation_low: float | None
     validation_high: float | None
     validation_error: float | None

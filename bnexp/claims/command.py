@@ -55,13 +55,15 @@ def completion(catalogue: str) -> Callable[[str], list[str]]:
 Ids = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[ID]...", help="Names of claims, or files of your own; none: all.", autocompletion=completion("claims")
+        metavar="[ID]...",
+        help="Names of claims, or files of your own. Default: all.",
+        autocompletion=completion("claims"),
     ),
 ]
 Tiers = Annotated[Tier, typer.Option("--tier", help="small: minutes on two CPU cores; full: for a GPU.")]
-Check = Annotated[bool, typer.Option("--check", help="Exit with 1 where an exact claim fails, or has not run.")]
-Rerun = Annotated[bool, typer.Option("--rerun", help="Run again; runs that are there are kept under a number.")]
-All = Annotated[bool, typer.Option("--all", help="Every column, and the measures that stand beside those that decide.")]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if an exact claim fails, or has not run.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Run again; the old runs are kept under a number.")]
+All = Annotated[bool, typer.Option("--all", help="Show every column, and also the measures that don't decide.")]
 Html = Annotated[
     bool, typer.Option("--html", help="Also write a page for a class, and its pictures as files, beside the runs.")
 ]
@@ -85,7 +87,7 @@ def run_claims(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run what is missing of claims, and show the verdicts; the same command again goes on where it was stopped."""
+    """Run claims that have not run yet, and show the verdicts; the same command again continues."""
     from bnexp.claims.catalogue import find_claims
     from bnexp.claims.evidence import undecided
     from bnexp.engines.engine import EngineChoice
@@ -116,7 +118,7 @@ def show_claims(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show the verdicts on claims, from what has run."""
+    """Show the verdicts on claims, from the runs so far."""
     from bnexp.claims.catalogue import find_claims
     from bnexp.errors import InputError
     from bnexp.screen import print_line

@@ -42,27 +42,27 @@ class Row:
     where: str = ""
     """The value of a swept setting that the row is of, where there is a row for each."""
     rates: tuple[str, ...] = ()
-    """By arm what it chose, the baseline first."""
+    """What each arm chose, the baseline first."""
     choices: tuple[Chosen, ...] = ()
     n: int | None = None
     looks: tuple[int, int] | None = None
-    """How many times the data were looked at, and at most; null where seeds were fixed beforehand."""
+    """How many times the data were looked at, and how many times at most; null if seeds were fixed beforehand."""
     arms: tuple[str, str] | None = None
     """Baseline and arm."""
     baseline: tuple[float, float | None] | None = None
     """Mean and standard deviation over the seeds."""
     treated: tuple[float, float | None] | None = None
     change: Estimate | None = None
-    """Positive where it agrees with the claim; a ratio where `ratio` says so, as is the margin."""
+    """Positive if it agrees with the claim. If `ratio` is true, it is a ratio, and so is the margin."""
     ratio: bool = False
     margin: float | None = None
     effect: float | None = None
     p: float | None = None
     p_holm: float | None = None
     time_to: tuple[str, ...] = ()
-    """By arm the median epoch of reaching the threshold, then who was first."""
+    """The median epoch at which each arm reached the threshold; then which arm was first."""
     diverged: tuple[str, ...] = ()
-    """By arm, of its trials."""
+    """How many trials of each arm diverged, and of how many."""
     step_ratio: float | None = None
     """Time of a step, arm / baseline, of the runs as they went."""
     published: tuple[str, ...] = ()

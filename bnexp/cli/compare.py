@@ -54,12 +54,12 @@ Views = Annotated[View, typer.Option("--view", help="Tables to show; main: all b
 Filter = Annotated[str | None, typer.Option("--filter", help='Trials to compare, e.g. "train.lr>0.1 and arm!=after".')]
 By = Annotated[
     list[str] | None,
-    typer.Option("--by", help="Grid key with rows of its own; the others are averaged over. Repeatable."),
+    typer.Option("--by", help="Swept setting that keeps its rows; the others are averaged over. Repeatable."),
 ]
 Sort = Annotated[str | None, typer.Option(help="Column to sort the rows by, the best first, e.g. difference.")]
-Top = Annotated[int | None, typer.Option(min=1, help="Show only so many rows.")]
+Top = Annotated[int | None, typer.Option(min=1, help="Show only this many rows.")]
 OnlyChanged = Annotated[bool, typer.Option("--only-changed", help="Leave out settings that have a single value.")]
-Formats = Annotated[Format, typer.Option("--format", help="How to write it; csv: the rows of the view.")]
+Formats = Annotated[Format, typer.Option("--format", help="Format of the tables; csv: the rows of the view.")]
 Columns = Annotated[
     str | None,
     typer.Option(help="Columns to show, by header or field, in this order: 'arm,mean,difference,p'. Default: all."),
@@ -68,7 +68,7 @@ Check = Annotated[
     bool,
     typer.Option(
         "--check",
-        help="Exit with 1 if a warning says that a table could mislead (merely that arms were tuned doesn't count).",
+        help="Exit with 1 if a warning says that a table could mislead (that arms were tuned doesn't count).",
     ),
 ]
 Plan = Annotated[
@@ -85,7 +85,7 @@ Difference = Annotated[
 ]
 Across = Annotated[
     str | None,
-    typer.Option("--across", metavar="KEY", help="One table over the values of a setting, e.g. data.name."),
+    typer.Option("--across", metavar="KEY", help="Compare at each value of a setting, in one table, e.g. data.name."),
 ]
 Plot = Annotated[bool, typer.Option("--plot", help="Draw the learning curves in the terminal, too.")]
 
@@ -114,7 +114,7 @@ def compare(
 ) -> None:
     """Compare the arms of finished or running experiments, with intervals over seeds.
 
-    Runs that are named are joined by their settings; without a name every experiment is compared by itself.
+    Named runs are joined by their settings; without a name every experiment is compared by itself.
     """
     from bnexp.analysis.across import with_across
     from bnexp.analysis.fairness import avoidable
@@ -139,7 +139,7 @@ def compare(
         return study, comparison if across is None else with_across(comparison, study, across)
 
     if difference is not None and plan is None:
-        raise InputError("--difference: goes with --plan WIDTH")
+        raise InputError("--difference: needs --plan WIDTH")
     if plan is not None and across:
         raise InputError("--across: can't be combined with --plan")
     shown = one_by_one(find_together(runs_wanted or [], runs, warn), compared, warn)
@@ -154,7 +154,7 @@ def compare(
 RENEWED = 10
 """Seconds from one page to the next at least, with --follow; the page reads itself again as often."""
 Follow = Annotated[
-    bool, typer.Option("--follow", help="Write them again as records come, until the run has ended. Ctrl-C stops.")
+    bool, typer.Option("--follow", help="Write the files again for new records until the run has ended. Ctrl-C stops.")
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files for TensorBoard, too.")]
 MLflow = Annotated[
@@ -185,7 +185,7 @@ def report(
 ) -> None:
     """Write figures and one self-contained HTML page into a run's folder, or for several runs beside them.
 
-    Several runs that are named are joined by their settings into report.html and report/ in the folder of the runs.
+    Several named runs are joined by their settings; report.html and report/ are then in the folder of the runs.
     Trackers get a run for every trial and a summary for every arm; the same command again updates them.
     """
     from bnexp.analysis.runs import compare_study, one_by_one, study_of
@@ -240,7 +240,7 @@ def _targets(mlflow: str | None, project: str | None, *, wandb: bool, trackio: b
     asked = {"mlflow": mlflow, "wandb": "" if wandb else None, "trackio": "" if trackio else None}
     targets = {name: target for name, target in asked.items() if target is not None}
     if project and not targets:
-        raise InputError("--project: goes with --mlflow, --wandb or --trackio")
+        raise InputError("--project: needs --mlflow, --wandb or --trackio")
     return targets
 
 

@@ -27,7 +27,7 @@ WIDTH, LABEL = 80, 13
 def doctor(device: Tried = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Show what this machine has, and try its devices: norm layers, products and training steps.
 
-    What they compute is held against float64. If something is wrong, it is named, and the exit code is 1.
+    The results are compared with float64. If something is wrong, it is named, and the exit code is 1.
     """
     from bnexp.doctor.examination import Examined, examine
     from bnexp.doctor.facts import facts

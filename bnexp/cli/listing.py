@@ -36,7 +36,7 @@ Whats = Annotated[What, typer.Argument(help="runs, or the shipped configs.")]
 
 
 def list_runs(what: Whats = What.runs, runs: Runs = DEFAULT_RUNS, as_json: Json = False, quiet: Quiet = False) -> None:
-    """List runs with state, date, size, what differs and headline, or the shipped configurations with questions."""
+    """List runs with state, date, size, differences and result, or the shipped configurations with their questions."""
     if what is What.configs:
         _list_configs(as_json=as_json, quiet=quiet)
         return
@@ -68,7 +68,7 @@ def _list_configs(*, as_json: bool, quiet: bool) -> None:
 Names = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN...", help="Run folders or their names; 'base-*' means all.", autocompletion=complete_run
+        metavar="RUN...", help="Run folders or their names; 'base-*' means all that match.", autocompletion=complete_run
     ),
 ]
 
@@ -79,7 +79,7 @@ def remove(
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
 ) -> None:
-    """Remove runs with all their files. One that is being trained is refused."""
+    """Remove runs with all their files. A run that is being trained is refused."""
     from bnexp.store.files import remove_run
     from bnexp.store.finding import find_folders
 
@@ -143,7 +143,7 @@ Key = Annotated[
     str | None,
     typer.Argument(
         metavar="[KEY]",
-        help="A setting, a section or a word; none: all settings.",
+        help="A setting, a section or a word. Default: all settings.",
         autocompletion=complete_key,
     ),
 ]

@@ -30,9 +30,9 @@ def probe(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure inside the networks that a run ended with: sharpness, slices of the loss, what statistics do, and more.
+    """Measure inside the networks that a run ended with: sharpness, slices of the loss, batch statistics, and more.
 
-    What is found goes into the run's late_probes.csv, and into the pictures of bnexp report.
+    The values go into the run's late_probes.csv, and into the pictures of bnexp report.
     """
     from bnexp.report.listings import probe_table
     from bnexp.store.finding import find_run
@@ -56,7 +56,7 @@ def _finite(value: object) -> object:
     return value if isinstance(value, float) and abs(value) < float("inf") else None
 
 
-Time = Annotated[bool, typer.Option("--timing/--no-timing", help="Time the networks before and after, compiled too.")]
+Time = Annotated[bool, typer.Option("--timing/--no-timing", help="Time the networks before and after, also compiled.")]
 
 
 def fold(
@@ -68,9 +68,9 @@ def fold(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fold batch norm into the weights beside it, where that is exact; prove it on images, and time the difference.
+    """Fold batch norm into the weights beside it, where that is exact; check it on images, and time the difference.
 
-    Writes nothing; bnexp export --folded writes a trial so.
+    Writes nothing; bnexp export --folded writes a folded trial.
     """
     from bnexp.store.finding import find_run
 
@@ -113,10 +113,10 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a trial as weights.safetensors and a model.py that needs PyTorch and safetensors only.
+    """Write a trial as weights.safetensors and a model.py that needs only PyTorch and safetensors.
 
-    The network takes pixels from 0 to 255. What is written is read back first, and compared with the one in bnexp.
-    If only ONNX fails, the other files are kept, and the exit code is 1.
+    The network takes pixels from 0 to 255. The files are read back and compared with the network in bnexp. If only ONNX
+    fails, the other files are kept, and the exit code is 1.
     """
     from bnexp.store.finding import find_run
 

@@ -96,7 +96,7 @@ RunNames = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[RUN]...",
-        help="Run folders, their names, 'base-*', or names of experiments; none: the newest run of every experiment.",
+        help="Run folders, their names, 'base-*', or experiments. Default: the newest run of every experiment.",
         autocompletion=complete_run,
     ),
 ]

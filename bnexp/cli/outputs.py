@@ -22,12 +22,12 @@ class Output:
     kind: str | type
     """The class of an entry, or `module:name` of that."""
     form: Literal["object", "list", "lines"] = "list"
-    """One entry, a list of them, or one a line."""
+    """One entry, a list of entries, or one per line."""
     version: int = 1
-    """Is raised where a key goes or changes its meaning; a new key leaves it as it is."""
+    """Goes up when a key is removed or changes its meaning, but not for a new key."""
 
     def schema(self) -> JsonSchemaValue:
-        """Return the JSON schema; with one entry a line, that of each line."""
+        """Return the JSON schema; if there is one entry per line, that of a line."""
         kind = resolve_name(self.kind) if isinstance(self.kind, str) else self.kind
         found = TypeAdapter(list[kind] if self.form == "list" else kind)  # type: ignore[valid-type]
         made = found.json_schema(schema_generator=OfOutput, mode="serialization")
@@ -68,7 +68,7 @@ class Group:
 
     label: str
     trials: list[int]
-    """Their numbers."""
+    """Numbers of the trials, as in trials.csv."""
     layers: list[Layer]
     parameters: int
     """Numbers in a network, learned or not."""
@@ -92,21 +92,23 @@ class DataRead:
     """C, H, W."""
     classes: int
     train: int
-    """Images, also of the next two."""
+    """Number of training images."""
     val: int
+    """Number of validation images."""
     test: int
+    """Number of test images."""
     floats: bool
-    """The images are floats in their files, not bytes."""
+    """True if the files hold floats, not bytes."""
     left_out: dict[str, int]
     """Files that aren't read, by ending or place."""
     background: str
-    """What transparent images are laid on; empty where there are none."""
+    """Background of transparent images; empty if there are none."""
     remarks: list[str]
     """Surprises in how the files were read."""
     warnings: list[str]
     """Probable mistakes in the data."""
     drawn: list[str]
-    """The parts whose images are drawn at random, of val and test; the others have files of their own."""
+    """Which of val and test are drawn at random; the others have files of their own."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Measurement:
     layer: str
     probe: str
     value: float | None
-    """null for what isn't finite."""
+    """null if it isn't finite."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class FoldedTrial:
-    """A trial whose norm layers were folded; what only a folded one has is null in others."""
+    """A trial whose norm layers were folded, or couldn't be; null stands for what only folded trials have."""
 
     trial: int
     arm: str
@@ -157,15 +159,15 @@ class FoldedTrial:
     point: Point
     folded: bool
     reason: str | None
-    """Why it wasn't."""
+    """Why it wasn't folded."""
     split: str | None
     """The images that were compared: test, val or train."""
     images: int | None
-    """Their number."""
+    """Number of these images."""
     max_error_float64: float | None
-    """Largest difference between logits before and after."""
+    """Largest difference between logits before and after folding."""
     relative_error_float64: float | None
-    """The same over the largest logit."""
+    """The same, divided by the largest logit."""
     max_error_float32: float | None
     relative_error_float32: float | None
     accuracy_before: float | None
@@ -178,20 +180,20 @@ class FoldedTrial:
 
 @dataclass(frozen=True)
 class TimedNetwork:
-    """How long a network takes before and after."""
+    """How long a network takes before and after folding."""
 
     trial: int
     arm: str
     trials: list[int]
-    """All trials with the same layers, which it stands for."""
+    """All trials with the same layers; the times stand for them, too."""
     batch: int
-    """Images at once."""
+    """Images per batch."""
     compiled: bool
     """With torch.compile."""
     seconds_before: float | None
     seconds_after: float | None
     ratio: float | None
-    """Before over after."""
+    """seconds_before / seconds_after."""
     problem: str | None
     """Why it couldn't be compiled."""
 
@@ -203,20 +205,20 @@ class Folded:
     run: str
     device: str
     torch: str
-    """Its version."""
+    """Version of torch."""
     trials: list[FoldedTrial]
     timings: list[TimedNetwork]
 
 
 @dataclass(frozen=True)
 class ExportCheck:
-    """What was written, read back and compared with the network in bnexp."""
+    """A written file, read back and compared with the network in bnexp."""
 
     path: str
     max_difference: float
-    """Largest difference of a logit."""
+    """Largest difference between logits."""
     relative_difference: float
-    """The same over the largest logit."""
+    """The same, divided by the largest logit."""
     accuracy: float
 
 
@@ -232,7 +234,7 @@ class Exported:
     images: str
     """What was compared, in words, such as 360 test images."""
     accuracy: float
-    """Accuracy of the network in bnexp on them."""
+    """Accuracy of the network in bnexp on these images."""
     checks: list[ExportCheck]
     failed: str | None
     """What went wrong with ONNX."""
@@ -256,7 +258,7 @@ OUTPUTS = {
     "doctor": Output("bnexp doctor --json", "bnexp.doctor.examination:Examined", "object"),
 }
 """By the name that `bnexp schema` takes."""
-FORMS = {"object": "One object", "list": "A list; each entry", "lines": "One object a line"}
+FORMS = {"object": "One object", "list": "A list; each entry", "lines": "One object per line"}
 
 HEADER = """# What `--json` prints
 
@@ -265,8 +267,8 @@ error. A number that isn't known or not finite is `null`. The tables below have 
 of their values; `[]` stands for the entries of a list.
 
 `bnexp schema NAME` prints the JSON schema of an output; NAME is its heading. Each output has a version. Later releases
-may add keys; one that takes a key away, or gives it another meaning, raises the version. `bnexp run` prints what
-`compare` prints, `bnexp claims run` and `bnexp papers run` what their `show` prints. This page is made by
+may add keys. If one removes a key or changes its meaning, it raises the version. `bnexp run` prints what
+`compare` prints; `bnexp claims run` and `bnexp papers run` print what their `show` prints. This page is made by
 `bnexp schema --markdown`."""
 
 

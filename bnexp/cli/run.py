@@ -37,10 +37,8 @@ Arguments = Annotated[
         autocompletion=complete_config_or_setting,
     ),
 ]
-Rerun = Annotated[
-    bool, typer.Option("--rerun", help="Train again; the run that is there is kept under a number: NAME-HASH.1.")
-]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train trials again that failed.")]
+Rerun = Annotated[bool, typer.Option("--rerun", help="Train again; the old run is kept under a number: NAME-HASH.1.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")]
 GpusPerGroup = Annotated[
     float | None,
     typer.Option("--gpus-per-group", help="With Ray: share of a GPU for each group, e.g. 0.5. Default: 1."),
@@ -68,9 +66,9 @@ def run(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train every trial of each configuration; the same command again continues, or shows what is done.
+    """Train every trial of each configuration; the same command again continues, or shows the result.
 
-    Where values or seeds were added to an experiment, trials that an earlier run of it has are taken over.
+    If values or seeds were added to an experiment, the trials of its earlier runs are reused.
     """
     from bnexp.api import run_all
     from bnexp.config.experiment import momentum_questions

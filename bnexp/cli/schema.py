@@ -28,7 +28,7 @@ What = Annotated[
     str,
     typer.Argument(
         metavar="[NAME]",
-        help="experiment, claim or paper: of files; list, compare, show, …: of what --json prints.",
+        help="experiment, claim or paper: schema of files; list, compare, show, …: of what --json prints.",
         autocompletion=complete_what,
     ),
 ]
@@ -36,7 +36,7 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Print the page about
 
 
 def schema(what: What = "experiment", as_markdown: Markdown = False) -> None:
-    """Print the JSON schema of configuration files, with which editors complete and check them, or of an output.
+    """Print the JSON schema of configuration files, which editors use to complete and check them, or of an output.
 
     A file names its schema in its first line: # yaml-language-server: $schema=schema.json
     """

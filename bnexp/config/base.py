@@ -24,13 +24,13 @@ class Settings(BaseModel):
         """Turn a short form of this section into the mapping it stands for; sections may override it.
 
         Raises:
-            ValueError: the short form is none that the section knows.
+            ValueError: the section doesn't know the short form.
         """
         return {cls.main_setting: value} if cls.main_setting and isinstance(value, str) else value
 
     @classmethod
     def short_forms(cls) -> Sequence[str]:
-        """Return the words that stand for this section, where it has others than the values of the main setting."""
+        """Return the words that stand for this section, if they aren't the values of the main setting."""
         return ()
 
     @model_validator(mode="before")
@@ -59,7 +59,7 @@ def _not_bool(value: Any) -> Any:
 
 
 def written_as(kind: Any) -> BeforeValidator:
-    """Annotate a setting with the type that it has in a file, for the schema, where it becomes another one."""
+    """Annotate a setting with the type that it has in a file, for the schema, if a model holds it as another type."""
     return BeforeValidator(lambda value: value, json_schema_input_type=kind)
 
 
@@ -78,7 +78,7 @@ Size = Annotated[Integer, Field(ge=0)]
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Annotates a setting that names one of some records; a record that is added later can be named at once."""
+    """Annotates a setting that names a record of a dictionary; a record that is added later can be named at once."""
 
     records: Mapping[str, Any]
     other: str | None = None

@@ -16,7 +16,7 @@ WHITENINGS: tuple[Scaling, ...] = ("pca_whiten", "zca_whiten")
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """All that is known of a data set before its files are read. A set without an image size tells it by its files.
+    """All that is known of a data set before its files are read. If it has no image size, the files tell it.
 
     The implementation takes the settings and returns `bnexp.data.raw.RawImages`.
     """
@@ -113,25 +113,25 @@ class DataSettings(Settings):
     .npz file with x_train, y_train, x_test, y_test and perhaps x_val, y_val; or with x and y. For csv: a file, or a
     folder with train.csv, test.csv and perhaps val.csv."""
     channels: Literal["first", "last"] | None = None
-    """arrays: where the channels of N×C×H×W (first) or N×H×W×C (last) stand; null = where there are 1 to 4."""
+    """arrays: whether channels come first (N×C×H×W) or last (N×H×W×C); null = the axis with 1 to 4 entries."""
     label: Line | None = None
     """csv: the column that holds the class of each row. All other columns are features."""
     split: Literal["fixed", "per_seed"] = "fixed"
-    """per_seed: each seed draws a split of its own, as if it were `split_seed`, so that intervals contain the choice of
+    """per_seed: each seed draws a split of its own, as if it were `split_seed`, so that intervals include the choice of
     the images; fixed = one split for all seeds."""
     split_seed: Size = 0
-    """Seed of the random split, which draws the validation images; and the test images of digits, arrays with x and y,
-    csv with one file and image_folder without train/ and test/. Of these a fifth are test images, or `test_size`.
-    0 = the usual split of data sets that come with one."""
+    """Seed of the random split, which draws the validation images. For digits, arrays with x and y, csv with one file
+    and image_folder without train/ and test/, it also draws the test images: a fifth, or `test_size`. 0 = the usual
+    split of data sets that come with one."""
     size: Count | None = None
-    """image_folder: side in pixels of the squares that images are resized to (the shorter side) and cut to (in the
-    middle); null = they have one size and keep it."""
+    """image_folder: resize the shorter side of each image to this many pixels, and cut out the square in the middle;
+    null = all images must have one size, and keep it."""
     digest: Digest | dict[str, Digest] | None = None
     """arrays, csv: first 16 digits of the SHA-256 of the files; image_folder: of the names and sizes of the images.
-    Others are refused. `bnexp run` fills it in, so that a changed file is another run; where an arm or a sweep names
+    Other data are refused. `bnexp run` fills it in, so that a changed file starts another run. If arms or sweeps name
     other files, it is a mapping from `data.root` to digests."""
     train_size: Size | None = None
-    """Number of training images, from the beginning of a fixed order; null = all that validation leaves."""
+    """Number of training images, from the beginning of a fixed order; null = all but the validation images."""
     val_size: Size | None = None
     """Number of validation images, from the end of the same order; null = 5,000, or a tenth where there are fewer than
     20,000 training images. For an image_folder with val/: the first of its images; null = all of them."""
@@ -153,7 +153,7 @@ class DataSettings(Settings):
     def sizes(self, train: int, val: int, test: int) -> tuple[int, int, int]:
         """Return the images to train, to validate and to test on, of a data set with so many; they need not fit.
 
-        Where it has no validation images of its own, they come off the training images.
+        If it has no validation images of its own, they are taken from the training images.
         """
         usual = val or (train // 10 if train < 20_000 else 5_000)
         validated = usual if self.val_size is None else self.val_size

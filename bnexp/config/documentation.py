@@ -59,7 +59,7 @@ def all_sections() -> list[Section]:
 
 
 def find_settings(word: str) -> list[Section]:
-    """Return the settings with that key or in that section; else with that name elsewhere, in their key or meaning.
+    """Return the settings with that key or in that section; else those with the word in key or meaning.
 
     Raises:
         InputError: there is none; the message names the nearest.
@@ -116,7 +116,7 @@ def _sections(key: str, schema: Schema, known: Mapping[str, Schema]) -> Iterator
 
 
 def _listed(field: Schema) -> str | None:
-    """Return the reference to the section that each entry of a list is."""
+    """Return the reference to the section that describes each entry of a list."""
     items = [branch["items"] for branch in field.get("anyOf", [field]) if "items" in branch]
     found = (each["$ref"] for item in items for each in item.get("anyOf", [item]) if "$ref" in each)
     return next(found, None)
@@ -151,7 +151,7 @@ BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 
 
 def _kind(branch: Schema) -> str:
-    """Say what a value has to be, where it isn't one of some words."""
+    """Say what a value has to be, if there is no list of choices."""
     if "prefixItems" in branch:
         return f"a list of {len(branch['prefixItems'])} numbers"
     found = {name: branch[name] for name in BOUNDS if branch.get(name, LARGEST_INTEGER) != LARGEST_INTEGER}

@@ -41,7 +41,7 @@ BUILT_IN_ARMS: tuple[str, ...] = get_args(BuiltIn)
 
 
 class ArmsByName(BaseModel):
-    """Arms as they are written: overrides by name, where the built-in ones need none."""
+    """Arms as they are written: overrides by name; the built-in arms need none."""
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -60,9 +60,9 @@ class ExperimentConfig(TrialSettings):
     """
 
     name: FolderName
-    """Names the run folder: letters, digits and `_ . + -`. Left out, it is the name of the file."""
+    """Name of the run folder: letters, digits and `_ . + -`. By default that of the file."""
     question: Lines = ""
-    """The question that the experiment is to answer. It heads tables and pictures."""
+    """The question that the experiment asks; the title of tables and pictures."""
     arms: dict[Name, dict[TrialKey, Value]] = Field(default=None, validate_default=True)
     """The variants that are compared: a list of none, before and after, such as `[none, before]`; or a mapping from
     names to overrides, such as `{none: {}, wide: {model.width: 200}}`. null = none and the placement in
@@ -79,13 +79,13 @@ class ExperimentConfig(TrialSettings):
     """Swept settings that change together: lists of equal length, such as
     `{train.batch_size: [32, 64], train.lr: [0.1, 0.2]}`, or ranges as in `grid`."""
     seeds: Annotated[Seeds, written_as(SeedsAsWritten | SeedsUntil)] = (0, 1, 2)
-    """How many of the seeds 0, 1, 2, …, or a list of seeds, or `{range: [first, last, step]}`; or
-    `{from: 6, to: 40, until: 0.005}`, which adds seeds until every difference to the baseline is decided."""
+    """The number of seeds (6 means 0 to 5), a list of seeds, or `{range: [first, last, step]}`; or `{from: 6, to: 40,
+    until: 0.005}`, which adds seeds until every difference to the baseline is decided."""
     more_seeds: MoreSeeds | None = None
-    """The plan to add seeds, which `seeds: {from, to, until}` makes; null = none are added."""
+    """The plan to add seeds, made from `seeds: {from, to, until}`; null = no seeds are added."""
     tune: TuneSettings = TuneSettings()
     halving: Halving | None = None
-    """The plan to stop trials early, which `tune.halve` makes for the run that chooses; null = all train to the end."""
+    """The plan to stop trials of the tuning early, made from `tune.halve`; null = all train to the end."""
     tuned: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = ()
     """The values that each arm chose under `tune`; `bnexp run` writes them."""
 
@@ -97,7 +97,7 @@ class ExperimentConfig(TrialSettings):
         return split_seeds(value)
 
     def __eq__(self, other: object) -> bool:
-        """Two experiments are equal where all settings are, however they were given."""
+        """Two experiments are equal if all settings are, however they were given."""
         return isinstance(other, ExperimentConfig) and dict(self) == dict(other)
 
     @property
@@ -106,7 +106,7 @@ class ExperimentConfig(TrialSettings):
         return self._overrides
 
     def overridden(self, overrides: Iterable[str]) -> Self:
-        """Return the same experiment, to which these overrides have led; the last of a key counts."""
+        """Return the same experiment, with these overrides noted as its origin; the last one of each key counts."""
         copy = self.model_copy()
         by_key = {each.partition("=")[0]: each for each in overrides}
         copy._overrides = tuple(by_key.values())
@@ -140,7 +140,7 @@ class ExperimentConfig(TrialSettings):
         return self.tune.studies if self.tuned else 1
 
     def settings(self, arm: str, point: Mapping[str, Any], study: int = 0) -> TrialSettings:
-        """Settings of the trials of one arm at one grid point; the arm has the last word, but for what was tuned.
+        """Settings of the trials of one arm at one grid point. Arms override grids; what was tuned overrides both.
 
         What was tuned is what the arm chose in one of the studies.
 
@@ -202,7 +202,7 @@ class ExperimentConfig(TrialSettings):
             listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
             raise ValueError(f"zip pairs values up, so its lists need one length: {listed}")
         if both := set(paired) & set(info.data.get("grid", {})):
-            raise ValueError(f"{sorted(both)[0]} stands in both grid and zip")
+            raise ValueError(f"{sorted(both)[0]} is in both grid and zip")
         return paired
 
     @model_validator(mode="after")
@@ -256,7 +256,7 @@ class ExperimentConfig(TrialSettings):
         counts = Counter(seed % studies for seed in self.seeds)
         if len(counts) < studies or len(set(counts.values())) > 1:
             raise ValueError(
-                f"seeds: the seed s belongs to tuning study s modulo {studies}, and each of these needs as many seeds; "
+                f"seeds: seed s belongs to tuning study s modulo {studies}, and each study needs equally many seeds; "
                 f"write seeds: {-(-len(self.seeds) // studies) * studies}"
             )
         return self
@@ -326,7 +326,7 @@ def must_choose(config: ExperimentConfig) -> bool:
 
 
 def first_stage(config: ExperimentConfig) -> tuple[ExperimentConfig, ...]:
-    """Return the experiments that are trained first: those that choose, where something has to be chosen."""
+    """Return the experiments that are trained first: those that choose settings, if any have to be chosen."""
     return searches(config) if must_choose(config) else (config,)
 
 
@@ -357,7 +357,7 @@ def final_config(config: ExperimentConfig, choices: Iterable[Choice]) -> Experim
 
 
 def at_look(config: ExperimentConfig, seeds: int) -> ExperimentConfig:
-    """Return an experiment that adds seeds as it is with so many of them."""
+    """Return an experiment that adds seeds as it is at a look, with the seeds of that look."""
     return config.model_copy(update={"seeds": tuple(range(seeds))})
 
 

@@ -43,7 +43,7 @@ class Halving(Settings):
 
 
 def plan_halving(tune: TuneSettings, epochs: int) -> Halving | None:
-    """Return the plan with as many comparisons as leave an epoch before the first and FEWEST_LEFT after the last.
+    """Return the plan with the most comparisons that leaves an epoch before the first and FEWEST_LEFT at the end.
 
     This is the bracket of Hyperband (Li et al. 2018, arXiv:1603.06560, algorithm 1) with the most comparisons that
     leaves FEWEST_LEFT: of n draws, n/η^i train on, rounded down, the last of them for all R epochs, and each

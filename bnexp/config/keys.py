@@ -1,4 +1,4 @@
-"""Names of settings: dotted keys, putting a value under one, and what settings and values are called elsewhere."""
+"""Names of settings: dotted keys, how to set one, and what settings and values are called elsewhere."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,10 +45,10 @@ def check_key(section: type[Settings], key: str) -> None:
 
 
 def nearest_key(section: type[Settings], key: str) -> str:
-    """Return " (nearest: …)" for a wrong key: the same last name elsewhere, what it is called here, or a like spelling.
+    """Return " (nearest: …)" for a wrong key: the same last name elsewhere, its name here, or a similar spelling.
 
-    Of several the one that shares most sections with the key, or is in the fewest, is taken: gamma of a schedule is
-    its factor.
+    Of several candidates, the one that shares the most sections with the key is taken, then the least nested one: gamma
+    of a schedule is its factor.
     """
     known = list(leaf_keys(section, sections=True))
     parts = key.split(".")
@@ -75,7 +75,7 @@ def put(raw: dict[str, Any], key: str, value: Any, section: type[Settings] | Non
     sizes that are there. An empty mapping stands for the defaults.
 
     Raises:
-        ValueError: something that is no section stands in the way.
+        ValueError: something on the way is not a section.
     """
     name, _, rest = key.partition(".")
     inner = section_of(section, name) if section else None

@@ -44,8 +44,8 @@ def shipped(below: str = "") -> dict[str, Path]:
 def find(written: str) -> Path:
     """Return the file meant by a path, or by the name of a shipped configuration.
 
-    `configs/NAME.yaml` means the shipped file too where there is no such path, so that the documented
-    commands work from any folder.
+    `configs/NAME.yaml` also means the shipped file if there is no such path, so that the documented commands work from
+    any folder.
 
     Raises:
         InputError: neither a file nor a shipped name; the message lists what there is.
@@ -62,7 +62,7 @@ def find(written: str) -> Path:
 
 
 def load(path: Path, overrides: Overrides = ()) -> ExperimentConfig:
-    """Read a YAML file, and apply overrides in turn; the experiment is named after the file where it has no name.
+    """Read a YAML file, and apply overrides in turn. An experiment without a name gets that of the file.
 
     Raises:
         InputError: the file can't be read as a YAML mapping.
@@ -123,7 +123,7 @@ def override(raw: dict[str, Any], key: str, value: Any) -> None:
     """Put a value under a dotted key of a raw configuration.
 
     Raises:
-        ValueError: no such key, or something that is no section stands in its way.
+        ValueError: no such key, or something on the way is not a section.
     """
     section = next((name for name in KEYED_SECTIONS if key.startswith(f"{name}.") and key != f"{name}."), "")
     rest = key.removeprefix(f"{section}.")
@@ -149,7 +149,7 @@ def _mapping(written: Any, place: str) -> Mapping[str, Any]:
 
 
 def _written_arms(raw: Mapping[str, Any]) -> Any:
-    """Return the arms with their names as keys, those left out included where a built-in one may be meant."""
+    """Return the arms by name; where a built-in arm may be meant, include the default arms."""
     arms = raw.get("arms")
     if arms is None:
         norm = NormSettings()

@@ -201,7 +201,7 @@ class ModelSettings(Settings):
     """module: what makes the network: FILE.py:NAME, a class or function in a file beside the YAML file, or MODULE:NAME
     on the import path, such as torchvision.models:resnet18."""
     arguments: Annotated[dict[str, Any], AfterValidator(Arguments)] = Field(default={}, validate_default=True)
-    """module: keyword arguments of the call, such as {num_classes: 10}; the key of one, in arms and grids too, is
+    """module: keyword arguments of the call, such as {num_classes: 10}. Arms and grids change one of them as
     `model.arguments.NAME`."""
     depth: Annotated[Count, Field(le=MOST_LAYERS)] | None = None
     """Number of layers. mlp, rnn: hidden layers; vgg: 5, 11, 13, 16 or 19; resnet: 6n+2, such as 20, 56 or 110.
@@ -218,13 +218,13 @@ class ModelSettings(Settings):
     """Nonlinearity after each hidden layer."""
     bias: Annotated[Literal["auto"] | bool, BeforeValidator(_bias, json_schema_input_type=Bias)] = "auto"
     """Biases of the hidden layers. auto leaves out those that have no effect: right before a norm that subtracts them
-    (all over the batch but variance, and instance), and in an rnn also before other norms with a learned β."""
+    (all kinds over the batch except variance, and instance), and in an rnn also before other norms with a learned β."""
     residual: bool = False
     """mlp: add skip connections around every two hidden layers after the first."""
     weights: WeightKind = "plain"
-    """What every layer but the output layer makes of its weights before it uses them: plain = nothing; standardized =
-    the weights of each unit get mean 0 and variance 1 (Qiao et al. 2019); scaled = they get mean 0 and a variance that
-    keeps that of the signal, times a learned gain per unit (Brock et al. 2021)."""
+    """How every layer except the output layer changes its weights before it uses them: plain = not at all; standardized
+    = the weights of each unit get mean 0 and variance 1 (Qiao et al. 2019); scaled = they get mean 0 and a variance
+    that keeps that of the signal, times a learned gain per unit (Brock et al. 2021)."""
     dropout: Fraction = 0.0
     """Probability with which a unit is dropped in training."""
     dropout_at: Literal["each", "before_norm", "after_norm", "last"] = "each"
@@ -260,8 +260,8 @@ class ModelSettings(Settings):
     def has_bias(self, *, norm_next: bool = False) -> bool:
         """Return whether a hidden layer has a bias, which `auto` leaves out where it can't do anything.
 
-        That is where fixup's scalars stand in for it, where a norm layer subtracts it again (with `norm_next` it comes
-        next, whatever `norm.placement` says), and in recurrent layers also where β does the same.
+        That is where fixup's scalars replace it, where a norm layer subtracts it again (with `norm_next` it comes next,
+        whatever `norm.placement` says), and in recurrent layers also where β does the same.
         """
         if self.bias != "auto":
             return self.bias
@@ -316,7 +316,7 @@ class ModelSettings(Settings):
             if self.depth not in (None, len(self.width)):
                 raise ValueError(f"depth {self.depth} does not fit the {len(self.width)} layers that width lists")
         if self.residual and self.spec.residual != "optional":
-            raise ValueError(f"residual: true is for family mlp; {self.family} has the connections that it has")
+            raise ValueError(f"residual: true is for family mlp; the connections of {self.family} are fixed")
         if self.residual and len(set(self.widths)) > 1:
             raise ValueError("residual: true needs hidden layers of one width")
         name, size = self.norm.grouping
@@ -365,7 +365,7 @@ class ModelSettings(Settings):
                 raise ValueError(f"weights: {self.weights} is not for family {self.family}; set plain")
             if self.dropout_at != "each":
                 raise ValueError(
-                    f"dropout_at: {self.dropout_at} is not for family {self.family}, which drops what a layer hands "
-                    "up; set each"
+                    f"dropout_at: {self.dropout_at} is not for family {self.family}, which drops what a layer passes "
+                    "on; set each"
                 )
         return self

@@ -90,7 +90,7 @@ NORMS: dict[str, NormSpec] = {
 }
 """Norm layers by the name in model.norm.kind."""
 AS_WRITTEN = NormSpec("torch.nn:Identity", batch_statistics=True, options=AVERAGES)
-"""Those of a network of the user's own, as its code has them: perhaps batch norm."""
+"""The norm layers of the user's own network, as its code has them: perhaps batch norm."""
 
 
 Updates = Annotated[list[Count], Field(min_length=3, max_length=3)]
@@ -112,13 +112,13 @@ class NormSettings(Settings):
     means that the network decides.
 
     rms divides each image by its root mean square; instance normalises each channel of each image; mean and variance
-    are halves of batch norm: they only subtract the batch's mean, or only divide by its deviation. renorm
-    corrects batch norm towards its running averages (Ioffe 2017). whiten decorrelates the features of the batch (Huang
-    et al. 2018); noisy_batch is batch norm followed by noise whose mean and scale
-    change at every step (Santurkar et al. 2018).
+    are halves of batch norm: mean only subtracts the batch's mean, variance only divides by its standard deviation.
+    renorm corrects batch norm towards its running averages (Ioffe 2017). whiten decorrelates the features of the batch
+    (Huang et al. 2018); noisy_batch is batch norm followed by noise whose mean and scale change at every step
+    (Santurkar et al. 2018).
     """
     placement: Placement | AsWritten = "before"
-    """Before or after each activation; in a family module behind each hidden weight layer, behind each activation, or
+    """Before or after each activation; in a family module after each hidden weight layer, after each activation, or
     where the network has its norm layers (as_written)."""
     addition: Placement = "before"
     """Residual blocks: whether the norm layer of a block's second half comes before the addition, or after it (and
@@ -128,7 +128,7 @@ class NormSettings(Settings):
     affine: Literal["both", "gamma", "beta", "none"] | None = "both"
     """Which of scale γ and shift β are learned."""
     gamma: Positive | None = 1.0
-    """Initial γ; it stays so where γ isn't learned. In recurrent layers a small one, such as 0.1, keeps tanh out of
+    """Initial γ, which stays if γ isn't learned. In recurrent layers a small one, such as 0.1, keeps tanh out of
     saturation (Cooijmans et al. 2017)."""
     momentum: Annotated[Positive, Field(le=1)] | None = 0.1
     """Weight of the newest batch in the running statistics, as in PyTorch (1 minus this in Keras)."""
@@ -138,20 +138,19 @@ class NormSettings(Settings):
     """What evaluation normalises with: running averages over the batches (ema), or statistics recomputed over the
     training images, without augmentation (population)."""
     over: Count | None = None
-    """Images that batch statistics are taken over: a batch of the training is cut into slices of so many, and each is
-    normalised by itself (ghost batch norm, Hoffer et al. 2017). null = the whole batch."""
+    """Number of images that batch statistics are taken over: a training batch is cut into slices of that size, and each
+    slice is normalised by itself (ghost batch norm, Hoffer et al. 2017). null = the whole batch."""
     freeze_at: Count | None = None
-    """The update, counted from 1, from which on the running statistics normalise in training, too: they no longer
-    change, and γ and β go on learning (Wu & Johnson 2021). null = never."""
+    """From this update on, counted from 1, training normalises with the running statistics, too. They no longer change,
+    but γ and β go on learning (Wu & Johnson 2021). null = never."""
     r_max: Annotated[Number, Field(ge=1)] = 3.0
-    """renorm: largest factor by which the deviations of batch and running average may differ and still be made up for;
-    1 = not at all (Ioffe 2017)."""
+    """renorm: largest correction of the scale, as a ratio between the deviations of batch and running average; 1 = none
+    (Ioffe 2017)."""
     d_max: NonNegative = 5.0
-    """renorm: largest distance between the means of batch and running average, in running deviations, that is made up
-    for; 0 = none."""
+    """renorm: largest correction of the mean, in running deviations; 0 = none."""
     relax_at: Annotated[tuple[Count, ...], AfterValidator(_three_updates), written_as(Updates)] | None = None
-    """renorm: three updates. Up to the first it is batch norm (limits 1 and 0); then the limits grow evenly, and reach
-    r_max at the second, d_max at the third. The paper has [5000, 40000, 25000].
+    """renorm: three updates. Up to the first it is batch norm (limits 1 and 0); then the limits grow linearly, and
+    reach r_max at the second and d_max at the third. The paper has [5000, 40000, 25000].
 
     null = 5 %, 40 % and 25 % of the training.
     """

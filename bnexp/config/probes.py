@@ -98,8 +98,8 @@ class ProbeSettings(Settings):
     batches: Annotated[Count, Field(le=MOST_BATCHES)] | None = None
     """Number of batches of training images to look at, at most as many as there are; null = what suits the probe."""
     range: tuple[Number, Number] | None = None
-    """Nearest and farthest place to look at. Along the gradient in multiples of the learning rate, null = 0.5 to 4; for
-    landscape_slice in multiples of the weights' norm, null = -1 to 1."""
+    """Nearest and farthest place to look at. Along the gradient they are multiples of the learning rate, null = 0.5 to
+    4; for landscape_slice multiples of the weights' norm, null = -1 to 1."""
     points: Annotated[Count, Field(ge=2, le=MOST_POINTS)] | None = None
     """Number of places in that range, for landscape_slice on each side; null = 8, and 11 for landscape_slice."""
 
@@ -114,14 +114,14 @@ class ProbeSettings(Settings):
             raise ValueError("every and at exclude each other: give one of them")
         if self.batches is not None and self.batches < self.spec.fewest_batches:
             least = self.spec.fewest_batches
-            raise ValueError(f"batches: {self.name} is about how batches differ and takes at least {least}")
+            raise ValueError(f"batches: {self.name} compares batches, so it needs at least {least}")
         if self.range and self.range[1] - self.range[0] < NARROWEST:
             raise ValueError(f"range: expected the lower end first, and at least {NARROWEST:g} between the ends")
         if self.range and self.spec.along_gradient and self.range[0] <= 0:
             raise ValueError("range: expected multiples of the learning rate above 0")
         for option in ("layers", "batches", "range", "points"):
             if getattr(self, option) is not None and option not in self.spec.options:
-                raise ValueError(f"{option}: {self.name} has no use for it; leave it out")
+                raise ValueError(f"{option}: {self.name} doesn't use it; leave it out")
         return self
 
 

@@ -47,7 +47,7 @@ def check(raw: Mapping[str, Any]) -> tuple[ExperimentConfig | None, list[Finding
 
 def _first(findings: Iterable[Finding]) -> list[Finding]:
     found = list(islice(dict.fromkeys(findings), MOST_FINDINGS + 1))
-    return [*found[:MOST_FINDINGS], ("", "and more; mend these first")] if len(found) > MOST_FINDINGS else found
+    return [*found[:MOST_FINDINGS], ("", "and more; correct these first")] if len(found) > MOST_FINDINGS else found
 
 
 def _repeated(config: ExperimentConfig) -> Iterator[Finding]:

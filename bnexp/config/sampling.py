@@ -76,7 +76,7 @@ def draws(sample: Mapping[str, Distribution], count: int, seed: int) -> list[Poi
     }
     rows = list(dict.fromkeys(zip(*columns.values(), strict=True)))[:count]
     if len(rows) < count:
-        raise ValueError(f"{count} draws were asked for, and only {len(rows)} different ones came; ask for fewer")
+        raise ValueError(f"{count} draws were asked for, but only {len(rows)} different ones came; ask for fewer")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 

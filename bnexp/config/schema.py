@@ -1,8 +1,8 @@
 """The JSON schema of configuration files: with it, editors complete, explain and check what is written.
 
-It follows from the models. What the loader takes, the schema takes: short forms, dotted keys, numbers and booleans in
-quotes. What the loader refuses because of a key or of one value, the schema refuses in nearly all cases, too. Which
-settings go together, only the loader knows. What commands print has schemas made in the same way.
+It is made from the models. It accepts what the loader accepts: short forms, dotted keys, numbers and booleans in
+quotes. If the loader refuses a key or a single value, the schema does so, too, in nearly all cases. Only the loader
+knows which settings go together. The schemas of what commands print are made in the same way.
 """
 
 import ast
@@ -61,7 +61,7 @@ class Documented(GenerateJsonSchema):
         return found
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        """Return mappings, with what their keys have to be."""
+        """Return the schema of mappings, with the pattern of their keys."""
         found = super().dict_schema(schema)
         for pattern, values in found.pop("patternProperties", {}).items():  # which would leave other keys free
             names = {"pattern": pattern, **found.get("propertyNames", {})}
@@ -120,7 +120,7 @@ def _documented(kind: type) -> Iterator[tuple[str, str]]:
 
 
 class _AsWritten(Documented):
-    """The JSON schema of what may stand in a file, which is more than a model holds once it is made."""
+    """The JSON schema of what a file may contain, which is more than a finished model holds."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:
         """Return the schema, for the draft, with finite numbers."""
@@ -161,7 +161,7 @@ class _AsWritten(Documented):
 
 
 def _in_draft(part: JsonSchemaValue) -> JsonSchemaValue:
-    """Name what each place of a list holds as drafts before 2020 do."""
+    """Describe the entries of a list by position as drafts before 2020 do."""
     return {"items" if key == "prefixItems" else key: value for key, value in part.items()}
 
 
@@ -187,7 +187,7 @@ def _short_forms(kind: type[Settings], fields: Schema) -> list[str]:
 
 
 def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
-    """Return the JSON schema of the files that a model is read from: experiments, or what has one in it."""
+    """Return the JSON schema of the files that a model is read from: experiments, or files that contain one."""
     whole = kind.model_json_schema(schema_generator=_AsWritten, ref_template=REFERENCE.format("{model}"))
     definitions = whole.pop("$defs")
     settings = dict(_settings(TrialSettings, definitions, {}))
@@ -195,7 +195,7 @@ def file_schema(kind: type[Settings] = ExperimentConfig) -> JsonSchemaValue:
     names: dict[str, str] = {}
 
     def with_keys(part: JsonSchemaValue) -> JsonSchemaValue:
-        """Put in the keys of all settings, and what each may be, where the models say that any setting may stand."""
+        """Where the models allow any setting, put in the keys of all settings and their values."""
         if part == SETTING:
             return {"anyOf": [{"enum": list(settings)}, {"pattern": ARGUMENTS}]}
         if part.get("propertyNames", {}).get("format") != SETTING["format"]:

@@ -1,4 +1,4 @@
-"""Seeds: how they are written, and the plan to add some until a question is decided."""
+"""Seeds: how they are written, and the plan to add seeds until a question is decided."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -47,7 +47,7 @@ Seeds = Annotated[
 def _until(value: Any) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 1
     if not number and value != "settled":
-        raise ValueError("expected settled, or half the width that intervals shall have, such as 0.005")
+        raise ValueError("expected settled, or half the width that intervals should have, such as 0.005")
     return value
 
 
@@ -92,16 +92,16 @@ class SeedsUntil(Settings):
     to: Annotated[int, Field(strict=True, gt=FEWEST_TO_BEGIN, le=MOST_ADDED)]
     """How many seeds there are at most."""
     until: Until
-    """`settled`, or half the width that intervals shall have."""
+    """`settled`, or half the width that intervals should have."""
 
 
 def goal_text(until: float | str) -> str:
-    """Say what has to be reached until no more seeds are added."""
+    """Say what has to be reached before no more seeds are added."""
     return "the interval excludes 0" if until == "settled" else f"the interval is ± {until:g} or narrower"
 
 
 def look_text(plan: MoreSeeds, seeds: int) -> str:
-    """Say how far an experiment is that adds seeds."""
+    """Say how far an experiment that adds seeds has got."""
     number = plan.looks.index(seeds) + 1
     return (
         f"look {number} of at most {len(plan.looks)}: {seeds} of at most {plan.to} seeds, until {goal_text(plan.until)}"

@@ -2,7 +2,7 @@
 
 A checked configuration tells which code it means: `FOLDER/my_net.py:Net#1a2b3c4d5e6f` ends in a digest of the file and
 of the modules beside it that it imports; `torchvision.models:resnet18#0.26.0` ends in the package's version. The folder
-is no part of what is trained: names of run folders and the configurations in them leave it out.
+has no effect on what is trained, so names of run folders and the configurations in them leave it out.
 
 Nothing here runs the code.
 """
@@ -28,7 +28,7 @@ _FOLDER = re.compile(r"^.*[/\\](?=[^/\\]+\.py:[\w.]+#)")
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """A class or function that makes a network, and where it stands."""
+    """A class or function that makes a network, and where it is defined."""
 
     place: str
     """A file ending in .py, or a module's dotted name."""
@@ -127,7 +127,7 @@ def _version(module: str, hint: str) -> str:
 
 
 def placed_in(folder: Path) -> Callable[[str], str]:
-    """Return what changes a source to the copy of its file that a run folder has; a module stays as it is."""
+    """Return a function that points a source to the copy of its file in a run folder; a module stays as it is."""
 
     def place(written: str) -> str:
         source = NetworkSource.parse(written)

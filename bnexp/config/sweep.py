@@ -101,7 +101,7 @@ def once(column: Column) -> Column:
     """Return the values as they are.
 
     Raises:
-        ValueError: one is listed twice, which is a slip: a list that repeats says nothing more.
+        ValueError: a value is listed twice. That must be a slip, since repeating it changes nothing.
     """
     if len(set(column)) < len(column):
         again, _ = max(Counter(column).items(), key=lambda item: item[1])

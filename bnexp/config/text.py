@@ -1,4 +1,4 @@
-"""Text in configurations and messages: which letters it may hold, and how numbers and lists are written for people."""
+"""Text in configurations and messages: the characters that it may have, and how numbers and lists are written."""
 
 import re
 from collections.abc import Iterable

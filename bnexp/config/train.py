@@ -46,8 +46,8 @@ class ClipSettings(Settings):
     norm_global: Positive | None = None
     """Scale the whole gradient down to this norm (clip_grad_norm_ in PyTorch, which also adds 1e-6 to the norm)."""
     adaptive: Positive | None = None
-    """Scale each unit's gradient down to this share of the norm of the unit's weights, such as 0.01, in place of other
-    clipping (Brock et al. 2021). The norm counts as 0.001 at least; a bias, γ or β is one unit as a whole; the output
+    """Scale each unit's gradient down to this share of the norm of the unit's weights, such as 0.01, instead of other
+    clipping (Brock et al. 2021). The norm counts as at least 0.001; a bias, γ or β is one unit as a whole; the output
     layer is left out."""
 
     @model_validator(mode="after")
@@ -140,7 +140,7 @@ class TrainSettings(Settings):
     from all images; by_class = as epoch, but sorted by label, so that a batch holds one class or two, with the batches
     in random order."""
     drop_last: bool = True
-    """Leave out the last batch of an epoch where it is smaller."""
+    """Leave out the last batch of an epoch if it is smaller."""
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     """Update rule, as in torch.optim."""
     lr: NonNegative = 0.1
@@ -152,7 +152,7 @@ class TrainSettings(Settings):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     """adam, adamw, nadam: decay rates of the averages of the gradient and of its square."""
     weight_decay: NonNegative = 0.0
-    """L2 penalty on the weights, as a coefficient; adamw decays them apart from the gradient."""
+    """Coefficient of the L2 penalty on the weights; adamw decays them separately from the gradient."""
     decay_all: bool = False
     """Decay biases and the parameters of norm layers, too."""
     label_smoothing: Fraction = 0.0
@@ -184,12 +184,12 @@ class TrainSettings(Settings):
     """When to measure: after each epoch, or after these steps (a list, or `{range: [first, last, step]}`). The states
     before training and after the last step are always measured."""
     patience: Count | None = None
-    """Measure what early stopping would have done: a trial counts as stopped when so many records in a row (epochs,
+    """Measure what early stopping would have done: a trial counts as stopped when this many records in a row (epochs,
     unless `record_at` says otherwise) have brought no higher validation accuracy. The step, and the accuracies at the
     best record until then, are columns of trials.csv; training goes on to its end. null = not measured."""
     stop_diverged: bool = False
-    """Stop a trial that has diverged, at a record at the end of an epoch: where one of its numbers is no longer finite,
-    or every batch loss of that epoch was above 1,000 times the first."""
+    """Stop a trial that has diverged, at a record at the end of an epoch: if one of its numbers is no longer finite, or
+    if every batch loss of that epoch was above 1,000 times the first."""
     checkpoint_every: Positive = 60
     """Seconds between checkpoints."""
 

@@ -1,4 +1,4 @@
-"""All that decides one trial besides its seed: its settings, what may be changed of them, and which matter when.
+"""All that decides one trial besides its seed: its settings, which of them arms may change, and which have an effect.
 
 A setting without effect (norm.groups under batch norm, betas under sgd) is left out of the effective settings, and one
 that stands for a number (null, auto) is that number. Trials with the same effective settings give the same numbers, bit
@@ -30,18 +30,18 @@ class TrialSettings(Settings):
 
     @property
     def norm_batch(self) -> int:
-        """Images that a norm over the batch takes its statistics over in training."""
+        """The number of images that a norm over the batch takes its statistics over in training."""
         return (self.model.norm.sliced and self.model.norm.over) or self.train.micro_batch
 
     @property
     def network(self) -> ModelSettings:
-        """The network as it is built: a whole batch, as probes pass, it normalises in parts as training does."""
+        """The network as it is built. It normalises a whole batch, which probes pass, in parts, as training does."""
         if self.train.accumulate == 1 or not self.model.norm.spec.batch_statistics:
             return self.model
         return self.model.model_copy(update={"norm": self.model.norm.model_copy(update={"over": self.norm_batch})})
 
     def with_seed(self, seed: int) -> Self:
-        """Return the settings of the trial with a seed: where each seed has a split of its own, it is that one."""
+        """Return the settings of the trial with a seed. If each seed has a split of its own, they name that split."""
         if self.data.split == "fixed":
             return self
         data = self.data.model_copy(update={"split": "fixed", "split_seed": seed})
@@ -104,7 +104,7 @@ SHARED = {
 
 
 def must_be_shared(key: str, value: Any) -> str:
-    """Say why no arm or sweep may give a setting or section this value; empty where it may."""
+    """Say why no arm or sweep may give a setting or section this value; return an empty text if it may."""
     for shared, why in SHARED.items():
         section, _, name = shared.partition(".")
         # A section with nothing in it stands for the defaults.
@@ -175,7 +175,7 @@ def _normalised(settings: TrialSettings) -> bool:
 
 
 def _placed(settings: TrialSettings) -> bool:
-    """True if norm layers stand somewhere, or units are dropped where they would stand."""
+    """True if there are norm layers, or units are dropped where norm layers would be."""
     model = settings.model
     return _normalised(settings) or (model.dropout > 0 and model.dropout_at in ("before_norm", "after_norm"))
 
@@ -264,7 +264,7 @@ NO_EFFECT = (
 
 @dataclass(frozen=True)
 class Meaning:
-    """The value that a setting comes to."""
+    """The value that a setting takes in the end."""
 
     of: str
     """Its dotted key."""
@@ -313,13 +313,13 @@ def _option(name: str) -> Callable[[TrialSettings], Any]:
 
 
 def _sizes(settings: TrialSettings) -> tuple[int | None, int | None, int | None]:
-    """Return the images to train, to validate and to test on; as they are set where only the set's files tell."""
+    """Return how many images to train, validate and test on; the settings as they are if only the files can tell."""
     data, spec = settings.data, DATASETS[settings.data.name]
     return data.sizes(spec.train, 0, spec.test) if spec.image else (data.train_size, data.val_size, data.test_size)
 
 
 def _drop_last(settings: TrialSettings) -> bool:
-    """Return whether a smaller last batch is left out; where batches fill the epoch there is none: true, too."""
+    """Return whether a smaller last batch is left out; also true if batches fill the epoch, so there is none."""
     known = DATASETS[settings.data.name].image is not None
     images = _sizes(settings)[0] if known else None
     filled = images is not None and images % settings.train.batch_size == 0
@@ -352,8 +352,9 @@ MEANINGS = (
 def effective(settings: TrialSettings, *, varying: Collection[str] = ()) -> dict[str, Any]:
     """Return the settings that matter to a trial by their dotted keys, null and auto replaced by what they stand for.
 
-    No rule may rely on the settings in `varying`: what matters at some value of them stays. With RECORDS among them,
-    what matters to the records alone stays too, and with EARLY_STOP what matters to the measures of early stopping.
+    No rule may rely on the settings in `varying`: what matters at some value of them is kept. If RECORDS is among them,
+    settings that matter to the records alone are kept, too; with EARLY_STOP, those that matter to the measures of early
+    stopping.
     """
     found = dict(leaves(settings))
     for meaning in MEANINGS:

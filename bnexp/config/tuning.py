@@ -35,8 +35,8 @@ Grid = dict[TrialKey, Values]
 
 
 class TuneSettings(Settings):
-    """What every arm chooses for itself, at each grid point, before it is measured: of the values with the best mean on
-    the validation images over the tuning seeds, and those within one standard error of it, the smallest."""
+    """What every arm chooses for itself, at each grid point, before it is measured: the value with the best mean on the
+    validation images over the tuning seeds, or the smallest of those within one standard error of it."""
 
     grid: Grid = Field(default={})
     """Values to choose from, such as `{train.lr: [0.01, 0.1, 1]}`, written as in `grid`. Without `grid` and `sample`,
@@ -48,13 +48,13 @@ class TuneSettings(Settings):
     trials: Annotated[Count, Field(le=MOST_DRAWS)] | None = None
     """How many draws of `sample` each arm tries at each grid point, with each of the tuning seeds."""
     halve: Annotated[Count, Field(ge=2)] | None = None
-    """Successive halving: after 1/`halve` of `train.epochs`, and before that after 1/`halve`², … of them, only the best
-    1/`halve` of an arm's draws train on. 3 is usual; null = all draws train to the end."""
+    """Successive halving: only the best 1/`halve` of an arm's draws train on, after 1/`halve` of `train.epochs`, before
+    that after 1/`halve`² of them, and so on. 3 is usual; null = all draws train to the end."""
     seeds: Annotated[Seeds, BeforeValidator(_tuning_seeds, json_schema_input_type=SeedsAsWritten)] = (
         FIRST_TUNING_SEED,
         FIRST_TUNING_SEED + 1,
     )
-    """How many of the seeds 1000, 1001, …, or a list, or a range; none of the seeds that are measured."""
+    """The number of seeds (2 means 1000 and 1001), a list, or a range; none of them may be a measured seed."""
     studies: Annotated[Count, AfterValidator(_several)] = 1
     """How many times the tuning is repeated, each time with other tuning seeds and other draws: 1, or 3 and more. The
     measured seed s uses what study s modulo `studies` chose. Comparisons are over the means of the studies, so that
@@ -96,7 +96,7 @@ class TuneSettings(Settings):
     def candidates(self, study: int = 0) -> list[Point]:
         """Return the combinations of values that every arm tries in a study.
 
-        Draws are seeded by the smallest tuning seed of the study, so that other tuning seeds are another search.
+        Draws are seeded by the smallest tuning seed of the study, so other tuning seeds make another search.
         """
         if not self.sample:
             return points(self.grid, {})

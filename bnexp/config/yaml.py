@@ -75,7 +75,7 @@ _Loader.yaml_constructors = {
 
 
 class _Dumper(yaml.SafeDumper):
-    """PyYAML's safe dumper, which also puts quotes around text that only the loader above takes for something else."""
+    """PyYAML's safe dumper, which also quotes text that only the loader above would read as something else."""
 
 
 _Dumper.yaml_implicit_resolvers = {
@@ -88,7 +88,7 @@ _Dumper.add_multi_representer(dict, yaml.SafeDumper.represent_dict)  # keyword a
 
 
 def to_yaml(value: Any) -> str:
-    """Return a value as YAML that `parse` reads back to it, and so does any other reader."""
+    """Return a value as YAML that `parse` and any other reader turn back into it."""
     text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return text
 
@@ -148,7 +148,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def plain(value: Any, key: str = "", level: int = 0) -> Any:
     """Return a value in the types that a file is read into: dict, list, str, int, float, bool and None.
 
-    Scripts also pass what is as good: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
+    Scripts may also pass similar types: tuples, other mappings, and subclasses such as NumPy's float64 or enums.
 
     Raises:
         ConfigError: no file could hold it; the problem has its place, but no source.

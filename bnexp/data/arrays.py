@@ -90,7 +90,7 @@ def keep(settings: DataSettings, given: Sequence[Any] | Mapping[str, Any]) -> Da
             digest = digest_of(path)
             os.replace(path, folder / f"{digest}.npz")
     except OSError as cause:
-        reason = f"data: can't be kept in {folder} ({cause.strerror}); let BNEXP_DATA name a folder with room"
+        reason = f"data: can't be kept in {folder} ({cause.strerror}); set BNEXP_DATA to a folder with room"
         raise InputError(escaped(reason)) from cause
     return settings.model_copy(update={"digest": digest})
 
@@ -175,7 +175,7 @@ def _classes(labels: Arrays, remarks: list[str], warnings: list[str]) -> tuple[d
         if (each.dtype.kind == "U") != (trained.dtype.kind == "U"):
             raise ValueError(f"y{name} and y{first} are of {each.dtype} and {trained.dtype}; give both in one way")
         if len(others := np.setdiff1d(each, values)):
-            raise ValueError(f"y{name} has the label {others[0]}, which y{first} hasn't")
+            raise ValueError(f"y{name} has the label {others[0]}, which y{first} doesn't have")
         if len(lacking := np.setdiff1d(values, each)):
             warnings.append(f"y{name} lacks labels that y{first} has: {_some(map(str, lacking))}")
         numbered[name] = np.searchsorted(values, each).astype(np.int64)
@@ -195,7 +195,7 @@ def _checked_labels(name: str, labels: NDArray[Any]) -> NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        one_hot = f"; of rows with a 1 at the class, give {name}.argmax(1)" if labels.ndim == 2 else ""
+        one_hot = f"; for one-hot rows, give {name}.argmax(1)" if labels.ndim == 2 else ""
         raise ValueError(f"{name} has the shape {labels.shape}, expected one label for each image{one_hot}")
     if not len(labels):
         raise ValueError(f"{name} is empty")
@@ -206,8 +206,8 @@ def _checked_labels(name: str, labels: NDArray[Any]) -> NDArray[Any]:
             raise ValueError(f"{name} has text that isn't UTF-8") from None
     if labels.dtype.kind not in "biuU":
         raise ValueError(
-            f"{name} is of {labels.dtype}; classes are integers or text: {name}.astype(int), if these numbers are no "
-            "quantity to predict"
+            f"{name} is of {labels.dtype}; classes are integers or text: {name}.astype(int), if these numbers "
+            "aren't a quantity to predict"
         )
     return labels.astype(np.uint8) if labels.dtype.kind == "b" else labels
 

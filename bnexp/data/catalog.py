@@ -33,7 +33,7 @@ class Findings:
         """Yield all but the warnings."""
         if self.background:
             why = ", since what they show is light" if self.background == "black" else ""
-            yield f"transparent images are laid on {self.background}{why}"
+            yield f"transparent images get a {self.background} background{why}"
         yield from self.remarks
         if self.left_out:
             # A place says where they lie: "2 outside the class folders".
@@ -160,4 +160,4 @@ def _size_problems(name: str, shape: DataShape, whole: DataShape) -> Iterator[Pr
         asked, most = getattr(shape, split), getattr(whole, split)
         if asked > most:
             there = f"{counted(most, f'{images} image')} of {name}"
-            yield Problem("", f"data.{split}_size", f"{asked} is more than the {there}; lower it, or null for all")
+            yield Problem("", f"data.{split}_size", f"{asked} is more than the {there}; lower it, or set null for all")

@@ -83,7 +83,7 @@ def _blamed_on(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except BadZipFile as cause:
-        message = f"data.root: {path} is no .npz file, or a damaged one ({cause}); numpy.savez writes such files"
+        message = f"data.root: {path} is not an .npz file, or a damaged one ({cause}); numpy.savez writes such files"
         raise InputError(escaped(message)) from cause
     except Exception as cause:  # damage breaks in zipfile, zlib or NumPy, each of which has its own errors
         reason = str(cause) or type(cause).__name__
@@ -100,7 +100,7 @@ def _member(archive: ZipFile, name: str, info: ZipInfo) -> Member:
             f"read; store numbers or text: {name}.astype(float), {name}.astype(int) or {name}.astype(str)"
         )
     if info.file_size != member.header + member.nbytes:
-        raise ValueError(f"{name} says that it has the shape {shape}, and is longer or shorter")
+        raise ValueError(f"{name} claims the shape {shape}, but is longer or shorter")
     return member
 
 

@@ -31,7 +31,7 @@ def own_files(settings: DataSettings) -> list[Path]:
     if root is None and name == "arrays" and settings.digest:
         if not os.path.isfile(path := kept_arrays() / f"{settings.digest}.npz"):
             raise InputError(
-                f"data.digest: {path} is not there any more, which kept the arrays of this run; call bnexp.run with "
+                f"data.digest: {path} kept the arrays of this run and is gone; call bnexp.run with "
                 "the same data= again, or set BNEXP_DATA as it was"
             )
         return [path]

@@ -98,7 +98,7 @@ def _header(path: Path) -> tuple[str, list[str]]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             sample = file.read(SAMPLE)
     except UnicodeDecodeError:
-        raise ValueError("is no text in UTF-8; save the table as CSV, uncompressed") from None
+        raise ValueError("is not text in UTF-8; save the table as CSV, uncompressed") from None
     first = sample.partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
     names = [name.strip() for name in next(csv.reader([first.rstrip("\r")], delimiter=separator), [])]

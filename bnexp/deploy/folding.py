@@ -127,19 +127,19 @@ def _affine(norm: nn.Module) -> tuple[Float[Tensor, "C C"], Float[Tensor, " C"]]
     """Return A and t of the map A x + t that a norm layer is at every place."""
     match norm:
         case _BatchNorm() if type(norm).forward is not _BatchNorm.forward:
-            raise Unfoldable("it does more than to normalise")
+            raise Unfoldable("it does more than normalise")
         case _BatchNorm() if norm.running_mean is not None and norm.running_var is not None:
             scale_C = (norm.running_var + norm.eps).rsqrt()
             scale_C = scale_C if norm.weight is None else norm.weight * scale_C
             shift_C = -scale_C * norm.running_mean
             return scale_C.diag(), shift_C if norm.bias is None else norm.bias + shift_C
         case _BatchNorm():
-            raise Unfoldable("it keeps no running statistics, so it is no fixed map")
+            raise Unfoldable("it keeps no running statistics, so it isn't a fixed map")
         case ScaleAndShift():
             return norm.weight.diag(), norm.bias
         case Whitening():
             return norm.weight, norm.bias - norm.weight @ norm.mean
-    raise Unfoldable("its statistics are those of each image, so it is no fixed map")
+    raise Unfoldable("its statistics are those of each image, so it isn't a fixed map")
 
 
 def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> Weights:
@@ -163,10 +163,10 @@ def _target(following: Iterable[nn.Module], matrix_CC: Float[Tensor, "C C"], shi
             case Recurrent():
                 raise Unfoldable("the rows of an image share the next layer's weights, and it differs from row to row")
             case Residual():
-                raise Unfoldable("what it hands on enters the next residual block, and goes around it, too")
+                raise Unfoldable("its output enters the next residual block, and also its shortcut")
             case _:
                 break
-    raise Unfoldable("it stands behind an addition, which has no weights of its own, and before an activation")
+    raise Unfoldable("it comes after an addition, which has no weights of its own, and before an activation")
 
 
 def _fold_back(layer: Weights, matrix_CC: Float[Tensor, "C C"], shift_C: Float[Tensor, " C"]) -> None:

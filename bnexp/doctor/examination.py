@@ -47,10 +47,10 @@ class Finding:
     precision: str
     check: str
     share: float | None
-    """The error in that which rounding explains, of the quantity that is furthest off: up to 1 is right. None where the
-    device has no such thing, or no number comes out."""
+    """The error divided by the error that rounding explains, for the quantity that is furthest off: up to 1 is right.
+    None if the device can't compute this, or no number comes out."""
     wrong: str = ""
-    """What is wrong, in a line; empty where nothing is."""
+    """What is wrong, in a line; empty if nothing is."""
 
 
 @dataclass(frozen=True, kw_only=True)

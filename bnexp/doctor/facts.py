@@ -27,7 +27,7 @@ class DeviceFacts:
     bytes: int
     """Its memory."""
     free: int
-    """Bytes of it that are to spare."""
+    """Free bytes of it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Facts:
     """Threads of an operation of torch."""
     devices: Sequence[DeviceFacts]
     data: Mapping[str, str | None]
-    """The folder of each data set, or BUNDLED; None where its files aren't all there."""
+    """The folder of each data set, or `bundled`; None if its files aren't all there."""
     data_folder: str
     """Where data sets are looked for."""
     extras: Mapping[str, str]

@@ -17,7 +17,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[ID]... [ID.key=value]...",
-        help="Names of papers, or files of your own; none: all. ID.key=value changes the experiment of one.",
+        help="Names of papers, or files of your own. Default: all. ID.key=value changes an experiment.",
         autocompletion=completion("papers"),
     ),
 ]
@@ -39,7 +39,7 @@ def run_papers(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run what is missing, and show it beside what was published; the same command again continues it."""
+    """Repeat what has not run yet, and show it beside what was published; the same command again continues."""
     from bnexp.engines.engine import EngineChoice
     from bnexp.papers.catalogue import find_papers
 
@@ -58,7 +58,7 @@ def show_papers(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show published numbers beside ours, from what has run."""
+    """Show published numbers beside ours, from the runs so far."""
     from bnexp.cli.output import print_json, print_table
     from bnexp.errors import InputError
     from bnexp.papers.catalogue import find_papers

@@ -39,7 +39,7 @@ class Row:
     where: Mapping[str, Any]
     metric: Metric
     step: int | None
-    """After which it was measured; None: the last one."""
+    """The step after which it was measured; None: the last one."""
     arm: str
     published: tuple[float, ...]
     """One number for each published run; for a difference, that of the means. Empty where only the order of the arms
@@ -50,14 +50,14 @@ class Row:
     baseline: str | None = None
     """The arm that is subtracted; None for an accuracy."""
     ours: tuple[float, ...] = ()
-    """By seed; empty where nothing has run."""
+    """One number per seed; empty if nothing has run."""
     at: int | None = None
     """The step after which ours was measured."""
     at_chance: int = 0
     """How many of ours learned nothing."""
     interval: Interval = UNKNOWN
-    """For an accuracy, the mean of the runs that learned and the prediction interval for one more run; where none
-    learned, the mean of all. For a difference, its mean and the interval of the mean."""
+    """For an accuracy, the mean of the runs that learned and the prediction interval for one more run; if none learned,
+    the mean of all. For a difference, its mean and the interval of the mean."""
     same_setting: bool = False
     agreements: tuple[Agreement, ...] = ()
     """One for each published number; empty where they are not compared."""

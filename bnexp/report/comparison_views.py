@@ -228,8 +228,8 @@ def time_table(comparison: Comparison) -> Table:
         column("gap", ["gap"], partial(number, digits="+.3f"), legend=gap, drop=4),
     ]
     clock = (
-        "All times are from one clock. Arms of different networks don't train in turns, so the machine's other work is "
-        "in them."
+        "All times are from one clock. Arms of different networks don't train in turns, so they include the "
+        "machine's other work."
     )
     return Table(tuple(columns), comparison.rows, "Time and cost", (clock,), name="time")
 
@@ -237,7 +237,7 @@ def time_table(comparison: Comparison) -> Table:
 def diverged_table(comparison: Comparison) -> Table:
     """Return the table of the grid points where trials diverged."""
     metric = comparison.metric
-    every = "all trials: diverged ones count, too, with what they ended with."
+    every = "all trials: diverged ones count, too, with their last value."
     survivors = "survivors only: the mean without them, which hides where an arm fails."
     columns: list[Column[ArmRow]] = [
         *point_columns(comparison.grid_keys, comparison.rows),

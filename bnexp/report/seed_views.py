@@ -37,7 +37,7 @@ def plan_table(comparison: Comparison) -> Table:
             f"{unit}s for ±{width:g}",
             ("seeds", "seeds_low", "seeds_high"),
             _seeds,
-            legend=f"{unit}s for ±{width:g}: how many narrow it so far; {range_of}",
+            legend=f"{unit}s for ±{width:g}: how many narrow it to that; {range_of}",
         ),
         column(
             "settled",

@@ -174,7 +174,7 @@ def _unfit_parts(trials: Sequence[Trial], train_images: int, image: tuple[int, i
         for key, value, size, advice in parts:
             if last % size:
                 short = f"the last batch of {last}, of {train_images} images"
-                yield key, f"{value}: {short}, is not made of parts of {size}; set train.drop_last: true"
+                yield key, f"{value}: {short}, can't be cut into parts of {size}; set train.drop_last: true"
             elif size == 1 < train.batch_size and (lone := _one_number(settings.model, image)):
                 yield key, f"{value}: {lone}; {advice}"
 

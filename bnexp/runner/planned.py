@@ -23,7 +23,7 @@ class PlannedTrial:
     path: str
     """The run folder, which may not exist yet."""
     stage: Literal["tuning", "measurement"]
-    """What its run is for: to choose under `tune`, after which the measured trials are known; or to measure."""
+    """What its run is for: tuning (the measured trials are known afterwards), or measurement."""
     trial: int
     """Its number, as in trials.csv."""
     arm: str
@@ -31,11 +31,11 @@ class PlannedTrial:
     """The values of swept settings, by dotted key."""
     seed: int
     changes: dict[str, Any]
-    """All that it changes of the experiment's settings: its arm's overrides, and what the arm chose."""
+    """What it changes in the experiment's settings: its arm's overrides, and what the arm chose."""
     group: int
     """Trials with the same number have the same shape, and can train at once."""
     state: Literal["ended", "reused", "waiting"]
-    """ended: the run has it; reused: it will be taken from an earlier run; waiting: it will be trained."""
+    """ended: it is in the run; reused: it will be taken from an earlier run; waiting: it will be trained."""
 
 
 def planned_trials(config: ExperimentConfig, runs: Path, options: Options) -> Iterator[PlannedTrial]:

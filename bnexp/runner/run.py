@@ -96,7 +96,7 @@ def _from_start(plan: Plan, writer: RunWriter) -> RunSession:
 def _continued(plan: Plan, writer: RunWriter) -> RunSession:
     left = set(writer.unfinished)
     if not left <= {number for group in plan.groups for number in group.numbers}:
-        raise BnexpError(f"{plan.path}: another process has just worked on it; give the same command again")
+        raise BnexpError(f"{plan.path}: another process has just worked on it; run the same command again")
     writer.regroup(_numbers(plan))
     checkpoints = Checkpoints(plan.path)
     jobs = _left(plan, writer, checkpoints)

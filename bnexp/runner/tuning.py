@@ -129,6 +129,6 @@ def _present_look(config: ExperimentConfig, runs: Path, options: Options) -> Exp
         look = at_look(config, seeds)
         if done := finished_run(runs / run_name(look)):
             if options.rerun:
-                raise InputError(f"--rerun: {done.path.name} would go on where it is; first remove it with bnexp rm")
+                raise InputError(f"--rerun: {done.path.name} would be continued; first remove it with bnexp rm")
             return next_look(look, ComparedRun(done.path).comparison) or look
     return config

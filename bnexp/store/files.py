@@ -122,7 +122,7 @@ def refusal(run: Path, error: OSError) -> BnexpError:
     """Turn an OSError on a run folder into a one-line message, which names a folder that is in a file's way."""
     in_the_way = error.filename2 or error.filename if isinstance(error, IsADirectoryError) else None
     reason = f"{Path(in_the_way).name}: {error.strerror}" if in_the_way else error.strerror
-    return BnexpError(f"{run}: {reason}; the same command continues once that is mended")
+    return BnexpError(f"{run}: {reason}; the same command continues once that is solved")
 
 
 def refuse_link(run: Path) -> None:

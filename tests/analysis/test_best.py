@@ -86,11 +86,11 @@ def test_points_without_enough_seeds_in_common_are_no_candidates_and_are_named()
     assert (row.point, row.candidates, row.excluded, row.seeds) == ({KEY: 0.1}, 1, ("train.lr 1.0",), 3)
     assert list(imbalance(comparison)) == [
         "unbalanced: means of before are over 1 of 2 grid points; at the others too few seeds have pairs",
-        "candidates: the best of before is not sought at train.lr 1.0, where too few seeds have finished "
-        "that the other points have too",
+        "candidates: the best of before is not looked for at train.lr 1.0, where too few of the other "
+        "points' seeds have finished",
     ]
     many = replace(comparison, best=(replace(row, excluded=("lr 1", "lr 2", "lr 3", "lr 4", "lr 5")),))
-    assert "not sought at lr 1; lr 2; lr 3; and 2 more, where" in list(imbalance(many))[-1]
+    assert "not looked for at lr 1; lr 2; lr 3; and 2 more, where" in list(imbalance(many))[-1]
 
 
 def test_a_single_seed_chooses_where_there_is_no_other_and_that_is_said() -> None:

@@ -113,7 +113,7 @@ CASES: dict[str, Case] = {
             "accuracy": lambda trial: 0.9 if trial.point["train.lr"] == BEST[trial.arm] else 0.5,
         },
         {},
-        ("at the edge: the best train.lr of before is 1e+06, an end of what was tried; better may lie beyond",),
+        ("at the edge: the best train.lr of before is 1e+06, the smallest or largest tried; better may lie beyond",),
     ),
     "a filter that looks at results": (
         {},
@@ -163,8 +163,8 @@ def test_unfinished_trials_say_how_far_they_are(make_folder) -> None:
 def test_a_search_that_stopped_trials_early_says_so_in_place_of_what_its_tables_lack(make_folder) -> None:
     stopped = dict.fromkeys(range(7, 14), "stopped")
     line = (
-        "search: tune.halve stopped trials early, 7 of before; they are in no mean, so arms have few pairs and other "
-        "grid points. This run chooses; compare the run that measures what was chosen"
+        "search: tune.halve stopped trials early, 7 of before; they are in no mean, so arms have few pairs, at "
+        "different grid points. This run is the tuning; compare the run that measures what it chose"
     )
     assert line in (said := warnings(make_folder(seeds=7, outcomes=stopped)))
     assert not any(each.startswith(("unpaired", "unbalanced", "candidates")) for each in said)

@@ -84,7 +84,7 @@ FIRST = "data: {name: digits, train_size: 100}\n"
          "exp.yaml: data.train_size: 1000 images, and 500 for validation (data.val_size), are more than the 1437 "
          "training images of digits; lower data.train_size to 937, or data.val_size to 437"),
         ("data: {name: digits, test_size: 361}",
-         "exp.yaml: data.test_size: 361 is more than the 360 test images of digits; lower it, or null for all"),
+         "exp.yaml: data.test_size: 361 is more than the 360 test images of digits; lower it, or set null for all"),
         ("data: {name: digits, feature_scale: {64: 2}}",
          "exp.yaml: data.feature_scale: no pixel 64; a 1x8x8 image has pixels 0 to 63"),
         ("a: &a [*a]", f"exp.yaml: a{'[0]' * 50}: nested more than 50 levels deep"),

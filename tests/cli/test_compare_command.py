@@ -136,7 +136,7 @@ def test_by_averages_over_the_other_keys(experiment: Path, cli: Command) -> None
         (["--filter", "lr>=1 and"], "--filter lr>=1 and: can't be read ("),
         (["--filter", "lr>5"], "--filter lr>5: no trial is left of 8"),
         (["--plan", "-1"], "--plan -1: expected a difference above 0, such as 0.005"),
-        (["--difference", "0.1"], "--difference: goes with --plan WIDTH"),
+        (["--difference", "0.1"], "--difference: needs --plan WIDTH"),
         (
             ["--view", "tuning"],
             "--view tuning: nothing was tuned (with tune.grid or tune.sample every arm ",

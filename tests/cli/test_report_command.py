@@ -118,7 +118,7 @@ def test_a_run_is_handed_over_to_several_trackers_at_once(
 
 def test_a_project_without_a_tracker_is_a_slip(runs: Path, cli: Command) -> None:
     refused = cli("report", "--project", "mine")
-    assert (refused.code, refused.err) == (2, "bnexp: --project: goes with --mlflow, --wandb or --trackio\n")
+    assert (refused.code, refused.err) == (2, "bnexp: --project: needs --mlflow, --wandb or --trackio\n")
 
 
 def test_a_run_without_a_result_has_a_report_too(runs: Path, cli: Command, run: Path) -> None:

@@ -34,4 +34,4 @@ def test_two_arms_may_be_alike_for_a_study_of_chance() -> None:
 
 def test_of_very_many_problems_the_first_are_said(refused: Refused) -> None:
     *found, last = refused({"seeds": [-1 - i for i in range(5_000)]})
-    assert (len(found), last) == (MOST_FINDINGS, "exp.yaml: and more; mend these first")
+    assert (len(found), last) == (MOST_FINDINGS, "exp.yaml: and more; correct these first")

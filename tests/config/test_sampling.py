@@ -51,5 +51,5 @@ def test_values_have_three_digits_and_stay_within_the_bounds() -> None:
 def test_whole_numbers_include_both_bounds_and_a_choice_all_its_values_each_once() -> None:
     assert sorted(column({"integers": (2, 5)}, 4)) == [2, 3, 4, 5]
     assert {*column({"choice": ("sgd", "adam")}, 2)} == {"sgd", "adam"}
-    with pytest.raises(ValueError, match="5 draws were asked for, and only 4 different ones came; ask for fewer"):
+    with pytest.raises(ValueError, match="5 draws were asked for, but only 4 different ones came; ask for fewer"):
         column({"integers": (2, 5)}, 5)

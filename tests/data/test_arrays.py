@@ -187,10 +187,10 @@ def test_x_and_y_alone_are_split_by_seed() -> None:
         ({"y_train": LABELS / 2}, "y_train is of float64; classes are integers or text: y_train.astype(int), if"),
         (
             {"y_train": np.eye(3)[LABELS]},
-            "one label for each image; of rows with a 1 at the class, give y_train.argmax(1)",
+            "one label for each image; for one-hot rows, give y_train.argmax(1)",
         ),
         ({"y_train": LABELS * 0}, "y_train holds a single class, 0, and there is nothing to tell apart"),
-        ({"y_test": np.array([0, 3])}, "y_test has the label 3, which y_train hasn't"),
+        ({"y_test": np.array([0, 3])}, "y_test has the label 3, which y_train doesn't have"),
         ({"y_test": np.array(["0", "2"])}, "y_test and y_train are of <U1 and int64; give both in one way"),
     ],
 )
@@ -220,7 +220,7 @@ def test_nothing_is_unpickled(file: Path, tmp_path: Path) -> None:
     np.savez(file, **features(x_train=np.array([_Touching(ran)], object)))
     assert refused(file).startswith("data.root: x_train of FILE holds Python objects, which could run any program")
     file.write_bytes(pickle.dumps(_Touching(ran)))
-    assert refused(file).startswith("data.root: FILE is no .npz file, or a damaged one (File is not a zip file)")
+    assert refused(file).startswith("data.root: FILE is not an .npz file, or a damaged one (File is not a zip file)")
     assert not ran.exists()
 
 
@@ -260,11 +260,11 @@ def test_two_arrays_of_one_name_are_refused(file: Path) -> None:
 
 def test_a_shape_that_is_not_the_content_s_and_damage_are_refused(file: Path) -> None:
     _claiming(file, (2**50, 2**50), b"12345678")
-    assert "says that it has the shape (1125899906842624, 1125899906842624), and is longer or shorter" in refused(file)
+    assert "claims the shape (1125899906842624, 1125899906842624), but is longer or shorter" in refused(file)
     np.savez(file, **features())
     whole = file.read_bytes()
     file.write_bytes(whole[:-30])
-    assert "FILE is no .npz file, or a damaged one" in refused(file)
+    assert "FILE is not an .npz file, or a damaged one" in refused(file)
     middle = whole.index(np.arange(24.0).tobytes()) + 8
     file.write_bytes(whole[:middle] + b"\xff" + whole[middle + 1 :])
     assert "Bad CRC-32" in refused(file)
@@ -375,7 +375,7 @@ def test_arrays_from_python_are_kept_once_and_found_by_their_digest() -> None:
     assert four.digest is not None
     assert os.listdir(kept_arrays()) == [f"{four.digest}.npz"]
     (kept_arrays() / f"{four.digest}.npz").unlink()
-    with pytest.raises(InputError, match=r"is not there any more, .*; call bnexp\.run with the same data= again"):
+    with pytest.raises(InputError, match=r"is gone; call bnexp\.run with the same data= again"):
         describe(four)
 
 

@@ -59,7 +59,7 @@ def test_describing_imports_no_torch() -> None:
         ),
         (
             {"test_size": 10_001},
-            "data.test_size: 10001 is more than the 10000 test images of mnist; lower it, or null for all",
+            "data.test_size: 10001 is more than the 10000 test images of mnist; lower it, or set null for all",
         ),
         (
             {"feature_scale": {783: 2, 784: 2}},
@@ -95,11 +95,11 @@ def test_validation_images_of_their_own_take_none_from_training(sizes: dict, exp
     [
         (
             {"val_size": 21},
-            "data.val_size: 21 is more than the 20 validation images of image_folder; lower it, or null for all",
+            "data.val_size: 21 is more than the 20 validation images of image_folder; lower it, or set null for all",
         ),
         (
             {"train_size": 81},
-            "data.train_size: 81 is more than the 80 training images of image_folder; lower it, or null for all",
+            "data.train_size: 81 is more than the 80 training images of image_folder; lower it, or set null for all",
         ),
         ({"train_size": 0}, "data.train_size: 0 leaves no image to train on; give at least 1, or null for all"),
     ],

@@ -117,5 +117,5 @@ def test_a_file_that_is_no_text_or_too_large(file: Path, monkeypatch: pytest.Mon
     ):
         read(file)
     file.write_bytes(b"\x1f\x8b\xff\xff")
-    with pytest.raises(InputError, match="is no text in UTF-8; save the table as CSV, uncompressed"):
+    with pytest.raises(InputError, match="is not text in UTF-8; save the table as CSV, uncompressed"):
         read(file)

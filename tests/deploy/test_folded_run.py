@@ -50,7 +50,7 @@ def test_all_trials_are_folded_that_can_be(everything: dict[str, FoldedTrial]) -
         "none": nothing,
         "fixup": nothing,
         "scaled": nothing,
-        "layer": "hidden.0.norm: its statistics are those of each image, so it is no fixed map",
+        "layer": "hidden.0.norm: its statistics are those of each image, so it isn't a fixed map",
         "vgg_after": "stages.0.0.norm: the next convolution pads with zeros, which don't get the shift",
     }
     assert {arm for arm, each in everything.items() if each.proof is None} == set(reasons)

@@ -18,9 +18,9 @@ from tests.nn.plain import PLAIN_NORMS
 from tests.nn.test_plain_layers import FAMILIES, IMAGE, assert_same, trained
 
 PADDED = "the next convolution pads with zeros, which don't get the shift"
-AROUND = "what it hands on enters the next residual block, and goes around it, too"
-SUM = "it stands behind an addition, which has no weights of its own, and before an activation"
-EACH = "its statistics are those of each image, so it is no fixed map"
+AROUND = "its output enters the next residual block, and also its shortcut"
+SUM = "it comes after an addition, which has no weights of its own, and before an activation"
+EACH = "its statistics are those of each image, so it isn't a fixed map"
 BY_STEP = "it has one set of statistics per time step, and the steps share their weights"
 BY_ROW = "the rows of an image share the next layer's weights, and it differs from row to row"
 POOLED = "max pooling comes next, and a negative γ, or mixed channels, change which number is largest"

@@ -275,7 +275,7 @@ def test_a_folder_in_the_way_of_a_file_is_named(made: Made, folder: Path, name: 
     before = (run / "curves.csv").read_bytes()
     with pytest.raises(BnexpError) as error:
         continued(made, folder / "runs")
-    reason = f"{run}: {Path(name).name}: Is a directory; the same command continues once that is mended"
+    reason = f"{run}: {Path(name).name}: Is a directory; the same command continues once that is solved"
     assert (error.value.exit_code, str(error.value)) == (1, reason)
     assert (run / "curves.csv").read_bytes() == before
 

@@ -31,7 +31,7 @@ from tests.reliability.faults import (
     unhurried,
 )
 
-SAID = re.compile(r"[^\n:]+: ([^\n]+); the same command (continues once that is mended|restores what it can)")
+SAID = re.compile(r"[^\n:]+: ([^\n]+); the same command (continues once that is solved|restores what it can)")
 """What a run says that the machine stopped."""
 NOT_MADE = re.compile(r"[^\n]+: can't be made a run folder \([^\n]+\); choose another with --runs")
 """What it says where not even the folder could be made."""
@@ -114,7 +114,7 @@ def test_groups_that_can_not_be_read_are_not_made_up(made: Made, folder: Path) -
     run = made.copy("unfinished", folder / "runs")
     with Disk(folder, 1, EIO, True, reading=True).failing():
         said = refused(lambda: recorded_groups(run))
-    assert said == f"{run}: Input/output error; the same command continues once that is mended"
+    assert said == f"{run}: Input/output error; the same command continues once that is solved"
     assert recorded_groups(run) == [[1, 3], [0, 2]]
 
 
@@ -215,7 +215,7 @@ def test_a_limit_on_the_size_of_files_is_said(made: Made, folder: Path, size: in
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     code, said = in_a_child(folder, *RUN, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, most)))
     run = f"runs/{made.finished.name}"
-    assert (code, said) == (1, f"bnexp: {run}: File too large; the same command continues once that is mended\n")
+    assert (code, said) == (1, f"bnexp: {run}: File too large; the same command continues once that is solved\n")
     assert results(trained_again(folder / "runs").path) == made.results
 
 
@@ -244,7 +244,7 @@ def test_too_many_open_files_are_said(
         assert more < 2
         assert (code, said) == (
             1,
-            f"bnexp: {run}: Too many open files; the same command continues once that is mended\n",
+            f"bnexp: {run}: Too many open files; the same command continues once that is solved\n",
         )
     else:
         assert more

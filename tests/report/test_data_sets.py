@@ -18,7 +18,7 @@ def test_what_was_read_is_said_once_and_briefly() -> None:
         "data: image_folder, 2 classes, 1×8×8, 2 training, 20 validation, 20 test images",
         "data: image_folder, 2 classes, 1×8×8, 3 training, 20 validation, 20 test images",
         "data: 2 other sizes",
-        "  transparent images are laid on black, since what they show is light",
+        "  transparent images get a black background, since what they show is light",
         "  odd \\x1b",
         "  left out: 3 .txt files, 1 hidden file",
     ]

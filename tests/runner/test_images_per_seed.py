@@ -178,8 +178,8 @@ def test_show_and_comparison_say_that_each_seed_has_a_split_of_its_own(together:
 def test_a_choice_that_saw_the_test_images_of_other_seeds_is_warned_of(together: ComparedRun) -> None:
     told = [line for line in together.comparison.warnings if line.startswith("data.split")]
     assert told == [
-        "data.split: per_seed: images that test one seed are validation images of others, so they have chosen too; the "
-        "accuracy of what was chosen may be a little too high, in every arm"
+        "data.split: per_seed: images that test one seed are validation images of others, so they also choose. "
+        "The accuracy of what was chosen may be a little too high, in every arm"
     ]
 
 

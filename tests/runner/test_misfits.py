@@ -122,7 +122,7 @@ def test_slices_of_one_image_are_a_misfit_where_a_batch_of_one_is(norm: str) -> 
     [("model.norm.over", {"over": 8}, {}), ("train.accumulate", "before", {"accumulate": 8})],
 )
 def test_a_smaller_last_batch_has_to_be_made_of_parts_of_one_size(key: str, norm: Any, parts: dict[str, int]) -> None:
-    message = "8: the last batch of 36, of 100 images, is not made of parts of 8; set train.drop_last: true"
+    message = "8: the last batch of 36, of 100 images, can't be cut into parts of 8; set train.drop_last: true"
     uneven = planned(norm, batch_size=64, drop_last=False, **parts)
     assert set(found(uneven)) == {Problem("exp.yaml", key, message)}
     assert found(uneven, images=104) == found(planned(norm, batch_size=64, **parts)) == []

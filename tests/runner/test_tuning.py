@@ -132,7 +132,7 @@ def test_a_choice_at_the_end_of_what_was_tried_is_said(tmp_path: Path) -> None:
         ("before", "train.lr"),
     }
     assert choices_text(found.config) == "none train.lr 0.5 (edge); before train.lr 0.5 (edge)"
-    line = "at the edge: the tuned train.lr of none is 0.5, an end of what was tried; better may lie beyond"
+    line = "at the edge: the tuned train.lr of none is 0.5, the smallest or largest tried; better may lie beyond"
     assert line in compare_run(found).warnings
 
 

@@ -257,7 +257,7 @@ def _check_output(seen: ForwardPass, classes: int, source: NetworkSource) -> Non
     if not seen.output.is_floating_point():
         raise InputError(f"model.source: {source} returns {seen.output.dtype}; {wanted} of a float type")
     if not seen.output.requires_grad:
-        cut = "the logits don't depend on anything that learns; look for detach, no_grad or argmax"
+        cut = "the logits don't depend on any trained parameter; look for detach, no_grad or argmax"
         raise InputError(f"model.source: {source}: {cut}")
 
 

@@ -155,7 +155,7 @@ def _check_parameters(network: nn.Module, source: NetworkSource) -> None:
     for name, parameter in named:
         if id(parameter) in first:
             both = f"{first[id(parameter)]} and {name}"
-            raise InputError(f"model.source: {source}: {both} are one parameter, and bnexp needs each apart")
+            raise InputError(f"model.source: {source}: {both} share a parameter, which bnexp can't train")
         first[id(parameter)] = name
     if not any(parameter.requires_grad for _, parameter in named):
         raise InputError(f"model.source: {source} has no parameters that learn")

@@ -137,7 +137,7 @@ def apply_arm(network: nn.Module, model: ModelSettings, seen: ForwardPass, draws
     for call in norms:
         if inner := [name for name, _ in call.layer.named_children()]:
             more = f"{call.name} is a {type(call.layer).__name__}, a norm layer that has {listed(inner)} inside"
-            raise InputError(f"{more}; it can't be taken out alone: write the norm layer and the rest apart")
+            raise InputError(f"{more}; it can't be taken out alone: separate the norm layer from the rest")
         axis = _normalized(call)
         put(network, call.name, _placed(factory, call, call.inputs, axis) if exchanged else nn.Identity())
     if kind == "none" or norm.placement == "after":
@@ -183,7 +183,7 @@ def _normalized(call: LayerCall) -> int:
     """Return along which axis the features of a norm layer lie."""
     layer = call.layer
     if len(call.inputs) < 2:
-        raise InputError(f"{call.name}: its features can't be told, since its input is no tensor of several axes")
+        raise InputError(f"{call.name}: its features are unknown, since its input isn't a tensor of several axes")
     axis = CHANNELS
     if isinstance(layer, nn.LayerNorm | nn.RMSNorm) and len(layer.normalized_shape) == 1:
         # Subclasses for images, as in torchvision, normalise along the channels.
@@ -229,14 +229,14 @@ def _put_behind(factory: LayerFactory, seen: ForwardPass) -> None:
     """Put norm layers behind the hidden weight layers, or behind the activations between them."""
     after = factory.model.norm.placement == "after"
     if after:
-        _refuse(seen, ACTIVATION_FUNCTIONS, "no norm layer can be put behind it", "nn.ReLU")
+        _refuse(seen, ACTIVATION_FUNCTIONS, "no norm layer can be put after it", "nn.ReLU")
         if seen.own_functions:
             hidden = f"{seen.own_functions[0]} is a torch.autograd.Function, perhaps an activation"
             instead = "use a layer such as nn.ReLU, or the arm before"
-            raise InputError(f"{hidden}, and no norm layer can be put behind it; {instead}")
+            raise InputError(f"{hidden}, and no norm layer can be put after it; {instead}")
     places = sorted(_hidden(seen, ACTIVATION_LAYERS if after else WEIGHT_LAYERS), key=lambda place: place[0].name)
     if not places:
-        raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer behind")
+        raise InputError(f"it has no hidden {'activation' if after else 'weight'} layer to put a norm layer after")
     for _, same in groupby(places, key=lambda place: place[0].name):
         calls = list(same)
         layers = InTurn(*(_placed(factory, call, call.outputs, axis) for call, axis in calls))

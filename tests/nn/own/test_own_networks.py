@@ -310,7 +310,7 @@ REFUSED = {
         {"source": f"{HERE.name}:Small", "arguments": {"classes": 7}},
         "returns (batch, 7); expected logits (batch, 3); give the number of classes in model.arguments",
     ),
-    "shared parameters": ({"source": f"{HERE.name}:Tied"}, "one.weight and two.weight are one parameter"),
+    "shared parameters": ({"source": f"{HERE.name}:Tied"}, "one.weight and two.weight share a parameter"),
     "lazy": ({"source": f"{HERE.name}:lazy"}, "1.weight has no shape yet (a lazy module)"),
     "growing buffer": ({"source": f"{HERE.name}:Growing"}, "seen changes its shape"),
     "functional norm": (
@@ -319,14 +319,14 @@ REFUSED = {
     ),
     "functional activation": (
         {"source": f"{HERE.name}:Tokens", "norm": "after"},
-        "forward calls relu as a function, where no norm layer can be put behind it",
+        "forward calls relu as a function, where no norm layer can be put after it",
     ),
     "nothing to normalise": ({"source": f"{HERE.name}:no_norm", "norm": "group"}, "has no norm layer"),
     "nothing to slice": ({"source": f"{HERE.name}:no_norm", "norm": {"over": 4}}, "has no batch norm for norm.over"),
     "nothing to freeze": ({"source": f"{HERE.name}:no_norm", "norm": {"freeze_at": 2}}, "has no running statistics"),
     "slices of one number": ({"source": f"{HERE.name}:perceptron", "norm": {"over": 1}}, "leaves one number a feature"),
     "classes": ({"source": f"{HERE.name}:Guess", "arguments": {"cut": False}}, "returns torch.int64; expected logits"),
-    "no gradients": ({"source": f"{HERE.name}:Guess", "arguments": {"cut": True}}, "don't depend on anything"),
+    "no gradients": ({"source": f"{HERE.name}:Guess", "arguments": {"cut": True}}, "don't depend on any trained"),
     "ends the process": ({"source": f"{HERE.name}:leaves"}, "in leaves: SystemExit: 3"),
     "not in Python": ({"source": "math:sqrt"}, "math isn't written in Python"),
     "fails in evaluation": ({"source": f"{HERE.name}:NoEvaluation"}, "ValueError: no evaluation"),
@@ -348,7 +348,7 @@ REFUSED = {
     "module without .py": ({"source": f"{HERE.stem}:Small"}, "write user_networks.py:Small"),
     "hidden activation": (
         {"source": f"{HERE.name}:HiddenActivation", "norm": "after"},
-        "Hidden is a torch.autograd.Function, perhaps an activation, and no norm layer can be put behind it",
+        "Hidden is a torch.autograd.Function, perhaps an activation, and no norm layer can be put after it",
     ),
     "groups": ({"source": f"{HERE.name}:Small", "norm": {"kind": "group", "groups": 3}}, "at bn1"),
 }
