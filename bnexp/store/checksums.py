@@ -96,10 +96,13 @@ class ChecksumIndex:
 
     def __init__(self, run: Path):
         path = run / CHECKSUMS
-        self._table = _read_lines(path.read_bytes() if path.is_file() else b"")
+        table = _read_lines(path.read_bytes() if path.is_file() else b"")
+        codes, names = pd.factorize(table["file"])
+        numbers = table[["trial", "step", "sum"]].to_numpy(dtype=np.int64)
+        self._entries: dict[str, np.ndarray] = {name: numbers[codes == code] for code, name in enumerate(names)}
 
     def __bool__(self) -> bool:
-        return not self._table.empty
+        return bool(self._entries)
 
     def __contains__(self, entry: Entry) -> bool:
         name, trial, step, sum_ = entry
@@ -111,8 +114,7 @@ class ChecksumIndex:
 
     def entries(self, name: str) -> np.ndarray:
         """Return the trial, the step and the checksum of every entry for a file, in rows of whole numbers."""
-        own = self._table["file"] == name
-        return self._table.loc[own, ["trial", "step", "sum"]].to_numpy()
+        return self._entries.get(name, np.empty((0, 3), dtype=np.int64))
 
     def _sums(self, name: str) -> dict[int, dict[int, set[int]]]:
         """Return the checksums for a file by trial and step."""
