@@ -66,6 +66,5 @@ gc.disable()
 def pytest_collection_finish() -> None:
     """Leave what the tests import out of the search for garbage, which running out of memory asks for."""
     gc.enable()
-    gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # or modules written in C complain of leaks as Python ends
