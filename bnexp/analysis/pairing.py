@@ -19,6 +19,7 @@ from bnexp.analysis.stats import (
     differences,
     effect_size,
     first_reached,
+    last_records,
     mean_interval,
     sign_flip_p,
 )
@@ -116,8 +117,7 @@ def measured(trials: pd.DataFrame, curves: pd.DataFrame, metric: str, threshold:
     """
     numbers, tested = trials["trial"], trials["final_test_accuracy"]
     reached = first_reached(curves, METRICS[metric], threshold).reindex(numbers)
-    last = curves.sort_values("step", kind="stable").drop_duplicates("trial", keep="last").set_index("trial")
-    last = last.reindex(numbers)
+    last = last_records(curves).reindex(numbers)
     unseen = tested if tested.notna().any() else trials["final_val_accuracy"]
     columns = {
         "value": trials[metric],

@@ -232,8 +232,8 @@ def trial_settings(study: Study, keys: Sequence[str]) -> Iterator[TrialSettings]
         run: (config, [cell_settings(config, keys, tuning) for tuning in range(config.studies)])
         for run, config in study.configs.items()
     }
-    for run, number, seed in zip(*(study.trials[name] for name in ("run", "number", "seed")), strict=True):
+    for run, number, seed in zip(*(study.trials[name].tolist() for name in ("run", "number", "seed")), strict=True):
         config, by_study = tables[run]
         by_point = by_study[seed % config.studies]
-        cell, arms = int(number) // len(config.seeds), list(config.arms)  # numbered point by point, arm by arm
+        cell, arms = number // len(config.seeds), list(config.arms)  # numbered point by point, arm by arm
         yield by_point[cell // len(arms)][arms[cell % len(arms)]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bnexp.analysis.stats import last_records
 from bnexp.analysis.study import Study, trial_settings
 from bnexp.config.trial import TrialSettings
 from bnexp.data.catalog import known_shape, steps_per_epoch
@@ -58,8 +59,7 @@ def progress_of(run: RunRecord, study: Study) -> Progress:
         study: of that run.
     """
     trials = study.trials[["number", "arm", "outcome"]].assign(trial=study.trials["trial"])
-    last = study.curves.sort_values("step", kind="stable").drop_duplicates("trial", keep="last").set_index("trial")
-    last = last.reindex(trials["trial"])
+    last = last_records(study.curves).reindex(trials["trial"])
     step, seconds = (last[name].fillna(0).to_numpy(dtype=float) for name in ("step", "seconds"))
     epoch = last["epoch"].fillna(0).to_numpy(dtype=float)
     steps = np.maximum(_steps_in_all(study, step, epoch), step)

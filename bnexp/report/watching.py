@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 
 from bnexp.analysis.runs import study_of
+from bnexp.analysis.stats import last_records
 from bnexp.analysis.study import Study, choose_metric
 from bnexp.config.text import counted, duration, escaped
 from bnexp.report.panels import make_panels, shown_column
@@ -51,7 +52,7 @@ def look(path: Path) -> View:
     run = RunRecord(path)
     study = study_of([run])
     column = shown_column(study, choose_metric(study.trials))
-    newest = study.curves.dropna(subset=column).sort_values("step", kind="stable").drop_duplicates("trial", keep="last")
+    newest = last_records(study.curves[["trial", "step", column]].dropna())
     means = newest.merge(study.trials[["trial", "arm"]], on="trial").groupby("arm")[column].mean()
     latest = {study.label(arm): float(means[arm]) for arm in study.arms if arm in means.index}
     warnings = tuple(line.removeprefix(f"{path}/") for line in run.warnings)

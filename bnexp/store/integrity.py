@@ -4,6 +4,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -121,22 +122,26 @@ def examine(run: Path, config: ExperimentConfig, *, cells: bool = True) -> Table
     contents = {name: read(run / name) if (run / name).is_file() else None for name in (ENVIRONMENT, CONFIG)}
     # Outcomes first: the records that they rest on were written before. Checksums last: they were written first.
     trials = read_table(run / TRIALS, trial_columns(config), planned)
-    numbers = None if cells else read_numbers(run / CURVES, CURVE_COLUMNS, len(planned))
-    curves = read_table(run / CURVES, CURVE_COLUMNS, planned) if numbers is None else Table(CURVES, numbers=numbers)
-    probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
-    late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
-    index = checksum_index(run)
+    curves = read_table(run / CURVES, CURVE_COLUMNS, planned) if cells else Table(CURVES)
+    content = b"" if cells or not (run / CURVES).is_file() else read(run / CURVES)
+    with ThreadPoolExecutor(1) as beside:  # the two large files at once
+        read_beside = beside.submit(read_numbers, content, CURVE_COLUMNS, len(planned))
+        del content
+        probes = read_table(run / PROBES, PROBE_COLUMNS, planned) if config.probes else Table(PROBES)
+        late = read_table(run / LATE_PROBES, PROBE_COLUMNS, planned)
+        index = checksum_index(run)
+        numbers = curves.numbers = read_beside.result()
     if late.problem == MISSING and not (index and any(index.steps(LATE_PROBES, trial) for trial in planned)):
         late = Table(LATE_PROBES)
     trials.faults = dict.fromkeys(planned - {int(row[0]) for row in trials.rows}, NO_STEP)
     until = _check_trials(trials, planned, index) if index else {}
-    if numbers is not None and not (index and agree(numbers, CURVES, until, index)):
+    if not cells and not (index and numbers is not None and agree(numbers, CURVES, until, index)):
         return examine(run, config)  # row by row, to say which
     _drop_torn(curves, index)
     if index:
-        recorded = _steps(curves) if config.probes or numbers is None else {}
+        recorded = _steps(curves) if config.probes or cells else {}
         reached = {trial: max(steps) for trial, steps in recorded.items()}
-        if numbers is None:
+        if cells:
             until |= {trial: max(step, until[trial]) for trial, step in reached.items()}
             _check_rows(curves, recorded, until, index)
         if config.probes:

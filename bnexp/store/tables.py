@@ -294,17 +294,14 @@ def read_table(path: Path, columns: Sequence[str], planned: Collection[int]) -> 
     return table
 
 
-def read_numbers(path: Path, columns: Sequence[str], planned: int) -> np.ndarray | None:
+def read_numbers(content: bytes, columns: Sequence[str], planned: int) -> np.ndarray | None:
     """Read a table of numbers at once, as an array; None where it can't be, so that `read_table` has to look closer.
 
     Args:
-        path: the file.
+        content: of the file.
         columns: that it has, the first three of them trial, epoch and step.
         planned: how many trials there are, numbered from 0.
     """
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
     if not content.startswith(f"{','.join(columns)}\n".encode()) or not content.endswith(b"\n"):
         return None
     try:
