@@ -88,6 +88,14 @@ class ProbeRecord:
 
 
 @dataclass(frozen=True)
+class Heartbeat:
+    """How far a trial group is between two records."""
+
+    step: int
+    """Updates made so far; a GPU may be a little behind."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How one trial ended."""
 

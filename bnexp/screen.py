@@ -161,16 +161,21 @@ class Tally:
             self._ended.update(event.job.group.numbers)
         self._ended.update(event.stopped)
         self._last = news(event)
+        if event.step:  # the start says nothing of the pace
+            self._reach(event.job.group.numbers, event.step)
         if event.progress is None:
             return
         record = event.progress.record
         self._probing[event.job.number] = event.progress.probing
         self._ended.update(event.progress.ended)
-        self._steps |= dict.fromkeys(record.trials, record.step)
+        self._reach(record.trials, record.step)
         if "val_accuracy" in record.measures:
             self._measured = "validation accuracy"
         shown = record.measures.get("val_accuracy", record.measures["train_accuracy"])
         self._accuracy |= dict(zip(record.trials, shown, strict=True))
+
+    def _reach(self, trials: Iterable[int], step: int) -> None:
+        self._steps |= dict.fromkeys(trials, step)
         self._pace.reach(self._worked())
 
     def _worked(self) -> int:
@@ -253,10 +258,10 @@ def news(event: "Event") -> str:
         return f"failed: {event.failure.strip().splitlines()[-1]}"
     if event.stopped:
         return "others are ahead of those that were stopped"
-    if event.progress is None:
-        return event.activity
-    activity = f"  {event.activity}" if event.activity else ""
-    return f"epoch {event.progress.record.epoch}, step {event.progress.record.step}{activity}"
+    place = "" if event.step is None else f"step {event.step}"
+    if event.progress:
+        place = f"epoch {event.progress.record.epoch}, step {event.progress.record.step}"
+    return "  ".join(filter(None, (place, event.activity)))
 
 
 class _Bar:
@@ -276,7 +281,7 @@ class _Bar:
             self._live = Live(get_renderable=self._lines, transient=True, refresh_per_second=4)
             self._live.start()
             self._live.console.show_cursor(True)
-        if event.progress is None:
+        if event.notable:
             self._live.console.print(news(event), markup=False, highlight=False)
 
     def stop(self) -> None:
@@ -333,9 +338,9 @@ class _Log:
         if self._thread is None:  # not before the first event: it comes after workers were forked
             self._thread = Thread(target=self._live, daemon=True)
             self._thread.start()
-        if event.progress is None:
+        if event.notable:
             self._print(f"{self._tally.counts()}  {news(event)}")
-        elif event.progress.ended:
+        elif event.progress and event.progress.ended:
             record = event.progress.record
             spent = f"{counted(len(record.trials), 'trial')} took {record.seconds * len(record.trials):.1f} s"
             activity = f"; {event.activity}" if event.activity else ""

@@ -14,7 +14,7 @@ from bnexp import screen
 from bnexp.engines.messages import Event
 from bnexp.runner.prepare import Plan, prepare
 from bnexp.runner.run import run
-from bnexp.screen import Pace, RunDisplay, clock
+from bnexp.screen import Pace, RunDisplay, Tally, clock
 from tests.helpers import experiment
 
 
@@ -111,6 +111,24 @@ def test_a_log_has_a_line_where_trials_end_and_a_life_sign_in_between(
     rest = capsys.readouterr().out
     assert "  2/2 trials  epoch 3  validation accuracy: none 0." in rest
     assert "\x1b" not in "".join(printed) + rest
+
+
+def test_between_two_records_the_step_is_shown_and_the_share_grows(
+    watched, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, events = watched
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    tally = Tally(plan)
+    tally.see(next(event for event in events if event.progress))
+    now, share = 110.0, tally.share()
+    tally.see(Event(events[0].job, step=1))
+    assert "0/2 trials  step 1" in tally.line()
+    assert tally.share() > share
+    assert tally.status().startswith("1:50 left"), "12 updates, one in 10 s"
+    with RunDisplay(plan, silent=False) as display:
+        display.see(Event(events[0].job, step=1))
+    assert capsys.readouterr().out == "", "it has a line of its own"
 
 
 def test_a_silent_run_shows_nothing(watched, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from bnexp.engines.messages import (
     ProgressBatch,
     ProgressItem,
     Started,
+    Working,
     broken,
 )
 from bnexp.training.loop import Progress
@@ -134,11 +135,14 @@ class _Scheduler:
         match message:
             case Started(node):
                 running.node = self._pool.name(node)
+                yield Event(running.job, step=running.job.begins)
             case ProgressBatch(items):
                 for item in items:
                     running.step = max(running.step, item.record.step)
                     running.left = set() if item.paused else running.left - set(item.ended)
                     yield Event(running.job, _progress(item))
+            case Working(step):
+                yield Event(running.job, step=step)
             case _ if not running.left:  # no trial trains any more: nothing else matters
                 del self.running[number]
             case Failed(failure, preempted=True) if len(running.left) == 1:

@@ -29,13 +29,14 @@ from bnexp.engines.devices import (
     release_memory,
 )
 from bnexp.engines.dispatch import dispatch
-from bnexp.engines.messages import Event, Job, Latest, broken
+from bnexp.engines.messages import HEARTBEAT, Event, Job, Latest, broken
 from bnexp.engines.planning import USABLE, CostOf, ShapeOf, balance, makespan, split_to_fit
 from bnexp.engines.processes import Place, ProcessPool
 from bnexp.errors import InputError
 from bnexp.plan import TrialGroup
+from bnexp.records import Heartbeat
 from bnexp.training.estimate import footprint
-from bnexp.training.loop import Progress, train
+from bnexp.training.loop import Found, train
 from bnexp.training.numerics import torch_threads
 from bnexp.training.work import training_cost
 
@@ -169,8 +170,9 @@ class Local:
 
 def _training(
     datasets: Datasets, probes: tuple[ProbeSettings, ...], device: torch.device, job: Job
-) -> Generator[Progress, None, None]:
-    return train(job.group, datasets[data_key(job.group)].to(device), job.resume, probes, job.until)
+) -> Generator[Found, None, None]:
+    data = datasets[data_key(job.group)].to(device)
+    return train(job.group, data, job.resume, probes, job.until, heartbeat=HEARTBEAT)
 
 
 def execute(
@@ -189,12 +191,16 @@ def execute(
         waiting = deque(jobs)
         while waiting:
             job = waiting.popleft()
-            left = set(job.group.numbers)
+            left, data = set(job.group.numbers), datasets[data_key(job.group)]
+            yield Event(job, step=job.begins)
             try:
-                with closing(train(job.group, datasets[data_key(job.group)], job.resume, probes, job.until)) as records:
-                    for progress in records:
-                        yield Event(job, progress)
-                        left -= set(progress.ended)
+                with closing(train(job.group, data, job.resume, probes, job.until, heartbeat=HEARTBEAT)) as found:
+                    for each in found:
+                        if isinstance(each, Heartbeat):
+                            yield Event(job, step=each.step)
+                            continue
+                        yield Event(job, each)
+                        left -= set(each.ended)
                 continue
             except Exception as error:  # whatever breaks one group is that group's outcome
                 failure, no_memory = traceback.format_exc(), out_of_memory(error)

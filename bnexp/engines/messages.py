@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, ClassVar
 from bnexp.engines import throttle
 from bnexp.engines.throttle import Throttle
 from bnexp.plan import TrialGroup, parts
-from bnexp.records import EpochRecord, ProbeRecord, Snapshot
+from bnexp.records import EpochRecord, Heartbeat, ProbeRecord, Snapshot
 
 if TYPE_CHECKING:
-    from bnexp.training.loop import Progress
+    from bnexp.training.loop import Found, Progress
 
 TOO_LARGE = "one trial alone is too large for the memory; lower train.batch_size, model.width or model.depth"
 INTERVAL = 0.25
 """Seconds between messages at least; records that come sooner wait for the next one, or for the end."""
+HEARTBEAT = 5.0
+"""Seconds without a record after which a training says how far it is."""
 
 Latest = Callable[[int], Snapshot | None]
 """Finds the newest snapshot of a job by its number."""
@@ -37,13 +39,18 @@ class Job:
     until: int | None = None
     """The epoch after which it pauses with the trials that are left; None: it trains to the end."""
 
+    @property
+    def begins(self) -> int:
+        """The step that it goes on from."""
+        return self.resume.step if self.resume else 0
+
     @classmethod
     def new(cls, group: TrialGroup, resume: Snapshot | None = None) -> "Job":
         """Return the job of a group that has no name yet."""
         return cls(group.numbers[0], group, resume)
 
 
-Training = Callable[[Job], "Generator[Progress, None, None]"]
+Training = Callable[[Job], "Generator[Found, None, None]"]
 """Trains a job's group; see train."""
 
 
@@ -51,11 +58,13 @@ Training = Callable[[Job], "Generator[Progress, None, None]"]
 class Event:
     """Something that happened to a job: a record, or that others go on in its place, or that it has failed.
 
-    An event with only `activity` set is a status message for display.
+    An event with only `step` or `activity` set is for display.
     """
 
     job: Job
     progress: "Progress | None" = None
+    step: int | None = None
+    """How far its trials are, at their start and where there has been no record for a while."""
     parts: tuple[Job, ...] = ()
     """Jobs that go on in its place: its halves, or the same group from an earlier step."""
     reason: str = ""
@@ -66,6 +75,11 @@ class Event:
     """Trials that are trained no further, since others are ahead (successive halving)."""
     activity: str = ""
     """What is training at this moment, where that changes: "3 groups on 2 nodes"."""
+
+    @property
+    def notable(self) -> bool:
+        """Whether it is worth a line of its own, as neither records nor heartbeats are."""
+        return self.progress is None and self.step is None
 
     @property
     def ended(self) -> bool:
@@ -133,6 +147,15 @@ class ProgressBatch:
 
 
 @dataclass(frozen=True)
+class Working:
+    """There has been no record for a while."""
+
+    last: ClassVar = False
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Finished:
     """All trials of the group have ended."""
 
@@ -162,7 +185,7 @@ class Lost:
     reason: str
 
 
-Message = Started | ProgressBatch | Finished | Failed | Lost
+Message = Started | ProgressBatch | Working | Finished | Failed | Lost
 """Nothing comes after one that is the `last`."""
 
 
@@ -189,6 +212,9 @@ def messages(
     try:
         with closing(training(job)) as records:
             for progress in records:
+                if isinstance(progress, Heartbeat):
+                    yield Working(progress.step)
+                    continue
                 state = None
                 if progress.ended or progress.paused:
                     state = progress.snapshot()

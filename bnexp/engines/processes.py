@@ -23,11 +23,11 @@ from bnexp.config.text import counted
 from bnexp.engines.devices import out_of_memory, release_memory
 from bnexp.engines.forked import FORKS, begin_worker, forking
 from bnexp.engines.messages import Job, Lost, Message, Started, messages
-from bnexp.training.loop import Progress
+from bnexp.training.loop import Found
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
-TrainingOn = Callable[[torch.device, Job], Generator[Progress, None, None]]
+TrainingOn = Callable[[torch.device, Job], Generator[Found, None, None]]
 """Trains a job's group on a device."""
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from typing import overload
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from bnexp.data.batches import batch_orders
 from bnexp.data.dataset import Dataset
 from bnexp.plan import TrialGroup
 from bnexp.probes.prober import Prober
-from bnexp.records import MEASURES, PREDICTIONS, EpochRecord, ProbeRecord, Snapshot
+from bnexp.records import MEASURES, PREDICTIONS, EpochRecord, Heartbeat, ProbeRecord, Snapshot
 from bnexp.training.graphs import evaluator, updater
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.numerics import dtype_of, full_precision, numerics, threads, wait
@@ -50,13 +52,40 @@ class Progress:
     """Whether training stops here, at the epoch that was asked for, although trials are left."""
 
 
+Found = Progress | Heartbeat
+
+
+@overload
 def train(
     group: TrialGroup,
     data: Dataset,
     resume: Snapshot | None = None,
     probes: Sequence[ProbeSettings] = (),
     until: int | None = None,
-) -> Generator[Progress, None, None]:
+) -> Generator[Progress, None, None]: ...
+
+
+@overload
+def train(
+    group: TrialGroup,
+    data: Dataset,
+    resume: Snapshot | None = None,
+    probes: Sequence[ProbeSettings] = (),
+    until: int | None = None,
+    *,
+    heartbeat: float,
+) -> Generator[Found, None, None]: ...
+
+
+def train(
+    group: TrialGroup,
+    data: Dataset,
+    resume: Snapshot | None = None,
+    probes: Sequence[ProbeSettings] = (),
+    until: int | None = None,
+    *,
+    heartbeat: float = inf,
+) -> Generator[Found, None, None]:
     """Train a group and yield its records: before training, whenever `record_at` says, and after the last step.
 
     Args:
@@ -65,10 +94,11 @@ def train(
         resume: where these trials go on; its own moment is not recorded again.
         probes: what to measure inside the networks on the way.
         until: the epoch after which to pause; None: train to the end.
+        heartbeat: seconds without a record after which a Heartbeat is yielded, again and again.
     """
     device = data.train.labels_N.device
     with numerics(group.settings.train, device):
-        run = _Run(group, data, resume, probes, until)
+        run = _Run(group, data, resume, probes, until, heartbeat)
         try:
             with threads(run.train_state.macs, device):
                 yield from run.records()
@@ -86,6 +116,7 @@ class _Run:
         resume: Snapshot | None,
         probes: Sequence[ProbeSettings],
         until: int | None,
+        heartbeat: float,
     ):
         self._train, self._data, self._probes = group.settings.train, data, probes
         self._device = data.train.labels_N.device
@@ -99,6 +130,7 @@ class _Run:
         self._seconds = self._probing = 0.0
         self._found: list[ProbeRecord] = []
         self._noted = set[str]()
+        self._heartbeat, self._heard = heartbeat, time.perf_counter()
         self._resumed = resume is not None
         if resume:
             self._epoch, self._step, self._seconds = resume.epoch, resume.step, resume.seconds
@@ -127,7 +159,7 @@ class _Run:
         for name in ("train_state", "_prober", "_update", "_evaluate"):
             vars(self).pop(name, None)
 
-    def records(self) -> Iterator[Progress]:
+    def records(self) -> Iterator[Found]:
         """Train to the end, to where it pauses, or until no trial is left."""
         recorded = {*record_steps(self._train, self._per_epoch), self._last}
         if not self._resumed:
@@ -159,7 +191,10 @@ class _Run:
                     progress = self._progress(lr_K)
                     ended = progress.ended
                     yield progress
-                    started = self._clock()
+                    started, self._heard = self._clock(), time.perf_counter()
+                elif time.perf_counter() - self._heard >= self._heartbeat:
+                    self._heard = time.perf_counter()
+                    yield Heartbeat(self._step)
                 if self._step == self._last:
                     return
             self._stop_clock(started)

@@ -35,7 +35,7 @@ def test_a_plan_is_trained_with_as_many_workers_as_asked_for(workers: int, monke
 
 
 def test_a_group_that_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object) -> None:
+    def fail(*args: object, **named: object) -> None:
         raise ArithmeticError("made to fail")
 
     plan = planned(config(), 1)

@@ -192,10 +192,10 @@ def test_a_folder_that_an_accident_left_empty_is_used(runs: Path, cli: Command, 
 def break_groups_of(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
     train = local.train
 
-    def broken(group: TrialGroup, *arguments: Any) -> Iterator[Any]:
+    def broken(group: TrialGroup, *arguments: Any, **options: Any) -> Iterator[Any]:
         if arm in group.arms:
             raise RuntimeError("kaboom")
-        yield from train(group, *arguments)
+        yield from train(group, *arguments, **options)
 
     monkeypatch.setattr(local, "train", broken)
 

@@ -20,6 +20,7 @@ from bnexp.engines.messages import (
     ProgressBatch,
     ProgressItem,
     Started,
+    Working,
     messages,
 )
 from bnexp.records import EpochRecord, ProbeRecord, Snapshot
@@ -103,7 +104,8 @@ def nothing(number: int) -> Snapshot | None:
 
 
 def events_of(pool: Scripted, *jobs: Job, latest: Callable[[int], Snapshot | None] = nothing) -> list[Event]:
-    return list(dispatch(jobs, pool, latest))
+    """What happened; events that only say how far a job is are left out."""
+    return [event for event in dispatch(jobs, pool, latest) if event.step is None]
 
 
 def steps(events: Sequence[Event]) -> list[tuple[int, int]]:
@@ -141,6 +143,16 @@ def test_records_become_events_of_their_jobs() -> None:
     assert {(event.failure, event.parts, event.reason) for event in events} == {("", (), "")}
     assert pool.stops == 1
     assert events_of(Scripted({})) == []
+
+
+@pytest.mark.parametrize("resumed", [0, 2])
+def test_how_far_a_job_is_at_its_start_and_between_two_records_is_an_event_for_display(resumed: int) -> None:
+    begins, *goes_on = whole((0, 1))
+    pool = Scripted({0: [[begins, Working(3), *goes_on]]})
+    given = job(0, 1, resume=snapshot((0, 1), resumed) if resumed else None)
+    events = list(dispatch([given], pool, nothing))
+    assert [(event.step, event.notable) for event in events] == [(resumed, False), (3, False), *[(None, False)] * 3]
+    assert {event.activity for event in events[:2]} == {"1 groups on 1 nodes"}
 
 
 def test_only_a_moment_that_has_a_state_can_be_gone_on_from() -> None:

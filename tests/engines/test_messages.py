@@ -11,8 +11,18 @@ import pytest
 from bnexp.engines import messages as passing
 from bnexp.engines import throttle
 from bnexp.engines.devices import out_of_memory
-from bnexp.engines.messages import INTERVAL, Failed, Finished, Job, Message, ProgressBatch, ProgressItem, messages
-from bnexp.records import EpochRecord, ProbeRecord, Snapshot
+from bnexp.engines.messages import (
+    INTERVAL,
+    Failed,
+    Finished,
+    Job,
+    Message,
+    ProgressBatch,
+    ProgressItem,
+    Working,
+    messages,
+)
+from bnexp.records import EpochRecord, Heartbeat, ProbeRecord, Snapshot
 from bnexp.training.loop import Progress, train
 from tests.helpers import experiment, finished, made_up_data, no_batches, only_group, rates_group
 from tests.test_architecture import loaded_with
@@ -72,10 +82,12 @@ def progress(step: int, *, ended: tuple[int, ...] = (), resumable: bool = True, 
     return Progress(record, ended, lambda: Snapshot(numbers, step, step, 0.0, {}), probes, step / 8, resumable)
 
 
-def every(clock: list[float], seconds: float, yielded: Sequence[Progress]) -> Callable[[Job], Iterator[Any]]:
+def every(
+    clock: list[float], seconds: float, yielded: Sequence[Progress | Heartbeat]
+) -> Callable[[Job], Iterator[Any]]:
     """A training that takes so long from one record to the next."""
 
-    def training(job: Job) -> Iterator[Progress]:
+    def training(job: Job) -> Iterator[Progress | Heartbeat]:
         for each in yielded:
             yield each
             clock[0] += seconds
@@ -91,6 +103,16 @@ def test_all_that_the_loop_says_arrives_in_order_and_once(clock: list[float]) ->
         (each.record, each.ended, each.probes, each.probing, each.resumable) for each in yielded
     ]
     assert all(message.items for message in heard if isinstance(message, ProgressBatch))
+
+
+def test_how_far_it_is_between_two_records_is_said_at_once(clock: list[float]) -> None:
+    heard = said(every(clock, 10, [progress(0), Heartbeat(3), Heartbeat(5), progress(6)]))
+    assert [message for message in heard if not isinstance(message, ProgressBatch)] == [
+        Working(3),
+        Working(5),
+        Finished(),
+    ]
+    assert [moment.record.step for moment in moments(heard)] == [0, 6]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,19 @@ def test_the_numbers_are_those_of_one_process_bit_for_bit(
     assert not children()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_how_far_groups_are_between_two_records_is_told(
+    tmp_path: Path, undisturbed: RunRecord, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "HEARTBEAT", 0.0)
+    seen: list[Event] = []
+    record = run(prepare(config(), tmp_path, engine(workers)), seen.append)
+    assert kept(record) == kept(undisturbed)
+    per_epoch, told = 5, [event for event in seen if event.step is not None]
+    assert {event.step for event in told} == {step for step in range(6 * per_epoch) if step % per_epoch or step == 0}
+    assert not any(event.notable for event in told)
+
+
 @pytest.mark.slow
 def test_workers_that_are_spawned_give_the_same_numbers(
     tmp_path: Path, undisturbed: RunRecord, children: Children, monkeypatch: pytest.MonkeyPatch

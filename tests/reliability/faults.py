@@ -108,10 +108,10 @@ class Replay:
 
     def watch(self, event: Event) -> None:
         """Keep what a real training yields."""
-        assert event.progress is not None
-        copied = event.progress.snapshot()
-        kept = replace(event.progress, snapshot=lambda: copied)
-        self.groups.setdefault(event.job.group.numbers, []).append(kept)
+        if event.progress:
+            copied = event.progress.snapshot()
+            kept = replace(event.progress, snapshot=lambda: copied)
+            self.groups.setdefault(event.job.group.numbers, []).append(kept)
 
     @property
     def execute(self) -> Callable[..., Iterator[Event]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bnexp.plan import TrialGroup
-from bnexp.records import MEASURES
+from bnexp.records import MEASURES, Heartbeat
 from bnexp.training.group_state import GroupTrainState
 from bnexp.training.loop import Progress, train
 from tests.helpers import (
@@ -59,6 +59,15 @@ def test_steps_are_recorded_with_the_epoch_that_each_lies_in_and_all_trials_end_
     # Random streams start afresh in every epoch, so training can only continue from the end of one.
     assert [each.resumable for each in progress] == [each.record.step % 6 == 0 for each in progress]
     assert [each.ended for each in progress] == [()] * (len(progress) - 1) + [(0, 1)]
+
+
+def test_without_a_record_for_a_while_it_says_how_far_it_is_and_changes_nothing() -> None:
+    some = group((0.1, 0.2), record_at=[4, 9])
+    found = list(train(some, made_up_data(some), heartbeat=0.0))
+    steps = [each.step if isinstance(each, Heartbeat) else (each.record.step,) for each in found]
+    assert steps == [(0,), 1, 2, 3, (4,), 5, 6, 7, 8, (9,), 10, 11, (12,)]
+    records = [each.record.measures for each in found if isinstance(each, Progress)]
+    assert records == [each.record.measures for each in finished(some)]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from bnexp.config.probes import ProbeSettings
 from bnexp.config.text import counted
 from bnexp.data.dataset import Dataset
 from bnexp.engines.devices import data_key, out_of_memory, release_memory
-from bnexp.engines.messages import Failed, Job, Lost, Message, Started, messages
-from bnexp.training.loop import Progress, train
+from bnexp.engines.messages import HEARTBEAT, Failed, Job, Lost, Message, Started, messages
+from bnexp.training.loop import Found, train
 
 WAIT_SECONDS = 1.0
 """How long `poll` waits for messages before signals are looked at again."""
@@ -80,13 +80,14 @@ def train_group(job: Job, assignment: Assignment, threads: int) -> Iterator[Mess
         return
     torch.set_num_threads(threads)
 
-    def training(job: Job) -> Generator[Progress, None, None]:
+    def training(job: Job) -> Generator[Found, None, None]:
         try:  # it comes to each machine once, whoever asks for it there
             data: Dataset = ray.get(assignment.data[data_key(job.group)], timeout=FETCH_SECONDS)
         except RayError as error:
             name = job.group.settings.data.name
             raise RuntimeError(f"{name} did not reach {socket.gethostname()}: {first_sentence(error)}") from error
-        return train(job.group, data.to(torch.device(assignment.device)), job.resume, assignment.probes, job.until)
+        data = data.to(torch.device(assignment.device))
+        return train(job.group, data, job.resume, assignment.probes, job.until, heartbeat=HEARTBEAT)
 
     yield from messages(job, training, out_of_memory, assignment.held_share, BANDWIDTH)
     release_memory()  # the process stays for the next group
