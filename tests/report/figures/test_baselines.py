@@ -117,7 +117,7 @@ def test_stored_pictures_are_small_and_none_is_left_over() -> None:
 
 
 @same_letters
-@pytest.mark.parametrize("kind", combined([kind for kind in FIGURES if kind not in OF_LAYERS], fast=3))
+@pytest.mark.parametrize("kind", combined([kind for kind in FIGURES if kind not in OF_LAYERS], fast=5))
 def test_swapped_colours_are_seen(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, after = KNOWN["before"], KNOWN["after"]
     monkeypatch.setitem(KNOWN, "before", replace(before, colour=after.colour))
